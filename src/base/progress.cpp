@@ -1,0 +1,70 @@
+#include "base/progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+namespace strata {
+namespace {
+
+constexpr std::chrono::milliseconds kRedrawInterval{100};
+constexpr const char* kWipeLine = "\r\033[K";
+
+std::string format_left(double seconds) {
+  const auto whole = static_cast<std::uint64_t>(seconds + 0.5);
+  if (whole < 120) return fmt::format("{} s left", whole);
+  if (whole < 7200) return fmt::format("{} min left", whole / 60);
+  return fmt::format("{} h left", whole / 3600);
+}
+
+}  // namespace
+
+std::string progress_text(const std::string& label, Bytes done, Bytes total,
+                          std::chrono::duration<double> elapsed) {
+  const auto done_bytes = static_cast<double>(done.value);
+  const auto total_bytes = static_cast<double>(std::max<std::uint64_t>(total.value, 1));
+  const int percent = static_cast<int>(std::min(100.0, 100.0 * done_bytes / total_bytes));
+  std::string text =
+      fmt::format("{} {:3d}%  {} of {}", label, percent, format_bytes(done), format_bytes(total));
+
+  const double rate = elapsed.count() > 0 ? done_bytes / elapsed.count() : 0.0;
+  if (rate >= 1) {
+    const double left = static_cast<double>(saturating_sub(total, done).value) / rate;
+    text +=
+        fmt::format("  {}/s  {}", format_bytes(Bytes{static_cast<std::uint64_t>(rate)}), format_left(left));
+  }
+  return text;
+}
+
+ProgressBar::ProgressBar(std::string label, Bytes total)
+    : label_(std::move(label)),
+      total_(total),
+      start_(Clock::now()),
+      drawn_(start_),
+      active_(isatty(STDERR_FILENO) == 1) {}
+
+ProgressBar::~ProgressBar() { finish(); }
+
+void ProgressBar::update(Bytes done) {
+  if (!active_) return;
+  const auto now = Clock::now();
+  if (now - drawn_ < kRedrawInterval) return;
+  drawn_ = now;
+  shown_ = true;
+  fmt::print(stderr, "{}{}", kWipeLine, progress_text(label_, done, total_, now - start_));
+  std::fflush(stderr);
+}
+
+void ProgressBar::finish() {
+  if (shown_) {
+    fmt::print(stderr, "{}", kWipeLine);
+    std::fflush(stderr);
+  }
+  active_ = false;
+  shown_ = false;
+}
+
+}  // namespace strata

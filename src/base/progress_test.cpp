@@ -1,0 +1,26 @@
+#include "base/progress.h"
+
+#include <gtest/gtest.h>
+
+namespace strata {
+namespace {
+
+TEST(ProgressTextTest, ShowsPercentRateAndTimeLeft) {
+  EXPECT_EQ(progress_text("writing", kGiB, kGiB * 4, std::chrono::seconds(2)),
+            "writing  25%  1.00 GiB of 4.00 GiB  512.0 MiB/s  6 s left");
+  EXPECT_EQ(progress_text("writing", Bytes{}, kGiB, std::chrono::seconds(0)),
+            "writing   0%  0 B of 1.00 GiB");
+}
+
+TEST(ProgressBarTest, DrawsNothingWhereStderrIsNoTerminal) {
+  testing::internal::CaptureStderr();
+  {
+    ProgressBar bar("writing", kGiB);
+    bar.update(kMiB);
+    bar.finish();
+  }
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
+}  // namespace
+}  // namespace strata

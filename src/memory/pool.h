@@ -1,0 +1,69 @@
+#pragma once
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+
+namespace strata::memory {
+
+/// Who holds bytes. Shown to people, in this order.
+enum class Owner { kWeights, kRing, kKvCache, kCompute, kRuntime };
+
+[[nodiscard]] std::string_view to_string(Owner owner);
+
+class Pool;
+
+/// Bytes claimed from a Pool; gives them back when destroyed. Move-only.
+class Reservation {
+ public:
+  Reservation() = default;
+  Reservation(Reservation&& other) noexcept;
+  Reservation& operator=(Reservation&& other) noexcept;
+  ~Reservation();
+
+  [[nodiscard]] Bytes bytes() const { return bytes_; }
+
+ private:
+  friend class Pool;
+  Reservation(Pool* pool, Owner owner, Bytes bytes) : pool_(pool), owner_(owner), bytes_(bytes) {}
+
+  Pool* pool_ = nullptr;
+  Owner owner_ = Owner::kRuntime;
+  Bytes bytes_;
+};
+
+/// Byte accounting for one memory tier. A Pool counts; it never allocates.
+/// Invariant: reserved() <= capacity(), exactly, at every moment. Thread-safe.
+class Pool {
+ public:
+  /// `name` is the tier's, for messages: "host".
+  Pool(std::string name, Bytes capacity);
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  /// Claims exactly `bytes`; no rounding.
+  /// Errors: kBudgetExceeded: nothing was claimed; the message lists what every owner holds.
+  /// Blocks: never. Lifetime: the Pool must outlive the Reservation.
+  [[nodiscard]] Result<Reservation> reserve(Bytes bytes, Owner owner);
+
+  [[nodiscard]] Bytes capacity() const { return capacity_; }
+  [[nodiscard]] Bytes reserved() const;
+  [[nodiscard]] Bytes reserved(Owner owner) const;
+
+ private:
+  friend class Reservation;
+  void release(Bytes bytes, Owner owner);
+  [[nodiscard]] std::string account() const;  // requires mutex_
+
+  static constexpr std::size_t kOwners = 5;
+  const std::string name_;
+  const Bytes capacity_;
+  mutable std::mutex mutex_;
+  Bytes held_[kOwners];
+  Bytes total_;
+};
+
+}  // namespace strata::memory

@@ -1,0 +1,121 @@
+#include "memory/pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <optional>
+#include <thread>
+#include <vector>
+
+namespace strata::memory {
+namespace {
+
+TEST(Pool, CountsExactlyAndByOwner) {
+  Pool pool("host", Bytes{1000});
+  const auto weights = pool.reserve(Bytes{333}, Owner::kWeights);
+  const auto ring = pool.reserve(Bytes{1}, Owner::kRing);
+  ASSERT_TRUE(weights && ring);
+  EXPECT_EQ(weights->bytes(), Bytes{333});
+  EXPECT_EQ(pool.reserved(), Bytes{334});
+  EXPECT_EQ(pool.reserved(Owner::kWeights), Bytes{333});
+  EXPECT_EQ(pool.reserved(Owner::kRing), Bytes{1});
+  EXPECT_EQ(pool.reserved(Owner::kKvCache), Bytes{});
+  EXPECT_EQ(pool.capacity(), Bytes{1000});
+}
+
+TEST(Pool, GivesTheLastByteAndNotOneMore) {
+  Pool pool("host", Bytes{1000});
+  const auto all = pool.reserve(Bytes{1000}, Owner::kWeights);
+  ASSERT_TRUE(all);
+  EXPECT_TRUE(pool.reserve(Bytes{0}, Owner::kRing));
+  const auto more = pool.reserve(Bytes{1}, Owner::kRing);
+  ASSERT_FALSE(more);
+  EXPECT_EQ(more.error().code, ErrorCode::kBudgetExceeded);
+  EXPECT_EQ(pool.reserved(), Bytes{1000});
+  EXPECT_EQ(pool.reserved(Owner::kRing), Bytes{});
+}
+
+TEST(Pool, RefusesSumsThatWouldWrapAround) {
+  Pool pool("host", Bytes{1000});
+  const auto some = pool.reserve(Bytes{10}, Owner::kWeights);
+  EXPECT_FALSE(pool.reserve(Bytes{UINT64_MAX}, Owner::kWeights));
+  EXPECT_FALSE(pool.reserve(Bytes{UINT64_MAX - 9}, Owner::kWeights));
+  EXPECT_EQ(pool.reserved(), Bytes{10});
+}
+
+TEST(Pool, TheErrorIsTheAccount) {
+  Pool pool("host", kMiB * 100);
+  const auto nothing_held = pool.reserve(kMiB * 101, Owner::kWeights);
+  ASSERT_FALSE(nothing_held);
+  EXPECT_EQ(nothing_held.error().message,
+            "101.0 MiB more for weights pass the host budget of 100.0 MiB by 1.0 MiB (nothing is held yet)");
+  const auto weights = pool.reserve(kMiB * 80, Owner::kWeights);
+  const auto runtime = pool.reserve(kMiB * 5, Owner::kRuntime);
+  const auto error = pool.reserve(kMiB * 16, Owner::kKvCache);
+  ASSERT_FALSE(error);
+  EXPECT_EQ(
+      error.error().message,
+      "16.0 MiB more for KV cache pass the host budget of 100.0 MiB by 1.0 MiB (held: weights 80.0 MiB, "
+      "runtime 5.0 MiB)");
+}
+
+TEST(Reservation, GivesItsBytesBackAtItsEnd) {
+  Pool pool("host", Bytes{100});
+  {
+    const auto held = pool.reserve(Bytes{100}, Owner::kCompute);
+    ASSERT_TRUE(held);
+    EXPECT_FALSE(pool.reserve(Bytes{1}, Owner::kCompute));
+  }
+  EXPECT_EQ(pool.reserved(), Bytes{});
+  EXPECT_EQ(pool.reserved(Owner::kCompute), Bytes{});
+  EXPECT_TRUE(pool.reserve(Bytes{100}, Owner::kRing));
+}
+
+TEST(Reservation, AMoveTakesTheBytesAlongOnce) {
+  Pool pool("host", Bytes{100});
+  std::optional<Reservation> first = std::move(*pool.reserve(Bytes{60}, Owner::kRing));
+  Reservation second = std::move(*first);
+  EXPECT_EQ(first->bytes(), Bytes{});
+  EXPECT_EQ(second.bytes(), Bytes{60});
+  first.reset();
+  EXPECT_EQ(pool.reserved(), Bytes{60});
+
+  Reservation third = std::move(*pool.reserve(Bytes{40}, Owner::kWeights));
+  third = std::move(second);  // what it held goes back
+  EXPECT_EQ(pool.reserved(Owner::kWeights), Bytes{});
+  EXPECT_EQ(pool.reserved(Owner::kRing), Bytes{60});
+  Reservation& self = third;
+  third = std::move(self);
+  EXPECT_EQ(third.bytes(), Bytes{60});
+  third = Reservation();
+  EXPECT_EQ(pool.reserved(), Bytes{});
+}
+
+TEST(Pool, NeverPassesItsCapacityUnderThreads) {
+  constexpr std::uint64_t kCapacity = 64;
+  Pool pool("host", Bytes{kCapacity});
+  std::atomic<std::uint64_t> held{0};
+  std::atomic<std::uint64_t> most{0};
+  std::vector<std::thread> threads;
+  for (std::uint64_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (std::uint64_t i = 0; i < 2000; ++i) {
+        const std::uint64_t bytes = 1 + (i * 7 + t * 13) % 40;
+        auto reservation = pool.reserve(Bytes{bytes}, static_cast<Owner>(i % 5));
+        if (!reservation) continue;
+        const std::uint64_t now = held += bytes;
+        for (std::uint64_t seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
+        }
+        if (i % 16 == 0) std::this_thread::yield();
+        held -= bytes;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_LE(most, kCapacity);
+  EXPECT_EQ(pool.reserved(), Bytes{});
+  for (int owner = 0; owner < 5; ++owner) EXPECT_EQ(pool.reserved(static_cast<Owner>(owner)), Bytes{});
+}
+
+}  // namespace
+}  // namespace strata::memory
