@@ -1,0 +1,222 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "model/architecture_rules.h"
+#include "model/gguf_checks.h"
+
+namespace strata::model {
+namespace {
+
+// LLAMA_MAX_LAYERS and LLAMA_MAX_EXPERTS of the pinned llama.cpp.
+constexpr std::uint32_t kMaxLayers = 512;
+constexpr std::uint32_t kMaxExperts = 1024;
+// Far above any model; without a bound libllama allocates 40 bytes for each token that the header claims.
+constexpr std::uint32_t kMaxVocabulary = 4 * 1024 * 1024;
+
+std::unexpected<Error> implausible(std::string message) {
+  return fail(ErrorCode::kCorrupt, std::move(message) + ": the file is damaged, or its converter was broken");
+}
+
+/// The hyper-parameters of one architecture: keys come without their prefix.
+class Hyper {
+ public:
+  Hyper(const GgufValues& values, std::string_view architecture) : values_(values), name_(architecture) {}
+
+  [[nodiscard]] std::string_view name() const { return name_; }
+  [[nodiscard]] std::string full(std::string_view key) const { return fmt::format("{}.{}", name_, key); }
+  [[nodiscard]] bool has(std::string_view key) const { return values_.header().find(full(key)) != nullptr; }
+  [[nodiscard]] Result<std::optional<std::uint32_t>> u32(std::string_view key) const {
+    return values_.u32(full(key));
+  }
+  [[nodiscard]] Result<std::uint32_t> u32_or(std::string_view key, std::uint32_t missing) const {
+    STRATA_TRY(const auto value, u32(key));
+    return value.value_or(missing);
+  }
+  [[nodiscard]] Result<std::vector<std::uint32_t>> per_layer(std::string_view key, std::size_t layers) const {
+    return values_.per_layer(full(key), layers);
+  }
+
+ private:
+  const GgufValues& values_;
+  std::string_view name_;
+};
+
+Result<std::uint32_t> required_size(const Hyper& hyper, std::string_view key, std::uint32_t largest) {
+  STRATA_TRY(const auto value, hyper.u32(key));
+  if (!value) return implausible(fmt::format("has no {}", in_quotes(hyper.full(key))));
+  if (*value == 0 || *value > largest) {
+    return implausible(fmt::format("{} is {}, not 1 to {}", in_quotes(hyper.full(key)), *value, largest));
+  }
+  return *value;
+}
+
+Status check_sizes(const Hyper& hyper, std::uint32_t layers) {
+  constexpr std::uint32_t kMaxEmbedding = 1024 * 1024;
+  STRATA_TRY(const std::uint32_t embedding, required_size(hyper, "embedding_length", kMaxEmbedding));
+  STRATA_TRY(const std::uint32_t nextn, hyper.u32_or("nextn_predict_layers", 0));
+  if (nextn >= layers) {
+    return implausible(fmt::format("{} of {} layers predict further tokens, so none is left", nextn, layers));
+  }
+  STRATA_TRY(const std::uint32_t vocabulary, hyper.u32_or("vocab_size", 0));
+  if (vocabulary > kMaxVocabulary) {
+    return implausible(fmt::format("{} is {}", in_quotes(hyper.full("vocab_size")), vocabulary));
+  }
+  if (!needs_double_inner_size(hyper.name())) return {};
+  STRATA_TRY(const auto inner, hyper.u32("ssm.inner_size"));
+  if (inner && *inner != 2 * embedding) {
+    return implausible(fmt::format("{} is {}, not twice the embedding length",
+                                   in_quotes(hyper.full("ssm.inner_size")), *inner));
+  }
+  return {};
+}
+
+Status check_positive_keys(const Hyper& hyper) {
+  for (const PositiveKey& rule : positive_keys()) {
+    if (!rule.architecture.empty() && rule.architecture != hyper.name()) continue;
+    const auto value = hyper.u32(rule.key);  // of another type: libllama refuses it, or does not read it
+    if (value && *value == 0U) return implausible(fmt::format("{} is 0", in_quotes(hyper.full(rule.key))));
+  }
+  return {};
+}
+
+Status check_expert_groups(const Hyper& hyper, std::uint32_t experts) {
+  STRATA_TRY(const std::uint32_t groups, hyper.u32_or("expert_group_count", 0));
+  STRATA_TRY(const std::uint32_t used, hyper.u32_or("expert_group_used_count", 0));
+  if (groups == 0) return {};
+  if (groups >= experts)
+    return implausible(fmt::format("has {} expert groups of {} experts", groups, experts));
+  if (groups > 1 && (experts % groups != 0 || used == 0 || used >= groups)) {
+    return implausible(fmt::format("uses {} of {} expert groups of {} experts", used, groups, experts));
+  }
+  return {};
+}
+
+Status check_experts(const Hyper& hyper, std::uint32_t layers) {
+  STRATA_TRY(std::uint32_t experts, hyper.u32_or("expert_count", 0));
+  STRATA_TRY(const auto used, hyper.per_layer("expert_used_count", layers));
+  std::uint32_t most_used = used.empty() ? 0 : *std::ranges::max_element(used);
+  const bool one_is_none = hyper.name() == "hunyuan_vl" || hyper.name() == "hunyuan-dense";
+  if (one_is_none && experts <= 1) experts = most_used = 0;
+  if (experts > kMaxExperts) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("has {} experts; llama.cpp supports {}", experts, kMaxExperts));
+  }
+  if (most_used > experts || (experts > 0 && most_used == 0)) {
+    return implausible(fmt::format("uses {} of {} experts", most_used, experts));
+  }
+  if (needs_experts(hyper.name()) && (experts == 0 || used.front() == 0)) {
+    return implausible(fmt::format("is a mixture-of-experts model that uses no expert ({} in all)", experts));
+  }
+  return check_expert_groups(hyper, experts);
+}
+
+Status check_head_counts(const Hyper& hyper, const std::vector<std::uint32_t>& heads,
+                         const std::vector<std::uint32_t>& kv_heads) {
+  constexpr std::uint32_t kMaxHeads = 65536;
+  if ((heads.empty() || heads.front() == 0) && !may_lack_heads(hyper.name())) {
+    return implausible(fmt::format("{} is missing or 0", in_quotes(hyper.full("attention.head_count"))));
+  }
+  for (std::size_t i = 0; i < heads.size(); ++i) {
+    const std::uint32_t kv = kv_heads.empty() ? heads[i] : kv_heads[i];
+    if (heads[i] > kMaxHeads || kv > kMaxHeads || (heads[i] != 0 && kv != 0 && heads[i] % kv != 0)) {
+      return implausible(
+          fmt::format("layer {} has {} attention heads over {} key-value heads", i, heads[i], kv));
+    }
+  }
+  return {};
+}
+
+/// Head length, RoPE and the lengths of keys and values, as libllama derives them from each other.
+Status check_head_lengths(const Hyper& hyper, std::uint32_t heads) {
+  STRATA_TRY(const std::uint32_t embedding, hyper.u32_or("embedding_length", 0));
+  STRATA_TRY(const std::uint32_t key, hyper.u32_or("attention.key_length", embedding / heads));
+  STRATA_TRY(const std::uint32_t value, hyper.u32_or("attention.value_length", embedding / heads));
+  STRATA_TRY(const std::uint32_t rope, hyper.u32_or("rope.dimension_count", key));
+  if (key == 0 || value == 0) {
+    return implausible(fmt::format("attention heads have keys of {} and values of {} elements", key, value));
+  }
+  if (needs_equal_head_lengths(hyper.name()) && key != value) {
+    return implausible(
+        fmt::format("attention keys have {} elements and values {}, which {} models do not allow", key, value,
+                    hyper.name()));
+  }
+  const bool other_rope = hyper.has("rope.dimension_count_swa") || hyper.has("attention.key_length_swa");
+  if (needs_full_rope(hyper.name()) && !other_rope && rope != key) {
+    return implausible(
+        fmt::format("RoPE turns {} of {} elements of an attention head, which {} models do not allow", rope,
+                    key, hyper.name()));
+  }
+  return {};
+}
+
+Status check_heads(const Hyper& hyper, std::uint32_t layers) {
+  STRATA_TRY(const auto heads, hyper.per_layer("attention.head_count", layers));
+  STRATA_TRY(const auto kv_heads, hyper.per_layer("attention.head_count_kv", layers));
+  STRATA_TRY_VOID(check_head_counts(hyper, heads, kv_heads));
+  if (heads.empty() || heads.front() == 0) return {};
+  return check_head_lengths(hyper, heads.front());
+}
+
+Status check_loops(const Hyper& hyper, std::uint32_t layers) {
+  STRATA_TRY(const std::uint32_t loops, hyper.u32_or("num_loops", 1));
+  if (loops > kMaxLayers / layers) return implausible(fmt::format("runs {} layers {} times", layers, loops));
+  STRATA_TRY(const std::uint64_t per_stack, hyper.u32_or("hrm.layers_per_stack", 0));
+  if (per_stack == 0) return {};
+  STRATA_TRY(const std::uint64_t high, hyper.u32_or("hrm.h_cycles", 1));
+  STRATA_TRY(const std::uint64_t low, hyper.u32_or("hrm.l_cycles", 1));
+  const bool fits = per_stack <= kMaxLayers && high <= kMaxLayers && low <= kMaxLayers;
+  if (!fits || per_stack * high * (low + 1) != layers) {
+    return implausible(
+        fmt::format("{} layers are not {} stacks' worth of {} x ({} + 1)", layers, per_stack, high, low));
+  }
+  return {};
+}
+
+Status check_rope_scaling(const GgufValues& values, const Hyper& hyper) {
+  STRATA_TRY(const auto type, values.string(hyper.full("rope.scaling.type")));
+  constexpr auto kKnown = std::to_array<std::string_view>({"none", "linear", "yarn", "longrope"});
+  if (!type || std::ranges::find(kKnown, *type) != kKnown.end()) return {};
+  return fail(ErrorCode::kUnsupported,
+              fmt::format("needs RoPE scaling of type {}; llama.cpp knows none, linear, "
+                          "yarn and longrope: update strata",
+                          in_quotes(*type)));
+}
+
+/// ggml asserts that the epsilon of a norm is not negative, and a NaN is not.
+Status check_epsilons(const GgufValues& values, const Hyper& hyper) {
+  for (const char* key : {"attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon",
+                          "attention.group_norm_epsilon", "hyper_connection.epsilon"}) {
+    STRATA_TRY(const auto epsilon, values.f32(hyper.full(key)));
+    if (epsilon && !(*epsilon >= 0.0F && *epsilon <= 1.0F)) {
+      return implausible(fmt::format("{} is {}", in_quotes(hyper.full(key)), *epsilon));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Status check_architecture(const GgufValues& values) {
+  STRATA_TRY(const auto architecture, values.string("general.architecture"));
+  if (!architecture || architecture->empty()) {
+    return implausible("has no 'general.architecture', so what model it is cannot be told");
+  }
+  if (*architecture == "clip") {
+    return fail(ErrorCode::kUnsupported,
+                "is a vision projector, which belongs to a model and is none: give the model's own file");
+  }
+  const Hyper hyper(values, *architecture);
+  STRATA_TRY(const std::uint32_t layers, required_size(hyper, "block_count", kMaxLayers));
+  STRATA_TRY_VOID(check_sizes(hyper, layers));
+  STRATA_TRY_VOID(check_positive_keys(hyper));
+  STRATA_TRY_VOID(check_experts(hyper, layers));
+  STRATA_TRY_VOID(check_heads(hyper, layers));
+  STRATA_TRY_VOID(check_loops(hyper, layers));
+  STRATA_TRY_VOID(check_epsilons(values, hyper));
+  return check_rope_scaling(values, hyper);
+}
+
+}  // namespace strata::model

@@ -1,0 +1,108 @@
+#include "model/architecture_rules.h"
+
+#include <algorithm>
+#include <array>
+
+namespace strata::model {
+namespace {
+
+constexpr auto kPositiveKeys = std::to_array<PositiveKey>({
+    {"", "wkv.head_size"},
+    {"", "ssm.time_step_rank"},
+    {"", "full_attention_interval"},
+    {"", "experts_per_group"},
+    {"", "attention.output_group_count"},
+    {"", "attention.indexer.block_size"},
+    {"", "conv_group_size"},
+    {"", "num_loops"},
+    {"", "hrm.layers_per_stack"},
+    {"", "hrm.h_cycles"},
+    {"", "hrm.l_cycles"},
+    {"", "hyper_connection.count"},
+    {"ernie4_5-moe", "interleave_moe_layer_step"},
+    {"falcon-h1", "ssm.group_count"},
+    {"granitehybrid", "ssm.group_count"},
+    {"mamba2", "ssm.group_count"},
+    {"nemotron_h", "ssm.group_count"},
+    {"nemotron_h_moe", "ssm.group_count"},
+    {"qwen35", "ssm.group_count"},
+    {"qwen35moe", "ssm.group_count"},
+    {"qwen3next", "ssm.group_count"},
+});
+
+constexpr auto kEqualHeadLengths = std::to_array<std::string_view>({
+    "afmoe",          "apertus",       "arcee",          "arctic",       "baichuan",      "bailingmoe2",
+    "bert",           "bitnet",        "bloom",          "chameleon",    "chatglm",       "codeshell",
+    "cogvlm",         "cohere2",       "cohere2moe",     "command-r",    "dbrx",          "deci",
+    "deepseek",       "dots1",         "dream",          "eagle3",       "ernie4_5",      "ernie4_5-moe",
+    "eurobert",       "exaone",        "exaone-moe",     "exaone4",      "falcon",        "glm4",
+    "glm4moe",        "gpt2",          "gptneox",        "granite",      "granite_swa",   "granitehybrid",
+    "granitemoe",     "graniteswitch", "grok",           "grovemoe",     "hunyuan-dense", "hunyuan-moe",
+    "hunyuan_vl",     "hy_v3",         "internlm2",      "jais",         "jais2",         "laguna",
+    "llada",          "llada-moe",     "llama",          "llama4",       "maincoder",     "maple",
+    "mellum",         "minicpm",       "minimax-01",     "minimax-m2",   "minimax-m3",    "mistral3",
+    "modern-bert",    "mpt",           "muse-glimmer",   "nanbeige",     "nemotron",      "nemotron_h",
+    "nemotron_h_moe", "neo-bert",      "olmo",           "olmo2",        "olmoe",         "openelm",
+    "orion",          "paddleocr",     "pangu-embedded", "phi2",         "phi3",          "plamo",
+    "qwen",           "qwen2",         "qwen2moe",       "qwen2vl",      "qwen3",         "qwen35",
+    "qwen35moe",      "qwen3moe",      "qwen3next",      "qwen3vl",      "qwen3vlmoe",    "qwen4exp",
+    "refact",         "rnd1",          "seed_oss",       "smallthinker", "smollm3",       "spark2_5",
+    "stablelm",       "starcoder",     "starcoder2",     "t5",           "talkie",        "xverse",
+});
+
+constexpr auto kFullRope = std::to_array<std::string_view>({
+    "apertus",  "arcee",         "arctic",         "baichuan",   "chameleon",     "codeshell",
+    "cogvlm",   "cohere2moe",    "dbrx",           "deci",       "deepseek",      "dots1",
+    "dream",    "ernie4_5",      "ernie4_5-moe",   "exaone",     "exaone-moe",    "exaone4",
+    "falcon",   "granite",       "granite_swa",    "granitemoe", "graniteswitch", "grok",
+    "grovemoe", "hunyuan-dense", "hunyuan-moe",    "hunyuan_vl", "hy_v3",         "internlm2",
+    "jais2",    "llada",         "llada-moe",      "llama",      "llama4",        "maincoder",
+    "mellum",   "minicpm",       "mistral3",       "olmo",       "olmo2",         "olmoe",
+    "orion",    "paddleocr",     "pangu-embedded", "plamo",      "qwen2",         "qwen2moe",
+    "qwen2vl",  "qwen3",         "qwen3moe",       "qwen3vl",    "qwen3vlmoe",    "rnd1",
+    "seed_oss", "smallthinker",  "smollm3",        "starcoder2", "talkie",        "xverse",
+});
+
+constexpr auto kExperts = std::to_array<std::string_view>({
+    "bailingmoe2",
+    "glm4moe",
+    "grovemoe",
+    "lfm2moe",
+    "llada-moe",
+    "mellum",
+    "qwen2moe",
+    "qwen35moe",
+    "qwen3moe",
+    "qwen3vlmoe",
+    "rnd1",
+    "smallthinker",
+    "qwen4exp",
+});
+
+constexpr auto kMayLackHeads = std::to_array<std::string_view>({
+    "arwkv7",     "bailingmoe3", "deci",           "falcon-h1",  "granitehybrid", "jamba",
+    "kimi-k3",    "kimi-linear", "lfm2",           "lfm2moe",    "mamba",         "mamba2",
+    "minimax-01", "nemotron_h",  "nemotron_h_moe", "plamo2",     "qwen35",        "qwen35moe",
+    "qwen3next",  "qwen4exp",    "rwkv6",          "rwkv6qwen2", "rwkv7",         "wavtokenizer-dec",
+});
+
+constexpr auto kDoubleInnerSize = std::to_array<std::string_view>({"granitehybrid", "jamba"});
+
+bool contains(std::span<const std::string_view> list, std::string_view name) {
+  return std::ranges::find(list, name) != list.end();
+}
+
+}  // namespace
+
+std::span<const PositiveKey> positive_keys() { return kPositiveKeys; }
+bool needs_equal_head_lengths(std::string_view architecture) {
+  return contains(kEqualHeadLengths, architecture);
+}
+bool needs_full_rope(std::string_view architecture) { return contains(kFullRope, architecture); }
+bool needs_experts(std::string_view architecture) { return contains(kExperts, architecture); }
+bool may_lack_heads(std::string_view architecture) { return contains(kMayLackHeads, architecture); }
+bool needs_double_inner_size(std::string_view architecture) {
+  return contains(kDoubleInnerSize, architecture);
+}
+
+}  // namespace strata::model

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <span>
+#include <string_view>
+
+/// What libllama's model code takes for granted about the hyper-parameters of each architecture, and answers
+/// with an abort or a division by zero where it is not so. Read from its sources, version 0.5.0
+/// (load_arch_hparams, load_arch_tensors and the graph builders in src/models).
+namespace strata::model {
+
+/// A key that the architecture divides by or asserts on: where it is present, it is at least 1.
+struct PositiveKey {
+  std::string_view architecture;  ///< empty: all
+  std::string_view key;           ///< without the `<arch>.` before it
+};
+
+[[nodiscard]] std::span<const PositiveKey> positive_keys();
+
+/// The key and value heads have the same length.
+[[nodiscard]] bool needs_equal_head_lengths(std::string_view architecture);
+
+/// RoPE turns the whole head.
+[[nodiscard]] bool needs_full_rope(std::string_view architecture);
+
+/// Has experts in every model: expert_count and the first layer's expert_used_count are at least 1.
+[[nodiscard]] bool needs_experts(std::string_view architecture);
+
+/// Some layers have no attention heads (recurrent and hybrid models), perhaps the first.
+[[nodiscard]] bool may_lack_heads(std::string_view architecture);
+
+/// The recurrent state is twice as wide as the embedding.
+[[nodiscard]] bool needs_double_inner_size(std::string_view architecture);
+
+}  // namespace strata::model

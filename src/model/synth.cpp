@@ -1,0 +1,215 @@
+#include "model/synth.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <map>
+
+#include "base/check.h"
+#include "model/synth_output.h"
+#include "model/synth_tokenizer.h"
+#include "model/synth_weights.h"
+
+namespace strata::model {
+namespace {
+
+constexpr std::uint32_t kMaxLayers = 512;  // llama.cpp's own limit
+constexpr std::uint32_t kMaxVocabulary = 1 << 20;
+constexpr std::uint32_t kMaxContext = 1 << 27;
+constexpr std::uint32_t kMaxAlignment = 1 << 20;
+
+Status check_range(std::string_view what, std::uint32_t value, std::uint32_t low, std::uint32_t high) {
+  if (value >= low && value <= high) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("{} is {}; it can be {} to {}", what, value, low, high));
+}
+
+Status check_sizes(const SynthShape& shape, const SynthOptions& options) {
+  STRATA_TRY_VOID(check_range("the number of layers", shape.layers, 1, kMaxLayers));
+  STRATA_TRY_VOID(check_range("the context", shape.context, 1, kMaxContext));
+  STRATA_TRY_VOID(check_range("the alignment", options.alignment, GGUF_DEFAULT_ALIGNMENT, kMaxAlignment));
+  if (std::has_single_bit(options.alignment)) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("the alignment is {}; it must be a power of two", options.alignment));
+}
+
+void add_model_keys(gguf_context* to, const SynthShape& shape, ggml_type type) {
+  gguf_set_val_str(to, "general.architecture", std::string(shape.architecture).c_str());
+  gguf_set_val_str(to, "general.name",
+                   fmt::format("{} synthetic {}", shape.name, synth_type_name(type)).c_str());
+  gguf_set_val_u32(to, "general.quantization_version", GGML_QNT_VERSION);
+
+  const auto key = [&](std::string_view name) { return fmt::format("{}.{}", shape.architecture, name); };
+  const auto set = [&](std::string_view name, std::uint32_t value) {
+    gguf_set_val_u32(to, key(name).c_str(), value);
+  };
+  set("vocab_size", shape.vocabulary);
+  set("context_length", shape.context);
+  set("embedding_length", shape.embedding);
+  set("block_count", shape.layers);
+  set("feed_forward_length", shape.feed_forward);
+  set("attention.head_count", shape.heads);
+  set("attention.head_count_kv", shape.kv_heads);
+  set("attention.key_length", shape.head_size);
+  set("attention.value_length", shape.head_size);
+  set("rope.dimension_count", shape.head_size);
+  gguf_set_val_f32(to, key("attention.layer_norm_rms_epsilon").c_str(), shape.rms_epsilon);
+  gguf_set_val_f32(to, key("rope.freq_base").c_str(), shape.rope_base);
+}
+
+/// The tokenizer's keys: copied, or made up for the shape's vocabulary.
+Result<GgufPtr> make_tokenizer(const SynthShape& shape, const SynthOptions& options) {
+  GgufPtr tokenizer(gguf_init_empty());
+  if (options.tokenizer_from) {
+    STRATA_TRY(tokenizer, read_tokenizer(*options.tokenizer_from));
+    const std::uint32_t tokens = token_count(tokenizer.get());
+    if (options.vocabulary.value_or(tokens) != tokens) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("the tokenizer of {} has {} tokens, not {}", options.tokenizer_from->string(),
+                              tokens, *options.vocabulary));
+    }
+  } else {
+    STRATA_TRY_VOID(check_range("the vocabulary", shape.vocabulary, kMinSynthVocabulary, kMaxVocabulary));
+    add_synth_tokenizer(tokenizer.get(), shape.vocabulary);
+  }
+  if (!options.chat_template.empty()) {
+    gguf_set_val_str(tokenizer.get(), "tokenizer.chat_template", options.chat_template.c_str());
+  }
+  return tokenizer;
+}
+
+Result<SynthShape> resolve_shape(const SynthOptions& options) {
+  STRATA_TRY(SynthShape shape, find_synth_shape(options.like));
+  shape.layers = options.layers.value_or(shape.layers);
+  shape.vocabulary = options.vocabulary.value_or(shape.vocabulary);
+  shape.context = options.context.value_or(shape.context);
+  shape.tied = options.tied.value_or(shape.tied);
+  return shape;
+}
+
+/// Writes tensors one after another, making each pool of weights when it is first needed.
+class Writer {
+ public:
+  Writer(const SynthModel& model, const SynthProgress& progress) : model_(model), progress_(progress) {}
+
+  Status write(OutputFile& out, const SynthFile& file) {
+    STRATA_TRY_VOID(out.append(file.header));
+    std::uint64_t position = file.header.size();
+    for (const SynthFile::Placed& placed : file.tensors) {
+      STRATA_TRY_VOID(out.append_zeros(placed.offset - position));
+      STRATA_TRY_VOID(write_tensor(out, model_.tensors[placed.tensor], placed.bytes.value));
+      position = placed.offset + placed.bytes.value;
+    }
+    STRATA_TRY_VOID(out.append_zeros(file.size.value - position));
+    done_ += file.size - Bytes{position} + Bytes{file.header.size()};
+    return out.finish();
+  }
+
+ private:
+  Status write_tensor(OutputFile& out, const SynthTensor& tensor, std::uint64_t bytes) {
+    if (tensor.fill == SynthFill::kOnes) return write_ones(out, tensor);
+    const WeightPool& pool = pool_for(tensor);
+    const std::size_t row_bytes = ggml_row_size(tensor.type, tensor.shape[0]);
+    WeightStream stream(pool, row_bytes, bytes, synth_seed(model_.seed, tensor.name));
+    if (tensor.name != "output.weight") return pour(out, stream, bytes);
+
+    // Zero rows give control tokens the logit 0: text then ends when asked to, not by chance.
+    for (std::size_t row = 0; row < static_cast<std::size_t>(tensor.shape[1]); ++row) {
+      const bool control = row < model_.control_tokens.size() && model_.control_tokens[row];
+      STRATA_TRY_VOID(control ? out.append_zeros(row_bytes) : pour(out, stream, row_bytes));
+    }
+    return {};
+  }
+
+  Status write_ones(OutputFile& out, const SynthTensor& tensor) {
+    STRATA_CHECK(tensor.type == GGML_TYPE_F32);
+    const std::vector<float> ones(static_cast<std::size_t>(tensor.shape[0] * tensor.shape[1]), 1.0F);
+    return out.append(std::as_bytes(std::span(ones)));
+  }
+
+  Status pour(OutputFile& out, WeightStream& stream, std::uint64_t bytes) {
+    while (bytes > 0) {
+      std::span<std::byte> to = out.space();
+      to = to.first(static_cast<std::size_t>(std::min<std::uint64_t>(to.size(), bytes)));
+      stream.next(to);
+      STRATA_TRY_VOID(out.commit(to.size()));
+      bytes -= to.size();
+      done_ += Bytes{to.size()};
+      if (progress_) progress_(done_);
+    }
+    return {};
+  }
+
+  const WeightPool& pool_for(const SynthTensor& tensor) {
+    const float deviation = tensor.gain / std::sqrt(static_cast<float>(tensor.shape[0]));
+    const auto found = pools_.find(deviation);
+    if (found != pools_.end()) return found->second;
+    return pools_.emplace(deviation, WeightPool(model_.type, deviation, model_.seed)).first->second;
+  }
+
+  const SynthModel& model_;
+  const SynthProgress& progress_;
+  std::map<float, WeightPool> pools_;  // by standard deviation
+  Bytes done_;
+};
+
+}  // namespace
+
+Bytes SynthModel::bytes() const {
+  Bytes total;
+  for (const SynthFile& file : files) total += file.size;
+  return total;
+}
+
+Result<SynthModel> design_synth(const SynthOptions& options) {
+  STRATA_TRY(SynthShape shape, resolve_shape(options));
+  STRATA_TRY(const ggml_type type, find_synth_type(options.type));
+  STRATA_TRY_VOID(check_sizes(shape, options));
+  STRATA_TRY(const GgufPtr tokenizer, make_tokenizer(shape, options));
+  shape.vocabulary = token_count(tokenizer.get());
+  const GgufPtr keys(gguf_init_empty());
+  add_model_keys(keys.get(), shape, type);
+  gguf_set_kv(keys.get(), tokenizer.get());
+
+  STRATA_TRY(std::vector<SynthTensor> tensors, synth_tensors(shape, type));
+  const auto most_splits = static_cast<std::uint32_t>(std::min<std::size_t>(tensors.size(), 65535));
+  STRATA_TRY_VOID(check_range("the number of splits", options.splits, 1, most_splits));
+  SynthModel model{.type = type,
+                   .seed = options.seed,
+                   .tensors = std::move(tensors),
+                   .files = {},
+                   .control_tokens = control_tokens(keys.get())};
+  model.files = lay_out_files(keys.get(), model.tensors, options.alignment, options.splits);
+  return model;
+}
+
+std::vector<std::filesystem::path> split_paths(const std::filesystem::path& output, std::size_t splits) {
+  if (splits == 1) return {output};
+  const std::filesystem::path stem =
+      output.extension() == ".gguf" ? output.parent_path() / output.stem() : output;
+  std::vector<std::filesystem::path> paths;
+  for (std::size_t i = 1; i <= splits; ++i) {
+    paths.emplace_back(fmt::format("{}-{:05d}-of-{:05d}.gguf", stem.string(), i, splits));
+  }
+  return paths;
+}
+
+Result<std::vector<std::filesystem::path>> write_synth(const SynthModel& model,
+                                                       const std::filesystem::path& output, bool replace,
+                                                       const SynthProgress& progress) {
+  const std::vector<std::filesystem::path> paths = split_paths(output, model.files.size());
+  // All files are claimed before the first is written, so that a disk too small for the sum is told at once.
+  std::vector<OutputFile> files;
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    STRATA_TRY(OutputFile file, OutputFile::create(paths[i], model.files[i].size, replace));
+    files.push_back(std::move(file));
+  }
+  Writer writer(model, progress);
+  for (std::size_t i = 0; i < files.size(); ++i) STRATA_TRY_VOID(writer.write(files[i], model.files[i]));
+  for (OutputFile& file : files) STRATA_TRY_VOID(file.publish());
+  return paths;
+}
+
+}  // namespace strata::model

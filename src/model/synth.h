@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "model/synth_header.h"
+#include "model/synth_shape.h"
+
+namespace strata::model {
+
+/// A made-up model: the shape of a known one, random weights, and a vocabulary that works.
+struct SynthOptions {
+  std::string like = "llama-7b";  ///< a name of synth_shapes()
+  std::string type = "Q4_K";      ///< a name of synth_types()
+  std::optional<std::uint32_t> layers;
+  std::optional<std::uint32_t> vocabulary;  ///< tokens
+  std::optional<std::uint32_t> context;     ///< tokens
+  std::optional<bool> tied;                 ///< the token embedding is the output matrix too
+  std::uint32_t alignment = 32;             ///< bytes, a power of two
+  std::uint32_t splits = 1;                 ///< files
+  std::uint64_t seed = 0;
+  std::optional<std::filesystem::path> tokenizer_from;  ///< a GGUF to copy the tokenizer of
+  std::string chat_template;                            ///< none where empty
+};
+
+/// A made-up model, laid out to the byte but not yet written.
+struct SynthModel {
+  ggml_type type = GGML_TYPE_F32;
+  std::uint64_t seed = 0;
+  std::vector<SynthTensor> tensors;
+  std::vector<SynthFile> files;
+  std::vector<bool> control_tokens;  ///< by token
+
+  [[nodiscard]] Bytes bytes() const;  ///< of all files, exactly
+};
+
+/// Errors: kInvalidArgument: an option that cannot be; those of read_tokenizer.
+/// Holds: the headers, a few MB with a large vocabulary.
+[[nodiscard]] Result<SynthModel> design_synth(const SynthOptions& options);
+
+/// Where a model of so many files goes: `output` itself, or `STEM-00001-of-0000N.gguf` and so on.
+[[nodiscard]] std::vector<std::filesystem::path> split_paths(const std::filesystem::path& output,
+                                                             std::size_t splits);
+
+using SynthProgress = std::function<void(Bytes done)>;
+
+/// Writes the model and returns its files. The same options and seed give the same bytes on every machine;
+/// alignment and splits change where a tensor lies, not what is in it.
+/// Errors: kInvalidArgument where a file exists and `replace` is false; kIo. No file is left behind.
+/// Holds: 4 MiB a file being written, and a few MiB of weights. Blocks: on the disk.
+[[nodiscard]] Result<std::vector<std::filesystem::path>> write_synth(const SynthModel& model,
+                                                                     const std::filesystem::path& output,
+                                                                     bool replace,
+                                                                     const SynthProgress& progress);
+
+}  // namespace strata::model

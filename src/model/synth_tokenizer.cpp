@@ -1,0 +1,147 @@
+#include "model/synth_tokenizer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include "base/check.h"
+
+namespace strata::model {
+namespace {
+
+constexpr std::string_view kWordMark = "\xE2\x96\x81";               // U+2581, stands for a space
+constexpr std::string_view kLetters = "etaoinshrdlcumwfgypbvkjxqz";  // most frequent first
+
+// llama.cpp's token types.
+constexpr std::int32_t kNormal = 1;
+constexpr std::int32_t kUnknown = 2;
+constexpr std::int32_t kControl = 3;
+constexpr std::int32_t kByte = 6;
+
+struct Vocabulary {
+  std::uint32_t wanted = 0;
+  std::vector<std::string> tokens;
+  std::vector<std::int32_t> types;
+
+  [[nodiscard]] bool full() const { return tokens.size() >= wanted; }
+  void add(std::string token, std::int32_t type) {
+    if (full()) return;
+    tokens.push_back(std::move(token));
+    types.push_back(type);
+  }
+};
+
+void add_special_tokens(Vocabulary& vocabulary) {
+  vocabulary.add("<unk>", kUnknown);
+  vocabulary.add("<s>", kControl);
+  vocabulary.add("</s>", kControl);
+  for (int byte = 0; byte < 256; ++byte) vocabulary.add(fmt::format("<0x{:02X}>", byte), kByte);
+}
+
+void add_characters(Vocabulary& vocabulary) {
+  vocabulary.add(std::string(kWordMark), kNormal);
+  for (const char c : kLetters) vocabulary.add(std::string(1, c), kNormal);
+  for (char c = '!'; c <= '~'; ++c) {
+    if (!std::islower(static_cast<unsigned char>(c))) vocabulary.add(std::string(1, c), kNormal);
+  }
+}
+
+/// Every string of `length` letters, each after `prefix`, until the vocabulary is full.
+void add_letter_strings(Vocabulary& vocabulary, std::string_view prefix, std::size_t length) {
+  std::vector<std::size_t> digits(length, 0);
+  while (!vocabulary.full()) {
+    std::string token(prefix);
+    for (const std::size_t digit : digits) token += kLetters[digit];
+    vocabulary.add(std::move(token), kNormal);
+    std::size_t place = length;
+    while (place > 0 && ++digits[place - 1] == kLetters.size()) digits[--place] = 0;
+    if (place == 0) return;
+  }
+}
+
+Vocabulary make_vocabulary(std::uint32_t wanted) {
+  Vocabulary vocabulary{.wanted = wanted, .tokens = {}, .types = {}};
+  add_special_tokens(vocabulary);
+  add_characters(vocabulary);
+  // All strings of a length come before longer ones, so each can be merged from two that are there.
+  for (std::size_t length = 1; !vocabulary.full(); ++length) {
+    add_letter_strings(vocabulary, kWordMark, length);
+    add_letter_strings(vocabulary, "", length + 1);
+  }
+  return vocabulary;
+}
+
+}  // namespace
+
+void add_synth_tokenizer(gguf_context* to, std::uint32_t vocabulary_size) {
+  STRATA_CHECK(vocabulary_size >= kMinSynthVocabulary);
+  const Vocabulary vocabulary = make_vocabulary(vocabulary_size);
+  std::vector<const char*> tokens;
+  std::vector<float> scores;
+  for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
+    tokens.push_back(vocabulary.tokens[i].c_str());
+    // Merges prefer the highest score: the longest piece.
+    scores.push_back(vocabulary.types[i] == kNormal ? -static_cast<float>(vocabulary.tokens.size() - i)
+                                                    : 0.0F);
+  }
+  gguf_set_val_str(to, "tokenizer.ggml.model", "llama");
+  gguf_set_val_str(to, "tokenizer.ggml.pre", "default");
+  gguf_set_arr_str(to, "tokenizer.ggml.tokens", tokens.data(), tokens.size());
+  gguf_set_arr_data(to, "tokenizer.ggml.scores", GGUF_TYPE_FLOAT32, scores.data(), scores.size());
+  gguf_set_arr_data(to, "tokenizer.ggml.token_type", GGUF_TYPE_INT32, vocabulary.types.data(),
+                    vocabulary.types.size());
+  gguf_set_val_u32(to, "tokenizer.ggml.unknown_token_id", 0);
+  gguf_set_val_u32(to, "tokenizer.ggml.bos_token_id", 1);
+  gguf_set_val_u32(to, "tokenizer.ggml.eos_token_id", 2);
+  gguf_set_val_bool(to, "tokenizer.ggml.add_bos_token", true);
+  gguf_set_val_bool(to, "tokenizer.ggml.add_eos_token", false);
+}
+
+Result<GgufPtr> read_tokenizer(const std::filesystem::path& path) {
+  std::error_code ec;
+  if (!std::filesystem::is_regular_file(path, ec)) {
+    return fail(ErrorCode::kNotFound, fmt::format("there is no file {}", path.string()));
+  }
+  const GgufPtr source(gguf_init_from_file(path.c_str(), {.no_alloc = true, .ctx = nullptr}));
+  if (!source) return fail(ErrorCode::kCorrupt, fmt::format("{} is not a GGUF file", path.string()));
+  if (token_count(source.get()) == 0) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("{} has no tokenizer", path.string()));
+  }
+  std::vector<std::string> others;
+  for (std::int64_t i = 0; i < gguf_get_n_kv(source.get()); ++i) {
+    const std::string key = gguf_get_key(source.get(), i);
+    if (!key.starts_with("tokenizer.")) others.push_back(key);
+  }
+  GgufPtr tokenizer(gguf_init_empty());
+  gguf_set_kv(tokenizer.get(), source.get());
+  for (const std::string& key : others) gguf_remove_key(tokenizer.get(), key.c_str());
+  return tokenizer;
+}
+
+std::uint32_t token_count(const gguf_context* from) {
+  const std::int64_t key = gguf_find_key(from, "tokenizer.ggml.tokens");
+  if (key < 0 || gguf_get_kv_type(from, key) != GGUF_TYPE_ARRAY ||
+      gguf_get_arr_type(from, key) != GGUF_TYPE_STRING) {
+    return 0;
+  }
+  return static_cast<std::uint32_t>(gguf_get_arr_n(from, key));
+}
+
+std::vector<bool> control_tokens(const gguf_context* from) {
+  std::vector<bool> control(token_count(from), false);
+  const std::int64_t key = gguf_find_key(from, "tokenizer.ggml.token_type");
+  if (key < 0 || gguf_get_kv_type(from, key) != GGUF_TYPE_ARRAY ||
+      gguf_get_arr_type(from, key) != GGUF_TYPE_INT32) {
+    return control;
+  }
+  const auto* types = static_cast<const std::int32_t*>(gguf_get_arr_data(from, key));
+  const std::size_t known = std::min(control.size(), gguf_get_arr_n(from, key));
+  for (std::size_t i = 0; i < known; ++i) control[i] = types[i] == kControl || types[i] == kUnknown;
+  return control;
+}
+
+}  // namespace strata::model

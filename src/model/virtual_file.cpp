@@ -1,0 +1,106 @@
+#include "model/virtual_file.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/header_file.h"
+#include "model/merged_header.h"
+
+namespace strata::model {
+namespace {
+
+/// The state of one stream: what it holds of the file, its size, and where the reader is: inside the header,
+/// or at the end of the file.
+struct VirtualFile {
+  std::vector<std::byte> header;
+  std::uint64_t size = 0;
+  std::uint64_t position = 0;
+  std::array<char, 32> buffer{};  ///< stdio's
+};
+
+ssize_t read_virtual(void* cookie, char* buffer, std::size_t wanted) noexcept {
+  auto& file = *static_cast<VirtualFile*>(cookie);
+  if (file.position >= file.header.size()) return 0;
+  const std::size_t count = std::min(wanted, file.header.size() - static_cast<std::size_t>(file.position));
+  std::memcpy(buffer, file.header.data() + file.position, count);
+  file.position += count;
+  return static_cast<ssize_t>(count);
+}
+
+/// Whoever seeks to tensor data arrives at the end of the file. llama_file, which reads no more bytes than
+/// lie between ftell() and the end, then reads none, and is content. Answering its reads instead cannot work:
+/// stdio copies what a cookie stream reads, so that it would fill the caller's memory, a whole tensor at a
+/// time.
+int seek_virtual(void* cookie, off64_t* offset, int whence) noexcept {
+  auto& file = *static_cast<VirtualFile*>(cookie);
+  std::int64_t base = 0;
+  if (whence == SEEK_CUR) base = static_cast<std::int64_t>(file.position);
+  if (whence == SEEK_END) base = static_cast<std::int64_t>(file.size);
+  std::int64_t target = 0;
+  if (__builtin_add_overflow(base, *offset, &target) || target < 0) {
+    errno = EINVAL;
+    return -1;
+  }
+  const bool only_asks = whence == SEEK_CUR && *offset == 0;
+  const bool leaves_header = static_cast<std::uint64_t>(target) >= file.header.size();
+  if (!only_asks) file.position = leaves_header ? file.size : static_cast<std::uint64_t>(target);
+  *offset = static_cast<off64_t>(file.position);
+  return 0;
+}
+
+int close_virtual(void* cookie) noexcept {
+  delete static_cast<VirtualFile*>(cookie);
+  return 0;
+}
+
+/// stdio seeks to a multiple of its buffer's size and reads up to the place it was asked for, which would
+/// hide a seek to the first tensor from us. All tensors lie at multiples of the alignment: so must the
+/// buffer's.
+void set_buffer(std::FILE* stream, VirtualFile& file, std::uint32_t alignment) {
+  const std::size_t size = std::min<std::size_t>(alignment, file.buffer.size());
+  std::setvbuf(stream, file.buffer.data(), size > 1 ? _IOFBF : _IONBF, size);
+}
+
+Result<FilePtr> open_stream(std::vector<std::byte> header, std::uint64_t size, std::uint32_t alignment) {
+  auto state = std::make_unique<VirtualFile>();
+  state->header = std::move(header);
+  state->size = size;
+  const cookie_io_functions_t functions{
+      .read = read_virtual, .write = nullptr, .seek = seek_virtual, .close = close_virtual};
+  FilePtr stream(::fopencookie(state.get(), "rb", functions));
+  if (!stream)
+    return fail(ErrorCode::kIo, std::string("the model's stream cannot be opened: ") + std::strerror(errno));
+  set_buffer(stream.get(), *state.release(), alignment);  // the stream owns the state now
+  return stream;
+}
+
+/// The headers of all files again, each of the very file that the profile was read from.
+Result<std::vector<HeaderFile>> read_headers(const ModelProfile& profile) {
+  std::vector<HeaderFile> files;
+  for (const ModelFile& expected : profile.files) {
+    STRATA_TRY(HeaderFile file, read_header(expected.path));
+    STRATA_TRY_VOID(check_same_file(expected, file.file));
+    files.push_back(std::move(file));
+  }
+  return files;
+}
+
+}  // namespace
+
+Result<FilePtr> open_virtual_file(const ModelProfile& profile) {
+  STRATA_TRY(std::vector<HeaderFile> files, read_headers(profile));
+  const std::uint32_t alignment = files[0].header.alignment;
+  if (files.size() == 1) return open_stream(std::move(files[0].bytes), files[0].file.size.value, alignment);
+  MergedHeader merged = merge_headers(files);
+  return open_stream(std::move(merged.bytes), merged.file_size, alignment);
+}
+
+}  // namespace strata::model
