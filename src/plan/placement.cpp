@@ -1,0 +1,262 @@
+#include "plan/placement.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+#include <optional>
+
+namespace strata::plan {
+namespace {
+
+constexpr std::uint64_t kLargestUnit = 8ULL << 20;
+constexpr std::uint64_t kSmallestUnit = 16ULL << 10;
+constexpr std::uint64_t kUnitsPerModel = 256;
+constexpr std::uint64_t kRingUnits = 5;
+// Rows are split at multiples of this, so that no kernel's tile is cut and results keep their bits.
+constexpr std::int64_t kRowStep = 64;
+
+/// Units of a pass, and what is fixed about each before a budget is looked at.
+struct Candidates {
+  std::vector<Unit> units;
+  std::vector<bool> pinned;  // must be resident
+};
+
+void add_units(const model::TensorInfo& tensor, std::uint32_t index, bool splittable,
+               std::uint64_t unit_bytes, std::vector<Unit>& out) {
+  const std::int64_t rows = tensor.rows();
+  const std::uint64_t row_bytes = tensor.row_bytes().value;
+  std::int64_t step = rows;
+  if (splittable && tensor.bytes.value > unit_bytes) {
+    const auto parts = static_cast<std::int64_t>((tensor.bytes.value + unit_bytes - 1) / unit_bytes);
+    step = (rows + parts - 1) / parts;
+    step = (step + kRowStep - 1) / kRowStep * kRowStep;
+  }
+  for (std::int64_t row = 0; row < rows; row += step) {
+    const std::int64_t count = std::min(step, rows - row);
+    out.push_back(Unit{.tensor = index,
+                       .first_row = row,
+                       .rows = count,
+                       .file = tensor.file,
+                       .offset = tensor.offset + static_cast<std::uint64_t>(row) * row_bytes,
+                       .bytes = Bytes{static_cast<std::uint64_t>(count) * row_bytes},
+                       .resident = false,
+                       .place = 0});
+  }
+}
+
+Candidates make_candidates(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
+                           std::uint64_t unit_bytes, bool with_gathered) {
+  Candidates out;
+  for (const TensorUse& use : uses) {
+    if (!use.by_rows && !use.whole && !with_gathered) continue;
+    const model::TensorInfo& tensor = profile.tensors[use.tensor];
+    const bool splittable = use.by_rows && !use.whole && tensor.shape[2] == 1 && tensor.shape[3] == 1;
+    add_units(tensor, use.tensor, splittable, unit_bytes, out.units);
+    // Norms and biases: little to gain, and their reads would be all latency.
+    out.pinned.resize(out.units.size(), tensor.rows() == 1);
+  }
+  return out;
+}
+
+std::vector<std::size_t> file_order(const std::vector<Unit>& units) {
+  std::vector<std::size_t> order(units.size());
+  std::iota(order.begin(), order.end(), 0U);
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return std::pair(units[a].file, units[a].offset) < std::pair(units[b].file, units[b].offset);
+  });
+  return order;
+}
+
+/// Walks the resident units in file order and joins neighbours that share or touch a block.
+/// Returns the bytes that the extents take. `extents` may be null when only the size is wanted.
+Bytes lay_out(std::vector<Unit>& units, const std::vector<std::size_t>& order, Bytes first_place,
+              std::vector<Extent>* extents) {
+  Bytes total;
+  std::optional<Extent> open;
+  const auto close = [&] {
+    if (!open) return;
+    total += open->size;
+    if (extents != nullptr) extents->push_back(*open);
+    open.reset();
+  };
+  for (const std::size_t i : order) {
+    Unit& unit = units[i];
+    if (!unit.resident) continue;
+    const std::uint64_t begin = unit.span_begin();
+    const std::uint64_t end = begin + unit.span().value;
+    if (open && (open->file != unit.file || begin > open->offset + open->size.value)) close();
+    if (!open) open = Extent{unit.file, begin, Bytes{}, first_place.value + total.value};
+    open->size = Bytes{std::max(open->offset + open->size.value, end) - open->offset};
+    unit.place = open->place + (unit.offset - open->offset);
+  }
+  close();
+  return total;
+}
+
+/// Streams the share `f` of the bytes that are not pinned, spread evenly over the pass.
+void spread(Candidates& candidates, double f) {
+  double owed = 0;
+  for (std::size_t i = 0; i < candidates.units.size(); ++i) {
+    Unit& unit = candidates.units[i];
+    unit.resident = true;
+    if (candidates.pinned[i]) continue;
+    const auto bytes = static_cast<double>(unit.bytes.value);
+    owed += f * bytes;
+    if (owed < bytes / 2) continue;
+    owed -= bytes;
+    unit.resident = false;
+  }
+}
+
+/// Gives what is left of the budget to streamed units, largest first.
+void fill(std::vector<Unit>& units, const std::vector<std::size_t>& order, Bytes room) {
+  std::vector<std::size_t> by_size;
+  for (std::size_t i = 0; i < units.size(); ++i) {
+    if (!units[i].resident) by_size.push_back(i);
+  }
+  std::stable_sort(by_size.begin(), by_size.end(),
+                   [&](std::size_t a, std::size_t b) { return units[a].bytes > units[b].bytes; });
+  Bytes used = lay_out(units, order, Bytes{}, nullptr);
+  for (const std::size_t i : by_size) {
+    // A neighbour may share blocks with it, so only the layout knows what it costs: between span - 2 blocks
+    // and span.
+    if (used + units[i].bytes > room + Bytes{2 * Unit::kBlock}) continue;
+    units[i].resident = true;
+    const Bytes with = lay_out(units, order, Bytes{}, nullptr);
+    if (with > room) {
+      units[i].resident = false;
+    } else {
+      used = with;
+    }
+  }
+}
+
+Placement finish(std::vector<Unit> units, const std::vector<std::size_t>& order, Bytes ring) {
+  Placement out;
+  out.ring = ring;
+  lay_out(units, order, ring, &out.extents);
+  for (const Unit& unit : units) {
+    if (unit.resident) {
+      out.resident += unit.bytes;
+    } else {
+      out.streamed_per_pass += unit.bytes;
+      out.largest_streamed = std::max(out.largest_streamed, unit.span());
+    }
+  }
+  out.units = std::move(units);
+  return out;
+}
+
+std::uint64_t first_unit_bytes(const model::ModelProfile& profile) {
+  return std::clamp(profile.weight_bytes().value / kUnitsPerModel, kSmallestUnit, kLargestUnit);
+}
+
+/// Everything resident, if it fits.
+std::optional<Placement> place_whole(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
+                                     Bytes budget, bool with_gathered) {
+  Candidates all = make_candidates(profile, uses, UINT64_MAX, with_gathered);
+  for (Unit& unit : all.units) unit.resident = true;
+  const auto order = file_order(all.units);
+  if (lay_out(all.units, order, Bytes{}, nullptr) > budget) return std::nullopt;
+  return finish(std::move(all.units), order, Bytes{});
+}
+
+struct Streaming {
+  Candidates candidates;
+  Bytes ring;
+  Bytes least;  // ring and pinned units
+};
+
+/// With units of this size: what must stay, and the ring that the rest needs.
+Streaming prepare_streaming(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
+                            std::uint64_t unit_bytes, bool pin_large) {
+  Streaming out{make_candidates(profile, uses, unit_bytes, false), Bytes{}, Bytes{}};
+  Candidates& c = out.candidates;
+  // A tensor that cannot be split would stall a small ring: it stays, unless there is no room for that.
+  for (std::size_t i = 0; pin_large && i < c.units.size(); ++i) {
+    if (c.units[i].bytes.value > 2 * unit_bytes) c.pinned[i] = true;
+  }
+  Bytes largest;
+  for (std::size_t i = 0; i < c.units.size(); ++i) {
+    c.units[i].resident = c.pinned[i];
+    if (!c.pinned[i]) largest = std::max(largest, c.units[i].span());
+  }
+  const std::uint64_t slots = largest.value > 2 * kLargestUnit ? 2 : kRingUnits;
+  out.ring = largest * slots;
+  out.least = out.ring + lay_out(c.units, file_order(c.units), Bytes{}, nullptr);
+  return out;
+}
+
+/// The unit sizes to try, best first.
+struct Attempt {
+  std::uint64_t unit_bytes;
+  bool pin_large;
+};
+
+std::vector<Attempt> attempts(const model::ModelProfile& profile) {
+  std::vector<Attempt> out;
+  for (const bool pin_large : {true, false}) {
+    for (std::uint64_t bytes = first_unit_bytes(profile);; bytes /= 2) {
+      out.push_back(Attempt{bytes, pin_large});
+      if (bytes / 2 < kSmallestUnit) break;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Bytes Placement::arena_bytes() const {
+  Bytes total = ring;
+  for (const Extent& extent : extents) total += extent.size;
+  return total;
+}
+
+Result<Placement> place(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
+                        Bytes budget) {
+  for (const bool with_gathered : {true, false}) {
+    if (auto whole = place_whole(profile, uses, budget, with_gathered)) return std::move(*whole);
+  }
+  for (const Attempt& attempt : attempts(profile)) {
+    Streaming s = prepare_streaming(profile, uses, attempt.unit_bytes, attempt.pin_large);
+    if (s.least > budget) continue;
+    const Bytes room = budget - s.ring;
+    const auto order = file_order(s.candidates.units);
+    double low = 0;
+    double high = 1;
+    for (int i = 0; i < 24; ++i) {
+      const double f = (low + high) / 2;
+      spread(s.candidates, f);
+      (lay_out(s.candidates.units, order, Bytes{}, nullptr) > room ? low : high) = f;
+    }
+    spread(s.candidates, high);
+    if (lay_out(s.candidates.units, order, Bytes{}, nullptr) > room) {  // even the last few bytes count here
+      for (std::size_t i = 0; i < s.candidates.units.size(); ++i) {
+        s.candidates.units[i].resident = s.candidates.pinned[i];
+      }
+    }
+    fill(s.candidates.units, order, room);
+    return finish(std::move(s.candidates.units), order, s.ring);
+  }
+  const Bytes least = smallest_arena(profile, uses);
+  return fail(ErrorCode::kInfeasible,
+              fmt::format("the weights need at least {} and have {}: {} are missing", format_bytes(least),
+                          format_bytes(budget), format_bytes(least - budget)));
+}
+
+std::uint64_t typical_units(const model::ModelProfile& profile) {
+  return profile.tensors.size() + profile.weight_bytes().value / first_unit_bytes(profile);
+}
+
+Bytes smallest_arena(const model::ModelProfile& profile, const std::vector<TensorUse>& uses) {
+  Candidates all = make_candidates(profile, uses, UINT64_MAX, false);
+  for (Unit& unit : all.units) unit.resident = true;
+  Bytes least = lay_out(all.units, file_order(all.units), Bytes{}, nullptr);
+  for (const Attempt& attempt : attempts(profile)) {
+    least = std::min(least, prepare_streaming(profile, uses, attempt.unit_bytes, attempt.pin_large).least);
+  }
+  return least;
+}
+
+}  // namespace strata::plan

@@ -1,0 +1,107 @@
+#pragma once
+
+#include <ggml-backend-impl.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "memory/pool.h"
+#include "plan/placement.h"
+#include "tier/executor.h"
+#include "tier/host_buffer.h"
+#include "tier/weight_buffer.h"
+
+struct ggml_threadpool;
+
+namespace strata::tier {
+
+/// What the recorded graphs ask for, beside the buffers libllama allocates.
+struct Needs {
+  std::vector<plan::TensorUse> uses;
+  Bytes work;     ///< the inner device's scratch memory
+  Bytes staging;  ///< for gathered rows
+  Bytes reader;   ///< stacks of the reader threads that are yet to start
+};
+
+struct DeviceOptions {
+  int threads = 1;  ///< at most this many compute at once
+  ReaderFactory make_reader;
+};
+
+/// A ggml device that computes like the CPU and keeps weights in tiers. Give handle() to libllama as the
+/// model's only device and weight_buffer_type() as the type of all its weights. Then, in this order:
+///   1. load the model, between begin_loading() and end_loading(), and create a context: nothing is read, no
+///   memory spent; a graph computed now is only
+///      recorded (its results are undefined);
+///   2. needs(), host_buffers(): what the graphs seen so far ask for;
+///   3. place(): memory is reserved and filled, resident weights are read; from now on graphs are computed.
+/// Threading: one thread at a time, as a llama_context. Lifetime: outlives model and context.
+class Device {
+ public:
+  /// Errors: those of DiskFiles::open. `profile` and `pool` outlive the device.
+  [[nodiscard]] static Result<std::unique_ptr<Device>> create(const model::ModelProfile& profile,
+                                                              memory::Pool& pool, DeviceOptions options);
+  ~Device();
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  [[nodiscard]] ggml_backend_dev_t handle() { return &device_; }
+  [[nodiscard]] ggml_backend_buffer_type_t weight_buffer_type() { return weights_.handle(); }
+  void begin_loading() { weights_.begin_loading(); }
+  void end_loading(bool loaded) { weights_.end_loading(loaded); }
+  [[nodiscard]] HostBufferType& host_buffers() { return host_; }
+
+  [[nodiscard]] Needs needs() const;
+  /// Forgets what was recorded, for another context.
+  void forget_needs();
+
+  /// Called with the bytes read so far and the bytes to read; returning false cancels.
+  using Progress = std::function<bool(Bytes done, Bytes total)>;
+
+  /// Reserves and fills every buffer and the arena, and reads the resident weights, each byte once.
+  /// Errors: kBudgetExceeded, kIo, kCancelled; the device cannot be used any more then.
+  [[nodiscard]] Status place(plan::Placement placement, const Progress& progress);
+
+  /// Why the last graph failed; libllama itself only learns that it did.
+  [[nodiscard]] std::optional<Error> take_error();
+
+  [[nodiscard]] PassStatistics statistics() const;
+  [[nodiscard]] Bytes loaded() const { return loaded_; }
+
+ private:
+  friend struct DeviceCalls;
+  Device(const model::ModelProfile& profile, memory::Pool& pool, DeviceOptions options, DiskFiles files);
+
+  [[nodiscard]] Status compute(ggml_backend_t inner, int threads, const ggml_cgraph& graph);
+  void record(int threads, const ggml_cgraph& graph);
+  [[nodiscard]] Status read_residents(const plan::Placement& placement, const Progress& progress);
+
+  const model::ModelProfile& profile_;
+  memory::Pool& pool_;
+  const DeviceOptions options_;
+  const DiskFiles files_;
+  ggml_backend_device device_{};
+  ggml_backend_reg reg_{};
+  ggml_backend_dev_t inner_device_ = nullptr;
+  ggml_threadpool* threads_ = nullptr;
+  WeightBufferType weights_;
+  HostBufferType host_;
+
+  std::vector<plan::TensorUse> uses_;
+  std::uint64_t work_bytes_ = 0;
+  std::uint64_t gather_rows_ = 0;
+  std::uint64_t gather_row_bytes_ = 0;
+
+  WeightTable table_;
+  memory::Region arena_;
+  memory::Region staging_;
+  std::vector<memory::Reservation> reservations_;
+  std::unique_ptr<DiskReader> row_reader_;  // until the executor takes it
+  bool recording_ = true;
+  std::unique_ptr<Executor> executor_;
+  std::optional<Error> error_;
+  Bytes loaded_;
+};
+
+}  // namespace strata::tier

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <ggml-backend-impl.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+
+#include "memory/region.h"
+#include "tier/pass_program.h"
+#include "tier/streamer.h"
+
+namespace strata::tier {
+
+struct PassStatistics {
+  std::uint64_t passes = 0;
+  Bytes read;                           ///< from disk, by passes: streamed weights and gathered rows
+  std::chrono::nanoseconds stalled{0};  ///< of the compute, waiting for the disk
+};
+
+/// Executes graphs over placed weights: waits for the streamed ones, hands each run to the inner device,
+/// frees the slots behind it.
+/// Threading: one graph at a time.
+class Executor {
+ public:
+  struct Memory {
+    std::byte* arena = nullptr;    ///< the ring, then the resident weights: as the placement says
+    std::byte* staging = nullptr;  ///< for gathered rows: staging_bytes() of it
+    Bytes staging_size;
+  };
+
+  /// Staging for GET_ROWS of up to `rows` rows: the rows, their ids, and blocks to read them through.
+  [[nodiscard]] static Bytes staging_bytes(std::uint64_t rows, std::uint64_t row_bytes);
+
+  /// `files`, `weights` and `table` outlive it. `row_reader` reads gathered rows.
+  Executor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table, Memory memory,
+           ReaderFactory make_reader, std::unique_ptr<DiskReader> row_reader);
+
+  /// Computes the whole graph on `inner`. Errors: those of the reads; kIo when a model file was changed;
+  /// kCancelled when the inner device was told to abort; the outputs are then undefined.
+  [[nodiscard]] Status compute(ggml_backend_t inner, const ggml_cgraph& graph);
+
+  [[nodiscard]] PassStatistics statistics() const;
+
+ private:
+  [[nodiscard]] Status run_pass(ggml_backend_t inner, const ggml_cgraph& graph);
+  [[nodiscard]] Status execute(ggml_backend_t inner, const ggml_cgraph& graph, Run& run);
+  [[nodiscard]] Status gather(const Gather& gather);
+
+  const DiskFiles& files_;
+  const WeightBufferType& weights_;
+  const WeightTable& table_;
+  const Memory memory_;
+  const std::unique_ptr<DiskReader> row_reader_;
+  Streamer streamer_;
+  std::uint64_t passes_ = 0;
+  Bytes gathered_;
+};
+
+}  // namespace strata::tier

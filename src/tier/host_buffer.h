@@ -1,0 +1,57 @@
+#pragma once
+
+#include <ggml-backend-impl.h>
+
+#include <memory>
+#include <vector>
+
+#include "memory/pool.h"
+#include "memory/region.h"
+
+namespace strata::tier {
+
+/// The ggml buffer type for everything that libllama allocates beside weights: KV cache, compute buffers,
+/// outputs. Ordinary host memory, but counted, and at first address space only, so that a context's needs can
+/// be learned before a byte is spent. commit() reserves and fills all of it; from then on an allocation
+/// is reserved and filled at once, and one that passes the budget fails.
+/// Threading: as libllama's, one thread at a time. Lifetime: outlives its buffers.
+class HostBufferType {
+ public:
+  explicit HostBufferType(ggml_backend_dev_t device);
+  HostBufferType(const HostBufferType&) = delete;
+  HostBufferType& operator=(const HostBufferType&) = delete;
+
+  [[nodiscard]] ggml_backend_buffer_type_t handle() { return &type_; }
+
+  /// Bytes of the live buffers: those ggml marks as compute buffers, and the others (KV cache, outputs).
+  [[nodiscard]] Bytes compute_bytes() const;
+  [[nodiscard]] Bytes kv_bytes() const;
+
+  /// Before commit(): gives back the pages that recording touched.
+  void discard();
+
+  /// Errors: kBudgetExceeded; then some buffers may have been filled, and the context must be freed.
+  [[nodiscard]] Status commit(memory::Pool& pool);
+
+  /// Why the last allocation failed, or nothing.
+  [[nodiscard]] const Status& last_failure() const { return last_failure_; }
+
+ private:
+  struct Buffer {
+    HostBufferType* type = nullptr;
+    ggml_backend_buffer_t handle = nullptr;
+    memory::Region region;
+    memory::Reservation reservation;
+  };
+
+  friend struct HostBufferCalls;
+  [[nodiscard]] Status fill(Buffer& buffer);
+  [[nodiscard]] Bytes sum(bool compute) const;
+
+  ggml_backend_buffer_type type_;
+  std::vector<Buffer*> buffers_;
+  memory::Pool* pool_ = nullptr;  // set by commit()
+  Status last_failure_;
+};
+
+}  // namespace strata::tier

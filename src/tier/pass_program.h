@@ -1,0 +1,83 @@
+#pragma once
+
+#include <ggml-backend-impl.h>
+#include <ggml-impl.h>
+
+#include <deque>
+#include <optional>
+#include <vector>
+
+#include "tier/streamer.h"
+#include "tier/weight_buffer.h"
+#include "tier/weight_table.h"
+
+namespace strata::tier {
+
+/// Rows of a tensor that a GET_ROWS node picks, to be read from disk when their ids are known.
+struct Gather {
+  std::uint32_t tensor = 0;
+  const ggml_tensor* ids = nullptr;  ///< I32 [n], in host memory
+  ggml_tensor* rows = nullptr;       ///< shadow table: [row length, n]
+  ggml_tensor* identity = nullptr;   ///< shadow ids: 0 .. n-1
+};
+
+/// A stretch of the graph handed to the inner device in one call.
+struct Run {
+  std::vector<ggml_tensor*> nodes;
+  std::size_t entries_end = 0;   ///< streamed entries before this must be in their slots
+  std::optional<Gather> gather;  ///< done first
+};
+
+/// One graph, turned into what the tier executes: weights replaced by shadow tensors that point at the arena,
+/// a new run before each streamed weight, tensors kept in several units computed unit by unit.
+/// The graph's own nodes are changed while a program lives, and restored when it ends; the graph must outlive
+/// it.
+class PassProgram {
+ public:
+  PassProgram() = default;
+  PassProgram(PassProgram&& other) noexcept { *this = std::move(other); }
+  PassProgram& operator=(PassProgram&& other) noexcept;
+  ~PassProgram() { restore(); }
+
+  /// Errors: kUnsupported when the graph uses a weight in a way that its placement does not allow.
+  [[nodiscard]] static Result<PassProgram> compile(const ggml_cgraph& graph, const WeightBufferType& weights,
+                                                   const WeightTable& table);
+
+  /// Points the shadows of streamed weights at their slots. Requires: the streamer runs entries().
+  void bind(const Streamer& streamer);
+
+  [[nodiscard]] const std::vector<StreamEntry>& entries() const { return entries_; }
+  [[nodiscard]] std::vector<Run>& runs() { return runs_; }
+
+ private:
+  friend class PassCompiler;
+  struct Patch {
+    ggml_tensor* node;
+    int src;
+    ggml_tensor* original;
+  };
+  struct Binding {
+    ggml_tensor* shadow;
+    std::size_t entry;
+    std::uint64_t offset;  // in the slot
+  };
+  void restore();
+
+  std::vector<Run> runs_;
+  std::vector<StreamEntry> entries_;
+  std::deque<ggml_tensor> shadows_;  // addresses stay
+  std::vector<Patch> patches_;
+  std::vector<Binding> bindings_;
+};
+
+/// What one graph asks of the weights and of working memory.
+struct GraphNeeds {
+  std::vector<plan::TensorUse> uses;  ///< in order of first use
+  std::uint64_t gather_rows = 0;      ///< most rows picked by one GET_ROWS
+  std::uint64_t gather_row_bytes = 0;
+};
+
+/// Records how `graph` uses the weights. Pure but for reading the graph.
+[[nodiscard]] GraphNeeds needs_of(const ggml_cgraph& graph, const WeightBufferType& weights);
+
+}  // namespace strata::tier

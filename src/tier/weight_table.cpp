@@ -1,0 +1,31 @@
+#include "tier/weight_table.h"
+
+#include <algorithm>
+
+namespace strata::tier {
+
+void WeightTable::set(plan::Placement placement, std::byte* arena) {
+  placement_ = std::move(placement);
+  arena_ = arena;
+  std::fill(first_unit_.begin(), first_unit_.end(), std::pair<std::uint32_t, std::uint32_t>{0, 0});
+  for (std::uint32_t i = 0; i < placement_.units.size(); ++i) {
+    auto& [first, count] = first_unit_[placement_.units[i].tensor];
+    if (count++ == 0) first = i;
+  }
+}
+
+std::span<const plan::Unit> WeightTable::units(std::uint32_t tensor) const {
+  const auto [first, count] = first_unit_[tensor];
+  return std::span(placement_.units).subspan(first, count);
+}
+
+std::byte* WeightTable::resident(std::uint32_t tensor) const {
+  const auto all = units(tensor);
+  if (all.empty()) return nullptr;
+  // Units of one tensor are neighbours on disk, so resident ones share an extent and touch.
+  const bool whole =
+      std::all_of(all.begin(), all.end(), [](const plan::Unit& unit) { return unit.resident; });
+  return whole ? address(all.front()) : nullptr;
+}
+
+}  // namespace strata::tier

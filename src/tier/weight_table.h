@@ -1,0 +1,40 @@
+#pragma once
+
+#include <ggml.h>
+
+#include <memory>
+#include <vector>
+
+#include "memory/region.h"
+#include "plan/placement.h"
+#include "tier/disk_reader.h"
+
+namespace strata::tier {
+
+/// The placed weights of one model: where the units of each tensor lie.
+/// Built once from a Placement; read-only afterwards.
+class WeightTable {
+ public:
+  explicit WeightTable(const model::ModelProfile& profile)
+      : profile_(profile), first_unit_(profile.tensors.size() + 1) {}
+
+  [[nodiscard]] const model::ModelProfile& profile() const { return profile_; }
+
+  /// Takes the placement and the arena it was made for. `arena` must outlive the table.
+  void set(plan::Placement placement, std::byte* arena);
+
+  /// The units of a tensor, in row order; none for one that is only gathered from disk or not used.
+  [[nodiscard]] std::span<const plan::Unit> units(std::uint32_t tensor) const;
+  [[nodiscard]] std::byte* address(const plan::Unit& unit) const { return arena_ + unit.place; }
+  [[nodiscard]] const plan::Placement& placement() const { return placement_; }
+  /// The whole tensor in one piece, or null.
+  [[nodiscard]] std::byte* resident(std::uint32_t tensor) const;
+
+ private:
+  const model::ModelProfile& profile_;
+  plan::Placement placement_;
+  std::byte* arena_ = nullptr;
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> first_unit_;  // by tensor: first unit and count
+};
+
+}  // namespace strata::tier
