@@ -1,0 +1,67 @@
+#include <llama.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/run.h"
+#include "cli/show.h"
+#include "cli/synth.h"
+
+namespace {
+
+// llama.cpp's flags of two letters and one dash; the parser only knows them with two dashes.
+constexpr std::array<std::string_view, 5> kTwoLetterFlags{"-ub", "-tb", "-fa", "-ctk", "-ctv"};
+
+std::vector<std::string> arguments(int argc, char** argv) {
+  std::vector<std::string> out;
+  for (int i = argc - 1; i > 0; --i) {  // the parser takes them last first
+    std::string arg = argv[i];
+    for (const std::string_view flag : kTwoLetterFlags) {
+      if (arg == flag || arg.starts_with(std::string(flag) + "=")) arg.insert(0, "-");
+    }
+    out.push_back(std::move(arg));
+  }
+  return out;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int exit_code = 0;
+  CLI::App app("Strata runs any GGUF model inside exact byte budgets.", "strata");
+  app.set_version_flag("--version", std::string("strata " STRATA_VERSION "\nllama.cpp ") + llama_version() +
+                                        "\nggml " + ggml_version());
+  app.require_subcommand(1);
+  strata::cli::add_run_command(app, exit_code);
+  strata::cli::add_show_command(app, exit_code);
+  strata::cli::add_synth_command(app, exit_code);
+  auto* const help = app.add_subcommand("help", "show this help, or that of a command");
+  std::string topic;
+  help->add_option("command", topic, "command to explain");
+  help->callback([&] {
+    const CLI::App* const about = topic.empty() ? &app : app.get_subcommand(topic);  // throws, naming it
+    std::fputs(about->help().c_str(), stdout);
+  });
+
+  const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
+  const auto named = [&](const CLI::App* command) { return argc > 1 && command->check_name(argv[1]); };
+  if (argc > 1 && argv[1][0] != '-' && std::none_of(commands.begin(), commands.end(), named)) {
+    std::fprintf(stderr, "strata: there is no command '%s'; see 'strata help'\n", argv[1]);
+    return 2;
+  }
+  try {
+    app.parse(arguments(argc, argv));
+  } catch (const CLI::CallForHelp& call) {
+    return app.exit(call);
+  } catch (const CLI::CallForVersion& call) {
+    return app.exit(call);
+  } catch (const CLI::ParseError& error) {
+    std::fprintf(stderr, "strata: %s; see 'strata help'\n", error.what());
+    return 2;
+  }
+  return exit_code;
+}

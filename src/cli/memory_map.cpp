@@ -1,0 +1,73 @@
+#include "cli/memory_map.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace strata::cli {
+namespace {
+
+struct Row {
+  char letter;
+  std::string_view name;
+  Bytes bytes;
+  std::string note;
+};
+
+/// One character a slice of the budget; a part that exists has at least one.
+std::string bar(std::span<const Row> rows, Bytes budget, int width) {
+  std::string out;
+  for (const Row& row : rows) {
+    const double share =
+        static_cast<double>(row.bytes.value) / static_cast<double>(std::max<std::uint64_t>(budget.value, 1));
+    auto count = static_cast<int>(std::lround(share * width));
+    if (row.bytes.value > 0) count = std::max(count, 1);
+    out.append(static_cast<std::size_t>(count), row.letter);
+  }
+  out.resize(static_cast<std::size_t>(width), out.empty() ? ' ' : out.back());
+  return out;
+}
+
+/// `0-3 #### 4 ..`: how much of each layer stays, as one digit of eight shades.
+std::string layers(const engine::MemoryMap& map) {
+  constexpr std::array<std::string_view, 9> kShades{" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+  std::string out;
+  for (const auto& [layer, share] : map.resident_share) {
+    if (layer >= 0) out += kShades[static_cast<std::size_t>(std::lround(share * 8))];
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string draw_memory_map(const engine::MemoryMap& map, int width) {
+  const std::string streams =
+      map.streamed_per_pass.value == 0
+          ? "nothing streams"
+          : fmt::format("stages the {} that stream in each pass", format_bytes(map.streamed_per_pass));
+  const std::array<Row, 6> rows{{
+      {'W', "weights", map.resident_weights,
+       fmt::format("resident, of {} in all", format_bytes(map.total_weights))},
+      {'R', "ring", map.ring, streams},
+      {'K', "KV cache", map.kv_cache, "and outputs"},
+      {'C', "compute", map.compute, "buffers of the largest graph"},
+      {'P', "program", map.runtime, "code, vocabulary, heap, kernel, reserve"},
+      {'.', "unused", map.unused,
+       map.streamed_per_pass.value > 0 ? "too small for one more weight" : "not needed"},
+  }};
+  std::string out = fmt::format("host memory, budget {}\n[{}]\n", format_bytes(map.budget),
+                                bar(rows, map.budget, width - 2));
+  for (const Row& row : rows) {
+    out += fmt::format("  {} {:<9}{:>16}  {:>5.1f}%  {}\n", row.letter, row.name, format_mib(row.bytes),
+                       100.0 * static_cast<double>(row.bytes.value) /
+                           static_cast<double>(std::max<std::uint64_t>(map.budget.value, 1)),
+                       row.note);
+  }
+  out += fmt::format("  = {:<9}{:>16}\n", "budget", format_mib(map.budget));
+  if (map.streamed_per_pass.value > 0) out += fmt::format("resident share by layer: {}\n", layers(map));
+  return out;
+}
+
+}  // namespace strata::cli

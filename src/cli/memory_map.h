@@ -1,0 +1,13 @@
+#pragma once
+
+#include <string>
+
+#include "engine/engine.h"
+
+namespace strata::cli {
+
+/// The memory map as people see it: a bar, a row for each owner that adds up to the budget, and what lies
+/// where layer by layer. Plain text, `width` columns.
+[[nodiscard]] std::string draw_memory_map(const engine::MemoryMap& map, int width = 78);
+
+}  // namespace strata::cli

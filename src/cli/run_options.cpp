@@ -1,0 +1,174 @@
+#include "cli/run_options.h"
+
+#include <common.h>
+#include <fmt/format.h>
+#include <json-schema-to-grammar.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+namespace strata::cli {
+namespace {
+
+constexpr std::array kCacheTypes{GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16,
+                                 GGML_TYPE_Q8_0, GGML_TYPE_Q4_0, GGML_TYPE_Q4_1,
+                                 GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_IQ4_NL};
+
+Result<ggml_type> cache_type(std::string_view flag, const std::string& name) {
+  std::string known;
+  for (const ggml_type type : kCacheTypes) {
+    if (name == ggml_type_name(type)) return type;
+    known += fmt::format(" {}", ggml_type_name(type));
+  }
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("{} {}: not a cache type; one of{}", flag, name, known));
+}
+
+std::string read_all(std::istream& in) {
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+}  // namespace
+
+void add_run_flags(CLI::App& command, RunOptions& o) {
+  command.add_option("-m,--model,model", o.model, "GGUF file (of a split model: the first part)")->required();
+  command.add_option("-p,--prompt", o.prompt, "prompt; without one, a chat on the terminal");
+  command.add_option("-f,--file", o.prompt_file, "read the prompt from a file ('-': standard input)");
+  command.add_option("--system", o.system, "system message of a chat");
+  command.add_flag("--raw", o.raw, "complete plain text, even if the model has a chat template");
+  command.add_option("-n,--predict", o.limit, "tokens to generate (-1: until the model ends)");
+
+  const std::string memory = "Memory";
+  command
+      .add_option("--ram", o.ram,
+                  "host budget for everything, such as 11.5GiB (default: what is free, less a reserve)")
+      ->group(memory);
+  command
+      .add_option("-c,--ctx-size", o.context,
+                  "context in tokens (0: the model's own; default 4096, less to fit)")
+      ->group(memory);
+  command.add_option("-b,--batch-size", o.batch, "tokens given to libllama at once")->group(memory);
+  command
+      .add_option("--ubatch-size,--ub", o.ubatch,
+                  "tokens computed in one pass (default: by prompt and budget)")
+      ->group(memory);
+  command.add_option("--cache-type-k,--ctk", o.type_k, "type of the K cache")
+      ->group(memory)
+      ->capture_default_str();
+  command.add_option("--cache-type-v,--ctv", o.type_v, "type of the V cache")
+      ->group(memory)
+      ->capture_default_str();
+  command.add_option("--flash-attn,--fa", o.flash_attention, "flash attention: on, off, auto")
+      ->group(memory)
+      ->check(CLI::IsMember({"on", "off", "auto"}))
+      ->capture_default_str();
+
+  const std::string speed = "Speed";
+  command.add_option("-t,--threads", o.threads, "threads for generation (default: physical cores)")
+      ->group(speed)
+      ->check(CLI::Range(1, 512));
+  command.add_option("--threads-batch,--tb", o.threads_batch, "threads for prompts (default: as -t)")
+      ->group(speed)
+      ->check(CLI::Range(1, 512));
+  command.add_option("--io", o.io, "how to read the disk: auto, uring, threads")
+      ->group(speed)
+      ->check(CLI::IsMember({"auto", "uring", "threads"}))
+      ->capture_default_str();
+
+  const std::string sampling = "Sampling";
+  command.add_option("-s,--seed", o.sampling.seed, "seed (default: random)")->group(sampling);
+  command.add_option("--temp", o.sampling.temp, "temperature (0: greedy)")
+      ->group(sampling)
+      ->capture_default_str();
+  command.add_option("--top-k", o.sampling.top_k, "top-k (0: off)")->group(sampling)->capture_default_str();
+  command.add_option("--top-p", o.sampling.top_p, "top-p (1: off)")->group(sampling)->capture_default_str();
+  command.add_option("--min-p", o.sampling.min_p, "min-p (0: off)")->group(sampling)->capture_default_str();
+  command.add_option("--repeat-penalty", o.sampling.penalty_repeat, "penalty for repeated tokens (1: off)")
+      ->group(sampling)
+      ->capture_default_str();
+  command.add_flag("--ignore-eos", o.sampling.ignore_eos, "go on when the model ends its text")
+      ->group(sampling);
+  command.add_flag("--special", o.special, "show special tokens")->group(sampling);
+  auto* const grammar =
+      command.add_option("--grammar", o.grammar, "GBNF grammar that the text must follow")->group(sampling);
+  command.add_option("--json-schema", o.json_schema, "JSON schema that the text must follow")
+      ->group(sampling)
+      ->excludes(grammar);
+
+  command.add_option("--stats", o.stats_file, "write statistics as JSON")->group("Output");
+}
+
+Result<engine::OpenOptions> open_options(const RunOptions& o) {
+  engine::OpenOptions out;
+  out.model = o.model;
+  if (o.ram) {
+    auto ram = parse_bytes(*o.ram);
+    if (!ram) return fail(ErrorCode::kInvalidArgument, fmt::format("--ram: {}", ram.error().message));
+    if (ram->value == 0) return fail(ErrorCode::kInvalidArgument, "--ram: a budget of 0 bytes holds nothing");
+    out.ram = *ram;
+  }
+  out.threads = o.threads.value_or(std::max(1, common_cpu_get_num_math()));
+  out.threads_batch = o.threads_batch.value_or(out.threads);
+  const auto kind = o.io == "uring"     ? tier::ReaderKind::kUring
+                    : o.io == "threads" ? tier::ReaderKind::kThreads
+                                        : tier::ReaderKind::kAuto;
+  out.make_reader = [kind](const tier::DiskFiles& files, std::size_t depth) {
+    return make_reader(files, kind, depth);
+  };
+  return out;
+}
+
+Result<engine::ContextOptions> context_options(const RunOptions& o) {
+  engine::ContextOptions out;
+  out.context = o.context;
+  out.batch = o.batch;
+  out.ubatch = o.ubatch;
+  if (o.ubatch && *o.ubatch == 0)
+    return fail(ErrorCode::kInvalidArgument, "-ub 0: a pass computes at least one token");
+  if (o.batch && *o.batch == 0)
+    return fail(ErrorCode::kInvalidArgument, "-b 0: a batch holds at least one token");
+  STRATA_TRY(out.type_k, cache_type("-ctk", o.type_k));
+  STRATA_TRY(out.type_v, cache_type("-ctv", o.type_v));
+  out.flash_attention = o.flash_attention == "on"    ? LLAMA_FLASH_ATTN_TYPE_ENABLED
+                        : o.flash_attention == "off" ? LLAMA_FLASH_ATTN_TYPE_DISABLED
+                                                     : LLAMA_FLASH_ATTN_TYPE_AUTO;
+  if (o.flash_attention == "off" && ggml_is_quantized(out.type_v)) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("-ctv {}: a quantised V cache needs flash attention; drop -fa off", o.type_v));
+  }
+  return out;
+}
+
+Result<common_params_sampling> sampling_params(const RunOptions& o) {
+  common_params_sampling out = o.sampling;
+  if (o.grammar) out.grammar = common_grammar(COMMON_GRAMMAR_TYPE_USER, *o.grammar);
+  if (o.json_schema) {
+    try {
+      out.grammar = common_grammar(COMMON_GRAMMAR_TYPE_OUTPUT_FORMAT,
+                                   json_schema_to_grammar(common_json::parse(*o.json_schema)));
+    } catch (const std::exception& error) {
+      return fail(ErrorCode::kInvalidArgument, fmt::format("--json-schema: {}", error.what()));
+    }
+  }
+  return out;
+}
+
+Result<std::optional<std::string>> read_prompt(const RunOptions& o) {
+  if (o.prompt && o.prompt_file)
+    return fail(ErrorCode::kInvalidArgument, "give the prompt with -p or with -f, not both");
+  if (o.prompt) return o.prompt;
+  if (!o.prompt_file) return std::nullopt;
+  if (*o.prompt_file == "-") return read_all(std::cin);
+  std::ifstream in(*o.prompt_file, std::ios::binary);
+  std::string text = in ? read_all(in) : std::string();
+  if (!in) return fail(ErrorCode::kNotFound, fmt::format("{}: cannot read the prompt file", *o.prompt_file));
+  return text;
+}
+
+}  // namespace strata::cli

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <sampling.h>
+
+#include <optional>
+#include <string>
+
+#include "engine/engine.h"
+
+namespace CLI {
+class App;
+}
+
+namespace strata::cli {
+
+/// The flags of `strata run`, named as in llama.cpp where they mean the same.
+struct RunOptions {
+  std::string model;
+  std::optional<std::string> prompt;
+  std::optional<std::string> prompt_file;
+  std::optional<std::string> system;
+  std::optional<std::string> ram;
+  std::optional<std::string> stats_file;
+  std::optional<std::uint32_t> context;
+  std::optional<std::uint32_t> batch;
+  std::optional<std::uint32_t> ubatch;
+  std::optional<int> threads;
+  std::optional<int> threads_batch;
+  int limit = -1;
+  std::string type_k = "f16";
+  std::string type_v = "f16";
+  std::string flash_attention = "auto";
+  std::string io = "auto";
+  std::optional<std::string> grammar;
+  std::optional<std::string> json_schema;
+  bool raw = false;
+  bool special = false;
+  common_params_sampling sampling;
+};
+
+void add_run_flags(CLI::App& command, RunOptions& options);
+
+// Errors: kInvalidArgument, naming the flag.
+[[nodiscard]] Result<engine::OpenOptions> open_options(const RunOptions& options);
+[[nodiscard]] Result<engine::ContextOptions> context_options(const RunOptions& options);
+/// The sampler's parameters, with the grammar or the JSON schema in them.
+[[nodiscard]] Result<common_params_sampling> sampling_params(const RunOptions& options);
+/// -p, or what -f holds ('-': standard input); nothing when neither was given.
+[[nodiscard]] Result<std::optional<std::string>> read_prompt(const RunOptions& options);
+
+}  // namespace strata::cli

@@ -1,0 +1,93 @@
+#include "cli/run_report.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace strata::cli {
+namespace {
+
+double per_second(std::size_t tokens, std::chrono::nanoseconds time) {
+  const double seconds = std::chrono::duration<double>(time).count();
+  return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
+}
+
+double disk_bytes_per_token(const engine::Generation& total) {
+  const std::size_t passes = total.decode_seconds.size();
+  return passes > 0 ? static_cast<double>(total.decode_read.value) / static_cast<double>(passes) : 0;
+}
+
+}  // namespace
+
+void RunReport::add(const engine::Generation& turn) {
+  total.prompt_computed += turn.prompt_computed;
+  total.prompt_time += turn.prompt_time;
+  total.decode_time += turn.decode_time;
+  total.decode_read += turn.decode_read;
+  total.token_ids.insert(total.token_ids.end(), turn.token_ids.begin(), turn.token_ids.end());
+  total.decode_seconds.insert(total.decode_seconds.end(), turn.decode_seconds.begin(),
+                              turn.decode_seconds.end());
+  total.reason = turn.reason;
+}
+
+std::string describe(const RunReport& report, const engine::Engine& engine) {
+  const engine::Generation& total = report.total;
+  const Bytes budget = engine.memory_map().budget;
+  const auto peak = hardware::peak_bytes(budget);
+  return fmt::format(
+      "load {:.1f} s | prompt {} tokens, {:.1f} tokens/s | decode {} tokens, {:.2f} tokens/s ({})\n"
+      "disk {} per token | peak memory {} of {}\n",
+      report.load_seconds, total.prompt_computed, per_second(total.prompt_computed, total.prompt_time),
+      total.token_ids.size(), per_second(total.decode_seconds.size(), total.decode_time),
+      to_string(total.reason), format_bytes(Bytes{static_cast<std::uint64_t>(disk_bytes_per_token(total))}),
+      peak ? format_bytes(*peak) : "unknown", format_bytes(budget));
+}
+
+Status check_writable(const std::string& path) {
+  errno = 0;
+  if (std::ofstream(path, std::ios::app)) return {};
+  return fail(ErrorCode::kIo, fmt::format("{}: cannot write the statistics: {}", path, std::strerror(errno)));
+}
+
+Status write_stats(const std::string& path, const RunReport& report, const engine::Engine& engine,
+                   const std::string& model) {
+  const engine::Generation& total = report.total;
+  const engine::MemoryMap map = engine.memory_map();
+  const auto peak = hardware::peak_bytes(map.budget);
+  nlohmann::ordered_json json;
+  json["model"] = model;
+  json["budget_bytes"]["host"] = map.budget.value;
+  if (peak) json["peak_bytes"]["host"] = peak->value;
+  json["weights_bytes"] = {{"total", map.total_weights.value},
+                           {"resident", map.resident_weight_bytes.value},
+                           {"streamed_per_pass", map.streamed_per_pass.value}};
+  json["memory_bytes"] = {{"weights", map.resident_weights.value}, {"ring", map.ring.value},
+                          {"kv_cache", map.kv_cache.value},        {"compute", map.compute.value},
+                          {"runtime", map.runtime.value},          {"unused", map.unused.value}};
+  json["load_seconds"] = report.load_seconds;
+  json["load_disk_bytes"] = engine.loaded_bytes().value;
+  json["prompt"] = {{"tokens", total.prompt_computed},
+                    {"tokens_per_second", per_second(total.prompt_computed, total.prompt_time)}};
+  json["decode"] = {{"tokens", total.token_ids.size()},
+                    {"tokens_per_second", per_second(total.decode_seconds.size(), total.decode_time)},
+                    {"disk_bytes_per_token", disk_bytes_per_token(total)},
+                    {"seconds", total.decode_seconds}};
+  const tier::PassStatistics passes = engine.pass_statistics();
+  json["passes"] = {{"count", passes.passes},
+                    {"disk_bytes", passes.read.value},
+                    {"stalled_seconds", std::chrono::duration<double>(passes.stalled).count()}};
+  json["stop_reason"] = to_string(total.reason);
+  json["token_ids"] = total.token_ids;
+  std::ofstream out(path);
+  out << json.dump(2) << '\n';
+  out.close();
+  if (!out)
+    return fail(ErrorCode::kIo,
+                fmt::format("{}: cannot write the statistics: {}", path, std::strerror(errno)));
+  return {};
+}
+
+}  // namespace strata::cli

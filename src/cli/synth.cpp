@@ -1,0 +1,76 @@
+#include "cli/synth.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "base/result.h"
+#include "model/synth.h"
+
+namespace strata::cli {
+namespace {
+
+struct SynthArguments {
+  model::SynthOptions options;
+  std::filesystem::path output;
+  bool force = false;
+};
+
+Result<std::vector<std::filesystem::path>> run_synth(const SynthArguments& arguments) {
+  STRATA_TRY(const model::SynthModel design, model::design_synth(arguments.options));
+  ProgressBar bar("writing " + arguments.output.filename().string(), design.bytes());
+  STRATA_TRY(
+      std::vector<std::filesystem::path> paths,
+      model::write_synth(design, arguments.output, arguments.force, [&](Bytes done) { bar.update(done); }));
+  bar.finish();
+  fmt::print("wrote {}: {} tensors in {}, {}\n", arguments.output.string(), design.tensors.size(),
+             paths.size() == 1 ? "one file" : fmt::format("{} files", paths.size()),
+             format_bytes(design.bytes()));
+  return paths;
+}
+
+std::string shape_names() {
+  std::string names;
+  for (const model::SynthShape& shape : model::synth_shapes()) {
+    names += names.empty() ? "" : ", ";
+    names += shape.name;
+  }
+  return names;
+}
+
+}  // namespace
+
+void add_synth_command(CLI::App& app, int& exit_code) {
+  CLI::App* command = app.add_subcommand("synth", "Write a made-up model: random weights in a known shape");
+  const auto arguments = std::make_shared<SynthArguments>();
+  model::SynthOptions& options = arguments->options;
+  command->add_option("--like", options.like, "Shape: " + shape_names())->capture_default_str();
+  command->add_option("--type", options.type, "Weight type, by ggml's name")->capture_default_str();
+  command->add_option("-o,--output", arguments->output, "File to write")->required();
+  command->add_option("--layers", options.layers, "Layers, in place of the shape's");
+  command->add_option("--vocab", options.vocabulary, "Tokens in the vocabulary, in place of the shape's");
+  command->add_option("--context", options.context, "Context length, in place of the shape's");
+  command->add_flag("--tied,!--untied", options.tied,
+                    "The token embedding is the output matrix too, or is not");
+  command
+      ->add_option("--alignment", options.alignment, "Alignment of tensors in bytes, a power of two from 32")
+      ->capture_default_str();
+  command->add_option("--splits", options.splits, "Write so many files, NAME-00001-of-0000N.gguf")
+      ->capture_default_str();
+  command->add_option("--seed", options.seed, "Another seed gives other weights")->capture_default_str();
+  command->add_option("--tokenizer-from", options.tokenizer_from, "Copy the tokenizer of this GGUF file");
+  command->add_option("--chat-template", options.chat_template, "Chat template to store (none)");
+  command->add_flag("--force", arguments->force, "Replace a file that exists");
+  command->callback([arguments, &exit_code] {
+    if (const auto written = run_synth(*arguments); !written) {
+      fmt::print(stderr, "strata: {}\n", written.error().message);
+      exit_code = 1;
+    }
+  });
+}
+
+}  // namespace strata::cli

@@ -1,0 +1,297 @@
+#include "engine/engine.h"
+
+#include <fmt/format.h>
+#include <malloc.h>
+
+#include <algorithm>
+#include <map>
+
+#include "engine/llama_log.h"
+#include "memory/program_pages.h"
+#include "model/virtual_file.h"
+
+namespace strata::engine {
+namespace {
+
+constexpr std::uint32_t kDefaultContext = 4096;
+constexpr std::uint32_t kDefaultUbatch = 512;
+constexpr std::uint32_t kLargestUbatch = 2048;
+constexpr std::uint32_t kSmallestUbatch = 32;
+constexpr std::uint32_t kContextStep = 256;  // libllama pads contexts to this
+
+// What libllama's heap, thread stacks and the kernel's own structures still grow by after the graphs have
+// been recorded once, and what the program of a pass takes for each unit (measured together: 0.6 MiB for 313
+// units).
+constexpr Bytes kGrowth{640 * 1024};
+constexpr Bytes kGrowthPerUnit{1536};
+
+/// The kernel keeps a page of page table for each 2 MiB, even behind a huge page.
+Bytes page_tables(Bytes mapped) { return Bytes{mapped.value / 512 + 4096}; }
+
+Error with_llama_error(ErrorCode code, std::string what) {
+  const std::string why = take_llama_error();
+  return Error{code, why.empty() ? std::move(what) : fmt::format("{} ({})", what, why)};
+}
+
+bool abort_requested(void* data) { return *static_cast<const volatile int*>(data) != 0; }
+
+}  // namespace
+
+/// What one context shape asks of the budget.
+struct Engine::Demand {
+  Bytes held;  // by the process before any buffer is filled
+  Bytes kv_cache;
+  Bytes compute;  // and working memory, staging
+  Bytes growth;
+  Bytes least_arena;
+  Bytes free_for_arena;
+  std::vector<plan::TensorUse> uses;
+
+  [[nodiscard]] Bytes least() const {
+    return held + kv_cache + compute + growth + least_arena + page_tables(least_arena);
+  }
+  [[nodiscard]] bool fits() const { return least_arena <= free_for_arena; }
+};
+
+Engine::Engine(OpenOptions options, model::ModelProfile profile, Bytes budget)
+    : options_(std::move(options)), profile_(std::move(profile)), pool_("host", budget) {}
+
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
+  capture_llama_logs();
+  // One heap: a second one for every thread would hold memory that nobody uses.
+  ::mallopt(M_ARENA_MAX, 1);
+  ::mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+
+  STRATA_TRY(model::ModelProfile profile, model::read_model(options.model));
+  STRATA_TRY(const hardware::HostMemory host, hardware::read_host_memory());
+  const Bytes budget = options.ram.value_or(hardware::default_host_budget(host));
+  std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(profile), budget));
+  STRATA_TRY_VOID(engine->load_model());
+  return engine;
+}
+
+Status Engine::load_model() {
+  const int threads = std::max(options_.threads, options_.threads_batch);
+  STRATA_TRY(device_, tier::Device::create(profile_, pool_, {threads, options_.make_reader}));
+  STRATA_TRY(const model::FilePtr file, model::open_virtual_file(profile_));
+
+  ggml_backend_dev_t devices[] = {device_->handle(), nullptr};
+  const llama_model_tensor_buft_override overrides[] = {{".*", device_->weight_buffer_type()},
+                                                        {nullptr, nullptr}};
+  llama_model_params params = llama_model_default_params();
+  params.devices = devices;
+  params.tensor_buft_overrides = overrides;
+  params.n_gpu_layers = -1;
+  params.load_mode = LLAMA_LOAD_MODE_NONE;
+  params.lazy_mode = LLAMA_LAZY_MODE_OFF;
+  params.use_extra_bufts = false;  // one layout, wherever a weight lies
+  device_->begin_loading();
+  model_.reset(llama_model_load_from_file_ptr(file.get(), params));
+  device_->end_loading(model_ != nullptr);
+  if (model_ == nullptr) {
+    return std::unexpected(
+        with_llama_error(ErrorCode::kUnsupported,
+                         fmt::format("{}: llama.cpp cannot load this model", options_.model.string())));
+  }
+  return {};
+}
+
+std::vector<Engine::Shape> Engine::shapes_to_try(const ContextOptions& options) const {
+  const std::uint32_t trained = profile_.train_context > 0 ? profile_.train_context : kDefaultContext;
+  const std::uint32_t default_context = std::min(trained, std::max(kDefaultContext, options.least_context));
+  std::uint32_t context = options.context.value_or(default_context);
+  if (context == 0) context = trained;
+
+  // A whole prompt in one ubatch is one pass over the weights; longer ubatches than the prompt buy nothing.
+  std::uint32_t ubatch = options.ubatch.value_or(kDefaultUbatch);
+  if (!options.ubatch && options.prompt_tokens > 0) {
+    ubatch = std::clamp(static_cast<std::uint32_t>(align_up(options.prompt_tokens, 64)), kSmallestUbatch,
+                        kLargestUbatch);
+  }
+  ubatch = std::min(ubatch, options.batch.value_or(ubatch));
+  ubatch = std::min(ubatch, context);
+
+  std::vector<Shape> shapes{{context, ubatch}};
+  while (!options.ubatch && shapes.back().ubatch / 2 >= kSmallestUbatch) {
+    shapes.push_back({context, shapes.back().ubatch / 2});
+  }
+  const auto least =
+      static_cast<std::uint32_t>(align_up(std::max(options.least_context, kContextStep), kContextStep));
+  while (!options.context && shapes.back().context > least) {
+    const auto half = static_cast<std::uint32_t>(align_up(shapes.back().context / 2, kContextStep));
+    shapes.push_back({std::max(half, least), shapes.back().ubatch});
+  }
+  return shapes;
+}
+
+Status Engine::make_context(const ContextOptions& options, Shape shape) {
+  context_.reset();
+  device_->forget_needs();
+  llama_context_params params = llama_context_default_params();
+  params.n_ctx = shape.context;
+  params.n_batch = std::max(options.batch.value_or(kLargestUbatch), shape.ubatch);
+  params.n_ubatch = shape.ubatch;
+  params.n_seq_max = 1;
+  params.n_outputs_max = 1;
+  params.n_threads = options_.threads;
+  params.n_threads_batch = options_.threads_batch;
+  params.type_k = options.type_k;
+  params.type_v = options.type_v;
+  params.flash_attn_type = options.flash_attention;
+  params.abort_callback = abort_requested;
+  params.abort_callback_data = const_cast<int*>(&aborted_);
+  params.no_perf = true;
+  context_.reset(llama_init_from_model(model_.get(), params));
+  if (context_ == nullptr) {
+    return std::unexpected(with_llama_error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("llama.cpp refuses this context: -c {} -ub {}", shape.context, shape.ubatch)));
+  }
+  return record_graphs(shape);
+}
+
+Status Engine::record_graphs(Shape shape) {
+  // Nothing is computed yet: this shows the device the graphs, and lets libllama make all its allocations.
+  std::vector<llama_token> tokens(std::min(shape.ubatch, llama_n_ctx(context_.get())), 0);
+  const auto feed = [&](std::size_t count) {
+    return llama_decode(context_.get(),
+                        llama_batch_get_one(tokens.data(), static_cast<std::int32_t>(count))) == 0;
+  };
+  const bool fed = feed(tokens.size()) && (tokens.size() == llama_n_ctx(context_.get()) || feed(1));
+  llama_memory_clear(llama_get_memory(context_.get()), false);
+  if (!fed)
+    return std::unexpected(
+        with_llama_error(ErrorCode::kInternal, "llama.cpp cannot build this model's graph"));
+  return {};
+}
+
+Result<Engine::Demand> Engine::demand(const ContextOptions& options) const {
+  device_->host_buffers().discard();
+  ::malloc_trim(0);
+  memory::populate_program_pages();
+  STRATA_TRY(const hardware::ProcessMemory process, hardware::read_process_memory());
+  STRATA_TRY(const hardware::HostMemory host, hardware::read_host_memory());
+  tier::Needs needs = device_->needs();
+  Demand out;
+  const Bytes room = hardware::room(pool_.capacity(), host, process);
+  out.held =
+      room.value > 0 ? pool_.capacity() - room : std::max(pool_.capacity(), hardware::held_bytes(process));
+  out.kv_cache = device_->host_buffers().kv_bytes();
+  out.compute = device_->host_buffers().compute_bytes() + needs.work + needs.staging;
+  out.least_arena = plan::smallest_arena(profile_, needs.uses);
+  const Bytes growth =
+      kGrowth + kGrowthPerUnit * plan::typical_units(profile_) + needs.reader + options.client_reserve;
+  const Bytes fixed = out.held + out.kv_cache + out.compute + growth;
+  const Bytes arena_with_tables =
+      saturating_sub(pool_.capacity(), fixed + page_tables(out.kv_cache + out.compute));
+  out.free_for_arena = saturating_sub(arena_with_tables, page_tables(arena_with_tables));
+  out.growth = growth + page_tables(out.kv_cache + out.compute);
+  out.uses = std::move(needs.uses);
+  return out;
+}
+
+Error Engine::infeasible(const Demand& demand, const ContextOptions& options, Shape shape) const {
+  const Bytes missing = saturating_sub(demand.least(), pool_.capacity());
+  std::string cure = fmt::format("--ram {}MiB would fit", align_up(demand.least(), kMiB).value / kMiB.value);
+  if (options.context && demand.kv_cache.value > 0 && *options.context != 0) {
+    const double per_token = static_cast<double>(demand.kv_cache.value) / shape.context;
+    const double fewer = static_cast<double>(missing.value) / per_token;
+    if (fewer + kContextStep < shape.context) {
+      const auto context = static_cast<std::uint32_t>(
+          align_down(static_cast<std::uint64_t>(shape.context - fewer), kContextStep));
+      if (context >= kContextStep) cure += fmt::format(", or -c {}", context);
+    }
+  }
+  return Error{
+      ErrorCode::kInfeasible,
+      fmt::format("{} does not fit --ram {}: {} ({} bytes) are missing; {} [program and vocabulary {}, KV "
+                  "cache {}, compute {}, reserve {}, weights at least {}]",
+                  options_.model.string(), format_bytes(pool_.capacity()), format_bytes(missing),
+                  missing.value, cure, format_bytes(demand.held), format_bytes(demand.kv_cache),
+                  format_bytes(demand.compute), format_bytes(demand.growth),
+                  format_bytes(demand.least_arena))};
+}
+
+Status Engine::start(const ContextOptions& options, const tier::Device::Progress& progress) {
+  const std::vector<Shape> shapes = shapes_to_try(options);
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    STRATA_TRY_VOID(make_context(options, shapes[i]));
+    STRATA_TRY(Demand demand, this->demand(options));
+    const bool last = i + 1 == shapes.size();
+    if (!demand.fits()) {
+      if (last) return std::unexpected(infeasible(demand, options, shapes[i]));
+      continue;
+    }
+    // Long ubatches are worth at most an eighth of the budget: the rest is better spent on resident weights.
+    if (!options.ubatch && !last && shapes[i].ubatch > kDefaultUbatch &&
+        demand.compute * 8 > pool_.capacity())
+      continue;
+
+    if (i > 0) note_changes(shapes, shapes[i]);
+    STRATA_TRY(plan::Placement placement, plan::place(profile_, demand.uses, demand.free_for_arena));
+    const Bytes runtime = demand.held + demand.growth + page_tables(placement.arena_bytes());
+    STRATA_TRY(runtime_, pool_.reserve(runtime, memory::Owner::kRuntime));
+    placement_summary_ = placement;
+    return device_->place(std::move(placement), progress);
+  }
+  return fail(ErrorCode::kInternal, "no context shape to try");
+}
+
+void Engine::note_changes(const std::vector<Shape>& tried, Shape chosen) {
+  const Shape wanted = tried.front();
+  if (chosen.ubatch != wanted.ubatch) {
+    notes_.push_back(fmt::format("-ub {} instead of {}, to fit the budget", chosen.ubatch, wanted.ubatch));
+  }
+  if (chosen.context != wanted.context) {
+    notes_.push_back(fmt::format("-c {} instead of {}, to fit the budget", chosen.context, wanted.context));
+  }
+}
+
+MemoryMap Engine::memory_map() const {
+  using memory::Owner;
+  const plan::Placement& placement = placement_summary_;
+  MemoryMap map;
+  map.budget = pool_.capacity();
+  map.resident_weights = pool_.reserved(Owner::kWeights);
+  map.ring = pool_.reserved(Owner::kRing);
+  map.kv_cache = pool_.reserved(Owner::kKvCache);
+  map.compute = pool_.reserved(Owner::kCompute);
+  map.runtime = pool_.reserved(Owner::kRuntime);
+  map.unused = pool_.capacity() - pool_.reserved();
+  map.total_weights = profile_.weight_bytes();
+  map.resident_weight_bytes = placement.resident;
+  map.streamed_per_pass = placement.streamed_per_pass;
+  std::map<int, std::pair<Bytes, Bytes>> by_layer;  // resident, all
+  for (const plan::Unit& unit : placement.units) {
+    auto& [resident, all] = by_layer[profile_.tensors[unit.tensor].layer.value_or(-1)];
+    all += unit.bytes;
+    if (unit.resident) resident += unit.bytes;
+    ++(unit.resident ? map.resident_units : map.streamed_units);
+  }
+  for (const auto& [layer, bytes] : by_layer) {
+    map.resident_share.emplace_back(
+        layer, static_cast<double>(bytes.first.value) / static_cast<double>(bytes.second.value));
+  }
+  return map;
+}
+
+Status Engine::decode(std::span<const llama_token> tokens) {
+  const std::size_t batch = llama_n_batch(context_.get());
+  for (std::size_t at = 0; at < tokens.size(); at += batch) {
+    const std::size_t count = std::min(batch, tokens.size() - at);
+    // libllama only reads the tokens; its batch type has no const.
+    auto* const first = const_cast<llama_token*>(tokens.data() + at);
+    const int result =
+        llama_decode(context_.get(), llama_batch_get_one(first, static_cast<std::int32_t>(count)));
+    if (result == 0) continue;
+    if (auto error = device_->take_error()) return std::unexpected(std::move(*error));
+    if (result == 1) return fail(ErrorCode::kInvalidArgument, "the context is full: use a larger -c");
+    if (result == 2) return fail(ErrorCode::kCancelled, "the computation was cancelled");
+    return std::unexpected(with_llama_error(ErrorCode::kInternal, "llama.cpp could not decode"));
+  }
+  return {};
+}
+
+}  // namespace strata::engine

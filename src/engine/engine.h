@@ -1,0 +1,127 @@
+#pragma once
+
+#include <llama.h>
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "hardware/host_memory.h"
+#include "memory/pool.h"
+#include "model/model_profile.h"
+#include "tier/device.h"
+
+namespace strata::engine {
+
+struct OpenOptions {
+  std::filesystem::path model;
+  std::optional<Bytes> ram;  ///< host budget: everything the process holds; unset: what the machine allows
+  int threads = 1;
+  int threads_batch = 1;
+  tier::ReaderFactory make_reader;  ///< unset: direct reads from disk
+};
+
+/// What a context should be. What is unset may be adapted to the budget.
+struct ContextOptions {
+  std::optional<std::uint32_t> context;  ///< tokens; 0: the model's training context
+  std::optional<std::uint32_t> batch;
+  std::optional<std::uint32_t> ubatch;
+  std::uint32_t prompt_tokens = 0;    ///< of the first prompt, where it is known: shapes ubatch
+  std::uint32_t least_context = 256;  ///< an adapted context is never smaller
+  ggml_type type_k = GGML_TYPE_F16;
+  ggml_type type_v = GGML_TYPE_F16;
+  llama_flash_attn_type flash_attention = LLAMA_FLASH_ATTN_TYPE_AUTO;
+  Bytes client_reserve;  ///< what the caller itself will still allocate: samplers, grammars
+};
+
+/// Where the budget went. The parts add up to `budget`, exactly.
+struct MemoryMap {
+  Bytes budget;
+  Bytes resident_weights;
+  Bytes ring;
+  Bytes kv_cache;  ///< and the output buffers
+  Bytes compute;
+  Bytes runtime;  ///< program, libraries, vocabulary, stacks, and the reserve for their growth
+  Bytes unused;   ///< too small for the next weight, or not needed
+  Bytes total_weights;
+  Bytes resident_weight_bytes;  ///< of tensors; `resident_weights` has the blocks they lie in
+  Bytes streamed_per_pass;
+  std::size_t resident_units = 0;
+  std::size_t streamed_units = 0;
+  std::vector<std::pair<int, double>> resident_share;  ///< by layer (-1: outside the layers), 0..1
+};
+
+/// One model, one context, inside one host budget.
+/// open() reads the header and the vocabulary; start() makes the context, plans, and reads the resident
+/// weights; decode() computes. Threading: one thread at a time; abort() from any thread or signal handler.
+class Engine {
+ public:
+  /// Errors: those of read_model; kInternal when libllama refuses the model.
+  [[nodiscard]] static Result<std::unique_ptr<Engine>> open(OpenOptions options);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  [[nodiscard]] const model::ModelProfile& profile() const { return profile_; }
+  [[nodiscard]] const llama_model* model() const { return model_.get(); }
+  [[nodiscard]] const llama_vocab* vocab() const { return llama_model_get_vocab(model_.get()); }
+
+  /// Errors: kInfeasible before any weight is read: the message has the bytes missing and the smallest change
+  /// that fits; kBudgetExceeded, kIo, kCancelled.
+  [[nodiscard]] Status start(const ContextOptions& options, const tier::Device::Progress& progress);
+
+  /// What was adapted to the budget, for the user to read.
+  [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
+  [[nodiscard]] llama_context* context() const { return context_.get(); }
+  [[nodiscard]] MemoryMap memory_map() const;
+
+  /// Appends `tokens` to sequence 0; the logits of the last one are then in the context.
+  /// Errors: kInvalidArgument when the context is full; those of the tier; kCancelled after abort().
+  [[nodiscard]] Status decode(std::span<const llama_token> tokens);
+
+  /// Makes the running decode(), and every later one until resume(), end with kCancelled.
+  /// Safe in a signal handler.
+  void abort() { aborted_ = 1; }
+  void resume() { aborted_ = 0; }
+
+  [[nodiscard]] tier::PassStatistics pass_statistics() const { return device_->statistics(); }
+  /// Bytes of resident weights read from disk at start, whole blocks.
+  [[nodiscard]] Bytes loaded_bytes() const { return device_->loaded(); }
+
+ private:
+  struct ModelFree {
+    void operator()(llama_model* m) const { llama_model_free(m); }
+  };
+  struct ContextFree {
+    void operator()(llama_context* c) const { llama_free(c); }
+  };
+  struct Shape {
+    std::uint32_t context = 0;
+    std::uint32_t ubatch = 0;
+  };
+  struct Demand;
+
+  Engine(OpenOptions options, model::ModelProfile profile, Bytes budget);
+  [[nodiscard]] Status load_model();
+  [[nodiscard]] std::vector<Shape> shapes_to_try(const ContextOptions& options) const;
+  [[nodiscard]] Status make_context(const ContextOptions& options, Shape shape);
+  [[nodiscard]] Status record_graphs(Shape shape);
+  [[nodiscard]] Result<Demand> demand(const ContextOptions& options) const;
+  [[nodiscard]] Error infeasible(const Demand& demand, const ContextOptions& options, Shape shape) const;
+  void note_changes(const std::vector<Shape>& tried, Shape chosen);
+
+  const OpenOptions options_;
+  const model::ModelProfile profile_;
+  memory::Pool pool_;
+  memory::Reservation runtime_;
+  std::unique_ptr<tier::Device> device_;  // outlives model and context
+  std::unique_ptr<llama_model, ModelFree> model_;
+  std::unique_ptr<llama_context, ContextFree> context_;
+  std::vector<std::string> notes_;
+  plan::Placement placement_summary_;
+  volatile int aborted_ = 0;
+};
+
+}  // namespace strata::engine

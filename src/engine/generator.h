@@ -1,0 +1,66 @@
+#pragma once
+
+#include <sampling.h>
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace strata::engine {
+
+enum class StopReason { kEndOfText, kLimit, kContextFull, kStopString, kCancelled };
+
+[[nodiscard]] std::string_view to_string(StopReason reason);
+
+struct Generation {
+  std::string text;
+  std::vector<llama_token> prompt_ids;
+  std::vector<llama_token> token_ids;  ///< generated, the end-of-text token included
+  std::uint32_t prompt_computed = 0;   ///< prompt tokens that were not in the KV cache already
+  std::chrono::nanoseconds prompt_time{0};
+  std::chrono::nanoseconds decode_time{0};
+  std::vector<double> decode_seconds;  ///< of each pass after the prompt
+  Bytes decode_read;                   ///< from disk, during decode
+  StopReason reason = StopReason::kLimit;
+};
+
+struct GenerationOptions {
+  int limit = -1;                         ///< tokens; negative: until the model ends or the context is full
+  bool show_special = false;              ///< special tokens become text
+  std::vector<std::string> stop_strings;  ///< generation ends before the first of them
+};
+
+/// Samples tokens from an Engine with llama-common's sampler chain.
+/// Threading: as Engine.
+class Generator {
+ public:
+  /// Errors: kInvalidArgument when the sampler refuses its parameters (a grammar that does not parse).
+  /// `engine` outlives it. May be made before Engine::start(), so that its memory is counted.
+  [[nodiscard]] static Result<std::unique_ptr<Generator>> create(Engine& engine,
+                                                                 common_params_sampling params);
+
+  /// Errors: kUnsupported when the model's vocabulary cannot express the text.
+  [[nodiscard]] Result<std::vector<llama_token>> tokenize(const std::string& text, bool add_special) const;
+
+  /// Called with each piece of text; returning false stops the generation.
+  using OnText = std::function<bool(std::string_view piece)>;
+
+  /// Continues `prompt`. What the KV cache holds of it already is not computed again.
+  /// Errors: those of Engine::decode, kInvalidArgument for a prompt that is empty or longer than the context.
+  /// A cancelled generation is no error: it ends with kCancelled and what there is.
+  [[nodiscard]] Result<Generation> generate(std::vector<llama_token> prompt, const GenerationOptions& options,
+                                            const OnText& on_text);
+
+ private:
+  Generator(Engine& engine, common_sampler_ptr sampler) : engine_(engine), sampler_(std::move(sampler)) {}
+  [[nodiscard]] Status prefill(Generation& out);
+
+  Engine& engine_;
+  common_sampler_ptr sampler_;
+  std::vector<llama_token> cached_;  // what the KV cache holds
+};
+
+}  // namespace strata::engine

@@ -1,0 +1,60 @@
+#include "engine/llama_log.h"
+
+#include <llama.h>
+#include <log.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <mutex>
+#include <string_view>
+#include <utility>
+
+namespace strata::engine {
+namespace {
+
+std::mutex mutex;
+std::string last_error;
+
+void keep(ggml_log_level level, const char* text, void*) {
+  if (level != GGML_LOG_LEVEL_ERROR) return;
+  const std::lock_guard lock(mutex);
+  last_error = text;
+  while (!last_error.empty() && last_error.back() == '\n') last_error.pop_back();
+}
+
+}  // namespace
+
+void capture_llama_logs() {
+  llama_log_set(keep, nullptr);  // sets ggml's, too
+  common_log_set_verbosity_thold(-1);
+}
+
+std::string take_llama_error() {
+  const std::lock_guard lock(mutex);
+  return std::exchange(last_error, {});
+}
+
+CapturedStderr::CapturedStderr()
+    : stderr_(::dup(STDERR_FILENO)), captured_(::memfd_create("stderr", MFD_CLOEXEC)) {
+  std::fflush(stderr);
+  if (stderr_ >= 0 && captured_ >= 0) ::dup2(captured_, STDERR_FILENO);
+}
+
+CapturedStderr::~CapturedStderr() {
+  std::fflush(stderr);
+  if (stderr_ >= 0) ::dup2(stderr_, STDERR_FILENO);
+  ::close(stderr_);
+  ::close(captured_);
+}
+
+std::string CapturedStderr::first_line() const {
+  std::fflush(stderr);
+  std::array<char, 400> text{};
+  const ::ssize_t size = ::pread(captured_, text.data(), text.size(), 0);
+  const std::string_view all(text.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
+  return std::string(all.substr(0, all.find('\n')));
+}
+
+}  // namespace strata::engine

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <string>
+
+namespace strata::engine {
+
+/// Takes over the logs of libllama and ggml for the whole process: nothing is printed; warnings and errors
+/// are kept, so that a failure can be told in one line.
+/// Threading: thread-safe.
+void capture_llama_logs();
+
+/// The last error line since the previous call, without newline; empty when there was none.
+[[nodiscard]] std::string take_llama_error();
+
+/// Keeps what is written to stderr while it lives: libllama prints some errors there instead of logging them.
+/// Process-wide; one at a time.
+class CapturedStderr {
+ public:
+  CapturedStderr();
+  ~CapturedStderr();
+  CapturedStderr(const CapturedStderr&) = delete;
+  CapturedStderr& operator=(const CapturedStderr&) = delete;
+
+  /// The first line written so far; empty when there is none.
+  [[nodiscard]] std::string first_line() const;
+
+ private:
+  int stderr_ = -1;  // the real one
+  int captured_ = -1;
+};
+
+}  // namespace strata::engine
