@@ -1,0 +1,202 @@
+// Bad or missing input: one clear line, an exit code that is not 0, no crash, no hang.
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <random>
+#include <regex>
+
+#include "model/synth.h"
+#include "program_run.h"
+#include "temporary_directory.h"
+#include "tiered_model.h"
+
+namespace strata::tests {
+namespace {
+
+constexpr std::chrono::seconds kSoon{10};
+
+ProgramRun run(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "run");
+  return run_strata(arguments, nullptr, kSoon);
+}
+
+/// Refused as a program should: `text` is part of the one line it says.
+void expect_refused(const ProgramRun& run, const std::string& text) {
+  EXPECT_FALSE(run.timed_out) << "hangs";
+  EXPECT_GT(run.exit_code, 0) << "ended by signal " << -run.exit_code;
+  EXPECT_EQ(run.out, "");
+  EXPECT_TRUE(run.err.starts_with("strata: ")) << run.err;
+  EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
+  EXPECT_TRUE(run.err.ends_with('\n')) << run.err;
+  EXPECT_NE(run.err.find(text), std::string::npos) << "no '" << text << "' in: " << run.err;
+}
+
+void expect_model_refused(const std::filesystem::path& path, const std::string& text) {
+  SCOPED_TRACE(path);
+  expect_refused(run({"-m", path, "-p", "Hello", "-n", "1"}), text);
+}
+
+class BadInput : public testing::Test {
+ protected:
+  std::string good_model(const std::string& name = "good.gguf") {
+    const auto design = model::design_synth({.like = "llama-tiny", .type = "Q4_0"});
+    if (!design) return {};
+    const auto written = model::write_synth(*design, directory_.path() / name, true, [](Bytes) {});
+    return written ? written->front().string() : std::string();
+  }
+  TemporaryDirectory directory_;
+};
+
+TEST_F(BadInput, WhatIsNoModelFile) {
+  const auto& here = directory_.path();
+  expect_model_refused(here / "none.gguf", "none.gguf");
+  expect_model_refused(here, here.string());
+  std::ofstream(here / "empty.gguf").flush();
+  expect_model_refused(here / "empty.gguf", "empty.gguf");
+  std::ofstream(here / "text.gguf") << std::string(100'000, 'G');
+  expect_model_refused(here / "text.gguf", "text.gguf");
+  std::filesystem::create_symlink(here / "loop", here / "loop");
+  expect_model_refused(here / "loop", "loop");
+  ASSERT_EQ(::mkfifo((here / "pipe").c_str(), 0600), 0);
+  expect_model_refused(here / "pipe", "pipe");
+  expect_model_refused("/dev/null", "/dev/null");
+  expect_model_refused("/dev/zero", "/dev/zero");
+  expect_model_refused("", "");
+}
+
+TEST_F(BadInput, AModelThatMayNotBeRead) {
+  if (::geteuid() == 0) GTEST_SKIP() << "root may read everything";
+  const std::string model = good_model();
+  ASSERT_EQ(::chmod(model.c_str(), 0), 0);
+  expect_model_refused(model, model);
+}
+
+TEST_F(BadInput, FuzzerFindings) {
+  const auto malformed = shared_file("malformed");
+  if (malformed.empty()) GTEST_SKIP() << "../shared is not here: fuzzer findings are not tested";
+  int files = 0;
+  for (const auto& file : std::filesystem::directory_iterator(malformed)) {
+    ++files;
+    expect_model_refused(file.path(), "");
+  }
+  EXPECT_GT(files, 20);
+}
+
+TEST_F(BadInput, AModelCutAtAnyByte) {
+  const std::string model = good_model();
+  const auto size = std::filesystem::file_size(model);
+  ASSERT_GT(size, 100'000U);
+  std::vector<std::uintmax_t> points{0,  1,  3,   4,    8,        16,        23,
+                                     24, 25, 100, 1000, size - 1, size - 32, size - 4097};
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 12; ++i) points.push_back(random() % 60'000);  // the header and the vocabulary
+  for (int i = 0; i < 10; ++i) points.push_back(random() % size);
+  const auto cut = directory_.path() / "cut.gguf";
+  for (const std::uintmax_t point : points) {
+    SCOPED_TRACE(testing::Message() << "cut at byte " << point << " of " << size);
+    std::filesystem::copy_file(model, cut, std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::resize_file(cut, point);
+    expect_model_refused(cut, "cut.gguf");
+  }
+}
+
+TEST_F(BadInput, ASplitModelWithAPartMissing) {
+  const auto design = model::design_synth({.like = "llama-tiny", .type = "Q4_0", .splits = 3});
+  ASSERT_TRUE(design);
+  const auto parts = model::write_synth(*design, directory_.path() / "split.gguf", true, [](Bytes) {});
+  ASSERT_TRUE(parts);
+  ASSERT_EQ(parts->size(), 3U);
+  expect_model_refused((*parts)[1], "00002-of-00003");  // not the first
+  std::filesystem::remove((*parts)[2]);
+  expect_model_refused((*parts)[0], "00003-of-00003");
+}
+
+TEST_F(BadInput, ABudgetTooSmallNamesOneThatFits) {
+  const std::string model = good_model();
+  const std::vector<std::string> rest{"-m", model, "--raw", "-p", "a", "-n", "2", "-c", "256", "-t", "2"};
+  const auto with_ram = [&](const std::string& ram) {
+    std::vector<std::string> all = rest;
+    all.insert(all.end(), {"--ram", ram});
+    return run(all);
+  };
+  for (const std::string ram : {"1", "4096", "1MiB", "10MiB"}) {
+    SCOPED_TRACE(ram);
+    const ProgramRun refused = with_ram(ram);
+    expect_refused(refused, "bytes) are missing");
+    std::smatch match;
+    ASSERT_TRUE(std::regex_search(refused.err, match, std::regex("--ram ([0-9]+[A-Za-z]*) would fit")))
+        << refused.err;
+    const ProgramRun fits = with_ram(match[1]);
+    EXPECT_EQ(fits.exit_code, 0) << fits.err;
+    EXPECT_NE(fits.out, "");
+  }
+}
+
+TEST_F(BadInput, Flags) {
+  const std::string model = good_model();
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases{
+      {{"--no-such-flag"}, "--no-such-flag"},
+      {{"-n", "many"}, "many"},
+      {{"-c", "-1"}, "-1"},
+      {{"-t", "0"}, "0"},
+      {{"--ram", "12XB"}, "12XB"},
+      {{"--ram", "0"}, "--ram"},
+      {{"--ram", "-1GiB"}, "-1GiB"},
+      {{"-ub", "0"}, "-ub"},
+      {{"-b", "0"}, "-b"},
+      {{"-ctk", "q3"}, "-ctk"},
+      {{"-ctv", "q8_0", "-fa", "off"}, "-fa"},
+      {{"-fa", "maybe"}, "maybe"},
+      {{"-f", directory_.path() / "none.txt"}, "-p or with -f"},
+      {{"--grammar", "root ::= ("}, "grammar"},
+      {{"--json-schema", "{"}, "--json-schema"},
+      {{"--io", "telepathy"}, "telepathy"},
+      {{"-c", "4294967295"}, ""},
+  };
+  for (const auto& [flags, text] : cases) {
+    SCOPED_TRACE(testing::PrintToString(flags));
+    std::vector<std::string> all{"-m", model, "-p", "Hello"};
+    if (flags[0] != "--ram") all.insert(all.end(), {"--ram", "1GiB"});
+    if (flags[0] != "-n") all.insert(all.end(), {"-n", "1"});
+    all.insert(all.end(), flags.begin(), flags.end());
+    expect_refused(run(all), text);
+  }
+}
+
+TEST_F(BadInput, ACommandLineWithoutWhatItNeeds) {
+  const std::string model = good_model();
+  expect_refused(run({}), "model");
+  expect_refused(run({"-m", model}), "prompt");
+  expect_refused(run({"-m", model, "-f", directory_.path() / "none.txt"}), "none.txt");
+  expect_refused(run_strata({}, nullptr, kSoon), "");
+  expect_refused(run_strata({"fly"}, nullptr, kSoon), "fly");
+  expect_refused(run_strata({"show", directory_.path() / "none.gguf"}, nullptr, kSoon), "none.gguf");
+}
+
+TEST_F(BadInput, APromptLongerThanTheContext) {
+  std::string prompt;
+  for (int i = 0; i < 600; ++i) prompt += "word ";
+  expect_refused(run({"-m", good_model(), "--raw", "-p", prompt, "-c", "256", "--ram", "1GiB"}), "-c");
+}
+
+TEST_F(BadInput, StatisticsThatCannotBeWrittenAreRefusedBeforeAnyWork) {
+  const std::string model = good_model();
+  const auto stats_to = [&](const std::filesystem::path& file) {
+    return run({"-m", model, "--raw", "-p", "a", "-n", "2", "--ram", "1GiB", "--stats", file});
+  };
+  const auto missing = directory_.path() / "none" / "stats.json";
+  expect_refused(stats_to(missing), missing.string());
+  expect_refused(stats_to(directory_.path()), directory_.path().string());
+  const auto read_only = directory_.path() / "read-only";
+  std::filesystem::create_directory(read_only);
+  std::filesystem::permissions(read_only,
+                               std::filesystem::perms::owner_read | std::filesystem::perms::owner_exec);
+  if (::geteuid() != 0) expect_refused(stats_to(read_only / "stats.json"), "stats.json");
+}
+
+}  // namespace
+}  // namespace strata::tests

@@ -1,0 +1,195 @@
+// The budget is exact, and the operating system says so: a memory cgroup whose limit equals --ram.
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <regex>
+
+#include "hardware/host_memory.h"
+#include "memory_cgroup.h"
+#include "model/synth.h"
+#include "program_run.h"
+#include "temporary_directory.h"
+#include "tiered_model.h"
+
+namespace strata::tests {
+namespace {
+
+struct Outcome {
+  Bytes peak;
+  nlohmann::json stats;
+};
+
+class Budget : public testing::Test {
+ protected:
+  void SetUp() override {
+#ifdef __SANITIZE_ADDRESS__
+    GTEST_SKIP() << "NOT TESTED that the budget holds: a sanitizer's own memory is in no budget";
+#endif
+    const auto cgroup = MemoryCgroup::create(kGiB);
+    if (!cgroup)
+      GTEST_SKIP() << "NOT TESTED that the budget holds: " << cgroup.error().message << " (needs root)";
+  }
+
+  [[nodiscard]] std::vector<std::string> arguments(Bytes ram) const {
+    return {"run",         "-m",
+            model_,        "--raw",
+            "-p",          "Once upon a time",
+            "-n",          tokens_,
+            "-c",          context_,
+            "-t",          threads_,
+            "--io",        io_,
+            "--ram",       std::to_string(ram.value),
+            "--temp",      "0",
+            "--stats",     stats_file(),
+            "--ignore-eos"};
+  }
+  [[nodiscard]] std::string stats_file() const { return (directory_.path() / "stats.json").string(); }
+  [[nodiscard]] nlohmann::json stats() const {
+    std::ifstream in(stats_file());
+    return nlohmann::json::parse(in, nullptr, false);
+  }
+
+  /// What the program takes beside the weights.
+  Bytes base() {
+    const ProgramRun run = run_strata(arguments(smallest() + Bytes{std::filesystem::file_size(model_)}));
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    if (run.exit_code != 0) return {};
+    const auto memory = stats()["memory_bytes"];
+    weights_ = Bytes{stats()["weights_bytes"]["total"].get<std::uint64_t>()};
+    return Bytes{memory["kv_cache"].get<std::uint64_t>() + memory["compute"].get<std::uint64_t>() +
+                 memory["runtime"].get<std::uint64_t>()};
+  }
+
+  /// The --ram that the refusal of a too small one names.
+  Bytes smallest() {
+    const ProgramRun run = run_strata(arguments(kMiB));
+    EXPECT_NE(run.exit_code, 0);
+    std::smatch match;
+    if (!std::regex_search(run.err, match, std::regex("--ram ([0-9]+[A-Za-z]*) would fit"))) {
+      ADD_FAILURE() << "no --ram that would fit in: " << run.err;
+      return {};
+    }
+    const auto bytes = parse_bytes(match[1].str());
+    return bytes ? *bytes : Bytes{};
+  }
+
+  Outcome run_within(Bytes budget) {
+    Outcome outcome;
+    drop_page_cache();
+    const auto cgroup = MemoryCgroup::create(budget);
+    if (!cgroup) {
+      ADD_FAILURE() << cgroup.error().message;
+      return outcome;
+    }
+    const ProgramRun run = run_strata(arguments(budget), cgroup->get());
+    outcome.peak = (*cgroup)->peak();
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    EXPECT_EQ((*cgroup)->times_at_limit(), 0U)
+        << "the budget was met " << (*cgroup)->times_at_limit() << " times";
+    EXPECT_LE(outcome.peak, budget);
+    if (run.exit_code != 0) return outcome;
+    outcome.stats = stats();
+    const auto streamed = outcome.stats["weights_bytes"]["streamed_per_pass"].get<std::uint64_t>();
+    const double share = static_cast<double>(outcome.peak.value) / static_cast<double>(budget.value);
+    EXPECT_TRUE(streamed == 0 || share >= 0.97) << "bytes that could have held weights were left: " << share;
+    Bytes sum;
+    for (const auto& [owner, bytes] : outcome.stats["memory_bytes"].items())
+      sum += Bytes{bytes.get<std::uint64_t>()};
+    EXPECT_EQ(sum, budget);
+    EXPECT_EQ(outcome.stats["budget_bytes"]["host"].get<std::uint64_t>(), budget.value);
+    std::printf(
+        "[          ] budget %.2f MiB: peak %.2f%% (%.2f MiB free), streamed %.2f MiB a pass, %zu at the "
+        "limit\n",
+        static_cast<double>(budget.value) / 1048576, 100 * share,
+        static_cast<double>((budget - outcome.peak).value) / 1048576, static_cast<double>(streamed) / 1048576,
+        static_cast<std::size_t>((*cgroup)->times_at_limit()));
+    return outcome;
+  }
+
+  void expect_exact_at_every_budget() {
+    const Bytes fixed = base();
+    const Bytes least = align_up(smallest(), kKiB * 4);
+    ASSERT_GT(least, kMiB);
+    std::optional<nlohmann::json> tokens;
+    for (const unsigned percent : {100U, 75U, 50U, 25U, 0U}) {
+      // At 100% also the blocks that the weights lie in.
+      const Bytes weights = percent == 100 ? weights_ + kMiB : Bytes{weights_.value / 100 * percent};
+      const Bytes budget = std::max(least, align_up(fixed + weights, kKiB * 4));
+      SCOPED_TRACE(testing::Message() << percent << "% of the weights: " << budget.value << " bytes");
+      const Outcome outcome = run_within(percent == 0 ? least : budget);
+      if (outcome.stats.is_null()) continue;
+      EXPECT_EQ(outcome.stats["weights_bytes"]["streamed_per_pass"] == 0, percent == 100);
+      if (!tokens) tokens = outcome.stats["token_ids"];
+      EXPECT_EQ(outcome.stats["token_ids"], *tokens);
+      EXPECT_EQ(outcome.stats["token_ids"].size(), 6U);
+    }
+  }
+
+  TemporaryDirectory directory_;
+  std::string model_;
+  std::string context_ = "512";
+  std::string threads_ = "2";
+  std::string tokens_ = "6";
+  std::string io_ = "auto";
+  Bytes weights_;
+};
+
+TEST_F(Budget, IsExactForTheDemoModel) {
+  model_ = stories15m();
+  if (model_.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  expect_exact_at_every_budget();
+}
+
+class SyntheticBudget : public Budget {
+ protected:
+  void SetUp() override {
+    Budget::SetUp();
+    if (IsSkipped()) return;
+    const auto design = model::design_synth({.like = "llama-160m", .type = "Q4_K"});
+    ASSERT_TRUE(design);
+    const auto written = model::write_synth(*design, directory_.path() / "model.gguf", true, [](Bytes) {});
+    ASSERT_TRUE(written);
+    model_ = written->front();
+  }
+};
+
+TEST_F(SyntheticBudget, IsExact) { expect_exact_at_every_budget(); }
+
+TEST_F(SyntheticBudget, IsExactWithReaderThreads) {
+  io_ = "threads";
+  tokens_ = "2";
+  const Bytes fixed = base();
+  run_within(align_up(fixed + Bytes{weights_.value / 2}, kKiB * 4));
+  run_within(align_up(smallest(), kKiB * 4));
+}
+
+TEST_F(SyntheticBudget, IsExactWithMoreThreadsAndALongContext) {
+  threads_ = "4";
+  tokens_ = "1";
+  context_ = "2048";
+  const Bytes fixed = base();
+  run_within(align_up(fixed + Bytes{weights_.value / 2}, kKiB * 4));
+}
+
+TEST_F(Budget, IsExactForALargeModel) {
+  // What grows with the memory itself, such as page tables, only shows here. The weights are a hole in the
+  // file.
+  const auto design = model::design_synth({.like = "llama-1b", .type = "Q8_0", .vocabulary = 32000});
+  ASSERT_TRUE(design);
+  const auto host = hardware::read_host_memory();
+  ASSERT_TRUE(host);
+  if (host->available < design->bytes() * 2) GTEST_SKIP() << "too little memory here for a model of 1 GB";
+  tokens_ = "2";
+  model_ = directory_.path() / "large.gguf";
+  const auto& header = design->files.front().header;
+  std::ofstream(model_, std::ios::binary)
+      .write(reinterpret_cast<const char*>(header.data()), static_cast<std::streamsize>(header.size()));
+  std::filesystem::resize_file(model_, design->files.front().size.value);
+  run_within(align_down(design->bytes(), kMiB));
+}
+
+}  // namespace
+}  // namespace strata::tests

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "memory_cgroup.h"
+
+namespace strata::tests {
+
+/// How a run of the program ended.
+struct ProgramRun {
+  int exit_code = -1;  ///< of an exit; minus the signal's number where one ended it
+  bool timed_out = false;
+  std::string out;
+  std::string err;
+  std::chrono::duration<double> took{0};
+};
+
+/// Runs `strata ARGUMENTS` to its end, without a terminal and with nothing on standard input.
+/// It is killed after `limit`. With a cgroup, every byte is charged there from the first instruction on.
+[[nodiscard]] ProgramRun run_strata(const std::vector<std::string>& arguments,
+                                    const MemoryCgroup* cgroup = nullptr,
+                                    std::chrono::seconds limit = std::chrono::seconds(120));
+
+}  // namespace strata::tests

@@ -1,0 +1,138 @@
+// The same tokens at every budget, bit for bit those of plain llama.cpp.
+
+#include <gtest/gtest.h>
+
+#include "model/synth.h"
+#include "temporary_directory.h"
+#include "tiered_model.h"
+
+namespace strata::tests {
+namespace {
+
+constexpr unsigned kBudgets[] = {100, 75, 50, 25, 0};  // percent of the weights; 0: the smallest feasible
+constexpr std::size_t kPrompts[] = {1, 7, 100, 600};
+constexpr int kSteps = 3;
+
+/// Every prompt at every budget against the oracle.
+void expect_same_logits(const std::filesystem::path& path, const Settings& settings) {
+  const PlainModel plain(path, settings);
+  ASSERT_NE(plain.context(), nullptr) << path;
+  std::vector<Trace> expected;
+  for (const std::size_t length : kPrompts) {
+    expected.push_back(trace(plain.context(), some_tokens(plain.context(), length), kSteps));
+    ASSERT_EQ(expected.back().logits.size(), kSteps + 1U);
+  }
+  for (const unsigned percent : kBudgets) {
+    SCOPED_TRACE(testing::Message() << path.filename() << " with " << percent << "% of the weights");
+    auto tiered = TieredModel::load(path, settings, percent_of_weights(percent));
+    ASSERT_TRUE(tiered) << tiered.error().message;
+    if (percent == 100) {
+      EXPECT_EQ((*tiered)->placement().streamed_per_pass.value, 0U);
+    } else {
+      EXPECT_GT((*tiered)->placement().streamed_per_pass.value, 0U);
+    }
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      const Trace got = trace((*tiered)->context(), some_tokens(plain.context(), kPrompts[i]), kSteps);
+      EXPECT_TRUE(got == expected[i]) << "prompt of " << kPrompts[i] << " tokens";
+    }
+  }
+}
+
+TEST(SameTokens, Stories260K) {
+  const auto path = shared_file("models/stories260K-f32.gguf");
+  if (path.empty()) GTEST_SKIP() << "../shared is not here: stories260K-f32.gguf is not tested";
+  expect_same_logits(path, {});
+}
+
+TEST(SameTokens, Stories15M) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  expect_same_logits(path, {});
+}
+
+std::filesystem::path synthesize(const std::filesystem::path& directory, const model::SynthOptions& options) {
+  const auto design = model::design_synth(options);
+  if (!design) return {};
+  const auto written = model::write_synth(*design, directory / "synth.gguf", true, [](Bytes) {});
+  return written ? written->front() : std::filesystem::path();
+}
+
+TEST(SameTokens, SyntheticLlama) {
+  const TemporaryDirectory directory;
+  const auto path = synthesize(directory.path(), {.like = "llama-tiny", .type = "Q4_K"});
+  ASSERT_FALSE(path.empty());
+  expect_same_logits(path, {});
+}
+
+TEST(SameTokens, TiedEmbeddings) {
+  const TemporaryDirectory directory;
+  const auto path = synthesize(directory.path(), {.like = "llama-tiny", .type = "Q6_K", .tied = true});
+  ASSERT_FALSE(path.empty());
+  expect_same_logits(path, {});
+}
+
+TEST(SameTokens, SplitFiles) {
+  const TemporaryDirectory directory;
+  const auto path = synthesize(directory.path(), {.like = "llama-tiny", .type = "Q8_0", .splits = 3});
+  ASSERT_FALSE(path.empty());
+  expect_same_logits(path, {});
+}
+
+TEST(SameTokens, LargeAlignment) {
+  const TemporaryDirectory directory;
+  const auto path = synthesize(directory.path(), {.like = "llama-tiny", .type = "Q4_0", .alignment = 4096});
+  ASSERT_FALSE(path.empty());
+  expect_same_logits(path, {});
+}
+
+TEST(SameTokens, OneThreadSmallUbatchWithoutFlashAttention) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  expect_same_logits(path, {.ubatch = 64, .threads = 1, .flash_attention = LLAMA_FLASH_ATTN_TYPE_DISABLED});
+}
+
+TEST(SameTokens, QuantizedCache) {
+  const TemporaryDirectory directory;
+  const auto path = synthesize(directory.path(), {.like = "llama-tiny", .type = "Q4_K"});
+  ASSERT_FALSE(path.empty());
+  expect_same_logits(path, {.flash_attention = LLAMA_FLASH_ATTN_TYPE_ENABLED, .cache_type = GGML_TYPE_Q8_0});
+}
+
+struct Quantization {
+  const char* name;
+  llama_ftype type;
+};
+
+void PrintTo(const Quantization& quantization, std::ostream* out) { *out << quantization.name; }
+
+class SameTokensQuantized : public testing::TestWithParam<Quantization> {};
+
+TEST_P(SameTokensQuantized, Stories15M) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const TemporaryDirectory directory;
+  const auto quantized = directory.path() / (std::string(GetParam().name) + ".gguf");
+  llama_model_quantize_params params = llama_model_quantize_default_params();
+  params.ftype = GetParam().type;
+  params.nthread = 2;
+  ASSERT_EQ(llama_model_quantize(path.c_str(), quantized.c_str(), &params), 0U);
+  expect_same_logits(quantized, {});
+}
+
+// All of llama.cpp's quantiser that need no importance matrix.
+INSTANTIATE_TEST_SUITE_P(
+    All, SameTokensQuantized,
+    testing::Values(
+        Quantization{"F16", LLAMA_FTYPE_MOSTLY_F16}, Quantization{"BF16", LLAMA_FTYPE_MOSTLY_BF16},
+        Quantization{"Q8_0", LLAMA_FTYPE_MOSTLY_Q8_0}, Quantization{"Q5_1", LLAMA_FTYPE_MOSTLY_Q5_1},
+        Quantization{"Q5_0", LLAMA_FTYPE_MOSTLY_Q5_0}, Quantization{"Q4_1", LLAMA_FTYPE_MOSTLY_Q4_1},
+        Quantization{"Q4_0", LLAMA_FTYPE_MOSTLY_Q4_0}, Quantization{"Q6_K", LLAMA_FTYPE_MOSTLY_Q6_K},
+        Quantization{"Q5_K_M", LLAMA_FTYPE_MOSTLY_Q5_K_M}, Quantization{"Q4_K_M", LLAMA_FTYPE_MOSTLY_Q4_K_M},
+        Quantization{"Q3_K_M", LLAMA_FTYPE_MOSTLY_Q3_K_M}, Quantization{"Q2_K", LLAMA_FTYPE_MOSTLY_Q2_K},
+        Quantization{"IQ4_XS", LLAMA_FTYPE_MOSTLY_IQ4_XS}, Quantization{"IQ4_NL", LLAMA_FTYPE_MOSTLY_IQ4_NL},
+        Quantization{"IQ3_S", LLAMA_FTYPE_MOSTLY_IQ3_S}, Quantization{"IQ3_M", LLAMA_FTYPE_MOSTLY_IQ3_M},
+        Quantization{"TQ1_0", LLAMA_FTYPE_MOSTLY_TQ1_0}, Quantization{"TQ2_0", LLAMA_FTYPE_MOSTLY_TQ2_0}),
+    [](const auto& test) { return std::string(test.param.name); });
+
+}  // namespace
+}  // namespace strata::tests

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <llama.h>
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "memory/pool.h"
+#include "model/model_profile.h"
+#include "plan/placement.h"
+#include "tier/device.h"
+
+namespace strata::tests {
+
+struct ModelFree {
+  void operator()(llama_model* m) const { llama_model_free(m); }
+};
+struct ContextFree {
+  void operator()(llama_context* c) const { llama_free(c); }
+};
+using ModelPtr = std::unique_ptr<llama_model, ModelFree>;
+using ContextPtr = std::unique_ptr<llama_context, ContextFree>;
+
+/// The same for both sides of a comparison.
+struct Settings {
+  std::uint32_t context = 1024;
+  std::uint32_t ubatch = 512;
+  int threads = 2;
+  llama_flash_attn_type flash_attention = LLAMA_FLASH_ATTN_TYPE_AUTO;
+  ggml_type cache_type = GGML_TYPE_F16;
+};
+
+/// Logits after a prompt, and after each of `steps` greedy tokens that follow.
+struct Trace {
+  std::vector<std::vector<float>> logits;
+  std::vector<llama_token> tokens;
+
+  /// Bit for bit; a NaN equals nothing.
+  bool operator==(const Trace&) const = default;
+};
+
+/// Empties the context, then computes. An empty trace means that decoding failed.
+[[nodiscard]] Trace trace(llama_context* context, const std::vector<llama_token>& prompt, int steps);
+
+/// The oracle: plain llama.cpp on the CPU, everything in memory, the GGUF's own layout.
+class PlainModel {
+ public:
+  PlainModel(const std::filesystem::path& path, const Settings& settings);
+  [[nodiscard]] llama_context* context() const { return context_.get(); }
+
+ private:
+  ModelPtr model_;
+  ContextPtr context_;
+};
+
+/// A model on our device, with exactly this much memory for weights and ring.
+class TieredModel {
+ public:
+  struct Loaded;
+  /// `arena`: given what the graphs use, how many bytes to place the weights in.
+  using ChooseArena = std::function<Bytes(const model::ModelProfile&, const std::vector<plan::TensorUse>&)>;
+  [[nodiscard]] static Result<std::unique_ptr<TieredModel>> load(const std::filesystem::path& path,
+                                                                 const Settings& settings,
+                                                                 const ChooseArena& arena,
+                                                                 tier::ReaderFactory make_reader = {});
+  [[nodiscard]] llama_context* context() const { return context_.get(); }
+  [[nodiscard]] tier::Device& device() const { return *device_; }
+  [[nodiscard]] const plan::Placement& placement() const { return placement_; }
+
+ private:
+  TieredModel() : pool_("host", kGiB * 64) {}
+
+  model::ModelProfile profile_;
+  memory::Pool pool_;
+  std::unique_ptr<tier::Device> device_;
+  ModelPtr model_;
+  ContextPtr context_;
+  plan::Placement placement_;
+};
+
+/// `percent` of the weights, but at least what the smallest ring and the pinned tensors need; 0: exactly
+/// that.
+[[nodiscard]] TieredModel::ChooseArena percent_of_weights(unsigned percent);
+
+/// `count` token ids that the vocabulary has, the same for the same arguments.
+[[nodiscard]] std::vector<llama_token> some_tokens(const llama_context* context, std::size_t count);
+
+/// The trained model of the demo, wherever it lies; empty when it is not there.
+[[nodiscard]] std::filesystem::path stories15m();
+/// A file of ../shared; empty when it is not there.
+[[nodiscard]] std::filesystem::path shared_file(const std::string& name);
+
+}  // namespace strata::tests
