@@ -1,0 +1,169 @@
+"""One case of a suite at one limit: both sides, interleaved, and what follows from their numbers."""
+
+import statistics
+import sys
+
+# The first decode pass after a prompt also pays for that; both sides leave it out.
+SKIPPED_PASSES = 1
+ALL_RESIDENT_PERCENT = 150
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def spread(values):
+    values = [v for v in values if v is not None]
+    if not values:
+        return None
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def seconds_per_token(stats):
+    """Steady state, where the program recorded every pass; its own average otherwise."""
+    passes = stats["decode"].get("seconds", [])[SKIPPED_PASSES:]
+    if passes:
+        return sum(passes) / len(passes)
+    rate = stats["decode"]["tokens_per_second"]
+    return 1 / rate if rate else None
+
+
+def tokens_per_second(kind, outcome):
+    if outcome.stats is None:
+        return None
+    if kind == "prompt":
+        return outcome.stats["prompt"]["tokens_per_second"]
+    seconds = seconds_per_token(outcome.stats)
+    return 1 / seconds if seconds else None
+
+
+def write_prompt(case, programs, folder):
+    """A text that both tokenizers see; a prompt case gets as many of its tokens as it can without passing them."""
+    file = folder / f"prompt-{case['kind']}.txt"
+    if "prompt" in case:
+        file.write_text(case["prompt"])
+        return file
+    words = "the man and his dog went to see a big red house on the hill where they had".split()
+
+    def tokens(count):
+        file.write_text(" ".join(words[i % len(words)] for i in range(count)))
+        return programs.count_tokens(file)
+
+    low, high = 1, case["prompt_tokens"]
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if tokens(middle) <= case["prompt_tokens"] else (low, middle - 1)
+    tokens(low)
+    return file
+
+
+class RowMeasurement:
+    def __init__(self, programs, suite, case, percent, limit_bytes, prompt_file, repacks, timeout):
+        self.programs, self.suite, self.case, self.kind = programs, suite, case, case["kind"]
+        self.percent, self.limit_bytes, self.prompt_file = percent, limit_bytes, prompt_file
+        self.repacks, self.timeout = repacks, timeout
+        self.problems, self.probes = [], []
+        self.peer_runs, self.strata_runs = [], []
+
+    def measure(self, reps):
+        peer = self._choose_peer_settings()
+        for rep in range(reps):
+            before = self.programs.disk_bytes_per_second()
+            strata = self.programs.run_strata(self.case, self.prompt_file, self.limit_bytes, self.timeout)
+            after = self.programs.disk_bytes_per_second()
+            strata.disk_bytes_per_second = (before + after) / 2
+            self.strata_runs.append(strata)
+            self._note(strata, rep, reps)
+            if peer:
+                outcome = self.programs.run_peer(self.case, self.prompt_file, self.limit_bytes, self.timeout, **peer)
+                self.peer_runs.append(outcome)
+                self._note(outcome, rep, reps)
+        self._check()
+        return self._row(peer)
+
+    def _choose_peer_settings(self):
+        """llama.cpp at its best: every load mode in a short run; one that is killed did not survive this limit."""
+        short = dict(self.case, tokens=min(self.case["tokens"], 5))
+        best, best_rate = None, 0.0
+        for repack in self.repacks:
+            for load_mode in self.suite["load_modes"]:
+                settings = {"load_mode": load_mode, "repack": repack}
+                outcome = self.programs.run_peer(short, self.prompt_file, self.limit_bytes, self.timeout, **settings)
+                rate = tokens_per_second(self.kind, outcome)
+                self.probes.append({**settings, "tokens_per_second": rate, "failure": outcome.failure})
+                say(f"    probe llama.cpp {load_mode}, repack {repack}: "
+                    + (f"{rate:.3f} tokens/s" if rate else outcome.failure))
+                if rate and rate > best_rate:
+                    best, best_rate = settings, rate
+        return best
+
+    def _note(self, outcome, rep, reps):
+        if outcome.failure:
+            self.problems.append(f"{outcome.program}: {outcome.failure}")
+        rate = tokens_per_second(self.kind, outcome)
+        say(f"    {rep + 1}/{reps} {outcome.program}: " + (f"{rate:.3f} tokens/s" if rate else outcome.failure))
+
+    def _check(self):
+        runs = [run for run in self.strata_runs + self.peer_runs if run.stats]
+        if len({run.stats["prompt"]["tokens"] for run in runs}) > 1:
+            self.problems.append("the two sides saw prompts of different lengths")
+        # A repacked layout has other kernels, so only the plain one promises equal bits.
+        compared = runs if self.repacks == ["off"] else [run for run in runs if run.program == "strata"]
+        if len({tuple(run.stats["token_ids"]) for run in compared}) > 1:
+            self.problems.append("WRONG TOKENS: the runs did not generate the same tokens")
+        hits = max((run.failcnt for run in self.strata_runs), default=0)
+        if hits:
+            self.problems.append(f"strata ran into its limit {hits} times")
+
+    def _row(self, peer):
+        rates = {side: [tokens_per_second(self.kind, run) for run in runs]
+                 for side, runs in (("strata", self.strata_runs), ("llama.cpp", self.peer_runs))}
+        pairs = [s / p for s, p in zip(rates["strata"], rates["llama.cpp"]) if s and p]
+        row = {"kind": self.kind, "limit_percent": self.percent, "limit_bytes": self.limit_bytes,
+               "strata": self._side(self.strata_runs, rates["strata"]),
+               "llama.cpp": self._side(self.peer_runs, rates["llama.cpp"]),
+               "peer_settings": peer, "peer_probes": self.probes,
+               "ratio": spread(pairs),
+               "ratio_at_least": self.case["ratio_at_least"].get(str(self.percent)),
+               "disk_bytes_per_second": spread([run.disk_bytes_per_second for run in self.strata_runs]),
+               "problems": sorted(set(self.problems)),
+               "runs": [vars(run) for run in self.strata_runs + self.peer_runs]}
+        if row["ratio"]:
+            row["ratio"]["median"] = row["strata"]["tokens_per_second"]["median"] / \
+                row["llama.cpp"]["tokens_per_second"]["median"]
+        return row
+
+    @staticmethod
+    def _side(runs, rates):
+        good = [run for run in runs if run.stats]
+        return {"tokens_per_second": spread(rates),
+                "load_seconds": spread([run.stats["load_seconds"] for run in good]),
+                "peak_bytes": max((run.peak_bytes or 0 for run in runs), default=0) or None,
+                "failcnt": max((run.failcnt or 0 for run in runs), default=None),
+                "disk_bytes_read": spread([run.disk_bytes_read for run in good])}
+
+
+def add_shares(rows, share_at_least):
+    """Share of the physical limit, per run: max(streamed bytes / bandwidth, compute) / measured time of a pass.
+
+    The compute time is the faster side's where everything is resident, so that row itself needs no disk.
+    """
+    decode = [row for row in rows if row["kind"] == "decode"]
+    resident = [1 / row[side]["tokens_per_second"]["median"] for row in decode
+                if row["limit_percent"] >= ALL_RESIDENT_PERCENT
+                for side in ("strata", "llama.cpp") if row[side]["tokens_per_second"]]
+    compute = min(resident, default=None)
+    for row in decode:
+        row["compute_seconds_per_pass"] = compute
+        row["share_at_least"] = share_at_least
+        shares, streamed = [], None
+        for run in row["runs"]:
+            if run["program"] != "strata" or not run["stats"]:
+                continue
+            streamed = run["stats"].get("weights_bytes", {}).get("streamed_per_pass")
+            if streamed is not None:
+                bound = max(streamed / run["disk_bytes_per_second"], compute or 0)
+                shares.append(bound / seconds_per_token(run["stats"]))
+        row["streamed_bytes_per_pass"] = streamed
+        row["share"] = spread(shares)
+    return compute

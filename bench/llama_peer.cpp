@@ -1,0 +1,235 @@
+// Plain llama.cpp, as the benchmark's opponent: greedy decoding through llama.h, with the same options and
+// the same statistics as `strata run`, and nothing of Strata.
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "ggml-cpu.h"
+#include "llama.h"
+
+namespace {
+
+struct Options {
+  std::string model;
+  std::string load_mode = "mmap";
+  std::string repack = "off";
+  int threads = 2;
+  int threads_batch = 0;  // 0 = as threads
+  std::uint32_t context = 512;
+  std::uint32_t batch = 2048;
+  std::uint32_t ubatch = 512;
+  int predict = 32;
+  std::string prompt;
+  std::string prompt_file;
+  std::string tokens_file;
+  int prompt_tokens = 0;
+  bool count_only = false;
+  std::string stats;
+};
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+template <auto free_function>
+struct Free {
+  void operator()(auto* p) const { free_function(p); }
+};
+using Model = std::unique_ptr<llama_model, Free<llama_model_free>>;
+using Context = std::unique_ptr<llama_context, Free<llama_free>>;
+using ThreadPool = std::unique_ptr<ggml_threadpool, Free<ggml_threadpool_free>>;
+
+Options parse_command_line(int argc, char** argv) {
+  Options o;
+  CLI::App app{"plain llama.cpp with the statistics of `strata run`"};
+  app.add_option("-m,--model", o.model)->required();
+  app.add_option("--load-mode", o.load_mode)->check(CLI::IsMember({"mmap", "none", "dio", "mlock"}));
+  app.add_option("--repack", o.repack)->check(CLI::IsMember({"on", "off"}));
+  app.add_option("-t,--threads", o.threads);
+  app.add_option("--tb,--threads-batch", o.threads_batch);
+  app.add_option("-c,--ctx-size", o.context);
+  app.add_option("-b,--batch-size", o.batch);
+  app.add_option("--ub,--ubatch-size", o.ubatch);
+  app.add_option("-n,--predict", o.predict);
+  app.add_option("-p,--prompt", o.prompt);
+  app.add_option("-f,--file", o.prompt_file);
+  app.add_option("--tokens-file", o.tokens_file, "token ids, separated by white space");
+  app.add_option("--prompt-tokens", o.prompt_tokens,
+                 "this many pseudo-random token ids, the same in every run");
+  app.add_flag("--count-only", o.count_only, "print how many tokens the prompt has and stop");
+  app.add_option("--stats", o.stats, "write the statistics here instead of to stdout");
+
+  // llama.cpp spells these with one dash, which CLI11 would read as two short flags.
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  for (auto& argument : arguments) {
+    if (argument == "-ub" || argument == "-tb") argument.insert(0, "-");
+  }
+  std::ranges::reverse(arguments);  // CLI11 takes a vector from its back
+  try {
+    app.parse(std::move(arguments));
+  } catch (const CLI::ParseError& error) {
+    std::exit(app.exit(error));
+  }
+  if (o.threads_batch == 0) o.threads_batch = o.threads;
+  return o;
+}
+
+std::vector<llama_token> tokenize(const llama_vocab* vocab, const std::string& text) {
+  std::vector<llama_token> tokens(text.size() + 8);
+  const int n = llama_tokenize(vocab, text.data(), static_cast<int>(text.size()), tokens.data(),
+                               static_cast<int>(tokens.size()), /*add_special=*/true, /*parse_special=*/true);
+  if (n < 0) throw std::runtime_error("the prompt could not be tokenized");
+  tokens.resize(static_cast<std::size_t>(n));
+  return tokens;
+}
+
+std::vector<llama_token> pseudo_random_tokens(int count, int n_vocab) {
+  std::vector<llama_token> tokens;
+  std::uint32_t state = 1;
+  while (static_cast<int>(tokens.size()) < count) {
+    state = state * 1664525u + 1013904223u;
+    tokens.push_back(static_cast<llama_token>((state >> 8) % static_cast<std::uint32_t>(n_vocab)));
+  }
+  return tokens;
+}
+
+std::ifstream open_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) throw std::runtime_error("cannot read " + path);
+  return in;
+}
+
+std::vector<llama_token> prompt_of(const Options& o, const llama_vocab* vocab) {
+  if (o.prompt_tokens > 0) return pseudo_random_tokens(o.prompt_tokens, llama_vocab_n_tokens(vocab));
+  if (!o.tokens_file.empty()) {
+    auto in = open_file(o.tokens_file);
+    return {std::istream_iterator<llama_token>(in), {}};
+  }
+  if (!o.prompt_file.empty()) {
+    auto in = open_file(o.prompt_file);
+    return tokenize(vocab, std::string(std::istreambuf_iterator<char>(in), {}));
+  }
+  return tokenize(vocab, o.prompt);
+}
+
+Model load_model(const Options& o) {
+  auto params = llama_model_default_params();
+  params.n_gpu_layers = 0;
+  params.load_mode = llama_load_mode_from_str(o.load_mode.c_str());
+  params.use_extra_bufts = o.repack == "on";
+  params.vocab_only = o.count_only;
+  Model model(llama_model_load_from_file(o.model.c_str(), params));
+  if (!model) throw std::runtime_error("llama.cpp could not load " + o.model);
+  return model;
+}
+
+Context make_context(const Options& o, llama_model* model) {
+  auto params = llama_context_default_params();
+  params.n_ctx = o.context;
+  params.n_batch = o.batch;
+  params.n_ubatch = o.ubatch;
+  params.n_threads = o.threads;
+  params.n_threads_batch = o.threads_batch;
+  Context context(llama_init_from_model(model, params));
+  if (!context) throw std::runtime_error("llama.cpp could not make a context");
+  return context;
+}
+
+/// Returns the seconds it took. Sampling is not in them, on either side.
+double decode(llama_context* context, std::span<llama_token> tokens) {
+  const auto start = Clock::now();
+  if (llama_decode(context, llama_batch_get_one(tokens.data(), static_cast<int>(tokens.size()))) != 0) {
+    throw std::runtime_error("llama_decode failed");
+  }
+  llama_synchronize(context);
+  return seconds_since(start);
+}
+
+llama_token best_token(llama_context* context, int n_vocab) {
+  const float* logits = llama_get_logits_ith(context, -1);
+  return static_cast<llama_token>(std::max_element(logits, logits + n_vocab) - logits);
+}
+
+double per_second(std::size_t count, double seconds) {
+  return seconds > 0 ? static_cast<double>(count) / seconds : 0;
+}
+
+nlohmann::ordered_json measure(const Options& o) {
+  const auto start = Clock::now();
+  const Model model = load_model(o);
+  const auto* vocab = llama_model_get_vocab(model.get());
+  auto prompt = prompt_of(o, vocab);
+  if (prompt.empty()) throw std::runtime_error("the prompt is empty");
+  if (o.count_only) return {{"prompt", {{"tokens", prompt.size()}}}};
+
+  // The pool comes before the context: it must outlive it. llama.cpp's own programs attach one too; without
+  // it a build without OpenMP starts new threads for every token.
+  auto pool_params = ggml_threadpool_params_default(std::max(o.threads, o.threads_batch));
+  const ThreadPool pool(ggml_threadpool_new(&pool_params));
+  const Context context = make_context(o, model.get());
+  llama_attach_threadpool(context.get(), pool.get(), pool.get());
+  const double load_seconds = seconds_since(start);
+
+  double prompt_seconds = 0;
+  for (auto rest = std::span(prompt); !rest.empty();) {
+    const auto chunk = rest.first(std::min<std::size_t>(rest.size(), o.batch));
+    prompt_seconds += decode(context.get(), chunk);
+    rest = rest.subspan(chunk.size());
+  }
+
+  // The prompt's own pass gave the first token; every further one is a pass of its own.
+  const int n_vocab = llama_vocab_n_tokens(vocab);
+  std::vector<llama_token> ids;
+  std::vector<double> passes;
+  while (static_cast<int>(ids.size()) < o.predict) {
+    if (!ids.empty()) passes.push_back(decode(context.get(), std::span(&ids.back(), 1)));
+    ids.push_back(best_token(context.get(), n_vocab));
+  }
+  const double decode_seconds = std::accumulate(passes.begin(), passes.end(), 0.0);
+  return {{"model", o.model},
+          {"load_mode", o.load_mode},
+          {"repack", o.repack},
+          {"load_seconds", load_seconds},
+          {"prompt",
+           {{"tokens", prompt.size()}, {"tokens_per_second", per_second(prompt.size(), prompt_seconds)}}},
+          {"decode",
+           {{"tokens", ids.size()},
+            {"tokens_per_second", per_second(passes.size(), decode_seconds)},
+            {"seconds", passes}}},
+          {"token_ids", ids}};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Options options = parse_command_line(argc, argv);
+  llama_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
+  llama_backend_init();
+  try {
+    const auto stats = measure(options).dump();
+    if (options.stats.empty()) {
+      std::cout << stats << '\n';
+    } else {
+      std::ofstream out(options.stats);
+      if (!(out << stats << std::endl)) throw std::runtime_error("cannot write " + options.stats);
+    }
+  } catch (const std::exception& error) {
+    std::cerr << "strata-llama-peer: " << error.what() << '\n';
+    return 1;
+  }
+}
