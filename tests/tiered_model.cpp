@@ -89,7 +89,7 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
 
 TieredModel::ChooseArena percent_of_weights(unsigned percent) {
   return [percent](const model::ModelProfile& profile, const std::vector<plan::TensorUse>& uses) {
-    const Bytes least = plan::smallest_arena(profile, uses);
+    const Bytes least = plan::smallest_budget(profile, uses);
     if (percent == 100) return profile.weight_bytes() * 2;
     return std::max(least, Bytes{profile.weight_bytes().value / 100 * percent});
   };

@@ -62,6 +62,9 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     std::fprintf(stderr, "strata: %s; see 'strata help'\n", error.what());
     return 2;
+  } catch (const std::exception& error) {  // a library's, or no memory: still one line, and no abort
+    std::fprintf(stderr, "strata: unexpected error: %s\n", error.what());
+    return 1;
   }
   return exit_code;
 }

@@ -13,9 +13,13 @@
 #include "cli/memory_map.h"
 #include "cli/run_options.h"
 #include "cli/run_report.h"
+#include "model/gguf_reader.h"
 
 namespace strata::cli {
 namespace {
+
+// What a chat template's engine takes while it renders a history (measured: below half of it).
+constexpr Bytes kTemplateBytes = kMiB;
 
 std::atomic<engine::Engine*> interruptible{nullptr};
 std::atomic<int> interrupts{0};
@@ -34,6 +38,10 @@ class Run {
   Run& operator=(const Run&) = delete;
 
   Status execute() {
+    std::signal(SIGPIPE, SIG_IGN);  // a reader that goes away ends the generation, not the program
+    struct sigaction action {};
+    action.sa_handler = on_interrupt;  // without SA_RESTART: Ctrl-C ends the wait for a line, too
+    ::sigaction(SIGINT, &action, nullptr);
     STRATA_TRY(std::optional<std::string> prompt, read_prompt(options_));
     const bool terminal = ::isatty(STDIN_FILENO) != 0;
     if (options_.stats_file) STRATA_TRY_VOID(check_writable(*options_.stats_file));
@@ -49,14 +57,13 @@ class Run {
       STRATA_TRY(tokens, first_tokens(*prompt));
     }
     STRATA_TRY_VOID(start(tokens));
-    struct sigaction action {};
-    action.sa_handler = on_interrupt;  // without SA_RESTART: Ctrl-C ends the wait for a line, too
-    ::sigaction(SIGINT, &action, nullptr);
-    STRATA_TRY_VOID(prompt ? turn(std::move(tokens)) : chat());
+    if (options_.display_prompt && prompt) print(*prompt);
+    const Status status = prompt ? turn(std::move(tokens)) : chat();
+    if (!status && report_.total.prompt_computed == 0) return status;
     fmt::print(stderr, "\n{}", describe(report_, *engine_));
     if (options_.stats_file)
       STRATA_TRY_VOID(write_stats(*options_.stats_file, report_, *engine_, options_.model));
-    return {};
+    return status;
   }
 
  private:
@@ -79,16 +86,10 @@ class Run {
 
   Status start(const std::vector<llama_token>& prompt) {
     STRATA_TRY(engine::ContextOptions context, context_options(options_));
-    if (context.context && *context.context > 0 && prompt.size() > *context.context) {
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("the prompt has {} tokens and the context holds {}: use -c {} or more",
-                              prompt.size(), *context.context, align_up(prompt.size() + 1, 256)));
-    }
     context.prompt_tokens = static_cast<std::uint32_t>(prompt.size());
     const std::size_t wanted = prompt.size() + static_cast<std::size_t>(std::max(options_.limit, 1));
     context.least_context = static_cast<std::uint32_t>(std::min<std::size_t>(wanted, 1U << 20));
-    // The sampler's candidates: one of 12 bytes for each token of the vocabulary.
-    context.client_reserve = Bytes{static_cast<std::uint64_t>(llama_vocab_n_tokens(engine_->vocab())) * 12};
+    context.client_reserve = generator_->working_bytes() + (templates_ ? kTemplateBytes : Bytes{});
 
     std::optional<ProgressBar> bar;
     const auto progress = [&](Bytes done, Bytes total) {
@@ -98,6 +99,7 @@ class Run {
     };
     interruptible = engine_.get();
     STRATA_TRY_VOID(engine_->start(context, progress));
+    if (interrupts > 0) return fail(ErrorCode::kCancelled, "interrupted before the first token");
     if (bar) bar->finish();
     report_.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
     for (const std::string& note : engine_->notes()) fmt::print(stderr, "note: {}\n", note);
@@ -125,12 +127,13 @@ class Run {
     }
   }
 
+  /// Whether there is still a reader.
+  static bool print(std::string_view piece) {
+    return std::fwrite(piece.data(), 1, piece.size(), stdout) == piece.size() && std::fflush(stdout) == 0;
+  }
+
   Status turn(std::vector<llama_token> tokens) {
     const engine::GenerationOptions generation{options_.limit, options_.special, stops_};
-    const auto print = [](std::string_view piece) {
-      std::fwrite(piece.data(), 1, piece.size(), stdout);
-      return std::fflush(stdout) == 0;  // a reader that went away ends the generation
-    };
     STRATA_TRY(const engine::Generation done, generator_->generate(std::move(tokens), generation, print));
     print("\n");
     report_.add(done);
@@ -139,7 +142,8 @@ class Run {
   }
 
   Status chat() {
-    fmt::print(stderr, "Chat with {}. Ctrl-C stops an answer, Ctrl-D ends.\n", engine_->profile().name);
+    fmt::print(stderr, "Chat with {}. Ctrl-C stops an answer, Ctrl-D ends.\n",
+               model::in_quotes(engine_->profile().name));
     for (;;) {
       fmt::print(stderr, "\n> ");
       std::string line;
@@ -147,10 +151,32 @@ class Run {
       if (line.empty()) continue;
       add_message("user", line);
       STRATA_TRY(std::vector<llama_token> tokens, chat_tokens());
+      STRATA_TRY_VOID(make_room(tokens));
+      if (tokens.size() >= llama_n_ctx(engine_->context())) {
+        fmt::print(stderr, "note: this message alone is longer than the context: start with a larger -c\n");
+        messages_.pop_back();
+        continue;
+      }
       STRATA_TRY_VOID(turn(std::move(tokens)));
       interrupts = 0;
       engine_->resume();
     }
+  }
+
+  /// Forgets the oldest turns until the history leaves room for an answer.
+  Status make_room(std::vector<llama_token>& tokens) {
+    const std::size_t context = llama_n_ctx(engine_->context());
+    const std::size_t answer = std::min<std::size_t>(256, context / 4);
+    const std::ptrdiff_t oldest = options_.system ? 1 : 0;
+    std::size_t forgotten = 0;
+    while (tokens.size() + answer > context && messages_.size() > static_cast<std::size_t>(oldest) + 1) {
+      const auto first = messages_.begin() + oldest;
+      messages_.erase(first, first + 2);  // a question and its answer
+      ++forgotten;
+      STRATA_TRY(tokens, chat_tokens());
+    }
+    if (forgotten > 0) fmt::print(stderr, "note: the context is full: the oldest {} turns are forgotten\n", forgotten);
+    return {};
   }
 
   void add_message(std::string role, std::string content) {

@@ -42,6 +42,7 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
   command.add_option("-f,--file", o.prompt_file, "read the prompt from a file ('-': standard input)");
   command.add_option("--system", o.system, "system message of a chat");
   command.add_flag("--raw", o.raw, "complete plain text, even if the model has a chat template");
+  command.add_flag("--display-prompt", o.display_prompt, "print the prompt before what follows it");
   command.add_option("-n,--predict", o.limit, "tokens to generate (-1: until the model ends)");
 
   const std::string memory = "Memory";
@@ -167,7 +168,10 @@ Result<std::optional<std::string>> read_prompt(const RunOptions& o) {
   if (*o.prompt_file == "-") return read_all(std::cin);
   std::ifstream in(*o.prompt_file, std::ios::binary);
   std::string text = in ? read_all(in) : std::string();
-  if (!in) return fail(ErrorCode::kNotFound, fmt::format("{}: cannot read the prompt file", *o.prompt_file));
+  std::error_code ec;
+  if (!in || std::filesystem::is_directory(*o.prompt_file, ec)) {
+    return fail(ErrorCode::kNotFound, fmt::format("{}: cannot read the prompt file", *o.prompt_file));
+  }
   return text;
 }
 

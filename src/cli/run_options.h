@@ -34,6 +34,7 @@ struct RunOptions {
   std::optional<std::string> grammar;
   std::optional<std::string> json_schema;
   bool raw = false;
+  bool display_prompt = false;
   bool special = false;
   common_params_sampling sampling;
 };

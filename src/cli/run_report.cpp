@@ -82,7 +82,8 @@ Status write_stats(const std::string& path, const RunReport& report, const engin
   json["stop_reason"] = to_string(total.reason);
   json["token_ids"] = total.token_ids;
   std::ofstream out(path);
-  out << json.dump(2) << '\n';
+  // The model's path need not be UTF-8.
+  out << json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
   out.close();
   if (!out)
     return fail(ErrorCode::kIo,

@@ -20,13 +20,16 @@ constexpr std::uint32_t kSmallestUbatch = 32;
 constexpr std::uint32_t kContextStep = 256;  // libllama pads contexts to this
 
 // What libllama's heap, thread stacks and the kernel's own structures still grow by after the graphs have
-// been recorded once, and what the program of a pass takes for each unit (measured together: 0.6 MiB for 313
-// units).
-constexpr Bytes kGrowth{640 * 1024};
-constexpr Bytes kGrowthPerUnit{1536};
+// been recorded once (measured: see docs/adr/0004).
+constexpr Bytes kGrowth{384 * 1024};
+// What the process holds differs a little from run to run: a --ram that we name must do next time, too.
+constexpr Bytes kRunToRun{256 * 1024};
 
-/// The kernel keeps a page of page table for each 2 MiB, even behind a huge page.
+// The kernel keeps a page of page table for each 2 MiB, even behind a huge page.
 Bytes page_tables(Bytes mapped) { return Bytes{mapped.value / 512 + 4096}; }
+Bytes with_page_tables(Bytes mapped) { return Bytes{((mapped.value + 4096) * 512 + 510) / 511}; }
+/// The most that may be mapped so that it and its page tables take `room`.
+Bytes without_page_tables(Bytes room) { return saturating_sub(room, page_tables(room)); }
 
 Error with_llama_error(ErrorCode code, std::string what) {
   const std::string why = take_llama_error();
@@ -43,14 +46,14 @@ struct Engine::Demand {
   Bytes kv_cache;
   Bytes compute;  // and working memory, staging
   Bytes growth;
-  Bytes least_arena;
-  Bytes free_for_arena;
+  Bytes least_for_weights;
   std::vector<plan::TensorUse> uses;
 
-  [[nodiscard]] Bytes least() const {
-    return held + kv_cache + compute + growth + least_arena + page_tables(least_arena);
+  [[nodiscard]] Bytes fixed() const { return held + kv_cache + compute + growth; }
+  [[nodiscard]] Bytes least() const { return fixed() + with_page_tables(least_for_weights); }
+  [[nodiscard]] Bytes for_weights(Bytes budget) const {
+    return without_page_tables(saturating_sub(budget, fixed()));
   }
-  [[nodiscard]] bool fits() const { return least_arena <= free_for_arena; }
 };
 
 Engine::Engine(OpenOptions options, model::ModelProfile profile, Bytes budget)
@@ -63,6 +66,7 @@ Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
   // One heap: a second one for every thread would hold memory that nobody uses.
   ::mallopt(M_ARENA_MAX, 1);
   ::mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+  memory::prefer_small_pages();
 
   STRATA_TRY(model::ModelProfile profile, model::read_model(options.model));
   STRATA_TRY(const hardware::HostMemory host, hardware::read_host_memory());
@@ -94,6 +98,15 @@ Status Engine::load_model() {
     return std::unexpected(
         with_llama_error(ErrorCode::kUnsupported,
                          fmt::format("{}: llama.cpp cannot load this model", options_.model.string())));
+  }
+  const auto unsupported = [&](std::string_view why) {
+    return fail(ErrorCode::kUnsupported, fmt::format("{}: {}", options_.model.string(), why));
+  };
+  if (llama_vocab_type(vocab()) == LLAMA_VOCAB_TYPE_NONE) {
+    return unsupported("it has no vocabulary, so it cannot read or write text; use a complete GGUF");
+  }
+  if (llama_model_has_encoder(model_.get()) || !llama_model_has_decoder(model_.get())) {
+    return unsupported("models with an encoder cannot be run yet");
   }
   return {};
 }
@@ -149,6 +162,12 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
         ErrorCode::kInvalidArgument,
         fmt::format("llama.cpp refuses this context: -c {} -ub {}", shape.context, shape.ubatch)));
   }
+  if (llama_get_memory(context_.get()) == nullptr) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("{}: it does not write text token by token (embedding and diffusion models "
+                            "cannot be run yet)",
+                            options_.model.string()));
+  }
   return record_graphs(shape);
 }
 
@@ -180,30 +199,25 @@ Result<Engine::Demand> Engine::demand(const ContextOptions& options) const {
       room.value > 0 ? pool_.capacity() - room : std::max(pool_.capacity(), hardware::held_bytes(process));
   out.kv_cache = device_->host_buffers().kv_bytes();
   out.compute = device_->host_buffers().compute_bytes() + needs.work + needs.staging;
-  out.least_arena = plan::smallest_arena(profile_, needs.uses);
-  const Bytes growth =
-      kGrowth + kGrowthPerUnit * plan::typical_units(profile_) + needs.reader + options.client_reserve;
-  const Bytes fixed = out.held + out.kv_cache + out.compute + growth;
-  const Bytes arena_with_tables =
-      saturating_sub(pool_.capacity(), fixed + page_tables(out.kv_cache + out.compute));
-  out.free_for_arena = saturating_sub(arena_with_tables, page_tables(arena_with_tables));
-  out.growth = growth + page_tables(out.kv_cache + out.compute);
+  out.least_for_weights = plan::smallest_budget(profile_, needs.uses, tier::Device::bytes_per_unit());
+  out.growth = kGrowth + needs.reader + options.client_reserve + page_tables(out.kv_cache + out.compute);
   out.uses = std::move(needs.uses);
   return out;
 }
 
 Error Engine::infeasible(const Demand& demand, const ContextOptions& options, Shape shape) const {
   const Bytes missing = saturating_sub(demand.least(), pool_.capacity());
-  std::string cure = fmt::format("--ram {}MiB would fit", align_up(demand.least(), kMiB).value / kMiB.value);
-  if (options.context && demand.kv_cache.value > 0 && *options.context != 0) {
-    const double per_token = static_cast<double>(demand.kv_cache.value) / shape.context;
-    const double fewer = static_cast<double>(missing.value) / per_token;
-    if (fewer + kContextStep < shape.context) {
-      const auto context = static_cast<std::uint32_t>(
-          align_down(static_cast<std::uint64_t>(shape.context - fewer), kContextStep));
-      if (context >= kContextStep) cure += fmt::format(", or -c {}", context);
-    }
-  }
+  std::string cure = fmt::format("--ram {}MiB would fit",
+                                 align_up(demand.least() + kRunToRun, kMiB).value / kMiB.value);
+  // A flag that the user set, where a smaller number of what it counts would do.
+  const auto suggest = [&](std::string_view flag, std::uint32_t count, std::uint32_t step, Bytes held) {
+    const double fewer = static_cast<double>((missing + kRunToRun).value) * count /
+                         static_cast<double>(std::max<std::uint64_t>(held.value, 1));
+    if (fewer + step > count) return;
+    cure += fmt::format(", or {} {}", flag, align_down(static_cast<std::uint64_t>(count - fewer), step));
+  };
+  if (options.context) suggest("-c", shape.context, kContextStep, demand.kv_cache);
+  if (options.ubatch) suggest("-ub", shape.ubatch, kSmallestUbatch, demand.compute);
   return Error{
       ErrorCode::kInfeasible,
       fmt::format("{} does not fit --ram {}: {} ({} bytes) are missing; {} [program and vocabulary {}, KV "
@@ -211,16 +225,23 @@ Error Engine::infeasible(const Demand& demand, const ContextOptions& options, Sh
                   options_.model.string(), format_bytes(pool_.capacity()), format_bytes(missing),
                   missing.value, cure, format_bytes(demand.held), format_bytes(demand.kv_cache),
                   format_bytes(demand.compute), format_bytes(demand.growth),
-                  format_bytes(demand.least_arena))};
+                  format_bytes(demand.least_for_weights))};
 }
 
 Status Engine::start(const ContextOptions& options, const tier::Device::Progress& progress) {
   const std::vector<Shape> shapes = shapes_to_try(options);
+  const std::uint64_t context = align_up(shapes.front().context, kContextStep);
+  if (options.prompt_tokens > context) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("the prompt has {} tokens and the context holds {}: use -c {} or more",
+                            options.prompt_tokens, context,
+                            align_up(options.prompt_tokens + 1, kContextStep)));
+  }
   for (std::size_t i = 0; i < shapes.size(); ++i) {
     STRATA_TRY_VOID(make_context(options, shapes[i]));
     STRATA_TRY(Demand demand, this->demand(options));
     const bool last = i + 1 == shapes.size();
-    if (!demand.fits()) {
+    if (demand.least() > pool_.capacity()) {
       if (last) return std::unexpected(infeasible(demand, options, shapes[i]));
       continue;
     }
@@ -230,10 +251,12 @@ Status Engine::start(const ContextOptions& options, const tier::Device::Progress
       continue;
 
     if (i > 0) note_changes(shapes, shapes[i]);
-    STRATA_TRY(plan::Placement placement, plan::place(profile_, demand.uses, demand.free_for_arena));
-    const Bytes runtime = demand.held + demand.growth + page_tables(placement.arena_bytes());
+    const Bytes per_unit = tier::Device::bytes_per_unit();
+    STRATA_TRY(plan::Placement placement,
+               plan::place(profile_, demand.uses, demand.for_weights(pool_.capacity()), per_unit));
+    const Bytes runtime = demand.held + demand.growth + per_unit * placement.units.size() +
+                          page_tables(placement.arena_bytes());
     STRATA_TRY(runtime_, pool_.reserve(runtime, memory::Owner::kRuntime));
-    placement_summary_ = placement;
     return device_->place(std::move(placement), progress);
   }
   return fail(ErrorCode::kInternal, "no context shape to try");
@@ -242,7 +265,9 @@ Status Engine::start(const ContextOptions& options, const tier::Device::Progress
 void Engine::note_changes(const std::vector<Shape>& tried, Shape chosen) {
   const Shape wanted = tried.front();
   if (chosen.ubatch != wanted.ubatch) {
-    notes_.push_back(fmt::format("-ub {} instead of {}, to fit the budget", chosen.ubatch, wanted.ubatch));
+    // Kernels follow the size of a ubatch, so this is the one adaptation that can show in the last bits.
+    notes_.push_back(fmt::format("-ub {} instead of {}, to fit the budget (give -ub for the same bits at every budget)",
+                                 chosen.ubatch, wanted.ubatch));
   }
   if (chosen.context != wanted.context) {
     notes_.push_back(fmt::format("-c {} instead of {}, to fit the budget", chosen.context, wanted.context));
@@ -251,7 +276,7 @@ void Engine::note_changes(const std::vector<Shape>& tried, Shape chosen) {
 
 MemoryMap Engine::memory_map() const {
   using memory::Owner;
-  const plan::Placement& placement = placement_summary_;
+  const plan::Placement& placement = device_->placement();
   MemoryMap map;
   map.budget = pool_.capacity();
   map.resident_weights = pool_.reserved(Owner::kWeights);
@@ -268,7 +293,6 @@ MemoryMap Engine::memory_map() const {
     auto& [resident, all] = by_layer[profile_.tensors[unit.tensor].layer.value_or(-1)];
     all += unit.bytes;
     if (unit.resident) resident += unit.bytes;
-    ++(unit.resident ? map.resident_units : map.streamed_units);
   }
   for (const auto& [layer, bytes] : by_layer) {
     map.resident_share.emplace_back(

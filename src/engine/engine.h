@@ -48,8 +48,6 @@ struct MemoryMap {
   Bytes total_weights;
   Bytes resident_weight_bytes;  ///< of tensors; `resident_weights` has the blocks they lie in
   Bytes streamed_per_pass;
-  std::size_t resident_units = 0;
-  std::size_t streamed_units = 0;
   std::vector<std::pair<int, double>> resident_share;  ///< by layer (-1: outside the layers), 0..1
 };
 
@@ -68,8 +66,9 @@ class Engine {
   [[nodiscard]] const llama_model* model() const { return model_.get(); }
   [[nodiscard]] const llama_vocab* vocab() const { return llama_model_get_vocab(model_.get()); }
 
-  /// Errors: kInfeasible before any weight is read: the message has the bytes missing and the smallest change
-  /// that fits; kBudgetExceeded, kIo, kCancelled.
+  /// Errors, before any weight is read: kInvalidArgument for a prompt longer than the context; kInfeasible:
+  /// the message has the bytes missing and the smallest change that fits. Later: kBudgetExceeded, kIo,
+  /// kCancelled.
   [[nodiscard]] Status start(const ContextOptions& options, const tier::Device::Progress& progress);
 
   /// What was adapted to the budget, for the user to read.
@@ -120,7 +119,6 @@ class Engine {
   std::unique_ptr<llama_model, ModelFree> model_;
   std::unique_ptr<llama_context, ContextFree> context_;
   std::vector<std::string> notes_;
-  plan::Placement placement_summary_;
   volatile int aborted_ = 0;
 };
 

@@ -47,6 +47,16 @@ class StopFilter {
   bool stopped_ = false;
 };
 
+/// For each token of the vocabulary: a candidate; two more places of it where all are sorted; and where a grammar
+/// refuses the first choice, what llama.cpp's grammar keeps of every token (src/llama-grammar.cpp).
+Bytes bytes_per_token(const common_params_sampling& params) {
+  constexpr std::uint64_t kCandidate = sizeof(llama_token_data);
+  constexpr std::uint64_t kGrammarCandidates = 256;
+  if (!params.grammar.empty()) return Bytes{3 * kCandidate + kGrammarCandidates};
+  const bool sorts_all = params.temp > 0 && (params.top_k <= 0 || params.top_k > 128);
+  return Bytes{(sorts_all ? 3 : 1) * kCandidate};
+}
+
 }  // namespace
 
 std::string_view to_string(StopReason reason) {
@@ -70,7 +80,8 @@ Result<std::unique_ptr<Generator>> Generator::create(Engine& engine, common_para
   std::string why;
   try {
     common_sampler_ptr sampler(common_sampler_init(engine.model(), params));
-    if (sampler != nullptr) return std::unique_ptr<Generator>(new Generator(engine, std::move(sampler)));
+    if (sampler != nullptr)
+      return std::unique_ptr<Generator>(new Generator(engine, std::move(sampler), bytes_per_token(params)));
     why = captured.first_line();
   } catch (const std::exception& error) {
     why = captured.first_line();
@@ -85,6 +96,10 @@ Result<std::vector<llama_token>> Generator::tokenize(const std::string& text, bo
   } catch (const std::exception&) {  // a vocabulary without byte tokens
     return fail(ErrorCode::kUnsupported, "the model's vocabulary cannot express this text");
   }
+}
+
+Bytes Generator::working_bytes() const {
+  return bytes_per_token_ * static_cast<std::uint64_t>(llama_vocab_n_tokens(engine_.vocab()));
 }
 
 Status Generator::prefill(Generation& out) {

@@ -45,6 +45,9 @@ class Generator {
   /// Errors: kUnsupported when the model's vocabulary cannot express the text.
   [[nodiscard]] Result<std::vector<llama_token>> tokenize(const std::string& text, bool add_special) const;
 
+  /// What sampling allocates at most while it runs, beside what the sampler holds already.
+  [[nodiscard]] Bytes working_bytes() const;
+
   /// Called with each piece of text; returning false stops the generation.
   using OnText = std::function<bool(std::string_view piece)>;
 
@@ -55,11 +58,13 @@ class Generator {
                                             const OnText& on_text);
 
  private:
-  Generator(Engine& engine, common_sampler_ptr sampler) : engine_(engine), sampler_(std::move(sampler)) {}
+  Generator(Engine& engine, common_sampler_ptr sampler, Bytes bytes_per_token)
+      : engine_(engine), sampler_(std::move(sampler)), bytes_per_token_(bytes_per_token) {}
   [[nodiscard]] Status prefill(Generation& out);
 
   Engine& engine_;
   common_sampler_ptr sampler_;
+  const Bytes bytes_per_token_;  // of the vocabulary: what sampling works with
   std::vector<llama_token> cached_;  // what the KV cache holds
 };
 

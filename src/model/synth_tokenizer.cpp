@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "base/check.h"
+#include "model/header_file.h"
 
 namespace strata::model {
 namespace {
@@ -106,6 +107,7 @@ Result<GgufPtr> read_tokenizer(const std::filesystem::path& path) {
   if (!std::filesystem::is_regular_file(path, ec)) {
     return fail(ErrorCode::kNotFound, fmt::format("there is no file {}", path.string()));
   }
+  if (const auto checked = read_header(path); !checked) return std::unexpected(checked.error());
   const GgufPtr source(gguf_init_from_file(path.c_str(), {.no_alloc = true, .ctx = nullptr}));
   if (!source) return fail(ErrorCode::kCorrupt, fmt::format("{} is not a GGUF file", path.string()));
   if (token_count(source.get()) == 0) {

@@ -154,24 +154,31 @@ std::uint64_t first_unit_bytes(const model::ModelProfile& profile) {
 
 /// Everything resident, if it fits.
 std::optional<Placement> place_whole(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
-                                     Bytes budget, bool with_gathered) {
+                                     Bytes budget, Bytes per_unit, bool with_gathered) {
   Candidates all = make_candidates(profile, uses, UINT64_MAX, with_gathered);
   for (Unit& unit : all.units) unit.resident = true;
   const auto order = file_order(all.units);
-  if (lay_out(all.units, order, Bytes{}, nullptr) > budget) return std::nullopt;
+  if (lay_out(all.units, order, Bytes{}, nullptr) + per_unit * all.units.size() > budget) return std::nullopt;
   return finish(std::move(all.units), order, Bytes{});
 }
+
+struct Attempt {
+  std::uint64_t unit_bytes;
+  bool pin_large;
+};
 
 struct Streaming {
   Candidates candidates;
   Bytes ring;
-  Bytes least;  // ring and pinned units
+  Bytes bookkeeping;
+  Bytes least;  // both, and the pinned units
 };
 
 /// With units of this size: what must stay, and the ring that the rest needs.
 Streaming prepare_streaming(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
-                            std::uint64_t unit_bytes, bool pin_large) {
-  Streaming out{make_candidates(profile, uses, unit_bytes, false), Bytes{}, Bytes{}};
+                            Attempt attempt, Bytes per_unit) {
+  const auto [unit_bytes, pin_large] = attempt;
+  Streaming out{make_candidates(profile, uses, unit_bytes, false), {}, {}, {}};
   Candidates& c = out.candidates;
   // A tensor that cannot be split would stall a small ring: it stays, unless there is no room for that.
   for (std::size_t i = 0; pin_large && i < c.units.size(); ++i) {
@@ -184,16 +191,12 @@ Streaming prepare_streaming(const model::ModelProfile& profile, const std::vecto
   }
   const std::uint64_t slots = largest.value > 2 * kLargestUnit ? 2 : kRingUnits;
   out.ring = largest * slots;
-  out.least = out.ring + lay_out(c.units, file_order(c.units), Bytes{}, nullptr);
+  out.bookkeeping = per_unit * c.units.size();
+  out.least = out.ring + out.bookkeeping + lay_out(c.units, file_order(c.units), Bytes{}, nullptr);
   return out;
 }
 
 /// The unit sizes to try, best first.
-struct Attempt {
-  std::uint64_t unit_bytes;
-  bool pin_large;
-};
-
 std::vector<Attempt> attempts(const model::ModelProfile& profile) {
   std::vector<Attempt> out;
   for (const bool pin_large : {true, false}) {
@@ -213,15 +216,15 @@ Bytes Placement::arena_bytes() const {
   return total;
 }
 
-Result<Placement> place(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
-                        Bytes budget) {
+Result<Placement> place(const model::ModelProfile& profile, const std::vector<TensorUse>& uses, Bytes budget,
+                        Bytes per_unit) {
   for (const bool with_gathered : {true, false}) {
-    if (auto whole = place_whole(profile, uses, budget, with_gathered)) return std::move(*whole);
+    if (auto whole = place_whole(profile, uses, budget, per_unit, with_gathered)) return std::move(*whole);
   }
   for (const Attempt& attempt : attempts(profile)) {
-    Streaming s = prepare_streaming(profile, uses, attempt.unit_bytes, attempt.pin_large);
+    Streaming s = prepare_streaming(profile, uses, attempt, per_unit);
     if (s.least > budget) continue;
-    const Bytes room = budget - s.ring;
+    const Bytes room = budget - s.ring - s.bookkeeping;
     const auto order = file_order(s.candidates.units);
     double low = 0;
     double high = 1;
@@ -239,22 +242,19 @@ Result<Placement> place(const model::ModelProfile& profile, const std::vector<Te
     fill(s.candidates.units, order, room);
     return finish(std::move(s.candidates.units), order, s.ring);
   }
-  const Bytes least = smallest_arena(profile, uses);
+  const Bytes least = smallest_budget(profile, uses, per_unit);
   return fail(ErrorCode::kInfeasible,
               fmt::format("the weights need at least {} and have {}: {} are missing", format_bytes(least),
                           format_bytes(budget), format_bytes(least - budget)));
 }
 
-std::uint64_t typical_units(const model::ModelProfile& profile) {
-  return profile.tensors.size() + profile.weight_bytes().value / first_unit_bytes(profile);
-}
-
-Bytes smallest_arena(const model::ModelProfile& profile, const std::vector<TensorUse>& uses) {
+Bytes smallest_budget(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
+                      Bytes per_unit) {
   Candidates all = make_candidates(profile, uses, UINT64_MAX, false);
   for (Unit& unit : all.units) unit.resident = true;
-  Bytes least = lay_out(all.units, file_order(all.units), Bytes{}, nullptr);
+  Bytes least = lay_out(all.units, file_order(all.units), Bytes{}, nullptr) + per_unit * all.units.size();
   for (const Attempt& attempt : attempts(profile)) {
-    least = std::min(least, prepare_streaming(profile, uses, attempt.unit_bytes, attempt.pin_large).least);
+    least = std::min(least, prepare_streaming(profile, uses, attempt, per_unit).least);
   }
   return least;
 }

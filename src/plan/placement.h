@@ -44,7 +44,7 @@ struct Extent {
 };
 
 /// Where every weight lies: [0, ring) of the arena is the ring, the extents follow.
-/// Invariant: arena_bytes() <= the budget it was made for; every used tensor is covered by its units, or is
+/// Invariant: arena_bytes() and the units' bookkeeping <= the budget it was made for; every used tensor is covered by its units, or is
 /// only gathered from disk.
 struct Placement {
   std::vector<Unit> units;  ///< in the order of the pass; those of one tensor are neighbours
@@ -61,13 +61,13 @@ struct Placement {
 /// that follows recency re-reads nearly all of it. Streamed units are spread evenly over the pass, so that
 /// the disk works while the resident ones compute. `uses` in the order of first use. Pure. Errors:
 /// kInfeasible when `budget` is too small; the message says by how much.
+/// The budget holds the arena, and `per_unit` bytes of bookkeeping for each unit: small units make a small
+/// ring, and many of them.
 [[nodiscard]] Result<Placement> place(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
-                                      Bytes budget);
-
-/// About how many units a model is placed in: for the memory that bookkeeping takes. Pure.
-[[nodiscard]] std::uint64_t typical_units(const model::ModelProfile& profile);
+                                      Bytes budget, Bytes per_unit = {});
 
 /// The smallest budget for which place() succeeds. Pure.
-[[nodiscard]] Bytes smallest_arena(const model::ModelProfile& profile, const std::vector<TensorUse>& uses);
+[[nodiscard]] Bytes smallest_budget(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
+                                    Bytes per_unit = {});
 
 }  // namespace strata::plan

@@ -177,7 +177,7 @@ void expect_laid_out(const Placement& placement) {
 TEST(Place, HoldsItsInvariantsOnRandomModelsAndBudgets) {
   for (std::uint32_t seed = 0; seed < 60; ++seed) {
     const Case c = random_case(seed);
-    const Bytes least = smallest_arena(c.profile, c.uses);
+    const Bytes least = smallest_budget(c.profile, c.uses);
     const Bytes most = std::max(least, all_used(c));
     for (const unsigned percent : {0U, 1U, 7U, 25U, 50U, 75U, 90U, 99U, 100U}) {
       SCOPED_TRACE(testing::Message() << "seed " << seed << ", " << percent << "%");
@@ -194,17 +194,35 @@ TEST(Place, HoldsItsInvariantsOnRandomModelsAndBudgets) {
   }
 }
 
-TEST(Place, TheSmallestArenaFitsAndOneBlockLessDoesNot) {
+TEST(Place, TheSmallestBudgetFitsAndOneBlockLessDoesNot) {
   for (std::uint32_t seed = 0; seed < 60; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     const Case c = random_case(seed);
-    const Bytes least = smallest_arena(c.profile, c.uses);
+    const Bytes least = smallest_budget(c.profile, c.uses);
     EXPECT_TRUE(place(c.profile, c.uses, least));
     if (least.value == 0) continue;  // only gathered rows
     const auto less = place(c.profile, c.uses, least - Bytes{kBlock});
     ASSERT_FALSE(less);
     EXPECT_EQ(less.error().code, ErrorCode::kInfeasible);
     EXPECT_NE(less.error().message.find("4.0 KiB are missing"), std::string::npos) << less.error().message;
+  }
+}
+
+TEST(Place, PaysForTheBookkeepingOfEachUnit) {
+  constexpr Bytes kPerUnit{1200};
+  for (std::uint32_t seed = 0; seed < 60; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    const Case c = random_case(seed);
+    const Bytes least = smallest_budget(c.profile, c.uses, kPerUnit);
+    for (const unsigned percent : {0U, 5U, 30U, 100U}) {
+      const Bytes budget{least.value + all_used(c).value / 100 * percent};
+      const auto placement = place(c.profile, c.uses, budget, kPerUnit);
+      ASSERT_TRUE(placement) << placement.error().message;
+      EXPECT_LE(placement->arena_bytes() + kPerUnit * placement->units.size(), budget) << percent << "%";
+    }
+    if (least.value > 0) {
+      EXPECT_FALSE(place(c.profile, c.uses, least - Bytes{1}, kPerUnit));
+    }
   }
 }
 
@@ -226,7 +244,7 @@ TEST(Place, KeepsEverythingWhenThereIsRoom) {
 
 TEST(Place, NeverStreamsNormsAndBiases) {
   const Case c = layers(8, 512);
-  const auto placement = place(c.profile, c.uses, smallest_arena(c.profile, c.uses));
+  const auto placement = place(c.profile, c.uses, smallest_budget(c.profile, c.uses));
   ASSERT_TRUE(placement);
   EXPECT_GT(placement->streamed_per_pass, Bytes{});
   for (const Unit& unit : placement->units) {
@@ -236,7 +254,7 @@ TEST(Place, NeverStreamsNormsAndBiases) {
 
 TEST(Place, SplitsRowsAtMultiplesOf64) {
   const Case c = layers(2, 1024);
-  const auto placement = place(c.profile, c.uses, smallest_arena(c.profile, c.uses));
+  const auto placement = place(c.profile, c.uses, smallest_budget(c.profile, c.uses));
   ASSERT_TRUE(placement);
   bool split = false;
   for (const Unit& unit : placement->units) {
@@ -265,7 +283,7 @@ TEST(Place, UsesTheBudget) {
 TEST(Place, ALargerBudgetStreamsNoMore) {
   for (std::uint32_t seed = 0; seed < 20; ++seed) {
     const Case c = random_case(seed);
-    const Bytes least = smallest_arena(c.profile, c.uses);
+    const Bytes least = smallest_budget(c.profile, c.uses);
     const Bytes most = std::max(least, all_used(c));
     std::optional<Placement> before;
     for (int step = 0; step <= 40; ++step) {
@@ -324,7 +342,7 @@ TEST(Place, PlansTenThousandTensorsQuickly) {
 
 TEST(Place, OfNothingIsNothing) {
   const model::ModelProfile profile;
-  EXPECT_EQ(smallest_arena(profile, {}), Bytes{});
+  EXPECT_EQ(smallest_budget(profile, {}), Bytes{});
   const auto placement = place(profile, {}, Bytes{});
   ASSERT_TRUE(placement);
   EXPECT_EQ(placement->arena_bytes(), Bytes{});

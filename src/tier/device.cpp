@@ -203,6 +203,10 @@ void Device::forget_needs() {
   work_bytes_ = gather_rows_ = gather_row_bytes_ = 0;
 }
 
+Bytes Device::bytes_per_unit() {
+  return PassProgram::bytes_per_unit() + Streamer::bytes_per_entry() + Bytes{sizeof(plan::Unit)};
+}
+
 Status Device::place(plan::Placement placement, const Progress& progress) {
   using memory::Owner;
   recording_ = false;

@@ -56,12 +56,17 @@ class Device {
   /// Forgets what was recorded, for another context.
   void forget_needs();
 
+  /// Heap that a placement takes for each of its units, at most: in the table, and in a pass's program.
+  [[nodiscard]] static Bytes bytes_per_unit();
+
   /// Called with the bytes read so far and the bytes to read; returning false cancels.
   using Progress = std::function<bool(Bytes done, Bytes total)>;
 
   /// Reserves and fills every buffer and the arena, and reads the resident weights, each byte once.
   /// Errors: kBudgetExceeded, kIo, kCancelled; the device cannot be used any more then.
   [[nodiscard]] Status place(plan::Placement placement, const Progress& progress);
+
+  [[nodiscard]] const plan::Placement& placement() const { return table_.placement(); }
 
   /// Why the last graph failed; libllama itself only learns that it did.
   [[nodiscard]] std::optional<Error> take_error();

@@ -47,19 +47,11 @@ struct HostBufferCalls {
   static ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t buft, size_t size) {
     HostBufferType& type = type_of(buft);
     auto region = memory::Region::reserve(Bytes{std::max<size_t>(size, 64)});
-    if (!region) {
-      type.last_failure_ = std::unexpected(region.error());
-      return nullptr;
-    }
+    if (!region) return nullptr;
     auto buffer = std::make_unique<HostBufferType::Buffer>();
     buffer->type = &type;
     buffer->region = std::move(*region);
-    if (type.pool_ != nullptr) {
-      if (Status filled = type.fill(*buffer); !filled) {
-        type.last_failure_ = std::move(filled);
-        return nullptr;
-      }
-    }
+    if (type.pool_ != nullptr && !type.fill(*buffer)) return nullptr;
     ggml_backend_buffer_i iface{};
     iface.free_buffer = free_buffer;
     iface.get_base = get_base;

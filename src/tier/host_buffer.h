@@ -33,9 +33,6 @@ class HostBufferType {
   /// Errors: kBudgetExceeded; then some buffers may have been filled, and the context must be freed.
   [[nodiscard]] Status commit(memory::Pool& pool);
 
-  /// Why the last allocation failed, or nothing.
-  [[nodiscard]] const Status& last_failure() const { return last_failure_; }
-
  private:
   struct Buffer {
     HostBufferType* type = nullptr;
@@ -51,7 +48,6 @@ class HostBufferType {
   ggml_backend_buffer_type type_;
   std::vector<Buffer*> buffers_;
   memory::Pool* pool_ = nullptr;  // set by commit()
-  Status last_failure_;
 };
 
 }  // namespace strata::tier

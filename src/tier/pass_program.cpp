@@ -202,6 +202,13 @@ Result<PassProgram> PassProgram::compile(const ggml_cgraph& graph, const WeightB
   return PassCompiler(weights, table).compile(graph);
 }
 
+Bytes PassProgram::bytes_per_unit() {
+  constexpr std::size_t kGrown = 2;        // a vector that grows may hold twice what it needs
+  constexpr std::size_t kAllocation = 48;  // a run's own list of nodes: one or two, and the heap's header
+  return Bytes{2 * sizeof(ggml_tensor) +   // the weight's shadow, and the node's where it is cut
+               kGrown * (sizeof(Run) + sizeof(StreamEntry) + sizeof(Binding)) + kAllocation};
+}
+
 PassProgram& PassProgram::operator=(PassProgram&& other) noexcept {
   std::swap(runs_, other.runs_);
   std::swap(entries_, other.entries_);

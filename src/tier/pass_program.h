@@ -43,6 +43,9 @@ class PassProgram {
   [[nodiscard]] static Result<PassProgram> compile(const ggml_cgraph& graph, const WeightBufferType& weights,
                                                    const WeightTable& table);
 
+  /// Heap that a program takes for each unit, at most.
+  [[nodiscard]] static Bytes bytes_per_unit();
+
   /// Points the shadows of streamed weights at their slots. Requires: the streamer runs entries().
   void bind(const Streamer& streamer);
 

@@ -58,6 +58,9 @@ class Streamer {
 
   [[nodiscard]] StreamStatistics statistics() const;
 
+  /// Heap for each entry.
+  [[nodiscard]] static Bytes bytes_per_entry() { return Bytes{sizeof(StreamEntry) + sizeof(Slot)}; }
+
  private:
   struct Slot {
     std::uint64_t offset = 0;
