@@ -17,10 +17,21 @@ struct ProgramRun {
   std::chrono::duration<double> took{0};
 };
 
-/// Runs `strata ARGUMENTS` to its end, without a terminal and with nothing on standard input.
-/// It is killed after `limit`. With a cgroup, every byte is charged there from the first instruction on.
+/// Runs `strata ARGUMENTS` to its end, without a terminal and with nothing on standard input. It may read and
+/// write what its user may, even if that is root. It is killed after `limit`.
+/// With a cgroup, every byte is charged there from the first instruction on.
 [[nodiscard]] ProgramRun run_strata(const std::vector<std::string>& arguments,
                                     const MemoryCgroup* cgroup = nullptr,
                                     std::chrono::seconds limit = std::chrono::seconds(120));
+
+/// Presses Ctrl-C (SIGINT) as soon as the program has written `bytes` to stdout.
+[[nodiscard]] ProgramRun run_strata_and_interrupt(const std::vector<std::string>& arguments,
+                                                  std::size_t bytes);
+
+/// Runs `strata ARGUMENTS` on a terminal. Each line of `input` is typed when the program asks for it (`> `
+/// at the begin of a line); after the last one, the input ends. What it wrote, to stdout and stderr, is
+/// `out`.
+[[nodiscard]] ProgramRun run_strata_on_terminal(const std::vector<std::string>& arguments,
+                                                const std::vector<std::string>& input);
 
 }  // namespace strata::tests

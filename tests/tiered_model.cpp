@@ -61,20 +61,7 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
   STRATA_TRY(out->profile_, model::read_model(path));
   STRATA_TRY(out->device_,
              tier::Device::create(out->profile_, out->pool_, {settings.threads, std::move(make_reader)}));
-  STRATA_TRY(const model::FilePtr file, model::open_virtual_file(out->profile_));
-  ggml_backend_dev_t devices[] = {out->device_->handle(), nullptr};
-  const llama_model_tensor_buft_override overrides[] = {{".*", out->device_->weight_buffer_type()},
-                                                        {nullptr, nullptr}};
-  llama_model_params params = llama_model_default_params();
-  params.devices = devices;
-  params.tensor_buft_overrides = overrides;
-  params.load_mode = LLAMA_LOAD_MODE_NONE;
-  params.lazy_mode = LLAMA_LAZY_MODE_OFF;
-  params.use_extra_bufts = false;
-  out->device_->begin_loading();
-  out->model_.reset(llama_model_load_from_file_ptr(file.get(), params));
-  out->device_->end_loading(out->model_ != nullptr);
-  if (out->model_ == nullptr) return fail(ErrorCode::kInternal, engine::take_llama_error());
+  STRATA_TRY(out->model_, engine::load_without_weights(out->profile_, *out->device_));
   out->context_ = make_context(out->model_.get(), settings);
   if (out->context_ == nullptr) return fail(ErrorCode::kInternal, engine::take_llama_error());
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/model_loader.h"
 #include "memory/pool.h"
 #include "model/model_profile.h"
 #include "plan/placement.h"
@@ -15,13 +16,10 @@
 
 namespace strata::tests {
 
-struct ModelFree {
-  void operator()(llama_model* m) const { llama_model_free(m); }
-};
 struct ContextFree {
   void operator()(llama_context* c) const { llama_free(c); }
 };
-using ModelPtr = std::unique_ptr<llama_model, ModelFree>;
+using engine::ModelPtr;
 using ContextPtr = std::unique_ptr<llama_context, ContextFree>;
 
 /// The same for both sides of a comparison.

@@ -175,7 +175,8 @@ class Run {
       ++forgotten;
       STRATA_TRY(tokens, chat_tokens());
     }
-    if (forgotten > 0) fmt::print(stderr, "note: the context is full: the oldest {} turns are forgotten\n", forgotten);
+    if (forgotten > 0)
+      fmt::print(stderr, "note: the context is full: the oldest {} turns are forgotten\n", forgotten);
     return {};
   }
 

@@ -93,7 +93,9 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
   command.add_option("--repeat-penalty", o.sampling.penalty_repeat, "penalty for repeated tokens (1: off)")
       ->group(sampling)
       ->capture_default_str();
-  command.add_flag("--ignore-eos", o.sampling.ignore_eos, "go on when the model ends its text")
+  command
+      .add_flag("--ignore-eos", o.sampling.ignore_eos,
+                "go on when the model ends its text (a grammar still ends its own)")
       ->group(sampling);
   command.add_flag("--special", o.special, "show special tokens")->group(sampling);
   auto* const grammar =

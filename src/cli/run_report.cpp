@@ -36,7 +36,7 @@ void RunReport::add(const engine::Generation& turn) {
 std::string describe(const RunReport& report, const engine::Engine& engine) {
   const engine::Generation& total = report.total;
   const Bytes budget = engine.memory_map().budget;
-  const auto peak = hardware::peak_bytes(budget);
+  const auto peak = engine.peak_bytes();
   return fmt::format(
       "load {:.1f} s | prompt {} tokens, {:.1f} tokens/s | decode {} tokens, {:.2f} tokens/s ({})\n"
       "disk {} per token | peak memory {} of {}\n",
@@ -56,7 +56,7 @@ Status write_stats(const std::string& path, const RunReport& report, const engin
                    const std::string& model) {
   const engine::Generation& total = report.total;
   const engine::MemoryMap map = engine.memory_map();
-  const auto peak = hardware::peak_bytes(map.budget);
+  const auto peak = engine.peak_bytes();
   nlohmann::ordered_json json;
   json["model"] = model;
   json["budget_bytes"]["host"] = map.budget.value;

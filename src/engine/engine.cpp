@@ -8,7 +8,6 @@
 
 #include "engine/llama_log.h"
 #include "memory/program_pages.h"
-#include "model/virtual_file.h"
 
 namespace strata::engine {
 namespace {
@@ -21,7 +20,7 @@ constexpr std::uint32_t kContextStep = 256;  // libllama pads contexts to this
 
 // What libllama's heap, thread stacks and the kernel's own structures still grow by after the graphs have
 // been recorded once (measured: see docs/adr/0004).
-constexpr Bytes kGrowth{384 * 1024};
+constexpr Bytes kGrowth{576 * 1024};
 // What the process holds differs a little from run to run: a --ram that we name must do next time, too.
 constexpr Bytes kRunToRun{256 * 1024};
 
@@ -57,7 +56,10 @@ struct Engine::Demand {
 };
 
 Engine::Engine(OpenOptions options, model::ModelProfile profile, Bytes budget)
-    : options_(std::move(options)), profile_(std::move(profile)), pool_("host", budget) {}
+    : options_(std::move(options)),
+      profile_(std::move(profile)),
+      pool_("host", budget),
+      peak_before_(hardware::cgroup_peak_bytes(budget)) {}
 
 Engine::~Engine() = default;
 
@@ -79,26 +81,7 @@ Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
 Status Engine::load_model() {
   const int threads = std::max(options_.threads, options_.threads_batch);
   STRATA_TRY(device_, tier::Device::create(profile_, pool_, {threads, options_.make_reader}));
-  STRATA_TRY(const model::FilePtr file, model::open_virtual_file(profile_));
-
-  ggml_backend_dev_t devices[] = {device_->handle(), nullptr};
-  const llama_model_tensor_buft_override overrides[] = {{".*", device_->weight_buffer_type()},
-                                                        {nullptr, nullptr}};
-  llama_model_params params = llama_model_default_params();
-  params.devices = devices;
-  params.tensor_buft_overrides = overrides;
-  params.n_gpu_layers = -1;
-  params.load_mode = LLAMA_LOAD_MODE_NONE;
-  params.lazy_mode = LLAMA_LAZY_MODE_OFF;
-  params.use_extra_bufts = false;  // one layout, wherever a weight lies
-  device_->begin_loading();
-  model_.reset(llama_model_load_from_file_ptr(file.get(), params));
-  device_->end_loading(model_ != nullptr);
-  if (model_ == nullptr) {
-    return std::unexpected(
-        with_llama_error(ErrorCode::kUnsupported,
-                         fmt::format("{}: llama.cpp cannot load this model", options_.model.string())));
-  }
+  STRATA_TRY(model_, load_without_weights(profile_, *device_));
   const auto unsupported = [&](std::string_view why) {
     return fail(ErrorCode::kUnsupported, fmt::format("{}: {}", options_.model.string(), why));
   };
@@ -207,8 +190,8 @@ Result<Engine::Demand> Engine::demand(const ContextOptions& options) const {
 
 Error Engine::infeasible(const Demand& demand, const ContextOptions& options, Shape shape) const {
   const Bytes missing = saturating_sub(demand.least(), pool_.capacity());
-  std::string cure = fmt::format("--ram {}MiB would fit",
-                                 align_up(demand.least() + kRunToRun, kMiB).value / kMiB.value);
+  std::string cure =
+      fmt::format("--ram {}MiB would fit", align_up(demand.least() + kRunToRun, kMiB).value / kMiB.value);
   // A flag that the user set, where a smaller number of what it counts would do.
   const auto suggest = [&](std::string_view flag, std::uint32_t count, std::uint32_t step, Bytes held) {
     const double fewer = static_cast<double>((missing + kRunToRun).value) * count /
@@ -232,10 +215,10 @@ Status Engine::start(const ContextOptions& options, const tier::Device::Progress
   const std::vector<Shape> shapes = shapes_to_try(options);
   const std::uint64_t context = align_up(shapes.front().context, kContextStep);
   if (options.prompt_tokens > context) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("the prompt has {} tokens and the context holds {}: use -c {} or more",
-                            options.prompt_tokens, context,
-                            align_up(options.prompt_tokens + 1, kContextStep)));
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("the prompt has {} tokens and the context holds {}: use -c {} or more",
+                    options.prompt_tokens, context, align_up(options.prompt_tokens + 1, kContextStep)));
   }
   for (std::size_t i = 0; i < shapes.size(); ++i) {
     STRATA_TRY_VOID(make_context(options, shapes[i]));
@@ -266,8 +249,9 @@ void Engine::note_changes(const std::vector<Shape>& tried, Shape chosen) {
   const Shape wanted = tried.front();
   if (chosen.ubatch != wanted.ubatch) {
     // Kernels follow the size of a ubatch, so this is the one adaptation that can show in the last bits.
-    notes_.push_back(fmt::format("-ub {} instead of {}, to fit the budget (give -ub for the same bits at every budget)",
-                                 chosen.ubatch, wanted.ubatch));
+    notes_.push_back(
+        fmt::format("-ub {} instead of {}, to fit the budget (give -ub for the same bits at every budget)",
+                    chosen.ubatch, wanted.ubatch));
   }
   if (chosen.context != wanted.context) {
     notes_.push_back(fmt::format("-c {} instead of {}, to fit the budget", chosen.context, wanted.context));

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/model_loader.h"
 #include "hardware/host_memory.h"
 #include "memory/pool.h"
 #include "model/model_profile.h"
@@ -85,14 +86,15 @@ class Engine {
   void abort() { aborted_ = 1; }
   void resume() { aborted_ = 0; }
 
+  /// The most the process ever held, as the kernel counts it.
+  [[nodiscard]] std::optional<Bytes> peak_bytes() const {
+    return hardware::peak_bytes(pool_.capacity(), peak_before_);
+  }
   [[nodiscard]] tier::PassStatistics pass_statistics() const { return device_->statistics(); }
   /// Bytes of resident weights read from disk at start, whole blocks.
   [[nodiscard]] Bytes loaded_bytes() const { return device_->loaded(); }
 
  private:
-  struct ModelFree {
-    void operator()(llama_model* m) const { llama_model_free(m); }
-  };
   struct ContextFree {
     void operator()(llama_context* c) const { llama_free(c); }
   };
@@ -114,9 +116,10 @@ class Engine {
   const OpenOptions options_;
   const model::ModelProfile profile_;
   memory::Pool pool_;
+  const std::optional<Bytes> peak_before_;
   memory::Reservation runtime_;
   std::unique_ptr<tier::Device> device_;  // outlives model and context
-  std::unique_ptr<llama_model, ModelFree> model_;
+  ModelPtr model_;
   std::unique_ptr<llama_context, ContextFree> context_;
   std::vector<std::string> notes_;
   volatile int aborted_ = 0;

@@ -47,8 +47,8 @@ class StopFilter {
   bool stopped_ = false;
 };
 
-/// For each token of the vocabulary: a candidate; two more places of it where all are sorted; and where a grammar
-/// refuses the first choice, what llama.cpp's grammar keeps of every token (src/llama-grammar.cpp).
+/// For each token of the vocabulary: a candidate; two more places of it where all are sorted; and where a
+/// grammar refuses the first choice, what llama.cpp's grammar keeps of every token (src/llama-grammar.cpp).
 Bytes bytes_per_token(const common_params_sampling& params) {
   constexpr std::uint64_t kCandidate = sizeof(llama_token_data);
   constexpr std::uint64_t kGrammarCandidates = 256;
@@ -71,7 +71,8 @@ std::string_view to_string(StopReason reason) {
 }
 
 Result<std::unique_ptr<Generator>> Generator::create(Engine& engine, common_params_sampling params) {
-  if (params.ignore_eos) {
+  // A grammar says where the text ends: without that end, nothing would be left to choose.
+  if (params.ignore_eos && params.grammar.empty()) {
     for (llama_token id = 0; id < llama_vocab_n_tokens(engine.vocab()); ++id) {
       if (llama_vocab_is_eog(engine.vocab(), id)) params.logit_bias.push_back({id, -INFINITY});
     }
@@ -121,6 +122,16 @@ Status Generator::prefill(Generation& out) {
   return status;
 }
 
+Result<llama_token> Generator::sample() {
+  try {
+    const llama_token id = common_sampler_sample(sampler_.get(), engine_.context(), -1);
+    common_sampler_accept(sampler_.get(), id, true);
+    return id;
+  } catch (const std::exception& error) {  // a grammar that contradicts itself
+    return fail(ErrorCode::kUnsupported, fmt::format("llama.cpp cannot choose a token: {}", error.what()));
+  }
+}
+
 Result<Generation> Generator::generate(std::vector<llama_token> prompt, const GenerationOptions& options,
                                        const OnText& on_text) {
   const std::size_t context = llama_n_ctx(engine_.context());
@@ -148,8 +159,7 @@ Result<Generation> Generator::generate(std::vector<llama_token> prompt, const Ge
       out.reason = StopReason::kLimit;
       break;
     }
-    const llama_token id = common_sampler_sample(sampler_.get(), engine_.context(), -1);
-    common_sampler_accept(sampler_.get(), id, true);
+    STRATA_TRY(const llama_token id, sample());
     out.token_ids.push_back(id);
     const bool ended = llama_vocab_is_eog(engine_.vocab(), id);
     bool go_on = true;

@@ -61,10 +61,11 @@ class Generator {
   Generator(Engine& engine, common_sampler_ptr sampler, Bytes bytes_per_token)
       : engine_(engine), sampler_(std::move(sampler)), bytes_per_token_(bytes_per_token) {}
   [[nodiscard]] Status prefill(Generation& out);
+  [[nodiscard]] Result<llama_token> sample();
 
   Engine& engine_;
   common_sampler_ptr sampler_;
-  const Bytes bytes_per_token_;  // of the vocabulary: what sampling works with
+  const Bytes bytes_per_token_;      // of the vocabulary: what sampling works with
   std::vector<llama_token> cached_;  // what the KV cache holds
 };
 

@@ -156,12 +156,18 @@ Bytes held_bytes(const ProcessMemory& process) {
   return process.resident + process.page_tables + kThreadStructures * process.threads;
 }
 
-std::optional<Bytes> peak_bytes(Bytes budget) {
+std::optional<Bytes> cgroup_peak_bytes(Bytes budget) {
   if (const auto host = read_host_memory()) {
     for (const CgroupMemory& cgroup : host->cgroups) {
       if (cgroup.limit <= budget && cgroup.peak) return cgroup.peak;
     }
   }
+  return std::nullopt;
+}
+
+std::optional<Bytes> peak_bytes(Bytes budget, std::optional<Bytes> cgroup_peak_before) {
+  const auto peak = cgroup_peak_bytes(budget);
+  if (peak && (!cgroup_peak_before || *peak > *cgroup_peak_before)) return peak;
   auto process = read_process_memory();
   if (!process) return std::nullopt;
   process->resident = process->peak;

@@ -57,9 +57,13 @@ struct CgroupPath {
 [[nodiscard]] Result<HostMemory> read_host_memory(const std::filesystem::path& root = "/");
 [[nodiscard]] Result<ProcessMemory> read_process_memory(const std::filesystem::path& root = "/");
 
-/// The most this process ever held: by the account of a cgroup limited to `budget` or less, else by its own.
+/// The most ever charged to a cgroup limited to `budget` or less, whoever it was; nothing without one.
+[[nodiscard]] std::optional<Bytes> cgroup_peak_bytes(Bytes budget);
+
+/// The most this process ever held: by the account of a cgroup limited to `budget` or less, if its peak has
+/// risen above `cgroup_peak_before` (others may have been there earlier), else by its own account.
 /// Nothing where /proc cannot be read.
-[[nodiscard]] std::optional<Bytes> peak_bytes(Bytes budget);
+[[nodiscard]] std::optional<Bytes> peak_bytes(Bytes budget, std::optional<Bytes> cgroup_peak_before = {});
 
 /// The budget when the user names none: what the tightest cgroup or the available memory allows, less a
 /// reserve of 5% of it, at least 256 MiB (or half of a small amount), for everything else that runs.

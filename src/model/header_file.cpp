@@ -134,16 +134,4 @@ Status check_same_file(const ModelFile& then, const ModelFile& now) {
                     "the model was replaced or written to since it was opened: start again");
 }
 
-Status check_unchanged(const ModelProfile& profile) {
-  for (const ModelFile& file : profile.files) {
-    struct stat info {};
-    if (::stat(file.path.c_str(), &info) != 0) {
-      return file_error(ErrorCode::kIo, file.path,
-                        fmt::format("the model was removed since it was opened: {}", std::strerror(errno)));
-    }
-    STRATA_TRY_VOID(check_same_file(file, identity(file.path, info)));
-  }
-  return {};
-}
-
 }  // namespace strata::model

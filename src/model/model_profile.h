@@ -68,8 +68,4 @@ struct ModelProfile {
 /// Holds: the header in memory while reading (a few MB, mostly vocabulary). Leaves no page cache behind.
 [[nodiscard]] Result<ModelProfile> read_model(const std::filesystem::path& path);
 
-/// Looks at the files again (stat only). Errors: kIo: one of them was removed, replaced or written to since
-/// the profile was read, so nothing in the profile holds any more.
-[[nodiscard]] Status check_unchanged(const ModelProfile& profile);
-
 }  // namespace strata::model

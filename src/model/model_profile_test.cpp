@@ -150,23 +150,6 @@ TEST_F(ModelProfileTest, LeavesNoPageCacheBehind) {
   ::close(fd);
 }
 
-TEST_F(ModelProfileTest, NoticesAFileThatChanged) {
-  small_model().write(path());
-  const auto profile = read_model(path());
-  ASSERT_TRUE(profile);
-  EXPECT_TRUE(check_unchanged(*profile));
-
-  fs::last_write_time(path(), fs::last_write_time(path()) + std::chrono::milliseconds(1));
-  EXPECT_THAT(check_unchanged(*profile).error().message, HasSubstr("was replaced or written to"));
-
-  small_model().write(path("new"));
-  fs::rename(path("new"), path());
-  EXPECT_EQ(check_unchanged(*profile).error().code, ErrorCode::kIo);
-
-  fs::remove(path());
-  EXPECT_THAT(check_unchanged(*profile).error().message, HasSubstr("was removed"));
-}
-
 /// Part `part` (from 1) of `parts`; the first has the keys, each has one tensor.
 TestFile split(std::uint16_t part, std::uint16_t parts) {
   TestFile file;

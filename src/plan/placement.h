@@ -44,8 +44,8 @@ struct Extent {
 };
 
 /// Where every weight lies: [0, ring) of the arena is the ring, the extents follow.
-/// Invariant: arena_bytes() and the units' bookkeeping <= the budget it was made for; every used tensor is covered by its units, or is
-/// only gathered from disk.
+/// Invariant: arena_bytes() and the units' bookkeeping <= the budget it was made for; every used tensor is
+/// covered by its units, or is only gathered from disk.
 struct Placement {
   std::vector<Unit> units;  ///< in the order of the pass; those of one tensor are neighbours
   std::vector<Extent> extents;

@@ -13,7 +13,6 @@ namespace {
 // a worker that spins through a wait for the disk takes a core from the reader.
 constexpr std::uint32_t kPoll = 2;
 
-constexpr std::size_t kRowReads = 16;
 // Four threads for the ring; each takes its stack and the kernel's structures (measured: 130 KiB).
 constexpr Bytes kReaderThreads{4 * 144 * 1024};
 
@@ -149,7 +148,7 @@ Result<std::unique_ptr<Device>> Device::create(const model::ModelProfile& profil
     return fail(ErrorCode::kInternal, "ggml has no CPU device in this build");
   ggml_threadpool_params params = ggml_threadpool_params_default(device->options_.threads);
   params.poll = kPoll;
-  STRATA_TRY(device->row_reader_, device->options_.make_reader(device->files_, kRowReads));
+  STRATA_TRY(device->row_reader_, device->options_.make_reader(device->files_, Executor::kRowReads));
   device->threads_ = ggml_threadpool_new(&params);
   if (device->threads_ == nullptr) {
     return fail(ErrorCode::kInternal,

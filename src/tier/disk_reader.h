@@ -13,7 +13,7 @@
 
 namespace strata::tier {
 
-/// One block to read. `offset`, `size` and `target` are multiples of DiskFile::alignment; a read that
+/// One block to read. `offset`, `size` and `target` are multiples of DiskFiles::kBlock; a read that
 /// reaches past the end of the file stops there.
 struct BlockRead {
   std::uint32_t file = 0;  ///< index into the files the reader was opened with

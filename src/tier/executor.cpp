@@ -11,8 +11,6 @@
 namespace strata::tier {
 namespace {
 
-constexpr std::size_t kRowReads = 16;  // rows are small: only depth hides their latency
-
 /// Bytes to read one row through whole blocks, wherever it begins.
 constexpr std::uint64_t bounce_bytes(std::uint64_t row_bytes) {
   return align_up(row_bytes, DiskFiles::kBlock) + DiskFiles::kBlock;

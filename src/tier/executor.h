@@ -23,6 +23,9 @@ struct PassStatistics {
 /// Threading: one graph at a time.
 class Executor {
  public:
+  /// Embedding rows read at once: they are small, and only depth hides their latency.
+  static constexpr std::size_t kRowReads = 16;
+
   struct Memory {
     std::byte* arena = nullptr;    ///< the ring, then the resident weights: as the placement says
     std::byte* staging = nullptr;  ///< for gathered rows: staging_bytes() of it

@@ -1,0 +1,32 @@
+#include "engine/model_loader.h"
+
+#include <fmt/format.h>
+
+#include "engine/llama_log.h"
+#include "model/virtual_file.h"
+
+namespace strata::engine {
+
+Result<ModelPtr> load_without_weights(const model::ModelProfile& profile, tier::Device& device) {
+  STRATA_TRY(const model::FilePtr file, model::open_virtual_file(profile));
+  ggml_backend_dev_t devices[] = {device.handle(), nullptr};
+  const llama_model_tensor_buft_override overrides[] = {{".*", device.weight_buffer_type()},
+                                                        {nullptr, nullptr}};
+  llama_model_params params = llama_model_default_params();
+  params.devices = devices;
+  params.tensor_buft_overrides = overrides;
+  params.n_gpu_layers = -1;
+  params.load_mode = LLAMA_LOAD_MODE_NONE;
+  params.lazy_mode = LLAMA_LAZY_MODE_OFF;
+  params.use_extra_bufts = false;  // one layout, wherever a weight lies
+  device.begin_loading();
+  ModelPtr model(llama_model_load_from_file_ptr(file.get(), params));
+  device.end_loading(model != nullptr);
+  if (model != nullptr) return model;
+  const std::string why = take_llama_error();
+  return fail(ErrorCode::kUnsupported,
+              fmt::format("{}: llama.cpp cannot load this model{}", profile.files.front().path.string(),
+                          why.empty() ? "" : fmt::format(" ({})", why)));
+}
+
+}  // namespace strata::engine

@@ -1,0 +1,154 @@
+// `strata run` as people and programs use it.
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <regex>
+
+#include "model/synth.h"
+#include "program_run.h"
+#include "temporary_directory.h"
+#include "tiered_model.h"
+
+namespace strata::tests {
+namespace {
+
+constexpr const char* kTemplate =
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}";
+
+class RunProgram : public testing::Test {
+ protected:
+  std::string chat_model(const std::string& chat_template = kTemplate) {
+    const auto design =
+        model::design_synth({.like = "llama-tiny", .type = "Q4_0", .chat_template = chat_template});
+    if (!design) return {};
+    const auto written = model::write_synth(*design, directory_.path() / "chat.gguf", true, [](Bytes) {});
+    return written ? written->front().string() : std::string();
+  }
+  [[nodiscard]] std::string stats_file() const { return (directory_.path() / "stats.json").string(); }
+  [[nodiscard]] nlohmann::json stats() const {
+    std::ifstream in(stats_file());
+    return nlohmann::json::parse(in, nullptr, false);
+  }
+  std::vector<std::string> command(std::vector<std::string> more) const {
+    std::vector<std::string> all{"run", "--temp", "0", "-t", "2", "--stats", stats_file()};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+
+  TemporaryDirectory directory_;
+};
+
+TEST_F(RunProgram, WritesPlainLlamaCppsTokens) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  constexpr int kTokens = 40;
+  const ProgramRun run = run_strata(command({"-m", path, "--raw", "-p", "Once upon a time", "-n",
+                                             std::to_string(kTokens), "-c", "256", "--ram", "48MiB"}));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_GT(stats()["weights_bytes"]["streamed_per_pass"], 0);
+
+  const PlainModel plain(path, {.context = 256});
+  ASSERT_NE(plain.context(), nullptr);
+  std::vector<llama_token> prompt(16);
+  const std::string text = "Once upon a time";
+  prompt.resize(static_cast<std::size_t>(
+      llama_tokenize(llama_model_get_vocab(llama_get_model(plain.context())), text.data(),
+                     static_cast<int>(text.size()), prompt.data(), 16, true, true)));
+  EXPECT_EQ(stats()["token_ids"], nlohmann::json(trace(plain.context(), prompt, kTokens - 1).tokens));
+}
+
+TEST_F(RunProgram, PutsThePromptInFrontWhenAsked) {
+  const std::string model = chat_model();
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.end(), {"-m", model, "--raw", "-p", "Hello", "-n", "3", "--ram", "1GiB"});
+    return run_strata(command(more)).out;
+  };
+  EXPECT_EQ(with({"--display-prompt"}), "Hello" + with({}));
+}
+
+TEST_F(RunProgram, MakesATurnOfAPromptByTheModelsTemplate) {
+  const std::string model = chat_model();
+  const auto prompt_tokens = [&](std::vector<std::string> more) {
+    more.insert(more.end(), {"-m", model, "-n", "2", "--ram", "1GiB"});
+    const ProgramRun run = run_strata(command(more));
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    return stats()["prompt"]["tokens"].get<int>();
+  };
+  const int turn = prompt_tokens({"-p", "Hi"});
+  EXPECT_EQ(prompt_tokens({"--raw", "-p", "<user>Hi\n<assistant>"}), turn);
+  EXPECT_LT(prompt_tokens({"--raw", "-p", "Hi"}), turn);
+  EXPECT_GT(prompt_tokens({"--system", "Be kind", "-p", "Hi"}), turn);
+}
+
+TEST_F(RunProgram, SaysThatATemplateCannotBeRead) {
+  const ProgramRun run = run_strata(command({"-m", chat_model("{% for %}"), "-p", "Hi", "-n", "2"}));
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_NE(run.err.find("--raw"), std::string::npos) << run.err;
+}
+
+TEST_F(RunProgram, ChatsOnATerminalAndForgetsTheOldestWhenTheContextIsFull) {
+  const std::string long_message(400, 'x');  // the vocabulary has little but bytes
+  const ProgramRun run = run_strata_on_terminal(
+      command({"-m", chat_model(), "-n", "4", "-c", "512", "--ram", "1GiB", "--ignore-eos"}),
+      {"Hello", long_message, long_message, std::string(2000, 'y'), "still there?"});
+  EXPECT_EQ(run.exit_code, 0) << run.out;
+  EXPECT_NE(run.out.find("turns are forgotten"), std::string::npos) << run.out;
+  EXPECT_NE(run.out.find("this message alone is longer than the context"), std::string::npos) << run.out;
+  EXPECT_NE(run.out.find("peak memory"), std::string::npos) << run.out;
+  EXPECT_EQ(stats()["decode"]["tokens"], 4 * 4);  // the message that was too long has no answer
+}
+
+TEST_F(RunProgram, EndsOnCtrlCWithItsStatistics) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const ProgramRun run = run_strata_and_interrupt(command({"-m", path, "--raw", "-p", "Once", "-n", "1900",
+                                                           "-c", "2048", "--ignore-eos", "--ram", "60MiB"}),
+                                                  20);
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_NE(run.err.find("(cancelled)"), std::string::npos) << run.err;
+  EXPECT_EQ(stats()["stop_reason"], "cancelled");
+  EXPECT_GT(stats()["token_ids"].size(), 2U);
+  EXPECT_LT(stats()["token_ids"].size(), 1900U);
+}
+
+TEST_F(RunProgram, FollowsAJsonSchema) {
+  const ProgramRun run = run_strata(command(
+      {"-m", chat_model(), "--raw", "-p", "a", "-n", "60", "--ram", "1GiB", "--json-schema",
+       R"({"type":"object","properties":{"ok":{"type":"boolean"}},"required":["ok"],"additionalProperties":false})"}));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const auto json = nlohmann::json::parse(run.out, nullptr, false);
+  ASSERT_TRUE(json.is_object()) << run.out;
+  EXPECT_TRUE(json["ok"].is_boolean());
+}
+
+TEST_F(RunProgram, AdaptsOnlyWhatWasLeftOpen) {
+  const std::string model = chat_model();
+  const std::string prompt(300, 'z');
+  const auto run = [&](std::vector<std::string> more) {
+    more.insert(more.end(), {"-m", model, "--raw", "-p", prompt, "-n", "2"});
+    return run_strata(command(more));
+  };
+  const ProgramRun whole = run({"--ram", "1GiB"});
+  ASSERT_EQ(whole.exit_code, 0) << whole.err;
+  EXPECT_EQ(whole.err.find("note:"), std::string::npos) << whole.err;
+  const auto memory = stats()["memory_bytes"];
+  const std::uint64_t all_but_weights = memory["runtime"].get<std::uint64_t>() +
+                                        memory["kv_cache"].get<std::uint64_t>() +
+                                        memory["compute"].get<std::uint64_t>();
+  const ProgramRun adapted = run({"--ram", std::to_string(all_but_weights)});
+  ASSERT_EQ(adapted.exit_code, 0) << adapted.err;
+  EXPECT_NE(adapted.err.find("note: -ub "), std::string::npos) << adapted.err;
+  const std::string enough_for_less = std::to_string(all_but_weights + 4 * kMiB.value);
+  const ProgramRun fixed = run({"--ram", enough_for_less, "-ub", "2048", "-c", "4096"});
+  EXPECT_EQ(fixed.exit_code, 1) << fixed.err;
+  std::smatch match;
+  ASSERT_TRUE(std::regex_search(fixed.err, match, std::regex(", or -ub ([0-9]+)"))) << fixed.err;
+  const ProgramRun less = run({"--ram", enough_for_less, "-ub", match[1], "-c", "4096"});
+  EXPECT_EQ(less.exit_code, 0) << less.err;
+}
+
+}  // namespace
+}  // namespace strata::tests
