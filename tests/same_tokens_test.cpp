@@ -67,7 +67,8 @@ TEST_P(SameTokensOfType, SyntheticLlama) {
   expect_same_logits(path, {});
 }
 
-// Every type that ggml computes with, those that llama.cpp's quantiser makes only with an importance matrix too.
+// Every type that ggml computes with, those that llama.cpp's quantiser makes only with an importance matrix
+// too.
 INSTANTIATE_TEST_SUITE_P(All, SameTokensOfType, testing::ValuesIn(model::synth_types()),
                          [](const auto& test) { return model::synth_type_name(test.param); });
 

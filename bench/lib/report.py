@@ -34,6 +34,10 @@ def settings(row):
     return peer["load_mode"] + (", repacked" if peer["repack"] == "on" else "")
 
 
+def runs_a_side(row):
+    return sum(run["program"] == "strata" for run in row["runs"])
+
+
 def _table(header, lines):
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *lines])
 
@@ -49,7 +53,7 @@ def _verdict(row):
 def _decode_line(row):
     strata, peer, bandwidth = row["strata"], row["llama.cpp"], row["disk_bytes_per_second"]
     streamed, read = row.get("streamed_bytes_per_pass"), peer["disk_bytes_read"]
-    return [f"{row['limit_percent']}%",
+    return [f"{row['limit_percent']}%", str(runs_a_side(row)),
             with_spread(strata["tokens_per_second"]), with_spread(peer["tokens_per_second"]), settings(row),
             with_spread(row["ratio"]), with_spread(row.get("share")), number(row["ratio_at_least"], 1),
             number(streamed / GB if streamed is not None else None),
@@ -60,7 +64,7 @@ def _decode_line(row):
 
 
 def _prompt_line(row):
-    return [f"{row['limit_percent']}%", with_spread(row["strata"]["tokens_per_second"]),
+    return [f"{row['limit_percent']}%", str(runs_a_side(row)), with_spread(row["strata"]["tokens_per_second"]),
             with_spread(row["llama.cpp"]["tokens_per_second"]), settings(row), with_spread(row["ratio"]),
             number(row["ratio_at_least"], 1), str(row["strata"]["failcnt"]), _verdict(row)]
 
@@ -72,16 +76,16 @@ def markdown(result):
              f"{model['file']} ({model['bytes'] / GB:.2f} GB), {machine['cpu']}, {machine['cores']} cores, "
              f"{machine['threads']} threads, Linux {machine['kernel']}. {result['date']}. "
              f"{'; '.join(result['versions'])}.", "",
-             f"Median (min..max) of {result['reps']} interleaved runs a side, each with a cold page cache, inside a "
+             "Median (min..max) of interleaved runs, as many a side as the table says, each with a cold page cache, inside a "
              "memory cgroup whose limit is the given share of the model's file."
              + (f" Compute time of a pass, all resident: {compute:.3f} s." if compute else ""), ""]
     for kind, title, header, line in (
             ("decode", "## Decode",
-             ["limit", "strata tok/s", "llama.cpp tok/s", "its load mode", "ratio", "share of the limit",
+             ["limit", "runs", "strata tok/s", "llama.cpp tok/s", "its load mode", "ratio", "share of the limit",
               "ratio wanted", "streamed GB/pass", "disk GB/s", "strata peak %", "failcnt", "load s",
               "llama.cpp read GB", "verdict"], _decode_line),
             ("prompt", "## Prompt",
-             ["limit", "strata tok/s", "llama.cpp tok/s", "its load mode", "ratio", "ratio wanted", "failcnt",
+             ["limit", "runs", "strata tok/s", "llama.cpp tok/s", "its load mode", "ratio", "ratio wanted", "failcnt",
               "verdict"], _prompt_line)):
         rows = [row for row in result["rows"] if row["kind"] == kind]
         if rows:
