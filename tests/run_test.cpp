@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <regex>
@@ -95,7 +96,7 @@ TEST_F(RunProgram, ChatsOnATerminalAndForgetsTheOldestWhenTheContextIsFull) {
       command({"-m", chat_model(), "-n", "4", "-c", "512", "--ram", "1GiB", "--ignore-eos"}),
       {"Hello", long_message, long_message, std::string(2000, 'y'), "still there?"});
   EXPECT_EQ(run.exit_code, 0) << run.out;
-  EXPECT_NE(run.out.find("turns are forgotten"), std::string::npos) << run.out;
+  EXPECT_NE(run.out.find("the oldest turns are forgotten"), std::string::npos) << run.out;
   EXPECT_NE(run.out.find("this message alone is longer than the context"), std::string::npos) << run.out;
   EXPECT_NE(run.out.find("peak memory"), std::string::npos) << run.out;
   EXPECT_EQ(stats()["decode"]["tokens"], 4 * 4);  // the message that was too long has no answer
@@ -112,6 +113,23 @@ TEST_F(RunProgram, EndsOnCtrlCWithItsStatistics) {
   EXPECT_EQ(stats()["stop_reason"], "cancelled");
   EXPECT_GT(stats()["token_ids"].size(), 2U);
   EXPECT_LT(stats()["token_ids"].size(), 1900U);
+}
+
+TEST_F(RunProgram, SaysThatItsTextIsLost) {
+  const std::string command = "exec " STRATA_PROGRAM " run -m " + chat_model() +
+                              " --raw -p a -n 3 --ram 1GiB --ignore-eos >/dev/full 2>" + stats_file();
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 1);
+  std::ifstream in(stats_file());
+  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  EXPECT_NE(text.find("strata: the text cannot be written to stdout: No space left"), std::string::npos)
+      << text;
+}
+
+TEST_F(RunProgram, TakesTheLastOfAFlagThatIsGivenTwice) {
+  const ProgramRun run = run_strata(command(
+      {"-m", chat_model(), "--raw", "-p", "a", "-n", "9", "-n", "3", "--ram", "1GiB", "--ignore-eos"}));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(stats()["token_ids"].size(), 3U);
 }
 
 TEST_F(RunProgram, FollowsAJsonSchema) {

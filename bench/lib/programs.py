@@ -103,14 +103,18 @@ class Programs:
         return ["-m", self.model, "-f", prompt_file, "-n", case["tokens"], "-t", self.threads,
                 "-c", case["context"], "-b", case["ubatch"], "-ub", case["ubatch"]]
 
+    def strata_command(self, case, prompt_file, limit_bytes):
+        return [self.strata, "run", *self._shared(case, prompt_file), "--raw", "--temp", 0, "--ignore-eos",
+                "--ram", limit_bytes]
+
+    def peer_command(self, case, prompt_file, load_mode, repack="off"):
+        return [self.peer, *self._shared(case, prompt_file), "--load-mode", load_mode, "--repack", repack]
+
     def run_strata(self, case, prompt_file, limit_bytes, timeout):
-        command = [self.strata, "run", *self._shared(case, prompt_file), "--raw", "--temp", 0, "--ignore-eos",
-                   "--ram", limit_bytes]
-        return run_limited("strata", command, limit_bytes, timeout)
+        return run_limited("strata", self.strata_command(case, prompt_file, limit_bytes), limit_bytes, timeout)
 
     def run_peer(self, case, prompt_file, limit_bytes, timeout, load_mode, repack):
-        command = [self.peer, *self._shared(case, prompt_file), "--load-mode", load_mode, "--repack", repack]
-        return run_limited("llama.cpp", command, limit_bytes, timeout)
+        return run_limited("llama.cpp", self.peer_command(case, prompt_file, load_mode, repack), limit_bytes, timeout)
 
     def disk_bytes_per_second(self):
         empty_page_cache()

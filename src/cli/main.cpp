@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("strata " STRATA_VERSION "\nllama.cpp ") + llama_version() +
                                         "\nggml " + ggml_version());
   app.require_subcommand(1);
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // as in llama.cpp
   strata::cli::add_run_command(app, exit_code);
   strata::cli::add_show_command(app, exit_code);
   strata::cli::add_synth_command(app, exit_code);

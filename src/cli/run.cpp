@@ -6,7 +6,9 @@
 
 #include <CLI/CLI.hpp>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <iostream>
 
 #include "base/progress.h"
@@ -127,16 +129,25 @@ class Run {
     }
   }
 
-  /// Whether there is still a reader.
-  static bool print(std::string_view piece) {
-    return std::fwrite(piece.data(), 1, piece.size(), stdout) == piece.size() && std::fflush(stdout) == 0;
+  /// Whether the text arrived.
+  bool print(std::string_view piece) {
+    const bool written =
+        std::fwrite(piece.data(), 1, piece.size(), stdout) == piece.size() && std::fflush(stdout) == 0;
+    if (!written && output_error_ == 0) output_error_ = errno;
+    return written;
   }
 
   Status turn(std::vector<llama_token> tokens) {
     const engine::GenerationOptions generation{options_.limit, options_.special, stops_};
-    STRATA_TRY(const engine::Generation done, generator_->generate(std::move(tokens), generation, print));
+    STRATA_TRY(
+        const engine::Generation done,
+        generator_->generate(std::move(tokens), generation, [this](auto piece) { return print(piece); }));
     print("\n");
     report_.add(done);
+    if (output_error_ != 0 && output_error_ != EPIPE) {  // a reader that has enough is no error
+      return fail(ErrorCode::kIo,
+                  fmt::format("the text cannot be written to stdout: {}", std::strerror(output_error_)));
+    }
     if (templates_ != nullptr) add_message("assistant", done.text);
     return {};
   }
@@ -176,7 +187,7 @@ class Run {
       STRATA_TRY(tokens, chat_tokens());
     }
     if (forgotten > 0)
-      fmt::print(stderr, "note: the context is full: the oldest {} turns are forgotten\n", forgotten);
+      fmt::print(stderr, "note: the context is full: the oldest turns are forgotten ({})\n", forgotten);
     return {};
   }
 
@@ -195,6 +206,7 @@ class Run {
   std::vector<common_chat_msg> messages_;
   std::vector<std::string> stops_;
   RunReport report_;
+  int output_error_ = 0;  // errno of the first write that failed
 };
 
 }  // namespace

@@ -174,6 +174,7 @@ Result<std::optional<std::string>> read_prompt(const RunOptions& o) {
   if (!in || std::filesystem::is_directory(*o.prompt_file, ec)) {
     return fail(ErrorCode::kNotFound, fmt::format("{}: cannot read the prompt file", *o.prompt_file));
   }
+  if (text.ends_with('\n')) text.pop_back();  // as llama.cpp: an editor's, not the prompt's
   return text;
 }
 

@@ -88,7 +88,9 @@ Result<std::unique_ptr<Generator>> Generator::create(Engine& engine, common_para
     why = captured.first_line();
     if (why.empty()) why = error.what();
   }
-  return fail(ErrorCode::kInvalidArgument, fmt::format("the grammar cannot be used: {}", why));
+  return fail(
+      ErrorCode::kInvalidArgument,
+      fmt::format("the {} cannot be used: {}", params.grammar.empty() ? "sampling flags" : "grammar", why));
 }
 
 Result<std::vector<llama_token>> Generator::tokenize(const std::string& text, bool add_special) const {
