@@ -32,6 +32,13 @@ set(CMAKE_CXX_STANDARD 17)
 add_compile_options(${no_amx})
 add_subdirectory(${STRATA_LLAMA_CPP_DIR} ${CMAKE_BINARY_DIR}/llama.cpp EXCLUDE_FROM_ALL SYSTEM)
 
+# ggml's kernels load unaligned words and shift into the sign bit on purpose.
+if(STRATA_SANITIZE)
+  foreach(target ggml-base ggml-cpu)
+    target_compile_options(${target} PRIVATE -fno-sanitize=alignment,shift)
+  endforeach()
+endif()
+
 # ggml's internal headers: only src/tier and the test device may use them.
 add_library(ggml_internal INTERFACE)
 target_include_directories(ggml_internal SYSTEM INTERFACE ${STRATA_LLAMA_CPP_DIR}/ggml/src)
