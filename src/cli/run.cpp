@@ -20,7 +20,7 @@
 namespace strata::cli {
 namespace {
 
-// What a chat template's engine takes while it renders a history (measured: below half of it).
+// What a chat template's engine may take while it renders a history: an estimate, not measured.
 constexpr Bytes kTemplateBytes = kMiB;
 
 std::atomic<engine::Engine*> interruptible{nullptr};
