@@ -14,7 +14,7 @@ ContextPtr make_context(llama_model* model, const Settings& settings) {
   params.n_ctx = settings.context;
   params.n_batch = settings.context;
   params.n_ubatch = settings.ubatch;
-  params.n_outputs_max = 1;
+  params.n_outputs_max = params.n_outputs_max_per_seq = settings.batch;
   params.n_threads = params.n_threads_batch = settings.threads;
   params.flash_attn_type = settings.flash_attention;
   params.type_k = params.type_v = settings.cache_type;
@@ -39,6 +39,20 @@ Trace trace(llama_context* context, const std::vector<llama_token>& prompt, int 
     out.logits.emplace_back(logits, logits + vocabulary);
     next = {static_cast<llama_token>(std::max_element(logits, logits + vocabulary) - logits)};
     out.tokens.push_back(next.front());
+  }
+  return out;
+}
+
+std::vector<std::vector<float>> decode_batch(llama_context* context, std::vector<llama_token> tokens) {
+  llama_batch batch = llama_batch_get_one(tokens.data(), static_cast<std::int32_t>(tokens.size()));
+  std::vector<std::int8_t> outputs(tokens.size(), 1);
+  batch.logits = outputs.data();
+  if (llama_decode(context, batch) != 0) return {};
+  const int vocabulary = llama_vocab_n_tokens(llama_model_get_vocab(llama_get_model(context)));
+  std::vector<std::vector<float>> out;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const float* const logits = llama_get_logits_ith(context, static_cast<std::int32_t>(i));
+    out.emplace_back(logits, logits + vocabulary);
   }
   return out;
 }
@@ -68,6 +82,16 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
   const bool recorded = decode(out->context_.get(), std::vector<llama_token>(settings.ubatch, 0)) &&
                         decode(out->context_.get(), {0});
   if (!recorded) return fail(ErrorCode::kInternal, "recording failed");
+  if (settings.batch > 1) {
+    out->device_->token_by_token(true);
+    const bool matched =
+        decode(out->context_.get(), {0}) &&
+        !decode_batch(out->context_.get(), std::vector<llama_token>(settings.batch, 0)).empty();
+    out->device_->token_by_token(false);
+    if (!matched)
+      return std::unexpected(
+          out->device_->take_error().value_or(Error{ErrorCode::kInternal, "recording failed"}));
+  }
   const tier::Needs needs = out->device_->needs();
   STRATA_TRY(out->placement_, plan::place(out->profile_, needs.uses, arena(out->profile_, needs.uses)));
   STRATA_TRY_VOID(out->device_->place(out->placement_, {}));

@@ -29,6 +29,7 @@ struct Settings {
   int threads = 2;
   llama_flash_attn_type flash_attention = LLAMA_FLASH_ATTN_TYPE_AUTO;
   ggml_type cache_type = GGML_TYPE_F16;
+  std::uint32_t batch = 1;  ///< most tokens with logits of their own
 };
 
 /// Logits after a prompt, and after each of `steps` greedy tokens that follow.
@@ -42,6 +43,10 @@ struct Trace {
 
 /// Empties the context, then computes. An empty trace means that decoding failed.
 [[nodiscard]] Trace trace(llama_context* context, const std::vector<llama_token>& prompt, int steps);
+
+/// Appends `tokens` in one pass and returns the logits of each; empty when decoding failed.
+[[nodiscard]] std::vector<std::vector<float>> decode_batch(llama_context* context,
+                                                           std::vector<llama_token> tokens);
 
 /// The oracle: plain llama.cpp on the CPU, everything in memory, the GGUF's own layout.
 class PlainModel {

@@ -14,7 +14,7 @@
 namespace {
 
 // llama.cpp's flags of two letters and one dash; the parser only knows them with two dashes.
-constexpr std::array<std::string_view, 5> kTwoLetterFlags{"-ub", "-tb", "-fa", "-ctk", "-ctv"};
+constexpr std::array<std::string_view, 6> kTwoLetterFlags{"-ub", "-tb", "-fa", "-ctk", "-ctv", "-md"};
 
 std::vector<std::string> arguments(int argc, char** argv) {
   std::vector<std::string> out;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <vector>
 
 namespace strata::cli {
 namespace {
@@ -47,7 +48,7 @@ std::string draw_memory_map(const engine::MemoryMap& map, int width) {
       map.streamed_per_pass.value == 0
           ? "nothing streams"
           : fmt::format("stages the {} that stream in each pass", format_bytes(map.streamed_per_pass));
-  const std::array<Row, 6> rows{{
+  std::vector<Row> rows{{
       {'W', "weights", map.resident_weights,
        fmt::format("resident, of {} in all", format_bytes(map.total_weights))},
       {'R', "ring", map.ring, streams},
@@ -57,6 +58,8 @@ std::string draw_memory_map(const engine::MemoryMap& map, int width) {
       {'.', "unused", map.unused,
        map.streamed_per_pass.value > 0 ? "too small for one more weight" : "not needed"},
   }};
+  if (map.draft_model.value > 0)
+    rows.insert(rows.begin() + 4, {'D', "draft", map.draft_model, "all of the draft model, resident"});
   std::string out = fmt::format("host memory, budget {}\n[{}]\n", format_bytes(map.budget),
                                 bar(rows, map.budget, width - 2));
   for (const Row& row : rows) {

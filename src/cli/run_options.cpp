@@ -28,6 +28,31 @@ Result<ggml_type> cache_type(std::string_view flag, const std::string& name) {
               fmt::format("{} {}: not a cache type; one of{}", flag, name, known));
 }
 
+struct DraftKinds {
+  bool ngrams = false;
+  bool model = false;
+};
+
+Result<DraftKinds> draft_kinds(const RunOptions& o) {
+  if (o.longest_draft == 0U) return DraftKinds{};
+  if (!o.spec_type) return DraftKinds{.ngrams = true, .model = o.draft_model.has_value()};
+  DraftKinds out;
+  std::istringstream names(*o.spec_type);
+  for (std::string name; std::getline(names, name, ',');) {
+    if (name == "ngram-simple") {
+      out.ngrams = true;
+    } else if (name == "draft-simple") {
+      out.model = true;
+    } else if (name != "none") {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("--spec-type {}: not one of ngram-simple, draft-simple, none", name));
+    }
+  }
+  if (out.model && !o.draft_model)
+    return fail(ErrorCode::kInvalidArgument, "--spec-type draft-simple: name the draft model with -md");
+  return out;
+}
+
 std::string read_all(std::istream& in) {
   std::ostringstream text;
   text << in.rdbuf();
@@ -82,6 +107,21 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
       ->check(CLI::IsMember({"auto", "uring", "threads"}))
       ->capture_default_str();
 
+  const std::string drafts = "More tokens per pass (the same tokens, sooner)";
+  command
+      .add_option("--model-draft,--md,--spec-draft-model", o.draft_model,
+                  "GGUF file of a small model that drafts, resident inside the budget")
+      ->group(drafts);
+  command
+      .add_option("--spec-type", o.spec_type,
+                  "what drafts, one or more of ngram-simple,draft-simple; none (default: whichever can)")
+      ->group(drafts);
+  command
+      .add_option("--spec-draft-n-max", o.longest_draft,
+                  "most tokens of a draft (default: 15, fewer where memory is short)")
+      ->group(drafts)
+      ->check(CLI::Range(0, 256));
+
   const std::string sampling = "Sampling";
   command.add_option("-s,--seed", o.sampling.seed, "seed (default: random)")->group(sampling);
   command.add_option("--temp", o.sampling.temp, "temperature (0: greedy)")
@@ -121,6 +161,8 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
   const auto kind = o.io == "uring"     ? tier::ReaderKind::kUring
                     : o.io == "threads" ? tier::ReaderKind::kThreads
                                         : tier::ReaderKind::kAuto;
+  STRATA_TRY(const DraftKinds drafts, draft_kinds(o));
+  if (drafts.model) out.draft_model = *o.draft_model;
   out.make_reader = [kind](const tier::DiskFiles& files, std::size_t depth) {
     return make_reader(files, kind, depth);
   };
@@ -138,6 +180,8 @@ Result<engine::ContextOptions> context_options(const RunOptions& o) {
     return fail(ErrorCode::kInvalidArgument, "-b 0: a batch holds at least one token");
   STRATA_TRY(out.type_k, cache_type("-ctk", o.type_k));
   STRATA_TRY(out.type_v, cache_type("-ctv", o.type_v));
+  STRATA_TRY(const DraftKinds drafts, draft_kinds(o));
+  out.drafts = {drafts.ngrams, o.longest_draft};
   out.flash_attention = o.flash_attention == "on"    ? LLAMA_FLASH_ATTN_TYPE_ENABLED
                         : o.flash_attention == "off" ? LLAMA_FLASH_ATTN_TYPE_DISABLED
                                                      : LLAMA_FLASH_ATTN_TYPE_AUTO;

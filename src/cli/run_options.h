@@ -31,6 +31,9 @@ struct RunOptions {
   std::string type_v = "f16";
   std::string flash_attention = "auto";
   std::string io = "auto";
+  std::optional<std::string> draft_model;
+  std::optional<std::string> spec_type;
+  std::optional<std::uint32_t> longest_draft;
   std::optional<std::string> grammar;
   std::optional<std::string> json_schema;
   bool raw = false;

@@ -15,9 +15,19 @@ double per_second(std::size_t tokens, std::chrono::nanoseconds time) {
   return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
 }
 
+double per(std::uint64_t count, std::uint64_t of) {
+  return of > 0 ? static_cast<double>(count) / static_cast<double>(of) : 0;
+}
+
 double disk_bytes_per_token(const engine::Generation& total) {
-  const std::size_t passes = total.decode_seconds.size();
-  return passes > 0 ? static_cast<double>(total.decode_read.value) / static_cast<double>(passes) : 0;
+  return per(total.decode_read.value, total.decode_tokens);
+}
+
+/// What there is to tell of drafts: empty where none was made.
+std::string describe_drafts(const engine::Generation& total) {
+  if (total.drafted == 0) return {};
+  return fmt::format("drafts {} of {} tokens accepted, {:.2f} tokens per pass\n", total.accepted,
+                     total.drafted, per(total.decode_tokens, total.decode_seconds.size()));
 }
 
 }  // namespace
@@ -26,6 +36,10 @@ void RunReport::add(const engine::Generation& turn) {
   total.prompt_computed += turn.prompt_computed;
   total.prompt_time += turn.prompt_time;
   total.decode_time += turn.decode_time;
+  total.draft_time += turn.draft_time;
+  total.decode_tokens += turn.decode_tokens;
+  total.drafted += turn.drafted;
+  total.accepted += turn.accepted;
   total.decode_read += turn.decode_read;
   total.token_ids.insert(total.token_ids.end(), turn.token_ids.begin(), turn.token_ids.end());
   total.decode_seconds.insert(total.decode_seconds.end(), turn.decode_seconds.begin(),
@@ -39,10 +53,11 @@ std::string describe(const RunReport& report, const engine::Engine& engine) {
   const auto peak = engine.peak_bytes();
   return fmt::format(
       "load {:.1f} s | prompt {} tokens, {:.1f} tokens/s | decode {} tokens, {:.2f} tokens/s ({})\n"
-      "disk {} per token | peak memory {} of {}\n",
+      "{}disk {} per token | peak memory {} of {}\n",
       report.load_seconds, total.prompt_computed, per_second(total.prompt_computed, total.prompt_time),
-      total.token_ids.size(), per_second(total.decode_seconds.size(), total.decode_time),
-      to_string(total.reason), format_bytes(Bytes{static_cast<std::uint64_t>(disk_bytes_per_token(total))}),
+      total.token_ids.size(), per_second(total.decode_tokens, total.decode_time + total.draft_time),
+      to_string(total.reason), describe_drafts(total),
+      format_bytes(Bytes{static_cast<std::uint64_t>(disk_bytes_per_token(total))}),
       peak ? format_bytes(*peak) : "unknown", format_bytes(budget));
 }
 
@@ -64,17 +79,26 @@ Status write_stats(const std::string& path, const RunReport& report, const engin
   json["weights_bytes"] = {{"total", map.total_weights.value},
                            {"resident", map.resident_weight_bytes.value},
                            {"streamed_per_pass", map.streamed_per_pass.value}};
-  json["memory_bytes"] = {{"weights", map.resident_weights.value}, {"ring", map.ring.value},
-                          {"kv_cache", map.kv_cache.value},        {"compute", map.compute.value},
-                          {"runtime", map.runtime.value},          {"unused", map.unused.value}};
+  json["memory_bytes"] = {{"weights", map.resident_weights.value},
+                          {"ring", map.ring.value},
+                          {"kv_cache", map.kv_cache.value},
+                          {"compute", map.compute.value},
+                          {"draft_model", map.draft_model.value},
+                          {"runtime", map.runtime.value},
+                          {"unused", map.unused.value}};
   json["load_seconds"] = report.load_seconds;
   json["load_disk_bytes"] = engine.loaded_bytes().value;
   json["prompt"] = {{"tokens", total.prompt_computed},
                     {"tokens_per_second", per_second(total.prompt_computed, total.prompt_time)}};
-  json["decode"] = {{"tokens", total.token_ids.size()},
-                    {"tokens_per_second", per_second(total.decode_seconds.size(), total.decode_time)},
-                    {"disk_bytes_per_token", disk_bytes_per_token(total)},
-                    {"seconds", total.decode_seconds}};
+  json["decode"] = {
+      {"tokens", total.token_ids.size()},
+      {"tokens_per_second", per_second(total.decode_tokens, total.decode_time + total.draft_time)},
+      {"disk_bytes_per_token", disk_bytes_per_token(total)},
+      {"seconds", total.decode_seconds}};
+  json["drafts"] = {{"drafted", total.drafted},
+                    {"accepted", total.accepted},
+                    {"seconds", std::chrono::duration<double>(total.draft_time).count()},
+                    {"tokens_per_pass", per(total.decode_tokens, total.decode_seconds.size())}};
   const tier::PassStatistics passes = engine.pass_statistics();
   json["passes"] = {{"count", passes.passes},
                     {"disk_bytes", passes.read.value},

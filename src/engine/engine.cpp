@@ -7,9 +7,15 @@
 #include <map>
 
 #include "engine/llama_log.h"
+#include "memory/page_tables.h"
 #include "memory/program_pages.h"
 
 namespace strata::engine {
+
+using memory::page_tables;
+using memory::with_page_tables;
+using memory::without_page_tables;
+
 namespace {
 
 constexpr std::uint32_t kDefaultContext = 4096;
@@ -23,12 +29,6 @@ constexpr std::uint32_t kContextStep = 256;  // libllama pads contexts to this
 constexpr Bytes kGrowth{576 * 1024};
 // What the process holds differs a little from run to run: a --ram that we name must do next time, too.
 constexpr Bytes kRunToRun{256 * 1024};
-
-// The kernel keeps a page of page table for each 2 MiB, even behind a huge page.
-Bytes page_tables(Bytes mapped) { return Bytes{mapped.value / 512 + 4096}; }
-Bytes with_page_tables(Bytes mapped) { return Bytes{((mapped.value + 4096) * 512 + 510) / 511}; }
-/// The most that may be mapped so that it and its page tables take `room`.
-Bytes without_page_tables(Bytes room) { return saturating_sub(room, page_tables(room)); }
 
 Error with_llama_error(ErrorCode code, std::string what) {
   const std::string why = take_llama_error();
@@ -44,11 +44,12 @@ struct Engine::Demand {
   Bytes held;  // by the process before any buffer is filled
   Bytes kv_cache;
   Bytes compute;  // and working memory, staging
+  Bytes draft_model;
   Bytes growth;
   Bytes least_for_weights;
   std::vector<plan::TensorUse> uses;
 
-  [[nodiscard]] Bytes fixed() const { return held + kv_cache + compute + growth; }
+  [[nodiscard]] Bytes fixed() const { return held + kv_cache + compute + draft_model + growth; }
   [[nodiscard]] Bytes least() const { return fixed() + with_page_tables(least_for_weights); }
   [[nodiscard]] Bytes for_weights(Bytes budget) const {
     return without_page_tables(saturating_sub(budget, fixed()));
@@ -91,6 +92,9 @@ Status Engine::load_model() {
   if (llama_model_has_encoder(model_.get()) || !llama_model_has_decoder(model_.get())) {
     return unsupported("models with an encoder cannot be run yet");
   }
+  if (!options_.draft_model) return {};
+  STRATA_TRY(draft_model_,
+             DraftModel::open(*options_.draft_model, pool_, {threads, options_.make_reader, device_.get()}));
   return {};
 }
 
@@ -109,20 +113,22 @@ std::vector<Engine::Shape> Engine::shapes_to_try(const ContextOptions& options) 
   ubatch = std::min(ubatch, options.batch.value_or(ubatch));
   ubatch = std::min(ubatch, context);
 
-  std::vector<Shape> shapes{{context, ubatch}};
+  std::vector<Shape> shapes{{context, ubatch, 0}};
   while (!options.ubatch && shapes.back().ubatch / 2 >= kSmallestUbatch) {
-    shapes.push_back({context, shapes.back().ubatch / 2});
+    shapes.push_back({context, shapes.back().ubatch / 2, 0});
   }
   const auto least =
       static_cast<std::uint32_t>(align_up(std::max(options.least_context, kContextStep), kContextStep));
   while (!options.context && shapes.back().context > least) {
     const auto half = static_cast<std::uint32_t>(align_up(shapes.back().context / 2, kContextStep));
-    shapes.push_back({std::max(half, least), shapes.back().ubatch});
+    shapes.push_back({std::max(half, least), shapes.back().ubatch, 0});
   }
-  return shapes;
+
+  return with_drafts(shapes, options.drafts);
 }
 
 Status Engine::make_context(const ContextOptions& options, Shape shape) {
+  if (draft_model_) draft_model_->free_context();
   context_.reset();
   device_->forget_needs();
   llama_context_params params = llama_context_default_params();
@@ -130,7 +136,7 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
   params.n_batch = std::max(options.batch.value_or(kLargestUbatch), shape.ubatch);
   params.n_ubatch = shape.ubatch;
   params.n_seq_max = 1;
-  params.n_outputs_max = 1;
+  params.n_outputs_max = 1 + shape.draft;
   params.n_threads = options_.threads;
   params.n_threads_batch = options_.threads_batch;
   params.type_k = options.type_k;
@@ -151,7 +157,8 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
                             "cannot be run yet)",
                             options_.model.string()));
   }
-  return record_graphs(shape);
+  STRATA_TRY_VOID(record_graphs(shape));
+  return prepare_drafts(shape, params);
 }
 
 Status Engine::record_graphs(Shape shape) {
@@ -170,20 +177,24 @@ Status Engine::record_graphs(Shape shape) {
 }
 
 Result<Engine::Demand> Engine::demand(const ContextOptions& options) const {
+  Demand out;
   device_->host_buffers().discard();
+  if (draft_model_) {
+    STRATA_TRY(out.draft_model, draft_model_->bytes_to_place());
+  }
   ::malloc_trim(0);
   memory::populate_program_pages();
   STRATA_TRY(const hardware::ProcessMemory process, hardware::read_process_memory());
   STRATA_TRY(const hardware::HostMemory host, hardware::read_host_memory());
   tier::Needs needs = device_->needs();
-  Demand out;
   const Bytes room = hardware::room(pool_.capacity(), host, process);
   out.held =
       room.value > 0 ? pool_.capacity() - room : std::max(pool_.capacity(), hardware::held_bytes(process));
   out.kv_cache = device_->host_buffers().kv_bytes();
   out.compute = device_->host_buffers().compute_bytes() + needs.work + needs.staging;
-  out.least_for_weights = plan::smallest_budget(profile_, needs.uses, tier::Device::bytes_per_unit());
-  out.growth = kGrowth + needs.reader + options.client_reserve + page_tables(out.kv_cache + out.compute);
+  out.least_for_weights = plan::smallest_budget(profile_, needs.uses, device_->bytes_per_unit());
+  out.growth =
+      kGrowth + needs.reader + needs.split + options.client_reserve + page_tables(out.kv_cache + out.compute);
   out.uses = std::move(needs.uses);
   return out;
 }
@@ -204,14 +215,16 @@ Error Engine::infeasible(const Demand& demand, const ContextOptions& options, Sh
   return Error{
       ErrorCode::kInfeasible,
       fmt::format("{} does not fit --ram {}: {} ({} bytes) are missing; {} [program and vocabulary {}, KV "
-                  "cache {}, compute {}, reserve {}, weights at least {}]",
+                  "cache {}, compute {}, {}reserve {}, weights at least {}]",
                   options_.model.string(), format_bytes(pool_.capacity()), format_bytes(missing),
                   missing.value, cure, format_bytes(demand.held), format_bytes(demand.kv_cache),
-                  format_bytes(demand.compute), format_bytes(demand.growth),
-                  format_bytes(demand.least_for_weights))};
+                  format_bytes(demand.compute),
+                  draft_model_ ? fmt::format("draft model {}, ", format_bytes(demand.draft_model)) : "",
+                  format_bytes(demand.growth), format_bytes(demand.least_for_weights))};
 }
 
 Status Engine::start(const ContextOptions& options, const tier::Device::Progress& progress) {
+  drafts_from_ngrams_ = options.drafts.ngrams;
   const std::vector<Shape> shapes = shapes_to_try(options);
   const std::uint64_t context = align_up(shapes.front().context, kContextStep);
   if (options.prompt_tokens > context) {
@@ -221,7 +234,9 @@ Status Engine::start(const ContextOptions& options, const tier::Device::Progress
                     options.prompt_tokens, context, align_up(options.prompt_tokens + 1, kContextStep)));
   }
   for (std::size_t i = 0; i < shapes.size(); ++i) {
-    STRATA_TRY_VOID(make_context(options, shapes[i]));
+    const Status made = make_context(options, shapes[i]);
+    if (!made && made.error().code == ErrorCode::kUnsupported && shapes[i].can_go_without_draft) continue;
+    STRATA_TRY_VOID(made);
     STRATA_TRY(Demand demand, this->demand(options));
     const bool last = i + 1 == shapes.size();
     if (demand.least() > pool_.capacity()) {
@@ -234,12 +249,13 @@ Status Engine::start(const ContextOptions& options, const tier::Device::Progress
       continue;
 
     if (i > 0) note_changes(shapes, shapes[i]);
-    const Bytes per_unit = tier::Device::bytes_per_unit();
+    const Bytes per_unit = device_->bytes_per_unit();
     STRATA_TRY(plan::Placement placement,
                plan::place(profile_, demand.uses, demand.for_weights(pool_.capacity()), per_unit));
     const Bytes runtime = demand.held + demand.growth + per_unit * placement.units.size() +
                           page_tables(placement.arena_bytes());
     STRATA_TRY(runtime_, pool_.reserve(runtime, memory::Owner::kRuntime));
+    if (draft_model_) STRATA_TRY_VOID(draft_model_->place());
     return device_->place(std::move(placement), progress);
   }
   return fail(ErrorCode::kInternal, "no context shape to try");
@@ -267,6 +283,7 @@ MemoryMap Engine::memory_map() const {
   map.ring = pool_.reserved(Owner::kRing);
   map.kv_cache = pool_.reserved(Owner::kKvCache);
   map.compute = pool_.reserved(Owner::kCompute);
+  map.draft_model = pool_.reserved(Owner::kDraft);
   map.runtime = pool_.reserved(Owner::kRuntime);
   map.unused = pool_.capacity() - pool_.reserved();
   map.total_weights = profile_.weight_bytes();
@@ -285,19 +302,23 @@ MemoryMap Engine::memory_map() const {
   return map;
 }
 
+Status Engine::compute(std::span<const llama_token> tokens, std::int8_t* outputs) {
+  // libllama only reads the tokens; its batch type has no const.
+  llama_batch batch =
+      llama_batch_get_one(const_cast<llama_token*>(tokens.data()), static_cast<std::int32_t>(tokens.size()));
+  batch.logits = outputs;
+  const int result = llama_decode(context_.get(), batch);
+  if (result == 0) return {};
+  if (auto error = device_->take_error()) return std::unexpected(std::move(*error));
+  if (result == 1) return fail(ErrorCode::kInvalidArgument, "the context is full: use a larger -c");
+  if (result == 2) return fail(ErrorCode::kCancelled, "the computation was cancelled");
+  return std::unexpected(with_llama_error(ErrorCode::kInternal, "llama.cpp could not decode"));
+}
+
 Status Engine::decode(std::span<const llama_token> tokens) {
   const std::size_t batch = llama_n_batch(context_.get());
   for (std::size_t at = 0; at < tokens.size(); at += batch) {
-    const std::size_t count = std::min(batch, tokens.size() - at);
-    // libllama only reads the tokens; its batch type has no const.
-    auto* const first = const_cast<llama_token*>(tokens.data() + at);
-    const int result =
-        llama_decode(context_.get(), llama_batch_get_one(first, static_cast<std::int32_t>(count)));
-    if (result == 0) continue;
-    if (auto error = device_->take_error()) return std::unexpected(std::move(*error));
-    if (result == 1) return fail(ErrorCode::kInvalidArgument, "the context is full: use a larger -c");
-    if (result == 2) return fail(ErrorCode::kCancelled, "the computation was cancelled");
-    return std::unexpected(with_llama_error(ErrorCode::kInternal, "llama.cpp could not decode"));
+    STRATA_TRY_VOID(compute(tokens.subspan(at, std::min(batch, tokens.size() - at)), nullptr));
   }
   return {};
 }

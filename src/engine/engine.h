@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/draft_model.h"
 #include "engine/model_loader.h"
 #include "hardware/host_memory.h"
 #include "memory/pool.h"
@@ -21,7 +22,16 @@ struct OpenOptions {
   std::optional<Bytes> ram;  ///< host budget: everything the process holds; unset: what the machine allows
   int threads = 1;
   int threads_batch = 1;
-  tier::ReaderFactory make_reader;  ///< unset: direct reads from disk
+  tier::ReaderFactory make_reader;                   ///< unset: direct reads from disk
+  std::optional<std::filesystem::path> draft_model;  ///< resident, inside the same budget
+};
+
+/// What is computed behind a token in the same pass, in the hope that the text goes on so.
+struct DraftOptions {
+  bool ngrams = false;  ///< what followed the last time that the newest tokens stood in the text
+  /// In tokens. Unset: as many as cost little memory; or none, where that does not fit or the model does not
+  /// allow it.
+  std::optional<std::uint32_t> longest;
 };
 
 /// What a context should be. What is unset may be adapted to the budget.
@@ -34,6 +44,7 @@ struct ContextOptions {
   ggml_type type_k = GGML_TYPE_F16;
   ggml_type type_v = GGML_TYPE_F16;
   llama_flash_attn_type flash_attention = LLAMA_FLASH_ATTN_TYPE_AUTO;
+  DraftOptions drafts;   ///< and where there is a draft model, its drafts
   Bytes client_reserve;  ///< what the caller itself will still allocate: samplers, grammars
 };
 
@@ -44,8 +55,9 @@ struct MemoryMap {
   Bytes ring;
   Bytes kv_cache;  ///< and the output buffers
   Bytes compute;
-  Bytes runtime;  ///< program, libraries, vocabulary, stacks, and the reserve for their growth
-  Bytes unused;   ///< too small for the next weight, or not needed
+  Bytes draft_model;  ///< all of it
+  Bytes runtime;      ///< program, libraries, vocabulary, stacks, and the reserve for their growth
+  Bytes unused;       ///< too small for the next weight, or not needed
   Bytes total_weights;
   Bytes resident_weight_bytes;  ///< of tensors; `resident_weights` has the blocks they lie in
   Bytes streamed_per_pass;
@@ -81,6 +93,18 @@ class Engine {
   /// Errors: kInvalidArgument when the context is full; those of the tier; kCancelled after abort().
   [[nodiscard]] Status decode(std::span<const llama_token> tokens);
 
+  /// Where there is one; start() made its context.
+  [[nodiscard]] DraftModel* draft_model() const { return draft_model_.get(); }
+  [[nodiscard]] bool drafts_from_ngrams() const { return drafts_from_ngrams_; }
+  /// The most drafted tokens of a pass, in this context.
+  [[nodiscard]] std::size_t longest_draft() const { return longest_draft_; }
+  /// How many drafted tokens verify() can compute behind the next one; 0 where there is no room for drafts.
+  [[nodiscard]] std::size_t room_for_draft() const;
+
+  /// As decode(), in one pass; the logits of every token are then in the context, bit for bit what decode()
+  /// of one after the other would have given. Requires: at most room_for_draft() tokens behind the first.
+  [[nodiscard]] Status verify(std::span<const llama_token> tokens);
+
   /// Makes the running decode(), and every later one until resume(), end with kCancelled.
   /// Safe in a signal handler.
   void abort() { aborted_ = 1; }
@@ -101,6 +125,8 @@ class Engine {
   struct Shape {
     std::uint32_t context = 0;
     std::uint32_t ubatch = 0;
+    std::uint32_t draft = 0;
+    bool can_go_without_draft = false;  // the next one is the same without
   };
   struct Demand;
 
@@ -109,6 +135,11 @@ class Engine {
   [[nodiscard]] std::vector<Shape> shapes_to_try(const ContextOptions& options) const;
   [[nodiscard]] Status make_context(const ContextOptions& options, Shape shape);
   [[nodiscard]] Status record_graphs(Shape shape);
+  [[nodiscard]] std::vector<Shape> with_drafts(const std::vector<Shape>& shapes,
+                                               const DraftOptions& options) const;
+  [[nodiscard]] Status prepare_drafts(Shape shape, const llama_context_params& params);
+  [[nodiscard]] Status record_verification(Shape shape);
+  [[nodiscard]] Status compute(std::span<const llama_token> tokens, std::int8_t* outputs);
   [[nodiscard]] Result<Demand> demand(const ContextOptions& options) const;
   [[nodiscard]] Error infeasible(const Demand& demand, const ContextOptions& options, Shape shape) const;
   void note_changes(const std::vector<Shape>& tried, Shape chosen);
@@ -121,6 +152,9 @@ class Engine {
   std::unique_ptr<tier::Device> device_;  // outlives model and context
   ModelPtr model_;
   std::unique_ptr<llama_context, ContextFree> context_;
+  std::unique_ptr<DraftModel> draft_model_;
+  bool drafts_from_ngrams_ = false;
+  std::uint32_t longest_draft_ = 0;
   std::vector<std::string> notes_;
   volatile int aborted_ = 0;
 };

@@ -124,14 +124,43 @@ Status Generator::prefill(Generation& out) {
   return status;
 }
 
-Result<llama_token> Generator::sample() {
+/// `output`: which of the last pass's logits.
+Result<llama_token> Generator::sample(std::int32_t output) {
   try {
-    const llama_token id = common_sampler_sample(sampler_.get(), engine_.context(), -1);
+    const llama_token id = common_sampler_sample(sampler_.get(), engine_.context(), output);
     common_sampler_accept(sampler_.get(), id, true);
     return id;
   } catch (const std::exception& error) {  // a grammar that contradicts itself
     return fail(ErrorCode::kUnsupported, fmt::format("llama.cpp cannot choose a token: {}", error.what()));
   }
+}
+
+/// Computes `id` and, in the same pass, what may follow it. Returns that.
+Result<std::vector<llama_token>> Generator::decode(llama_token id, std::size_t most_drafted,
+                                                   Generation& out) {
+  const auto begin = Clock::now();
+  STRATA_TRY(std::vector<llama_token> batch,
+             speculation_->draft(cached_, id, std::min(most_drafted, engine_.room_for_draft())));
+  const auto drafted = Clock::now();
+  const auto stalled = engine_.pass_statistics().stalled;
+  batch.insert(batch.begin(), id);
+  STRATA_TRY_VOID(batch.size() > 1 ? engine_.verify(batch) : engine_.decode(batch));
+  const auto took = Clock::now() - drafted;
+  out.draft_time += drafted - begin;
+  out.decode_time += took;
+  out.decode_seconds.push_back(std::chrono::duration<double>(took).count());
+  out.drafted += batch.size() - 1;
+  speculation_->pass_took(batch.size(), out.decode_seconds.back(),
+                          std::chrono::duration<double>(engine_.pass_statistics().stalled - stalled).count());
+  cached_.push_back(id);
+  batch.erase(batch.begin());
+  return batch;
+}
+
+void Generator::forget_drafts() {
+  llama_memory_t const memory = llama_get_memory(engine_.context());
+  const auto end = static_cast<llama_pos>(cached_.size());
+  if (llama_memory_seq_pos_max(memory, 0) >= end) llama_memory_seq_rm(memory, 0, end, -1);
 }
 
 Result<Generation> Generator::generate(std::vector<llama_token> prompt, const GenerationOptions& options,
@@ -154,15 +183,32 @@ Result<Generation> Generator::generate(std::vector<llama_token> prompt, const Ge
     out.text += text;
     return text.empty() || !on_text || on_text(text);
   };
+  if (!speculation_) speculation_.emplace(engine_, engine_.drafts_from_ngrams());
+  speculation_->begin();
   Status status = prefill(out);
   const Bytes read_before = engine_.pass_statistics().read;
+  std::vector<llama_token> draft;  // computed behind the newest token
+  std::size_t right = 0;           // tokens of it that the text went on with
+  const auto left = [&] {
+    return options.limit < 0 ? SIZE_MAX
+                             : static_cast<std::size_t>(options.limit) -
+                                   std::min(out.token_ids.size(), static_cast<std::size_t>(options.limit));
+  };
   while (status) {
-    if (options.limit >= 0 && out.token_ids.size() >= static_cast<std::size_t>(options.limit)) {
+    if (left() == 0) {
       out.reason = StopReason::kLimit;
       break;
     }
-    STRATA_TRY(const llama_token id, sample());
+    const bool from_prompt = out.decode_seconds.empty();
+    auto sampled = sample(from_prompt ? -1 : static_cast<std::int32_t>(right));
+    if (!sampled) {
+      forget_drafts();
+      return std::unexpected(std::move(sampled).error());
+    }
+    const llama_token id = *sampled;
     out.token_ids.push_back(id);
+    if (!from_prompt) ++out.decode_tokens;
+    speculation_->wrote(id);
     const bool ended = llama_vocab_is_eog(engine_.vocab(), id);
     bool go_on = true;
     if (!ended || options.show_special) {
@@ -178,15 +224,20 @@ Result<Generation> Generator::generate(std::vector<llama_token> prompt, const Ge
       out.reason = StopReason::kContextFull;
       break;
     }
-    if (options.limit >= 0 && out.token_ids.size() >= static_cast<std::size_t>(options.limit)) continue;
-    const auto begin = Clock::now();
-    status = engine_.decode(std::span(&id, 1));
-    if (!status) break;
-    const auto took = Clock::now() - begin;
-    out.decode_time += took;
-    out.decode_seconds.push_back(std::chrono::duration<double>(took).count());
-    cached_.push_back(id);
+    if (left() == 0) continue;
+    if (right < draft.size() && draft[right] == id) {  // computed already
+      cached_.push_back(id);
+      ++right;
+      ++out.accepted;
+      continue;
+    }
+    forget_drafts();
+    right = 0;
+    auto computed = decode(id, left() - 1, out);
+    status = computed ? Status{} : std::unexpected(std::move(computed).error());
+    if (status) draft = *std::move(computed);
   }
+  forget_drafts();
   out.decode_read = engine_.pass_statistics().read - read_before;
   show(filter.rest());
   if (!status) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/speculation.h"
 
 namespace strata::engine {
 
@@ -22,8 +23,12 @@ struct Generation {
   std::uint32_t prompt_computed = 0;   ///< prompt tokens that were not in the KV cache already
   std::chrono::nanoseconds prompt_time{0};
   std::chrono::nanoseconds decode_time{0};
+  std::uint64_t decode_tokens = 0;     ///< from passes after the prompt
   std::vector<double> decode_seconds;  ///< of each pass after the prompt
   Bytes decode_read;                   ///< from disk, during decode
+  std::uint64_t drafted = 0;           ///< tokens computed as drafts
+  std::uint64_t accepted = 0;          ///< of these, the ones that the text went on with
+  std::chrono::nanoseconds draft_time{0};
   StopReason reason = StopReason::kLimit;
 };
 
@@ -61,12 +66,16 @@ class Generator {
   Generator(Engine& engine, common_sampler_ptr sampler, Bytes bytes_per_token)
       : engine_(engine), sampler_(std::move(sampler)), bytes_per_token_(bytes_per_token) {}
   [[nodiscard]] Status prefill(Generation& out);
-  [[nodiscard]] Result<llama_token> sample();
+  [[nodiscard]] Result<llama_token> sample(std::int32_t output);
+  [[nodiscard]] Result<std::vector<llama_token>> decode(llama_token id, std::size_t most_drafted,
+                                                        Generation& out);
+  void forget_drafts();
 
   Engine& engine_;
   common_sampler_ptr sampler_;
   const Bytes bytes_per_token_;      // of the vocabulary: what sampling works with
-  std::vector<llama_token> cached_;  // what the KV cache holds
+  std::vector<llama_token> cached_;  // what the KV cache holds, beside drafts
+  std::optional<Speculation> speculation_;
 };
 
 }  // namespace strata::engine

@@ -14,6 +14,7 @@ std::string_view to_string(Owner owner) {
     case Owner::kRing: return "ring";
     case Owner::kKvCache: return "KV cache";
     case Owner::kCompute: return "compute buffers";
+    case Owner::kDraft: return "draft model";
     case Owner::kRuntime: return "runtime";
   }
   return "unknown";
@@ -40,7 +41,17 @@ Reservation::~Reservation() {
 
 Pool::Pool(std::string name, Bytes capacity) : name_(std::move(name)), capacity_(capacity) {}
 
+Pool::Pool(std::string name, Pool& parent, Owner owner)
+    : name_(std::move(name)), capacity_(parent.capacity()), parent_(&parent), owner_in_parent_(owner) {}
+
 Result<Reservation> Pool::reserve(Bytes bytes, Owner owner) {
+  STRATA_TRY_VOID(claim(bytes, owner));
+  return Reservation(this, owner, bytes);
+}
+
+Status Pool::claim(Bytes bytes, Owner owner) {
+  // What fits the parent fits here: the capacity is the same, and what is held here is held there, too.
+  if (parent_ != nullptr) STRATA_TRY_VOID(parent_->claim(bytes, owner_in_parent_));
   const std::lock_guard lock(mutex_);
   const Bytes free = capacity_ - total_;
   if (bytes > free) {
@@ -51,7 +62,7 @@ Result<Reservation> Pool::reserve(Bytes bytes, Owner owner) {
   }
   held_[static_cast<std::size_t>(owner)] += bytes;
   total_ += bytes;
-  return Reservation(this, owner, bytes);
+  return {};
 }
 
 Bytes Pool::reserved() const {
@@ -65,11 +76,14 @@ Bytes Pool::reserved(Owner owner) const {
 }
 
 void Pool::release(Bytes bytes, Owner owner) {
-  const std::lock_guard lock(mutex_);
-  Bytes& held = held_[static_cast<std::size_t>(owner)];
-  STRATA_CHECK(bytes <= held);
-  held -= bytes;
-  total_ -= bytes;
+  {
+    const std::lock_guard lock(mutex_);
+    Bytes& held = held_[static_cast<std::size_t>(owner)];
+    STRATA_CHECK(bytes <= held);
+    held -= bytes;
+    total_ -= bytes;
+  }
+  if (parent_ != nullptr) parent_->release(bytes, owner_in_parent_);
 }
 
 std::string Pool::account() const {

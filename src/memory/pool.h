@@ -10,7 +10,7 @@
 namespace strata::memory {
 
 /// Who holds bytes. Shown to people, in this order.
-enum class Owner { kWeights, kRing, kKvCache, kCompute, kRuntime };
+enum class Owner { kWeights, kRing, kKvCache, kCompute, kDraft, kRuntime };
 
 [[nodiscard]] std::string_view to_string(Owner owner);
 
@@ -41,6 +41,8 @@ class Pool {
  public:
   /// `name` is the tier's, for messages: "host".
   Pool(std::string name, Bytes capacity);
+  /// A part of `parent`, which outlives it: what is claimed here is claimed there, too, for `owner`.
+  Pool(std::string name, Pool& parent, Owner owner);
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
@@ -55,12 +57,15 @@ class Pool {
 
  private:
   friend class Reservation;
+  [[nodiscard]] Status claim(Bytes bytes, Owner owner);
   void release(Bytes bytes, Owner owner);
   [[nodiscard]] std::string account() const;  // requires mutex_
 
-  static constexpr std::size_t kOwners = 5;
+  static constexpr std::size_t kOwners = 6;
   const std::string name_;
   const Bytes capacity_;
+  Pool* const parent_ = nullptr;
+  const Owner owner_in_parent_ = Owner::kRuntime;
   mutable std::mutex mutex_;
   Bytes held_[kOwners];
   Bytes total_;

@@ -35,6 +35,27 @@ TEST(Pool, GivesTheLastByteAndNotOneMore) {
   EXPECT_EQ(pool.reserved(Owner::kRing), Bytes{});
 }
 
+TEST(Pool, OfAPartClaimsInTheWholeToo) {
+  Pool host("host", Bytes{1000});
+  const auto weights = host.reserve(Bytes{600}, Owner::kWeights);
+  Pool draft("draft", host, Owner::kDraft);
+  EXPECT_EQ(draft.capacity(), Bytes{1000});
+  {
+    const auto ring = draft.reserve(Bytes{300}, Owner::kRing);
+    const auto cache = draft.reserve(Bytes{100}, Owner::kKvCache);
+    ASSERT_TRUE(ring && cache);
+    EXPECT_EQ(draft.reserved(Owner::kRing), Bytes{300});
+    EXPECT_EQ(host.reserved(Owner::kRing), Bytes{});
+    EXPECT_EQ(host.reserved(Owner::kDraft), Bytes{400});
+    const auto more = draft.reserve(Bytes{1}, Owner::kRing);
+    ASSERT_FALSE(more);
+    EXPECT_NE(more.error().message.find("draft model 400 B"), std::string::npos) << more.error().message;
+    EXPECT_EQ(draft.reserved(), Bytes{400});
+  }
+  EXPECT_EQ(draft.reserved(), Bytes{});
+  EXPECT_EQ(host.reserved(), Bytes{600});
+}
+
 TEST(Pool, RefusesSumsThatWouldWrapAround) {
   Pool pool("host", Bytes{1000});
   const auto some = pool.reserve(Bytes{10}, Owner::kWeights);

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tier/column_probe.h"
+
 namespace strata::tier {
 namespace {
 
@@ -146,14 +148,19 @@ Result<std::unique_ptr<Device>> Device::create(const model::ModelProfile& profil
   device->inner_device_ = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
   if (device->inner_device_ == nullptr)
     return fail(ErrorCode::kInternal, "ggml has no CPU device in this build");
+  STRATA_TRY(device->row_reader_, device->options_.make_reader(device->files_, Executor::kRowReads));
+  if (device->options_.share_threads != nullptr) {
+    device->threads_ = device->options_.share_threads->threads_;
+    return device;
+  }
   ggml_threadpool_params params = ggml_threadpool_params_default(device->options_.threads);
   params.poll = kPoll;
-  STRATA_TRY(device->row_reader_, device->options_.make_reader(device->files_, Executor::kRowReads));
   device->threads_ = ggml_threadpool_new(&params);
   if (device->threads_ == nullptr) {
     return fail(ErrorCode::kInternal,
                 fmt::format("cannot start {} compute threads", device->options_.threads));
   }
+  device->owns_threads_ = true;
   return device;
 }
 
@@ -170,7 +177,7 @@ Device::Device(const model::ModelProfile& profile, memory::Pool& pool, DeviceOpt
 }
 
 Device::~Device() {
-  if (threads_ != nullptr) ggml_threadpool_free(threads_);
+  if (owns_threads_) ggml_threadpool_free(threads_);
 }
 
 void Device::record(int threads, const ggml_cgraph& graph) {
@@ -191,19 +198,44 @@ void Device::record(int threads, const ggml_cgraph& graph) {
   work_bytes_ = std::max(work_bytes_, std::uint64_t{ggml_graph_plan(&graph, threads, threads_).work_size});
 }
 
+Status Device::record_token_by_token(ggml_backend_t inner, const ggml_cgraph& graph) {
+  if (!split_.learned()) return split_.learn(graph);
+  STRATA_TRY(const TokenSplit::Cuts cuts, split_.match(graph));
+  for (int n = 0; n < graph.n_nodes; ++n) {
+    if (cuts.dimension[static_cast<std::size_t>(n)] == 0) continue;
+    const ggml_tensor& node = *graph.nodes[n];
+    const ggml_tensor* const weight = node.src[0];
+    const bool matrix =
+        node.op == GGML_OP_MUL_MAT && weight->view_src == nullptr && weights_.weight_of(weight);
+    if (matrix && !split_.knows(weight->type, weight->ne[0])) {
+      const std::int64_t columns = columns_with_equal_bits(inner, weight, cuts.tokens);
+      if (auto error = weights_.take_error()) return std::unexpected(std::move(*error));
+      split_.trust(weight->type, weight->ne[0], columns);
+    }
+    const auto stretches = static_cast<std::uint64_t>(cuts.tokens / split_.together(node) + 1);
+    split_bytes_ += NodeCutter::bytes_per_stretch() * stretches;
+    if (matrix)
+      split_bytes_per_unit_ = std::max(split_bytes_per_unit_, NodeCutter::bytes_per_part() * stretches);
+  }
+  return {};
+}
+
 Needs Device::needs() const {
   const bool threads = row_reader_ != nullptr && row_reader_->name() == "threads";
   return Needs{uses_, Bytes{work_bytes_}, Executor::staging_bytes(gather_rows_, gather_row_bytes_),
-               threads ? kReaderThreads : Bytes{}};
+               split_bytes_, threads ? kReaderThreads : Bytes{}};
 }
 
 void Device::forget_needs() {
   uses_.clear();
   work_bytes_ = gather_rows_ = gather_row_bytes_ = 0;
+  split_.forget();
+  split_bytes_ = split_bytes_per_unit_ = Bytes{};
 }
 
-Bytes Device::bytes_per_unit() {
-  return PassProgram::bytes_per_unit() + Streamer::bytes_per_entry() + Bytes{sizeof(plan::Unit)};
+Bytes Device::bytes_per_unit() const {
+  return PassProgram::bytes_per_unit() + Streamer::bytes_per_entry() + Bytes{sizeof(plan::Unit)} +
+         split_bytes_per_unit_;
 }
 
 Status Device::place(plan::Placement placement, const Progress& progress) {
@@ -261,11 +293,11 @@ Status Device::read_residents(const plan::Placement& placement, const Progress& 
 Status Device::compute(ggml_backend_t inner, int threads, const ggml_cgraph& graph) {
   if (recording_) {
     record(threads, graph);
-    return {};
+    return token_by_token_ ? record_token_by_token(inner, graph) : Status{};
   }
   if (executor_ == nullptr) return fail(ErrorCode::kInternal, "the weights were never placed: start again");
   if (auto error = weights_.take_error()) return std::unexpected(std::move(*error));
-  return executor_->compute(inner, graph);
+  return executor_->compute(inner, graph, token_by_token_ ? &split_ : nullptr);
 }
 
 std::optional<Error> Device::take_error() { return std::exchange(error_, std::nullopt); }

@@ -21,12 +21,16 @@ struct Needs {
   std::vector<plan::TensorUse> uses;
   Bytes work;     ///< the inner device's scratch memory
   Bytes staging;  ///< for gathered rows
+  Bytes split;    ///< heap of the program of a graph that is computed token by token
   Bytes reader;   ///< stacks of the reader threads that are yet to start
 };
+
+class Device;
 
 struct DeviceOptions {
   int threads = 1;  ///< at most this many compute at once
   ReaderFactory make_reader;
+  const Device* share_threads = nullptr;  ///< computes with the threads of this one, which outlives it
 };
 
 /// A ggml device that computes like the CPU and keeps weights in tiers. Give handle() to libllama as the
@@ -52,12 +56,18 @@ class Device {
   void end_loading(bool loaded) { weights_.end_loading(loaded); }
   [[nodiscard]] HostBufferType& host_buffers() { return host_; }
 
+  /// While on, each token of a graph gets, bit for bit, what it would get in a graph of its own; otherwise
+  /// ggml's kernels may sum in another order for several tokens than for one. What is to be computed so must
+  /// have been recorded so: first the graph of one token, then the largest one of several. That one fails
+  /// with kUnsupported where its tokens cannot be kept apart.
+  void token_by_token(bool on) { token_by_token_ = on; }
+
   [[nodiscard]] Needs needs() const;
   /// Forgets what was recorded, for another context.
   void forget_needs();
 
   /// Heap that a placement takes for each of its units, at most: in the table, and in a pass's program.
-  [[nodiscard]] static Bytes bytes_per_unit();
+  [[nodiscard]] Bytes bytes_per_unit() const;
 
   /// Called with the bytes read so far and the bytes to read; returning false cancels.
   using Progress = std::function<bool(Bytes done, Bytes total)>;
@@ -80,6 +90,7 @@ class Device {
 
   [[nodiscard]] Status compute(ggml_backend_t inner, int threads, const ggml_cgraph& graph);
   void record(int threads, const ggml_cgraph& graph);
+  [[nodiscard]] Status record_token_by_token(ggml_backend_t inner, const ggml_cgraph& graph);
   [[nodiscard]] Status read_residents(const plan::Placement& placement, const Progress& progress);
 
   const model::ModelProfile& profile_;
@@ -90,6 +101,7 @@ class Device {
   ggml_backend_reg reg_{};
   ggml_backend_dev_t inner_device_ = nullptr;
   ggml_threadpool* threads_ = nullptr;
+  bool owns_threads_ = false;
   WeightBufferType weights_;
   HostBufferType host_;
 
@@ -97,6 +109,11 @@ class Device {
   std::uint64_t work_bytes_ = 0;
   std::uint64_t gather_rows_ = 0;
   std::uint64_t gather_row_bytes_ = 0;
+
+  bool token_by_token_ = false;
+  TokenSplit split_;
+  Bytes split_bytes_;           // heap of the largest program that is taken apart
+  Bytes split_bytes_per_unit_;  // and what each unit of a matrix adds
 
   WeightTable table_;
   memory::Region arena_;

@@ -37,14 +37,14 @@ Executor::Executor(const DiskFiles& files, const WeightBufferType& weights, cons
       row_reader_(std::move(row_reader)),
       streamer_(files, std::move(make_reader), memory.arena, table.placement().ring) {}
 
-Status Executor::compute(ggml_backend_t inner, const ggml_cgraph& graph) {
-  Status status = run_pass(inner, graph);
+Status Executor::compute(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split) {
+  Status status = run_pass(inner, graph, split);
   if (!status) streamer_.stop();  // it stands in the middle of a pass: the next one starts afresh
   return status;
 }
 
-Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph) {
-  STRATA_TRY(PassProgram program, PassProgram::compile(graph, weights_, table_));
+Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split) {
+  STRATA_TRY(PassProgram program, PassProgram::compile(graph, weights_, table_, split));
   if (!streamer_.running(program.entries())) STRATA_TRY_VOID(streamer_.start(program.entries()));
   program.bind(streamer_);
 

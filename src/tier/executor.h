@@ -39,14 +39,15 @@ class Executor {
   Executor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table, Memory memory,
            ReaderFactory make_reader, std::unique_ptr<DiskReader> row_reader);
 
-  /// Computes the whole graph on `inner`. Errors: those of the reads; kIo when a model file was changed;
-  /// kCancelled when the inner device was told to abort; the outputs are then undefined.
-  [[nodiscard]] Status compute(ggml_backend_t inner, const ggml_cgraph& graph);
+  /// Computes the whole graph on `inner`; with `split`, each of its tokens as if it were the only one.
+  /// Errors: those of the reads; kIo when a model file was changed; kCancelled when the inner device was told
+  /// to abort; the outputs are then undefined.
+  [[nodiscard]] Status compute(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split);
 
   [[nodiscard]] PassStatistics statistics() const;
 
  private:
-  [[nodiscard]] Status run_pass(ggml_backend_t inner, const ggml_cgraph& graph);
+  [[nodiscard]] Status run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split);
   [[nodiscard]] Status execute(ggml_backend_t inner, const ggml_cgraph& graph, Run& run);
   [[nodiscard]] Status gather(const Gather& gather);
 

@@ -64,11 +64,17 @@ GraphNeeds needs_of(const ggml_cgraph& graph, const WeightBufferType& weights) {
 /// Builds one PassProgram; lives for the call.
 class PassCompiler {
  public:
-  PassCompiler(const WeightBufferType& weights, const WeightTable& table)
-      : weights_(weights), table_(table) {}
+  PassCompiler(const WeightBufferType& weights, const WeightTable& table, const TokenSplit* split)
+      : weights_(weights), table_(table) {
+    if (split != nullptr) cutter_.emplace(*split, program_.shadows_);
+  }
 
-  Result<PassProgram> compile(const ggml_cgraph& graph) {
-    for (int n = 0; n < graph.n_nodes; ++n) STRATA_TRY_VOID(add(graph.nodes[n]));
+  Result<PassProgram> compile(const ggml_cgraph& graph, const TokenSplit::Cuts& cuts) {
+    for (int n = 0; n < graph.n_nodes; ++n) {
+      if (cutter_) dimension_ = cuts.dimension[static_cast<std::size_t>(n)];
+      tokens_ = cuts.tokens;
+      STRATA_TRY_VOID(add(graph.nodes[n]));
+    }
     close_run();
     STRATA_TRY_VOID(check_ring());
     return std::move(program_);
@@ -99,8 +105,16 @@ class PassCompiler {
                                 table_.profile().tensors[*index].name, ggml_op_name(node->op)));
       }
     }
-    run_.nodes.push_back(node);
+    emit(node);
     return {};
+  }
+
+  void emit(ggml_tensor* node) {
+    if (dimension_ != 0) {
+      cutter_->cut(node, dimension_, tokens_, run_.nodes);
+    } else {
+      run_.nodes.push_back(node);
+    }
   }
 
   /// One node for each stretch of rows that lies in one piece.
@@ -119,7 +133,7 @@ class PassCompiler {
       part.src[0] = weight;
       part.ne[0] = rows;  // the strides stay: a stretch of each row of the result
       part.data = static_cast<char*>(node->data) + static_cast<std::size_t>(units[i].first_row) * part.nb[0];
-      run_.nodes.push_back(&part);
+      emit(&part);
       i = end;
     }
   }
@@ -195,11 +209,18 @@ class PassCompiler {
   PassProgram program_;
   Run run_;
   const plan::Unit* last_streamed_ = nullptr;
+  std::optional<NodeCutter> cutter_;
+  int dimension_ = 0;  // of the node being added: what counts tokens; 0: not to be taken apart
+  std::int64_t tokens_ = 1;
 };
 
 Result<PassProgram> PassProgram::compile(const ggml_cgraph& graph, const WeightBufferType& weights,
-                                         const WeightTable& table) {
-  return PassCompiler(weights, table).compile(graph);
+                                         const WeightTable& table, const TokenSplit* split) {
+  TokenSplit::Cuts cuts;
+  if (split != nullptr) {
+    STRATA_TRY(cuts, split->match(graph));
+  }
+  return PassCompiler(weights, table, split).compile(graph, cuts);
 }
 
 Bytes PassProgram::bytes_per_unit() {

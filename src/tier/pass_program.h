@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tier/streamer.h"
+#include "tier/token_split.h"
 #include "tier/weight_buffer.h"
 #include "tier/weight_table.h"
 
@@ -39,9 +40,12 @@ class PassProgram {
   PassProgram& operator=(PassProgram&& other) noexcept;
   ~PassProgram() { restore(); }
 
-  /// Errors: kUnsupported when the graph uses a weight in a way that its placement does not allow.
+  /// With `split`, each token of the graph is computed as if it were the only one.
+  /// Errors: kUnsupported when the graph uses a weight in a way that its placement does not allow, or cannot
+  /// be taken apart by tokens.
   [[nodiscard]] static Result<PassProgram> compile(const ggml_cgraph& graph, const WeightBufferType& weights,
-                                                   const WeightTable& table);
+                                                   const WeightTable& table,
+                                                   const TokenSplit* split = nullptr);
 
   /// Heap that a program takes for each unit, at most.
   [[nodiscard]] static Bytes bytes_per_unit();

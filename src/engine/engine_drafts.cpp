@@ -1,0 +1,83 @@
+// Engine: passes of several tokens that may turn out not to be the text.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/engine.h"
+
+namespace strata::engine {
+namespace {
+
+constexpr std::uint32_t kDefaultDraft = 15;
+// What they cost a budget, unless a flag asks for more: their logits, in the graph and for the sampler.
+constexpr std::uint64_t kShareOfBudget = 64;
+constexpr std::uint32_t kCellStep = 256;  // libllama attends to so many cells of the KV cache, or twice ..
+
+std::uint32_t default_draft(Bytes budget, std::int32_t vocabulary) {
+  const std::uint64_t logits = 2 * sizeof(float) * static_cast<std::uint64_t>(vocabulary);
+  return static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(kDefaultDraft, budget.value / kShareOfBudget / logits));
+}
+
+}  // namespace
+
+std::vector<Engine::Shape> Engine::with_drafts(const std::vector<Shape>& shapes,
+                                               const DraftOptions& options) const {
+  if (!options.ngrams && draft_model_ == nullptr) return shapes;
+  const bool asked_for = options.longest || draft_model_ != nullptr;
+  const std::uint32_t longest = options.longest.value_or(
+      asked_for ? kDefaultDraft : default_draft(pool_.capacity(), llama_vocab_n_tokens(vocab())));
+  std::vector<Shape> out;
+  for (Shape shape : shapes) {
+    shape.draft = std::min(longest, shape.ubatch - 1);  // a draft is computed in one pass
+    shape.can_go_without_draft = !asked_for && shape.draft > 0;
+    out.push_back(shape);
+    // Drafts change no token: they are the first to go.
+    if (shape.can_go_without_draft) out.push_back({shape.context, shape.ubatch});
+  }
+  return out;
+}
+
+Status Engine::prepare_drafts(Shape shape, const llama_context_params& params) {
+  longest_draft_ = shape.draft;
+  if (draft_model_) STRATA_TRY_VOID(draft_model_->make_context(context_.get(), params));
+  return shape.draft > 0 ? record_verification(shape) : Status{};
+}
+
+Status Engine::record_verification(Shape shape) {
+  llama_memory_t const memory = llama_get_memory(context_.get());
+  const std::vector<llama_token> tokens(1 + shape.draft, 0);
+  // The graph of one token, which that of several is compared with.
+  Status status = verify(std::span(tokens).first(1));
+  if (status) status = verify(tokens);
+  if (status && !llama_memory_seq_rm(memory, 0, 1, -1))
+    status = fail(ErrorCode::kUnsupported, "its memory cannot forget the last tokens");
+  llama_memory_clear(memory, false);
+  if (status || status.error().code != ErrorCode::kUnsupported) return status;
+  return fail(ErrorCode::kUnsupported,
+              fmt::format("{}: drafts cannot be checked with this model: {}; use --spec-type none",
+                          options_.model.string(), status.error().message));
+}
+
+std::size_t Engine::room_for_draft() const {
+  const auto next =
+      static_cast<std::uint32_t>(llama_memory_seq_pos_max(llama_get_memory(context_.get()), 0) + 1);
+  // The KV cache shows itself in steps: a token must not see more of it than it would alone.
+  const std::uint64_t end =
+      std::min<std::uint64_t>(align_up(next + 1, kCellStep), llama_n_ctx(context_.get()));
+  return next < end ? std::min<std::size_t>(longest_draft_, end - next - 1) : 0;
+}
+
+Status Engine::verify(std::span<const llama_token> tokens) {
+  std::vector<std::int8_t> outputs(tokens.size(), 1);
+  // As single tokens are computed: even the number of threads can decide about the last bits.
+  llama_set_n_threads(context_.get(), options_.threads, options_.threads);
+  device_->token_by_token(true);
+  Status status = compute(tokens, outputs.data());
+  device_->token_by_token(false);
+  llama_set_n_threads(context_.get(), options_.threads, options_.threads_batch);
+  return status;
+}
+
+}  // namespace strata::engine
