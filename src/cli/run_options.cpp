@@ -121,6 +121,10 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
                   "most tokens of a draft (default: 15, fewer where memory is short)")
       ->group(drafts)
       ->check(CLI::Range(0, 256));
+  command
+      .add_flag("--spec-always", o.always_draft,
+                "draft as much as can be, even where it costs time (to measure)")
+      ->group(drafts);
 
   const std::string sampling = "Sampling";
   command.add_option("-s,--seed", o.sampling.seed, "seed (default: random)")->group(sampling);
@@ -181,7 +185,7 @@ Result<engine::ContextOptions> context_options(const RunOptions& o) {
   STRATA_TRY(out.type_k, cache_type("-ctk", o.type_k));
   STRATA_TRY(out.type_v, cache_type("-ctv", o.type_v));
   STRATA_TRY(const DraftKinds drafts, draft_kinds(o));
-  out.drafts = {drafts.ngrams, o.longest_draft};
+  out.drafts = {drafts.ngrams, o.longest_draft, o.always_draft};
   out.flash_attention = o.flash_attention == "on"    ? LLAMA_FLASH_ATTN_TYPE_ENABLED
                         : o.flash_attention == "off" ? LLAMA_FLASH_ATTN_TYPE_DISABLED
                                                      : LLAMA_FLASH_ATTN_TYPE_AUTO;

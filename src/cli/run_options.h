@@ -34,6 +34,7 @@ struct RunOptions {
   std::optional<std::string> draft_model;
   std::optional<std::string> spec_type;
   std::optional<std::uint32_t> longest_draft;
+  bool always_draft = false;
   std::optional<std::string> grammar;
   std::optional<std::string> json_schema;
   bool raw = false;

@@ -224,7 +224,7 @@ Error Engine::infeasible(const Demand& demand, const ContextOptions& options, Sh
 }
 
 Status Engine::start(const ContextOptions& options, const tier::Device::Progress& progress) {
-  drafts_from_ngrams_ = options.drafts.ngrams;
+  draft_options_ = options.drafts;
   const std::vector<Shape> shapes = shapes_to_try(options);
   const std::uint64_t context = align_up(shapes.front().context, kContextStep);
   if (options.prompt_tokens > context) {

@@ -32,6 +32,7 @@ struct DraftOptions {
   /// In tokens. Unset: as many as cost little memory; or none, where that does not fit or the model does not
   /// allow it.
   std::optional<std::uint32_t> longest;
+  bool always = false;  ///< as long as can be, even where it costs time: to measure, and to test
 };
 
 /// What a context should be. What is unset may be adapted to the budget.
@@ -95,7 +96,7 @@ class Engine {
 
   /// Where there is one; start() made its context.
   [[nodiscard]] DraftModel* draft_model() const { return draft_model_.get(); }
-  [[nodiscard]] bool drafts_from_ngrams() const { return drafts_from_ngrams_; }
+  [[nodiscard]] const DraftOptions& draft_options() const { return draft_options_; }
   /// The most drafted tokens of a pass, in this context.
   [[nodiscard]] std::size_t longest_draft() const { return longest_draft_; }
   /// How many drafted tokens verify() can compute behind the next one; 0 where there is no room for drafts.
@@ -153,7 +154,7 @@ class Engine {
   ModelPtr model_;
   std::unique_ptr<llama_context, ContextFree> context_;
   std::unique_ptr<DraftModel> draft_model_;
-  bool drafts_from_ngrams_ = false;
+  DraftOptions draft_options_;
   std::uint32_t longest_draft_ = 0;
   std::vector<std::string> notes_;
   volatile int aborted_ = 0;

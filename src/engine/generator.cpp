@@ -183,7 +183,11 @@ Result<Generation> Generator::generate(std::vector<llama_token> prompt, const Ge
     out.text += text;
     return text.empty() || !on_text || on_text(text);
   };
-  if (!speculation_) speculation_.emplace(engine_, engine_.drafts_from_ngrams());
+  if (!speculation_) {
+    const DraftOptions& drafts = engine_.draft_options();
+    speculation_.emplace(
+        Speculation::Options{engine_.longest_draft(), drafts.ngrams, engine_.draft_model(), drafts.always});
+  }
   speculation_->begin();
   Status status = prefill(out);
   const Bytes read_before = engine_.pass_statistics().read;

@@ -2,8 +2,8 @@
 
 #include <llama.h>
 
+#include <array>
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "base/result.h"
@@ -11,15 +11,20 @@
 
 namespace strata::engine {
 
-class Engine;
+class DraftModel;
 
 /// Decides before each pass what is drafted, and how much of it: docs/design-speculation.md.
 /// It learns from every token of the text and every pass. Which tokens are written never depends on it.
 /// Threading: as Engine.
 class Speculation {
  public:
-  /// `engine` was started, and outlives it. `ngrams`: drafts from the text itself.
-  Speculation(Engine& engine, bool ngrams) : engine_(engine), use_ngrams_(ngrams) {}
+  struct Options {
+    std::size_t longest = 0;      ///< draft, in tokens
+    bool ngrams = false;          ///< draft from the text itself
+    DraftModel* model = nullptr;  ///< outlives this; null: none
+    bool always = false;          ///< draft as much as can be, even where it does not pay
+  };
+  explicit Speculation(Options options) : options_(options) {}
 
   /// Another text begins: nothing that was drafted is compared with it.
   void begin();
@@ -40,6 +45,7 @@ class Speculation {
  private:
   /// One kind of drafts, and how often they come true. Compared with the text whether they are used or not.
   struct Source {
+    std::uint16_t match = 0;  // tokens that stood there before; 0: a model's
     Acceptance acceptance;
     std::vector<llama_token> guess;  // being compared
     std::size_t right = 0;           // tokens of it that came true
@@ -47,15 +53,20 @@ class Speculation {
     void expect(const std::vector<llama_token>& tokens);
     void compare(llama_token id);
   };
+  struct Candidate {
+    std::vector<llama_token> tokens;
+    DraftLength length;
+  };
 
-  [[nodiscard]] std::vector<llama_token> from_ngrams(const std::vector<llama_token>& text, llama_token last);
-  [[nodiscard]] DraftLength ngram_length(std::size_t most);
-  [[nodiscard]] std::size_t model_length(std::size_t most, double tokens_per_second);
+  [[nodiscard]] Candidate from_ngrams(const std::vector<llama_token>& text, llama_token last,
+                                      std::size_t most);
+  [[nodiscard]] DraftLength ngram_length(const Acceptance& acceptance, std::size_t most);
+  [[nodiscard]] DraftLength model_length(std::size_t most);
 
-  Engine& engine_;
-  const bool use_ngrams_;
+  const Options options_;
   PassTime pass_time_;
-  Source ngrams_;
+  // The longer the match, the more likely the text goes on in the same way: the longest one is used.
+  std::array<Source, 4> ngrams_{{{12, {}, {}, 0}, {6, {}, {}, 0}, {3, {}, {}, 0}, {2, {}, {}, 0}}};
   unsigned withheld_ = 0;  // drafts not used because passes of several tokens were dear
 
   Source model_;

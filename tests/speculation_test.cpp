@@ -1,0 +1,282 @@
+// Drafts change how many passes a text takes, and nothing of the text.
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "engine/generator.h"
+#include "model/synth.h"
+#include "program_run.h"
+#include "temporary_directory.h"
+#include "tiered_model.h"
+
+namespace strata::tests {
+namespace {
+
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kSanitized = true;  // a sanitizer's own memory is in no budget
+#else
+constexpr bool kSanitized = false;
+#endif
+
+constexpr const char* kStory =
+    "Once upon a time there was a little dog. His name was Max. Max liked to play with his red ball. One "
+    "day, "
+    "Max lost his red ball. He was very sad. Once upon a time there was a little dog. His name was";
+
+std::string quantized_stories15m(const std::filesystem::path& directory) {
+  const auto out = directory / "draft-q8_0.gguf";
+  llama_model_quantize_params params = llama_model_quantize_default_params();
+  params.ftype = LLAMA_FTYPE_MOSTLY_Q8_0;
+  params.nthread = 1;
+  return llama_model_quantize(stories15m().c_str(), out.c_str(), &params) == 0 ? out.string() : std::string();
+}
+
+class Speculating : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (stories15m().empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  }
+
+  /// The statistics of `strata run` on the story, one thread.
+  nlohmann::json run(std::vector<std::string> more) {
+    const std::string stats = (directory_.path() / "stats.json").string();
+    std::vector<std::string> all{"run", "-m",  stories15m(), "--raw", "-p",      kStory,
+                                 "-c",  "512", "-t",         "1",     "--stats", stats};
+    all.insert(all.end(), more.begin(), more.end());
+    const ProgramRun done = run_strata(all);
+    EXPECT_EQ(done.exit_code, 0) << done.err;
+    std::ifstream in(stats);
+    nlohmann::json json = nlohmann::json::parse(in, nullptr, false);
+    json["text"] = done.out;
+    return json;
+  }
+
+  /// The same tokens, text and end as without drafts, in fewer passes.
+  void expect_same(const std::vector<std::string>& arguments, const std::vector<std::string>& drafts) {
+    std::vector<std::string> without = arguments;
+    without.insert(without.end(), {"--spec-type", "none"});
+    std::vector<std::string> with = arguments;
+    with.insert(with.end(), drafts.begin(), drafts.end());
+    with.push_back("--spec-always");
+    const nlohmann::json expected = run(without);
+    const nlohmann::json got = run(with);
+    EXPECT_EQ(expected["drafts"]["drafted"], 0);
+    EXPECT_EQ(got["token_ids"], expected["token_ids"]);
+    EXPECT_EQ(got["text"], expected["text"]);
+    EXPECT_EQ(got["stop_reason"], expected["stop_reason"]);
+    EXPECT_GT(got["drafts"]["accepted"], 0);
+    EXPECT_LT(got["passes"]["count"], expected["passes"]["count"]);
+    last_ = got;
+  }
+
+  TemporaryDirectory directory_;
+  nlohmann::json last_;
+};
+
+// Beyond 256 and up to 512 cells: behind both steps at which attention is computed in another way.
+const std::vector<std::string> kGreedy{"-n", "420", "--temp", "0", "--ignore-eos"};
+const std::vector<std::string> kSampled{"-n", "420", "--temp", "0.9", "-s", "7", "--ignore-eos"};
+
+std::vector<std::string> plus(std::vector<std::string> a, const std::vector<std::string>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+TEST_F(Speculating, GivesTheSameTokensFromNgramsAtEveryBudget) {
+  for (const char* ram : {"1GiB", "70MiB", "50MiB"}) {
+    if (kSanitized && std::string(ram) != "1GiB") continue;
+    SCOPED_TRACE(ram);
+    expect_same(plus(kGreedy, {"--ram", ram}), {"--spec-draft-n-max", "7"});
+    EXPECT_EQ(last_["weights_bytes"]["streamed_per_pass"] > 0, std::string(ram) != "1GiB");
+  }
+}
+
+TEST_F(Speculating, GivesTheSameTokensFromADraftModel) {
+  expect_same(plus(kGreedy, {"--ram", "1GiB"}),
+              {"-md", stories15m(), "--spec-type", "draft-simple", "--spec-draft-n-max", "5"});
+  // It drafts for itself: nearly every token comes true.
+  EXPECT_GT(last_["drafts"]["tokens_per_pass"], 4);
+}
+
+TEST_F(Speculating, GivesTheSameTokensFromBothAtEveryBudget) {
+  const std::string draft = quantized_stories15m(directory_.path());
+  ASSERT_FALSE(draft.empty());
+  for (const char* ram : {"1GiB", "90MiB"}) {
+    if (kSanitized && std::string(ram) != "1GiB") continue;
+    SCOPED_TRACE(ram);
+    expect_same(plus(kGreedy, {"--ram", ram}), {"-md", draft});
+    EXPECT_GT(last_["memory_bytes"]["draft_model"], 16 * kMiB.value);
+    EXPECT_EQ(last_["weights_bytes"]["streamed_per_pass"] > 0, std::string(ram) != "1GiB");
+  }
+}
+
+TEST_F(Speculating, GivesTheSameTokensWhenTheyAreSampled) {
+  expect_same(plus(kSampled, {"--ram", "1GiB"}), {"-md", stories15m()});
+}
+
+TEST_F(Speculating, GivesTheSameTokensWithMoreThreadsForBatches) {
+  expect_same(plus(kGreedy, {"--ram", "1GiB", "-t", "1", "-tb", "2"}), {});
+}
+
+TEST_F(Speculating, GivesTheSameTokensWithoutFlashAttention) {
+  expect_same(plus(kGreedy, {"--ram", "1GiB", "-fa", "off"}), {});
+}
+
+TEST_F(Speculating, EndsWithTheTextInTheMiddleOfADraft) {
+  // What followed the last time has an end of text in its middle; the grammar makes it come again.
+  expect_same({"-n", "60", "--temp", "0", "--ram", "1GiB", "-p",
+               "Max liked to play with his red ball.</s> One day, Max was sad. The end. Max liked to play",
+               "--grammar", R"(root ::= " with his red ball.")"},
+              {"--spec-draft-n-max", "12"});
+  EXPECT_EQ(last_["stop_reason"], "end of text");
+}
+
+TEST_F(Speculating, EndsWithTheContext) {
+  expect_same({"--temp", "0", "--ignore-eos", "--ram", "1GiB"}, {"-md", stories15m()});
+  EXPECT_EQ(last_["stop_reason"], "context full");
+}
+
+TEST_F(Speculating, FollowsAGrammar) {
+  expect_same({"-n", "60", "--temp", "0", "--ram", "1GiB", "--grammar",
+               R"(root ::= (" Max" | " the" | " red" | " ball" | ".")+)"},
+              {"-md", stories15m()});
+}
+
+TEST_F(Speculating, RefusesADraftModelWithAnotherVocabulary) {
+  const auto design = model::design_synth({.like = "llama-tiny", .type = "Q4_0"});
+  ASSERT_TRUE(design);
+  const auto written = model::write_synth(*design, directory_.path() / "other.gguf", true, [](Bytes) {});
+  ASSERT_TRUE(written);
+  const ProgramRun done = run_strata(
+      {"run", "-m", stories15m(), "--raw", "-p", "a", "-n", "2", "--ram", "1GiB", "-md", written->front()});
+  EXPECT_EQ(done.exit_code, 1);
+  EXPECT_EQ(done.err,
+            "strata: -md " + written->front().string() +
+                ": its vocabulary is not the one of the model it drafts for: use a smaller model of "
+                "the same family\n");
+}
+
+TEST_F(Speculating, RefusesKindsItDoesNotHave) {
+  const auto says = [&](const std::vector<std::string>& flags) {
+    const ProgramRun done =
+        run_strata(plus({"run", "-m", stories15m(), "--raw", "-p", "a", "-n", "2", "--ram", "1GiB"}, flags));
+    EXPECT_EQ(done.exit_code, 1);
+    return done.err;
+  };
+  EXPECT_EQ(says({"--spec-type", "ngram-mod"}),
+            "strata: --spec-type ngram-mod: not one of ngram-simple, draft-simple, none\n");
+  EXPECT_EQ(says({"--spec-type", "draft-simple"}),
+            "strata: --spec-type draft-simple: name the draft model with -md\n");
+  EXPECT_NE(says({"-md", "/no/such/file.gguf"}).find("/no/such/file.gguf"), std::string::npos);
+}
+
+/// In this process, several texts with one context: what one leaves in the KV cache the next one finds.
+class SpeculatingTurns : public Speculating {
+ protected:
+  struct Turn {
+    engine::GenerationOptions options;
+    std::function<bool(engine::Engine&, std::string_view)> on_text = [](auto&, auto) { return true; };
+  };
+
+  /// Each turn goes on from all that was said before.
+  std::vector<engine::Generation> talk(const engine::DraftOptions& drafts, const std::vector<Turn>& turns,
+                                       bool with_model = false) {
+    engine::OpenOptions open{.model = stories15m(), .ram = kGiB};
+    if (with_model) open.draft_model = stories15m();
+    auto engine = engine::Engine::open(std::move(open));
+    if (!engine) {
+      ADD_FAILURE() << engine.error().message;
+      return {};
+    }
+    common_params_sampling sampling;
+    sampling.temp = 0;
+    auto generator = engine::Generator::create(**engine, sampling);
+    EXPECT_TRUE(generator);
+    const Status started = (*engine)->start({.context = 1024, .ubatch = 64, .drafts = drafts}, {});
+    EXPECT_TRUE(started) << started.error().message;
+    auto text = (*generator)->tokenize(kStory, true);
+    EXPECT_TRUE(text);
+    std::vector<engine::Generation> out;
+    for (const Turn& turn : turns) {
+      (*engine)->resume();
+      auto done = (*generator)->generate(*text, turn.options, [&](std::string_view piece) {
+        return turn.on_text(**engine, piece);
+      });
+      if (!done) {
+        ADD_FAILURE() << done.error().message;
+        break;
+      }
+      text->insert(text->end(), done->token_ids.begin(), done->token_ids.end());
+      out.push_back(*std::move(done));
+    }
+    return out;
+  }
+
+  void expect_same_turns(const std::vector<Turn>& turns, bool with_model = false) {
+    const auto expected = talk({}, turns);
+    const auto got = talk({.ngrams = true, .longest = 7, .always = true}, turns, with_model);
+    ASSERT_EQ(got.size(), turns.size());
+    ASSERT_EQ(expected.size(), turns.size());
+    std::uint64_t accepted = 0;
+    for (std::size_t i = 0; i < turns.size(); ++i) {
+      SCOPED_TRACE(testing::Message() << "turn " << i);
+      EXPECT_EQ(got[i].token_ids, expected[i].token_ids);
+      EXPECT_EQ(got[i].text, expected[i].text);
+      EXPECT_EQ(got[i].reason, expected[i].reason);
+      EXPECT_EQ(got[i].prompt_computed, expected[i].prompt_computed);
+      accepted += got[i].accepted;
+    }
+    EXPECT_GT(accepted, 0U);
+  }
+};
+
+TEST_F(SpeculatingTurns, StopAtStopStringsAndGoOn) {
+  expect_same_turns({{{.limit = 60, .stop_strings = {"red ball"}}},
+                     {{.limit = 60, .stop_strings = {"."}}},
+                     {{.limit = 60, .stop_strings = {"sad", "ark"}}},
+                     {{.limit = 40}}});
+}
+
+TEST_F(SpeculatingTurns, HaveExactlyTheTokensAskedFor) {
+  std::vector<Turn> turns;
+  for (const int limit : {1, 2, 3, 5, 8, 13, 0, 9}) turns.push_back({{.limit = limit}});
+  expect_same_turns(turns);
+  expect_same_turns(turns, true);
+}
+
+TEST_F(SpeculatingTurns, EndWhenTheReaderHasEnoughAndGoOn) {
+  const auto after = [](std::size_t pieces) {
+    return [pieces, seen = std::make_shared<std::size_t>(0)](auto&, auto) { return ++*seen < pieces; };
+  };
+  const auto turns = [&] {
+    return std::vector<Turn>{{{.limit = 60}, after(7)}, {{.limit = 60}, after(11)}, {{.limit = 40}}};
+  };
+  const auto expected = talk({}, turns());
+  const auto got = talk({.ngrams = true, .longest = 7, .always = true}, turns(), true);
+  ASSERT_EQ(got.size(), 3U);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(got[i].token_ids, expected[i].token_ids);
+  EXPECT_EQ(got[0].reason, engine::StopReason::kCancelled);
+}
+
+TEST_F(SpeculatingTurns, EndWhenTheyAreAbortedAndStartAfresh) {
+  const auto abort_after = [](std::size_t pieces) {
+    return [pieces, seen = std::make_shared<std::size_t>(0)](engine::Engine& engine, auto) {
+      if (++*seen == pieces) engine.abort();
+      return true;
+    };
+  };
+  const auto got = talk({.ngrams = true, .longest = 7, .always = true},
+                        {{{.limit = 200}, abort_after(20)}, {{.limit = 40}}}, true);
+  ASSERT_EQ(got.size(), 2U);
+  EXPECT_EQ(got[0].reason, engine::StopReason::kCancelled);
+  EXPECT_GE(got[0].token_ids.size(), 20U);
+  EXPECT_LE(got[0].token_ids.size(), 20U + 8U);  // what that pass had given already
+  // The next turn computes all of its prompt again, as after any abort.
+  EXPECT_EQ(got[1].prompt_computed, got[1].prompt_ids.size());
+  EXPECT_EQ(got[1].token_ids.size(), 40U);
+}
+
+}  // namespace
+}  // namespace strata::tests
