@@ -62,7 +62,7 @@ class Budget : public testing::Test {
     const auto memory = stats()["memory_bytes"];
     weights_ = Bytes{stats()["weights_bytes"]["total"].get<std::uint64_t>()};
     return Bytes{memory["kv_cache"].get<std::uint64_t>() + memory["compute"].get<std::uint64_t>() +
-                 memory["runtime"].get<std::uint64_t>()};
+                 memory["draft_model"].get<std::uint64_t>() + memory["runtime"].get<std::uint64_t>()};
   }
 
   /// The --ram that the refusal of a too small one names.
@@ -96,7 +96,8 @@ class Budget : public testing::Test {
     outcome.stats = stats();
     const auto streamed = outcome.stats["weights_bytes"]["streamed_per_pass"].get<std::uint64_t>();
     const double share = static_cast<double>(outcome.peak.value) / static_cast<double>(budget.value);
-    EXPECT_TRUE(streamed == 0 || share >= least_share_)
+    // A small budget shows what the kernel charges each processor ahead of use: up to 256 KiB.
+    EXPECT_TRUE(streamed == 0 || share >= least_share_ || budget - outcome.peak <= kMiB)
         << "bytes that could have held weights were left: " << share;
     Bytes sum;
     for (const auto& [owner, bytes] : outcome.stats["memory_bytes"].items())
@@ -127,7 +128,8 @@ class Budget : public testing::Test {
       EXPECT_EQ(outcome.stats["weights_bytes"]["streamed_per_pass"] == 0, percent == 100);
       if (!tokens) tokens = outcome.stats["token_ids"];
       EXPECT_EQ(outcome.stats["token_ids"], *tokens);
-      EXPECT_EQ(outcome.stats["token_ids"].size(), 6U);
+      EXPECT_EQ(outcome.stats["token_ids"].size(), std::stoul(tokens_));
+      EXPECT_EQ(outcome.stats["drafts"]["drafted"] > 0, drafts_);
     }
   }
 
@@ -138,6 +140,7 @@ class Budget : public testing::Test {
   std::string tokens_ = "6";
   std::string io_ = "auto";
   std::vector<std::string> more_;
+  bool drafts_ = false;
   double least_share_ = 0.97;  // of the budget, when weights stream
   Bytes weights_;
 };
@@ -145,6 +148,30 @@ class Budget : public testing::Test {
 TEST_F(Budget, IsExactForTheDemoModel) {
   model_ = stories15m();
   if (model_.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  expect_exact_at_every_budget();
+}
+
+const std::vector<std::string> kDraftALot{"-p",
+                                          "One two three four five six seven. One two three four five six",
+                                          "--spec-always", "--spec-draft-n-max", "15"};
+
+TEST_F(Budget, IsExactWithDraftsFromTheText) {
+  model_ = stories15m();
+  if (model_.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  tokens_ = "24";
+  drafts_ = true;
+  more_ = kDraftALot;
+  least_share_ = 0.92;  // F32 is computed token by token: what its programs take depends on the placement
+  expect_exact_at_every_budget();
+}
+
+TEST_F(Budget, IsExactWithADraftModel) {
+  model_ = stories15m();
+  if (model_.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  tokens_ = "24";
+  drafts_ = true;
+  more_ = kDraftALot;
+  more_.insert(more_.end(), {"-md", model_, "--spec-type", "draft-simple"});
   expect_exact_at_every_budget();
 }
 

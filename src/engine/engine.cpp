@@ -248,10 +248,11 @@ Status Engine::start(const ContextOptions& options, const tier::Device::Progress
         demand.compute * 8 > pool_.capacity())
       continue;
 
-    if (i > 0) note_changes(shapes, shapes[i]);
     const Bytes per_unit = device_->bytes_per_unit();
     STRATA_TRY(plan::Placement placement,
                plan::place(profile_, demand.uses, demand.for_weights(pool_.capacity()), per_unit));
+    if (shapes[i].can_go_without_draft && drafts_are_dear(placement.units.size())) continue;
+    if (i > 0) note_changes(shapes, shapes[i]);
     const Bytes runtime = demand.held + demand.growth + per_unit * placement.units.size() +
                           page_tables(placement.arena_bytes());
     STRATA_TRY(runtime_, pool_.reserve(runtime, memory::Owner::kRuntime));

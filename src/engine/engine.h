@@ -138,6 +138,7 @@ class Engine {
   [[nodiscard]] Status record_graphs(Shape shape);
   [[nodiscard]] std::vector<Shape> with_drafts(const std::vector<Shape>& shapes,
                                                const DraftOptions& options) const;
+  [[nodiscard]] bool drafts_are_dear(std::size_t units) const;
   [[nodiscard]] Status prepare_drafts(Shape shape, const llama_context_params& params);
   [[nodiscard]] Status record_verification(Shape shape);
   [[nodiscard]] Status compute(std::span<const llama_token> tokens, std::int8_t* outputs);

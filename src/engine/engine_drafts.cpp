@@ -10,14 +10,16 @@ namespace strata::engine {
 namespace {
 
 constexpr std::uint32_t kDefaultDraft = 15;
-// What they cost a budget, unless a flag asks for more: their logits, in the graph and for the sampler.
+constexpr std::uint64_t kLeastDraft = 3;  // less is not worth its memory, unless a flag asks for it
+// What they may cost a budget, unless a flag asks for them: so much for logits, and for larger programs.
 constexpr std::uint64_t kShareOfBudget = 64;
 constexpr std::uint32_t kCellStep = 256;  // libllama attends to so many cells of the KV cache, or twice ..
 
 std::uint32_t default_draft(Bytes budget, std::int32_t vocabulary) {
+  // In the graph, and for the sampler.
   const std::uint64_t logits = 2 * sizeof(float) * static_cast<std::uint64_t>(vocabulary);
-  return static_cast<std::uint32_t>(
-      std::min<std::uint64_t>(kDefaultDraft, budget.value / kShareOfBudget / logits));
+  const std::uint64_t tokens = std::min<std::uint64_t>(kDefaultDraft, budget.value / kShareOfBudget / logits);
+  return tokens < kLeastDraft ? 0 : static_cast<std::uint32_t>(tokens);
 }
 
 }  // namespace
@@ -37,6 +39,11 @@ std::vector<Engine::Shape> Engine::with_drafts(const std::vector<Shape>& shapes,
     if (shape.can_go_without_draft) out.push_back({shape.context, shape.ubatch});
   }
   return out;
+}
+
+bool Engine::drafts_are_dear(std::size_t units) const {
+  const tier::Needs needs = device_->needs();
+  return (needs.split + needs.split_per_unit * units).value > pool_.capacity().value / kShareOfBudget;
 }
 
 Status Engine::prepare_drafts(Shape shape, const llama_context_params& params) {

@@ -212,18 +212,21 @@ Status Device::record_token_by_token(ggml_backend_t inner, const ggml_cgraph& gr
       if (auto error = weights_.take_error()) return std::unexpected(std::move(*error));
       split_.trust(weight->type, weight->ne[0], columns);
     }
-    const auto stretches = static_cast<std::uint64_t>(cuts.tokens / split_.together(node) + 1);
-    split_bytes_ += NodeCutter::bytes_per_stretch() * stretches;
+    const std::uint64_t stretches = split_.stretches(node, cuts.tokens);
+    if (stretches == 1) continue;
+    const std::uint64_t views = node.op == GGML_OP_MUL_MAT ? 1 : 2;
+    split_bytes_ += NodeCutter::bytes_per_shadow() * (stretches * (1 + views));
+    // The parts of a matrix share their operand's views.
     if (matrix)
-      split_bytes_per_unit_ = std::max(split_bytes_per_unit_, NodeCutter::bytes_per_part() * stretches);
+      split_bytes_per_unit_ = std::max(split_bytes_per_unit_, NodeCutter::bytes_per_shadow() * stretches);
   }
   return {};
 }
 
 Needs Device::needs() const {
   const bool threads = row_reader_ != nullptr && row_reader_->name() == "threads";
-  return Needs{uses_, Bytes{work_bytes_}, Executor::staging_bytes(gather_rows_, gather_row_bytes_),
-               split_bytes_, threads ? kReaderThreads : Bytes{}};
+  return Needs{uses_,        Bytes{work_bytes_},    Executor::staging_bytes(gather_rows_, gather_row_bytes_),
+               split_bytes_, split_bytes_per_unit_, threads ? kReaderThreads : Bytes{}};
 }
 
 void Device::forget_needs() {

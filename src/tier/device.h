@@ -19,10 +19,11 @@ namespace strata::tier {
 /// What the recorded graphs ask for, beside the buffers libllama allocates.
 struct Needs {
   std::vector<plan::TensorUse> uses;
-  Bytes work;     ///< the inner device's scratch memory
-  Bytes staging;  ///< for gathered rows
-  Bytes split;    ///< heap of the program of a graph that is computed token by token
-  Bytes reader;   ///< stacks of the reader threads that are yet to start
+  Bytes work;            ///< the inner device's scratch memory
+  Bytes staging;         ///< for gathered rows
+  Bytes split;           ///< heap of the program of a graph that is computed token by token
+  Bytes split_per_unit;  ///< and for each unit
+  Bytes reader;          ///< stacks of the reader threads that are yet to start
 };
 
 class Device;

@@ -129,6 +129,11 @@ std::int64_t TokenSplit::together(const ggml_tensor& node) const {
   return known == trusted_.end() ? 1 : known->second;
 }
 
+std::uint64_t TokenSplit::stretches(const ggml_tensor& node, std::int64_t tokens) const {
+  const std::int64_t at_once = together(node);
+  return static_cast<std::uint64_t>((tokens + at_once - 1) / at_once);
+}
+
 void NodeCutter::cut(ggml_tensor* node, int dimension, std::int64_t tokens, std::vector<ggml_tensor*>& out) {
   const std::int64_t together = split_.together(*node);
   if (dimension == 0 || together >= tokens) {
@@ -173,11 +178,9 @@ ggml_tensor* NodeCutter::view(ggml_tensor* tensor, int dimension, std::int64_t f
   return &made;
 }
 
-Bytes NodeCutter::bytes_per_stretch() {
-  constexpr std::size_t kOverhead = 64;  // of a deque's block, and a list of pointers that grows
-  return Bytes{3 * (sizeof(ggml_tensor) + kOverhead)};
+Bytes NodeCutter::bytes_per_shadow() {
+  constexpr std::size_t kOverhead = 48;  // of a deque's block, and of a list of pointers that grows
+  return Bytes{sizeof(ggml_tensor) + kOverhead};
 }
-
-Bytes NodeCutter::bytes_per_part() { return Bytes{sizeof(ggml_tensor) + 64}; }
 
 }  // namespace strata::tier

@@ -46,6 +46,8 @@ class TokenSplit {
   }
   /// How many tokens `node` may compute at once.
   [[nodiscard]] std::int64_t together(const ggml_tensor& node) const;
+  /// Into how many stretches `node` is cut when its result counts so many tokens; 1: it stays as it is.
+  [[nodiscard]] std::uint64_t stretches(const ggml_tensor& node, std::int64_t tokens) const;
 
  private:
   struct Operation {
@@ -66,10 +68,8 @@ class NodeCutter {
   /// Appends what computes `node`, whose result counts `tokens` in `dimension`, to `out`.
   void cut(ggml_tensor* node, int dimension, std::int64_t tokens, std::vector<ggml_tensor*>& out);
 
-  /// Heap for one stretch of one node, its operands' views included, at most.
-  [[nodiscard]] static Bytes bytes_per_stretch();
-  /// The same for a part of a matrix: its operand's views are those of the part before.
-  [[nodiscard]] static Bytes bytes_per_part();
+  /// Heap for each node or view that is made, at most.
+  [[nodiscard]] static Bytes bytes_per_shadow();
 
  private:
   ggml_tensor* view(ggml_tensor* tensor, int dimension, std::int64_t first, std::int64_t count);
