@@ -43,7 +43,7 @@ struct Trace {
 /// Empties the context, then computes. An empty trace means that decoding failed.
 [[nodiscard]] Trace trace(llama_context* context, const std::vector<llama_token>& prompt, int steps);
 
-/// The oracle: plain llama.cpp on the CPU, everything in memory, the GGUF's own layout.
+/// The oracle: plain llama.cpp on the CPU, everything in memory, its fastest layout.
 class PlainModel {
  public:
   PlainModel(const std::filesystem::path& path, const Settings& settings);
