@@ -10,8 +10,6 @@
 namespace strata::plan {
 namespace {
 
-constexpr std::uint64_t kBlock = Unit::kBlock;
-
 struct Case {
   model::ModelProfile profile;
   std::vector<TensorUse> uses;
@@ -213,15 +211,15 @@ TEST(Place, PaysForTheBookkeepingOfEachUnit) {
   for (std::uint32_t seed = 0; seed < 60; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     const Case c = random_case(seed);
-    const Bytes least = smallest_budget(c.profile, c.uses, kPerUnit);
+    const Bytes least = smallest_budget(c.profile, c.uses, {kPerUnit, {}});
     for (const unsigned percent : {0U, 5U, 30U, 100U}) {
       const Bytes budget{least.value + all_used(c).value / 100 * percent};
-      const auto placement = place(c.profile, c.uses, budget, kPerUnit);
+      const auto placement = place(c.profile, c.uses, budget, {kPerUnit, {}});
       ASSERT_TRUE(placement) << placement.error().message;
       EXPECT_LE(placement->arena_bytes() + kPerUnit * placement->units.size(), budget) << percent << "%";
     }
     if (least.value > 0) {
-      EXPECT_FALSE(place(c.profile, c.uses, least - Bytes{1}, kPerUnit));
+      EXPECT_FALSE(place(c.profile, c.uses, least - Bytes{1}, {kPerUnit, {}}));
     }
   }
 }
