@@ -56,6 +56,7 @@ class Executor {
                                std::span<ggml_tensor* const> nodes);
   [[nodiscard]] Status begin_step(ggml_backend_t inner, const PassProgram& program, std::size_t step);
   void predict(const PassProgram& program, std::size_t step);
+  [[nodiscard]] std::span<const float> router_weights(const ExpertStep& step) const;
   [[nodiscard]] Status repack(ggml_backend_t inner, std::span<const FreshRows> fresh);
   [[nodiscard]] Status execute_in_slots(ggml_backend_t inner, const ggml_cgraph& graph, const Run& run);
   [[nodiscard]] Status execute_in_strips(ggml_backend_t inner, const ggml_cgraph& graph, const Run& run);
@@ -70,7 +71,6 @@ class Executor {
   const std::unique_ptr<ExpertCache> experts_;
   Streamer streamer_;
   ExpertPredictor predictor_;
-  std::uint64_t steps_ = 0;
   std::chrono::nanoseconds expert_stalls_{0};
   std::uint64_t passes_ = 0;
   Bytes gathered_;

@@ -26,35 +26,42 @@ Status Executor::begin_step(ggml_backend_t inner, const PassProgram& program, st
   return repack(inner, experts_->fresh());
 }
 
-/// Starts to read what the next step will probably choose.
+/// Starts to read what the next step will almost certainly choose.
 void Executor::predict(const PassProgram& program, std::size_t number) {
   // More tokens than a few choose nearly every expert: then there is nothing to guess.
   constexpr std::int64_t kMostTokens = 4;
-  // Where it does not pay, a look now and then tells whether it would.
-  constexpr std::uint64_t kLook = 16;
 
-  if (number > 0) predictor_.observe(program.steps()[number].group, experts_->used());
-  if (number + 1 == program.steps().size()) return;
   const ExpertStep& step = program.steps()[number];
+  predictor_.observe(step.group, experts_->used());
+  if (number + 1 == program.steps().size() || step.ids->ne[1] > kMostTokens || step.input == nullptr) return;
   const ExpertStep& next = program.steps()[number + 1];
-  const bool pays = predictor_.pays();
-  if (!pays && ++steps_ % kLook != 0) return;
-  if (step.input == nullptr || !next.router || step.ids->ne[1] > kMostTokens) return;
-  const model::TensorInfo& router = table_.profile().tensors[*next.router];
-  const auto* const weights = reinterpret_cast<const float*>(table_.resident(*next.router));
-  if (weights == nullptr || router.type != GGML_TYPE_F32 || step.input->ne[0] != router.shape[0] ||
-      !ggml_is_contiguous(step.input)) {
+  const std::span<const float> weights = router_weights(next);
+  if (weights.empty() || !ggml_is_contiguous(step.input) ||
+      weights.size() % static_cast<std::size_t>(step.input->ne[0]) != 0) {
     return;
   }
   const std::span states(static_cast<const float*>(step.input->data),
                          static_cast<std::size_t>(ggml_nelements(step.input)));
-  const auto experts = static_cast<std::uint32_t>(router.shape[1]);
-  const auto predicted =
-      predictor_.predict(std::span(weights, static_cast<std::size_t>(router.shape[0] * router.shape[1])),
-                         states, experts, static_cast<std::uint32_t>(next.ids->ne[0]));
-  const auto missing = experts_->missing(next.group, predicted);
-  predictor_.expect(next.group, missing);
-  if (pays) experts_->prefetch(next.group, predicted);
+  const auto experts =
+      static_cast<std::uint32_t>(weights.size() / static_cast<std::size_t>(step.input->ne[0]));
+  std::vector<ExpertPredictor::Guess> missing;
+  std::vector<std::uint32_t> sure;
+  for (const auto& guess :
+       predictor_.guess(weights, states, experts, static_cast<std::uint32_t>(next.ids->ne[0]))) {
+    if (experts_->has(next.group, guess.expert)) continue;
+    missing.push_back(guess);
+    if (predictor_.sure(guess.rank)) sure.push_back(guess.expert);
+  }
+  predictor_.expect(next.group, std::move(missing));
+  experts_->prefetch(next.group, sure);
+}
+
+std::span<const float> Executor::router_weights(const ExpertStep& step) const {
+  if (!step.router) return {};
+  const model::TensorInfo& router = table_.profile().tensors[*step.router];
+  const auto* const weights = reinterpret_cast<const float*>(table_.resident(*step.router));
+  if (weights == nullptr || router.type != GGML_TYPE_F32) return {};
+  return {weights, static_cast<std::size_t>(router.shape[0] * router.shape[1])};
 }
 
 Status Executor::repack(ggml_backend_t inner, std::span<const FreshRows> fresh) {

@@ -162,8 +162,13 @@ void ExpertCache::note_eviction(Group& group, std::uint32_t slot) {
 Status ExpertCache::claim_slots(Group& group) {
   hold_arriving(group);
   for (const std::uint32_t expert : used_) {
-    if (group.slots.slot_of(expert)) {
-      ++statistics_.hits;
+    if (const auto slot = group.slots.slot_of(expert)) {
+      // Read by prediction it was missed all the same, only earlier.
+      if (group.state[*slot].prefetched) {
+        statistics_.missed += group.plan->expert;
+      } else {
+        ++statistics_.hits;
+      }
       continue;
     }
     auto slot = group.slots.claim(expert);
@@ -226,15 +231,6 @@ ExpertRows ExpertCache::rows(std::uint32_t part) const {
   const plan::ExpertPart& plan = current_->plan->parts[part];
   return {slot_data(plan, 0), plan.stride.value, current_->plan->slots, 0,
           profile_.tensors[plan.tensor].shape[1]};
-}
-
-std::span<const std::uint32_t> ExpertCache::missing(std::uint32_t group,
-                                                    std::span<const std::uint32_t> experts) {
-  missing_.clear();
-  for (const std::uint32_t expert : experts) {
-    if (!groups_[group].slots.slot_of(expert)) missing_.push_back(expert);
-  }
-  return missing_;
 }
 
 void ExpertCache::prefetch(std::uint32_t number, std::span<const std::uint32_t> experts) {

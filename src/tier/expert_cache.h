@@ -14,7 +14,7 @@ namespace strata::tier {
 
 struct ExpertStatistics {
   std::uint64_t used = 0;        ///< experts, once for each step of a group that used them
-  std::uint64_t hits = 0;        ///< of these: in a slot, or on its way into one
+  std::uint64_t hits = 0;        ///< of these: in a slot
   Bytes missed;                  ///< what the others take: the least that had to be read
   Bytes read;                    ///< from disk, whole blocks
   std::uint64_t prefetched = 0;  ///< experts read because a step was predicted to use them
@@ -62,9 +62,10 @@ class ExpertCache {
   /// The experts that the current step uses, ascending.
   [[nodiscard]] std::span<const std::uint32_t> used() const { return used_; }
 
-  /// Of these experts, those that have no slot. Valid until the next call.
-  [[nodiscard]] std::span<const std::uint32_t> missing(std::uint32_t group,
-                                                       std::span<const std::uint32_t> experts);
+  /// Whether an expert has a slot, or is on its way to it.
+  [[nodiscard]] bool has(std::uint32_t group, std::uint32_t expert) const {
+    return groups_[group].slots.slot_of(expert).has_value();
+  }
 
   /// Starts to read experts that the next step of the group may use. Whether that pays is the caller's care.
   void prefetch(std::uint32_t group, std::span<const std::uint32_t> experts);
@@ -112,7 +113,6 @@ class ExpertCache {
   std::vector<bool> is_used_;         // by expert
   std::vector<std::int32_t> number_;  // by expert: its remapped id
   std::vector<FreshRows> fresh_;
-  std::vector<std::uint32_t> missing_;
   ExpertStatistics statistics_;
 };
 
