@@ -105,6 +105,10 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
       ->excludes(grammar);
 
   command.add_option("--stats", o.stats_file, "write statistics as JSON")->group("Output");
+  command
+      .add_option("--trace", o.trace_file,
+                  "write when the disk read, the CPU computed and waited, for Perfetto")
+      ->group("Output");
 }
 
 Result<engine::OpenOptions> open_options(const RunOptions& o) {

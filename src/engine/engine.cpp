@@ -80,7 +80,7 @@ Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
 
 Status Engine::load_model() {
   const int threads = std::max(options_.threads, options_.threads_batch);
-  STRATA_TRY(device_, tier::Device::create(profile_, pool_, {threads, options_.make_reader}));
+  STRATA_TRY(device_, tier::Device::create(profile_, pool_, {threads, options_.make_reader, options_.trace}));
   STRATA_TRY(model_, load_without_weights(profile_, *device_));
   const auto unsupported = [&](std::string_view why) {
     return fail(ErrorCode::kUnsupported, fmt::format("{}: {}", options_.model.string(), why));

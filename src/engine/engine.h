@@ -22,6 +22,7 @@ struct OpenOptions {
   int threads = 1;
   int threads_batch = 1;
   tier::ReaderFactory make_reader;  ///< unset: direct reads from disk
+  tier::Trace* trace = nullptr;     ///< outlives the engine; its memory is the caller's
 };
 
 /// What a context should be. What is unset may be adapted to the budget.

@@ -23,6 +23,12 @@ Status Executor::begin_step(ggml_backend_t inner, const PassProgram& program, st
   const auto begin = std::chrono::steady_clock::now();
   STRATA_TRY_VOID(experts_->finish());
   expert_stalls_ += std::chrono::steady_clock::now() - begin;
+  if (trace_ != nullptr) {
+    const plan::ExpertGroup& group = table_.placement().groups[step.group];
+    const std::string_view name = table_.profile().tensors[group.parts.front().tensor].name;
+    trace_->span(Trace::kWaits, "wait for experts", begin);
+    trace_->span(Trace::kExperts, name, begin, 0, experts_->used());
+  }
   return repack(inner, experts_->fresh());
 }
 
