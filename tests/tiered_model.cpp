@@ -89,7 +89,6 @@ PlainModel::PlainModel(const std::filesystem::path& path, const Settings& settin
   engine::capture_llama_logs();
   llama_model_params params = llama_model_default_params();
   params.load_mode = LLAMA_LOAD_MODE_NONE;
-  params.use_extra_bufts = false;
   params.n_gpu_layers = 0;
   model_.reset(llama_model_load_from_file(path.c_str(), params));
   if (model_ != nullptr) context_ = make_context(model_.get(), settings);

@@ -63,7 +63,7 @@ struct SequenceBatch {
 /// decoding failed.
 [[nodiscard]] std::vector<std::vector<float>> outputs_of(llama_context* context, const SequenceBatch& batch);
 
-/// The oracle: plain llama.cpp on the CPU, everything in memory, the GGUF's own layout.
+/// The oracle: plain llama.cpp on the CPU, everything in memory, its fastest layout.
 class PlainModel {
  public:
   PlainModel(const std::filesystem::path& path, const Settings& settings);

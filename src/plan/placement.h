@@ -15,6 +15,7 @@ struct TensorUse {
   bool gather = false;       ///< rows picked by GET_ROWS
   bool by_rows = false;      ///< left operand of a plain MUL_MAT: rows may be computed apart
   bool whole = false;        ///< any other use: needs the whole tensor in one piece
+  bool repacked = false;     ///< every use but gathering is served best by another order of its rows
 };
 
 /// What has a place of its own: a tensor, or a stretch of its rows.

@@ -148,6 +148,7 @@ Result<std::unique_ptr<Device>> Device::create(const model::ModelProfile& profil
     return fail(ErrorCode::kInternal, "ggml has no CPU device in this build");
   ggml_threadpool_params params = ggml_threadpool_params_default(device->options_.threads);
   params.poll = kPoll;
+  device->layout_ = std::make_unique<RepackedLayout>(device->inner_device_, device->options_.threads);
   STRATA_TRY(device->row_reader_, device->options_.make_reader(device->files_, Executor::kRowReads));
   device->threads_ = ggml_threadpool_new(&params);
   if (device->threads_ == nullptr) {
@@ -174,32 +175,28 @@ Device::~Device() {
 }
 
 void Device::record(int threads, const ggml_cgraph& graph) {
-  const GraphNeeds needs = needs_of(graph, weights_);
-  for (const plan::TensorUse& use : needs.uses) {
-    const auto known =
-        std::find_if(uses_.begin(), uses_.end(), [&](const auto& u) { return u.tensor == use.tensor; });
-    if (known == uses_.end()) {
-      uses_.push_back(use);
-    } else {
-      known->gather |= use.gather;
-      known->by_rows |= use.by_rows;
-      known->whole |= use.whole;
-    }
-  }
-  gather_rows_ = std::max(gather_rows_, needs.gather_rows);
-  gather_row_bytes_ = std::max(gather_row_bytes_, needs.gather_row_bytes);
+  merge(recorded_, needs_of(graph, weights_, *layout_));
+  // Repacked kernels convert their inputs to the same types as the plain ones: they need no more.
   work_bytes_ = std::max(work_bytes_, std::uint64_t{ggml_graph_plan(&graph, threads, threads_).work_size});
 }
 
 Needs Device::needs() const {
   const bool threads = row_reader_ != nullptr && row_reader_->name() == "threads";
-  return Needs{uses_, Bytes{work_bytes_}, Executor::staging_bytes(gather_rows_, gather_row_bytes_),
+  return Needs{recorded_.uses, Bytes{work_bytes_}, gather_staging() + repack_scratch(),
                threads ? kReaderThreads : Bytes{}};
 }
 
 void Device::forget_needs() {
-  uses_.clear();
-  work_bytes_ = gather_rows_ = gather_row_bytes_ = 0;
+  recorded_ = GraphNeeds{};
+  work_bytes_ = 0;
+}
+
+Bytes Device::gather_staging() const {
+  return Executor::staging_bytes(recorded_.gather_rows, recorded_.gather_row_bytes);
+}
+
+Bytes Device::repack_scratch() const {
+  return recorded_.repacked_row_bytes > 0 ? layout_->scratch_bytes(recorded_.repacked_row_bytes) : Bytes{};
 }
 
 Bytes Device::bytes_per_unit() {
@@ -224,12 +221,43 @@ Status Device::place(plan::Placement placement, const Progress& progress) {
   STRATA_TRY_VOID(staging_.commit());
   STRATA_TRY(arena_, memory::Region::reserve(placement.arena_bytes()));
   STRATA_TRY_VOID(arena_.commit());
+  const Bytes gathers = gather_staging();
+  layout_->use_scratch(staging_.data() + gathers.value, repack_scratch());
   STRATA_TRY_VOID(read_residents(placement, progress));
-  table_.set(std::move(placement), arena_.data());
-  executor_ = std::make_unique<Executor>(files_, weights_, table_,
-                                         Executor::Memory{arena_.data(), staging_.data(), staging_.size()},
+  table_.set(std::move(placement), recorded_.uses, arena_.data());
+  STRATA_TRY_VOID(repack_residents());
+  executor_ = std::make_unique<Executor>(files_, weights_, table_, *layout_,
+                                         Executor::Memory{arena_.data(), staging_.data(), gathers},
                                          options_.make_reader, std::move(row_reader_));
   return {};
+}
+
+Status Device::repack_residents() {
+  ggml_backend_t const inner = ggml_backend_dev_init(inner_device_, nullptr);
+  if (inner == nullptr) return fail(ErrorCode::kInternal, "ggml's CPU device cannot be started");
+  ggml_backend_cpu_set_threadpool(inner, threads_);
+  ggml_backend_cpu_set_n_threads(inner, options_.threads);
+  bool done = true;
+  for (const plan::Unit& unit : table_.placement().units) {
+    if (!unit.resident || !table_.repacked(unit.tensor)) continue;
+    const model::TensorInfo& info = profile_.tensors[unit.tensor];
+    ggml_tensor weight{};
+    weight.type = info.type;
+    std::ranges::copy(std::initializer_list<std::int64_t>{info.shape[0], unit.rows, 1, 1}, weight.ne);
+    weight.nb[0] = ggml_type_size(info.type);
+    weight.nb[1] = info.row_bytes().value;
+    weight.nb[2] = weight.nb[3] = unit.bytes.value;
+    weight.data = table_.address(unit);
+    layout_->dress(weight);
+    ggml_tensor node = layout_->repacking(&weight);
+    ggml_tensor* nodes[] = {&node};
+    ggml_cgraph graph{};
+    graph.n_nodes = 1;
+    graph.nodes = nodes;
+    done = done && ggml_backend_graph_compute(inner, &graph) == GGML_STATUS_SUCCESS;
+  }
+  ggml_backend_free(inner);
+  return done ? Status{} : fail(ErrorCode::kInternal, "the weights could not be rearranged");
 }
 
 Status Device::read_residents(const plan::Placement& placement, const Progress& progress) {

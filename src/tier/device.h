@@ -20,7 +20,7 @@ namespace strata::tier {
 struct Needs {
   std::vector<plan::TensorUse> uses;
   Bytes work;     ///< the inner device's scratch memory
-  Bytes staging;  ///< for gathered rows
+  Bytes staging;  ///< for gathered rows, and rows that are rearranged
   Bytes reader;   ///< stacks of the reader threads that are yet to start
 };
 
@@ -80,6 +80,9 @@ class Device {
 
   [[nodiscard]] Status compute(ggml_backend_t inner, int threads, const ggml_cgraph& graph);
   void record(int threads, const ggml_cgraph& graph);
+  [[nodiscard]] Bytes gather_staging() const;
+  [[nodiscard]] Bytes repack_scratch() const;
+  [[nodiscard]] Status repack_residents();
   [[nodiscard]] Status read_residents(const plan::Placement& placement, const Progress& progress);
 
   const model::ModelProfile& profile_;
@@ -93,10 +96,9 @@ class Device {
   WeightBufferType weights_;
   HostBufferType host_;
 
-  std::vector<plan::TensorUse> uses_;
+  std::unique_ptr<RepackedLayout> layout_;
+  GraphNeeds recorded_;
   std::uint64_t work_bytes_ = 0;
-  std::uint64_t gather_rows_ = 0;
-  std::uint64_t gather_row_bytes_ = 0;
 
   WeightTable table_;
   memory::Region arena_;

@@ -29,10 +29,12 @@ Bytes Executor::staging_bytes(std::uint64_t rows, std::uint64_t row_bytes) {
 }
 
 Executor::Executor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table,
-                   Memory memory, ReaderFactory make_reader, std::unique_ptr<DiskReader> row_reader)
+                   const RepackedLayout& layout, Memory memory, ReaderFactory make_reader,
+                   std::unique_ptr<DiskReader> row_reader)
     : files_(files),
       weights_(weights),
       table_(table),
+      layout_(layout),
       memory_(memory),
       row_reader_(std::move(row_reader)),
       streamer_(files, std::move(make_reader), memory.arena, table.placement().ring) {}
@@ -44,7 +46,7 @@ Status Executor::compute(ggml_backend_t inner, const ggml_cgraph& graph) {
 }
 
 Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph) {
-  STRATA_TRY(PassProgram program, PassProgram::compile(graph, weights_, table_));
+  STRATA_TRY(PassProgram program, PassProgram::compile(graph, weights_, table_, layout_));
   if (!streamer_.running(program.entries())) STRATA_TRY_VOID(streamer_.start(program.entries()));
   program.bind(streamer_);
 

@@ -35,9 +35,10 @@ class Executor {
   /// Staging for GET_ROWS of up to `rows` rows: the rows, their ids, and blocks to read them through.
   [[nodiscard]] static Bytes staging_bytes(std::uint64_t rows, std::uint64_t row_bytes);
 
-  /// `files`, `weights` and `table` outlive it. `row_reader` reads gathered rows.
-  Executor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table, Memory memory,
-           ReaderFactory make_reader, std::unique_ptr<DiskReader> row_reader);
+  /// `files`, `weights`, `table` and `layout` outlive it. `row_reader` reads gathered rows.
+  Executor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table,
+           const RepackedLayout& layout, Memory memory, ReaderFactory make_reader,
+           std::unique_ptr<DiskReader> row_reader);
 
   /// Computes the whole graph on `inner`. Errors: those of the reads; kIo when a model file was changed;
   /// kCancelled when the inner device was told to abort; the outputs are then undefined.
@@ -53,6 +54,7 @@ class Executor {
   const DiskFiles& files_;
   const WeightBufferType& weights_;
   const WeightTable& table_;
+  const RepackedLayout& layout_;
   const Memory memory_;
   const std::unique_ptr<DiskReader> row_reader_;
   Streamer streamer_;

@@ -33,7 +33,7 @@ bool is_by_rows(const ggml_tensor* node, int src) {
 
 }  // namespace
 
-GraphNeeds needs_of(const ggml_cgraph& graph, const WeightBufferType& weights) {
+GraphNeeds needs_of(const ggml_cgraph& graph, const WeightBufferType& weights, const RepackedLayout& layout) {
   GraphNeeds needs;
   std::vector<std::optional<std::size_t>> known(weights.profile().tensors.size());
   for (int n = 0; n < graph.n_nodes; ++n) {
@@ -51,21 +51,44 @@ GraphNeeds needs_of(const ggml_cgraph& graph, const WeightBufferType& weights) {
         use.gather = true;
         needs.gather_rows = std::max(needs.gather_rows, static_cast<std::uint64_t>(node->src[1]->ne[0]));
         needs.gather_row_bytes = std::max(needs.gather_row_bytes, std::uint64_t{node->src[0]->nb[1]});
-      } else if (is_by_rows(node, s)) {
-        use.by_rows = true;
-      } else {
-        use.whole = true;
+        continue;
       }
+      const bool first = !use.by_rows && !use.whole;
+      use.repacked = s == 0 && (first || use.repacked) && layout.serves(node);
+      (is_by_rows(node, s) ? use.by_rows : use.whole) = true;
     }
   }
+  for (const plan::TensorUse& use : needs.uses) {
+    if (!use.repacked) continue;
+    const std::uint64_t row_bytes = weights.profile().tensors[use.tensor].row_bytes().value;
+    needs.repacked_row_bytes = std::max(needs.repacked_row_bytes, row_bytes);
+  }
   return needs;
+}
+
+void merge(GraphNeeds& needs, const GraphNeeds& more) {
+  for (const plan::TensorUse& use : more.uses) {
+    const auto known = std::ranges::find(needs.uses, use.tensor, &plan::TensorUse::tensor);
+    if (known == needs.uses.end()) {
+      needs.uses.push_back(use);
+      continue;
+    }
+    const auto computes = [](const plan::TensorUse& u) { return u.by_rows || u.whole; };
+    if (computes(use)) known->repacked = use.repacked && (known->repacked || !computes(*known));
+    known->gather |= use.gather;
+    known->by_rows |= use.by_rows;
+    known->whole |= use.whole;
+  }
+  needs.gather_rows = std::max(needs.gather_rows, more.gather_rows);
+  needs.gather_row_bytes = std::max(needs.gather_row_bytes, more.gather_row_bytes);
+  needs.repacked_row_bytes = std::max(needs.repacked_row_bytes, more.repacked_row_bytes);
 }
 
 /// Builds one PassProgram; lives for the call.
 class PassCompiler {
  public:
-  PassCompiler(const WeightBufferType& weights, const WeightTable& table)
-      : weights_(weights), table_(table) {}
+  PassCompiler(const WeightBufferType& weights, const WeightTable& table, const RepackedLayout& layout)
+      : weights_(weights), table_(table), layout_(layout) {}
 
   Result<PassProgram> compile(const ggml_cgraph& graph) {
     for (int n = 0; n < graph.n_nodes; ++n) STRATA_TRY_VOID(add(graph.nodes[n]));
@@ -84,10 +107,10 @@ class PassCompiler {
       const auto index = weights_.weight_of(node->src[s]);
       if (!index) continue;
       const auto units = table_.units(*index);
-      if (is_gather(node, s) && table_.resident(*index) == nullptr) {
+      if (is_gather(node, s) && (table_.resident(*index) == nullptr || table_.repacked(*index))) {
         add_gather(node, *index);
       } else if (table_.resident(*index) != nullptr) {
-        patch(node, s, shadow_of(node->src[s], table_.resident(*index)));
+        patch(node, s, shadow_of(node->src[s], *index, table_.resident(*index)));
       } else if (units.size() == 1) {
         patch(node, s, streamed_shadow(node->src[s], units.front()));
       } else if (is_by_rows(node, s) && !units.empty() && weights_.weight_of(node->src[1]) == std::nullopt) {
@@ -110,8 +133,9 @@ class PassCompiler {
       std::int64_t rows = units[i].rows;
       while (units[i].resident && end < units.size() && units[end].resident) rows += units[end++].rows;
 
-      ggml_tensor* const weight = units[i].resident ? shadow_of(node->src[0], table_.address(units[i]))
-                                                    : streamed_shadow(node->src[0], units[i]);
+      ggml_tensor* const weight = units[i].resident
+                                      ? shadow_of(node->src[0], units[i].tensor, table_.address(units[i]))
+                                      : streamed_shadow(node->src[0], units[i]);
       weight->ne[1] = rows;
       weight->nb[2] = weight->nb[3] = weight->nb[1] * static_cast<std::size_t>(rows);
 
@@ -128,7 +152,8 @@ class PassCompiler {
     close_run();
     last_streamed_ = nullptr;  // released with the run that ended here
     ggml_tensor* const ids = node->src[1];
-    ggml_tensor* const table = shadow_of(node->src[0], nullptr);
+    ggml_tensor* const table = &program_.shadows_.emplace_back(*node->src[0]);
+    table->data = nullptr;
     table->ne[1] = ids->ne[0];
     table->nb[2] = table->nb[3] = table->nb[1] * static_cast<std::size_t>(ids->ne[0]);
     ggml_tensor& identity = program_.shadows_.emplace_back(*ids);
@@ -138,20 +163,23 @@ class PassCompiler {
   }
 
   /// A copy of a weight, or of a view of one, whose weight's first byte lies at `data`.
-  ggml_tensor* shadow_of(const ggml_tensor* tensor, std::byte* data) {
+  ggml_tensor* shadow_of(const ggml_tensor* tensor, std::uint32_t index, std::byte* data) {
     ggml_tensor& shadow = program_.shadows_.emplace_back(*tensor);
+    if (table_.repacked(index)) layout_.dress(shadow);
     const std::size_t view_offset = tensor->view_src != nullptr ? tensor->view_offs : 0;
     shadow.data = data == nullptr ? nullptr : data + view_offset;
     return &shadow;
   }
 
   ggml_tensor* streamed_shadow(const ggml_tensor* tensor, const plan::Unit& unit) {
-    ggml_tensor* const shadow = shadow_of(tensor, nullptr);
+    ggml_tensor* const shadow = shadow_of(tensor, unit.tensor, nullptr);
     const std::size_t view_offset = tensor->view_src != nullptr ? tensor->view_offs : 0;
     if (last_streamed_ != &unit) {  // a unit used twice in a row is still in its slot
       close_run();
       last_streamed_ = &unit;
       program_.entries_.push_back(StreamEntry{unit.file, unit.span_begin(), unit.span().value});
+      if (table_.repacked(unit.tensor))
+        run_.nodes.push_back(&program_.shadows_.emplace_back(layout_.repacking(shadow)));
     }
     run_.entries_end = program_.entries_.size();
     program_.bindings_.push_back(
@@ -192,20 +220,21 @@ class PassCompiler {
 
   const WeightBufferType& weights_;
   const WeightTable& table_;
+  const RepackedLayout& layout_;
   PassProgram program_;
   Run run_;
   const plan::Unit* last_streamed_ = nullptr;
 };
 
 Result<PassProgram> PassProgram::compile(const ggml_cgraph& graph, const WeightBufferType& weights,
-                                         const WeightTable& table) {
-  return PassCompiler(weights, table).compile(graph);
+                                         const WeightTable& table, const RepackedLayout& layout) {
+  return PassCompiler(weights, table, layout).compile(graph);
 }
 
 Bytes PassProgram::bytes_per_unit() {
   constexpr std::size_t kGrown = 2;        // a vector that grows may hold twice what it needs
-  constexpr std::size_t kAllocation = 48;  // a run's own list of nodes: one or two, and the heap's header
-  return Bytes{2 * sizeof(ggml_tensor) +   // the weight's shadow, and the node's where it is cut
+  constexpr std::size_t kAllocation = 48;  // a run's own list of nodes: two or three, and the heap's header
+  return Bytes{3 * sizeof(ggml_tensor) +   // the weight's shadow, its repacking, the node's where it is cut
                kGrown * (sizeof(Run) + sizeof(StreamEntry) + sizeof(Binding)) + kAllocation};
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "tier/repacked_layout.h"
 #include "tier/streamer.h"
 #include "tier/weight_buffer.h"
 #include "tier/weight_table.h"
@@ -41,7 +42,7 @@ class PassProgram {
 
   /// Errors: kUnsupported when the graph uses a weight in a way that its placement does not allow.
   [[nodiscard]] static Result<PassProgram> compile(const ggml_cgraph& graph, const WeightBufferType& weights,
-                                                   const WeightTable& table);
+                                                   const WeightTable& table, const RepackedLayout& layout);
 
   /// Heap that a program takes for each unit, at most.
   [[nodiscard]] static Bytes bytes_per_unit();
@@ -78,9 +79,14 @@ struct GraphNeeds {
   std::vector<plan::TensorUse> uses;  ///< in order of first use
   std::uint64_t gather_rows = 0;      ///< most rows picked by one GET_ROWS
   std::uint64_t gather_row_bytes = 0;
+  std::uint64_t repacked_row_bytes = 0;  ///< of the widest weight that is repacked
 };
 
 /// Records how `graph` uses the weights. Pure but for reading the graph.
-[[nodiscard]] GraphNeeds needs_of(const ggml_cgraph& graph, const WeightBufferType& weights);
+[[nodiscard]] GraphNeeds needs_of(const ggml_cgraph& graph, const WeightBufferType& weights,
+                                  const RepackedLayout& layout);
+
+/// Adds what another graph needs.
+void merge(GraphNeeds& needs, const GraphNeeds& more);
 
 }  // namespace strata::tier

@@ -16,12 +16,12 @@ namespace strata::tier {
 class WeightTable {
  public:
   explicit WeightTable(const model::ModelProfile& profile)
-      : profile_(profile), first_unit_(profile.tensors.size() + 1) {}
+      : profile_(profile), first_unit_(profile.tensors.size()), repacked_(profile.tensors.size()) {}
 
   [[nodiscard]] const model::ModelProfile& profile() const { return profile_; }
 
-  /// Takes the placement and the arena it was made for. `arena` must outlive the table.
-  void set(plan::Placement placement, std::byte* arena);
+  /// Takes the placement, the uses and the arena it was made for. `arena` must outlive the table.
+  void set(plan::Placement placement, const std::vector<plan::TensorUse>& uses, std::byte* arena);
 
   /// The units of a tensor, in row order; none for one that is only gathered from disk or not used.
   [[nodiscard]] std::span<const plan::Unit> units(std::uint32_t tensor) const;
@@ -29,12 +29,16 @@ class WeightTable {
   [[nodiscard]] const plan::Placement& placement() const { return placement_; }
   /// The whole tensor in one piece, or null.
   [[nodiscard]] std::byte* resident(std::uint32_t tensor) const;
+  /// Whether it is computed with in ggml-cpu's own layout instead of the file's.
+  [[nodiscard]] bool repacked(std::uint32_t tensor) const { return repacked_[tensor]; }
 
  private:
   const model::ModelProfile& profile_;
   plan::Placement placement_;
   std::byte* arena_ = nullptr;
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> first_unit_;  // by tensor: first unit and count
+  // By tensor:
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> first_unit_;  // first unit and count
+  std::vector<bool> repacked_;
 };
 
 }  // namespace strata::tier
