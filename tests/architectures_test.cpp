@@ -126,5 +126,27 @@ TEST_P(Encoder, SameEmbeddings) {
 
 INSTANTIATE_TEST_SUITE_P(All, Encoder, testing::Values("bert"), test_name);
 
+/// Experts of each type; the dense matrix of types is with the budgets of one architecture.
+class ExpertsOfType : public testing::TestWithParam<ggml_type> {};
+
+TEST_P(ExpertsOfType, SameLogits) {
+  const TemporaryDirectory directory;
+  const auto path =
+      synth_model(directory, {.like = "mixtral", .type = model::synth_type_name(GetParam()), .layers = 2});
+  ASSERT_FALSE(path.empty());
+  const Settings settings{.threads = 1};
+  const PlainModel plain(path, settings);
+  ASSERT_NE(plain.context(), nullptr);
+  const Trace expected = trace(plain.context(), some_tokens(plain.context(), 20), 1);
+  ASSERT_EQ(expected.logits.size(), 2U);
+  auto tiered = TieredModel::load(path, settings, percent_of_weights(0));
+  ASSERT_TRUE(tiered) << tiered.error().message;
+  EXPECT_GT((*tiered)->placement().streamed_per_pass.value, 0U);
+  EXPECT_TRUE(trace((*tiered)->context(), some_tokens(plain.context(), 20), 1) == expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ExpertsOfType, testing::ValuesIn(model::synth_types()),
+                         [](const auto& test) { return model::synth_type_name(test.param); });
+
 }  // namespace
 }  // namespace strata::tests
