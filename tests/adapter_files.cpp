@@ -1,12 +1,11 @@
 #include "adapter_files.h"
 
+#include <fmt/format.h>
 #include <gguf.h>
 #include <gtest/gtest.h>
 
 #include <deque>
 #include <memory>
-#include <string>
-#include <vector>
 
 #include "model/model_profile.h"
 #include "model/synth_tokenizer.h"
@@ -32,37 +31,55 @@ bool adapted(const model::TensorInfo& tensor) {
 
 }  // namespace
 
-void write_lora(const std::filesystem::path& model, const std::filesystem::path& to, std::uint64_t seed) {
-  const auto profile = model::read_model(model);
-  ASSERT_TRUE(profile) << profile.error().message;
+void AdapterFile::write(const std::filesystem::path& to, std::uint64_t seed) const {
   const model::GgufPtr file(gguf_init_empty());
-  gguf_set_val_str(file.get(), "general.type", "adapter");
-  gguf_set_val_str(file.get(), "general.architecture", profile->architecture.c_str());
-  gguf_set_val_str(file.get(), "adapter.type", "lora");
-  gguf_set_val_f32(file.get(), "adapter.lora.alpha", 2.0F * kRank);
-
-  const std::unique_ptr<ggml_context, GgmlFree> context(
-      ggml_init({.mem_size = 2 * ggml_tensor_overhead() * profile->tensors.size(),
-                 .mem_buffer = nullptr,
-                 .no_alloc = true}));
+  for (const auto& [key, value] : keys) gguf_set_val_str(file.get(), key.c_str(), value.c_str());
+  const std::unique_ptr<ggml_context, GgmlFree> context(ggml_init(
+      {.mem_size = ggml_tensor_overhead() * (tensors.size() + 1), .mem_buffer = nullptr, .no_alloc = true}));
   std::deque<std::vector<float>> numbers;
   model::SynthRandom random(seed);
-  const auto add = [&](const std::string& name, std::int64_t rows_length, std::int64_t rows,
-                       std::int64_t experts) {
-    ggml_tensor* const tensor = ggml_new_tensor_3d(context.get(), GGML_TYPE_F32, rows_length, rows, experts);
-    ggml_set_name(tensor, name.c_str());
-    std::vector<float>& values = numbers.emplace_back(ggml_nelements(tensor));
-    for (float& value : values) value = 0.05F * random.normal();
+  for (const Tensor& wanted : tensors) {
+    ggml_tensor* const tensor = ggml_new_tensor(context.get(), wanted.type, 3, wanted.shape.data());
+    ggml_set_name(tensor, wanted.name.c_str());
+    std::vector<float>& values = numbers.emplace_back(static_cast<std::size_t>(ggml_nelements(tensor)));
+    for (float& value : values) value = wanted.type == GGML_TYPE_F32 ? 0.05F * random.normal() : 0.0F;
     tensor->data = values.data();
     gguf_add_tensor(file.get(), tensor);
-  };
+  }
+  ASSERT_TRUE(gguf_write_to_file(file.get(), to.c_str(), false));
+}
+
+AdapterFile lora_for(const std::filesystem::path& model) {
+  AdapterFile out;
+  const auto profile = model::read_model(model);
+  if (!profile) {
+    ADD_FAILURE() << profile.error().message;
+    return out;
+  }
+  out.keys = {
+      {"general.type", "adapter"}, {"general.architecture", profile->architecture}, {"adapter.type", "lora"}};
   for (const model::TensorInfo& tensor : profile->tensors) {
     if (!adapted(tensor)) continue;
-    add(tensor.name + ".lora_a", tensor.shape[0], kRank, tensor.shape[2]);
-    add(tensor.name + ".lora_b", kRank, tensor.shape[1], tensor.shape[2]);
+    out.tensors.push_back({tensor.name + ".lora_a", {tensor.shape[0], kRank, tensor.shape[2]}});
+    out.tensors.push_back({tensor.name + ".lora_b", {kRank, tensor.shape[1], tensor.shape[2]}});
   }
-  ASSERT_FALSE(numbers.empty());
-  ASSERT_TRUE(gguf_write_to_file(file.get(), to.c_str(), false));
+  const auto vocabulary = std::int64_t{profile->vocabulary};
+  out.tensors.push_back({"token_embd.weight.lora_a", {kRank, vocabulary, 1}});
+  out.tensors.push_back({"token_embd.weight.lora_b", {kRank, std::int64_t{profile->embedding}, 1}});
+  return out;
+}
+
+AdapterFile control_vector_for(const std::filesystem::path& model) {
+  AdapterFile out;
+  const auto profile = model::read_model(model);
+  if (!profile) {
+    ADD_FAILURE() << profile.error().message;
+    return out;
+  }
+  for (std::uint32_t layer = 2; layer < profile->layers; ++layer) {
+    out.tensors.push_back({fmt::format("direction.{}", layer), {std::int64_t{profile->embedding}, 1, 1}});
+  }
+  return out;
 }
 
 }  // namespace strata::tests

@@ -66,8 +66,8 @@ Outputs prompt_and_steps(llama_context* context) {
 TEST_P(Feature, Lora) {
   const auto first = directory_.path() / "first.gguf";
   const auto second = directory_.path() / "second.gguf";
-  write_lora(path_, first, 1);
-  write_lora(path_, second, 2);
+  lora_for(path_).write(first, 1);
+  lora_for(path_).write(second, 2);
   expect_same(kSettings, [&](llama_context* context) {
     auto* const model = const_cast<llama_model*>(llama_get_model(context));
     Outputs out = prompt_and_steps(context);

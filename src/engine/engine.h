@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/adapters.h"
 #include "engine/model_loader.h"
 #include "hardware/host_memory.h"
 #include "memory/pool.h"
@@ -22,6 +23,8 @@ struct OpenOptions {
   int threads = 1;
   int threads_batch = 1;
   tier::ReaderFactory make_reader;  ///< unset: direct reads from disk
+  std::vector<AdapterOption> loras;
+  std::vector<AdapterOption> control_vectors;
 };
 
 /// What a context should be. What is unset may be adapted to the budget.
@@ -40,7 +43,7 @@ struct ContextOptions {
 /// Where the budget went. The parts add up to `budget`, exactly.
 struct MemoryMap {
   Bytes budget;
-  Bytes resident_weights;
+  Bytes resident_weights;  ///< and those of LoRA adapters
   Bytes ring;
   Bytes kv_cache;  ///< and the output buffers
   Bytes compute;
@@ -57,7 +60,7 @@ struct MemoryMap {
 /// weights; decode() computes. Threading: one thread at a time; abort() from any thread or signal handler.
 class Engine {
  public:
-  /// Errors: those of read_model; kInternal when libllama refuses the model.
+  /// Errors: those of read_model and Adapters::load; kInternal when libllama refuses the model.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> open(OpenOptions options);
   ~Engine();
   Engine(const Engine&) = delete;
@@ -106,6 +109,7 @@ class Engine {
 
   Engine(OpenOptions options, model::ModelProfile profile, Bytes budget);
   [[nodiscard]] Status load_model();
+  [[nodiscard]] Status load_adapters();
   [[nodiscard]] std::vector<Shape> shapes_to_try(const ContextOptions& options) const;
   [[nodiscard]] Status make_context(const ContextOptions& options, Shape shape);
   [[nodiscard]] Status record_graphs(Shape shape);
@@ -120,6 +124,7 @@ class Engine {
   memory::Reservation runtime_;
   std::unique_ptr<tier::Device> device_;  // outlives model and context
   ModelPtr model_;
+  Adapters adapters_;
   std::unique_ptr<llama_context, ContextFree> context_;
   std::vector<std::string> notes_;
   volatile int aborted_ = 0;
