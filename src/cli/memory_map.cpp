@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <vector>
 
 namespace strata::cli {
 namespace {
@@ -47,16 +48,19 @@ std::string draw_memory_map(const engine::MemoryMap& map, int width) {
       map.streamed_per_pass.value == 0
           ? "nothing streams"
           : fmt::format("stages the {} that stream in each pass", format_bytes(map.streamed_per_pass));
-  const std::array<Row, 6> rows{{
+  std::vector<Row> rows{
       {'W', "weights", map.resident_weights,
        fmt::format("resident, of {} in all", format_bytes(map.total_weights))},
+      {'E', "experts", map.experts,
+       fmt::format("cached, {} of {}", format_bytes(map.experts_in_slots), format_bytes(map.experts_total))},
       {'R', "ring", map.ring, streams},
       {'K', "KV cache", map.kv_cache, "and outputs"},
       {'C', "compute", map.compute, "buffers of the largest graph"},
       {'P', "program", map.runtime, "code, vocabulary, heap, kernel, reserve"},
       {'.', "unused", map.unused,
-       map.streamed_per_pass.value > 0 ? "too small for one more weight" : "not needed"},
-  }};
+       map.streamed_per_pass + map.experts_total > Bytes{} ? "too small for one more weight" : "not needed"},
+  };
+  if (map.experts_total.value == 0) std::erase_if(rows, [](const Row& row) { return row.letter == 'E'; });
   std::string out = fmt::format("host memory, budget {}\n[{}]\n", format_bytes(map.budget),
                                 bar(rows, map.budget, width - 2));
   for (const Row& row : rows) {
@@ -66,7 +70,8 @@ std::string draw_memory_map(const engine::MemoryMap& map, int width) {
                        row.note);
   }
   out += fmt::format("  = {:<9}{:>16}\n", "budget", format_mib(map.budget));
-  if (map.streamed_per_pass.value > 0) out += fmt::format("resident share by layer: {}\n", layers(map));
+  if (map.streamed_per_pass + map.experts_total > Bytes{})
+    out += fmt::format("resident share by layer: {}\n", layers(map));
   return out;
 }
 

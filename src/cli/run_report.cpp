@@ -15,6 +15,26 @@ double per_second(std::size_t tokens, std::chrono::nanoseconds time) {
   return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
 }
 
+double share(double part, double whole) { return whole > 0 ? part / whole : 0; }
+
+nlohmann::ordered_json experts(const tier::ExpertStatistics& all, const engine::Generation& total,
+                               const engine::MemoryMap& map) {
+  const tier::ExpertStatistics& decode = total.decode_experts;
+  const auto passes = static_cast<double>(total.decode_seconds.size());
+  return {{"bytes", map.experts_total.value},
+          {"bytes_in_slots", map.experts_in_slots.value},
+          {"used", all.used},
+          {"hit_rate", share(static_cast<double>(all.hits), static_cast<double>(all.used))},
+          {"prefetched", all.prefetched},
+          {"wasted_prefetch_bytes", all.wasted.value},
+          {"decode",
+           {{"hit_rate", share(static_cast<double>(decode.hits), static_cast<double>(decode.used))},
+            {"read_bytes_per_token", share(static_cast<double>(decode.read.value), passes)},
+            {"missed_bytes_per_token", share(static_cast<double>(decode.missed.value), passes)},
+            {"prefetched_bytes_per_token", share(static_cast<double>(decode.prefetched_bytes.value), passes)},
+            {"wasted_prefetch_bytes_per_token", share(static_cast<double>(decode.wasted.value), passes)}}}};
+}
+
 double disk_bytes_per_token(const engine::Generation& total) {
   const std::size_t passes = total.decode_seconds.size();
   return passes > 0 ? static_cast<double>(total.decode_read.value) / static_cast<double>(passes) : 0;
@@ -27,6 +47,7 @@ void RunReport::add(const engine::Generation& turn) {
   total.prompt_time += turn.prompt_time;
   total.decode_time += turn.decode_time;
   total.decode_read += turn.decode_read;
+  total.decode_experts += turn.decode_experts;
   total.token_ids.insert(total.token_ids.end(), turn.token_ids.begin(), turn.token_ids.end());
   total.decode_seconds.insert(total.decode_seconds.end(), turn.decode_seconds.begin(),
                               turn.decode_seconds.end());
@@ -67,6 +88,7 @@ Status write_stats(const std::string& path, const RunReport& report, const engin
   json["memory_bytes"] = {{"weights", map.resident_weights.value}, {"ring", map.ring.value},
                           {"kv_cache", map.kv_cache.value},        {"compute", map.compute.value},
                           {"runtime", map.runtime.value},          {"unused", map.unused.value}};
+  json["memory_bytes"]["experts"] = map.experts.value;
   json["load_seconds"] = report.load_seconds;
   json["load_disk_bytes"] = engine.loaded_bytes().value;
   json["prompt"] = {{"tokens", total.prompt_computed},
@@ -79,6 +101,7 @@ Status write_stats(const std::string& path, const RunReport& report, const engin
   json["passes"] = {{"count", passes.passes},
                     {"disk_bytes", passes.read.value},
                     {"stalled_seconds", std::chrono::duration<double>(passes.stalled).count()}};
+  if (map.experts_total.value > 0) json["experts"] = experts(passes.experts, total, map);
   json["stop_reason"] = to_string(total.reason);
   json["token_ids"] = total.token_ids;
   std::ofstream out(path);

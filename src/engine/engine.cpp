@@ -194,7 +194,7 @@ Result<Engine::Demand> Engine::demand(const ContextOptions& options) const {
   out.held = saturating_sub(out.held, out.adapters);
   out.kv_cache = device_->host_buffers().kv_bytes();
   out.compute = device_->host_buffers().compute_bytes() + needs.work + needs.staging;
-  out.least_for_weights = plan::smallest_budget(profile_, needs.uses, tier::Device::bytes_per_unit());
+  out.least_for_weights = plan::smallest_budget(profile_, needs.uses, tier::Device::bookkeeping());
   out.growth = kGrowth + needs.reader + options.client_reserve + page_tables(out.kv_cache + out.compute);
   out.uses = std::move(needs.uses);
   return out;
@@ -246,11 +246,11 @@ Status Engine::start(const ContextOptions& options, const tier::Device::Progress
       continue;
 
     if (i > 0) note_changes(shapes, shapes[i]);
-    const Bytes per_unit = tier::Device::bytes_per_unit();
+    const plan::Bookkeeping costs = tier::Device::bookkeeping();
     STRATA_TRY(plan::Placement placement,
-               plan::place(profile_, demand.uses, demand.for_weights(pool_.capacity()), per_unit));
-    const Bytes runtime = demand.held + demand.growth + per_unit * placement.units.size() +
-                          page_tables(placement.arena_bytes());
+               plan::place(profile_, demand.uses, demand.for_weights(pool_.capacity()), costs));
+    const Bytes runtime =
+        demand.held + demand.growth + placement.bookkeeping(costs) + page_tables(placement.arena_bytes());
     STRATA_TRY(runtime_, pool_.reserve(runtime, memory::Owner::kRuntime));
     STRATA_TRY_VOID(adapters_.apply_control_vector(context_.get()));
     return device_->place(std::move(placement), progress);
@@ -277,6 +277,7 @@ MemoryMap Engine::memory_map() const {
   MemoryMap map;
   map.budget = pool_.capacity();
   map.resident_weights = pool_.reserved(Owner::kWeights);
+  map.experts = pool_.reserved(Owner::kExperts);
   map.ring = pool_.reserved(Owner::kRing);
   map.kv_cache = pool_.reserved(Owner::kKvCache);
   map.compute = pool_.reserved(Owner::kCompute);
@@ -290,6 +291,13 @@ MemoryMap Engine::memory_map() const {
     auto& [resident, all] = by_layer[profile_.tensors[unit.tensor].layer.value_or(-1)];
     all += unit.bytes;
     if (unit.resident) resident += unit.bytes;
+  }
+  for (const plan::ExpertGroup& group : placement.groups) {
+    auto& [resident, all] = by_layer[profile_.tensors[group.parts.front().tensor].layer.value_or(-1)];
+    all += group.expert * group.experts;
+    resident += group.expert * group.slots;
+    map.experts_total += group.expert * group.experts;
+    map.experts_in_slots += group.expert * group.slots;
   }
   for (const auto& [layer, bytes] : by_layer) {
     map.resident_share.emplace_back(

@@ -44,6 +44,7 @@ struct ContextOptions {
 struct MemoryMap {
   Bytes budget;
   Bytes resident_weights;  ///< and those of LoRA adapters
+  Bytes experts;  ///< slots and stage
   Bytes ring;
   Bytes kv_cache;  ///< and the output buffers
   Bytes compute;
@@ -52,6 +53,8 @@ struct MemoryMap {
   Bytes total_weights;
   Bytes resident_weight_bytes;  ///< of tensors; `resident_weights` has the blocks they lie in
   Bytes streamed_per_pass;
+  Bytes experts_total;     ///< of tensors whose experts are read as they are chosen
+  Bytes experts_in_slots;  ///< the most of these that memory holds
   std::vector<std::pair<int, double>> resident_share;  ///< by layer (-1: outside the layers), 0..1
 };
 

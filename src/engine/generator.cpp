@@ -155,7 +155,7 @@ Result<Generation> Generator::generate(std::vector<llama_token> prompt, const Ge
     return text.empty() || !on_text || on_text(text);
   };
   Status status = prefill(out);
-  const Bytes read_before = engine_.pass_statistics().read;
+  const tier::PassStatistics before = engine_.pass_statistics();
   while (status) {
     if (options.limit >= 0 && out.token_ids.size() >= static_cast<std::size_t>(options.limit)) {
       out.reason = StopReason::kLimit;
@@ -187,7 +187,9 @@ Result<Generation> Generator::generate(std::vector<llama_token> prompt, const Ge
     out.decode_seconds.push_back(std::chrono::duration<double>(took).count());
     cached_.push_back(id);
   }
-  out.decode_read = engine_.pass_statistics().read - read_before;
+  const tier::PassStatistics after = engine_.pass_statistics();
+  out.decode_read = after.read - before.read;
+  out.decode_experts = after.experts.since(before.experts);
   show(filter.rest());
   if (!status) {
     cached_.clear();  // the cache may hold half a pass

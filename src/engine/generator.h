@@ -24,6 +24,7 @@ struct Generation {
   std::chrono::nanoseconds decode_time{0};
   std::vector<double> decode_seconds;  ///< of each pass after the prompt
   Bytes decode_read;                   ///< from disk, during decode
+  tier::ExpertStatistics decode_experts;
   StopReason reason = StopReason::kLimit;
 };
 

@@ -10,7 +10,7 @@
 namespace strata::memory {
 
 /// Who holds bytes. Shown to people, in this order.
-enum class Owner { kWeights, kRing, kKvCache, kCompute, kRuntime };
+enum class Owner { kWeights, kExperts, kRing, kKvCache, kCompute, kRuntime };
 
 [[nodiscard]] std::string_view to_string(Owner owner);
 
@@ -58,7 +58,7 @@ class Pool {
   void release(Bytes bytes, Owner owner);
   [[nodiscard]] std::string account() const;  // requires mutex_
 
-  static constexpr std::size_t kOwners = 5;
+  static constexpr std::size_t kOwners = 6;
   const std::string name_;
   const Bytes capacity_;
   mutable std::mutex mutex_;

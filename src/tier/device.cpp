@@ -182,7 +182,7 @@ void Device::record(int threads, const ggml_cgraph& graph) {
 
 Needs Device::needs() const {
   const bool threads = row_reader_ != nullptr && row_reader_->name() == "threads";
-  return Needs{recorded_.uses, Bytes{work_bytes_}, gather_staging() + repack_scratch(),
+  return Needs{recorded_.uses, Bytes{work_bytes_}, gather_staging() + expert_ids() + repack_scratch(),
                threads ? kReaderThreads : Bytes{}};
 }
 
@@ -195,12 +195,17 @@ Bytes Device::gather_staging() const {
   return Executor::staging_bytes(recorded_.gather_rows, recorded_.gather_row_bytes);
 }
 
+Bytes Device::expert_ids() const {
+  return align_up(Bytes{recorded_.expert_ids * sizeof(std::int32_t)}, Bytes{DiskFiles::kBlock});
+}
+
 Bytes Device::repack_scratch() const {
   return recorded_.repacked_row_bytes > 0 ? layout_->scratch_bytes(recorded_.repacked_row_bytes) : Bytes{};
 }
 
-Bytes Device::bytes_per_unit() {
-  return PassProgram::bytes_per_unit() + Streamer::bytes_per_entry() + Bytes{sizeof(plan::Unit)};
+plan::Bookkeeping Device::bookkeeping() {
+  return {PassProgram::bytes_per_unit() + Streamer::bytes_per_entry() + Bytes{sizeof(plan::Unit)},
+          ExpertCache::bytes_per_expert()};
 }
 
 Status Device::place(plan::Placement placement, const Progress& progress) {
@@ -216,64 +221,69 @@ Status Device::place(plan::Placement placement, const Progress& progress) {
   STRATA_TRY_VOID(reserve(needs.work, Owner::kCompute));
   STRATA_TRY_VOID(reserve(needs.staging, Owner::kCompute));
   STRATA_TRY_VOID(reserve(placement.ring, Owner::kRing));
-  STRATA_TRY_VOID(reserve(placement.arena_bytes() - placement.ring, Owner::kWeights));
+  const Bytes for_experts = placement.slot_bytes() + placement.stage + placement.landing;
+  STRATA_TRY_VOID(reserve(for_experts, Owner::kExperts));
+  STRATA_TRY_VOID(reserve(placement.arena_bytes() - placement.ring - for_experts, Owner::kWeights));
   STRATA_TRY(staging_, memory::Region::reserve(needs.staging));
   STRATA_TRY_VOID(staging_.commit());
   STRATA_TRY(arena_, memory::Region::reserve(placement.arena_bytes()));
   STRATA_TRY_VOID(arena_.commit());
   const Bytes gathers = gather_staging();
-  layout_->use_scratch(staging_.data() + gathers.value, repack_scratch());
-  STRATA_TRY_VOID(read_residents(placement, progress));
+  layout_->use_scratch(staging_.data() + (gathers + expert_ids()).value, repack_scratch());
   table_.set(std::move(placement), recorded_.uses, arena_.data());
-  STRATA_TRY_VOID(repack_residents());
+  STRATA_TRY(auto experts, read_weights(progress));
   executor_ = std::make_unique<Executor>(files_, weights_, table_, *layout_,
                                          Executor::Memory{arena_.data(), staging_.data(), gathers},
-                                         options_.make_reader, std::move(row_reader_));
+                                         options_.make_reader, std::move(row_reader_), std::move(experts));
   return {};
 }
 
-Status Device::repack_residents() {
-  ggml_backend_t const inner = ggml_backend_dev_init(inner_device_, nullptr);
+Result<std::unique_ptr<ExpertCache>> Device::read_weights(const Progress& progress) {
+  const plan::Placement& placement = table_.placement();
+  Bytes total = placement.slot_bytes();
+  for (const plan::Extent& extent : placement.extents) total += extent.size;
+  const auto more = [&](Bytes bytes) {
+    loaded_ += bytes;
+    return !progress || progress(std::min(loaded_, total), total);
+  };
+  STRATA_TRY_VOID(read_residents(more));
+
+  const std::unique_ptr<ggml_backend, decltype(&ggml_backend_free)> inner(
+      ggml_backend_dev_init(inner_device_, nullptr), ggml_backend_free);
   if (inner == nullptr) return fail(ErrorCode::kInternal, "ggml's CPU device cannot be started");
-  ggml_backend_cpu_set_threadpool(inner, threads_);
-  ggml_backend_cpu_set_n_threads(inner, options_.threads);
-  bool done = true;
-  for (const plan::Unit& unit : table_.placement().units) {
-    if (!unit.resident || !table_.repacked(unit.tensor)) continue;
-    const model::TensorInfo& info = profile_.tensors[unit.tensor];
-    ggml_tensor weight{};
-    weight.type = info.type;
-    std::ranges::copy(std::initializer_list<std::int64_t>{info.shape[0], unit.rows, 1, 1}, weight.ne);
-    weight.nb[0] = ggml_type_size(info.type);
-    weight.nb[1] = info.row_bytes().value;
-    weight.nb[2] = weight.nb[3] = unit.bytes.value;
-    weight.data = table_.address(unit);
-    layout_->dress(weight);
-    ggml_tensor node = layout_->repacking(&weight);
-    ggml_tensor* nodes[] = {&node};
-    ggml_cgraph graph{};
-    graph.n_nodes = 1;
-    graph.nodes = nodes;
-    done = done && ggml_backend_graph_compute(inner, &graph) == GGML_STATUS_SUCCESS;
+  ggml_backend_cpu_set_threadpool(inner.get(), threads_);
+  ggml_backend_cpu_set_n_threads(inner.get(), options_.threads);
+  const auto rearrange = [&](std::uint32_t tensor, std::int64_t rows, std::byte* data) -> Status {
+    if (!table_.repacked(tensor)) return {};
+    const RepackedLayout::Rows plain{&profile_.tensors[tensor], rows, data};
+    return layout_->repack(inner.get(), std::span(&plain, 1));
+  };
+  for (const plan::Unit& unit : placement.units) {
+    if (unit.resident) STRATA_TRY_VOID(rearrange(unit.tensor, unit.rows, table_.address(unit)));
   }
-  ggml_backend_free(inner);
-  return done ? Status{} : fail(ErrorCode::kInternal, "the weights could not be rearranged");
+  if (placement.groups.empty()) return nullptr;
+  STRATA_TRY(auto reader, options_.make_reader(files_, PartReader::kDepth));
+  auto experts = std::make_unique<ExpertCache>(
+      profile_, placement, arena_.data(),
+      reinterpret_cast<std::int32_t*>(staging_.data() + gather_staging().value), std::move(reader));
+  const auto rearrange_all = [&](std::span<const FreshRows> fresh) -> Status {
+    for (const FreshRows& rows : fresh) STRATA_TRY_VOID(rearrange(rows.tensor, rows.rows, rows.data));
+    return {};
+  };
+  STRATA_TRY_VOID(experts->fill(rearrange_all, more));
+  return experts;
 }
 
-Status Device::read_residents(const plan::Placement& placement, const Progress& progress) {
+Status Device::read_residents(const std::function<bool(Bytes)>& more) {
   constexpr std::uint64_t kLoadBlock = 4ULL << 20;
-  Bytes total;
-  for (const plan::Extent& extent : placement.extents) total += extent.size;
   STRATA_TRY(auto reader, options_.make_reader(files_, 8));
   std::optional<Error> error;
   const auto take_one = [&] {
     const BlockDone done = reader->wait();
     if (!done.status && !error) error = done.status.error();
-    loaded_ += Bytes{done.tag};
-    if (progress && !error && !progress(loaded_, total))
-      error = Error{ErrorCode::kCancelled, "loading was cancelled"};
+    if (!error && !more(Bytes{done.tag})) error = Error{ErrorCode::kCancelled, "loading was cancelled"};
   };
-  for (const plan::Extent& extent : placement.extents) {
+  for (const plan::Extent& extent : table_.placement().extents) {
     for (std::uint64_t at = 0; at < extent.size.value && !error; at += kLoadBlock) {
       if (reader->in_flight() == reader->depth()) take_one();
       const std::uint64_t size = std::min(kLoadBlock, extent.size.value - at);

@@ -56,8 +56,8 @@ class Device {
   /// Forgets what was recorded, for another context.
   void forget_needs();
 
-  /// Heap that a placement takes for each of its units, at most: in the table, and in a pass's program.
-  [[nodiscard]] static Bytes bytes_per_unit();
+  /// Heap that a placement takes, at most: in the table, and in a pass's program.
+  [[nodiscard]] static plan::Bookkeeping bookkeeping();
 
   /// Called with the bytes read so far and the bytes to read; returning false cancels.
   using Progress = std::function<bool(Bytes done, Bytes total)>;
@@ -82,8 +82,10 @@ class Device {
   void record(int threads, const ggml_cgraph& graph);
   [[nodiscard]] Bytes gather_staging() const;
   [[nodiscard]] Bytes repack_scratch() const;
-  [[nodiscard]] Status repack_residents();
-  [[nodiscard]] Status read_residents(const plan::Placement& placement, const Progress& progress);
+  [[nodiscard]] Bytes expert_ids() const;
+  /// Everything that has a place; the experts' account, where they have one.
+  [[nodiscard]] Result<std::unique_ptr<ExpertCache>> read_weights(const Progress& progress);
+  [[nodiscard]] Status read_residents(const std::function<bool(Bytes)>& more);
 
   const model::ModelProfile& profile_;
   memory::Pool& pool_;

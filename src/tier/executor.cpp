@@ -30,18 +30,22 @@ Bytes Executor::staging_bytes(std::uint64_t rows, std::uint64_t row_bytes) {
 
 Executor::Executor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table,
                    const RepackedLayout& layout, Memory memory, ReaderFactory make_reader,
-                   std::unique_ptr<DiskReader> row_reader)
+                   std::unique_ptr<DiskReader> row_reader, std::unique_ptr<ExpertCache> experts)
     : files_(files),
       weights_(weights),
       table_(table),
       layout_(layout),
       memory_(memory),
       row_reader_(std::move(row_reader)),
+      experts_(std::move(experts)),
       streamer_(files, std::move(make_reader), memory.arena, table.placement().ring) {}
 
 Status Executor::compute(ggml_backend_t inner, const ggml_cgraph& graph) {
   Status status = run_pass(inner, graph);
-  if (!status) streamer_.stop();  // it stands in the middle of a pass: the next one starts afresh
+  if (!status) {
+    streamer_.stop();  // it stands in the middle of a pass: the next one starts afresh
+    if (experts_) experts_->abandon();
+  }
   return status;
 }
 
@@ -54,7 +58,14 @@ Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph) {
   for (Run& run : program.runs()) {
     for (; loaded < run.entries_end; ++loaded) STRATA_TRY_VOID(streamer_.wait(loaded));
     if (run.gather) STRATA_TRY_VOID(gather(*run.gather));
-    STRATA_TRY_VOID(execute(inner, graph, run));
+    if (run.step) STRATA_TRY_VOID(begin_step(inner, program, *run.step));
+    if (run.experts.empty()) {
+      STRATA_TRY_VOID(execute(inner, graph, run.nodes));
+    } else if (experts_->in_slots()) {
+      STRATA_TRY_VOID(execute_in_slots(inner, graph, run));
+    } else {
+      STRATA_TRY_VOID(execute_in_strips(inner, graph, run));
+    }
     if (run.entries_end > 0) streamer_.release(run.entries_end);
   }
   if (!program.entries().empty()) streamer_.next_pass();
@@ -63,10 +74,12 @@ Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph) {
   return files_.check_unchanged();
 }
 
-Status Executor::execute(ggml_backend_t inner, const ggml_cgraph& graph, Run& run) {
+Status Executor::execute(ggml_backend_t inner, const ggml_cgraph& graph,
+                         std::span<ggml_tensor* const> nodes) {
+  if (nodes.empty()) return {};
   ggml_cgraph part = graph;  // its hash set tells ggml which nodes it may fuse
-  part.nodes = run.nodes.data();
-  part.n_nodes = static_cast<int>(run.nodes.size());
+  part.nodes = const_cast<ggml_tensor**>(nodes.data());
+  part.n_nodes = static_cast<int>(nodes.size());
   part.n_leafs = 0;
   part.leafs = nullptr;
   part.uid = 0;
@@ -138,7 +151,9 @@ Status Executor::gather(const Gather& gather) {
 
 PassStatistics Executor::statistics() const {
   const StreamStatistics streamed = streamer_.statistics();
-  return PassStatistics{passes_, streamed.read + gathered_, streamed.stalled};
+  const ExpertStatistics experts = experts_ ? experts_->statistics() : ExpertStatistics{};
+  return PassStatistics{passes_, streamed.read + gathered_ + experts.read, streamed.stalled + expert_stalls_,
+                        experts};
 }
 
 }  // namespace strata::tier

@@ -1,8 +1,10 @@
 #include "tier/pass_program.h"
 
 #include <fmt/format.h>
+#include <ggml-cpu.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/check.h"
 
@@ -31,11 +33,51 @@ bool is_by_rows(const ggml_tensor* node, int src) {
          node->src[0]->ne[2] == 1 && node->src[0]->ne[3] == 1 && node->type == GGML_TYPE_F32;
 }
 
+bool is_by_experts(const ggml_tensor* node, int src) {
+  return node->op == GGML_OP_MUL_MAT_ID && src == 0 && node->src[0]->view_src == nullptr &&
+         node->src[0]->ne[3] == 1 && node->src[1]->type == GGML_TYPE_F32;
+}
+
+/// Whether ggml would compute `node` with another kernel if its experts had gaps between them: a kernel has a
+/// working memory of its own.
+bool depends_on_gaps(const ggml_tensor* node) {
+  const auto work_of = [](ggml_tensor op) {
+    ggml_tensor* nodes[] = {&op};
+    ggml_cgraph graph{};
+    graph.n_nodes = 1;
+    graph.nodes = nodes;
+    return ggml_graph_plan(&graph, 1, nullptr).work_size;
+  };
+  ggml_tensor weight = *node->src[0];
+  ggml_tensor op = *node;
+  op.src[0] = &weight;
+  const std::size_t without = work_of(op);
+  weight.nb[2] += plan::kBlock;
+  weight.nb[3] = weight.nb[2] * static_cast<std::size_t>(weight.ne[2]);
+  return work_of(op) != without;
+}
+
+/// The weight whose product with the hidden state led to `ids`: the first MUL_MAT with one row an expert.
+const ggml_tensor* find_router(const ggml_tensor* ids, std::int64_t experts,
+                               const WeightBufferType& weights) {
+  constexpr int kDepth = 16;  // softmax, bias, groups, top-k, views
+  const ggml_tensor* node = ids;
+  for (int i = 0; i < kDepth && node != nullptr; ++i) {
+    if (node->op == GGML_OP_MUL_MAT) {
+      const bool router = weights.weight_of(node->src[0]) && node->src[0]->ne[1] == experts;
+      return router ? node : nullptr;
+    }
+    node = node->src[0];
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 GraphNeeds needs_of(const ggml_cgraph& graph, const WeightBufferType& weights, const RepackedLayout& layout) {
   GraphNeeds needs;
   std::vector<std::optional<std::size_t>> known(weights.profile().tensors.size());
+  std::map<const ggml_tensor*, std::uint32_t> groups;  // by ids: the first tensor that they pick from
   for (int n = 0; n < graph.n_nodes; ++n) {
     const ggml_tensor* const node = graph.nodes[n];
     if (computes_nothing(node)) continue;
@@ -54,6 +96,16 @@ GraphNeeds needs_of(const ggml_cgraph& graph, const WeightBufferType& weights, c
         continue;
       }
       const bool first = !use.by_rows && !use.whole;
+      if (is_by_experts(node, s)) {
+        const auto of_ids = groups.try_emplace(node->src[2], *index).first;
+        if (first) use.expert_group = of_ids->second;
+        if (use.expert_group != of_ids->second) use.expert_group.reset();
+        use.contiguous = use.contiguous || depends_on_gaps(node);
+        needs.expert_ids =
+            std::max(needs.expert_ids, static_cast<std::uint64_t>(ggml_nelements(node->src[2])));
+      } else {
+        use.expert_group.reset();
+      }
       use.repacked = s == 0 && (first || use.repacked) && layout.serves(node);
       (is_by_rows(node, s) ? use.by_rows : use.whole) = true;
     }
@@ -74,6 +126,12 @@ void merge(GraphNeeds& needs, const GraphNeeds& more) {
       continue;
     }
     const auto computes = [](const plan::TensorUse& u) { return u.by_rows || u.whole; };
+    known->contiguous |= use.contiguous;
+    if (!computes(*known)) {
+      known->expert_group = use.expert_group;
+    } else if (computes(use) && known->expert_group != use.expert_group) {
+      known->expert_group.reset();
+    }
     if (computes(use)) known->repacked = use.repacked && (known->repacked || !computes(*known));
     known->gather |= use.gather;
     known->by_rows |= use.by_rows;
@@ -81,6 +139,7 @@ void merge(GraphNeeds& needs, const GraphNeeds& more) {
   }
   needs.gather_rows = std::max(needs.gather_rows, more.gather_rows);
   needs.gather_row_bytes = std::max(needs.gather_row_bytes, more.gather_row_bytes);
+  needs.expert_ids = std::max(needs.expert_ids, more.expert_ids);
   needs.repacked_row_bytes = std::max(needs.repacked_row_bytes, more.repacked_row_bytes);
 }
 
@@ -107,6 +166,10 @@ class PassCompiler {
       const auto index = weights_.weight_of(node->src[s]);
       if (!index) continue;
       const auto units = table_.units(*index);
+      if (table_.expert_part(*index) && is_by_experts(node, s)) {
+        STRATA_TRY_VOID(add_experts(node, *table_.expert_part(*index)));
+        continue;
+      }
       if (is_gather(node, s) && (table_.resident(*index) == nullptr || table_.repacked(*index))) {
         add_gather(node, *index);
       } else if (table_.resident(*index) != nullptr) {
@@ -146,6 +209,45 @@ class PassCompiler {
       run_.nodes.push_back(&part);
       i = end;
     }
+  }
+
+  Status add_experts(ggml_tensor* node, WeightTable::Part part) {
+    const ggml_tensor* const ids = node->src[2];
+    auto step = std::ranges::find(program_.steps_, part.group, &ExpertStep::group);
+    if (step == program_.steps_.end()) {
+      close_run();
+      last_streamed_ = nullptr;
+      run_.step = program_.steps_.size();
+      program_.steps_.push_back(begin_step(node, part.group));
+      step = program_.steps_.end() - 1;
+    }
+    if (step->ids != ids) {
+      return fail(ErrorCode::kUnsupported,
+                  fmt::format("this graph picks from '{}' in a way that its placement did not foresee",
+                              node->src[0]->name));
+    }
+    step->parts.push_back(part.part);
+    ggml_tensor& weight = program_.shadows_.emplace_back(*node->src[0]);
+    if (table_.repacked(*weights_.weight_of(node->src[0]))) layout_.dress(weight);
+    patch(node, 0, &weight);
+    patch(node, 2, step->numbered);
+    run_.experts.push_back(
+        {static_cast<std::size_t>(step - program_.steps_.begin()), run_.nodes.size(), part.part, &weight});
+    return {};
+  }
+
+  ExpertStep begin_step(const ggml_tensor* node, std::uint32_t group) {
+    const ggml_tensor* const ids = node->src[2];
+    ggml_tensor& numbered = program_.shadows_.emplace_back(*ids);
+    numbered.nb[1] = static_cast<std::size_t>(ids->ne[0]) * numbered.nb[0];
+    numbered.nb[2] = numbered.nb[3] = static_cast<std::size_t>(ids->ne[1]) * numbered.nb[1];
+    ExpertStep step{
+        .group = group, .ids = ids, .numbered = &numbered, .parts = {}, .input = nullptr, .router = {}};
+    if (const ggml_tensor* const router = find_router(ids, node->src[0]->ne[2], weights_)) {
+      step.input = router->src[1];
+      step.router = weights_.weight_of(router->src[0]);
+    }
+    return step;
   }
 
   void add_gather(ggml_tensor* node, std::uint32_t index) {
@@ -213,7 +315,7 @@ class PassCompiler {
 
   void close_run() {
     const std::size_t entries = program_.entries_.size();
-    if (!run_.nodes.empty() || run_.gather) program_.runs_.push_back(std::move(run_));
+    if (!run_.nodes.empty() || run_.gather || run_.step) program_.runs_.push_back(std::move(run_));
     run_ = Run{};
     run_.entries_end = entries;
   }
@@ -241,6 +343,7 @@ Bytes PassProgram::bytes_per_unit() {
 PassProgram& PassProgram::operator=(PassProgram&& other) noexcept {
   std::swap(runs_, other.runs_);
   std::swap(entries_, other.entries_);
+  std::swap(steps_, other.steps_);
   std::swap(shadows_, other.shadows_);
   std::swap(patches_, other.patches_);
   std::swap(bindings_, other.bindings_);

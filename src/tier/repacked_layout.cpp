@@ -71,6 +71,28 @@ ggml_tensor RepackedLayout::repacking(ggml_tensor* weight) const {
   return node;
 }
 
+Status RepackedLayout::repack(ggml_backend_t inner, std::span<const Rows> all) const {
+  for (const Rows& rows : all) {
+    ggml_tensor weight{};
+    weight.type = rows.tensor->type;
+    const std::int64_t shape[] = {rows.tensor->shape[0], rows.rows, 1, 1};
+    std::ranges::copy(shape, weight.ne);
+    weight.nb[0] = ggml_type_size(weight.type);
+    weight.nb[1] = rows.tensor->row_bytes().value;
+    weight.nb[2] = weight.nb[3] = weight.nb[1] * static_cast<std::size_t>(rows.rows);
+    weight.data = rows.data;
+    dress(weight);
+    ggml_tensor node = repacking(&weight);
+    ggml_tensor* nodes[] = {&node};
+    ggml_cgraph graph{};
+    graph.n_nodes = 1;
+    graph.nodes = nodes;
+    if (ggml_backend_graph_compute(inner, &graph) != GGML_STATUS_SUCCESS)
+      return fail(ErrorCode::kCancelled, "the computation was cancelled");
+  }
+  return {};
+}
+
 Bytes RepackedLayout::scratch_bytes(std::uint64_t row_bytes) const {
   const std::uint64_t least = std::max(kGroupBytes, static_cast<std::uint64_t>(kRows) * row_bytes);
   return Bytes{static_cast<std::uint64_t>(threads_) * align_up(least, std::uint64_t{4096})};

@@ -3,9 +3,10 @@
 #include <ggml-backend-impl.h>
 #include <ggml-impl.h>
 
-#include <vector>
+#include <span>
 
-#include "base/bytes.h"
+#include "base/result.h"
+#include "model/model_profile.h"
 
 namespace strata::tier {
 
@@ -35,6 +36,15 @@ class RepackedLayout {
   /// A node that rearranges in place what `weight`, which is dressed, shows when the node is computed.
   /// `weight` and this layout outlive it.
   [[nodiscard]] ggml_tensor repacking(ggml_tensor* weight) const;
+
+  /// Rows of a weight that is served, in the file's order.
+  struct Rows {
+    const model::TensorInfo* tensor = nullptr;
+    std::int64_t rows = 0;
+    std::byte* data = nullptr;
+  };
+  /// Rearranges them now, in place, on `cpu`'s stream `inner`.
+  [[nodiscard]] Status repack(ggml_backend_t inner, std::span<const Rows> all) const;
 
   /// Scratch for rows of this size. The caller hands it over before any node is computed.
   [[nodiscard]] Bytes scratch_bytes(std::uint64_t row_bytes) const;

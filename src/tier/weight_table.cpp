@@ -12,6 +12,10 @@ void WeightTable::set(plan::Placement placement, const std::vector<plan::TensorU
     auto& [first, count] = first_unit_[placement_.units[i].tensor];
     if (count++ == 0) first = i;
   }
+  for (std::uint32_t g = 0; g < placement_.groups.size(); ++g) {
+    const auto& parts = placement_.groups[g].parts;
+    for (std::uint32_t p = 0; p < parts.size(); ++p) expert_part_[parts[p].tensor] = Part{g, p};
+  }
   for (const plan::TensorUse& use : uses) repacked_[use.tensor] = use.repacked;
 }
 

@@ -3,6 +3,7 @@
 #include <ggml.h>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "memory/region.h"
@@ -16,7 +17,10 @@ namespace strata::tier {
 class WeightTable {
  public:
   explicit WeightTable(const model::ModelProfile& profile)
-      : profile_(profile), first_unit_(profile.tensors.size()), repacked_(profile.tensors.size()) {}
+      : profile_(profile),
+        first_unit_(profile.tensors.size()),
+        repacked_(profile.tensors.size()),
+        expert_part_(profile.tensors.size()) {}
 
   [[nodiscard]] const model::ModelProfile& profile() const { return profile_; }
 
@@ -29,6 +33,12 @@ class WeightTable {
   [[nodiscard]] const plan::Placement& placement() const { return placement_; }
   /// The whole tensor in one piece, or null.
   [[nodiscard]] std::byte* resident(std::uint32_t tensor) const;
+  /// The expert group that a tensor is in, and which part of it.
+  struct Part {
+    std::uint32_t group = 0;
+    std::uint32_t part = 0;
+  };
+  [[nodiscard]] std::optional<Part> expert_part(std::uint32_t tensor) const { return expert_part_[tensor]; }
   /// Whether it is computed with in ggml-cpu's own layout instead of the file's.
   [[nodiscard]] bool repacked(std::uint32_t tensor) const { return repacked_[tensor]; }
 
@@ -39,6 +49,7 @@ class WeightTable {
   // By tensor:
   std::vector<std::pair<std::uint32_t, std::uint32_t>> first_unit_;  // first unit and count
   std::vector<bool> repacked_;
+  std::vector<std::optional<Part>> expert_part_;
 };
 
 }  // namespace strata::tier
