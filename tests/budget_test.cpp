@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 
+#include "adapter_files.h"
 #include "hardware/host_memory.h"
 #include "memory_cgroup.h"
 #include "model/synth.h"
@@ -203,6 +204,24 @@ TEST_F(SyntheticBudget, IsExactWithAGrammar) {
   const Bytes fixed = base();
   run_within(align_up(fixed + Bytes{weights_.value / 2}, kKiB * 4));
   run_within(align_up(smallest(), kKiB * 4));
+}
+
+TEST_F(SyntheticBudget, IsExactWithAdapters) {
+  const auto lora = directory_.path() / "lora.gguf";
+  const auto vector = directory_.path() / "vector.gguf";
+  lora_for(model_).write(lora, 1);
+  control_vector_for(model_).write(vector, 2);
+  more_ = {"--lora", lora.string() + ":0.5", "--lora", lora, "--control-vector", vector};
+  const ProgramRun run = run_strata(arguments(kGiB));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const auto memory = stats()["memory_bytes"];
+  const auto weights = stats()["weights_bytes"]["total"].get<std::uint64_t>();
+  const auto adapters = memory["weights"].get<std::uint64_t>() - weights;
+  EXPECT_GT(adapters, 2 * std::filesystem::file_size(lora) / 100 * 99);
+  const Bytes fixed{memory["kv_cache"].get<std::uint64_t>() + memory["compute"].get<std::uint64_t>() +
+                    memory["runtime"].get<std::uint64_t>() + adapters};
+  const Outcome half = run_within(align_up(fixed + Bytes{weights / 2}, kKiB * 4));
+  EXPECT_EQ(half.stats["token_ids"], stats()["token_ids"]);
 }
 
 TEST_F(Budget, IsExactForALargeModel) {

@@ -6,6 +6,8 @@
 
 #include <CLI/CLI.hpp>
 #include <array>
+#include <charconv>
+#include <cmath>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -28,6 +30,25 @@ Result<ggml_type> cache_type(std::string_view flag, const std::string& name) {
               fmt::format("{} {}: not a cache type; one of{}", flag, name, known));
 }
 
+/// FILE or FILE:SCALE.
+Result<std::vector<engine::AdapterOption>> adapters(std::string_view flag,
+                                                    const std::vector<std::string>& given) {
+  std::vector<engine::AdapterOption> out;
+  for (const std::string& text : given) {
+    engine::AdapterOption adapter{text, 1.0F};
+    if (const std::size_t colon = text.rfind(':'); colon != std::string::npos) {
+      const char* const end = text.data() + text.size();
+      float scale = 0;
+      const auto [stop, error] = std::from_chars(text.data() + colon + 1, end, scale);
+      if (error == std::errc{} && stop == end) adapter = {text.substr(0, colon), scale};
+    }
+    if (!std::isfinite(adapter.scale))
+      return fail(ErrorCode::kInvalidArgument, fmt::format("{} {}: the scale must be a number", flag, text));
+    out.push_back(std::move(adapter));
+  }
+  return out;
+}
+
 std::string read_all(std::istream& in) {
   std::ostringstream text;
   text << in.rdbuf();
@@ -44,6 +65,12 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
   command.add_flag("--raw", o.raw, "complete plain text, even if the model has a chat template");
   command.add_flag("--display-prompt", o.display_prompt, "print the prompt before what follows it");
   command.add_option("-n,--predict", o.limit, "tokens to generate (-1: until the model ends)");
+  command.add_option("--lora", o.loras, "LoRA adapter, FILE or FILE:SCALE; more than one adds up")
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_option("--control-vector", o.control_vectors, "control vector, FILE or FILE:SCALE; as --lora")
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 
   const std::string memory = "Memory";
   command
@@ -120,6 +147,8 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
     if (ram->value == 0) return fail(ErrorCode::kInvalidArgument, "--ram: a budget of 0 bytes holds nothing");
     out.ram = *ram;
   }
+  STRATA_TRY(out.loras, adapters("--lora", o.loras));
+  STRATA_TRY(out.control_vectors, adapters("--control-vector", o.control_vectors));
   out.threads = o.threads.value_or(std::max(1, common_cpu_get_num_math()));
   out.threads_batch = o.threads_batch.value_or(out.threads);
   const auto kind = o.io == "uring"     ? tier::ReaderKind::kUring

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/engine.h"
 
@@ -32,6 +33,8 @@ struct RunOptions {
   std::string type_v = "f16";
   std::string flash_attention = "auto";
   std::string io = "auto";
+  std::vector<std::string> loras;
+  std::vector<std::string> control_vectors;
   std::optional<std::string> grammar;
   std::optional<std::string> json_schema;
   bool raw = false;

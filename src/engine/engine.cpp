@@ -41,14 +41,15 @@ bool abort_requested(void* data) { return *static_cast<const volatile int*>(data
 
 /// What one context shape asks of the budget.
 struct Engine::Demand {
-  Bytes held;  // by the process before any buffer is filled
+  Bytes held;  // by the process before any buffer is filled, but for adapters
+  Bytes adapters;
   Bytes kv_cache;
   Bytes compute;  // and working memory, staging
   Bytes growth;
   Bytes least_for_weights;
   std::vector<plan::TensorUse> uses;
 
-  [[nodiscard]] Bytes fixed() const { return held + kv_cache + compute + growth; }
+  [[nodiscard]] Bytes fixed() const { return held + adapters + kv_cache + compute + growth; }
   [[nodiscard]] Bytes least() const { return fixed() + with_page_tables(least_for_weights); }
   [[nodiscard]] Bytes for_weights(Bytes budget) const {
     return without_page_tables(saturating_sub(budget, fixed()));
@@ -91,7 +92,15 @@ Status Engine::load_model() {
   if (llama_model_has_encoder(model_.get()) || !llama_model_has_decoder(model_.get())) {
     return unsupported("models with an encoder cannot be run yet");
   }
-  return {};
+  return load_adapters();
+}
+
+Status Engine::load_adapters() {
+  if (options_.loras.empty() && options_.control_vectors.empty()) return {};
+  STRATA_TRY(const hardware::ProcessMemory process, hardware::read_process_memory());
+  STRATA_TRY(const hardware::HostMemory host, hardware::read_host_memory());
+  return adapters_.load(options_.loras, options_.control_vectors, profile_, model_.get(),
+                        hardware::room(pool_.capacity(), host, process));
 }
 
 std::vector<Engine::Shape> Engine::shapes_to_try(const ContextOptions& options) const {
@@ -151,6 +160,7 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
                             "cannot be run yet)",
                             options_.model.string()));
   }
+  STRATA_TRY_VOID(adapters_.apply(context_.get()));
   return record_graphs(shape);
 }
 
@@ -180,6 +190,8 @@ Result<Engine::Demand> Engine::demand(const ContextOptions& options) const {
   const Bytes room = hardware::room(pool_.capacity(), host, process);
   out.held =
       room.value > 0 ? pool_.capacity() - room : std::max(pool_.capacity(), hardware::held_bytes(process));
+  out.adapters = device_->host_buffers().kept_bytes();
+  out.held = saturating_sub(out.held, out.adapters);
   out.kv_cache = device_->host_buffers().kv_bytes();
   out.compute = device_->host_buffers().compute_bytes() + needs.work + needs.staging;
   out.least_for_weights = plan::smallest_budget(profile_, needs.uses, tier::Device::bookkeeping());
@@ -203,12 +215,12 @@ Error Engine::infeasible(const Demand& demand, const ContextOptions& options, Sh
   if (options.ubatch) suggest("-ub", shape.ubatch, kSmallestUbatch, demand.compute);
   return Error{
       ErrorCode::kInfeasible,
-      fmt::format("{} does not fit --ram {}: {} ({} bytes) are missing; {} [program and vocabulary {}, KV "
-                  "cache {}, compute {}, reserve {}, weights at least {}]",
-                  options_.model.string(), format_bytes(pool_.capacity()), format_bytes(missing),
-                  missing.value, cure, format_bytes(demand.held), format_bytes(demand.kv_cache),
-                  format_bytes(demand.compute), format_bytes(demand.growth),
-                  format_bytes(demand.least_for_weights))};
+      fmt::format(
+          "{} does not fit --ram {}: {} ({} bytes) are missing; {} [program, vocabulary, adapters {}, KV "
+          "cache {}, compute {}, reserve {}, weights at least {}]",
+          options_.model.string(), format_bytes(pool_.capacity()), format_bytes(missing), missing.value, cure,
+          format_bytes(demand.held + demand.adapters), format_bytes(demand.kv_cache),
+          format_bytes(demand.compute), format_bytes(demand.growth), format_bytes(demand.least_for_weights))};
 }
 
 Status Engine::start(const ContextOptions& options, const tier::Device::Progress& progress) {
@@ -240,6 +252,7 @@ Status Engine::start(const ContextOptions& options, const tier::Device::Progress
     const Bytes runtime =
         demand.held + demand.growth + placement.bookkeeping(costs) + page_tables(placement.arena_bytes());
     STRATA_TRY(runtime_, pool_.reserve(runtime, memory::Owner::kRuntime));
+    STRATA_TRY_VOID(adapters_.apply_control_vector(context_.get()));
     return device_->place(std::move(placement), progress);
   }
   return fail(ErrorCode::kInternal, "no context shape to try");

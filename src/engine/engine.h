@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/adapters.h"
 #include "engine/model_loader.h"
 #include "hardware/host_memory.h"
 #include "memory/pool.h"
@@ -23,6 +24,8 @@ struct OpenOptions {
   int threads_batch = 1;
   tier::ReaderFactory make_reader;  ///< unset: direct reads from disk
   tier::Trace* trace = nullptr;     ///< outlives the engine; its memory is the caller's
+  std::vector<AdapterOption> loras;
+  std::vector<AdapterOption> control_vectors;
 };
 
 /// What a context should be. What is unset may be adapted to the budget.
@@ -41,7 +44,7 @@ struct ContextOptions {
 /// Where the budget went. The parts add up to `budget`, exactly.
 struct MemoryMap {
   Bytes budget;
-  Bytes resident_weights;
+  Bytes resident_weights;  ///< and those of LoRA adapters
   Bytes experts;  ///< slots and stage
   Bytes ring;
   Bytes kv_cache;  ///< and the output buffers
@@ -61,7 +64,7 @@ struct MemoryMap {
 /// weights; decode() computes. Threading: one thread at a time; abort() from any thread or signal handler.
 class Engine {
  public:
-  /// Errors: those of read_model; kInternal when libllama refuses the model.
+  /// Errors: those of read_model and Adapters::load; kInternal when libllama refuses the model.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> open(OpenOptions options);
   ~Engine();
   Engine(const Engine&) = delete;
@@ -110,6 +113,7 @@ class Engine {
 
   Engine(OpenOptions options, model::ModelProfile profile, Bytes budget);
   [[nodiscard]] Status load_model();
+  [[nodiscard]] Status load_adapters();
   [[nodiscard]] std::vector<Shape> shapes_to_try(const ContextOptions& options) const;
   [[nodiscard]] Status make_context(const ContextOptions& options, Shape shape);
   [[nodiscard]] Status record_graphs(Shape shape);
@@ -124,6 +128,7 @@ class Engine {
   memory::Reservation runtime_;
   std::unique_ptr<tier::Device> device_;  // outlives model and context
   ModelPtr model_;
+  Adapters adapters_;
   std::unique_ptr<llama_context, ContextFree> context_;
   std::vector<std::string> notes_;
   volatile int aborted_ = 0;

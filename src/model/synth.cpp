@@ -28,7 +28,8 @@ Status check_range(std::string_view what, std::uint32_t value, std::uint32_t low
 }
 
 Status check_sizes(const SynthShape& shape, const SynthOptions& options) {
-  STRATA_TRY_VOID(check_range("the number of layers", shape.layers, 1, kMaxLayers));
+  const std::uint32_t fewest = find_synth_design(shape.design).fewest_layers();
+  STRATA_TRY_VOID(check_range("the number of layers", shape.layers, fewest, kMaxLayers));
   STRATA_TRY_VOID(check_range("the context", shape.context, 1, kMaxContext));
   STRATA_TRY_VOID(check_range("the alignment", options.alignment, GGUF_DEFAULT_ALIGNMENT, kMaxAlignment));
   if (std::has_single_bit(options.alignment)) return {};
@@ -45,8 +46,10 @@ Status check_router(const SynthShape& shape, SynthRouter router) {
 void add_model_keys(gguf_context* to, const SynthShape& shape, ggml_type type) {
   const SynthDesign& design = find_synth_design(shape.design);
   gguf_set_val_str(to, "general.architecture", std::string(design.architecture).c_str());
-  gguf_set_val_str(to, "general.name",
-                   fmt::format("{} synthetic {}", shape.name, synth_type_name(type)).c_str());
+  // libllama treats vocabularies by the name of the model, so it must not be that of a real one.
+  gguf_set_val_str(to, "general.name", fmt::format("synthetic {}", synth_type_name(type)).c_str());
+  gguf_set_val_str(to, "general.description",
+                   fmt::format("random weights in the shape of {}", shape.name).c_str());
   gguf_set_val_u32(to, "general.quantization_version", GGML_QNT_VERSION);
   add_synth_keys(to, design, shape);
 }
@@ -64,7 +67,10 @@ Result<GgufPtr> make_tokenizer(const SynthShape& shape, const SynthOptions& opti
     }
   } else {
     STRATA_TRY_VOID(check_range("the vocabulary", shape.vocabulary, kMinSynthVocabulary, kMaxVocabulary));
-    add_synth_tokenizer(tokenizer.get(), shape.vocabulary);
+    switch (find_synth_design(shape.design).tokenizer) {
+      case SynthTokenizer::kSentencePiece: add_sentence_pieces(tokenizer.get(), shape.vocabulary); break;
+      case SynthTokenizer::kWordPiece: add_word_pieces(tokenizer.get(), shape.vocabulary); break;
+    }
   }
   if (!options.chat_template.empty()) {
     gguf_set_val_str(tokenizer.get(), "tokenizer.chat_template", options.chat_template.c_str());

@@ -19,8 +19,10 @@ std::uint32_t size_of(Side side, const SynthShape& shape) {
     case Side::kHeads: return shape.heads;
     case Side::kKvHeads: return shape.kv_heads;
     case Side::kHeadSize: return shape.head_size;
+    case Side::kHalfHead: return shape.head_size / 2;
     case Side::kQuery: return shape.heads * shape.head_size;
     case Side::kKeyValue: return shape.kv_heads * shape.head_size;
+    case Side::kQueryKeyValue: return (shape.heads + 2 * shape.kv_heads) * shape.head_size;
     case Side::kExperts: return shape.experts;
     case Side::kExpertsUsed: return shape.experts_used;
     case Side::kExpertFeedForward: return shape.expert_feed_forward;
@@ -47,12 +49,34 @@ struct KeyWriter {
 
 }  // namespace
 
-std::uint32_t Length::in(const SynthShape& shape) const { return side_ ? size_of(*side_, shape) : number_; }
+std::uint32_t Length::in(const SynthShape& shape) const {
+  return static_cast<std::uint32_t>(number_) * (side_ ? size_of(*side_, shape) : 1);
+}
+
+std::uint32_t SynthDesign::fewest_layers() const {
+  return std::max(leading_layers + last_layers + 1, attention_interval);
+}
+
+bool SynthDesign::in_set(LayerSet set, std::uint32_t layer, std::uint32_t all) const {
+  switch (set) {
+    case LayerSet::kAll: return true;
+    case LayerSet::kLeading: return layer < leading_layers;
+    case LayerSet::kAfterLeading: return layer >= leading_layers;
+    case LayerSet::kLast: return layer >= all - last_layers;
+    case LayerSet::kAttention: return (layer + 1) % attention_interval == 0;
+    case LayerSet::kRecurrent: return (layer + 1) % attention_interval != 0;
+  }
+  return false;
+}
 
 const SynthDesign& find_synth_design(std::string_view name) {
-  const auto designs = llama_designs();
-  const auto found = std::ranges::find(designs, name, &SynthDesign::name);
-  STRATA_CHECK(found != designs.end());
+  const SynthDesign* found = nullptr;
+  for (const auto designs : {dense_designs(), expert_designs(), recurrent_designs(), encoder_designs()}) {
+    for (const SynthDesign& design : designs) {
+      if (design.name == name) found = &design;
+    }
+  }
+  STRATA_CHECK(found != nullptr);
   return *found;
 }
 

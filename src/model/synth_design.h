@@ -21,8 +21,10 @@ enum class Side {
   kHeads,
   kKvHeads,
   kHeadSize,
-  kQuery,     ///< heads * head size
-  kKeyValue,  ///< key-value heads * head size
+  kHalfHead,
+  kQuery,          ///< heads * head size
+  kKeyValue,       ///< key-value heads * head size
+  kQueryKeyValue,  ///< queries, keys and values in one
   kExperts,
   kExpertsUsed,
   kExpertFeedForward,
@@ -30,18 +32,20 @@ enum class Side {
   kContext,
 };
 
-/// A size that is taken from the shape, or is the same in every shape of a design.
+/// A size: a multiple of one of the shape's, or the same in every shape of a design.
 class Length {
  public:
-  constexpr Length(Side side) : side_(side) {}                                   // NOLINT: reads as a number
-  constexpr Length(int number) : number_(static_cast<std::uint32_t>(number)) {}  // NOLINT
+  constexpr Length(Side side, int factor = 1) : side_(side), number_(factor) {}  // NOLINT: reads as a number
+  constexpr Length(int number) : number_(number) {}                              // NOLINT
 
   [[nodiscard]] std::uint32_t in(const SynthShape& shape) const;
 
  private:
   std::optional<Side> side_;
-  std::uint32_t number_ = 0;
+  int number_ = 0;
 };
+
+constexpr Length operator*(int factor, Side side) { return {side, factor}; }
 
 /// How a tensor's numbers are made.
 enum class SynthFill {
@@ -68,21 +72,39 @@ struct KeyTemplate {
 };
 
 /// Which layers have some tensors.
-enum class LayerSet { kAll };
+enum class LayerSet {
+  kAll,
+  kLeading,       ///< the first leading_layers
+  kAfterLeading,  ///< all others
+  kLast,          ///< the last last_layers
+  kAttention,     ///< every attention_interval-th
+  kRecurrent,     ///< all others
+};
 
 struct LayerTensors {
-  LayerSet layers = LayerSet::kAll;
   std::span<const TensorTemplate> tensors;  ///< names follow `blk.N.`
+  LayerSet layers = LayerSet::kAll;
 };
+
+enum class SynthTokenizer { kSentencePiece, kWordPiece };
 
 /// What an architecture consists of: all that libllama's loader asks for.
 struct SynthDesign {
   std::string_view name;
   std::string_view architecture;  ///< general.architecture
-  std::array<std::span<const KeyTemplate>, 3> keys;
+  SynthTokenizer tokenizer = SynthTokenizer::kSentencePiece;
+  std::array<std::span<const KeyTemplate>, 4> keys;
   std::span<const TensorTemplate> input;
-  std::array<LayerTensors, 3> layers;
+  std::array<LayerTensors, 8> layers;
   std::span<const TensorTemplate> output;
+  std::uint32_t leading_layers = 0;
+  std::uint32_t last_layers = 0;
+  std::uint32_t attention_interval = 1;
+
+  /// Fewer would leave some kind of layer out.
+  [[nodiscard]] std::uint32_t fewest_layers() const;
+  /// `layer` of `all` layers is one of `set`.
+  [[nodiscard]] bool in_set(LayerSet set, std::uint32_t layer, std::uint32_t all) const;
 };
 
 /// Requires: a name that some shape has as its design.

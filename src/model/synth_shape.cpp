@@ -10,7 +10,57 @@
 namespace strata::model {
 namespace {
 
+/// A few MB, of the design of the same name.
+constexpr SynthShape small(std::string_view name) {
+  return {.name = name,
+          .design = name,
+          .layers = 4,
+          .embedding = 256,
+          .feed_forward = 512,
+          .heads = 4,
+          .kv_heads = 2,
+          .head_size = 64,
+          .vocabulary = 1024,
+          .context = 1024};
+}
+
+constexpr SynthShape small(std::string_view name, std::string_view design) {
+  SynthShape shape = small(name);
+  shape.design = design;
+  return shape;
+}
+
+constexpr SynthShape small_tied(std::string_view name) {
+  SynthShape shape = small(name);
+  shape.tied = true;
+  return shape;
+}
+
+constexpr SynthShape small_with_experts(std::string_view name, std::uint32_t experts, std::uint32_t used,
+                                        std::uint32_t layers = 4) {
+  SynthShape shape = small(name);
+  shape.layers = layers;
+  shape.experts = experts;
+  shape.experts_used = used;
+  shape.expert_feed_forward = 256;
+  return shape;
+}
+
 constexpr auto kShapes = std::to_array<SynthShape>({
+    small("llama", "llama3"),
+    small("qwen2"),
+    small("qwen3"),
+    small_tied("gemma3"),
+    small("phi3"),
+    small_with_experts("mixtral", 8, 2),
+    small_with_experts("qwen3moe", 32, 2, 3),
+    small_with_experts("deepseek2", 16, 4),
+    small_with_experts("gpt-oss", 16, 4),
+    small_with_experts("glm4moe", 16, 4),
+    small_tied("mamba2"),
+    small_with_experts("qwen3next", 16, 4),
+    small("falcon-h1"),
+    small("bert"),
     {.name = "llama-tiny",
      .design = "llama",
      .layers = 4,
@@ -87,34 +137,6 @@ constexpr auto kShapes = std::to_array<SynthShape>({
      .vocabulary = 128256,
      .context = 8192,
      .rope_base = 500000.0F},
-    {.name = "mixtral",
-     .design = "mixtral",
-     .layers = 3,
-     .embedding = 256,
-     .feed_forward = 512,
-     .heads = 4,
-     .kv_heads = 2,
-     .head_size = 64,
-     .experts = 8,
-     .experts_used = 2,
-     .expert_feed_forward = 512,
-     .vocabulary = 1024,
-     .context = 1024},
-    {.name = "qwen3moe",
-     .design = "qwen3moe",
-     .layers = 3,
-     .embedding = 256,
-     .feed_forward = 512,
-     .heads = 4,
-     .kv_heads = 2,
-     .head_size = 64,
-     .experts = 32,
-     .experts_used = 2,
-     .expert_feed_forward = 256,
-     .vocabulary = 1024,
-     .context = 1024,
-     .rope_base = 1000000.0F,
-     .rms_epsilon = 1e-6F},
     // Half as many layers as Qwen3-30B-A3B, and a smaller vocabulary: the experts are the model.
     {.name = "moe-6b",
      .design = "qwen3moe",

@@ -63,6 +63,7 @@ std::vector<SynthTensor> synth_tensors(const SynthShape& shape, ggml_type type, 
   for (const TensorTemplate& from : design.input) add(from, std::string(from.name));
   for (std::uint32_t layer = 0; layer < shape.layers; ++layer) {
     for (const LayerTensors& group : design.layers) {
+      if (!design.in_set(group.layers, layer, shape.layers)) continue;
       for (const TensorTemplate& from : group.tensors) add(from, fmt::format("blk.{}.{}", layer, from.name));
     }
   }

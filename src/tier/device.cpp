@@ -163,8 +163,8 @@ Device::Device(const model::ModelProfile& profile, memory::Pool& pool, DeviceOpt
       pool_(pool),
       options_(std::move(options)),
       files_(std::move(files)),
-      weights_(profile, &device_),
       host_(&device_),
+      weights_(profile, &device_, host_),
       table_(profile) {
   DeviceCalls::fill(*this);
   weights_.attach(&files_);

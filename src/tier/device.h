@@ -96,8 +96,8 @@ class Device {
   ggml_backend_reg reg_{};
   ggml_backend_dev_t inner_device_ = nullptr;
   ggml_threadpool* threads_ = nullptr;
-  WeightBufferType weights_;
   HostBufferType host_;
+  WeightBufferType weights_;
 
   std::unique_ptr<RepackedLayout> layout_;
   GraphNeeds recorded_;
