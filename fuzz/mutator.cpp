@@ -1,6 +1,7 @@
 // libFuzzer's own mutations rarely leave a header whose counts and offsets still agree. This one edits what a
 // good header says, one key or one tensor at a time, and writes a header that agrees with itself.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <random>
@@ -150,11 +151,21 @@ class Mutation {
       case 0: tensor.type = static_cast<std::int32_t>(below(GGML_TYPE_COUNT + 1)); break;
       case 1: tensor.shape.resize(1 + below(4), 1); break;
       case 2: mutate_text(tensor.name); break;
-      default:
-        // Powers of two, mostly: rows must be whole blocks.
-        any(tensor.shape) = std::int64_t{1} << below(63);
-        if (below(4) == 0) any(tensor.shape) -= static_cast<std::int64_t>(below(3));
+      default: resize(tensor.shape, below(tensor.shape.size()));
     }
+  }
+
+  /// A power of two, mostly, since rows must be whole blocks; or as much as can be counted, or nearly.
+  void resize(std::vector<std::int64_t>& shape, std::size_t which) {
+    shape[which] = std::int64_t{1} << below(63);
+    if (below(2) == 0) {
+      std::int64_t most = INT64_MAX;
+      for (std::size_t i = 0; i < shape.size(); ++i) {
+        if (i != which) most /= std::max<std::int64_t>(shape[i], 1);
+      }
+      shape[which] = (most >> below(5)) / 256 * 256;
+    }
+    if (below(4) == 0) shape[which] -= static_cast<std::int64_t>(below(3));
   }
 
   std::mt19937 random_;
