@@ -124,12 +124,25 @@ void add_formats(Folder& folder) {
   folder.add(huge.tensor("huge", {1 << 30, 1 << 20}).tensor("more", {1 << 30, 1 << 30}, GGML_TYPE_Q8_0));
 }
 
+/// Parts of one model that do not belong together.
+void add_wrong_parts(Folder& folder) {
+  const auto part = [](std::uint16_t number, std::uint16_t parts, std::int32_t tensors) {
+    return small_model().u16("split.no", number).u16("split.count", parts).i32("split.tensors.count", tensors).header();
+  };
+  folder.add({part(0, 2, 4), part(1, 2, 4)});  // the same tensors twice
+  folder.add({part(0, 2, 5), part(1, 2, 5)});
+  folder.add({part(0, 3, 4), part(1, 2, 4)});
+  folder.add({part(1, 2, 4), part(0, 2, 4)});
+  folder.add({part(0, 2, 2)});
+}
+
 int write_seeds(const char* path) {
   Folder folder(path);
   add_made_up_models(folder);
   add_architectures(folder);
   add_tokenizers(folder);
   add_formats(folder);
+  add_wrong_parts(folder);
   fmt::print("{} seeds\n", folder.count());
   return 0;
 }
