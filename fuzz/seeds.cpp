@@ -101,6 +101,13 @@ void add_tokenizers(Folder& folder) {
   }
 }
 
+void add_rwkv(Folder& folder) {
+  TestFile file = small_model();
+  file.remove("tokenizer.ggml.scores").remove("tokenizer.ggml.token_type");
+  file.text("tokenizer.ggml.model", "rwkv");
+  folder.add(file.texts("tokenizer.ggml.tokens", {"a", "\\n", "\\xe4", "\\\\", "\\x", "\\"}));
+}
+
 void add_formats(Folder& folder) {
   for (int type = 0; type <= GGML_TYPE_COUNT; ++type) folder.add(small_model().tensor("t", {512, 2, 3, 2}, type));
   for (const std::uint32_t alignment : {1U, 8U, 64U, 4096U, 1U << 20, 1U << 31, 3U, 0U}) {
@@ -141,6 +148,7 @@ int write_seeds(const char* path) {
   add_made_up_models(folder);
   add_architectures(folder);
   add_tokenizers(folder);
+  add_rwkv(folder);
   add_formats(folder);
   add_wrong_parts(folder);
   fmt::print("{} seeds\n", folder.count());

@@ -110,6 +110,7 @@ class Engine {
   Engine(OpenOptions options, model::ModelProfile profile, Bytes budget);
   [[nodiscard]] Status load_model();
   [[nodiscard]] std::vector<Shape> shapes_to_try(const ContextOptions& options) const;
+  [[nodiscard]] Status check_list(Shape shape) const;
   [[nodiscard]] Status make_context(const ContextOptions& options, Shape shape);
   [[nodiscard]] Status record_graphs(Shape shape);
   [[nodiscard]] Result<Demand> demand(const ContextOptions& options) const;
