@@ -25,17 +25,6 @@ ProgramRun run(std::vector<std::string> arguments) {
   return run_strata(arguments, nullptr, kSoon);
 }
 
-/// Refused as a program should: `text` is part of the one line it says.
-void expect_refused(const ProgramRun& run, const std::string& text) {
-  EXPECT_FALSE(run.timed_out) << "hangs";
-  EXPECT_GT(run.exit_code, 0) << "ended by signal " << -run.exit_code;
-  EXPECT_EQ(run.out, "");
-  EXPECT_TRUE(run.err.starts_with("strata: ")) << run.err;
-  EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
-  EXPECT_TRUE(run.err.ends_with('\n')) << run.err;
-  EXPECT_NE(run.err.find(text), std::string::npos) << "no '" << text << "' in: " << run.err;
-}
-
 void expect_model_refused(const std::filesystem::path& path, const std::string& text) {
   SCOPED_TRACE(path);
   expect_refused(run({"-m", path, "-p", "Hello", "-n", "1"}), text);
