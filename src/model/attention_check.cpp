@@ -24,11 +24,11 @@ Status check_head_counts(const Hyper& hyper, const std::vector<std::uint32_t>& h
 
 /// Elements of one attention head.
 struct HeadLengths {
-  bool operator==(const HeadLengths&) const = default;
-
   std::uint32_t key = 0;
   std::uint32_t value = 0;
   std::uint32_t rope = 0;
+
+  bool operator==(const HeadLengths&) const = default;
 };
 
 /// As libllama derives them from each other.
