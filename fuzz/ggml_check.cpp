@@ -49,8 +49,7 @@ void check_strings(const gguf_context* parsed, std::int64_t id, const GgufValues
   const auto strings = values.strings(kv);
   for (std::size_t i = 0; i < strings.size(); ++i) {
     const std::string text(strings[i]);
-    const char* const theirs =
-        kv.is_array ? gguf_get_arr_str(parsed, id, i) : gguf_get_val_str(parsed, id);
+    const char* const theirs = kv.is_array ? gguf_get_arr_str(parsed, id, i) : gguf_get_val_str(parsed, id);
     STRATA_CHECK(std::strcmp(theirs, text.c_str()) == 0);
   }
 }

@@ -37,7 +37,8 @@ void check_error(const Error& error) {
 
 /// However much of a good header is there, the reader asks for more, and never for more than there is.
 void check_prefix(std::span<const std::byte> bytes, const GgufHeader& header, std::uint64_t choice) {
-  const std::size_t size = choice % std::min<std::uint64_t>(bytes.size(), header.keys.empty() ? 24 : header.keys.back().end);
+  const std::size_t size =
+      choice % std::min<std::uint64_t>(bytes.size(), header.keys.empty() ? 24 : header.keys.back().end);
   const auto parsed = model::parse_gguf(bytes.first(size), end_of_file(header));
   STRATA_CHECK(parsed);
   const auto* const need = std::get_if<NeedMore>(&*parsed);

@@ -7,8 +7,8 @@
 
 #include "model/gguf_reader.h"
 
-/// What the fuzzer's bytes mean: the headers of the parts of a model, with kPartMark between them. No weights:
-/// each part is given the size that its header claims.
+/// What the fuzzer's bytes mean: the headers of the parts of a model, with kPartMark between them. No
+/// weights: each part is given the size that its header claims.
 namespace strata::fuzz {
 
 inline constexpr std::string_view kPartMark = "--PART--";

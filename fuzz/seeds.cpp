@@ -28,7 +28,8 @@ class Folder {
     std::ofstream out(path_ / fmt::format("{:03}", count_++), std::ios::binary);
     for (std::size_t i = 0; i < parts.size(); ++i) {
       if (i > 0) out << kPartMark;
-      out.write(reinterpret_cast<const char*>(parts[i].data()), static_cast<std::streamsize>(parts[i].size()));
+      out.write(reinterpret_cast<const char*>(parts[i].data()),
+                static_cast<std::streamsize>(parts[i].size()));
     }
     out.close();
     STRATA_CHECK(out.good());
@@ -71,17 +72,20 @@ TestFile model_like(const std::string& architecture) {
   file.f32(key("attention.layer_norm_rms_epsilon"), 1e-5F).u32(key("ssm.group_count"), 1);
   file.u32(key("ssm.inner_size"), 128).u32(key("vocab_size"), 4).u32(key("num_loops"), 1);
   file.text(key("rope.scaling.type"), "yarn").u32(key("nextn_predict_layers"), 1);
-  return file.tensor("token_embd.weight", {64, 4}).tensor("blk.0.ffn_up_exps.weight", {64, 64, 8}, GGML_TYPE_Q4_0);
+  return file.tensor("token_embd.weight", {64, 4})
+      .tensor("blk.0.ffn_up_exps.weight", {64, 64, 8}, GGML_TYPE_Q4_0);
 }
 
 void add_architectures(Folder& folder) {
-  for (const char* name : {"llama", "llama4", "qwen2", "qwen3", "qwen3moe", "qwen3next", "gemma3", "phi3",
-                           "deepseek2", "gpt-oss", "glm4moe", "mamba2", "falcon-h1", "granitehybrid", "jamba",
-                           "bert", "t5", "rwkv7", "hunyuan-dense", "ernie4_5-moe", "clip", "new"}) {
+  for (const char* name : {"llama",         "llama4",        "qwen2",     "qwen3",   "qwen3moe", "qwen3next",
+                           "gemma3",        "phi3",          "deepseek2", "gpt-oss", "glm4moe",  "mamba2",
+                           "falcon-h1",     "granitehybrid", "jamba",     "bert",    "t5",       "rwkv7",
+                           "hunyuan-dense", "ernie4_5-moe",  "clip",      "new"}) {
     folder.add(model_like(name));
   }
   TestFile loops = model_like("llama");
-  folder.add(loops.u32("llama.hrm.layers_per_stack", 1).u32("llama.hrm.h_cycles", 1).u32("llama.hrm.l_cycles", 1));
+  folder.add(
+      loops.u32("llama.hrm.layers_per_stack", 1).u32("llama.hrm.h_cycles", 1).u32("llama.hrm.l_cycles", 1));
   TestFile groups = model_like("deepseek2");
   folder.add(groups.u32("deepseek2.expert_group_count", 4).u32("deepseek2.expert_group_used_count", 2));
   TestFile per_layer = small_model();
@@ -93,7 +97,8 @@ void add_tokenizers(Folder& folder) {
   for (const char* name : {"llama", "gpt2", "bert", "t5", "rwkv", "plamo2", "none"}) {
     TestFile file = small_model();
     file.text("tokenizer.ggml.model", name).texts("tokenizer.ggml.merges", {"a b", "ab c"});
-    file.numbers<std::uint8_t>("tokenizer.ggml.precompiled_charsmap", GGUF_TYPE_UINT8, {4, 0, 0, 0, 1, 2, 3, 4, 0});
+    file.numbers<std::uint8_t>("tokenizer.ggml.precompiled_charsmap", GGUF_TYPE_UINT8,
+                               {4, 0, 0, 0, 1, 2, 3, 4, 0});
     file.u32("tokenizer.ggml.bos_token_id", 1).u32("tokenizer.ggml.eos_token_id", 2);
     file.u32("tokenizer.ggml.seperator_token_id", 3).boolean("tokenizer.ggml.add_bos_token", true);
     file.boolean("tokenizer.ggml.add_eos_token", true).boolean("tokenizer.ggml.add_sep_token", false);
@@ -109,7 +114,8 @@ void add_rwkv(Folder& folder) {
 }
 
 void add_formats(Folder& folder) {
-  for (int type = 0; type <= GGML_TYPE_COUNT; ++type) folder.add(small_model().tensor("t", {512, 2, 3, 2}, type));
+  for (int type = 0; type <= GGML_TYPE_COUNT; ++type)
+    folder.add(small_model().tensor("t", {512, 2, 3, 2}, type));
   for (const std::uint32_t alignment : {1U, 8U, 64U, 4096U, 1U << 20, 1U << 31, 3U, 0U}) {
     TestFile file;
     file.alignment = alignment == 0 ? 32 : alignment;
@@ -119,7 +125,8 @@ void add_formats(Folder& folder) {
   values.number("a", GGUF_TYPE_INT8, std::int8_t{-1}).number("b", GGUF_TYPE_UINT64, UINT64_MAX);
   values.number("c", GGUF_TYPE_FLOAT64, 0.1).number("d", GGUF_TYPE_INT16, std::int16_t{-2});
   values.number("e", GGUF_TYPE_INT64, INT64_MIN).numbers<double>("f", GGUF_TYPE_FLOAT64, {0.5, 1e300});
-  values.numbers<std::uint8_t>("g", GGUF_TYPE_BOOL, {0, 1, 2}).numbers<std::int64_t>("h", GGUF_TYPE_INT64, {});
+  values.numbers<std::uint8_t>("g", GGUF_TYPE_BOOL, {0, 1, 2})
+      .numbers<std::int64_t>("h", GGUF_TYPE_INT64, {});
   folder.add(values.texts("i", {"", "\x1b[2J", "\xff"}).f32("j", 0.1F).u16("k", 7));
   TestFile old = small_model();
   old.version = 2;
@@ -134,7 +141,11 @@ void add_formats(Folder& folder) {
 /// Parts of one model that do not belong together.
 void add_wrong_parts(Folder& folder) {
   const auto part = [](std::uint16_t number, std::uint16_t parts, std::int32_t tensors) {
-    return small_model().u16("split.no", number).u16("split.count", parts).i32("split.tensors.count", tensors).header();
+    return small_model()
+        .u16("split.no", number)
+        .u16("split.count", parts)
+        .i32("split.tensors.count", tensors)
+        .header();
   };
   folder.add({part(0, 2, 4), part(1, 2, 4)});  // the same tensors twice
   folder.add({part(0, 2, 5), part(1, 2, 5)});
