@@ -130,6 +130,16 @@ Status check_latent_attention(const Hyper& hyper, const HeadLengths& lengths, st
                   kv_heads, lengths.key, lengths.value, lengths.rope, rank));
 }
 
+/// Attention that grows flatter with each further stretch of the context.
+Status check_temperature(const Hyper& hyper) {
+  if (hyper.name() != "deepseek2") return {};
+  STRATA_TRY(const auto scale, hyper.values().f32(hyper.full("attention.temperature_scale")));
+  STRATA_TRY(const std::uint32_t stretch, hyper.u32_or("attention.temperature_length", 0));
+  if (scale.value_or(0) == 0 || stretch != 0) return {};
+  return implausible(
+      fmt::format("{} is missing or 0", in_quotes(hyper.full("attention.temperature_length"))));
+}
+
 }  // namespace
 
 Status check_attention(const Hyper& hyper, std::uint32_t layers) {
@@ -137,6 +147,7 @@ Status check_attention(const Hyper& hyper, std::uint32_t layers) {
   STRATA_TRY(const auto kv_heads, hyper.per_layer("attention.head_count_kv", layers));
   STRATA_TRY_VOID(check_head_counts(hyper, all_heads, kv_heads));
   STRATA_TRY_VOID(check_window_pattern(hyper));
+  STRATA_TRY_VOID(check_temperature(hyper));
   if (all_heads.empty() || all_heads.front() == 0) return {};
   const std::uint32_t heads = all_heads.front();
   STRATA_TRY(const HeadLengths lengths, head_lengths(hyper, heads));

@@ -116,6 +116,10 @@ TEST(CheckAttention, RefusesLatentAttentionThatDoesNotAddUp) {
   EXPECT_THAT(refusal(latent().set("attention.key_length", 128)), HasSubstr("do not fit"));
   EXPECT_THAT(refusal(latent().set("attention.value_length", 64)), HasSubstr("do not fit"));
   EXPECT_THAT(refusal(latent().set("attention.key_length_mla", 32)), HasSubstr("do not fit"));
+  Model flatter = latent();
+  flatter.f32("deepseek2.attention.temperature_scale", 0.1F);
+  EXPECT_THAT(refusal(flatter), HasSubstr("temperature_length' is missing or 0"));
+  EXPECT_EQ(refusal(flatter.set("attention.temperature_length", 8192)), "");
   EXPECT_THAT(refusal(latent().drop("attention.head_count_kv")), HasSubstr("4 key-value heads"));
   EXPECT_THAT(refusal(latent().drop("attention.key_length_mla")), HasSubstr("1 key-value heads"));
 }
