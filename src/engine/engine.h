@@ -45,7 +45,7 @@ struct ContextOptions {
 struct MemoryMap {
   Bytes budget;
   Bytes resident_weights;  ///< and those of LoRA adapters
-  Bytes experts;  ///< slots and stage
+  Bytes experts;           ///< slots and stage
   Bytes ring;
   Bytes kv_cache;  ///< and the output buffers
   Bytes compute;
@@ -115,6 +115,7 @@ class Engine {
   [[nodiscard]] Status load_model();
   [[nodiscard]] Status load_adapters();
   [[nodiscard]] std::vector<Shape> shapes_to_try(const ContextOptions& options) const;
+  [[nodiscard]] Status check_list(Shape shape) const;
   [[nodiscard]] Status make_context(const ContextOptions& options, Shape shape);
   [[nodiscard]] Status record_graphs(Shape shape);
   [[nodiscard]] Result<Demand> demand(const ContextOptions& options) const;
