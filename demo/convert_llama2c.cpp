@@ -26,8 +26,8 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "model/synth_output.h"
-#include "model/synth_shape.h"
 #include "model/synth_tokenizer.h"
+#include "model/synth_type.h"
 
 namespace {
 

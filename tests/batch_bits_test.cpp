@@ -2,53 +2,106 @@
 
 #include <gtest/gtest.h>
 
-#include "model/synth.h"
-#include "temporary_directory.h"
+#include "synth_model.h"
 #include "tiered_model.h"
 
 namespace strata::tests {
 namespace {
 
-constexpr std::uint32_t kMost = 16;
-constexpr std::size_t kBatches[] = {2, 3, 5, 8, kMost};
-// The KV cache shows itself in steps of 256 cells; from 512 on ggml attends in another way to one token.
-constexpr std::size_t kPrompts[] = {7, 240, 600};
+constexpr std::size_t kMost = 16;
+constexpr std::size_t kCellStep = 256;  // the KV cache shows itself in such steps
 
-std::filesystem::path synthesize(const std::filesystem::path& directory, const model::SynthOptions& options) {
-  const auto design = model::design_synth(options);
-  if (!design) return {};
-  const auto written = model::write_synth(*design, directory / "synth.gguf", true, [](Bytes) {});
-  return written ? written->front() : std::filesystem::path();
+using Logits = std::vector<float>;
+
+class Batches {
+ public:
+  Batches(const std::filesystem::path& path, Settings settings, unsigned percent) {
+    settings.outputs = kMost;
+    settings.token_by_token = true;
+    auto loaded = TieredModel::load(path, settings, percent_of_weights(percent));
+    if (loaded) {
+      model_ = *std::move(loaded);
+    } else {
+      error_ = loaded.error();
+    }
+  }
+
+  [[nodiscard]] const std::optional<Error>& error() const { return error_; }
+  [[nodiscard]] llama_context* context() const { return model_->context(); }
+  /// Bounded by the kernels of experts.
+  [[nodiscard]] std::size_t most() const { return static_cast<std::size_t>(model_->device().most_tokens()); }
+
+  /// Removes what stands at `position` and behind it, and puts `tokens` there, in one pass.
+  [[nodiscard]] std::vector<Logits> decode(std::size_t position, const std::vector<llama_token>& tokens,
+                                           bool token_by_token) {
+    forget(position);
+    SequenceBatch batch;
+    batch.add(0, static_cast<llama_pos>(position), tokens);
+    for (SequenceBatch::Token& token : batch.tokens) token.output = true;
+    model_->device().token_by_token(token_by_token);
+    auto out = outputs_of(context(), batch);
+    model_->device().token_by_token(false);
+    return out;
+  }
+
+  void prompt(std::size_t length) {
+    EXPECT_FALSE(trace(context(), some_tokens(context(), length), 0).logits.empty());
+  }
+  void forget(std::size_t position) {
+    EXPECT_TRUE(llama_memory_seq_rm(llama_get_memory(context()), 0, static_cast<llama_pos>(position), -1));
+  }
+
+  /// Tokens one by one behind a prompt.
+  [[nodiscard]] std::vector<Logits> alone(std::size_t length, const std::vector<llama_token>& tokens) {
+    std::vector<Logits> out;
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      auto logits = decode(length + i, {tokens[i]}, false);
+      EXPECT_EQ(logits.size(), 1U);
+      if (!logits.empty()) out.push_back(std::move(logits.front()));
+    }
+    return out;
+  }
+
+ private:
+  std::unique_ptr<TieredModel> model_;
+  std::optional<Error> error_;
+};
+
+std::vector<llama_token> first(const std::vector<llama_token>& tokens, std::size_t count) {
+  return {tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(count)};
 }
 
-void expect_batches_like_single_tokens(const std::filesystem::path& path, Settings settings,
-                                       unsigned percent) {
-  SCOPED_TRACE(testing::Message() << path.filename() << " with " << percent << "% of the weights");
-  settings.batch = kMost;
-  auto tiered = TieredModel::load(path, settings, percent_of_weights(percent));
-  ASSERT_TRUE(tiered) << tiered.error().message;
-  llama_context* const context = (*tiered)->context();
-  const std::vector<llama_token> tokens = some_tokens(context, kMost);
-  for (const std::size_t length : kPrompts) {
-    ASSERT_FALSE(trace(context, some_tokens(context, length), 0).logits.empty());
-    std::vector<std::vector<float>> alone;
-    for (const llama_token token : tokens) {
-      const auto logits = decode_batch(context, {token});
-      ASSERT_EQ(logits.size(), 1U);
-      alone.push_back(logits.front());
+void expect_batches_like_single_tokens(Batches& batches, std::size_t prompt,
+                                       const std::vector<std::size_t>& counts) {
+  const std::vector<llama_token> tokens = some_tokens(batches.context(), kMost);
+  batches.prompt(prompt);
+  const std::vector<Logits> alone = batches.alone(prompt, tokens);
+  ASSERT_EQ(alone.size(), kMost);
+  for (const std::size_t wanted : counts) {
+    const std::size_t count = std::min(wanted, batches.most());
+    const std::vector<Logits> together = batches.decode(prompt, first(tokens, count), true);
+    ASSERT_EQ(together.size(), count);
+    for (std::size_t i = 0; i < count; ++i) {
+      EXPECT_TRUE(together[i] == alone[i]) << "token " << i << " of " << count << " behind " << prompt;
     }
-    for (const std::size_t count : kBatches) {
-      llama_memory_seq_rm(llama_get_memory(context), 0, static_cast<llama_pos>(length), -1);
-      (*tiered)->device().token_by_token(true);
-      const auto together =
-          decode_batch(context, {tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(count)});
-      (*tiered)->device().token_by_token(false);
-      ASSERT_EQ(together.size(), count);
-      for (std::size_t i = 0; i < count; ++i) {
-        EXPECT_TRUE(together[i] == alone[i])
-            << "token " << i << " of " << count << " behind a prompt of " << length;
-      }
-    }
+  }
+}
+
+/// Every token is followed by a draft that turns out wrong, and is taken back.
+void expect_no_trace_of_wrong_drafts(Batches& batches, std::size_t prompt, std::size_t count) {
+  const std::vector<llama_token> tokens = some_tokens(batches.context(), count);
+  batches.prompt(prompt);
+  const std::vector<Logits> alone = batches.alone(prompt, tokens);
+  ASSERT_EQ(alone.size(), count);
+  batches.prompt(prompt);
+  for (std::size_t i = 0; i < count; ++i) {
+    std::vector<llama_token> batch{tokens[i], 1, 2, 3, 4};
+    const std::size_t step_ends = kCellStep - (prompt + i) % kCellStep;
+    batch.resize(std::min({batch.size(), step_ends, batches.most()}));
+    const std::vector<Logits> got = batches.decode(prompt + i, batch, true);
+    ASSERT_EQ(got.size(), batch.size());
+    EXPECT_TRUE(got.front() == alone[i]) << "token " << i << " behind " << prompt;
+    batches.forget(prompt + i + 1);
   }
 }
 
@@ -57,38 +110,109 @@ class BatchBitsOfType : public testing::TestWithParam<ggml_type> {};
 TEST_P(BatchBitsOfType, AreThoseOfSingleTokens) {
   const TemporaryDirectory directory;
   const auto path =
-      synthesize(directory.path(), {.like = "llama-tiny", .type = model::synth_type_name(GetParam())});
+      synth_model(directory, {.like = "llama-tiny", .type = model::synth_type_name(GetParam())});
   ASSERT_FALSE(path.empty());
-  expect_batches_like_single_tokens(path, {.threads = 1}, 0);
+  Batches batches(path, {.threads = 1}, 0);
+  ASSERT_FALSE(batches.error()) << batches.error()->message;
+  ASSERT_EQ(batches.most(), kMost);
+  expect_batches_like_single_tokens(batches, 7, {2, 3, 5, 8, kMost});
 }
 
 INSTANTIATE_TEST_SUITE_P(All, BatchBitsOfType, testing::ValuesIn(model::synth_types()),
                          [](const auto& test) { return model::synth_type_name(test.param); });
 
-TEST(BatchBits, AreThoseOfSingleTokensForATrainedModel) {
+class BatchBitsOfExperts : public testing::TestWithParam<ggml_type> {};
+
+TEST_P(BatchBitsOfExperts, AreThoseOfSingleTokens) {
+  const TemporaryDirectory directory;
+  const auto path =
+      synth_model(directory, {.like = "mixtral", .type = model::synth_type_name(GetParam()), .layers = 2});
+  ASSERT_FALSE(path.empty());
+  for (const unsigned percent : {100U, 0U}) {
+    Batches batches(path, {.threads = 1}, percent);
+    ASSERT_FALSE(batches.error()) << batches.error()->message;
+    EXPECT_GE(batches.most(), 4U);
+    expect_batches_like_single_tokens(batches, 7, {2, 3, 5, 8, kMost});
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, BatchBitsOfExperts, testing::ValuesIn(model::synth_types()),
+                         [](const auto& test) { return model::synth_type_name(test.param); });
+
+class BatchBits : public testing::TestWithParam<const char*> {};
+
+TEST_P(BatchBits, AreThoseOfSingleTokens) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = GetParam()});
+  ASSERT_FALSE(path.empty());
+  // A small ubatch: the KV cache of a sliding window then has little more than the window, and wraps.
+  Batches batches(path, {.context = 2048, .ubatch = 64, .threads = 1}, 50);
+  ASSERT_FALSE(batches.error()) << batches.error()->message;
+  for (const std::size_t prompt : {7U, 240U, 600U, 1500U}) {
+    expect_batches_like_single_tokens(batches, prompt, {2, 7, kMost});
+    expect_no_trace_of_wrong_drafts(batches, prompt, 40);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, BatchBits,
+                         testing::Values("llama", "qwen2", "qwen3", "gemma3", "phi3", "mixtral", "qwen3moe",
+                                         "deepseek2", "gpt-oss", "glm4moe"),
+                         test_name);
+
+class NoBatches : public testing::TestWithParam<const char*> {};
+
+TEST_P(NoBatches, WhereTokensTouchOneAnother) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = GetParam()});
+  ASSERT_FALSE(path.empty());
+  const Batches batches(path, {.threads = 1}, 100);
+  ASSERT_TRUE(batches.error());
+  EXPECT_EQ(batches.error()->code, ErrorCode::kUnsupported);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, NoBatches, testing::Values("mamba2", "qwen3next", "falcon-h1"), test_name);
+
+TEST(BatchBits, OfATrainedModelAreThoseOfSingleTokens) {
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  for (const unsigned percent : {100U, 50U}) expect_batches_like_single_tokens(path, {}, percent);
+  Batches batches(path, {}, 50);
+  ASSERT_FALSE(batches.error()) << batches.error()->message;
+  for (const std::size_t prompt : {7U, 600U}) expect_batches_like_single_tokens(batches, prompt, {2, kMost});
+  expect_no_trace_of_wrong_drafts(batches, 600, 10);
+}
+
+TEST(BatchBits, WouldDifferIfTokensWereComputedTogether) {
+  // Flash attention splits the KV cache among threads for one token, from 512 cells on.
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  Batches batches(path, {.flash_attention = LLAMA_FLASH_ATTN_TYPE_ENABLED}, 100);
+  ASSERT_FALSE(batches.error()) << batches.error()->message;
+  const std::vector<llama_token> tokens = some_tokens(batches.context(), 4);
+  batches.prompt(600);
+  const std::vector<Logits> alone = batches.alone(600, tokens);
+  EXPECT_FALSE(batches.decode(600, tokens, false) == alone);
+  EXPECT_TRUE(batches.decode(600, tokens, true) == alone);
 }
 
 TEST(BatchBits, AreThoseOfSingleTokensWithoutFlashAttention) {
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  expect_batches_like_single_tokens(path, {.flash_attention = LLAMA_FLASH_ATTN_TYPE_DISABLED}, 50);
+  Batches batches(path, {.threads = 1, .flash_attention = LLAMA_FLASH_ATTN_TYPE_DISABLED}, 50);
+  ASSERT_FALSE(batches.error()) << batches.error()->message;
+  for (const std::size_t prompt : {7U, 600U})
+    expect_batches_like_single_tokens(batches, prompt, {2, 5, kMost});
 }
 
 TEST(BatchBits, AreThoseOfSingleTokensWithAQuantizedCache) {
   const TemporaryDirectory directory;
-  const auto path = synthesize(directory.path(), {.like = "llama-tiny", .type = "Q4_K"});
+  const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q4_K"});
   ASSERT_FALSE(path.empty());
-  expect_batches_like_single_tokens(
-      path, {.flash_attention = LLAMA_FLASH_ATTN_TYPE_ENABLED, .cache_type = GGML_TYPE_Q8_0}, 50);
-}
-
-TEST(BatchBits, AreThoseOfSingleTokensForExperts) {
-  const auto path = shared_file("models/stories260K-moe8x2-upcycled-f32.gguf");
-  if (path.empty()) GTEST_SKIP() << "../shared is not here: a mixture of experts is not tested";
-  expect_batches_like_single_tokens(path, {}, 100);
+  Batches batches(
+      path, {.threads = 1, .flash_attention = LLAMA_FLASH_ATTN_TYPE_ENABLED, .cache_type = GGML_TYPE_Q8_0},
+      50);
+  ASSERT_FALSE(batches.error()) << batches.error()->message;
+  for (const std::size_t prompt : {7U, 600U})
+    expect_batches_like_single_tokens(batches, prompt, {2, 5, kMost});
 }
 
 }  // namespace

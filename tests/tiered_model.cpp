@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "engine/llama_log.h"
 #include "model/virtual_file.h"
@@ -14,7 +15,10 @@ ContextPtr make_context(llama_model* model, const Settings& settings) {
   params.n_ctx = settings.context;
   params.n_batch = settings.context;
   params.n_ubatch = settings.ubatch;
-  params.n_outputs_max = params.n_outputs_max_per_seq = settings.batch;
+  params.n_outputs_max = settings.outputs;
+  params.n_seq_max = settings.sequences;
+  params.kv_unified = true;
+  params.embeddings = settings.embeddings;
   params.n_threads = params.n_threads_batch = settings.threads;
   params.flash_attn_type = settings.flash_attention;
   params.type_k = params.type_v = settings.cache_type;
@@ -43,15 +47,39 @@ Trace trace(llama_context* context, const std::vector<llama_token>& prompt, int 
   return out;
 }
 
-std::vector<std::vector<float>> decode_batch(llama_context* context, std::vector<llama_token> tokens) {
-  llama_batch batch = llama_batch_get_one(tokens.data(), static_cast<std::int32_t>(tokens.size()));
-  std::vector<std::int8_t> outputs(tokens.size(), 1);
-  batch.logits = outputs.data();
-  if (llama_decode(context, batch) != 0) return {};
-  const int vocabulary = llama_vocab_n_tokens(llama_model_get_vocab(llama_get_model(context)));
+void SequenceBatch::add(llama_seq_id sequence, llama_pos first, const std::vector<llama_token>& more) {
+  for (const llama_token token : more) tokens.push_back({token, first++, sequence, false});
+  tokens.back().output = true;
+}
+
+std::vector<std::vector<float>> outputs_of(llama_context* context, const SequenceBatch& batch) {
+  const auto count = static_cast<std::int32_t>(batch.tokens.size());
+  llama_batch all = llama_batch_init(count, 0, 1);
+  std::set<llama_seq_id> sequences;
+  for (const SequenceBatch::Token& token : batch.tokens) {
+    all.token[all.n_tokens] = token.token;
+    all.pos[all.n_tokens] = token.position;
+    all.n_seq_id[all.n_tokens] = 1;
+    all.seq_id[all.n_tokens][0] = token.sequence;
+    all.logits[all.n_tokens++] = token.output;
+    sequences.insert(token.sequence);
+  }
+  const bool decoded = llama_decode(context, all) == 0;
+  llama_batch_free(all);
   std::vector<std::vector<float>> out;
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const float* const logits = llama_get_logits_ith(context, static_cast<std::int32_t>(i));
+  if (!decoded) return out;
+  if (llama_pooling_type(context) != LLAMA_POOLING_TYPE_NONE) {
+    const int length = llama_model_n_embd_out(llama_get_model(context));
+    for (const llama_seq_id sequence : sequences) {
+      const float* const embedding = llama_get_embeddings_seq(context, sequence);
+      out.emplace_back(embedding, embedding + length);
+    }
+    return out;
+  }
+  const int vocabulary = llama_vocab_n_tokens(llama_model_get_vocab(llama_get_model(context)));
+  for (std::int32_t i = 0; i < count; ++i) {
+    if (!batch.tokens[static_cast<std::size_t>(i)].output) continue;
+    const float* const logits = llama_get_logits_ith(context, i);
     out.emplace_back(logits, logits + vocabulary);
   }
   return out;
@@ -61,7 +89,6 @@ PlainModel::PlainModel(const std::filesystem::path& path, const Settings& settin
   engine::capture_llama_logs();
   llama_model_params params = llama_model_default_params();
   params.load_mode = LLAMA_LOAD_MODE_NONE;
-  params.use_extra_bufts = false;
   params.n_gpu_layers = 0;
   model_.reset(llama_model_load_from_file(path.c_str(), params));
   if (model_ != nullptr) context_ = make_context(model_.get(), settings);
@@ -82,11 +109,16 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
   const bool recorded = decode(out->context_.get(), std::vector<llama_token>(settings.ubatch, 0)) &&
                         decode(out->context_.get(), {0});
   if (!recorded) return fail(ErrorCode::kInternal, "recording failed");
-  if (settings.batch > 1) {
+  if (settings.token_by_token) {
+    SequenceBatch several;
+    for (std::uint32_t i = 0; i < settings.outputs; ++i)
+      several.tokens.push_back({0, static_cast<llama_pos>(i), 0, true});
+    llama_memory_t const memory = llama_get_memory(out->context_.get());
+    llama_memory_clear(memory, false);
     out->device_->token_by_token(true);
-    const bool matched =
-        decode(out->context_.get(), {0}) &&
-        !decode_batch(out->context_.get(), std::vector<llama_token>(settings.batch, 0)).empty();
+    const bool one = decode(out->context_.get(), {0});
+    llama_memory_clear(memory, false);
+    const bool matched = one && !outputs_of(out->context_.get(), several).empty();
     out->device_->token_by_token(false);
     if (!matched)
       return std::unexpected(
@@ -102,7 +134,11 @@ TieredModel::ChooseArena percent_of_weights(unsigned percent) {
   return [percent](const model::ModelProfile& profile, const std::vector<plan::TensorUse>& uses) {
     const Bytes least = plan::smallest_budget(profile, uses);
     if (percent == 100) return profile.weight_bytes() * 2;
-    return std::max(least, Bytes{profile.weight_bytes().value / 100 * percent});
+    Bytes computed_with;
+    for (const plan::TensorUse& use : uses) {
+      if (use.by_rows || use.whole) computed_with += profile.tensors[use.tensor].bytes;
+    }
+    return std::max(least, Bytes{computed_with.value / 100 * percent});
   };
 }
 

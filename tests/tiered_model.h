@@ -29,7 +29,10 @@ struct Settings {
   int threads = 2;
   llama_flash_attn_type flash_attention = LLAMA_FLASH_ATTN_TYPE_AUTO;
   ggml_type cache_type = GGML_TYPE_F16;
-  std::uint32_t batch = 1;  ///< most tokens with logits of their own
+  std::uint32_t sequences = 1;
+  std::uint32_t outputs = 1;    ///< of one ubatch
+  bool embeddings = false;      ///< for an encoder: embeddings come out, one for each sequence
+  bool token_by_token = false;  ///< `outputs` tokens are recorded to be computed so
 };
 
 /// Logits after a prompt, and after each of `steps` greedy tokens that follow.
@@ -44,11 +47,24 @@ struct Trace {
 /// Empties the context, then computes. An empty trace means that decoding failed.
 [[nodiscard]] Trace trace(llama_context* context, const std::vector<llama_token>& prompt, int steps);
 
-/// Appends `tokens` in one pass and returns the logits of each; empty when decoding failed.
-[[nodiscard]] std::vector<std::vector<float>> decode_batch(llama_context* context,
-                                                           std::vector<llama_token> tokens);
+/// Tokens for some sequences, in one batch.
+struct SequenceBatch {
+  struct Token {
+    llama_token token = 0;
+    llama_pos position = 0;
+    llama_seq_id sequence = 0;
+    bool output = false;
+  };
+  std::vector<Token> tokens;
 
-/// The oracle: plain llama.cpp on the CPU, everything in memory, the GGUF's own layout.
+  void add(llama_seq_id sequence, llama_pos first, const std::vector<llama_token>& more);
+};
+
+/// What comes out of one batch: the logits of each output, or each sequence's embedding; nothing where
+/// decoding failed.
+[[nodiscard]] std::vector<std::vector<float>> outputs_of(llama_context* context, const SequenceBatch& batch);
+
+/// The oracle: plain llama.cpp on the CPU, everything in memory, its fastest layout.
 class PlainModel {
  public:
   PlainModel(const std::filesystem::path& path, const Settings& settings);
@@ -84,8 +100,8 @@ class TieredModel {
   plan::Placement placement_;
 };
 
-/// `percent` of the weights, but at least what the smallest ring and the pinned tensors need; 0: exactly
-/// that.
+/// `percent` of the weights that are computed with, but at least what the smallest ring and the pinned
+/// tensors need; 0: exactly that.
 [[nodiscard]] TieredModel::ChooseArena percent_of_weights(unsigned percent);
 
 /// `count` token ids that the vocabulary has, the same for the same arguments.

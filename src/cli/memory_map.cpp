@@ -48,18 +48,23 @@ std::string draw_memory_map(const engine::MemoryMap& map, int width) {
       map.streamed_per_pass.value == 0
           ? "nothing streams"
           : fmt::format("stages the {} that stream in each pass", format_bytes(map.streamed_per_pass));
-  std::vector<Row> rows{{
+  std::vector<Row> rows{
       {'W', "weights", map.resident_weights,
        fmt::format("resident, of {} in all", format_bytes(map.total_weights))},
+      {'E', "experts", map.experts,
+       fmt::format("cached, {} of {}", format_bytes(map.experts_in_slots), format_bytes(map.experts_total))},
       {'R', "ring", map.ring, streams},
       {'K', "KV cache", map.kv_cache, "and outputs"},
       {'C', "compute", map.compute, "buffers of the largest graph"},
+      {'D', "draft", map.draft_model, "all of the draft model, resident"},
       {'P', "program", map.runtime, "code, vocabulary, heap, kernel, reserve"},
       {'.', "unused", map.unused,
-       map.streamed_per_pass.value > 0 ? "too small for one more weight" : "not needed"},
-  }};
-  if (map.draft_model.value > 0)
-    rows.insert(rows.begin() + 4, {'D', "draft", map.draft_model, "all of the draft model, resident"});
+       map.streamed_per_pass + map.experts_total > Bytes{} ? "too small for one more weight" : "not needed"},
+  };
+  std::erase_if(rows, [&](const Row& row) {
+    return (row.letter == 'E' && map.experts_total.value == 0) ||
+           (row.letter == 'D' && map.draft_model.value == 0);
+  });
   std::string out = fmt::format("host memory, budget {}\n[{}]\n", format_bytes(map.budget),
                                 bar(rows, map.budget, width - 2));
   for (const Row& row : rows) {
@@ -69,7 +74,8 @@ std::string draw_memory_map(const engine::MemoryMap& map, int width) {
                        row.note);
   }
   out += fmt::format("  = {:<9}{:>16}\n", "budget", format_mib(map.budget));
-  if (map.streamed_per_pass.value > 0) out += fmt::format("resident share by layer: {}\n", layers(map));
+  if (map.streamed_per_pass + map.experts_total > Bytes{})
+    out += fmt::format("resident share by layer: {}\n", layers(map));
   return out;
 }
 

@@ -2,14 +2,17 @@
 
 #include <common.h>
 #include <fmt/format.h>
-#include <json-schema-to-grammar.h>
 
 #include <CLI/CLI.hpp>
 #include <array>
+#include <charconv>
+#include <cmath>
 #include <fstream>
 #include <iostream>
-#include <nlohmann/json.hpp>
+#include <limits>
 #include <sstream>
+
+#include "cli/answer_grammar.h"
 
 namespace strata::cli {
 namespace {
@@ -53,6 +56,32 @@ Result<DraftKinds> draft_kinds(const RunOptions& o) {
   return out;
 }
 
+/// FILE or FILE:SCALE.
+Result<std::vector<engine::AdapterOption>> adapters(std::string_view flag,
+                                                    const std::vector<std::string>& given) {
+  std::vector<engine::AdapterOption> out;
+  for (const std::string& text : given) {
+    engine::AdapterOption adapter{text, 1.0F};
+    if (const std::size_t colon = text.rfind(':'); colon != std::string::npos) {
+      const char* const end = text.data() + text.size();
+      float scale = 0;
+      const auto [stop, error] = std::from_chars(text.data() + colon + 1, end, scale);
+      if (error == std::errc{} && stop == end) adapter = {text.substr(0, colon), scale};
+    }
+    if (!std::isfinite(adapter.scale))
+      return fail(ErrorCode::kInvalidArgument, fmt::format("{} {}: the scale must be a number", flag, text));
+    out.push_back(std::move(adapter));
+  }
+  return out;
+}
+
+/// NaN is in no range.
+Status check_range(std::string_view flag, double value, double low, double high) {
+  if (value >= low && value <= high) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("{} {:g}: give a number from {:.12g} to {:.12g}", flag, value, low, high));
+}
+
 std::string read_all(std::istream& in) {
   std::ostringstream text;
   text << in.rdbuf();
@@ -69,6 +98,12 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
   command.add_flag("--raw", o.raw, "complete plain text, even if the model has a chat template");
   command.add_flag("--display-prompt", o.display_prompt, "print the prompt before what follows it");
   command.add_option("-n,--predict", o.limit, "tokens to generate (-1: until the model ends)");
+  command.add_option("--lora", o.loras, "LoRA adapter, FILE or FILE:SCALE; more than one adds up")
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_option("--control-vector", o.control_vectors, "control vector, FILE or FILE:SCALE; as --lora")
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 
   const std::string memory = "Memory";
   command
@@ -149,6 +184,10 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
       ->excludes(grammar);
 
   command.add_option("--stats", o.stats_file, "write statistics as JSON")->group("Output");
+  command
+      .add_option("--trace", o.trace_file,
+                  "write when the disk read, the CPU computed and waited, for Perfetto")
+      ->group("Output");
 }
 
 Result<engine::OpenOptions> open_options(const RunOptions& o) {
@@ -160,6 +199,8 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
     if (ram->value == 0) return fail(ErrorCode::kInvalidArgument, "--ram: a budget of 0 bytes holds nothing");
     out.ram = *ram;
   }
+  STRATA_TRY(out.loras, adapters("--lora", o.loras));
+  STRATA_TRY(out.control_vectors, adapters("--control-vector", o.control_vectors));
   out.threads = o.threads.value_or(std::max(1, common_cpu_get_num_math()));
   out.threads_batch = o.threads_batch.value_or(out.threads);
   const auto kind = o.io == "uring"     ? tier::ReaderKind::kUring
@@ -198,14 +239,16 @@ Result<engine::ContextOptions> context_options(const RunOptions& o) {
 
 Result<common_params_sampling> sampling_params(const RunOptions& o) {
   common_params_sampling out = o.sampling;
-  if (o.grammar) out.grammar = common_grammar(COMMON_GRAMMAR_TYPE_USER, *o.grammar);
+  STRATA_TRY_VOID(check_range("--temp", out.temp, 0, 100));
+  STRATA_TRY_VOID(check_range("--top-k", out.top_k, 0, std::numeric_limits<std::int32_t>::max()));
+  STRATA_TRY_VOID(check_range("--top-p", out.top_p, 0, 1));
+  STRATA_TRY_VOID(check_range("--min-p", out.min_p, 0, 1));
+  STRATA_TRY_VOID(check_range("--repeat-penalty", out.penalty_repeat, 0.01, 100));
+  if (o.grammar) {
+    STRATA_TRY(out.grammar, grammar_of_gbnf(*o.grammar));
+  }
   if (o.json_schema) {
-    try {
-      out.grammar = common_grammar(COMMON_GRAMMAR_TYPE_OUTPUT_FORMAT,
-                                   json_schema_to_grammar(common_json::parse(*o.json_schema)));
-    } catch (const std::exception& error) {
-      return fail(ErrorCode::kInvalidArgument, fmt::format("--json-schema: {}", error.what()));
-    }
+    STRATA_TRY(out.grammar, grammar_of_schema(*o.json_schema));
   }
   return out;
 }

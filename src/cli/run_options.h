@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/engine.h"
 
@@ -21,6 +22,7 @@ struct RunOptions {
   std::optional<std::string> system;
   std::optional<std::string> ram;
   std::optional<std::string> stats_file;
+  std::optional<std::string> trace_file;
   std::optional<std::uint32_t> context;
   std::optional<std::uint32_t> batch;
   std::optional<std::uint32_t> ubatch;
@@ -35,6 +37,8 @@ struct RunOptions {
   std::optional<std::string> spec_type;
   std::optional<std::uint32_t> longest_draft;
   bool always_draft = false;
+  std::vector<std::string> loras;
+  std::vector<std::string> control_vectors;
   std::optional<std::string> grammar;
   std::optional<std::string> json_schema;
   bool raw = false;

@@ -15,8 +15,28 @@ double per_second(std::size_t tokens, std::chrono::nanoseconds time) {
   return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
 }
 
+double share(double part, double whole) { return whole > 0 ? part / whole : 0; }
+
 double per(std::uint64_t count, std::uint64_t of) {
-  return of > 0 ? static_cast<double>(count) / static_cast<double>(of) : 0;
+  return share(static_cast<double>(count), static_cast<double>(of));
+}
+
+nlohmann::ordered_json experts(const tier::ExpertStatistics& all, const engine::Generation& total,
+                               const engine::MemoryMap& map) {
+  const tier::ExpertStatistics& decode = total.decode_experts;
+  const auto tokens = static_cast<double>(total.decode_tokens);
+  return {{"bytes", map.experts_total.value},
+          {"bytes_in_slots", map.experts_in_slots.value},
+          {"used", all.used},
+          {"hit_rate", share(static_cast<double>(all.hits), static_cast<double>(all.used))},
+          {"prefetched", all.prefetched},
+          {"wasted_prefetch_bytes", all.wasted.value},
+          {"decode",
+           {{"hit_rate", share(static_cast<double>(decode.hits), static_cast<double>(decode.used))},
+            {"read_bytes_per_token", share(static_cast<double>(decode.read.value), tokens)},
+            {"missed_bytes_per_token", share(static_cast<double>(decode.missed.value), tokens)},
+            {"prefetched_bytes_per_token", share(static_cast<double>(decode.prefetched_bytes.value), tokens)},
+            {"wasted_prefetch_bytes_per_token", share(static_cast<double>(decode.wasted.value), tokens)}}}};
 }
 
 double disk_bytes_per_token(const engine::Generation& total) {
@@ -41,6 +61,7 @@ void RunReport::add(const engine::Generation& turn) {
   total.drafted += turn.drafted;
   total.accepted += turn.accepted;
   total.decode_read += turn.decode_read;
+  total.decode_experts += turn.decode_experts;
   total.token_ids.insert(total.token_ids.end(), turn.token_ids.begin(), turn.token_ids.end());
   total.decode_seconds.insert(total.decode_seconds.end(), turn.decode_seconds.begin(),
                               turn.decode_seconds.end());
@@ -64,7 +85,7 @@ std::string describe(const RunReport& report, const engine::Engine& engine) {
 Status check_writable(const std::string& path) {
   errno = 0;
   if (std::ofstream(path, std::ios::app)) return {};
-  return fail(ErrorCode::kIo, fmt::format("{}: cannot write the statistics: {}", path, std::strerror(errno)));
+  return fail(ErrorCode::kIo, fmt::format("{}: cannot be written to: {}", path, std::strerror(errno)));
 }
 
 Status write_stats(const std::string& path, const RunReport& report, const engine::Engine& engine,
@@ -86,6 +107,7 @@ Status write_stats(const std::string& path, const RunReport& report, const engin
                           {"draft_model", map.draft_model.value},
                           {"runtime", map.runtime.value},
                           {"unused", map.unused.value}};
+  json["memory_bytes"]["experts"] = map.experts.value;
   json["load_seconds"] = report.load_seconds;
   json["load_disk_bytes"] = engine.loaded_bytes().value;
   json["prompt"] = {{"tokens", total.prompt_computed},
@@ -103,6 +125,7 @@ Status write_stats(const std::string& path, const RunReport& report, const engin
   json["passes"] = {{"count", passes.passes},
                     {"disk_bytes", passes.read.value},
                     {"stalled_seconds", std::chrono::duration<double>(passes.stalled).count()}};
+  if (map.experts_total.value > 0) json["experts"] = experts(passes.experts, total, map);
   json["stop_reason"] = to_string(total.reason);
   json["token_ids"] = total.token_ids;
   std::ofstream out(path);

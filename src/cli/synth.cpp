@@ -61,6 +61,11 @@ void add_synth_command(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   command->add_option("--splits", options.splits, "Write so many files, NAME-00001-of-0000N.gguf")
       ->capture_default_str();
+  command
+      ->add_option(
+          "--router", options.router,
+          "Which experts a mixture of experts chooses: uniform (all as often) or skewed (few, mostly)")
+      ->capture_default_str();
   command->add_option("--seed", options.seed, "Another seed gives other weights")->capture_default_str();
   command->add_option("--tokenizer-from", options.tokenizer_from, "Copy the tokenizer of this GGUF file");
   command->add_option("--chat-template", options.chat_template, "Chat template to store (none)");

@@ -40,25 +40,33 @@ double Acceptance::rate(std::size_t position) const {
   return (count.hits + kPrior * usual) / (count.tries + kPrior);
 }
 
-void PassTime::observe(std::size_t tokens, double seconds, double stalled) {
-  constexpr double kWaits = 0.05;  // of a pass: below, the disk is not what decides
-  const double compute = std::max(seconds - stalled, 1e-9);
-  disk_ = stalled > kWaits * seconds ? blend(disk_, seconds) : std::min(disk_, seconds);
-  if (tokens == 1 || compute_ <= 0) {
-    compute_ = blend(compute_, compute);
+void PassTime::Line::observe(std::size_t tokens, double seconds) {
+  if (tokens == 1 || one <= 0) {
+    one = blend(one, seconds);
     return;
   }
-  const double share = (compute / compute_ - 1) / static_cast<double>(tokens - 1);
-  share_ += kNewest * (std::clamp(share, 0.0, kOutlier) - share_);
+  const double observed = (seconds / one - 1) / (static_cast<double>(tokens) - 1);
+  more += kNewest * (std::clamp(observed, 0.0, kOutlier) - more);
+}
+
+void PassTime::observe(std::size_t tokens, double seconds, double stalled) {
+  constexpr double kWaits = 0.05;  // of a pass: below, the disk is not what decides
+  compute_.observe(tokens, std::max(seconds - stalled, 1e-9));
+  if (stalled > kWaits * seconds) {
+    disk_.observe(tokens, seconds);
+  } else if (disk_.seconds(tokens) > seconds) {
+    disk_.one = std::min(disk_.one, seconds);
+  }
 }
 
 double PassTime::seconds(std::size_t tokens) const {
-  return std::max(disk_, compute_ * (1 + share_ * (static_cast<double>(tokens) - 1)));
+  return std::max(disk_.seconds(tokens), compute_.seconds(tokens));
 }
 
 PassTime PassTime::hopeful() const {
   PassTime out = *this;
-  out.share_ = std::min(share_, kHopefulShare);
+  out.compute_.more = std::min(compute_.more, kHopefulShare);
+  out.disk_.more = 0;
   return out;
 }
 

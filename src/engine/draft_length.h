@@ -27,25 +27,33 @@ class Acceptance {
 };
 
 /// What a pass takes by its number of tokens, learned from passes. It waits for the disk, or computes:
-/// max(D, C (1 + s (n - 1))), with s the share of a token's compute that one more in the same pass adds.
-/// Pure.
+/// max(D (1 + e (n - 1)), C (1 + s (n - 1))). D and C are those of one token; s is the share of C that one
+/// more token in the same pass adds, e the share of D: 0, but for experts, of which more are read. Pure.
 class PassTime {
  public:
   /// `stalled`: how much of `seconds` the compute waited for the disk.
   void observe(std::size_t tokens, double seconds, double stalled);
 
   /// Whether a pass was observed.
-  [[nodiscard]] bool known() const { return compute_ > 0; }
+  [[nodiscard]] bool known() const { return compute_.one > 0; }
   /// Requires: known().
   [[nodiscard]] double seconds(std::size_t tokens) const;
-  /// As if no pass of several tokens had been observed yet.
+  /// As if no pass of several tokens had been observed yet, where that is better.
   [[nodiscard]] PassTime hopeful() const;
 
  private:
+  struct Line {
+    double one = 0;   // seconds; 0: not known
+    double more = 0;  // of `one`, for each more token
+
+    [[nodiscard]] double seconds(std::size_t tokens) const {
+      return one * (1 + more * (static_cast<double>(tokens) - 1));
+    }
+    void observe(std::size_t tokens, double seconds);
+  };
   static constexpr double kHopefulShare = 0.5;
-  double disk_ = 0;     // D; 0: passes do not wait
-  double compute_ = 0;  // C
-  double share_ = kHopefulShare;
+  Line disk_;
+  Line compute_{0, kHopefulShare};
 };
 
 struct DraftLength {

@@ -60,6 +60,14 @@ TEST(PassTime, LearnsWhatOneMoreTokenComputes) {
   EXPECT_NEAR(cheap.seconds(8), 0.17, 0.02);
 }
 
+TEST(PassTime, LearnsThatMoreTokensReadMoreExperts) {
+  const PassTime pass = passes(4, 2.2, 2.0, passes(1, 1.0, 0.9));
+  EXPECT_NEAR(pass.seconds(1), 1.0, 1e-6);
+  EXPECT_NEAR(pass.seconds(4), 2.2, 0.02);
+  EXPECT_NEAR(pass.seconds(7), 3.4, 0.04);
+  EXPECT_NEAR(pass.hopeful().seconds(4), 1.0, 1e-6);
+}
+
 TEST(PassTime, ForgetsTheDiskWhenNothingWaitsForItAnyMore) {
   const PassTime pass = passes(1, 0.1, 0, passes(1, 1.0, 0.9));
   EXPECT_NEAR(pass.seconds(1), 0.1, 0.01);

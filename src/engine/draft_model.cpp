@@ -84,7 +84,7 @@ Status DraftModel::record() {
 }
 
 Result<plan::Placement> DraftModel::placement() const {
-  return plan::place(profile_, device_->needs().uses, Bytes{UINT64_MAX / 2}, device_->bytes_per_unit());
+  return plan::place(profile_, device_->needs().uses, Bytes{UINT64_MAX / 2}, device_->bookkeeping());
 }
 
 /// Beside the buffers: bookkeeping, page tables, what its sampler works with.
@@ -93,7 +93,7 @@ Bytes DraftModel::runtime_bytes(const plan::Placement& placement) const {
   const Bytes buffers = device_->host_buffers().kv_bytes() + device_->host_buffers().compute_bytes();
   const auto vocabulary =
       static_cast<std::uint64_t>(llama_vocab_n_tokens(llama_model_get_vocab(model_.get())));
-  return needs.reader + device_->bytes_per_unit() * placement.units.size() +
+  return needs.reader + placement.bookkeeping(device_->bookkeeping()) +
          Bytes{sizeof(llama_token_data)} * vocabulary +
          memory::page_tables(buffers + needs.work + needs.staging) +
          memory::page_tables(placement.arena_bytes());

@@ -23,6 +23,10 @@ constexpr std::uint32_t kDefaultUbatch = 512;
 constexpr std::uint32_t kLargestUbatch = 2048;
 constexpr std::uint32_t kSmallestUbatch = 32;
 constexpr std::uint32_t kContextStep = 256;  // libllama pads contexts to this
+// What libllama's own list of the KV cache holds for each token of the context (llama_kv_cells).
+constexpr Bytes kListPerToken{48};
+constexpr Bytes kSmallList =
+    kMiB;  // made even where nothing fits: what is missing can then be said to the byte
 
 // What libllama's heap, thread stacks and the kernel's own structures still grow by after the graphs have
 // been recorded once (measured: see docs/adr/0004).
@@ -41,7 +45,8 @@ bool abort_requested(void* data) { return *static_cast<const volatile int*>(data
 
 /// What one context shape asks of the budget.
 struct Engine::Demand {
-  Bytes held;  // by the process before any buffer is filled
+  Bytes held;  // by the process before any buffer is filled, but for adapters
+  Bytes adapters;
   Bytes kv_cache;
   Bytes compute;  // and working memory, staging
   Bytes draft_model;
@@ -49,7 +54,7 @@ struct Engine::Demand {
   Bytes least_for_weights;
   std::vector<plan::TensorUse> uses;
 
-  [[nodiscard]] Bytes fixed() const { return held + kv_cache + compute + draft_model + growth; }
+  [[nodiscard]] Bytes fixed() const { return held + adapters + kv_cache + compute + draft_model + growth; }
   [[nodiscard]] Bytes least() const { return fixed() + with_page_tables(least_for_weights); }
   [[nodiscard]] Bytes for_weights(Bytes budget) const {
     return without_page_tables(saturating_sub(budget, fixed()));
@@ -81,7 +86,7 @@ Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
 
 Status Engine::load_model() {
   const int threads = std::max(options_.threads, options_.threads_batch);
-  STRATA_TRY(device_, tier::Device::create(profile_, pool_, {threads, options_.make_reader}));
+  STRATA_TRY(device_, tier::Device::create(profile_, pool_, {threads, options_.make_reader, options_.trace}));
   STRATA_TRY(model_, load_without_weights(profile_, *device_));
   const auto unsupported = [&](std::string_view why) {
     return fail(ErrorCode::kUnsupported, fmt::format("{}: {}", options_.model.string(), why));
@@ -92,10 +97,19 @@ Status Engine::load_model() {
   if (llama_model_has_encoder(model_.get()) || !llama_model_has_decoder(model_.get())) {
     return unsupported("models with an encoder cannot be run yet");
   }
+  STRATA_TRY_VOID(load_adapters());
   if (!options_.draft_model) return {};
-  STRATA_TRY(draft_model_,
-             DraftModel::open(*options_.draft_model, pool_, {threads, options_.make_reader, device_.get()}));
+  STRATA_TRY(draft_model_, DraftModel::open(*options_.draft_model, pool_,
+                                            {threads, options_.make_reader, nullptr, device_.get()}));
   return {};
+}
+
+Status Engine::load_adapters() {
+  if (options_.loras.empty() && options_.control_vectors.empty()) return {};
+  STRATA_TRY(const hardware::ProcessMemory process, hardware::read_process_memory());
+  STRATA_TRY(const hardware::HostMemory host, hardware::read_host_memory());
+  return adapters_.load(options_.loras, options_.control_vectors, profile_, model_.get(),
+                        hardware::room(pool_.capacity(), host, process));
 }
 
 std::vector<Engine::Shape> Engine::shapes_to_try(const ContextOptions& options) const {
@@ -125,6 +139,20 @@ std::vector<Engine::Shape> Engine::shapes_to_try(const ContextOptions& options) 
   }
 
   return with_drafts(shapes, options.drafts);
+}
+
+/// Before a context is made: libllama fills this one part of it at once, and not with our buffers.
+Status Engine::check_list(Shape shape) const {
+  if (llama_model_is_recurrent(model_.get())) return {};
+  STRATA_TRY(const hardware::ProcessMemory process, hardware::read_process_memory());
+  STRATA_TRY(const hardware::HostMemory host, hardware::read_host_memory());
+  const Bytes list = kListPerToken * shape.context;
+  if (list <= kSmallList || list <= hardware::room(pool_.capacity(), host, process)) return {};
+  return fail(ErrorCode::kInfeasible,
+              fmt::format("{} does not fit --ram {}: -c {} takes {} for the list of its tokens alone; use a "
+                          "smaller -c",
+                          options_.model.string(), format_bytes(pool_.capacity()), shape.context,
+                          format_bytes(list)));
 }
 
 Status Engine::make_context(const ContextOptions& options, Shape shape) {
@@ -157,6 +185,7 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
                             "cannot be run yet)",
                             options_.model.string()));
   }
+  STRATA_TRY_VOID(adapters_.apply(context_.get()));
   STRATA_TRY_VOID(record_graphs(shape));
   return prepare_drafts(shape, params);
 }
@@ -190,9 +219,11 @@ Result<Engine::Demand> Engine::demand(const ContextOptions& options) const {
   const Bytes room = hardware::room(pool_.capacity(), host, process);
   out.held =
       room.value > 0 ? pool_.capacity() - room : std::max(pool_.capacity(), hardware::held_bytes(process));
+  out.adapters = device_->host_buffers().kept_bytes();
+  out.held = saturating_sub(out.held, out.adapters);
   out.kv_cache = device_->host_buffers().kv_bytes();
   out.compute = device_->host_buffers().compute_bytes() + needs.work + needs.staging;
-  out.least_for_weights = plan::smallest_budget(profile_, needs.uses, device_->bytes_per_unit());
+  out.least_for_weights = plan::smallest_budget(profile_, needs.uses, device_->bookkeeping());
   out.growth =
       kGrowth + needs.reader + needs.split + options.client_reserve + page_tables(out.kv_cache + out.compute);
   out.uses = std::move(needs.uses);
@@ -214,13 +245,14 @@ Error Engine::infeasible(const Demand& demand, const ContextOptions& options, Sh
   if (options.ubatch) suggest("-ub", shape.ubatch, kSmallestUbatch, demand.compute);
   return Error{
       ErrorCode::kInfeasible,
-      fmt::format("{} does not fit --ram {}: {} ({} bytes) are missing; {} [program and vocabulary {}, KV "
-                  "cache {}, compute {}, {}reserve {}, weights at least {}]",
-                  options_.model.string(), format_bytes(pool_.capacity()), format_bytes(missing),
-                  missing.value, cure, format_bytes(demand.held), format_bytes(demand.kv_cache),
-                  format_bytes(demand.compute),
-                  draft_model_ ? fmt::format("draft model {}, ", format_bytes(demand.draft_model)) : "",
-                  format_bytes(demand.growth), format_bytes(demand.least_for_weights))};
+      fmt::format(
+          "{} does not fit --ram {}: {} ({} bytes) are missing; {} [program, vocabulary, adapters {}, KV "
+          "cache {}, compute {}, {}reserve {}, weights at least {}]",
+          options_.model.string(), format_bytes(pool_.capacity()), format_bytes(missing), missing.value, cure,
+          format_bytes(demand.held + demand.adapters), format_bytes(demand.kv_cache),
+          format_bytes(demand.compute),
+          draft_model_ ? fmt::format("draft model {}, ", format_bytes(demand.draft_model)) : "",
+          format_bytes(demand.growth), format_bytes(demand.least_for_weights))};
 }
 
 Status Engine::start(const ContextOptions& options, const tier::Device::Progress& progress) {
@@ -234,11 +266,15 @@ Status Engine::start(const ContextOptions& options, const tier::Device::Progress
                     options.prompt_tokens, context, align_up(options.prompt_tokens + 1, kContextStep)));
   }
   for (std::size_t i = 0; i < shapes.size(); ++i) {
+    const bool last = i + 1 == shapes.size();
+    if (const Status fits = check_list(shapes[i]); !fits) {
+      if (last) return fits;
+      continue;
+    }
     const Status made = make_context(options, shapes[i]);
     if (!made && made.error().code == ErrorCode::kUnsupported && shapes[i].can_go_without_draft) continue;
     STRATA_TRY_VOID(made);
     STRATA_TRY(Demand demand, this->demand(options));
-    const bool last = i + 1 == shapes.size();
     if (demand.least() > pool_.capacity()) {
       if (last) return std::unexpected(infeasible(demand, options, shapes[i]));
       continue;
@@ -248,14 +284,15 @@ Status Engine::start(const ContextOptions& options, const tier::Device::Progress
         demand.compute * 8 > pool_.capacity())
       continue;
 
-    const Bytes per_unit = device_->bytes_per_unit();
+    const plan::Bookkeeping costs = device_->bookkeeping();
     STRATA_TRY(plan::Placement placement,
-               plan::place(profile_, demand.uses, demand.for_weights(pool_.capacity()), per_unit));
+               plan::place(profile_, demand.uses, demand.for_weights(pool_.capacity()), costs));
     if (shapes[i].can_go_without_draft && drafts_are_dear(placement.units.size())) continue;
     if (i > 0) note_changes(shapes, shapes[i]);
-    const Bytes runtime = demand.held + demand.growth + per_unit * placement.units.size() +
-                          page_tables(placement.arena_bytes());
+    const Bytes runtime =
+        demand.held + demand.growth + placement.bookkeeping(costs) + page_tables(placement.arena_bytes());
     STRATA_TRY(runtime_, pool_.reserve(runtime, memory::Owner::kRuntime));
+    STRATA_TRY_VOID(adapters_.apply_control_vector(context_.get()));
     if (draft_model_) STRATA_TRY_VOID(draft_model_->place());
     return device_->place(std::move(placement), progress);
   }
@@ -281,6 +318,7 @@ MemoryMap Engine::memory_map() const {
   MemoryMap map;
   map.budget = pool_.capacity();
   map.resident_weights = pool_.reserved(Owner::kWeights);
+  map.experts = pool_.reserved(Owner::kExperts);
   map.ring = pool_.reserved(Owner::kRing);
   map.kv_cache = pool_.reserved(Owner::kKvCache);
   map.compute = pool_.reserved(Owner::kCompute);
@@ -295,6 +333,13 @@ MemoryMap Engine::memory_map() const {
     auto& [resident, all] = by_layer[profile_.tensors[unit.tensor].layer.value_or(-1)];
     all += unit.bytes;
     if (unit.resident) resident += unit.bytes;
+  }
+  for (const plan::ExpertGroup& group : placement.groups) {
+    auto& [resident, all] = by_layer[profile_.tensors[group.parts.front().tensor].layer.value_or(-1)];
+    all += group.expert * group.experts;
+    resident += group.expert * group.slots;
+    map.experts_total += group.expert * group.experts;
+    map.experts_in_slots += group.expert * group.slots;
   }
   for (const auto& [layer, bytes] : by_layer) {
     map.resident_share.emplace_back(

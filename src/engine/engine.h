@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/adapters.h"
 #include "engine/draft_model.h"
 #include "engine/model_loader.h"
 #include "hardware/host_memory.h"
@@ -22,7 +23,10 @@ struct OpenOptions {
   std::optional<Bytes> ram;  ///< host budget: everything the process holds; unset: what the machine allows
   int threads = 1;
   int threads_batch = 1;
-  tier::ReaderFactory make_reader;                   ///< unset: direct reads from disk
+  tier::ReaderFactory make_reader;  ///< unset: direct reads from disk
+  tier::Trace* trace = nullptr;     ///< outlives the engine; its memory is the caller's
+  std::vector<AdapterOption> loras;
+  std::vector<AdapterOption> control_vectors;
   std::optional<std::filesystem::path> draft_model;  ///< resident, inside the same budget
 };
 
@@ -52,7 +56,8 @@ struct ContextOptions {
 /// Where the budget went. The parts add up to `budget`, exactly.
 struct MemoryMap {
   Bytes budget;
-  Bytes resident_weights;
+  Bytes resident_weights;  ///< and those of LoRA adapters
+  Bytes experts;           ///< slots and stage
   Bytes ring;
   Bytes kv_cache;  ///< and the output buffers
   Bytes compute;
@@ -62,6 +67,8 @@ struct MemoryMap {
   Bytes total_weights;
   Bytes resident_weight_bytes;  ///< of tensors; `resident_weights` has the blocks they lie in
   Bytes streamed_per_pass;
+  Bytes experts_total;     ///< of tensors whose experts are read as they are chosen
+  Bytes experts_in_slots;  ///< the most of these that memory holds
   std::vector<std::pair<int, double>> resident_share;  ///< by layer (-1: outside the layers), 0..1
 };
 
@@ -70,7 +77,7 @@ struct MemoryMap {
 /// weights; decode() computes. Threading: one thread at a time; abort() from any thread or signal handler.
 class Engine {
  public:
-  /// Errors: those of read_model; kInternal when libllama refuses the model.
+  /// Errors: those of read_model and Adapters::load; kInternal when libllama refuses the model.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> open(OpenOptions options);
   ~Engine();
   Engine(const Engine&) = delete;
@@ -133,7 +140,9 @@ class Engine {
 
   Engine(OpenOptions options, model::ModelProfile profile, Bytes budget);
   [[nodiscard]] Status load_model();
+  [[nodiscard]] Status load_adapters();
   [[nodiscard]] std::vector<Shape> shapes_to_try(const ContextOptions& options) const;
+  [[nodiscard]] Status check_list(Shape shape) const;
   [[nodiscard]] Status make_context(const ContextOptions& options, Shape shape);
   [[nodiscard]] Status record_graphs(Shape shape);
   [[nodiscard]] std::vector<Shape> with_drafts(const std::vector<Shape>& shapes,
@@ -153,6 +162,7 @@ class Engine {
   memory::Reservation runtime_;
   std::unique_ptr<tier::Device> device_;  // outlives model and context
   ModelPtr model_;
+  Adapters adapters_;
   std::unique_ptr<llama_context, ContextFree> context_;
   std::unique_ptr<DraftModel> draft_model_;
   DraftOptions draft_options_;

@@ -60,6 +60,7 @@ Status Engine::record_verification(Shape shape) {
   if (status) status = verify(tokens);
   if (status && !llama_memory_seq_rm(memory, 0, 1, -1))
     status = fail(ErrorCode::kUnsupported, "its memory cannot forget the last tokens");
+  longest_draft_ = static_cast<std::uint32_t>(device_->most_tokens() - 1);
   llama_memory_clear(memory, false);
   if (status || status.error().code != ErrorCode::kUnsupported) return status;
   return fail(ErrorCode::kUnsupported,

@@ -190,7 +190,7 @@ Result<Generation> Generator::generate(std::vector<llama_token> prompt, const Ge
   }
   speculation_->begin();
   Status status = prefill(out);
-  const Bytes read_before = engine_.pass_statistics().read;
+  const tier::PassStatistics before = engine_.pass_statistics();
   std::vector<llama_token> draft;  // computed behind the newest token
   std::size_t right = 0;           // tokens of it that the text went on with
   const auto left = [&] {
@@ -242,7 +242,9 @@ Result<Generation> Generator::generate(std::vector<llama_token> prompt, const Ge
     if (status) draft = *std::move(computed);
   }
   forget_drafts();
-  out.decode_read = engine_.pass_statistics().read - read_before;
+  const tier::PassStatistics after = engine_.pass_statistics();
+  out.decode_read = after.read - before.read;
+  out.decode_experts = after.experts.since(before.experts);
   show(filter.rest());
   if (!status) {
     cached_.clear();  // the cache may hold half a pass

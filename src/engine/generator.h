@@ -26,8 +26,9 @@ struct Generation {
   std::uint64_t decode_tokens = 0;     ///< from passes after the prompt
   std::vector<double> decode_seconds;  ///< of each pass after the prompt
   Bytes decode_read;                   ///< from disk, during decode
-  std::uint64_t drafted = 0;           ///< tokens computed as drafts
-  std::uint64_t accepted = 0;          ///< of these, the ones that the text went on with
+  tier::ExpertStatistics decode_experts;
+  std::uint64_t drafted = 0;   ///< tokens computed as drafts
+  std::uint64_t accepted = 0;  ///< of these, the ones that the text went on with
   std::chrono::nanoseconds draft_time{0};
   StopReason reason = StopReason::kLimit;
 };

@@ -15,6 +15,7 @@ namespace strata::engine {
 namespace {
 
 std::mutex mutex;
+std::string first_error;
 std::string last_error;
 
 void keep(ggml_log_level level, const char* text, void*) {
@@ -25,6 +26,7 @@ void keep(ggml_log_level level, const char* text, void*) {
   for (char& c : last_error) {  // it may quote the file: one line, and nothing that steers a terminal
     if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
   }
+  if (first_error.empty()) first_error = last_error;
 }
 
 }  // namespace
@@ -36,7 +38,14 @@ void capture_llama_logs() {
 
 std::string take_llama_error() {
   const std::lock_guard lock(mutex);
+  first_error.clear();
   return std::exchange(last_error, {});
+}
+
+std::string take_first_llama_error() {
+  const std::lock_guard lock(mutex);
+  last_error.clear();
+  return std::exchange(first_error, {});
 }
 
 CapturedStderr::CapturedStderr()

@@ -9,8 +9,10 @@ namespace strata::engine {
 /// Threading: thread-safe.
 void capture_llama_logs();
 
-/// The last error line since the previous call, without newline; empty when there was none.
+/// The last error line since an error was last taken, without newline; empty when there was none.
 [[nodiscard]] std::string take_llama_error();
+/// The first one: where errors follow from each other, the cause.
+[[nodiscard]] std::string take_first_llama_error();
 
 /// Keeps what is written to stderr while it lives: libllama prints some errors there instead of logging them.
 /// Process-wide; one at a time.

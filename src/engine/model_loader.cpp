@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <tuple>
+
 #include "engine/llama_log.h"
 #include "model/virtual_file.h"
 
@@ -19,11 +21,12 @@ Result<ModelPtr> load_without_weights(const model::ModelProfile& profile, tier::
   params.load_mode = LLAMA_LOAD_MODE_NONE;
   params.lazy_mode = LLAMA_LAZY_MODE_OFF;
   params.use_extra_bufts = false;  // one layout, wherever a weight lies
+  std::ignore = take_first_llama_error();
   device.begin_loading();
   ModelPtr model(llama_model_load_from_file_ptr(file.get(), params));
   device.end_loading(model != nullptr);
   if (model != nullptr) return model;
-  const std::string why = take_llama_error();
+  const std::string why = take_first_llama_error();
   return fail(ErrorCode::kUnsupported,
               fmt::format("{}: llama.cpp cannot load this model{}", profile.files.front().path.string(),
                           why.empty() ? "" : fmt::format(" ({})", why)));

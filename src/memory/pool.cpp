@@ -11,6 +11,7 @@ namespace strata::memory {
 std::string_view to_string(Owner owner) {
   switch (owner) {
     case Owner::kWeights: return "weights";
+    case Owner::kExperts: return "experts";
     case Owner::kRing: return "ring";
     case Owner::kKvCache: return "KV cache";
     case Owner::kCompute: return "compute buffers";

@@ -10,7 +10,7 @@
 namespace strata::memory {
 
 /// Who holds bytes. Shown to people, in this order.
-enum class Owner { kWeights, kRing, kKvCache, kCompute, kDraft, kRuntime };
+enum class Owner { kWeights, kExperts, kRing, kKvCache, kCompute, kDraft, kRuntime };
 
 [[nodiscard]] std::string_view to_string(Owner owner);
 
@@ -61,7 +61,7 @@ class Pool {
   void release(Bytes bytes, Owner owner);
   [[nodiscard]] std::string account() const;  // requires mutex_
 
-  static constexpr std::size_t kOwners = 6;
+  static constexpr std::size_t kOwners = 7;
   const std::string name_;
   const Bytes capacity_;
   Pool* const parent_ = nullptr;

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <map>
+#include <utility>
 
 #include "base/check.h"
 #include "model/synth_output.h"
@@ -27,7 +28,8 @@ Status check_range(std::string_view what, std::uint32_t value, std::uint32_t low
 }
 
 Status check_sizes(const SynthShape& shape, const SynthOptions& options) {
-  STRATA_TRY_VOID(check_range("the number of layers", shape.layers, 1, kMaxLayers));
+  const std::uint32_t fewest = find_synth_design(shape.design).fewest_layers();
+  STRATA_TRY_VOID(check_range("the number of layers", shape.layers, fewest, kMaxLayers));
   STRATA_TRY_VOID(check_range("the context", shape.context, 1, kMaxContext));
   STRATA_TRY_VOID(check_range("the alignment", options.alignment, GGUF_DEFAULT_ALIGNMENT, kMaxAlignment));
   if (std::has_single_bit(options.alignment)) return {};
@@ -35,28 +37,21 @@ Status check_sizes(const SynthShape& shape, const SynthOptions& options) {
               fmt::format("the alignment is {}; it must be a power of two", options.alignment));
 }
 
-void add_model_keys(gguf_context* to, const SynthShape& shape, ggml_type type) {
-  gguf_set_val_str(to, "general.architecture", std::string(shape.architecture).c_str());
-  gguf_set_val_str(to, "general.name",
-                   fmt::format("{} synthetic {}", shape.name, synth_type_name(type)).c_str());
-  gguf_set_val_u32(to, "general.quantization_version", GGML_QNT_VERSION);
+Status check_router(const SynthShape& shape, SynthRouter router) {
+  if (router == SynthRouter::kUniform || shape.experts > 0) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("'{}' has no experts, so its router cannot be skewed", shape.name));
+}
 
-  const auto key = [&](std::string_view name) { return fmt::format("{}.{}", shape.architecture, name); };
-  const auto set = [&](std::string_view name, std::uint32_t value) {
-    gguf_set_val_u32(to, key(name).c_str(), value);
-  };
-  set("vocab_size", shape.vocabulary);
-  set("context_length", shape.context);
-  set("embedding_length", shape.embedding);
-  set("block_count", shape.layers);
-  set("feed_forward_length", shape.feed_forward);
-  set("attention.head_count", shape.heads);
-  set("attention.head_count_kv", shape.kv_heads);
-  set("attention.key_length", shape.head_size);
-  set("attention.value_length", shape.head_size);
-  set("rope.dimension_count", shape.head_size);
-  gguf_set_val_f32(to, key("attention.layer_norm_rms_epsilon").c_str(), shape.rms_epsilon);
-  gguf_set_val_f32(to, key("rope.freq_base").c_str(), shape.rope_base);
+void add_model_keys(gguf_context* to, const SynthShape& shape, ggml_type type) {
+  const SynthDesign& design = find_synth_design(shape.design);
+  gguf_set_val_str(to, "general.architecture", std::string(design.architecture).c_str());
+  // libllama treats vocabularies by the name of the model, so it must not be that of a real one.
+  gguf_set_val_str(to, "general.name", fmt::format("synthetic {}", synth_type_name(type)).c_str());
+  gguf_set_val_str(to, "general.description",
+                   fmt::format("random weights in the shape of {}", shape.name).c_str());
+  gguf_set_val_u32(to, "general.quantization_version", GGML_QNT_VERSION);
+  add_synth_keys(to, design, shape);
 }
 
 /// The tokenizer's keys: copied, or made up for the shape's vocabulary.
@@ -72,7 +67,10 @@ Result<GgufPtr> make_tokenizer(const SynthShape& shape, const SynthOptions& opti
     }
   } else {
     STRATA_TRY_VOID(check_range("the vocabulary", shape.vocabulary, kMinSynthVocabulary, kMaxVocabulary));
-    add_synth_tokenizer(tokenizer.get(), shape.vocabulary);
+    switch (find_synth_design(shape.design).tokenizer) {
+      case SynthTokenizer::kSentencePiece: add_sentence_pieces(tokenizer.get(), shape.vocabulary); break;
+      case SynthTokenizer::kWordPiece: add_word_pieces(tokenizer.get(), shape.vocabulary); break;
+    }
   }
   if (!options.chat_template.empty()) {
     gguf_set_val_str(tokenizer.get(), "tokenizer.chat_template", options.chat_template.c_str());
@@ -109,24 +107,38 @@ class Writer {
 
  private:
   Status write_tensor(OutputFile& out, const SynthTensor& tensor, std::uint64_t bytes) {
-    if (tensor.fill == SynthFill::kOnes) return write_ones(out, tensor);
+    if (tensor.fill == SynthFill::kVector) return write_vector(out, tensor);
+    if (tensor.fill == SynthFill::kRouter) return write_router(out, tensor, bytes);
     const WeightPool& pool = pool_for(tensor);
     const std::size_t row_bytes = ggml_row_size(tensor.type, tensor.shape[0]);
     WeightStream stream(pool, row_bytes, bytes, synth_seed(model_.seed, tensor.name));
     if (tensor.name != "output.weight") return pour(out, stream, bytes);
 
     // Zero rows give control tokens the logit 0: text then ends when asked to, not by chance.
-    for (std::size_t row = 0; row < static_cast<std::size_t>(tensor.shape[1]); ++row) {
+    for (std::size_t row = 0; row < static_cast<std::size_t>(tensor.rows()); ++row) {
       const bool control = row < model_.control_tokens.size() && model_.control_tokens[row];
       STRATA_TRY_VOID(control ? out.append_zeros(row_bytes) : pour(out, stream, row_bytes));
     }
     return {};
   }
 
-  Status write_ones(OutputFile& out, const SynthTensor& tensor) {
-    STRATA_CHECK(tensor.type == GGML_TYPE_F32);
-    const std::vector<float> ones(static_cast<std::size_t>(tensor.shape[0] * tensor.shape[1]), 1.0F);
-    return out.append(std::as_bytes(std::span(ones)));
+  Status write_vector(OutputFile& out, const SynthTensor& tensor) {
+    SynthRandom random(synth_seed(model_.seed, tensor.name));
+    std::vector<float> values(static_cast<std::size_t>(tensor.shape[0] * tensor.rows()));
+    for (float& value : values) value = tensor.mean + tensor.gain * random.normal();
+    return out.append(std::as_bytes(std::span(values)));
+  }
+
+  Status write_router(OutputFile& out, const SynthTensor& tensor, std::uint64_t bytes) {
+    std::vector<float> row(static_cast<std::size_t>(tensor.shape[0]));
+    const std::span<std::byte> row_bytes = std::as_writable_bytes(std::span(row));
+    WeightStream stream(pool_for(tensor), row_bytes.size(), bytes, synth_seed(model_.seed, tensor.name));
+    for (const float gain : tensor.row_gains) {
+      stream.next(row_bytes);
+      for (float& value : row) value *= gain;
+      STRATA_TRY_VOID(out.append(row_bytes));
+    }
+    return {};
   }
 
   Status pour(OutputFile& out, WeightStream& stream, std::uint64_t bytes) {
@@ -144,14 +156,15 @@ class Writer {
 
   const WeightPool& pool_for(const SynthTensor& tensor) {
     const float deviation = tensor.gain / std::sqrt(static_cast<float>(tensor.shape[0]));
-    const auto found = pools_.find(deviation);
+    const std::pair key(tensor.type, deviation);
+    const auto found = pools_.find(key);
     if (found != pools_.end()) return found->second;
-    return pools_.emplace(deviation, WeightPool(model_.type, deviation, model_.seed)).first->second;
+    return pools_.emplace(key, WeightPool(tensor.type, deviation, model_.seed)).first->second;
   }
 
   const SynthModel& model_;
   const SynthProgress& progress_;
-  std::map<float, WeightPool> pools_;  // by standard deviation
+  std::map<std::pair<ggml_type, float>, WeightPool> pools_;  // by type and standard deviation
   Bytes done_;
 };
 
@@ -166,18 +179,19 @@ Bytes SynthModel::bytes() const {
 Result<SynthModel> design_synth(const SynthOptions& options) {
   STRATA_TRY(SynthShape shape, resolve_shape(options));
   STRATA_TRY(const ggml_type type, find_synth_type(options.type));
+  STRATA_TRY(const SynthRouter router, find_synth_router(options.router));
   STRATA_TRY_VOID(check_sizes(shape, options));
+  STRATA_TRY_VOID(check_router(shape, router));
   STRATA_TRY(const GgufPtr tokenizer, make_tokenizer(shape, options));
   shape.vocabulary = token_count(tokenizer.get());
   const GgufPtr keys(gguf_init_empty());
   add_model_keys(keys.get(), shape, type);
   gguf_set_kv(keys.get(), tokenizer.get());
 
-  STRATA_TRY(std::vector<SynthTensor> tensors, synth_tensors(shape, type));
+  std::vector<SynthTensor> tensors = synth_tensors(shape, type, router, options.seed);
   const auto most_splits = static_cast<std::uint32_t>(std::min<std::size_t>(tensors.size(), 65535));
   STRATA_TRY_VOID(check_range("the number of splits", options.splits, 1, most_splits));
-  SynthModel model{.type = type,
-                   .seed = options.seed,
+  SynthModel model{.seed = options.seed,
                    .tensors = std::move(tensors),
                    .files = {},
                    .control_tokens = control_tokens(keys.get())};

@@ -11,6 +11,8 @@
 #include "base/result.h"
 #include "model/synth_header.h"
 #include "model/synth_shape.h"
+#include "model/synth_tensors.h"
+#include "model/synth_type.h"
 
 namespace strata::model {
 
@@ -24,6 +26,7 @@ struct SynthOptions {
   std::optional<bool> tied;                 ///< the token embedding is the output matrix too
   std::uint32_t alignment = 32;             ///< bytes, a power of two
   std::uint32_t splits = 1;                 ///< files
+  std::string router = "uniform";           ///< or "skewed": which experts are chosen
   std::uint64_t seed = 0;
   std::optional<std::filesystem::path> tokenizer_from;  ///< a GGUF to copy the tokenizer of
   std::string chat_template;                            ///< none where empty
@@ -31,7 +34,6 @@ struct SynthOptions {
 
 /// A made-up model, laid out to the byte but not yet written.
 struct SynthModel {
-  ggml_type type = GGML_TYPE_F32;
   std::uint64_t seed = 0;
   std::vector<SynthTensor> tensors;
   std::vector<SynthFile> files;

@@ -27,7 +27,7 @@ GgufPtr with_alignment(GgufPtr context, std::uint32_t alignment) {
 }
 
 Bytes tensor_bytes(const SynthTensor& tensor) {
-  return Bytes{ggml_row_size(tensor.type, tensor.shape[0])} * static_cast<std::uint64_t>(tensor.shape[1]);
+  return Bytes{ggml_row_size(tensor.type, tensor.shape[0])} * static_cast<std::uint64_t>(tensor.rows());
 }
 
 /// The number of the first tensor of each file, and the number of tensors as the last entry.
@@ -60,8 +60,8 @@ void add_tensors(gguf_context* to, std::span<const SynthTensor> tensors) {
       {.mem_size = ggml_tensor_overhead() * tensors.size(), .mem_buffer = nullptr, .no_alloc = true}));
   STRATA_CHECK(context != nullptr);
   for (const SynthTensor& tensor : tensors) {
-    const bool vector = tensor.shape[1] == 1;
-    ggml_tensor* made = ggml_new_tensor(context.get(), tensor.type, vector ? 1 : 2, tensor.shape.data());
+    ggml_tensor* made = ggml_new_tensor(context.get(), tensor.type, static_cast<int>(tensor.shape.size()),
+                                        tensor.shape.data());
     ggml_set_name(made, tensor.name.c_str());
     gguf_add_tensor(to, made);
   }

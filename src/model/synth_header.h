@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "model/synth_shape.h"
+#include "model/synth_tensors.h"
 #include "model/synth_tokenizer.h"
 
 namespace strata::model {

@@ -4,16 +4,65 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cctype>
-
-#include "base/check.h"
+#include <array>
+#include <vector>
 
 namespace strata::model {
 namespace {
 
-constexpr std::array<SynthShape, 7> kShapes{{
+/// A few MB, of the design of the same name.
+constexpr SynthShape small(std::string_view name) {
+  return {.name = name,
+          .design = name,
+          .layers = 4,
+          .embedding = 256,
+          .feed_forward = 512,
+          .heads = 4,
+          .kv_heads = 2,
+          .head_size = 64,
+          .vocabulary = 1024,
+          .context = 1024};
+}
+
+constexpr SynthShape small(std::string_view name, std::string_view design) {
+  SynthShape shape = small(name);
+  shape.design = design;
+  return shape;
+}
+
+constexpr SynthShape small_tied(std::string_view name) {
+  SynthShape shape = small(name);
+  shape.tied = true;
+  return shape;
+}
+
+constexpr SynthShape small_with_experts(std::string_view name, std::uint32_t experts, std::uint32_t used,
+                                        std::uint32_t layers = 4) {
+  SynthShape shape = small(name);
+  shape.layers = layers;
+  shape.experts = experts;
+  shape.experts_used = used;
+  shape.expert_feed_forward = 256;
+  return shape;
+}
+
+constexpr auto kShapes = std::to_array<SynthShape>({
+    small("llama", "llama3"),
+    small("qwen2"),
+    small("qwen3"),
+    small_tied("gemma3"),
+    small("phi3"),
+    small_with_experts("mixtral", 8, 2),
+    small_with_experts("qwen3moe", 32, 2, 3),
+    small_with_experts("deepseek2", 16, 4),
+    small_with_experts("gpt-oss", 16, 4),
+    small_with_experts("glm4moe", 16, 4),
+    small_tied("mamba2"),
+    small_with_experts("qwen3next", 16, 4),
+    small("falcon-h1"),
+    small("bert"),
     {.name = "llama-tiny",
-     .architecture = "llama",
+     .design = "llama",
      .layers = 4,
      .embedding = 256,
      .feed_forward = 768,
@@ -23,7 +72,7 @@ constexpr std::array<SynthShape, 7> kShapes{{
      .vocabulary = 1024,
      .context = 512},
     {.name = "llama-160m",
-     .architecture = "llama",
+     .design = "llama",
      .layers = 12,
      .embedding = 768,
      .feed_forward = 3072,
@@ -33,7 +82,7 @@ constexpr std::array<SynthShape, 7> kShapes{{
      .vocabulary = 32000,
      .context = 2048},
     {.name = "llama-1b",
-     .architecture = "llama",
+     .design = "llama",
      .layers = 16,
      .embedding = 2048,
      .feed_forward = 8192,
@@ -45,7 +94,7 @@ constexpr std::array<SynthShape, 7> kShapes{{
      .rope_base = 500000.0F,
      .tied = true},
     {.name = "llama-3b",
-     .architecture = "llama",
+     .design = "llama",
      .layers = 28,
      .embedding = 3072,
      .feed_forward = 8192,
@@ -57,7 +106,7 @@ constexpr std::array<SynthShape, 7> kShapes{{
      .rope_base = 500000.0F,
      .tied = true},
     {.name = "llama-7b",
-     .architecture = "llama",
+     .design = "llama",
      .layers = 32,
      .embedding = 4096,
      .feed_forward = 11008,
@@ -67,7 +116,7 @@ constexpr std::array<SynthShape, 7> kShapes{{
      .vocabulary = 32000,
      .context = 4096},
     {.name = "llama-8b",
-     .architecture = "llama",
+     .design = "llama",
      .layers = 32,
      .embedding = 4096,
      .feed_forward = 14336,
@@ -78,7 +127,7 @@ constexpr std::array<SynthShape, 7> kShapes{{
      .context = 8192,
      .rope_base = 500000.0F},
     {.name = "llama-70b",
-     .architecture = "llama",
+     .design = "llama",
      .layers = 80,
      .embedding = 8192,
      .feed_forward = 28672,
@@ -88,72 +137,23 @@ constexpr std::array<SynthShape, 7> kShapes{{
      .vocabulary = 128256,
      .context = 8192,
      .rope_base = 500000.0F},
-}};
-
-/// A size that a tensor's side takes from the shape.
-enum class Side { kOne, kEmbedding, kFeedForward, kQuery, kKeyValue, kVocabulary };
-
-/// A tensor of an architecture; a vector where `rows` is kOne.
-struct TensorTemplate {
-  std::string_view name;
-  Side row_length;
-  Side rows;
-  float gain = 1.0F;
-};
-
-/// Sharp attention: each position looks at a few others, and what it says next depends on all that came
-/// before. With flat attention the model soon repeats a handful of tokens.
-constexpr float kSharp = 1.5F;
-
-struct Architecture {
-  std::string_view name;
-  std::span<const TensorTemplate> layer;  ///< names follow `blk.N.`
-};
-
-constexpr std::array<TensorTemplate, 9> kLlamaLayer{{
-    {"attn_norm.weight", Side::kEmbedding, Side::kOne},
-    {"attn_q.weight", Side::kEmbedding, Side::kQuery, kSharp},
-    {"attn_k.weight", Side::kEmbedding, Side::kKeyValue, kSharp},
-    {"attn_v.weight", Side::kEmbedding, Side::kKeyValue},
-    {"attn_output.weight", Side::kQuery, Side::kEmbedding},
-    {"ffn_norm.weight", Side::kEmbedding, Side::kOne},
-    {"ffn_gate.weight", Side::kEmbedding, Side::kFeedForward},
-    {"ffn_up.weight", Side::kEmbedding, Side::kFeedForward},
-    {"ffn_down.weight", Side::kFeedForward, Side::kEmbedding},
-}};
-
-constexpr std::array<Architecture, 1> kArchitectures{{{"llama", kLlamaLayer}}};
-
-constexpr TensorTemplate kTokenEmbedding{"token_embd.weight", Side::kEmbedding, Side::kVocabulary};
-constexpr TensorTemplate kOutputNorm{"output_norm.weight", Side::kEmbedding, Side::kOne};
-constexpr TensorTemplate kOutput{"output.weight", Side::kEmbedding, Side::kVocabulary};
-
-std::int64_t length(const SynthShape& shape, Side side) {
-  switch (side) {
-    case Side::kOne: return 1;
-    case Side::kEmbedding: return shape.embedding;
-    case Side::kFeedForward: return shape.feed_forward;
-    case Side::kQuery: return std::int64_t{shape.heads} * shape.head_size;
-    case Side::kKeyValue: return std::int64_t{shape.kv_heads} * shape.head_size;
-    case Side::kVocabulary: return shape.vocabulary;
-  }
-  return 1;
-}
-
-SynthTensor make_tensor(const SynthShape& shape, const TensorTemplate& from, std::string name,
-                        ggml_type type) {
-  const bool vector = from.rows == Side::kOne;
-  return {.name = std::move(name),
-          .shape = {length(shape, from.row_length), length(shape, from.rows)},
-          .type = vector ? GGML_TYPE_F32 : type,
-          .fill = vector ? SynthFill::kOnes : SynthFill::kRandom,
-          .gain = from.gain};
-}
-
-bool equal_ignoring_case(std::string_view a, std::string_view b) {
-  return std::ranges::equal(
-      a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
-}
+    // Half as many layers as Qwen3-30B-A3B, and a smaller vocabulary: the experts are the model.
+    {.name = "moe-6b",
+     .design = "qwen3moe",
+     .layers = 17,
+     .embedding = 2048,
+     .feed_forward = 6144,
+     .heads = 32,
+     .kv_heads = 4,
+     .head_size = 128,
+     .experts = 128,
+     .experts_used = 8,
+     .expert_feed_forward = 768,
+     .vocabulary = 32000,
+     .context = 8192,
+     .rope_base = 1000000.0F,
+     .rms_epsilon = 1e-6F},
+});
 
 }  // namespace
 
@@ -166,59 +166,6 @@ Result<SynthShape> find_synth_shape(std::string_view name) {
   for (const SynthShape& shape : kShapes) names.push_back(shape.name);
   return fail(ErrorCode::kInvalidArgument,
               fmt::format("there is no shape called '{}'; choose one of {}", name, fmt::join(names, ", ")));
-}
-
-std::vector<ggml_type> synth_types() {
-  std::vector<ggml_type> types;
-  for (int i = 0; i < GGML_TYPE_COUNT; ++i) {
-    const auto type = static_cast<ggml_type>(i);
-    // What cannot be turned back into floats is an integer, or a format for activations only.
-    if (type == GGML_TYPE_F32 || ggml_get_type_traits(type)->to_float != nullptr) types.push_back(type);
-  }
-  return types;
-}
-
-Result<ggml_type> find_synth_type(std::string_view name) {
-  std::vector<std::string> names;
-  for (const ggml_type type : synth_types()) {
-    if (equal_ignoring_case(ggml_type_name(type), name)) return type;
-    names.push_back(synth_type_name(type));
-  }
-  return fail(
-      ErrorCode::kInvalidArgument,
-      fmt::format("there is no weight type called '{}'; choose one of {}", name, fmt::join(names, ", ")));
-}
-
-std::string synth_type_name(ggml_type type) {
-  std::string name = ggml_type_name(type);
-  std::ranges::transform(name, name.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-  return name;
-}
-
-Result<std::vector<SynthTensor>> synth_tensors(const SynthShape& shape, ggml_type type) {
-  const auto architecture = std::ranges::find(kArchitectures, shape.architecture, &Architecture::name);
-  STRATA_CHECK(architecture != kArchitectures.end());
-
-  std::vector<SynthTensor> tensors;
-  const auto add = [&](const TensorTemplate& from, std::string name) {
-    tensors.push_back(make_tensor(shape, from, std::move(name), type));
-  };
-  add(kTokenEmbedding, std::string(kTokenEmbedding.name));
-  for (std::uint32_t layer = 0; layer < shape.layers; ++layer) {
-    for (const TensorTemplate& from : architecture->layer)
-      add(from, fmt::format("blk.{}.{}", layer, from.name));
-  }
-  add(kOutputNorm, std::string(kOutputNorm.name));
-  if (!shape.tied) add(kOutput, std::string(kOutput.name));
-
-  for (const SynthTensor& tensor : tensors) {
-    if (tensor.shape[0] % ggml_blck_size(tensor.type) == 0) continue;
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{} has rows of {} weights, and {} needs a multiple of {}", tensor.name,
-                            tensor.shape[0], synth_type_name(type), ggml_blck_size(type)));
-  }
-  return tensors;
 }
 
 }  // namespace strata::model

@@ -171,7 +171,7 @@ TEST_F(SynthTest, ShapesHaveTheSizeOfTheModelsTheyAreLike) {
     options.like = like;
     const auto model = design_synth(options);
     std::int64_t sum = 0;
-    for (const SynthTensor& tensor : model->tensors) sum += tensor.shape[0] * tensor.shape[1];
+    for (const SynthTensor& tensor : model->tensors) sum += tensor.shape[0] * tensor.rows();
     return sum;
   };
   EXPECT_EQ(parameters("llama-160m"), 162417408);
@@ -180,6 +180,7 @@ TEST_F(SynthTest, ShapesHaveTheSizeOfTheModelsTheyAreLike) {
   EXPECT_EQ(parameters("llama-7b"), 6738415616);
   EXPECT_EQ(parameters("llama-8b"), 8030261248);
   EXPECT_EQ(parameters("llama-70b"), 70553706496);
+  EXPECT_EQ(parameters("moe-6b"), 10724124928);  // 6 GB as Q4_K
 }
 
 TEST_F(SynthTest, ProgressCountsToTheWholeSize) {

@@ -43,11 +43,11 @@ void add_special_tokens(Vocabulary& vocabulary) {
   for (int byte = 0; byte < 256; ++byte) vocabulary.add(fmt::format("<0x{:02X}>", byte), kByte);
 }
 
-void add_characters(Vocabulary& vocabulary) {
-  vocabulary.add(std::string(kWordMark), kNormal);
-  for (const char c : kLetters) vocabulary.add(std::string(1, c), kNormal);
+/// Every printable character, each after `prefix`.
+void add_characters(Vocabulary& vocabulary, std::string_view prefix) {
+  for (const char c : kLetters) vocabulary.add(std::string(prefix) + c, kNormal);
   for (char c = '!'; c <= '~'; ++c) {
-    if (!std::islower(static_cast<unsigned char>(c))) vocabulary.add(std::string(1, c), kNormal);
+    if (!std::islower(static_cast<unsigned char>(c))) vocabulary.add(std::string(prefix) + c, kNormal);
   }
 }
 
@@ -64,42 +64,75 @@ void add_letter_strings(Vocabulary& vocabulary, std::string_view prefix, std::si
   }
 }
 
-Vocabulary make_vocabulary(std::uint32_t wanted) {
-  Vocabulary vocabulary{.wanted = wanted, .tokens = {}, .types = {}};
-  add_special_tokens(vocabulary);
-  add_characters(vocabulary);
-  // All strings of a length come before longer ones, so each can be merged from two that are there.
+/// All strings of a length come before longer ones, so each can be merged from two that are there.
+void add_letter_strings(Vocabulary& vocabulary) {
   for (std::size_t length = 1; !vocabulary.full(); ++length) {
     add_letter_strings(vocabulary, kWordMark, length);
     add_letter_strings(vocabulary, "", length + 1);
   }
+}
+
+Vocabulary sentence_pieces(std::uint32_t wanted) {
+  Vocabulary vocabulary{.wanted = wanted, .tokens = {}, .types = {}};
+  add_special_tokens(vocabulary);
+  vocabulary.add(std::string(kWordMark), kNormal);
+  add_characters(vocabulary, "");
+  add_letter_strings(vocabulary);
   return vocabulary;
+}
+
+Vocabulary word_pieces(std::uint32_t wanted) {
+  Vocabulary vocabulary{.wanted = wanted, .tokens = {}, .types = {}};
+  for (const char* special : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"})
+    vocabulary.add(special, kControl);
+  add_characters(vocabulary, kWordMark);
+  add_characters(vocabulary, "");
+  for (std::size_t length = 2; !vocabulary.full(); ++length) {
+    add_letter_strings(vocabulary, kWordMark, length);
+    add_letter_strings(vocabulary, "", length);
+  }
+  return vocabulary;
+}
+
+void add_tokens(gguf_context* to, const char* model, const Vocabulary& vocabulary) {
+  std::vector<const char*> tokens;
+  for (const std::string& token : vocabulary.tokens) tokens.push_back(token.c_str());
+  gguf_set_val_str(to, "tokenizer.ggml.model", model);
+  gguf_set_val_str(to, "tokenizer.ggml.pre", "default");
+  gguf_set_arr_str(to, "tokenizer.ggml.tokens", tokens.data(), tokens.size());
+  gguf_set_arr_data(to, "tokenizer.ggml.token_type", GGUF_TYPE_INT32, vocabulary.types.data(),
+                    vocabulary.types.size());
 }
 
 }  // namespace
 
-void add_synth_tokenizer(gguf_context* to, std::uint32_t vocabulary_size) {
+void add_sentence_pieces(gguf_context* to, std::uint32_t vocabulary_size) {
   STRATA_CHECK(vocabulary_size >= kMinSynthVocabulary);
-  const Vocabulary vocabulary = make_vocabulary(vocabulary_size);
-  std::vector<const char*> tokens;
+  const Vocabulary vocabulary = sentence_pieces(vocabulary_size);
+  add_tokens(to, "llama", vocabulary);
   std::vector<float> scores;
   for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
-    tokens.push_back(vocabulary.tokens[i].c_str());
     // Merges prefer the highest score: the longest piece.
     scores.push_back(vocabulary.types[i] == kNormal ? -static_cast<float>(vocabulary.tokens.size() - i)
                                                     : 0.0F);
   }
-  gguf_set_val_str(to, "tokenizer.ggml.model", "llama");
-  gguf_set_val_str(to, "tokenizer.ggml.pre", "default");
-  gguf_set_arr_str(to, "tokenizer.ggml.tokens", tokens.data(), tokens.size());
   gguf_set_arr_data(to, "tokenizer.ggml.scores", GGUF_TYPE_FLOAT32, scores.data(), scores.size());
-  gguf_set_arr_data(to, "tokenizer.ggml.token_type", GGUF_TYPE_INT32, vocabulary.types.data(),
-                    vocabulary.types.size());
   gguf_set_val_u32(to, "tokenizer.ggml.unknown_token_id", 0);
   gguf_set_val_u32(to, "tokenizer.ggml.bos_token_id", 1);
   gguf_set_val_u32(to, "tokenizer.ggml.eos_token_id", 2);
   gguf_set_val_bool(to, "tokenizer.ggml.add_bos_token", true);
   gguf_set_val_bool(to, "tokenizer.ggml.add_eos_token", false);
+}
+
+void add_word_pieces(gguf_context* to, std::uint32_t vocabulary_size) {
+  STRATA_CHECK(vocabulary_size >= kMinSynthVocabulary);
+  add_tokens(to, "bert", word_pieces(vocabulary_size));
+  gguf_set_val_u32(to, "tokenizer.ggml.token_type_count", 2);  // of BERT's segments
+  gguf_set_val_u32(to, "tokenizer.ggml.padding_token_id", 0);
+  gguf_set_val_u32(to, "tokenizer.ggml.unknown_token_id", 1);
+  gguf_set_val_u32(to, "tokenizer.ggml.bos_token_id", 2);
+  gguf_set_val_u32(to, "tokenizer.ggml.seperator_token_id", 3);  // spelt so by llama.cpp
+  gguf_set_val_u32(to, "tokenizer.ggml.mask_token_id", 4);
 }
 
 Result<GgufPtr> read_tokenizer(const std::filesystem::path& path) {

@@ -22,7 +22,12 @@ inline constexpr std::uint32_t kMinSynthVocabulary = 260;
 /// Adds the `tokenizer.` keys of a SentencePiece vocabulary that turns any text into tokens and back:
 /// `<unk> <s> </s>`, the 256 bytes, printable characters, then letter strings from short to long.
 /// Requires: vocabulary >= kMinSynthVocabulary.
-void add_synth_tokenizer(gguf_context* to, std::uint32_t vocabulary);
+void add_sentence_pieces(gguf_context* to, std::uint32_t vocabulary);
+
+/// Adds the `tokenizer.` keys of a WordPiece vocabulary for text in English letters: `[PAD] [UNK] [CLS] [SEP]
+/// [MASK]`, printable characters at the start of a word and inside one, then letter strings.
+/// Requires: vocabulary >= kMinSynthVocabulary.
+void add_word_pieces(gguf_context* to, std::uint32_t vocabulary);
 
 /// The `tokenizer.` keys of another model, and no others.
 /// Errors: kNotFound, kCorrupt; kInvalidArgument where that model has no vocabulary.

@@ -13,8 +13,6 @@ constexpr std::uint64_t kLargestUnit = 8ULL << 20;
 constexpr std::uint64_t kSmallestUnit = 16ULL << 10;
 constexpr std::uint64_t kUnitsPerModel = 256;
 constexpr std::uint64_t kRingUnits = 5;
-// Rows are split at multiples of this, so that no kernel's tile is cut and results keep their bits.
-constexpr std::int64_t kRowStep = 64;
 
 /// Units of a pass, and what is fixed about each before a budget is looked at.
 struct Candidates {
@@ -121,7 +119,7 @@ void fill(std::vector<Unit>& units, const std::vector<std::size_t>& order, Bytes
   for (const std::size_t i : by_size) {
     // A neighbour may share blocks with it, so only the layout knows what it costs: between span - 2 blocks
     // and span.
-    if (used + units[i].bytes > room + Bytes{2 * Unit::kBlock}) continue;
+    if (used + units[i].bytes > room + Bytes{2 * kBlock}) continue;
     units[i].resident = true;
     const Bytes with = lay_out(units, order, Bytes{}, nullptr);
     if (with > room) {
@@ -208,19 +206,24 @@ std::vector<Attempt> attempts(const model::ModelProfile& profile) {
   return out;
 }
 
-}  // namespace
+std::vector<TensorUse> without_groups(const std::vector<TensorUse>& uses) {
+  std::vector<TensorUse> out;
+  std::ranges::copy_if(uses, std::back_inserter(out), [](const TensorUse& u) { return !u.expert_group; });
+  return out;
+}
 
-Bytes Placement::arena_bytes() const {
-  Bytes total = ring;
-  for (const Extent& extent : extents) total += extent.size;
+Bytes bookkeeping_of(const std::vector<ExpertGroup>& groups, Bookkeeping costs) {
+  Bytes total;
+  for (const ExpertGroup& group : groups) {
+    total += costs.per_unit * group.parts.size() + costs.per_expert * group.experts;
+  }
   return total;
 }
 
-Result<Placement> place(const model::ModelProfile& profile, const std::vector<TensorUse>& uses, Bytes budget,
-                        Bytes per_unit) {
-  for (const bool with_gathered : {true, false}) {
-    if (auto whole = place_whole(profile, uses, budget, per_unit, with_gathered)) return std::move(*whole);
-  }
+/// Weights that every pass uses as a whole: resident if all fit, else some stream.
+std::optional<Placement> place_dense(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
+                                     Bytes budget, Bytes per_unit) {
+  if (auto whole = place_whole(profile, uses, budget, per_unit, false)) return whole;
   for (const Attempt& attempt : attempts(profile)) {
     Streaming s = prepare_streaming(profile, uses, attempt, per_unit);
     if (s.least > budget) continue;
@@ -242,21 +245,72 @@ Result<Placement> place(const model::ModelProfile& profile, const std::vector<Te
     fill(s.candidates.units, order, room);
     return finish(std::move(s.candidates.units), order, s.ring);
   }
-  const Bytes least = smallest_budget(profile, uses, per_unit);
-  return fail(ErrorCode::kInfeasible,
-              fmt::format("the weights need at least {} and have {}: {} are missing", format_bytes(least),
-                          format_bytes(budget), format_bytes(least - budget)));
+  return std::nullopt;
+}
+
+}  // namespace
+
+Bytes Placement::slot_bytes() const {
+  Bytes total;
+  for (const ExpertGroup& group : groups) total += group.slot_bytes();
+  return total;
+}
+
+Bytes Placement::arena_bytes() const {
+  Bytes total = ring + slot_bytes() + stage + landing;
+  for (const Extent& extent : extents) total += extent.size;
+  return total;
+}
+
+Bytes Placement::bookkeeping(Bookkeeping costs) const {
+  return costs.per_unit * units.size() + bookkeeping_of(groups, costs);
+}
+
+Result<Placement> place(const model::ModelProfile& profile, const std::vector<TensorUse>& uses, Bytes budget,
+                        Bookkeeping costs) {
+  for (const bool with_gathered : {true, false}) {
+    if (auto whole = place_whole(profile, uses, budget, costs.per_unit, with_gathered)) {
+      return std::move(*whole);
+    }
+  }
+  std::vector<ExpertGroup> groups = find_expert_groups(profile, uses);
+  const Bytes stage = stage_bytes(profile, groups);
+  const Bytes landing = landing_bytes(groups);
+  const Bytes fixed = stage + landing + bookkeeping_of(groups, costs);
+  auto dense = fixed > budget ? std::nullopt
+                              : place_dense(profile, without_groups(uses), budget - fixed, costs.per_unit);
+  if (!dense) {
+    const Bytes least = smallest_budget(profile, uses, costs);
+    return fail(ErrorCode::kInfeasible,
+                fmt::format("the weights need at least {} and have {}: {} are missing", format_bytes(least),
+                            format_bytes(budget), format_bytes(least - budget)));
+  }
+  const Bytes left =
+      saturating_sub(budget - fixed, dense->arena_bytes() + costs.per_unit * dense->units.size());
+  const std::uint64_t place = dense->arena_bytes().value;
+  dense->stage_place = place + share_out(groups, left, place).value;
+  dense->landing_place = dense->stage_place + stage.value;
+  dense->groups = std::move(groups);
+  dense->stage = stage;
+  dense->landing = landing;
+  return std::move(*dense);
 }
 
 Bytes smallest_budget(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
-                      Bytes per_unit) {
-  Candidates all = make_candidates(profile, uses, UINT64_MAX, false);
-  for (Unit& unit : all.units) unit.resident = true;
-  Bytes least = lay_out(all.units, file_order(all.units), Bytes{}, nullptr) + per_unit * all.units.size();
+                      Bookkeeping costs) {
+  const auto all_resident = [&](const std::vector<TensorUse>& some) {
+    Candidates all = make_candidates(profile, some, UINT64_MAX, false);
+    for (Unit& unit : all.units) unit.resident = true;
+    return lay_out(all.units, file_order(all.units), Bytes{}, nullptr) + costs.per_unit * all.units.size();
+  };
+  const std::vector<TensorUse> dense = without_groups(uses);
+  Bytes least = all_resident(dense);
   for (const Attempt& attempt : attempts(profile)) {
-    least = std::min(least, prepare_streaming(profile, uses, attempt, per_unit).least);
+    least = std::min(least, prepare_streaming(profile, dense, attempt, costs.per_unit).least);
   }
-  return least;
+  const std::vector<ExpertGroup> groups = find_expert_groups(profile, uses);
+  return std::min(all_resident(uses), least + stage_bytes(profile, groups) + landing_bytes(groups) +
+                                          bookkeeping_of(groups, costs));
 }
 
 }  // namespace strata::plan

@@ -10,8 +10,6 @@
 namespace strata::plan {
 namespace {
 
-constexpr std::uint64_t kBlock = Unit::kBlock;
-
 struct Case {
   model::ModelProfile profile;
   std::vector<TensorUse> uses;
@@ -208,20 +206,89 @@ TEST(Place, TheSmallestBudgetFitsAndOneBlockLessDoesNot) {
   }
 }
 
+/// `layers` of a dense matrix and two parts of so many experts.
+Case with_experts(int layers, std::int64_t experts, bool contiguous = false) {
+  Builder builder;
+  for (int i = 0; i < layers; ++i) {
+    builder.norm(256).matrix(256, 256);
+    const auto group = static_cast<std::uint32_t>(4 * i + 2);
+    const TensorUse use{.whole = true, .contiguous = contiguous, .expert_group = group};
+    builder.tensor(256, 128, GGML_TYPE_F16, use, experts).tensor(128, 256, GGML_TYPE_F16, use, experts);
+  }
+  return builder.done();
+}
+
+TEST(PlaceExperts, AreOrdinaryWeightsWhereAllFits) {
+  const Case c = with_experts(4, 16);
+  const auto placement = place(c.profile, c.uses, all_used(c) + kMiB);
+  ASSERT_TRUE(placement);
+  EXPECT_TRUE(placement->groups.empty());
+  EXPECT_EQ(placement->arena_bytes(), placement->extents.front().size);
+}
+
+TEST(PlaceExperts, GetSlotsFromWhatTheOtherWeightsLeave) {
+  const Case c = with_experts(4, 16);
+  const auto placement = place(c.profile, c.uses, Bytes{all_used(c).value / 2});
+  ASSERT_TRUE(placement) << placement.error().message;
+  EXPECT_EQ(placement->streamed_per_pass.value, 0U) << "weights that every token uses stay first";
+  ASSERT_EQ(placement->groups.size(), 4U);
+  std::uint32_t least = UINT32_MAX;
+  std::uint32_t most = 0;
+  for (const ExpertGroup& group : placement->groups) {
+    EXPECT_EQ(group.experts, 16U);
+    ASSERT_EQ(group.parts.size(), 2U);
+    least = std::min(least, group.slots);
+    most = std::max(most, group.slots);
+  }
+  EXPECT_GE(least, 4U);
+  EXPECT_LE(most, least + 1);
+}
+
+TEST(PlaceExperts, PlacesDoNotOverlapAndKeepToTheBudget) {
+  constexpr Bookkeeping kCosts{Bytes{1200}, Bytes{100}};
+  for (const bool contiguous : {false, true}) {
+    const Case c = with_experts(5, 12, contiguous);
+    const Bytes least = smallest_budget(c.profile, c.uses, kCosts);
+    EXPECT_FALSE(place(c.profile, c.uses, least - Bytes{1}, kCosts));
+    for (Bytes budget = least; budget < all_used(c); budget += Bytes{100'000}) {
+      const auto placement = place(c.profile, c.uses, budget, kCosts);
+      ASSERT_TRUE(placement) << placement.error().message;
+      EXPECT_LE(placement->arena_bytes() + placement->bookkeeping(kCosts), budget);
+      std::map<std::uint64_t, std::uint64_t> places{{0, placement->ring.value}};
+      for (const Extent& extent : placement->extents) places[extent.place] = extent.size.value;
+      for (const ExpertGroup& group : placement->groups) {
+        for (const ExpertPart& part : group.parts) {
+          if (group.slots > 0) places[part.place] = part.stride.value * group.slots;
+          EXPECT_EQ(part.place % kBlock, 0U);
+          EXPECT_GE(part.stride, contiguous ? part.bytes : region_of(part.bytes));
+        }
+      }
+      places[placement->stage_place] = placement->stage.value;
+      if (contiguous) places[placement->landing_place] = placement->landing.value;
+      std::uint64_t end = 0;
+      for (const auto& [begin, size] : places) {
+        EXPECT_GE(begin, end);
+        end = std::max(end, begin + size);
+      }
+      EXPECT_LE(end, placement->arena_bytes().value);
+    }
+  }
+}
+
 TEST(Place, PaysForTheBookkeepingOfEachUnit) {
   constexpr Bytes kPerUnit{1200};
   for (std::uint32_t seed = 0; seed < 60; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     const Case c = random_case(seed);
-    const Bytes least = smallest_budget(c.profile, c.uses, kPerUnit);
+    const Bytes least = smallest_budget(c.profile, c.uses, {kPerUnit, {}});
     for (const unsigned percent : {0U, 5U, 30U, 100U}) {
       const Bytes budget{least.value + all_used(c).value / 100 * percent};
-      const auto placement = place(c.profile, c.uses, budget, kPerUnit);
+      const auto placement = place(c.profile, c.uses, budget, {kPerUnit, {}});
       ASSERT_TRUE(placement) << placement.error().message;
       EXPECT_LE(placement->arena_bytes() + kPerUnit * placement->units.size(), budget) << percent << "%";
     }
     if (least.value > 0) {
-      EXPECT_FALSE(place(c.profile, c.uses, least - Bytes{1}, kPerUnit));
+      EXPECT_FALSE(place(c.profile, c.uses, least - Bytes{1}, {kPerUnit, {}}));
     }
   }
 }

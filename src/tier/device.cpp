@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "tier/column_probe.h"
+#include "tier/kernel_probe.h"
 
 namespace strata::tier {
 namespace {
@@ -148,6 +148,7 @@ Result<std::unique_ptr<Device>> Device::create(const model::ModelProfile& profil
   device->inner_device_ = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
   if (device->inner_device_ == nullptr)
     return fail(ErrorCode::kInternal, "ggml has no CPU device in this build");
+  device->layout_ = std::make_unique<RepackedLayout>(device->inner_device_, device->options_.threads);
   STRATA_TRY(device->row_reader_, device->options_.make_reader(device->files_, Executor::kRowReads));
   if (device->options_.share_threads != nullptr) {
     device->threads_ = device->options_.share_threads->threads_;
@@ -169,8 +170,8 @@ Device::Device(const model::ModelProfile& profile, memory::Pool& pool, DeviceOpt
       pool_(pool),
       options_(std::move(options)),
       files_(std::move(files)),
-      weights_(profile, &device_),
       host_(&device_),
+      weights_(profile, &device_, host_),
       table_(profile) {
   DeviceCalls::fill(*this);
   weights_.attach(&files_);
@@ -181,43 +182,37 @@ Device::~Device() {
 }
 
 void Device::record(int threads, const ggml_cgraph& graph) {
-  const GraphNeeds needs = needs_of(graph, weights_);
-  for (const plan::TensorUse& use : needs.uses) {
-    const auto known =
-        std::find_if(uses_.begin(), uses_.end(), [&](const auto& u) { return u.tensor == use.tensor; });
-    if (known == uses_.end()) {
-      uses_.push_back(use);
-    } else {
-      known->gather |= use.gather;
-      known->by_rows |= use.by_rows;
-      known->whole |= use.whole;
-    }
-  }
-  gather_rows_ = std::max(gather_rows_, needs.gather_rows);
-  gather_row_bytes_ = std::max(gather_row_bytes_, needs.gather_row_bytes);
+  merge(recorded_, needs_of(graph, weights_, *layout_));
+  // Repacked kernels convert their inputs to the same types as the plain ones: they need no more.
   work_bytes_ = std::max(work_bytes_, std::uint64_t{ggml_graph_plan(&graph, threads, threads_).work_size});
 }
 
 Status Device::record_token_by_token(ggml_backend_t inner, const ggml_cgraph& graph) {
   if (!split_.learned()) return split_.learn(graph);
   STRATA_TRY(const TokenSplit::Cuts cuts, split_.match(graph));
+  most_tokens_ = cuts.tokens;
   for (int n = 0; n < graph.n_nodes; ++n) {
-    if (cuts.dimension[static_cast<std::size_t>(n)] == 0) continue;
     const ggml_tensor& node = *graph.nodes[n];
-    const ggml_tensor* const weight = node.src[0];
-    const bool matrix =
-        node.op == GGML_OP_MUL_MAT && weight->view_src == nullptr && weights_.weight_of(weight);
-    if (matrix && !split_.knows(weight->type, weight->ne[0])) {
-      const std::int64_t columns = columns_with_equal_bits(inner, weight, cuts.tokens);
+    const bool by_experts = node.op == GGML_OP_MUL_MAT_ID;
+    if (cuts.dimension[static_cast<std::size_t>(n)] == 0 && !by_experts) continue;
+    const auto weight = node.src[0]->view_src == nullptr ? weights_.weight_of(node.src[0]) : std::nullopt;
+    const auto use = std::ranges::find(recorded_.uses, weight.value_or(UINT32_MAX), &plan::TensorUse::tensor);
+    const bool repacked = use != recorded_.uses.end() && use->repacked;
+    const TokenSplit::Kernel kernel = TokenSplit::kernel_of(node, repacked);
+    if (weight && !split_.trusted(kernel)) {
+      split_.trust(kernel, tokens_with_equal_bits(inner, kernel, node.src[0], *layout_, cuts.tokens));
       if (auto error = weights_.take_error()) return std::unexpected(std::move(*error));
-      split_.trust(weight->type, weight->ne[0], columns);
     }
-    const std::uint64_t stretches = split_.stretches(node, cuts.tokens);
+    if (by_experts) {
+      most_tokens_ = std::min(most_tokens_, split_.trusted(kernel).value_or(1));
+      continue;
+    }
+    const std::uint64_t stretches = split_.stretches(node, repacked, cuts.tokens);
     if (stretches == 1) continue;
     const std::uint64_t views = node.op == GGML_OP_MUL_MAT ? 1 : 2;
     split_bytes_ += NodeCutter::bytes_per_shadow() * (stretches * (1 + views));
     // The parts of a matrix share their operand's views.
-    if (matrix)
+    if (weight)
       split_bytes_per_unit_ = std::max(split_bytes_per_unit_, NodeCutter::bytes_per_shadow() * stretches);
   }
   return {};
@@ -225,20 +220,34 @@ Status Device::record_token_by_token(ggml_backend_t inner, const ggml_cgraph& gr
 
 Needs Device::needs() const {
   const bool threads = row_reader_ != nullptr && row_reader_->name() == "threads";
-  return Needs{uses_,        Bytes{work_bytes_},    Executor::staging_bytes(gather_rows_, gather_row_bytes_),
-               split_bytes_, split_bytes_per_unit_, threads ? kReaderThreads : Bytes{}};
+  return Needs{recorded_.uses, Bytes{work_bytes_},    gather_staging() + expert_ids() + repack_scratch(),
+               split_bytes_,   split_bytes_per_unit_, threads ? kReaderThreads : Bytes{}};
 }
 
 void Device::forget_needs() {
-  uses_.clear();
-  work_bytes_ = gather_rows_ = gather_row_bytes_ = 0;
+  recorded_ = GraphNeeds{};
+  work_bytes_ = 0;
   split_.forget();
   split_bytes_ = split_bytes_per_unit_ = Bytes{};
+  most_tokens_ = 1;
 }
 
-Bytes Device::bytes_per_unit() const {
-  return PassProgram::bytes_per_unit() + Streamer::bytes_per_entry() + Bytes{sizeof(plan::Unit)} +
-         split_bytes_per_unit_;
+Bytes Device::gather_staging() const {
+  return Executor::staging_bytes(recorded_.gather_rows, recorded_.gather_row_bytes);
+}
+
+Bytes Device::expert_ids() const {
+  return align_up(Bytes{recorded_.expert_ids * sizeof(std::int32_t)}, Bytes{DiskFiles::kBlock});
+}
+
+Bytes Device::repack_scratch() const {
+  return recorded_.repacked_row_bytes > 0 ? layout_->scratch_bytes(recorded_.repacked_row_bytes) : Bytes{};
+}
+
+plan::Bookkeeping Device::bookkeeping() const {
+  return {PassProgram::bytes_per_unit() + Streamer::bytes_per_entry() + Bytes{sizeof(plan::Unit)} +
+              split_bytes_per_unit_,
+          ExpertCache::bytes_per_expert()};
 }
 
 Status Device::place(plan::Placement placement, const Progress& progress) {
@@ -254,33 +263,69 @@ Status Device::place(plan::Placement placement, const Progress& progress) {
   STRATA_TRY_VOID(reserve(needs.work, Owner::kCompute));
   STRATA_TRY_VOID(reserve(needs.staging, Owner::kCompute));
   STRATA_TRY_VOID(reserve(placement.ring, Owner::kRing));
-  STRATA_TRY_VOID(reserve(placement.arena_bytes() - placement.ring, Owner::kWeights));
+  const Bytes for_experts = placement.slot_bytes() + placement.stage + placement.landing;
+  STRATA_TRY_VOID(reserve(for_experts, Owner::kExperts));
+  STRATA_TRY_VOID(reserve(placement.arena_bytes() - placement.ring - for_experts, Owner::kWeights));
   STRATA_TRY(staging_, memory::Region::reserve(needs.staging));
   STRATA_TRY_VOID(staging_.commit());
   STRATA_TRY(arena_, memory::Region::reserve(placement.arena_bytes()));
   STRATA_TRY_VOID(arena_.commit());
-  STRATA_TRY_VOID(read_residents(placement, progress));
-  table_.set(std::move(placement), arena_.data());
-  executor_ = std::make_unique<Executor>(files_, weights_, table_,
-                                         Executor::Memory{arena_.data(), staging_.data(), staging_.size()},
-                                         options_.make_reader, std::move(row_reader_));
+  const Bytes gathers = gather_staging();
+  layout_->use_scratch(staging_.data() + (gathers + expert_ids()).value, repack_scratch());
+  table_.set(std::move(placement), recorded_.uses, arena_.data());
+  STRATA_TRY(auto experts, read_weights(progress));
+  executor_ = std::make_unique<Executor>(
+      files_, weights_, table_, *layout_, Executor::Memory{arena_.data(), staging_.data(), gathers},
+      options_.make_reader, std::move(row_reader_), std::move(experts), options_.trace);
   return {};
 }
 
-Status Device::read_residents(const plan::Placement& placement, const Progress& progress) {
-  constexpr std::uint64_t kLoadBlock = 4ULL << 20;
-  Bytes total;
+Result<std::unique_ptr<ExpertCache>> Device::read_weights(const Progress& progress) {
+  const plan::Placement& placement = table_.placement();
+  Bytes total = placement.slot_bytes();
   for (const plan::Extent& extent : placement.extents) total += extent.size;
+  const auto more = [&](Bytes bytes) {
+    loaded_ += bytes;
+    return !progress || progress(std::min(loaded_, total), total);
+  };
+  STRATA_TRY_VOID(read_residents(more));
+
+  const std::unique_ptr<ggml_backend, decltype(&ggml_backend_free)> inner(
+      ggml_backend_dev_init(inner_device_, nullptr), ggml_backend_free);
+  if (inner == nullptr) return fail(ErrorCode::kInternal, "ggml's CPU device cannot be started");
+  ggml_backend_cpu_set_threadpool(inner.get(), threads_);
+  ggml_backend_cpu_set_n_threads(inner.get(), options_.threads);
+  const auto rearrange = [&](std::uint32_t tensor, std::int64_t rows, std::byte* data) -> Status {
+    if (!table_.repacked(tensor)) return {};
+    const RepackedLayout::Rows plain{&profile_.tensors[tensor], rows, data};
+    return layout_->repack(inner.get(), std::span(&plain, 1));
+  };
+  for (const plan::Unit& unit : placement.units) {
+    if (unit.resident) STRATA_TRY_VOID(rearrange(unit.tensor, unit.rows, table_.address(unit)));
+  }
+  if (placement.groups.empty()) return nullptr;
+  STRATA_TRY(auto reader, options_.make_reader(files_, PartReader::kDepth));
+  auto experts = std::make_unique<ExpertCache>(
+      profile_, placement, arena_.data(),
+      reinterpret_cast<std::int32_t*>(staging_.data() + gather_staging().value), std::move(reader));
+  const auto rearrange_all = [&](std::span<const FreshRows> fresh) -> Status {
+    for (const FreshRows& rows : fresh) STRATA_TRY_VOID(rearrange(rows.tensor, rows.rows, rows.data));
+    return {};
+  };
+  STRATA_TRY_VOID(experts->fill(rearrange_all, more));
+  return experts;
+}
+
+Status Device::read_residents(const std::function<bool(Bytes)>& more) {
+  constexpr std::uint64_t kLoadBlock = 4ULL << 20;
   STRATA_TRY(auto reader, options_.make_reader(files_, 8));
   std::optional<Error> error;
   const auto take_one = [&] {
     const BlockDone done = reader->wait();
     if (!done.status && !error) error = done.status.error();
-    loaded_ += Bytes{done.tag};
-    if (progress && !error && !progress(loaded_, total))
-      error = Error{ErrorCode::kCancelled, "loading was cancelled"};
+    if (!error && !more(Bytes{done.tag})) error = Error{ErrorCode::kCancelled, "loading was cancelled"};
   };
-  for (const plan::Extent& extent : placement.extents) {
+  for (const plan::Extent& extent : table_.placement().extents) {
     for (std::uint64_t at = 0; at < extent.size.value && !error; at += kLoadBlock) {
       if (reader->in_flight() == reader->depth()) take_one();
       const std::uint64_t size = std::min(kLoadBlock, extent.size.value - at);

@@ -20,7 +20,7 @@ namespace strata::tier {
 struct Needs {
   std::vector<plan::TensorUse> uses;
   Bytes work;            ///< the inner device's scratch memory
-  Bytes staging;         ///< for gathered rows
+  Bytes staging;         ///< for gathered rows, and rows that are rearranged
   Bytes split;           ///< heap of the program of a graph that is computed token by token
   Bytes split_per_unit;  ///< and for each unit
   Bytes reader;          ///< stacks of the reader threads that are yet to start
@@ -31,6 +31,7 @@ class Device;
 struct DeviceOptions {
   int threads = 1;  ///< at most this many compute at once
   ReaderFactory make_reader;
+  Trace* trace = nullptr;                 ///< outlives the device
   const Device* share_threads = nullptr;  ///< computes with the threads of this one, which outlives it
 };
 
@@ -62,13 +63,15 @@ class Device {
   /// have been recorded so: first the graph of one token, then the largest one of several. That one fails
   /// with kUnsupported where its tokens cannot be kept apart.
   void token_by_token(bool on) { token_by_token_ = on; }
+  /// The most tokens of a graph that is computed so: those of the one recorded, or fewer.
+  [[nodiscard]] std::int64_t most_tokens() const { return most_tokens_; }
 
   [[nodiscard]] Needs needs() const;
   /// Forgets what was recorded, for another context.
   void forget_needs();
 
-  /// Heap that a placement takes for each of its units, at most: in the table, and in a pass's program.
-  [[nodiscard]] Bytes bytes_per_unit() const;
+  /// Heap that a placement takes, at most: in the table, and in a pass's program.
+  [[nodiscard]] plan::Bookkeeping bookkeeping() const;
 
   /// Called with the bytes read so far and the bytes to read; returning false cancels.
   using Progress = std::function<bool(Bytes done, Bytes total)>;
@@ -92,7 +95,12 @@ class Device {
   [[nodiscard]] Status compute(ggml_backend_t inner, int threads, const ggml_cgraph& graph);
   void record(int threads, const ggml_cgraph& graph);
   [[nodiscard]] Status record_token_by_token(ggml_backend_t inner, const ggml_cgraph& graph);
-  [[nodiscard]] Status read_residents(const plan::Placement& placement, const Progress& progress);
+  [[nodiscard]] Bytes gather_staging() const;
+  [[nodiscard]] Bytes repack_scratch() const;
+  [[nodiscard]] Bytes expert_ids() const;
+  /// Everything that has a place; the experts' account, where they have one.
+  [[nodiscard]] Result<std::unique_ptr<ExpertCache>> read_weights(const Progress& progress);
+  [[nodiscard]] Status read_residents(const std::function<bool(Bytes)>& more);
 
   const model::ModelProfile& profile_;
   memory::Pool& pool_;
@@ -103,16 +111,16 @@ class Device {
   ggml_backend_dev_t inner_device_ = nullptr;
   ggml_threadpool* threads_ = nullptr;
   bool owns_threads_ = false;
-  WeightBufferType weights_;
   HostBufferType host_;
+  WeightBufferType weights_;
 
-  std::vector<plan::TensorUse> uses_;
+  std::unique_ptr<RepackedLayout> layout_;
+  GraphNeeds recorded_;
   std::uint64_t work_bytes_ = 0;
-  std::uint64_t gather_rows_ = 0;
-  std::uint64_t gather_row_bytes_ = 0;
 
   bool token_by_token_ = false;
   TokenSplit split_;
+  std::int64_t most_tokens_ = 1;
   Bytes split_bytes_;           // heap of the largest program that is taken apart
   Bytes split_bytes_per_unit_;  // and what each unit of a matrix adds
 

@@ -20,6 +20,17 @@ constexpr std::uint64_t ids_bytes(std::uint64_t rows) {
   return align_up(rows * sizeof(std::int32_t), DiskFiles::kBlock);
 }
 
+/// The first weight that a run uses: its shadow has its name.
+std::string_view name_of(std::span<ggml_tensor* const> nodes, const model::ModelProfile& profile) {
+  for (const ggml_tensor* node : nodes) {
+    for (const ggml_tensor* src : node->src) {
+      const model::TensorInfo* const weight = src != nullptr ? profile.find(src->name) : nullptr;
+      if (weight != nullptr) return weight->name;
+    }
+  }
+  return "run";
+}
+
 }  // namespace
 
 Bytes Executor::staging_bytes(std::uint64_t rows, std::uint64_t row_bytes) {
@@ -29,22 +40,30 @@ Bytes Executor::staging_bytes(std::uint64_t rows, std::uint64_t row_bytes) {
 }
 
 Executor::Executor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table,
-                   Memory memory, ReaderFactory make_reader, std::unique_ptr<DiskReader> row_reader)
+                   const RepackedLayout& layout, Memory memory, ReaderFactory make_reader,
+                   std::unique_ptr<DiskReader> row_reader, std::unique_ptr<ExpertCache> experts, Trace* trace)
     : files_(files),
       weights_(weights),
       table_(table),
+      layout_(layout),
       memory_(memory),
       row_reader_(std::move(row_reader)),
-      streamer_(files, std::move(make_reader), memory.arena, table.placement().ring) {}
+      experts_(std::move(experts)),
+      trace_(trace),
+      streamer_(files, std::move(make_reader), memory.arena, table.placement().ring, trace) {}
 
 Status Executor::compute(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split) {
   Status status = run_pass(inner, graph, split);
-  if (!status) streamer_.stop();  // it stands in the middle of a pass: the next one starts afresh
+  if (!status) {
+    streamer_.stop();  // it stands in the middle of a pass: the next one starts afresh
+    if (experts_) experts_->abandon();
+  }
   return status;
 }
 
 Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split) {
-  STRATA_TRY(PassProgram program, PassProgram::compile(graph, weights_, table_, split));
+  const auto begin = Trace::Clock::now();
+  STRATA_TRY(PassProgram program, PassProgram::compile(graph, weights_, table_, layout_, split));
   if (!streamer_.running(program.entries())) STRATA_TRY_VOID(streamer_.start(program.entries()));
   program.bind(streamer_);
 
@@ -52,23 +71,36 @@ Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const 
   for (Run& run : program.runs()) {
     for (; loaded < run.entries_end; ++loaded) STRATA_TRY_VOID(streamer_.wait(loaded));
     if (run.gather) STRATA_TRY_VOID(gather(*run.gather));
-    STRATA_TRY_VOID(execute(inner, graph, run));
+    if (run.step) STRATA_TRY_VOID(begin_step(inner, program, *run.step));
+    if (run.experts.empty()) {
+      STRATA_TRY_VOID(execute(inner, graph, run.nodes));
+    } else if (experts_->in_slots()) {
+      STRATA_TRY_VOID(execute_in_slots(inner, graph, run));
+    } else {
+      STRATA_TRY_VOID(execute_in_strips(inner, graph, run));
+    }
     if (run.entries_end > 0) streamer_.release(run.entries_end);
   }
   if (!program.entries().empty()) streamer_.next_pass();
   ++passes_;
+  if (trace_ != nullptr) trace_->span(Trace::kPasses, "pass", begin);
   // Weights read in this pass may be another file's: better no tokens than wrong ones.
   return files_.check_unchanged();
 }
 
-Status Executor::execute(ggml_backend_t inner, const ggml_cgraph& graph, Run& run) {
+Status Executor::execute(ggml_backend_t inner, const ggml_cgraph& graph,
+                         std::span<ggml_tensor* const> nodes) {
+  if (nodes.empty()) return {};
+  const auto begin = Trace::Clock::now();
   ggml_cgraph part = graph;  // its hash set tells ggml which nodes it may fuse
-  part.nodes = run.nodes.data();
-  part.n_nodes = static_cast<int>(run.nodes.size());
+  part.nodes = const_cast<ggml_tensor**>(nodes.data());
+  part.n_nodes = static_cast<int>(nodes.size());
   part.n_leafs = 0;
   part.leafs = nullptr;
   part.uid = 0;
-  switch (ggml_backend_graph_compute(inner, &part)) {
+  const ggml_status status = ggml_backend_graph_compute(inner, &part);
+  if (trace_ != nullptr) trace_->span(Trace::kRuns, name_of(nodes, table_.profile()), begin);
+  switch (status) {
     case GGML_STATUS_SUCCESS: return {};
     case GGML_STATUS_ABORTED: return fail(ErrorCode::kCancelled, "the computation was cancelled");
     case GGML_STATUS_ALLOC_FAILED:
@@ -136,7 +168,9 @@ Status Executor::gather(const Gather& gather) {
 
 PassStatistics Executor::statistics() const {
   const StreamStatistics streamed = streamer_.statistics();
-  return PassStatistics{passes_, streamed.read + gathered_, streamed.stalled};
+  const ExpertStatistics experts = experts_ ? experts_->statistics() : ExpertStatistics{};
+  return PassStatistics{passes_, streamed.read + gathered_ + experts.read, streamed.stalled + expert_stalls_,
+                        experts};
 }
 
 }  // namespace strata::tier

@@ -7,6 +7,8 @@
 #include <optional>
 
 #include "memory/region.h"
+#include "tier/expert_cache.h"
+#include "tier/expert_predictor.h"
 #include "tier/pass_program.h"
 #include "tier/streamer.h"
 
@@ -16,6 +18,7 @@ struct PassStatistics {
   std::uint64_t passes = 0;
   Bytes read;                           ///< from disk, by passes: streamed weights and gathered rows
   std::chrono::nanoseconds stalled{0};  ///< of the compute, waiting for the disk
+  ExpertStatistics experts;             ///< their reads are in `read`, too
 };
 
 /// Executes graphs over placed weights: waits for the streamed ones, hands each run to the inner device,
@@ -35,9 +38,11 @@ class Executor {
   /// Staging for GET_ROWS of up to `rows` rows: the rows, their ids, and blocks to read them through.
   [[nodiscard]] static Bytes staging_bytes(std::uint64_t rows, std::uint64_t row_bytes);
 
-  /// `files`, `weights` and `table` outlive it. `row_reader` reads gathered rows.
-  Executor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table, Memory memory,
-           ReaderFactory make_reader, std::unique_ptr<DiskReader> row_reader);
+  /// `files`, `weights`, `table` and `layout` outlive it. `row_reader` reads gathered rows. `experts`:
+  /// filled; null where the placement has no groups.
+  Executor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table,
+           const RepackedLayout& layout, Memory memory, ReaderFactory make_reader,
+           std::unique_ptr<DiskReader> row_reader, std::unique_ptr<ExpertCache> experts, Trace* trace);
 
   /// Computes the whole graph on `inner`; with `split`, each of its tokens as if it were the only one.
   /// Errors: those of the reads; kIo when a model file was changed; kCancelled when the inner device was told
@@ -48,15 +53,27 @@ class Executor {
 
  private:
   [[nodiscard]] Status run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split);
-  [[nodiscard]] Status execute(ggml_backend_t inner, const ggml_cgraph& graph, Run& run);
+  [[nodiscard]] Status execute(ggml_backend_t inner, const ggml_cgraph& graph,
+                               std::span<ggml_tensor* const> nodes);
+  [[nodiscard]] Status begin_step(ggml_backend_t inner, const PassProgram& program, std::size_t step);
+  void predict(const PassProgram& program, std::size_t step);
+  [[nodiscard]] std::span<const float> router_weights(const ExpertStep& step) const;
+  [[nodiscard]] Status repack(ggml_backend_t inner, std::span<const FreshRows> fresh);
+  [[nodiscard]] Status execute_in_slots(ggml_backend_t inner, const ggml_cgraph& graph, const Run& run);
+  [[nodiscard]] Status execute_in_strips(ggml_backend_t inner, const ggml_cgraph& graph, const Run& run);
   [[nodiscard]] Status gather(const Gather& gather);
 
   const DiskFiles& files_;
   const WeightBufferType& weights_;
   const WeightTable& table_;
+  const RepackedLayout& layout_;
   const Memory memory_;
   const std::unique_ptr<DiskReader> row_reader_;
+  const std::unique_ptr<ExpertCache> experts_;
+  Trace* const trace_;
   Streamer streamer_;
+  ExpertPredictor predictor_;
+  std::chrono::nanoseconds expert_stalls_{0};
   std::uint64_t passes_ = 0;
   Bytes gathered_;
 };

@@ -45,13 +45,17 @@ struct HostBufferCalls {
   }
 
   static ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t buft, size_t size) {
-    HostBufferType& type = type_of(buft);
+    return make_buffer(type_of(buft), size, false);
+  }
+  static ggml_backend_buffer_t make_buffer(HostBufferType& type, size_t size, bool kept) {
     auto region = memory::Region::reserve(Bytes{std::max<size_t>(size, 64)});
     if (!region) return nullptr;
     auto buffer = std::make_unique<HostBufferType::Buffer>();
     buffer->type = &type;
     buffer->region = std::move(*region);
+    buffer->kept = kept;
     if (type.pool_ != nullptr && !type.fill(*buffer)) return nullptr;
+    if (type.pool_ == nullptr && kept && !buffer->region.commit()) return nullptr;
     ggml_backend_buffer_i iface{};
     iface.free_buffer = free_buffer;
     iface.get_base = get_base;
@@ -60,7 +64,7 @@ struct HostBufferCalls {
     iface.get_tensor = get_tensor;
     iface.cpy_tensor = cpy_tensor;
     iface.clear = clear;
-    buffer->handle = ggml_backend_buffer_init(buft, iface, buffer.get(), size);
+    buffer->handle = ggml_backend_buffer_init(&type.type_, iface, buffer.get(), size);
     type.buffers_.push_back(buffer.get());
     return buffer.release()->handle;
   }
@@ -78,31 +82,40 @@ HostBufferType::HostBufferType(ggml_backend_dev_t device) : type_{} {
   type_.context = this;
 }
 
-Bytes HostBufferType::sum(bool compute) const {
+ggml_backend_buffer_t HostBufferType::allocate_kept(std::size_t size) {
+  return HostBufferCalls::make_buffer(*this, size, true);
+}
+
+memory::Owner HostBufferType::owner_of(const Buffer& buffer) {
+  if (buffer.kept) return memory::Owner::kWeights;
+  const bool compute = buffer.handle != nullptr &&
+                       ggml_backend_buffer_get_usage(buffer.handle) == GGML_BACKEND_BUFFER_USAGE_COMPUTE;
+  return compute ? memory::Owner::kCompute : memory::Owner::kKvCache;
+}
+
+Bytes HostBufferType::sum(memory::Owner owner) const {
   Bytes total;
   for (const Buffer* buffer : buffers_) {
-    if ((ggml_backend_buffer_get_usage(buffer->handle) == GGML_BACKEND_BUFFER_USAGE_COMPUTE) != compute)
-      continue;
-    total += align_up(buffer->region.size(), Bytes{4096});
+    if (owner_of(*buffer) == owner) total += align_up(buffer->region.size(), Bytes{4096});
   }
   return total;
 }
 
-Bytes HostBufferType::compute_bytes() const { return sum(true); }
-Bytes HostBufferType::kv_bytes() const { return sum(false); }
+Bytes HostBufferType::compute_bytes() const { return sum(memory::Owner::kCompute); }
+Bytes HostBufferType::kv_bytes() const { return sum(memory::Owner::kKvCache); }
+Bytes HostBufferType::kept_bytes() const { return sum(memory::Owner::kWeights); }
 
 Status HostBufferType::fill(Buffer& buffer) {
-  const bool compute = buffer.handle != nullptr &&
-                       ggml_backend_buffer_get_usage(buffer.handle) == GGML_BACKEND_BUFFER_USAGE_COMPUTE;
-  STRATA_TRY(auto reservation, pool_->reserve(align_up(buffer.region.size(), Bytes{4096}),
-                                              compute ? memory::Owner::kCompute : memory::Owner::kKvCache));
+  STRATA_TRY(auto reservation, pool_->reserve(align_up(buffer.region.size(), Bytes{4096}), owner_of(buffer)));
   STRATA_TRY_VOID(buffer.region.commit());
   buffer.reservation = std::move(reservation);
   return {};
 }
 
 void HostBufferType::discard() {
-  for (Buffer* buffer : buffers_) buffer->region.discard();
+  for (Buffer* buffer : buffers_) {
+    if (!buffer->kept) buffer->region.discard();
+  }
 }
 
 Status HostBufferType::commit(memory::Pool& pool) {

@@ -23,9 +23,15 @@ class HostBufferType {
 
   [[nodiscard]] ggml_backend_buffer_type_t handle() { return &type_; }
 
+  /// A buffer that is filled at once and that discard() leaves alone: for an adapter's weights.
+  /// Null where the budget has no room, or the system no memory.
+  [[nodiscard]] ggml_backend_buffer_t allocate_kept(std::size_t size);
+
   /// Bytes of the live buffers: those ggml marks as compute buffers, and the others (KV cache, outputs).
   [[nodiscard]] Bytes compute_bytes() const;
   [[nodiscard]] Bytes kv_bytes() const;
+  /// Of kept buffers: before commit() these are filled and not yet reserved.
+  [[nodiscard]] Bytes kept_bytes() const;
 
   /// Before commit(): gives back the pages that recording touched.
   void discard();
@@ -39,11 +45,13 @@ class HostBufferType {
     ggml_backend_buffer_t handle = nullptr;
     memory::Region region;
     memory::Reservation reservation;
+    bool kept = false;
   };
 
   friend struct HostBufferCalls;
+  [[nodiscard]] static memory::Owner owner_of(const Buffer& buffer);
   [[nodiscard]] Status fill(Buffer& buffer);
-  [[nodiscard]] Bytes sum(bool compute) const;
+  [[nodiscard]] Bytes sum(memory::Owner owner) const;
 
   ggml_backend_buffer_type type_;
   std::vector<Buffer*> buffers_;

@@ -1,8 +1,10 @@
 #include "tier/pass_program.h"
 
 #include <fmt/format.h>
+#include <ggml-cpu.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/check.h"
 
@@ -31,11 +33,51 @@ bool is_by_rows(const ggml_tensor* node, int src) {
          node->src[0]->ne[2] == 1 && node->src[0]->ne[3] == 1 && node->type == GGML_TYPE_F32;
 }
 
+bool is_by_experts(const ggml_tensor* node, int src) {
+  return node->op == GGML_OP_MUL_MAT_ID && src == 0 && node->src[0]->view_src == nullptr &&
+         node->src[0]->ne[3] == 1 && node->src[1]->type == GGML_TYPE_F32;
+}
+
+/// Whether ggml would compute `node` with another kernel if its experts had gaps between them: a kernel has a
+/// working memory of its own.
+bool depends_on_gaps(const ggml_tensor* node) {
+  const auto work_of = [](ggml_tensor op) {
+    ggml_tensor* nodes[] = {&op};
+    ggml_cgraph graph{};
+    graph.n_nodes = 1;
+    graph.nodes = nodes;
+    return ggml_graph_plan(&graph, 1, nullptr).work_size;
+  };
+  ggml_tensor weight = *node->src[0];
+  ggml_tensor op = *node;
+  op.src[0] = &weight;
+  const std::size_t without = work_of(op);
+  weight.nb[2] += plan::kBlock;
+  weight.nb[3] = weight.nb[2] * static_cast<std::size_t>(weight.ne[2]);
+  return work_of(op) != without;
+}
+
+/// The weight whose product with the hidden state led to `ids`: the first MUL_MAT with one row an expert.
+const ggml_tensor* find_router(const ggml_tensor* ids, std::int64_t experts,
+                               const WeightBufferType& weights) {
+  constexpr int kDepth = 16;  // softmax, bias, groups, top-k, views
+  const ggml_tensor* node = ids;
+  for (int i = 0; i < kDepth && node != nullptr; ++i) {
+    if (node->op == GGML_OP_MUL_MAT) {
+      const bool router = weights.weight_of(node->src[0]) && node->src[0]->ne[1] == experts;
+      return router ? node : nullptr;
+    }
+    node = node->src[0];
+  }
+  return nullptr;
+}
+
 }  // namespace
 
-GraphNeeds needs_of(const ggml_cgraph& graph, const WeightBufferType& weights) {
+GraphNeeds needs_of(const ggml_cgraph& graph, const WeightBufferType& weights, const RepackedLayout& layout) {
   GraphNeeds needs;
   std::vector<std::optional<std::size_t>> known(weights.profile().tensors.size());
+  std::map<const ggml_tensor*, std::uint32_t> groups;  // by ids: the first tensor that they pick from
   for (int n = 0; n < graph.n_nodes; ++n) {
     const ggml_tensor* const node = graph.nodes[n];
     if (computes_nothing(node)) continue;
@@ -51,21 +93,62 @@ GraphNeeds needs_of(const ggml_cgraph& graph, const WeightBufferType& weights) {
         use.gather = true;
         needs.gather_rows = std::max(needs.gather_rows, static_cast<std::uint64_t>(node->src[1]->ne[0]));
         needs.gather_row_bytes = std::max(needs.gather_row_bytes, std::uint64_t{node->src[0]->nb[1]});
-      } else if (is_by_rows(node, s)) {
-        use.by_rows = true;
-      } else {
-        use.whole = true;
+        continue;
       }
+      const bool first = !use.by_rows && !use.whole;
+      if (is_by_experts(node, s)) {
+        const auto of_ids = groups.try_emplace(node->src[2], *index).first;
+        if (first) use.expert_group = of_ids->second;
+        if (use.expert_group != of_ids->second) use.expert_group.reset();
+        use.contiguous = use.contiguous || depends_on_gaps(node);
+        needs.expert_ids =
+            std::max(needs.expert_ids, static_cast<std::uint64_t>(ggml_nelements(node->src[2])));
+      } else {
+        use.expert_group.reset();
+      }
+      use.repacked = s == 0 && (first || use.repacked) && layout.serves(node);
+      (is_by_rows(node, s) ? use.by_rows : use.whole) = true;
     }
   }
+  for (const plan::TensorUse& use : needs.uses) {
+    if (!use.repacked) continue;
+    const std::uint64_t row_bytes = weights.profile().tensors[use.tensor].row_bytes().value;
+    needs.repacked_row_bytes = std::max(needs.repacked_row_bytes, row_bytes);
+  }
   return needs;
+}
+
+void merge(GraphNeeds& needs, const GraphNeeds& more) {
+  for (const plan::TensorUse& use : more.uses) {
+    const auto known = std::ranges::find(needs.uses, use.tensor, &plan::TensorUse::tensor);
+    if (known == needs.uses.end()) {
+      needs.uses.push_back(use);
+      continue;
+    }
+    const auto computes = [](const plan::TensorUse& u) { return u.by_rows || u.whole; };
+    known->contiguous |= use.contiguous;
+    if (!computes(*known)) {
+      known->expert_group = use.expert_group;
+    } else if (computes(use) && known->expert_group != use.expert_group) {
+      known->expert_group.reset();
+    }
+    if (computes(use)) known->repacked = use.repacked && (known->repacked || !computes(*known));
+    known->gather |= use.gather;
+    known->by_rows |= use.by_rows;
+    known->whole |= use.whole;
+  }
+  needs.gather_rows = std::max(needs.gather_rows, more.gather_rows);
+  needs.gather_row_bytes = std::max(needs.gather_row_bytes, more.gather_row_bytes);
+  needs.expert_ids = std::max(needs.expert_ids, more.expert_ids);
+  needs.repacked_row_bytes = std::max(needs.repacked_row_bytes, more.repacked_row_bytes);
 }
 
 /// Builds one PassProgram; lives for the call.
 class PassCompiler {
  public:
-  PassCompiler(const WeightBufferType& weights, const WeightTable& table, const TokenSplit* split)
-      : weights_(weights), table_(table) {
+  PassCompiler(const WeightBufferType& weights, const WeightTable& table, const RepackedLayout& layout,
+               const TokenSplit* split)
+      : weights_(weights), table_(table), layout_(layout) {
     if (split != nullptr) cutter_.emplace(*split, program_.shadows_);
   }
 
@@ -90,10 +173,14 @@ class PassCompiler {
       const auto index = weights_.weight_of(node->src[s]);
       if (!index) continue;
       const auto units = table_.units(*index);
-      if (is_gather(node, s) && table_.resident(*index) == nullptr) {
+      if (table_.expert_part(*index) && is_by_experts(node, s)) {
+        STRATA_TRY_VOID(add_experts(node, *table_.expert_part(*index)));
+        continue;
+      }
+      if (is_gather(node, s) && (table_.resident(*index) == nullptr || table_.repacked(*index))) {
         add_gather(node, *index);
       } else if (table_.resident(*index) != nullptr) {
-        patch(node, s, shadow_of(node->src[s], table_.resident(*index)));
+        patch(node, s, shadow_of(node->src[s], *index, table_.resident(*index)));
       } else if (units.size() == 1) {
         patch(node, s, streamed_shadow(node->src[s], units.front()));
       } else if (is_by_rows(node, s) && !units.empty() && weights_.weight_of(node->src[1]) == std::nullopt) {
@@ -111,7 +198,7 @@ class PassCompiler {
 
   void emit(ggml_tensor* node) {
     if (dimension_ != 0) {
-      cutter_->cut(node, dimension_, tokens_, run_.nodes);
+      cutter_->cut(node, layout_.dressed(*node->src[0]), dimension_, tokens_, run_.nodes);
     } else {
       run_.nodes.push_back(node);
     }
@@ -124,8 +211,9 @@ class PassCompiler {
       std::int64_t rows = units[i].rows;
       while (units[i].resident && end < units.size() && units[end].resident) rows += units[end++].rows;
 
-      ggml_tensor* const weight = units[i].resident ? shadow_of(node->src[0], table_.address(units[i]))
-                                                    : streamed_shadow(node->src[0], units[i]);
+      ggml_tensor* const weight = units[i].resident
+                                      ? shadow_of(node->src[0], units[i].tensor, table_.address(units[i]))
+                                      : streamed_shadow(node->src[0], units[i]);
       weight->ne[1] = rows;
       weight->nb[2] = weight->nb[3] = weight->nb[1] * static_cast<std::size_t>(rows);
 
@@ -138,11 +226,51 @@ class PassCompiler {
     }
   }
 
+  Status add_experts(ggml_tensor* node, WeightTable::Part part) {
+    const ggml_tensor* const ids = node->src[2];
+    auto step = std::ranges::find(program_.steps_, part.group, &ExpertStep::group);
+    if (step == program_.steps_.end()) {
+      close_run();
+      last_streamed_ = nullptr;
+      run_.step = program_.steps_.size();
+      program_.steps_.push_back(begin_step(node, part.group));
+      step = program_.steps_.end() - 1;
+    }
+    if (step->ids != ids) {
+      return fail(ErrorCode::kUnsupported,
+                  fmt::format("this graph picks from '{}' in a way that its placement did not foresee",
+                              node->src[0]->name));
+    }
+    step->parts.push_back(part.part);
+    ggml_tensor& weight = program_.shadows_.emplace_back(*node->src[0]);
+    if (table_.repacked(*weights_.weight_of(node->src[0]))) layout_.dress(weight);
+    patch(node, 0, &weight);
+    patch(node, 2, step->numbered);
+    run_.experts.push_back(
+        {static_cast<std::size_t>(step - program_.steps_.begin()), run_.nodes.size(), part.part, &weight});
+    return {};
+  }
+
+  ExpertStep begin_step(const ggml_tensor* node, std::uint32_t group) {
+    const ggml_tensor* const ids = node->src[2];
+    ggml_tensor& numbered = program_.shadows_.emplace_back(*ids);
+    numbered.nb[1] = static_cast<std::size_t>(ids->ne[0]) * numbered.nb[0];
+    numbered.nb[2] = numbered.nb[3] = static_cast<std::size_t>(ids->ne[1]) * numbered.nb[1];
+    ExpertStep step{
+        .group = group, .ids = ids, .numbered = &numbered, .parts = {}, .input = nullptr, .router = {}};
+    if (const ggml_tensor* const router = find_router(ids, node->src[0]->ne[2], weights_)) {
+      step.input = router->src[1];
+      step.router = weights_.weight_of(router->src[0]);
+    }
+    return step;
+  }
+
   void add_gather(ggml_tensor* node, std::uint32_t index) {
     close_run();
     last_streamed_ = nullptr;  // released with the run that ended here
     ggml_tensor* const ids = node->src[1];
-    ggml_tensor* const table = shadow_of(node->src[0], nullptr);
+    ggml_tensor* const table = &program_.shadows_.emplace_back(*node->src[0]);
+    table->data = nullptr;
     table->ne[1] = ids->ne[0];
     table->nb[2] = table->nb[3] = table->nb[1] * static_cast<std::size_t>(ids->ne[0]);
     ggml_tensor& identity = program_.shadows_.emplace_back(*ids);
@@ -152,20 +280,23 @@ class PassCompiler {
   }
 
   /// A copy of a weight, or of a view of one, whose weight's first byte lies at `data`.
-  ggml_tensor* shadow_of(const ggml_tensor* tensor, std::byte* data) {
+  ggml_tensor* shadow_of(const ggml_tensor* tensor, std::uint32_t index, std::byte* data) {
     ggml_tensor& shadow = program_.shadows_.emplace_back(*tensor);
+    if (table_.repacked(index)) layout_.dress(shadow);
     const std::size_t view_offset = tensor->view_src != nullptr ? tensor->view_offs : 0;
     shadow.data = data == nullptr ? nullptr : data + view_offset;
     return &shadow;
   }
 
   ggml_tensor* streamed_shadow(const ggml_tensor* tensor, const plan::Unit& unit) {
-    ggml_tensor* const shadow = shadow_of(tensor, nullptr);
+    ggml_tensor* const shadow = shadow_of(tensor, unit.tensor, nullptr);
     const std::size_t view_offset = tensor->view_src != nullptr ? tensor->view_offs : 0;
     if (last_streamed_ != &unit) {  // a unit used twice in a row is still in its slot
       close_run();
       last_streamed_ = &unit;
       program_.entries_.push_back(StreamEntry{unit.file, unit.span_begin(), unit.span().value});
+      if (table_.repacked(unit.tensor))
+        run_.nodes.push_back(&program_.shadows_.emplace_back(layout_.repacking(shadow)));
     }
     run_.entries_end = program_.entries_.size();
     program_.bindings_.push_back(
@@ -199,13 +330,14 @@ class PassCompiler {
 
   void close_run() {
     const std::size_t entries = program_.entries_.size();
-    if (!run_.nodes.empty() || run_.gather) program_.runs_.push_back(std::move(run_));
+    if (!run_.nodes.empty() || run_.gather || run_.step) program_.runs_.push_back(std::move(run_));
     run_ = Run{};
     run_.entries_end = entries;
   }
 
   const WeightBufferType& weights_;
   const WeightTable& table_;
+  const RepackedLayout& layout_;
   PassProgram program_;
   Run run_;
   const plan::Unit* last_streamed_ = nullptr;
@@ -215,24 +347,26 @@ class PassCompiler {
 };
 
 Result<PassProgram> PassProgram::compile(const ggml_cgraph& graph, const WeightBufferType& weights,
-                                         const WeightTable& table, const TokenSplit* split) {
+                                         const WeightTable& table, const RepackedLayout& layout,
+                                         const TokenSplit* split) {
   TokenSplit::Cuts cuts;
   if (split != nullptr) {
     STRATA_TRY(cuts, split->match(graph));
   }
-  return PassCompiler(weights, table, split).compile(graph, cuts);
+  return PassCompiler(weights, table, layout, split).compile(graph, cuts);
 }
 
 Bytes PassProgram::bytes_per_unit() {
   constexpr std::size_t kGrown = 2;        // a vector that grows may hold twice what it needs
-  constexpr std::size_t kAllocation = 48;  // a run's own list of nodes: one or two, and the heap's header
-  return Bytes{2 * sizeof(ggml_tensor) +   // the weight's shadow, and the node's where it is cut
+  constexpr std::size_t kAllocation = 48;  // a run's own list of nodes: two or three, and the heap's header
+  return Bytes{3 * sizeof(ggml_tensor) +   // the weight's shadow, its repacking, the node's where it is cut
                kGrown * (sizeof(Run) + sizeof(StreamEntry) + sizeof(Binding)) + kAllocation};
 }
 
 PassProgram& PassProgram::operator=(PassProgram&& other) noexcept {
   std::swap(runs_, other.runs_);
   std::swap(entries_, other.entries_);
+  std::swap(steps_, other.steps_);
   std::swap(shadows_, other.shadows_);
   std::swap(patches_, other.patches_);
   std::swap(bindings_, other.bindings_);

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "tier/repacked_layout.h"
 #include "tier/streamer.h"
 #include "tier/token_split.h"
 #include "tier/weight_buffer.h"
@@ -22,11 +23,31 @@ struct Gather {
   ggml_tensor* identity = nullptr;   ///< shadow ids: 0 .. n-1
 };
 
+/// What one choice of a router picks: known when the run begins in which it is used first.
+struct ExpertStep {
+  std::uint32_t group = 0;
+  const ggml_tensor* ids = nullptr;     ///< I32 [used, tokens], in host memory
+  ggml_tensor* numbered = nullptr;      ///< shadow ids, contiguous
+  std::vector<std::uint32_t> parts;     ///< in the order of the graph
+  const ggml_tensor* input = nullptr;   ///< F32 [row length, 1, tokens]: what the router saw, most often
+  std::optional<std::uint32_t> router;  ///< the weight that made the ids of this step, where it can be told
+};
+
+/// A MUL_MAT_ID on a part of an expert group.
+struct ExpertNode {
+  std::size_t step = 0;  ///< in PassProgram::steps()
+  std::size_t node = 0;  ///< in Run::nodes
+  std::uint32_t part = 0;
+  ggml_tensor* weight = nullptr;  ///< shadow; its data, strides and count are the step's
+};
+
 /// A stretch of the graph handed to the inner device in one call.
 struct Run {
   std::vector<ggml_tensor*> nodes;
-  std::size_t entries_end = 0;   ///< streamed entries before this must be in their slots
-  std::optional<Gather> gather;  ///< done first
+  std::size_t entries_end = 0;      ///< streamed entries before this must be in their slots
+  std::optional<Gather> gather;     ///< done first
+  std::optional<std::size_t> step;  ///< begun before the nodes are computed
+  std::vector<ExpertNode> experts;  ///< in the order of the nodes
 };
 
 /// One graph, turned into what the tier executes: weights replaced by shadow tensors that point at the arena,
@@ -44,7 +65,7 @@ class PassProgram {
   /// Errors: kUnsupported when the graph uses a weight in a way that its placement does not allow, or cannot
   /// be taken apart by tokens.
   [[nodiscard]] static Result<PassProgram> compile(const ggml_cgraph& graph, const WeightBufferType& weights,
-                                                   const WeightTable& table,
+                                                   const WeightTable& table, const RepackedLayout& layout,
                                                    const TokenSplit* split = nullptr);
 
   /// Heap that a program takes for each unit, at most.
@@ -55,6 +76,7 @@ class PassProgram {
 
   [[nodiscard]] const std::vector<StreamEntry>& entries() const { return entries_; }
   [[nodiscard]] std::vector<Run>& runs() { return runs_; }
+  [[nodiscard]] const std::vector<ExpertStep>& steps() const { return steps_; }
 
  private:
   friend class PassCompiler;
@@ -72,6 +94,7 @@ class PassProgram {
 
   std::vector<Run> runs_;
   std::vector<StreamEntry> entries_;
+  std::vector<ExpertStep> steps_;
   std::deque<ggml_tensor> shadows_;  // addresses stay
   std::vector<Patch> patches_;
   std::vector<Binding> bindings_;
@@ -82,9 +105,15 @@ struct GraphNeeds {
   std::vector<plan::TensorUse> uses;  ///< in order of first use
   std::uint64_t gather_rows = 0;      ///< most rows picked by one GET_ROWS
   std::uint64_t gather_row_bytes = 0;
+  std::uint64_t expert_ids = 0;          ///< most ids of one MUL_MAT_ID
+  std::uint64_t repacked_row_bytes = 0;  ///< of the widest weight that is repacked
 };
 
 /// Records how `graph` uses the weights. Pure but for reading the graph.
-[[nodiscard]] GraphNeeds needs_of(const ggml_cgraph& graph, const WeightBufferType& weights);
+[[nodiscard]] GraphNeeds needs_of(const ggml_cgraph& graph, const WeightBufferType& weights,
+                                  const RepackedLayout& layout);
+
+/// Adds what another graph needs.
+void merge(GraphNeeds& needs, const GraphNeeds& more);
 
 }  // namespace strata::tier

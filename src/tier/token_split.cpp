@@ -113,6 +113,7 @@ Result<TokenSplit::Cuts> TokenSplit::match(const ggml_cgraph& graph) const {
         return std::unexpected(unsupported(node).error());
       dimension = d;
     }
+    if (node.op == GGML_OP_MUL_MAT_ID) dimension = 0;
     cuts.dimension[static_cast<std::size_t>(n)] = static_cast<std::int8_t>(dimension);
   }
   if (at != one_.size()) {
@@ -121,21 +122,25 @@ Result<TokenSplit::Cuts> TokenSplit::match(const ggml_cgraph& graph) const {
   return cuts;
 }
 
-std::int64_t TokenSplit::together(const ggml_tensor& node) const {
-  const bool matrices = node.op == GGML_OP_MUL_MAT && node.ne[2] == 1 && node.ne[3] == 1 &&
-                        node.src[0]->ne[2] == 1 && node.src[0]->ne[3] == 1 && ggml_is_contiguous(node.src[1]);
-  if (!matrices) return 1;
-  const auto known = trusted_.find({node.src[0]->type, node.src[0]->ne[0]});
-  return known == trusted_.end() ? 1 : known->second;
+std::optional<std::int64_t> TokenSplit::trusted(const Kernel& kernel) const {
+  const auto known = trusted_.find(kernel);
+  return known == trusted_.end() ? std::nullopt : std::optional(known->second);
 }
 
-std::uint64_t TokenSplit::stretches(const ggml_tensor& node, std::int64_t tokens) const {
-  const std::int64_t at_once = together(node);
+std::int64_t TokenSplit::together(const ggml_tensor& node, bool repacked) const {
+  const bool matrices = node.op == GGML_OP_MUL_MAT && node.ne[2] == 1 && node.ne[3] == 1 &&
+                        node.src[0]->ne[2] == 1 && node.src[0]->ne[3] == 1 && ggml_is_contiguous(node.src[1]);
+  return matrices ? trusted(kernel_of(node, repacked)).value_or(1) : 1;
+}
+
+std::uint64_t TokenSplit::stretches(const ggml_tensor& node, bool repacked, std::int64_t tokens) const {
+  const std::int64_t at_once = together(node, repacked);
   return static_cast<std::uint64_t>((tokens + at_once - 1) / at_once);
 }
 
-void NodeCutter::cut(ggml_tensor* node, int dimension, std::int64_t tokens, std::vector<ggml_tensor*>& out) {
-  const std::int64_t together = split_.together(*node);
+void NodeCutter::cut(ggml_tensor* node, bool repacked, int dimension, std::int64_t tokens,
+                     std::vector<ggml_tensor*>& out) {
+  const std::int64_t together = split_.together(*node, repacked);
   if (dimension == 0 || together >= tokens) {
     out.push_back(node);
     return;
@@ -147,15 +152,11 @@ void NodeCutter::cut(ggml_tensor* node, int dimension, std::int64_t tokens, std:
     ggml_tensor& part = shadows_.emplace_back(*node);
     part.ne[dimension] = count;
     part.data = static_cast<char*>(node->data) + static_cast<std::size_t>(first) * node->nb[dimension];
-    switch (node->op) {
-      case GGML_OP_MUL_MAT: cut_operand(part, 1, dimension, first, count); break;
-      case GGML_OP_MUL_MAT_ID:
-        cut_operand(part, 1, 2, first, count);
-        cut_operand(part, 2, 1, first, count);
-        break;
-      default:  // attention
-        cut_operand(part, 0, 1, first, count);
-        if (part.src[3] != nullptr) cut_operand(part, 3, 1, first, count);
+    if (node->op == GGML_OP_MUL_MAT) {
+      cut_operand(part, 1, dimension, first, count);
+    } else {  // attention: queries, and their rows of the mask
+      cut_operand(part, 0, 1, first, count);
+      if (part.src[3] != nullptr) cut_operand(part, 3, 1, first, count);
     }
     out.push_back(&part);
   }

@@ -2,6 +2,7 @@
 
 #include <ggml-backend-impl.h>
 
+#include <compare>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -17,10 +18,24 @@ namespace strata::tier {
 /// Takes a graph of several tokens apart so that each token gets the bits that it gets in a graph of its own.
 /// ggml's kernels sum in another order for several tokens than for one, where that is faster. So matrix
 /// products are computed for as many tokens at once as are known to make no difference, attention for one;
-/// every other operation treats each row by itself.
+/// every other operation treats each row by itself. A product with chosen experts is not taken apart: how
+/// many tokens it allows bounds the graph.
 /// Threading: none.
 class TokenSplit {
  public:
+  /// What decides which of ggml's kernels computes a product with a weight.
+  struct Kernel {
+    ggml_op op = GGML_OP_MUL_MAT;  ///< or MUL_MAT_ID
+    ggml_type type = GGML_TYPE_F32;
+    std::int64_t row_length = 0;
+    bool repacked = false;
+
+    auto operator<=>(const Kernel&) const = default;
+  };
+  [[nodiscard]] static Kernel kernel_of(const ggml_tensor& product, bool repacked) {
+    return {product.op, product.src[0]->type, product.src[0]->ne[0], repacked};
+  }
+
   /// Which dimension of each node's result counts the tokens, where the node must be taken apart.
   struct Cuts {
     std::int64_t tokens = 1;
@@ -37,17 +52,14 @@ class TokenSplit {
   /// Errors: kUnsupported where they are not the same operations on so many tokens.
   [[nodiscard]] Result<Cuts> match(const ggml_cgraph& graph) const;
 
-  /// The kernel for rows of this type and length gives equal bits for up to `columns` tokens at once.
-  void trust(ggml_type type, std::int64_t row_length, std::int64_t columns) {
-    trusted_[{type, row_length}] = columns;
-  }
-  [[nodiscard]] bool knows(ggml_type type, std::int64_t row_length) const {
-    return trusted_.contains({type, row_length});
-  }
-  /// How many tokens `node` may compute at once.
-  [[nodiscard]] std::int64_t together(const ggml_tensor& node) const;
+  /// The kernel gives equal bits for up to so many tokens at once.
+  void trust(const Kernel& kernel, std::int64_t tokens) { trusted_[kernel] = tokens; }
+  [[nodiscard]] std::optional<std::int64_t> trusted(const Kernel& kernel) const;
+
+  /// How many tokens `node` may compute at once. `repacked`: the layout of its src[0].
+  [[nodiscard]] std::int64_t together(const ggml_tensor& node, bool repacked) const;
   /// Into how many stretches `node` is cut when its result counts so many tokens; 1: it stays as it is.
-  [[nodiscard]] std::uint64_t stretches(const ggml_tensor& node, std::int64_t tokens) const;
+  [[nodiscard]] std::uint64_t stretches(const ggml_tensor& node, bool repacked, std::int64_t tokens) const;
 
  private:
   struct Operation {
@@ -55,7 +67,7 @@ class TokenSplit {
     std::int64_t ne[GGML_MAX_DIMS];
   };
   std::vector<Operation> one_;  // of the graph of one token, without views
-  std::map<std::pair<ggml_type, std::int64_t>, std::int64_t> trusted_;
+  std::map<Kernel, std::int64_t> trusted_;
 };
 
 /// Makes the nodes that compute one node in stretches of tokens.
@@ -66,7 +78,9 @@ class NodeCutter {
   NodeCutter(const TokenSplit& split, std::deque<ggml_tensor>& shadows) : split_(split), shadows_(shadows) {}
 
   /// Appends what computes `node`, whose result counts `tokens` in `dimension`, to `out`.
-  void cut(ggml_tensor* node, int dimension, std::int64_t tokens, std::vector<ggml_tensor*>& out);
+  /// `repacked`: the layout of its src[0].
+  void cut(ggml_tensor* node, bool repacked, int dimension, std::int64_t tokens,
+           std::vector<ggml_tensor*>& out);
 
   /// Heap for each node or view that is made, at most.
   [[nodiscard]] static Bytes bytes_per_shadow();

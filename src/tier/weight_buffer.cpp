@@ -24,7 +24,7 @@ struct WeightBufferCalls {
   static ggml_status init_tensor(ggml_backend_buffer_t buffer, ggml_tensor* tensor) {
     if (tensor->view_src != nullptr) return GGML_STATUS_SUCCESS;
     const model::TensorInfo* const info = type_of(buffer->buft).profile().find(tensor->name);
-    // Anything else in this buffer (an adapter's tensors) would have no bytes behind it.
+    // Anything else in this buffer would have no bytes behind it.
     if (info == nullptr || info->bytes.value != ggml_nbytes(tensor)) return GGML_STATUS_FAILED;
     tensor->extra = const_cast<model::TensorInfo*>(info);
     WeightBufferType& type = type_of(buffer->buft);
@@ -68,6 +68,7 @@ struct WeightBufferCalls {
   static void clear(ggml_backend_buffer_t, uint8_t) {}
 
   static ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t buft, size_t size) {
+    if (!type_of(buft).loading_) return type_of(buft).host_.allocate_kept(size);
     void* base = reinterpret_cast<void*>(DiskFiles::kBlock);  // an empty buffer still needs a base
     if (size > 0) {
       base = ::mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -88,8 +89,9 @@ struct WeightBufferCalls {
   static bool is_host(ggml_backend_buffer_type_t) { return false; }
 };
 
-WeightBufferType::WeightBufferType(const model::ModelProfile& profile, ggml_backend_dev_t device)
-    : profile_(profile), type_{} {
+WeightBufferType::WeightBufferType(const model::ModelProfile& profile, ggml_backend_dev_t device,
+                                   HostBufferType& host)
+    : profile_(profile), host_(host), type_{} {
   type_.iface.get_name = WeightBufferCalls::get_name;
   type_.iface.alloc_buffer = WeightBufferCalls::alloc_buffer;
   type_.iface.get_alignment = WeightBufferCalls::get_alignment;

@@ -8,6 +8,7 @@
 
 #include "model/model_profile.h"
 #include "tier/disk_reader.h"
+#include "tier/host_buffer.h"
 
 namespace strata::tier {
 
@@ -16,10 +17,12 @@ namespace strata::tier {
 /// Not a host buffer: the CPU backend would read the weights behind our back.
 /// While a model is being loaded its weights show no elements: libllama then has nothing to read for them,
 /// and does not fill a staging buffer as large as each one.
+/// After loading, what is allocated in this type belongs to an adapter (libllama puts its tensors where the
+/// weight they adapt lies) and gets host memory instead.
 /// Lifetime: outlives every buffer of the type.
 class WeightBufferType {
  public:
-  WeightBufferType(const model::ModelProfile& profile, ggml_backend_dev_t device);
+  WeightBufferType(const model::ModelProfile& profile, ggml_backend_dev_t device, HostBufferType& host);
   WeightBufferType(const WeightBufferType&) = delete;
   WeightBufferType& operator=(const WeightBufferType&) = delete;
 
@@ -51,6 +54,7 @@ class WeightBufferType {
     std::int64_t row_length;
   };
 
+  HostBufferType& host_;
   const DiskFiles* files_ = nullptr;
   std::optional<Error> error_;
   bool loading_ = false;

@@ -4,7 +4,7 @@
 
 namespace strata::tier {
 
-void WeightTable::set(plan::Placement placement, std::byte* arena) {
+void WeightTable::set(plan::Placement placement, const std::vector<plan::TensorUse>& uses, std::byte* arena) {
   placement_ = std::move(placement);
   arena_ = arena;
   std::fill(first_unit_.begin(), first_unit_.end(), std::pair<std::uint32_t, std::uint32_t>{0, 0});
@@ -12,6 +12,11 @@ void WeightTable::set(plan::Placement placement, std::byte* arena) {
     auto& [first, count] = first_unit_[placement_.units[i].tensor];
     if (count++ == 0) first = i;
   }
+  for (std::uint32_t g = 0; g < placement_.groups.size(); ++g) {
+    const auto& parts = placement_.groups[g].parts;
+    for (std::uint32_t p = 0; p < parts.size(); ++p) expert_part_[parts[p].tensor] = Part{g, p};
+  }
+  for (const plan::TensorUse& use : uses) repacked_[use.tensor] = use.repacked;
 }
 
 std::span<const plan::Unit> WeightTable::units(std::uint32_t tensor) const {

@@ -3,6 +3,7 @@
 #include <ggml.h>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "memory/region.h"
@@ -16,12 +17,15 @@ namespace strata::tier {
 class WeightTable {
  public:
   explicit WeightTable(const model::ModelProfile& profile)
-      : profile_(profile), first_unit_(profile.tensors.size() + 1) {}
+      : profile_(profile),
+        first_unit_(profile.tensors.size()),
+        repacked_(profile.tensors.size()),
+        expert_part_(profile.tensors.size()) {}
 
   [[nodiscard]] const model::ModelProfile& profile() const { return profile_; }
 
-  /// Takes the placement and the arena it was made for. `arena` must outlive the table.
-  void set(plan::Placement placement, std::byte* arena);
+  /// Takes the placement, the uses and the arena it was made for. `arena` must outlive the table.
+  void set(plan::Placement placement, const std::vector<plan::TensorUse>& uses, std::byte* arena);
 
   /// The units of a tensor, in row order; none for one that is only gathered from disk or not used.
   [[nodiscard]] std::span<const plan::Unit> units(std::uint32_t tensor) const;
@@ -29,12 +33,23 @@ class WeightTable {
   [[nodiscard]] const plan::Placement& placement() const { return placement_; }
   /// The whole tensor in one piece, or null.
   [[nodiscard]] std::byte* resident(std::uint32_t tensor) const;
+  /// The expert group that a tensor is in, and which part of it.
+  struct Part {
+    std::uint32_t group = 0;
+    std::uint32_t part = 0;
+  };
+  [[nodiscard]] std::optional<Part> expert_part(std::uint32_t tensor) const { return expert_part_[tensor]; }
+  /// Whether it is computed with in ggml-cpu's own layout instead of the file's.
+  [[nodiscard]] bool repacked(std::uint32_t tensor) const { return repacked_[tensor]; }
 
  private:
   const model::ModelProfile& profile_;
   plan::Placement placement_;
   std::byte* arena_ = nullptr;
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> first_unit_;  // by tensor: first unit and count
+  // By tensor:
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> first_unit_;  // first unit and count
+  std::vector<bool> repacked_;
+  std::vector<std::optional<Part>> expert_part_;
 };
 
 }  // namespace strata::tier

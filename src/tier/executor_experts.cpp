@@ -1,0 +1,113 @@
+#include <algorithm>
+
+#include "tier/executor.h"
+
+namespace strata::tier {
+namespace {
+
+void show(ggml_tensor& weight, const ExpertRows& rows) {
+  weight.data = rows.data;
+  weight.ne[1] = rows.rows;
+  weight.ne[2] = rows.count;
+  weight.nb[2] = rows.stride;
+  weight.nb[3] = rows.stride * rows.count;
+}
+
+}  // namespace
+
+Status Executor::begin_step(ggml_backend_t inner, const PassProgram& program, std::size_t number) {
+  const ExpertStep& step = program.steps()[number];
+  STRATA_TRY_VOID(experts_->begin(step.group, *step.ids, step.parts));
+  step.numbered->data = experts_->ids();
+  predict(program, number);
+  const auto begin = std::chrono::steady_clock::now();
+  STRATA_TRY_VOID(experts_->finish());
+  expert_stalls_ += std::chrono::steady_clock::now() - begin;
+  if (trace_ != nullptr) {
+    const plan::ExpertGroup& group = table_.placement().groups[step.group];
+    const std::string_view name = table_.profile().tensors[group.parts.front().tensor].name;
+    trace_->span(Trace::kWaits, "wait for experts", begin);
+    trace_->span(Trace::kExperts, name, begin, 0, experts_->used());
+  }
+  return repack(inner, experts_->fresh());
+}
+
+/// Starts to read what the next step will almost certainly choose.
+void Executor::predict(const PassProgram& program, std::size_t number) {
+  // More tokens than a few choose nearly every expert: then there is nothing to guess.
+  constexpr std::int64_t kMostTokens = 4;
+
+  const ExpertStep& step = program.steps()[number];
+  predictor_.observe(step.group, experts_->used());
+  if (number + 1 == program.steps().size() || step.ids->ne[1] > kMostTokens || step.input == nullptr) return;
+  const ExpertStep& next = program.steps()[number + 1];
+  const std::span<const float> weights = router_weights(next);
+  if (weights.empty() || !ggml_is_contiguous(step.input) ||
+      weights.size() % static_cast<std::size_t>(step.input->ne[0]) != 0) {
+    return;
+  }
+  const std::span states(static_cast<const float*>(step.input->data),
+                         static_cast<std::size_t>(ggml_nelements(step.input)));
+  const auto experts =
+      static_cast<std::uint32_t>(weights.size() / static_cast<std::size_t>(step.input->ne[0]));
+  std::vector<ExpertPredictor::Guess> missing;
+  std::vector<std::uint32_t> sure;
+  for (const auto& guess :
+       predictor_.guess(weights, states, experts, static_cast<std::uint32_t>(next.ids->ne[0]))) {
+    if (experts_->has(next.group, guess.expert)) continue;
+    missing.push_back(guess);
+    if (predictor_.sure(guess.rank)) sure.push_back(guess.expert);
+  }
+  predictor_.expect(next.group, std::move(missing));
+  experts_->prefetch(next.group, sure);
+}
+
+std::span<const float> Executor::router_weights(const ExpertStep& step) const {
+  if (!step.router) return {};
+  const model::TensorInfo& router = table_.profile().tensors[*step.router];
+  const auto* const weights = reinterpret_cast<const float*>(table_.resident(*step.router));
+  if (weights == nullptr || router.type != GGML_TYPE_F32) return {};
+  return {weights, static_cast<std::size_t>(router.shape[0] * router.shape[1])};
+}
+
+Status Executor::repack(ggml_backend_t inner, std::span<const FreshRows> fresh) {
+  std::vector<RepackedLayout::Rows> plain;
+  for (const FreshRows& rows : fresh) {
+    if (table_.repacked(rows.tensor))
+      plain.push_back({&table_.profile().tensors[rows.tensor], rows.rows, rows.data});
+  }
+  const auto begin = Trace::Clock::now();
+  const Status status = layout_.repack(inner, plain);
+  if (trace_ != nullptr && !plain.empty()) trace_->span(Trace::kRuns, "rearrange experts", begin);
+  return status;
+}
+
+Status Executor::execute_in_slots(ggml_backend_t inner, const ggml_cgraph& graph, const Run& run) {
+  for (const ExpertNode& expert : run.experts) show(*expert.weight, experts_->rows(expert.part));
+  return execute(inner, graph, run.nodes);
+}
+
+Status Executor::execute_in_strips(ggml_backend_t inner, const ggml_cgraph& graph, const Run& run) {
+  const std::span nodes(run.nodes);
+  std::vector<FreshRows> fresh;
+  std::size_t done = 0;
+  for (const ExpertNode& expert : run.experts) {
+    STRATA_TRY_VOID(execute(inner, graph, nodes.subspan(done, expert.node - done)));
+    const ggml_tensor* const node = nodes[expert.node];
+    do {
+      fresh.clear();
+      STRATA_TRY(const ExpertRows rows, experts_->strips().next(fresh));
+      STRATA_TRY_VOID(repack(inner, fresh));
+      show(*expert.weight, rows);
+      ggml_tensor part = *node;
+      part.ne[0] = rows.rows;  // the strides stay: a stretch of each row of the result
+      part.data = static_cast<char*>(node->data) + static_cast<std::size_t>(rows.first_row) * part.nb[0];
+      ggml_tensor* const only[] = {&part};
+      STRATA_TRY_VOID(execute(inner, graph, only));
+    } while (!experts_->strips().part_ends());
+    done = expert.node + 1;
+  }
+  return execute(inner, graph, nodes.subspan(done));
+}
+
+}  // namespace strata::tier

@@ -1,0 +1,59 @@
+#include "tier/expert_slots.h"
+
+#include <cmath>
+
+#include "base/check.h"
+
+namespace strata::tier {
+
+ExpertSlots::ExpertSlots(std::uint32_t experts, std::uint32_t slots, double half_life)
+    : decay_(std::exp2(-1.0 / half_life)), experts_(experts), expert_in_(slots, kNone), held_(slots, false) {}
+
+std::optional<std::uint32_t> ExpertSlots::slot_of(std::uint32_t expert) const {
+  const std::uint32_t slot = experts_[expert].slot;
+  return slot == kNone ? std::nullopt : std::optional(slot);
+}
+
+std::optional<std::uint32_t> ExpertSlots::expert_in(std::uint32_t slot) const {
+  return expert_in_[slot] == kNone ? std::nullopt : std::optional(expert_in_[slot]);
+}
+
+double ExpertSlots::worth(std::uint32_t expert) const {
+  const Expert& e = experts_[expert];
+  return e.worth * std::pow(decay_, static_cast<double>(step_ - e.last_step));
+}
+
+void ExpertSlots::begin_step(std::span<const std::uint32_t> used) {
+  ++step_;
+  for (const std::uint32_t expert : used) {
+    experts_[expert].worth = worth(expert) + 1;
+    experts_[expert].last_step = step_;
+  }
+}
+
+std::optional<std::uint32_t> ExpertSlots::claim(std::uint32_t expert) {
+  STRATA_CHECK(experts_[expert].slot == kNone);
+  std::uint32_t best = kNone;
+  double least = 0;
+  for (std::uint32_t slot = 0; slot < slots(); ++slot) {
+    if (held_[slot]) continue;
+    const std::uint32_t holds = expert_in_[slot];
+    if (holds != kNone && experts_[holds].last_step == step_ && step_ > 0) continue;
+    const double value = holds == kNone ? -1 : worth(holds);
+    if (best != kNone && value >= least) continue;
+    best = slot;
+    least = value;
+  }
+  if (best == kNone) return std::nullopt;
+  if (expert_in_[best] != kNone) experts_[expert_in_[best]].slot = kNone;
+  expert_in_[best] = expert;
+  experts_[expert].slot = best;
+  return best;
+}
+
+void ExpertSlots::empty(std::uint32_t slot) {
+  if (expert_in_[slot] != kNone) experts_[expert_in_[slot]].slot = kNone;
+  expert_in_[slot] = kNone;
+}
+
+}  // namespace strata::tier

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+#include <string>
+
+#include "model/synth.h"
+#include "temporary_directory.h"
+
+namespace strata::tests {
+
+/// Writes a made-up model into the directory; empty when that failed.
+inline std::filesystem::path synth_model(const TemporaryDirectory& directory,
+                                         const model::SynthOptions& options) {
+  const auto design = model::design_synth(options);
+  if (!design) return {};
+  const auto written = model::write_synth(*design, directory.path() / "synth.gguf", true, nullptr);
+  return written ? written->front() : std::filesystem::path();
+}
+
+/// The name of a test whose parameter is a text: what is no letter or digit becomes `_`.
+inline std::string test_name(const testing::TestParamInfo<const char*>& test) {
+  std::string name = test.param;
+  std::ranges::replace_if(
+      name, [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+  return name;
+}
+
+}  // namespace strata::tests
