@@ -44,7 +44,7 @@ struct ContextOptions {
 struct MemoryMap {
   Bytes budget;
   Bytes resident_weights;  ///< and those of LoRA adapters
-  Bytes experts;  ///< slots and stage
+  Bytes experts;           ///< slots and stage
   Bytes ring;
   Bytes kv_cache;  ///< and the output buffers
   Bytes compute;
