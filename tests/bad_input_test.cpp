@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <random>
 #include <regex>
@@ -22,17 +23,6 @@ constexpr std::chrono::seconds kSoon{10};
 ProgramRun run(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "run");
   return run_strata(arguments, nullptr, kSoon);
-}
-
-/// Refused as a program should: `text` is part of the one line it says.
-void expect_refused(const ProgramRun& run, const std::string& text) {
-  EXPECT_FALSE(run.timed_out) << "hangs";
-  EXPECT_GT(run.exit_code, 0) << "ended by signal " << -run.exit_code;
-  EXPECT_EQ(run.out, "");
-  EXPECT_TRUE(run.err.starts_with("strata: ")) << run.err;
-  EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
-  EXPECT_TRUE(run.err.ends_with('\n')) << run.err;
-  EXPECT_NE(run.err.find(text), std::string::npos) << "no '" << text << "' in: " << run.err;
 }
 
 void expect_model_refused(const std::filesystem::path& path, const std::string& text) {
@@ -154,7 +144,10 @@ TEST_F(BadInput, Flags) {
       {{"--grammar", "root ::= ("}, "grammar"},
       {{"--json-schema", "{"}, "--json-schema"},
       {{"--io", "telepathy"}, "telepathy"},
-      {{"-c", "4294967295"}, ""},
+      {{"-c", "99999999999"}, "99999999999"},
+      {{"-ngl", "99"}, "'-ngl': no weights go to a GPU yet"},
+      {{"-np", "4"}, "'-np'"},
+      {{"-hf", "owner/name"}, "'-hf'"},
   };
   for (const auto& [flags, text] : cases) {
     SCOPED_TRACE(testing::PrintToString(flags));
@@ -163,6 +156,64 @@ TEST_F(BadInput, Flags) {
     if (flags[0] != "-n") all.insert(all.end(), {"-n", "1"});
     all.insert(all.end(), flags.begin(), flags.end());
     expect_refused(run(all), text);
+  }
+}
+
+TEST_F(BadInput, SamplingValuesOutOfRange) {
+  const std::vector<std::array<std::string, 3>> cases{
+      {"--temp", "nan", "0 to 100"},        {"--temp", "-1", "0 to 100"},
+      {"--temp", "inf", "0 to 100"},        {"--temp", "1e40", "0 to 100"},
+      {"--top-p", "2", "0 to 1"},           {"--top-p", "-0.1", "0 to 1"},
+      {"--top-p", "nan", "0 to 1"},         {"--min-p", "2", "0 to 1"},
+      {"--min-p", "-1", "0 to 1"},          {"--top-k", "-5", "0 to 2147483647"},
+      {"--repeat-penalty", "0", "0.01 to"}, {"--repeat-penalty", "nan", "0.01 to"},
+  };
+  for (const auto& [flag, value, range] : cases) {
+    SCOPED_TRACE(flag + " " + value);
+    const ProgramRun refused = run({"-m", "none.gguf", "-p", "Hello", flag, value});  // before any model
+    expect_refused(refused, flag + " ");
+    expect_refused(refused, "give a number from " + range);
+  }
+}
+
+// CVE-2025-53630, CVE-2026-27940: sizes that follow from the context must not wrap around.
+TEST_F(BadInput, AContextThatNoMemoryHolds) {
+  const std::string model = good_model();
+  const auto with_context = [&](const std::string& context) {
+    return run({"-m", model, "--raw", "-p", "a", "-n", "1", "--ram", "256MiB", "-c", context});
+  };
+  for (const std::string context : {"4294967295", "4294967040", "2147483648", "100000000"}) {
+    SCOPED_TRACE(context);
+    expect_refused(with_context(context), "-c " + context + " takes ");
+  }
+  expect_refused(with_context("2000000"), "bytes) are missing");
+  expect_refused(with_context("-1"), "-1");
+}
+
+TEST_F(BadInput, SchemasAndGrammars) {
+  const std::string model = good_model();
+  const auto nested = [](std::string_view open, std::string_view close) {
+    std::string text;
+    for (int i = 0; i < 10000; ++i) text += open;
+    text += "{}";
+    for (int i = 0; i < 10000; ++i) text += close;
+    return text;
+  };
+  const std::vector<std::array<std::string, 3>> cases{
+      {"--json-schema", "{", "is no JSON from byte 2 on"},
+      {"--json-schema", "", "is no JSON from byte 1 on"},
+      {"--json-schema", "{\"type\":\"nosuch\"}", "is no schema that can be followed: #: unrecognized type"},
+      {"--json-schema", "[]", "is no schema that can be followed: #: schema must be an object"},
+      {"--json-schema", "{\"pattern\":\"^(a$\",\"type\":\"string\"}", "unbalanced parentheses"},
+      {"--json-schema", nested("{\"items\":", "}"), "nested more than"},
+      {"--grammar", "root ::= root \"a\"", "grammar"},
+      {"--grammar", "root ::= " + nested("(", ")"), "nested more than"},
+  };
+  for (const auto& [flag, text, reason] : cases) {
+    SCOPED_TRACE(flag + " " + text.substr(0, 60));
+    const ProgramRun refused = run({"-m", model, "--raw", "-p", "a", "-n", "1", "--ram", "1GiB", flag, text});
+    expect_refused(refused, reason);
+    EXPECT_EQ(refused.err.find("json.exception"), std::string::npos) << refused.err;
   }
 }
 

@@ -1,6 +1,7 @@
 #include "program_run.h"
 
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <linux/capability.h>
 #include <poll.h>
 #include <pty.h>
@@ -9,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -140,6 +142,16 @@ ProgramRun run_strata_on_terminal(const std::vector<std::string>& arguments,
   ::close(terminal);
   wait_for(pid, begin, run);
   return run;
+}
+
+void expect_refused(const ProgramRun& run, const std::string& text) {
+  EXPECT_FALSE(run.timed_out) << "hangs";
+  EXPECT_GT(run.exit_code, 0) << "ended by signal " << -run.exit_code;
+  EXPECT_EQ(run.out, "");
+  EXPECT_TRUE(run.err.starts_with("strata: ")) << run.err;
+  EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
+  EXPECT_TRUE(run.err.ends_with('\n')) << run.err;
+  EXPECT_NE(run.err.find(text), std::string::npos) << "no '" << text << "' in: " << run.err;
 }
 
 }  // namespace strata::tests

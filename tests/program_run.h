@@ -24,6 +24,10 @@ struct ProgramRun {
                                     const MemoryCgroup* cgroup = nullptr,
                                     std::chrono::seconds limit = std::chrono::seconds(120));
 
+/// Ended as a program should that refuses its input: an exit code, nothing on stdout, and one line on stderr
+/// that has `text` in it.
+void expect_refused(const ProgramRun& run, const std::string& text);
+
 /// Presses Ctrl-C (SIGINT) as soon as the program has written `bytes` to stdout.
 [[nodiscard]] ProgramRun run_strata_and_interrupt(const std::vector<std::string>& arguments,
                                                   std::size_t bytes);

@@ -140,6 +140,25 @@ TEST_F(RunProgram, TakesTheLastOfAFlagThatIsGivenTwice) {
   EXPECT_EQ(stats()["token_ids"].size(), 3U);
 }
 
+TEST_F(RunProgram, TakesValuesThatLookLikeFlags) {
+  const std::string model = chat_model();
+  for (const std::string prompt : {"-ub", "-ngl is what?", "--", "-1"}) {
+    const ProgramRun run = run_strata(
+        command({"-m", model, "--raw", "--display-prompt", "-p", prompt, "-n1", "-ub=64", "--ram", "1GiB"}));
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    EXPECT_TRUE(run.out.starts_with(prompt)) << run.out;
+  }
+}
+
+TEST_F(RunProgram, CountsTheNestingOfAGrammarOutsideItsTexts) {
+  const std::string parentheses(600, '(');
+  const ProgramRun run =
+      run_strata(command({"-m", chat_model(), "--raw", "-p", "a", "-n", "700", "-c", "1024", "--ram", "1GiB",
+                          "--grammar", "root ::= \"" + parentheses + "\\\"(\" [(\\](] # (((\n"}));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_TRUE(run.out.starts_with(parentheses + "\"(")) << run.out;
+}
+
 TEST_F(RunProgram, FollowsAJsonSchema) {
   const ProgramRun run = run_strata(command(
       {"-m", chat_model(), "--raw", "-p", "a", "-n", "60", "--ram", "1GiB", "--json-schema",

@@ -2,33 +2,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
+#include <span>
 #include <string>
-#include <string_view>
-#include <vector>
 
+#include "cli/arguments.h"
 #include "cli/run.h"
 #include "cli/show.h"
 #include "cli/synth.h"
-
-namespace {
-
-// llama.cpp's flags of two letters and one dash; the parser only knows them with two dashes.
-constexpr std::array<std::string_view, 5> kTwoLetterFlags{"-ub", "-tb", "-fa", "-ctk", "-ctv"};
-
-std::vector<std::string> arguments(int argc, char** argv) {
-  std::vector<std::string> out;
-  for (int i = argc - 1; i > 0; --i) {  // the parser takes them last first
-    std::string arg = argv[i];
-    for (const std::string_view flag : kTwoLetterFlags) {
-      if (arg == flag || arg.starts_with(std::string(flag) + "=")) arg.insert(0, "-");
-    }
-    out.push_back(std::move(arg));
-  }
-  return out;
-}
-
-}  // namespace
 
 int main(int argc, char** argv) {
   int exit_code = 0;
@@ -50,12 +30,19 @@ int main(int argc, char** argv) {
 
   const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
   const auto named = [&](const CLI::App* command) { return argc > 1 && command->check_name(argv[1]); };
-  if (argc > 1 && argv[1][0] != '-' && std::none_of(commands.begin(), commands.end(), named)) {
+  const auto command = std::find_if(commands.begin(), commands.end(), named);
+  if (argc > 1 && argv[1][0] != '-' && command == commands.end()) {
     std::fprintf(stderr, "strata: there is no command '%s'; see 'strata help'\n", argv[1]);
     return 2;
   }
+  auto arguments = strata::cli::parser_arguments(command == commands.end() ? app : **command,
+                                                 std::span(argv, static_cast<std::size_t>(argc)).subspan(1));
+  if (!arguments) {
+    std::fprintf(stderr, "strata: %s; see 'strata help'\n", arguments.error().message.c_str());
+    return 2;
+  }
   try {
-    app.parse(arguments(argc, argv));
+    app.parse(std::move(*arguments));
   } catch (const CLI::CallForHelp& call) {
     return app.exit(call);
   } catch (const CLI::CallForVersion& call) {

@@ -46,7 +46,9 @@ class Run {
     ::sigaction(SIGINT, &action, nullptr);
     STRATA_TRY(std::optional<std::string> prompt, read_prompt(options_));
     const bool terminal = ::isatty(STDIN_FILENO) != 0;
-    if (options_.stats_file) STRATA_TRY_VOID(check_writable(*options_.stats_file));
+    for (const auto& file : {options_.stats_file, options_.trace_file}) {
+      if (file) STRATA_TRY_VOID(check_writable(*file));
+    }
     if (!prompt && !terminal) return fail(ErrorCode::kInvalidArgument, "no prompt: give one with -p or -f");
     STRATA_TRY_VOID(open());
     if (!prompt && templates_ == nullptr) {
@@ -65,12 +67,14 @@ class Run {
     fmt::print(stderr, "\n{}", describe(report_, *engine_));
     if (options_.stats_file)
       STRATA_TRY_VOID(write_stats(*options_.stats_file, report_, *engine_, options_.model));
+    if (trace_) STRATA_TRY_VOID(trace_->write(*options_.trace_file));
     return status;
   }
 
  private:
   Status open() {
     STRATA_TRY(engine::OpenOptions open, open_options(options_));
+    if (options_.trace_file) open.trace = &trace_.emplace();
     STRATA_TRY(common_params_sampling sampling, sampling_params(options_));
     STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
     STRATA_TRY(generator_, engine::Generator::create(*engine_, std::move(sampling)));
@@ -91,7 +95,8 @@ class Run {
     context.prompt_tokens = static_cast<std::uint32_t>(prompt.size());
     const std::size_t wanted = prompt.size() + static_cast<std::size_t>(std::max(options_.limit, 1));
     context.least_context = static_cast<std::uint32_t>(std::min<std::size_t>(wanted, 1U << 20));
-    context.client_reserve = generator_->working_bytes() + (templates_ ? kTemplateBytes : Bytes{});
+    context.client_reserve = generator_->working_bytes() + (templates_ ? kTemplateBytes : Bytes{}) +
+                             (trace_ ? tier::Trace::bytes() : Bytes{});
 
     std::optional<ProgressBar> bar;
     const auto progress = [&](Bytes done, Bytes total) {
@@ -200,6 +205,7 @@ class Run {
 
   const RunOptions& options_;
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  std::optional<tier::Trace> trace_;  // outlives the engine
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<engine::Generator> generator_;
   common_chat_templates_ptr templates_;

@@ -2,7 +2,6 @@
 
 #include <common.h>
 #include <fmt/format.h>
-#include <json-schema-to-grammar.h>
 
 #include <CLI/CLI.hpp>
 #include <array>
@@ -10,8 +9,10 @@
 #include <cmath>
 #include <fstream>
 #include <iostream>
-#include <nlohmann/json.hpp>
+#include <limits>
 #include <sstream>
+
+#include "cli/answer_grammar.h"
 
 namespace strata::cli {
 namespace {
@@ -47,6 +48,13 @@ Result<std::vector<engine::AdapterOption>> adapters(std::string_view flag,
     out.push_back(std::move(adapter));
   }
   return out;
+}
+
+/// NaN is in no range.
+Status check_range(std::string_view flag, double value, double low, double high) {
+  if (value >= low && value <= high) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("{} {:g}: give a number from {:.12g} to {:.12g}", flag, value, low, high));
 }
 
 std::string read_all(std::istream& in) {
@@ -132,6 +140,10 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
       ->excludes(grammar);
 
   command.add_option("--stats", o.stats_file, "write statistics as JSON")->group("Output");
+  command
+      .add_option("--trace", o.trace_file,
+                  "write when the disk read, the CPU computed and waited, for Perfetto")
+      ->group("Output");
 }
 
 Result<engine::OpenOptions> open_options(const RunOptions& o) {
@@ -179,14 +191,16 @@ Result<engine::ContextOptions> context_options(const RunOptions& o) {
 
 Result<common_params_sampling> sampling_params(const RunOptions& o) {
   common_params_sampling out = o.sampling;
-  if (o.grammar) out.grammar = common_grammar(COMMON_GRAMMAR_TYPE_USER, *o.grammar);
+  STRATA_TRY_VOID(check_range("--temp", out.temp, 0, 100));
+  STRATA_TRY_VOID(check_range("--top-k", out.top_k, 0, std::numeric_limits<std::int32_t>::max()));
+  STRATA_TRY_VOID(check_range("--top-p", out.top_p, 0, 1));
+  STRATA_TRY_VOID(check_range("--min-p", out.min_p, 0, 1));
+  STRATA_TRY_VOID(check_range("--repeat-penalty", out.penalty_repeat, 0.01, 100));
+  if (o.grammar) {
+    STRATA_TRY(out.grammar, grammar_of_gbnf(*o.grammar));
+  }
   if (o.json_schema) {
-    try {
-      out.grammar = common_grammar(COMMON_GRAMMAR_TYPE_OUTPUT_FORMAT,
-                                   json_schema_to_grammar(common_json::parse(*o.json_schema)));
-    } catch (const std::exception& error) {
-      return fail(ErrorCode::kInvalidArgument, fmt::format("--json-schema: {}", error.what()));
-    }
+    STRATA_TRY(out.grammar, grammar_of_schema(*o.json_schema));
   }
   return out;
 }

@@ -22,6 +22,7 @@ struct RunOptions {
   std::optional<std::string> system;
   std::optional<std::string> ram;
   std::optional<std::string> stats_file;
+  std::optional<std::string> trace_file;
   std::optional<std::uint32_t> context;
   std::optional<std::uint32_t> batch;
   std::optional<std::uint32_t> ubatch;

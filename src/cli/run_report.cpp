@@ -70,7 +70,7 @@ std::string describe(const RunReport& report, const engine::Engine& engine) {
 Status check_writable(const std::string& path) {
   errno = 0;
   if (std::ofstream(path, std::ios::app)) return {};
-  return fail(ErrorCode::kIo, fmt::format("{}: cannot write the statistics: {}", path, std::strerror(errno)));
+  return fail(ErrorCode::kIo, fmt::format("{}: cannot be written to: {}", path, std::strerror(errno)));
 }
 
 Status write_stats(const std::string& path, const RunReport& report, const engine::Engine& engine,

@@ -3,25 +3,15 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cstdio>
-#include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "model/gguf_reader.h"
-#include "model/metadata.h"
-#include "model/model_profile.h"
-#include "model/tensor_names.h"
+#include "cli/model_listing.h"
 
 namespace strata::cli {
 namespace {
-
-using model::MetadataEntry;
-using model::ModelProfile;
-using model::TensorInfo;
 
 constexpr std::size_t kElementsForPeople = 6;
 constexpr std::size_t kElementsInJson = 64;
@@ -31,210 +21,15 @@ struct Options {
   bool json = false;
 };
 
-struct TypeShare {
-  std::size_t tensors = 0;
-  Bytes bytes;
-};
-
-std::map<ggml_type, TypeShare> shares_by_type(const ModelProfile& profile) {
-  std::map<ggml_type, TypeShare> shares;
-  for (const TensorInfo& tensor : profile.tensors) {
-    TypeShare& share = shares[tensor.type];
-    ++share.tensors;
-    share.bytes += tensor.bytes;
-  }
-  return shares;
-}
-
-std::string shape_text(const TensorInfo& tensor) {
-  std::size_t last = 3;
-  while (last > 0 && tensor.shape[last] == 1) --last;
-  std::string text = fmt::format("{}", tensor.shape[0]);
-  for (std::size_t i = 1; i <= last; ++i) text += fmt::format(" x {}", tensor.shape[i]);
-  return text;
-}
-
-/// One line of the tensor table: tensors alike but for their layer.
-struct TensorGroup {
-  std::string kind;
-  const TensorInfo* example = nullptr;
-  std::vector<int> layers;  ///< empty for a tensor of no layer
-  Bytes bytes;
-};
-
-std::vector<TensorGroup> group_tensors(const ModelProfile& profile) {
-  std::vector<TensorGroup> groups;
-  std::map<std::string, std::size_t> index;
-  for (const TensorInfo& tensor : profile.tensors) {
-    const std::string_view kind = model::parse_tensor_name(tensor.name).kind;
-    const std::string key = fmt::format("{}|{}|{}|{}", tensor.layer.has_value(), kind,
-                                        static_cast<int>(tensor.type), shape_text(tensor));
-    const auto [it, is_new] = index.try_emplace(key, groups.size());
-    if (is_new) groups.push_back({.kind = std::string(kind), .example = &tensor, .layers = {}, .bytes = {}});
-    TensorGroup& group = groups[it->second];
-    if (tensor.layer) group.layers.push_back(*tensor.layer);
-    group.bytes += tensor.bytes;
-  }
-  std::ranges::stable_sort(
-      groups, {}, [](const TensorGroup& g) { return std::pair(!g.layers.empty(), g.example->role); });
-  return groups;
-}
-
-/// `0-3, 6, 8-9`
-std::string ranges_text(std::vector<int> numbers) {
-  std::ranges::sort(numbers);
-  std::string text;
-  for (std::size_t i = 0; i < numbers.size();) {
-    std::size_t last = i;
-    while (last + 1 < numbers.size() && numbers[last + 1] == numbers[last] + 1) ++last;
-    if (!text.empty()) text += ", ";
-    text += last == i ? fmt::format("{}", numbers[i]) : fmt::format("{}-{}", numbers[i], numbers[last]);
-    i = last + 1;
-  }
-  return text;
-}
-
-/// Text from the file, safe on a terminal and at most `width` bytes long.
-std::string plain(std::string_view text, std::size_t width) {
-  std::string out;
-  for (const char c : text.substr(0, width)) {
-    const auto byte = static_cast<unsigned char>(c);
-    out += byte < 0x20 || byte == 0x7F ? ' ' : c;
-  }
-  return out + (text.size() > width ? "..." : "");
-}
-
-std::string parameters_text(std::uint64_t count) {
-  const auto value = static_cast<double>(count);
-  if (count >= 1'000'000'000) return fmt::format("{:.2f} billion", value / 1e9);
-  if (count >= 1'000'000) return fmt::format("{:.2f} million", value / 1e6);
-  return fmt::format("{}", count);
-}
-
-std::string dump(const nlohmann::json& json, int indent = -1) {
-  return json.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
-void print_summary(const ModelProfile& profile) {
-  Bytes on_disk;
-  for (const model::ModelFile& file : profile.files) on_disk += file.size;
-  fmt::print("{}\n\n", plain(profile.name, 100));
-  fmt::print("  architecture    {}\n", plain(profile.architecture, 60));
-  fmt::print("  parameters      {}\n", parameters_text(profile.parameters));
-  fmt::print("  size            {} of weights; {} on disk in {} file{}\n",
-             format_bytes(profile.weight_bytes()), format_bytes(on_disk), profile.files.size(),
-             profile.files.size() == 1 ? "" : "s");
-  fmt::print("  layers          {}\n", profile.layers);
-  fmt::print("  embedding       {}\n", profile.embedding);
-  if (profile.train_context != 0) fmt::print("  context         {} tokens\n", profile.train_context);
-  if (profile.vocabulary != 0) fmt::print("  vocabulary      {} tokens\n", profile.vocabulary);
-  fmt::print("  chat template   {}\n", profile.chat_template.empty() ? "no" : "yes");
-}
-
-void print_types(const ModelProfile& profile) {
-  const auto total = static_cast<double>(profile.weight_bytes().value);
-  fmt::print("\nQuantisation\n\n  {:<10} {:>8} {:>14} {:>7}\n", "type", "tensors", "size", "share");
-  for (const auto& [type, share] : shares_by_type(profile)) {
-    fmt::print("  {:<10} {:>8} {:>14} {:>6.1f}%\n", ggml_type_name(type), share.tensors,
-               format_bytes(share.bytes), 100.0 * static_cast<double>(share.bytes.value) / total);
-  }
-}
-
-void print_tensors(const ModelProfile& profile) {
-  fmt::print("\nTensors\n\n  {:<16} {:<32} {:<8} {:<22} {:>12}  {}\n", "role", "name", "type", "shape",
-             "size", "layers");
-  for (const TensorGroup& group : group_tensors(profile)) {
-    fmt::print("  {:<16} {:<32} {:<8} {:<22} {:>12}  {}\n", model::to_string(group.example->role),
-               plain(group.kind, 60), ggml_type_name(group.example->type), shape_text(*group.example),
-               format_bytes(group.bytes), ranges_text(group.layers));
-  }
-}
-
-std::string value_text(const MetadataEntry& entry) {
-  constexpr std::size_t kWidth = 72;
-  if (entry.value.is_string()) return plain(entry.value.get_ref<const std::string&>(), kWidth);
-  std::string text = plain(dump(entry.value), kWidth);
-  const bool shortened = entry.value.is_array() && entry.value.size() < entry.count;
-  return shortened ? fmt::format("{} of {}", text, entry.count) : text;
-}
-
-void print_metadata(const std::vector<MetadataEntry>& entries) {
-  fmt::print("\nMetadata\n\n");
-  for (const MetadataEntry& entry : entries) {
-    fmt::print("  {:<44} {:<9} {}\n", plain(entry.key, 80), entry.type, value_text(entry));
-  }
-}
-
-nlohmann::json files_json(const ModelProfile& profile) {
-  nlohmann::json files = nlohmann::json::array();
-  for (const model::ModelFile& file : profile.files) {
-    files.push_back({{"path", file.path.string()}, {"bytes", file.size.value}});
-  }
-  return files;
-}
-
-nlohmann::json types_json(const ModelProfile& profile) {
-  nlohmann::json types = nlohmann::json::array();
-  for (const auto& [type, share] : shares_by_type(profile)) {
-    types.push_back(
-        {{"type", ggml_type_name(type)}, {"tensors", share.tensors}, {"bytes", share.bytes.value}});
-  }
-  return types;
-}
-
-nlohmann::json tensors_json(const ModelProfile& profile) {
-  nlohmann::json tensors = nlohmann::json::array();
-  for (const TensorInfo& tensor : profile.tensors) {
-    nlohmann::json json = {{"name", tensor.name},
-                           {"role", model::to_string(tensor.role)},
-                           {"type", ggml_type_name(tensor.type)},
-                           {"shape", tensor.shape},
-                           {"bytes", tensor.bytes.value},
-                           {"file", tensor.file},
-                           {"offset", tensor.offset}};
-    json["layer"] = tensor.layer ? nlohmann::json(*tensor.layer) : nlohmann::json(nullptr);
-    tensors.push_back(std::move(json));
-  }
-  return tensors;
-}
-
-nlohmann::json metadata_json(const std::vector<MetadataEntry>& entries) {
-  nlohmann::json metadata = nlohmann::json::array();
-  for (const MetadataEntry& entry : entries) {
-    metadata.push_back(
-        {{"key", entry.key}, {"type", entry.type}, {"count", entry.count}, {"value", entry.value}});
-  }
-  return metadata;
-}
-
-nlohmann::json model_json(const ModelProfile& profile, const std::vector<MetadataEntry>& entries) {
-  return {{"name", profile.name},
-          {"architecture", profile.architecture},
-          {"parameters", profile.parameters},
-          {"weight_bytes", profile.weight_bytes().value},
-          {"layers", profile.layers},
-          {"embedding", profile.embedding},
-          {"train_context", profile.train_context},
-          {"vocabulary", profile.vocabulary},
-          {"chat_template", !profile.chat_template.empty()},
-          {"files", files_json(profile)},
-          {"types", types_json(profile)},
-          {"tensors", tensors_json(profile)},
-          {"metadata", metadata_json(entries)}};
-}
-
 Status show(const Options& options) {
-  STRATA_TRY(const ModelProfile profile, model::read_model(options.model));
-  STRATA_TRY(const std::vector<MetadataEntry> entries,
+  STRATA_TRY(const model::ModelProfile profile, model::read_model(options.model));
+  STRATA_TRY(const std::vector<model::MetadataEntry> entries,
              model::read_metadata(profile, options.json ? kElementsInJson : kElementsForPeople));
   if (options.json) {
-    fmt::print("{}\n", dump(model_json(profile, entries), 2));
+    fmt::print("{}\n", json_text(model_json(profile, entries), 2));
     return {};
   }
-  print_summary(profile);
-  print_types(profile);
-  print_tensors(profile);
-  print_metadata(entries);
+  fmt::print("{}", model_text(profile, entries));
   return {};
 }
 
@@ -244,7 +39,8 @@ int run(const Options& options) {
   if (options.json) {
     fmt::print(
         "{}\n",
-        dump({{"error", {{"code", to_string(status.error().code)}, {"message", status.error().message}}}}));
+        json_text(
+            {{"error", {{"code", to_string(status.error().code)}, {"message", status.error().message}}}}));
   }
   fmt::print(stderr, "strata: {}\n", status.error().message);
   return 1;

@@ -17,6 +17,10 @@ constexpr std::uint32_t kDefaultUbatch = 512;
 constexpr std::uint32_t kLargestUbatch = 2048;
 constexpr std::uint32_t kSmallestUbatch = 32;
 constexpr std::uint32_t kContextStep = 256;  // libllama pads contexts to this
+// What libllama's own list of the KV cache holds for each token of the context (llama_kv_cells).
+constexpr Bytes kListPerToken{48};
+constexpr Bytes kSmallList =
+    kMiB;  // made even where nothing fits: what is missing can then be said to the byte
 
 // What libllama's heap, thread stacks and the kernel's own structures still grow by after the graphs have
 // been recorded once (measured: see docs/adr/0004).
@@ -81,7 +85,7 @@ Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
 
 Status Engine::load_model() {
   const int threads = std::max(options_.threads, options_.threads_batch);
-  STRATA_TRY(device_, tier::Device::create(profile_, pool_, {threads, options_.make_reader}));
+  STRATA_TRY(device_, tier::Device::create(profile_, pool_, {threads, options_.make_reader, options_.trace}));
   STRATA_TRY(model_, load_without_weights(profile_, *device_));
   const auto unsupported = [&](std::string_view why) {
     return fail(ErrorCode::kUnsupported, fmt::format("{}: {}", options_.model.string(), why));
@@ -129,6 +133,20 @@ std::vector<Engine::Shape> Engine::shapes_to_try(const ContextOptions& options) 
     shapes.push_back({std::max(half, least), shapes.back().ubatch});
   }
   return shapes;
+}
+
+/// Before a context is made: libllama fills this one part of it at once, and not with our buffers.
+Status Engine::check_list(Shape shape) const {
+  if (llama_model_is_recurrent(model_.get())) return {};
+  STRATA_TRY(const hardware::ProcessMemory process, hardware::read_process_memory());
+  STRATA_TRY(const hardware::HostMemory host, hardware::read_host_memory());
+  const Bytes list = kListPerToken * shape.context;
+  if (list <= kSmallList || list <= hardware::room(pool_.capacity(), host, process)) return {};
+  return fail(ErrorCode::kInfeasible,
+              fmt::format("{} does not fit --ram {}: -c {} takes {} for the list of its tokens alone; use a "
+                          "smaller -c",
+                          options_.model.string(), format_bytes(pool_.capacity()), shape.context,
+                          format_bytes(list)));
 }
 
 Status Engine::make_context(const ContextOptions& options, Shape shape) {
@@ -233,9 +251,13 @@ Status Engine::start(const ContextOptions& options, const tier::Device::Progress
                     options.prompt_tokens, context, align_up(options.prompt_tokens + 1, kContextStep)));
   }
   for (std::size_t i = 0; i < shapes.size(); ++i) {
+    const bool last = i + 1 == shapes.size();
+    if (const Status fits = check_list(shapes[i]); !fits) {
+      if (last) return fits;
+      continue;
+    }
     STRATA_TRY_VOID(make_context(options, shapes[i]));
     STRATA_TRY(Demand demand, this->demand(options));
-    const bool last = i + 1 == shapes.size();
     if (demand.least() > pool_.capacity()) {
       if (last) return std::unexpected(infeasible(demand, options, shapes[i]));
       continue;

@@ -23,6 +23,7 @@ struct OpenOptions {
   int threads = 1;
   int threads_batch = 1;
   tier::ReaderFactory make_reader;  ///< unset: direct reads from disk
+  tier::Trace* trace = nullptr;     ///< outlives the engine; its memory is the caller's
   std::vector<AdapterOption> loras;
   std::vector<AdapterOption> control_vectors;
 };
@@ -114,6 +115,7 @@ class Engine {
   [[nodiscard]] Status load_model();
   [[nodiscard]] Status load_adapters();
   [[nodiscard]] std::vector<Shape> shapes_to_try(const ContextOptions& options) const;
+  [[nodiscard]] Status check_list(Shape shape) const;
   [[nodiscard]] Status make_context(const ContextOptions& options, Shape shape);
   [[nodiscard]] Status record_graphs(Shape shape);
   [[nodiscard]] Result<Demand> demand(const ContextOptions& options) const;

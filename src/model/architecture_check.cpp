@@ -6,43 +6,15 @@
 
 #include "model/architecture_rules.h"
 #include "model/gguf_checks.h"
+#include "model/hyper_parameters.h"
 
 namespace strata::model {
 namespace {
 
-// LLAMA_MAX_LAYERS and LLAMA_MAX_EXPERTS of the pinned llama.cpp.
-constexpr std::uint32_t kMaxLayers = 512;
+// LLAMA_MAX_EXPERTS of the pinned llama.cpp.
 constexpr std::uint32_t kMaxExperts = 1024;
 // Far above any model; without a bound libllama allocates 40 bytes for each token that the header claims.
 constexpr std::uint32_t kMaxVocabulary = 4 * 1024 * 1024;
-
-std::unexpected<Error> implausible(std::string message) {
-  return fail(ErrorCode::kCorrupt, std::move(message) + ": the file is damaged, or its converter was broken");
-}
-
-/// The hyper-parameters of one architecture: keys come without their prefix.
-class Hyper {
- public:
-  Hyper(const GgufValues& values, std::string_view architecture) : values_(values), name_(architecture) {}
-
-  [[nodiscard]] std::string_view name() const { return name_; }
-  [[nodiscard]] std::string full(std::string_view key) const { return fmt::format("{}.{}", name_, key); }
-  [[nodiscard]] bool has(std::string_view key) const { return values_.header().find(full(key)) != nullptr; }
-  [[nodiscard]] Result<std::optional<std::uint32_t>> u32(std::string_view key) const {
-    return values_.u32(full(key));
-  }
-  [[nodiscard]] Result<std::uint32_t> u32_or(std::string_view key, std::uint32_t missing) const {
-    STRATA_TRY(const auto value, u32(key));
-    return value.value_or(missing);
-  }
-  [[nodiscard]] Result<std::vector<std::uint32_t>> per_layer(std::string_view key, std::size_t layers) const {
-    return values_.per_layer(full(key), layers);
-  }
-
- private:
-  const GgufValues& values_;
-  std::string_view name_;
-};
 
 Result<std::uint32_t> required_size(const Hyper& hyper, std::string_view key, std::uint32_t largest) {
   STRATA_TRY(const auto value, hyper.u32(key));
@@ -51,6 +23,22 @@ Result<std::uint32_t> required_size(const Hyper& hyper, std::string_view key, st
     return implausible(fmt::format("{} is {}, not 1 to {}", in_quotes(hyper.full(key)), *value, largest));
   }
   return *value;
+}
+
+/// The width of the recurrent state, where libllama knows another way to it as well.
+Status check_recurrent_sizes(const Hyper& hyper, std::uint32_t embedding) {
+  STRATA_TRY(const auto inner, hyper.u32("ssm.inner_size"));
+  if (!inner) return {};
+  if (needs_double_inner_size(hyper.name()) && *inner != 2 * embedding) {
+    return implausible(fmt::format("{} is {}, not twice the embedding length",
+                                   in_quotes(hyper.full("ssm.inner_size")), *inner));
+  }
+  if (!needs_inner_size_of_heads(hyper.name())) return {};
+  STRATA_TRY(const std::uint64_t state, hyper.u32_or("ssm.state_size", 0));
+  STRATA_TRY(const std::uint64_t heads, hyper.u32_or("ssm.time_step_rank", 0));
+  if (*inner == state * heads) return {};
+  return implausible(fmt::format("{} is {}, not that of {} heads of {}",
+                                 in_quotes(hyper.full("ssm.inner_size")), *inner, heads, state));
 }
 
 Status check_sizes(const Hyper& hyper, std::uint32_t layers) {
@@ -64,13 +52,7 @@ Status check_sizes(const Hyper& hyper, std::uint32_t layers) {
   if (vocabulary > kMaxVocabulary) {
     return implausible(fmt::format("{} is {}", in_quotes(hyper.full("vocab_size")), vocabulary));
   }
-  if (!needs_double_inner_size(hyper.name())) return {};
-  STRATA_TRY(const auto inner, hyper.u32("ssm.inner_size"));
-  if (inner && *inner != 2 * embedding) {
-    return implausible(fmt::format("{} is {}, not twice the embedding length",
-                                   in_quotes(hyper.full("ssm.inner_size")), *inner));
-  }
-  return {};
+  return check_recurrent_sizes(hyper, embedding);
 }
 
 Status check_positive_keys(const Hyper& hyper) {
@@ -80,6 +62,17 @@ Status check_positive_keys(const Hyper& hyper) {
     if (value && *value == 0U) return implausible(fmt::format("{} is 0", in_quotes(hyper.full(rule.key))));
   }
   return {};
+}
+
+/// How the router's numbers become weights: libllama aborts on a way that it does not know.
+Status check_gating(const Hyper& hyper) {
+  constexpr std::uint32_t kWays = 4;  // LLAMA_EXPERT_GATING_FUNC_TYPE_*, counted from 1
+  const auto way =
+      hyper.u32("expert_gating_func");  // of another type: libllama refuses it, or does not read it
+  if (!way || !*way || (**way >= 1 && **way <= kWays)) return {};
+  return fail(ErrorCode::kUnsupported,
+              fmt::format("{} is {}; llama.cpp knows 1 to {}: update strata",
+                          in_quotes(hyper.full("expert_gating_func")), **way, kWays));
 }
 
 Status check_expert_groups(const Hyper& hyper, std::uint32_t experts) {
@@ -110,54 +103,8 @@ Status check_experts(const Hyper& hyper, std::uint32_t layers) {
   if (needs_experts(hyper.name()) && (experts == 0 || used.front() == 0)) {
     return implausible(fmt::format("is a mixture-of-experts model that uses no expert ({} in all)", experts));
   }
+  STRATA_TRY_VOID(check_gating(hyper));
   return check_expert_groups(hyper, experts);
-}
-
-Status check_head_counts(const Hyper& hyper, const std::vector<std::uint32_t>& heads,
-                         const std::vector<std::uint32_t>& kv_heads) {
-  constexpr std::uint32_t kMaxHeads = 65536;
-  if ((heads.empty() || heads.front() == 0) && !may_lack_heads(hyper.name())) {
-    return implausible(fmt::format("{} is missing or 0", in_quotes(hyper.full("attention.head_count"))));
-  }
-  for (std::size_t i = 0; i < heads.size(); ++i) {
-    const std::uint32_t kv = kv_heads.empty() ? heads[i] : kv_heads[i];
-    if (heads[i] > kMaxHeads || kv > kMaxHeads || (heads[i] != 0 && kv != 0 && heads[i] % kv != 0)) {
-      return implausible(
-          fmt::format("layer {} has {} attention heads over {} key-value heads", i, heads[i], kv));
-    }
-  }
-  return {};
-}
-
-/// Head length, RoPE and the lengths of keys and values, as libllama derives them from each other.
-Status check_head_lengths(const Hyper& hyper, std::uint32_t heads) {
-  STRATA_TRY(const std::uint32_t embedding, hyper.u32_or("embedding_length", 0));
-  STRATA_TRY(const std::uint32_t key, hyper.u32_or("attention.key_length", embedding / heads));
-  STRATA_TRY(const std::uint32_t value, hyper.u32_or("attention.value_length", embedding / heads));
-  STRATA_TRY(const std::uint32_t rope, hyper.u32_or("rope.dimension_count", key));
-  if (key == 0 || value == 0) {
-    return implausible(fmt::format("attention heads have keys of {} and values of {} elements", key, value));
-  }
-  if (needs_equal_head_lengths(hyper.name()) && key != value) {
-    return implausible(
-        fmt::format("attention keys have {} elements and values {}, which {} models do not allow", key, value,
-                    hyper.name()));
-  }
-  const bool other_rope = hyper.has("rope.dimension_count_swa") || hyper.has("attention.key_length_swa");
-  if (needs_full_rope(hyper.name()) && !other_rope && rope != key) {
-    return implausible(
-        fmt::format("RoPE turns {} of {} elements of an attention head, which {} models do not allow", rope,
-                    key, hyper.name()));
-  }
-  return {};
-}
-
-Status check_heads(const Hyper& hyper, std::uint32_t layers) {
-  STRATA_TRY(const auto heads, hyper.per_layer("attention.head_count", layers));
-  STRATA_TRY(const auto kv_heads, hyper.per_layer("attention.head_count_kv", layers));
-  STRATA_TRY_VOID(check_head_counts(hyper, heads, kv_heads));
-  if (heads.empty() || heads.front() == 0) return {};
-  return check_head_lengths(hyper, heads.front());
 }
 
 Status check_loops(const Hyper& hyper, std::uint32_t layers) {
@@ -213,7 +160,7 @@ Status check_architecture(const GgufValues& values) {
   STRATA_TRY_VOID(check_sizes(hyper, layers));
   STRATA_TRY_VOID(check_positive_keys(hyper));
   STRATA_TRY_VOID(check_experts(hyper, layers));
-  STRATA_TRY_VOID(check_heads(hyper, layers));
+  STRATA_TRY_VOID(check_attention(hyper, layers));
   STRATA_TRY_VOID(check_loops(hyper, layers));
   STRATA_TRY_VOID(check_epsilons(values, hyper));
   return check_rope_scaling(values, hyper);

@@ -31,36 +31,38 @@ constexpr auto kPositiveKeys = std::to_array<PositiveKey>({
 });
 
 constexpr auto kEqualHeadLengths = std::to_array<std::string_view>({
-    "afmoe",          "apertus",       "arcee",          "arctic",       "baichuan",      "bailingmoe2",
-    "bert",           "bitnet",        "bloom",          "chameleon",    "chatglm",       "codeshell",
-    "cogvlm",         "cohere2",       "cohere2moe",     "command-r",    "dbrx",          "deci",
-    "deepseek",       "dots1",         "dream",          "eagle3",       "ernie4_5",      "ernie4_5-moe",
-    "eurobert",       "exaone",        "exaone-moe",     "exaone4",      "falcon",        "glm4",
-    "glm4moe",        "gpt2",          "gptneox",        "granite",      "granite_swa",   "granitehybrid",
-    "granitemoe",     "graniteswitch", "grok",           "grovemoe",     "hunyuan-dense", "hunyuan-moe",
-    "hunyuan_vl",     "hy_v3",         "internlm2",      "jais",         "jais2",         "laguna",
-    "llada",          "llada-moe",     "llama",          "llama4",       "maincoder",     "maple",
-    "mellum",         "minicpm",       "minimax-01",     "minimax-m2",   "minimax-m3",    "mistral3",
-    "modern-bert",    "mpt",           "muse-glimmer",   "nanbeige",     "nemotron",      "nemotron_h",
-    "nemotron_h_moe", "neo-bert",      "olmo",           "olmo2",        "olmoe",         "openelm",
-    "orion",          "paddleocr",     "pangu-embedded", "phi2",         "phi3",          "plamo",
-    "qwen",           "qwen2",         "qwen2moe",       "qwen2vl",      "qwen3",         "qwen35",
-    "qwen35moe",      "qwen3moe",      "qwen3next",      "qwen3vl",      "qwen3vlmoe",    "qwen4exp",
-    "refact",         "rnd1",          "seed_oss",       "smallthinker", "smollm3",       "spark2_5",
-    "stablelm",       "starcoder",     "starcoder2",     "t5",           "talkie",        "xverse",
+    "afmoe",         "apertus",        "arcee",         "arctic",         "baichuan",     "bailingmoe2",
+    "bert",          "bitnet",         "bloom",         "chameleon",      "chatglm",      "codeshell",
+    "cogvlm",        "cohere2",        "cohere2moe",    "command-r",      "dbrx",         "deci",
+    "deepseek",      "dots1",          "dream",         "eagle3",         "ernie4_5",     "ernie4_5-moe",
+    "eurobert",      "exaone",         "exaone-moe",    "exaone4",        "falcon",       "glm4",
+    "glm4moe",       "gpt-oss",        "gpt2",          "gptneox",        "granite",      "granite_swa",
+    "granitehybrid", "granitemoe",     "graniteswitch", "grok",           "grovemoe",     "hunyuan-dense",
+    "hunyuan-moe",   "hunyuan_vl",     "hy_v3",         "internlm2",      "jais",         "jais2",
+    "laguna",        "llada",          "llada-moe",     "llama",          "llama4",       "maincoder",
+    "maple",         "mellum",         "minicpm",       "minimax-01",     "minimax-m2",   "minimax-m3",
+    "mistral3",      "modern-bert",    "mpt",           "muse-glimmer",   "nanbeige",     "nemotron",
+    "nemotron_h",    "nemotron_h_moe", "neo-bert",      "olmo",           "olmo2",        "olmoe",
+    "openelm",       "orion",          "paddleocr",     "pangu-embedded", "phi2",         "phi3",
+    "plamo",         "qwen",           "qwen2",         "qwen2moe",       "qwen2vl",      "qwen3",
+    "qwen35",        "qwen35moe",      "qwen3moe",      "qwen3next",      "qwen3vl",      "qwen3vlmoe",
+    "qwen4exp",      "refact",         "rnd1",          "seed_oss",       "smallthinker", "smollm3",
+    "spark2_5",      "stablelm",       "starcoder",     "starcoder2",     "t5",           "talkie",
+    "xverse",
 });
 
 constexpr auto kFullRope = std::to_array<std::string_view>({
-    "apertus",  "arcee",         "arctic",         "baichuan",   "chameleon",     "codeshell",
-    "cogvlm",   "cohere2moe",    "dbrx",           "deci",       "deepseek",      "dots1",
-    "dream",    "ernie4_5",      "ernie4_5-moe",   "exaone",     "exaone-moe",    "exaone4",
-    "falcon",   "granite",       "granite_swa",    "granitemoe", "graniteswitch", "grok",
-    "grovemoe", "hunyuan-dense", "hunyuan-moe",    "hunyuan_vl", "hy_v3",         "internlm2",
-    "jais2",    "llada",         "llada-moe",      "llama",      "llama4",        "maincoder",
-    "mellum",   "minicpm",       "mistral3",       "olmo",       "olmo2",         "olmoe",
-    "orion",    "paddleocr",     "pangu-embedded", "plamo",      "qwen2",         "qwen2moe",
-    "qwen2vl",  "qwen3",         "qwen3moe",       "qwen3vl",    "qwen3vlmoe",    "rnd1",
-    "seed_oss", "smallthinker",  "smollm3",        "starcoder2", "talkie",        "xverse",
+    "apertus",   "arcee",      "arctic",        "baichuan",       "chameleon",  "codeshell",
+    "cogvlm",    "cohere2moe", "dbrx",          "deci",           "deepseek",   "dots1",
+    "dream",     "ernie4_5",   "ernie4_5-moe",  "exaone",         "exaone-moe", "exaone4",
+    "falcon",    "gpt-oss",    "granite",       "granite_swa",    "granitemoe", "graniteswitch",
+    "grok",      "grovemoe",   "hunyuan-dense", "hunyuan-moe",    "hunyuan_vl", "hy_v3",
+    "internlm2", "jais2",      "llada",         "llada-moe",      "llama",      "llama4",
+    "maincoder", "mellum",     "minicpm",       "mistral3",       "olmo",       "olmo2",
+    "olmoe",     "orion",      "paddleocr",     "pangu-embedded", "plamo",      "qwen2",
+    "qwen2moe",  "qwen2vl",    "qwen3",         "qwen3moe",       "qwen3vl",    "qwen3vlmoe",
+    "rnd1",      "seed_oss",   "smallthinker",  "smollm3",        "starcoder2", "talkie",
+    "xverse",
 });
 
 constexpr auto kExperts = std::to_array<std::string_view>({
@@ -86,6 +88,18 @@ constexpr auto kMayLackHeads = std::to_array<std::string_view>({
     "qwen3next",  "qwen4exp",    "rwkv6",          "rwkv6qwen2", "rwkv7",         "wavtokenizer-dec",
 });
 
+constexpr auto kHeadsFillEmbedding = std::to_array<std::string_view>({
+    "arctic",    "baichuan", "bert",          "chameleon",      "codeshell",  "cohere2",
+    "command-r", "deepseek", "deepseek2-ocr", "dream",          "eurobert",   "grok",
+    "internlm2", "jamba",    "jina-bert-v2",  "jina-bert-v3",   "lfm2",       "lfm2moe",
+    "llada-moe", "nemotron", "nomic-bert",    "nomic-bert-moe", "olmo",       "olmo2",
+    "olmoe",     "orion",    "phi2",          "phi3",           "phimoe",     "plamo",
+    "qwen2",     "qwen2moe", "qwen2vl",       "stablelm",       "starcoder2", "xverse",
+});
+
+constexpr auto kSameHeadsInWindows = std::to_array<std::string_view>({"gpt-oss"});
+
+constexpr auto kInnerSizeOfHeads = std::to_array<std::string_view>({"qwen35", "qwen35moe", "qwen3next"});
 constexpr auto kDoubleInnerSize = std::to_array<std::string_view>({"granitehybrid", "jamba"});
 
 bool contains(std::span<const std::string_view> list, std::string_view name) {
@@ -101,6 +115,15 @@ bool needs_equal_head_lengths(std::string_view architecture) {
 bool needs_full_rope(std::string_view architecture) { return contains(kFullRope, architecture); }
 bool needs_experts(std::string_view architecture) { return contains(kExperts, architecture); }
 bool may_lack_heads(std::string_view architecture) { return contains(kMayLackHeads, architecture); }
+bool needs_heads_to_fill_embedding(std::string_view architecture) {
+  return contains(kHeadsFillEmbedding, architecture);
+}
+bool needs_same_heads_in_windows(std::string_view architecture) {
+  return contains(kSameHeadsInWindows, architecture);
+}
+bool needs_inner_size_of_heads(std::string_view architecture) {
+  return contains(kInnerSizeOfHeads, architecture);
+}
 bool needs_double_inner_size(std::string_view architecture) {
   return contains(kDoubleInnerSize, architecture);
 }

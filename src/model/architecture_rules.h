@@ -28,6 +28,15 @@ struct PositiveKey {
 /// Some layers have no attention heads (recurrent and hybrid models), perhaps the first.
 [[nodiscard]] bool may_lack_heads(std::string_view architecture);
 
+/// All attention heads together are as wide as the embedding.
+[[nodiscard]] bool needs_heads_to_fill_embedding(std::string_view architecture);
+
+/// Layers with a sliding window have the attention heads of the others.
+[[nodiscard]] bool needs_same_heads_in_windows(std::string_view architecture);
+
+/// The recurrent state is as wide as its heads (time_step_rank) of state_size elements.
+[[nodiscard]] bool needs_inner_size_of_heads(std::string_view architecture);
+
 /// The recurrent state is twice as wide as the embedding.
 [[nodiscard]] bool needs_double_inner_size(std::string_view architecture);
 

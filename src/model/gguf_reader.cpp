@@ -236,16 +236,20 @@ bool read_shape(Cursor& in, GgufTensor& tensor, const std::string& what) {
     return in.corrupt(
         fmt::format("{} has {} dimensions, not 1 to 4: the file is damaged", what, tensor.dimensions));
   }
-  std::int64_t elements = 1;
   for (std::size_t i = 0; i < tensor.dimensions; ++i) {
     if (!in.read(tensor.shape[i], what)) return false;
     if (tensor.shape[i] <= 0) {
       return in.corrupt(
           fmt::format("{} has a dimension of {} elements: the file is damaged", what, tensor.shape[i]));
     }
-    if (__builtin_mul_overflow(elements, tensor.shape[i], &elements) || elements == INT64_MAX) {
+  }
+  std::int64_t elements = tensor.shape[0];
+  for (std::size_t i = 1; i < tensor.shape.size(); ++i) {
+    if (INT64_MAX / tensor.shape[i] <=
+        elements) {  // ggml's own bound, a little lower than the largest number
       return in.corrupt(fmt::format("{} has more elements than can be counted: the file is damaged", what));
     }
+    elements *= tensor.shape[i];
   }
   return true;
 }

@@ -232,9 +232,9 @@ Status Device::place(plan::Placement placement, const Progress& progress) {
   layout_->use_scratch(staging_.data() + (gathers + expert_ids()).value, repack_scratch());
   table_.set(std::move(placement), recorded_.uses, arena_.data());
   STRATA_TRY(auto experts, read_weights(progress));
-  executor_ = std::make_unique<Executor>(files_, weights_, table_, *layout_,
-                                         Executor::Memory{arena_.data(), staging_.data(), gathers},
-                                         options_.make_reader, std::move(row_reader_), std::move(experts));
+  executor_ = std::make_unique<Executor>(
+      files_, weights_, table_, *layout_, Executor::Memory{arena_.data(), staging_.data(), gathers},
+      options_.make_reader, std::move(row_reader_), std::move(experts), options_.trace);
   return {};
 }
 

@@ -27,6 +27,7 @@ struct Needs {
 struct DeviceOptions {
   int threads = 1;  ///< at most this many compute at once
   ReaderFactory make_reader;
+  Trace* trace = nullptr;  ///< outlives the device
 };
 
 /// A ggml device that computes like the CPU and keeps weights in tiers. Give handle() to libllama as the

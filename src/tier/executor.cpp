@@ -20,6 +20,17 @@ constexpr std::uint64_t ids_bytes(std::uint64_t rows) {
   return align_up(rows * sizeof(std::int32_t), DiskFiles::kBlock);
 }
 
+/// The first weight that a run uses: its shadow has its name.
+std::string_view name_of(std::span<ggml_tensor* const> nodes, const model::ModelProfile& profile) {
+  for (const ggml_tensor* node : nodes) {
+    for (const ggml_tensor* src : node->src) {
+      const model::TensorInfo* const weight = src != nullptr ? profile.find(src->name) : nullptr;
+      if (weight != nullptr) return weight->name;
+    }
+  }
+  return "run";
+}
+
 }  // namespace
 
 Bytes Executor::staging_bytes(std::uint64_t rows, std::uint64_t row_bytes) {
@@ -30,7 +41,7 @@ Bytes Executor::staging_bytes(std::uint64_t rows, std::uint64_t row_bytes) {
 
 Executor::Executor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table,
                    const RepackedLayout& layout, Memory memory, ReaderFactory make_reader,
-                   std::unique_ptr<DiskReader> row_reader, std::unique_ptr<ExpertCache> experts)
+                   std::unique_ptr<DiskReader> row_reader, std::unique_ptr<ExpertCache> experts, Trace* trace)
     : files_(files),
       weights_(weights),
       table_(table),
@@ -38,7 +49,8 @@ Executor::Executor(const DiskFiles& files, const WeightBufferType& weights, cons
       memory_(memory),
       row_reader_(std::move(row_reader)),
       experts_(std::move(experts)),
-      streamer_(files, std::move(make_reader), memory.arena, table.placement().ring) {}
+      trace_(trace),
+      streamer_(files, std::move(make_reader), memory.arena, table.placement().ring, trace) {}
 
 Status Executor::compute(ggml_backend_t inner, const ggml_cgraph& graph) {
   Status status = run_pass(inner, graph);
@@ -50,6 +62,7 @@ Status Executor::compute(ggml_backend_t inner, const ggml_cgraph& graph) {
 }
 
 Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph) {
+  const auto begin = Trace::Clock::now();
   STRATA_TRY(PassProgram program, PassProgram::compile(graph, weights_, table_, layout_));
   if (!streamer_.running(program.entries())) STRATA_TRY_VOID(streamer_.start(program.entries()));
   program.bind(streamer_);
@@ -70,6 +83,7 @@ Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph) {
   }
   if (!program.entries().empty()) streamer_.next_pass();
   ++passes_;
+  if (trace_ != nullptr) trace_->span(Trace::kPasses, "pass", begin);
   // Weights read in this pass may be another file's: better no tokens than wrong ones.
   return files_.check_unchanged();
 }
@@ -77,13 +91,16 @@ Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph) {
 Status Executor::execute(ggml_backend_t inner, const ggml_cgraph& graph,
                          std::span<ggml_tensor* const> nodes) {
   if (nodes.empty()) return {};
+  const auto begin = Trace::Clock::now();
   ggml_cgraph part = graph;  // its hash set tells ggml which nodes it may fuse
   part.nodes = const_cast<ggml_tensor**>(nodes.data());
   part.n_nodes = static_cast<int>(nodes.size());
   part.n_leafs = 0;
   part.leafs = nullptr;
   part.uid = 0;
-  switch (ggml_backend_graph_compute(inner, &part)) {
+  const ggml_status status = ggml_backend_graph_compute(inner, &part);
+  if (trace_ != nullptr) trace_->span(Trace::kRuns, name_of(nodes, table_.profile()), begin);
+  switch (status) {
     case GGML_STATUS_SUCCESS: return {};
     case GGML_STATUS_ABORTED: return fail(ErrorCode::kCancelled, "the computation was cancelled");
     case GGML_STATUS_ALLOC_FAILED:

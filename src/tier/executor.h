@@ -42,7 +42,7 @@ class Executor {
   /// filled; null where the placement has no groups.
   Executor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table,
            const RepackedLayout& layout, Memory memory, ReaderFactory make_reader,
-           std::unique_ptr<DiskReader> row_reader, std::unique_ptr<ExpertCache> experts);
+           std::unique_ptr<DiskReader> row_reader, std::unique_ptr<ExpertCache> experts, Trace* trace);
 
   /// Computes the whole graph on `inner`. Errors: those of the reads; kIo when a model file was changed;
   /// kCancelled when the inner device was told to abort; the outputs are then undefined.
@@ -69,6 +69,7 @@ class Executor {
   const Memory memory_;
   const std::unique_ptr<DiskReader> row_reader_;
   const std::unique_ptr<ExpertCache> experts_;
+  Trace* const trace_;
   Streamer streamer_;
   ExpertPredictor predictor_;
   std::chrono::nanoseconds expert_stalls_{0};

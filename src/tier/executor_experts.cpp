@@ -23,6 +23,12 @@ Status Executor::begin_step(ggml_backend_t inner, const PassProgram& program, st
   const auto begin = std::chrono::steady_clock::now();
   STRATA_TRY_VOID(experts_->finish());
   expert_stalls_ += std::chrono::steady_clock::now() - begin;
+  if (trace_ != nullptr) {
+    const plan::ExpertGroup& group = table_.placement().groups[step.group];
+    const std::string_view name = table_.profile().tensors[group.parts.front().tensor].name;
+    trace_->span(Trace::kWaits, "wait for experts", begin);
+    trace_->span(Trace::kExperts, name, begin, 0, experts_->used());
+  }
   return repack(inner, experts_->fresh());
 }
 
@@ -65,12 +71,15 @@ std::span<const float> Executor::router_weights(const ExpertStep& step) const {
 }
 
 Status Executor::repack(ggml_backend_t inner, std::span<const FreshRows> fresh) {
+  std::vector<RepackedLayout::Rows> plain;
   for (const FreshRows& rows : fresh) {
-    if (!table_.repacked(rows.tensor)) continue;
-    const RepackedLayout::Rows plain{&table_.profile().tensors[rows.tensor], rows.rows, rows.data};
-    STRATA_TRY_VOID(layout_.repack(inner, std::span(&plain, 1)));
+    if (table_.repacked(rows.tensor))
+      plain.push_back({&table_.profile().tensors[rows.tensor], rows.rows, rows.data});
   }
-  return {};
+  const auto begin = Trace::Clock::now();
+  const Status status = layout_.repack(inner, plain);
+  if (trace_ != nullptr && !plain.empty()) trace_->span(Trace::kRuns, "rearrange experts", begin);
+  return status;
 }
 
 Status Executor::execute_in_slots(ggml_backend_t inner, const ggml_cgraph& graph, const Run& run) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string_view>
+#include <vector>
 
 #include "base/check.h"
 
@@ -72,8 +73,11 @@ ggml_tensor RepackedLayout::repacking(ggml_tensor* weight) const {
 }
 
 Status RepackedLayout::repack(ggml_backend_t inner, std::span<const Rows> all) const {
+  if (all.empty()) return {};
+  std::vector<ggml_tensor> tensors(2 * all.size());  // a weight, and the node that rearranges it
+  std::vector<ggml_tensor*> nodes;
   for (const Rows& rows : all) {
-    ggml_tensor weight{};
+    ggml_tensor& weight = tensors[2 * nodes.size()];
     weight.type = rows.tensor->type;
     const std::int64_t shape[] = {rows.tensor->shape[0], rows.rows, 1, 1};
     std::ranges::copy(shape, weight.ne);
@@ -82,15 +86,15 @@ Status RepackedLayout::repack(ggml_backend_t inner, std::span<const Rows> all) c
     weight.nb[2] = weight.nb[3] = weight.nb[1] * static_cast<std::size_t>(rows.rows);
     weight.data = rows.data;
     dress(weight);
-    ggml_tensor node = repacking(&weight);
-    ggml_tensor* nodes[] = {&node};
-    ggml_cgraph graph{};
-    graph.n_nodes = 1;
-    graph.nodes = nodes;
-    if (ggml_backend_graph_compute(inner, &graph) != GGML_STATUS_SUCCESS)
-      return fail(ErrorCode::kCancelled, "the computation was cancelled");
+    ggml_tensor& node = tensors[2 * nodes.size() + 1];
+    node = repacking(&weight);
+    nodes.push_back(&node);
   }
-  return {};
+  ggml_cgraph graph{};
+  graph.n_nodes = static_cast<int>(nodes.size());
+  graph.nodes = nodes.data();
+  if (ggml_backend_graph_compute(inner, &graph) == GGML_STATUS_SUCCESS) return {};
+  return fail(ErrorCode::kCancelled, "the computation was cancelled");
 }
 
 Bytes RepackedLayout::scratch_bytes(std::uint64_t row_bytes) const {

@@ -33,8 +33,13 @@ void wake_promptly() {
 
 }  // namespace
 
-Streamer::Streamer(const DiskFiles& files, ReaderFactory make_reader, std::byte* ring, Bytes ring_size)
-    : files_(files), make_reader_(std::move(make_reader)), ring_(ring), ring_size_(ring_size) {}
+Streamer::Streamer(const DiskFiles& files, ReaderFactory make_reader, std::byte* ring, Bytes ring_size,
+                   Trace* trace)
+    : files_(files),
+      make_reader_(std::move(make_reader)),
+      ring_(ring),
+      ring_size_(ring_size),
+      trace_(trace) {}
 
 Streamer::~Streamer() { stop(); }
 
@@ -53,7 +58,8 @@ Status Streamer::start(std::vector<StreamEntry> entries) {
   stop();
   stop_ = false;
   error_.reset();
-  pass_ = released_ = next_ = next_byte_ = 0;
+  pass_ = released_ = next_ = next_byte_ = waiting_ = 0;
+  traced_.clear();
   entries_ = std::move(entries);
   if (entries_.empty()) return {};
   assign_slots();
@@ -133,6 +139,8 @@ void Streamer::take(const BlockDone& done) {
   Slot& slot = slots_[done.tag];
   if (--slot.blocks_left > 0) return;
   ++slot.loaded;
+  waiting_ += entries_[done.tag].span;
+  trace_ring();
   loaded_.notify_all();
 }
 
@@ -143,6 +151,7 @@ void Streamer::read_loop(DiskReader& reader) {
     if (reader.in_flight() < reader.depth() && can_read()) {
       const BlockRead read = next_block();
       lock.unlock();  // a submission takes the kernel a while: the consumer must not wait for it
+      trace_submission(read);
       reader.submit(read);
       lock.lock();
       continue;
@@ -153,11 +162,34 @@ void Streamer::read_loop(DiskReader& reader) {
     }
     lock.unlock();
     const BlockDone done = reader.wait();
+    trace_completion(done);
     lock.lock();
     take(done);
   }
   lock.unlock();
   while (reader.in_flight() > 0) static_cast<void>(reader.wait());  // the kernel may still write to the ring
+}
+
+void Streamer::trace_submission(const BlockRead& read) {
+  if (trace_ == nullptr) return;
+  auto line = std::ranges::find(traced_, false, &TracedRead::busy);
+  if (line == traced_.end()) line = traced_.insert(line, TracedRead{});
+  *line = {read.tag, read.size, Trace::Clock::now(), true};
+}
+
+void Streamer::trace_completion(const BlockDone& done) {
+  if (trace_ == nullptr) return;
+  // Blocks of one entry come back in any order: the line of the oldest is as good as another.
+  const auto line = std::ranges::find_if(
+      traced_, [&](const TracedRead& read) { return read.busy && read.entry == done.tag; });
+  if (line == traced_.end()) return;
+  trace_->span(Trace::kReads + static_cast<std::uint32_t>(line - traced_.begin()), "read", line->begin,
+               line->bytes);
+  line->busy = false;
+}
+
+void Streamer::trace_ring() const {
+  if (trace_ != nullptr) trace_->ring(waiting_);
 }
 
 Status Streamer::wait(std::size_t i) {
@@ -167,6 +199,7 @@ Status Streamer::wait(std::size_t i) {
     const auto begin = std::chrono::steady_clock::now();
     loaded_.wait(lock, ready);
     statistics_.stalled += std::chrono::steady_clock::now() - begin;
+    if (trace_ != nullptr) trace_->span(Trace::kWaits, "wait", begin);
   }
   if (error_) return std::unexpected(*error_);
   return {};
@@ -175,7 +208,10 @@ Status Streamer::wait(std::size_t i) {
 void Streamer::release(std::size_t count) {
   {
     const std::lock_guard lock(mutex_);
+    const std::uint64_t before = released_;
     released_ = std::max(released_, pass_ * entries_.size() + count);
+    for (std::uint64_t i = before; i < released_; ++i) waiting_ -= entries_[i % entries_.size()].span;
+    trace_ring();
   }
   space_.notify_one();
 }

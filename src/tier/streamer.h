@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tier/disk_reader.h"
+#include "tier/trace.h"
 
 namespace strata::tier {
 
@@ -33,7 +34,8 @@ struct StreamStatistics {
 class Streamer {
  public:
   /// `ring` is 4096-aligned and outlives the streamer, as do `files`.
-  Streamer(const DiskFiles& files, ReaderFactory make_reader, std::byte* ring, Bytes ring_size);
+  Streamer(const DiskFiles& files, ReaderFactory make_reader, std::byte* ring, Bytes ring_size,
+           Trace* trace = nullptr);
   ~Streamer();
   Streamer(const Streamer&) = delete;
   Streamer& operator=(const Streamer&) = delete;
@@ -74,11 +76,15 @@ class Streamer {
   [[nodiscard]] bool can_read() const;   // requires mutex_
   [[nodiscard]] BlockRead next_block();  // requires mutex_ and can_read()
   void take(const BlockDone& done);      // requires mutex_
+  void trace_submission(const BlockRead& read);
+  void trace_completion(const BlockDone& done);
+  void trace_ring() const;  // requires mutex_
 
   const DiskFiles& files_;
   const ReaderFactory make_reader_;
   std::byte* const ring_;
   const Bytes ring_size_;
+  Trace* const trace_;
 
   std::vector<StreamEntry> entries_;
   std::vector<Slot> slots_;
@@ -95,6 +101,15 @@ class Streamer {
   std::uint64_t next_ = 0;       // entry to read, counted through all passes
   std::uint64_t next_byte_ = 0;  // within it
   StreamStatistics statistics_;
+  std::uint64_t waiting_ = 0;  // bytes of entries that were read and are not released
+
+  struct TracedRead {
+    std::uint64_t entry;
+    std::uint64_t bytes;
+    Trace::Clock::time_point begin;
+    bool busy = false;
+  };
+  std::vector<TracedRead> traced_;  // by line of the picture; the reader thread's
 };
 
 }  // namespace strata::tier

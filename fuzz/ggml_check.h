@@ -1,0 +1,11 @@
+#pragma once
+
+#include "model/model_profile.h"
+
+namespace strata::fuzz {
+
+/// Stops where ggml does not read the file that libllama will be given, or reads something else than we did:
+/// keys, values, names, types, shapes, places.
+void check_against_ggml(const model::ModelProfile& profile);
+
+}  // namespace strata::fuzz

@@ -1,0 +1,112 @@
+// A libFuzzer target over everything that meets a GGUF header before libllama does, and over ggml's own
+// parser of what we let through. Beside the sanitizers' findings it stops where a promise is broken.
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string_view>
+#include <unordered_set>
+
+#include "base/check.h"
+#include "cli/model_listing.h"
+#include "ggml_check.h"
+#include "input.h"
+#include "model/metadata.h"
+#include "model/model_profile.h"
+#include "model_files.h"
+#include "placement_check.h"
+
+namespace strata::fuzz {
+namespace {
+
+using model::GgufHeader;
+using model::ModelProfile;
+using model::NeedMore;
+using model::TensorInfo;
+
+bool is_control(char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  return byte < 0x20 || byte == 0x7F;
+}
+
+/// One line, and nothing in it that a terminal would obey.
+void check_error(const Error& error) {
+  STRATA_CHECK(!error.message.empty() && error.message.size() < 1000);
+  for (const char c : error.message) STRATA_CHECK(!is_control(c));
+}
+
+/// However much of a good header is there, the reader asks for more, and never for more than there is.
+void check_prefix(std::span<const std::byte> bytes, const GgufHeader& header, std::uint64_t choice) {
+  const std::size_t size =
+      choice % std::min<std::uint64_t>(bytes.size(), header.keys.empty() ? 24 : header.keys.back().end);
+  const auto parsed = model::parse_gguf(bytes.first(size), end_of_file(header));
+  STRATA_CHECK(parsed);
+  const auto* const need = std::get_if<NeedMore>(&*parsed);
+  STRATA_CHECK(need != nullptr && need->bytes > size && need->bytes <= end_of_file(header));
+}
+
+/// The part, if its header is good and complete.
+std::optional<Part> parse_part(std::span<const std::byte> bytes, std::uint64_t choice) {
+  if (const auto as_it_is = model::parse_gguf(bytes, bytes.size()); !as_it_is) check_error(as_it_is.error());
+  const auto parsed = parse_unbounded(bytes);
+  if (!parsed) {
+    check_error(parsed.error());
+    return std::nullopt;
+  }
+  const auto* const header = std::get_if<GgufHeader>(&*parsed);
+  if (header == nullptr) return std::nullopt;
+  const std::uint64_t end = end_of_file(*header);
+  check_prefix(bytes, *header, choice);
+  STRATA_CHECK(model::parse_gguf(bytes, end));
+  STRATA_CHECK(!model::parse_gguf(bytes, end - 1));
+  return Part{bytes, end};
+}
+
+void check_profile(const ModelProfile& profile) {
+  Bytes sum;
+  std::unordered_set<std::string_view> names;
+  for (const TensorInfo& tensor : profile.tensors) {
+    STRATA_CHECK(names.insert(tensor.name).second);
+    const std::uint64_t size = profile.files.at(tensor.file).size.value;
+    STRATA_CHECK(tensor.offset <= size && tensor.bytes.value <= size - tensor.offset);
+    STRATA_CHECK(tensor.row_bytes() * static_cast<std::uint64_t>(tensor.rows()) == tensor.bytes);
+    sum += tensor.bytes;
+  }
+  STRATA_CHECK(profile.find(profile.tensors.back().name) == &profile.tensors.back());
+  STRATA_CHECK(profile.find("") == nullptr);
+  STRATA_CHECK(profile.weight_bytes() == sum && sum.value > 0);
+  STRATA_CHECK(profile.layers > 0 && profile.embedding > 0 && !profile.architecture.empty());
+}
+
+void check_listing(const ModelProfile& profile, std::size_t max_elements) {
+  const auto entries = model::read_metadata(profile, max_elements);
+  STRATA_CHECK(entries);
+  for (const char c : cli::model_text(profile, *entries)) STRATA_CHECK(c == '\n' || !is_control(c));
+  STRATA_CHECK(nlohmann::json::accept(cli::json_text(cli::model_json(profile, *entries))));
+}
+
+void check_input(std::span<const std::byte> input) {
+  static ModelFiles files;
+  const std::uint64_t choice =
+      std::hash<std::string_view>{}({reinterpret_cast<const char*>(input.data()), input.size()});
+  std::vector<Part> parts;
+  for (const auto bytes : split_input(input)) {
+    const auto part = parse_part(bytes, choice);
+    if (!part) return;
+    parts.push_back(*part);
+  }
+  const auto profile = model::read_model(files.write(parts));
+  if (!profile) return check_error(profile.error());
+  check_profile(*profile);
+  check_against_ggml(*profile);
+  check_listing(*profile, choice % 8);
+  check_placement(*profile, choice);
+}
+
+}  // namespace
+}  // namespace strata::fuzz
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  strata::fuzz::check_input(std::as_bytes(std::span(data, size)));
+  return 0;
+}

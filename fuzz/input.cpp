@@ -1,0 +1,30 @@
+#include "input.h"
+
+#include <algorithm>
+
+namespace strata::fuzz {
+
+std::vector<std::span<const std::byte>> split_input(std::span<const std::byte> input) {
+  const auto mark = std::as_bytes(std::span(kPartMark));
+  std::vector<std::span<const std::byte>> parts;
+  while (parts.size() + 1 < kMaxParts) {
+    const auto found = std::ranges::search(input, mark);
+    if (found.empty()) break;
+    const auto size = static_cast<std::size_t>(found.begin() - input.begin());
+    parts.push_back(input.first(size));
+    input = input.subspan(size + mark.size());
+  }
+  parts.push_back(input);
+  return parts;
+}
+
+std::uint64_t end_of_file(const model::GgufHeader& header) {
+  if (header.tensors.empty()) return header.size;
+  return header.tensors.back().offset + header.tensors.back().bytes.value;
+}
+
+Result<std::variant<model::GgufHeader, model::NeedMore>> parse_unbounded(std::span<const std::byte> bytes) {
+  return model::parse_gguf(bytes, INT64_MAX);
+}
+
+}  // namespace strata::fuzz

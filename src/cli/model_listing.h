@@ -1,0 +1,23 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "model/metadata.h"
+#include "model/model_profile.h"
+
+namespace strata::cli {
+
+/// What is in a model, for people: lines of text without control bytes, whatever the file holds.
+[[nodiscard]] std::string model_text(const model::ModelProfile& profile,
+                                     const std::vector<model::MetadataEntry>& entries);
+
+/// The same, complete, for programs.
+[[nodiscard]] nlohmann::json model_json(const model::ModelProfile& profile,
+                                        const std::vector<model::MetadataEntry>& entries);
+
+/// Strings that are not UTF-8 are mended. `indent`: -1 for one line.
+[[nodiscard]] std::string json_text(const nlohmann::json& json, int indent = -1);
+
+}  // namespace strata::cli
