@@ -44,6 +44,7 @@ class Feature : public testing::TestWithParam<const char*> {
       SCOPED_TRACE(testing::Message() << percent << "% of the weights");
       auto tiered = TieredModel::load(path_, settings, percent_of_weights(percent));
       ASSERT_TRUE(tiered) << tiered.error().message;
+      EXPECT_TRUE((*tiered)->streams());
       EXPECT_TRUE(script((*tiered)->context()) == expected_);
     }
   }

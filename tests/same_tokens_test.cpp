@@ -25,12 +25,7 @@ void expect_same_logits(const std::filesystem::path& path, const Settings& setti
     SCOPED_TRACE(testing::Message() << path.filename() << " with " << percent << "% of the weights");
     auto tiered = TieredModel::load(path, settings, percent_of_weights(percent));
     ASSERT_TRUE(tiered) << tiered.error().message;
-    if (percent == 100) {
-      EXPECT_EQ((*tiered)->placement().streamed_per_pass.value, 0U);
-    } else {
-      const plan::Placement& placement = (*tiered)->placement();
-      EXPECT_TRUE(placement.streamed_per_pass.value > 0 || !placement.groups.empty());
-    }
+    EXPECT_EQ((*tiered)->streams(), percent != 100);
     for (std::size_t i = 0; i < expected.size(); ++i) {
       const Trace got = trace((*tiered)->context(), some_tokens(plain.context(), kPrompts[i]), kSteps);
       EXPECT_TRUE(got == expected[i]) << "prompt of " << kPrompts[i] << " tokens";
@@ -104,7 +99,7 @@ class SameTokensOfExperts : public testing::TestWithParam<std::tuple<const char*
 TEST_P(SameTokensOfExperts, Synthetic) {
   const TemporaryDirectory directory;
   const auto [like, type] = GetParam();
-  const auto path = synthesize(directory.path(), {.like = like, .type = type});
+  const auto path = synth_model(directory, {.like = like, .type = type});
   ASSERT_FALSE(path.empty());
   expect_same_logits(path, {});
 }

@@ -88,6 +88,10 @@ class TieredModel {
   [[nodiscard]] llama_context* context() const { return context_.get(); }
   [[nodiscard]] tier::Device& device() const { return *device_; }
   [[nodiscard]] const plan::Placement& placement() const { return placement_; }
+  /// Not all weights stay in memory.
+  [[nodiscard]] bool streams() const {
+    return placement_.streamed_per_pass.value > 0 || !placement_.groups.empty();
+  }
 
  private:
   TieredModel() : pool_("host", kGiB * 64) {}
