@@ -55,7 +55,7 @@ Status Engine::prepare_drafts(Shape shape, const llama_context_params& params) {
 Status Engine::record_verification(Shape shape) {
   llama_memory_t const memory = llama_get_memory(context_.get());
   const std::vector<llama_token> tokens(1 + shape.draft, 0);
-  // The graph of one token, which that of several is compared with.
+  device_->learn_one_token();
   Status status = verify(std::span(tokens).first(1));
   if (status) status = verify(tokens);
   if (status && !llama_memory_seq_rm(memory, 0, 1, -1))

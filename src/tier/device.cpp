@@ -227,6 +227,10 @@ Needs Device::needs() const {
 void Device::forget_needs() {
   recorded_ = GraphNeeds{};
   work_bytes_ = 0;
+  learn_one_token();
+}
+
+void Device::learn_one_token() {
   split_.forget();
   split_bytes_ = split_bytes_per_unit_ = Bytes{};
   most_tokens_ = 1;

@@ -60,8 +60,9 @@ class Device {
 
   /// While on, each token of a graph gets, bit for bit, what it would get in a graph of its own; otherwise
   /// ggml's kernels may sum in another order for several tokens than for one. What is to be computed so must
-  /// have been recorded so: first the graph of one token, then the largest one of several. That one fails
-  /// with kUnsupported where its tokens cannot be kept apart.
+  /// have been recorded so: after learn_one_token() the graph of one token, then the largest one of several.
+  /// That one fails with kUnsupported where its tokens cannot be kept apart.
+  void learn_one_token();
   void token_by_token(bool on) { token_by_token_ = on; }
   /// The most tokens of a graph that is computed so: those of the one recorded, or fewer.
   [[nodiscard]] std::int64_t most_tokens() const { return most_tokens_; }

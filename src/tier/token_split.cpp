@@ -50,6 +50,7 @@ Kind kind_of(const ggml_tensor& node) {
     case GGML_OP_TOP_K:
     case GGML_OP_REPEAT:
     case GGML_OP_CONCAT:
+    case GGML_OP_FILL:
     case GGML_OP_DUP:
     case GGML_OP_CPY:
     case GGML_OP_CONT: return Kind::kByRows;
