@@ -59,6 +59,28 @@ Bytes bytes_per_token(const common_params_sampling& params) {
 
 }  // namespace
 
+/// What has been written, as far as it can be shown.
+class Generator::Text {
+ public:
+  Text(const std::vector<std::string>& stops, const OnText& on_text, std::string& all)
+      : filter_(stops), on_text_(on_text), all_(all) {}
+
+  /// Whether the reader wants more.
+  bool add(const std::string& piece) { return show(filter_.add(piece)); }
+  void finish() { show(filter_.rest()); }
+  [[nodiscard]] bool stopped() const { return filter_.stopped(); }
+
+ private:
+  bool show(const std::string& text) {
+    all_ += text;
+    return text.empty() || !on_text_ || on_text_(text);
+  }
+
+  StopFilter filter_;
+  const OnText& on_text_;
+  std::string& all_;
+};
+
 std::string_view to_string(StopReason reason) {
   switch (reason) {
     case StopReason::kEndOfText: return "end of text";
@@ -163,9 +185,9 @@ void Generator::forget_drafts() {
   if (llama_memory_seq_pos_max(memory, 0) >= end) llama_memory_seq_rm(memory, 0, end, -1);
 }
 
-Result<Generation> Generator::generate(std::vector<llama_token> prompt, const GenerationOptions& options,
-                                       const OnText& on_text) {
+Status Generator::begin(Generation& out) {
   const std::size_t context = llama_n_ctx(engine_.context());
+  const auto& prompt = out.prompt_ids;
   if (prompt.empty())
     return fail(ErrorCode::kInvalidArgument, "the prompt is empty: give some text with -p or -f");
   if (prompt.size() > context) {
@@ -173,62 +195,43 @@ Result<Generation> Generator::generate(std::vector<llama_token> prompt, const Ge
                 fmt::format("the prompt has {} tokens and the context holds {}: use -c {} or more",
                             prompt.size(), context, align_up(prompt.size() + 1, 256)));
   }
-  Generation out;
-  out.prompt_ids = std::move(prompt);
   common_sampler_reset(sampler_.get());
-  for (const llama_token id : out.prompt_ids) common_sampler_accept(sampler_.get(), id, false);
-
-  StopFilter filter(options.stop_strings);
-  const auto show = [&](const std::string& text) {
-    out.text += text;
-    return text.empty() || !on_text || on_text(text);
-  };
+  for (const llama_token id : prompt) common_sampler_accept(sampler_.get(), id, false);
   if (!speculation_) {
     const DraftOptions& drafts = engine_.draft_options();
     speculation_.emplace(
         Speculation::Options{engine_.longest_draft(), drafts.ngrams, engine_.draft_model(), drafts.always});
   }
   speculation_->begin();
-  Status status = prefill(out);
-  const tier::PassStatistics before = engine_.pass_statistics();
+  return {};
+}
+
+/// Samples and computes, token by token, until there is a reason to end.
+Status Generator::write(const GenerationOptions& options, Text& text, Generation& out) {
+  const auto end = [&](StopReason reason) {
+    out.reason = reason;
+    return Status{};
+  };
+  const auto left = [&] {
+    const std::size_t limit = options.limit < 0 ? SIZE_MAX : static_cast<std::size_t>(options.limit);
+    return limit - std::min(limit, out.token_ids.size());
+  };
   std::vector<llama_token> draft;  // computed behind the newest token
   std::size_t right = 0;           // tokens of it that the text went on with
-  const auto left = [&] {
-    return options.limit < 0 ? SIZE_MAX
-                             : static_cast<std::size_t>(options.limit) -
-                                   std::min(out.token_ids.size(), static_cast<std::size_t>(options.limit));
-  };
-  while (status) {
-    if (left() == 0) {
-      out.reason = StopReason::kLimit;
-      break;
-    }
+  while (left() > 0) {
     const bool from_prompt = out.decode_seconds.empty();
-    auto sampled = sample(from_prompt ? -1 : static_cast<std::int32_t>(right));
-    if (!sampled) {
-      forget_drafts();
-      return std::unexpected(std::move(sampled).error());
-    }
-    const llama_token id = *sampled;
+    STRATA_TRY(const llama_token id, sample(from_prompt ? -1 : static_cast<std::int32_t>(right)));
     out.token_ids.push_back(id);
     if (!from_prompt) ++out.decode_tokens;
     speculation_->wrote(id);
     const bool ended = llama_vocab_is_eog(engine_.vocab(), id);
-    bool go_on = true;
-    if (!ended || options.show_special) {
-      go_on = show(filter.add(common_token_to_piece(engine_.vocab(), id, options.show_special)));
-    }
-    if (ended || filter.stopped() || !go_on) {
-      out.reason = ended              ? StopReason::kEndOfText
-                   : filter.stopped() ? StopReason::kStopString
-                                      : StopReason::kCancelled;
-      break;
-    }
-    if (cached_.size() >= context) {
-      out.reason = StopReason::kContextFull;
-      break;
-    }
-    if (left() == 0) continue;
+    const bool go_on = (ended && !options.show_special) ||
+                       text.add(common_token_to_piece(engine_.vocab(), id, options.show_special));
+    if (ended) return end(StopReason::kEndOfText);
+    if (text.stopped()) return end(StopReason::kStopString);
+    if (!go_on) return end(StopReason::kCancelled);
+    if (cached_.size() >= llama_n_ctx(engine_.context())) return end(StopReason::kContextFull);
+    if (left() == 0) break;
     if (right < draft.size() && draft[right] == id) {  // computed already
       cached_.push_back(id);
       ++right;
@@ -237,15 +240,25 @@ Result<Generation> Generator::generate(std::vector<llama_token> prompt, const Ge
     }
     forget_drafts();
     right = 0;
-    auto computed = decode(id, left() - 1, out);
-    status = computed ? Status{} : std::unexpected(std::move(computed).error());
-    if (status) draft = *std::move(computed);
+    STRATA_TRY(draft, decode(id, left() - 1, out));
   }
+  return end(StopReason::kLimit);
+}
+
+Result<Generation> Generator::generate(std::vector<llama_token> prompt, const GenerationOptions& options,
+                                       const OnText& on_text) {
+  Generation out;
+  out.prompt_ids = std::move(prompt);
+  STRATA_TRY_VOID(begin(out));
+  Text text(options.stop_strings, on_text, out.text);
+  Status status = prefill(out);
+  const tier::PassStatistics before = engine_.pass_statistics();
+  if (status) status = write(options, text, out);
   forget_drafts();
   const tier::PassStatistics after = engine_.pass_statistics();
   out.decode_read = after.read - before.read;
   out.decode_experts = after.experts.since(before.experts);
-  show(filter.rest());
+  text.finish();
   if (!status) {
     cached_.clear();  // the cache may hold half a pass
     llama_memory_clear(llama_get_memory(engine_.context()), false);

@@ -66,7 +66,10 @@ class Generator {
  private:
   Generator(Engine& engine, common_sampler_ptr sampler, Bytes bytes_per_token)
       : engine_(engine), sampler_(std::move(sampler)), bytes_per_token_(bytes_per_token) {}
+  class Text;
+  [[nodiscard]] Status begin(Generation& out);
   [[nodiscard]] Status prefill(Generation& out);
+  [[nodiscard]] Status write(const GenerationOptions& options, Text& text, Generation& out);
   [[nodiscard]] Result<llama_token> sample(std::int32_t output);
   [[nodiscard]] Result<std::vector<llama_token>> decode(llama_token id, std::size_t most_drafted,
                                                         Generation& out);
