@@ -105,6 +105,7 @@ class Programs:
 
     def strata_command(self, case, prompt_file, limit_bytes):
         return [self.strata, "run", *self._shared(case, prompt_file), "--raw", "--temp", 0, "--ignore-eos",
+                "--spec-type", "none",  # a pass a token, as on the other side
                 "--ram", limit_bytes]
 
     def peer_command(self, case, prompt_file, load_mode, repack="off"):

@@ -68,6 +68,12 @@ void add_synth_command(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   command->add_option("--seed", options.seed, "Another seed gives other weights")->capture_default_str();
   command->add_option("--tokenizer-from", options.tokenizer_from, "Copy the tokenizer of this GGUF file");
+  command->add_option(
+      "--around", options.around,
+      "Put this trained F32 model into the core: the large one does what it does, with noise");
+  command->add_option("--noise", options.noise, "How large the random weights around a core are")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 10.0));
   command->add_option("--chat-template", options.chat_template, "Chat template to store (none)");
   command->add_flag("--force", arguments->force, "Replace a file that exists");
   command->callback([arguments, &exit_code] {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <utility>
 
@@ -57,13 +58,12 @@ void add_model_keys(gguf_context* to, const SynthShape& shape, ggml_type type) {
 /// The tokenizer's keys: copied, or made up for the shape's vocabulary.
 Result<GgufPtr> make_tokenizer(const SynthShape& shape, const SynthOptions& options) {
   GgufPtr tokenizer(gguf_init_empty());
-  if (options.tokenizer_from) {
-    STRATA_TRY(tokenizer, read_tokenizer(*options.tokenizer_from));
+  if (const auto& from = options.around ? options.around : options.tokenizer_from) {
+    STRATA_TRY(tokenizer, read_tokenizer(*from));
     const std::uint32_t tokens = token_count(tokenizer.get());
     if (options.vocabulary.value_or(tokens) != tokens) {
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("the tokenizer of {} has {} tokens, not {}", options.tokenizer_from->string(),
-                              tokens, *options.vocabulary));
+      return fail(ErrorCode::kInvalidArgument, fmt::format("the tokenizer of {} has {} tokens, not {}",
+                                                           from->string(), tokens, *options.vocabulary));
     }
   } else {
     STRATA_TRY_VOID(check_range("the vocabulary", shape.vocabulary, kMinSynthVocabulary, kMaxVocabulary));
@@ -107,6 +107,7 @@ class Writer {
 
  private:
   Status write_tensor(OutputFile& out, const SynthTensor& tensor, std::uint64_t bytes) {
+    if (tensor.corner) return write_around(out, tensor, bytes);
     if (tensor.fill == SynthFill::kVector) return write_vector(out, tensor);
     if (tensor.fill == SynthFill::kRouter) return write_router(out, tensor, bytes);
     const WeightPool& pool = pool_for(tensor);
@@ -126,7 +127,35 @@ class Writer {
     SynthRandom random(synth_seed(model_.seed, tensor.name));
     std::vector<float> values(static_cast<std::size_t>(tensor.shape[0] * tensor.rows()));
     for (float& value : values) value = tensor.mean + tensor.gain * random.normal();
+    if (tensor.corner) STRATA_TRY_VOID(model_.core->read_row(*tensor.corner, 0, values));
     return out.append(std::as_bytes(std::span(values)));
+  }
+
+  /// Random rows, of which the first blocks are made anew where a trained row lies in them.
+  Status write_around(OutputFile& out, const SynthTensor& tensor, std::uint64_t bytes) {
+    if (tensor.fill == SynthFill::kVector) return write_vector(out, tensor);
+    const SynthCorner& corner = *tensor.corner;
+    const std::size_t row_bytes = ggml_row_size(tensor.type, tensor.shape[0]);
+    const auto covered =
+        static_cast<std::int64_t>(align_up(static_cast<std::uint64_t>(corner.row_length),
+                                           static_cast<std::uint64_t>(ggml_blck_size(tensor.type))));
+    WeightStream stream(pool_for(tensor), row_bytes, bytes, synth_seed(model_.seed, tensor.name));
+    std::vector<std::byte> row(row_bytes);
+    std::vector<float> values(static_cast<std::size_t>(covered));
+    for (std::int64_t i = 0; i < tensor.rows(); ++i) {
+      stream.next(row);
+      if (i < corner.rows) {
+        ggml_get_type_traits(tensor.type)->to_float != nullptr
+            ? ggml_get_type_traits(tensor.type)->to_float(row.data(), values.data(), covered)
+            : static_cast<void>(std::memcpy(values.data(), row.data(), values.size() * sizeof(float)));
+        STRATA_TRY_VOID(model_.core->read_row(corner, i, values));
+        ggml_quantize_chunk(tensor.type, values.data(), row.data(), 0, 1, covered, nullptr);
+      }
+      STRATA_TRY_VOID(out.append(row));
+      done_ += Bytes{row_bytes};
+      if (progress_) progress_(done_);
+    }
+    return {};
   }
 
   Status write_router(OutputFile& out, const SynthTensor& tensor, std::uint64_t bytes) {
@@ -179,6 +208,16 @@ Bytes SynthModel::bytes() const {
 Result<SynthModel> design_synth(const SynthOptions& options) {
   STRATA_TRY(SynthShape shape, resolve_shape(options));
   STRATA_TRY(const ggml_type type, find_synth_type(options.type));
+  std::shared_ptr<const SynthCore> core;
+  if (options.around) {
+    if (ggml_quantize_requires_imatrix(type)) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("--type {}: trained weights need an importance matrix for it", options.type));
+    }
+    STRATA_TRY(SynthCore opened, SynthCore::open(*options.around));
+    STRATA_TRY(shape, opened.shape_around(shape));
+    core = std::make_shared<const SynthCore>(std::move(opened));
+  }
   STRATA_TRY(const SynthRouter router, find_synth_router(options.router));
   STRATA_TRY_VOID(check_sizes(shape, options));
   STRATA_TRY_VOID(check_router(shape, router));
@@ -189,12 +228,14 @@ Result<SynthModel> design_synth(const SynthOptions& options) {
   gguf_set_kv(keys.get(), tokenizer.get());
 
   std::vector<SynthTensor> tensors = synth_tensors(shape, type, router, options.seed);
+  if (core) core->put_into(tensors, shape, options.noise);
   const auto most_splits = static_cast<std::uint32_t>(std::min<std::size_t>(tensors.size(), 65535));
   STRATA_TRY_VOID(check_range("the number of splits", options.splits, 1, most_splits));
   SynthModel model{.seed = options.seed,
                    .tensors = std::move(tensors),
                    .files = {},
-                   .control_tokens = control_tokens(keys.get())};
+                   .control_tokens = control_tokens(keys.get()),
+                   .core = std::move(core)};
   model.files = lay_out_files(keys.get(), model.tensors, options.alignment, options.splits);
   return model;
 }

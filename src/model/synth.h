@@ -3,12 +3,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "model/synth_core.h"
 #include "model/synth_header.h"
 #include "model/synth_shape.h"
 #include "model/synth_tensors.h"
@@ -29,7 +31,9 @@ struct SynthOptions {
   std::string router = "uniform";           ///< or "skewed": which experts are chosen
   std::uint64_t seed = 0;
   std::optional<std::filesystem::path> tokenizer_from;  ///< a GGUF to copy the tokenizer of
-  std::string chat_template;                            ///< none where empty
+  std::optional<std::filesystem::path> around;          ///< a trained GGUF to put into its core: SynthCore
+  float noise = 0.15F;        ///< how large what surrounds the core is, of what it is without one
+  std::string chat_template;  ///< none where empty
 };
 
 /// A made-up model, laid out to the byte but not yet written.
@@ -38,6 +42,7 @@ struct SynthModel {
   std::vector<SynthTensor> tensors;
   std::vector<SynthFile> files;
   std::vector<bool> control_tokens;  ///< by token
+  std::shared_ptr<const SynthCore> core;
 
   [[nodiscard]] Bytes bytes() const;  ///< of all files, exactly
 };

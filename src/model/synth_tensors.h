@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,14 @@ enum class SynthRouter {
 /// Errors: kInvalidArgument where `name` is neither `uniform` nor `skewed`.
 [[nodiscard]] Result<SynthRouter> find_synth_router(std::string_view name);
 
+/// A trained tensor in the corner of a made-up one: F32 rows in another file.
+struct SynthCorner {
+  std::uint64_t offset = 0;  ///< in that file
+  std::int64_t row_length = 0;
+  std::int64_t rows = 0;
+  float gain = 1.0F;  ///< its numbers are multiplied by this
+};
+
 struct SynthTensor {
   std::string name;
   std::array<std::int64_t, 3> shape{1, 1, 1};  ///< ggml's ne: shape[0] is the row length
@@ -30,6 +39,7 @@ struct SynthTensor {
   float gain = 1.0F;  ///< as in TensorTemplate
   float mean = 0.0F;
   std::vector<float> row_gains;  ///< of a router: each row's, beside `gain`
+  std::optional<SynthCorner> corner;
 
   [[nodiscard]] std::int64_t rows() const { return shape[1] * shape[2]; }
 };
