@@ -212,7 +212,7 @@ Result<Engine::Demand> Engine::demand(const ContextOptions& options) const {
   out.held = saturating_sub(out.held, out.adapters);
   out.kv_cache = device_->host_buffers().kv_bytes();
   out.compute = device_->host_buffers().compute_bytes() + needs.work + needs.staging;
-  out.least_for_weights = plan::smallest_budget(profile_, needs.uses, tier::Device::bookkeeping());
+  out.least_for_weights = plan::smallest_budget(profile_, needs.uses, device_->bookkeeping());
   out.growth = kGrowth + needs.reader + options.client_reserve + page_tables(out.kv_cache + out.compute);
   out.uses = std::move(needs.uses);
   return out;
@@ -268,7 +268,7 @@ Status Engine::start(const ContextOptions& options, const tier::Device::Progress
       continue;
 
     if (i > 0) note_changes(shapes, shapes[i]);
-    const plan::Bookkeeping costs = tier::Device::bookkeeping();
+    const plan::Bookkeeping costs = device_->bookkeeping();
     STRATA_TRY(plan::Placement placement,
                plan::place(profile_, demand.uses, demand.for_weights(pool_.capacity()), costs));
     const Bytes runtime =

@@ -203,8 +203,9 @@ Bytes Device::repack_scratch() const {
   return recorded_.repacked_row_bytes > 0 ? layout_->scratch_bytes(recorded_.repacked_row_bytes) : Bytes{};
 }
 
-plan::Bookkeeping Device::bookkeeping() {
-  return {PassProgram::bytes_per_unit() + Streamer::bytes_per_entry() + Bytes{sizeof(plan::Unit)},
+plan::Bookkeeping Device::bookkeeping() const {
+  return {PassProgram::bytes_per_unit(recorded_.repacked_row_bytes > 0) + Streamer::bytes_per_entry() +
+              Bytes{sizeof(plan::Unit)},
           ExpertCache::bytes_per_expert()};
 }
 

@@ -58,7 +58,7 @@ class Device {
   void forget_needs();
 
   /// Heap that a placement takes, at most: in the table, and in a pass's program.
-  [[nodiscard]] static plan::Bookkeeping bookkeeping();
+  [[nodiscard]] plan::Bookkeeping bookkeeping() const;
 
   /// Called with the bytes read so far and the bytes to read; returning false cancels.
   using Progress = std::function<bool(Bytes done, Bytes total)>;

@@ -64,8 +64,8 @@ class PassProgram {
   [[nodiscard]] static Result<PassProgram> compile(const ggml_cgraph& graph, const WeightBufferType& weights,
                                                    const WeightTable& table, const RepackedLayout& layout);
 
-  /// Heap that a program takes for each unit, at most.
-  [[nodiscard]] static Bytes bytes_per_unit();
+  /// Heap that a program takes for each unit, at most. `repacked`: some weights are.
+  [[nodiscard]] static Bytes bytes_per_unit(bool repacked);
 
   /// Points the shadows of streamed weights at their slots. Requires: the streamer runs entries().
   void bind(const Streamer& streamer);
