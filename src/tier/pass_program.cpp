@@ -337,8 +337,8 @@ Bytes PassProgram::bytes_per_unit(bool repacked) {
   constexpr std::size_t kGrown = 2;        // a vector that grows may hold twice what it needs
   constexpr std::size_t kAllocation = 48;  // a run's own list of nodes: two or three, and the heap's header
   const std::size_t shadows = repacked ? 3 : 2;  // the weight, the node where it is cut, its repacking
-  return Bytes{shadows * sizeof(ggml_tensor) +
-               kGrown * (sizeof(Run) + sizeof(StreamEntry) + sizeof(Binding)) + kAllocation};
+  return Bytes{shadows * sizeof(ggml_tensor) + kGrown * (sizeof(StreamEntry) + sizeof(Binding)) +
+               sizeof(Run) + sizeof(Run) / 4 + kAllocation};
 }
 
 PassProgram& PassProgram::operator=(PassProgram&& other) noexcept {

@@ -71,7 +71,7 @@ class PassProgram {
   void bind(const Streamer& streamer);
 
   [[nodiscard]] const std::vector<StreamEntry>& entries() const { return entries_; }
-  [[nodiscard]] std::vector<Run>& runs() { return runs_; }
+  [[nodiscard]] std::deque<Run>& runs() { return runs_; }
   [[nodiscard]] const std::vector<ExpertStep>& steps() const { return steps_; }
 
  private:
@@ -88,7 +88,7 @@ class PassProgram {
   };
   void restore();
 
-  std::vector<Run> runs_;
+  std::deque<Run> runs_;  // of many small runs, half a vector could be empty
   std::vector<StreamEntry> entries_;
   std::vector<ExpertStep> steps_;
   std::deque<ggml_tensor> shadows_;  // addresses stay
