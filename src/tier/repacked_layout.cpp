@@ -72,17 +72,19 @@ ggml_tensor RepackedLayout::repacking(ggml_tensor* weight) const {
   return node;
 }
 
-Status RepackedLayout::repack(ggml_backend_t inner, std::span<const Rows> all) const {
-  if (all.empty()) return {};
-  std::vector<ggml_tensor> tensors(2 * all.size());  // a weight, and the node that rearranges it
+Status RepackedLayout::repack(ggml_backend_t inner, const WeightTable& table,
+                              std::span<const FreshRows> fresh) const {
+  std::vector<ggml_tensor> tensors(2 * fresh.size());  // a weight, and the node that rearranges it
   std::vector<ggml_tensor*> nodes;
-  for (const Rows& rows : all) {
+  for (const FreshRows& rows : fresh) {
+    if (!table.repacked(rows.tensor)) continue;
+    const model::TensorInfo& info = table.profile().tensors[rows.tensor];
     ggml_tensor& weight = tensors[2 * nodes.size()];
-    weight.type = rows.tensor->type;
-    const std::int64_t shape[] = {rows.tensor->shape[0], rows.rows, 1, 1};
+    weight.type = info.type;
+    const std::int64_t shape[] = {info.shape[0], rows.rows, 1, 1};
     std::ranges::copy(shape, weight.ne);
     weight.nb[0] = ggml_type_size(weight.type);
-    weight.nb[1] = rows.tensor->row_bytes().value;
+    weight.nb[1] = info.row_bytes().value;
     weight.nb[2] = weight.nb[3] = weight.nb[1] * static_cast<std::size_t>(rows.rows);
     weight.data = rows.data;
     dress(weight);
@@ -90,6 +92,7 @@ Status RepackedLayout::repack(ggml_backend_t inner, std::span<const Rows> all) c
     node = repacking(&weight);
     nodes.push_back(&node);
   }
+  if (nodes.empty()) return {};
   ggml_cgraph graph{};
   graph.n_nodes = static_cast<int>(nodes.size());
   graph.nodes = nodes.data();
