@@ -107,7 +107,7 @@ class Programs:
         return [self.strata, "run", *self._shared(case, prompt_file), "--raw", "--temp", 0, "--ignore-eos",
                 "--ram", limit_bytes]
 
-    def peer_command(self, case, prompt_file, load_mode, repack="off"):
+    def peer_command(self, case, prompt_file, load_mode, repack):
         return [self.peer, *self._shared(case, prompt_file), "--load-mode", load_mode, "--repack", repack]
 
     def run_strata(self, case, prompt_file, limit_bytes, timeout):
