@@ -2,6 +2,7 @@
 // something of their own. Usage: fuzz_gguf_seeds FOLDER
 
 #include <fmt/format.h>
+#include <algorithm>
 
 #include <filesystem>
 #include <fstream>
@@ -47,7 +48,7 @@ void add_made_up_models(Folder& folder) {
   for (const auto& shape : model::synth_shapes()) {
     for (const std::uint32_t splits : {1U, 2U, 3U}) {
       const auto design = model::design_synth({.like = std::string(shape.name),
-                                               .layers = 1,
+                                               .layers = std::min(shape.layers, 4U),  // some need several
                                                .vocabulary = model::kMinSynthVocabulary,
                                                .splits = splits,
                                                .tokenizer_from = {},

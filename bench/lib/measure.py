@@ -57,11 +57,16 @@ def write_prompt(case, programs, folder):
     return file
 
 
+def peer_settings(suite):
+    """Every way in which llama.cpp may hold its weights."""
+    return [{"load_mode": load_mode, "repack": repack} for repack in ("on", "off") for load_mode in suite["load_modes"]]
+
+
 class RowMeasurement:
-    def __init__(self, programs, suite, case, percent, limit_bytes, prompt_file, repacks, timeout):
-        self.programs, self.suite, self.case, self.kind = programs, suite, case, case["kind"]
+    def __init__(self, programs, case, percent, limit_bytes, prompt_file, candidates, timeout):
+        self.programs, self.case, self.kind = programs, case, case["kind"]
         self.percent, self.limit_bytes, self.prompt_file = percent, limit_bytes, prompt_file
-        self.repacks, self.timeout = repacks, timeout
+        self.candidates, self.timeout = candidates, timeout
         self.problems, self.probes = [], []
         self.peer_runs, self.strata_runs = [], []
 
@@ -82,20 +87,17 @@ class RowMeasurement:
         return self._row(peer)
 
     def _choose_peer_settings(self):
-        """llama.cpp at its best: every load mode in a short run; one that is killed did not survive this limit."""
+        """llama.cpp at its best: each of the candidates in a short run; one that is killed did not survive this limit."""
         short = dict(self.case, tokens=min(self.case["tokens"], 5))
-        best, best_rate = None, 0.0
-        for repack in self.repacks:
-            for load_mode in self.suite["load_modes"]:
-                settings = {"load_mode": load_mode, "repack": repack}
-                outcome = self.programs.run_peer(short, self.prompt_file, self.limit_bytes, self.timeout, **settings)
-                rate = tokens_per_second(self.kind, outcome)
-                self.probes.append({**settings, "tokens_per_second": rate, "failure": outcome.failure})
-                say(f"    probe llama.cpp {load_mode}, repack {repack}: "
-                    + (f"{rate:.3f} tokens/s" if rate else outcome.failure))
-                if rate and rate > best_rate:
-                    best, best_rate = settings, rate
-        return best
+        for settings in self.candidates:
+            outcome = self.programs.run_peer(short, self.prompt_file, self.limit_bytes, self.timeout, **settings)
+            rate = tokens_per_second(self.kind, outcome)
+            self.probes.append({**settings, "tokens_per_second": rate, "failure": outcome.failure})
+            say(f"    probe llama.cpp {settings['load_mode']}, repack {settings['repack']}: "
+                + (f"{rate:.3f} tokens/s" if rate else outcome.failure))
+        best = max((probe for probe in self.probes if probe["tokens_per_second"]), default=None,
+                   key=lambda probe: probe["tokens_per_second"])
+        return best and {"load_mode": best["load_mode"], "repack": best["repack"]}
 
     def _note(self, outcome, rep, reps):
         if outcome.failure:
@@ -107,8 +109,8 @@ class RowMeasurement:
         runs = [run for run in self.strata_runs + self.peer_runs if run.stats]
         if len({run.stats["prompt"]["tokens"] for run in runs}) > 1:
             self.problems.append("the two sides saw prompts of different lengths")
-        # A repacked layout has other kernels, so only the plain one promises equal bits.
-        compared = runs if self.repacks == ["off"] else [run for run in runs if run.program == "strata"]
+        # Strata computes with the repacked layout; the plain one has other kernels, which need not give equal bits.
+        compared = [run for run in runs if run.program == "strata" or run.stats["repack"] == "on"]
         if len({tuple(run.stats["token_ids"]) for run in compared}) > 1:
             self.problems.append("WRONG TOKENS: the runs did not generate the same tokens")
         hits = max((run.failcnt for run in self.strata_runs), default=0)
@@ -119,15 +121,24 @@ class RowMeasurement:
         rates = {side: [tokens_per_second(self.kind, run) for run in runs]
                  for side, runs in (("strata", self.strata_runs), ("llama.cpp", self.peer_runs))}
         pairs = [s / p for s, p in zip(rates["strata"], rates["llama.cpp"]) if s and p]
-        row = {"kind": self.kind, "limit_percent": self.percent, "limit_bytes": self.limit_bytes,
+        row = {"kind": self.kind, "model": self.programs.model.name, "model_bytes": self.programs.model.stat().st_size,
+               "limit_percent": self.percent, "limit_bytes": self.limit_bytes,
                "strata": self._side(self.strata_runs, rates["strata"]),
                "llama.cpp": self._side(self.peer_runs, rates["llama.cpp"]),
                "peer_settings": peer, "peer_probes": self.probes,
+               "peer_survived": [{"load_mode": probe["load_mode"], "repack": probe["repack"]}
+                                 for probe in self.probes if not probe["failure"]],
                "ratio": spread(pairs),
                "ratio_at_least": self.case["ratio_at_least"].get(str(self.percent)),
                "disk_bytes_per_second": spread([run.disk_bytes_per_second for run in self.strata_runs]),
                "problems": sorted(set(self.problems)),
                "runs": [vars(run) for run in self.strata_runs + self.peer_runs]}
+        experts = [run.stats["experts"]["decode"] for run in self.strata_runs if run.stats and "experts" in run.stats]
+        if experts and self.kind == "decode":
+            row["expert_hit_rate"] = spread([e["hit_rate"] for e in experts])
+            row["read_per_missed"] = spread([e["read_bytes_per_token"] / e["missed_bytes_per_token"] for e in experts
+                                             if e["missed_bytes_per_token"]])
+            row["read_per_missed_at_most"] = self.case.get("read_per_missed_at_most")
         if row["ratio"]:
             row["ratio"]["median"] = row["strata"]["tokens_per_second"]["median"] / \
                 row["llama.cpp"]["tokens_per_second"]["median"]
@@ -149,21 +160,23 @@ def add_shares(rows, share_at_least):
     The compute time is the faster side's where everything is resident, so that row itself needs no disk.
     """
     decode = [row for row in rows if row["kind"] == "decode"]
-    resident = [1 / row[side]["tokens_per_second"]["median"] for row in decode
-                if row["limit_percent"] >= ALL_RESIDENT_PERCENT
-                for side in ("strata", "llama.cpp") if row[side]["tokens_per_second"]]
-    compute = min(resident, default=None)
     for row in decode:
+        resident = [1 / other[side]["tokens_per_second"]["median"] for other in decode
+                    if other["model"] == row["model"] and other["limit_percent"] >= ALL_RESIDENT_PERCENT
+                    for side in ("strata", "llama.cpp") if other[side]["tokens_per_second"]]
+        compute = min(resident, default=None)
         row["compute_seconds_per_pass"] = compute
         row["share_at_least"] = share_at_least
         shares, streamed = [], None
         for run in row["runs"]:
             if run["program"] != "strata" or not run["stats"]:
                 continue
-            streamed = run["stats"].get("weights_bytes", {}).get("streamed_per_pass")
-            if streamed is not None:
-                bound = max(streamed / run["disk_bytes_per_second"], compute or 0)
-                shares.append(bound / seconds_per_token(run["stats"]))
+            streamed = run["stats"]["weights_bytes"]["streamed_per_pass"] + expert_bytes_per_pass(run["stats"])
+            bound = max(streamed / run["disk_bytes_per_second"], compute or 0)
+            shares.append(bound / seconds_per_token(run["stats"]))
         row["streamed_bytes_per_pass"] = streamed
         row["share"] = spread(shares)
-    return compute
+
+
+def expert_bytes_per_pass(stats):
+    return stats["experts"]["decode"]["read_bytes_per_token"] if "experts" in stats else 0

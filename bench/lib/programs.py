@@ -108,7 +108,7 @@ class Programs:
                 "--spec-type", "none",  # a pass a token, as on the other side
                 "--ram", limit_bytes]
 
-    def peer_command(self, case, prompt_file, load_mode, repack="off"):
+    def peer_command(self, case, prompt_file, load_mode, repack):
         return [self.peer, *self._shared(case, prompt_file), "--load-mode", load_mode, "--repack", repack]
 
     def run_strata(self, case, prompt_file, limit_bytes, timeout):

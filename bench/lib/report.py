@@ -24,6 +24,9 @@ def missed(row):
         target, value = row.get(f"{what}_at_least"), row.get(what)
         if target is not None and (value is None or value["median"] < target):
             out.append(f"{what} {number(value and value['median'])} < {target}")
+    target, value = row.get("read_per_missed_at_most"), row.get("read_per_missed")
+    if target is not None and value and value["median"] > target:
+        out.append(f"read/missed {number(value['median'], 3)} > {target}")
     return out
 
 
@@ -31,7 +34,7 @@ def settings(row):
     peer = row["peer_settings"]
     if not peer:
         return "none survived"
-    return peer["load_mode"] + (", repacked" if peer["repack"] == "on" else "")
+    return peer["load_mode"] + (", repacked" if peer["repack"] == "on" else ", plain")
 
 
 def runs_a_side(row):
@@ -46,14 +49,14 @@ def _verdict(row):
     notes = row["problems"] + missed(row)
     if notes:
         return "**" + "; ".join(notes) + "**"
-    judged = any(row.get(f"{what}_at_least") is not None for what in ("ratio", "share"))
+    judged = any(row.get(key) is not None for key in ("ratio_at_least", "share_at_least", "read_per_missed_at_most"))
     return "reached" if judged else "ok"
 
 
 def _decode_line(row):
     strata, peer, bandwidth = row["strata"], row["llama.cpp"], row["disk_bytes_per_second"]
     streamed, read = row.get("streamed_bytes_per_pass"), peer["disk_bytes_read"]
-    return [f"{row['limit_percent']}%", str(runs_a_side(row)),
+    return [row["model"], f"{row['limit_percent']}%", str(runs_a_side(row)),
             with_spread(strata["tokens_per_second"]), with_spread(peer["tokens_per_second"]), settings(row),
             with_spread(row["ratio"]), with_spread(row.get("share")), number(row["ratio_at_least"], 1),
             number(streamed / GB if streamed is not None else None),
@@ -63,49 +66,63 @@ def _decode_line(row):
             number(read and read["median"] / GB, 1), _verdict(row)]
 
 
+def _experts_line(row):
+    return [row["model"], f"{row['limit_percent']}%", with_spread(row["expert_hit_rate"], 3),
+            number(row["streamed_bytes_per_pass"] / GB, 3), with_spread(row["read_per_missed"], 3), _verdict(row)]
+
+
 def _prompt_line(row):
-    return [f"{row['limit_percent']}%", str(runs_a_side(row)), with_spread(row["strata"]["tokens_per_second"]),
+    return [row["model"], f"{row['limit_percent']}%", str(runs_a_side(row)), with_spread(row["strata"]["tokens_per_second"]),
             with_spread(row["llama.cpp"]["tokens_per_second"]), settings(row), with_spread(row["ratio"]),
             number(row["ratio_at_least"], 1), str(row["strata"]["failcnt"]), _verdict(row)]
 
 
 def markdown(result):
-    model, machine = result["model"], result["machine"]
-    compute = result["compute_seconds_per_pass"]
+    machine = result["machine"]
+    models = {row["model"]: row for row in result["rows"]}
+    sizes = ", ".join(f"{name} ({row['model_bytes'] / GB:.2f} GB)" for name, row in models.items())
+    computes = ", ".join(f"{name} {row['compute_seconds_per_pass']:.3f} s" for name, row in models.items()
+                         if row.get("compute_seconds_per_pass"))
     parts = [f"# Benchmark `{result['suite']}`", "",
-             f"{model['file']} ({model['bytes'] / GB:.2f} GB), {machine['cpu']}, {machine['cores']} cores, "
+             f"{sizes}; "
+             f"{machine['cpu']}, {machine['cores']} cores, "
              f"{machine['threads']} threads, Linux {machine['kernel']}. {result['date']}. "
              f"{'; '.join(result['versions'])}.", "",
              "Median (min..max) of interleaved runs, as many a side as the table says, each with a cold page cache, inside a "
              "memory cgroup whose limit is the given share of the model's file."
-             + (f" Compute time of a pass, all resident: {compute:.3f} s." if compute else ""), ""]
+             + (f" Compute time of a pass, all resident: {computes}." if computes else ""), ""]
+    experts = [row for row in result["rows"] if "expert_hit_rate" in row]
     for kind, title, header, line in (
             ("decode", "## Decode",
-             ["limit", "runs", "strata tok/s", "llama.cpp tok/s", "its load mode", "ratio", "share of the limit",
+             ["model", "limit", "runs", "strata tok/s", "llama.cpp tok/s", "its settings", "ratio", "share of the limit",
               "ratio wanted", "streamed GB/pass", "disk GB/s", "strata peak %", "failcnt", "load s",
               "llama.cpp read GB", "verdict"], _decode_line),
             ("prompt", "## Prompt",
-             ["limit", "runs", "strata tok/s", "llama.cpp tok/s", "its load mode", "ratio", "ratio wanted", "failcnt",
+             ["model", "limit", "runs", "strata tok/s", "llama.cpp tok/s", "its settings", "ratio", "ratio wanted", "failcnt",
               "verdict"], _prompt_line)):
         rows = [row for row in result["rows"] if row["kind"] == kind]
         if rows:
             parts += [title, "", _table(header, [line(row) for row in rows]), ""]
+    if experts:
+        header = ["model", "limit", "hit rate", "read GB/pass", "read/missed", "verdict"]
+        parts += ["## Experts", "", _table(header, [_experts_line(row) for row in experts]), ""]
     return "\n".join(parts)
 
 
 def svg(result):
     """Grouped bars, one panel a kind: height is tokens/s, the line on top the spread, the figure above both the ratio."""
     panel_width, height, top, base = 420, 300, 60, 250
-    kinds = [kind for kind in ("decode", "prompt") if any(row["kind"] == kind for row in result["rows"])]
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {panel_width * len(kinds)} {height}" '
+    panels = list(dict.fromkeys((row["kind"], row["model"]) for row in result["rows"]))
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {panel_width * len(panels)} {height}" '
            'font-family="sans-serif" font-size="12" text-anchor="middle">',
            '<rect width="100%" height="100%" fill="white"/>']
-    for panel, kind in enumerate(kinds):
-        rows = [row for row in result["rows"] if row["kind"] == kind]
+    for panel, (kind, model) in enumerate(panels):
+        rows = [row for row in result["rows"] if (row["kind"], row["model"]) == (kind, model)]
         left = panel * panel_width
         rates = [row[side]["tokens_per_second"] for row in rows for side, _ in SIDES]
         peak = max((rate["max"] for rate in rates if rate), default=1)
-        out.append(f'<text x="{left + panel_width / 2}" y="20" font-size="14">{kind}, tokens/s by memory limit</text>')
+        out.append(f'<text x="{left + panel_width / 2}" y="20" font-size="14">{kind}, tokens/s by memory limit, '
+                   f'{escape(model)}</text>')
         out.append(f'<path d="M{left + 20} {base}H{left + panel_width - 20}" stroke="black"/>')
         slot = (panel_width - 40) / len(rows)
         bar = min(slot / 3, 40)

@@ -106,10 +106,14 @@ Status Engine::load_model() {
 
 Status Engine::load_adapters() {
   if (options_.loras.empty() && options_.control_vectors.empty()) return {};
+  STRATA_TRY(const Bytes room, this->room());
+  return adapters_.load(options_.loras, options_.control_vectors, profile_, model_.get(), room);
+}
+
+Result<Bytes> Engine::room() const {
   STRATA_TRY(const hardware::ProcessMemory process, hardware::read_process_memory());
   STRATA_TRY(const hardware::HostMemory host, hardware::read_host_memory());
-  return adapters_.load(options_.loras, options_.control_vectors, profile_, model_.get(),
-                        hardware::room(pool_.capacity(), host, process));
+  return hardware::room(pool_.capacity(), host, process);
 }
 
 std::vector<Engine::Shape> Engine::shapes_to_try(const ContextOptions& options) const {
@@ -144,10 +148,9 @@ std::vector<Engine::Shape> Engine::shapes_to_try(const ContextOptions& options) 
 /// Before a context is made: libllama fills this one part of it at once, and not with our buffers.
 Status Engine::check_list(Shape shape) const {
   if (llama_model_is_recurrent(model_.get())) return {};
-  STRATA_TRY(const hardware::ProcessMemory process, hardware::read_process_memory());
-  STRATA_TRY(const hardware::HostMemory host, hardware::read_host_memory());
+  STRATA_TRY(const Bytes room, this->room());
   const Bytes list = kListPerToken * shape.context;
-  if (list <= kSmallList || list <= hardware::room(pool_.capacity(), host, process)) return {};
+  if (list <= kSmallList || list <= room) return {};
   return fail(ErrorCode::kInfeasible,
               fmt::format("{} does not fit --ram {}: -c {} takes {} for the list of its tokens alone; use a "
                           "smaller -c",

@@ -141,6 +141,8 @@ class Engine {
   Engine(OpenOptions options, model::ModelProfile profile, Bytes budget);
   [[nodiscard]] Status load_model();
   [[nodiscard]] Status load_adapters();
+  /// What the budget leaves to this process now.
+  [[nodiscard]] Result<Bytes> room() const;
   [[nodiscard]] std::vector<Shape> shapes_to_try(const ContextOptions& options) const;
   [[nodiscard]] Status check_list(Shape shape) const;
   [[nodiscard]] Status make_context(const ContextOptions& options, Shape shape);

@@ -42,8 +42,6 @@ void add_file(ModelProfile& profile, HeaderFile file) {
   const auto index = static_cast<std::uint32_t>(profile.files.size());
   for (GgufTensor& tensor : file.header.tensors) {
     const TensorName name = parse_tensor_name(tensor.name);
-    profile.parameters +=
-        static_cast<std::uint64_t>(tensor.shape[0] * tensor.shape[1] * tensor.shape[2] * tensor.shape[3]);
     TensorInfo info{.name = {},
                     .type = tensor.type,
                     .shape = tensor.shape,
@@ -56,6 +54,24 @@ void add_file(ModelProfile& profile, HeaderFile file) {
     profile.tensors.push_back(std::move(info));
   }
   profile.files.push_back(std::move(file.file));
+}
+
+/// A hole in a file is as large as one likes: a few of them, and the sums of all that comes after wrap
+/// around.
+Status count(ModelProfile& profile, const std::filesystem::path& path) {
+  constexpr std::uint64_t kMostWeights = std::uint64_t{1} << 60;
+  std::uint64_t bytes = 0;
+  for (const TensorInfo& tensor : profile.tensors) {
+    if (tensor.bytes.value > kMostWeights - bytes) {
+      return fail(
+          ErrorCode::kCorrupt,
+          fmt::format("{}: claims more weights than any disk holds: the file is damaged", path.string()));
+    }
+    bytes += tensor.bytes.value;
+    // Less than eight elements to a byte, in every type.
+    profile.parameters += static_cast<std::uint64_t>(tensor.shape[0] * tensor.rows());
+  }
+  return {};
 }
 
 Status describe(const HeaderFile& file, ModelProfile& profile) {
@@ -165,6 +181,7 @@ Result<ModelProfile> read_model(const std::filesystem::path& path) {
         ErrorCode::kUnsupported,
         fmt::format("{}: holds a vocabulary but no weights: give the model's own file", path.string()));
   }
+  STRATA_TRY_VOID(count(profile, path));
   return profile;
 }
 

@@ -116,6 +116,52 @@ TEST_F(ModelProfileTest, RefusesAVocabularyWithoutWeights) {
   expect_refused(path(), ErrorCode::kUnsupported, "no weights");
 }
 
+/// A model of `size` bytes, most of them a hole, under a name in the folder.
+class FileWithAHole {
+ public:
+  FileWithAHole(const TestFile& model, std::uint64_t size, const fs::path& name)
+      : file_(::memfd_create("hole", MFD_CLOEXEC)) {
+    const auto header = model.header();
+    EXPECT_EQ(::write(file_, header.data(), header.size()), static_cast<ssize_t>(header.size()));
+    EXPECT_EQ(::ftruncate(file_, static_cast<off_t>(size)), 0);
+    fs::create_symlink("/proc/self/fd/" + std::to_string(file_), name);
+  }
+  ~FileWithAHole() { ::close(file_); }
+  FileWithAHole(const FileWithAHole&) = delete;
+  FileWithAHole& operator=(const FileWithAHole&) = delete;
+
+ private:
+  int file_;
+};
+
+TEST_F(ModelProfileTest, RefusesMoreWeightsThanCanBeAddedUp) {
+  TestFile file = small_model();
+  for (const char* name : {"a", "b", "c"})
+    file.tensor(name, {1 << 30, std::int64_t{1} << 32}, GGML_TYPE_IQ1_S);
+  const FileWithAHole one(file, INT64_MAX,
+                          path());  // fits into the file: 2^62 elements take 0.8 * 2^60 bytes
+  expect_refused(path(), ErrorCode::kCorrupt, "more weights than any disk holds");
+
+  const auto part = [](std::uint16_t number, const char* name) {
+    TestFile half = small_model();
+    half.u16("split.no", number).u16("split.count", 2);
+    if (number > 0) half = TestFile().u16("split.no", number).u16("split.count", 2);
+    return half.tensor(name, {1 << 30, std::int64_t{1} << 31}, GGML_TYPE_Q2_K);
+  };
+  const FileWithAHole first(part(0, "a"), INT64_MAX, path("m-00001-of-00002.gguf"));
+  const FileWithAHole second(part(1, "b"), INT64_MAX, path("m-00002-of-00002.gguf"));
+  expect_refused(path("m-00001-of-00002.gguf"), ErrorCode::kCorrupt, "more weights than any disk holds");
+}
+
+TEST_F(ModelProfileTest, CountsTheLargestModels) {
+  TestFile file = small_model();
+  const FileWithAHole large(file.tensor("a", {1 << 30, std::int64_t{1} << 31}, GGML_TYPE_IQ1_S), INT64_MAX,
+                            path());
+  const auto profile = read_model(path());
+  ASSERT_TRUE(profile) << profile.error().message;
+  EXPECT_EQ(profile->parameters, (std::uint64_t{1} << 61) + 64 * 4 + 64 * 64);
+}
+
 TEST_F(ModelProfileTest, ReadsHeadersLargerThanTheFirstRead) {
   std::vector<std::string> tokens;
   for (int i = 0; i < 200000; ++i) tokens.push_back("token number " + std::to_string(i));

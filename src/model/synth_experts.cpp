@@ -95,12 +95,6 @@ constexpr auto kGlm4MoeKeys = std::to_array<KeyTemplate>({
     {"expert_weights_scale", 1.5F},
     {"expert_weights_norm", true},
     {"expert_gating_func", kSigmoid},
-    {"attention.head_count", Side::kHeads},
-    {"attention.head_count_kv", Side::kKvHeads},
-    {"attention.key_length", Side::kHeadSize},
-    {"attention.value_length", Side::kHeadSize},
-    {"rope.dimension_count", Side::kHalfHead},
-    {"rope.freq_base", Real::kRopeBase},
 });
 
 constexpr auto kGlm4MoeAttention = std::to_array<TensorTemplate>({
@@ -147,7 +141,7 @@ constexpr auto kDesigns = std::to_array<SynthDesign>({
      .output = kOutput},
     {.name = "glm4moe",
      .architecture = "glm4moe",
-     .keys = {kDecoderKeys, kExpertKeys, kGlm4MoeKeys},
+     .keys = {kDecoderKeys, kExpertKeys, kGlm4MoeKeys, kHalfRotatedAttentionKeys},
      .input = kLoudInput,
      .layers = {{{kNormedAttention},
                  {kAttentionBiases},

@@ -35,12 +35,6 @@ constexpr auto kQwen3NextKeys = std::to_array<KeyTemplate>({
     {"ssm.state_size", 64},
     {"ssm.time_step_rank", 4},
     {"ssm.group_count", 2},
-    {"attention.head_count", Side::kHeads},
-    {"attention.head_count_kv", Side::kKvHeads},
-    {"attention.key_length", Side::kHeadSize},
-    {"attention.value_length", Side::kHeadSize},
-    {"rope.dimension_count", Side::kHalfHead},
-    {"rope.freq_base", Real::kRopeBase},
 });
 
 constexpr auto kDeltaNet = std::to_array<TensorTemplate>({
@@ -106,7 +100,7 @@ constexpr auto kDesigns = std::to_array<SynthDesign>({
      .output = kOutput},
     {.name = "qwen3next",
      .architecture = "qwen3next",
-     .keys = {kDecoderKeys, kExpertKeys, kQwen3NextKeys},
+     .keys = {kDecoderKeys, kExpertKeys, kQwen3NextKeys, kHalfRotatedAttentionKeys},
      .input = kLoudInput,
      .layers = {{{kQwen3NextNorms},
                  {kDeltaNet, LayerSet::kRecurrent},

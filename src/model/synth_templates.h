@@ -76,6 +76,16 @@ inline constexpr auto kAttentionKeys = std::to_array<KeyTemplate>({
     {"rope.freq_base", Real::kRopeBase},
 });
 
+/// RoPE turns half of a head.
+inline constexpr auto kHalfRotatedAttentionKeys = std::to_array<KeyTemplate>({
+    {"attention.head_count", Side::kHeads},
+    {"attention.head_count_kv", Side::kKvHeads},
+    {"attention.key_length", Side::kHeadSize},
+    {"attention.value_length", Side::kHeadSize},
+    {"rope.dimension_count", Side::kHalfHead},
+    {"rope.freq_base", Real::kRopeBase},
+});
+
 inline constexpr auto kExpertKeys = std::to_array<KeyTemplate>({
     {"expert_count", Side::kExperts},
     {"expert_used_count", Side::kExpertsUsed},

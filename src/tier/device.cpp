@@ -249,8 +249,8 @@ Bytes Device::repack_scratch() const {
 }
 
 plan::Bookkeeping Device::bookkeeping() const {
-  return {PassProgram::bytes_per_unit() + Streamer::bytes_per_entry() + Bytes{sizeof(plan::Unit)} +
-              split_bytes_per_unit_,
+  return {PassProgram::bytes_per_unit(recorded_.repacked_row_bytes > 0) + Streamer::bytes_per_entry() +
+              Bytes{sizeof(plan::Unit)} + split_bytes_per_unit_,
           ExpertCache::bytes_per_expert()};
 }
 
@@ -299,24 +299,20 @@ Result<std::unique_ptr<ExpertCache>> Device::read_weights(const Progress& progre
   if (inner == nullptr) return fail(ErrorCode::kInternal, "ggml's CPU device cannot be started");
   ggml_backend_cpu_set_threadpool(inner.get(), threads_);
   ggml_backend_cpu_set_n_threads(inner.get(), options_.threads);
-  const auto rearrange = [&](std::uint32_t tensor, std::int64_t rows, std::byte* data) -> Status {
-    if (!table_.repacked(tensor)) return {};
-    const RepackedLayout::Rows plain{&profile_.tensors[tensor], rows, data};
-    return layout_->repack(inner.get(), std::span(&plain, 1));
+  const auto rearrange = [&](std::span<const FreshRows> fresh) {
+    return layout_->repack(inner.get(), table_, fresh);
   };
   for (const plan::Unit& unit : placement.units) {
-    if (unit.resident) STRATA_TRY_VOID(rearrange(unit.tensor, unit.rows, table_.address(unit)));
+    if (!unit.resident) continue;
+    const FreshRows rows{unit.tensor, unit.rows, table_.address(unit)};
+    STRATA_TRY_VOID(rearrange(std::span(&rows, 1)));
   }
   if (placement.groups.empty()) return nullptr;
   STRATA_TRY(auto reader, options_.make_reader(files_, PartReader::kDepth));
   auto experts = std::make_unique<ExpertCache>(
       profile_, placement, arena_.data(),
       reinterpret_cast<std::int32_t*>(staging_.data() + gather_staging().value), std::move(reader));
-  const auto rearrange_all = [&](std::span<const FreshRows> fresh) -> Status {
-    for (const FreshRows& rows : fresh) STRATA_TRY_VOID(rearrange(rows.tensor, rows.rows, rows.data));
-    return {};
-  };
-  STRATA_TRY_VOID(experts->fill(rearrange_all, more));
+  STRATA_TRY_VOID(experts->fill(rearrange, more));
   return experts;
 }
 

@@ -71,14 +71,11 @@ std::span<const float> Executor::router_weights(const ExpertStep& step) const {
 }
 
 Status Executor::repack(ggml_backend_t inner, std::span<const FreshRows> fresh) {
-  std::vector<RepackedLayout::Rows> plain;
-  for (const FreshRows& rows : fresh) {
-    if (table_.repacked(rows.tensor))
-      plain.push_back({&table_.profile().tensors[rows.tensor], rows.rows, rows.data});
-  }
+  if (std::ranges::none_of(fresh, [&](const FreshRows& rows) { return table_.repacked(rows.tensor); }))
+    return {};
   const auto begin = Trace::Clock::now();
-  const Status status = layout_.repack(inner, plain);
-  if (trace_ != nullptr && !plain.empty()) trace_->span(Trace::kRuns, "rearrange experts", begin);
+  const Status status = layout_.repack(inner, table_, fresh);
+  if (trace_ != nullptr) trace_->span(Trace::kRuns, "rearrange experts", begin);
   return status;
 }
 

@@ -32,10 +32,8 @@ void ExpertStrips::begin(const plan::ExpertGroup& group, std::span<const std::ui
     for (std::int64_t row = 0; row < all; row += step) {
       strips_.push_back({&part, row, std::min(step, all - row), row + step >= all});
     }
-    STRATA_CHECK(bytes_of(strips_.back()).value == 0 ||
-                 plan::region_of(tensor.row_bytes() * static_cast<std::uint64_t>(std::min(step, all))) *
-                         experts_.size() <=
-                     half_);
+    const Bytes largest = tensor.row_bytes() * static_cast<std::uint64_t>(std::min(step, all));
+    STRATA_CHECK(plan::region_of(largest) * experts_.size() <= half_);
   }
   read(0);
 }

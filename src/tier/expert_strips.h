@@ -8,6 +8,7 @@
 #include "model/model_profile.h"
 #include "plan/placement.h"
 #include "tier/part_reader.h"
+#include "tier/weight_table.h"
 
 namespace strata::tier {
 
@@ -19,13 +20,6 @@ struct ExpertRows {
   std::uint32_t count = 0;
   std::int64_t first_row = 0;
   std::int64_t rows = 0;
-};
-
-/// Rows that have just been read, and lie there as in the file.
-struct FreshRows {
-  std::uint32_t tensor = 0;
-  std::int64_t rows = 0;
-  std::byte* data = nullptr;
 };
 
 /// Passes all experts of a step through a stage that holds some rows of each: while one half is computed

@@ -356,11 +356,12 @@ Result<PassProgram> PassProgram::compile(const ggml_cgraph& graph, const WeightB
   return PassCompiler(weights, table, layout, split).compile(graph, cuts);
 }
 
-Bytes PassProgram::bytes_per_unit() {
+Bytes PassProgram::bytes_per_unit(bool repacked) {
   constexpr std::size_t kGrown = 2;        // a vector that grows may hold twice what it needs
   constexpr std::size_t kAllocation = 48;  // a run's own list of nodes: two or three, and the heap's header
-  return Bytes{3 * sizeof(ggml_tensor) +   // the weight's shadow, its repacking, the node's where it is cut
-               kGrown * (sizeof(Run) + sizeof(StreamEntry) + sizeof(Binding)) + kAllocation};
+  const std::size_t shadows = repacked ? 3 : 2;  // the weight, the node where it is cut, its repacking
+  return Bytes{shadows * sizeof(ggml_tensor) + kGrown * (sizeof(StreamEntry) + sizeof(Binding)) +
+               sizeof(Run) + sizeof(Run) / 4 + kAllocation};
 }
 
 PassProgram& PassProgram::operator=(PassProgram&& other) noexcept {

@@ -68,14 +68,14 @@ class PassProgram {
                                                    const WeightTable& table, const RepackedLayout& layout,
                                                    const TokenSplit* split = nullptr);
 
-  /// Heap that a program takes for each unit, at most.
-  [[nodiscard]] static Bytes bytes_per_unit();
+  /// Heap that a program takes for each unit, at most. `repacked`: some weights are.
+  [[nodiscard]] static Bytes bytes_per_unit(bool repacked);
 
   /// Points the shadows of streamed weights at their slots. Requires: the streamer runs entries().
   void bind(const Streamer& streamer);
 
   [[nodiscard]] const std::vector<StreamEntry>& entries() const { return entries_; }
-  [[nodiscard]] std::vector<Run>& runs() { return runs_; }
+  [[nodiscard]] std::deque<Run>& runs() { return runs_; }
   [[nodiscard]] const std::vector<ExpertStep>& steps() const { return steps_; }
 
  private:
@@ -92,7 +92,7 @@ class PassProgram {
   };
   void restore();
 
-  std::vector<Run> runs_;
+  std::deque<Run> runs_;  // of many small runs, half a vector could be empty
   std::vector<StreamEntry> entries_;
   std::vector<ExpertStep> steps_;
   std::deque<ggml_tensor> shadows_;  // addresses stay

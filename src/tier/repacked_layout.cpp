@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "tier/q4_k_rows.h"
 
 namespace strata::tier {
 namespace {
@@ -31,11 +32,36 @@ ggml_backend_buffer_type_t find_type(ggml_backend_dev_t cpu) {
   return nullptr;
 }
 
+/// Asked of ggml itself: it chooses the layout by the CPU.
+bool interleaves_eight_rows_of_q4_k(const RepackedLayout& layout) {
+  constexpr std::int64_t kColumns = 512, kRows = RepackedLayout::kRows;
+  const std::uint64_t row_bytes = ggml_row_size(GGML_TYPE_Q4_K, kColumns);
+  std::vector<std::byte> rows(kRows * row_bytes), ours(rows.size()), theirs(rows.size());
+  std::ranges::generate(rows, [state = 1U]() mutable {
+    state = state * 1664525U + 1013904223U;
+    return static_cast<std::byte>(state >> 24);
+  });
+  ggml_tensor weight{};
+  weight.type = GGML_TYPE_Q4_K;
+  const std::int64_t shape[] = {kColumns, kRows, 1, 1};
+  std::ranges::copy(shape, weight.ne);
+  weight.nb[0] = ggml_type_size(weight.type);
+  weight.nb[1] = row_bytes;
+  weight.nb[2] = weight.nb[3] = rows.size();
+  weight.data = theirs.data();
+  layout.dress(weight);
+  if (weight.extra == nullptr) return false;
+  ggml_backend_tensor_set(&weight, rows.data(), 0, rows.size());
+  interleave_q4_k(rows.data(), kRows, row_bytes, ours.data());
+  return ours == theirs;
+}
+
 }  // namespace
 
 RepackedLayout::RepackedLayout(ggml_backend_dev_t cpu, int threads) : cpu_(cpu), threads_(threads) {
   if (ggml_backend_buffer_type_t const type = find_type(cpu)) {
     buffer_ = ggml_backend_buft_alloc_buffer(type, 64);
+    own_q4_k_ = interleaves_eight_rows_of_q4_k(*this);
   }
 }
 
@@ -72,17 +98,19 @@ ggml_tensor RepackedLayout::repacking(ggml_tensor* weight) const {
   return node;
 }
 
-Status RepackedLayout::repack(ggml_backend_t inner, std::span<const Rows> all) const {
-  if (all.empty()) return {};
-  std::vector<ggml_tensor> tensors(2 * all.size());  // a weight, and the node that rearranges it
+Status RepackedLayout::repack(ggml_backend_t inner, const WeightTable& table,
+                              std::span<const FreshRows> fresh) const {
+  std::vector<ggml_tensor> tensors(2 * fresh.size());  // a weight, and the node that rearranges it
   std::vector<ggml_tensor*> nodes;
-  for (const Rows& rows : all) {
+  for (const FreshRows& rows : fresh) {
+    if (!table.repacked(rows.tensor)) continue;
+    const model::TensorInfo& info = table.profile().tensors[rows.tensor];
     ggml_tensor& weight = tensors[2 * nodes.size()];
-    weight.type = rows.tensor->type;
-    const std::int64_t shape[] = {rows.tensor->shape[0], rows.rows, 1, 1};
+    weight.type = info.type;
+    const std::int64_t shape[] = {info.shape[0], rows.rows, 1, 1};
     std::ranges::copy(shape, weight.ne);
     weight.nb[0] = ggml_type_size(weight.type);
-    weight.nb[1] = rows.tensor->row_bytes().value;
+    weight.nb[1] = info.row_bytes().value;
     weight.nb[2] = weight.nb[3] = weight.nb[1] * static_cast<std::size_t>(rows.rows);
     weight.data = rows.data;
     dress(weight);
@@ -90,6 +118,7 @@ Status RepackedLayout::repack(ggml_backend_t inner, std::span<const Rows> all) c
     node = repacking(&weight);
     nodes.push_back(&node);
   }
+  if (nodes.empty()) return {};
   ggml_cgraph graph{};
   graph.n_nodes = static_cast<int>(nodes.size());
   graph.nodes = nodes.data();
@@ -122,7 +151,11 @@ void RepackedLayout::compute(ggml_tensor* node, int thread, int threads, void* l
     group.nb[2] = group.nb[3] = row_bytes * static_cast<std::uint64_t>(group.ne[1]);
     group.data = first + static_cast<std::uint64_t>(row) * row_bytes;
     std::memcpy(scratch, group.data, group.nb[2]);
-    ggml_backend_tensor_set(&group, scratch, 0, group.nb[2]);
+    if (group.type == GGML_TYPE_Q4_K && self.own_q4_k_) {
+      interleave_q4_k(scratch, group.ne[1], row_bytes, static_cast<std::byte*>(group.data));
+    } else {
+      ggml_backend_tensor_set(&group, scratch, 0, group.nb[2]);
+    }
   }
 }
 

@@ -6,7 +6,7 @@
 #include <span>
 
 #include "base/result.h"
-#include "model/model_profile.h"
+#include "tier/weight_table.h"
 
 namespace strata::tier {
 
@@ -42,14 +42,10 @@ class RepackedLayout {
   /// `weight` and this layout outlive it.
   [[nodiscard]] ggml_tensor repacking(ggml_tensor* weight) const;
 
-  /// Rows of a weight that is served, in the file's order.
-  struct Rows {
-    const model::TensorInfo* tensor = nullptr;
-    std::int64_t rows = 0;
-    std::byte* data = nullptr;
-  };
-  /// Rearranges them now, in place, on `cpu`'s stream `inner`.
-  [[nodiscard]] Status repack(ggml_backend_t inner, std::span<const Rows> all) const;
+  /// Rearranges now, in place, on `cpu`'s stream `inner`, the rows of those weights that `table` has in this
+  /// layout. Errors: kCancelled.
+  [[nodiscard]] Status repack(ggml_backend_t inner, const WeightTable& table,
+                              std::span<const FreshRows> fresh) const;
 
   /// Scratch for rows of this size. The caller hands it over before any node is computed.
   [[nodiscard]] Bytes scratch_bytes(std::uint64_t row_bytes) const;
@@ -61,6 +57,7 @@ class RepackedLayout {
   ggml_backend_dev_t const cpu_;
   const int threads_;
   ggml_backend_buffer_t buffer_ = nullptr;  // of the layout's type; what is in it is never used
+  bool own_q4_k_ = false;  // ggml's order of Q4_K is the one that interleave_q4_k makes
   std::byte* scratch_ = nullptr;
   std::uint64_t scratch_of_one_ = 0;
 };

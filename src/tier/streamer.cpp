@@ -139,8 +139,7 @@ void Streamer::take(const BlockDone& done) {
   Slot& slot = slots_[done.tag];
   if (--slot.blocks_left > 0) return;
   ++slot.loaded;
-  waiting_ += entries_[done.tag].span;
-  trace_ring();
+  trace_ring(done.tag, done.tag + 1, true);
   loaded_.notify_all();
 }
 
@@ -188,8 +187,13 @@ void Streamer::trace_completion(const BlockDone& done) {
   line->busy = false;
 }
 
-void Streamer::trace_ring() const {
-  if (trace_ != nullptr) trace_->ring(waiting_);
+void Streamer::trace_ring(std::uint64_t first, std::uint64_t end, bool came) {
+  if (trace_ == nullptr) return;
+  for (std::uint64_t i = first; i < end; ++i) {
+    const std::uint64_t span = entries_[i % entries_.size()].span;
+    waiting_ = came ? waiting_ + span : waiting_ - span;
+  }
+  trace_->ring(waiting_);
 }
 
 Status Streamer::wait(std::size_t i) {
@@ -210,8 +214,7 @@ void Streamer::release(std::size_t count) {
     const std::lock_guard lock(mutex_);
     const std::uint64_t before = released_;
     released_ = std::max(released_, pass_ * entries_.size() + count);
-    for (std::uint64_t i = before; i < released_; ++i) waiting_ -= entries_[i % entries_.size()].span;
-    trace_ring();
+    trace_ring(before, released_, false);
   }
   space_.notify_one();
 }

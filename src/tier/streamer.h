@@ -78,7 +78,8 @@ class Streamer {
   void take(const BlockDone& done);      // requires mutex_
   void trace_submission(const BlockRead& read);
   void trace_completion(const BlockDone& done);
-  void trace_ring() const;  // requires mutex_
+  /// Entries [first, end), counted through all passes, came into the ring or left it. Requires mutex_.
+  void trace_ring(std::uint64_t first, std::uint64_t end, bool came);
 
   const DiskFiles& files_;
   const ReaderFactory make_reader_;
@@ -101,7 +102,7 @@ class Streamer {
   std::uint64_t next_ = 0;       // entry to read, counted through all passes
   std::uint64_t next_byte_ = 0;  // within it
   StreamStatistics statistics_;
-  std::uint64_t waiting_ = 0;  // bytes of entries that were read and are not released
+  std::uint64_t waiting_ = 0;  // bytes of entries that were read and are not released; only where traced
 
   struct TracedRead {
     std::uint64_t entry;

@@ -12,6 +12,13 @@
 
 namespace strata::tier {
 
+/// Rows of a weight that have just been read, and lie there as in the file.
+struct FreshRows {
+  std::uint32_t tensor = 0;
+  std::int64_t rows = 0;
+  std::byte* data = nullptr;
+};
+
 /// The placed weights of one model: where the units of each tensor lie.
 /// Built once from a Placement; read-only afterwards.
 class WeightTable {
