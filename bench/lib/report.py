@@ -41,7 +41,7 @@ def runs_a_side(row):
     return sum(run["program"] == "strata" for run in row["runs"])
 
 
-def _table(header, lines):
+def table(header, lines):
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *lines])
 
 
@@ -102,10 +102,10 @@ def markdown(result):
               "verdict"], _prompt_line)):
         rows = [row for row in result["rows"] if row["kind"] == kind]
         if rows:
-            parts += [title, "", _table(header, [line(row) for row in rows]), ""]
+            parts += [title, "", table(header, [line(row) for row in rows]), ""]
     if experts:
         header = ["model", "limit", "hit rate", "read GB/pass", "read/missed", "verdict"]
-        parts += ["## Experts", "", _table(header, [_experts_line(row) for row in experts]), ""]
+        parts += ["## Experts", "", table(header, [_experts_line(row) for row in experts]), ""]
     return "\n".join(parts)
 
 
