@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <regex>
 
@@ -66,6 +67,34 @@ TEST_F(RunProgram, WritesPlainLlamaCppsTokens) {
       llama_tokenize(llama_model_get_vocab(llama_get_model(plain.context())), text.data(),
                      static_cast<int>(text.size()), prompt.data(), 16, true, true)));
   EXPECT_EQ(stats()["token_ids"], nlohmann::json(trace(plain.context(), prompt, kTokens - 1).tokens));
+}
+
+TEST_F(RunProgram, TracesEveryByteThatTheDiskGave) {
+  if (kSanitized) GTEST_SKIP() << "no small budget holds a sanitizer";
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const std::string trace_file = (directory_.path() / "trace.json").string();
+  const ProgramRun run = run_strata(command({"-m", path, "--raw", "-p", "Once", "-n", "5", "-c", "256", "--ram",
+                                             "48MiB", "--trace", trace_file}));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  std::ifstream in(trace_file);
+  const auto events = nlohmann::json::parse(in, nullptr, false);
+  ASSERT_TRUE(events.is_array());
+
+  std::map<std::uint64_t, std::string> lanes;
+  std::map<std::string, std::pair<int, std::uint64_t>> seen;  // by lane: spans, bytes
+  for (const auto& event : events) {
+    if (event["name"] == "thread_name") lanes[event["tid"]] = event["args"]["name"];
+    if (event["ph"] != "X") continue;
+    EXPECT_GE(event["dur"], 0);
+    const std::string lane = lanes.at(event["tid"]);
+    auto& [spans, bytes] = seen[lane.starts_with("disk read") ? "reads" : lane];
+    ++spans;
+    if (event.contains("args")) bytes += event["args"].value("bytes", std::uint64_t{0});
+  }
+  EXPECT_EQ(seen["passes"].first, stats()["passes"]["count"]);
+  EXPECT_GT(seen["compute: runs"].first, seen["passes"].first);
+  EXPECT_GE(seen["reads"].second, stats()["passes"]["disk_bytes"].get<std::uint64_t>());
 }
 
 TEST_F(RunProgram, PutsThePromptInFrontWhenAsked) {
