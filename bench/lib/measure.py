@@ -63,10 +63,10 @@ def peer_settings(suite):
 
 
 class RowMeasurement:
-    def __init__(self, programs, case, percent, limit_bytes, prompt_file, candidates, timeout):
+    def __init__(self, programs, case, percent, limit_bytes, prompt_file, candidates, timeout, probe_timeout):
         self.programs, self.case, self.kind = programs, case, case["kind"]
         self.percent, self.limit_bytes, self.prompt_file = percent, limit_bytes, prompt_file
-        self.candidates, self.timeout = candidates, timeout
+        self.candidates, self.timeout, self.probe_timeout = candidates, timeout, probe_timeout
         self.problems, self.probes = [], []
         self.peer_runs, self.strata_runs = [], []
 
@@ -90,7 +90,7 @@ class RowMeasurement:
         """llama.cpp at its best: each of the candidates in a short run; one that is killed did not survive this limit."""
         short = dict(self.case, tokens=min(self.case["tokens"], 5))
         for settings in self.candidates:
-            outcome = self.programs.run_peer(short, self.prompt_file, self.limit_bytes, self.timeout, **settings)
+            outcome = self.programs.run_peer(short, self.prompt_file, self.limit_bytes, self.probe_timeout, **settings)
             rate = tokens_per_second(self.kind, outcome)
             self.probes.append({**settings, "tokens_per_second": rate, "failure": outcome.failure})
             say(f"    probe llama.cpp {settings['load_mode']}, repack {settings['repack']}: "
