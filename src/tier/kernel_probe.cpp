@@ -70,22 +70,23 @@ std::vector<float> product(ggml_backend_t device, Sample& sample, std::span<floa
 }
 
 /// From the middle of the weight, or of its first expert.
-Sample read_sample(ggml_backend_t device, const TokenSplit::Kernel& kernel, const ggml_tensor* weight,
-                   RepackedLayout& layout) {
+Sample read_sample(const TokenSplit::Kernel& kernel, const ggml_tensor* weight,
+                   const RepackedLayout& layout) {
   const std::int64_t count = std::min(kRows, weight->ne[1]);
   const std::int64_t first = align_down((weight->ne[1] - count) / 2, RepackedLayout::kRows);
   Sample sample{kernel, &layout, std::vector<std::byte>(static_cast<std::size_t>(count) * weight->nb[1])};
   ggml_backend_tensor_get(weight, sample.rows.data(), static_cast<std::size_t>(first) * weight->nb[1],
                           sample.rows.size());
   if (!kernel.repacked) return sample;
-  const Bytes size = layout.scratch_bytes(weight->nb[1]);
-  std::vector<std::byte> scratch(size.value);
-  layout.use_scratch(scratch.data(), size);
-  const RepackedLayout::Rows plain{static_cast<const model::TensorInfo*>(weight->extra), count,
-                                   sample.rows.data()};
-  const Status repacked = layout.repack(device, std::span(&plain, 1));
-  layout.use_scratch(nullptr, Bytes{});
-  if (!repacked) sample.rows.clear();
+  const std::vector<std::byte> plain = sample.rows;
+  ggml_tensor rows = *weight;
+  rows.view_src = nullptr;
+  rows.ne[1] = count;
+  rows.ne[2] = rows.ne[3] = 1;
+  rows.nb[2] = rows.nb[3] = sample.rows.size();
+  rows.data = sample.rows.data();
+  layout.dress(rows);
+  ggml_backend_tensor_set(&rows, plain.data(), 0, plain.size());
   return sample;
 }
 
@@ -94,9 +95,10 @@ bool can_tell(float value) { return std::isfinite(value) && value != 0; }
 }  // namespace
 
 std::int64_t tokens_with_equal_bits(ggml_backend_t device, const TokenSplit::Kernel& kernel,
-                                    const ggml_tensor* weight, RepackedLayout& layout, std::int64_t most) {
+                                    const ggml_tensor* weight, const RepackedLayout& layout,
+                                    std::int64_t most) {
   const auto length = static_cast<std::size_t>(kernel.row_length);
-  Sample sample = read_sample(device, kernel, weight, layout);
+  Sample sample = read_sample(kernel, weight, layout);
   if (sample.rows.empty()) return 1;
   std::vector<float> columns = some_floats(length * static_cast<std::size_t>(most));
   std::vector<float> alone;

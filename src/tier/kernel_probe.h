@@ -10,7 +10,7 @@ namespace strata::tier {
 /// choose the same one. 1 where those rows cannot tell (they are zero).
 /// Requires: `weight` can be read back. Blocks: on the disk, for a few rows.
 [[nodiscard]] std::int64_t tokens_with_equal_bits(ggml_backend_t device, const TokenSplit::Kernel& kernel,
-                                                  const ggml_tensor* weight, RepackedLayout& layout,
+                                                  const ggml_tensor* weight, const RepackedLayout& layout,
                                                   std::int64_t most);
 
 }  // namespace strata::tier

@@ -9,9 +9,9 @@ namespace strata::tier {
 namespace {
 
 constexpr int kRows = 8;
-constexpr std::size_t kScales = 12;       // 8 scales and 8 minima of 6 bits
-constexpr std::size_t kQuants = 128;      // 256 values of 4 bits
-constexpr std::size_t kHeader = 4;        // two half floats: scale and minimum of the block
+constexpr std::size_t kScales = 12;   // 8 scales and 8 minima of 6 bits
+constexpr std::size_t kQuants = 128;  // 256 values of 4 bits
+constexpr std::size_t kHeader = 4;    // two half floats: scale and minimum of the block
 constexpr std::size_t kBlock = kHeader + kScales + kQuants;
 
 using Bytes8 = std::uint64_t;  // little-endian: byte i is bits 8i to 8i+7
@@ -88,7 +88,8 @@ void interleave_block(const std::byte* in, std::uint64_t row_bytes, std::byte* o
 
   in += kHeader + kScales;
   for (std::size_t at = 0; at < kQuants; at += 8) {
-    for (std::size_t row = 0; row < kRows; ++row, out += 8) store(out, load<Bytes8>(in + row * row_bytes + at));
+    for (std::size_t row = 0; row < kRows; ++row, out += 8)
+      store(out, load<Bytes8>(in + row * row_bytes + at));
   }
 }
 

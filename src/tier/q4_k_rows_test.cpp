@@ -17,9 +17,11 @@ TEST(Q4KRows, AreInterleavedAsGgmlDoesIt) {
   ggml_backend_dev_t const cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
   const RepackedLayout layout(cpu, 1);
   std::mt19937 random(7);
-  for (const auto [columns, rows] : {std::pair<std::int64_t, std::int64_t>{256, 8}, {1024, 16}, {2816, 48}}) {
+  for (const auto& [columns, rows] :
+       {std::pair<std::int64_t, std::int64_t>{256, 8}, {1024, 16}, {2816, 48}}) {
     const std::uint64_t row_bytes = ggml_row_size(GGML_TYPE_Q4_K, columns);
-    std::vector<std::byte> in(row_bytes * static_cast<std::uint64_t>(rows)), theirs(in.size()), ours(in.size());
+    std::vector<std::byte> in(row_bytes * static_cast<std::uint64_t>(rows)), theirs(in.size()),
+        ours(in.size());
     std::ranges::generate(in, [&] { return static_cast<std::byte>(random()); });
 
     ggml_tensor weight{};

@@ -57,7 +57,7 @@ class RepackedLayout {
   ggml_backend_dev_t const cpu_;
   const int threads_;
   ggml_backend_buffer_t buffer_ = nullptr;  // of the layout's type; what is in it is never used
-  bool own_q4_k_ = false;  // ggml's order of Q4_K is the one that interleave_q4_k makes
+  bool own_q4_k_ = false;                   // ggml's order of Q4_K is the one that interleave_q4_k makes
   std::byte* scratch_ = nullptr;
   std::uint64_t scratch_of_one_ = 0;
 };
