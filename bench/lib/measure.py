@@ -57,9 +57,13 @@ def write_prompt(case, programs, folder):
     return file
 
 
+def settings(load_mode, repack):
+    return {"load_mode": load_mode, "repack": repack}
+
+
 def peer_settings(suite):
     """Every way in which llama.cpp may hold its weights."""
-    return [{"load_mode": load_mode, "repack": repack} for repack in ("on", "off") for load_mode in suite["load_modes"]]
+    return [settings(load_mode, repack) for repack in ("on", "off") for load_mode in suite["load_modes"]]
 
 
 class RowMeasurement:
@@ -89,15 +93,15 @@ class RowMeasurement:
     def _choose_peer_settings(self):
         """llama.cpp at its best: each of the candidates in a short run; one that is killed did not survive this limit."""
         short = dict(self.case, tokens=min(self.case["tokens"], 5))
-        for settings in self.candidates:
-            outcome = self.programs.run_peer(short, self.prompt_file, self.limit_bytes, self.probe_timeout, **settings)
+        for candidate in self.candidates:
+            outcome = self.programs.run_peer(short, self.prompt_file, self.limit_bytes, self.probe_timeout, **candidate)
             rate = tokens_per_second(self.kind, outcome)
-            self.probes.append({**settings, "tokens_per_second": rate, "failure": outcome.failure})
-            say(f"    probe llama.cpp {settings['load_mode']}, repack {settings['repack']}: "
+            self.probes.append({**candidate, "tokens_per_second": rate, "failure": outcome.failure})
+            say(f"    probe llama.cpp {candidate['load_mode']}, repack {candidate['repack']}: "
                 + (f"{rate:.3f} tokens/s" if rate else outcome.failure))
         best = max((probe for probe in self.probes if probe["tokens_per_second"]), default=None,
                    key=lambda probe: probe["tokens_per_second"])
-        return best and {"load_mode": best["load_mode"], "repack": best["repack"]}
+        return best and settings(best["load_mode"], best["repack"])
 
     def _note(self, outcome, rep, reps):
         if outcome.failure:
@@ -126,7 +130,7 @@ class RowMeasurement:
                "strata": self._side(self.strata_runs, rates["strata"]),
                "llama.cpp": self._side(self.peer_runs, rates["llama.cpp"]),
                "peer_settings": peer, "peer_probes": self.probes,
-               "peer_survived": [{"load_mode": probe["load_mode"], "repack": probe["repack"]}
+               "peer_survived": [settings(probe["load_mode"], probe["repack"])
                                  for probe in self.probes if not probe["failure"]],
                "ratio": spread(pairs),
                "ratio_at_least": self.case["ratio_at_least"].get(str(self.percent)),

@@ -79,13 +79,7 @@ Sample read_sample(const TokenSplit::Kernel& kernel, const ggml_tensor* weight,
                           sample.rows.size());
   if (!kernel.repacked) return sample;
   const std::vector<std::byte> plain = sample.rows;
-  ggml_tensor rows = *weight;
-  rows.view_src = nullptr;
-  rows.ne[1] = count;
-  rows.ne[2] = rows.ne[3] = 1;
-  rows.nb[2] = rows.nb[3] = sample.rows.size();
-  rows.data = sample.rows.data();
-  layout.dress(rows);
+  ggml_tensor rows = layout.dressed_rows(kernel.type, kernel.row_length, count, sample.rows.data());
   ggml_backend_tensor_set(&rows, plain.data(), 0, plain.size());
   return sample;
 }

@@ -24,15 +24,7 @@ TEST(Q4KRows, AreInterleavedAsGgmlDoesIt) {
         ours(in.size());
     std::ranges::generate(in, [&] { return static_cast<std::byte>(random()); });
 
-    ggml_tensor weight{};
-    weight.type = GGML_TYPE_Q4_K;
-    const std::int64_t shape[] = {columns, rows, 1, 1};
-    std::ranges::copy(shape, weight.ne);
-    weight.nb[0] = ggml_type_size(weight.type);
-    weight.nb[1] = row_bytes;
-    weight.nb[2] = weight.nb[3] = in.size();
-    weight.data = theirs.data();
-    layout.dress(weight);
+    ggml_tensor weight = layout.dressed_rows(GGML_TYPE_Q4_K, columns, rows, theirs.data());
     ASSERT_NE(weight.extra, nullptr);
     ggml_backend_tensor_set(&weight, in.data(), 0, in.size());
 

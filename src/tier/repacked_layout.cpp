@@ -41,15 +41,7 @@ bool interleaves_eight_rows_of_q4_k(const RepackedLayout& layout) {
     state = state * 1664525U + 1013904223U;
     return static_cast<std::byte>(state >> 24);
   });
-  ggml_tensor weight{};
-  weight.type = GGML_TYPE_Q4_K;
-  const std::int64_t shape[] = {kColumns, kRows, 1, 1};
-  std::ranges::copy(shape, weight.ne);
-  weight.nb[0] = ggml_type_size(weight.type);
-  weight.nb[1] = row_bytes;
-  weight.nb[2] = weight.nb[3] = rows.size();
-  weight.data = theirs.data();
-  layout.dress(weight);
+  ggml_tensor weight = layout.dressed_rows(GGML_TYPE_Q4_K, kColumns, kRows, theirs.data());
   if (weight.extra == nullptr) return false;
   ggml_backend_tensor_set(&weight, rows.data(), 0, rows.size());
   interleave_q4_k(rows.data(), kRows, row_bytes, ours.data());
@@ -83,6 +75,20 @@ void RepackedLayout::dress(ggml_tensor& shadow) const {
   STRATA_CHECK(ggml_backend_buffer_init_tensor(buffer_, &shadow) == GGML_STATUS_SUCCESS);
 }
 
+ggml_tensor RepackedLayout::dressed_rows(ggml_type type, std::int64_t columns, std::int64_t rows,
+                                         std::byte* data) const {
+  ggml_tensor weight{};
+  weight.type = type;
+  const std::int64_t shape[] = {columns, rows, 1, 1};
+  std::ranges::copy(shape, weight.ne);
+  weight.nb[0] = ggml_type_size(type);
+  weight.nb[1] = ggml_row_size(type, columns);
+  weight.nb[2] = weight.nb[3] = weight.nb[1] * static_cast<std::size_t>(rows);
+  weight.data = data;
+  dress(weight);
+  return weight;
+}
+
 ggml_tensor RepackedLayout::repacking(ggml_tensor* weight) const {
   ggml_tensor node{};
   node.type = GGML_TYPE_F32;
@@ -106,14 +112,7 @@ Status RepackedLayout::repack(ggml_backend_t inner, const WeightTable& table,
     if (!table.repacked(rows.tensor)) continue;
     const model::TensorInfo& info = table.profile().tensors[rows.tensor];
     ggml_tensor& weight = tensors[2 * nodes.size()];
-    weight.type = info.type;
-    const std::int64_t shape[] = {info.shape[0], rows.rows, 1, 1};
-    std::ranges::copy(shape, weight.ne);
-    weight.nb[0] = ggml_type_size(weight.type);
-    weight.nb[1] = info.row_bytes().value;
-    weight.nb[2] = weight.nb[3] = weight.nb[1] * static_cast<std::size_t>(rows.rows);
-    weight.data = rows.data;
-    dress(weight);
+    weight = dressed_rows(info.type, info.shape[0], rows.rows, rows.data);
     ggml_tensor& node = tensors[2 * nodes.size() + 1];
     node = repacking(&weight);
     nodes.push_back(&node);

@@ -33,6 +33,11 @@ class RepackedLayout {
   /// Makes kernels take `shadow`, a copy of a weight that is served, for one in this layout.
   void dress(ggml_tensor& shadow) const;
 
+  /// A dressed weight of `rows` rows of `columns` values: what ggml writes to it comes to lie at `data` in
+  /// this layout.
+  [[nodiscard]] ggml_tensor dressed_rows(ggml_type type, std::int64_t columns, std::int64_t rows,
+                                         std::byte* data) const;
+
   /// Whether `shadow` was dressed.
   [[nodiscard]] bool dressed(const ggml_tensor& shadow) const {
     return buffer_ != nullptr && shadow.buffer == buffer_;
