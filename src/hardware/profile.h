@@ -1,0 +1,106 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+
+/// What a machine is and how fast, as data: measured by `strata probe`, or read from presets. What could not
+/// be found out is absent, never 0.
+namespace strata::hardware {
+
+struct Cpu {
+  std::string model;
+  std::uint32_t cores = 1;                    ///< physical
+  std::uint32_t threads = 1;                  ///< that this process may run on
+  std::vector<std::string> instruction_sets;  ///< of those that ggml has kernels for: AVX2, AVX512F, ...
+};
+
+struct Ram {
+  Bytes total;
+  Bytes available;
+  Bytes swap_total;
+  Bytes swap_used;
+  std::optional<Bytes> cgroup_limit;  ///< the tightest
+  std::optional<std::string> kind;    ///< `DDR4`, where the system tells
+  std::optional<std::uint32_t> mega_transfers_per_s;
+  std::optional<std::uint32_t> modules;
+  double read_bytes_per_s = 0;   ///< by all threads
+  double touch_bytes_per_s = 0;  ///< pages made present for the first time
+};
+
+struct ReadRate {
+  Bytes size;  ///< of one read
+  double bytes_per_s = 0;
+};
+
+struct Disk {
+  std::string device;  ///< `nvme0n1`
+  std::string kind;  ///< `NVMe SSD`, `SATA SSD`, `hard disk`, `virtual disk`, `network`, `memory`, `unknown`
+  std::string file_system;                ///< `ext4`
+  bool direct = true;                     ///< reads can bypass the page cache
+  std::vector<ReadRate> reads;            ///< direct, several in flight; ascending sizes
+  double beside_compute_bytes_per_s = 0;  ///< large reads while all threads multiply
+
+  /// Of reads of `size`, between the measured sizes in proportion. Requires: `reads` is not empty.
+  [[nodiscard]] double bytes_per_s(Bytes size) const;
+  [[nodiscard]] double best_bytes_per_s() const;
+};
+
+struct Gpu {
+  std::string name;
+  Bytes total;
+  Bytes free;
+  Bytes used;  ///< by all processes, and the driver
+  std::optional<std::uint32_t> pcie_generation;
+  std::optional<std::uint32_t> pcie_width;
+  std::optional<std::string> driver;
+  std::optional<double> host_to_device_bytes_per_s;  ///< measured, or of a preset
+  std::optional<double> memory_bytes_per_s;
+  std::optional<double>
+      multiplications_per_s;     ///< of long batches, quantised weights; a multiply-add counts as one
+  std::optional<Bytes> runtime;  ///< what driver and kernels hold beside buffers
+};
+
+/// How fast products with weights of one type are, in the layout that they are computed in.
+struct KernelRate {
+  std::string type;                         ///< ggml's name: `q4_K`
+  double decode_bytes_per_s = 0;            ///< weights that one token is multiplied with, beyond the caches
+  double prompt_multiplications_per_s = 0;  ///< multiply-adds of a batch of 512
+  std::optional<double>
+      repack_bytes_per_s;  ///< rows rearranged on their way in, by all threads; absent: not needed
+};
+
+struct Compute {
+  int threads = 1;
+  std::vector<KernelRate> kernels;
+  double attention_bytes_per_s = 0;            ///< keys and values in F16 that one token attends to
+  double attention_multiplications_per_s = 0;  ///< of a batch
+  double element_bytes_per_s = 0;              ///< what nodes without products read and write
+  double seconds_per_node = 0;
+  double seconds_per_run = 0;  ///< to hand a stretch of nodes to the threads
+  /// While the disk reads at its best: the share of these rates that is left.
+  double share_beside_reads = 1;
+
+  [[nodiscard]] const KernelRate* find(std::string_view type) const;
+};
+
+struct Profile {
+  std::string name;      ///< `this machine`, or the presets' names
+  std::string measured;  ///< when, ISO 8601; empty for presets
+  Cpu cpu;
+  Ram ram;
+  Disk disk;
+  std::vector<Gpu> gpus;
+  std::optional<std::string> gpu_problem;  ///< a card without a working driver: what was seen
+  Compute compute;
+};
+
+/// Errors: kCorrupt, naming the field that is missing or of the wrong type.
+[[nodiscard]] Result<Profile> parse_profile(std::string_view json);
+[[nodiscard]] std::string to_json(const Profile& profile);
+
+}  // namespace strata::hardware
