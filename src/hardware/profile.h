@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -26,7 +27,8 @@ struct Ram {
   Bytes swap_used;
   std::optional<Bytes> cgroup_limit;  ///< the tightest
   std::optional<std::string> kind;    ///< `DDR4`, where the system tells
-  std::optional<std::uint32_t> mega_transfers_per_s;
+  std::optional<std::uint32_t> mega_transfers_per_s;        ///< that the modules are set to
+  std::optional<std::uint32_t> rated_mega_transfers_per_s;  ///< that they are made for
   std::optional<std::uint32_t> modules;
   double read_bytes_per_s = 0;   ///< by all threads
   double touch_bytes_per_s = 0;  ///< pages made present for the first time
@@ -39,13 +41,16 @@ struct ReadRate {
 
 struct Disk {
   std::string device;  ///< `nvme0n1`
-  std::string kind;  ///< `NVMe SSD`, `SATA SSD`, `hard disk`, `virtual disk`, `network`, `memory`, `unknown`
+  /// `NVMe SSD`, `SATA SSD`, `hard disk`, `USB disk`, `memory card`, `virtual disk`, `network`, `memory`, or
+  /// `unknown`
+  std::string kind = "unknown";
   std::string file_system;                ///< `ext4`
   bool direct = true;                     ///< reads can bypass the page cache
   std::vector<ReadRate> reads;            ///< direct, several in flight; ascending sizes
   double beside_compute_bytes_per_s = 0;  ///< large reads while all threads multiply
 
-  /// Of reads of `size`, between the measured sizes in proportion. Requires: `reads` is not empty.
+  /// Of reads of `size`, between the measured sizes in proportion. Smaller reads are limited by their number:
+  /// half the size, half the rate. Larger ones go as the largest. Requires: `reads` is not empty.
   [[nodiscard]] double bytes_per_s(Bytes size) const;
   [[nodiscard]] double best_bytes_per_s() const;
 };
@@ -99,7 +104,8 @@ struct Profile {
   Compute compute;
 };
 
-/// Errors: kCorrupt, naming the field that is missing or of the wrong type.
+/// What strata probe --json writes. Rates must be there, finite and above 0.
+/// Errors: kCorrupt, naming the field that is missing or wrong; kUnsupported for another version's.
 [[nodiscard]] Result<Profile> parse_profile(std::string_view json);
 [[nodiscard]] std::string to_json(const Profile& profile);
 
