@@ -57,9 +57,11 @@ void collect_disks(fs::path dir, int depth, std::set<fs::path>& disks) {
   if (fs::exists(dir / "partition", error)) dir = dir.parent_path();
   bool stands_on_others = false;
   if (depth < kDeepest) {
-    for (const auto& slave : fs::directory_iterator(dir / "slaves", error)) {
-      const fs::path below = fs::canonical(slave.path(), error);
-      if (error) continue;
+    for (fs::directory_iterator slave(dir / "slaves", error); !error && slave != fs::directory_iterator();
+         slave.increment(error)) {
+      std::error_code dangling;
+      const fs::path below = fs::canonical(slave->path(), dangling);
+      if (dangling) continue;
       stands_on_others = true;
       collect_disks(below, depth + 1, disks);
     }
@@ -79,7 +81,8 @@ std::optional<BlockDevice> read_block_device(const fs::path& sys_entry) {
   for (const fs::path& disk : disks) {
     const std::string_view kind = kind_of(disk);
     device.kind = device.name.empty() ? kind : slower(device.kind, kind);
-    device.name += (device.name.empty() ? "" : "+") + disk.filename().string();
+    if (!device.name.empty()) device.name += '+';
+    device.name += disk.filename().string();
   }
   return device;
 }

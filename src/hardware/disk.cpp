@@ -69,7 +69,8 @@ std::string_view kind_without_device(std::string_view file_system) {
   constexpr std::array<std::string_view, 14> kNetwork{"nfs",  "nfs4",   "cifs",      "smb3", "smbfs",
                                                       "9p",   "ceph",   "glusterfs", "afs",  "lustre",
                                                       "fuse", "gpfs",   "beegfs",    "ncpfs"};
-  if (std::ranges::contains(kNetwork, file_system) || file_system.starts_with("fuse.")) return "network";
+  const bool network = std::ranges::find(kNetwork, file_system) != kNetwork.end();
+  if (network || file_system.starts_with("fuse.")) return "network";
   if (file_system == "tmpfs" || file_system == "ramfs" || file_system == "devtmpfs") return "memory";
   if (file_system == "virtiofs") return "virtual disk";
   return {};
