@@ -30,8 +30,9 @@ std::string first_line(const fs::path& path) {
 bool is_virtual(const fs::path& dir) {
   const std::string vendor = first_line(dir / "device/vendor");
   const std::string model = first_line(dir / "device/model");
-  return vendor == "QEMU" || vendor == "VMware" || vendor == "Msft" || vendor == "Google" || vendor == "VBOX" ||
-         model.starts_with("QEMU") || model.starts_with("VMware") || model.starts_with("VBOX");
+  return vendor == "QEMU" || vendor == "VMware" || vendor == "Msft" || vendor == "Google" ||
+         vendor == "VBOX" || model.starts_with("QEMU") || model.starts_with("VMware") ||
+         model.starts_with("VBOX");
 }
 
 std::string_view kind_of(const fs::path& dir) {

@@ -143,9 +143,8 @@ Result<Disk> Catalogue::disk(std::string_view name) const {
 
 Result<Ram> Catalogue::ram(const MemoryName& name) const {
   if (!has("memory", name.kind))
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("no memory of the kind '{}' is known: {}", name.kind,
-                            fmt::join(names("memory"), ", ")));
+    return fail(ErrorCode::kInvalidArgument, fmt::format("no memory of the kind '{}' is known: {}", name.kind,
+                                                         fmt::join(names("memory"), ", ")));
   std::string problem;
   Fields all(groups_, "", problem);
   Fields kind = all.part("memory").part(name.kind);
@@ -169,8 +168,9 @@ Result<Ram> Catalogue::ram(const MemoryName& name) const {
   if (name.gb > most_gb)
     return fail(ErrorCode::kInvalidArgument, fmt::format("{} GB of memory: {} at most", name.gb, most_gb));
   if (name.mega_transfers_per_s < slowest || name.mega_transfers_per_s > fastest)
-    return fail(ErrorCode::kInvalidArgument, fmt::format("{} comes with {} to {} MT/s, not with {}", *ram.kind,
-                                                         slowest, fastest, name.mega_transfers_per_s));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} comes with {} to {} MT/s, not with {}", *ram.kind, slowest, fastest,
+                            name.mega_transfers_per_s));
   return ram;
 }
 

@@ -10,8 +10,8 @@ namespace strata::hardware {
 
 // The parsers are pure; texts as the kernel writes them.
 
-/// /proc/cpuinfo of x86 or ARM. Threads: all that are listed. Without physical and core ids (ARM, some virtual
-/// machines) each thread counts as a core.
+/// /proc/cpuinfo of x86 or ARM. Threads: all that are listed. Without physical and core ids (ARM, some
+/// virtual machines) each thread counts as a core.
 [[nodiscard]] Cpu parse_cpuinfo(std::string_view text);
 
 /// How many cores' time a cgroup may take: v2's cpu.max (`150000 100000` is 1.5), or v1's cpu.cfs_quota_us

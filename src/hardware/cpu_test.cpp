@@ -12,10 +12,13 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using testing::RecordedTree;
 
-std::string x86_thread(int number, const std::string& model, int package, int core, const std::string& flags) {
-  return "processor\t: " + std::to_string(number) + "\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel name\t: " +
-         model + "\nphysical id\t: " + std::to_string(package) + "\nsiblings\t: 8\ncore id\t\t: " +
-         std::to_string(core) + "\ncpu cores\t: 4\nflags\t\t: fpu vme " + flags + "\nbugs\t\t: avx512f\n\n";
+std::string x86_thread(int number, const std::string& model, int package, int core,
+                       const std::string& flags) {
+  return "processor\t: " + std::to_string(number) +
+         "\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel name\t: " + model +
+         "\nphysical id\t: " + std::to_string(package) +
+         "\nsiblings\t: 8\ncore id\t\t: " + std::to_string(core) + "\ncpu cores\t: 4\nflags\t\t: fpu vme " +
+         flags + "\nbugs\t\t: avx512f\n\n";
 }
 
 std::string laptop() {
@@ -38,7 +41,8 @@ TEST(ParseCpuinfo, OfPerformanceAndEfficiencyCores) {
   std::string text;
   int thread = 0;
   for (const int core : {0, 0, 4, 4, 8, 8, 12, 12, 16, 16, 20, 20, 24, 25, 26, 27, 28, 29, 30, 31})
-    text += x86_thread(thread++, "12th Gen Intel(R) Core(TM) i7-12700H", 0, core, "sse4_2 avx fma avx2 avx_vnni");
+    text +=
+        x86_thread(thread++, "12th Gen Intel(R) Core(TM) i7-12700H", 0, core, "sse4_2 avx fma avx2 avx_vnni");
   const Cpu cpu = parse_cpuinfo(text);
   EXPECT_EQ(cpu.cores, 14U);
   EXPECT_EQ(cpu.threads, 20U);
@@ -68,9 +72,10 @@ TEST(ParseCpuinfo, OfAVirtualMachineWithoutIds) {
 TEST(ParseCpuinfo, OfAnArmBoard) {
   std::string text;
   for (int core = 0; core < 4; ++core)
-    text += "processor\t: " + std::to_string(core) +
-            "\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm aes crc32 atomics fphp asimdhp cpuid asimdrdm "
-            "asimddp\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x4\nCPU part\t: 0xd0b\n\n";
+    text +=
+        "processor\t: " + std::to_string(core) +
+        "\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm aes crc32 atomics fphp asimdhp cpuid asimdrdm "
+        "asimddp\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x4\nCPU part\t: 0xd0b\n\n";
   const Cpu bare = parse_cpuinfo(text);
   EXPECT_EQ(bare.model, "ARM Cortex-A76");
   EXPECT_EQ(bare.cores, 4U);
@@ -125,7 +130,8 @@ TEST(CpuQuota, IsTheTightestAboveThisProcess) {
 
   RecordedTree v1;
   v1.file("proc/self/cgroup", "4:memory:/m\n3:cpu,cpuacct:/docker/123\n0::/\n");
-  v1.file("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "200000\n").file("sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
+  v1.file("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "200000\n")
+      .file("sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
   EXPECT_EQ(read_cpu_quota(v1.path()), 2.0);
 
   EXPECT_EQ(read_cpu_quota(RecordedTree().path()), std::nullopt);

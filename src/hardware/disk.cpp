@@ -66,9 +66,9 @@ bool lies_in(const fs::path& path, const fs::path& directory) {
 
 /// The kinds of file systems that have no block device of their own; empty for the others.
 std::string_view kind_without_device(std::string_view file_system) {
-  constexpr std::array<std::string_view, 14> kNetwork{"nfs",  "nfs4",   "cifs",      "smb3", "smbfs",
-                                                      "9p",   "ceph",   "glusterfs", "afs",  "lustre",
-                                                      "fuse", "gpfs",   "beegfs",    "ncpfs"};
+  constexpr std::array<std::string_view, 14> kNetwork{"nfs",  "nfs4", "cifs",      "smb3", "smbfs",
+                                                      "9p",   "ceph", "glusterfs", "afs",  "lustre",
+                                                      "fuse", "gpfs", "beegfs",    "ncpfs"};
   const bool network = std::ranges::find(kNetwork, file_system) != kNetwork.end();
   if (network || file_system.starts_with("fuse.")) return "network";
   if (file_system == "tmpfs" || file_system == "ramfs" || file_system == "devtmpfs") return "memory";

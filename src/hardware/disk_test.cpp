@@ -38,7 +38,8 @@ class Machine : public RecordedTree {
     file("sys/devices/pci0/virtio2/host2/block/sdb/device/vendor", "QEMU    \n");
     disk("pci0/usb1/1-2/host3/block/sdc", "1").part("pci0/usb1/1-2/host3/block/sdc", "sdc1", "8:33");
     disk("soc/mmc0/block/mmcblk0", "0").part("soc/mmc0/block/mmcblk0", "mmcblk0p1", "179:1");
-    disk("virtual/block/dm-0", "0").on("virtual/block/dm-0", "nvme0n1p2", "pci0/nvme/nvme0/nvme0n1/nvme0n1p2");
+    disk("virtual/block/dm-0", "0")
+        .on("virtual/block/dm-0", "nvme0n1p2", "pci0/nvme/nvme0/nvme0n1/nvme0n1p2");
     disk("virtual/block/md0", "1").number("virtual/block/md0", "9:0");
     on("virtual/block/md0", "sda1", "pci0/ata1/host0/block/sda/sda1");
     on("virtual/block/md0", "sdd", "pci0/ata2/host1/block/sdd");
@@ -46,7 +47,8 @@ class Machine : public RecordedTree {
     file("dev/dm-0", "").link("dev/mapper/vault", "../dm-0");
   }
   Machine& disk(const std::string& dir, const std::string& rotational) {
-    file("sys/devices/" + dir + "/queue/rotational", rotational + "\n").directory("sys/devices/" + dir + "/slaves");
+    file("sys/devices/" + dir + "/queue/rotational", rotational + "\n")
+        .directory("sys/devices/" + dir + "/slaves");
     return *this;
   }
   Machine& part(const std::string& dir, const std::string& name, const std::string& device) {

@@ -26,10 +26,10 @@ class Fields {
   [[nodiscard]] std::vector<std::string> texts(std::string_view key);
   [[nodiscard]] bool flag(std::string_view key);
   [[nodiscard]] std::uint32_t count(std::string_view key);  ///< from 1
-  [[nodiscard]] Bytes bytes(std::string_view key);     ///< a number, or as people write it; at most 2^60
-  [[nodiscard]] double rate(std::string_view key);     ///< per second: from 1 to 1e18
-  [[nodiscard]] double seconds(std::string_view key);  ///< from 0 to 1000
-  [[nodiscard]] double share(std::string_view key);    ///< above 0, at most 1
+  [[nodiscard]] Bytes bytes(std::string_view key);          ///< a number, or as people write it; at most 2^60
+  [[nodiscard]] double rate(std::string_view key);          ///< per second: from 1 to 1e18
+  [[nodiscard]] double seconds(std::string_view key);       ///< from 0 to 1000
+  [[nodiscard]] double share(std::string_view key);         ///< above 0, at most 1
   [[nodiscard]] Fields part(std::string_view key);
   [[nodiscard]] std::vector<Fields> list(std::string_view key);
 

@@ -60,8 +60,9 @@ std::string without_library(const PciCard& card) {
     return fmt::format(
         "the NVIDIA card at {} runs with the driver {}, which cannot compute: install NVIDIA's driver",
         card.address, card.driver);
-  return fmt::format("there is an NVIDIA card at {} and no NVIDIA driver that answers: install NVIDIA's driver",
-                     card.address);
+  return fmt::format(
+      "there is an NVIDIA card at {} and no NVIDIA driver that answers: install NVIDIA's driver",
+      card.address);
 }
 
 std::optional<std::string> problem_of(const NvmlAnswer& answer, const std::vector<PciCard>& cards) {
@@ -82,7 +83,8 @@ std::string failure(const ChildEnd& end, std::chrono::milliseconds limit) {
       return fmt::format("NVIDIA's driver did not answer within {:.3g} s: {}",
                          std::chrono::duration<double>(limit).count(), kAdvice);
     case ChildEnd::How::kKilled:
-      return fmt::format("NVIDIA's driver crashed when asked for its cards (signal {}): {}", end.signal, kAdvice);
+      return fmt::format("NVIDIA's driver crashed when asked for its cards (signal {}): {}", end.signal,
+                         kAdvice);
     case ChildEnd::How::kNotStarted:
       return "no process could be started to ask NVIDIA's driver: no GPU is used";
     default: return fmt::format("NVIDIA's driver gave no answer that makes sense: {}", kAdvice);

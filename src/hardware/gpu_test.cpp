@@ -28,7 +28,8 @@ class Bus : public RecordedTree {
 
 /// Asks a library that stands in for NVIDIA's.
 Gpus ask(const std::string& fake, const std::filesystem::path& root = RecordedTree().path()) {
-  return read_gpus({STRATA_FAKE_NVML_DIR "/libfake_nvml_" + fake + ".so", std::chrono::milliseconds(20000), root});
+  return read_gpus(
+      {STRATA_FAKE_NVML_DIR "/libfake_nvml_" + fake + ".so", std::chrono::milliseconds(20000), root});
 }
 
 TEST(ReadGpus, DescribesEachCard) {
@@ -64,8 +65,8 @@ TEST(ReadGpus, OutlivesADriverThatCrashes) {
 
 TEST(ReadGpus, DoesNotWaitForADriverThatHangs) {
   const auto start = std::chrono::steady_clock::now();
-  const Gpus gpus = read_gpus(
-      {STRATA_FAKE_NVML_DIR "/libfake_nvml_hanging.so", std::chrono::milliseconds(200), RecordedTree().path()});
+  const Gpus gpus = read_gpus({STRATA_FAKE_NVML_DIR "/libfake_nvml_hanging.so",
+                               std::chrono::milliseconds(200), RecordedTree().path()});
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
   ASSERT_TRUE(gpus.problem);
   EXPECT_THAT(*gpus.problem, HasSubstr("did not answer within 0.2 s"));
@@ -86,23 +87,24 @@ TEST(ReadGpus, WithoutALibraryOrACardAreNone) {
   EXPECT_EQ(gpus.problem, std::nullopt);
 }
 
-TEST(ReadGpus, WithTheLibraryAndNoCardAreNone) {
-  EXPECT_EQ(ask("not_loaded").problem, std::nullopt);
-}
+TEST(ReadGpus, WithTheLibraryAndNoCardAreNone) { EXPECT_EQ(ask("not_loaded").problem, std::nullopt); }
 
 TEST(ReadGpus, SeesACardWithoutItsDriver) {
   const auto problem = [](Bus& bus) {
-    return read_gpus({"libno-such-thing.so.1", std::chrono::milliseconds(20000), bus.path()}).problem.value_or("");
+    return read_gpus({"libno-such-thing.so.1", std::chrono::milliseconds(20000), bus.path()})
+        .problem.value_or("");
   };
   Bus bare, nouveau, passed_on;
   EXPECT_THAT(problem(bare.card("")), HasSubstr("0000:01:00.0 and no NVIDIA driver that answers: install"));
-  EXPECT_THAT(problem(nouveau.card("nouveau")), HasSubstr("runs with the driver nouveau, which cannot compute"));
+  EXPECT_THAT(problem(nouveau.card("nouveau")),
+              HasSubstr("runs with the driver nouveau, which cannot compute"));
   EXPECT_THAT(problem(passed_on.card("vfio-pci")), HasSubstr("handed to a virtual machine"));
 }
 
 TEST(ReadGpus, SeesACardWhoseDriverIsNotLoaded) {
   Bus bare, loaded;
-  EXPECT_THAT(ask("not_loaded", bare.card("").path()).problem.value_or(""), HasSubstr("install NVIDIA's driver"));
+  EXPECT_THAT(ask("not_loaded", bare.card("").path()).problem.value_or(""),
+              HasSubstr("install NVIDIA's driver"));
   EXPECT_THAT(ask("not_loaded", loaded.card("nvidia").path()).problem.value_or(""),
               HasSubstr("'Driver Not Loaded': load or reinstall"));
 }
@@ -124,7 +126,8 @@ TEST(RunInChild, ReturnsTextsOfAnySize) {
   const ChildEnd end = run_in_child([&] { return large; }, std::chrono::seconds(20));
   EXPECT_EQ(end.how, ChildEnd::How::kReturned);
   EXPECT_EQ(end.text, large);
-  EXPECT_EQ(run_in_child([] { return std::string(); }, std::chrono::seconds(20)).how, ChildEnd::How::kReturned);
+  EXPECT_EQ(run_in_child([] { return std::string(); }, std::chrono::seconds(20)).how,
+            ChildEnd::How::kReturned);
 }
 
 TEST(RunInChild, DoesNotTakeATextTooLargeForWhole) {

@@ -113,7 +113,8 @@ std::optional<MemoryModules> read_memory_modules(const std::filesystem::path& ro
   std::vector<char> bytes(kLargest);
   in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   return parse_memory_modules(
-      std::as_bytes(std::span(bytes)).first(static_cast<std::size_t>(std::max<std::streamsize>(0, in.gcount()))));
+      std::as_bytes(std::span(bytes))
+          .first(static_cast<std::size_t>(std::max<std::streamsize>(0, in.gcount()))));
 }
 
 }  // namespace strata::hardware

@@ -11,8 +11,8 @@ namespace strata::hardware {
 
 /// The RAM modules as the firmware describes them (SMBIOS, structures of type 17).
 struct MemoryModules {
-  std::uint32_t count = 0;          ///< sockets with a module
-  std::optional<std::string> kind;  ///< `DDR4`
+  std::uint32_t count = 0;                                  ///< sockets with a module
+  std::optional<std::string> kind;                          ///< `DDR4`
   std::optional<std::uint32_t> mega_transfers_per_s;        ///< as set, of the slowest
   std::optional<std::uint32_t> rated_mega_transfers_per_s;  ///< what the slowest is made for
 };

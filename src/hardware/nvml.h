@@ -9,10 +9,10 @@ namespace strata::hardware {
 
 /// What NVIDIA's management library answers.
 struct NvmlAnswer {
-  bool loaded = false;      ///< the library is there
-  int error = 0;            ///< its code for what failed; 0: nothing did
-  std::string error_text;   ///< in its own words
-  std::vector<Gpu> gpus;    ///< those that answered
+  bool loaded = false;     ///< the library is there
+  int error = 0;           ///< its code for what failed; 0: nothing did
+  std::string error_text;  ///< in its own words
+  std::vector<Gpu> gpus;   ///< those that answered
 };
 
 /// NVML's codes that call for different advice.

@@ -56,7 +56,8 @@ std::vector<std::string> nearest_names(const Catalogue& catalogue, std::string_v
   constexpr std::size_t kShown = 3;
   const std::string_view start = name.substr(0, kLongest);
   std::vector<std::string> all;
-  for (const std::string_view kind : kKinds) std::ranges::copy(catalogue.names(kind), std::back_inserter(all));
+  for (const std::string_view kind : kKinds)
+    std::ranges::copy(catalogue.names(kind), std::back_inserter(all));
   std::ranges::stable_sort(all, {}, [&](const std::string& known) {
     return std::pair(!known.starts_with(start), edits(start, known));
   });
@@ -65,7 +66,7 @@ std::vector<std::string> nearest_names(const Catalogue& catalogue, std::string_v
 }
 
 std::unexpected<Error> missing(const Catalogue& catalogue, std::string_view kind) {
-  return fail(ErrorCode::kInvalidArgument, fmt::format("the machine needs a {}; there are {}", kind,
+  return fail(ErrorCode::kInvalidArgument, fmt::format("the machine has no {}: add one such as {}", kind,
                                                        fmt::join(catalogue.names(kind), ", ")));
 }
 

@@ -31,12 +31,9 @@ json cpu_json(const Cpu& cpu) {
 }
 
 json ram_json(const Ram& ram) {
-  json object{{"total_bytes", ram.total.value},
-              {"available_bytes", ram.available.value},
-              {"swap_total_bytes", ram.swap_total.value},
-              {"swap_used_bytes", ram.swap_used.value},
-              {"read_bytes_per_s", ram.read_bytes_per_s},
-              {"touch_bytes_per_s", ram.touch_bytes_per_s}};
+  json object{{"total_bytes", ram.total.value},           {"available_bytes", ram.available.value},
+              {"swap_total_bytes", ram.swap_total.value}, {"swap_used_bytes", ram.swap_used.value},
+              {"read_bytes_per_s", ram.read_bytes_per_s}, {"touch_bytes_per_s", ram.touch_bytes_per_s}};
   put(object, "cgroup_limit_bytes", ram.cgroup_limit);
   put(object, "kind", ram.kind);
   put(object, "mega_transfers_per_s", ram.mega_transfers_per_s);
@@ -49,12 +46,9 @@ json disk_json(const Disk& disk) {
   json reads = json::array();
   for (const ReadRate& read : disk.reads)
     reads.push_back({{"size_bytes", read.size.value}, {"bytes_per_s", read.bytes_per_s}});
-  return {{"device", disk.device},
-          {"kind", disk.kind},
-          {"file_system", disk.file_system},
-          {"direct", disk.direct},
-          {"reads", std::move(reads)},
-          {"beside_compute_bytes_per_s", disk.beside_compute_bytes_per_s}};
+  return {{"device", disk.device},           {"kind", disk.kind},
+          {"file_system", disk.file_system}, {"direct", disk.direct},
+          {"reads", std::move(reads)},       {"beside_compute_bytes_per_s", disk.beside_compute_bytes_per_s}};
 }
 
 json compute_json(const Compute& compute) {
@@ -203,14 +197,10 @@ std::string dump(const json& object, int indent) {
 std::string to_json(const Profile& profile) {
   json gpus = json::array();
   for (const Gpu& gpu : profile.gpus) gpus.push_back(gpu_json(gpu));
-  json object{{"profile_version", kVersion},
-              {"name", profile.name},
-              {"measured", profile.measured},
-              {"cpu", cpu_json(profile.cpu)},
-              {"ram", ram_json(profile.ram)},
-              {"disk", disk_json(profile.disk)},
-              {"gpus", std::move(gpus)},
-              {"compute", compute_json(profile.compute)}};
+  json object{{"profile_version", kVersion},  {"name", profile.name},
+              {"measured", profile.measured}, {"cpu", cpu_json(profile.cpu)},
+              {"ram", ram_json(profile.ram)}, {"disk", disk_json(profile.disk)},
+              {"gpus", std::move(gpus)},      {"compute", compute_json(profile.compute)}};
   put(object, "gpu_problem", profile.gpu_problem);
   return dump(object, 2);
 }

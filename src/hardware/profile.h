@@ -25,8 +25,8 @@ struct Ram {
   Bytes available;
   Bytes swap_total;
   Bytes swap_used;
-  std::optional<Bytes> cgroup_limit;  ///< the tightest
-  std::optional<std::string> kind;    ///< `DDR4`, where the system tells
+  std::optional<Bytes> cgroup_limit;                        ///< the tightest
+  std::optional<std::string> kind;                          ///< `DDR4`, where the system tells
   std::optional<std::uint32_t> mega_transfers_per_s;        ///< that the modules are set to
   std::optional<std::uint32_t> rated_mega_transfers_per_s;  ///< that they are made for
   std::optional<std::uint32_t> modules;

@@ -17,7 +17,8 @@ Result<Ram> read_ram(const std::filesystem::path& root) {
     ram.cgroup_limit = ram.cgroup_limit ? std::min(*ram.cgroup_limit, cgroup.limit) : cgroup.limit;
   if (const auto meminfo = read_text(root / "proc/meminfo")) {
     ram.swap_total = parse_field(*meminfo, "SwapTotal").value_or(Bytes{});
-    ram.swap_used = saturating_sub(ram.swap_total, parse_field(*meminfo, "SwapFree").value_or(ram.swap_total));
+    ram.swap_used =
+        saturating_sub(ram.swap_total, parse_field(*meminfo, "SwapFree").value_or(ram.swap_total));
   }
   if (auto modules = read_memory_modules(root)) {
     ram.kind = std::move(modules->kind);

@@ -33,10 +33,13 @@ TEST(ReadRam, WithoutSwapUsesNone) {
 
 TEST(ReadRam, KnowsTheTightestCgroup) {
   testing::RecordedTree root;
-  root.file("proc/meminfo", "MemTotal: 16384 kB\nMemAvailable: 8192 kB\n").file("proc/self/cgroup", "0::/a/b\n");
+  root.file("proc/meminfo", "MemTotal: 16384 kB\nMemAvailable: 8192 kB\n")
+      .file("proc/self/cgroup", "0::/a/b\n");
   for (const auto& [path, limit] : {std::pair{"a/b", "8388608\n"}, std::pair{"a", "4194304\n"}}) {
     const std::string dir = std::string("sys/fs/cgroup/") + path;
-    root.file(dir + "/memory.max", limit).file(dir + "/memory.current", "1\n").file(dir + "/memory.stat", "file 0\n");
+    root.file(dir + "/memory.max", limit)
+        .file(dir + "/memory.current", "1\n")
+        .file(dir + "/memory.stat", "file 0\n");
   }
   EXPECT_EQ(read_ram(root.path())->cgroup_limit, kMiB * 4);
 }
