@@ -61,7 +61,7 @@ std::optional<CpuName> parse_cpu_name(std::string_view name) {
   if (name == "-threads") return CpuName{*first - *first / 2, *first};
   if (!take(name, "c")) return std::nullopt;
   const auto threads = take_number(name);
-  if (!threads || name != "t" || *threads < *first || *threads / 2 > *first) return std::nullopt;
+  if (!threads || name != "t" || *threads < *first || *threads - *first > *first) return std::nullopt;
   return CpuName{*first, *threads};
 }
 

@@ -109,7 +109,9 @@ void about_the_disk(const Disk& disk, Sentences& all) {
 void about_gpus(const Profile& profile, Sentences& all) {
   constexpr Bytes kNoticeable = kMiB * 512;
   constexpr std::uint32_t kNarrow = 8;
-  if (profile.gpu_problem) all.push_back(fmt::format("No use of a GPU: {}.", *profile.gpu_problem));
+  if (profile.gpu_problem)
+    all.push_back(fmt::format("{} not used: {}.", profile.gpus.empty() ? "A GPU is" : "One GPU is",
+                              *profile.gpu_problem));
   for (const Gpu& gpu : profile.gpus) {
     if (gpu.used >= kNoticeable)
       all.push_back(

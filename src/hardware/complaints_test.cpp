@@ -76,7 +76,7 @@ TEST(Complaints, NameWhatHurts) {
        "The disk reads at 140 MB/s"},
       {[](Profile& p) { p.disk.direct = false; }, "The file system ext4 cannot read past the page cache"},
       {[](Profile& p) { p.gpu_problem = "the card at 01:00.0 has no driver"; },
-       "No use of a GPU: the card at 01:00.0 has no driver."},
+       "One GPU is not used: the card at 01:00.0 has no driver."},
       {[](Profile& p) { p.gpus[0].used = kGiB * 3; },
        "3.00 GiB of the 12.00 GiB on RTX 3060 are used by other"},
       {[](Profile& p) { p.gpus[0].pcie_width = 4; }, "RTX 3060 has 4 PCIe lanes"},
@@ -87,6 +87,13 @@ TEST(Complaints, NameWhatHurts) {
     c.change(profile);
     EXPECT_THAT(complaints(profile, std::nullopt), ElementsAre(HasSubstr(c.sentence)));
   }
+}
+
+TEST(Complaints, AboutAGpuThatIsTheOnlyOne) {
+  Profile profile = good_machine();
+  profile.gpus.clear();
+  profile.gpu_problem = "no driver";
+  EXPECT_THAT(complaints(profile, std::nullopt), ElementsAre("A GPU is not used: no driver."));
 }
 
 TEST(Complaints, KeepQuietBelowWhatMatters) {

@@ -20,11 +20,11 @@ using nlohmann::json;
 std::string to_text(const NvmlAnswer& answer) {
   json gpus = json::array();
   for (const Gpu& gpu : answer.gpus) gpus.push_back(gpu_json(gpu));
-  return dump({{"loaded", answer.loaded},
-               {"error", answer.error},
-               {"error_text", answer.error_text},
-               {"gpus", std::move(gpus)}},
-              -1);
+  const json object{{"loaded", answer.loaded},
+                    {"error", answer.error},
+                    {"error_text", answer.error_text},
+                    {"gpus", std::move(gpus)}};
+  return dump(object, -1);
 }
 
 /// Nothing when what the driver said makes no sense, such as more free memory than there is.
@@ -54,8 +54,7 @@ std::string what_to_do(int error) {
 
 std::string without_library(const PciCard& card) {
   if (card.driver == "vfio-pci")
-    return fmt::format("the NVIDIA card at {} is handed to a virtual machine (vfio-pci): it is not used here",
-                       card.address);
+    return fmt::format("the NVIDIA card at {} is handed to a virtual machine (vfio-pci)", card.address);
   if (!card.driver.empty() && card.driver != "nvidia")
     return fmt::format(
         "the NVIDIA card at {} runs with the driver {}, which cannot compute: install NVIDIA's driver",
@@ -77,7 +76,7 @@ std::optional<std::string> problem_of(const NvmlAnswer& answer, const std::vecto
 }
 
 std::string failure(const ChildEnd& end, std::chrono::milliseconds limit) {
-  constexpr std::string_view kAdvice = "restart the machine, or reinstall NVIDIA's driver; no GPU is used";
+  constexpr std::string_view kAdvice = "restart the machine, or reinstall NVIDIA's driver";
   switch (end.how) {
     case ChildEnd::How::kTimedOut:
       return fmt::format("NVIDIA's driver did not answer within {:.3g} s: {}",
@@ -86,7 +85,8 @@ std::string failure(const ChildEnd& end, std::chrono::milliseconds limit) {
       return fmt::format("NVIDIA's driver crashed when asked for its cards (signal {}): {}", end.signal,
                          kAdvice);
     case ChildEnd::How::kNotStarted:
-      return "no process could be started to ask NVIDIA's driver: no GPU is used";
+      return "no process could be started to ask NVIDIA's driver: see whether the machine is out of memory "
+             "or processes";
     default: return fmt::format("NVIDIA's driver gave no answer that makes sense: {}", kAdvice);
   }
 }

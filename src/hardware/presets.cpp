@@ -98,8 +98,9 @@ Result<Parts> sort_names(const Catalogue& catalogue, const std::vector<std::stri
     } else if (const auto cpu = parse_cpu_name(name)) {
       STRATA_TRY_VOID(put_once(parts.cpu, *cpu, "CPU", name));
     } else {
-      return fail(ErrorCode::kInvalidArgument, fmt::format("no hardware is called '{}'; near it are {}", name,
-                                                           fmt::join(nearest_names(catalogue, name), ", ")));
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("no hardware is called '{:.64}'; near it are {}", name,
+                              fmt::join(nearest_names(catalogue, name), ", ")));
     }
   }
   if (!parts.memory) return missing(catalogue, "memory");
