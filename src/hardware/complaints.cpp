@@ -97,6 +97,10 @@ void about_the_disk(const Disk& disk, Sentences& all) {
   else if (disk.kind == "USB disk" || disk.kind == "memory card")
     all.push_back(
         fmt::format("The model lies on a {}{}: copy it to a disk inside this machine.", disk.kind, at));
+  else if (disk.kind == "memory")
+    all.push_back(
+        fmt::format("The model lies in memory ({}), which is then missing to run it: move it to a disk.",
+                    disk.file_system));
   else if (best > 0 && best < kSlow)
     all.push_back(fmt::format("The disk reads at {}: an NVMe SSD streams several times faster.", rate(best)));
   if (!disk.direct)
