@@ -310,6 +310,14 @@ TEST_F(HardwareFile, IsRefusedWithWhatIsWrong) {
               HasSubstr("kernel.q4_K"));
 }
 
+TEST_F(HardwareFile, OfBrokenTomlIsRefused) {
+  for (const std::string_view text :
+       {"[[[1]]]", "[[[a]]]", "[[=", "[&", "[", "=", "a.", "a = [", "a = \"", "a = 1e", "\xff",
+        "a = 1\na = 2", "[a]\n[a]", "a = 0x", "a = 2020-99-99", "a = \"\\u"})
+    EXPECT_THAT(refusal(text), HasSubstr("line ")) << text;
+  refusal("a = " + std::string(100000, '['));
+}
+
 TEST_F(HardwareFile, ThatIsNotThereIsNotFound) {
   const auto profile = read_hardware_file(tree_.path() / "none");
   ASSERT_FALSE(profile);
