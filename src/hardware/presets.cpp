@@ -59,7 +59,7 @@ std::vector<std::string> nearest_names(const Catalogue& catalogue, std::string_v
   for (const std::string_view kind : kKinds)
     std::ranges::copy(catalogue.names(kind), std::back_inserter(all));
   std::ranges::stable_sort(all, {}, [&](const std::string& known) {
-    return std::pair(!known.starts_with(start), edits(start, known));
+    return std::pair(!known.contains(start), edits(start, known));
   });
   all.resize(std::min(all.size(), kShown));
   return all;

@@ -118,6 +118,7 @@ TEST(MachineLike, SaysWhatIsMissing) {
 
 TEST(MachineLike, NamesWhatIsNearAnUnknownName) {
   EXPECT_THAT(refusal("rtx-3060"), AllOf(HasSubstr("'rtx-3060'"), HasSubstr("are rtx-3060-12gb,")));
+  EXPECT_THAT(refusal("4090"), HasSubstr("are rtx-4090-24gb,"));
   EXPECT_THAT(refusal("rtx-5080-32gb"), HasSubstr("rtx-5080-16gb"));
   EXPECT_THAT(refusal("nvme-gen33"), HasSubstr("nvme-gen3"));
   EXPECT_THAT(refusal("8c17t"), HasSubstr("8c16t"));
