@@ -36,7 +36,7 @@ Answer whole(std::optional<std::uint64_t> total) {
 using Content = std::vector<std::byte>;
 
 /// As a server that does what it is asked. Returns what it was asked for.
-std::vector<std::uint64_t> serve(HeaderReceiver& receiver, const Bytes& file, bool tells_size = true) {
+std::vector<std::uint64_t> serve(HeaderReceiver& receiver, const Content& file, bool tells_size = true) {
   std::vector<std::uint64_t> asked;
   while (!receiver.is_done() && !receiver.error() && asked.size() < 20) {
     const ByteRange range = receiver.wanted();
@@ -120,7 +120,7 @@ TEST(HeaderReceiver, RefusesAFileThatChanged) {
 }
 
 TEST(HeaderReceiver, RefusesWhatIsNoModel) {
-  const auto refused = [](const Bytes& file, bool tells_size) {
+  const auto refused = [](const Content& file, bool tells_size) {
     HeaderReceiver receiver;
     serve(receiver, file, tells_size);
     return receiver.error() ? receiver.error()->message : "accepted";
