@@ -217,9 +217,13 @@ TEST_F(HubTest, RefusesWhatIsNoModel) {
 }
 
 TEST_F(HubTest, GoesOnWhereAConnectionBreaks) {
-  Reply file = reply_of(large_model());
-  file.breaks_after = 900'000;
-  const ModelServer server([&](const Request&) { return file; });
+  const Reply file = reply_of(large_model());
+  std::atomic<int> answers = 0;
+  const ModelServer server([&](const Request&) {
+    Reply reply = file;
+    if (++answers <= 3) reply.breaks_after = 900'000;
+    return reply;
+  });
   const auto files = fetch(server.address() + "/m.gguf");
   ASSERT_TRUE(files) << files.error().message;
   EXPECT_TRUE(model::read_model(files->front(), Weights::kMayBeMissing));
@@ -258,11 +262,11 @@ TEST_F(HubTest, SaysThatAServerCannotBeReached) {
 }
 
 TEST_F(HubTest, SpeaksOnlyHttp) {
-  EXPECT_THAT(refused("file:///etc/passwd"), HasSubstr("an http:// or https:// address"));
+  EXPECT_THAT(refused("file:///etc/passwd"), HasSubstr("give an http:// or https:// address"));
   const ModelServer server([](const Request&) {
     return Reply{.status = 302, .headers = {{"Location", "file:///etc/passwd"}}};
   });
-  EXPECT_THAT(refused(server.address() + "/m.gguf"), HasSubstr("an http:// or https:// address"));
+  EXPECT_THAT(refused(server.address() + "/m.gguf"), HasSubstr("give an http:// or https:// address"));
   std::string again;
   const ModelServer circle([&](const Request&) {
     return Reply{.status = 302, .headers = {{"Location", again}}};

@@ -18,18 +18,18 @@ struct ModelServer::State {
   std::vector<Request> requests;
 
   void answer(const httplib::Request& asked, httplib::Response& to);
-  bool write(const Reply& reply, std::uint64_t offset, std::uint64_t begin, httplib::DataSink& sink);
+  bool write(const Reply& reply, std::uint64_t offset, std::uint64_t most, httplib::DataSink& sink);
 };
 
-/// One piece of the file at `offset`; the answer started at `begin`.
-bool ModelServer::State::write(const Reply& reply, std::uint64_t offset, std::uint64_t begin,
+/// One piece of the file at `offset`, of at most `most` bytes.
+bool ModelServer::State::write(const Reply& reply, std::uint64_t offset, std::uint64_t most,
                                httplib::DataSink& sink) {
   static const std::string zeros(64 * 1024, '\0');
   const bool in_body = offset < reply.body.size();
   const char* const from = in_body ? reply.body.data() + offset : zeros.data();
   std::uint64_t count =
       std::min<std::uint64_t>(in_body ? reply.body.size() - offset : reply.size - offset, zeros.size());
-  if (reply.breaks_after) count = std::min(count, begin + *reply.breaks_after - offset);
+  count = std::min(count, most);
   if (count == 0 || !sink.write(from, count)) return false;
   sent += count;
   return true;
@@ -52,18 +52,20 @@ void ModelServer::State::answer(const httplib::Request& asked, httplib::Response
   if (reply.size == 0) return;
   if (!reply.tells_size) {
     to.set_content_provider(reply.type, [this, reply](std::size_t offset, httplib::DataSink& sink) {
-      if (offset < reply.size) return write(reply, offset, 0, sink);
+      if (offset < reply.size) return write(reply, offset, reply.size, sink);
       sink.done();
       return true;
     });
     return;
   }
-  to.set_content_provider(reply.size, reply.type,
-                          [this, reply, begin = std::optional<std::uint64_t>()](
-                              std::size_t offset, std::size_t, httplib::DataSink& sink) mutable {
-                            if (!begin) begin = offset;
-                            return write(reply, offset, *begin, sink);
-                          });
+  to.set_content_provider(
+      reply.size, reply.type,
+      [this, reply, left = reply.breaks_after](std::size_t offset, std::size_t length,
+                                               httplib::DataSink& sink) mutable {
+        const std::uint64_t most = std::min<std::uint64_t>({length, left.value_or(length), 64 * 1024});
+        if (left) *left -= most;
+        return write(reply, offset, most, sink);
+      });
 }
 
 ModelServer::ModelServer(Handler handler) : state_(std::make_unique<State>()) {

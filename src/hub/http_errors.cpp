@@ -50,7 +50,7 @@ Error transfer_error(std::string_view url, CURLcode code, std::string_view why) 
     case CURLE_UNSUPPORTED_PROTOCOL:
       return error(
           ErrorCode::kInvalidArgument,
-          fmt::format("is not, or leads to what is not, an http:// or https:// address ({})", reason));
+          fmt::format("cannot be fetched by http ({}): give an http:// or https:// address", reason));
     case CURLE_COULDNT_RESOLVE_HOST:
       return error(ErrorCode::kIo, "there is no host of this name: is it right, and is there a network?");
     case CURLE_COULDNT_RESOLVE_PROXY:
