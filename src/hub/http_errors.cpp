@@ -44,13 +44,17 @@ Error transfer_error(std::string_view url, CURLcode code, std::string_view why) 
   const auto error = [&](ErrorCode kind, std::string_view what) {
     return Error{kind, fmt::format("{}: {}", shown(url), what)};
   };
-  const std::string reason = model::in_quotes(why);
+  const std::string scheme = lower(url.substr(0, url.find(':')));
+  const std::string reason = model::in_quotes(trim(why));
   switch (code) {
     case CURLE_URL_MALFORMAT:
+      return error(ErrorCode::kInvalidArgument, "is no address: give one like https://host/path/model.gguf");
     case CURLE_UNSUPPORTED_PROTOCOL:
-      return error(
-          ErrorCode::kInvalidArgument,
-          fmt::format("cannot be fetched by http ({}): give an http:// or https:// address", reason));
+      if (!scheme.starts_with("http")) {
+        return error(ErrorCode::kInvalidArgument, "cannot be fetched: give an http:// or https:// address");
+      }
+      return error(ErrorCode::kIo, fmt::format("the server leads away from {}:// ({}): is the address right?",
+                                               scheme, reason));
     case CURLE_COULDNT_RESOLVE_HOST:
       return error(ErrorCode::kIo, "there is no host of this name: is it right, and is there a network?");
     case CURLE_COULDNT_RESOLVE_PROXY:
@@ -64,6 +68,8 @@ Error transfer_error(std::string_view url, CURLcode code, std::string_view why) 
     case CURLE_TOO_MANY_REDIRECTS:
       return error(ErrorCode::kIo, "the server redirects in a circle: is the address right?");
     case CURLE_SSL_CONNECT_ERROR:
+      return error(ErrorCode::kIo,
+                   fmt::format("no secure connection ({}): does the server speak https?", reason));
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CERTPROBLEM:

@@ -54,8 +54,11 @@ TEST(TransferError, SaysWhatToDo) {
   EXPECT_THAT(text(CURLE_COULDNT_CONNECT), AllOf(HasSubstr("'a?b'"), HasSubstr("https_proxy")));
   EXPECT_THAT(text(CURLE_OPERATION_TIMEDOUT), HasSubstr("takes too long"));
   EXPECT_THAT(text(CURLE_PEER_FAILED_VERIFICATION), HasSubstr("SSL_CERT_FILE"));
+  EXPECT_THAT(text(CURLE_SSL_CONNECT_ERROR), AllOf(HasSubstr("https?"), Not(HasSubstr("SSL_CERT_FILE"))));
   EXPECT_THAT(text(CURLE_PARTIAL_FILE), HasSubstr("broke off"));
-  EXPECT_EQ(transfer_error(kFile, CURLE_UNSUPPORTED_PROTOCOL, "x").code, ErrorCode::kInvalidArgument);
+  EXPECT_THAT(text(CURLE_UNSUPPORTED_PROTOCOL), HasSubstr("leads away from https://"));
+  EXPECT_EQ(transfer_error("ftp://host/a", CURLE_UNSUPPORTED_PROTOCOL, "x").code,
+            ErrorCode::kInvalidArgument);
 }
 
 }  // namespace

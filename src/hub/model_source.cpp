@@ -10,9 +10,9 @@
 namespace strata::hub {
 namespace {
 
-bool is_address(std::string_view model) {
-  const std::string start = lower(model.substr(0, 8));
-  return start.starts_with("http://") || start.starts_with("https://");
+bool is_path(const ModelSource& source) {
+  const std::string start = lower(source.model.substr(0, 8));
+  return source.hub.empty() && !start.starts_with("http://") && !start.starts_with("https://");
 }
 
 /// The address to fetch: `source.model`, or what the hub has under the name.
@@ -25,6 +25,7 @@ Result<std::string> address_of(Http& http, const ModelSource& source) {
 }  // namespace
 
 Result<LocalModel> locate(const ModelSource& source) {
+  if (is_path(source)) return locate(source, Settings());  // whatever the environment holds
   STRATA_TRY(const Settings settings, settings_from_environment());
   return locate(source, settings);
 }
@@ -34,7 +35,7 @@ Result<LocalModel> locate(const ModelSource& source, const Settings& settings) {
     return fail(ErrorCode::kInvalidArgument,
                 "name one model: -m FILE, -m ADDRESS or -hf ORGANISATION/REPOSITORY[:QUANTISATION]");
   }
-  if (source.hub.empty() && !is_address(source.model)) return LocalModel{.path = source.model};
+  if (is_path(source)) return LocalModel{.path = source.model};
   STRATA_TRY(Http http, Http::open(settings));
   STRATA_TRY(const std::string address, address_of(http, source));
   STRATA_TRY(TemporaryFolder folder, TemporaryFolder::make());
