@@ -68,7 +68,7 @@ void check_numbers(const gguf_context* parsed, std::int64_t id, std::span<const 
 }
 
 void check_keys(const gguf_context* parsed, const ModelProfile& profile) {
-  const auto file = model::read_header(profile.files[0].path);
+  const auto file = model::read_header(profile.files[0].path, profile.weights());
   STRATA_CHECK(file);
   const GgufValues values(file->header, file->bytes);
   std::int64_t id = 0;

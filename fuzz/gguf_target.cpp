@@ -1,6 +1,7 @@
 // A libFuzzer target over everything that meets a GGUF header before libllama does, and over ggml's own
 // parser of what we let through. Beside the sanitizers' findings it stops where a promise is broken.
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -23,6 +24,7 @@ using model::GgufHeader;
 using model::ModelProfile;
 using model::NeedMore;
 using model::TensorInfo;
+using model::Weights;
 
 bool is_control(char c) {
   const auto byte = static_cast<unsigned char>(c);
@@ -39,15 +41,17 @@ void check_error(const Error& error) {
 void check_prefix(std::span<const std::byte> bytes, const GgufHeader& header, std::uint64_t choice) {
   const std::size_t size =
       choice % std::min<std::uint64_t>(bytes.size(), header.keys.empty() ? 24 : header.keys.back().end);
-  const auto parsed = model::parse_gguf(bytes.first(size), end_of_file(header));
+  const auto parsed = model::parse_gguf(bytes.first(size), header.end());
   STRATA_CHECK(parsed);
   const auto* const need = std::get_if<NeedMore>(&*parsed);
-  STRATA_CHECK(need != nullptr && need->bytes > size && need->bytes <= end_of_file(header));
+  STRATA_CHECK(need != nullptr && need->bytes > size && need->bytes <= header.end());
 }
 
 /// The part, if its header is good and complete.
-std::optional<Part> parse_part(std::span<const std::byte> bytes, std::uint64_t choice) {
+std::optional<Part> parse_part(std::span<const std::byte> bytes, Weights weights, std::uint64_t choice) {
   if (const auto as_it_is = model::parse_gguf(bytes, bytes.size()); !as_it_is) check_error(as_it_is.error());
+  const auto cut = model::parse_gguf(bytes, bytes.size(), Weights::kMayBeMissing);
+  if (!cut) check_error(cut.error());
   const auto parsed = parse_unbounded(bytes);
   if (!parsed) {
     check_error(parsed.error());
@@ -55,11 +59,12 @@ std::optional<Part> parse_part(std::span<const std::byte> bytes, std::uint64_t c
   }
   const auto* const header = std::get_if<GgufHeader>(&*parsed);
   if (header == nullptr) return std::nullopt;
-  const std::uint64_t end = end_of_file(*header);
+  const std::uint64_t end = header->end();
   check_prefix(bytes, *header, choice);
   STRATA_CHECK(model::parse_gguf(bytes, end));
   STRATA_CHECK(!model::parse_gguf(bytes, end - 1));
-  return Part{bytes, end};
+  STRATA_CHECK(cut);
+  return Part{bytes, weights == Weights::kRequired ? end : std::min<std::uint64_t>(end, bytes.size())};
 }
 
 void check_profile(const ModelProfile& profile) {
@@ -68,7 +73,8 @@ void check_profile(const ModelProfile& profile) {
   for (const TensorInfo& tensor : profile.tensors) {
     STRATA_CHECK(names.insert(tensor.name).second);
     const std::uint64_t size = profile.files.at(tensor.file).size.value;
-    STRATA_CHECK(tensor.offset <= size && tensor.bytes.value <= size - tensor.offset);
+    STRATA_CHECK(profile.weights_missing ||
+                 (tensor.offset <= size && tensor.bytes.value <= size - tensor.offset));
     STRATA_CHECK(tensor.row_bytes() * static_cast<std::uint64_t>(tensor.rows()) == tensor.bytes);
     sum += tensor.bytes;
   }
@@ -89,13 +95,14 @@ void check_input(std::span<const std::byte> input) {
   static ModelFiles files;
   const std::uint64_t choice =
       std::hash<std::string_view>{}({reinterpret_cast<const char*>(input.data()), input.size()});
+  const Weights weights = choice / 8 % 2 == 0 ? Weights::kRequired : Weights::kMayBeMissing;
   std::vector<Part> parts;
   for (const auto bytes : split_input(input)) {
-    const auto part = parse_part(bytes, choice);
+    const auto part = parse_part(bytes, weights, choice);
     if (!part) return;
     parts.push_back(*part);
   }
-  const auto profile = model::read_model(files.write(parts));
+  const auto profile = model::read_model(files.write(parts), weights);
   if (!profile) return check_error(profile.error());
   check_profile(*profile);
   check_against_ggml(*profile);

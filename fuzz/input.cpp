@@ -18,11 +18,6 @@ std::vector<std::span<const std::byte>> split_input(std::span<const std::byte> i
   return parts;
 }
 
-std::uint64_t end_of_file(const model::GgufHeader& header) {
-  if (header.tensors.empty()) return header.size;
-  return header.tensors.back().offset + header.tensors.back().bytes.value;
-}
-
 Result<std::variant<model::GgufHeader, model::NeedMore>> parse_unbounded(std::span<const std::byte> bytes) {
   return model::parse_gguf(bytes, INT64_MAX);
 }

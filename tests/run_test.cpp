@@ -219,7 +219,7 @@ TEST_F(RunProgram, AdaptsOnlyWhatWasLeftOpen) {
   EXPECT_NE(adapted.err.find("note: -ub "), std::string::npos) << adapted.err;
   const std::string enough_for_less = std::to_string(all_but_weights + 4 * kMiB.value);
   const ProgramRun fixed = run({"--ram", enough_for_less, "-ub", "2048", "-c", "4096"});
-  EXPECT_EQ(fixed.exit_code, 1) << fixed.err;
+  EXPECT_EQ(fixed.exit_code, 3) << fixed.err;
   std::smatch match;
   ASSERT_TRUE(std::regex_search(fixed.err, match, std::regex(", or -ub ([0-9]+)"))) << fixed.err;
   const ProgramRun less = run({"--ram", enough_for_less, "-ub", match[1], "-c", "4096"});

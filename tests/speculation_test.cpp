@@ -204,7 +204,8 @@ class SpeculatingTurns : public Speculating {
     sampling.temp = 0;
     auto generator = engine::Generator::create(**engine, sampling);
     EXPECT_TRUE(generator);
-    const Status started = (*engine)->start({.context = 1024, .ubatch = 64, .drafts = drafts}, {});
+    Status started = (*engine)->prepare({.context = 1024, .ubatch = 64, .drafts = drafts});
+    if (started) started = (*engine)->start({});
     EXPECT_TRUE(started) << started.error().message;
     auto text = (*generator)->tokenize(kStory, true);
     EXPECT_TRUE(text);

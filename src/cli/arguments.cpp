@@ -10,7 +10,8 @@
 namespace strata::cli {
 namespace {
 
-constexpr std::array<std::string_view, 6> kFlagsWithOneDash{"-ub", "-tb", "-fa", "-ctk", "-ctv", "-md"};
+constexpr std::array<std::string_view, 7> kFlagsWithOneDash{"-ub",  "-tb", "-fa", "-ctk",
+                                                            "-ctv", "-md", "-hf"};
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
@@ -39,6 +40,8 @@ Result<std::vector<std::string>> parser_arguments(const CLI::App& command, std::
       const std::string flag = argument.substr(0, argument.find('='));
       if (std::ranges::find(kFlagsWithOneDash, flag) == kFlagsWithOneDash.end()) return unknown_flag(flag);
       argument.insert(0, "-");
+      if (command.get_option_no_throw(argument.substr(0, argument.find('='))) == nullptr)
+        return unknown_flag(flag);
     }
     is_value = !is_value && takes_a_value(command, argument);
     out.push_back(std::move(argument));

@@ -6,6 +6,8 @@
 #include <string>
 
 #include "cli/arguments.h"
+#include "cli/plan.h"
+#include "cli/probe.h"
 #include "cli/run.h"
 #include "cli/show.h"
 #include "cli/synth.h"
@@ -18,6 +20,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // as in llama.cpp
   strata::cli::add_run_command(app, exit_code);
+  strata::cli::add_plan_command(app, exit_code);
+  strata::cli::add_probe_command(app, exit_code);
   strata::cli::add_show_command(app, exit_code);
   strata::cli::add_synth_command(app, exit_code);
   auto* const help = app.add_subcommand("help", "show this help, or that of a command");

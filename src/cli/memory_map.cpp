@@ -32,7 +32,7 @@ std::string bar(std::span<const Row> rows, Bytes budget, int width) {
 }
 
 /// `0-3 #### 4 ..`: how much of each layer stays, as one digit of eight shades.
-std::string layers(const engine::MemoryMap& map) {
+std::string layers(const plan::MemoryMap& map) {
   constexpr std::array<std::string_view, 9> kShades{" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
   std::string out;
   for (const auto& [layer, share] : map.resident_share) {
@@ -43,7 +43,7 @@ std::string layers(const engine::MemoryMap& map) {
 
 }  // namespace
 
-std::string draw_memory_map(const engine::MemoryMap& map, int width) {
+std::string draw_memory_map(const plan::MemoryMap& map, int width) {
   const std::string streams =
       map.streamed_per_pass.value == 0
           ? "nothing streams"

@@ -8,6 +8,6 @@ namespace strata::cli {
 
 /// The memory map as people see it: a bar, a row for each owner that adds up to the budget, and what lies
 /// where layer by layer. Plain text, `width` columns.
-[[nodiscard]] std::string draw_memory_map(const engine::MemoryMap& map, int width = 78);
+[[nodiscard]] std::string draw_memory_map(const plan::MemoryMap& map, int width = 78);
 
 }  // namespace strata::cli

@@ -12,16 +12,15 @@
 #include <iostream>
 
 #include "base/progress.h"
+#include "cli/exit_code.h"
 #include "cli/memory_map.h"
+#include "cli/planner.h"
 #include "cli/run_options.h"
 #include "cli/run_report.h"
 #include "model/gguf_reader.h"
 
 namespace strata::cli {
 namespace {
-
-// What a chat template's engine may take while it renders a history: an estimate, not measured.
-constexpr Bytes kTemplateBytes = kMiB;
 
 std::atomic<engine::Engine*> interruptible{nullptr};
 std::atomic<int> interrupts{0};
@@ -34,7 +33,7 @@ void on_interrupt(int) {
 /// Runs one model: a completion, one turn of a chat, or a chat on the terminal.
 class Run {
  public:
-  explicit Run(const RunOptions& options) : options_(options) {}
+  explicit Run(RunOptions options) : options_(std::move(options)) {}
   ~Run() { interruptible = nullptr; }
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
@@ -44,6 +43,7 @@ class Run {
     struct sigaction action {};
     action.sa_handler = on_interrupt;  // without SA_RESTART: Ctrl-C ends the wait for a line, too
     ::sigaction(SIGINT, &action, nullptr);
+    if (options_.plan_file) STRATA_TRY_VOID(apply_plan(*options_.plan_file, options_));
     STRATA_TRY(std::optional<std::string> prompt, read_prompt(options_));
     const bool terminal = ::isatty(STDIN_FILENO) != 0;
     for (const auto& file : {options_.stats_file, options_.trace_file}) {
@@ -95,8 +95,8 @@ class Run {
     context.prompt_tokens = static_cast<std::uint32_t>(prompt.size());
     const std::size_t wanted = prompt.size() + static_cast<std::size_t>(std::max(options_.limit, 1));
     context.least_context = static_cast<std::uint32_t>(std::min<std::size_t>(wanted, 1U << 20));
-    context.client_reserve = generator_->working_bytes() + (templates_ ? kTemplateBytes : Bytes{}) +
-                             (trace_ ? tier::Trace::bytes() : Bytes{});
+    context.client_reserve =
+        client_reserve(*generator_, templates_ != nullptr) + (trace_ ? tier::Trace::bytes() : Bytes{});
 
     std::optional<ProgressBar> bar;
     const auto progress = [&](Bytes done, Bytes total) {
@@ -105,7 +105,8 @@ class Run {
       return interrupts == 0;
     };
     interruptible = engine_.get();
-    STRATA_TRY_VOID(engine_->start(context, progress));
+    STRATA_TRY_VOID(engine_->prepare(context));
+    STRATA_TRY_VOID(engine_->start(progress));
     if (interrupts > 0) return fail(ErrorCode::kCancelled, "interrupted before the first token");
     if (bar) bar->finish();
     report_.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
@@ -203,7 +204,7 @@ class Run {
     messages_.push_back(std::move(message));
   }
 
-  const RunOptions& options_;
+  RunOptions options_;
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   std::optional<tier::Trace> trace_;  // outlives the engine
   std::unique_ptr<engine::Engine> engine_;
@@ -224,7 +225,7 @@ void add_run_command(CLI::App& app, int& exit_code) {
   command->callback([options, &exit_code] {
     if (const Status status = Run(*options).execute(); !status) {
       fmt::print(stderr, "strata: {}\n", status.error().message);
-      exit_code = 1;
+      exit_code = exit_code_of(status);
     }
   });
 }

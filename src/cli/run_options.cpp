@@ -98,6 +98,39 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
   command.add_flag("--raw", o.raw, "complete plain text, even if the model has a chat template");
   command.add_flag("--display-prompt", o.display_prompt, "print the prompt before what follows it");
   command.add_option("-n,--predict", o.limit, "tokens to generate (-1: until the model ends)");
+  command.add_option("--plan", o.plan_file, "do exactly what a plan says that `strata plan --json` wrote");
+  add_shape_flags(command, o);
+
+  const std::string sampling = "Sampling";
+  command.add_option("-s,--seed", o.sampling.seed, "seed (default: random)")->group(sampling);
+  command.add_option("--temp", o.sampling.temp, "temperature (0: greedy)")
+      ->group(sampling)
+      ->capture_default_str();
+  command.add_option("--top-k", o.sampling.top_k, "top-k (0: off)")->group(sampling)->capture_default_str();
+  command.add_option("--top-p", o.sampling.top_p, "top-p (1: off)")->group(sampling)->capture_default_str();
+  command.add_option("--min-p", o.sampling.min_p, "min-p (0: off)")->group(sampling)->capture_default_str();
+  command.add_option("--repeat-penalty", o.sampling.penalty_repeat, "penalty for repeated tokens (1: off)")
+      ->group(sampling)
+      ->capture_default_str();
+  command
+      .add_flag("--ignore-eos", o.sampling.ignore_eos,
+                "go on when the model ends its text (a grammar still ends its own)")
+      ->group(sampling);
+  command.add_flag("--special", o.special, "show special tokens")->group(sampling);
+  auto* const grammar =
+      command.add_option("--grammar", o.grammar, "GBNF grammar that the text must follow")->group(sampling);
+  command.add_option("--json-schema", o.json_schema, "JSON schema that the text must follow")
+      ->group(sampling)
+      ->excludes(grammar);
+
+  command.add_option("--stats", o.stats_file, "write statistics as JSON")->group("Output");
+  command
+      .add_option("--trace", o.trace_file,
+                  "write when the disk read, the CPU computed and waited, for Perfetto")
+      ->group("Output");
+}
+
+void add_shape_flags(CLI::App& command, RunOptions& o) {
   command.add_option("--lora", o.loras, "LoRA adapter, FILE or FILE:SCALE; more than one adds up")
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -160,34 +193,6 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
       .add_flag("--spec-always", o.always_draft,
                 "draft as much as can be, even where it costs time (to measure)")
       ->group(drafts);
-
-  const std::string sampling = "Sampling";
-  command.add_option("-s,--seed", o.sampling.seed, "seed (default: random)")->group(sampling);
-  command.add_option("--temp", o.sampling.temp, "temperature (0: greedy)")
-      ->group(sampling)
-      ->capture_default_str();
-  command.add_option("--top-k", o.sampling.top_k, "top-k (0: off)")->group(sampling)->capture_default_str();
-  command.add_option("--top-p", o.sampling.top_p, "top-p (1: off)")->group(sampling)->capture_default_str();
-  command.add_option("--min-p", o.sampling.min_p, "min-p (0: off)")->group(sampling)->capture_default_str();
-  command.add_option("--repeat-penalty", o.sampling.penalty_repeat, "penalty for repeated tokens (1: off)")
-      ->group(sampling)
-      ->capture_default_str();
-  command
-      .add_flag("--ignore-eos", o.sampling.ignore_eos,
-                "go on when the model ends its text (a grammar still ends its own)")
-      ->group(sampling);
-  command.add_flag("--special", o.special, "show special tokens")->group(sampling);
-  auto* const grammar =
-      command.add_option("--grammar", o.grammar, "GBNF grammar that the text must follow")->group(sampling);
-  command.add_option("--json-schema", o.json_schema, "JSON schema that the text must follow")
-      ->group(sampling)
-      ->excludes(grammar);
-
-  command.add_option("--stats", o.stats_file, "write statistics as JSON")->group("Output");
-  command
-      .add_option("--trace", o.trace_file,
-                  "write when the disk read, the CPU computed and waited, for Perfetto")
-      ->group("Output");
 }
 
 Result<engine::OpenOptions> open_options(const RunOptions& o) {
@@ -218,6 +223,7 @@ Result<engine::ContextOptions> context_options(const RunOptions& o) {
   engine::ContextOptions out;
   out.context = o.context;
   out.batch = o.batch;
+  out.for_weights = o.for_weights;
   out.ubatch = o.ubatch;
   if (o.ubatch && *o.ubatch == 0)
     return fail(ErrorCode::kInvalidArgument, "-ub 0: a pass computes at least one token");

@@ -21,6 +21,8 @@ struct RunOptions {
   std::optional<std::string> prompt_file;
   std::optional<std::string> system;
   std::optional<std::string> ram;
+  std::optional<std::string> plan_file;
+  std::optional<Bytes> for_weights;  ///< of the plan
   std::optional<std::string> stats_file;
   std::optional<std::string> trace_file;
   std::optional<std::uint32_t> context;
@@ -48,6 +50,13 @@ struct RunOptions {
 };
 
 void add_run_flags(CLI::App& command, RunOptions& options);
+/// Those of them that decide what is in memory, and how fast: adapters, budget, context, threads, drafts.
+void add_shape_flags(CLI::App& command, RunOptions& options);
+
+/// Takes what a plan of `strata plan --json` says, for what no flag was given for. Errors: kNotFound,
+/// kCorrupt; kInvalidArgument where a flag or the model contradicts it; kUnsupported for a plan that uses a
+/// GPU.
+[[nodiscard]] Status apply_plan(const std::string& file, RunOptions& options);
 
 // Errors: kInvalidArgument, naming the flag.
 [[nodiscard]] Result<engine::OpenOptions> open_options(const RunOptions& options);

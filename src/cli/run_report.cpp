@@ -22,7 +22,7 @@ double per(std::uint64_t count, std::uint64_t of) {
 }
 
 nlohmann::ordered_json experts(const tier::ExpertStatistics& all, const engine::Generation& total,
-                               const engine::MemoryMap& map) {
+                               const plan::MemoryMap& map) {
   const tier::ExpertStatistics& decode = total.decode_experts;
   const auto tokens = static_cast<double>(total.decode_tokens);
   return {{"bytes", map.experts_total.value},
@@ -91,7 +91,7 @@ Status check_writable(const std::string& path) {
 Status write_stats(const std::string& path, const RunReport& report, const engine::Engine& engine,
                    const std::string& model) {
   const engine::Generation& total = report.total;
-  const engine::MemoryMap map = engine.memory_map();
+  const plan::MemoryMap map = engine.memory_map();
   const auto peak = engine.peak_bytes();
   nlohmann::ordered_json json;
   json["model"] = model;

@@ -17,20 +17,27 @@ namespace {
 struct SynthArguments {
   model::SynthOptions options;
   std::filesystem::path output;
+  bool header_only = false;
   bool force = false;
 };
 
-Result<std::vector<std::filesystem::path>> run_synth(const SynthArguments& arguments) {
-  STRATA_TRY(const model::SynthModel design, model::design_synth(arguments.options));
+Result<std::vector<std::filesystem::path>> write(const model::SynthModel& design,
+                                                 const SynthArguments& arguments) {
+  if (arguments.header_only) return model::write_synth_headers(design, arguments.output, arguments.force);
   ProgressBar bar("writing " + arguments.output.filename().string(), design.bytes());
-  STRATA_TRY(
-      std::vector<std::filesystem::path> paths,
-      model::write_synth(design, arguments.output, arguments.force, [&](Bytes done) { bar.update(done); }));
-  bar.finish();
+  return model::write_synth(design, arguments.output, arguments.force, [&](Bytes done) { bar.update(done); });
+}
+
+Status run_synth(const SynthArguments& arguments) {
+  STRATA_TRY(const model::SynthModel design, model::design_synth(arguments.options));
+  STRATA_TRY(const std::vector<std::filesystem::path> paths, write(design, arguments));
+  const std::string size = arguments.header_only
+                               ? fmt::format("{} of {}, without weights", format_bytes(design.header_bytes()),
+                                             format_bytes(design.bytes()))
+                               : format_bytes(design.bytes());
   fmt::print("wrote {}: {} tensors in {}, {}\n", arguments.output.string(), design.tensors.size(),
-             paths.size() == 1 ? "one file" : fmt::format("{} files", paths.size()),
-             format_bytes(design.bytes()));
-  return paths;
+             paths.size() == 1 ? "one file" : fmt::format("{} files", paths.size()), size);
+  return {};
 }
 
 std::string shape_names() {
@@ -75,6 +82,8 @@ void add_synth_command(CLI::App& app, int& exit_code) {
       ->capture_default_str()
       ->check(CLI::Range(0.0, 10.0));
   command->add_option("--chat-template", options.chat_template, "Chat template to store (none)");
+  command->add_flag("--header-only", arguments->header_only,
+                    "Leave the weights out: enough to plan with, and a few MB");
   command->add_flag("--force", arguments->force, "Replace a file that exists");
   command->callback([arguments, &exit_code] {
     if (const auto written = run_synth(*arguments); !written) {

@@ -4,7 +4,6 @@
 #include <malloc.h>
 
 #include <algorithm>
-#include <map>
 
 #include "engine/llama_log.h"
 #include "memory/page_tables.h"
@@ -13,8 +12,6 @@
 namespace strata::engine {
 
 using memory::page_tables;
-using memory::with_page_tables;
-using memory::without_page_tables;
 
 namespace {
 
@@ -30,9 +27,7 @@ constexpr Bytes kSmallList =
 
 // What libllama's heap, thread stacks and the kernel's own structures still grow by after the graphs have
 // been recorded once (measured: see docs/adr/0004).
-constexpr Bytes kGrowth{576 * 1024};
-// What the process holds differs a little from run to run: a --ram that we name must do next time, too.
-constexpr Bytes kRunToRun{256 * 1024};
+constexpr Bytes kGrowth{448 * 1024};
 
 Error with_llama_error(ErrorCode code, std::string what) {
   const std::string why = take_llama_error();
@@ -42,24 +37,6 @@ Error with_llama_error(ErrorCode code, std::string what) {
 bool abort_requested(void* data) { return *static_cast<const volatile int*>(data) != 0; }
 
 }  // namespace
-
-/// What one context shape asks of the budget.
-struct Engine::Demand {
-  Bytes held;  // by the process before any buffer is filled, but for adapters
-  Bytes adapters;
-  Bytes kv_cache;
-  Bytes compute;  // and working memory, staging
-  Bytes draft_model;
-  Bytes growth;
-  Bytes least_for_weights;
-  std::vector<plan::TensorUse> uses;
-
-  [[nodiscard]] Bytes fixed() const { return held + adapters + kv_cache + compute + draft_model + growth; }
-  [[nodiscard]] Bytes least() const { return fixed() + with_page_tables(least_for_weights); }
-  [[nodiscard]] Bytes for_weights(Bytes budget) const {
-    return without_page_tables(saturating_sub(budget, fixed()));
-  }
-};
 
 Engine::Engine(OpenOptions options, model::ModelProfile profile, Bytes budget)
     : options_(std::move(options)),
@@ -76,8 +53,9 @@ Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
   ::mallopt(M_MMAP_THRESHOLD, 256 * 1024);
   memory::prefer_small_pages();
 
-  STRATA_TRY(model::ModelProfile profile, model::read_model(options.model));
-  STRATA_TRY(const hardware::HostMemory host, hardware::read_host_memory());
+  STRATA_TRY(model::ModelProfile profile, model::read_model(options.model, options.weights));
+  STRATA_TRY(const hardware::HostMemory host,
+             options.machine ? *options.machine : hardware::read_host_memory());
   const Bytes budget = options.ram.value_or(hardware::default_host_budget(host));
   std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(profile), budget));
   STRATA_TRY_VOID(engine->load_model());
@@ -110,9 +88,14 @@ Status Engine::load_adapters() {
   return adapters_.load(options_.loras, options_.control_vectors, profile_, model_.get(), room);
 }
 
+Result<hardware::HostMemory> Engine::machine() const {
+  if (options_.machine) return *options_.machine;
+  return hardware::read_host_memory();
+}
+
 Result<Bytes> Engine::room() const {
   STRATA_TRY(const hardware::ProcessMemory process, hardware::read_process_memory());
-  STRATA_TRY(const hardware::HostMemory host, hardware::read_host_memory());
+  STRATA_TRY(const hardware::HostMemory host, machine());
   return hardware::room(pool_.capacity(), host, process);
 }
 
@@ -166,8 +149,8 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
   params.n_ctx = shape.context;
   params.n_batch = std::max(options.batch.value_or(kLargestUbatch), shape.ubatch);
   params.n_ubatch = shape.ubatch;
-  params.n_seq_max = 1;
-  params.n_outputs_max = 1 + shape.draft;
+  params.n_seq_max = options.sequences;
+  params.n_outputs_max = std::max(options.sequences, 1 + shape.draft);
   params.n_threads = options_.threads;
   params.n_threads_batch = options_.threads_batch;
   params.type_k = options.type_k;
@@ -208,8 +191,8 @@ Status Engine::record_graphs(Shape shape) {
   return {};
 }
 
-Result<Engine::Demand> Engine::demand(const ContextOptions& options) const {
-  Demand out;
+Result<plan::Demand> Engine::demand(const ContextOptions& options) const {
+  plan::Demand out;
   device_->host_buffers().discard();
   if (draft_model_) {
     STRATA_TRY(out.draft_model, draft_model_->bytes_to_place());
@@ -217,7 +200,7 @@ Result<Engine::Demand> Engine::demand(const ContextOptions& options) const {
   ::malloc_trim(0);
   memory::populate_program_pages();
   STRATA_TRY(const hardware::ProcessMemory process, hardware::read_process_memory());
-  STRATA_TRY(const hardware::HostMemory host, hardware::read_host_memory());
+  STRATA_TRY(const hardware::HostMemory host, machine());
   tier::Needs needs = device_->needs();
   const Bytes room = hardware::room(pool_.capacity(), host, process);
   out.held =
@@ -226,14 +209,15 @@ Result<Engine::Demand> Engine::demand(const ContextOptions& options) const {
   out.held = saturating_sub(out.held, out.adapters);
   out.kv_cache = device_->host_buffers().kv_bytes();
   out.compute = device_->host_buffers().compute_bytes() + needs.work + needs.staging;
-  out.least_for_weights = plan::smallest_budget(profile_, needs.uses, device_->bookkeeping());
+  out.bookkeeping = device_->bookkeeping();
+  out.least_for_weights = plan::smallest_budget(profile_, needs.uses, out.bookkeeping);
   out.growth =
       kGrowth + needs.reader + needs.split + options.client_reserve + page_tables(out.kv_cache + out.compute);
   out.uses = std::move(needs.uses);
   return out;
 }
 
-Error Engine::infeasible(const Demand& demand, const ContextOptions& options, Shape shape) const {
+Error Engine::infeasible(const plan::Demand& demand, const ContextOptions& options, Shape shape) const {
   const Bytes missing = saturating_sub(demand.least(), pool_.capacity());
   std::string cure =
       fmt::format("--ram {}MiB would fit", align_up(demand.least() + kRunToRun, kMiB).value / kMiB.value);
@@ -258,7 +242,8 @@ Error Engine::infeasible(const Demand& demand, const ContextOptions& options, Sh
           format_bytes(demand.growth), format_bytes(demand.least_for_weights))};
 }
 
-Status Engine::start(const ContextOptions& options, const tier::Device::Progress& progress) {
+Status Engine::prepare(const ContextOptions& options) {
+  least_budget_.reset();
   draft_options_ = options.drafts;
   const std::vector<Shape> shapes = shapes_to_try(options);
   const std::uint64_t context = align_up(shapes.front().context, kContextStep);
@@ -277,29 +262,49 @@ Status Engine::start(const ContextOptions& options, const tier::Device::Progress
     const Status made = make_context(options, shapes[i]);
     if (!made && made.error().code == ErrorCode::kUnsupported && shapes[i].can_go_without_draft) continue;
     STRATA_TRY_VOID(made);
-    STRATA_TRY(Demand demand, this->demand(options));
+    STRATA_TRY(plan::Demand demand, this->demand(options));
     if (demand.least() > pool_.capacity()) {
-      if (last) return std::unexpected(infeasible(demand, options, shapes[i]));
-      continue;
+      if (!last) continue;
+      least_budget_ = demand.least();
+      return std::unexpected(infeasible(demand, options, shapes[i]));
     }
     // Long ubatches are worth at most an eighth of the budget: the rest is better spent on resident weights.
     if (!options.ubatch && !last && shapes[i].ubatch > kDefaultUbatch &&
         demand.compute * 8 > pool_.capacity())
       continue;
 
-    const plan::Bookkeeping costs = device_->bookkeeping();
-    STRATA_TRY(plan::Placement placement,
-               plan::place(profile_, demand.uses, demand.for_weights(pool_.capacity()), costs));
+    const Bytes for_weights = demand.for_weights(pool_.capacity());
+    if (options.for_weights && *options.for_weights > for_weights) {
+      return fail(ErrorCode::kInfeasible,
+                  fmt::format("the plan gives weights {} and --ram {} now leaves {}: plan again",
+                              format_bytes(*options.for_weights), format_bytes(pool_.capacity()),
+                              format_bytes(for_weights)));
+    }
+    STRATA_TRY(
+        plan::Placement placement,
+        plan::place(profile_, demand.uses, options.for_weights.value_or(for_weights), demand.bookkeeping));
     if (shapes[i].can_go_without_draft && drafts_are_dear(placement.units.size())) continue;
     if (i > 0) note_changes(shapes, shapes[i]);
-    const Bytes runtime =
-        demand.held + demand.growth + placement.bookkeeping(costs) + page_tables(placement.arena_bytes());
-    STRATA_TRY(runtime_, pool_.reserve(runtime, memory::Owner::kRuntime));
-    STRATA_TRY_VOID(adapters_.apply_control_vector(context_.get()));
-    if (draft_model_) STRATA_TRY_VOID(draft_model_->place());
-    return device_->place(std::move(placement), progress);
+    const std::vector<plan::GraphWork>& work = device_->recorded_work();
+    plan_ = plan::RunPlan{.budget = pool_.capacity(),
+                          .context = llama_n_ctx(context_.get()),
+                          .ubatch = shapes[i].ubatch,
+                          .draft = longest_draft_,
+                          .demand = std::move(demand),
+                          .placement = std::move(placement),
+                          .decode = *std::ranges::min_element(work, {}, &plan::GraphWork::tokens),
+                          .prompt = *std::ranges::max_element(work, {}, &plan::GraphWork::tokens)};
+    return {};
   }
   return fail(ErrorCode::kInternal, "no context shape to try");
+}
+
+Status Engine::start(const tier::Device::Progress& progress) {
+  plan::RunPlan plan = std::exchange(plan_, {});  // its memory is the device's from here on
+  STRATA_TRY(runtime_, pool_.reserve(plan.runtime(), memory::Owner::kRuntime));
+  STRATA_TRY_VOID(adapters_.apply_control_vector(context_.get()));
+  if (draft_model_) STRATA_TRY_VOID(draft_model_->place());
+  return device_->place(std::move(plan.placement), progress);
 }
 
 void Engine::note_changes(const std::vector<Shape>& tried, Shape chosen) {
@@ -315,10 +320,9 @@ void Engine::note_changes(const std::vector<Shape>& tried, Shape chosen) {
   }
 }
 
-MemoryMap Engine::memory_map() const {
+plan::MemoryMap Engine::memory_map() const {
   using memory::Owner;
-  const plan::Placement& placement = device_->placement();
-  MemoryMap map;
+  plan::MemoryMap map;
   map.budget = pool_.capacity();
   map.resident_weights = pool_.reserved(Owner::kWeights);
   map.experts = pool_.reserved(Owner::kExperts);
@@ -328,26 +332,7 @@ MemoryMap Engine::memory_map() const {
   map.draft_model = pool_.reserved(Owner::kDraft);
   map.runtime = pool_.reserved(Owner::kRuntime);
   map.unused = pool_.capacity() - pool_.reserved();
-  map.total_weights = profile_.weight_bytes();
-  map.resident_weight_bytes = placement.resident;
-  map.streamed_per_pass = placement.streamed_per_pass;
-  std::map<int, std::pair<Bytes, Bytes>> by_layer;  // resident, all
-  for (const plan::Unit& unit : placement.units) {
-    auto& [resident, all] = by_layer[profile_.tensors[unit.tensor].layer.value_or(-1)];
-    all += unit.bytes;
-    if (unit.resident) resident += unit.bytes;
-  }
-  for (const plan::ExpertGroup& group : placement.groups) {
-    auto& [resident, all] = by_layer[profile_.tensors[group.parts.front().tensor].layer.value_or(-1)];
-    all += group.expert * group.experts;
-    resident += group.expert * group.slots;
-    map.experts_total += group.expert * group.experts;
-    map.experts_in_slots += group.expert * group.slots;
-  }
-  for (const auto& [layer, bytes] : by_layer) {
-    map.resident_share.emplace_back(
-        layer, static_cast<double>(bytes.first.value) / static_cast<double>(bytes.second.value));
-  }
+  plan::describe_weights(profile_, device_->placement(), map);
   return map;
 }
 

@@ -14,6 +14,7 @@
 #include "hardware/host_memory.h"
 #include "memory/pool.h"
 #include "model/model_profile.h"
+#include "plan/run_plan.h"
 #include "tier/device.h"
 
 namespace strata::engine {
@@ -28,6 +29,9 @@ struct OpenOptions {
   std::vector<AdapterOption> loras;
   std::vector<AdapterOption> control_vectors;
   std::optional<std::filesystem::path> draft_model;  ///< resident, inside the same budget
+  /// For a plan of another machine: its memory is what counts, not this one's.
+  std::optional<hardware::HostMemory> machine;
+  model::Weights weights = model::Weights::kRequired;  ///< may be missing where nothing will be computed
 };
 
 /// What is computed behind a token in the same pass, in the hope that the text goes on so.
@@ -44,6 +48,7 @@ struct ContextOptions {
   std::optional<std::uint32_t> context;  ///< tokens; 0: the model's training context
   std::optional<std::uint32_t> batch;
   std::optional<std::uint32_t> ubatch;
+  std::uint32_t sequences = 1;        ///< that decode together, in one context
   std::uint32_t prompt_tokens = 0;    ///< of the first prompt, where it is known: shapes ubatch
   std::uint32_t least_context = 256;  ///< an adapted context is never smaller
   ggml_type type_k = GGML_TYPE_F16;
@@ -51,32 +56,20 @@ struct ContextOptions {
   llama_flash_attn_type flash_attention = LLAMA_FLASH_ATTN_TYPE_AUTO;
   DraftOptions drafts;   ///< and where there is a draft model, its drafts
   Bytes client_reserve;  ///< what the caller itself will still allocate: samplers, grammars
-};
-
-/// Where the budget went. The parts add up to `budget`, exactly.
-struct MemoryMap {
-  Bytes budget;
-  Bytes resident_weights;  ///< and those of LoRA adapters
-  Bytes experts;           ///< slots and stage
-  Bytes ring;
-  Bytes kv_cache;  ///< and the output buffers
-  Bytes compute;
-  Bytes draft_model;  ///< all of it
-  Bytes runtime;      ///< program, libraries, vocabulary, stacks, and the reserve for their growth
-  Bytes unused;       ///< too small for the next weight, or not needed
-  Bytes total_weights;
-  Bytes resident_weight_bytes;  ///< of tensors; `resident_weights` has the blocks they lie in
-  Bytes streamed_per_pass;
-  Bytes experts_total;     ///< of tensors whose experts are read as they are chosen
-  Bytes experts_in_slots;  ///< the most of these that memory holds
-  std::vector<std::pair<int, double>> resident_share;  ///< by layer (-1: outside the layers), 0..1
+  /// For the places of weights: as an earlier plan had it, instead of all that the budget leaves.
+  std::optional<Bytes> for_weights;
 };
 
 /// One model, one context, inside one host budget.
-/// open() reads the header and the vocabulary; start() makes the context, plans, and reads the resident
-/// weights; decode() computes. Threading: one thread at a time; abort() from any thread or signal handler.
+/// open() reads the header and the vocabulary; prepare() makes the context and plans; start() reads the
+/// resident weights; decode() computes. Threading: one thread at a time; abort() from any thread or signal
+/// handler.
 class Engine {
  public:
+  /// What the process holds differs a little from run to run: a budget that we name, or a plan that another
+  /// process will carry out, leaves this much.
+  static constexpr Bytes kRunToRun{256 * 1024};
+
   /// Errors: those of read_model and Adapters::load; kInternal when libllama refuses the model.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> open(OpenOptions options);
   ~Engine();
@@ -87,15 +80,22 @@ class Engine {
   [[nodiscard]] const llama_model* model() const { return model_.get(); }
   [[nodiscard]] const llama_vocab* vocab() const { return llama_model_get_vocab(model_.get()); }
 
-  /// Errors, before any weight is read: kInvalidArgument for a prompt longer than the context; kInfeasible:
-  /// the message has the bytes missing and the smallest change that fits. Later: kBudgetExceeded, kIo,
-  /// kCancelled.
-  [[nodiscard]] Status start(const ContextOptions& options, const tier::Device::Progress& progress);
+  /// Decides what start() will do, and reads no weight.
+  /// Errors: kInvalidArgument for a prompt longer than the context; kInfeasible: the message has the bytes
+  /// missing and the smallest change that fits.
+  [[nodiscard]] Status prepare(const ContextOptions& options);
+  /// Requires: prepare() succeeded, and start() was not called.
+  [[nodiscard]] const plan::RunPlan& plan() const { return plan_; }
+  /// The smallest budget that would do, once prepare() has found that this one does not.
+  [[nodiscard]] std::optional<Bytes> least_budget() const { return least_budget_; }
+
+  /// Carries the plan out. Requires: prepare() succeeded. Errors: kBudgetExceeded, kIo, kCancelled.
+  [[nodiscard]] Status start(const tier::Device::Progress& progress);
 
   /// What was adapted to the budget, for the user to read.
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
   [[nodiscard]] llama_context* context() const { return context_.get(); }
-  [[nodiscard]] MemoryMap memory_map() const;
+  [[nodiscard]] plan::MemoryMap memory_map() const;
 
   /// Appends `tokens` to sequence 0; the logits of the last one are then in the context.
   /// Errors: kInvalidArgument when the context is full; those of the tier; kCancelled after abort().
@@ -136,13 +136,13 @@ class Engine {
     std::uint32_t draft = 0;
     bool can_go_without_draft = false;  // the next one is the same without
   };
-  struct Demand;
 
   Engine(OpenOptions options, model::ModelProfile profile, Bytes budget);
   [[nodiscard]] Status load_model();
   [[nodiscard]] Status load_adapters();
   /// What the budget leaves to this process now.
   [[nodiscard]] Result<Bytes> room() const;
+  [[nodiscard]] Result<hardware::HostMemory> machine() const;
   [[nodiscard]] std::vector<Shape> shapes_to_try(const ContextOptions& options) const;
   [[nodiscard]] Status check_list(Shape shape) const;
   [[nodiscard]] Status make_context(const ContextOptions& options, Shape shape);
@@ -153,8 +153,9 @@ class Engine {
   [[nodiscard]] Status prepare_drafts(Shape shape, const llama_context_params& params);
   [[nodiscard]] Status record_verification(Shape shape);
   [[nodiscard]] Status compute(std::span<const llama_token> tokens, std::int8_t* outputs);
-  [[nodiscard]] Result<Demand> demand(const ContextOptions& options) const;
-  [[nodiscard]] Error infeasible(const Demand& demand, const ContextOptions& options, Shape shape) const;
+  [[nodiscard]] Result<plan::Demand> demand(const ContextOptions& options) const;
+  [[nodiscard]] Error infeasible(const plan::Demand& demand, const ContextOptions& options,
+                                 Shape shape) const;
   void note_changes(const std::vector<Shape>& tried, Shape chosen);
 
   const OpenOptions options_;
@@ -169,6 +170,8 @@ class Engine {
   std::unique_ptr<DraftModel> draft_model_;
   DraftOptions draft_options_;
   std::uint32_t longest_draft_ = 0;
+  plan::RunPlan plan_;
+  std::optional<Bytes> least_budget_;
   std::vector<std::string> notes_;
   volatile int aborted_ = 0;
 };

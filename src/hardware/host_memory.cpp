@@ -3,38 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
-#include <fstream>
 #include <set>
 #include <sstream>
+
+#include "hardware/system_text.h"
 
 namespace strata::hardware {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::optional<std::string> read_text(const fs::path& path) {
-  std::ifstream in(path);
-  if (!in) return std::nullopt;
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
-std::string_view next_line(std::string_view& text) {
-  const std::size_t end = std::min(text.find('\n'), text.size());
-  const std::string_view line = text.substr(0, end);
-  text.remove_prefix(std::min(end + 1, text.size()));
-  return line;
-}
-
-std::optional<std::uint64_t> parse_number(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  std::uint64_t value = 0;
-  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (ec != std::errc{}) return std::nullopt;
-  return value;
-}
 
 std::optional<CgroupMemory> read_cgroup(const fs::path& dir, bool v2) {
   const auto limit_text = read_text(dir / (v2 ? "memory.max" : "memory.limit_in_bytes"));
@@ -72,7 +49,7 @@ Bytes mapped_file_bytes(std::string_view maps) {
 
 }  // namespace
 
-std::optional<CgroupPath> parse_cgroup_path(std::string_view text) {
+std::optional<CgroupPath> parse_cgroup_path(std::string_view text, std::string_view controller) {
   std::optional<CgroupPath> unified;
   while (!text.empty()) {
     const std::string_view line = next_line(text);
@@ -84,7 +61,7 @@ std::optional<CgroupPath> parse_cgroup_path(std::string_view text) {
     if (controllers.empty()) unified = CgroupPath{true, path};
     std::stringstream list{std::string(controllers)};
     for (std::string name; std::getline(list, name, ',');) {
-      if (name == "memory") return CgroupPath{false, path};
+      if (name == controller) return CgroupPath{false, path};
     }
   }
   return unified;

@@ -38,13 +38,13 @@ struct ProcessMemory {
 
 // The parsers are pure; texts as the kernel writes them.
 
-/// The path of this process in the memory controller, from /proc/self/cgroup: v1 (`4:memory:/a`) or v2
-/// (`0::/a`).
+/// The path of this process under a controller, from /proc/self/cgroup: v1 (`4:memory:/a`) or v2 (`0::/a`).
 struct CgroupPath {
   bool v2 = false;
   std::string path;
 };
-[[nodiscard]] std::optional<CgroupPath> parse_cgroup_path(std::string_view proc_self_cgroup);
+[[nodiscard]] std::optional<CgroupPath> parse_cgroup_path(std::string_view proc_self_cgroup,
+                                                          std::string_view controller = "memory");
 
 /// `key value [kB]` lines, as in /proc/meminfo, /proc/self/status and memory.stat. Values with kB are scaled.
 [[nodiscard]] std::optional<Bytes> parse_field(std::string_view text, std::string_view key);

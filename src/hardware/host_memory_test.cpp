@@ -3,14 +3,12 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
-#include <cstdlib>
 #include <cstring>
-#include <fstream>
+
+#include "hardware/recorded_tree.h"
 
 namespace strata::hardware {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr std::string_view kMeminfo =
     "MemTotal:       24684084 kB\nMemFree:        19882552 kB\nMemAvailable:   20971520 kB\n"
@@ -27,24 +25,10 @@ constexpr std::string_view kStatV1 =
 constexpr std::string_view kStatV2 =
     "anon 1000\nfile_mapped 5\nfile_dirty 6\nfile 83886080\nkernel 400\nslab 12\n";
 
-/// A tree that looks like / to the readers.
-class Root {
+class Root : public testing::RecordedTree {
  public:
-  Root() {
-    std::string name = (fs::temp_directory_path() / "strata-root-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-  }
-  ~Root() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  Root(const Root&) = delete;
-  Root& operator=(const Root&) = delete;
-
   Root& file(const std::string& name, std::string_view text) {
-    const fs::path path = path_ / name;
-    fs::create_directories(path.parent_path());
-    std::ofstream(path) << text;
+    RecordedTree::file(name, text);
     return *this;
   }
   Root& cgroup_v1(const std::string& name, std::string_view limit, std::string_view usage) {
@@ -55,10 +39,6 @@ class Root {
     file(name + "/memory.max", limit).file(name + "/memory.current", usage);
     return file(name + "/memory.stat", kStatV2);
   }
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
 };
 
 TEST(ParseCgroupPath, FindsTheMemoryController) {

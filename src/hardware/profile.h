@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -24,9 +25,10 @@ struct Ram {
   Bytes available;
   Bytes swap_total;
   Bytes swap_used;
-  std::optional<Bytes> cgroup_limit;  ///< the tightest
-  std::optional<std::string> kind;    ///< `DDR4`, where the system tells
-  std::optional<std::uint32_t> mega_transfers_per_s;
+  std::optional<Bytes> cgroup_limit;                        ///< the tightest
+  std::optional<std::string> kind;                          ///< `DDR4`, where the system tells
+  std::optional<std::uint32_t> mega_transfers_per_s;        ///< that the modules are set to
+  std::optional<std::uint32_t> rated_mega_transfers_per_s;  ///< that they are made for
   std::optional<std::uint32_t> modules;
   double read_bytes_per_s = 0;   ///< by all threads
   double touch_bytes_per_s = 0;  ///< pages made present for the first time
@@ -39,13 +41,17 @@ struct ReadRate {
 
 struct Disk {
   std::string device;  ///< `nvme0n1`
-  std::string kind;  ///< `NVMe SSD`, `SATA SSD`, `hard disk`, `virtual disk`, `network`, `memory`, `unknown`
-  std::string file_system;                ///< `ext4`
-  bool direct = true;                     ///< reads can bypass the page cache
-  std::vector<ReadRate> reads;            ///< direct, several in flight; ascending sizes
-  double beside_compute_bytes_per_s = 0;  ///< large reads while all threads multiply
+  /// `NVMe SSD`, `SATA SSD`, `hard disk`, `USB disk`, `memory card`, `virtual disk`, `network`, `memory`, or
+  /// `unknown`
+  std::string kind = "unknown";
+  std::string file_system;                 ///< `ext4`
+  bool direct = true;                      ///< reads can bypass the page cache
+  std::vector<ReadRate> reads;             ///< direct, several in flight; ascending sizes
+  double beside_compute_bytes_per_s = 0;   ///< large reads while all threads multiply
+  std::optional<double> seconds_per_read;  ///< of one small read by itself: latency
 
-  /// Of reads of `size`, between the measured sizes in proportion. Requires: `reads` is not empty.
+  /// Of reads of `size`, between the measured sizes in proportion. Smaller reads are limited by their number:
+  /// half the size, half the rate. Larger ones go as the largest. Requires: `reads` is not empty.
   [[nodiscard]] double bytes_per_s(Bytes size) const;
   [[nodiscard]] double best_bytes_per_s() const;
 };
@@ -69,17 +75,24 @@ struct Gpu {
 struct KernelRate {
   std::string type;                         ///< ggml's name: `q4_K`
   double decode_bytes_per_s = 0;            ///< weights that one token is multiplied with, beyond the caches
-  double prompt_multiplications_per_s = 0;  ///< multiply-adds of a batch of 512
-  std::optional<double>
-      repack_bytes_per_s;  ///< rows rearranged on their way in, by all threads; absent: not needed
+  double batch_multiplications_per_s = 0;   ///< multiply-adds with 32 tokens
+  double prompt_multiplications_per_s = 0;  ///< multiply-adds with 512 tokens
+  /// Rows rearranged on their way in, by all threads; absent where their order is the file's.
+  std::optional<double> repack_bytes_per_s;
+};
+
+/// Multiply-adds with the keys and values of the KV cache.
+struct Attention {
+  double decode_multiplications_per_s = 0;  ///< of one token
+  double prompt_multiplications_per_s = 0;  ///< of 512 tokens
 };
 
 struct Compute {
   int threads = 1;
   std::vector<KernelRate> kernels;
-  double attention_bytes_per_s = 0;            ///< keys and values in F16 that one token attends to
-  double attention_multiplications_per_s = 0;  ///< of a batch
-  double element_bytes_per_s = 0;              ///< what nodes without products read and write
+  Attention attention;             ///< with keys and values in F16
+  Attention quantised_attention;   ///< in Q8_0
+  double element_bytes_per_s = 0;  ///< what nodes without products read and write
   double seconds_per_node = 0;
   double seconds_per_run = 0;  ///< to hand a stretch of nodes to the threads
   /// While the disk reads at its best: the share of these rates that is left.
@@ -99,7 +112,8 @@ struct Profile {
   Compute compute;
 };
 
-/// Errors: kCorrupt, naming the field that is missing or of the wrong type.
+/// What strata probe --json writes. Rates must be there, finite and above 0.
+/// Errors: kCorrupt, naming the field that is missing or wrong; kUnsupported for another version's.
 [[nodiscard]] Result<Profile> parse_profile(std::string_view json);
 [[nodiscard]] std::string to_json(const Profile& profile);
 

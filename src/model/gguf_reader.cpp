@@ -23,10 +23,12 @@ constexpr const char* kIncomplete = "the download is incomplete; fetch it again"
 /// Reads forward through the bytes. The first failure sticks: afterwards every read fails.
 class Cursor {
  public:
-  Cursor(std::span<const std::byte> bytes, std::uint64_t file_size) : bytes_(bytes), file_size_(file_size) {}
+  Cursor(std::span<const std::byte> bytes, std::uint64_t file_size, Weights weights)
+      : bytes_(bytes), file_size_(file_size), weights_(weights) {}
 
   [[nodiscard]] std::uint64_t position() const { return position_; }
   [[nodiscard]] std::uint64_t left_in_file() const { return file_size_ - position_; }
+  [[nodiscard]] bool must_be_whole() const { return weights_ == Weights::kRequired; }
 
   bool fail(ErrorCode code, std::string message) {
     if (!error_) error_ = Error{code, std::move(message)};
@@ -37,11 +39,9 @@ class Cursor {
   /// Makes sure that `count` more bytes are there; `what` is named when the file ends before them.
   bool available(std::uint64_t count, std::string_view what) {
     if (error_ || need_ != 0) return false;
-    if (count > left_in_file()) {
-      return corrupt(fmt::format("the file ends inside {}, at byte {} of {}: {}", what, position_, file_size_,
-                                 kIncomplete));
-    }
-    if (position_ + count > kMaxHeader.value) {
+    const bool too_large = count > kMaxHeader.value - position_;
+    if (count > left_in_file() && (must_be_whole() || !too_large)) return ends_inside(what, count);
+    if (too_large) {
       return fail(ErrorCode::kUnsupported,
                   fmt::format("the header is larger than {}: this is no model file, or a damaged one",
                               format_bytes(kMaxHeader)));
@@ -80,9 +80,18 @@ class Cursor {
   }
 
  private:
+  bool ends_inside(std::string_view what, std::uint64_t count) {
+    const std::string where =
+        fmt::format("the file ends inside {}, at byte {} of {}", what, position_, file_size_);
+    if (must_be_whole()) return corrupt(fmt::format("{}: {}", where, kIncomplete));
+    return corrupt(fmt::format("{}: the header goes on for at least {} more bytes: fetch them too", where,
+                               count - left_in_file()));
+  }
+
   std::span<const std::byte> bytes_;
   std::uint64_t file_size_;
-  std::uint64_t position_ = 0;
+  Weights weights_;
+  std::uint64_t position_ = 0;  // at most kMaxHeader
   std::uint64_t need_ = 0;
   std::optional<Error> error_;
 };
@@ -134,7 +143,7 @@ bool read_version(Cursor& in, GgufHeader& header) {
 
 bool read_count(Cursor& in, std::uint64_t& count, std::uint64_t smallest_entry, std::string_view what) {
   if (!in.read(count, "the counts")) return false;
-  if (count > in.left_in_file() / smallest_entry) {
+  if (count > in.left_in_file() / smallest_entry && in.must_be_whole()) {
     return in.corrupt(fmt::format("claims {} {}, more than its {} bytes can hold: the file is damaged", count,
                                   what, in.position() + in.left_in_file()));
   }
@@ -175,6 +184,9 @@ bool skip_value(Cursor& in, const GgufKeyValue& kv) {
   const std::string what = "key " + in_quotes(kv.key);
   const std::uint64_t size = kv.type == GGUF_TYPE_STRING ? sizeof(std::uint64_t) : element_size(kv.type);
   if (kv.count > in.left_in_file() / size) {
+    std::uint64_t bytes = 0;
+    if (__builtin_mul_overflow(kv.count, size, &bytes)) bytes = UINT64_MAX;
+    if (!in.must_be_whole()) return in.skip(bytes, what);  // fails, and says how much is missing
     return in.corrupt(fmt::format("{} claims {} elements, more than are left in the file: {}", what, kv.count,
                                   kIncomplete));
   }
@@ -336,7 +348,7 @@ bool place_tensors(Cursor& in, GgufHeader& header, std::uint64_t file_size) {
       return in.corrupt(
           fmt::format("tensor {} ends beyond any file: the file is damaged", in_quotes(tensor.name)));
     }
-    if (end > file_size) {
+    if (end > file_size && in.must_be_whole()) {
       return in.corrupt(fmt::format("tensor {} ends {} bytes past the end of the file: {}",
                                     in_quotes(tensor.name), end - file_size, kIncomplete));
     }
@@ -353,12 +365,16 @@ const GgufKeyValue* GgufHeader::find(std::string_view key) const {
   return it == keys.end() ? nullptr : &*it;
 }
 
+std::uint64_t GgufHeader::end() const {
+  return tensors.empty() ? size : tensors.back().offset + tensors.back().bytes.value;
+}
+
 Result<std::variant<GgufHeader, NeedMore>> parse_gguf(std::span<const std::byte> bytes,
-                                                      std::uint64_t file_size) {
+                                                      std::uint64_t file_size, Weights weights) {
   if (file_size == 0) return fail(ErrorCode::kCorrupt, fmt::format("the file is empty: {}", kIncomplete));
   if (file_size > INT64_MAX) return fail(ErrorCode::kCorrupt, "the file is larger than a file can be");
   bytes = bytes.first(static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), file_size)));
-  Cursor in(bytes, file_size);
+  Cursor in(bytes, file_size, weights);
   GgufHeader header;
   Counts counts;
   const bool parsed = read_preamble(in, header, counts) && read_keys(in, header, counts.keys) &&

@@ -48,6 +48,8 @@ struct GgufHeader {
   std::uint64_t size = 0;           ///< bytes of the header, padding included: where the tensor data starts
 
   [[nodiscard]] const GgufKeyValue* find(std::string_view key) const;
+  /// Where the last tensor ends: the least size of the whole file.
+  [[nodiscard]] std::uint64_t end() const;
 };
 
 /// The first `bytes` bytes of the file are needed to go on; never more than the file has.
@@ -55,13 +57,18 @@ struct NeedMore {
   std::uint64_t bytes = 0;
 };
 
+/// Whether a file must hold its tensors' data. What is cut off after the header can still be planned with.
+enum class Weights { kRequired, kMayBeMissing };
+
 /// Headers larger than this are refused: the largest known are below 32 MiB.
 inline constexpr Bytes kMaxHeader{256 * 1024 * 1024};
 
 /// Parses the header of a GGUF file of `file_size` bytes that starts with `bytes`.
+/// With kMayBeMissing, tensors may lie past the end of the file; nothing else is let through.
 /// Errors: kCorrupt, kUnsupported. Messages do not name the file.
 [[nodiscard]] Result<std::variant<GgufHeader, NeedMore>> parse_gguf(std::span<const std::byte> bytes,
-                                                                    std::uint64_t file_size);
+                                                                    std::uint64_t file_size,
+                                                                    Weights weights = Weights::kRequired);
 
 /// Text from a file, fit for a terminal and for one line: quoted, control bytes replaced, shortened.
 [[nodiscard]] std::string in_quotes(std::string_view text);

@@ -11,6 +11,7 @@
 namespace strata::model {
 namespace {
 
+using ::testing::AllOf;
 using testing::ByteList;
 using ::testing::HasSubstr;
 using testing::small_model;
@@ -79,6 +80,62 @@ TEST(GgufReader, SaysWhichTensorIsCut) {
             "download is incomplete; fetch it again");
 }
 
+TEST(GgufReader, WithoutWeightsAcceptsAFileCutAnywhereAfterItsHeader) {
+  const auto bytes = small_model().bytes();
+  const auto whole = parse_gguf(bytes, bytes.size());
+  ASSERT_TRUE(whole);
+  const auto& expected = std::get<GgufHeader>(*whole);
+  EXPECT_EQ(expected.end(), bytes.size());
+  for (std::size_t size = small_model().header().size(); size < bytes.size(); ++size) {
+    const auto result = parse_gguf(std::span(bytes).first(size), size, Weights::kMayBeMissing);
+    ASSERT_TRUE(result) << result.error().message;
+    const auto& header = std::get<GgufHeader>(*result);
+    EXPECT_EQ(header.size, expected.size);
+    EXPECT_EQ(header.end(), expected.end());
+    EXPECT_EQ(header.tensors.back().offset, expected.tensors.back().offset);
+  }
+}
+
+TEST(GgufReader, WithoutWeightsSaysHowMuchOfACutHeaderIsMissing) {
+  const auto bytes = small_model().bytes();
+  const std::size_t header = small_model().header().size();
+  for (std::size_t size = 1; size < header; ++size) {
+    const auto result = parse_gguf(std::span(bytes).first(size), size, Weights::kMayBeMissing);
+    ASSERT_FALSE(result) << "accepted at " << size << " of " << header;
+    EXPECT_EQ(result.error().code, ErrorCode::kCorrupt);
+    EXPECT_THAT(result.error().message, AllOf(HasSubstr("the header goes on for at least "),
+                                              HasSubstr(" more bytes: fetch them too")));
+  }
+  const auto result = parse_gguf(bytes, header - 3, Weights::kMayBeMissing);
+  EXPECT_THAT(result.error().message, HasSubstr("tensor 'blk.0.attn_q.weight'"));
+  EXPECT_THAT(result.error().message, HasSubstr("for at least 3 more bytes"));
+}
+
+TEST(GgufReader, WithoutWeightsRefusesAHeaderThatCannotBe) {
+  const auto expect = [](const TestFile& file, const std::string& message) {
+    const auto bytes = file.header();
+    const auto result = parse_gguf(bytes, bytes.size(), Weights::kMayBeMissing);
+    ASSERT_FALSE(result) << "accepted; expected: " << message;
+    EXPECT_THAT(result.error().message, HasSubstr(message));
+  };
+  TestFile tensors = small_model();
+  tensors.extra_tensors = 1 << 24;
+  expect(tensors, "tensors; at most");
+  for (const std::uint64_t count : {std::uint64_t{1} << 30, std::uint64_t{1} << 61, UINT64_MAX}) {
+    const ByteList array =
+        ByteList().put(std::int32_t{GGUF_TYPE_ARRAY}).put(std::int32_t{GGUF_TYPE_UINT64}).put(count);
+    expect(small_model().entry("a", array), "the header is larger than 256");
+    const ByteList text = ByteList().put(std::int32_t{GGUF_TYPE_STRING}).put(count);
+    expect(small_model().entry("a", text), "the header is larger than 256");
+  }
+  TestFile beyond = small_model();
+  beyond.tensor("b", {std::int64_t{1} << 60}).tensor("c", {std::int64_t{1} << 60});
+  expect(beyond, "tensor 'c' ends beyond any file");
+  TestFile elsewhere = small_model();
+  elsewhere.last_tensor().offset += 32;
+  expect(elsewhere, "of the data instead of 1024");
+}
+
 TEST(GgufReader, SurvivesRandomDamage) {
   const auto good = small_model().bytes();
   std::mt19937 random(1);
@@ -86,9 +143,11 @@ TEST(GgufReader, SurvivesRandomDamage) {
     auto bytes = good;
     for (int n = 0; n < 4; ++n)
       bytes[random() % 700] = static_cast<std::byte>(random() % 3 == 0 ? 0xFF : random() % 256);
-    const auto result = parse_gguf(bytes, bytes.size());
-    if (!result) {
-      EXPECT_FALSE(result.error().message.empty());
+    for (const Weights weights : {Weights::kRequired, Weights::kMayBeMissing}) {
+      const auto result = parse_gguf(bytes, bytes.size(), weights);
+      if (!result) {
+        EXPECT_FALSE(result.error().message.empty());
+      }
     }
   }
 }

@@ -94,12 +94,12 @@ Status read_up_to(const ModelFile& file, int fd, std::uint64_t size, std::vector
   return {};
 }
 
-Status parse_growing(int fd, HeaderFile& out) {
+Status parse_growing(int fd, Weights weights, HeaderFile& out) {
   const std::uint64_t file_size = out.file.size.value;
   std::uint64_t size = std::min(kFirstRead, file_size);
   for (;;) {
     STRATA_TRY_VOID(read_up_to(out.file, fd, size, out.bytes));
-    auto parsed = parse_gguf(out.bytes, file_size);
+    auto parsed = parse_gguf(out.bytes, file_size, weights);
     if (!parsed) return file_error(parsed.error().code, out.file.path, parsed.error().message);
     if (auto* header = std::get_if<GgufHeader>(&*parsed)) {
       out.header = std::move(*header);
@@ -111,16 +111,16 @@ Status parse_growing(int fd, HeaderFile& out) {
 
 }  // namespace
 
-Result<HeaderFile> read_header(const std::filesystem::path& path) {
+Result<HeaderFile> read_header(const std::filesystem::path& path, Weights weights) {
   STRATA_TRY(const FileDescriptor fd, open_for_reading(path));
   HeaderFile result;
   STRATA_TRY(result.file, identify(path, fd.get()));
   // Pages that the reads leave in the cache count to the memory budget: no read-ahead, and drop them after.
   ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_RANDOM);
-  const Status parsed = parse_growing(fd.get(), result);
+  const Status parsed = parse_growing(fd.get(), weights, result);
   ::posix_fadvise(fd.get(), 0, static_cast<off_t>(align_up(result.bytes.size(), kPage)), POSIX_FADV_DONTNEED);
   if (!parsed) return std::unexpected(parsed.error());
-  result.bytes.resize(static_cast<std::size_t>(std::min(result.header.size, result.file.size.value)));
+  result.bytes.resize(static_cast<std::size_t>(result.header.size));
   result.bytes.shrink_to_fit();
   return result;
 }

@@ -60,7 +60,7 @@ nlohmann::json value_of(const GgufValues& values, const GgufKeyValue& kv, std::s
 
 Result<std::vector<MetadataEntry>> read_metadata(const ModelProfile& profile, std::size_t max_elements) {
   STRATA_CHECK(!profile.files.empty());
-  STRATA_TRY(const HeaderFile file, read_header(profile.files[0].path));
+  STRATA_TRY(const HeaderFile file, read_header(profile.files[0].path, profile.weights()));
   STRATA_TRY_VOID(check_same_file(profile.files[0], file.file));
   const GgufValues values(file.header, file.bytes);
   std::vector<MetadataEntry> entries;

@@ -40,6 +40,7 @@ Result<SplitKeys> split_keys(const HeaderFile& file) {
 
 void add_file(ModelProfile& profile, HeaderFile file) {
   const auto index = static_cast<std::uint32_t>(profile.files.size());
+  if (file.header.end() > file.file.size.value) profile.weights_missing = true;
   for (GgufTensor& tensor : file.header.tensors) {
     const TensorName name = parse_tensor_name(tensor.name);
     TensorInfo info{.name = {},
@@ -112,9 +113,9 @@ Result<SplitName> first_part(const std::filesystem::path& path, const SplitKeys&
           path.string(), keys.part + 1, keys.parts, keys.part + 1, keys.parts));
 }
 
-Result<HeaderFile> read_part(const SplitName& name, std::uint32_t part) {
+Result<HeaderFile> read_part(const SplitName& name, std::uint32_t part, Weights weights) {
   const std::filesystem::path path = name.path_of(part);
-  auto file = read_header(path);
+  auto file = read_header(path, weights);
   if (!file && file.error().code == ErrorCode::kNotFound) {
     return fail(ErrorCode::kNotFound,
                 fmt::format("{}: part {} of {} of the model is missing: fetch it into the same folder",
@@ -130,10 +131,11 @@ Result<HeaderFile> read_part(const SplitName& name, std::uint32_t part) {
   return file;
 }
 
-Status add_other_parts(ModelProfile& profile, const std::filesystem::path& path, const SplitKeys& keys) {
+Status add_other_parts(ModelProfile& profile, const std::filesystem::path& path, const SplitKeys& keys,
+                       Weights weights) {
   STRATA_TRY(const SplitName name, first_part(path, keys));
   for (std::uint32_t part = 2; part <= name.parts; ++part) {
-    STRATA_TRY(HeaderFile file, read_part(name, part));
+    STRATA_TRY(HeaderFile file, read_part(name, part, weights));
     STRATA_TRY_VOID(at(file.file.path, check_tensor_types(file.header)));
     add_file(profile, std::move(file));
   }
@@ -165,8 +167,8 @@ const TensorInfo* ModelProfile::find(std::string_view tensor_name) const {
   return it == tensors.end() ? nullptr : &*it;
 }
 
-Result<ModelProfile> read_model(const std::filesystem::path& path) {
-  STRATA_TRY(HeaderFile file, read_header(path));
+Result<ModelProfile> read_model(const std::filesystem::path& path, Weights weights) {
+  STRATA_TRY(HeaderFile file, read_header(path, weights));
   STRATA_TRY(const SplitKeys keys, split_keys(file));
   if (keys.part != 0) {
     STRATA_TRY([[maybe_unused]] const SplitName first, first_part(path, keys));
@@ -175,7 +177,7 @@ Result<ModelProfile> read_model(const std::filesystem::path& path) {
   STRATA_TRY_VOID(at(path, describe(file, profile)));
   STRATA_TRY_VOID(at(path, check_tensor_types(file.header)));
   add_file(profile, std::move(file));
-  if (keys.parts > 1) STRATA_TRY_VOID(add_other_parts(profile, path, keys));
+  if (keys.parts > 1) STRATA_TRY_VOID(add_other_parts(profile, path, keys, weights));
   if (profile.tensors.empty()) {
     return fail(
         ErrorCode::kUnsupported,

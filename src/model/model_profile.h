@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "model/gguf_reader.h"
 
 namespace strata::model {
 
@@ -26,7 +27,7 @@ struct TensorInfo {
   std::array<std::int64_t, 4> shape{1, 1, 1, 1};  ///< ggml's ne: shape[0] is the row length, in elements
   std::uint32_t file = 0;                         ///< index into ModelProfile::files
   std::uint64_t offset = 0;                       ///< first byte, from the start of that file
-  Bytes bytes;                                    ///< exactly ggml_nbytes; never past the end of the file
+  Bytes bytes;                                    ///< exactly ggml_nbytes
   Role role = Role::kOther;
   std::optional<int> layer;  ///< N of `blk.N.`
 
@@ -44,8 +45,9 @@ struct ModelFile {
 };
 
 /// What our own reader found in a GGUF header (all splits of it). Nothing of the weights has been read.
-/// Invariant: every tensor lies inside its file, aligned as the file says, with a type, shape and size that
-/// ggml can hold without overflow; names are unique; so libllama may be given the header.
+/// Invariant: every tensor lies inside its file (unless weights are missing), aligned as the file says, with
+/// a type, shape and size that ggml can hold without overflow; names are unique; so libllama may be given the
+/// header.
 struct ModelProfile {
   std::vector<ModelFile> files;
   std::vector<TensorInfo> tensors;  ///< in file order, then in offset order
@@ -57,15 +59,22 @@ struct ModelProfile {
   std::uint32_t vocabulary = 0;     ///< tokens in tokenizer.ggml.tokens; 0 without a tokenizer
   std::uint64_t parameters = 0;     ///< elements of all tensors
   std::string chat_template;        ///< tokenizer.chat_template, may be empty
+  bool weights_missing = false;     ///< a file ends before its last tensor does: to plan with, not to run
 
   [[nodiscard]] Bytes weight_bytes() const;
+  /// How its files are to be read again.
+  [[nodiscard]] Weights weights() const {
+    return weights_missing ? Weights::kMayBeMissing : Weights::kRequired;
+  }
   [[nodiscard]] const TensorInfo* find(std::string_view tensor_name) const;
 };
 
 /// Reads and checks the header of a GGUF model: PATH is a file, or the first of a split model
-/// (`-00001-of-0000N.gguf`; the others are found beside it).
+/// (`-00001-of-0000N.gguf`; the others are found beside it). With kMayBeMissing, files that were cut after
+/// their headers will do.
 /// Errors: kNotFound, kIo, kCorrupt, kUnsupported; the message names the file and what to do.
 /// Holds: the header in memory while reading (a few MB, mostly vocabulary). Leaves no page cache behind.
-[[nodiscard]] Result<ModelProfile> read_model(const std::filesystem::path& path);
+[[nodiscard]] Result<ModelProfile> read_model(const std::filesystem::path& path,
+                                              Weights weights = Weights::kRequired);
 
 }  // namespace strata::model

@@ -108,6 +108,29 @@ TEST_F(ModelProfileTest, RefusesATruncatedFile) {
   expect_refused(path(), ErrorCode::kCorrupt, "the download is incomplete");
 }
 
+TEST_F(ModelProfileTest, ReadsAModelWhoseWeightsAreMissingWhereThatIsAllowed) {
+  small_model().write(path());
+  const auto whole = read_model(path(), Weights::kMayBeMissing);
+  ASSERT_TRUE(whole) << whole.error().message;
+  EXPECT_FALSE(whole->weights_missing);
+
+  fs::resize_file(path(), small_model().header().size());
+  expect_refused(path(), ErrorCode::kCorrupt, "past the end of the file: the download is incomplete");
+  const auto cut = read_model(path(), Weights::kMayBeMissing);
+  ASSERT_TRUE(cut) << cut.error().message;
+  EXPECT_TRUE(cut->weights_missing);
+  ASSERT_EQ(cut->tensors.size(), whole->tensors.size());
+  EXPECT_EQ(cut->tensors.back().offset, whole->tensors.back().offset);
+  EXPECT_EQ(cut->weight_bytes(), whole->weight_bytes());
+  EXPECT_EQ(read_metadata(*cut, 2).value().size(), 11U);
+
+  fs::resize_file(path(), small_model().header().size() - 1);
+  const auto no_header = read_model(path(), Weights::kMayBeMissing);
+  ASSERT_FALSE(no_header);
+  EXPECT_EQ(no_header.error().code, ErrorCode::kCorrupt);
+  EXPECT_THAT(no_header.error().message, HasSubstr("at least 1 more bytes"));
+}
+
 TEST_F(ModelProfileTest, RefusesAVocabularyWithoutWeights) {
   TestFile file;
   file.text("general.architecture", "llama").u32("llama.block_count", 1).u32("llama.embedding_length", 64);
@@ -218,6 +241,19 @@ TEST_F(ModelProfileTest, ReadsASplitModel) {
   EXPECT_EQ(profile->tensors[3].name, "blk.1.part3");
   EXPECT_EQ(profile->tensors[3].file, 2U);
   EXPECT_THAT(profile->files[2].path.string(), EndsWith("m-00003-of-00003.gguf"));
+}
+
+TEST_F(ModelProfileTest, ReadsTheHeadersOfASplitModel) {
+  for (std::uint16_t i = 1; i <= 3; ++i) {
+    const fs::path file = path("m-0000" + std::to_string(i) + "-of-00003.gguf");
+    split(i, 3).write(file);
+    if (i > 1) fs::resize_file(file, split(i, 3).header().size());
+  }
+  EXPECT_FALSE(read_model(path("m-00001-of-00003.gguf")));
+  const auto profile = read_model(path("m-00001-of-00003.gguf"), Weights::kMayBeMissing);
+  ASSERT_TRUE(profile) << profile.error().message;
+  EXPECT_TRUE(profile->weights_missing);
+  EXPECT_EQ(profile->tensors.size(), 4U);
 }
 
 TEST_F(ModelProfileTest, RefusesASplitModelThatIsNotWhole) {

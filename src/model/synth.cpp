@@ -205,6 +205,12 @@ Bytes SynthModel::bytes() const {
   return total;
 }
 
+Bytes SynthModel::header_bytes() const {
+  Bytes total;
+  for (const SynthFile& file : files) total += Bytes{file.header.size()};
+  return total;
+}
+
 Result<SynthModel> design_synth(const SynthOptions& options) {
   STRATA_TRY(SynthShape shape, resolve_shape(options));
   STRATA_TRY(const ggml_type type, find_synth_type(options.type));
@@ -263,6 +269,22 @@ Result<std::vector<std::filesystem::path>> write_synth(const SynthModel& model,
   }
   Writer writer(model, progress);
   for (std::size_t i = 0; i < files.size(); ++i) STRATA_TRY_VOID(writer.write(files[i], model.files[i]));
+  for (OutputFile& file : files) STRATA_TRY_VOID(file.publish());
+  return paths;
+}
+
+Result<std::vector<std::filesystem::path>> write_synth_headers(const SynthModel& model,
+                                                               const std::filesystem::path& output,
+                                                               bool replace) {
+  const std::vector<std::filesystem::path> paths = split_paths(output, model.files.size());
+  std::vector<OutputFile> files;
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    const std::vector<std::byte>& header = model.files[i].header;
+    STRATA_TRY(OutputFile file, OutputFile::create(paths[i], Bytes{header.size()}, replace));
+    STRATA_TRY_VOID(file.append(header));
+    STRATA_TRY_VOID(file.finish());
+    files.push_back(std::move(file));
+  }
   for (OutputFile& file : files) STRATA_TRY_VOID(file.publish());
   return paths;
 }

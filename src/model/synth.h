@@ -44,7 +44,8 @@ struct SynthModel {
   std::vector<bool> control_tokens;  ///< by token
   std::shared_ptr<const SynthCore> core;
 
-  [[nodiscard]] Bytes bytes() const;  ///< of all files, exactly
+  [[nodiscard]] Bytes bytes() const;         ///< of all files, exactly
+  [[nodiscard]] Bytes header_bytes() const;  ///< of these, the headers
 };
 
 /// Errors: kInvalidArgument: an option that cannot be; those of read_tokenizer.
@@ -65,5 +66,10 @@ using SynthProgress = std::function<void(Bytes done)>;
                                                                      const std::filesystem::path& output,
                                                                      bool replace,
                                                                      const SynthProgress& progress);
+
+/// Writes the files without their weights: read_model takes them with Weights::kMayBeMissing. Errors: those
+/// of write_synth.
+[[nodiscard]] Result<std::vector<std::filesystem::path>> write_synth_headers(
+    const SynthModel& model, const std::filesystem::path& output, bool replace);
 
 }  // namespace strata::model

@@ -13,10 +13,12 @@
 #include <set>
 #include <sstream>
 #include <thread>
+#include <tuple>
 
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "model/model_profile.h"
 #include "model/synth_output.h"
 #include "model/synth_weights.h"
 
@@ -163,6 +165,56 @@ TEST_F(SynthTest, SizeOnDiskIsThePredictedOne) {
     for (std::size_t i = 0; i < splits; ++i)
       EXPECT_EQ(fs::file_size((*paths)[i]), model->files[i].size.value);
   }
+}
+
+TEST_F(SynthTest, HeadersAloneDescribeTheSameModel) {
+  for (const std::uint32_t splits : {1U, 3U}) {
+    SynthOptions options = tiny("Q6_K");
+    options.splits = splits;
+    options.alignment = 4096;
+    const auto model = design_synth(options);
+    ASSERT_TRUE(model.has_value());
+    const auto whole = read_model(written(options, "whole" + std::to_string(splits) + ".gguf"));
+    ASSERT_TRUE(whole.has_value()) << whole.error().message;
+    const auto paths =
+        write_synth_headers(*model, folder_ / ("cut" + std::to_string(splits) + ".gguf"), false);
+    ASSERT_TRUE(paths.has_value()) << paths.error().message;
+    EXPECT_EQ(paths->size(), splits);
+    Bytes on_disk;
+    for (const fs::path& path : *paths) on_disk += Bytes{fs::file_size(path)};
+    EXPECT_EQ(on_disk, model->header_bytes());
+
+    EXPECT_FALSE(read_model(paths->front()).has_value());
+    const auto cut = read_model(paths->front(), Weights::kMayBeMissing);
+    ASSERT_TRUE(cut.has_value()) << cut.error().message;
+    EXPECT_TRUE(cut->weights_missing);
+    EXPECT_EQ(cut->name, whole->name);
+    EXPECT_EQ(cut->vocabulary, whole->vocabulary);
+    EXPECT_EQ(cut->parameters, whole->parameters);
+    const auto places = [](const ModelProfile& profile) {
+      std::vector<std::tuple<std::string, ggml_type, std::array<std::int64_t, 4>, std::uint32_t,
+                             std::uint64_t, std::uint64_t>>
+          all;
+      for (const TensorInfo& t : profile.tensors) {
+        all.emplace_back(t.name, t.type, t.shape, t.file, t.offset, t.bytes.value);
+      }
+      return all;
+    };
+    EXPECT_EQ(places(*cut), places(*whole));
+  }
+}
+
+TEST_F(SynthTest, HeadersOfALargeModelAreSmall) {
+  SynthOptions options;
+  options.like = "llama-70b";
+  const auto model = design_synth(options);
+  ASSERT_TRUE(model.has_value());
+  const auto paths = write_synth_headers(*model, folder_ / "large.gguf", false);
+  ASSERT_TRUE(paths.has_value()) << paths.error().message;
+  EXPECT_LT(fs::file_size(paths->front()), 16U << 20);
+  const auto profile = read_model(paths->front(), Weights::kMayBeMissing);
+  ASSERT_TRUE(profile.has_value()) << profile.error().message;
+  EXPECT_EQ(profile->parameters, 70553706496U);
 }
 
 TEST_F(SynthTest, ShapesHaveTheSizeOfTheModelsTheyAreLike) {

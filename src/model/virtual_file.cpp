@@ -86,7 +86,7 @@ Result<FilePtr> open_stream(std::vector<std::byte> header, std::uint64_t size, s
 Result<std::vector<HeaderFile>> read_headers(const ModelProfile& profile) {
   std::vector<HeaderFile> files;
   for (const ModelFile& expected : profile.files) {
-    STRATA_TRY(HeaderFile file, read_header(expected.path));
+    STRATA_TRY(HeaderFile file, read_header(expected.path, profile.weights()));
     STRATA_TRY_VOID(check_same_file(expected, file.file));
     files.push_back(std::move(file));
   }
@@ -98,7 +98,10 @@ Result<std::vector<HeaderFile>> read_headers(const ModelProfile& profile) {
 Result<FilePtr> open_virtual_file(const ModelProfile& profile) {
   STRATA_TRY(std::vector<HeaderFile> files, read_headers(profile));
   const std::uint32_t alignment = files[0].header.alignment;
-  if (files.size() == 1) return open_stream(std::move(files[0].bytes), files[0].file.size.value, alignment);
+  if (files.size() == 1) {
+    const std::uint64_t size = std::max(files[0].file.size.value, files[0].header.end());
+    return open_stream(std::move(files[0].bytes), size, alignment);
+  }
   MergedHeader merged = merge_headers(files);
   return open_stream(std::move(merged.bytes), merged.file_size, alignment);
 }

@@ -13,7 +13,8 @@ struct FileCloser {
 using FilePtr = std::unique_ptr<std::FILE, FileCloser>;
 
 /// A read-only stream that looks like one whole GGUF file (splits merged) to
-/// llama_model_load_from_file_ptr, and holds only its header. Its size is that of the whole file; a seek to
+/// llama_model_load_from_file_ptr, and holds only its header. Its size is that of the whole file, even where
+/// weights are missing; a seek to
 /// tensor data lands at the end of the file, where libllama finds nothing left to read and leaves the
 /// tensor's memory untouched. This is how libllama loads a model without reading a weight. Requires of the
 /// load: LLAMA_LOAD_MODE_NONE. Tensor offsets in this file are not those on disk: take places from the

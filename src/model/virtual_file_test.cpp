@@ -13,6 +13,7 @@
 #include <memory>
 
 #include "model/gguf_test_file.h"
+#include "model/header_file.h"
 
 namespace strata::model {
 namespace {
@@ -45,8 +46,8 @@ class VirtualFileTest : public ::testing::Test {
   }
   fs::path path(const std::string& name = "model.gguf") const { return dir_ / name; }
 
-  FilePtr open(const fs::path& file) {
-    const auto profile = read_model(file);
+  FilePtr open(const fs::path& file, Weights weights = Weights::kRequired) {
+    const auto profile = read_model(file, weights);
     EXPECT_TRUE(profile) << profile.error().message;
     auto stream = open_virtual_file(*profile);
     EXPECT_TRUE(stream) << stream.error().message;
@@ -82,6 +83,28 @@ TEST_F(VirtualFileTest, HasTheHeaderAndTheSizeOfTheFile) {
   ASSERT_EQ(std::fread(got.data(), 1, got.size(), stream.get()), got.size());
   EXPECT_TRUE(std::equal(got.begin(), got.end(), real.begin()));
   EXPECT_EQ(std::ftell(stream.get()), static_cast<long>(header));
+}
+
+TEST_F(VirtualFileTest, HasTheSizeOfTheWholeFileWithoutItsWeights) {
+  for (const std::uint32_t alignment : {1U, 32U, 4096U}) {
+    TestFile file;
+    file.alignment = alignment;
+    add_model(file).u32("general.alignment", alignment).write(path("whole.gguf"));
+    file.write(path("cut.gguf"));
+    fs::resize_file(path("cut.gguf"), file.header().size());
+    const FilePtr whole = open(path("whole.gguf"));
+    const FilePtr cut = open(path("cut.gguf"), Weights::kMayBeMissing);
+    const std::uint64_t header = read_model(path("whole.gguf"))->tensors[0].offset;
+    std::vector<std::byte> expected(header);
+    std::vector<std::byte> got(header);
+    ASSERT_EQ(std::fread(expected.data(), 1, header, whole.get()), header);
+    ASSERT_EQ(std::fread(got.data(), 1, header, cut.get()), header);
+    EXPECT_EQ(got, expected);
+    ASSERT_EQ(std::fseek(cut.get(), 0, SEEK_END), 0);
+    EXPECT_EQ(std::ftell(cut.get()), static_cast<long>(read_header(path("whole.gguf"))->header.end()));
+    ASSERT_EQ(std::fseek(cut.get(), static_cast<long>(header), SEEK_SET), 0);
+    EXPECT_EQ(std::fgetc(cut.get()), EOF);
+  }
 }
 
 TEST_F(VirtualFileTest, SeeksAndReadsTheHeaderLikeAFile) {
@@ -218,6 +241,18 @@ TEST_F(VirtualFileTest, LibllamaLoadsItAndTouchesNoWeight) {
   EXPECT_LT(resident_bytes(), before + (std::size_t{8} << 20));
 }
 
+TEST_F(VirtualFileTest, LibllamaLoadsAModelWithoutWeights) {
+  const Sizes sizes;
+  TestFile file = llama_keys(sizes);
+  add_ends(file, sizes);
+  for (int i = 0; i < sizes.layers; ++i) add_layer(file, sizes, i);
+  file.write(path());
+  fs::resize_file(path(), file.header().size());
+  const LlamaModel model = load(open(path(), Weights::kMayBeMissing).get());
+  ASSERT_NE(model, nullptr);
+  EXPECT_EQ(llama_model_n_layer(model.get()), 2);
+}
+
 class SplitFileTest : public VirtualFileTest {
  protected:
   void write_parts(std::uint32_t alignment) {
@@ -263,6 +298,16 @@ TEST_F(SplitFileTest, LooksLikeOneFile) {
 TEST_F(SplitFileTest, LoadsWithLibllama) {
   write_parts(32);
   const LlamaModel model = load(open(path("m-00001-of-00003.gguf")).get());
+  ASSERT_NE(model, nullptr);
+  EXPECT_EQ(llama_model_n_layer(model.get()), 2);
+}
+
+TEST_F(SplitFileTest, LoadsWithLibllamaWithoutWeights) {
+  write_parts(32);
+  for (const char* part : {"m-00001-of-00003.gguf", "m-00002-of-00003.gguf", "m-00003-of-00003.gguf"}) {
+    fs::resize_file(path(part), read_header(path(part))->header.size);
+  }
+  const LlamaModel model = load(open(path("m-00001-of-00003.gguf"), Weights::kMayBeMissing).get());
   ASSERT_NE(model, nullptr);
   EXPECT_EQ(llama_model_n_layer(model.get()), 2);
 }

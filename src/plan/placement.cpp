@@ -194,6 +194,20 @@ Streaming prepare_streaming(const model::ModelProfile& profile, const std::vecto
   return out;
 }
 
+/// Of all units of this size, at least: known before any is made.
+Bytes bookkeeping_at_least(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
+                           std::uint64_t unit_bytes, Bytes per_unit) {
+  std::uint64_t units = 0;
+  for (const TensorUse& use : uses) {
+    if (!use.by_rows || use.whole) continue;
+    const model::TensorInfo& tensor = profile.tensors[use.tensor];
+    const std::uint64_t largest =
+        unit_bytes + tensor.row_bytes().value * static_cast<std::uint64_t>(kRowStep);
+    units += tensor.bytes.value / largest;
+  }
+  return per_unit * units;
+}
+
 /// The unit sizes to try, best first.
 std::vector<Attempt> attempts(const model::ModelProfile& profile) {
   std::vector<Attempt> out;
@@ -306,6 +320,7 @@ Bytes smallest_budget(const model::ModelProfile& profile, const std::vector<Tens
   const std::vector<TensorUse> dense = without_groups(uses);
   Bytes least = all_resident(dense);
   for (const Attempt& attempt : attempts(profile)) {
+    if (bookkeeping_at_least(profile, dense, attempt.unit_bytes, costs.per_unit) >= least) continue;
     least = std::min(least, prepare_streaming(profile, dense, attempt, costs.per_unit).least);
   }
   const std::vector<ExpertGroup> groups = find_expert_groups(profile, uses);

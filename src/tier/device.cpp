@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tier/graph_recorder.h"
 #include "tier/kernel_probe.h"
 
 namespace strata::tier {
@@ -183,6 +184,9 @@ Device::~Device() {
 
 void Device::record(int threads, const ggml_cgraph& graph) {
   merge(recorded_, needs_of(graph, weights_, *layout_));
+  plan::GraphWork work = work_of(graph, weights_, *layout_);
+  if (std::ranges::find(work_, work.tokens, &plan::GraphWork::tokens) == work_.end())
+    work_.push_back(std::move(work));
   // Repacked kernels convert their inputs to the same types as the plain ones: they need no more.
   work_bytes_ = std::max(work_bytes_, std::uint64_t{ggml_graph_plan(&graph, threads, threads_).work_size});
 }
@@ -226,6 +230,7 @@ Needs Device::needs() const {
 
 void Device::forget_needs() {
   recorded_ = GraphNeeds{};
+  work_.clear();
   work_bytes_ = 0;
   learn_one_token();
 }

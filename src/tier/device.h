@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "memory/pool.h"
+#include "plan/graph_work.h"
 #include "plan/placement.h"
 #include "tier/executor.h"
 #include "tier/host_buffer.h"
@@ -68,6 +69,8 @@ class Device {
   [[nodiscard]] std::int64_t most_tokens() const { return most_tokens_; }
 
   [[nodiscard]] Needs needs() const;
+  /// The first graph seen of each number of tokens.
+  [[nodiscard]] const std::vector<plan::GraphWork>& recorded_work() const { return work_; }
   /// Forgets what was recorded, for another context.
   void forget_needs();
 
@@ -117,6 +120,7 @@ class Device {
 
   std::unique_ptr<RepackedLayout> layout_;
   GraphNeeds recorded_;
+  std::vector<plan::GraphWork> work_;
   std::uint64_t work_bytes_ = 0;
 
   bool token_by_token_ = false;

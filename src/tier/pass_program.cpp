@@ -7,20 +7,10 @@
 #include <map>
 
 #include "base/check.h"
+#include "tier/graph_nodes.h"
 
 namespace strata::tier {
 namespace {
-
-bool computes_nothing(const ggml_tensor* node) {
-  switch (node->op) {
-    case GGML_OP_NONE:
-    case GGML_OP_VIEW:
-    case GGML_OP_RESHAPE:
-    case GGML_OP_PERMUTE:
-    case GGML_OP_TRANSPOSE: return true;
-    default: return false;
-  }
-}
 
 bool is_gather(const ggml_tensor* node, int src) {
   return node->op == GGML_OP_GET_ROWS && src == 0 && node->src[0]->view_src == nullptr &&

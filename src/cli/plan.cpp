@@ -1,0 +1,82 @@
+#include "cli/plan.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "cli/exit_code.h"
+#include "cli/model_listing.h"
+#include "cli/plan_output.h"
+
+namespace strata::cli {
+namespace {
+
+Status write_file(const std::string& path, const std::string& text) {
+  std::ofstream out(path);
+  out << text;
+  out.close();
+  if (out) return {};
+  return fail(ErrorCode::kIo, fmt::format("{}: cannot be written to: {}", path, std::strerror(errno)));
+}
+
+Status plan(const PlanOptions& options) {
+  STRATA_TRY(const PlanReport report, make_report(options));
+  if (options.svg) STRATA_TRY_VOID(write_file(*options.svg, plan_svg(report)));
+  if (options.json) {
+    fmt::print("{}\n",
+               plan_json(report, options).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+  } else {
+    fmt::print("{}", plan_text(report));
+  }
+  return {};
+}
+
+int run(const PlanOptions& options) {
+  const Status status = plan(options);
+  if (status) return 0;
+  if (options.json) {
+    nlohmann::json json{
+        {"error", {{"code", to_string(status.error().code)}, {"message", status.error().message}}}};
+    if (status.error().code == ErrorCode::kInfeasible) json["fits"] = false;
+    fmt::print("{}\n", json_text(json));
+  }
+  fmt::print(stderr, "strata: {}\n", status.error().message);
+  return exit_code_of(status);
+}
+
+}  // namespace
+
+void add_plan_command(CLI::App& app, int& exit_code) {
+  auto* const command = app.add_subcommand(
+      "plan", "say what would lie where, how fast it would be, and what would be better; reads no weight");
+  auto options = std::make_shared<PlanOptions>();
+  command->add_option(
+      "-m,--model,model", options->run.model,
+      "GGUF file (of a split model: the first part), or its https:// address: only the header is read");
+  command->add_option("--hf,--hf-repo", options->hub, "ORGANISATION/REPOSITORY[:QUANTISATION] of the hub");
+  add_shape_flags(*command, options->run);
+  const std::string machine = "Machine";
+  command
+      ->add_option("--like", options->like, "another machine: \"rtx-3060-12gb, 64gb-ddr4-3600, nvme-gen3\"")
+      ->group(machine);
+  command
+      ->add_option("--hardware", options->hardware, "another machine: what `strata probe --json` wrote there")
+      ->group(machine);
+  command->add_option("--vram", options->vram, "budget of the GPU, or of each: CUDA0=8GiB,CUDA1=6GiB")
+      ->group(machine);
+  command->add_option("--for", options->purpose, "chat, batch or batch:N: N requests that decode together")
+      ->capture_default_str();
+  command->add_option("--prompt-tokens", options->prompt_tokens, "tokens of the prompt")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command
+      ->add_flag("--json", options->json, "print JSON (docs/plan-json.md); `strata run --plan` executes it")
+      ->group("Output");
+  command->add_option("--svg", options->svg, "draw the tiers into a file")->group("Output");
+  command->callback([options, &exit_code] { exit_code = run(*options); });
+}
+
+}  // namespace strata::cli

@@ -1,0 +1,62 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "cli/run_options.h"
+
+namespace strata::cli {
+namespace {
+
+/// `value` of the plan, unless a flag gave another.
+template <typename T>
+Status take(std::string_view flag, std::optional<T>& given, const T& value) {
+  if (given && *given != value)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} contradicts the plan: leave it out, or plan again", flag));
+  given = value;
+  return {};
+}
+
+Status take_over(const nlohmann::json& json, RunOptions& o) {
+  if (!json.value("fits", false))
+    return fail(ErrorCode::kInvalidArgument, "it does not fit: there is nothing to run");
+  if (json.at("budget_bytes").size() > 1)
+    return fail(ErrorCode::kUnsupported,
+                "it uses a GPU, which this build cannot do yet: plan without --vram");
+  std::error_code error;
+  const auto model = json.at("model").get<std::string>();
+  if (!std::filesystem::equivalent(model, o.model, error))
+    return fail(ErrorCode::kInvalidArgument, fmt::format("it is for {}, not {}", model, o.model));
+  if (json.at("workload").at("sequences") != 1)
+    return fail(ErrorCode::kUnsupported, "it is for a batch, and run has one sequence: plan with --for chat");
+  const nlohmann::json& run = json.at("run");
+  STRATA_TRY_VOID(take("--ram", o.ram, fmt::format("{}", run.at("ram_bytes").get<std::uint64_t>())));
+  STRATA_TRY_VOID(take("-c", o.context, run.at("context").get<std::uint32_t>()));
+  STRATA_TRY_VOID(take("-ub", o.ubatch, run.at("ubatch").get<std::uint32_t>()));
+  STRATA_TRY_VOID(take("-t", o.threads, run.at("threads").get<int>()));
+  STRATA_TRY_VOID(take("--spec-draft-n-max", o.longest_draft, run.at("longest_draft").get<std::uint32_t>()));
+  o.type_k = run.at("cache_type_k").get<std::string>();
+  o.type_v = run.at("cache_type_v").get<std::string>();
+  o.flash_attention = run.at("flash_attention").get<std::string>();
+  o.for_weights = Bytes{run.at("weights_budget_bytes").get<std::uint64_t>()};
+  return {};
+}
+
+}  // namespace
+
+Status apply_plan(const std::string& file, RunOptions& options) {
+  std::ifstream in(file);
+  if (!in) return fail(ErrorCode::kNotFound, fmt::format("{}: cannot read the plan", file));
+  try {
+    Status status = take_over(nlohmann::json::parse(in), options);
+    if (!status) status.error().message = fmt::format("{}: {}", file, status.error().message);
+    return status;
+  } catch (const nlohmann::json::exception& error) {
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("{}: not a plan of `strata plan --json` ({})", file, error.what()));
+  }
+}
+
+}  // namespace strata::cli

@@ -1,0 +1,73 @@
+#include <fmt/format.h>
+
+#include "cli/plan_output.h"
+
+namespace strata::cli {
+
+nlohmann::ordered_json plan_json(const PlanReport& report, const PlanOptions& options) {
+  using Json = nlohmann::ordered_json;
+  const plan::Plan& p = report.plan;
+  const plan::Forecast& f = p.forecast;
+  const plan::MemoryMap map = p.host.memory_map(report.inputs.profile);
+  Json json;
+  json["version"] = 1;
+  json["fits"] = true;
+  json["model"] = report.model;
+  json["weights_bytes"] = map.total_weights.value;
+  json["machine"] = {{"name", report.inputs.machine.name}, {"measured", report.inputs.machine.measured}};
+  json["budget_bytes"]["host"] = map.budget.value;
+  json["peak_bytes"]["host"] = {{"total", map.peak().value},
+                                {"weights", map.resident_weights.value},
+                                {"experts", map.experts.value},
+                                {"ring", map.ring.value},
+                                {"kv_cache", map.kv_cache.value},
+                                {"compute", map.compute.value},
+                                {"draft_model", map.draft_model.value},
+                                {"runtime", map.runtime.value}};
+  if (map.streams()) json["peak_bytes"]["host"]["unused"] = map.unused.value;
+  for (const plan::DeviceShare& device : p.devices.devices) {
+    json["budget_bytes"][device.name] = device.budget.value;
+    json["peak_bytes"][device.name] = {{"total", device.peak().value},
+                                       {"weights", device.weights.value},
+                                       {"kv_cache", device.kv_cache.value},
+                                       {"compute", device.compute.value},
+                                       {"runtime", device.runtime.value}};
+  }
+  json["resident_weights_bytes"] = map.resident_weight_bytes.value;
+  json["streamed_bytes_per_pass"] = map.streamed_per_pass.value;
+  json["decode_tokens_per_second"] = f.decode_tokens_per_second;
+  json["prompt_tokens_per_second"] = f.prompt_tokens_per_second;
+  json["first_token_seconds"] = f.first_token_seconds;
+  json["load_seconds"] = f.load_seconds;
+  json["bound_by"] = {{"decode", to_string(f.decode.bound_by)}, {"prompt", to_string(f.prompt.bound_by)}};
+  json["seconds_per_pass"] = {{"total", f.decode.seconds},
+                              {"compute", f.decode.compute_seconds},
+                              {"disk", f.decode.disk_seconds},
+                              {"experts", f.decode.expert_seconds}};
+  json["workload"] = {{"sequences", report.inputs.workload.sequences},
+                      {"prompt_tokens", report.inputs.workload.prompt_tokens}};
+  // What `strata run --plan` needs to do exactly this.
+  json["run"] = {{"ram_bytes", map.budget.value},
+                 {"weights_budget_bytes", p.host.demand.for_weights(p.host.budget).value},
+                 {"context", p.host.context},
+                 {"ubatch", p.host.ubatch},
+                 {"longest_draft", p.host.draft},
+                 {"threads", report.threads},
+                 {"cache_type_k", options.run.type_k},
+                 {"cache_type_v", options.run.type_v},
+                 {"flash_attention", options.run.flash_attention}};
+  json["notes"] = report.notes;
+  json["complaints"] = report.complaints;
+  json["changes"] = Json::array();
+  for (const plan::Change& change : report.changes) {
+    Json one = {{"what", change.what},
+                {"note", change.note},
+                {"decode_tokens_per_second", change.decode_tokens_per_second},
+                {"factor", change.factor}};
+    if (change.weights.value > 0) one["weights_bytes"] = change.weights.value;
+    json["changes"].push_back(std::move(one));
+  }
+  return json;
+}
+
+}  // namespace strata::cli

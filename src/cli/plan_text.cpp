@@ -1,0 +1,96 @@
+#include <fmt/format.h>
+
+#include "cli/memory_map.h"
+#include "cli/plan_output.h"
+#include "model/gguf_reader.h"
+
+namespace strata::cli {
+namespace {
+
+constexpr std::size_t kMostChanges = 16;
+
+std::string rate(double bytes_per_s) {
+  return fmt::format("{}/s", format_bytes(Bytes{static_cast<std::uint64_t>(bytes_per_s)}));
+}
+
+std::string duration(double seconds) {
+  if (seconds < 0.01) return fmt::format("{:.1f} ms", seconds * 1000);
+  if (seconds < 1) return fmt::format("{:.0f} ms", seconds * 1000);
+  if (seconds < 120) return fmt::format("{:.1f} s", seconds);
+  return fmt::format("{:.1f} min", seconds / 60);
+}
+
+std::string machine_line(const PlanReport& report) {
+  const hardware::Profile& m = report.inputs.machine;
+  std::string out = fmt::format("machine  {}: {}, {} threads; {} of RAM", m.name, m.cpu.model,
+                                m.compute.threads, format_bytes(m.ram.total));
+  if (m.ram.read_bytes_per_s > 0) out += fmt::format(" at {}", rate(m.ram.read_bytes_per_s));
+  if (!m.disk.reads.empty()) out += fmt::format("; {} at {}", m.disk.kind, rate(m.disk.best_bytes_per_s()));
+  for (const hardware::Gpu& gpu : m.gpus)
+    out += fmt::format("; {} with {}", gpu.name, format_bytes(gpu.total));
+  if (!m.measured.empty()) out += fmt::format(" (measured {})", m.measured);
+  return out + '\n';
+}
+
+std::string device_map(const plan::DeviceShare& d) {
+  std::string out = fmt::format("{} memory, budget {} ({})\n", d.name, format_bytes(d.budget), d.gpu.name);
+  const auto row = [&](char letter, std::string_view name, Bytes bytes, const std::string& note) {
+    out += fmt::format("  {} {:<9}{:>16}  {:>5.1f}%  {}\n", letter, name, format_mib(bytes),
+                       100.0 * static_cast<double>(bytes.value) /
+                           static_cast<double>(std::max<std::uint64_t>(d.budget.value, 1)),
+                       note);
+  };
+  row('W', "weights", d.weights, fmt::format("{} whole layers, {} tensors", d.layers, d.tensors.size()));
+  row('K', "KV cache", d.kv_cache, "of these layers");
+  row('C', "compute", d.compute, "buffers of the largest graph");
+  row('P', "program", d.runtime, "driver, kernels");
+  row('.', "unused", d.unused, "too small for one more weight, or not needed");
+  return out + fmt::format("  = {:<9}{:>16}\n", "budget", format_mib(d.budget));
+}
+
+}  // namespace
+
+std::string plan_text(const PlanReport& report) {
+  const plan::Plan& p = report.plan;
+  const plan::Forecast& f = p.forecast;
+  const model::ModelProfile& profile = report.inputs.profile;
+  const std::int64_t sequences = report.inputs.workload.sequences;
+  std::string out =
+      fmt::format("model    {} ({}): {} of weights, {:.1f} billion parameters\n",
+                  model::in_quotes(profile.name), profile.architecture, format_bytes(profile.weight_bytes()),
+                  static_cast<double>(profile.parameters) / 1e9);
+  out += machine_line(report);
+  out += fmt::format("context  {} tokens{}, ubatch {}\n", p.host.context,
+                     sequences > 1 ? fmt::format(" for {} sequences", sequences) : "", p.host.ubatch);
+  for (const std::string& note : report.notes) out += fmt::format("note: {}\n", note);
+  for (const std::string& complaint : report.complaints) out += fmt::format("mind: {}\n", complaint);
+
+  out += "\nIt fits.\n";
+  for (const plan::DeviceShare& device : p.devices.devices) out += device_map(device);
+  out += draw_memory_map(p.host.memory_map(profile));
+
+  const Bytes reads = p.host.placement.streamed_per_pass;
+  out += fmt::format("\ndecode   {:.2f} tokens/s{}: {} a pass, bound by {}{}\n", f.decode_tokens_per_second,
+                     sequences > 1 ? fmt::format(" for {} together", sequences) : "",
+                     duration(f.decode.seconds), to_string(f.decode.bound_by),
+                     reads.value > 0 ? fmt::format(" (each pass reads {})", format_bytes(reads)) : "");
+  out += fmt::format("prompt   {:.1f} tokens/s: the first of an answer to {} tokens after {}, bound by {}\n",
+                     f.prompt_tokens_per_second, report.inputs.workload.prompt_tokens,
+                     duration(f.first_token_seconds), to_string(f.prompt.bound_by));
+  out += fmt::format("load     {}\n", duration(f.load_seconds));
+  if (!p.devices.devices.empty())
+    out += "note: this build cannot use a GPU yet: figures of VRAM are a forecast\n";
+
+  if (report.changes.empty()) return out;
+  out += "\nWhat would be better (decode, against this plan)\n";
+  for (std::size_t i = 0; i < std::min(report.changes.size(), kMostChanges); ++i) {
+    const plan::Change& change = report.changes[i];
+    out += fmt::format("  {:>7.2f} tokens/s  x{:<5.2f} {}{}{}\n", change.decode_tokens_per_second,
+                       change.factor, change.what,
+                       change.weights.value > 0 ? fmt::format(", {}", format_bytes(change.weights)) : "",
+                       change.note.empty() ? "" : fmt::format(" ({})", change.note));
+  }
+  return out;
+}
+
+}  // namespace strata::cli

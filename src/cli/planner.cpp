@@ -1,0 +1,197 @@
+#include "cli/planner.h"
+
+#include <common.h>
+#include <fmt/format.h>
+
+#include <charconv>
+#include <chrono>
+#include <sstream>
+
+#include "cli/probe_text.h"
+#include "engine/quantisation_mix.h"
+#include "hardware/complaints.h"
+#include "hardware/presets.h"
+#include "hub/model_source.h"
+#include "model/model_profile.h"
+#include "plan/requantise.h"
+
+namespace strata::cli {
+namespace {
+
+// What a chat template's engine may take while it renders a history: an estimate, not measured.
+constexpr Bytes kTemplateBytes = kMiB;
+constexpr std::int64_t kDefaultBatch = 8;
+constexpr std::uint64_t kShareOfAccounts = 4096;
+
+Result<std::int64_t> sequences_of(const std::string& purpose) {
+  if (purpose == "chat") return 1;
+  if (purpose == "batch") return kDefaultBatch;
+  std::int64_t count = 0;
+  if (purpose.starts_with("batch:")) {
+    const char* const end = purpose.data() + purpose.size();
+    const auto [stop, error] = std::from_chars(purpose.data() + 6, end, count);
+    if (error == std::errc{} && stop == end && count >= 1 && count <= 256) return count;
+  }
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("--for {}: one of chat, batch, batch:N with N from 1 to 256", purpose));
+}
+
+/// SIZE for the first GPU, or NAME=SIZE for each.
+Result<std::vector<plan::DeviceBudget>> device_budgets(const PlanOptions& options,
+                                                       const hardware::Profile& machine, bool elsewhere) {
+  std::vector<plan::DeviceBudget> out;
+  const auto name = [](std::size_t i) { return fmt::format("CUDA{}", i); };
+  if (!options.vram) {
+    for (std::size_t i = 0; elsewhere && i < machine.gpus.size(); ++i)
+      out.push_back({name(i), machine.gpus[i], saturating_sub(machine.gpus[i].total, machine.gpus[i].used)});
+    return out;
+  }
+  std::istringstream parts(*options.vram);
+  for (std::string part; std::getline(parts, part, ',');) {
+    const std::size_t equals = part.find('=');
+    const std::string wanted = equals == std::string::npos ? name(out.size()) : part.substr(0, equals);
+    std::size_t index = 0;
+    while (index < machine.gpus.size() && name(index) != wanted) ++index;
+    if (index == machine.gpus.size()) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("--vram {}: {} has {} GPU{}{}", part, machine.name, machine.gpus.size(),
+                              machine.gpus.size() == 1 ? "" : "s",
+                              machine.gpus.empty() ? "; leave --vram out, or name a GPU with --like" : ""));
+    }
+    auto size = parse_bytes(equals == std::string::npos ? part : part.substr(equals + 1));
+    if (!size) return fail(ErrorCode::kInvalidArgument, fmt::format("--vram: {}", size.error().message));
+    const hardware::Gpu& gpu = machine.gpus[index];
+    if (*size > gpu.total) {
+      return fail(ErrorCode::kInvalidArgument, fmt::format("--vram {}: {} ({}) has {} in all", part, wanted,
+                                                           gpu.name, format_bytes(gpu.total)));
+    }
+    if (size->value > 0) out.push_back({wanted, gpu, *size});
+  }
+  return out;
+}
+
+Result<hardware::Profile> machine_of(const PlanOptions& options, const model::ModelProfile& model,
+                                     int threads) {
+  if (options.like && options.hardware)
+    return fail(ErrorCode::kInvalidArgument, "name the machine with --like or with --hardware, not both");
+  if (options.like) return hardware::machine_like(*options.like);
+  if (options.hardware) return hardware::read_hardware_file(*options.hardware);
+  return measure_machine(&model, threads, probe::Refresh::kNever);
+}
+
+std::vector<plan::Variant> quantisation_variants(const engine::Engine& engine, const plan::Inputs& inputs) {
+  std::vector<plan::Variant> out;
+  const Bytes now = inputs.profile.weight_bytes();
+  for (const engine::QuantisationMix& mix : engine::quantisation_mixes()) {
+    const auto types = engine::types_in_mix(*engine.model(), inputs.profile, mix);
+    if (types.empty()) continue;
+    plan::Variant variant{
+        fmt::format("quantisation {}", mix.name),
+        mix.perplexity ? fmt::format("perplexity +{:.2f} (Llama-3-8B)", *mix.perplexity) : "",
+        plan::requantised(inputs, types), true};
+    const Bytes then = variant.inputs.profile.weight_bytes();
+    // The model's own, or nearly, and what is larger, is no change for the better.
+    if (then.value < now.value - now.value / 50) out.push_back(std::move(variant));
+  }
+  return out;
+}
+
+/// Other settings of the context: sizes from libllama, as for the plan itself.
+std::vector<plan::Variant> context_variants(engine::Engine& engine, const engine::ContextOptions& context,
+                                            const plan::Inputs& inputs) {
+  std::vector<plan::Variant> out;
+  const auto add = [&](const engine::ContextOptions& other, std::string what, std::string note) {
+    if (!engine.prepare(other)) return;
+    plan::Variant variant{std::move(what), std::move(note), inputs};
+    const plan::RunPlan& run = engine.plan();
+    variant.inputs.run.demand.kv_cache = run.demand.kv_cache;
+    variant.inputs.run.demand.compute = run.demand.compute;
+    variant.inputs.run.context = run.context;
+    out.push_back(std::move(variant));
+  };
+  if (context.type_k == GGML_TYPE_F16 && context.type_v == GGML_TYPE_F16) {
+    engine::ContextOptions quantised = context;
+    quantised.type_k = quantised.type_v = GGML_TYPE_Q8_0;
+    add(quantised, "-ctk q8_0 -ctv q8_0", "half the KV cache, hardly any loss");
+  }
+  if (inputs.run.context >= 2 * 512) {
+    engine::ContextOptions shorter = context;
+    shorter.context = inputs.run.context / 2;
+    shorter.prompt_tokens = std::min(context.prompt_tokens, *shorter.context / 2);
+    add(shorter, fmt::format("-c {}", *shorter.context), "half the context");
+  }
+  return out;
+}
+
+/// -c is of each sequence.
+void shape_context(engine::ContextOptions& context, const PlanOptions& options, std::int64_t sequences) {
+  context.sequences = static_cast<std::uint32_t>(sequences);
+  if (context.context) context.context = *context.context * context.sequences;
+  context.prompt_tokens = options.prompt_tokens;
+  if (context.context && *context.context > 0)
+    context.prompt_tokens = std::min(context.prompt_tokens, *context.context / context.sequences);
+  context.least_context = context.prompt_tokens * context.sequences;
+}
+
+}  // namespace
+
+Bytes client_reserve(const engine::Generator& generator, bool with_template) {
+  return generator.working_bytes() + (with_template ? kTemplateBytes : Bytes{});
+}
+
+Result<PlanReport> make_report(const PlanOptions& options) {
+  PlanReport report{.model = options.hub.empty() ? options.run.model : options.hub,
+                    .elsewhere = options.like || options.hardware};
+  STRATA_TRY(const std::int64_t sequences, sequences_of(options.purpose));
+  STRATA_TRY(engine::OpenOptions open, open_options(options.run));
+  STRATA_TRY(engine::ContextOptions context, context_options(options.run));
+  STRATA_TRY(const common_params_sampling sampling, sampling_params(options.run));
+  STRATA_TRY(const hub::LocalModel local, hub::locate({options.run.model, options.hub}));
+  open.model = local.path;
+  open.weights = model::Weights::kMayBeMissing;
+  STRATA_TRY(model::ModelProfile profile, model::read_model(local.path, open.weights));
+  STRATA_TRY(hardware::Profile machine, machine_of(options, profile, open.threads));
+  STRATA_TRY(auto devices, device_budgets(options, machine, report.elsewhere));
+  if (report.elsewhere) {
+    open.machine = hardware::HostMemory{machine.ram.total, machine.ram.available, {}};
+    if (!options.run.threads) open.threads = open.threads_batch = machine.compute.threads;
+  }
+
+  report.threads = open.threads;
+  const auto begin = std::chrono::steady_clock::now();
+  STRATA_TRY(const auto engine, engine::Engine::open(std::move(open)));
+  STRATA_TRY(const auto generator, engine::Generator::create(*engine, sampling));
+  const double opened = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  shape_context(context, options, sequences);
+  if (profile.weights_missing) {  // which drafts keep their bits is asked of real rows
+    context.drafts = {};
+    report.notes.emplace_back("planned from the header alone, without drafts");
+  }
+  context.client_reserve =
+      client_reserve(*generator, !engine->profile().chat_template.empty() && !options.run.raw);
+  STRATA_TRY_VOID(engine->prepare(context));
+  std::ranges::copy(engine->notes(), std::back_inserter(report.notes));
+
+  plan::Inputs& inputs = report.inputs;
+  inputs = plan::Inputs{.profile = std::move(profile),
+                        .run = engine->plan(),
+                        .machine = std::move(machine),
+                        .host_budget = engine->plan().budget,
+                        .devices = std::move(devices),
+                        .workload = {.sequences = sequences,
+                                     .prompt_tokens = context.prompt_tokens,
+                                     .cells = static_cast<std::int64_t>(context.prompt_tokens)},
+                        .open_seconds = opened};
+  // Another process will carry it out, and the kernel's account of it may be a little larger than its own.
+  inputs.run.demand.growth += engine::Engine::kRunToRun + Bytes{inputs.host_budget.value / kShareOfAccounts};
+  STRATA_TRY(report.plan, plan::make_plan(inputs));
+  report.complaints = hardware::complaints(inputs.machine, inputs.profile.weight_bytes());
+
+  std::vector<plan::Variant> variants = plan::standard_variants(inputs);
+  std::ranges::move(quantisation_variants(*engine, inputs), std::back_inserter(variants));
+  std::ranges::move(context_variants(*engine, context, inputs), std::back_inserter(variants));
+  report.changes = plan::rank(report.plan, variants);
+  return report;
+}
+
+}  // namespace strata::cli

@@ -1,0 +1,89 @@
+#include "cli/probe_text.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include "engine/llama_log.h"
+#include "probe/probe.h"
+
+namespace strata::cli {
+namespace {
+
+std::string rate(double bytes_per_s) {
+  return fmt::format("{}/s", format_bytes(Bytes{static_cast<std::uint64_t>(bytes_per_s)}));
+}
+
+std::string gpu_line(const hardware::Gpu& gpu) {
+  std::string out =
+      fmt::format("GPU    {}: {} VRAM, {} free", gpu.name, format_bytes(gpu.total), format_bytes(gpu.free));
+  if (gpu.pcie_generation && gpu.pcie_width)
+    out += fmt::format("; PCIe {}.0 x{}", *gpu.pcie_generation, *gpu.pcie_width);
+  if (gpu.driver) out += fmt::format("; driver {}", *gpu.driver);
+  if (gpu.host_to_device_bytes_per_s)
+    out += fmt::format("; {} from the host", rate(*gpu.host_to_device_bytes_per_s));
+  return out + '\n';
+}
+
+}  // namespace
+
+Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int threads,
+                                          probe::Refresh refresh) {
+  engine::capture_llama_logs();
+  probe::ProbeOptions options{.threads = threads, .model = model, .refresh = refresh};
+  const bool terminal = ::isatty(STDERR_FILENO) == 1;
+  if (terminal) {
+    options.progress = [](std::string_view what, int done, int steps) {
+      fmt::print(stderr, "\r\033[Kmeasuring this machine, once: {} ({} of {})", what, done + 1, steps);
+      std::fflush(stderr);
+    };
+  }
+  auto machine = probe::probe(options);
+  if (terminal) fmt::print(stderr, "\r\033[K");
+  return machine;
+}
+
+std::string machine_text(const hardware::Profile& m) {
+  std::string out = fmt::format("CPU    {}: {} cores, {} threads; {}\n", m.cpu.model, m.cpu.cores,
+                                m.cpu.threads, fmt::join(m.cpu.instruction_sets, " "));
+  out +=
+      fmt::format("RAM    {}, {} available; reads {}, new pages {}", format_bytes(m.ram.total),
+                  format_bytes(m.ram.available), rate(m.ram.read_bytes_per_s), rate(m.ram.touch_bytes_per_s));
+  if (m.ram.kind)
+    out += fmt::format("; {} modules of {}-{}", m.ram.modules.value_or(0), *m.ram.kind,
+                       m.ram.mega_transfers_per_s.value_or(0));
+  if (m.ram.cgroup_limit)
+    out += fmt::format("; limited to {} by a cgroup", format_bytes(*m.ram.cgroup_limit));
+  out += '\n';
+  if (m.ram.swap_total.value > 0)
+    out +=
+        fmt::format("swap   {} used of {}\n", format_bytes(m.ram.swap_used), format_bytes(m.ram.swap_total));
+  if (!m.disk.reads.empty()) {
+    out += fmt::format("disk   {} {}, {}{}; beside computing {}\n", m.disk.kind, m.disk.device,
+                       m.disk.file_system, m.disk.direct ? "" : ", no direct reads",
+                       rate(m.disk.beside_compute_bytes_per_s));
+    for (const hardware::ReadRate& read : m.disk.reads)
+      out += fmt::format("         reads of {:>9}  {}\n", format_bytes(read.size), rate(read.bytes_per_s));
+  }
+  for (const hardware::Gpu& gpu : m.gpus) out += gpu_line(gpu);
+  if (m.gpus.empty() && !m.gpu_problem) out += "GPU    none\n";
+  out += fmt::format("\nproducts with {} threads  one token    32 tokens   512 tokens  rearranging\n",
+                     m.compute.threads);
+  for (const hardware::KernelRate& kernel : m.compute.kernels) {
+    out += fmt::format("  {:<22} {:>12} {:>7.0f} GMAC/s {:>6.0f} GMAC/s {:>12}\n", kernel.type,
+                       rate(kernel.decode_bytes_per_s), kernel.batch_multiplications_per_s / 1e9,
+                       kernel.prompt_multiplications_per_s / 1e9,
+                       kernel.repack_bytes_per_s ? rate(*kernel.repack_bytes_per_s) : "");
+  }
+  const auto attention = [](const hardware::Attention& a) {
+    return fmt::format("{:.1f} GMAC/s for one token, {:.1f} for 512", a.decode_multiplications_per_s / 1e9,
+                       a.prompt_multiplications_per_s / 1e9);
+  };
+  out += fmt::format("  attention, F16 cache:  {}\n  attention, Q8_0 cache: {}\n",
+                     attention(m.compute.attention), attention(m.compute.quantised_attention));
+  out += fmt::format("  other nodes {}, and {:.1f} us each\n", rate(m.compute.element_bytes_per_s),
+                     m.compute.seconds_per_node * 1e6);
+  return out;
+}
+
+}  // namespace strata::cli

@@ -1,0 +1,145 @@
+#include "hardware/gpu.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "hardware/child_process.h"
+#include "hardware/recorded_tree.h"
+
+namespace strata::hardware {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::RecordedTree;
+
+/// Cards on a PCI bus beside what else is there.
+class Bus : public RecordedTree {
+ public:
+  Bus() { device("0000:00:02.0", "0x8086", "0x030000"); }
+  Bus& device(const std::string& address, const std::string& vendor, const std::string& kind,
+              const std::string& driver = "") {
+    const std::string dir = "sys/bus/pci/devices/" + address;
+    file(dir + "/vendor", vendor + "\n").file(dir + "/class", kind + "\n");
+    if (!driver.empty()) link(dir + "/driver", "../../../../bus/pci/drivers/" + driver);
+    return *this;
+  }
+  Bus& card(const std::string& driver) { return device("0000:01:00.0", "0x10de", "0x030000", driver); }
+};
+
+/// Asks a library that stands in for NVIDIA's.
+Gpus ask(const std::string& fake, const std::filesystem::path& root = RecordedTree().path()) {
+  return read_gpus(
+      {STRATA_FAKE_NVML_DIR "/libfake_nvml_" + fake + ".so", std::chrono::milliseconds(20000), root});
+}
+
+TEST(ReadGpus, DescribesEachCard) {
+  const Gpus gpus = ask("good");
+  EXPECT_EQ(gpus.problem, std::nullopt);
+  ASSERT_EQ(gpus.cards.size(), 2U);
+  EXPECT_EQ(gpus.cards[0].name, "NVIDIA GeForce RTX 3060");
+  EXPECT_EQ(gpus.cards[0].total, kGiB * 12);
+  EXPECT_EQ(gpus.cards[0].free, kGiB * 11);
+  EXPECT_EQ(gpus.cards[0].used, kGiB);
+  EXPECT_EQ(gpus.cards[0].driver, "550.54.14");
+  EXPECT_EQ(gpus.cards[0].pcie_generation, 4U);  // not what the idle link runs at
+  EXPECT_EQ(gpus.cards[0].pcie_width, 16U);      // the one it runs at, where the most is not known
+  EXPECT_EQ(gpus.cards[0].memory_bytes_per_s, std::nullopt);
+  EXPECT_EQ(gpus.cards[1].name, "NVIDIA GeForce GTX 1080");
+  EXPECT_EQ(gpus.cards[1].pcie_width, 4U);
+}
+
+TEST(ReadGpus, SaysWhatTheDriverSays) {
+  const Gpus gpus = ask("broken");
+  EXPECT_TRUE(gpus.cards.empty());
+  ASSERT_TRUE(gpus.problem);
+  EXPECT_THAT(*gpus.problem, HasSubstr("'Driver/library version mismatch'"));
+  EXPECT_THAT(*gpus.problem, HasSubstr("restart the machine"));
+}
+
+TEST(ReadGpus, OutlivesADriverThatCrashes) {
+  const Gpus gpus = ask("crashing");
+  EXPECT_TRUE(gpus.cards.empty());
+  ASSERT_TRUE(gpus.problem);
+  EXPECT_THAT(*gpus.problem, HasSubstr("crashed when asked for its cards (signal 11)"));
+}
+
+TEST(ReadGpus, DoesNotWaitForADriverThatHangs) {
+  const auto start = std::chrono::steady_clock::now();
+  const Gpus gpus = read_gpus({STRATA_FAKE_NVML_DIR "/libfake_nvml_hanging.so",
+                               std::chrono::milliseconds(200), RecordedTree().path()});
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+  ASSERT_TRUE(gpus.problem);
+  EXPECT_THAT(*gpus.problem, HasSubstr("did not answer within 0.2 s"));
+}
+
+TEST(ReadGpus, BelievesNoNonsense) {
+  for (const char* fake : {"lying", "leaving"}) {
+    const Gpus gpus = ask(fake);
+    EXPECT_TRUE(gpus.cards.empty());
+    ASSERT_TRUE(gpus.problem) << fake;
+    EXPECT_THAT(*gpus.problem, HasSubstr("no answer that makes sense"));
+  }
+}
+
+TEST(ReadGpus, WithoutALibraryOrACardAreNone) {
+  const Gpus gpus = read_gpus({"libno-such-thing.so.1", std::chrono::milliseconds(20000), Bus().path()});
+  EXPECT_TRUE(gpus.cards.empty());
+  EXPECT_EQ(gpus.problem, std::nullopt);
+}
+
+TEST(ReadGpus, WithTheLibraryAndNoCardAreNone) { EXPECT_EQ(ask("not_loaded").problem, std::nullopt); }
+
+TEST(ReadGpus, SeesACardWithoutItsDriver) {
+  const auto problem = [](Bus& bus) {
+    return read_gpus({"libno-such-thing.so.1", std::chrono::milliseconds(20000), bus.path()})
+        .problem.value_or("");
+  };
+  Bus bare, nouveau, passed_on;
+  EXPECT_THAT(problem(bare.card("")), HasSubstr("0000:01:00.0 and no NVIDIA driver that answers: install"));
+  EXPECT_THAT(problem(nouveau.card("nouveau")),
+              HasSubstr("runs with the driver nouveau, which cannot compute"));
+  EXPECT_THAT(problem(passed_on.card("vfio-pci")), HasSubstr("handed to a virtual machine"));
+}
+
+TEST(ReadGpus, SeesACardWhoseDriverIsNotLoaded) {
+  Bus bare, loaded;
+  EXPECT_THAT(ask("not_loaded", bare.card("").path()).problem.value_or(""),
+              HasSubstr("install NVIDIA's driver"));
+  EXPECT_THAT(ask("not_loaded", loaded.card("nvidia").path()).problem.value_or(""),
+              HasSubstr("'Driver Not Loaded': load or reinstall"));
+}
+
+TEST(NvidiaCards, AreDisplayAndComputeCardsOnly) {
+  Bus bus;
+  bus.device("0000:02:00.0", "0x10de", "0x030200", "nvidia").card("nouveau");
+  bus.device("0000:01:00.1", "0x10de", "0x040300", "snd_hda_intel");  // its sound
+  const auto cards = read_nvidia_cards(bus.path());
+  ASSERT_EQ(cards.size(), 2U);
+  EXPECT_EQ(cards[0].address, "0000:01:00.0");
+  EXPECT_EQ(cards[0].driver, "nouveau");
+  EXPECT_EQ(cards[1].driver, "nvidia");
+  EXPECT_TRUE(read_nvidia_cards(RecordedTree().path()).empty());
+}
+
+TEST(RunInChild, ReturnsTextsOfAnySize) {
+  const std::string large(300000, 'x');
+  const ChildEnd end = run_in_child([&] { return large; }, std::chrono::seconds(20));
+  EXPECT_EQ(end.how, ChildEnd::How::kReturned);
+  EXPECT_EQ(end.text, large);
+  EXPECT_EQ(run_in_child([] { return std::string(); }, std::chrono::seconds(20)).how,
+            ChildEnd::How::kReturned);
+}
+
+TEST(RunInChild, DoesNotTakeATextTooLargeForWhole) {
+  const ChildEnd end = run_in_child([] { return std::string(2 << 20, 'x'); }, std::chrono::seconds(20));
+  EXPECT_EQ(end.how, ChildEnd::How::kExited);
+  EXPECT_EQ(end.text, "");
+}
+
+TEST(RunInChild, SurvivesWhatIsThrown) {
+  const ChildEnd end = run_in_child([]() -> std::string { throw 1; }, std::chrono::seconds(20));
+  EXPECT_EQ(end.how, ChildEnd::How::kExited);
+}
+
+}  // namespace
+}  // namespace strata::hardware

@@ -1,0 +1,125 @@
+#include "hardware/nvml.h"
+
+#include <dlfcn.h>
+
+#include <array>
+#include <optional>
+
+namespace strata::hardware {
+namespace {
+
+// NVML's documented ABI: https://docs.nvidia.com/deploy/nvml-api
+using Code = int;
+using Device = struct nvmlDevice_st*;
+struct Memory {
+  unsigned long long total, free, used;
+};
+constexpr Code kSuccess = 0;
+constexpr unsigned kNameSize = 96;
+constexpr unsigned kVersionSize = 80;
+
+using Numbers = Code (*)(Device, unsigned*);
+
+/// The functions that are asked. Those that only some versions have may be null.
+struct Nvml {
+  Code (*init)() = nullptr;
+  Code (*shutdown)() = nullptr;
+  Code (*count)(unsigned*) = nullptr;
+  Code (*handle)(unsigned, Device*) = nullptr;
+  Code (*name)(Device, char*, unsigned) = nullptr;
+  Code (*memory)(Device, Memory*) = nullptr;
+  Numbers max_generation = nullptr;
+  Numbers max_width = nullptr;
+  Numbers current_generation = nullptr;
+  Numbers current_width = nullptr;
+  Code (*driver)(char*, unsigned) = nullptr;
+  const char* (*error_string)(Code) = nullptr;
+};
+
+template <typename Function>
+bool bind(void* library, const char* name, Function& function) {
+  function = reinterpret_cast<Function>(::dlsym(library, name));
+  return function != nullptr;
+}
+
+std::optional<Nvml> load(void* library) {
+  Nvml nvml;
+  bind(library, "nvmlDeviceGetMaxPcieLinkGeneration", nvml.max_generation);
+  bind(library, "nvmlDeviceGetMaxPcieLinkWidth", nvml.max_width);
+  bind(library, "nvmlDeviceGetCurrPcieLinkGeneration", nvml.current_generation);
+  bind(library, "nvmlDeviceGetCurrPcieLinkWidth", nvml.current_width);
+  bind(library, "nvmlSystemGetDriverVersion", nvml.driver);
+  bind(library, "nvmlErrorString", nvml.error_string);
+  bind(library, "nvmlShutdown", nvml.shutdown);
+  if (bind(library, "nvmlInit_v2", nvml.init) && bind(library, "nvmlDeviceGetCount_v2", nvml.count) &&
+      bind(library, "nvmlDeviceGetHandleByIndex_v2", nvml.handle) &&
+      bind(library, "nvmlDeviceGetName", nvml.name) && bind(library, "nvmlDeviceGetMemoryInfo", nvml.memory))
+    return nvml;
+  return std::nullopt;
+}
+
+/// The most that the link can do; cards slow it down while they idle. Nothing where no one knows.
+std::optional<std::uint32_t> link(Numbers most, Numbers now, Device device) {
+  for (const Numbers ask : {most, now}) {
+    unsigned value = 0;
+    if (ask != nullptr && ask(device, &value) == kSuccess && value > 0) return value;
+  }
+  return std::nullopt;
+}
+
+Code describe(const Nvml& nvml, unsigned index, const std::optional<std::string>& driver, Gpu& gpu) {
+  Device device = nullptr;
+  if (const Code code = nvml.handle(index, &device); code != kSuccess) return code;
+  std::array<char, kNameSize + 1> name{};
+  if (nvml.name(device, name.data(), kNameSize) == kSuccess) gpu.name = name.data();
+  Memory memory{};
+  if (const Code code = nvml.memory(device, &memory); code != kSuccess) return code;
+  gpu.total = Bytes{memory.total};
+  gpu.free = Bytes{memory.free};
+  gpu.used = Bytes{memory.used};
+  gpu.pcie_generation = link(nvml.max_generation, nvml.current_generation, device);
+  gpu.pcie_width = link(nvml.max_width, nvml.current_width, device);
+  gpu.driver = driver;
+  return kSuccess;
+}
+
+}  // namespace
+
+NvmlAnswer ask_nvml(const std::string& path) {
+  NvmlAnswer answer;
+  void* const library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) return answer;
+  answer.loaded = true;
+  const auto nvml = load(library);
+  const auto failed = [&](Code code) {
+    answer.error = code;
+    const char* text = nvml->error_string != nullptr ? nvml->error_string(code) : nullptr;
+    answer.error_text = text != nullptr ? text : "error " + std::to_string(code);
+  };
+  if (!nvml) {
+    answer.error = -1;
+    answer.error_text = "it lacks functions that are asked for";
+    return answer;
+  }
+  if (const Code code = nvml->init(); code != kSuccess) {
+    failed(code);
+    return answer;
+  }
+  std::array<char, kVersionSize + 1> version{};
+  std::optional<std::string> driver;
+  if (nvml->driver != nullptr && nvml->driver(version.data(), kVersionSize) == kSuccess)
+    driver = version.data();
+  unsigned count = 0;
+  if (const Code code = nvml->count(&count); code != kSuccess) failed(code);
+  for (unsigned i = 0; i < count; ++i) {
+    Gpu gpu;
+    if (const Code code = describe(*nvml, i, driver, gpu); code == kSuccess)
+      answer.gpus.push_back(std::move(gpu));
+    else
+      failed(code);
+  }
+  if (nvml->shutdown != nullptr) nvml->shutdown();
+  return answer;
+}
+
+}  // namespace strata::hardware

@@ -1,0 +1,118 @@
+#include "hub/http.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+
+#include "hub/http_errors.h"
+#include "hub/http_headers.h"
+
+namespace strata::hub {
+namespace {
+
+constexpr long kSlowestBytesPerSecond = 1024;
+constexpr long kMostRedirects = 10;
+
+/// One request on its way.
+struct Transfer {
+  const Sink& sink;
+  Answer answer;
+  bool ended_by_us = false;
+  std::array<char, CURL_ERROR_SIZE> error{};
+
+  [[nodiscard]] bool is_file() const { return answer.status == 200 || answer.status == 206; }
+};
+
+void read_header(Answer& answer, const std::string& name, std::string_view value) {
+  if (name == "content-type") answer.content_type = lower(value);
+  if (name == "link") answer.next_page = next_page(value);
+  if (name == "content-length" && answer.status == 200) answer.total = parse_number(value);
+  if (name == "content-range" && answer.status == 206) {
+    if (const auto range = parse_content_range(value)) {
+      answer.first = range->first;
+      answer.total = range->total;
+    }
+  }
+}
+
+std::size_t on_header(char* data, std::size_t, std::size_t size, void* user) noexcept {
+  auto& transfer = *static_cast<Transfer*>(user);
+  const std::string_view line = trim({data, size});
+  const std::size_t colon = line.find(':');
+  if (line.starts_with("HTTP/")) {  // of each answer, also those that redirect
+    transfer.answer = Answer();
+    transfer.answer.status = parse_status(line);
+    if (transfer.answer.status == 200) transfer.answer.first = 0;
+  } else if (colon != std::string_view::npos) {
+    read_header(transfer.answer, lower(line.substr(0, colon)), trim(line.substr(colon + 1)));
+  }
+  return size;
+}
+
+std::size_t on_body(char* data, std::size_t, std::size_t size, void* user) noexcept {
+  auto& transfer = *static_cast<Transfer*>(user);
+  const bool more =
+      transfer.is_file() && transfer.sink(transfer.answer, std::as_bytes(std::span(data, size)));
+  transfer.ended_by_us = !more;
+  return more ? size : 0;  // 0: libcurl ends the transfer
+}
+
+}  // namespace
+
+Result<Http> Http::open(Settings settings) {
+  STRATA_TRY(const Curl* curl, load_curl());
+  Handle handle(curl->easy_init(), Close{curl->easy_cleanup});
+  if (!handle) return fail(ErrorCode::kInternal, "libcurl refuses to start");
+  Http http(std::move(settings), *curl, std::move(handle));
+  STRATA_TRY_VOID(http.prepare());
+  return http;
+}
+
+Status Http::prepare() {
+  const auto connect_ms = static_cast<long>(settings_.connect_limit.count());
+  const auto stall_s = static_cast<long>(settings_.stall_limit.count());
+  const bool prepared =
+      set(CURLOPT_NOSIGNAL, 1L) && set(CURLOPT_PROTOCOLS_STR, "http,https") &&
+      set(CURLOPT_FOLLOWLOCATION, 1L) && set(CURLOPT_MAXREDIRS, kMostRedirects) &&
+      set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) && set(CURLOPT_USERAGENT, "strata") &&
+      set(CURLOPT_CONNECTTIMEOUT_MS, connect_ms) && set(CURLOPT_LOW_SPEED_LIMIT, kSlowestBytesPerSecond) &&
+      set(CURLOPT_LOW_SPEED_TIME, stall_s) && set(CURLOPT_HEADERFUNCTION, &on_header) &&
+      set(CURLOPT_WRITEFUNCTION, &on_body) &&
+      (settings_.certificates.empty() || set(CURLOPT_CAINFO, settings_.certificates.c_str()));
+  if (prepared) return {};
+  return fail(ErrorCode::kUnsupported, "libcurl is older than 7.85, or lacks TLS: update it");
+}
+
+Status Http::aim(const std::string& url, const std::optional<ByteRange>& range) {
+  const bool secure = lower(url.substr(0, 8)) == "https://";
+  const bool token = !settings_.token.empty() && settings_.is_hub(url);
+  const std::string bytes = range ? fmt::format("{}-{}", range->first, range->first + range->size - 1) : "";
+  // libcurl keeps a bearer token from other hosts than the first, and copies every text.
+  const bool aimed = set(CURLOPT_URL, url.c_str()) &&
+                     set(CURLOPT_REDIR_PROTOCOLS_STR, secure ? "https" : "http,https") &&
+                     set(CURLOPT_RANGE, range ? bytes.c_str() : nullptr) &&
+                     set(CURLOPT_HTTPAUTH, token ? CURLAUTH_BEARER : CURLAUTH_BASIC) &&
+                     set(CURLOPT_XOAUTH2_BEARER, token ? settings_.token.c_str() : nullptr);
+  if (aimed) return {};
+  return fail(ErrorCode::kUnsupported, "libcurl is older than 7.85: update it");
+}
+
+Result<Answer> Http::get(const std::string& url, const std::optional<ByteRange>& range, const Sink& sink) {
+  STRATA_TRY_VOID(aim(url, range));
+  Transfer transfer{.sink = sink, .answer = {}};
+  const bool set_up = set(CURLOPT_HEADERDATA, static_cast<void*>(&transfer)) &&
+                      set(CURLOPT_WRITEDATA, static_cast<void*>(&transfer)) &&
+                      set(CURLOPT_ERRORBUFFER, transfer.error.data());
+  if (!set_up) return fail(ErrorCode::kInternal, "libcurl refuses a request");
+  const CURLcode code = curl_->easy_perform(handle_.get());
+  static_cast<void>(set(CURLOPT_ERRORBUFFER, static_cast<char*>(nullptr)));  // it lies in this function
+  if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && transfer.ended_by_us)) {
+    const char* const why = transfer.error[0] != '\0' ? transfer.error.data() : curl_->easy_strerror(code);
+    return std::unexpected(transfer_error(url, code, why));
+  }
+  if (!transfer.is_file()) return std::unexpected(status_error(url, transfer.answer.status, settings_));
+  return std::move(transfer.answer);
+}
+
+}  // namespace strata::hub

@@ -1,0 +1,106 @@
+#include "hub/http_errors.h"
+
+#include <fmt/format.h>
+
+#include "hub/http_headers.h"
+#include "model/gguf_reader.h"
+
+namespace strata::hub {
+namespace {
+
+/// The page of the model that an address of the hub belongs to: for a person to visit.
+std::string page_of(std::string_view url, const Settings& settings) {
+  constexpr std::string_view kApi = "api/models/";
+  std::string_view path = url.substr(settings.endpoint.size() + 1);
+  if (path.starts_with(kApi)) path.remove_prefix(kApi.size());
+  const std::size_t repository = path.find('/');
+  return shown(fmt::format("{}/{}", settings.endpoint, path.substr(0, path.find('/', repository + 1))));
+}
+
+std::string no_access(std::string_view url, int status, const Settings& settings) {
+  if (!settings.is_hub(url)) {
+    return fmt::format(
+        "the server refuses access ({}): download the file's first 20 MB with your login, and give that file",
+        status);
+  }
+  const std::string page = page_of(url, settings);
+  if (settings.token.empty()) {
+    return fmt::format(
+        "the hub asks for a login ({}): is the name right? For a gated or private model accept its licence "
+        "on "
+        "{}, and set HF_TOKEN",
+        status, page);
+  }
+  return fmt::format(
+      "the hub refuses access ({}): is the name right, and HF_TOKEN still valid? For a gated model accept "
+      "its "
+      "licence on {}",
+      status, page);
+}
+
+}  // namespace
+
+Error transfer_error(std::string_view url, CURLcode code, std::string_view why) {
+  const auto error = [&](ErrorCode kind, std::string_view what) {
+    return Error{kind, fmt::format("{}: {}", shown(url), what)};
+  };
+  const std::string scheme = lower(url.substr(0, url.find(':')));
+  const std::string reason = model::in_quotes(trim(why));
+  switch (code) {
+    case CURLE_URL_MALFORMAT:
+      return error(ErrorCode::kInvalidArgument, "is no address: give one like https://host/path/model.gguf");
+    case CURLE_UNSUPPORTED_PROTOCOL:
+      if (!scheme.starts_with("http")) {
+        return error(ErrorCode::kInvalidArgument, "cannot be fetched: give an http:// or https:// address");
+      }
+      return error(ErrorCode::kIo, fmt::format("the server leads away from {}:// ({}): is the address right?",
+                                               scheme, reason));
+    case CURLE_COULDNT_RESOLVE_HOST:
+      return error(ErrorCode::kIo, "there is no host of this name: is it right, and is there a network?");
+    case CURLE_COULDNT_RESOLVE_PROXY:
+      return error(ErrorCode::kIo, "the proxy's name leads nowhere: check https_proxy and http_proxy");
+    case CURLE_COULDNT_CONNECT:
+      return error(ErrorCode::kIo,
+                   fmt::format("cannot connect ({}): check the network, and https_proxy", reason));
+    case CURLE_OPERATION_TIMEDOUT:
+      return error(ErrorCode::kIo,
+                   fmt::format("the server takes too long ({}): check the network, or try later", reason));
+    case CURLE_TOO_MANY_REDIRECTS:
+      return error(ErrorCode::kIo, "the server redirects in a circle: is the address right?");
+    case CURLE_SSL_CONNECT_ERROR:
+      return error(ErrorCode::kIo,
+                   fmt::format("no secure connection ({}): does the server speak https?", reason));
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CERTPROBLEM:
+      return error(ErrorCode::kIo,
+                   fmt::format("no secure connection ({}): where a proxy signs for other servers, name its "
+                               "certificate in SSL_CERT_FILE",
+                               reason));
+    default: return error(ErrorCode::kIo, fmt::format("the transfer broke off ({}): try again", reason));
+  }
+}
+
+Error status_error(std::string_view url, int status, const Settings& settings) {
+  const auto error = [&](ErrorCode kind, std::string_view what) {
+    return Error{kind, fmt::format("{}: {}", shown(url), what)};
+  };
+  if (status == 401 || status == 403) return error(ErrorCode::kIo, no_access(url, status, settings));
+  if (status == 404 || status == 410) {
+    return error(ErrorCode::kNotFound,
+                 fmt::format("the server has nothing of this name ({}): is it right?", status));
+  }
+  if (status == 416) return error(ErrorCode::kCorrupt, "the file is empty: is the address right?");
+  if (status == 429) {
+    const bool nameless = settings.is_hub(url) && settings.token.empty();
+    return error(ErrorCode::kIo, fmt::format("too many requests (429): wait some minutes{}",
+                                             nameless ? ", or set HF_TOKEN" : ""));
+  }
+  if (status >= 500) {
+    return error(ErrorCode::kIo, fmt::format("the server fails ({}): try again later", status));
+  }
+  return error(ErrorCode::kIo,
+               fmt::format("the server answers with status {}: is the address right?", status));
+}
+
+}  // namespace strata::hub

@@ -1,0 +1,46 @@
+#include "hub/model_source.h"
+
+#include <utility>
+#include <vector>
+
+#include "hub/http_headers.h"
+#include "hub/remote_header.h"
+#include "hub/repository.h"
+
+namespace strata::hub {
+namespace {
+
+bool is_path(const ModelSource& source) {
+  const std::string start = lower(source.model.substr(0, 8));
+  return source.hub.empty() && !start.starts_with("http://") && !start.starts_with("https://");
+}
+
+/// The address to fetch: `source.model`, or what the hub has under the name.
+Result<std::string> address_of(Http& http, const ModelSource& source) {
+  if (source.hub.empty()) return source.model;
+  STRATA_TRY(const HubModel model, parse_hub_model(source.hub));
+  return find_model(http, model);
+}
+
+}  // namespace
+
+Result<LocalModel> locate(const ModelSource& source) {
+  if (is_path(source)) return locate(source, Settings());  // whatever the environment holds
+  STRATA_TRY(const Settings settings, settings_from_environment());
+  return locate(source, settings);
+}
+
+Result<LocalModel> locate(const ModelSource& source, const Settings& settings) {
+  if (source.model.empty() == source.hub.empty()) {
+    return fail(ErrorCode::kInvalidArgument,
+                "name one model: -m FILE, -m ADDRESS or -hf ORGANISATION/REPOSITORY[:QUANTISATION]");
+  }
+  if (is_path(source)) return LocalModel{.path = source.model};
+  STRATA_TRY(Http http, Http::open(settings));
+  STRATA_TRY(const std::string address, address_of(http, source));
+  STRATA_TRY(TemporaryFolder folder, TemporaryFolder::make());
+  STRATA_TRY(const std::vector<std::filesystem::path> files, fetch_headers(http, address, folder.path()));
+  return LocalModel{.path = files.front(), .folder = std::move(folder)};
+}
+
+}  // namespace strata::hub

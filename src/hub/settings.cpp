@@ -1,0 +1,47 @@
+#include "hub/settings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "model/gguf_reader.h"
+
+namespace strata::hub {
+namespace {
+
+std::string variable(const char* name) {
+  const char* const value = std::getenv(name);
+  std::string text = value == nullptr ? "" : value;
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
+  return text;
+}
+
+}  // namespace
+
+bool Settings::is_hub(std::string_view url) const {
+  return url.starts_with(endpoint) && url.substr(endpoint.size()).starts_with('/');
+}
+
+Result<Settings> settings_from_environment() {
+  Settings settings;
+  if (std::string endpoint = variable("HF_ENDPOINT"); !endpoint.empty()) {
+    while (endpoint.ends_with('/')) endpoint.pop_back();
+    if (!endpoint.starts_with("https://") && !endpoint.starts_with("http://")) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("HF_ENDPOINT is {}: it must be an address like https://huggingface.co",
+                              model::in_quotes(endpoint)));
+    }
+    settings.endpoint = std::move(endpoint);
+  }
+  settings.token = variable("HF_TOKEN");
+  if (!std::ranges::all_of(settings.token, [](char c) { return c > ' ' && c < 0x7F; })) {
+    return fail(ErrorCode::kInvalidArgument,
+                "HF_TOKEN holds spaces or other characters that no token has: copy it again");
+  }
+  settings.certificates = variable("CURL_CA_BUNDLE");
+  if (settings.certificates.empty()) settings.certificates = variable("SSL_CERT_FILE");
+  return settings;
+}
+
+}  // namespace strata::hub

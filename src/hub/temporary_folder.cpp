@@ -1,0 +1,27 @@
+#include "hub/temporary_folder.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <system_error>
+
+namespace strata::hub {
+
+Result<TemporaryFolder> TemporaryFolder::make() {
+  std::error_code unknown;
+  const std::filesystem::path parent = std::filesystem::temp_directory_path(unknown);
+  std::string name = ((unknown ? "/tmp" : parent) / "strata-XXXXXX").string();
+  if (::mkdtemp(name.data()) != nullptr) return TemporaryFolder(name);
+  return fail(ErrorCode::kIo, fmt::format("{}: no folder for temporary files can be made ({}): set TMPDIR",
+                                          name, std::strerror(errno)));
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;  // what is left lies among the temporary files
+  if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+}
+
+}  // namespace strata::hub

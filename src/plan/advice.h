@@ -1,0 +1,35 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "plan/plan.h"
+
+namespace strata::plan {
+
+/// A change that a person could make, and what it would do.
+struct Change {
+  std::string what;  ///< `quantisation Q3_K_M`
+  std::string note;  ///< its price: `perplexity +0.66 (of Llama-3-8B)`
+  double decode_tokens_per_second = 0;
+  double factor = 0;  ///< of the plan's own
+  Bytes weights;      ///< of another model or quantisation; else 0
+};
+
+/// The same inputs, changed, and how a person would put it.
+struct Variant {
+  std::string what;
+  std::string note;
+  Inputs inputs;
+  bool other_model = false;
+};
+
+/// More memory, a faster disk, another GPU, a smaller model, a batch. Pure.
+[[nodiscard]] std::vector<Variant> standard_variants(const Inputs& inputs);
+
+/// What each variant would give, the largest gain first; those that do not fit, or gain less than 3%, are
+/// left out, but for other models and quantisations, whose size is worth knowing. Pure.
+[[nodiscard]] std::vector<Change> rank(const Plan& plan, const std::vector<Variant>& variants);
+
+}  // namespace strata::plan

@@ -1,0 +1,214 @@
+#include "plan/cost_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+namespace strata::plan {
+namespace {
+
+double bytes_per_weight(ggml_type type) {
+  return static_cast<double>(ggml_type_size(type)) / static_cast<double>(ggml_blck_size(type));
+}
+
+/// The rates of `type`; of the measured type with the most similar size where it was not measured.
+const hardware::KernelRate& rates_of(ggml_type type, const hardware::Compute& compute) {
+  if (const auto* known = compute.find(ggml_type_name(type))) return *known;
+  const auto distance = [&](const hardware::KernelRate& rate) {
+    for (int t = 0; t < GGML_TYPE_COUNT; ++t) {
+      const auto other = static_cast<ggml_type>(t);
+      if (ggml_blck_size(other) > 0 && rate.type == ggml_type_name(other))
+        return std::abs(std::log(bytes_per_weight(other) / bytes_per_weight(type)));
+    }
+    return HUGE_VAL;
+  };
+  return *std::ranges::min_element(compute.kernels, {}, distance);
+}
+
+/// Between the three measured numbers of columns in proportion to their logarithms.
+double seconds_per_multiplication(const Products& products, const hardware::Compute& compute) {
+  const hardware::KernelRate& rate = rates_of(products.type, compute);
+  const double one = bytes_per_weight(products.type) / rate.decode_bytes_per_s;
+  const double batch = 1 / rate.batch_multiplications_per_s;
+  const double prompt = 1 / rate.prompt_multiplications_per_s;
+  const double doublings = std::log2(std::max(products.columns, 1.0));
+  if (doublings <= 5) return one + (batch - one) * doublings / 5;
+  return batch + (prompt - batch) * std::min((doublings - 5) / 4, 1.0);
+}
+
+double attention_seconds(const PassLoad& load, const hardware::Compute& compute) {
+  const GraphWork& work = load.work;
+  if (work.cells == 0) return 0;
+  const double scale = static_cast<double>(load.cells) / static_cast<double>(work.cells);
+  const hardware::Attention& attention =
+      work.quantised_cache ? compute.quantised_attention : compute.attention;
+  const double rate =
+      work.tokens == 1 ? attention.decode_multiplications_per_s : attention.prompt_multiplications_per_s;
+  return work.attention_multiplications * scale / rate;
+}
+
+double compute_seconds(const PassLoad& load, const hardware::Compute& compute) {
+  double seconds = attention_seconds(load, compute);
+  for (const Products& products : load.work.products)
+    seconds += products.multiplications * seconds_per_multiplication(products, compute);
+  for (const auto& [type, bytes] : load.rearranged) {
+    const auto rate = rates_of(type, compute).repack_bytes_per_s;
+    if (rate) seconds += static_cast<double>(bytes.value) / *rate;
+  }
+  seconds += static_cast<double>(load.work.elements.value) / compute.element_bytes_per_s;
+  seconds += static_cast<double>(load.work.nodes) * compute.seconds_per_node;
+  return seconds + static_cast<double>(load.runs) * compute.seconds_per_run;
+}
+
+/// Whether the cores wait for memory more than they compute.
+bool memory_is_the_limit(const PassLoad& load, const hardware::Profile& machine, double seconds) {
+  double bytes = static_cast<double>(load.work.attention.value);
+  for (const Products& products : load.work.products)
+    bytes += products.multiplications / products.columns * bytes_per_weight(products.type);
+  return machine.ram.read_bytes_per_s > 0 && bytes / machine.ram.read_bytes_per_s > 0.7 * seconds;
+}
+
+struct ExpertReads {
+  Bytes bytes;
+  Bytes part;
+  bool strips = false;
+};
+
+ExpertReads expert_reads(const GraphWork& work, const Placement& placement) {
+  ExpertReads out;
+  double bytes = 0;
+  for (const ExpertGroup& group : placement.groups) {
+    const double experts = group.experts;
+    const double used = std::min(static_cast<double>(work.experts_used), experts);
+    const double distinct = experts * (1 - std::pow(1 - used / experts, static_cast<double>(work.tokens)));
+    out.strips |= distinct > group.slots && group.slots < group.experts;
+    bytes += distinct * (1 - group.slots / experts) * static_cast<double>(group.expert.value);
+    for (const ExpertPart& part : group.parts) out.part = std::max(out.part, part.bytes);
+  }
+  out.bytes = Bytes{static_cast<std::uint64_t>(bytes)};
+  return out;
+}
+
+/// Products with experts take so many times as long where a layer's step uses more of them than have slots,
+/// and they are computed in stretches of rows. Measured: bench/plan_accuracy.
+constexpr double kStrips = 2.5;
+
+constexpr double kUnknownLatency = 1e-4;  // seconds of a read: an NVMe SSD's
+
+/// Of the shorter of computing and reading, the part that does not overlap: a run begins when its weights
+/// have come, and what it read into is free when it ends. Measured: bench/plan_accuracy.
+constexpr double kSeams = 0.1;
+
+}  // namespace
+
+std::string_view to_string(Bound bound) {
+  switch (bound) {
+    case Bound::kCompute: return "compute";
+    case Bound::kRam: return "RAM bandwidth";
+    case Bound::kDisk: return "disk";
+    case Bound::kDevice: return "GPU";
+    case Bound::kLink: return "PCIe";
+  }
+  return "";
+}
+
+GraphWork GraphWork::for_sequences(std::int64_t sequences) const {
+  GraphWork out = *this;
+  const auto n = static_cast<double>(sequences);
+  out.tokens = sequences;
+  for (Products& some : out.products) {
+    some.multiplications *= n;
+    if (!some.experts) some.columns *= n;
+  }
+  out.attention = attention * static_cast<std::uint64_t>(sequences);
+  out.attention_multiplications *= n;
+  out.elements = elements * static_cast<std::uint64_t>(sequences);
+  return out;
+}
+
+PassLoad load_of(const GraphWork& work, std::int64_t cells, const model::ModelProfile& profile,
+                 const std::vector<TensorUse>& uses, const Placement& placement) {
+  PassLoad load{.work = work, .cells = cells};
+  std::vector<bool> repacked(profile.tensors.size());
+  for (const TensorUse& use : uses) repacked[use.tensor] = use.repacked;
+  std::map<ggml_type, Bytes> rearranged;
+  for (const Unit& unit : placement.units) {
+    if (unit.resident) continue;
+    load.streamed += unit.span();
+    ++load.runs;
+    if (repacked[unit.tensor]) rearranged[profile.tensors[unit.tensor].type] += unit.bytes;
+  }
+  const ExpertReads experts = expert_reads(work, placement);
+  load.expert_reads = experts.bytes;
+  load.expert_part = experts.part;
+  if (experts.bytes.value > 0) load.expert_steps = static_cast<std::int64_t>(placement.groups.size());
+  for (Products& products : load.work.products) {
+    if (products.experts && experts.strips) products.multiplications *= kStrips;
+  }
+  load.runs += static_cast<std::int64_t>(placement.groups.size());
+  for (const ExpertGroup& group : placement.groups) {
+    for (const ExpertPart& part : group.parts) {
+      if (!repacked[part.tensor]) continue;
+      const double share = static_cast<double>(part.bytes.value) / static_cast<double>(group.expert.value);
+      rearranged[profile.tensors[part.tensor].type] += Bytes{static_cast<std::uint64_t>(
+          share * static_cast<double>(experts.bytes.value) / static_cast<double>(placement.groups.size()))};
+    }
+  }
+  for (const auto& [type, bytes] : rearranged) load.rearranged.push_back({type, bytes});
+  return load;
+}
+
+Beside run_beside(double first_seconds, double first_beside, double second_seconds, double second_beside) {
+  const double first_end = first_seconds / first_beside;
+  const double second_end = second_seconds / second_beside;
+  if (first_end <= second_end) return {first_end + second_seconds - first_end * second_beside, false};
+  return {second_end + first_seconds - second_end * first_beside, true};
+}
+
+PassCost cost_of(const PassLoad& load, const hardware::Profile& machine) {
+  PassCost cost;
+  cost.compute_seconds = compute_seconds(load, machine.compute);
+  const hardware::Disk& disk = machine.disk;
+  if (load.streamed.value > 0)
+    cost.disk_seconds = static_cast<double>(load.streamed.value) / disk.best_bytes_per_s();
+  if (load.expert_reads.value > 0)
+    cost.expert_seconds =
+        static_cast<double>(load.expert_reads.value) / disk.bytes_per_s(load.expert_part) +
+        static_cast<double>(load.expert_steps) * disk.seconds_per_read.value_or(kUnknownLatency);
+  const double disk_beside =
+      load.streamed.value > 0 ? disk.beside_compute_bytes_per_s / disk.best_bytes_per_s() : 1;
+  const Beside both = run_beside(cost.compute_seconds, machine.compute.share_beside_reads, cost.disk_seconds,
+                                 std::min(disk_beside, 1.0));
+  cost.seconds =
+      both.seconds + kSeams * std::min(cost.compute_seconds, cost.disk_seconds) + cost.expert_seconds;
+  if (!both.first_is_last || cost.expert_seconds > both.seconds) {
+    cost.bound_by = Bound::kDisk;
+  } else if (load.work.tokens == 1 && memory_is_the_limit(load, machine, cost.compute_seconds)) {
+    cost.bound_by = Bound::kRam;
+  }
+  return cost;
+}
+
+double load_seconds(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
+                    const Placement& placement, Bytes other_memory, const hardware::Profile& machine) {
+  std::vector<bool> repacked(profile.tensors.size());
+  for (const TensorUse& use : uses) repacked[use.tensor] = use.repacked;
+  const Bytes memory = placement.arena_bytes() + other_memory;
+  double seconds = static_cast<double>(memory.value) / machine.ram.touch_bytes_per_s;
+  Bytes read = placement.slot_bytes();
+  for (const Extent& extent : placement.extents) read += extent.size;
+  seconds += static_cast<double>(read.value) / machine.disk.best_bytes_per_s();
+  const auto rearrange = [&](std::uint32_t tensor, Bytes bytes) {
+    const auto rate = rates_of(profile.tensors[tensor].type, machine.compute).repack_bytes_per_s;
+    if (repacked[tensor] && rate) seconds += static_cast<double>(bytes.value) / *rate;
+  };
+  for (const Unit& unit : placement.units) {
+    if (unit.resident) rearrange(unit.tensor, unit.bytes);
+  }
+  for (const ExpertGroup& group : placement.groups) {
+    for (const ExpertPart& part : group.parts) rearrange(part.tensor, part.bytes * group.slots);
+  }
+  return seconds;
+}
+
+}  // namespace strata::plan

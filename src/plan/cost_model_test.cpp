@@ -1,0 +1,93 @@
+#include "plan/cost_model.h"
+
+#include <gtest/gtest.h>
+
+namespace strata::plan {
+namespace {
+
+TEST(Beside, TheSlowerOfTwoGoesOnAlone) {
+  // Alone 2 s and 3 s, each at its full rate beside the other: the longer one's time.
+  EXPECT_DOUBLE_EQ(run_beside(2, 1, 3, 1).seconds, 3);
+  EXPECT_FALSE(run_beside(2, 1, 3, 1).first_is_last);
+  EXPECT_TRUE(run_beside(3, 1, 2, 1).first_is_last);
+  // At half the rate for 2 s, 2 s of work are left; 1 of the first 2 s was done.
+  EXPECT_DOUBLE_EQ(run_beside(2, 1, 3, 0.5).seconds, 4);
+  // Both at half: the first ends after 4 s, the second then has 1 s left.
+  EXPECT_DOUBLE_EQ(run_beside(2, 0.5, 3, 0.5).seconds, 5);
+  EXPECT_DOUBLE_EQ(run_beside(2, 0.9, 0, 1).seconds, 2);
+}
+
+hardware::Profile machine() {
+  hardware::Profile out;
+  out.ram.read_bytes_per_s = 40e9;
+  out.disk.reads = {{kMiB, 2e9}};
+  out.disk.beside_compute_bytes_per_s = 2e9;
+  out.compute = {.threads = 1,
+                 .kernels = {{"q4_0", 18e9, 64e9, 128e9, 9e9}, {"q8_0", 20e9, 60e9, 120e9, std::nullopt}},
+                 .attention = {1e9, 2e9},
+                 .element_bytes_per_s = 1e9};
+  return out;
+}
+
+PassLoad products_of(double columns, ggml_type type = GGML_TYPE_Q4_0) {
+  PassLoad load{.runs = 0};
+  load.work.tokens = static_cast<std::int64_t>(columns);
+  load.work.products = {{type, true, false, columns, 32e9}};
+  return load;
+}
+
+TEST(Cost, ProductsOfOneTokenTakeTheTimeOfTheirBytes) {
+  // 32e9 weights of 18 bytes in 32: 18 GB at 18 GB/s.
+  EXPECT_DOUBLE_EQ(cost_of(products_of(1), machine()).seconds, 1);
+}
+
+TEST(Cost, LongBatchesTakeTheTimeOfTheirMultiplications) {
+  EXPECT_DOUBLE_EQ(cost_of(products_of(32), machine()).seconds, 0.5);
+  EXPECT_DOUBLE_EQ(cost_of(products_of(512), machine()).seconds, 0.25);
+  EXPECT_DOUBLE_EQ(cost_of(products_of(2048), machine()).seconds, 0.25);
+  const double between = cost_of(products_of(128), machine()).seconds;
+  EXPECT_LT(between, 0.5);
+  EXPECT_GT(between, 0.25);
+}
+
+TEST(Cost, ATypeThatWasNotMeasuredIsTakenForTheMostSimilar) {
+  EXPECT_DOUBLE_EQ(cost_of(products_of(512, GGML_TYPE_Q4_K), machine()).seconds, 0.25);
+  EXPECT_NEAR(cost_of(products_of(512, GGML_TYPE_F16), machine()).seconds, 32 / 120.0, 1e-9);  // as q8_0
+}
+
+TEST(Cost, StreamedBytesAreReadBesideTheComputing) {
+  PassLoad load = products_of(1);
+  load.streamed = Bytes{1'000'000'000};
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 1 + 0.05);  // a tenth of the shorter: seams
+  EXPECT_NE(cost_of(load, machine()).bound_by, Bound::kDisk);
+  load.streamed = Bytes{6'000'000'000};
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 3 + 0.1);
+  EXPECT_EQ(cost_of(load, machine()).bound_by, Bound::kDisk);
+}
+
+TEST(Cost, ExpertsAreReadWhileTheComputingWaits) {
+  PassLoad load = products_of(1);
+  load.expert_reads = Bytes{1'000'000'000};
+  load.expert_part = kMiB;
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 1.5);
+}
+
+TEST(Cost, RowsThatAreRearrangedTakeTimeOfTheCores) {
+  PassLoad load = products_of(1);
+  load.rearranged = {{GGML_TYPE_Q4_0, Bytes{9'000'000'000}}, {GGML_TYPE_Q8_0, Bytes{9'000'000'000}}};
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 2);  // q8_0 needs none
+}
+
+TEST(Cost, AttentionGrowsWithTheCellsInUse) {
+  PassLoad load{.cells = 256, .runs = 0};
+  load.work.cells = 256;
+  load.work.attention_multiplications = 1e9;
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 1);
+  load.cells = 1024;
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 4);
+  load.work.tokens = 512;
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 2);
+}
+
+}  // namespace
+}  // namespace strata::plan

@@ -1,0 +1,129 @@
+#include "plan/device_split.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+namespace strata::plan {
+namespace {
+
+constexpr Bytes kAlignment{256};  // of a tensor in a CUDA buffer
+
+struct Layer {
+  std::vector<std::uint32_t> tensors;  // that every token uses
+  std::vector<std::uint32_t> experts;
+  bool attends = false;  // has a share of the KV cache
+};
+
+Bytes padded(const model::ModelProfile& profile, std::uint32_t tensor) {
+  return align_up(profile.tensors[tensor].bytes, kAlignment);
+}
+
+std::map<int, Layer> layers_of(const model::ModelProfile& profile, const std::vector<TensorUse>& uses) {
+  std::map<int, Layer> layers;
+  for (const TensorUse& use : uses) {
+    if (!use.by_rows && !use.whole) continue;
+    const model::TensorInfo& tensor = profile.tensors[use.tensor];
+    // The output comes last, as a layer of its own.
+    Layer& layer = layers[tensor.layer.value_or(static_cast<int>(profile.layers))];
+    (use.expert_group ? layer.experts : layer.tensors).push_back(use.tensor);
+    layer.attends |= tensor.layer.has_value();
+  }
+  return layers;
+}
+
+class Filler {
+ public:
+  Filler(const model::ModelProfile& profile, const Demand& demand)
+      : profile_(profile), layers_(layers_of(profile, demand.uses)) {
+    const auto attending = std::ranges::count_if(layers_, [](const auto& l) { return l.second.attends; });
+    kv_of_layer_ = attending > 0 ? Bytes{(demand.kv_cache.value + static_cast<std::uint64_t>(attending) - 1) /
+                                         static_cast<std::uint64_t>(attending)}
+                                 : Bytes{};
+  }
+
+  void fill(DeviceShare& device, double share) {
+    const auto usable = static_cast<std::uint64_t>(static_cast<double>(device.unused.value) * share);
+    const Bytes kept = device.unused - Bytes{usable};
+    Bytes left{usable};
+    const auto take = [&](Bytes bytes) {
+      if (bytes > left) return false;
+      left -= bytes;
+      return true;
+    };
+    const auto put = [&](std::uint32_t tensor) {
+      device.tensors.push_back(tensor);
+      device.weights += padded(profile_, tensor);
+      placed_.insert(tensor);
+    };
+    for (auto& [index, layer] : layers_) {
+      if (done_.contains(index)) continue;
+      Bytes weights;
+      std::vector<std::uint32_t> missing;  // an earlier device may have some of it
+      for (const std::uint32_t tensor : layer.tensors) {
+        if (placed_.contains(tensor)) continue;
+        missing.push_back(tensor);
+        weights += padded(profile_, tensor);
+      }
+      const Bytes kv = layer.attends ? kv_of_layer_ : Bytes{};
+      if (!take(weights + kv)) break;  // layers stay in order: activations cross once
+      std::ranges::for_each(missing, put);
+      device.kv_cache += kv;
+      done_.insert(index);
+      if (layer.attends) ++device.layers;
+    }
+    for (const bool experts : {false, true}) {
+      for (const auto& [index, layer] : layers_) {
+        for (const std::uint32_t tensor : experts ? layer.experts : layer.tensors) {
+          if (!placed_.contains(tensor) && take(padded(profile_, tensor))) put(tensor);
+        }
+      }
+    }
+    device.unused = left + kept;
+  }
+
+  [[nodiscard]] const std::set<std::uint32_t>& placed() const { return placed_; }
+
+ private:
+  const model::ModelProfile& profile_;
+  const std::map<int, Layer> layers_;
+  Bytes kv_of_layer_;
+  std::set<int> done_;
+  std::set<std::uint32_t> placed_;
+};
+
+}  // namespace
+
+DeviceSplit split_devices(const model::ModelProfile& profile, const Demand& demand,
+                          const std::vector<DeviceBudget>& budgets, double share) {
+  DeviceSplit out{.host = demand};
+  Filler filler(profile, demand);
+  Bytes kv_on_devices;
+  std::uint32_t layers = 0;
+  for (const DeviceBudget& budget : budgets) {
+    DeviceShare device{
+        .name = budget.name, .gpu = budget.gpu, .budget = budget.budget, .unused = budget.budget};
+    const Bytes runtime = budget.gpu.runtime.value_or(kUnknownRuntime);
+    if (share > 0 && runtime + demand.compute <= budget.budget) {
+      device.runtime = runtime;
+      device.compute = demand.compute;
+      device.unused = budget.budget - runtime - demand.compute;
+      filler.fill(device, share);
+    }
+    kv_on_devices += device.kv_cache;
+    layers += device.layers;
+    out.weights += device.weights;
+    out.devices.push_back(std::move(device));
+  }
+  std::erase_if(out.host.uses,
+                [&](const TensorUse& use) { return filler.placed().contains(use.tensor) && !use.gather; });
+  for (TensorUse& use : out.host.uses) {
+    if (filler.placed().contains(use.tensor)) use.by_rows = use.whole = false;  // only gathered on the host
+  }
+  out.host.kv_cache = saturating_sub(demand.kv_cache, kv_on_devices);
+  if (profile.layers > 0)
+    out.share_of_attention = std::min(1.0, static_cast<double>(layers) / profile.layers);
+  return out;
+}
+
+}  // namespace strata::plan

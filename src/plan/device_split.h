@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "hardware/profile.h"
+#include "plan/run_plan.h"
+
+namespace strata::plan {
+
+/// What driver and kernels take of a GPU where no one has measured it: context, modules, cuBLAS.
+inline constexpr Bytes kUnknownRuntime{600ULL << 20};
+
+/// One GPU that may be used, and how much of it.
+struct DeviceBudget {
+  std::string name;  ///< `CUDA0`
+  hardware::Gpu gpu;
+  Bytes budget;  ///< of everything: driver, kernels, buffers
+};
+
+/// What lies on one GPU. The parts and `unused` add up to `budget`, exactly.
+struct DeviceShare {
+  std::string name;
+  hardware::Gpu gpu;
+  Bytes budget;
+  Bytes weights;
+  Bytes kv_cache;
+  Bytes compute;
+  Bytes runtime;  ///< driver and kernels
+  Bytes unused;
+  std::uint32_t layers = 0;            ///< with all that every token uses of them, and their KV cache
+  std::vector<std::uint32_t> tensors;  ///< indices into ModelProfile::tensors
+
+  [[nodiscard]] Bytes peak() const { return budget - unused; }
+};
+
+struct DeviceSplit {
+  std::vector<DeviceShare> devices;
+  Demand host;    ///< what is left to the host: uses, KV cache; its least_for_weights is not known
+  Bytes weights;  ///< on all devices
+  double share_of_attention = 0;  ///< layers on devices, 0..1
+};
+
+/// Fills the devices one after the other: first whole layers, with their share of the KV cache, then single
+/// tensors that every token uses, then experts. Weights that are only gathered stay on the host. A device
+/// whose driver and compute buffers alone pass its budget gets nothing. Pure.
+[[nodiscard]] DeviceSplit split_devices(const model::ModelProfile& profile, const Demand& demand,
+                                        const std::vector<DeviceBudget>& budgets, double share = 1);
+
+}  // namespace strata::plan

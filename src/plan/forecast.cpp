@@ -1,0 +1,222 @@
+#include "plan/forecast.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+namespace strata::plan {
+namespace {
+
+// Assumptions about GPUs, until a device tier can measure them.
+constexpr double kDeviceEfficiency = 0.8;          // of the memory's rate, that products of one token reach
+constexpr double kDeviceSecondsPerNode = 3e-6;     // to start a kernel
+constexpr double kUnknownMemoryRate = 300e9;       // bytes/s
+constexpr double kUnknownMultiplications = 10e12;  // multiply-adds/s
+constexpr double kUnknownLink = 12e9;              // bytes/s
+
+double bytes_per_weight(ggml_type type) {
+  return static_cast<double>(ggml_type_size(type)) / static_cast<double>(ggml_blck_size(type));
+}
+
+/// The share of each kind of weights that lies on devices.
+class DeviceParts {
+ public:
+  DeviceParts(const model::ModelProfile& profile, const std::vector<TensorUse>& all_uses,
+              const DeviceSplit& split) {
+    std::set<std::uint32_t> placed;
+    for (const DeviceShare& device : split.devices)
+      placed.insert(device.tensors.begin(), device.tensors.end());
+    for (const TensorUse& use : all_uses) {
+      if (!use.by_rows && !use.whole) continue;
+      auto& [on, all] = parts_[{profile.tensors[use.tensor].type, use.expert_group.has_value()}];
+      const auto bytes = static_cast<double>(profile.tensors[use.tensor].bytes.value);
+      all += bytes;
+      if (placed.contains(use.tensor)) on += bytes;
+    }
+  }
+  [[nodiscard]] double of(const Products& products) const {
+    const auto known = parts_.find({products.type, products.experts});
+    return known == parts_.end() || known->second.second == 0 ? 0
+                                                              : known->second.first / known->second.second;
+  }
+
+ private:
+  std::map<std::pair<ggml_type, bool>, std::pair<double, double>> parts_;
+};
+
+struct DeviceRates {
+  double memory = kUnknownMemoryRate;
+  double multiplications = kUnknownMultiplications;
+  double link = kUnknownLink;
+};
+
+/// Of several devices, which work one after the other: their means, weighed by what lies there.
+DeviceRates rates_of(const DeviceSplit& split) {
+  double weights = 0;
+  double memory = 0;
+  double multiplications = 0;
+  DeviceRates out;
+  for (const DeviceShare& device : split.devices) {
+    const auto bytes = static_cast<double>(device.weights.value);
+    weights += bytes;
+    memory += bytes / device.gpu.memory_bytes_per_s.value_or(kUnknownMemoryRate);
+    multiplications += bytes / device.gpu.multiplications_per_s.value_or(kUnknownMultiplications);
+    if (&device == &split.devices.front())
+      out.link = device.gpu.host_to_device_bytes_per_s.value_or(kUnknownLink);
+  }
+  if (weights > 0) {
+    out.memory = weights / memory;
+    out.multiplications = weights / multiplications;
+  }
+  return out;
+}
+
+struct Divided {
+  GraphWork host;
+  double device_seconds = 0;
+};
+
+/// What a device computes of `work`, and what is left to the host.
+Divided divide(const GraphWork& work, const DeviceParts& parts, const DeviceSplit& split) {
+  Divided out{work, 0};
+  if (split.weights.value == 0) return out;
+  const DeviceRates rates = rates_of(split);
+  for (Products& products : out.host.products) {
+    const double part = parts.of(products);
+    const double multiplications = products.multiplications * part;
+    const double bytes = multiplications / products.columns * bytes_per_weight(products.type);
+    out.device_seconds +=
+        std::max(bytes / (rates.memory * kDeviceEfficiency), multiplications / rates.multiplications);
+    products.multiplications -= multiplications;
+  }
+  const double share = split.share_of_attention;
+  const double attention = static_cast<double>(work.attention.value) * share;
+  out.device_seconds += std::max(attention / (rates.memory * kDeviceEfficiency),
+                                 work.attention_multiplications * share / rates.multiplications);
+  out.device_seconds += static_cast<double>(work.elements.value) * share / (rates.memory * kDeviceEfficiency);
+  out.device_seconds += static_cast<double>(work.nodes) * share * kDeviceSecondsPerNode;
+  out.host.attention =
+      Bytes{static_cast<std::uint64_t>(static_cast<double>(work.attention.value) * (1 - share))};
+  out.host.attention_multiplications *= 1 - share;
+  out.host.elements =
+      Bytes{static_cast<std::uint64_t>(static_cast<double>(work.elements.value) * (1 - share))};
+  out.host.nodes = static_cast<std::int64_t>(static_cast<double>(work.nodes) * (1 - share));
+  return out;
+}
+
+/// The host's products computed on the device instead, their weights crossing the link meanwhile.
+double seconds_across_link(const GraphWork& host, const DeviceSplit& split) {
+  const DeviceRates rates = rates_of(split);
+  double link = 0;
+  double compute = 0;
+  for (const Products& products : host.products) {
+    link += products.multiplications / products.columns * bytes_per_weight(products.type) / rates.link;
+    compute += products.multiplications / rates.multiplications;
+  }
+  return std::max(link, compute);
+}
+
+/// `work` of a full ubatch, cut down to `tokens`.
+GraphWork part_of(GraphWork work, std::int64_t tokens) {
+  const double part = static_cast<double>(tokens) / static_cast<double>(work.tokens);
+  if (tokens == work.tokens) return work;
+  for (Products& products : work.products) {
+    if (products.columns <= 1) continue;  // the output, of the last token
+    products.multiplications *= part;
+    products.columns = std::max(products.columns * part, 1.0);
+  }
+  work.attention_multiplications *= part;
+  work.elements = Bytes{static_cast<std::uint64_t>(static_cast<double>(work.elements.value) * part)};
+  work.tokens = tokens;
+  return work;
+}
+
+std::int64_t padded_cells(std::int64_t cells) { return (cells + 255) / 256 * 256; }  // as libllama shows them
+
+class Forecaster {
+ public:
+  Forecaster(const model::ModelProfile& profile, const RunPlan& plan, const DeviceSplit& split,
+             const hardware::Profile& machine)
+      : profile_(profile),
+        plan_(plan),
+        split_(split),
+        machine_(machine),
+        parts_(profile, all_uses(plan, split), split) {}
+
+  [[nodiscard]] PassCost pass(const GraphWork& work, std::int64_t cells) const {
+    const Divided divided = divide(work, parts_, split_);
+    PassLoad load = load_of(divided.host, cells, profile_, plan_.demand.uses, plan_.placement);
+    PassCost cost = cost_of(load, machine_);
+    if (split_.weights.value == 0) return cost;
+    // The disk goes on while the device computes.
+    const PassCost here = with_device(load, divided.device_seconds);
+    if (work.tokens < 32) return here;
+    PassLoad across = load;
+    across.work.products.clear();
+    across.rearranged.clear();
+    PassCost there = with_device(across, divided.device_seconds + seconds_across_link(divided.host, split_));
+    if (there.seconds >= here.seconds) return here;
+    if (there.bound_by == Bound::kDevice) there.bound_by = Bound::kLink;
+    return there;
+  }
+
+ private:
+  [[nodiscard]] static std::vector<TensorUse> all_uses(const RunPlan& plan, const DeviceSplit& split) {
+    std::vector<TensorUse> uses = plan.demand.uses;
+    for (const DeviceShare& device : split.devices) {
+      for (const std::uint32_t tensor : device.tensors) {
+        const auto known = std::ranges::find(uses, tensor, &TensorUse::tensor);
+        if (known == uses.end()) uses.push_back({.tensor = tensor, .by_rows = true});
+      }
+    }
+    return uses;
+  }
+
+  [[nodiscard]] PassCost with_device(const PassLoad& load, double device_seconds) const {
+    PassCost cost = cost_of(load, machine_);
+    const double host = cost.compute_seconds;
+    const double waits = std::max(0.0, cost.disk_seconds - host);  // that device work may fill
+    cost.seconds += std::max(0.0, device_seconds - waits);
+    if (device_seconds > host && device_seconds > cost.disk_seconds) cost.bound_by = Bound::kDevice;
+    return cost;
+  }
+
+  const model::ModelProfile& profile_;
+  const RunPlan& plan_;
+  const DeviceSplit& split_;
+  const hardware::Profile& machine_;
+  const DeviceParts parts_;
+};
+
+}  // namespace
+
+Forecast forecast(const model::ModelProfile& profile, const RunPlan& plan, const DeviceSplit& devices,
+                  const hardware::Profile& machine, const Workload& workload, double open_seconds) {
+  Forecast out;
+  const Forecaster forecaster(profile, plan, devices, machine);
+  out.decode =
+      forecaster.pass(workload.sequences == 1 ? plan.decode : plan.decode.for_sequences(workload.sequences),
+                      padded_cells(workload.cells));
+  out.decode_tokens_per_second = static_cast<double>(workload.sequences) / out.decode.seconds;
+  for (std::int64_t at = 0; at < workload.prompt_tokens; at += plan.prompt.tokens) {
+    const std::int64_t tokens = std::min(plan.prompt.tokens, workload.prompt_tokens - at);
+    const PassCost pass = forecaster.pass(part_of(plan.prompt, tokens), padded_cells(at + tokens));
+    out.prompt.seconds += pass.seconds;
+    out.prompt.compute_seconds += pass.compute_seconds;
+    out.prompt.disk_seconds += pass.disk_seconds;
+    out.prompt.expert_seconds += pass.expert_seconds;
+    out.prompt.bound_by = pass.bound_by;
+  }
+  out.prompt_tokens_per_second = static_cast<double>(workload.prompt_tokens) / out.prompt.seconds;
+  out.first_token_seconds = out.prompt.seconds;
+  out.load_seconds = open_seconds + load_seconds(profile, plan.demand.uses, plan.placement,
+                                                 plan.demand.kv_cache + plan.demand.compute, machine);
+  const DeviceRates rates = rates_of(devices);
+  if (devices.weights.value > 0) {
+    const double rate = std::min(rates.link, machine.disk.best_bytes_per_s());
+    out.load_seconds += static_cast<double>(devices.weights.value) / rate;
+  }
+  return out;
+}
+
+}  // namespace strata::plan

@@ -1,0 +1,65 @@
+#include "plan/plan.h"
+
+#include <fmt/format.h>
+
+namespace strata::plan {
+namespace {
+
+/// How much of each device's budget is tried: for a small model, handing work to a device can cost more than
+/// it saves.
+constexpr double kSharesOfDevices[] = {0.9, 0.75, 0.6, 0.5, 0.4, 0.25, 0.1, 0};
+
+Status check_devices(const Inputs& inputs) {
+  for (const DeviceBudget& device : inputs.devices) {
+    const Bytes least = device.gpu.runtime.value_or(kUnknownRuntime) + inputs.run.demand.compute;
+    if (least > device.budget) {
+      return fail(
+          ErrorCode::kInfeasible,
+          fmt::format(
+              "{} needs {} for its driver, kernels and compute buffers, and --vram gives it {}: {} are "
+              "missing; give it more, a smaller -ub, or nothing",
+              device.name, format_bytes(least), format_bytes(device.budget),
+              format_bytes(least - device.budget)));
+    }
+  }
+  return {};
+}
+
+/// With at most `share` of what each device has for weights.
+Result<Plan> plan_with(const Inputs& inputs, double share) {
+  Plan out;
+  out.devices = split_devices(inputs.profile, inputs.run.demand, inputs.devices, share);
+  out.host = inputs.run;
+  out.host.budget = inputs.host_budget;
+  out.host.demand = out.devices.host;
+  Demand& demand = out.host.demand;
+  auto placement =
+      place(inputs.profile, demand.uses, demand.for_weights(inputs.host_budget), demand.bookkeeping);
+  if (!placement) {
+    demand.least_for_weights = smallest_budget(inputs.profile, demand.uses, demand.bookkeeping);
+    const Bytes least = demand.least();
+    return fail(ErrorCode::kInfeasible, fmt::format("the host needs at least {} and has {}: {} are missing",
+                                                    format_bytes(least), format_bytes(inputs.host_budget),
+                                                    format_bytes(saturating_sub(least, inputs.host_budget))));
+  }
+  out.host.placement = std::move(*placement);
+  out.forecast =
+      forecast(inputs.profile, out.host, out.devices, inputs.machine, inputs.workload, inputs.open_seconds);
+  return out;
+}
+
+}  // namespace
+
+Result<Plan> make_plan(const Inputs& inputs) {
+  STRATA_TRY_VOID(check_devices(inputs));
+  auto best = plan_with(inputs, 1);
+  if (inputs.devices.empty()) return best;
+  for (const double share : kSharesOfDevices) {
+    auto other = plan_with(inputs, share);
+    if (other && (!best || other->forecast.decode.seconds < best->forecast.decode.seconds))
+      best = std::move(other);
+  }
+  return best;
+}
+
+}  // namespace strata::plan

@@ -1,0 +1,282 @@
+#include "probe/kernel_rates.h"
+
+#include <fmt/format.h>
+#include <ggml-cpu.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <numeric>
+#include <random>
+#include <vector>
+
+namespace strata::probe {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::int64_t kLength = 4096;  // of rows: a whole number of every type's blocks
+constexpr std::int64_t kRows = 2048;
+constexpr Bytes kWeights = Bytes{320} * kMiB.value;  // of the memory; the rest is for operands and results
+constexpr std::uint32_t kPoll = 2;                   // as the tier's
+constexpr int kLeastRepetitions = 4;
+constexpr std::chrono::milliseconds kLeastTime{120};
+constexpr std::chrono::milliseconds kMostTime{600};
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+/// The time that one in four is faster than: others may use the machine meanwhile, and only ever make it
+/// slower.
+double typical(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 4];
+}
+
+std::vector<float> some_floats(std::size_t count) {
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> out(count);
+  std::ranges::generate(out, [&] { return normal(random); });
+  return out;
+}
+
+}  // namespace
+
+/// A graph whose tensors lie in a stretch of memory, one after the other.
+class KernelBench::Graph {
+ public:
+  Graph(std::byte* memory, std::size_t nodes)
+      : memory_(memory),
+        context_(ggml_init(
+            {(4 * nodes + 16) * ggml_tensor_overhead() + ggml_graph_overhead_custom(4 * nodes + 8, false),
+             nullptr, true})),
+        graph_(ggml_new_graph_custom(context_, 4 * nodes + 8, false)) {}
+  ~Graph() { ggml_free(context_); }
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+
+  [[nodiscard]] ggml_context* context() const { return context_; }
+  [[nodiscard]] ggml_cgraph* get() const { return graph_; }
+
+  ggml_tensor* place(ggml_tensor* tensor) {
+    tensor->data = memory_;
+    memory_ += align_up(ggml_nbytes(tensor), std::uint64_t{64});
+    return tensor;
+  }
+  ggml_tensor* values(ggml_type type, std::int64_t a, std::int64_t b, std::int64_t c = 1) {
+    ggml_tensor* const tensor = place(ggml_new_tensor_3d(context_, type, a, b, c));
+    std::memset(tensor->data, 0, ggml_nbytes(tensor));
+    if (type == GGML_TYPE_F32) {
+      const std::vector<float> some = some_floats(static_cast<std::size_t>(a));
+      for (std::int64_t row = 0; row < b * c; ++row)
+        std::memcpy(static_cast<float*>(tensor->data) + row * a, some.data(), some.size() * sizeof(float));
+    }
+    return tensor;
+  }
+  ggml_tensor* node(ggml_tensor* tensor) {
+    place(tensor);
+    ggml_build_forward_expand(graph_, tensor);
+    return tensor;
+  }
+
+ private:
+  std::byte* memory_;
+  ggml_context* context_;
+  ggml_cgraph* graph_;
+};
+
+struct KernelBench::Products {
+  std::unique_ptr<Graph> graph;
+  double bytes = 0;  // of weights
+  double multiplications = 0;
+  std::optional<double> repack_bytes_per_s;
+};
+
+Result<std::unique_ptr<KernelBench>> KernelBench::create(int threads) {
+  STRATA_TRY(auto region, memory::Region::reserve(kMemory));
+  STRATA_TRY_VOID(region.commit());
+  std::unique_ptr<KernelBench> bench(new KernelBench(threads, std::move(region)));
+  ggml_backend_dev_t const cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+  ggml_threadpool_params params = ggml_threadpool_params_default(threads);
+  params.poll = kPoll;
+  bench->pool_ = ggml_threadpool_new(&params);
+  bench->backend_ = cpu == nullptr ? nullptr : ggml_backend_dev_init(cpu, nullptr);
+  if (bench->pool_ == nullptr || bench->backend_ == nullptr)
+    return fail(ErrorCode::kInternal,
+                fmt::format("ggml's CPU device cannot be started with {} threads", threads));
+  ggml_backend_cpu_set_threadpool(bench->backend_, bench->pool_);
+  ggml_backend_cpu_set_n_threads(bench->backend_, threads);
+  bench->layout_ = std::make_unique<tier::RepackedLayout>(cpu, threads);
+  return bench;
+}
+
+KernelBench::KernelBench(int threads, memory::Region region)
+    : threads_(threads), region_(std::move(region)) {}
+
+KernelBench::~KernelBench() {
+  layout_.reset();
+  if (backend_ != nullptr) ggml_backend_free(backend_);
+  if (pool_ != nullptr) ggml_threadpool_free(pool_);
+}
+
+Result<double> KernelBench::seconds(const Graph& graph) const {
+  std::vector<double> all;
+  const auto compute = [&] {
+    return ggml_backend_graph_compute(backend_, graph.get()) == GGML_STATUS_SUCCESS;
+  };
+  if (!compute()) return fail(ErrorCode::kInternal, "ggml cannot compute a graph of the probe");
+  const auto begin = Clock::now();
+  while (all.empty() || Clock::now() - begin < (all.size() < kLeastRepetitions ? kMostTime : kLeastTime)) {
+    const auto start = Clock::now();
+    if (!compute()) return fail(ErrorCode::kInternal, "ggml cannot compute a graph of the probe");
+    all.push_back(seconds_since(start));
+  }
+  return typical(std::move(all));
+}
+
+/// Real blocks of `type`, the same few rows again and again.
+Status KernelBench::fill(ggml_type type, Bytes bytes) {
+  constexpr std::int64_t kDistinct = 16;
+  const std::vector<float> values = some_floats(static_cast<std::size_t>(kDistinct * kLength));
+  const std::vector<float> importance(static_cast<std::size_t>(kLength), 1.0F);
+  std::vector<std::byte> rows(ggml_row_size(type, kLength) * kDistinct);
+  ggml_quantize_chunk(type, values.data(), rows.data(), 0, kDistinct, kLength,
+                      ggml_quantize_requires_imatrix(type) ? importance.data() : nullptr);
+  for (std::uint64_t at = 0; at < bytes.value; at += rows.size())
+    std::memcpy(region_.data() + at, rows.data(), std::min<std::uint64_t>(rows.size(), bytes.value - at));
+  return {};
+}
+
+Result<KernelBench::Products> KernelBench::products(ggml_type type, std::int64_t matrices,
+                                                    std::int64_t columns) {
+  Products out;
+  const std::uint64_t matrix = ggml_row_size(type, kLength) * kRows;
+  out.graph = std::make_unique<Graph>(region_.data() + kWeights.value, static_cast<std::size_t>(matrices));
+  Graph& graph = *out.graph;
+  STRATA_TRY_VOID(fill(type, Bytes{matrix * static_cast<std::uint64_t>(matrices)}));
+  ggml_tensor* const input = graph.values(GGML_TYPE_F32, kLength, columns);
+  ggml_tensor* const result = ggml_new_tensor_2d(graph.context(), GGML_TYPE_F32, kRows, columns);
+  graph.place(result);
+  std::vector<std::byte> scratch(layout_->scratch_bytes(ggml_row_size(type, kLength)).value);
+  layout_->use_scratch(scratch.data(), Bytes{scratch.size()});
+  std::vector<double> rearranging;  // seconds, of each matrix
+  for (std::int64_t i = 0; i < matrices; ++i) {
+    ggml_tensor* const weight = ggml_new_tensor_2d(graph.context(), type, kLength, kRows);
+    weight->data = region_.data() + static_cast<std::uint64_t>(i) * matrix;
+    ggml_tensor* const product = ggml_mul_mat(graph.context(), weight, input);
+    product->data = result->data;
+    if (layout_->serves(product)) {
+      layout_->dress(*weight);
+      ggml_tensor node = layout_->repacking(weight);
+      ggml_tensor* nodes[] = {&node};
+      ggml_cgraph repack{};
+      repack.n_nodes = 1;
+      repack.nodes = nodes;
+      const auto begin = Clock::now();
+      if (ggml_backend_graph_compute(backend_, &repack) != GGML_STATUS_SUCCESS)
+        return fail(ErrorCode::kInternal, "ggml cannot rearrange rows");
+      rearranging.push_back(seconds_since(begin));
+    }
+    ggml_build_forward_expand(graph.get(), product);
+    out.bytes += static_cast<double>(matrix);
+    out.multiplications += static_cast<double>(kLength * kRows * columns);
+  }
+  if (!rearranging.empty())
+    out.repack_bytes_per_s = static_cast<double>(matrix) / typical(std::move(rearranging));
+  return out;
+}
+
+Result<hardware::KernelRate> KernelBench::measure(ggml_type type) {
+  hardware::KernelRate rate{.type = ggml_type_name(type)};
+  const auto matrix = static_cast<std::int64_t>(ggml_row_size(type, kLength)) * kRows;
+  const std::int64_t many = std::max<std::int64_t>(1, static_cast<std::int64_t>(kWeights.value) / matrix);
+  {
+    STRATA_TRY(const Products one, products(type, many, 1));
+    STRATA_TRY(const double took, seconds(*one.graph));
+    rate.decode_bytes_per_s = one.bytes / took;
+    rate.repack_bytes_per_s = one.repack_bytes_per_s;
+  }
+  const auto batch = [&](std::int64_t matrices, std::int64_t columns) -> Result<double> {
+    STRATA_TRY(const Products some, products(type, matrices, columns));
+    STRATA_TRY(const double took, seconds(*some.graph));
+    return some.multiplications / took;
+  };
+  STRATA_TRY(rate.batch_multiplications_per_s, batch(std::min<std::int64_t>(many, 4), 32));
+  STRATA_TRY(rate.prompt_multiplications_per_s, batch(1, 512));
+  return rate;
+}
+
+Result<double> KernelBench::decode_while(ggml_type type, const std::function<bool()>& go_on) {
+  const auto matrix = static_cast<std::int64_t>(ggml_row_size(type, kLength)) * kRows;
+  STRATA_TRY(const Products one, products(type, static_cast<std::int64_t>(kWeights.value) / matrix, 1));
+  double passes = 0;
+  const auto begin = Clock::now();
+  do {
+    if (ggml_backend_graph_compute(backend_, one.graph->get()) != GGML_STATUS_SUCCESS)
+      return fail(ErrorCode::kInternal, "ggml cannot compute a graph of the probe");
+    ++passes;
+  } while (go_on());
+  return passes * one.bytes / seconds_since(begin);
+}
+
+Result<double> KernelBench::attention_rate(ggml_type cache, std::int64_t tokens, std::int64_t layers) {
+  constexpr std::int64_t kHead = 128;
+  constexpr std::int64_t kHeads = 32;
+  constexpr std::int64_t kKeyHeads = 8;
+  constexpr std::int64_t kCells = 1024;
+  Graph graph(region_.data(), static_cast<std::size_t>(layers));
+  ggml_tensor* const query = graph.values(GGML_TYPE_F32, kHead, tokens, kHeads);
+  ggml_tensor* const mask = graph.values(GGML_TYPE_F16, kCells, tokens);
+  for (std::int64_t i = 0; i < layers; ++i) {
+    ggml_tensor* const keys = graph.values(cache, kHead, kCells, kKeyHeads);
+    ggml_tensor* const values = graph.values(cache, kHead, kCells, kKeyHeads);
+    graph.node(ggml_flash_attn_ext(graph.context(), query, keys, values, mask, 0.1F, 0, 0));
+  }
+  STRATA_TRY(const double took, seconds(graph));
+  return static_cast<double>(layers * tokens * kHeads * kCells * 2 * kHead) / took;
+}
+
+Status KernelBench::measure_rest(hardware::Compute& compute) {
+  compute.threads = threads_;
+  const auto attention = [&](ggml_type cache) -> Result<hardware::Attention> {
+    hardware::Attention out;
+    STRATA_TRY(out.decode_multiplications_per_s, attention_rate(cache, 1, 16));
+    STRATA_TRY(out.prompt_multiplications_per_s, attention_rate(cache, 512, 1));
+    return out;
+  };
+  STRATA_TRY(compute.attention, attention(GGML_TYPE_F16));
+  STRATA_TRY(compute.quantised_attention, attention(GGML_TYPE_Q8_0));
+  {
+    constexpr std::int64_t kNodes = 512;
+    Graph graph(region_.data(), kNodes);
+    ggml_tensor* const some = graph.values(GGML_TYPE_F32, 256, 1);
+    ggml_tensor* sum = some;
+    for (std::int64_t i = 0; i < kNodes; ++i) sum = graph.node(ggml_add(graph.context(), sum, some));
+    STRATA_TRY(const double took, seconds(graph));
+    compute.seconds_per_node = took / kNodes;
+  }
+  {
+    constexpr std::int64_t kNodes = 9;
+    Graph graph(region_.data(), kNodes);
+    ggml_tensor* const some = graph.values(GGML_TYPE_F32, kLength, 512);
+    ggml_tensor* chain = some;
+    for (std::int64_t i = 0; i < kNodes; i += 3) {
+      chain = graph.node(ggml_rms_norm(graph.context(), chain, 1e-5F));
+      chain = graph.node(ggml_silu(graph.context(), chain));
+      chain = graph.node(ggml_add(graph.context(), chain, some));
+    }
+    STRATA_TRY(const double took, seconds(graph));
+    const double moved = static_cast<double>(ggml_nbytes(some)) * (2 + 2 + 3) * kNodes / 3;
+    compute.element_bytes_per_s = moved / took;
+  }
+  Graph graph(region_.data(), 1);
+  ggml_tensor* const some = graph.values(GGML_TYPE_F32, 256, 1);
+  graph.node(ggml_add(graph.context(), some, some));
+  STRATA_TRY(const double took, seconds(graph));
+  compute.seconds_per_run = std::max(took - compute.seconds_per_node, 0.0);
+  return {};
+}
+
+}  // namespace strata::probe

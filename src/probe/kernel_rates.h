@@ -1,0 +1,51 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include "base/result.h"
+#include "hardware/profile.h"
+#include "memory/region.h"
+#include "tier/repacked_layout.h"
+
+struct ggml_threadpool;
+
+namespace strata::probe {
+
+/// Measures ggml's kernels with made-up operands larger than the caches, in the layouts and on as many
+/// threads as a model is computed with. Threading: one thread. Holds up to kMemory.
+class KernelBench {
+ public:
+  static constexpr Bytes kMemory = Bytes{512} * kMiB.value;
+
+  /// Errors: kInternal; kBudgetExceeded where there is no memory for it.
+  [[nodiscard]] static Result<std::unique_ptr<KernelBench>> create(int threads);
+  ~KernelBench();
+  KernelBench(const KernelBench&) = delete;
+  KernelBench& operator=(const KernelBench&) = delete;
+
+  /// Blocks: for about half a second.
+  [[nodiscard]] Result<hardware::KernelRate> measure(ggml_type type);
+  /// All of `compute` but its kernels and share_beside_reads.
+  [[nodiscard]] Status measure_rest(hardware::Compute& compute);
+  /// Products of one token with weights of `type`, again and again until `go_on` says no: bytes/s.
+  [[nodiscard]] Result<double> decode_while(ggml_type type, const std::function<bool()>& go_on);
+
+ private:
+  class Graph;
+  struct Products;
+  KernelBench(int threads, memory::Region region);
+  [[nodiscard]] Status fill(ggml_type type, Bytes bytes);
+  [[nodiscard]] Result<Products> products(ggml_type type, std::int64_t matrices, std::int64_t columns);
+  [[nodiscard]] Result<double> attention_rate(ggml_type cache, std::int64_t tokens, std::int64_t layers);
+  [[nodiscard]] Result<double> seconds(const Graph& graph) const;
+
+  const int threads_;
+  memory::Region region_;
+  ggml_threadpool* pool_ = nullptr;
+  ggml_backend_t backend_ = nullptr;
+  std::unique_ptr<tier::RepackedLayout> layout_;
+};
+
+}  // namespace strata::probe

@@ -1,0 +1,177 @@
+#include "probe/probe.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <ggml.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <ctime>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "hardware/cpu.h"
+#include "hardware/disk.h"
+#include "hardware/gpu.h"
+#include "hardware/ram.h"
+#include "model/synth_type.h"
+#include "probe/disk_rates.h"
+#include "probe/kernel_rates.h"
+#include "probe/ram_rates.h"
+
+namespace strata::probe {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+
+constexpr Bytes kReadSizes[] = {Bytes{16} * kKiB.value, Bytes{64} * kKiB.value, Bytes{256} * kKiB.value, kMiB,
+                                Bytes{2} * kMiB.value,  Bytes{4} * kMiB.value};
+constexpr Bytes kStreamedRead = Bytes{2} * kMiB.value;  // the size of the ring's reads
+constexpr milliseconds kReadTime{500};
+constexpr milliseconds kBesideTime{1500};
+
+/// What rates depend on, and are measured again for when it changes.
+std::string key_of(const hardware::Profile& p, int threads) {
+  return fmt::format("{}|{} of {} threads|{}|{} {} {}|ggml {} {}", p.cpu.model, threads, p.cpu.threads,
+                     p.ram.total.value, p.disk.kind, p.disk.device, p.disk.file_system, ggml_version(),
+                     ggml_commit());
+}
+
+fs::path cache_file(const fs::path& directory, const std::string& key) {
+  return directory / fmt::format("profile-{:016x}.json", std::hash<std::string>{}(key));
+}
+
+std::optional<hardware::Profile> read_cache(const fs::path& file, const std::string& key, int threads) {
+  std::ifstream in(file);
+  std::ostringstream text;
+  if (!(text << in.rdbuf())) return std::nullopt;
+  auto profile = hardware::parse_profile(text.str());
+  if (!profile || key_of(*profile, threads) != key) return std::nullopt;
+  return std::move(*profile);
+}
+
+void write_cache(const fs::path& file, const hardware::Profile& profile) {
+  std::error_code error;
+  fs::create_directories(file.parent_path(), error);
+  const fs::path part = file.string() + ".part";
+  if (std::ofstream out(part); !(out << hardware::to_json(profile) << '\n')) return;
+  fs::rename(part, file, error);  // another probe may write the same file
+}
+
+std::vector<ggml_type> types_to_measure(const ProbeOptions& options) {
+  std::vector<ggml_type> types = model::synth_types();
+  if (options.refresh != Refresh::kModelsTypes || options.model == nullptr) return types;
+  std::erase_if(types, [&](ggml_type type) {
+    return std::ranges::none_of(options.model->tensors, [&](const model::TensorInfo& tensor) {
+      return tensor.type == type && tensor.rows() > 1;
+    });
+  });
+  return types;
+}
+
+class Probe {
+ public:
+  explicit Probe(const ProbeOptions& options)
+      : options_(options), types_(types_to_measure(options)), steps_(static_cast<int>(types_.size()) + 2) {
+    if (options.model != nullptr) steps_ += static_cast<int>(std::size(kReadSizes)) + 1;
+  }
+
+  Status measure(hardware::Profile& profile) {
+    step("RAM");
+    STRATA_TRY(const RamRates ram, measure_ram(options_.threads));
+    profile.ram.read_bytes_per_s = ram.read_bytes_per_s;
+    profile.ram.touch_bytes_per_s = ram.touch_bytes_per_s;
+    STRATA_TRY(const auto kernels, KernelBench::create(options_.threads));
+    hardware::Compute& compute = profile.compute;
+    for (const ggml_type type : types_) {
+      step(ggml_type_name(type));
+      STRATA_TRY(auto rate, kernels->measure(type));
+      std::erase_if(compute.kernels,
+                    [&](const hardware::KernelRate& known) { return known.type == rate.type; });
+      compute.kernels.push_back(std::move(rate));
+    }
+    step("attention and small nodes");
+    STRATA_TRY_VOID(kernels->measure_rest(compute));
+    if (options_.model != nullptr) {
+      STRATA_TRY_VOID(measure_disk(profile, *kernels));
+    }
+    profile.measured = fmt::format("{:%FT%TZ}", fmt::gmtime(std::time(nullptr)));
+    return {};
+  }
+
+ private:
+  void step(std::string_view what) {
+    if (options_.progress) options_.progress(what, done_, steps_);
+    ++done_;
+  }
+
+  Status measure_disk(hardware::Profile& profile, KernelBench& kernels) {
+    STRATA_TRY(const auto disk, DiskBench::create(*options_.model));
+    profile.disk.direct = disk->direct();
+    profile.disk.reads.clear();
+    for (const Bytes size : kReadSizes) {
+      step(fmt::format("disk, reads of {}", format_bytes(size)));
+      STRATA_TRY(const double rate, disk->read_while(size, for_time(kReadTime)));
+      profile.disk.reads.push_back({size, rate});
+    }
+    STRATA_TRY(const double one_by_one, disk->read_while(kReadSizes[0], for_time(kReadTime), 1));
+    profile.disk.seconds_per_read = static_cast<double>(kReadSizes[0].value) / one_by_one;
+    step("disk beside computing");
+    Result<double> beside = 0.0;
+    std::atomic<bool> stop = false;
+    std::jthread reading([&] { beside = disk->read_while(kStreamedRead, [&] { return !stop; }); });
+    const auto decoded = kernels.decode_while(GGML_TYPE_Q4_K, for_time(kBesideTime));
+    stop = true;
+    reading.join();
+    STRATA_TRY(const double compute_beside, decoded);
+    STRATA_TRY(profile.disk.beside_compute_bytes_per_s, beside);
+    STRATA_TRY(const double compute_alone, kernels.decode_while(GGML_TYPE_Q4_K, for_time(kReadTime)));
+    profile.compute.share_beside_reads = std::clamp(compute_beside / compute_alone, 0.05, 1.0);
+    return {};
+  }
+
+  const ProbeOptions& options_;
+  const std::vector<ggml_type> types_;
+  int steps_;
+  int done_ = 0;
+};
+
+}  // namespace
+
+fs::path ProbeOptions::default_cache() {
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0')
+    return fs::path(cache) / "strata";
+  const char* home = std::getenv("HOME");
+  return fs::path(home != nullptr ? home : "/tmp") / ".cache/strata";
+}
+
+Result<hardware::Profile> probe(const ProbeOptions& options) {
+  hardware::Profile facts{.name = "this machine"};
+  facts.cpu = hardware::read_cpu();
+  STRATA_TRY(facts.ram, hardware::read_ram());
+  if (options.model != nullptr) facts.disk = hardware::read_disk(options.model->files.front().path);
+  hardware::Gpus gpus = hardware::read_gpus();
+  facts.gpus = std::move(gpus.cards);
+  facts.gpu_problem = std::move(gpus.problem);
+
+  const std::string key = key_of(facts, options.threads);
+  const fs::path file = cache_file(options.cache, key);
+  auto cached = read_cache(file, key, options.threads);
+  if (cached && options.refresh != Refresh::kAll) {
+    facts.measured = std::move(cached->measured);
+    facts.compute = std::move(cached->compute);
+    facts.ram.read_bytes_per_s = cached->ram.read_bytes_per_s;
+    facts.ram.touch_bytes_per_s = cached->ram.touch_bytes_per_s;
+    facts.disk = std::move(cached->disk);
+    if (options.refresh == Refresh::kNever) return facts;
+  }
+  ProbeOptions measuring = options;
+  if (!cached) measuring.refresh = Refresh::kAll;
+  STRATA_TRY_VOID(Probe(measuring).measure(facts));
+  write_cache(file, facts);
+  return facts;
+}
+
+}  // namespace strata::probe

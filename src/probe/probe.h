@@ -1,0 +1,35 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+
+#include "hardware/profile.h"
+#include "model/model_profile.h"
+
+namespace strata::probe {
+
+/// What is measured anew, even if this machine was measured before. kModelsTypes: of the kernels only those
+/// for the model's types.
+enum class Refresh { kNever, kModelsTypes, kAll };
+
+struct ProbeOptions {
+  int threads = 1;
+  /// Whose disk is measured; without one the profile has no disk.
+  const model::ModelProfile* model = nullptr;
+  Refresh refresh = Refresh::kNever;
+  std::filesystem::path cache = default_cache();
+  /// What is being measured, and how many of how many steps are done.
+  std::function<void(std::string_view what, int done, int steps)> progress;
+
+  /// $XDG_CACHE_HOME/strata, or ~/.cache/strata.
+  [[nodiscard]] static std::filesystem::path default_cache();
+};
+
+/// What this machine is and how fast. Facts are read each time; rates are measured once and kept in the cache
+/// for this hardware, number of threads and disk: where any of these changes, they are measured again.
+/// Blocks: half a minute when it measures. Errors: kIo, kInternal, kBudgetExceeded where there is no memory
+/// to measure in. A cache that cannot be written is no error.
+[[nodiscard]] Result<hardware::Profile> probe(const ProbeOptions& options);
+
+}  // namespace strata::probe

@@ -1,0 +1,56 @@
+#include "probe/ram_rates.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <numeric>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "memory/region.h"
+
+namespace strata::probe {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr Bytes kSize = Bytes{512} * kMiB.value;  // beyond the caches
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+}  // namespace
+
+Result<RamRates> measure_ram(int threads) {
+  RamRates rates;
+  STRATA_TRY(auto region, memory::Region::reserve(kSize));
+  auto begin = Clock::now();
+  STRATA_TRY_VOID(region.commit());
+  rates.touch_bytes_per_s = static_cast<double>(kSize.value) / seconds_since(begin);
+
+  const std::span words(reinterpret_cast<const std::uint64_t*>(region.data()),
+                        kSize.value / sizeof(std::uint64_t));
+  std::atomic<std::uint64_t> sum = 0;  // used, so that the reads are not left out
+  const auto read = [&](std::size_t part) {
+    const std::size_t share = words.size() / static_cast<std::size_t>(threads);
+    const auto mine = words.subspan(part * share, share);
+    sum += std::accumulate(mine.begin(), mine.end(), std::uint64_t{0});
+  };
+  constexpr int kTimes = 5;
+  for (int i = 0; i < kTimes; ++i) {
+    begin = Clock::now();
+    std::vector<std::jthread> others;
+    for (int t = 1; t < threads; ++t) others.emplace_back(read, static_cast<std::size_t>(t));
+    read(0);
+    others.clear();
+    rates.read_bytes_per_s =
+        std::max(rates.read_bytes_per_s, static_cast<double>(kSize.value) / seconds_since(begin));
+  }
+  if (sum != 0) return fail(ErrorCode::kInternal, "memory that was never written is not zero");
+  return rates;
+}
+
+}  // namespace strata::probe

@@ -1,0 +1,85 @@
+// Stands in for NVIDIA's management library. FAKE_NVML says how it behaves.
+#include <csignal>
+#include <cstring>
+#include <iterator>
+
+#include <unistd.h>
+
+namespace {
+
+enum Behaviour { good, broken, not_loaded, crashing, hanging, lying, leaving };
+
+struct Card {
+  const char* name;
+  unsigned long long total, free, used;
+  unsigned generation, width;
+};
+constexpr Card kCards[] = {
+    {"NVIDIA GeForce RTX 3060", 12884901888, 11811160064, 1073741824, 4, 16},
+    {"NVIDIA GeForce GTX 1080", 8589934592, 8053063680, 536870912, 3, 4},
+};
+struct Memory {
+  unsigned long long total, free, used;
+};
+constexpr int kNotFound = 6;
+constexpr int kNotSupported = 3;
+
+const Card* card(void* device) { return static_cast<const Card*>(device); }
+
+}  // namespace
+
+extern "C" {
+
+int nvmlInit_v2() {
+  switch (FAKE_NVML) {
+    case broken: return 18;
+    case not_loaded: return 9;
+    case crashing: std::raise(SIGSEGV); break;
+    case hanging:
+      for (;;) pause();
+    case leaving: _exit(0);
+    default: break;
+  }
+  return 0;
+}
+int nvmlShutdown() { return 0; }
+const char* nvmlErrorString(int code) {
+  return code == 18 ? "Driver/library version mismatch" : code == 9 ? "Driver Not Loaded" : "Not Found";
+}
+int nvmlSystemGetDriverVersion(char* version, unsigned size) {
+  std::strncpy(version, "550.54.14", size);
+  return 0;
+}
+int nvmlDeviceGetCount_v2(unsigned* count) {
+  *count = std::size(kCards);
+  return 0;
+}
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, void** device) {
+  if (index >= std::size(kCards)) return kNotFound;
+  *device = const_cast<Card*>(&kCards[index]);
+  return 0;
+}
+int nvmlDeviceGetName(void* device, char* name, unsigned size) {
+  std::strncpy(name, card(device)->name, size);
+  return 0;
+}
+int nvmlDeviceGetMemoryInfo(void* device, Memory* memory) {
+  *memory = {card(device)->total, card(device)->free, card(device)->used};
+  if (FAKE_NVML == lying) memory->free = memory->total * 2;
+  return 0;
+}
+int nvmlDeviceGetMaxPcieLinkGeneration(void* device, unsigned* generation) {
+  *generation = card(device)->generation;
+  return 0;
+}
+int nvmlDeviceGetMaxPcieLinkWidth(void*, unsigned*) { return kNotSupported; }
+int nvmlDeviceGetCurrPcieLinkGeneration(void*, unsigned* generation) {
+  *generation = 1;
+  return 0;
+}
+int nvmlDeviceGetCurrPcieLinkWidth(void* device, unsigned* width) {
+  *width = card(device)->width;
+  return 0;
+}
+
+}  // extern "C"

@@ -1,0 +1,189 @@
+// `strata plan` and `strata probe` as people and programs use them.
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "model_server.h"
+#include "program_run.h"
+#include "synth_model.h"
+#include "tiered_model.h"
+
+namespace strata::tests {
+namespace {
+
+constexpr const char* kDesktop = "64gb-ddr4-3600, nvme-gen3, 8c16t";
+constexpr const char* kDesktopWithGpu = "rtx-3060-12gb, 64gb-ddr4-3600, nvme-gen3, 8c16t";
+
+class PlanProgram : public testing::Test {
+ protected:
+  std::vector<std::string> command(std::vector<std::string> more) const {
+    std::vector<std::string> all{"plan", "-m", model_.string(), "-t", "2", "-c", "512", "-ub", "64"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  [[nodiscard]] nlohmann::json plan(std::vector<std::string> more, int exit_code = 0) const {
+    more.emplace_back("--json");
+    const ProgramRun run = run_strata(command(std::move(more)));
+    EXPECT_EQ(run.exit_code, exit_code) << run.err;
+    return nlohmann::json::parse(run.out, nullptr, false);
+  }
+  /// A budget in which half of the weights stream.
+  [[nodiscard]] std::string tight() const {
+    const nlohmann::json all = plan({"--like", kDesktop, "--ram", "200MiB"});
+    return std::to_string(all["peak_bytes"]["host"]["total"].get<std::uint64_t>() -
+                          all["weights_bytes"].get<std::uint64_t>() / 2);
+  }
+  [[nodiscard]] std::string file(const char* name) const { return (directory_.path() / name).string(); }
+
+  TemporaryDirectory directory_;
+  const std::filesystem::path model_ = synth_model(directory_, {.like = "llama-tiny", .type = "F16"});
+};
+
+TEST_F(PlanProgram, AddsUpToTheBudgetAndSaysHowFast) {
+  const nlohmann::json json = plan({"--like", kDesktop, "--ram", "90MiB"});
+  ASSERT_EQ(json["fits"], true);
+  std::uint64_t sum = 0;
+  for (const auto& [owner, bytes] : json["peak_bytes"]["host"].items()) {
+    if (owner != "total") sum += bytes.get<std::uint64_t>();
+  }
+  EXPECT_EQ(json["peak_bytes"]["host"]["total"], sum);
+  EXPECT_LE(sum, json["budget_bytes"]["host"].get<std::uint64_t>());
+  for (const char* rate :
+       {"decode_tokens_per_second", "prompt_tokens_per_second", "load_seconds", "first_token_seconds"})
+    EXPECT_GT(json[rate], 0) << rate;
+}
+
+TEST_F(PlanProgram, IsCarriedOutExactlyByRun) {
+  const nlohmann::json json = plan({"--like", kDesktop, "--ram", tight()});
+  ASSERT_EQ(json["fits"], true);
+  ASSERT_GT(json["streamed_bytes_per_pass"], 0);
+  std::ofstream(file("plan.json")) << json;
+  const ProgramRun run =
+      run_strata({"run", "-m", model_.string(), "--plan", file("plan.json"), "--raw", "-p", "Once", "-n", "4",
+                  "--temp", "0", "--ignore-eos", "--stats", file("stats.json")});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  std::ifstream in(file("stats.json"));
+  const nlohmann::json stats = nlohmann::json::parse(in);
+  EXPECT_EQ(stats["budget_bytes"], json["budget_bytes"]);
+  EXPECT_EQ(stats["weights_bytes"]["resident"], json["resident_weights_bytes"]);
+  EXPECT_EQ(stats["weights_bytes"]["streamed_per_pass"], json["streamed_bytes_per_pass"]);
+  for (const char* owner : {"weights", "ring", "kv_cache", "compute", "draft_model"})
+    EXPECT_EQ(stats["memory_bytes"][owner], json["peak_bytes"]["host"][owner]) << owner;
+}
+
+TEST_F(PlanProgram, ARunThatContradictsItsPlanIsRefused) {
+  std::ofstream(file("plan.json")) << plan({"--like", kDesktop, "--ram", "90MiB"});
+  std::ofstream(file("no-plan.json")) << "{}";
+  const auto run = [&](std::vector<std::string> more) {
+    std::vector<std::string> all{"run", "-m", model_.string(), "--raw", "-p", "x", "-n", "1"};
+    all.insert(all.end(), more.begin(), more.end());
+    return run_strata(all);
+  };
+  expect_refused(run({"--plan", file("plan.json"), "-c", "1024"}), "-c contradicts the plan");
+  expect_refused(run({"--plan", file("no-plan.json")}), "nothing to run");
+  expect_refused(run({"--plan", file("absent.json")}), "cannot read the plan");
+  expect_refused(run({"--plan", model_.string()}), "not a plan");
+}
+
+TEST_F(PlanProgram, WhatDoesNotFitIsAnAnswerAndWhatCannotBeFoundOutIsNone) {
+  const ProgramRun small = run_strata(command({"--like", kDesktop, "--ram", "20MiB"}));
+  EXPECT_EQ(small.exit_code, 3);
+  EXPECT_NE(small.err.find("are missing; --ram "), std::string::npos) << small.err;
+  EXPECT_EQ(plan({"--like", kDesktop, "--ram", "20MiB"}, 3)["fits"], false);
+
+  const ProgramRun run = run_strata({"run", "-m", model_.string(), "-t", "2", "-c", "512", "-ub", "64",
+                                     "--ram", "20MiB", "--raw", "-p", "x", "-n", "1"});
+  EXPECT_EQ(run.exit_code, 3);
+  EXPECT_NE(run.err.find("are missing; --ram "), std::string::npos) << run.err;
+
+  EXPECT_EQ(run_strata({"plan", "-m", file("absent.gguf"), "--like", kDesktop}).exit_code, 1);
+  expect_refused(run_strata(command({"--like", "quantum-9000, 64gb-ddr4-3600, nvme-gen3"})), "quantum-9000");
+  expect_refused(run_strata(command({"--like", kDesktop, "--for", "everyone"})), "--for everyone");
+  expect_refused(run_strata(command({"--like", kDesktop, "--vram", "8GiB"})), "--vram");
+}
+
+TEST_F(PlanProgram, FillsTheGpuToItsBudget) {
+  const nlohmann::json json = plan({"--like", kDesktopWithGpu, "--vram", "1GiB", "--ram", "200MiB"});
+  ASSERT_EQ(json["fits"], true) << json;
+  const nlohmann::json gpu = json["peak_bytes"]["CUDA0"];
+  EXPECT_GT(gpu["weights"], 0);
+  EXPECT_LE(gpu["total"], 1U << 30);
+  EXPECT_GT(json["decode_tokens_per_second"],
+            plan({"--like", kDesktop, "--ram", "200MiB"})["decode_tokens_per_second"].get<double>());
+}
+
+TEST_F(PlanProgram, SaysWhatWouldBeBetter) {
+  const ProgramRun run = run_strata(command({"--like", kDesktop, "--ram", tight()}));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  for (const char* text :
+       {"It fits.", "bound by ", "What would be better", "quantisation Q4", "perplexity", "NVMe"})
+    EXPECT_NE(run.out.find(text), std::string::npos) << text << " in\n" << run.out;
+}
+
+TEST_F(PlanProgram, DrawsTheTiers) {
+  ASSERT_EQ(run_strata(command({"--like", kDesktopWithGpu, "--svg", file("plan.svg")})).exit_code, 0);
+  std::ifstream in(file("plan.svg"));
+  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  EXPECT_TRUE(text.starts_with("<svg")) << text.substr(0, 80);
+  for (const char* name : {"CUDA0", "host memory", "disk", "weights"})
+    EXPECT_NE(text.find(name), std::string::npos) << name;
+}
+
+/// The case of a model larger than all memory of a machine that is not here; of the model, only the header
+/// is.
+TEST_F(PlanProgram, PlansA70BModelFromItsHeaderForAMachineThatIsNotHere) {
+  ASSERT_EQ(
+      run_strata({"synth", "--like", "llama-70b", "--type", "Q8_0", "--header-only", "-o", file("70b.gguf")})
+          .exit_code,
+      0);
+  const ProgramRun run = run_strata({"plan", "-m", file("70b.gguf"), "--json", "--vram", "11.5GiB", "--like",
+                                     "rtx-3060-12gb, 64gb-ddr4-3600, nvme-gen3, 16-threads"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const auto json = nlohmann::json::parse(run.out);
+  EXPECT_LE(json["peak_bytes"]["CUDA0"]["total"], std::uint64_t{23} << 29);
+  EXPECT_GT(json["peak_bytes"]["CUDA0"]["weights"], std::uint64_t{10} << 30);
+  EXPECT_GT(json["streamed_bytes_per_pass"], 0);
+  // The RAM's rate is the ceiling: what lies there must be read for every token.
+  EXPECT_LT(json["decode_tokens_per_second"], 1.5);
+  std::string changes;
+  for (const auto& change : json["changes"]) changes += change["what"].get<std::string>() + '\n';
+  for (const char* what :
+       {"quantisation Q3_K_M", "quantisation Q2_K", "24.00 GiB of VRAM", "a model of 13B", "batch of 8"})
+    EXPECT_NE(changes.find(what), std::string::npos) << what << " in\n" << changes;
+}
+
+TEST_F(PlanProgram, OfAModelThatIsElsewhereOnlyTheHeaderIsFetched) {
+  ::setenv("no_proxy", "*", 1);
+  std::ifstream in(model_, std::ios::binary);
+  const std::string whole((std::istreambuf_iterator<char>(in)), {});
+  const ModelServer server([&](const ModelServer::Request&) {
+    return ModelServer::Reply{.body = whole, .size = std::uint64_t{1} << 36};
+  });
+  const ProgramRun run =
+      run_strata({"plan", "-m", server.address() + "/tiny.gguf", "--like", kDesktop, "-c", "512"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_NE(run.out.find("from the header alone"), std::string::npos) << run.out;
+  EXPECT_LE(server.bytes_sent(), std::uint64_t{2} << 20);
+  EXPECT_LE(server.requests().size(), 2U);
+  const ProgramRun both = run_strata({"plan", "-m", model_.string(), "-hf", "a/b", "--like", kDesktop});
+  EXPECT_EQ(both.exit_code, 1) << both.out;
+}
+
+TEST_F(PlanProgram, ThisMachineIsMeasuredOnceAndRemembered) {
+  ASSERT_EQ(::setenv("XDG_CACHE_HOME", directory_.path().c_str(), 1), 0);
+  const ProgramRun first = run_strata({"probe", "-m", model_.string(), "-t", "2", "--json"});
+  const ProgramRun second = run_strata({"probe", "-m", model_.string(), "-t", "2", "--json"});
+  ::unsetenv("XDG_CACHE_HOME");
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  const auto machine = nlohmann::json::parse(first.out);
+  EXPECT_FALSE(machine["measured"].get<std::string>().empty());
+  EXPECT_EQ(machine["measured"], nlohmann::json::parse(second.out)["measured"]);
+  EXPECT_LT(second.took, first.took / 2);
+  std::ofstream(file("machine.json")) << first.out;
+  EXPECT_EQ(plan({"--hardware", file("machine.json"), "--ram", "90MiB"})["fits"], true);
+}
+
+}  // namespace
+}  // namespace strata::tests
