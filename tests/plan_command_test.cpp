@@ -173,7 +173,8 @@ TEST_F(PlanProgram, OfAModelThatIsElsewhereOnlyTheHeaderIsFetched) {
 
 TEST_F(PlanProgram, ThisMachineIsMeasuredOnceAndRemembered) {
   ASSERT_EQ(::setenv("XDG_CACHE_HOME", directory_.path().c_str(), 1), 0);
-  const ProgramRun first = run_strata({"probe", "-m", model_.string(), "-t", "2", "--json"});
+  const ProgramRun first = run_strata({"probe", "-m", model_.string(), "-t", "2", "--json"}, nullptr,
+                                      std::chrono::seconds(280));  // a slow machine takes minutes
   const ProgramRun second = run_strata({"probe", "-m", model_.string(), "-t", "2", "--json"});
   ::unsetenv("XDG_CACHE_HOME");
   ASSERT_EQ(first.exit_code, 0) << first.err;
