@@ -2,16 +2,13 @@
 
 #include "cli/memory_map.h"
 #include "cli/plan_output.h"
+#include "cli/probe_text.h"
 #include "model/gguf_reader.h"
 
 namespace strata::cli {
 namespace {
 
 constexpr std::size_t kMostChanges = 16;
-
-std::string rate(double bytes_per_s) {
-  return fmt::format("{}/s", format_bytes(Bytes{static_cast<std::uint64_t>(bytes_per_s)}));
-}
 
 std::string duration(double seconds) {
   if (seconds < 0.01) return fmt::format("{:.1f} ms", seconds * 1000);
@@ -24,8 +21,9 @@ std::string machine_line(const PlanReport& report) {
   const hardware::Profile& m = report.inputs.machine;
   std::string out = fmt::format("machine  {}: {}, {} threads; {} of RAM", m.name, m.cpu.model,
                                 m.compute.threads, format_bytes(m.ram.total));
-  if (m.ram.read_bytes_per_s > 0) out += fmt::format(" at {}", rate(m.ram.read_bytes_per_s));
-  if (!m.disk.reads.empty()) out += fmt::format("; {} at {}", m.disk.kind, rate(m.disk.best_bytes_per_s()));
+  if (m.ram.read_bytes_per_s > 0) out += fmt::format(" at {}", rate_text(m.ram.read_bytes_per_s));
+  if (!m.disk.reads.empty())
+    out += fmt::format("; {} at {}", m.disk.kind, rate_text(m.disk.best_bytes_per_s()));
   for (const hardware::Gpu& gpu : m.gpus)
     out += fmt::format("; {} with {}", gpu.name, format_bytes(gpu.total));
   if (!m.measured.empty()) out += fmt::format(" (measured {})", m.measured);

@@ -36,8 +36,8 @@ struct PlanReport {
   bool elsewhere = false;  ///< of a machine other than this one
 };
 
-/// Sees everything through, and reads no weight. `progress`: as ProbeOptions'. Errors: kInfeasible: the
-/// plan's answer; all others: it could not be found out.
+/// Sees everything through, and reads no weight. Measures this machine first, where that was not done before.
+/// Errors: kInfeasible: the plan's answer; all others: it could not be found out.
 [[nodiscard]] Result<PlanReport> make_report(const PlanOptions& options);
 
 /// Bytes that `strata run` itself will allocate, beside the engine.

@@ -10,10 +10,6 @@
 namespace strata::cli {
 namespace {
 
-std::string rate(double bytes_per_s) {
-  return fmt::format("{}/s", format_bytes(Bytes{static_cast<std::uint64_t>(bytes_per_s)}));
-}
-
 std::string gpu_line(const hardware::Gpu& gpu) {
   std::string out =
       fmt::format("GPU    {}: {} VRAM, {} free", gpu.name, format_bytes(gpu.total), format_bytes(gpu.free));
@@ -21,11 +17,15 @@ std::string gpu_line(const hardware::Gpu& gpu) {
     out += fmt::format("; PCIe {}.0 x{}", *gpu.pcie_generation, *gpu.pcie_width);
   if (gpu.driver) out += fmt::format("; driver {}", *gpu.driver);
   if (gpu.host_to_device_bytes_per_s)
-    out += fmt::format("; {} from the host", rate(*gpu.host_to_device_bytes_per_s));
+    out += fmt::format("; {} from the host", rate_text(*gpu.host_to_device_bytes_per_s));
   return out + '\n';
 }
 
 }  // namespace
+
+std::string rate_text(double bytes_per_s) {
+  return fmt::format("{}/s", format_bytes(Bytes{static_cast<std::uint64_t>(bytes_per_s)}));
+}
 
 Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int threads,
                                           probe::Refresh refresh) {
@@ -46,9 +46,9 @@ Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int 
 std::string machine_text(const hardware::Profile& m) {
   std::string out = fmt::format("CPU    {}: {} cores, {} threads; {}\n", m.cpu.model, m.cpu.cores,
                                 m.cpu.threads, fmt::join(m.cpu.instruction_sets, " "));
-  out +=
-      fmt::format("RAM    {}, {} available; reads {}, new pages {}", format_bytes(m.ram.total),
-                  format_bytes(m.ram.available), rate(m.ram.read_bytes_per_s), rate(m.ram.touch_bytes_per_s));
+  out += fmt::format("RAM    {}, {} available; reads {}, new pages {}", format_bytes(m.ram.total),
+                     format_bytes(m.ram.available), rate_text(m.ram.read_bytes_per_s),
+                     rate_text(m.ram.touch_bytes_per_s));
   if (m.ram.kind)
     out += fmt::format("; {} modules of {}-{}", m.ram.modules.value_or(0), *m.ram.kind,
                        m.ram.mega_transfers_per_s.value_or(0));
@@ -61,9 +61,10 @@ std::string machine_text(const hardware::Profile& m) {
   if (!m.disk.reads.empty()) {
     out += fmt::format("disk   {} {}, {}{}; beside computing {}\n", m.disk.kind, m.disk.device,
                        m.disk.file_system, m.disk.direct ? "" : ", no direct reads",
-                       rate(m.disk.beside_compute_bytes_per_s));
+                       rate_text(m.disk.beside_compute_bytes_per_s));
     for (const hardware::ReadRate& read : m.disk.reads)
-      out += fmt::format("         reads of {:>9}  {}\n", format_bytes(read.size), rate(read.bytes_per_s));
+      out +=
+          fmt::format("         reads of {:>9}  {}\n", format_bytes(read.size), rate_text(read.bytes_per_s));
   }
   for (const hardware::Gpu& gpu : m.gpus) out += gpu_line(gpu);
   if (m.gpus.empty() && !m.gpu_problem) out += "GPU    none\n";
@@ -71,9 +72,9 @@ std::string machine_text(const hardware::Profile& m) {
                      m.compute.threads);
   for (const hardware::KernelRate& kernel : m.compute.kernels) {
     out += fmt::format("  {:<22} {:>12} {:>7.0f} GMAC/s {:>6.0f} GMAC/s {:>12}\n", kernel.type,
-                       rate(kernel.decode_bytes_per_s), kernel.batch_multiplications_per_s / 1e9,
+                       rate_text(kernel.decode_bytes_per_s), kernel.batch_multiplications_per_s / 1e9,
                        kernel.prompt_multiplications_per_s / 1e9,
-                       kernel.repack_bytes_per_s ? rate(*kernel.repack_bytes_per_s) : "");
+                       kernel.repack_bytes_per_s ? rate_text(*kernel.repack_bytes_per_s) : "");
   }
   const auto attention = [](const hardware::Attention& a) {
     return fmt::format("{:.1f} GMAC/s for one token, {:.1f} for 512", a.decode_multiplications_per_s / 1e9,
@@ -81,7 +82,7 @@ std::string machine_text(const hardware::Profile& m) {
   };
   out += fmt::format("  attention, F16 cache:  {}\n  attention, Q8_0 cache: {}\n",
                      attention(m.compute.attention), attention(m.compute.quantised_attention));
-  out += fmt::format("  other nodes {}, and {:.1f} us each\n", rate(m.compute.element_bytes_per_s),
+  out += fmt::format("  other nodes {}, and {:.1f} us each\n", rate_text(m.compute.element_bytes_per_s),
                      m.compute.seconds_per_node * 1e6);
   return out;
 }

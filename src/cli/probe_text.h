@@ -12,6 +12,9 @@ namespace strata::cli {
 [[nodiscard]] Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int threads,
                                                         probe::Refresh refresh);
 
+/// `3.20 GiB/s`
+[[nodiscard]] std::string rate_text(double bytes_per_s);
+
 /// A machine for people: facts, rates, and what limits it.
 [[nodiscard]] std::string machine_text(const hardware::Profile& machine);
 

@@ -7,10 +7,6 @@
 namespace strata::plan {
 namespace {
 
-double bytes_per_weight(ggml_type type) {
-  return static_cast<double>(ggml_type_size(type)) / static_cast<double>(ggml_blck_size(type));
-}
-
 /// The rates of `type`; of the measured type with the most similar size where it was not measured.
 const hardware::KernelRate& rates_of(ggml_type type, const hardware::Compute& compute) {
   if (const auto* known = compute.find(ggml_type_name(type))) return *known;
@@ -99,7 +95,18 @@ constexpr double kUnknownLatency = 1e-4;  // seconds of a read: an NVMe SSD's
 /// have come, and what it read into is free when it ends. Measured: bench/plan_accuracy.
 constexpr double kSeams = 0.1;
 
+/// By tensor: whether its rows are rearranged.
+std::vector<bool> repacked_tensors(const model::ModelProfile& profile, const std::vector<TensorUse>& uses) {
+  std::vector<bool> out(profile.tensors.size());
+  for (const TensorUse& use : uses) out[use.tensor] = use.repacked;
+  return out;
+}
+
 }  // namespace
+
+double bytes_per_weight(ggml_type type) {
+  return static_cast<double>(ggml_type_size(type)) / static_cast<double>(ggml_blck_size(type));
+}
 
 std::string_view to_string(Bound bound) {
   switch (bound) {
@@ -129,8 +136,7 @@ GraphWork GraphWork::for_sequences(std::int64_t sequences) const {
 PassLoad load_of(const GraphWork& work, std::int64_t cells, const model::ModelProfile& profile,
                  const std::vector<TensorUse>& uses, const Placement& placement) {
   PassLoad load{.work = work, .cells = cells};
-  std::vector<bool> repacked(profile.tensors.size());
-  for (const TensorUse& use : uses) repacked[use.tensor] = use.repacked;
+  const std::vector<bool> repacked = repacked_tensors(profile, uses);
   std::map<ggml_type, Bytes> rearranged;
   for (const Unit& unit : placement.units) {
     if (unit.resident) continue;
@@ -191,8 +197,7 @@ PassCost cost_of(const PassLoad& load, const hardware::Profile& machine) {
 
 double load_seconds(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
                     const Placement& placement, Bytes other_memory, const hardware::Profile& machine) {
-  std::vector<bool> repacked(profile.tensors.size());
-  for (const TensorUse& use : uses) repacked[use.tensor] = use.repacked;
+  const std::vector<bool> repacked = repacked_tensors(profile, uses);
   const Bytes memory = placement.arena_bytes() + other_memory;
   double seconds = static_cast<double>(memory.value) / machine.ram.touch_bytes_per_s;
   Bytes read = placement.slot_bytes();

@@ -12,6 +12,8 @@ namespace strata::plan {
 enum class Bound { kCompute, kRam, kDisk, kDevice, kLink };
 [[nodiscard]] std::string_view to_string(Bound bound);
 
+[[nodiscard]] double bytes_per_weight(ggml_type type);
+
 /// What one pass asks of a machine.
 struct PassLoad {
   GraphWork work;

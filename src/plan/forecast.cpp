@@ -14,10 +14,6 @@ constexpr double kUnknownMemoryRate = 300e9;       // bytes/s
 constexpr double kUnknownMultiplications = 10e12;  // multiply-adds/s
 constexpr double kUnknownLink = 12e9;              // bytes/s
 
-double bytes_per_weight(ggml_type type) {
-  return static_cast<double>(ggml_type_size(type)) / static_cast<double>(ggml_blck_size(type));
-}
-
 /// The share of each kind of weights that lies on devices.
 class DeviceParts {
  public:

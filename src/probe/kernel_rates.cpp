@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <numeric>
 #include <random>
 #include <vector>
 
@@ -137,7 +136,7 @@ Result<double> KernelBench::seconds(const Graph& graph) const {
 }
 
 /// Real blocks of `type`, the same few rows again and again.
-Status KernelBench::fill(ggml_type type, Bytes bytes) {
+void KernelBench::fill(ggml_type type, Bytes bytes) {
   constexpr std::int64_t kDistinct = 16;
   const std::vector<float> values = some_floats(static_cast<std::size_t>(kDistinct * kLength));
   const std::vector<float> importance(static_cast<std::size_t>(kLength), 1.0F);
@@ -146,7 +145,6 @@ Status KernelBench::fill(ggml_type type, Bytes bytes) {
                       ggml_quantize_requires_imatrix(type) ? importance.data() : nullptr);
   for (std::uint64_t at = 0; at < bytes.value; at += rows.size())
     std::memcpy(region_.data() + at, rows.data(), std::min<std::uint64_t>(rows.size(), bytes.value - at));
-  return {};
 }
 
 Result<KernelBench::Products> KernelBench::products(ggml_type type, std::int64_t matrices,
@@ -155,7 +153,7 @@ Result<KernelBench::Products> KernelBench::products(ggml_type type, std::int64_t
   const std::uint64_t matrix = ggml_row_size(type, kLength) * kRows;
   out.graph = std::make_unique<Graph>(region_.data() + kWeights.value, static_cast<std::size_t>(matrices));
   Graph& graph = *out.graph;
-  STRATA_TRY_VOID(fill(type, Bytes{matrix * static_cast<std::uint64_t>(matrices)}));
+  fill(type, Bytes{matrix * static_cast<std::uint64_t>(matrices)});
   ggml_tensor* const input = graph.values(GGML_TYPE_F32, kLength, columns);
   ggml_tensor* const result = ggml_new_tensor_2d(graph.context(), GGML_TYPE_F32, kRows, columns);
   graph.place(result);

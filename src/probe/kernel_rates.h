@@ -36,7 +36,7 @@ class KernelBench {
   class Graph;
   struct Products;
   KernelBench(int threads, memory::Region region);
-  [[nodiscard]] Status fill(ggml_type type, Bytes bytes);
+  void fill(ggml_type type, Bytes bytes);
   [[nodiscard]] Result<Products> products(ggml_type type, std::int64_t matrices, std::int64_t columns);
   [[nodiscard]] Result<double> attention_rate(ggml_type cache, std::int64_t tokens, std::int64_t layers);
   [[nodiscard]] Result<double> seconds(const Graph& graph) const;

@@ -28,7 +28,7 @@ struct ProbeOptions {
 
 /// What this machine is and how fast. Facts are read each time; rates are measured once and kept in the cache
 /// for this hardware, number of threads and disk: where any of these changes, they are measured again.
-/// Blocks: half a minute when it measures. Errors: kIo, kInternal, kBudgetExceeded where there is no memory
+/// Blocks: about a minute when it measures. Errors: kIo, kInternal, kBudgetExceeded where there is no memory
 /// to measure in. A cache that cannot be written is no error.
 [[nodiscard]] Result<hardware::Profile> probe(const ProbeOptions& options);
 
