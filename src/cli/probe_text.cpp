@@ -68,13 +68,15 @@ std::string machine_text(const hardware::Profile& m) {
   }
   for (const hardware::Gpu& gpu : m.gpus) out += gpu_line(gpu);
   if (m.gpus.empty() && !m.gpu_problem) out += "GPU    none\n";
-  out += fmt::format("\nproducts with {} threads  one token    32 tokens   512 tokens  rearranging\n",
-                     m.compute.threads);
+  out += fmt::format(
+      "\nproducts with {} threads  one token    32 tokens   512 tokens      experts  rearranging\n",
+      m.compute.threads);
   for (const hardware::KernelRate& kernel : m.compute.kernels) {
-    out += fmt::format("  {:<22} {:>12} {:>7.0f} GMAC/s {:>6.0f} GMAC/s {:>12}\n", kernel.type,
-                       rate_text(kernel.decode_bytes_per_s), kernel.batch_multiplications_per_s / 1e9,
-                       kernel.prompt_multiplications_per_s / 1e9,
-                       kernel.repack_bytes_per_s ? rate_text(*kernel.repack_bytes_per_s) : "");
+    out +=
+        fmt::format("  {:<22} {:>12} {:>7.0f} GMAC/s {:>6.0f} GMAC/s {:>5.0f} GMAC/s {:>12}\n", kernel.type,
+                    rate_text(kernel.decode_bytes_per_s), kernel.batch_multiplications_per_s / 1e9,
+                    kernel.prompt_multiplications_per_s / 1e9, kernel.expert_multiplications_per_s / 1e9,
+                    kernel.repack_bytes_per_s ? rate_text(*kernel.repack_bytes_per_s) : "");
   }
   const auto attention = [](const hardware::Attention& a) {
     return fmt::format("{:.1f} GMAC/s for one token, {:.1f} for 512", a.decode_multiplications_per_s / 1e9,

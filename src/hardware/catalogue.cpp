@@ -194,6 +194,7 @@ Result<Compute> Catalogue::compute(std::uint32_t cores, const Ram& ram) const {
   const auto from_ram = [&](double of_a_core) { return std::min(cores * of_a_core, ram.read_bytes_per_s); };
   Compute compute;
   compute.threads = static_cast<int>(cores);
+  const double expert_share = core.share("expert_share");
   const auto kernels = groups_.find("kernel");
   if (kernels == groups_.end() || !kernels->is_object() || kernels->empty())
     return std::unexpected(corrupt("kernel is missing"));
@@ -204,13 +205,16 @@ Result<Compute> Catalogue::compute(std::uint32_t cores, const Ram& ram) const {
     rate.decode_bytes_per_s = from_ram(kernel.rate("decode_bytes_per_s"));
     rate.batch_multiplications_per_s = cores * kernel.rate("batch_multiplications_per_s");
     rate.prompt_multiplications_per_s = cores * kernel.rate("prompt_multiplications_per_s");
+    rate.expert_decode_bytes_per_s = rate.decode_bytes_per_s;
+    rate.expert_multiplications_per_s = rate.batch_multiplications_per_s * expert_share;
     const auto repack = kernel.maybe("repack_bytes_per_s", &Fields::rate);
     if (repack) rate.repack_bytes_per_s = from_ram(*repack);
     compute.kernels.push_back(std::move(rate));
   }
   const auto attention = [&](Fields of_a_core) {
     return Attention{cores * of_a_core.rate("decode_multiplications_per_s"),
-                     cores * of_a_core.rate("prompt_multiplications_per_s")};
+                     cores * of_a_core.rate("prompt_multiplications_per_s"),
+                     of_a_core.share("share_of_short_heads")};
   };
   compute.attention = attention(core.part("attention"));
   compute.quantised_attention = attention(core.part("quantised_attention"));

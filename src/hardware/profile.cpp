@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 
 template <typename T>
 void put(json& object, const char* key, const std::optional<T>& value) {
@@ -56,7 +56,8 @@ json disk_json(const Disk& disk) {
 
 json attention_json(const Attention& attention) {
   return {{"decode_multiplications_per_s", attention.decode_multiplications_per_s},
-          {"prompt_multiplications_per_s", attention.prompt_multiplications_per_s}};
+          {"prompt_multiplications_per_s", attention.prompt_multiplications_per_s},
+          {"share_of_short_heads", attention.share_of_short_heads}};
 }
 
 json compute_json(const Compute& compute) {
@@ -65,7 +66,9 @@ json compute_json(const Compute& compute) {
     json object{{"type", kernel.type},
                 {"decode_bytes_per_s", kernel.decode_bytes_per_s},
                 {"batch_multiplications_per_s", kernel.batch_multiplications_per_s},
-                {"prompt_multiplications_per_s", kernel.prompt_multiplications_per_s}};
+                {"prompt_multiplications_per_s", kernel.prompt_multiplications_per_s},
+                {"expert_decode_bytes_per_s", kernel.expert_decode_bytes_per_s},
+                {"expert_multiplications_per_s", kernel.expert_multiplications_per_s}};
     put(object, "repack_bytes_per_s", kernel.repack_bytes_per_s);
     kernels.push_back(std::move(object));
   }
@@ -119,7 +122,8 @@ Disk parse_disk(Fields fields) {
 }
 
 Attention parse_attention(Fields fields) {
-  return {fields.rate("decode_multiplications_per_s"), fields.rate("prompt_multiplications_per_s")};
+  return {fields.rate("decode_multiplications_per_s"), fields.rate("prompt_multiplications_per_s"),
+          fields.share("share_of_short_heads")};
 }
 
 Compute parse_compute(Fields fields) {
@@ -132,6 +136,8 @@ Compute parse_compute(Fields fields) {
     rate.decode_bytes_per_s = kernel.rate("decode_bytes_per_s");
     rate.batch_multiplications_per_s = kernel.rate("batch_multiplications_per_s");
     rate.prompt_multiplications_per_s = kernel.rate("prompt_multiplications_per_s");
+    rate.expert_decode_bytes_per_s = kernel.rate("expert_decode_bytes_per_s");
+    rate.expert_multiplications_per_s = kernel.rate("expert_multiplications_per_s");
     rate.repack_bytes_per_s = kernel.maybe("repack_bytes_per_s", &Fields::rate);
     compute.kernels.push_back(std::move(rate));
   }

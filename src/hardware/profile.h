@@ -77,14 +77,17 @@ struct KernelRate {
   double decode_bytes_per_s = 0;            ///< weights that one token is multiplied with, beyond the caches
   double batch_multiplications_per_s = 0;   ///< multiply-adds with 32 tokens
   double prompt_multiplications_per_s = 0;  ///< multiply-adds with 512 tokens
+  double expert_decode_bytes_per_s = 0;     ///< as decode_bytes_per_s, of experts that a router chose
+  double expert_multiplications_per_s = 0;  ///< multiply-adds of such experts, with 16 tokens each
   /// Rows rearranged on their way in, by all threads; absent where their order is the file's.
   std::optional<double> repack_bytes_per_s;
 };
 
-/// Multiply-adds with the keys and values of the KV cache.
+/// Multiply-adds with the keys and values of the KV cache, in heads of 128 values.
 struct Attention {
   double decode_multiplications_per_s = 0;  ///< of one token
   double prompt_multiplications_per_s = 0;  ///< of 512 tokens
+  double share_of_short_heads = 1;          ///< heads of 64 values: one token's rate, by that with 128
 };
 
 struct Compute {

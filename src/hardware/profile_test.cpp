@@ -33,10 +33,10 @@ Profile measured_machine() {
   profile.gpus.push_back({"bare", kGiB * 8, kGiB * 8, Bytes{}});
   profile.gpu_problem = "one more does not answer";
   profile.compute.threads = 8;
-  profile.compute.kernels = {{"q4_K", 30e9, 9e8, 0.1 + 0.2 + 1e9, 12e9},
-                             {"f16", 31e9, 1e11, 1.5e11, std::nullopt}};
-  profile.compute.attention = {20e9, 1e11};
-  profile.compute.quantised_attention = {1e10, 2e10};
+  profile.compute.kernels = {{"q4_K", 30e9, 9e8, 0.1 + 0.2 + 1e9, 28e9, 8e8, 12e9},
+                             {"f16", 31e9, 1e11, 1.5e11, 30e9, 9e10, std::nullopt}};
+  profile.compute.attention = {20e9, 1e11, 0.7};
+  profile.compute.quantised_attention = {1e10, 2e10, 0.8};
   profile.compute.element_bytes_per_s = 50e9;
   profile.compute.seconds_per_node = 2.5e-6;
   profile.compute.seconds_per_run = 0;
@@ -146,7 +146,7 @@ TEST(ParseProfile, RefusesRatesThatAreNoNumbers) {
 }
 
 TEST(ParseProfile, SaysThatAnotherVersionIsAnother) {
-  const auto parsed = parse_profile(with("/profile_version", 2));
+  const auto parsed = parse_profile(with("/profile_version", 1));
   ASSERT_FALSE(parsed);
   EXPECT_EQ(parsed.error().code, ErrorCode::kUnsupported);
 }

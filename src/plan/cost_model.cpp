@@ -21,9 +21,14 @@ const hardware::KernelRate& rates_of(ggml_type type, const hardware::Compute& co
   return *std::ranges::min_element(compute.kernels, {}, distance);
 }
 
-/// Between the three measured numbers of columns in proportion to their logarithms.
+/// Between the measured numbers of columns in proportion to their logarithms.
 double seconds_per_multiplication(const Products& products, const hardware::Compute& compute) {
   const hardware::KernelRate& rate = rates_of(products.type, compute);
+  if (products.experts) {
+    const double one = bytes_per_weight(products.type) / rate.expert_decode_bytes_per_s;
+    const double some = 1 / rate.expert_multiplications_per_s;
+    return one + (some - one) * std::min(std::log2(std::max(products.columns, 1.0)) / 4, 1.0);
+  }
   const double one = bytes_per_weight(products.type) / rate.decode_bytes_per_s;
   const double batch = 1 / rate.batch_multiplications_per_s;
   const double prompt = 1 / rate.prompt_multiplications_per_s;
@@ -32,14 +37,24 @@ double seconds_per_multiplication(const Products& products, const hardware::Comp
   return batch + (prompt - batch) * std::min((doublings - 5) / 4, 1.0);
 }
 
+/// A cell costs the same time in every head, and each value some more: shorter heads multiply slower.
+/// With t(head) = cell + value * head, from t(64) and t(128).
+double share_of_heads(std::int64_t head, const hardware::Attention& attention) {
+  const double of_64 = 1 / attention.share_of_short_heads;  // time of a multiplication, by that with 128
+  const double per_value = std::max(2 - of_64, 0.0);
+  const double per_cell = of_64 - 1;
+  return 1 / (per_value + per_cell * 128 / static_cast<double>(head > 0 ? head : 128));
+}
+
 double attention_seconds(const PassLoad& load, const hardware::Compute& compute) {
   const GraphWork& work = load.work;
   if (work.cells == 0) return 0;
   const double scale = static_cast<double>(load.cells) / static_cast<double>(work.cells);
   const hardware::Attention& attention =
       work.quantised_cache ? compute.quantised_attention : compute.attention;
-  const double rate =
-      work.tokens == 1 ? attention.decode_multiplications_per_s : attention.prompt_multiplications_per_s;
+  const double rate = work.tokens == 1
+                          ? attention.decode_multiplications_per_s * share_of_heads(work.head, attention)
+                          : attention.prompt_multiplications_per_s;
   return work.attention_multiplications * scale / rate;
 }
 

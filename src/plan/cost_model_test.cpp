@@ -23,8 +23,9 @@ hardware::Profile machine() {
   out.disk.reads = {{kMiB, 2e9}};
   out.disk.beside_compute_bytes_per_s = 2e9;
   out.compute = {.threads = 1,
-                 .kernels = {{"q4_0", 18e9, 64e9, 128e9, 9e9}, {"q8_0", 20e9, 60e9, 120e9, std::nullopt}},
-                 .attention = {1e9, 2e9},
+                 .kernels = {{"q4_0", 18e9, 64e9, 128e9, 9e9, 40e9, 9e9},
+                             {"q8_0", 20e9, 60e9, 120e9, 10e9, 40e9, std::nullopt}},
+                 .attention = {1e9, 2e9, 0.8},
                  .element_bytes_per_s = 1e9};
   return out;
 }
@@ -48,6 +49,18 @@ TEST(Cost, LongBatchesTakeTheTimeOfTheirMultiplications) {
   const double between = cost_of(products_of(128), machine()).seconds;
   EXPECT_LT(between, 0.5);
   EXPECT_GT(between, 0.25);
+}
+
+TEST(Cost, ExpertsHaveARateOfTheirOwn) {
+  PassLoad load = products_of(1);
+  load.work.products[0].experts = true;
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 2);  // 18 GB at 9 GB/s
+  load.work.products[0].columns = 16;
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 0.8);
+  load.work.products[0].columns = 4;
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 1.4);
+  load.work.products[0].columns = 500;
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 0.8);
 }
 
 TEST(Cost, ATypeThatWasNotMeasuredIsTakenForTheMostSimilar) {
@@ -87,6 +100,18 @@ TEST(Cost, AttentionGrowsWithTheCellsInUse) {
   EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 4);
   load.work.tokens = 512;
   EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 2);
+}
+
+TEST(Cost, AttentionIsSlowerInShortHeads) {
+  PassLoad load{.cells = 256, .runs = 0};
+  load.work.cells = 256;
+  load.work.attention_multiplications = 1e9;
+  load.work.head = 128;
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 1);
+  load.work.head = 64;
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 1.25);
+  load.work.head = 256;
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 0.875);
 }
 
 }  // namespace

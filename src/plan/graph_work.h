@@ -25,6 +25,7 @@ struct GraphWork {
   std::int64_t cells = 0;  ///< of the KV cache, that `attention` goes over
   Bytes attention;         ///< keys and values read, once
   double attention_multiplications = 0;
+  std::int64_t head = 0;  ///< values of one attention head's keys
   bool quantised_cache = false;
   Bytes elements;  ///< read and written by all other nodes
   std::int64_t nodes = 0;

@@ -19,14 +19,14 @@ hardware::Profile desktop() {
   machine.ram.touch_bytes_per_s = 5e9;
   machine.disk.reads = {{Bytes{64} * kKiB.value, 1e9}, {kMiB, 3e9}};
   machine.disk.beside_compute_bytes_per_s = 2.8e9;
-  machine.compute = {
-      .threads = 8,
-      .kernels = {{"q4_K", 40e9, 200e9, 300e9, 20e9}, {"f32", 44e9, 80e9, 100e9, std::nullopt}},
-      .attention = {40e9, 80e9},
-      .element_bytes_per_s = 20e9,
-      .seconds_per_node = 2e-6,
-      .seconds_per_run = 1e-5,
-      .share_beside_reads = 0.95};
+  machine.compute = {.threads = 8,
+                     .kernels = {{"q4_K", 40e9, 200e9, 300e9, 38e9, 120e9, 20e9},
+                                 {"f32", 44e9, 80e9, 100e9, 40e9, 60e9, std::nullopt}},
+                     .attention = {40e9, 80e9, 0.8},
+                     .element_bytes_per_s = 20e9,
+                     .seconds_per_node = 2e-6,
+                     .seconds_per_run = 1e-5,
+                     .share_beside_reads = 0.95};
   return machine;
 }
 
@@ -199,6 +199,8 @@ TEST(Plan, MoreOfAnythingIsNeverSlower) {
       kernel.decode_bytes_per_s *= 1.5;
       kernel.batch_multiplications_per_s *= 1.5;
       kernel.prompt_multiplications_per_s *= 1.5;
+      kernel.expert_decode_bytes_per_s *= 1.5;
+      kernel.expert_multiplications_per_s *= 1.5;
     }
     expect_not_slower("kernels", more);
     if (inputs.devices.empty()) continue;

@@ -26,11 +26,9 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-/// The time that one in four is faster than: others may use the machine meanwhile, and only ever make it
-/// slower.
-double typical(std::vector<double> values) {
+double median(std::vector<double> values) {
   std::ranges::sort(values);
-  return values[values.size() / 4];
+  return values[values.size() / 2];
 }
 
 std::vector<float> some_floats(std::size_t count) {
@@ -132,7 +130,7 @@ Result<double> KernelBench::seconds(const Graph& graph) const {
     if (!compute()) return fail(ErrorCode::kInternal, "ggml cannot compute a graph of the probe");
     all.push_back(seconds_since(start));
   }
-  return typical(std::move(all));
+  return median(std::move(all));
 }
 
 /// Real blocks of `type`, the same few rows again and again.
@@ -182,7 +180,7 @@ Result<KernelBench::Products> KernelBench::products(ggml_type type, std::int64_t
     out.multiplications += static_cast<double>(kLength * kRows * columns);
   }
   if (!rearranging.empty())
-    out.repack_bytes_per_s = static_cast<double>(matrix) / typical(std::move(rearranging));
+    out.repack_bytes_per_s = static_cast<double>(matrix) / median(std::move(rearranging));
   return out;
 }
 
@@ -203,7 +201,39 @@ Result<hardware::KernelRate> KernelBench::measure(ggml_type type) {
   };
   STRATA_TRY(rate.batch_multiplications_per_s, batch(std::min<std::int64_t>(many, 4), 32));
   STRATA_TRY(rate.prompt_multiplications_per_s, batch(1, 512));
+  constexpr std::int64_t kUsed = 8;
+  const std::int64_t experts = many * 4;  // of a quarter of a matrix
+  STRATA_TRY(const double one_by_one,
+             expert_rate(type, {.experts = experts, .used = kUsed, .tokens = 1, .nodes = experts / kUsed}));
+  rate.expert_decode_bytes_per_s = one_by_one * static_cast<double>(matrix) / (kLength * kRows);
+  STRATA_TRY(rate.expert_multiplications_per_s,
+             expert_rate(type, {.experts = 16, .used = kUsed, .tokens = 32, .nodes = 1}));
   return rate;
+}
+
+/// Each node takes the next experts, so that no token finds its own in a cache.
+Result<double> KernelBench::expert_rate(ggml_type type, const Experts& shape) {
+  constexpr std::int64_t kExpertRows = 512;
+  const std::int64_t chosen = shape.used * shape.tokens;
+  Graph graph(region_.data() + kWeights.value, static_cast<std::size_t>(shape.nodes) * 2 + 2);
+  ggml_tensor* const weight = ggml_new_tensor_3d(graph.context(), type, kLength, kExpertRows, shape.experts);
+  weight->data = region_.data();
+  fill(type, Bytes{ggml_nbytes(weight)});
+  ggml_tensor* const input = graph.values(GGML_TYPE_F32, kLength, 1, shape.tokens);
+  ggml_tensor* const result =
+      graph.place(ggml_new_tensor_3d(graph.context(), GGML_TYPE_F32, kExpertRows, shape.used, shape.tokens));
+  for (std::int64_t n = 0; n < shape.nodes; ++n) {
+    ggml_tensor* const ids = graph.values(GGML_TYPE_I32, shape.used, shape.tokens);
+    for (std::int64_t i = 0; i < chosen; ++i)
+      static_cast<std::int32_t*>(ids->data)[i] = static_cast<std::int32_t>((n * chosen + i) % shape.experts);
+    ggml_tensor* const product = ggml_mul_mat_id(graph.context(), weight, input, ids);
+    product->data = result->data;
+    // Any bytes of the type will do: they are not rearranged.
+    if (n == 0 && layout_->serves(product)) layout_->dress(*weight);
+    ggml_build_forward_expand(graph.get(), product);
+  }
+  STRATA_TRY(const double took, seconds(graph));
+  return static_cast<double>(kLength * kExpertRows * chosen * shape.nodes) / took;
 }
 
 Result<double> KernelBench::decode_while(ggml_type type, const std::function<bool()>& go_on) {
@@ -219,31 +249,39 @@ Result<double> KernelBench::decode_while(ggml_type type, const std::function<boo
   return passes * one.bytes / seconds_since(begin);
 }
 
-Result<double> KernelBench::attention_rate(ggml_type cache, std::int64_t tokens, std::int64_t layers) {
-  constexpr std::int64_t kHead = 128;
+/// The cache as libllama keeps it: the heads of a cell side by side.
+Result<double> KernelBench::attention_rate(ggml_type cache, std::int64_t head, std::int64_t tokens) {
   constexpr std::int64_t kHeads = 32;
   constexpr std::int64_t kKeyHeads = 8;
   constexpr std::int64_t kCells = 1024;
-  Graph graph(region_.data(), static_cast<std::size_t>(layers));
-  ggml_tensor* const query = graph.values(GGML_TYPE_F32, kHead, tokens, kHeads);
+  const std::int64_t layers = tokens == 1 ? 16 : 1;
+  Graph graph(region_.data(), static_cast<std::size_t>(layers) * 3);
+  ggml_tensor* const query = graph.values(GGML_TYPE_F32, head, tokens, kHeads);
   ggml_tensor* const mask = graph.values(GGML_TYPE_F16, kCells, tokens);
+  const auto by_heads = [&] {
+    ggml_tensor* const cells = graph.values(cache, head, kKeyHeads, kCells);
+    return ggml_permute(graph.context(), cells, 0, 2, 1, 3);
+  };
   for (std::int64_t i = 0; i < layers; ++i) {
-    ggml_tensor* const keys = graph.values(cache, kHead, kCells, kKeyHeads);
-    ggml_tensor* const values = graph.values(cache, kHead, kCells, kKeyHeads);
+    ggml_tensor* const keys = by_heads();
+    ggml_tensor* const values = by_heads();
     graph.node(ggml_flash_attn_ext(graph.context(), query, keys, values, mask, 0.1F, 0, 0));
   }
   STRATA_TRY(const double took, seconds(graph));
-  return static_cast<double>(layers * tokens * kHeads * kCells * 2 * kHead) / took;
+  return static_cast<double>(layers * tokens * kHeads * kCells * 2 * head) / took;
+}
+
+Result<hardware::Attention> KernelBench::attention(ggml_type cache) {
+  hardware::Attention out;
+  STRATA_TRY(out.decode_multiplications_per_s, attention_rate(cache, 128, 1));
+  STRATA_TRY(out.prompt_multiplications_per_s, attention_rate(cache, 128, 512));
+  STRATA_TRY(const double short_heads, attention_rate(cache, 64, 1));
+  out.share_of_short_heads = std::clamp(short_heads / out.decode_multiplications_per_s, 0.05, 1.0);
+  return out;
 }
 
 Status KernelBench::measure_rest(hardware::Compute& compute) {
   compute.threads = threads_;
-  const auto attention = [&](ggml_type cache) -> Result<hardware::Attention> {
-    hardware::Attention out;
-    STRATA_TRY(out.decode_multiplications_per_s, attention_rate(cache, 1, 16));
-    STRATA_TRY(out.prompt_multiplications_per_s, attention_rate(cache, 512, 1));
-    return out;
-  };
   STRATA_TRY(compute.attention, attention(GGML_TYPE_F16));
   STRATA_TRY(compute.quantised_attention, attention(GGML_TYPE_Q8_0));
   {

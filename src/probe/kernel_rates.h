@@ -38,7 +38,16 @@ class KernelBench {
   KernelBench(int threads, memory::Region region);
   void fill(ggml_type type, Bytes bytes);
   [[nodiscard]] Result<Products> products(ggml_type type, std::int64_t matrices, std::int64_t columns);
-  [[nodiscard]] Result<double> attention_rate(ggml_type cache, std::int64_t tokens, std::int64_t layers);
+  struct Experts {
+    std::int64_t experts;
+    std::int64_t used;  ///< by one token
+    std::int64_t tokens;
+    std::int64_t nodes;  ///< of the graph: layers
+  };
+  /// Multiply-adds/s.
+  [[nodiscard]] Result<double> expert_rate(ggml_type type, const Experts& shape);
+  [[nodiscard]] Result<double> attention_rate(ggml_type cache, std::int64_t head, std::int64_t tokens);
+  [[nodiscard]] Result<hardware::Attention> attention(ggml_type cache);
   [[nodiscard]] Result<double> seconds(const Graph& graph) const;
 
   const int threads_;

@@ -31,6 +31,7 @@ void add_attention(plan::GraphWork& work, const ggml_tensor* node) {
   const ggml_tensor* const left = fused ? node->src[1] : node->src[0];
   work.attention += Bytes{ggml_row_size(left->type, ggml_nelements(left))};
   work.quantised_cache |= ggml_is_quantized(left->type);
+  if (fused) work.head = left->ne[0];
   if (fused) {
     const ggml_tensor* const values = node->src[2];
     work.attention += Bytes{ggml_row_size(values->type, ggml_nelements(values))};
