@@ -30,6 +30,18 @@ bool decode(llama_context* context, std::vector<llama_token> tokens) {
                       llama_batch_get_one(tokens.data(), static_cast<std::int32_t>(tokens.size()))) == 0;
 }
 
+/// What the first layers compute with; weights of no layer are the output's, but those that layers share.
+std::vector<std::uint32_t> tensors_of_layers(const model::ModelProfile& profile, std::uint32_t layers) {
+  std::vector<std::uint32_t> out;
+  for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) {
+    const auto& layer = profile.tensors[i].layer;
+    const bool shared = profile.tensors[i].name.starts_with("rope_");
+    if (layer || shared ? static_cast<std::uint32_t>(layer.value_or(0)) < layers : layers > profile.layers)
+      out.push_back(i);
+  }
+  return out;
+}
+
 }  // namespace
 
 Trace trace(llama_context* context, const std::vector<llama_token>& prompt, int steps) {
@@ -96,15 +108,25 @@ PlainModel::PlainModel(const std::filesystem::path& path, const Settings& settin
 
 Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::path& path,
                                                        const Settings& settings, const ChooseArena& arena,
-                                                       tier::ReaderFactory make_reader) {
+                                                       tier::ReaderFactory make_reader, OffloadTo offload) {
   engine::capture_llama_logs();
   std::unique_ptr<TieredModel> out(new TieredModel);
   STRATA_TRY(out->profile_, model::read_model(path));
-  STRATA_TRY(out->device_,
-             tier::Device::create(out->profile_, out->pool_, {settings.threads, std::move(make_reader)}));
-  STRATA_TRY(out->model_, engine::load_without_weights(out->profile_, *out->device_));
+  STRATA_TRY(out->device_, tier::Device::create(out->profile_, out->pool_, {settings.threads, make_reader}));
+  std::vector<engine::OffloadedLayers> layers;
+  if (offload.device != nullptr) {
+    out->device_pool_ = std::make_unique<memory::Pool>("device", offload.budget);
+    out->offload_ = std::make_unique<tier::OffloadDevice>(
+        out->device_->weights(), out->device_->host_buffers(), *out->device_pool_, offload.device->handle());
+    out->offload_->choose(tensors_of_layers(out->profile_, offload.layers));
+    layers.push_back({out->offload_.get(), offload.layers});
+  }
+  STRATA_TRY(out->model_, engine::load_without_weights(out->profile_, *out->device_, layers));
   out->context_ = make_context(out->model_.get(), settings);
-  if (out->context_ == nullptr) return fail(ErrorCode::kInternal, engine::take_llama_error());
+  if (out->context_ == nullptr) {
+    const auto why = out->offload_ ? out->offload_->take_error() : std::nullopt;
+    return std::unexpected(why.value_or(Error{ErrorCode::kInternal, engine::take_llama_error()}));
+  }
 
   const bool recorded = decode(out->context_.get(), std::vector<llama_token>(settings.ubatch, 0)) &&
                         decode(out->context_.get(), {0});
@@ -127,6 +149,9 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
   const tier::Needs needs = out->device_->needs();
   STRATA_TRY(out->placement_, plan::place(out->profile_, needs.uses, arena(out->profile_, needs.uses)));
   STRATA_TRY_VOID(out->device_->place(out->placement_, {}));
+  if (out->offload_ == nullptr) return out;
+  STRATA_TRY_VOID(
+      out->offload_->place(out->device_->files(), out->device_->reader_factory(), out->pool_, {}));
   return out;
 }
 

@@ -12,7 +12,9 @@
 #include "memory/pool.h"
 #include "model/model_profile.h"
 #include "plan/placement.h"
+#include "test_device.h"
 #include "tier/device.h"
+#include "tier/offload_device.h"
 
 namespace strata::tests {
 
@@ -75,6 +77,13 @@ class PlainModel {
   ContextPtr context_;
 };
 
+/// A model's first layers on another device; one more than it has: the output, too.
+struct OffloadTo {
+  TestDevice* device = nullptr;
+  std::uint32_t layers = 0;
+  Bytes budget = kGiB * 64;
+};
+
 /// A model on our device, with exactly this much memory for weights and ring.
 class TieredModel {
  public:
@@ -84,9 +93,11 @@ class TieredModel {
   [[nodiscard]] static Result<std::unique_ptr<TieredModel>> load(const std::filesystem::path& path,
                                                                  const Settings& settings,
                                                                  const ChooseArena& arena,
-                                                                 tier::ReaderFactory make_reader = {});
+                                                                 tier::ReaderFactory make_reader = {},
+                                                                 OffloadTo offload = {});
   [[nodiscard]] llama_context* context() const { return context_.get(); }
   [[nodiscard]] tier::Device& device() const { return *device_; }
+  [[nodiscard]] const memory::Pool& device_pool() const { return *device_pool_; }
   [[nodiscard]] const plan::Placement& placement() const { return placement_; }
   /// Not all weights stay in memory.
   [[nodiscard]] bool streams() const {
@@ -98,7 +109,9 @@ class TieredModel {
 
   model::ModelProfile profile_;
   memory::Pool pool_;
+  std::unique_ptr<memory::Pool> device_pool_;
   std::unique_ptr<tier::Device> device_;
+  std::unique_ptr<tier::OffloadDevice> offload_;
   ModelPtr model_;
   ContextPtr context_;
   plan::Placement placement_;

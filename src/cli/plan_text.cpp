@@ -30,22 +30,6 @@ std::string machine_line(const PlanReport& report) {
   return out + '\n';
 }
 
-std::string device_map(const plan::DeviceShare& d) {
-  std::string out = fmt::format("{} memory, budget {} ({})\n", d.name, format_bytes(d.budget), d.gpu.name);
-  const auto row = [&](char letter, std::string_view name, Bytes bytes, const std::string& note) {
-    out += fmt::format("  {} {:<9}{:>16}  {:>5.1f}%  {}\n", letter, name, format_mib(bytes),
-                       100.0 * static_cast<double>(bytes.value) /
-                           static_cast<double>(std::max<std::uint64_t>(d.budget.value, 1)),
-                       note);
-  };
-  row('W', "weights", d.weights, fmt::format("{} whole layers, {} tensors", d.layers, d.tensors.size()));
-  row('K', "KV cache", d.kv_cache, "of these layers");
-  row('C', "compute", d.compute, "buffers of the largest graph");
-  row('P', "program", d.runtime, "driver, kernels");
-  row('.', "unused", d.unused, "too small for one more weight, or not needed");
-  return out + fmt::format("  = {:<9}{:>16}\n", "budget", format_mib(d.budget));
-}
-
 }  // namespace
 
 std::string plan_text(const PlanReport& report) {
@@ -64,7 +48,7 @@ std::string plan_text(const PlanReport& report) {
   for (const std::string& complaint : report.complaints) out += fmt::format("mind: {}\n", complaint);
 
   out += "\nIt fits.\n";
-  for (const plan::DeviceShare& device : p.devices.devices) out += device_map(device);
+  for (const plan::DeviceShare& device : p.devices.devices) out += draw_device_map(device);
   out += draw_memory_map(p.host.memory_map(profile));
 
   const Bytes reads = p.host.placement.streamed_per_pass;

@@ -5,9 +5,9 @@
 
 #include <charconv>
 #include <chrono>
-#include <sstream>
 
 #include "cli/probe_text.h"
+#include "cli/vram_option.h"
 #include "engine/quantisation_mix.h"
 #include "hardware/complaints.h"
 #include "hardware/presets.h"
@@ -46,10 +46,9 @@ Result<std::vector<plan::DeviceBudget>> device_budgets(const PlanOptions& option
       out.push_back({name(i), machine.gpus[i], saturating_sub(machine.gpus[i].total, machine.gpus[i].used)});
     return out;
   }
-  std::istringstream parts(*options.vram);
-  for (std::string part; std::getline(parts, part, ',');) {
-    const std::size_t equals = part.find('=');
-    const std::string wanted = equals == std::string::npos ? name(out.size()) : part.substr(0, equals);
+  STRATA_TRY(const std::vector<VramPart> parts, parse_vram(*options.vram));
+  for (const auto& [part, given, size] : parts) {
+    const std::string wanted = given.value_or(name(out.size()));
     std::size_t index = 0;
     while (index < machine.gpus.size() && name(index) != wanted) ++index;
     if (index == machine.gpus.size()) {
@@ -58,14 +57,12 @@ Result<std::vector<plan::DeviceBudget>> device_budgets(const PlanOptions& option
                               machine.gpus.size() == 1 ? "" : "s",
                               machine.gpus.empty() ? "; leave --vram out, or name a GPU with --like" : ""));
     }
-    auto size = parse_bytes(equals == std::string::npos ? part : part.substr(equals + 1));
-    if (!size) return fail(ErrorCode::kInvalidArgument, fmt::format("--vram: {}", size.error().message));
     const hardware::Gpu& gpu = machine.gpus[index];
-    if (*size > gpu.total) {
+    if (size > gpu.total) {
       return fail(ErrorCode::kInvalidArgument, fmt::format("--vram {}: {} ({}) has {} in all", part, wanted,
                                                            gpu.name, format_bytes(gpu.total)));
     }
-    if (size->value > 0) out.push_back({wanted, gpu, *size});
+    if (size > Bytes{}) out.push_back({wanted, gpu, size});
   }
   return out;
 }

@@ -13,6 +13,9 @@
 #include <sstream>
 
 #include "cli/answer_grammar.h"
+#include "cli/vram_option.h"
+#include "engine/remote_devices.h"
+#include "plan/placement_rules.h"
 
 namespace strata::cli {
 namespace {
@@ -75,6 +78,59 @@ Result<std::vector<engine::AdapterOption>> adapters(std::string_view flag,
   return out;
 }
 
+/// ggml's devices with memory of their own.
+std::vector<ggml_backend_dev_t> gpus() {
+  std::vector<ggml_backend_dev_t> out;
+  for (std::size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+    ggml_backend_dev_t const device = ggml_backend_dev_get(i);
+    if (ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_GPU) out.push_back(device);
+  }
+  return out;
+}
+
+Status add_rpc_servers(const std::string& endpoints) {
+  std::istringstream list(endpoints);
+  for (std::string endpoint; std::getline(list, endpoint, ',');)
+    STRATA_TRY_VOID(engine::add_rpc_server(endpoint));
+  return {};
+}
+
+Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vram) {
+  const std::vector<ggml_backend_dev_t> devices = gpus();
+  if (devices.empty()) {
+    return fail(
+        ErrorCode::kUnsupported,
+        fmt::format("--vram {}: this build sees no GPU; build it with a GPU back end of ggml, or leave "
+                    "--vram out",
+                    vram));
+  }
+  std::string names;
+  for (ggml_backend_dev_t const device : devices) names += fmt::format(" {}", ggml_backend_dev_name(device));
+  STRATA_TRY(const std::vector<VramPart> parts, parse_vram(vram));
+  std::vector<engine::OffloadOption> out;
+  for (const auto& [part, name, size] : parts) {
+    const auto wanted = std::ranges::find_if(devices, [&](ggml_backend_dev_t device) {
+      if (name) return *name == ggml_backend_dev_name(device);
+      return std::ranges::find(out, device, &engine::OffloadOption::device) == out.end();
+    });
+    if (wanted == devices.end())
+      return fail(ErrorCode::kInvalidArgument, fmt::format("--vram {}: the GPUs here are{}", part, names));
+    if (std::ranges::find(out, *wanted, &engine::OffloadOption::device) != out.end())
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("--vram {}: {} has a budget already", part, ggml_backend_dev_name(*wanted)));
+    std::size_t free = 0;
+    std::size_t total = 0;
+    ggml_backend_dev_memory(*wanted, &free, &total);
+    if (size > Bytes{total}) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("--vram {}: {} has {} in all", part, ggml_backend_dev_name(*wanted),
+                              format_bytes(Bytes{total})));
+    }
+    if (size > Bytes{}) out.push_back({*wanted, size});
+  }
+  return out;
+}
+
 /// NaN is in no range.
 Status check_range(std::string_view flag, double value, double low, double high) {
   if (value >= low && value <= high) return {};
@@ -100,6 +156,26 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
   command.add_option("-n,--predict", o.limit, "tokens to generate (-1: until the model ends)");
   command.add_option("--plan", o.plan_file, "do exactly what a plan says that `strata plan --json` wrote");
   add_shape_flags(command, o);
+  command
+      .add_option("--vram", o.vram,
+                  "budget of the GPU for weights, KV cache and buffers, or of each: CUDA0=8GiB,CUDA1=6GiB")
+      ->group("Memory");
+  command
+      .add_option("--gpu-layers,--ngl", o.gpu_layers,
+                  "layers that may lie on GPUs, at most (default: as many as fit)")
+      ->group("Memory");
+  command.add_option("--n-cpu-moe", o.cpu_moe_layers, "keep the experts of the first N layers off the GPUs")
+      ->group("Memory");
+  command
+      .add_option("--override-tensor,--ot", o.overrides,
+                  "REGEX=DEVICE: weights with such names may lie on this device only (CPU: on no GPU)")
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->group("Memory");
+  command
+      .add_option("--rpc", o.rpc,
+                  "HOST:PORT of an rpc-server of ggml, whose devices are used as GPUs; or more of them")
+      ->group("Memory");
 
   const std::string sampling = "Sampling";
   command.add_option("-s,--seed", o.sampling.seed, "seed (default: random)")->group(sampling);
@@ -203,6 +279,16 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
     if (!ram) return fail(ErrorCode::kInvalidArgument, fmt::format("--ram: {}", ram.error().message));
     if (ram->value == 0) return fail(ErrorCode::kInvalidArgument, "--ram: a budget of 0 bytes holds nothing");
     out.ram = *ram;
+  }
+  if (o.rpc) STRATA_TRY_VOID(add_rpc_servers(*o.rpc));
+  if (!o.vram && (o.gpu_layers || o.cpu_moe_layers || !o.overrides.empty()))
+    return fail(ErrorCode::kInvalidArgument,
+                "-ngl, --n-cpu-moe and -ot need --vram: how much the layers may take");
+  STRATA_TRY(out.may_lie_on, plan::placement_rules(o.gpu_layers, o.cpu_moe_layers, o.overrides));
+  if (o.vram) {
+    STRATA_TRY(out.offload, offload_options(*o.vram));
+  } else if (o.rpc) {
+    return fail(ErrorCode::kInvalidArgument, "--rpc: say with --vram how much of its memory may be used");
   }
   STRATA_TRY(out.loras, adapters("--lora", o.loras));
   STRATA_TRY(out.control_vectors, adapters("--control-vector", o.control_vectors));

@@ -21,6 +21,11 @@ struct RunOptions {
   std::optional<std::string> prompt_file;
   std::optional<std::string> system;
   std::optional<std::string> ram;
+  std::optional<std::string> vram;
+  std::optional<std::string> rpc;
+  std::optional<std::uint32_t> gpu_layers;
+  std::optional<std::uint32_t> cpu_moe_layers;
+  std::vector<std::string> overrides;  ///< REGEX=DEVICE
   std::optional<std::string> plan_file;
   std::optional<Bytes> for_weights;  ///< of the plan
   std::optional<std::string> stats_file;

@@ -108,6 +108,13 @@ Status write_stats(const std::string& path, const RunReport& report, const engin
                           {"runtime", map.runtime.value},
                           {"unused", map.unused.value}};
   json["memory_bytes"]["experts"] = map.experts.value;
+  for (const plan::DeviceShare& device : engine.device_shares()) {
+    json["budget_bytes"][device.name] = device.budget.value;
+    json["device_bytes"][device.name] = {{"weights", device.weights.value},
+                                         {"kv_cache", device.kv_cache.value},
+                                         {"compute", device.compute.value},
+                                         {"unused", device.unused.value}};
+  }
   json["load_seconds"] = report.load_seconds;
   json["load_disk_bytes"] = engine.loaded_bytes().value;
   json["prompt"] = {{"tokens", total.prompt_computed},

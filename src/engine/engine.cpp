@@ -65,6 +65,7 @@ Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
 Status Engine::load_model() {
   const int threads = std::max(options_.threads, options_.threads_batch);
   STRATA_TRY(device_, tier::Device::create(profile_, pool_, {threads, options_.make_reader, options_.trace}));
+  make_offloads();
   STRATA_TRY(model_, load_without_weights(profile_, *device_));
   const auto unsupported = [&](std::string_view why) {
     return fail(ErrorCode::kUnsupported, fmt::format("{}: {}", options_.model.string(), why));
@@ -75,6 +76,8 @@ Status Engine::load_model() {
   if (llama_model_has_encoder(model_.get()) || !llama_model_has_decoder(model_.get())) {
     return unsupported("models with an encoder cannot be run yet");
   }
+  if (!offloads_.empty() && !(options_.loras.empty() && options_.control_vectors.empty()))
+    return unsupported("adapters cannot be used with --vram yet; leave one of the two out");
   STRATA_TRY_VOID(load_adapters());
   if (!options_.draft_model) return {};
   STRATA_TRY(draft_model_, DraftModel::open(*options_.draft_model, pool_,
@@ -141,9 +144,14 @@ Status Engine::check_list(Shape shape) const {
                           format_bytes(list)));
 }
 
-Status Engine::make_context(const ContextOptions& options, Shape shape) {
+void Engine::free_context() {
   if (draft_model_) draft_model_->free_context();
   context_.reset();
+  for (Offload& offload : offloads_) offload.device->forget_buffers();
+}
+
+Status Engine::make_context(const ContextOptions& options, Shape shape) {
+  free_context();
   device_->forget_needs();
   llama_context_params params = llama_context_default_params();
   params.n_ctx = shape.context;
@@ -161,6 +169,7 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
   params.no_perf = true;
   context_.reset(llama_init_from_model(model_.get(), params));
   if (context_ == nullptr) {
+    if (auto error = take_device_error()) return std::unexpected(std::move(*error));
     return std::unexpected(with_llama_error(
         ErrorCode::kInvalidArgument,
         fmt::format("llama.cpp refuses this context: -c {} -ub {}", shape.context, shape.ubatch)));
@@ -242,8 +251,13 @@ Error Engine::infeasible(const plan::Demand& demand, const ContextOptions& optio
           format_bytes(demand.growth), format_bytes(demand.least_for_weights))};
 }
 
-Status Engine::prepare(const ContextOptions& options) {
+Status Engine::prepare(const ContextOptions& wanted) {
   least_budget_.reset();
+  ContextOptions options = wanted;
+  if (!offloads_.empty() && (options.drafts.ngrams || draft_model_)) {
+    options.drafts = {};
+    notes_.emplace_back("no drafts: with a device they cannot be checked bit for bit yet");
+  }
   draft_options_ = options.drafts;
   const std::vector<Shape> shapes = shapes_to_try(options);
   const std::uint64_t context = align_up(shapes.front().context, kContextStep);
@@ -259,10 +273,15 @@ Status Engine::prepare(const ContextOptions& options) {
       if (last) return fits;
       continue;
     }
+    if (on_devices_) STRATA_TRY_VOID(load_on_devices({}));
     const Status made = make_context(options, shapes[i]);
     if (!made && made.error().code == ErrorCode::kUnsupported && shapes[i].can_go_without_draft) continue;
     STRATA_TRY_VOID(made);
     STRATA_TRY(plan::Demand demand, this->demand(options));
+    if (!offloads_.empty()) {
+      STRATA_TRY_VOID(use_devices(options, shapes[i], demand));
+      STRATA_TRY(demand, this->demand(options));
+    }
     if (demand.least() > pool_.capacity()) {
       if (!last) continue;
       least_budget_ = demand.least();
@@ -304,7 +323,14 @@ Status Engine::start(const tier::Device::Progress& progress) {
   STRATA_TRY(runtime_, pool_.reserve(plan.runtime(), memory::Owner::kRuntime));
   STRATA_TRY_VOID(adapters_.apply_control_vector(context_.get()));
   if (draft_model_) STRATA_TRY_VOID(draft_model_->place());
-  return device_->place(std::move(plan.placement), progress);
+  Bytes there;
+  for (const Offload& offload : offloads_) there += offload.share.weights;
+  Bytes placed;
+  const Bytes total = there + plan.placement.resident + plan.placement.slot_bytes();
+  STRATA_TRY_VOID(place_on_devices(progress, placed, total));
+  return device_->place(std::move(plan.placement), [&](Bytes done, Bytes all) {
+    return !progress || progress(placed + done, placed + all);
+  });
 }
 
 void Engine::note_changes(const std::vector<Shape>& tried, Shape chosen) {
@@ -343,7 +369,7 @@ Status Engine::compute(std::span<const llama_token> tokens, std::int8_t* outputs
   batch.logits = outputs;
   const int result = llama_decode(context_.get(), batch);
   if (result == 0) return {};
-  if (auto error = device_->take_error()) return std::unexpected(std::move(*error));
+  if (auto error = take_device_error()) return std::unexpected(std::move(*error));
   if (result == 1) return fail(ErrorCode::kInvalidArgument, "the context is full: use a larger -c");
   if (result == 2) return fail(ErrorCode::kCancelled, "the computation was cancelled");
   return std::unexpected(with_llama_error(ErrorCode::kInternal, "llama.cpp could not decode"));

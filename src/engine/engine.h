@@ -14,18 +14,27 @@
 #include "hardware/host_memory.h"
 #include "memory/pool.h"
 #include "model/model_profile.h"
-#include "plan/run_plan.h"
+#include "plan/device_split.h"
 #include "tier/device.h"
+#include "tier/offload_device.h"
 
 namespace strata::engine {
+
+/// A device with memory of its own that may be used, and how much of it.
+struct OffloadOption {
+  ggml_backend_dev_t device = nullptr;
+  Bytes budget;  ///< of weights, KV cache and compute buffers there
+};
 
 struct OpenOptions {
   std::filesystem::path model;
   std::optional<Bytes> ram;  ///< host budget: everything the process holds; unset: what the machine allows
   int threads = 1;
   int threads_batch = 1;
-  tier::ReaderFactory make_reader;  ///< unset: direct reads from disk
-  tier::Trace* trace = nullptr;     ///< outlives the engine; its memory is the caller's
+  tier::ReaderFactory make_reader;     ///< unset: direct reads from disk
+  tier::Trace* trace = nullptr;        ///< outlives the engine; its memory is the caller's
+  std::vector<OffloadOption> offload;  ///< filled in this order, before the host
+  plan::MayLieOn may_lie_on;           ///< of these devices
   std::vector<AdapterOption> loras;
   std::vector<AdapterOption> control_vectors;
   std::optional<std::filesystem::path> draft_model;  ///< resident, inside the same budget
@@ -96,6 +105,8 @@ class Engine {
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
   [[nodiscard]] llama_context* context() const { return context_.get(); }
   [[nodiscard]] plan::MemoryMap memory_map() const;
+  /// What lies on each device of OpenOptions::offload, once prepare() has succeeded.
+  [[nodiscard]] std::vector<plan::DeviceShare> device_shares() const;
 
   /// Appends `tokens` to sequence 0; the logits of the last one are then in the context.
   /// Errors: kInvalidArgument when the context is full; those of the tier; kCancelled after abort().
@@ -137,8 +148,21 @@ class Engine {
     bool can_go_without_draft = false;  // the next one is the same without
   };
 
+  struct Offload {
+    std::unique_ptr<memory::Pool> pool;
+    std::unique_ptr<tier::OffloadDevice> device;
+    plan::DeviceShare share;
+  };
+
   Engine(OpenOptions options, model::ModelProfile profile, Bytes budget);
   [[nodiscard]] Status load_model();
+  void free_context();
+  void make_offloads();
+  [[nodiscard]] Status load_on_devices(const plan::DeviceSplit& split);
+  /// Finds the split that fills the devices, and makes the context with it. `whole`: of the host alone.
+  [[nodiscard]] Status use_devices(const ContextOptions& options, Shape shape, const plan::Demand& whole);
+  [[nodiscard]] Status place_on_devices(const tier::Device::Progress& progress, Bytes& placed, Bytes total);
+  [[nodiscard]] std::optional<Error> take_device_error();
   [[nodiscard]] Status load_adapters();
   /// What the budget leaves to this process now.
   [[nodiscard]] Result<Bytes> room() const;
@@ -164,6 +188,8 @@ class Engine {
   const std::optional<Bytes> peak_before_;
   memory::Reservation runtime_;
   std::unique_ptr<tier::Device> device_;  // outlives model and context
+  std::vector<Offload> offloads_;         // so do they
+  bool on_devices_ = false;               // the model's layers are dealt out to them
   ModelPtr model_;
   Adapters adapters_;
   std::unique_ptr<llama_context, ContextFree> context_;

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <mutex>
 #include <string_view>
 #include <utility>
@@ -33,6 +34,11 @@ void keep(ggml_log_level level, const char* text, void*) {
 
 void capture_llama_logs() {
   llama_log_set(keep, nullptr);  // sets ggml's, too
+  ggml_set_abort_callback([](const char* message) {
+    std::fprintf(stderr, "strata: ggml cannot go on: %s\n", message);
+    std::fflush(stderr);
+    std::_Exit(1);
+  });
   common_log_set_verbosity_thold(-1);
 }
 

@@ -5,7 +5,7 @@
 namespace strata::engine {
 
 /// Takes over the logs of libllama and ggml for the whole process: nothing is printed; warnings and errors
-/// are kept, so that a failure can be told in one line.
+/// are kept, so that a failure can be told in one line. Where ggml ends the process, one line is all it says.
 /// Threading: thread-safe.
 void capture_llama_logs();
 

@@ -2,20 +2,35 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <tuple>
+#include <vector>
 
 #include "engine/llama_log.h"
 #include "model/virtual_file.h"
 
 namespace strata::engine {
 
-Result<ModelPtr> load_without_weights(const model::ModelProfile& profile, tier::Device& device) {
+Result<ModelPtr> load_without_weights(const model::ModelProfile& profile, tier::Device& device,
+                                      std::span<const OffloadedLayers> offloaded) {
   STRATA_TRY(const model::FilePtr file, model::open_virtual_file(profile));
-  ggml_backend_dev_t devices[] = {device.handle(), nullptr};
+  // libllama deals out layers from the first on, in these proportions.
+  std::vector<ggml_backend_dev_t> devices;
+  std::vector<float> layers;
+  std::uint32_t left = profile.layers + 1;
+  for (const auto& [offload, count] : offloaded) {
+    devices.push_back(offload->handle());
+    layers.push_back(static_cast<float>(std::min(count, left)));
+    left -= std::min(count, left);
+  }
+  devices.insert(devices.end(), {device.handle(), nullptr});
+  layers.push_back(static_cast<float>(left));
+  layers.resize(std::max(layers.size(), llama_max_devices()));
   const llama_model_tensor_buft_override overrides[] = {{".*", device.weight_buffer_type()},
                                                         {nullptr, nullptr}};
   llama_model_params params = llama_model_default_params();
-  params.devices = devices;
+  params.devices = devices.data();
+  params.tensor_split = layers.data();
   params.tensor_buft_overrides = overrides;
   params.n_gpu_layers = -1;
   params.load_mode = LLAMA_LOAD_MODE_NONE;

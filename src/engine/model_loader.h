@@ -3,10 +3,12 @@
 #include <llama.h>
 
 #include <memory>
+#include <span>
 
 #include "base/result.h"
 #include "model/model_profile.h"
 #include "tier/device.h"
+#include "tier/offload_device.h"
 
 namespace strata::engine {
 
@@ -15,9 +17,17 @@ struct ModelFree {
 };
 using ModelPtr = std::unique_ptr<llama_model, ModelFree>;
 
-/// Makes libllama's model on `device`: its structure and vocabulary, and no weight, neither read nor in
-/// memory. `profile` is the one that the device was made for; the model must not outlive the device. Errors:
-/// kUnsupported, with libllama's reason; those of open_virtual_file.
-[[nodiscard]] Result<ModelPtr> load_without_weights(const model::ModelProfile& profile, tier::Device& device);
+/// Layers whose KV cache lies on a device: so many from where the device before ends. The output counts as a
+/// layer, behind the last one.
+struct OffloadedLayers {
+  tier::OffloadDevice* device = nullptr;
+  std::uint32_t layers = 0;
+};
+
+/// Makes libllama's model on `device`, and its first layers on others: its structure and vocabulary, and no
+/// weight, neither read nor in memory. `profile` is the one that the device was made for; the model must not
+/// outlive the devices. Errors: kUnsupported, with libllama's reason; those of open_virtual_file.
+[[nodiscard]] Result<ModelPtr> load_without_weights(const model::ModelProfile& profile, tier::Device& device,
+                                                    std::span<const OffloadedLayers> offloaded = {});
 
 }  // namespace strata::engine

@@ -19,6 +19,10 @@ Bytes padded(const model::ModelProfile& profile, std::uint32_t tensor) {
   return align_up(profile.tensors[tensor].bytes, kAlignment);
 }
 
+bool contains(const std::vector<std::uint32_t>& tensors, std::uint32_t tensor) {
+  return std::ranges::find(tensors, tensor) != tensors.end();
+}
+
 std::map<int, Layer> layers_of(const model::ModelProfile& profile, const std::vector<TensorUse>& uses) {
   std::map<int, Layer> layers;
   for (const TensorUse& use : uses) {
@@ -34,12 +38,17 @@ std::map<int, Layer> layers_of(const model::ModelProfile& profile, const std::ve
 
 class Filler {
  public:
-  Filler(const model::ModelProfile& profile, const Demand& demand)
-      : profile_(profile), layers_(layers_of(profile, demand.uses)) {
+  Filler(const model::ModelProfile& profile, const Demand& demand, const MayLieOn& may_lie_on)
+      : profile_(profile), may_lie_on_(may_lie_on), layers_(layers_of(profile, demand.uses)) {
     const auto attending = std::ranges::count_if(layers_, [](const auto& l) { return l.second.attends; });
     kv_of_layer_ = attending > 0 ? Bytes{(demand.kv_cache.value + static_cast<std::uint64_t>(attending) - 1) /
                                          static_cast<std::uint64_t>(attending)}
                                  : Bytes{};
+    for (const auto& [index, layer] : layers_) {
+      if (layer.attends) continue;
+      std::ranges::copy_if(layer.tensors, std::back_inserter(shared_),
+                           [&](std::uint32_t tensor) { return profile.tensors[tensor].rows() == 1; });
+    }
   }
 
   void fill(DeviceShare& device, double share) {
@@ -54,20 +63,25 @@ class Filler {
     const auto put = [&](std::uint32_t tensor) {
       device.tensors.push_back(tensor);
       device.weights += padded(profile_, tensor);
-      placed_.insert(tensor);
     };
+    const auto missing = [&](std::uint32_t tensor) {
+      return !placed_.contains(tensor) && !contains(device.tensors, tensor) &&
+             (!may_lie_on_ || may_lie_on_(device.name, profile_, profile_.tensors[tensor]));
+    };
+    Bytes shared;
+    for (const std::uint32_t tensor : shared_) shared += padded(profile_, tensor);
+    if (!take(shared)) return;
+    std::ranges::for_each(shared_, put);
     for (auto& [index, layer] : layers_) {
       if (done_.contains(index)) continue;
       Bytes weights;
-      std::vector<std::uint32_t> missing;  // an earlier device may have some of it
-      for (const std::uint32_t tensor : layer.tensors) {
-        if (placed_.contains(tensor)) continue;
-        missing.push_back(tensor);
-        weights += padded(profile_, tensor);
-      }
+      std::vector<std::uint32_t> tensors;  // an earlier device may have some of it
+      std::ranges::copy_if(layer.tensors, std::back_inserter(tensors), missing);
+      for (const std::uint32_t tensor : tensors) weights += padded(profile_, tensor);
+      if (tensors.empty()) break;
       const Bytes kv = layer.attends ? kv_of_layer_ : Bytes{};
       if (!take(weights + kv)) break;  // layers stay in order: activations cross once
-      std::ranges::for_each(missing, put);
+      std::ranges::for_each(tensors, put);
       device.kv_cache += kv;
       done_.insert(index);
       if (layer.attends) ++device.layers;
@@ -75,18 +89,29 @@ class Filler {
     for (const bool experts : {false, true}) {
       for (const auto& [index, layer] : layers_) {
         for (const std::uint32_t tensor : experts ? layer.experts : layer.tensors) {
-          if (!placed_.contains(tensor) && take(padded(profile_, tensor))) put(tensor);
+          if (missing(tensor) && take(padded(profile_, tensor))) put(tensor);
         }
       }
     }
     device.unused = left + kept;
+    if (device.tensors.size() == shared_.size()) {  // by themselves they are of no use
+      device.unused += shared;
+      device.weights = {};
+      device.tensors.clear();
+    }
+    const bool output = done_.contains(static_cast<int>(profile_.layers));
+    for (const std::uint32_t tensor : device.tensors) {
+      if (output || !contains(shared_, tensor)) placed_.insert(tensor);
+    }
   }
 
   [[nodiscard]] const std::set<std::uint32_t>& placed() const { return placed_; }
 
  private:
   const model::ModelProfile& profile_;
+  const MayLieOn& may_lie_on_;
   const std::map<int, Layer> layers_;
+  std::vector<std::uint32_t> shared_;  // small, and of no layer: each device has its own
   Bytes kv_of_layer_;
   std::set<int> done_;
   std::set<std::uint32_t> placed_;
@@ -95,19 +120,21 @@ class Filler {
 }  // namespace
 
 DeviceSplit split_devices(const model::ModelProfile& profile, const Demand& demand,
-                          const std::vector<DeviceBudget>& budgets, double share) {
+                          const std::vector<DeviceBudget>& budgets, double share,
+                          const MayLieOn& may_lie_on) {
   DeviceSplit out{.host = demand};
-  Filler filler(profile, demand);
+  Filler filler(profile, demand, may_lie_on);
   Bytes kv_on_devices;
   std::uint32_t layers = 0;
   for (const DeviceBudget& budget : budgets) {
     DeviceShare device{
         .name = budget.name, .gpu = budget.gpu, .budget = budget.budget, .unused = budget.budget};
     const Bytes runtime = budget.gpu.runtime.value_or(kUnknownRuntime);
-    if (share > 0 && runtime + demand.compute <= budget.budget) {
+    const Bytes compute = budget.compute.value_or(demand.compute);
+    if (share > 0 && runtime + compute <= budget.budget) {
       device.runtime = runtime;
-      device.compute = demand.compute;
-      device.unused = budget.budget - runtime - demand.compute;
+      device.compute = compute;
+      device.unused = budget.budget - runtime - compute;
       filler.fill(device, share);
     }
     kv_on_devices += device.kv_cache;

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "hardware/profile.h"
@@ -17,6 +19,8 @@ struct DeviceBudget {
   std::string name;  ///< `CUDA0`
   hardware::Gpu gpu;
   Bytes budget;  ///< of everything: driver, kernels, buffers
+  /// Its compute buffers, where they are known; else those of the whole graph on the host.
+  std::optional<Bytes> compute = std::nullopt;
 };
 
 /// What lies on one GPU. The parts and `unused` add up to `budget`, exactly.
@@ -42,10 +46,16 @@ struct DeviceSplit {
   double share_of_attention = 0;  ///< layers on devices, 0..1
 };
 
+/// Whether a weight may lie on a device; unset: each on each.
+using MayLieOn = std::function<bool(std::string_view device, const model::ModelProfile& profile,
+                                    const model::TensorInfo& tensor)>;
+
 /// Fills the devices one after the other: first whole layers, with their share of the KV cache, then single
 /// tensors that every token uses, then experts. Weights that are only gathered stay on the host. A device
-/// whose driver and compute buffers alone pass its budget gets nothing. Pure.
+/// whose driver and compute buffers alone pass its budget gets nothing. Whole layers end where one has
+/// nothing that may lie on the device. Pure.
 [[nodiscard]] DeviceSplit split_devices(const model::ModelProfile& profile, const Demand& demand,
-                                        const std::vector<DeviceBudget>& budgets, double share = 1);
+                                        const std::vector<DeviceBudget>& budgets, double share = 1,
+                                        const MayLieOn& may_lie_on = {});
 
 }  // namespace strata::plan

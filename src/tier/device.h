@@ -55,6 +55,9 @@ class Device {
 
   [[nodiscard]] ggml_backend_dev_t handle() { return &device_; }
   [[nodiscard]] ggml_backend_buffer_type_t weight_buffer_type() { return weights_.handle(); }
+  [[nodiscard]] const WeightBufferType& weights() const { return weights_; }
+  [[nodiscard]] const DiskFiles& files() const { return files_; }
+  [[nodiscard]] const ReaderFactory& reader_factory() const { return options_.make_reader; }
   void begin_loading() { weights_.begin_loading(); }
   void end_loading(bool loaded) { weights_.end_loading(loaded); }
   [[nodiscard]] HostBufferType& host_buffers() { return host_; }

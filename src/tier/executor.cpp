@@ -56,6 +56,7 @@ Status Executor::compute(ggml_backend_t inner, const ggml_cgraph& graph, const T
   Status status = run_pass(inner, graph, split);
   if (!status) {
     streamer_.stop();  // it stands in the middle of a pass: the next one starts afresh
+    cycle_.forget();
     if (experts_) experts_->abandon();
   }
   return status;
@@ -64,12 +65,18 @@ Status Executor::compute(ggml_backend_t inner, const ggml_cgraph& graph, const T
 Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split) {
   const auto begin = Trace::Clock::now();
   STRATA_TRY(PassProgram program, PassProgram::compile(graph, weights_, table_, layout_, split));
-  if (!streamer_.running(program.entries())) STRATA_TRY_VOID(streamer_.start(program.entries()));
-  program.bind(streamer_);
+  StreamCycle::Part part;
+  if (!program.entries().empty()) {
+    part = cycle_.next(program.entries());
+    const bool at_begin = part.begin == 0;  // in the middle of a pass a read error is this pass's
+    if (part.restart || (at_begin && !streamer_.running(cycle_.entries())))
+      STRATA_TRY_VOID(streamer_.start(cycle_.entries()));
+    program.bind(streamer_, part.begin);
+  }
 
   std::size_t loaded = 0;
   for (Run& run : program.runs()) {
-    for (; loaded < run.entries_end; ++loaded) STRATA_TRY_VOID(streamer_.wait(loaded));
+    for (; loaded < run.entries_end; ++loaded) STRATA_TRY_VOID(streamer_.wait(part.begin + loaded));
     if (run.gather) STRATA_TRY_VOID(gather(*run.gather));
     if (run.step) STRATA_TRY_VOID(begin_step(inner, program, *run.step));
     if (run.experts.empty()) {
@@ -79,9 +86,9 @@ Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const 
     } else {
       STRATA_TRY_VOID(execute_in_strips(inner, graph, run));
     }
-    if (run.entries_end > 0) streamer_.release(run.entries_end);
+    if (run.entries_end > 0) streamer_.release(part.begin + run.entries_end);
   }
-  if (!program.entries().empty()) streamer_.next_pass();
+  if (part.last) streamer_.next_pass();
   ++passes_;
   if (trace_ != nullptr) trace_->span(Trace::kPasses, "pass", begin);
   // Weights read in this pass may be another file's: better no tokens than wrong ones.

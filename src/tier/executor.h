@@ -10,6 +10,7 @@
 #include "tier/expert_cache.h"
 #include "tier/expert_predictor.h"
 #include "tier/pass_program.h"
+#include "tier/stream_cycle.h"
 #include "tier/streamer.h"
 
 namespace strata::tier {
@@ -72,6 +73,7 @@ class Executor {
   const std::unique_ptr<ExpertCache> experts_;
   Trace* const trace_;
   Streamer streamer_;
+  StreamCycle cycle_;
   ExpertPredictor predictor_;
   std::chrono::nanoseconds expert_stalls_{0};
   std::uint64_t passes_ = 0;

@@ -364,9 +364,9 @@ PassProgram& PassProgram::operator=(PassProgram&& other) noexcept {
   return *this;
 }
 
-void PassProgram::bind(const Streamer& streamer) {
+void PassProgram::bind(const Streamer& streamer, std::size_t first) {
   for (const Binding& binding : bindings_)
-    binding.shadow->data = streamer.slot(binding.entry) + binding.offset;
+    binding.shadow->data = streamer.slot(first + binding.entry) + binding.offset;
 }
 
 void PassProgram::restore() {

@@ -71,8 +71,9 @@ class PassProgram {
   /// Heap that a program takes for each unit, at most. `repacked`: some weights are.
   [[nodiscard]] static Bytes bytes_per_unit(bool repacked);
 
-  /// Points the shadows of streamed weights at their slots. Requires: the streamer runs entries().
-  void bind(const Streamer& streamer);
+  /// Points the shadows of streamed weights at their slots. Requires: the streamer runs entries(), from its
+  /// `first` on.
+  void bind(const Streamer& streamer, std::size_t first);
 
   [[nodiscard]] const std::vector<StreamEntry>& entries() const { return entries_; }
   [[nodiscard]] std::deque<Run>& runs() { return runs_; }

@@ -27,6 +27,7 @@ class WeightBufferType {
   WeightBufferType& operator=(const WeightBufferType&) = delete;
 
   [[nodiscard]] ggml_backend_buffer_type_t handle() { return &type_; }
+  [[nodiscard]] bool is(ggml_backend_buffer_type_t other) const { return other == &type_; }
 
   /// The weight that `tensor` is, or is a view of; nothing when it is no weight.
   [[nodiscard]] std::optional<std::uint32_t> weight_of(const ggml_tensor* tensor) const;

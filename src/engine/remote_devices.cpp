@@ -1,0 +1,29 @@
+#include "engine/remote_devices.h"
+
+#include <fmt/format.h>
+#include <ggml-rpc.h>
+
+#include "hardware/child_process.h"
+
+namespace strata::engine {
+namespace {
+
+constexpr std::chrono::seconds kPatience{10};
+
+}  // namespace
+
+Status add_rpc_server(const std::string& endpoint) {
+  // ggml ends the process where nothing answers: so another process asks first.
+  const hardware::ChildEnd asked = hardware::run_in_child(
+      [&] { return std::string(ggml_backend_rpc_add_server(endpoint.c_str()) != nullptr ? "yes" : "no"); },
+      kPatience);
+  if (asked.how != hardware::ChildEnd::How::kReturned || asked.text != "yes") {
+    return fail(ErrorCode::kNotFound,
+                fmt::format("--rpc {}: no rpc-server of ggml answers there (HOST:PORT; protocol {}.{})",
+                            endpoint, RPC_PROTO_MAJOR_VERSION, RPC_PROTO_MINOR_VERSION));
+  }
+  ggml_backend_register(ggml_backend_rpc_add_server(endpoint.c_str()));
+  return {};
+}
+
+}  // namespace strata::engine

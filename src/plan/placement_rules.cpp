@@ -1,0 +1,55 @@
+#include "plan/placement_rules.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <regex>
+#include <sstream>
+
+namespace strata::plan {
+namespace {
+
+struct Override {
+  std::regex names;
+  std::string device;
+};
+
+Result<std::vector<Override>> parse_overrides(const std::vector<std::string>& given) {
+  std::vector<Override> out;
+  for (const std::string& text : given) {
+    std::istringstream list(text);
+    for (std::string one; std::getline(list, one, ',');) {
+      const std::size_t equals = one.rfind('=');
+      if (equals == std::string::npos || equals + 1 == one.size())
+        return fail(ErrorCode::kInvalidArgument, fmt::format("-ot {}: write REGEX=DEVICE", one));
+      try {
+        out.push_back({std::regex(one.substr(0, equals)), one.substr(equals + 1)});
+      } catch (const std::regex_error& error) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("-ot {}: no regular expression: {}", one, error.what()));
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<MayLieOn> placement_rules(std::optional<std::uint32_t> gpu_layers,
+                                 std::optional<std::uint32_t> cpu_moe_layers,
+                                 const std::vector<std::string>& overrides) {
+  if (!gpu_layers && !cpu_moe_layers && overrides.empty()) return MayLieOn{};
+  STRATA_TRY(std::vector<Override> parsed, parse_overrides(overrides));
+  const auto rules = std::make_shared<const std::vector<Override>>(std::move(parsed));
+  return [=](std::string_view device, const model::ModelProfile& profile, const model::TensorInfo& tensor) {
+    for (const auto& [names, wanted] : *rules) {
+      if (std::regex_search(tensor.name, names)) return wanted == device;
+    }
+    // The output is the layer behind the last.
+    const std::uint32_t layer = tensor.layer ? static_cast<std::uint32_t>(*tensor.layer) : profile.layers;
+    if (cpu_moe_layers && tensor.role == model::Role::kExpert && layer < *cpu_moe_layers) return false;
+    return !gpu_layers || layer < *gpu_layers;
+  };
+}
+
+}  // namespace strata::plan

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "plan/device_split.h"
+
+namespace strata::plan {
+
+/// What -ngl, --n-cpu-moe and -ot REGEX=DEVICE[,REGEX=DEVICE] forbid, as llama.cpp means them; but layers
+/// count from the first, as they are dealt out here. Of overrides the first that matches counts. Unset where
+/// none was given. Errors: kInvalidArgument.
+[[nodiscard]] Result<MayLieOn> placement_rules(std::optional<std::uint32_t> gpu_layers,
+                                               std::optional<std::uint32_t> cpu_moe_layers,
+                                               const std::vector<std::string>& overrides);
+
+}  // namespace strata::plan

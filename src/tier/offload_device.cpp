@@ -1,0 +1,327 @@
+#include "tier/offload_device.h"
+
+#include <fmt/format.h>
+#include <ggml-impl.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "tier/graph_nodes.h"
+
+namespace strata::tier {
+namespace {
+
+struct Stream {
+  OffloadDevice* device;
+  ggml_backend_t inner;
+};
+
+constexpr std::uint64_t kBlock = 1ULL << 20;  // of a read
+constexpr std::size_t kBlocks = 8;            // in flight
+
+}  // namespace
+
+/// The C tables. What they do not do themselves the inner device does.
+struct OffloadCalls {
+  static OffloadDevice& of(ggml_backend_dev_t dev) { return *static_cast<OffloadDevice*>(dev->context); }
+  static OffloadDevice& of(ggml_backend_buffer_type_t type) {
+    return *static_cast<OffloadDevice*>(type->context);
+  }
+  static Stream& of(ggml_backend_t backend) { return *static_cast<Stream*>(backend->context); }
+
+  // device
+  static const char* name(ggml_backend_dev_t dev) { return ggml_backend_dev_name(of(dev).inner_); }
+  static const char* description(ggml_backend_dev_t dev) {
+    return ggml_backend_dev_description(of(dev).inner_);
+  }
+  static void memory_info(ggml_backend_dev_t dev, size_t* free, size_t* total) {
+    const memory::Pool& pool = of(dev).pool_;
+    *total = pool.capacity().value;
+    *free = (pool.capacity() - pool.reserved()).value;
+  }
+  static enum ggml_backend_dev_type type(ggml_backend_dev_t) { return GGML_BACKEND_DEVICE_TYPE_GPU; }
+  static void props(ggml_backend_dev_t dev, ggml_backend_dev_props* out) {
+    std::memset(out, 0, sizeof *out);
+    out->name = name(dev);
+    out->description = description(dev);
+    out->type = type(dev);
+    memory_info(dev, &out->memory_free, &out->memory_total);
+  }
+  static ggml_backend_buffer_type_t buffer_type(ggml_backend_dev_t dev) { return &of(dev).counted_type_; }
+  static ggml_backend_buffer_type_t host_buffer_type(ggml_backend_dev_t dev) {
+    return of(dev).host_.handle();
+  }
+  static bool supports_op(ggml_backend_dev_t dev, const ggml_tensor* op) {
+    return of(dev).has_all_weights(op) && ggml_backend_dev_supports_op(of(dev).inner_, op);
+  }
+  static bool supports_buft(ggml_backend_dev_t dev, ggml_backend_buffer_type_t buft) {
+    OffloadDevice& device = of(dev);
+    return buft == &device.counted_type_ || device.weights_.is(buft) ||
+           ggml_backend_dev_supports_buft(device.inner_, buft);
+  }
+  static ggml_backend_t init(ggml_backend_dev_t dev, const char* params) {
+    ggml_backend_t const inner = ggml_backend_dev_init(of(dev).inner_, params);
+    if (inner == nullptr) return nullptr;
+    auto* const backend = new ggml_backend{};
+    backend->guid = guid();
+    backend->iface.get_name = [](ggml_backend_t b) { return ggml_backend_name(of(b).inner); };
+    backend->iface.free = free_backend;
+    backend->iface.set_tensor_async = set_tensor_async;
+    backend->iface.get_tensor_async = get_tensor_async;
+    backend->iface.synchronize = [](ggml_backend_t b) { ggml_backend_synchronize(of(b).inner); };
+    backend->iface.graph_compute = graph_compute;
+    backend->device = dev;
+    backend->context = new Stream{&of(dev), inner};
+    return backend;
+  }
+
+  // backend
+  static ggml_guid_t guid() {
+    static ggml_guid value = {0x73, 0x74, 0x72, 0x61, 0x74, 0x61, 0x2d, 0x74,
+                              0x69, 0x65, 0x72, 0x2d, 0x64, 0x65, 0x76, 0x30};
+    return &value;
+  }
+  static void free_backend(ggml_backend_t backend) {
+    ggml_backend_free(of(backend).inner);
+    delete &of(backend);
+    delete backend;
+  }
+  static void set_tensor_async(ggml_backend_t backend, ggml_tensor* tensor, const void* data, size_t offset,
+                               size_t size) {
+    ggml_backend_tensor_set_async(of(backend).inner, tensor, data, offset, size);
+  }
+  static void get_tensor_async(ggml_backend_t backend, const ggml_tensor* tensor, void* data, size_t offset,
+                               size_t size) {
+    ggml_backend_tensor_get_async(of(backend).inner, tensor, data, offset, size);
+  }
+  static ggml_status graph_compute(ggml_backend_t backend, ggml_cgraph* graph) noexcept {
+    OffloadDevice& device = *of(backend).device;
+    try {
+      const Status status = device.compute(of(backend).inner, *graph);
+      if (status) return GGML_STATUS_SUCCESS;
+      device.error_ = status.error();
+    } catch (const std::exception& error) {  // no memory for the list of changed nodes
+      device.error_ = Error{ErrorCode::kInternal, error.what()};
+    }
+    return GGML_STATUS_FAILED;
+  }
+
+  // registry: nothing that libllama asks for by name
+  static void* proc_address(ggml_backend_reg_t, const char*) { return nullptr; }
+  static size_t device_count(ggml_backend_reg_t) { return 1; }
+  static ggml_backend_dev_t device(ggml_backend_reg_t reg, size_t) {
+    return &static_cast<OffloadDevice*>(reg->context)->device_;
+  }
+  static const char* reg_name(ggml_backend_reg_t) { return "Strata"; }
+
+  // buffer type: the inner device's own buffers, counted
+  static const char* type_name(ggml_backend_buffer_type_t t) {
+    return ggml_backend_buft_name(of(t).inner_type_);
+  }
+  static ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t t, size_t size) {
+    return of(t).allocate(size);
+  }
+  static size_t alignment(ggml_backend_buffer_type_t t) {
+    return ggml_backend_buft_get_alignment(of(t).inner_type_);
+  }
+  static size_t max_size(ggml_backend_buffer_type_t t) {
+    return ggml_backend_buft_get_max_size(of(t).inner_type_);
+  }
+  static size_t alloc_size(ggml_backend_buffer_type_t t, const ggml_tensor* tensor) {
+    return ggml_backend_buft_get_alloc_size(of(t).inner_type_, tensor);
+  }
+  static bool is_host(ggml_backend_buffer_type_t t) { return ggml_backend_buft_is_host(of(t).inner_type_); }
+
+  static void fill(OffloadDevice& device) {
+    device.reg_.api_version = GGML_BACKEND_API_VERSION;
+    device.reg_.iface = {reg_name, device_count, OffloadCalls::device, proc_address};
+    device.reg_.context = &device;
+    ggml_backend_device_i& iface = device.device_.iface;
+    iface.get_name = name;
+    iface.get_description = description;
+    iface.get_memory = memory_info;
+    iface.get_type = type;
+    iface.get_props = props;
+    iface.init_backend = init;
+    iface.get_buffer_type = buffer_type;
+    iface.get_host_buffer_type = host_buffer_type;
+    iface.supports_op = supports_op;
+    iface.supports_buft = supports_buft;
+    device.device_.reg = &device.reg_;
+    device.device_.context = &device;
+    ggml_backend_buffer_type_i& counted = device.counted_type_.iface;
+    counted.get_name = type_name;
+    counted.alloc_buffer = alloc_buffer;
+    counted.get_alignment = alignment;
+    counted.get_max_size = max_size;
+    counted.get_alloc_size = alloc_size;
+    counted.is_host = is_host;
+    device.counted_type_.device = &device.device_;
+    device.counted_type_.context = &device;
+  }
+};
+
+OffloadDevice::OffloadDevice(const WeightBufferType& weights, HostBufferType& host, memory::Pool& pool,
+                             ggml_backend_dev_t inner)
+    : weights_(weights),
+      host_(host),
+      pool_(pool),
+      inner_(inner),
+      inner_type_(ggml_backend_dev_buffer_type(inner)) {
+  OffloadCalls::fill(*this);
+  choose({});
+}
+
+OffloadDevice::~OffloadDevice() = default;
+
+void OffloadDevice::choose(const std::vector<std::uint32_t>& tensors) {
+  STRATA_CHECK(!placed_);
+  const model::ModelProfile& profile = weights_.profile();
+  context_.reset(ggml_init({(tensors.size() + 1) * ggml_tensor_overhead(), nullptr, true}));
+  twins_.assign(profile.tensors.size(), nullptr);
+  for (const std::uint32_t index : tensors) {
+    const model::TensorInfo& info = profile.tensors[index];
+    ggml_tensor* const twin = ggml_new_tensor(context_.get(), info.type, GGML_MAX_DIMS, info.shape.data());
+    ggml_set_name(twin, info.name.c_str());
+    twins_[index] = twin;
+  }
+}
+
+Bytes OffloadDevice::weight_bytes() const {
+  if (arena_ != nullptr) return arena_reservation_.bytes();
+  return Bytes{ggml_backend_alloc_ctx_tensors_from_buft_size(context_.get(), inner_type_)};
+}
+
+Bytes OffloadDevice::sum(ggml_backend_buffer_usage usage) const {
+  Bytes total;
+  for (const Buffer& buffer : buffers_) {
+    if (ggml_backend_buffer_get_usage(buffer.handle) == usage) total += buffer.reservation.bytes();
+  }
+  return total;
+}
+
+Bytes OffloadDevice::compute_bytes() const { return sum(GGML_BACKEND_BUFFER_USAGE_COMPUTE); }
+Bytes OffloadDevice::kv_bytes() const { return sum(GGML_BACKEND_BUFFER_USAGE_ANY); }
+
+bool OffloadDevice::has_all_weights(const ggml_tensor* op) const {
+  return std::ranges::all_of(op->src, [&](const ggml_tensor* src) {
+    const auto weight = src != nullptr ? weights_.weight_of(src) : std::nullopt;
+    return !weight || (twins_[*weight] != nullptr && src->view_src == nullptr);
+  });
+}
+
+ggml_backend_buffer_t OffloadDevice::allocate(std::size_t size) {
+  // Which of the two it is, ggml marks later.
+  auto reservation = pool_.reserve(Bytes{size}, memory::Owner::kKvCache);
+  if (!reservation) {
+    error_ = reservation.error();
+    return nullptr;
+  }
+  ggml_backend_buffer_t const buffer = ggml_backend_buft_alloc_buffer(inner_type_, size);
+  if (buffer == nullptr) {
+    error_ = Error{ErrorCode::kBudgetExceeded, fmt::format("{} has no {} left", ggml_backend_dev_name(inner_),
+                                                           format_bytes(Bytes{size}))};
+    return nullptr;
+  }
+  buffers_.push_back({buffer, std::move(*reservation)});
+  return buffer;
+}
+
+Status OffloadDevice::place(const DiskFiles& files, const ReaderFactory& make_reader, memory::Pool& host_pool,
+                            const Progress& progress) {
+  placed_ = true;
+  // Now it is known whose each buffer is.
+  for (Buffer& buffer : buffers_) {
+    if (ggml_backend_buffer_get_usage(buffer.handle) != GGML_BACKEND_BUFFER_USAGE_COMPUTE) continue;
+    const Bytes bytes = buffer.reservation.bytes();
+    buffer.reservation = {};
+    STRATA_TRY(buffer.reservation, pool_.reserve(bytes, memory::Owner::kCompute));
+  }
+  if (weight_bytes() == Bytes{}) return {};
+  STRATA_TRY(arena_reservation_, pool_.reserve(weight_bytes(), memory::Owner::kWeights));
+  arena_.reset(ggml_backend_alloc_ctx_tensors_from_buft(context_.get(), inner_type_));
+  if (arena_ == nullptr)
+    return fail(ErrorCode::kBudgetExceeded,
+                fmt::format("{} has no {} left for weights", ggml_backend_dev_name(inner_),
+                            format_bytes(arena_reservation_.bytes())));
+  ggml_backend_buffer_set_usage(arena_.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+  STRATA_TRY(const auto staged, host_pool.reserve(Bytes{kBlocks * kBlock}, memory::Owner::kRing));
+  STRATA_TRY(auto staging, memory::Region::reserve(staged.bytes()));
+  STRATA_TRY_VOID(staging.commit());
+  STRATA_TRY(const auto reader, make_reader(files, kBlocks));
+  return send(files, *reader, staging, progress);
+}
+
+Status OffloadDevice::send(const DiskFiles& files, DiskReader& reader, memory::Region& staging,
+                           const Progress& progress) {
+  struct Part {
+    ggml_tensor* twin = nullptr;
+    std::uint64_t skip = 0;  // of the block: it begins before the part does
+    std::uint64_t offset = 0;
+    std::uint64_t size = 0;
+  };
+  std::vector<Part> parts(std::min(kBlocks, reader.depth()));
+  std::vector<std::size_t> free_blocks;
+  for (std::size_t i = 0; i < parts.size(); ++i) free_blocks.push_back(i);
+  std::optional<Error> error;
+  Bytes done;
+  const auto take_one = [&] {
+    const BlockDone block = reader.wait();
+    free_blocks.push_back(block.tag);
+    if (!block.status && !error) error = block.status.error();
+    if (error) return;
+    const Part& part = parts[block.tag];
+    ggml_backend_tensor_set(part.twin, staging.data() + block.tag * kBlock + part.skip, part.offset,
+                            part.size);
+    done += Bytes{part.size};
+    if (progress && !progress(done)) error = Error{ErrorCode::kCancelled, "loading was cancelled"};
+  };
+  for (std::size_t index = 0; index < twins_.size() && !error; ++index) {
+    if (twins_[index] == nullptr) continue;
+    const model::TensorInfo& info = weights_.profile().tensors[index];
+    for (std::uint64_t at = 0; at < info.bytes.value && !error;) {
+      if (free_blocks.empty()) take_one();
+      if (error) break;
+      const std::size_t block = free_blocks.back();
+      free_blocks.pop_back();
+      const std::uint64_t begin = align_down(info.offset + at, DiskFiles::kBlock);
+      const std::uint64_t end =
+          std::min(begin + kBlock, align_up(info.offset + info.bytes.value, DiskFiles::kBlock));
+      Part& part = parts[block];
+      part = {twins_[index], info.offset + at - begin, at, 0};
+      part.size = std::min(end - begin - part.skip, info.bytes.value - at);
+      reader.submit(BlockRead{info.file, begin, static_cast<std::uint32_t>(end - begin),
+                              staging.data() + block * kBlock, block});
+      at += part.size;
+    }
+  }
+  while (reader.in_flight() > 0) take_one();
+  if (error) return std::unexpected(*error);
+  return files.check_unchanged();
+}
+
+Status OffloadDevice::compute(ggml_backend_t inner, ggml_cgraph& graph) {
+  if (!placed_) return {};  // libllama only learns the graph's needs
+  struct Patch {
+    ggml_tensor** place;
+    ggml_tensor* original;
+  };
+  std::vector<Patch> patches;
+  for (int n = 0; n < graph.n_nodes; ++n) {
+    for (ggml_tensor*& src : graph.nodes[n]->src) {
+      const auto weight = src != nullptr ? weights_.weight_of(src) : std::nullopt;
+      if (!weight) continue;
+      STRATA_CHECK(src->view_src == nullptr && twins_[*weight] != nullptr);
+      patches.push_back({&src, src});
+      src = twins_[*weight];
+    }
+  }
+  const ggml_status status = ggml_backend_graph_compute(inner, &graph);
+  for (const Patch& patch : patches) *patch.place = patch.original;
+  if (status == GGML_STATUS_SUCCESS) return {};
+  return fail(ErrorCode::kInternal, fmt::format("{} could not compute the graph: {}",
+                                                ggml_backend_name(inner), ggml_status_to_string(status)));
+}
+
+}  // namespace strata::tier

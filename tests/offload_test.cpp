@@ -1,0 +1,152 @@
+// Layers on a device with memory of its own: the same tokens, and never a byte more than it may hold.
+
+#include <gtest/gtest.h>
+
+#include "engine/engine.h"
+#include "synth_model.h"
+#include "test_device.h"
+#include "tiered_model.h"
+
+namespace strata::tests {
+namespace {
+
+constexpr std::size_t kPrompts[] = {1, 7, 100, 600};
+constexpr int kSteps = 3;
+
+/// Bytes of the device that a model's first layers take, with all that belongs to them.
+struct Offload {
+  std::uint32_t layers = 0;  ///< beyond the last one: the output
+  unsigned percent = 100;    ///< of the host's weights that stay in its memory
+};
+
+void expect_same_logits(const std::filesystem::path& path, const Settings& settings,
+                        std::span<const Offload> offloads) {
+  const PlainModel plain(path, settings);
+  ASSERT_NE(plain.context(), nullptr) << path;
+  std::vector<Trace> expected;
+  for (const std::size_t length : kPrompts)
+    expected.push_back(trace(plain.context(), some_tokens(plain.context(), length), kSteps));
+  for (const Offload& offload : offloads) {
+    SCOPED_TRACE(testing::Message() << path.filename() << ": " << offload.layers << " layers there, "
+                                    << offload.percent << "% of the rest in memory");
+    TestDevice device({.threads = settings.threads});
+    auto tiered =
+        TieredModel::load(path, settings, percent_of_weights(offload.percent), {}, {&device, offload.layers});
+    ASSERT_TRUE(tiered) << tiered.error().message;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      const Trace got = trace((*tiered)->context(), some_tokens(plain.context(), kPrompts[i]), kSteps);
+      EXPECT_TRUE(got == expected[i]) << "prompt of " << kPrompts[i] << " tokens";
+    }
+    EXPECT_EQ(device.nodes_computed() > 0, offload.layers > 0);
+    EXPECT_EQ(device.used(), (*tiered)->device_pool().reserved());
+  }
+}
+
+// The types' rows are in the file's order everywhere, so that the CPU and the device have the same kernels.
+TEST(Offload, Stories15M) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  expect_same_logits(path, {}, std::vector<Offload>{{0}, {1}, {3}, {3, 50}, {3, 0}, {6}, {7}});
+}
+
+class OffloadOfArchitecture : public testing::TestWithParam<const char*> {};
+
+TEST_P(OffloadOfArchitecture, Synthetic) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = GetParam(), .type = "F16"});
+  ASSERT_FALSE(path.empty());
+  expect_same_logits(path, {}, std::vector<Offload>{{1}, {1, 50}, {100}});
+}
+
+INSTANTIATE_TEST_SUITE_P(All, OffloadOfArchitecture,
+                         testing::Values("llama-tiny", "qwen3", "gemma3", "phi3", "mixtral", "qwen3moe",
+                                         "deepseek2", "glm4moe", "falcon-h1"),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           std::ranges::replace(name, '-', '_');
+                           return name;
+                         });
+
+/// Greedy tokens that follow `prompt`.
+std::vector<llama_token> generate(engine::Engine& engine, std::vector<llama_token> next, int count) {
+  std::vector<llama_token> out;
+  const int vocabulary = llama_vocab_n_tokens(engine.vocab());
+  for (int i = 0; i < count; ++i) {
+    if (!engine.decode(next)) return {};
+    const float* const logits = llama_get_logits_ith(engine.context(), -1);
+    next = {static_cast<llama_token>(std::max_element(logits, logits + vocabulary) - logits)};
+    out.push_back(next.front());
+  }
+  return out;
+}
+
+constexpr engine::ContextOptions kContext{.context = 512, .ubatch = 64, .least_context = 512};
+
+struct Filled {
+  std::vector<llama_token> tokens;
+  plan::DeviceShare share;
+  Bytes peak;
+};
+
+/// A model on a device that has no byte more than its budget.
+Result<Filled> run_with(const std::filesystem::path& path, Bytes budget,
+                        const std::vector<llama_token>& prompt) {
+  TestDevice device({.capacity = budget});
+  STRATA_TRY(const auto engine, engine::Engine::open({.model = path,
+                                                      .ram = kGiB,
+                                                      .threads = 2,
+                                                      .threads_batch = 2,
+                                                      .offload = {{device.handle(), budget}}}));
+  STRATA_TRY_VOID(engine->prepare(kContext));
+  STRATA_TRY_VOID(engine->start({}));
+  Filled out{generate(*engine, prompt, 8), engine->device_shares().at(0), {}};
+  out.peak = device.peak();
+  return out;
+}
+
+TEST(Offload, FillsTheBudgetAndNotAByteMore) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const PlainModel plain(path, {.context = 512, .ubatch = 64});
+  const std::vector<llama_token> prompt = some_tokens(plain.context(), 100);
+  const std::vector<llama_token> expected = trace(plain.context(), prompt, 7).tokens;
+  Bytes before;
+  for (const std::uint64_t mib : {1, 4, 8, 16, 24, 40, 64, 128}) {
+    SCOPED_TRACE(testing::Message() << mib << " MiB");
+    const auto filled = run_with(path, kMiB * mib, prompt);
+    ASSERT_TRUE(filled) << filled.error().message;
+    EXPECT_EQ(filled->tokens, expected);
+    const plan::DeviceShare& share = filled->share;
+    EXPECT_LE(filled->peak, share.budget);
+    EXPECT_EQ(share.weights + share.kv_cache + share.compute + share.unused, share.budget);
+    EXPECT_GE(share.weights, before) << "more memory holds no less";
+    before = share.weights;
+    // The output has 35 MiB, the weights of the layers 0.8 MiB at most.
+    if (mib >= 8 && mib <= 24) {
+      EXPECT_LE(share.unused, kMiB);
+    }
+  }
+  EXPECT_GT(before, kMiB * 50) << "all of it";
+}
+
+TEST(Offload, ADeviceThatFailsIsAnErrorThatNamesIt) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  for (int nth = 0; nth < 6; ++nth) {
+    TestDevice device({.fail_allocation = nth});
+    auto tiered =
+        TieredModel::load(path, {.context = 256, .ubatch = 64}, percent_of_weights(100), {}, {&device, 3});
+    if (tiered) continue;
+    EXPECT_NE(tiered.error().message.find("TEST0"), std::string::npos) << tiered.error().message;
+  }
+  TestDevice device({.fail_graph = 1});
+  auto tiered =
+      TieredModel::load(path, {.context = 256, .ubatch = 64}, percent_of_weights(100), {}, {&device, 3});
+  ASSERT_TRUE(tiered) << tiered.error().message;
+  EXPECT_FALSE(trace((*tiered)->context(), {1, 2, 3}, 0).logits.empty());
+  EXPECT_TRUE(trace((*tiered)->context(), {1, 2, 3}, 0).logits.empty());
+  EXPECT_FALSE(trace((*tiered)->context(), {1, 2, 3}, 0).logits.empty()) << "the next one is computed again";
+}
+
+}  // namespace
+}  // namespace strata::tests

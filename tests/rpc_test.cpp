@@ -1,0 +1,109 @@
+// Layers on ggml's rpc-servers: real devices with memory of their own, on any machine.
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "program_run.h"
+#include "temporary_directory.h"
+#include "tiered_model.h"
+
+namespace strata::tests {
+namespace {
+
+sockaddr_in loopback(int port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return address;
+}
+
+int free_port() {
+  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address = loopback(0);
+  socklen_t size = sizeof address;
+  ::bind(fd, reinterpret_cast<sockaddr*>(&address), size);
+  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+  ::close(fd);
+  return ntohs(address.sin_port);
+}
+
+bool answers(int port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+  const sockaddr_in address = loopback(port);
+  const bool connected = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  ::close(fd);
+  return connected;
+}
+
+class RpcServer {
+ public:
+  RpcServer() : port_(free_port()) {
+    const std::string where = endpoint();
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (std::freopen("/dev/null", "w", stdout) == nullptr) ::_exit(126);
+      ::execl(STRATA_RPC_SERVER, "rpc_server", where.c_str(), "2", nullptr);
+      ::_exit(127);
+    }
+    for (int i = 0; i < 500 && !answers(port_); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  ~RpcServer() {
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  RpcServer(const RpcServer&) = delete;
+  RpcServer& operator=(const RpcServer&) = delete;
+
+  [[nodiscard]] std::string endpoint() const { return "127.0.0.1:" + std::to_string(port_); }
+
+ private:
+  const int port_;
+  pid_t pid_ = -1;
+};
+
+TEST(Rpc, TwoServersAndTheHostShareAModel) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const TemporaryDirectory directory;
+  const RpcServer first;
+  const RpcServer second;
+  const auto run = [&](std::vector<std::string> more) {
+    const std::string stats = (directory.path() / "stats.json").string();
+    std::vector<std::string> all{"run", "-m",     path, "--raw", "-p", "Once upon a time", "-n", "24", "-c",
+                                 "256", "--temp", "0",  "-t",    "2",  "--stats",          stats};
+    all.insert(all.end(), more.begin(), more.end());
+    const ProgramRun done = run_strata(all);
+    EXPECT_EQ(done.exit_code, 0) << done.err;
+    std::ifstream in(stats);
+    return nlohmann::json::parse(in, nullptr, false);
+  };
+  const nlohmann::json alone = run({});
+  const nlohmann::json shared =
+      run({"--rpc", first.endpoint() + "," + second.endpoint(), "--vram", "RPC0=10MiB,RPC1=10MiB"});
+  EXPECT_EQ(shared["token_ids"], alone["token_ids"]);
+  for (const char* device : {"RPC0", "RPC1"}) {
+    EXPECT_EQ(shared["budget_bytes"][device], 10 << 20);
+    EXPECT_GT(shared["device_bytes"][device]["weights"], 1 << 20);
+  }
+}
+
+TEST(Rpc, WhereNoServerIsTheFlagIsNamed) {
+  expect_refused(
+      run_strata({"run", "-m", "no.gguf", "-p", "x", "--rpc", "127.0.0.1:" + std::to_string(free_port())}),
+      "--rpc 127.0.0.1:");
+  expect_refused(run_strata({"run", "-m", "no.gguf", "-p", "x", "--rpc", "nonsense"}), "--rpc nonsense");
+}
+
+}  // namespace
+}  // namespace strata::tests

@@ -1,0 +1,286 @@
+#include "test_device.h"
+
+#include <ggml-cpu.h>
+#include <ggml-impl.h>
+#include <sys/mman.h>
+
+#include <cstring>
+#include <set>
+
+namespace strata::tests {
+
+/// Pages that can be touched only while a Lock lives: then the device is at work.
+class TestDevice::Memory {
+ public:
+  explicit Memory(std::size_t size)
+      : size_(align_up(size + 4096, std::uint64_t{4096})),
+        data_(::mmap(nullptr, size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
+    const std::lock_guard lock(mutex());
+    all().insert(this);
+    if (open() > 0) ::mprotect(data_, size_, PROT_READ | PROT_WRITE);
+  }
+  ~Memory() {
+    const std::lock_guard lock(mutex());
+    all().erase(this);
+    ::munmap(data_, size_);
+  }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+  [[nodiscard]] void* data() const { return data_; }
+
+  class Lock {
+   public:
+    Lock() { change(1); }
+    ~Lock() { change(-1); }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+  };
+
+ private:
+  static std::mutex& mutex() {
+    static std::mutex value;
+    return value;
+  }
+  static std::set<Memory*>& all() {
+    static std::set<Memory*> value;
+    return value;
+  }
+  static int& open() {
+    static int value = 0;
+    return value;
+  }
+  static void change(int by) {
+    const std::lock_guard lock(mutex());
+    const bool was = open() > 0;
+    open() += by;
+    if (was == (open() > 0)) return;
+    for (const Memory* memory : all())
+      ::mprotect(memory->data_, memory->size_, open() > 0 ? PROT_READ | PROT_WRITE : PROT_NONE);
+  }
+
+  std::size_t size_;
+  void* data_;
+};
+
+/// One stream: what is handed over is done in order, by a thread of its own.
+class TestDevice::Queue {
+ public:
+  Queue(TestDevice& device) : device_(device), cpu_(ggml_backend_cpu_init()) {
+    ggml_backend_cpu_set_n_threads(cpu_, device.options_.threads);
+    thread_ = std::thread([this] { work(); });
+  }
+  ~Queue() {
+    submit(nullptr);
+    thread_.join();
+    ggml_backend_free(cpu_);
+  }
+  Queue(const Queue&) = delete;
+  Queue& operator=(const Queue&) = delete;
+
+  TestDevice& device() { return device_; }
+  ggml_backend_t cpu() { return cpu_; }
+
+  /// Nothing: the end.
+  void submit(std::function<void()> task) {
+    const std::lock_guard lock(mutex_);
+    tasks_.push_back(std::move(task));
+    changed_.notify_all();
+  }
+  void synchronize() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return tasks_.empty(); });
+  }
+
+ private:
+  void work() {
+    for (;;) {
+      std::function<void()> task;
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return !tasks_.empty(); });
+        task = tasks_.front();
+      }
+      if (!task) return;
+      task();
+      const std::lock_guard lock(mutex_);
+      tasks_.pop_front();
+      changed_.notify_all();
+    }
+  }
+
+  TestDevice& device_;
+  ggml_backend_t cpu_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> tasks_;
+  std::thread thread_;
+};
+
+struct TestDeviceCalls {
+  using Memory = TestDevice::Memory;
+  using Queue = TestDevice::Queue;
+
+  static TestDevice& of(ggml_backend_dev_t dev) { return *static_cast<TestDevice*>(dev->context); }
+  static TestDevice& of(ggml_backend_buffer_t buffer) {
+    return *static_cast<TestDevice*>(buffer->buft->context);
+  }
+  static Queue& of(ggml_backend_t backend) { return *static_cast<Queue*>(backend->context); }
+  static std::byte* at(const ggml_tensor* tensor, size_t offset) {
+    return static_cast<std::byte*>(tensor->data) + offset;
+  }
+
+  // buffers
+  static void free_buffer(ggml_backend_buffer_t buffer) {
+    of(buffer).used_ -= buffer->size;
+    delete static_cast<Memory*>(buffer->context);
+  }
+  static void* get_base(ggml_backend_buffer_t buffer) {
+    return static_cast<Memory*>(buffer->context)->data();
+  }
+  static void memset_tensor(ggml_backend_buffer_t, ggml_tensor* t, uint8_t value, size_t offset,
+                            size_t size) {
+    const Memory::Lock lock;
+    std::memset(at(t, offset), value, size);
+  }
+  static void send(TestDevice& device, std::byte* to, const void* from, size_t size) {
+    const Memory::Lock lock;
+    std::memcpy(to, from, size);
+    device.received_ += size;
+    device.copied(Bytes{size});
+  }
+  static void fetch(TestDevice& device, void* to, const std::byte* from, size_t size) {
+    const Memory::Lock lock;
+    std::memcpy(to, from, size);
+    device.copied(Bytes{size});
+  }
+  static void set_tensor(ggml_backend_buffer_t buffer, ggml_tensor* t, const void* data, size_t offset,
+                         size_t size) {
+    send(of(buffer), at(t, offset), data, size);
+  }
+  static void get_tensor(ggml_backend_buffer_t buffer, const ggml_tensor* t, void* data, size_t offset,
+                         size_t size) {
+    fetch(of(buffer), data, at(t, offset), size);
+  }
+  static void clear(ggml_backend_buffer_t buffer, uint8_t value) {
+    const Memory::Lock lock;
+    std::memset(get_base(buffer), value, buffer->size);
+  }
+  static ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t type, size_t size) {
+    auto& device = *static_cast<TestDevice*>(type->context);
+    if (device.allocations_++ == device.options_.fail_allocation || !device.claim(size)) return nullptr;
+    ggml_backend_buffer_i iface{};
+    iface.free_buffer = free_buffer;
+    iface.get_base = get_base;
+    iface.memset_tensor = memset_tensor;
+    iface.set_tensor = set_tensor;
+    iface.get_tensor = get_tensor;
+    iface.clear = clear;
+    return ggml_backend_buffer_init(type, iface, new Memory(size), size);
+  }
+
+  // streams; a tensor may be gone when its copy is done
+  static void set_async(ggml_backend_t backend, ggml_tensor* t, const void* data, size_t offset,
+                        size_t size) {
+    of(backend).submit(
+        [&device = of(backend).device(), to = at(t, offset), data, size] { send(device, to, data, size); });
+  }
+  static void get_async(ggml_backend_t backend, const ggml_tensor* t, void* data, size_t offset,
+                        size_t size) {
+    of(backend).submit([&device = of(backend).device(), data, from = at(t, offset), size] {
+      fetch(device, data, from, size);
+    });
+  }
+  static ggml_status compute(ggml_backend_t backend, ggml_cgraph* graph) {
+    TestDevice& device = of(backend).device();
+    if (device.graphs_++ == device.options_.fail_graph) return GGML_STATUS_FAILED;
+    of(backend).submit([backend, graph] {
+      const Memory::Lock lock;
+      ggml_backend_graph_compute(of(backend).cpu(), graph);
+    });
+    device.nodes_ += static_cast<std::uint64_t>(graph->n_nodes);
+    return GGML_STATUS_SUCCESS;
+  }
+  static ggml_backend_t init(ggml_backend_dev_t dev, const char*) {
+    static ggml_guid guid = {0x74, 0x65, 0x73, 0x74};
+    auto* const backend = new ggml_backend{};
+    backend->guid = &guid;
+    backend->iface.get_name = [](ggml_backend_t) { return "TEST0"; };
+    backend->iface.free = [](ggml_backend_t b) {
+      delete &of(b);
+      delete b;
+    };
+    backend->iface.set_tensor_async = set_async;
+    backend->iface.get_tensor_async = get_async;
+    backend->iface.synchronize = [](ggml_backend_t b) { of(b).synchronize(); };
+    backend->iface.graph_compute = compute;
+    backend->device = dev;
+    backend->context = new Queue(of(dev));
+    return backend;
+  }
+
+  // device
+  static void memory_info(ggml_backend_dev_t dev, size_t* free, size_t* total) {
+    *total = of(dev).options_.capacity.value;
+    *free = *total - of(dev).used_;
+  }
+  static void props(ggml_backend_dev_t dev, ggml_backend_dev_props* out) {
+    std::memset(out, 0, sizeof *out);
+    out->name = "TEST0";
+    out->description = "a device for tests";
+    out->type = GGML_BACKEND_DEVICE_TYPE_GPU;
+    out->caps.async = true;
+    memory_info(dev, &out->memory_free, &out->memory_total);
+  }
+  static bool supports_op(ggml_backend_dev_t, const ggml_tensor* op) {
+    return ggml_backend_dev_supports_op(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU), op);
+  }
+
+  static void fill(TestDevice& device) {
+    ggml_backend_device_i& iface = device.device_.iface;
+    iface.get_name = [](ggml_backend_dev_t) { return "TEST0"; };
+    iface.get_description = [](ggml_backend_dev_t) { return "a device for tests"; };
+    iface.get_memory = memory_info;
+    iface.get_type = [](ggml_backend_dev_t) { return GGML_BACKEND_DEVICE_TYPE_GPU; };
+    iface.get_props = props;
+    iface.init_backend = init;
+    iface.get_buffer_type = [](ggml_backend_dev_t dev) { return &of(dev).type_; };
+    iface.supports_op = supports_op;
+    iface.supports_buft = [](ggml_backend_dev_t dev, ggml_backend_buffer_type_t type) {
+      return type == &of(dev).type_;
+    };
+    device.reg_.api_version = GGML_BACKEND_API_VERSION;
+    device.reg_.iface.get_name = [](ggml_backend_reg_t) { return "TEST"; };
+    device.reg_.iface.get_device_count = [](ggml_backend_reg_t) { return size_t{1}; };
+    device.reg_.iface.get_device = [](ggml_backend_reg_t reg, size_t) {
+      return &static_cast<TestDevice*>(reg->context)->device_;
+    };
+    device.reg_.context = &device;
+    device.device_.reg = &device.reg_;
+    device.device_.context = &device;
+    ggml_backend_buffer_type_i& type = device.type_.iface;
+    type.get_name = [](ggml_backend_buffer_type_t) { return "TEST0"; };
+    type.alloc_buffer = alloc_buffer;
+    type.get_alignment = [](ggml_backend_buffer_type_t) { return size_t{128}; };
+    device.type_.device = &device.device_;
+    device.type_.context = &device;
+  }
+};
+
+TestDevice::TestDevice(const Options& options) : options_(options) { TestDeviceCalls::fill(*this); }
+TestDevice::~TestDevice() = default;
+
+bool TestDevice::claim(std::uint64_t size) {
+  if (used_ + size > options_.capacity.value) return false;
+  used_ += size;
+  if (used_ > peak_) peak_ = used_.load();
+  return true;
+}
+
+void TestDevice::copied(Bytes bytes) const {
+  auto time = std::chrono::duration<double>(options_.latency);
+  if (options_.bytes_per_s > 0)
+    time += std::chrono::duration<double>(static_cast<double>(bytes.value) / options_.bytes_per_s);
+  if (time.count() > 0) std::this_thread::sleep_for(time);
+}
+
+}  // namespace strata::tests
