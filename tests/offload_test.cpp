@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include "engine/engine.h"
 #include "synth_model.h"
 #include "test_device.h"
@@ -17,6 +19,7 @@ constexpr int kSteps = 3;
 struct Offload {
   std::uint32_t layers = 0;  ///< beyond the last one: the output
   unsigned percent = 100;    ///< of the host's weights that stay in its memory
+  Bytes ring = {};           ///< for weights that are sent for batches
 };
 
 void expect_same_logits(const std::filesystem::path& path, const Settings& settings,
@@ -30,14 +33,14 @@ void expect_same_logits(const std::filesystem::path& path, const Settings& setti
     SCOPED_TRACE(testing::Message() << path.filename() << ": " << offload.layers << " layers there, "
                                     << offload.percent << "% of the rest in memory");
     TestDevice device({.threads = settings.threads});
-    auto tiered =
-        TieredModel::load(path, settings, percent_of_weights(offload.percent), {}, {&device, offload.layers});
+    auto tiered = TieredModel::load(path, settings, percent_of_weights(offload.percent), {},
+                                    {&device, offload.layers, offload.ring});
     ASSERT_TRUE(tiered) << tiered.error().message;
     for (std::size_t i = 0; i < expected.size(); ++i) {
       const Trace got = trace((*tiered)->context(), some_tokens(plain.context(), kPrompts[i]), kSteps);
       EXPECT_TRUE(got == expected[i]) << "prompt of " << kPrompts[i] << " tokens";
     }
-    EXPECT_EQ(device.nodes_computed() > 0, offload.layers > 0);
+    EXPECT_EQ(device.nodes_computed() > 0, offload.layers > 0 || offload.ring > Bytes{});
     EXPECT_EQ(device.used(), (*tiered)->device_pool().reserved());
   }
 }
@@ -49,13 +52,53 @@ TEST(Offload, Stories15M) {
   expect_same_logits(path, {}, std::vector<Offload>{{0}, {1}, {3}, {3, 50}, {3, 0}, {6}, {7}});
 }
 
+TEST(Offload, WeightsAreSentForBatches) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  expect_same_logits(path, {}, std::vector<Offload>{{0, 100, kMiB * 4}, {2, 50, kMiB * 3}, {3, 0, kMiB * 2}});
+}
+
+struct Prompt {
+  double seconds = 0;
+  Bytes sent;
+};
+
+/// The second time: the order of the weights is known then.
+Prompt prompt_over_link(const std::filesystem::path& path, double bytes_per_s) {
+  TestDevice device({.bytes_per_s = bytes_per_s});
+  const auto tiered = TieredModel::load(path, {.ubatch = 256}, percent_of_weights(100), {},
+                                        {.device = &device, .ring = kMiB * 4});
+  EXPECT_TRUE(tiered) << tiered.error().message;
+  if (!tiered) return {};
+  const auto tokens = some_tokens((*tiered)->context(), 256);
+  EXPECT_FALSE(trace((*tiered)->context(), tokens, 0).logits.empty());
+  const Bytes before = device.received();
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_FALSE(trace((*tiered)->context(), tokens, 0).logits.empty());
+  return {std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(),
+          device.received() - before};
+}
+
+// A link that takes three times as long as the computing: the computing hides behind it.
+TEST(Offload, ComputesWhileWeightsAreSent) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const Prompt computing = prompt_over_link(path, 0);
+  EXPECT_GT(computing.sent, kMiB * 20) << "all that the layers have";
+  const double link = 3 * computing.seconds;
+  const Prompt both = prompt_over_link(path, static_cast<double>(computing.sent.value) / link);
+  EXPECT_LT(both.seconds, 1.2 * link) << "one after the other would be 1.33";
+  EXPECT_GT(both.seconds, 0.7 * link) << "what was sent ahead is at most the ring";
+  RecordProperty("by_the_link_alone", std::to_string(both.seconds / link));
+}
+
 class OffloadOfArchitecture : public testing::TestWithParam<const char*> {};
 
 TEST_P(OffloadOfArchitecture, Synthetic) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = GetParam(), .type = "F16"});
   ASSERT_FALSE(path.empty());
-  expect_same_logits(path, {}, std::vector<Offload>{{1}, {1, 50}, {100}});
+  expect_same_logits(path, {}, std::vector<Offload>{{1}, {1, 50}, {1, 50, kMiB * 2}, {100}});
 }
 
 INSTANTIATE_TEST_SUITE_P(All, OffloadOfArchitecture,
@@ -118,7 +161,7 @@ TEST(Offload, FillsTheBudgetAndNotAByteMore) {
     EXPECT_EQ(filled->tokens, expected);
     const plan::DeviceShare& share = filled->share;
     EXPECT_LE(filled->peak, share.budget);
-    EXPECT_EQ(share.weights + share.kv_cache + share.compute + share.unused, share.budget);
+    EXPECT_EQ(share.weights + share.kv_cache + share.compute + share.ring + share.unused, share.budget);
     EXPECT_GE(share.weights, before) << "more memory holds no less";
     before = share.weights;
     // The output has 35 MiB, the weights of the layers 0.8 MiB at most.

@@ -112,13 +112,17 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
   engine::capture_llama_logs();
   std::unique_ptr<TieredModel> out(new TieredModel);
   STRATA_TRY(out->profile_, model::read_model(path));
-  STRATA_TRY(out->device_, tier::Device::create(out->profile_, out->pool_, {settings.threads, make_reader}));
+  STRATA_TRY(out->device_, tier::Device::create(out->profile_, out->pool_,
+                                                {.threads = settings.threads,
+                                                 .make_reader = std::move(make_reader),
+                                                 .file_order = offload.ring > Bytes{}}));
   std::vector<engine::OffloadedLayers> layers;
   if (offload.device != nullptr) {
     out->device_pool_ = std::make_unique<memory::Pool>("device", offload.budget);
     out->offload_ = std::make_unique<tier::OffloadDevice>(
         out->device_->weights(), out->device_->host_buffers(), *out->device_pool_, offload.device->handle());
-    out->offload_->choose(tensors_of_layers(out->profile_, offload.layers));
+    out->offload_->choose(tensors_of_layers(out->profile_, offload.layers), offload.ring);
+    if (offload.ring > Bytes{}) out->device_->leave_attention(tier::OffloadDevice::kBatch);
     layers.push_back({out->offload_.get(), offload.layers});
   }
   STRATA_TRY(out->model_, engine::load_without_weights(out->profile_, *out->device_, layers));
@@ -152,6 +156,8 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
   if (out->offload_ == nullptr) return out;
   STRATA_TRY_VOID(
       out->offload_->place(out->device_->files(), out->device_->reader_factory(), out->pool_, {}));
+  STRATA_TRY_VOID(
+      out->offload_->connect(out->device_->files(), out->device_->reader_factory(), out->device_->table()));
   return out;
 }
 

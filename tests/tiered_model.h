@@ -81,6 +81,7 @@ class PlainModel {
 struct OffloadTo {
   TestDevice* device = nullptr;
   std::uint32_t layers = 0;
+  Bytes ring = {};  ///< for weights that are sent for batches
   Bytes budget = kGiB * 64;
 };
 

@@ -90,6 +90,7 @@ std::string draw_device_map(const plan::DeviceShare& d) {
   row('W', "weights", d.weights, fmt::format("{} whole layers, {} tensors", d.layers, d.tensors.size()));
   row('K', "KV cache", d.kv_cache, "of these layers");
   row('C', "compute", d.compute, "buffers of the largest graph");
+  if (d.ring > Bytes{}) row('R', "ring", d.ring, "stages weights that are sent for batches");
   row('P', "program", d.runtime, "driver, kernels");
   row('.', "unused", d.unused, "too small for one more weight, or not needed");
   return out + fmt::format("  = {:<9}{:>16}\n", "budget", format_mib(d.budget));

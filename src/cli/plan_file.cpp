@@ -24,7 +24,7 @@ Status take_over(const nlohmann::json& json, RunOptions& o) {
     return fail(ErrorCode::kInvalidArgument, "it does not fit: there is nothing to run");
   if (json.at("budget_bytes").size() > 1)
     return fail(ErrorCode::kUnsupported,
-                "it uses a GPU, which this build cannot do yet: plan without --vram");
+                "it uses a GPU: such a plan is a forecast; strata run --vram makes its own");
   std::error_code error;
   const auto model = json.at("model").get<std::string>();
   if (!std::filesystem::equivalent(model, o.model, error))

@@ -60,8 +60,7 @@ std::string plan_text(const PlanReport& report) {
                      f.prompt_tokens_per_second, report.inputs.workload.prompt_tokens,
                      duration(f.first_token_seconds), to_string(f.prompt.bound_by));
   out += fmt::format("load     {}\n", duration(f.load_seconds));
-  if (!p.devices.devices.empty())
-    out += "note: this build cannot use a GPU yet: figures of VRAM are a forecast\n";
+  if (!p.devices.devices.empty()) out += "note: figures of VRAM are a forecast: none was measured\n";
 
   if (report.changes.empty()) return out;
   out += "\nWhat would be better (decode, against this plan)\n";

@@ -113,6 +113,7 @@ Status write_stats(const std::string& path, const RunReport& report, const engin
     json["device_bytes"][device.name] = {{"weights", device.weights.value},
                                          {"kv_cache", device.kv_cache.value},
                                          {"compute", device.compute.value},
+                                         {"ring", device.ring.value},
                                          {"unused", device.unused.value}};
   }
   json["load_seconds"] = report.load_seconds;

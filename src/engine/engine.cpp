@@ -64,7 +64,11 @@ Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
 
 Status Engine::load_model() {
   const int threads = std::max(options_.threads, options_.threads_batch);
-  STRATA_TRY(device_, tier::Device::create(profile_, pool_, {threads, options_.make_reader, options_.trace}));
+  STRATA_TRY(device_, tier::Device::create(profile_, pool_,
+                                           {.threads = threads,
+                                            .make_reader = options_.make_reader,
+                                            .trace = options_.trace,
+                                            .file_order = !options_.offload.empty()}));
   make_offloads();
   STRATA_TRY(model_, load_without_weights(profile_, *device_));
   const auto unsupported = [&](std::string_view why) {
@@ -76,8 +80,10 @@ Status Engine::load_model() {
   if (llama_model_has_encoder(model_.get()) || !llama_model_has_decoder(model_.get())) {
     return unsupported("models with an encoder cannot be run yet");
   }
-  if (!offloads_.empty() && !(options_.loras.empty() && options_.control_vectors.empty()))
-    return unsupported("adapters cannot be used with --vram yet; leave one of the two out");
+  if (!offloads_.empty() &&
+      (!options_.loras.empty() || !options_.control_vectors.empty() || options_.draft_model)) {
+    return unsupported("adapters and a draft model cannot be used with --vram yet; leave one of the two out");
+  }
   STRATA_TRY_VOID(load_adapters());
   if (!options_.draft_model) return {};
   STRATA_TRY(draft_model_, DraftModel::open(*options_.draft_model, pool_,
@@ -222,6 +228,7 @@ Result<plan::Demand> Engine::demand(const ContextOptions& options) const {
   out.least_for_weights = plan::smallest_budget(profile_, needs.uses, out.bookkeeping);
   out.growth =
       kGrowth + needs.reader + needs.split + options.client_reserve + page_tables(out.kv_cache + out.compute);
+  for (const Offload& offload : offloads_) out.growth += offload.device->staging_bytes();
   out.uses = std::move(needs.uses);
   return out;
 }
@@ -254,7 +261,7 @@ Error Engine::infeasible(const plan::Demand& demand, const ContextOptions& optio
 Status Engine::prepare(const ContextOptions& wanted) {
   least_budget_.reset();
   ContextOptions options = wanted;
-  if (!offloads_.empty() && (options.drafts.ngrams || draft_model_)) {
+  if (!offloads_.empty() && options.drafts.ngrams) {
     options.drafts = {};
     notes_.emplace_back("no drafts: with a device they cannot be checked bit for bit yet");
   }
@@ -328,9 +335,10 @@ Status Engine::start(const tier::Device::Progress& progress) {
   Bytes placed;
   const Bytes total = there + plan.placement.resident + plan.placement.slot_bytes();
   STRATA_TRY_VOID(place_on_devices(progress, placed, total));
-  return device_->place(std::move(plan.placement), [&](Bytes done, Bytes all) {
+  STRATA_TRY_VOID(device_->place(std::move(plan.placement), [&](Bytes done, Bytes all) {
     return !progress || progress(placed + done, placed + all);
-  });
+  }));
+  return connect_devices();
 }
 
 void Engine::note_changes(const std::vector<Shape>& tried, Shape chosen) {

@@ -159,9 +159,13 @@ class Engine {
   void free_context();
   void make_offloads();
   [[nodiscard]] Status load_on_devices(const plan::DeviceSplit& split);
+  /// With a ring on the first device where the host has weights left that it could be sent.
+  [[nodiscard]] plan::DeviceSplit split(const plan::Demand& whole,
+                                        std::vector<plan::DeviceBudget> budgets) const;
   /// Finds the split that fills the devices, and makes the context with it. `whole`: of the host alone.
   [[nodiscard]] Status use_devices(const ContextOptions& options, Shape shape, const plan::Demand& whole);
   [[nodiscard]] Status place_on_devices(const tier::Device::Progress& progress, Bytes& placed, Bytes total);
+  [[nodiscard]] Status connect_devices();
   [[nodiscard]] std::optional<Error> take_device_error();
   [[nodiscard]] Status load_adapters();
   /// What the budget leaves to this process now.

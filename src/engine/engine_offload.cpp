@@ -10,6 +10,8 @@ namespace {
 // Compute buffers are known only once a context was made with the layers where they will be.
 constexpr int kAttempts = 6;
 
+bool uses(const plan::DeviceShare& share) { return !share.tensors.empty() || share.ring > Bytes{}; }
+
 }  // namespace
 
 void Engine::make_offloads() {
@@ -29,12 +31,24 @@ Status Engine::load_on_devices(const plan::DeviceSplit& split) {
   for (std::size_t i = 0; i < offloads_.size(); ++i) {
     auto& [pool, device, share] = offloads_[i];
     share = i < split.devices.size() ? split.devices[i] : plan::DeviceShare{};
-    device->choose(share.tensors);
-    if (!share.tensors.empty()) layers.push_back({device.get(), share.layers});
+    device->choose(share.tensors, share.ring);
+    if (uses(share)) layers.push_back({device.get(), share.layers});
   }
+  const bool sends =
+      std::ranges::any_of(split.devices, [](const auto& share) { return share.ring > Bytes{}; });
+  device_->leave_attention(sends ? tier::OffloadDevice::kBatch : 0);
   on_devices_ = !layers.empty();
   STRATA_TRY(model_, load_without_weights(profile_, *device_, layers));
   return {};
+}
+
+plan::DeviceSplit Engine::split(const plan::Demand& whole, std::vector<plan::DeviceBudget> budgets) const {
+  plan::DeviceSplit all = plan::split_devices(profile_, whole, budgets, 1, options_.may_lie_on);
+  const bool some_are_left =
+      std::ranges::any_of(all.host.uses, [](const plan::TensorUse& use) { return use.by_rows || use.whole; });
+  if (!some_are_left) return all;
+  budgets.front().ring = tier::OffloadDevice::ring_bytes(profile_);
+  return plan::split_devices(profile_, whole, budgets, 1, options_.may_lie_on);
 }
 
 Status Engine::use_devices(const ContextOptions& options, Shape shape, const plan::Demand& whole) {
@@ -48,20 +62,20 @@ Status Engine::use_devices(const ContextOptions& options, Shape shape, const pla
   }
   bool measured = false;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    STRATA_TRY_VOID(load_on_devices(plan::split_devices(profile_, whole, budgets, 1, options_.may_lie_on)));
+    STRATA_TRY_VOID(load_on_devices(split(whole, budgets)));
     STRATA_TRY_VOID(make_context(options, shape));
     bool fits = true;
     for (std::size_t i = 0; i < offloads_.size(); ++i) {
       auto& [pool, device, share] = offloads_[i];
-      if (share.tensors.empty()) continue;
-      const Bytes shared_kv = share.kv_cache;
+      if (!uses(share)) continue;
+      const Bytes expected = share.kv_cache + share.weights;
       share.weights = device->weight_bytes();
       share.kv_cache = device->kv_bytes();
       share.compute = device->compute_bytes();
-      const Bytes needed = share.weights + share.kv_cache + share.compute;
+      const Bytes needed = share.weights + share.kv_cache + share.compute + share.ring;
       fits = fits && needed <= share.budget;
       share.unused = saturating_sub(share.budget, needed);
-      budgets[i].compute = share.compute + saturating_sub(share.kv_cache, shared_kv);
+      budgets[i].compute = share.compute + saturating_sub(share.weights + share.kv_cache, expected);
     }
     // The first guess is on the safe side: once its buffers are known, more may fit.
     if (fits && (measured || !on_devices_)) return {};
@@ -75,7 +89,7 @@ Status Engine::use_devices(const ContextOptions& options, Shape shape, const pla
 
 Status Engine::place_on_devices(const tier::Device::Progress& progress, Bytes& placed, Bytes total) {
   for (auto& [pool, device, share] : offloads_) {
-    if (share.tensors.empty()) continue;
+    if (!uses(share)) continue;
     const Bytes before = placed;
     const auto more = [&](Bytes done) {
       placed = before + done;
@@ -83,6 +97,12 @@ Status Engine::place_on_devices(const tier::Device::Progress& progress, Bytes& p
     };
     STRATA_TRY_VOID(device->place(device_->files(), device_->reader_factory(), pool_, more));
   }
+  return {};
+}
+
+Status Engine::connect_devices() {
+  for (auto& [pool, device, share] : offloads_)
+    STRATA_TRY_VOID(device->connect(device_->files(), device_->reader_factory(), device_->table()));
   return {};
 }
 

@@ -102,7 +102,7 @@ ExpertReads expert_reads(const GraphWork& work, const Placement& placement) {
 
 /// Products with experts take so many times as long where a layer's step uses more of them than have slots,
 /// and they are computed in stretches of rows. Measured: bench/plan_accuracy.
-constexpr double kStrips = 2.5;
+constexpr double kStrips = 2.0;
 
 constexpr double kUnknownLatency = 1e-4;  // seconds of a read: an NVMe SSD's
 

@@ -135,6 +135,8 @@ DeviceSplit split_devices(const model::ModelProfile& profile, const Demand& dema
       device.runtime = runtime;
       device.compute = compute;
       device.unused = budget.budget - runtime - compute;
+      if (budget.ring <= device.unused) device.ring = budget.ring;
+      device.unused -= device.ring;
       filler.fill(device, share);
     }
     kv_on_devices += device.kv_cache;

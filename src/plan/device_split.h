@@ -21,6 +21,7 @@ struct DeviceBudget {
   Bytes budget;  ///< of everything: driver, kernels, buffers
   /// Its compute buffers, where they are known; else those of the whole graph on the host.
   std::optional<Bytes> compute = std::nullopt;
+  Bytes ring = {};  ///< for weights that are sent to it, where there is room
 };
 
 /// What lies on one GPU. The parts and `unused` add up to `budget`, exactly.
@@ -31,6 +32,7 @@ struct DeviceShare {
   Bytes weights;
   Bytes kv_cache;
   Bytes compute;
+  Bytes ring;
   Bytes runtime;  ///< driver and kernels
   Bytes unused;
   std::uint32_t layers = 0;            ///< with all that every token uses of them, and their KV cache

@@ -53,6 +53,8 @@ struct DeviceCalls {
   }
   static ggml_backend_buffer_type_t buffer_type(ggml_backend_dev_t dev) { return of(dev).host_.handle(); }
   static bool supports_op(ggml_backend_dev_t dev, const ggml_tensor* op) {
+    const std::int64_t elsewhere = of(dev).attention_elsewhere_;
+    if (elsewhere > 0 && op->op == GGML_OP_FLASH_ATTN_EXT && op->src[0]->ne[1] >= elsewhere) return false;
     return ggml_backend_dev_supports_op(of(dev).inner_device_, op);
   }
   static bool supports_buft(ggml_backend_dev_t dev, ggml_backend_buffer_type_t buft) {
@@ -149,7 +151,8 @@ Result<std::unique_ptr<Device>> Device::create(const model::ModelProfile& profil
   device->inner_device_ = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
   if (device->inner_device_ == nullptr)
     return fail(ErrorCode::kInternal, "ggml has no CPU device in this build");
-  device->layout_ = std::make_unique<RepackedLayout>(device->inner_device_, device->options_.threads);
+  ggml_backend_dev_t const reorders = device->options_.file_order ? nullptr : device->inner_device_;
+  device->layout_ = std::make_unique<RepackedLayout>(reorders, device->options_.threads);
   STRATA_TRY(device->row_reader_, device->options_.make_reader(device->files_, Executor::kRowReads));
   if (device->options_.share_threads != nullptr) {
     device->threads_ = device->options_.share_threads->threads_;

@@ -34,6 +34,7 @@ struct DeviceOptions {
   ReaderFactory make_reader;
   Trace* trace = nullptr;                 ///< outlives the device
   const Device* share_threads = nullptr;  ///< computes with the threads of this one, which outlives it
+  bool file_order = false;  ///< weights keep the file's order, so that they can be sent to other devices
 };
 
 /// A ggml device that computes like the CPU and keeps weights in tiers. Give handle() to libllama as the
@@ -55,6 +56,10 @@ class Device {
 
   [[nodiscard]] ggml_backend_dev_t handle() { return &device_; }
   [[nodiscard]] ggml_backend_buffer_type_t weight_buffer_type() { return weights_.handle(); }
+  /// Attention of so many tokens and more is another device's; 0: none is. Before the model is loaded.
+  void leave_attention(std::int64_t tokens) { attention_elsewhere_ = tokens; }
+
+  [[nodiscard]] const WeightTable& table() const { return table_; }
   [[nodiscard]] const WeightBufferType& weights() const { return weights_; }
   [[nodiscard]] const DiskFiles& files() const { return files_; }
   [[nodiscard]] const ReaderFactory& reader_factory() const { return options_.make_reader; }
@@ -118,6 +123,7 @@ class Device {
   ggml_backend_dev_t inner_device_ = nullptr;
   ggml_threadpool* threads_ = nullptr;
   bool owns_threads_ = false;
+  std::int64_t attention_elsewhere_ = 0;
   HostBufferType host_;
   WeightBufferType weights_;
 

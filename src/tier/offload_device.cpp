@@ -1,13 +1,9 @@
 #include "tier/offload_device.h"
 
 #include <fmt/format.h>
-#include <ggml-impl.h>
 
 #include <algorithm>
 #include <cstring>
-
-#include "base/check.h"
-#include "tier/graph_nodes.h"
 
 namespace strata::tier {
 namespace {
@@ -16,9 +12,6 @@ struct Stream {
   OffloadDevice* device;
   ggml_backend_t inner;
 };
-
-constexpr std::uint64_t kBlock = 1ULL << 20;  // of a read
-constexpr std::size_t kBlocks = 8;            // in flight
 
 }  // namespace
 
@@ -53,7 +46,7 @@ struct OffloadCalls {
     return of(dev).host_.handle();
   }
   static bool supports_op(ggml_backend_dev_t dev, const ggml_tensor* op) {
-    return of(dev).has_all_weights(op) && ggml_backend_dev_supports_op(of(dev).inner_, op);
+    return of(dev).takes(op) && ggml_backend_dev_supports_op(of(dev).inner_, op);
   }
   static bool supports_buft(ggml_backend_dev_t dev, ggml_backend_buffer_type_t buft) {
     OffloadDevice& device = of(dev);
@@ -175,24 +168,6 @@ OffloadDevice::OffloadDevice(const WeightBufferType& weights, HostBufferType& ho
 
 OffloadDevice::~OffloadDevice() = default;
 
-void OffloadDevice::choose(const std::vector<std::uint32_t>& tensors) {
-  STRATA_CHECK(!placed_);
-  const model::ModelProfile& profile = weights_.profile();
-  context_.reset(ggml_init({(tensors.size() + 1) * ggml_tensor_overhead(), nullptr, true}));
-  twins_.assign(profile.tensors.size(), nullptr);
-  for (const std::uint32_t index : tensors) {
-    const model::TensorInfo& info = profile.tensors[index];
-    ggml_tensor* const twin = ggml_new_tensor(context_.get(), info.type, GGML_MAX_DIMS, info.shape.data());
-    ggml_set_name(twin, info.name.c_str());
-    twins_[index] = twin;
-  }
-}
-
-Bytes OffloadDevice::weight_bytes() const {
-  if (arena_ != nullptr) return arena_reservation_.bytes();
-  return Bytes{ggml_backend_alloc_ctx_tensors_from_buft_size(context_.get(), inner_type_)};
-}
-
 Bytes OffloadDevice::sum(ggml_backend_buffer_usage usage) const {
   Bytes total;
   for (const Buffer& buffer : buffers_) {
@@ -204,11 +179,32 @@ Bytes OffloadDevice::sum(ggml_backend_buffer_usage usage) const {
 Bytes OffloadDevice::compute_bytes() const { return sum(GGML_BACKEND_BUFFER_USAGE_COMPUTE); }
 Bytes OffloadDevice::kv_bytes() const { return sum(GGML_BACKEND_BUFFER_USAGE_ANY); }
 
-bool OffloadDevice::has_all_weights(const ggml_tensor* op) const {
-  return std::ranges::all_of(op->src, [&](const ggml_tensor* src) {
+bool OffloadDevice::can_send(std::uint32_t weight) const {
+  const model::TensorInfo& info = weights_.profile().tensors[weight];
+  if (info.bytes * 2 > ring_size_) return false;
+  ggml_tensor like{};
+  like.type = info.type;
+  std::ranges::copy(info.shape, like.ne);
+  like.nb[0] = ggml_type_size(info.type);
+  like.nb[1] = info.row_bytes().value;
+  for (int i = 2; i < GGML_MAX_DIMS; ++i)
+    like.nb[i] = like.nb[i - 1] * static_cast<std::size_t>(like.ne[i - 1]);
+  // Where a device pads rows, it wants the padding cleared: more than bytes of the file.
+  return ggml_backend_buft_get_alloc_size(inner_type_, &like) == info.bytes.value;
+}
+
+bool OffloadDevice::takes(const ggml_tensor* op) const {
+  const bool batch = ring_size_ > Bytes{} && op->ne[1] >= kBatch;
+  for (int s = 0; s < GGML_MAX_SRC; ++s) {
+    const ggml_tensor* const src = op->src[s];
     const auto weight = src != nullptr ? weights_.weight_of(src) : std::nullopt;
-    return !weight || (twins_[*weight] != nullptr && src->view_src == nullptr);
-  });
+    if (!weight) continue;
+    if (src->view_src != nullptr) return false;
+    if (twins_[*weight] != nullptr && (batch || !for_batches_[*weight])) continue;
+    const bool product = op->op == GGML_OP_MUL_MAT && s == 0 && op->ne[2] == 1;
+    if (!batch || !product || !can_send(*weight)) return false;
+  }
+  return true;
 }
 
 ggml_backend_buffer_t OffloadDevice::allocate(std::size_t size) {
@@ -226,102 +222,6 @@ ggml_backend_buffer_t OffloadDevice::allocate(std::size_t size) {
   }
   buffers_.push_back({buffer, std::move(*reservation)});
   return buffer;
-}
-
-Status OffloadDevice::place(const DiskFiles& files, const ReaderFactory& make_reader, memory::Pool& host_pool,
-                            const Progress& progress) {
-  placed_ = true;
-  // Now it is known whose each buffer is.
-  for (Buffer& buffer : buffers_) {
-    if (ggml_backend_buffer_get_usage(buffer.handle) != GGML_BACKEND_BUFFER_USAGE_COMPUTE) continue;
-    const Bytes bytes = buffer.reservation.bytes();
-    buffer.reservation = {};
-    STRATA_TRY(buffer.reservation, pool_.reserve(bytes, memory::Owner::kCompute));
-  }
-  if (weight_bytes() == Bytes{}) return {};
-  STRATA_TRY(arena_reservation_, pool_.reserve(weight_bytes(), memory::Owner::kWeights));
-  arena_.reset(ggml_backend_alloc_ctx_tensors_from_buft(context_.get(), inner_type_));
-  if (arena_ == nullptr)
-    return fail(ErrorCode::kBudgetExceeded,
-                fmt::format("{} has no {} left for weights", ggml_backend_dev_name(inner_),
-                            format_bytes(arena_reservation_.bytes())));
-  ggml_backend_buffer_set_usage(arena_.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
-  STRATA_TRY(const auto staged, host_pool.reserve(Bytes{kBlocks * kBlock}, memory::Owner::kRing));
-  STRATA_TRY(auto staging, memory::Region::reserve(staged.bytes()));
-  STRATA_TRY_VOID(staging.commit());
-  STRATA_TRY(const auto reader, make_reader(files, kBlocks));
-  return send(files, *reader, staging, progress);
-}
-
-Status OffloadDevice::send(const DiskFiles& files, DiskReader& reader, memory::Region& staging,
-                           const Progress& progress) {
-  struct Part {
-    ggml_tensor* twin = nullptr;
-    std::uint64_t skip = 0;  // of the block: it begins before the part does
-    std::uint64_t offset = 0;
-    std::uint64_t size = 0;
-  };
-  std::vector<Part> parts(std::min(kBlocks, reader.depth()));
-  std::vector<std::size_t> free_blocks;
-  for (std::size_t i = 0; i < parts.size(); ++i) free_blocks.push_back(i);
-  std::optional<Error> error;
-  Bytes done;
-  const auto take_one = [&] {
-    const BlockDone block = reader.wait();
-    free_blocks.push_back(block.tag);
-    if (!block.status && !error) error = block.status.error();
-    if (error) return;
-    const Part& part = parts[block.tag];
-    ggml_backend_tensor_set(part.twin, staging.data() + block.tag * kBlock + part.skip, part.offset,
-                            part.size);
-    done += Bytes{part.size};
-    if (progress && !progress(done)) error = Error{ErrorCode::kCancelled, "loading was cancelled"};
-  };
-  for (std::size_t index = 0; index < twins_.size() && !error; ++index) {
-    if (twins_[index] == nullptr) continue;
-    const model::TensorInfo& info = weights_.profile().tensors[index];
-    for (std::uint64_t at = 0; at < info.bytes.value && !error;) {
-      if (free_blocks.empty()) take_one();
-      if (error) break;
-      const std::size_t block = free_blocks.back();
-      free_blocks.pop_back();
-      const std::uint64_t begin = align_down(info.offset + at, DiskFiles::kBlock);
-      const std::uint64_t end =
-          std::min(begin + kBlock, align_up(info.offset + info.bytes.value, DiskFiles::kBlock));
-      Part& part = parts[block];
-      part = {twins_[index], info.offset + at - begin, at, 0};
-      part.size = std::min(end - begin - part.skip, info.bytes.value - at);
-      reader.submit(BlockRead{info.file, begin, static_cast<std::uint32_t>(end - begin),
-                              staging.data() + block * kBlock, block});
-      at += part.size;
-    }
-  }
-  while (reader.in_flight() > 0) take_one();
-  if (error) return std::unexpected(*error);
-  return files.check_unchanged();
-}
-
-Status OffloadDevice::compute(ggml_backend_t inner, ggml_cgraph& graph) {
-  if (!placed_) return {};  // libllama only learns the graph's needs
-  struct Patch {
-    ggml_tensor** place;
-    ggml_tensor* original;
-  };
-  std::vector<Patch> patches;
-  for (int n = 0; n < graph.n_nodes; ++n) {
-    for (ggml_tensor*& src : graph.nodes[n]->src) {
-      const auto weight = src != nullptr ? weights_.weight_of(src) : std::nullopt;
-      if (!weight) continue;
-      STRATA_CHECK(src->view_src == nullptr && twins_[*weight] != nullptr);
-      patches.push_back({&src, src});
-      src = twins_[*weight];
-    }
-  }
-  const ggml_status status = ggml_backend_graph_compute(inner, &graph);
-  for (const Patch& patch : patches) *patch.place = patch.original;
-  if (status == GGML_STATUS_SUCCESS) return {};
-  return fail(ErrorCode::kInternal, fmt::format("{} could not compute the graph: {}",
-                                                ggml_backend_name(inner), ggml_status_to_string(status)));
 }
 
 }  // namespace strata::tier

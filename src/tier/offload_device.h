@@ -6,10 +6,14 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "memory/pool.h"
+#include "memory/region.h"
+#include "tier/stream_cycle.h"
 #include "tier/weight_buffer.h"
+#include "tier/weight_table.h"
 
 namespace strata::tier {
 
@@ -20,7 +24,9 @@ namespace strata::tier {
 ///   1. choose() the weights, load the model, create a context: KV cache and compute buffers are allocated on
 ///      the inner device at once, counted; graphs are not computed;
 ///   2. place(): the weights are read and sent; from now on graphs are computed.
-/// Threading: one thread at a time, as a llama_context. Lifetime: outlives model and context.
+/// With a ring, matrix products of many tokens are computed there with the host's weights, too: these are
+/// sent ahead of the computation, from memory or disk, as the host's device streams from disk. Threading: one
+/// thread at a time, as a llama_context. Lifetime: outlives model and context.
 class OffloadDevice {
  public:
   /// `pool` has the device's budget, and it, `weights` and `host` outlive this.
@@ -33,10 +39,17 @@ class OffloadDevice {
   [[nodiscard]] ggml_backend_dev_t handle() { return &device_; }
   [[nodiscard]] ggml_backend_dev_t inner() const { return inner_; }
 
-  /// Indices into the profile's tensors. What several layers share may lie here and on the host.
-  void choose(const std::vector<std::uint32_t>& tensors);
+  /// Products of so many tokens and more are computed here with weights that are sent.
+  static constexpr std::int64_t kBatch = 32;
+  /// The ring that suits the largest weights of a model.
+  [[nodiscard]] static Bytes ring_bytes(const model::ModelProfile& profile);
 
-  /// Bytes that the chosen weights take there, as the inner device aligns and pads them.
+  /// Indices into the profile's tensors. What several layers share may lie here and on the host. `ring`: for
+  /// weights that are sent; 0 where none are.
+  void choose(const std::vector<std::uint32_t>& tensors, Bytes ring = {});
+
+  /// Bytes that the chosen weights take there, and with a ring the vectors of all layers, as the inner device
+  /// aligns and pads them.
   [[nodiscard]] Bytes weight_bytes() const;
   /// Of the live context's buffers: those ggml marks as compute buffers, and the others.
   [[nodiscard]] Bytes compute_bytes() const;
@@ -51,19 +64,33 @@ class OffloadDevice {
   [[nodiscard]] Status place(const DiskFiles& files, const ReaderFactory& make_reader,
                              memory::Pool& host_pool, const Progress& progress);
 
+  /// Host memory that connect() takes.
+  [[nodiscard]] Bytes staging_bytes() const;
+  /// Where the weights come from that are sent; all outlive this. Requires: place() succeeded here, and the
+  /// host's weights are placed. Errors: kBudgetExceeded.
+  [[nodiscard]] Status connect(const DiskFiles& files, ReaderFactory make_reader, const WeightTable& table);
+
   /// Why the last graph or allocation failed; libllama itself only learns that it did.
   [[nodiscard]] std::optional<Error> take_error() { return std::exchange(error_, std::nullopt); }
 
  private:
   friend struct OffloadCalls;
+  class Program;
   struct Buffer {
     ggml_backend_buffer_t handle;
     memory::Reservation reservation;
   };
 
-  [[nodiscard]] bool has_all_weights(const ggml_tensor* op) const;
+  [[nodiscard]] bool takes(const ggml_tensor* op) const;
+  [[nodiscard]] bool can_send(std::uint32_t weight) const;
   [[nodiscard]] ggml_backend_buffer_t allocate(std::size_t size);
   [[nodiscard]] Status compute(ggml_backend_t inner, ggml_cgraph& graph);
+  [[nodiscard]] Status compute_pieces(ggml_backend_t inner, const ggml_cgraph& graph, Program& program);
+  [[nodiscard]] Status compute_nodes(ggml_backend_t inner, const ggml_cgraph& graph,
+                                     std::span<ggml_tensor* const> nodes);
+  [[nodiscard]] Result<ggml_backend_buffer_ptr> allocate_weights(ggml_context* tensors, Bytes size,
+                                                                 memory::Owner owner,
+                                                                 memory::Reservation& reservation);
   [[nodiscard]] Bytes sum(ggml_backend_buffer_usage usage) const;
   [[nodiscard]] Status send(const DiskFiles& files, DiskReader& reader, memory::Region& staging,
                             const Progress& progress);
@@ -82,6 +109,15 @@ class OffloadDevice {
   ggml_backend_buffer_ptr arena_;    // the twins' memory, once placed
   memory::Reservation arena_reservation_;
   bool placed_ = false;
+
+  Bytes ring_size_;
+  std::vector<bool> for_batches_;  // by tensor: its twin is for batches only
+  ggml_context_ptr ring_context_;  // of one tensor, all of the ring
+  ggml_backend_buffer_ptr ring_;
+  memory::Reservation ring_reservation_;
+  memory::Region staging_;
+  std::unique_ptr<Streamer> streamer_;  // its reader sends
+  StreamCycle cycle_;
   std::vector<Buffer> buffers_;
   std::optional<Error> error_;
 };

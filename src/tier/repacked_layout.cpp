@@ -51,7 +51,7 @@ bool interleaves_eight_rows_of_q4_k(const RepackedLayout& layout) {
 }  // namespace
 
 RepackedLayout::RepackedLayout(ggml_backend_dev_t cpu, int threads) : cpu_(cpu), threads_(threads) {
-  if (ggml_backend_buffer_type_t const type = find_type(cpu)) {
+  if (ggml_backend_buffer_type_t const type = cpu != nullptr ? find_type(cpu) : nullptr) {
     buffer_ = ggml_backend_buft_alloc_buffer(type, 64);
     own_q4_k_ = interleaves_eight_rows_of_q4_k(*this);
   }

@@ -20,7 +20,7 @@ class RepackedLayout {
   /// What is rearranged by itself begins at a multiple of this many rows.
   static constexpr std::int64_t kRows = 16;
 
-  /// `cpu`: ggml's CPU device. Where it has no such layout, none is ever served.
+  /// `cpu`: ggml's CPU device. Where it has no such layout, or is null, none is ever served.
   RepackedLayout(ggml_backend_dev_t cpu, int threads);
   ~RepackedLayout();
   RepackedLayout(const RepackedLayout&) = delete;

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::uint64_t kReadBlock = 2ULL << 20;
 constexpr std::size_t kDepth = 16;
+constexpr std::uint64_t kSlotAlignment = 256;  // devices want it; spans of whole blocks have it
 
 /// Asks the scheduler for short slices, so that this thread runs as soon as a read ends even while every core
 /// computes (measured: 3 to 10% more bandwidth). Best effort: kernels before 6.12 ignore it.
@@ -91,7 +92,7 @@ void Streamer::assign_slots() {
     STRATA_CHECK(entries_[i].span <= ring_size_.value);
     if (position + entries_[i].span > ring_size_.value) position = 0;
     slots_[i].offset = position;
-    position += entries_[i].span;
+    position += align_up(entries_[i].span, kSlotAlignment);
   }
   const auto overlap = [&](std::size_t a, std::size_t b) {
     return slots_[a].offset < slots_[b].offset + entries_[b].span &&

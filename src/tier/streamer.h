@@ -13,11 +13,12 @@
 
 namespace strata::tier {
 
-/// One streamed unit in the order of the pass: the whole blocks that hold it.
+/// One streamed unit in the order of the pass: the whole blocks that hold it; or just its bytes, where the
+/// reader can.
 struct StreamEntry {
   std::uint32_t file = 0;
-  std::uint64_t offset = 0;  ///< a multiple of DiskFiles::kBlock
-  std::uint64_t span = 0;    ///< bytes, a multiple of DiskFiles::kBlock
+  std::uint64_t offset = 0;
+  std::uint64_t span = 0;  ///< bytes
 
   bool operator==(const StreamEntry&) const = default;
 };
@@ -33,7 +34,8 @@ struct StreamStatistics {
 /// Threading: one consumer calls everything; reading happens on a thread of the streamer's own.
 class Streamer {
  public:
-  /// `ring` is 4096-aligned and outlives the streamer, as do `files`.
+  /// `ring` is 4096-aligned and outlives the streamer, as do `files`. It is only an address here: a reader
+  /// may know of memory that this process cannot touch.
   Streamer(const DiskFiles& files, ReaderFactory make_reader, std::byte* ring, Bytes ring_size,
            Trace* trace = nullptr);
   ~Streamer();

@@ -16,7 +16,20 @@ void WeightTable::set(plan::Placement placement, const std::vector<plan::TensorU
     const auto& parts = placement_.groups[g].parts;
     for (std::uint32_t p = 0; p < parts.size(); ++p) expert_part_[parts[p].tensor] = Part{g, p};
   }
-  for (const plan::TensorUse& use : uses) repacked_[use.tensor] = use.repacked;
+  for (const plan::TensorUse& use : uses) {
+    repacked_[use.tensor] = use.repacked;
+    any_repacked_ = any_repacked_ || use.repacked;
+  }
+}
+
+const std::byte* WeightTable::in_file_order(std::uint32_t file, std::uint64_t offset,
+                                            std::uint64_t size) const {
+  if (any_repacked_) return nullptr;
+  const auto extent = std::ranges::find_if(placement_.extents, [&](const plan::Extent& e) {
+    return e.file == file && e.offset <= offset && offset + size <= e.offset + e.size.value;
+  });
+  if (extent == placement_.extents.end()) return nullptr;
+  return arena_ + extent->place + (offset - extent->offset);
 }
 
 std::span<const plan::Unit> WeightTable::units(std::uint32_t tensor) const {

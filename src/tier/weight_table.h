@@ -40,6 +40,10 @@ class WeightTable {
   [[nodiscard]] const plan::Placement& placement() const { return placement_; }
   /// The whole tensor in one piece, or null.
   [[nodiscard]] std::byte* resident(std::uint32_t tensor) const;
+  /// So many bytes of a file from `offset` on, as they are there; null where some are not in memory, or are
+  /// in another order.
+  [[nodiscard]] const std::byte* in_file_order(std::uint32_t file, std::uint64_t offset,
+                                               std::uint64_t size) const;
   /// The expert group that a tensor is in, and which part of it.
   struct Part {
     std::uint32_t group = 0;
@@ -53,6 +57,7 @@ class WeightTable {
   const model::ModelProfile& profile_;
   plan::Placement placement_;
   std::byte* arena_ = nullptr;
+  bool any_repacked_ = false;
   // By tensor:
   std::vector<std::pair<std::uint32_t, std::uint32_t>> first_unit_;  // first unit and count
   std::vector<bool> repacked_;

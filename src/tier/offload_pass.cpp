@@ -1,0 +1,129 @@
+// A piece of a pass, computed on a device.
+#include <fmt/format.h>
+#include <ggml-impl.h>
+
+#include <deque>
+
+#include "base/check.h"
+#include "tier/offload_device.h"
+
+namespace strata::tier {
+
+/// A graph whose nodes take their weights from the device's memory while this lives.
+class OffloadDevice::Program {
+ public:
+  struct Run {
+    std::vector<ggml_tensor*> nodes;
+    std::size_t entries_end = 0;  // what is sent before this must be there
+  };
+
+  Program(const OffloadDevice& device, const ggml_cgraph& graph) : device_(device) {
+    for (int n = 0; n < graph.n_nodes; ++n) add(graph.nodes[n]);
+    close();
+  }
+  ~Program() {
+    for (const Patch& patch : patches_) *patch.place = patch.original;
+  }
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  [[nodiscard]] const std::vector<StreamEntry>& entries() const { return entries_; }
+  [[nodiscard]] const std::deque<Run>& runs() const { return runs_; }
+  /// Requires: the streamer runs entries(), from its `first` on.
+  void bind(const Streamer& streamer, std::size_t first) {
+    for (const auto& [shadow, entry] : sent_) shadow->data = streamer.slot(first + entry);
+  }
+
+ private:
+  struct Patch {
+    ggml_tensor** place;
+    ggml_tensor* original;
+  };
+
+  void add(ggml_tensor* node) {
+    for (ggml_tensor*& src : node->src) {
+      const auto weight = src != nullptr ? device_.weights_.weight_of(src) : std::nullopt;
+      if (!weight) continue;
+      patches_.push_back({&src, src});
+      ggml_tensor* const twin = device_.twins_[*weight];
+      src = twin != nullptr ? twin : sent(*src, *weight);
+    }
+    run_.nodes.push_back(node);
+  }
+
+  ggml_tensor* sent(const ggml_tensor& tensor, std::uint32_t weight) {
+    const model::TensorInfo& info = device_.weights_.profile().tensors[weight];
+    const StreamEntry entry{info.file, info.offset, info.bytes.value};
+    if (entries_.empty() || entries_.back() != entry) {  // one used twice in a row is still in its slot
+      close();
+      entries_.push_back(entry);
+    }
+    run_.entries_end = entries_.size();
+    ggml_tensor& shadow = shadows_.emplace_back(tensor);
+    shadow.buffer = device_.ring_.get();
+    shadow.extra = nullptr;
+    sent_.emplace_back(&shadow, entries_.size() - 1);
+    return &shadow;
+  }
+
+  void close() {
+    if (!run_.nodes.empty()) runs_.push_back(std::move(run_));
+    run_ = Run{};
+    run_.entries_end = entries_.size();
+  }
+
+  const OffloadDevice& device_;
+  std::vector<Patch> patches_;
+  std::deque<ggml_tensor> shadows_;  // addresses stay
+  std::vector<std::pair<ggml_tensor*, std::size_t>> sent_;
+  std::vector<StreamEntry> entries_;
+  std::deque<Run> runs_;
+  Run run_;
+};
+
+Status OffloadDevice::compute(ggml_backend_t inner, ggml_cgraph& graph) {
+  if (!placed_) return {};  // libllama only learns the graph's needs
+  Program program(*this, graph);
+  Status status = compute_pieces(inner, graph, program);
+  if (!status && streamer_) {  // it stands in the middle of a pass: the next one starts afresh
+    streamer_->stop();
+    cycle_.forget();
+  }
+  return status;
+}
+
+Status OffloadDevice::compute_pieces(ggml_backend_t inner, const ggml_cgraph& graph, Program& program) {
+  StreamCycle::Part piece;
+  if (!program.entries().empty()) {
+    STRATA_CHECK(streamer_ != nullptr);
+    piece = cycle_.next(program.entries());
+    const bool at_begin = piece.begin == 0;  // in the middle of a pass a read error is this pass's
+    if (piece.restart || (at_begin && !streamer_->running(cycle_.entries())))
+      STRATA_TRY_VOID(streamer_->start(cycle_.entries()));
+    program.bind(*streamer_, piece.begin);
+  }
+  std::size_t there = 0;
+  for (const Program::Run& run : program.runs()) {
+    for (; there < run.entries_end; ++there) STRATA_TRY_VOID(streamer_->wait(piece.begin + there));
+    STRATA_TRY_VOID(compute_nodes(inner, graph, run.nodes));
+    if (run.entries_end > 0) streamer_->release(piece.begin + run.entries_end);
+  }
+  if (piece.last) streamer_->next_pass();
+  return {};
+}
+
+Status OffloadDevice::compute_nodes(ggml_backend_t inner, const ggml_cgraph& graph,
+                                    std::span<ggml_tensor* const> nodes) {
+  ggml_cgraph part = graph;
+  part.nodes = const_cast<ggml_tensor**>(nodes.data());
+  part.n_nodes = static_cast<int>(nodes.size());
+  part.n_leafs = 0;
+  part.leafs = nullptr;
+  if (part.n_nodes != graph.n_nodes) part.uid = 0;  // another graph than the one that has this number
+  const ggml_status status = ggml_backend_graph_compute(inner, &part);
+  if (status == GGML_STATUS_SUCCESS) return {};
+  return fail(ErrorCode::kInternal, fmt::format("{} could not compute the graph: {}",
+                                                ggml_backend_name(inner), ggml_status_to_string(status)));
+}
+
+}  // namespace strata::tier

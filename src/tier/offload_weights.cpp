@@ -1,0 +1,160 @@
+// The weights that lie on a device, and how they get there.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "tier/offload_device.h"
+#include "tier/sending_reader.h"
+
+namespace strata::tier {
+namespace {
+
+constexpr std::uint64_t kBlock = 1ULL << 20;  // of a read
+constexpr std::size_t kBlocks = 8;            // in flight
+
+}  // namespace
+
+void OffloadDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring) {
+  STRATA_CHECK(!placed_);
+  const model::ModelProfile& profile = weights_.profile();
+  context_.reset(ggml_init({(profile.tensors.size() + 1) * ggml_tensor_overhead(), nullptr, true}));
+  twins_.assign(profile.tensors.size(), nullptr);
+  for_batches_.assign(profile.tensors.size(), false);
+  ring_size_ = ring;
+  const auto add = [&](std::uint32_t index) {
+    const model::TensorInfo& info = profile.tensors[index];
+    ggml_tensor* const twin = ggml_new_tensor(context_.get(), info.type, GGML_MAX_DIMS, info.shape.data());
+    ggml_set_name(twin, info.name.c_str());
+    twins_[index] = twin;
+  };
+  std::ranges::for_each(tensors, add);
+  if (ring == Bytes{}) return;
+  // Norms and biases stand between the products: without them here, each would cost two crossings.
+  for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) {
+    const model::TensorInfo& info = profile.tensors[i];
+    if (twins_[i] != nullptr || info.rows() > 1 || info.shape[0] != profile.embedding) continue;
+    add(i);
+    for_batches_[i] = true;
+  }
+}
+
+Bytes OffloadDevice::ring_bytes(const model::ModelProfile& profile) {
+  Bytes largest;
+  for (const model::TensorInfo& tensor : profile.tensors) {
+    if (tensor.layer && tensor.role != model::Role::kExpert) largest = std::max(largest, tensor.bytes);
+  }
+  return align_up(largest * 3, kMiB);
+}
+
+Bytes OffloadDevice::weight_bytes() const {
+  if (arena_ != nullptr) return arena_reservation_.bytes();
+  return Bytes{ggml_backend_alloc_ctx_tensors_from_buft_size(context_.get(), inner_type_)};
+}
+
+Result<ggml_backend_buffer_ptr> OffloadDevice::allocate_weights(ggml_context* tensors, Bytes size,
+                                                                memory::Owner owner,
+                                                                memory::Reservation& reservation) {
+  STRATA_TRY(reservation, pool_.reserve(size, owner));
+  ggml_backend_buffer_ptr buffer(ggml_backend_alloc_ctx_tensors_from_buft(tensors, inner_type_));
+  if (buffer == nullptr) {
+    return fail(ErrorCode::kBudgetExceeded, fmt::format("{} has no {} left for weights",
+                                                        ggml_backend_dev_name(inner_), format_bytes(size)));
+  }
+  ggml_backend_buffer_set_usage(buffer.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+  return buffer;
+}
+
+Status OffloadDevice::place(const DiskFiles& files, const ReaderFactory& make_reader, memory::Pool& host_pool,
+                            const Progress& progress) {
+  placed_ = true;
+  // Now it is known whose each buffer is.
+  for (Buffer& buffer : buffers_) {
+    if (ggml_backend_buffer_get_usage(buffer.handle) != GGML_BACKEND_BUFFER_USAGE_COMPUTE) continue;
+    const Bytes bytes = buffer.reservation.bytes();
+    buffer.reservation = {};
+    STRATA_TRY(buffer.reservation, pool_.reserve(bytes, memory::Owner::kCompute));
+  }
+  if (ring_size_ > Bytes{}) {
+    ring_context_.reset(ggml_init({ggml_tensor_overhead() + 64, nullptr, true}));
+    ggml_new_tensor_1d(ring_context_.get(), GGML_TYPE_I8, static_cast<std::int64_t>(ring_size_.value));
+    STRATA_TRY(ring_,
+               allocate_weights(ring_context_.get(), ring_size_, memory::Owner::kRing, ring_reservation_));
+  }
+  if (weight_bytes() == Bytes{}) return {};
+  STRATA_TRY(arena_,
+             allocate_weights(context_.get(), weight_bytes(), memory::Owner::kWeights, arena_reservation_));
+  STRATA_TRY(const auto staged, host_pool.reserve(Bytes{kBlocks * kBlock}, memory::Owner::kRing));
+  STRATA_TRY(auto staging, memory::Region::reserve(staged.bytes()));
+  STRATA_TRY_VOID(staging.commit());
+  STRATA_TRY(const auto reader, make_reader(files, kBlocks));
+  return send(files, *reader, staging, progress);
+}
+
+Status OffloadDevice::send(const DiskFiles& files, DiskReader& reader, memory::Region& staging,
+                           const Progress& progress) {
+  struct Part {
+    ggml_tensor* twin = nullptr;
+    std::uint64_t skip = 0;  // of the block: it begins before the part does
+    std::uint64_t offset = 0;
+    std::uint64_t size = 0;
+  };
+  std::vector<Part> parts(std::min(kBlocks, reader.depth()));
+  std::vector<std::size_t> free_blocks;
+  for (std::size_t i = 0; i < parts.size(); ++i) free_blocks.push_back(i);
+  std::optional<Error> error;
+  Bytes done;
+  const auto take_one = [&] {
+    const BlockDone block = reader.wait();
+    free_blocks.push_back(block.tag);
+    if (!block.status && !error) error = block.status.error();
+    if (error) return;
+    const Part& part = parts[block.tag];
+    ggml_backend_tensor_set(part.twin, staging.data() + block.tag * kBlock + part.skip, part.offset,
+                            part.size);
+    done += Bytes{part.size};
+    if (progress && !progress(done)) error = Error{ErrorCode::kCancelled, "loading was cancelled"};
+  };
+  for (std::size_t index = 0; index < twins_.size() && !error; ++index) {
+    if (twins_[index] == nullptr) continue;
+    const model::TensorInfo& info = weights_.profile().tensors[index];
+    for (std::uint64_t at = 0; at < info.bytes.value && !error;) {
+      if (free_blocks.empty()) take_one();
+      if (error) break;
+      const std::size_t block = free_blocks.back();
+      free_blocks.pop_back();
+      const std::uint64_t begin = align_down(info.offset + at, DiskFiles::kBlock);
+      const std::uint64_t end =
+          std::min(begin + kBlock, align_up(info.offset + info.bytes.value, DiskFiles::kBlock));
+      Part& part = parts[block];
+      part = {twins_[index], info.offset + at - begin, at, 0};
+      part.size = std::min(end - begin - part.skip, info.bytes.value - at);
+      reader.submit(BlockRead{info.file, begin, static_cast<std::uint32_t>(end - begin),
+                              staging.data() + block * kBlock, block});
+      at += part.size;
+    }
+  }
+  while (reader.in_flight() > 0) take_one();
+  if (error) return std::unexpected(*error);
+  return files.check_unchanged();
+}
+
+Bytes OffloadDevice::staging_bytes() const {
+  return ring_size_ > Bytes{} ? SendingReader::staging_bytes() : Bytes{};
+}
+
+Status OffloadDevice::connect(const DiskFiles& files, ReaderFactory make_reader, const WeightTable& table) {
+  if (ring_ == nullptr) return {};
+  STRATA_TRY(staging_, memory::Region::reserve(staging_bytes()));
+  STRATA_TRY_VOID(staging_.commit());
+  ggml_tensor* const ring = ggml_get_first_tensor(ring_context_.get());
+  const auto make_sender = [this, &table, ring, make_reader = std::move(make_reader)](
+                               const DiskFiles& f, std::size_t depth) -> Result<std::unique_ptr<DiskReader>> {
+    STRATA_TRY(auto disk, make_reader(f, std::min(depth, SendingReader::kDepth)));
+    return std::make_unique<SendingReader>(table, std::move(disk), staging_.data(), ring);
+  };
+  streamer_ = std::make_unique<Streamer>(files, make_sender, static_cast<std::byte*>(ring->data), ring_size_);
+  return {};
+}
+
+}  // namespace strata::tier
