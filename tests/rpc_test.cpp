@@ -95,7 +95,28 @@ TEST(Rpc, TwoServersAndTheHostShareAModel) {
   for (const char* device : {"RPC0", "RPC1"}) {
     EXPECT_EQ(shared["budget_bytes"][device], 10 << 20);
     EXPECT_GT(shared["device_bytes"][device]["weights"], 1 << 20);
+    EXPECT_EQ(shared["sent_bytes"][device], 0) << "no batch";
   }
+}
+
+TEST(Rpc, APromptIsComputedThereWithWeightsThatAreSent) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const TemporaryDirectory directory;
+  const RpcServer server;
+  const std::string stats = (directory.path() / "stats.json").string();
+  std::string prompt;
+  for (int i = 0; i < 20; ++i) prompt += "Once upon a time there was a cat. ";
+  std::vector<std::string> command{"run", "-m",  path,     "--raw", "-p", prompt, "-n",      "8",
+                                   "-c",  "512", "--temp", "0",     "-t", "2",    "--stats", stats};
+  const ProgramRun alone = run_strata(command);
+  ASSERT_EQ(alone.exit_code, 0) << alone.err;
+  command.insert(command.end(), {"--rpc", server.endpoint(), "--vram", "16MiB"});
+  const ProgramRun sent = run_strata(command);
+  ASSERT_EQ(sent.exit_code, 0) << sent.err;
+  EXPECT_EQ(sent.out, alone.out);
+  std::ifstream in(stats);
+  EXPECT_GT(nlohmann::json::parse(in, nullptr, false)["sent_bytes"]["RPC0"], 5 << 20);
 }
 
 TEST(Rpc, WhereNoServerIsTheFlagIsNamed) {

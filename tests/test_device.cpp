@@ -62,6 +62,34 @@ class TestDevice::Memory {
   void* data_;
 };
 
+/// Keeps account of what the device does while it lives.
+class TestDevice::Work {
+ public:
+  Work(const TestDevice& device, int& kind) : device_(device), kind_(kind) { change(1); }
+  ~Work() { change(-1); }
+  Work(const Work&) = delete;
+  Work& operator=(const Work&) = delete;
+
+ private:
+  void change(int by) {
+    const std::lock_guard lock(device_.times_mutex_);
+    const auto now = std::chrono::steady_clock::now();
+    const std::chrono::duration<double> since = now - device_.changed_;
+    if (device_.computing_ > 0) device_.times_.computing += since;
+    if (device_.copying_ > 0) device_.times_.copying += since;
+    if (device_.computing_ > 0 && device_.copying_ > 0) device_.times_.both += since;
+    device_.changed_ = now;
+    kind_ += by;
+  }
+  const TestDevice& device_;
+  int& kind_;
+};
+
+TestDevice::Times TestDevice::times() const {
+  const std::lock_guard lock(times_mutex_);
+  return times_;
+}
+
 /// One stream: what is handed over is done in order, by a thread of its own.
 class TestDevice::Queue {
  public:
@@ -144,12 +172,14 @@ struct TestDeviceCalls {
   }
   static void send(TestDevice& device, std::byte* to, const void* from, size_t size) {
     const Memory::Lock lock;
+    const TestDevice::Work work(device, device.copying_);
     std::memcpy(to, from, size);
     device.received_ += size;
     device.copied(Bytes{size});
   }
   static void fetch(TestDevice& device, void* to, const std::byte* from, size_t size) {
     const Memory::Lock lock;
+    const TestDevice::Work work(device, device.copying_);
     std::memcpy(to, from, size);
     device.copied(Bytes{size});
   }
@@ -195,6 +225,7 @@ struct TestDeviceCalls {
     if (device.graphs_++ == device.options_.fail_graph) return GGML_STATUS_FAILED;
     of(backend).submit([backend, graph] {
       const Memory::Lock lock;
+      const TestDevice::Work work(of(backend).device(), of(backend).device().computing_);
       ggml_backend_graph_compute(of(backend).cpu(), graph);
     });
     device.nodes_ += static_cast<std::uint64_t>(graph->n_nodes);

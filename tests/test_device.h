@@ -42,10 +42,18 @@ class TestDevice {
   [[nodiscard]] Bytes received() const { return Bytes{received_}; }
   [[nodiscard]] std::uint64_t nodes_computed() const { return nodes_; }
 
+  struct Times {
+    std::chrono::duration<double> computing{0};
+    std::chrono::duration<double> copying{0};
+    std::chrono::duration<double> both{0};  ///< at the same time
+  };
+  [[nodiscard]] Times times() const;
+
  private:
   friend struct TestDeviceCalls;
   class Memory;
   class Queue;
+  class Work;
 
   void copied(Bytes bytes) const;
   [[nodiscard]] bool claim(std::uint64_t size);
@@ -58,6 +66,11 @@ class TestDevice {
   std::atomic<std::uint64_t> peak_ = 0;
   std::atomic<std::uint64_t> received_ = 0;
   std::atomic<std::uint64_t> nodes_ = 0;
+  mutable std::mutex times_mutex_;
+  mutable Times times_;
+  mutable std::chrono::steady_clock::time_point changed_;
+  mutable int computing_ = 0;
+  mutable int copying_ = 0;
   int allocations_ = 0;
   int graphs_ = 0;
 };

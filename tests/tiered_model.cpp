@@ -102,6 +102,7 @@ PlainModel::PlainModel(const std::filesystem::path& path, const Settings& settin
   llama_model_params params = llama_model_default_params();
   params.load_mode = LLAMA_LOAD_MODE_NONE;
   params.n_gpu_layers = 0;
+  params.use_extra_bufts = !settings.file_order;
   model_.reset(llama_model_load_from_file(path.c_str(), params));
   if (model_ != nullptr) context_ = make_context(model_.get(), settings);
 }
@@ -115,7 +116,7 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
   STRATA_TRY(out->device_, tier::Device::create(out->profile_, out->pool_,
                                                 {.threads = settings.threads,
                                                  .make_reader = std::move(make_reader),
-                                                 .file_order = offload.ring > Bytes{}}));
+                                                 .file_order = settings.file_order}));
   std::vector<engine::OffloadedLayers> layers;
   if (offload.device != nullptr) {
     out->device_pool_ = std::make_unique<memory::Pool>("device", offload.budget);

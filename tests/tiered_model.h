@@ -35,6 +35,7 @@ struct Settings {
   std::uint32_t outputs = 1;    ///< of one ubatch
   bool embeddings = false;      ///< for an encoder: embeddings come out, one for each sequence
   bool token_by_token = false;  ///< `outputs` tokens are recorded to be computed so
+  bool file_order = false;      ///< weights keep the file's order: ggml's plain kernels
 };
 
 /// Logits after a prompt, and after each of `steps` greedy tokens that follow.
@@ -66,7 +67,7 @@ struct SequenceBatch {
 /// decoding failed.
 [[nodiscard]] std::vector<std::vector<float>> outputs_of(llama_context* context, const SequenceBatch& batch);
 
-/// The oracle: plain llama.cpp on the CPU, everything in memory, its fastest layout.
+/// The oracle: plain llama.cpp on the CPU, everything in memory, its fastest layout unless `file_order`.
 class PlainModel {
  public:
   PlainModel(const std::filesystem::path& path, const Settings& settings);

@@ -107,6 +107,8 @@ class Engine {
   [[nodiscard]] plan::MemoryMap memory_map() const;
   /// What lies on each device of OpenOptions::offload, once prepare() has succeeded.
   [[nodiscard]] std::vector<plan::DeviceShare> device_shares() const;
+  /// Bytes of weights sent to each of them for batches.
+  [[nodiscard]] std::vector<Bytes> sent_bytes() const;
 
   /// Appends `tokens` to sequence 0; the logits of the last one are then in the context.
   /// Errors: kInvalidArgument when the context is full; those of the tier; kCancelled after abort().
@@ -166,6 +168,7 @@ class Engine {
   [[nodiscard]] Status use_devices(const ContextOptions& options, Shape shape, const plan::Demand& whole);
   [[nodiscard]] Status place_on_devices(const tier::Device::Progress& progress, Bytes& placed, Bytes total);
   [[nodiscard]] Status connect_devices();
+  void note_idle_devices(const plan::Demand& whole);
   [[nodiscard]] std::optional<Error> take_device_error();
   [[nodiscard]] Status load_adapters();
   /// What the budget leaves to this process now.

@@ -10,6 +10,12 @@ namespace {
 // Compute buffers are known only once a context was made with the layers where they will be.
 constexpr int kAttempts = 6;
 
+/// What a driver holds of the device beside ggml's buffers. Of CUDA it is assumed: nobody measured it yet.
+Bytes driver_bytes(ggml_backend_dev_t device) {
+  const std::string_view name = ggml_backend_reg_name(ggml_backend_dev_backend_reg(device));
+  return name == "CUDA" || name == "ROCm" ? plan::kUnknownRuntime : Bytes{};
+}
+
 bool uses(const plan::DeviceShare& share) { return !share.tensors.empty() || share.ring > Bytes{}; }
 
 }  // namespace
@@ -54,11 +60,11 @@ plan::DeviceSplit Engine::split(const plan::Demand& whole, std::vector<plan::Dev
 Status Engine::use_devices(const ContextOptions& options, Shape shape, const plan::Demand& whole) {
   std::vector<plan::DeviceBudget> budgets;
   for (const Offload& offload : offloads_) {
-    budgets.push_back(
-        {.name = ggml_backend_dev_name(offload.device->inner()),
-         .gpu = {.name = ggml_backend_dev_description(offload.device->inner()), .runtime = Bytes{}},
-         .budget = offload.pool->capacity(),
-         .compute = whole.compute});
+    budgets.push_back({.name = ggml_backend_dev_name(offload.device->inner()),
+                       .gpu = {.name = ggml_backend_dev_description(offload.device->inner()),
+                               .runtime = driver_bytes(offload.device->inner())},
+                       .budget = offload.pool->capacity(),
+                       .compute = whole.compute});
   }
   bool measured = false;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
@@ -72,19 +78,31 @@ Status Engine::use_devices(const ContextOptions& options, Shape shape, const pla
       share.weights = device->weight_bytes();
       share.kv_cache = device->kv_bytes();
       share.compute = device->compute_bytes();
-      const Bytes needed = share.weights + share.kv_cache + share.compute + share.ring;
+      const Bytes needed = share.weights + share.kv_cache + share.compute + share.ring + share.runtime;
       fits = fits && needed <= share.budget;
       share.unused = saturating_sub(share.budget, needed);
       budgets[i].compute = share.compute + saturating_sub(share.weights + share.kv_cache, expected);
     }
     // The first guess is on the safe side: once its buffers are known, more may fit.
-    if (fits && (measured || !on_devices_)) return {};
+    if (fits && (measured || !on_devices_)) {
+      note_idle_devices(whole);
+      return {};
+    }
     measured = true;
   }
   return fail(ErrorCode::kInfeasible,
               fmt::format("{}: no split of its layers keeps to the devices' budgets; give the devices more "
                           "memory, or less",
                           options_.model.string()));
+}
+
+void Engine::note_idle_devices(const plan::Demand& whole) {
+  for (const Offload& offload : offloads_) {
+    if (uses(offload.share)) continue;
+    notes_.push_back(fmt::format(
+        "{} is not used: {} are too little for compute buffers (up to {}), the driver and a layer",
+        offload.share.name, format_bytes(offload.share.budget), format_bytes(whole.compute)));
+  }
 }
 
 Status Engine::place_on_devices(const tier::Device::Progress& progress, Bytes& placed, Bytes total) {
@@ -109,6 +127,12 @@ Status Engine::connect_devices() {
 std::vector<plan::DeviceShare> Engine::device_shares() const {
   std::vector<plan::DeviceShare> out;
   for (const Offload& offload : offloads_) out.push_back(offload.share);
+  return out;
+}
+
+std::vector<Bytes> Engine::sent_bytes() const {
+  std::vector<Bytes> out;
+  for (const Offload& offload : offloads_) out.push_back(offload.device->sent());
   return out;
 }
 

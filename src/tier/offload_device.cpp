@@ -179,20 +179,6 @@ Bytes OffloadDevice::sum(ggml_backend_buffer_usage usage) const {
 Bytes OffloadDevice::compute_bytes() const { return sum(GGML_BACKEND_BUFFER_USAGE_COMPUTE); }
 Bytes OffloadDevice::kv_bytes() const { return sum(GGML_BACKEND_BUFFER_USAGE_ANY); }
 
-bool OffloadDevice::can_send(std::uint32_t weight) const {
-  const model::TensorInfo& info = weights_.profile().tensors[weight];
-  if (info.bytes * 2 > ring_size_) return false;
-  ggml_tensor like{};
-  like.type = info.type;
-  std::ranges::copy(info.shape, like.ne);
-  like.nb[0] = ggml_type_size(info.type);
-  like.nb[1] = info.row_bytes().value;
-  for (int i = 2; i < GGML_MAX_DIMS; ++i)
-    like.nb[i] = like.nb[i - 1] * static_cast<std::size_t>(like.ne[i - 1]);
-  // Where a device pads rows, it wants the padding cleared: more than bytes of the file.
-  return ggml_backend_buft_get_alloc_size(inner_type_, &like) == info.bytes.value;
-}
-
 bool OffloadDevice::takes(const ggml_tensor* op) const {
   const bool batch = ring_size_ > Bytes{} && op->ne[1] >= kBatch;
   for (int s = 0; s < GGML_MAX_SRC; ++s) {
@@ -202,7 +188,7 @@ bool OffloadDevice::takes(const ggml_tensor* op) const {
     if (src->view_src != nullptr) return false;
     if (twins_[*weight] != nullptr && (batch || !for_batches_[*weight])) continue;
     const bool product = op->op == GGML_OP_MUL_MAT && s == 0 && op->ne[2] == 1;
-    if (!batch || !product || !can_send(*weight)) return false;
+    if (!batch || !product || !sendable_[*weight]) return false;
   }
   return true;
 }

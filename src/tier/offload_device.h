@@ -70,6 +70,9 @@ class OffloadDevice {
   /// host's weights are placed. Errors: kBudgetExceeded.
   [[nodiscard]] Status connect(const DiskFiles& files, ReaderFactory make_reader, const WeightTable& table);
 
+  /// Bytes of weights sent for batches so far.
+  [[nodiscard]] Bytes sent() const { return streamer_ ? streamer_->statistics().read : Bytes{}; }
+
   /// Why the last graph or allocation failed; libllama itself only learns that it did.
   [[nodiscard]] std::optional<Error> take_error() { return std::exchange(error_, std::nullopt); }
 
@@ -112,6 +115,7 @@ class OffloadDevice {
 
   Bytes ring_size_;
   std::vector<bool> for_batches_;  // by tensor: its twin is for batches only
+  std::vector<bool> sendable_;     // by tensor
   ggml_context_ptr ring_context_;  // of one tensor, all of the ring
   ggml_backend_buffer_ptr ring_;
   memory::Reservation ring_reservation_;

@@ -15,12 +15,27 @@ constexpr std::size_t kBlocks = 8;            // in flight
 
 }  // namespace
 
+bool OffloadDevice::can_send(std::uint32_t weight) const {
+  const model::TensorInfo& info = weights_.profile().tensors[weight];
+  if (info.bytes * 2 > ring_size_) return false;
+  ggml_tensor like{};
+  like.type = info.type;
+  std::ranges::copy(info.shape, like.ne);
+  like.nb[0] = ggml_type_size(info.type);
+  like.nb[1] = info.row_bytes().value;
+  for (int i = 2; i < GGML_MAX_DIMS; ++i)
+    like.nb[i] = like.nb[i - 1] * static_cast<std::size_t>(like.ne[i - 1]);
+  // Where a device pads rows, it wants the padding cleared: more than bytes of the file.
+  return ggml_backend_buft_get_alloc_size(inner_type_, &like) == info.bytes.value;
+}
+
 void OffloadDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring) {
   STRATA_CHECK(!placed_);
   const model::ModelProfile& profile = weights_.profile();
   context_.reset(ggml_init({(profile.tensors.size() + 1) * ggml_tensor_overhead(), nullptr, true}));
   twins_.assign(profile.tensors.size(), nullptr);
   for_batches_.assign(profile.tensors.size(), false);
+  sendable_.assign(profile.tensors.size(), false);
   ring_size_ = ring;
   const auto add = [&](std::uint32_t index) {
     const model::TensorInfo& info = profile.tensors[index];
@@ -30,6 +45,7 @@ void OffloadDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring
   };
   std::ranges::for_each(tensors, add);
   if (ring == Bytes{}) return;
+  for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) sendable_[i] = can_send(i);
   // Norms and biases stand between the products: without them here, each would cost two crossings.
   for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) {
     const model::TensorInfo& info = profile.tensors[i];
