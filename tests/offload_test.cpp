@@ -126,7 +126,7 @@ TEST(Offload, ComputesWhileWeightsAreSent) {
   const Prompt fast = prompt_over_link(path, 0);
   EXPECT_GT(fast.sent, kMiB * 20) << "all that the layers have";
   const Prompt slow = prompt_over_link(path, static_cast<double>(fast.sent.value) / (3 * fast.seconds));
-  EXPECT_GT(slow.device.both, slow.device.computing * 0.7) << "most of it";
+  EXPECT_GT(slow.device.both, slow.device.computing * 0.3) << "one after the other it would be none";
   EXPECT_GT(slow.device.copying, slow.device.computing);
   RecordProperty("seconds_by_larger", std::to_string(slow.seconds / slow.device.copying.count()));
 }
@@ -211,14 +211,33 @@ TEST(Offload, FillsTheBudgetAndNotAByteMore) {
   EXPECT_GT(before, kMiB * 50) << "all of it";
 }
 
+TEST(Offload, TakesNoRingWhereNothingCouldBeSent) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K"});
+  ASSERT_FALSE(path.empty());
+  const auto run = [&](Bytes budget) { return run_with(path, budget, {1, 2, 3}); };
+  const auto whole = run(kMiB * 256);
+  ASSERT_TRUE(whole) << whole.error().message;
+  EXPECT_EQ(whole->share.ring, Bytes{});
+  // All but a part of the experts.
+  const auto most = run(whole->share.budget - whole->share.unused - kMiB);
+  ASSERT_TRUE(most) << most.error().message;
+  EXPECT_LT(most->share.weights, whole->share.weights);
+  EXPECT_EQ(most->share.ring, Bytes{});
+}
+
 TEST(Offload, ADeviceThatFailsIsAnErrorThatNamesIt) {
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  for (int nth = 0; nth < 6; ++nth) {
+  const Settings settings{.context = 256, .ubatch = 64, .file_order = true};
+  TestDevice good({});
+  ASSERT_TRUE(TieredModel::load(path, settings, percent_of_weights(100), {}, {&good, 3, kMiB * 4}));
+  ASSERT_GE(good.allocations(), 4) << "KV cache, compute, ring, weights";
+  for (int nth = 0; nth < good.allocations(); ++nth) {
     TestDevice device({.fail_allocation = nth});
-    auto tiered =
-        TieredModel::load(path, {.context = 256, .ubatch = 64}, percent_of_weights(100), {}, {&device, 3});
-    if (tiered) continue;
+    const auto tiered =
+        TieredModel::load(path, settings, percent_of_weights(100), {}, {&device, 3, kMiB * 4});
+    ASSERT_FALSE(tiered) << nth;
     EXPECT_NE(tiered.error().message.find("TEST0"), std::string::npos) << tiered.error().message;
   }
   TestDevice device({.fail_graph = 1});

@@ -119,6 +119,40 @@ TEST(Rpc, APromptIsComputedThereWithWeightsThatAreSent) {
   EXPECT_GT(nlohmann::json::parse(in, nullptr, false)["sent_bytes"]["RPC0"], 5 << 20);
 }
 
+TEST(Rpc, AGrammarOutlivesTheSplit) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const RpcServer server;
+  const ProgramRun run = run_strata({"run",       "-m",
+                                     path,        "--raw",
+                                     "-p",        "Once",
+                                     "-n",        "12",
+                                     "-c",        "256",
+                                     "--temp",    "0",
+                                     "-t",        "2",
+                                     "--grammar", "root ::= [a-z ]+",
+                                     "--rpc",     server.endpoint(),
+                                     "--vram",    "16MiB",
+                                     "-ngl",      "2"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(run.out.find_first_not_of("abcdefghijklmnopqrstuvwxyz \n"), std::string::npos) << run.out;
+}
+
+TEST(Rpc, KeepsTheHostsBudgetToo) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const auto cgroup = MemoryCgroup::create(kMiB * 72);
+  if (!cgroup) GTEST_SKIP() << cgroup.error().message;
+  const RpcServer server;
+  std::string prompt;
+  for (int i = 0; i < 20; ++i) prompt += "Once upon a time there was a cat. ";
+  const ProgramRun run = run_strata({"run", "-m", path, "--raw", "-p", prompt, "-n", "8", "-c", "512", "-t",
+                                     "2", "--rpc", server.endpoint(), "--vram", "16MiB", "--ram", "72MiB"},
+                                    cgroup->get());
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ((*cgroup)->times_at_limit(), 0U);
+}
+
 TEST(Rpc, WhereNoServerIsTheFlagIsNamed) {
   expect_refused(
       run_strata({"run", "-m", "no.gguf", "-p", "x", "--rpc", "127.0.0.1:" + std::to_string(free_port())}),

@@ -16,9 +16,9 @@
 namespace strata::tests {
 
 /// A ggml device that stands in for a GPU: memory of its own that nobody else can touch (an access from
-/// outside is a segmentation fault), a hard capacity, a queue that works asynchronously, a link with a rate.
-/// It computes with ggml's CPU kernels. Threading: as ggml's devices. Lifetime: outlives what is made with
-/// it.
+/// outside is a segmentation fault, while the device is idle), a hard capacity, a queue that works
+/// asynchronously, a link with a rate. It computes with ggml's CPU kernels. Threading: as ggml's devices.
+/// Lifetime: outlives what is made with it.
 class TestDevice {
  public:
   struct Options {
@@ -41,6 +41,7 @@ class TestDevice {
   /// Copied to the device.
   [[nodiscard]] Bytes received() const { return Bytes{received_}; }
   [[nodiscard]] std::uint64_t nodes_computed() const { return nodes_; }
+  [[nodiscard]] int allocations() const { return allocations_; }
 
   struct Times {
     std::chrono::duration<double> computing{0};

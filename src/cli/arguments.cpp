@@ -10,8 +10,8 @@
 namespace strata::cli {
 namespace {
 
-constexpr std::array<std::string_view, 7> kFlagsWithOneDash{"-ub",  "-tb", "-fa", "-ctk",
-                                                            "-ctv", "-md", "-hf"};
+constexpr std::array<std::string_view, 9> kFlagsWithOneDash{"-ub", "-tb", "-fa",  "-ctk", "-ctv",
+                                                            "-md", "-hf", "-ngl", "-ot"};
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
@@ -25,9 +25,7 @@ bool takes_a_value(const CLI::App& command, const std::string& flag) {
 }
 
 std::unexpected<Error> unknown_flag(std::string_view flag) {
-  const std::string_view more =
-      flag == "-ngl" ? ": no weights go to a GPU yet, and --ram says how much memory is used" : "";
-  return fail(ErrorCode::kInvalidArgument, fmt::format("there is no flag '{}'{}", flag, more));
+  return fail(ErrorCode::kInvalidArgument, fmt::format("there is no flag '{}'", flag));
 }
 
 }  // namespace

@@ -173,7 +173,7 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
   params.abort_callback = abort_requested;
   params.abort_callback_data = const_cast<int*>(&aborted_);
   params.no_perf = true;
-  context_.reset(llama_init_from_model(model_.get(), params));
+  context_.reset(llama_init_from_model(computed_model(), params));
   if (context_ == nullptr) {
     if (auto error = take_device_error()) return std::unexpected(std::move(*error));
     return std::unexpected(with_llama_error(
@@ -198,7 +198,14 @@ Status Engine::record_graphs(Shape shape) {
     return llama_decode(context_.get(),
                         llama_batch_get_one(tokens.data(), static_cast<std::int32_t>(count))) == 0;
   };
-  const bool fed = feed(tokens.size()) && (tokens.size() == llama_n_ctx(context_.get()) || feed(1));
+  bool fed = feed(tokens.size());
+  // The most that stays on the host where larger batches are a device's.
+  const std::size_t some = static_cast<std::size_t>(tier::OffloadDevice::kBatch) - 1;
+  if (fed && !offloads_.empty() && some < tokens.size()) {
+    llama_memory_clear(llama_get_memory(context_.get()), false);
+    fed = feed(some);
+  }
+  fed = fed && (tokens.size() == llama_n_ctx(context_.get()) || feed(1));
   llama_memory_clear(llama_get_memory(context_.get()), false);
   if (!fed)
     return std::unexpected(
@@ -228,7 +235,7 @@ Result<plan::Demand> Engine::demand(const ContextOptions& options) const {
   out.least_for_weights = plan::smallest_budget(profile_, needs.uses, out.bookkeeping);
   out.growth =
       kGrowth + needs.reader + needs.split + options.client_reserve + page_tables(out.kv_cache + out.compute);
-  for (const Offload& offload : offloads_) out.growth += offload.device->staging_bytes();
+  for (const Offload& offload : offloads_) out.growth += offload.device->host_bytes();
   out.uses = std::move(needs.uses);
   return out;
 }
@@ -261,10 +268,7 @@ Error Engine::infeasible(const plan::Demand& demand, const ContextOptions& optio
 Status Engine::prepare(const ContextOptions& wanted) {
   least_budget_.reset();
   ContextOptions options = wanted;
-  if (!offloads_.empty() && options.drafts.ngrams) {
-    options.drafts = {};
-    notes_.emplace_back("no drafts: with a device they cannot be checked bit for bit yet");
-  }
+  if (!offloads_.empty()) options.drafts = {};  // they cannot be checked bit for bit yet
   draft_options_ = options.drafts;
   const std::vector<Shape> shapes = shapes_to_try(options);
   const std::uint64_t context = align_up(shapes.front().context, kContextStep);
@@ -280,7 +284,7 @@ Status Engine::prepare(const ContextOptions& wanted) {
       if (last) return fits;
       continue;
     }
-    if (on_devices_) STRATA_TRY_VOID(load_on_devices({}));
+    if (model_on_devices_) STRATA_TRY_VOID(load_on_devices({}));
     const Status made = make_context(options, shapes[i]);
     if (!made && made.error().code == ErrorCode::kUnsupported && shapes[i].can_go_without_draft) continue;
     STRATA_TRY_VOID(made);
@@ -311,6 +315,7 @@ Status Engine::prepare(const ContextOptions& wanted) {
         plan::place(profile_, demand.uses, options.for_weights.value_or(for_weights), demand.bookkeeping));
     if (shapes[i].can_go_without_draft && drafts_are_dear(placement.units.size())) continue;
     if (i > 0) note_changes(shapes, shapes[i]);
+    note_devices(wanted.drafts);
     const std::vector<plan::GraphWork>& work = device_->recorded_work();
     plan_ = plan::RunPlan{.budget = pool_.capacity(),
                           .context = llama_n_ctx(context_.get()),

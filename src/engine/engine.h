@@ -23,7 +23,7 @@ namespace strata::engine {
 /// A device with memory of its own that may be used, and how much of it.
 struct OffloadOption {
   ggml_backend_dev_t device = nullptr;
-  Bytes budget;  ///< of weights, KV cache and compute buffers there
+  Bytes budget;  ///< of weights, ring, KV cache, compute buffers and driver there
 };
 
 struct OpenOptions {
@@ -86,6 +86,7 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   [[nodiscard]] const model::ModelProfile& profile() const { return profile_; }
+  /// The same ones as long as the engine lives, on whatever devices the model is computed.
   [[nodiscard]] const llama_model* model() const { return model_.get(); }
   [[nodiscard]] const llama_vocab* vocab() const { return llama_model_get_vocab(model_.get()); }
 
@@ -159,6 +160,9 @@ class Engine {
   Engine(OpenOptions options, model::ModelProfile profile, Bytes budget);
   [[nodiscard]] Status load_model();
   void free_context();
+  [[nodiscard]] llama_model* computed_model() const {
+    return model_on_devices_ ? model_on_devices_.get() : model_.get();
+  }
   void make_offloads();
   [[nodiscard]] Status load_on_devices(const plan::DeviceSplit& split);
   /// With a ring on the first device where the host has weights left that it could be sent.
@@ -166,9 +170,10 @@ class Engine {
                                         std::vector<plan::DeviceBudget> budgets) const;
   /// Finds the split that fills the devices, and makes the context with it. `whole`: of the host alone.
   [[nodiscard]] Status use_devices(const ContextOptions& options, Shape shape, const plan::Demand& whole);
+  [[nodiscard]] Result<bool> settle_devices(std::vector<plan::DeviceBudget>& budgets);
   [[nodiscard]] Status place_on_devices(const tier::Device::Progress& progress, Bytes& placed, Bytes total);
   [[nodiscard]] Status connect_devices();
-  void note_idle_devices(const plan::Demand& whole);
+  void note_devices(const DraftOptions& wanted);
   [[nodiscard]] std::optional<Error> take_device_error();
   [[nodiscard]] Status load_adapters();
   /// What the budget leaves to this process now.
@@ -196,8 +201,8 @@ class Engine {
   memory::Reservation runtime_;
   std::unique_ptr<tier::Device> device_;  // outlives model and context
   std::vector<Offload> offloads_;         // so do they
-  bool on_devices_ = false;               // the model's layers are dealt out to them
   ModelPtr model_;
+  ModelPtr model_on_devices_;  // what is computed, where some layers are on devices
   Adapters adapters_;
   std::unique_ptr<llama_context, ContextFree> context_;
   std::unique_ptr<DraftModel> draft_model_;

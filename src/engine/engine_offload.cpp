@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/context_memory.h"
 #include "engine/engine.h"
 
 namespace strata::engine {
@@ -32,7 +33,7 @@ void Engine::make_offloads() {
 
 Status Engine::load_on_devices(const plan::DeviceSplit& split) {
   free_context();
-  model_.reset();
+  model_on_devices_.reset();
   std::vector<OffloadedLayers> layers;
   for (std::size_t i = 0; i < offloads_.size(); ++i) {
     auto& [pool, device, share] = offloads_[i];
@@ -43,18 +44,40 @@ Status Engine::load_on_devices(const plan::DeviceSplit& split) {
   const bool sends =
       std::ranges::any_of(split.devices, [](const auto& share) { return share.ring > Bytes{}; });
   device_->leave_attention(sends ? tier::OffloadDevice::kBatch : 0);
-  on_devices_ = !layers.empty();
-  STRATA_TRY(model_, load_without_weights(profile_, *device_, layers));
+  if (layers.empty()) return {};
+  STRATA_TRY(model_on_devices_, load_without_weights(profile_, *device_, layers));
   return {};
 }
 
 plan::DeviceSplit Engine::split(const plan::Demand& whole, std::vector<plan::DeviceBudget> budgets) const {
   plan::DeviceSplit all = plan::split_devices(profile_, whole, budgets, 1, options_.may_lie_on);
-  const bool some_are_left =
-      std::ranges::any_of(all.host.uses, [](const plan::TensorUse& use) { return use.by_rows || use.whole; });
-  if (!some_are_left) return all;
+  const bool some_could_be_sent = std::ranges::any_of(all.host.uses, [&](const plan::TensorUse& use) {
+    return (use.by_rows || use.whole) && !use.expert_group && profile_.tensors[use.tensor].layer;
+  });
+  if (!some_could_be_sent) return all;
   budgets.front().ring = tier::OffloadDevice::ring_bytes(profile_);
   return plan::split_devices(profile_, whole, budgets, 1, options_.may_lie_on);
+}
+
+/// What the split really takes, now that the context is made. False where a device would hold more than it
+/// may; `budgets` then knows better.
+Result<bool> Engine::settle_devices(std::vector<plan::DeviceBudget>& budgets) {
+  bool fits = true;
+  for (std::size_t i = 0; i < offloads_.size(); ++i) {
+    auto& [pool, device, share] = offloads_[i];
+    if (!uses(share)) continue;
+    const ContextMemory memory = context_memory(context_.get(), device->buffer_types());
+    const Bytes expected = share.kv_cache + share.weights;
+    share.weights = device->weight_bytes();
+    share.kv_cache = memory.kv_cache;
+    share.compute = memory.compute;
+    STRATA_TRY_VOID(device->settle(share.kv_cache, share.compute));
+    const Bytes needed = share.weights + share.kv_cache + share.compute + share.ring + share.runtime;
+    fits = fits && needed <= share.budget;
+    share.unused = saturating_sub(share.budget, needed);
+    budgets[i].compute = share.compute + saturating_sub(share.weights + share.kv_cache, expected);
+  }
+  return fits;
 }
 
 Status Engine::use_devices(const ContextOptions& options, Shape shape, const plan::Demand& whole) {
@@ -69,25 +92,17 @@ Status Engine::use_devices(const ContextOptions& options, Shape shape, const pla
   bool measured = false;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     STRATA_TRY_VOID(load_on_devices(split(whole, budgets)));
-    STRATA_TRY_VOID(make_context(options, shape));
-    bool fits = true;
-    for (std::size_t i = 0; i < offloads_.size(); ++i) {
-      auto& [pool, device, share] = offloads_[i];
-      if (!uses(share)) continue;
-      const Bytes expected = share.kv_cache + share.weights;
-      share.weights = device->weight_bytes();
-      share.kv_cache = device->kv_bytes();
-      share.compute = device->compute_bytes();
-      const Bytes needed = share.weights + share.kv_cache + share.compute + share.ring + share.runtime;
-      fits = fits && needed <= share.budget;
-      share.unused = saturating_sub(share.budget, needed);
-      budgets[i].compute = share.compute + saturating_sub(share.weights + share.kv_cache, expected);
+    const Status made = make_context(options, shape);
+    if (!made && made.error().code == ErrorCode::kBudgetExceeded && attempt + 1 < kAttempts) {
+      // Buffers alone passed a budget: fewer layers, and a smaller part of the KV cache.
+      for (plan::DeviceBudget& budget : budgets)
+        budget.compute = *budget.compute + Bytes{budget.budget.value / 8};
+      continue;
     }
+    STRATA_TRY_VOID(made);
+    STRATA_TRY(const bool fits, settle_devices(budgets));
     // The first guess is on the safe side: once its buffers are known, more may fit.
-    if (fits && (measured || !on_devices_)) {
-      note_idle_devices(whole);
-      return {};
-    }
+    if (fits && (measured || !model_on_devices_)) return {};
     measured = true;
   }
   return fail(ErrorCode::kInfeasible,
@@ -96,12 +111,12 @@ Status Engine::use_devices(const ContextOptions& options, Shape shape, const pla
                           options_.model.string()));
 }
 
-void Engine::note_idle_devices(const plan::Demand& whole) {
+void Engine::note_devices(const DraftOptions& wanted) {
+  if (!offloads_.empty() && wanted.ngrams) notes_.emplace_back("no drafts: with --vram there are none yet");
   for (const Offload& offload : offloads_) {
     if (uses(offload.share)) continue;
-    notes_.push_back(fmt::format(
-        "{} is not used: {} are too little for compute buffers (up to {}), the driver and a layer",
-        offload.share.name, format_bytes(offload.share.budget), format_bytes(whole.compute)));
+    notes_.push_back(fmt::format("{} is not used: {} hold no layer beside the compute buffers",
+                                 offload.share.name, format_bytes(offload.share.budget)));
   }
 }
 

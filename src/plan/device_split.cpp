@@ -69,9 +69,11 @@ class Filler {
              (!may_lie_on_ || may_lie_on_(device.name, profile_, profile_.tensors[tensor]));
     };
     Bytes shared;
-    for (const std::uint32_t tensor : shared_) shared += padded(profile_, tensor);
+    std::vector<std::uint32_t> own;
+    std::ranges::copy_if(shared_, std::back_inserter(own), missing);
+    for (const std::uint32_t tensor : own) shared += padded(profile_, tensor);
     if (!take(shared)) return;
-    std::ranges::for_each(shared_, put);
+    std::ranges::for_each(own, put);
     for (auto& [index, layer] : layers_) {
       if (done_.contains(index)) continue;
       Bytes weights;
@@ -94,7 +96,7 @@ class Filler {
       }
     }
     device.unused = left + kept;
-    if (device.tensors.size() == shared_.size()) {  // by themselves they are of no use
+    if (device.tensors.size() == own.size()) {  // by themselves they are of no use
       device.unused += shared;
       device.weights = {};
       device.tensors.clear();

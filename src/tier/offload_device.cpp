@@ -94,14 +94,23 @@ struct OffloadCalls {
       const Status status = device.compute(of(backend).inner, *graph);
       if (status) return GGML_STATUS_SUCCESS;
       device.error_ = status.error();
-    } catch (const std::exception& error) {  // no memory for the list of changed nodes
+    } catch (const std::exception& error) {  // no memory for the program of a piece
       device.error_ = Error{ErrorCode::kInternal, error.what()};
     }
-    return GGML_STATUS_FAILED;
+    return device.error_->code == ErrorCode::kCancelled ? GGML_STATUS_ABORTED : GGML_STATUS_FAILED;
   }
 
-  // registry: nothing that libllama asks for by name
-  static void* proc_address(ggml_backend_reg_t, const char*) { return nullptr; }
+  // registry: libllama looks this up by name
+  static void set_abort_callback(ggml_backend_t backend, ggml_abort_callback callback, void* data) {
+    OffloadDevice& device = *of(backend).device;
+    device.abort_ = callback;
+    device.abort_data_ = data;
+  }
+  static void* proc_address(ggml_backend_reg_t, const char* proc) {
+    return std::strcmp(proc, "ggml_backend_set_abort_callback") == 0
+               ? reinterpret_cast<void*>(set_abort_callback)
+               : nullptr;
+  }
   static size_t device_count(ggml_backend_reg_t) { return 1; }
   static ggml_backend_dev_t device(ggml_backend_reg_t reg, size_t) {
     return &static_cast<OffloadDevice*>(reg->context)->device_;
@@ -168,16 +177,15 @@ OffloadDevice::OffloadDevice(const WeightBufferType& weights, HostBufferType& ho
 
 OffloadDevice::~OffloadDevice() = default;
 
-Bytes OffloadDevice::sum(ggml_backend_buffer_usage usage) const {
-  Bytes total;
-  for (const Buffer& buffer : buffers_) {
-    if (ggml_backend_buffer_get_usage(buffer.handle) == usage) total += buffer.reservation.bytes();
+Status OffloadDevice::settle(Bytes kv_cache, Bytes compute) {
+  buffers_.clear();
+  for (const auto& [bytes, owner] :
+       {std::pair(kv_cache, memory::Owner::kKvCache), std::pair(compute, memory::Owner::kCompute)}) {
+    STRATA_TRY(auto reservation, pool_.reserve(bytes, owner));
+    buffers_.push_back(std::move(reservation));
   }
-  return total;
+  return {};
 }
-
-Bytes OffloadDevice::compute_bytes() const { return sum(GGML_BACKEND_BUFFER_USAGE_COMPUTE); }
-Bytes OffloadDevice::kv_bytes() const { return sum(GGML_BACKEND_BUFFER_USAGE_ANY); }
 
 bool OffloadDevice::takes(const ggml_tensor* op) const {
   const bool batch = ring_size_ > Bytes{} && op->ne[1] >= kBatch;
@@ -194,7 +202,8 @@ bool OffloadDevice::takes(const ggml_tensor* op) const {
 }
 
 ggml_backend_buffer_t OffloadDevice::allocate(std::size_t size) {
-  // Which of the two it is, ggml marks later.
+  // Whose it is, settle() is told; and which of them ggml has given back, as it does when a later one is
+  // larger.
   auto reservation = pool_.reserve(Bytes{size}, memory::Owner::kKvCache);
   if (!reservation) {
     error_ = reservation.error();
@@ -206,7 +215,7 @@ ggml_backend_buffer_t OffloadDevice::allocate(std::size_t size) {
                                                            format_bytes(Bytes{size}))};
     return nullptr;
   }
-  buffers_.push_back({buffer, std::move(*reservation)});
+  buffers_.push_back(std::move(*reservation));
   return buffer;
 }
 

@@ -3,6 +3,7 @@
 #include <ggml-backend-impl.h>
 #include <ggml-cpp.h>
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -51,10 +52,14 @@ class OffloadDevice {
   /// Bytes that the chosen weights take there, and with a ring the vectors of all layers, as the inner device
   /// aligns and pads them.
   [[nodiscard]] Bytes weight_bytes() const;
-  /// Of the live context's buffers: those ggml marks as compute buffers, and the others.
-  [[nodiscard]] Bytes compute_bytes() const;
-  [[nodiscard]] Bytes kv_bytes() const;
-
+  /// The types of the buffers that a context has here: compute buffers are asked of the first one, and all
+  /// are of the second.
+  [[nodiscard]] std::array<ggml_backend_buffer_type_t, 2> buffer_types() {
+    return {&counted_type_, inner_type_};
+  }
+  /// What the context holds here, now that it is made: until then its buffers are counted as they are asked
+  /// for. Errors: kBudgetExceeded.
+  [[nodiscard]] Status settle(Bytes kv_cache, Bytes compute);
   /// The context, and with it the buffers that it had here, are gone.
   void forget_buffers() { buffers_.clear(); }
 
@@ -64,8 +69,8 @@ class OffloadDevice {
   [[nodiscard]] Status place(const DiskFiles& files, const ReaderFactory& make_reader,
                              memory::Pool& host_pool, const Progress& progress);
 
-  /// Host memory that connect() takes.
-  [[nodiscard]] Bytes staging_bytes() const;
+  /// Host memory that connect() and sending take.
+  [[nodiscard]] Bytes host_bytes() const;
   /// Where the weights come from that are sent; all outlive this. Requires: place() succeeded here, and the
   /// host's weights are placed. Errors: kBudgetExceeded.
   [[nodiscard]] Status connect(const DiskFiles& files, ReaderFactory make_reader, const WeightTable& table);
@@ -79,11 +84,6 @@ class OffloadDevice {
  private:
   friend struct OffloadCalls;
   class Program;
-  struct Buffer {
-    ggml_backend_buffer_t handle;
-    memory::Reservation reservation;
-  };
-
   [[nodiscard]] bool takes(const ggml_tensor* op) const;
   [[nodiscard]] bool can_send(std::uint32_t weight) const;
   [[nodiscard]] ggml_backend_buffer_t allocate(std::size_t size);
@@ -94,7 +94,6 @@ class OffloadDevice {
   [[nodiscard]] Result<ggml_backend_buffer_ptr> allocate_weights(ggml_context* tensors, Bytes size,
                                                                  memory::Owner owner,
                                                                  memory::Reservation& reservation);
-  [[nodiscard]] Bytes sum(ggml_backend_buffer_usage usage) const;
   [[nodiscard]] Status send(const DiskFiles& files, DiskReader& reader, memory::Region& staging,
                             const Progress& progress);
 
@@ -120,9 +119,12 @@ class OffloadDevice {
   ggml_backend_buffer_ptr ring_;
   memory::Reservation ring_reservation_;
   memory::Region staging_;
+  const DiskFiles* files_ = nullptr;
   std::unique_ptr<Streamer> streamer_;  // its reader sends
   StreamCycle cycle_;
-  std::vector<Buffer> buffers_;
+  std::vector<memory::Reservation> buffers_;
+  ggml_abort_callback abort_ = nullptr;
+  void* abort_data_ = nullptr;
   std::optional<Error> error_;
 };
 

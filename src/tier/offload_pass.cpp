@@ -5,6 +5,7 @@
 #include <deque>
 
 #include "base/check.h"
+#include "tier/graph_nodes.h"
 #include "tier/offload_device.h"
 
 namespace strata::tier {
@@ -42,6 +43,7 @@ class OffloadDevice::Program {
 
   void add(ggml_tensor* node) {
     for (ggml_tensor*& src : node->src) {
+      if (computes_nothing(node)) break;  // a view of a weight may stand here whose user is elsewhere
       const auto weight = src != nullptr ? device_.weights_.weight_of(src) : std::nullopt;
       if (!weight) continue;
       patches_.push_back({&src, src});
@@ -105,11 +107,14 @@ Status OffloadDevice::compute_pieces(ggml_backend_t inner, const ggml_cgraph& gr
   std::size_t there = 0;
   for (const Program::Run& run : program.runs()) {
     for (; there < run.entries_end; ++there) STRATA_TRY_VOID(streamer_->wait(piece.begin + there));
+    if (abort_ != nullptr && abort_(abort_data_))
+      return fail(ErrorCode::kCancelled, "the computation was cancelled");
     STRATA_TRY_VOID(compute_nodes(inner, graph, run.nodes));
     if (run.entries_end > 0) streamer_->release(piece.begin + run.entries_end);
   }
   if (piece.last) streamer_->next_pass();
-  return {};
+  // What was sent may be another file's: better no tokens than wrong ones.
+  return program.entries().empty() ? Status{} : files_->check_unchanged();
 }
 
 Status OffloadDevice::compute_nodes(ggml_backend_t inner, const ggml_cgraph& graph,
@@ -119,7 +124,8 @@ Status OffloadDevice::compute_nodes(ggml_backend_t inner, const ggml_cgraph& gra
   part.n_nodes = static_cast<int>(nodes.size());
   part.n_leafs = 0;
   part.leafs = nullptr;
-  if (part.n_nodes != graph.n_nodes) part.uid = 0;  // another graph than the one that has this number
+  // Back ends take graphs of one number for the same; but in these, weights move from slot to slot.
+  if (part.n_nodes != graph.n_nodes || ring_ != nullptr) part.uid = 0;
   const ggml_status status = ggml_backend_graph_compute(inner, &part);
   if (status == GGML_STATUS_SUCCESS) return {};
   return fail(ErrorCode::kInternal, fmt::format("{} could not compute the graph: {}",

@@ -11,7 +11,10 @@ namespace strata::tier {
 namespace {
 
 constexpr std::uint64_t kBlock = 1ULL << 20;  // of a read
-constexpr std::size_t kBlocks = 8;            // in flight
+constexpr std::uint64_t kBlocks = 8;          // in flight, at most
+
+// A thread that sends, four that read, their stacks; the schedule and the program of a pass. Estimated.
+constexpr Bytes kSender{2 << 20};
 
 }  // namespace
 
@@ -84,13 +87,6 @@ Result<ggml_backend_buffer_ptr> OffloadDevice::allocate_weights(ggml_context* te
 Status OffloadDevice::place(const DiskFiles& files, const ReaderFactory& make_reader, memory::Pool& host_pool,
                             const Progress& progress) {
   placed_ = true;
-  // Now it is known whose each buffer is.
-  for (Buffer& buffer : buffers_) {
-    if (ggml_backend_buffer_get_usage(buffer.handle) != GGML_BACKEND_BUFFER_USAGE_COMPUTE) continue;
-    const Bytes bytes = buffer.reservation.bytes();
-    buffer.reservation = {};
-    STRATA_TRY(buffer.reservation, pool_.reserve(bytes, memory::Owner::kCompute));
-  }
   if (ring_size_ > Bytes{}) {
     ring_context_.reset(ggml_init({ggml_tensor_overhead() + 64, nullptr, true}));
     ggml_new_tensor_1d(ring_context_.get(), GGML_TYPE_I8, static_cast<std::int64_t>(ring_size_.value));
@@ -100,10 +96,13 @@ Status OffloadDevice::place(const DiskFiles& files, const ReaderFactory& make_re
   if (weight_bytes() == Bytes{}) return {};
   STRATA_TRY(arena_,
              allocate_weights(context_.get(), weight_bytes(), memory::Owner::kWeights, arena_reservation_));
-  STRATA_TRY(const auto staged, host_pool.reserve(Bytes{kBlocks * kBlock}, memory::Owner::kRing));
+  // The host's weights are not there yet: what they will take is free.
+  const std::uint64_t room = (host_pool.capacity() - host_pool.reserved()).value / kBlock;
+  const std::uint64_t blocks = std::clamp<std::uint64_t>(room, 1, kBlocks);
+  STRATA_TRY(const auto staged, host_pool.reserve(Bytes{blocks * kBlock}, memory::Owner::kRing));
   STRATA_TRY(auto staging, memory::Region::reserve(staged.bytes()));
   STRATA_TRY_VOID(staging.commit());
-  STRATA_TRY(const auto reader, make_reader(files, kBlocks));
+  STRATA_TRY(const auto reader, make_reader(files, blocks));
   return send(files, *reader, staging, progress);
 }
 
@@ -115,7 +114,7 @@ Status OffloadDevice::send(const DiskFiles& files, DiskReader& reader, memory::R
     std::uint64_t offset = 0;
     std::uint64_t size = 0;
   };
-  std::vector<Part> parts(std::min(kBlocks, reader.depth()));
+  std::vector<Part> parts(std::min<std::size_t>(staging.size().value / kBlock, reader.depth()));
   std::vector<std::size_t> free_blocks;
   for (std::size_t i = 0; i < parts.size(); ++i) free_blocks.push_back(i);
   std::optional<Error> error;
@@ -155,13 +154,14 @@ Status OffloadDevice::send(const DiskFiles& files, DiskReader& reader, memory::R
   return files.check_unchanged();
 }
 
-Bytes OffloadDevice::staging_bytes() const {
-  return ring_size_ > Bytes{} ? SendingReader::staging_bytes() : Bytes{};
+Bytes OffloadDevice::host_bytes() const {
+  return ring_size_ > Bytes{} ? SendingReader::staging_bytes() + kSender : Bytes{};
 }
 
 Status OffloadDevice::connect(const DiskFiles& files, ReaderFactory make_reader, const WeightTable& table) {
   if (ring_ == nullptr) return {};
-  STRATA_TRY(staging_, memory::Region::reserve(staging_bytes()));
+  files_ = &files;
+  STRATA_TRY(staging_, memory::Region::reserve(SendingReader::staging_bytes()));
   STRATA_TRY_VOID(staging_.commit());
   ggml_tensor* const ring = ggml_get_first_tensor(ring_context_.get());
   const auto make_sender = [this, &table, ring, make_reader = std::move(make_reader)](
