@@ -145,7 +145,9 @@ TEST_F(BadInput, Flags) {
       {{"--json-schema", "{"}, "--json-schema"},
       {{"--io", "telepathy"}, "telepathy"},
       {{"-c", "99999999999"}, "99999999999"},
-      {{"-ngl", "99"}, "'-ngl': no weights go to a GPU yet"},
+      {{"-ngl", "99"}, "need --vram"},
+      {{"-ot", "ffn=CPU"}, "need --vram"},
+      {{"--vram", "4GiB"}, "sees no GPU"},
       {{"-np", "4"}, "'-np'"},
       {{"-hf", "owner/name"}, "'-hf'"},
   };

@@ -61,9 +61,10 @@ void write_cache(const fs::path& file, const hardware::Profile& profile) {
   fs::rename(part, file, error);  // another probe may write the same file
 }
 
-std::vector<ggml_type> types_to_measure(const ProbeOptions& options) {
+/// All where no model is given.
+std::vector<ggml_type> models_types(const ProbeOptions& options) {
   std::vector<ggml_type> types = model::synth_types();
-  if (options.refresh != Refresh::kModelsTypes || options.model == nullptr) return types;
+  if (options.model == nullptr) return types;
   std::erase_if(types, [&](ggml_type type) {
     return std::ranges::none_of(options.model->tensors, [&](const model::TensorInfo& tensor) {
       return tensor.type == type && tensor.rows() > 1;
@@ -94,8 +95,9 @@ class Probe {
  public:
   explicit Probe(const ProbeOptions& options)
       : options_(options),
-        types_(types_to_measure(options)),
-        steps_(kRounds * (static_cast<int>(types_.size()) + 1) + 1) {
+        models_types_(models_types(options)),
+        types_(options.refresh == Refresh::kModelsTypes ? models_types_ : model::synth_types()),
+        steps_(static_cast<int>(types_.size() + models_types_.size()) + 3) {
     if (options.model != nullptr) steps_ += static_cast<int>(std::size(kReadSizes)) + 1;
   }
 
@@ -106,20 +108,19 @@ class Probe {
     profile.ram.touch_bytes_per_s = ram.touch_bytes_per_s;
     STRATA_TRY(const auto kernels, KernelBench::create(options_.threads));
     // Twice, with seconds between: a moment in which others take the cores is not what the machine is like.
-    STRATA_TRY_VOID(measure_kernels(profile.compute, *kernels, true));
+    STRATA_TRY_VOID(measure_kernels(profile.compute, *kernels, types_, true));
     if (options_.model != nullptr) {
       STRATA_TRY_VOID(measure_disk(profile, *kernels));
     }
-    STRATA_TRY_VOID(measure_kernels(profile.compute, *kernels, false));
+    STRATA_TRY_VOID(measure_kernels(profile.compute, *kernels, models_types_, false));
     profile.measured = fmt::format("{:%FT%TZ}", fmt::gmtime(std::time(nullptr)));
     return {};
   }
 
  private:
-  static constexpr int kRounds = 2;
-
-  Status measure_kernels(hardware::Compute& compute, KernelBench& kernels, bool first) {
-    for (const ggml_type type : types_) {
+  Status measure_kernels(hardware::Compute& compute, KernelBench& kernels,
+                         const std::vector<ggml_type>& types, bool first) {
+    for (const ggml_type type : types) {
       step(ggml_type_name(type));
       STRATA_TRY(const auto rate, kernels.measure(type));
       const auto known = std::ranges::find(compute.kernels, rate.type, &hardware::KernelRate::type);
@@ -178,6 +179,7 @@ class Probe {
   }
 
   const ProbeOptions& options_;
+  const std::vector<ggml_type> models_types_;
   const std::vector<ggml_type> types_;
   int steps_;
   int done_ = 0;

@@ -257,7 +257,7 @@ Bytes Device::repack_scratch() const {
 }
 
 plan::Bookkeeping Device::bookkeeping() const {
-  return {PassProgram::bytes_per_unit(recorded_.repacked_row_bytes > 0) + Streamer::bytes_per_entry() +
+  return {PassProgram::bytes_per_unit(recorded_.repacked_row_bytes > 0) + PassStream::bytes_per_entry() +
               Bytes{sizeof(plan::Unit)} + split_bytes_per_unit_,
           ExpertCache::bytes_per_expert()};
 }

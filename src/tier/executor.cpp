@@ -50,13 +50,12 @@ Executor::Executor(const DiskFiles& files, const WeightBufferType& weights, cons
       row_reader_(std::move(row_reader)),
       experts_(std::move(experts)),
       trace_(trace),
-      streamer_(files, std::move(make_reader), memory.arena, table.placement().ring, trace) {}
+      stream_(files, std::move(make_reader), memory.arena, table.placement().ring, trace) {}
 
 Status Executor::compute(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split) {
   Status status = run_pass(inner, graph, split);
   if (!status) {
-    streamer_.stop();  // it stands in the middle of a pass: the next one starts afresh
-    cycle_.forget();
+    stream_.abandon();
     if (experts_) experts_->abandon();
   }
   return status;
@@ -65,18 +64,11 @@ Status Executor::compute(ggml_backend_t inner, const ggml_cgraph& graph, const T
 Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split) {
   const auto begin = Trace::Clock::now();
   STRATA_TRY(PassProgram program, PassProgram::compile(graph, weights_, table_, layout_, split));
-  StreamCycle::Part part;
-  if (!program.entries().empty()) {
-    part = cycle_.next(program.entries());
-    const bool at_begin = part.begin == 0;  // in the middle of a pass a read error is this pass's
-    if (part.restart || (at_begin && !streamer_.running(cycle_.entries())))
-      STRATA_TRY_VOID(streamer_.start(cycle_.entries()));
-    program.bind(streamer_, part.begin);
-  }
+  STRATA_TRY_VOID(stream_.begin(program.entries()));
+  program.bind(stream_);
 
-  std::size_t loaded = 0;
   for (Run& run : program.runs()) {
-    for (; loaded < run.entries_end; ++loaded) STRATA_TRY_VOID(streamer_.wait(part.begin + loaded));
+    STRATA_TRY_VOID(stream_.wait(run.entries_end));
     if (run.gather) STRATA_TRY_VOID(gather(*run.gather));
     if (run.step) STRATA_TRY_VOID(begin_step(inner, program, *run.step));
     if (run.experts.empty()) {
@@ -86,9 +78,9 @@ Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const 
     } else {
       STRATA_TRY_VOID(execute_in_strips(inner, graph, run));
     }
-    if (run.entries_end > 0) streamer_.release(part.begin + run.entries_end);
+    stream_.release(run.entries_end);
   }
-  if (part.last) streamer_.next_pass();
+  stream_.end();
   ++passes_;
   if (trace_ != nullptr) trace_->span(Trace::kPasses, "pass", begin);
   // Weights read in this pass may be another file's: better no tokens than wrong ones.
@@ -174,7 +166,7 @@ Status Executor::gather(const Gather& gather) {
 }
 
 PassStatistics Executor::statistics() const {
-  const StreamStatistics streamed = streamer_.statistics();
+  const StreamStatistics streamed = stream_.statistics();
   const ExpertStatistics experts = experts_ ? experts_->statistics() : ExpertStatistics{};
   return PassStatistics{passes_, streamed.read + gathered_ + experts.read, streamed.stalled + expert_stalls_,
                         experts};

@@ -10,8 +10,7 @@
 #include "tier/expert_cache.h"
 #include "tier/expert_predictor.h"
 #include "tier/pass_program.h"
-#include "tier/stream_cycle.h"
-#include "tier/streamer.h"
+#include "tier/pass_stream.h"
 
 namespace strata::tier {
 
@@ -72,8 +71,7 @@ class Executor {
   const std::unique_ptr<DiskReader> row_reader_;
   const std::unique_ptr<ExpertCache> experts_;
   Trace* const trace_;
-  Streamer streamer_;
-  StreamCycle cycle_;
+  PassStream stream_;
   ExpertPredictor predictor_;
   std::chrono::nanoseconds expert_stalls_{0};
   std::uint64_t passes_ = 0;

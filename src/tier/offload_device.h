@@ -12,7 +12,7 @@
 
 #include "memory/pool.h"
 #include "memory/region.h"
-#include "tier/stream_cycle.h"
+#include "tier/pass_stream.h"
 #include "tier/weight_buffer.h"
 #include "tier/weight_table.h"
 
@@ -76,7 +76,7 @@ class OffloadDevice {
   [[nodiscard]] Status connect(const DiskFiles& files, ReaderFactory make_reader, const WeightTable& table);
 
   /// Bytes of weights sent for batches so far.
-  [[nodiscard]] Bytes sent() const { return streamer_ ? streamer_->statistics().read : Bytes{}; }
+  [[nodiscard]] Bytes sent() const { return stream_ ? stream_->statistics().read : Bytes{}; }
 
   /// Why the last graph or allocation failed; libllama itself only learns that it did.
   [[nodiscard]] std::optional<Error> take_error() { return std::exchange(error_, std::nullopt); }
@@ -88,7 +88,7 @@ class OffloadDevice {
   [[nodiscard]] bool can_send(std::uint32_t weight) const;
   [[nodiscard]] ggml_backend_buffer_t allocate(std::size_t size);
   [[nodiscard]] Status compute(ggml_backend_t inner, ggml_cgraph& graph);
-  [[nodiscard]] Status compute_pieces(ggml_backend_t inner, const ggml_cgraph& graph, Program& program);
+  [[nodiscard]] Status compute_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program);
   [[nodiscard]] Status compute_nodes(ggml_backend_t inner, const ggml_cgraph& graph,
                                      std::span<ggml_tensor* const> nodes);
   [[nodiscard]] Result<ggml_backend_buffer_ptr> allocate_weights(ggml_context* tensors, Bytes size,
@@ -120,8 +120,7 @@ class OffloadDevice {
   memory::Reservation ring_reservation_;
   memory::Region staging_;
   const DiskFiles* files_ = nullptr;
-  std::unique_ptr<Streamer> streamer_;  // its reader sends
-  StreamCycle cycle_;
+  std::unique_ptr<PassStream> stream_;  // its reader sends
   std::vector<memory::Reservation> buffers_;
   ggml_abort_callback abort_ = nullptr;
   void* abort_data_ = nullptr;

@@ -30,9 +30,9 @@ class OffloadDevice::Program {
 
   [[nodiscard]] const std::vector<StreamEntry>& entries() const { return entries_; }
   [[nodiscard]] const std::deque<Run>& runs() const { return runs_; }
-  /// Requires: the streamer runs entries(), from its `first` on.
-  void bind(const Streamer& streamer, std::size_t first) {
-    for (const auto& [shadow, entry] : sent_) shadow->data = streamer.slot(first + entry);
+  /// Requires: a piece of entries() has begun.
+  void bind(const PassStream& stream) {
+    for (const auto& [shadow, entry] : sent_) shadow->data = stream.slot(entry);
   }
 
  private:
@@ -86,35 +86,31 @@ class OffloadDevice::Program {
 Status OffloadDevice::compute(ggml_backend_t inner, ggml_cgraph& graph) {
   if (!placed_) return {};  // libllama only learns the graph's needs
   Program program(*this, graph);
-  Status status = compute_pieces(inner, graph, program);
-  if (!status && streamer_) {  // it stands in the middle of a pass: the next one starts afresh
-    streamer_->stop();
-    cycle_.forget();
+  if (program.entries().empty()) return compute_runs(inner, graph, program);
+  STRATA_CHECK(stream_ != nullptr);
+  Status status = stream_->begin(program.entries());
+  if (status) {
+    program.bind(*stream_);
+    status = compute_runs(inner, graph, program);
   }
+  if (status) {
+    stream_->end();
+    status =
+        files_->check_unchanged();  // what was sent may be another file's: better no tokens than wrong ones
+  }
+  if (!status) stream_->abandon();
   return status;
 }
 
-Status OffloadDevice::compute_pieces(ggml_backend_t inner, const ggml_cgraph& graph, Program& program) {
-  StreamCycle::Part piece;
-  if (!program.entries().empty()) {
-    STRATA_CHECK(streamer_ != nullptr);
-    piece = cycle_.next(program.entries());
-    const bool at_begin = piece.begin == 0;  // in the middle of a pass a read error is this pass's
-    if (piece.restart || (at_begin && !streamer_->running(cycle_.entries())))
-      STRATA_TRY_VOID(streamer_->start(cycle_.entries()));
-    program.bind(*streamer_, piece.begin);
-  }
-  std::size_t there = 0;
+Status OffloadDevice::compute_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program) {
   for (const Program::Run& run : program.runs()) {
-    for (; there < run.entries_end; ++there) STRATA_TRY_VOID(streamer_->wait(piece.begin + there));
+    if (run.entries_end > 0) STRATA_TRY_VOID(stream_->wait(run.entries_end));
     if (abort_ != nullptr && abort_(abort_data_))
       return fail(ErrorCode::kCancelled, "the computation was cancelled");
     STRATA_TRY_VOID(compute_nodes(inner, graph, run.nodes));
-    if (run.entries_end > 0) streamer_->release(piece.begin + run.entries_end);
+    if (run.entries_end > 0) stream_->release(run.entries_end);
   }
-  if (piece.last) streamer_->next_pass();
-  // What was sent may be another file's: better no tokens than wrong ones.
-  return program.entries().empty() ? Status{} : files_->check_unchanged();
+  return {};
 }
 
 Status OffloadDevice::compute_nodes(ggml_backend_t inner, const ggml_cgraph& graph,

@@ -169,7 +169,7 @@ Status OffloadDevice::connect(const DiskFiles& files, ReaderFactory make_reader,
     STRATA_TRY(auto disk, make_reader(f, std::min(depth, SendingReader::kDepth)));
     return std::make_unique<SendingReader>(table, std::move(disk), staging_.data(), ring);
   };
-  streamer_ = std::make_unique<Streamer>(files, make_sender, static_cast<std::byte*>(ring->data), ring_size_);
+  stream_ = std::make_unique<PassStream>(files, make_sender, static_cast<std::byte*>(ring->data), ring_size_);
   return {};
 }
 

@@ -364,9 +364,8 @@ PassProgram& PassProgram::operator=(PassProgram&& other) noexcept {
   return *this;
 }
 
-void PassProgram::bind(const Streamer& streamer, std::size_t first) {
-  for (const Binding& binding : bindings_)
-    binding.shadow->data = streamer.slot(first + binding.entry) + binding.offset;
+void PassProgram::bind(const PassStream& stream) {
+  for (const Binding& binding : bindings_) binding.shadow->data = stream.slot(binding.entry) + binding.offset;
 }
 
 void PassProgram::restore() {

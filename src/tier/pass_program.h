@@ -7,8 +7,8 @@
 #include <optional>
 #include <vector>
 
+#include "tier/pass_stream.h"
 #include "tier/repacked_layout.h"
-#include "tier/streamer.h"
 #include "tier/token_split.h"
 #include "tier/weight_buffer.h"
 #include "tier/weight_table.h"
@@ -71,9 +71,8 @@ class PassProgram {
   /// Heap that a program takes for each unit, at most. `repacked`: some weights are.
   [[nodiscard]] static Bytes bytes_per_unit(bool repacked);
 
-  /// Points the shadows of streamed weights at their slots. Requires: the streamer runs entries(), from its
-  /// `first` on.
-  void bind(const Streamer& streamer, std::size_t first);
+  /// Points the shadows of streamed weights at their slots. Requires: a piece of entries() has begun.
+  void bind(const PassStream& stream);
 
   [[nodiscard]] const std::vector<StreamEntry>& entries() const { return entries_; }
   [[nodiscard]] std::deque<Run>& runs() { return runs_; }
