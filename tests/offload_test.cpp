@@ -91,7 +91,8 @@ TEST_P(OffloadOfType, SyntheticLlama) {
 
 INSTANTIATE_TEST_SUITE_P(All, OffloadOfType,
                          testing::Values("F32", "BF16", "Q8_0", "Q6_K", "Q5_K", "Q4_0", "Q3_K", "Q2_K",
-                                         "IQ4_XS", "IQ2_XXS", "MXFP4"));
+                                         "IQ4_XS", "IQ2_XXS", "MXFP4"),
+                         [](const auto& test) { return std::string(test.param); });
 
 struct Prompt {
   double seconds = 0;
