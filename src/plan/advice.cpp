@@ -93,7 +93,7 @@ std::vector<Variant> standard_variants(const Inputs& inputs) {
   }
   const std::uint64_t installed = align_up(inputs.machine.ram.total, kGiB).value / kGiB.value;
   const Bytes enough = inputs.run.demand.fixed() + inputs.profile.weight_bytes();
-  for (const std::uint64_t gib : {16, 32, 64, 96, 128, 192, 256}) {
+  for (const std::uint64_t gib : {16U, 32U, 64U, 96U, 128U, 192U, 256U}) {
     if (gib <= installed || gib > 4 * installed) continue;
     if (out.empty() || out.back().inputs.host_budget < enough) out.push_back(with_ram(inputs, kGiB * gib));
   }
@@ -101,7 +101,7 @@ std::vector<Variant> standard_variants(const Inputs& inputs) {
     out.push_back(with_disk(inputs, kGeneration4, "an NVMe SSD of PCIe 4.0 (6.5 GB/s)"));
   if (!inputs.devices.empty()) {
     const std::uint64_t now = align_up(inputs.devices.front().gpu.total, kGiB).value / kGiB.value;
-    for (const std::uint64_t gib : {16, 24, 32}) {
+    for (const std::uint64_t gib : {16U, 24U, 32U}) {
       if (gib > now) out.push_back(with_vram(inputs, kGiB * gib));
     }
   }
