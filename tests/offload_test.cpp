@@ -182,7 +182,7 @@ Result<Filled> run_with(const std::filesystem::path& path, Bytes budget,
                                                       .offload = {{device.handle(), budget}}}));
   STRATA_TRY_VOID(engine->prepare(kContext));
   STRATA_TRY_VOID(engine->start({}));
-  Filled out{generate(*engine, prompt, 8), engine->device_shares().at(0), {}};
+  Filled out{generate(*engine, prompt, 8), engine->devices().at(0).share, {}};
   out.peak = device.peak();
   return out;
 }

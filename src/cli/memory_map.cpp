@@ -31,6 +31,18 @@ std::string bar(std::span<const Row> rows, Bytes budget, int width) {
   return out;
 }
 
+std::string table(std::string_view title, Bytes budget, std::span<const Row> rows, int width) {
+  std::string out =
+      fmt::format("{}, budget {}\n[{}]\n", title, format_bytes(budget), bar(rows, budget, width - 2));
+  for (const Row& row : rows) {
+    out += fmt::format("  {} {:<9}{:>16}  {:>5.1f}%  {}\n", row.letter, row.name, format_mib(row.bytes),
+                       100.0 * static_cast<double>(row.bytes.value) /
+                           static_cast<double>(std::max<std::uint64_t>(budget.value, 1)),
+                       row.note);
+  }
+  return out + fmt::format("  = {:<9}{:>16}\n", "budget", format_mib(budget));
+}
+
 /// `0-3 #### 4 ..`: how much of each layer stays, as one digit of eight shades.
 std::string layers(const plan::MemoryMap& map) {
   constexpr std::array<std::string_view, 9> kShades{" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
@@ -65,35 +77,23 @@ std::string draw_memory_map(const plan::MemoryMap& map, int width) {
     return (row.letter == 'E' && map.experts_total.value == 0) ||
            (row.letter == 'D' && map.draft_model.value == 0);
   });
-  std::string out = fmt::format("host memory, budget {}\n[{}]\n", format_bytes(map.budget),
-                                bar(rows, map.budget, width - 2));
-  for (const Row& row : rows) {
-    out += fmt::format("  {} {:<9}{:>16}  {:>5.1f}%  {}\n", row.letter, row.name, format_mib(row.bytes),
-                       100.0 * static_cast<double>(row.bytes.value) /
-                           static_cast<double>(std::max<std::uint64_t>(map.budget.value, 1)),
-                       row.note);
-  }
-  out += fmt::format("  = {:<9}{:>16}\n", "budget", format_mib(map.budget));
+  std::string out = table("host memory", map.budget, rows, width);
   if (map.streamed_per_pass + map.experts_total > Bytes{})
     out += fmt::format("resident share by layer: {}\n", layers(map));
   return out;
 }
 
-std::string draw_device_map(const plan::DeviceShare& d) {
-  std::string out = fmt::format("{} memory, budget {} ({})\n", d.name, format_bytes(d.budget), d.gpu.name);
-  const auto row = [&](char letter, std::string_view name, Bytes bytes, const std::string& note) {
-    out += fmt::format("  {} {:<9}{:>16}  {:>5.1f}%  {}\n", letter, name, format_mib(bytes),
-                       100.0 * static_cast<double>(bytes.value) /
-                           static_cast<double>(std::max<std::uint64_t>(d.budget.value, 1)),
-                       note);
+std::string draw_device_map(const plan::DeviceShare& d, int width) {
+  std::vector<Row> rows{
+      {'W', "weights", d.weights, fmt::format("{} whole layers, {} tensors", d.layers, d.tensors.size())},
+      {'R', "ring", d.ring, "stages weights that are sent for batches"},
+      {'K', "KV cache", d.kv_cache, "of these layers"},
+      {'C', "compute", d.compute, "buffers of the largest graph"},
+      {'P', "program", d.runtime, "driver, kernels"},
+      {'.', "unused", d.unused, "too small for one more weight, or not needed"},
   };
-  row('W', "weights", d.weights, fmt::format("{} whole layers, {} tensors", d.layers, d.tensors.size()));
-  row('K', "KV cache", d.kv_cache, "of these layers");
-  row('C', "compute", d.compute, "buffers of the largest graph");
-  if (d.ring > Bytes{}) row('R', "ring", d.ring, "stages weights that are sent for batches");
-  row('P', "program", d.runtime, "driver, kernels");
-  row('.', "unused", d.unused, "too small for one more weight, or not needed");
-  return out + fmt::format("  = {:<9}{:>16}\n", "budget", format_mib(d.budget));
+  if (d.ring == Bytes{}) std::erase_if(rows, [](const Row& row) { return row.letter == 'R'; });
+  return table(fmt::format("{} memory ({})", d.name, d.gpu.name), d.budget, rows, width);
 }
 
 }  // namespace strata::cli

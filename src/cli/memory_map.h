@@ -11,7 +11,7 @@ namespace strata::cli {
 /// where layer by layer. Plain text, `width` columns.
 [[nodiscard]] std::string draw_memory_map(const plan::MemoryMap& map, int width = 78);
 
-/// The same for a GPU, in rows.
-[[nodiscard]] std::string draw_device_map(const plan::DeviceShare& device);
+/// The same for a GPU.
+[[nodiscard]] std::string draw_device_map(const plan::DeviceShare& device, int width = 78);
 
 }  // namespace strata::cli

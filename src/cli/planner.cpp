@@ -6,8 +6,8 @@
 #include <charconv>
 #include <chrono>
 
+#include "cli/device_options.h"
 #include "cli/probe_text.h"
-#include "cli/vram_option.h"
 #include "engine/quantisation_mix.h"
 #include "hardware/complaints.h"
 #include "hardware/presets.h"

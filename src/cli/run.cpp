@@ -111,8 +111,8 @@ class Run {
     if (bar) bar->finish();
     report_.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
     for (const std::string& note : engine_->notes()) fmt::print(stderr, "note: {}\n", note);
-    for (const plan::DeviceShare& device : engine_->device_shares())
-      fmt::print(stderr, "{}", draw_device_map(device));
+    for (const engine::DeviceUse& device : engine_->devices())
+      fmt::print(stderr, "{}", draw_device_map(device.share));
     fmt::print(stderr, "{}\n", draw_memory_map(engine_->memory_map()));
     return {};
   }

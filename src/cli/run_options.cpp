@@ -13,8 +13,7 @@
 #include <sstream>
 
 #include "cli/answer_grammar.h"
-#include "cli/vram_option.h"
-#include "engine/remote_devices.h"
+#include "cli/device_options.h"
 #include "plan/placement_rules.h"
 
 namespace strata::cli {
@@ -74,59 +73,6 @@ Result<std::vector<engine::AdapterOption>> adapters(std::string_view flag,
     if (!std::isfinite(adapter.scale))
       return fail(ErrorCode::kInvalidArgument, fmt::format("{} {}: the scale must be a number", flag, text));
     out.push_back(std::move(adapter));
-  }
-  return out;
-}
-
-/// ggml's devices with memory of their own.
-std::vector<ggml_backend_dev_t> gpus() {
-  std::vector<ggml_backend_dev_t> out;
-  for (std::size_t i = 0; i < ggml_backend_dev_count(); ++i) {
-    ggml_backend_dev_t const device = ggml_backend_dev_get(i);
-    if (ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_GPU) out.push_back(device);
-  }
-  return out;
-}
-
-Status add_rpc_servers(const std::string& endpoints) {
-  std::istringstream list(endpoints);
-  for (std::string endpoint; std::getline(list, endpoint, ',');)
-    STRATA_TRY_VOID(engine::add_rpc_server(endpoint));
-  return {};
-}
-
-Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vram) {
-  const std::vector<ggml_backend_dev_t> devices = gpus();
-  if (devices.empty()) {
-    return fail(
-        ErrorCode::kUnsupported,
-        fmt::format("--vram {}: this build sees no GPU; build it with a GPU back end of ggml, or leave "
-                    "--vram out",
-                    vram));
-  }
-  std::string names;
-  for (ggml_backend_dev_t const device : devices) names += fmt::format(" {}", ggml_backend_dev_name(device));
-  STRATA_TRY(const std::vector<VramPart> parts, parse_vram(vram));
-  std::vector<engine::OffloadOption> out;
-  for (const auto& [part, name, size] : parts) {
-    const auto wanted = std::ranges::find_if(devices, [&](ggml_backend_dev_t device) {
-      if (name) return *name == ggml_backend_dev_name(device);
-      return std::ranges::find(out, device, &engine::OffloadOption::device) == out.end();
-    });
-    if (wanted == devices.end())
-      return fail(ErrorCode::kInvalidArgument, fmt::format("--vram {}: the GPUs here are{}", part, names));
-    if (std::ranges::find(out, *wanted, &engine::OffloadOption::device) != out.end())
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("--vram {}: {} has a budget already", part, ggml_backend_dev_name(*wanted)));
-    std::size_t free = 0;
-    std::size_t total = 0;
-    ggml_backend_dev_memory(*wanted, &free, &total);
-    if (size > Bytes{total}) {
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("--vram {}: {} has {} in all", part, ggml_backend_dev_name(*wanted),
-                              format_bytes(Bytes{total})));
-    }
-    if (size > Bytes{}) out.push_back({*wanted, size});
   }
   return out;
 }

@@ -108,15 +108,14 @@ Status write_stats(const std::string& path, const RunReport& report, const engin
                           {"runtime", map.runtime.value},
                           {"unused", map.unused.value}};
   json["memory_bytes"]["experts"] = map.experts.value;
-  const std::vector<Bytes> sent = engine.sent_bytes();
-  for (std::size_t i = 0; const plan::DeviceShare& device : engine.device_shares()) {
+  for (const auto& [device, sent] : engine.devices()) {
     json["budget_bytes"][device.name] = device.budget.value;
     json["device_bytes"][device.name] = {{"weights", device.weights.value},
                                          {"kv_cache", device.kv_cache.value},
                                          {"compute", device.compute.value},
                                          {"ring", device.ring.value},
                                          {"unused", device.unused.value}};
-    json["sent_bytes"][device.name] = sent[i++].value;
+    json["sent_bytes"][device.name] = sent.value;
   }
   json["load_seconds"] = report.load_seconds;
   json["load_disk_bytes"] = engine.loaded_bytes().value;

@@ -26,6 +26,11 @@ struct OffloadOption {
   Bytes budget;  ///< of weights, ring, KV cache, compute buffers and driver there
 };
 
+struct DeviceUse {
+  plan::DeviceShare share;
+  Bytes sent;  ///< bytes of weights sent there for batches
+};
+
 struct OpenOptions {
   std::filesystem::path model;
   std::optional<Bytes> ram;  ///< host budget: everything the process holds; unset: what the machine allows
@@ -107,9 +112,7 @@ class Engine {
   [[nodiscard]] llama_context* context() const { return context_.get(); }
   [[nodiscard]] plan::MemoryMap memory_map() const;
   /// What lies on each device of OpenOptions::offload, once prepare() has succeeded.
-  [[nodiscard]] std::vector<plan::DeviceShare> device_shares() const;
-  /// Bytes of weights sent to each of them for batches.
-  [[nodiscard]] std::vector<Bytes> sent_bytes() const;
+  [[nodiscard]] std::vector<DeviceUse> devices() const;
 
   /// Appends `tokens` to sequence 0; the logits of the last one are then in the context.
   /// Errors: kInvalidArgument when the context is full; those of the tier; kCancelled after abort().

@@ -139,15 +139,9 @@ Status Engine::connect_devices() {
   return {};
 }
 
-std::vector<plan::DeviceShare> Engine::device_shares() const {
-  std::vector<plan::DeviceShare> out;
-  for (const Offload& offload : offloads_) out.push_back(offload.share);
-  return out;
-}
-
-std::vector<Bytes> Engine::sent_bytes() const {
-  std::vector<Bytes> out;
-  for (const Offload& offload : offloads_) out.push_back(offload.device->sent());
+std::vector<DeviceUse> Engine::devices() const {
+  std::vector<DeviceUse> out;
+  for (const Offload& offload : offloads_) out.push_back({offload.share, offload.device->sent()});
   return out;
 }
 

@@ -4,7 +4,6 @@
 #include <ggml-cpu.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "tier/graph_recorder.h"
 #include "tier/kernel_probe.h"
@@ -19,125 +18,31 @@ constexpr std::uint32_t kPoll = 2;
 // Four threads for the ring; each takes its stack and the kernel's structures (measured: 130 KiB).
 constexpr Bytes kReaderThreads{4 * 144 * 1024};
 
-struct Stream {
-  Device* device;
-  ggml_backend_t inner;
-  int threads;
-};
-
 }  // namespace
 
-/// The C tables. What may fail stores its error in the device; ggml only learns that it failed.
-struct DeviceCalls {
-  static Device& of(ggml_backend_dev_t dev) { return *static_cast<Device*>(dev->context); }
-  static Stream& of(ggml_backend_t backend) { return *static_cast<Stream*>(backend->context); }
+bool Device::supports_op(const ggml_tensor& op) const {
+  const bool batch_attention = op.op == GGML_OP_FLASH_ATTN_EXT && attention_elsewhere_ > 0;
+  if (batch_attention && op.src[0]->ne[1] >= attention_elsewhere_) return false;
+  return ggml_backend_dev_supports_op(inner_, &op);
+}
 
-  // device
-  static const char* name(ggml_backend_dev_t) { return "Strata"; }
-  static const char* description(ggml_backend_dev_t dev) {
-    return ggml_backend_dev_description(of(dev).inner_device_);
-  }
-  static void memory_info(ggml_backend_dev_t dev, size_t* free, size_t* total) {
-    const memory::Pool& pool = of(dev).pool_;
-    *total = pool.capacity().value;
-    *free = (pool.capacity() - pool.reserved()).value;
-  }
-  // A GPU in libllama's eyes: only to such devices does it give whole layers.
-  static enum ggml_backend_dev_type type(ggml_backend_dev_t) { return GGML_BACKEND_DEVICE_TYPE_GPU; }
-  static void props(ggml_backend_dev_t dev, ggml_backend_dev_props* out) {
-    std::memset(out, 0, sizeof *out);
-    out->name = name(dev);
-    out->description = description(dev);
-    out->type = type(dev);
-    memory_info(dev, &out->memory_free, &out->memory_total);
-  }
-  static ggml_backend_buffer_type_t buffer_type(ggml_backend_dev_t dev) { return of(dev).host_.handle(); }
-  static bool supports_op(ggml_backend_dev_t dev, const ggml_tensor* op) {
-    const std::int64_t elsewhere = of(dev).attention_elsewhere_;
-    if (elsewhere > 0 && op->op == GGML_OP_FLASH_ATTN_EXT && op->src[0]->ne[1] >= elsewhere) return false;
-    return ggml_backend_dev_supports_op(of(dev).inner_device_, op);
-  }
-  static bool supports_buft(ggml_backend_dev_t dev, ggml_backend_buffer_type_t buft) {
-    return buft == of(dev).weights_.handle() || ggml_backend_buft_is_host(buft);
-  }
-  static ggml_backend_t init(ggml_backend_dev_t dev, const char*) {
-    Device& device = of(dev);
-    ggml_backend_t const inner = ggml_backend_dev_init(device.inner_device_, nullptr);
-    if (inner == nullptr) return nullptr;
-    ggml_backend_cpu_set_threadpool(inner, device.threads_);
-    auto* const backend = new ggml_backend{};
-    backend->guid = guid();
-    backend->iface.get_name = [](ggml_backend_t) { return "Strata"; };
-    backend->iface.free = free_backend;
-    backend->iface.graph_compute = graph_compute;
-    backend->device = dev;
-    backend->context = new Stream{&device, inner, device.options_.threads};
-    return backend;
-  }
+bool Device::supports_buffer_type(ggml_backend_buffer_type_t type) const {
+  return weights_.is(type) || ggml_backend_buft_is_host(type);
+}
 
-  // backend
-  static ggml_guid_t guid() {
-    static ggml_guid value = {0x73, 0x74, 0x72, 0x61, 0x74, 0x61, 0x2d, 0x74,
-                              0x69, 0x65, 0x72, 0x2d, 0x68, 0x6f, 0x73, 0x74};
-    return &value;
-  }
-  static void free_backend(ggml_backend_t backend) {
-    ggml_backend_free(of(backend).inner);
-    delete &of(backend);
-    delete backend;
-  }
-  static ggml_status graph_compute(ggml_backend_t backend, ggml_cgraph* graph) noexcept {
-    const Stream& stream = of(backend);
-    Device& device = *stream.device;
-    try {
-      const Status status = device.compute(stream.inner, stream.threads, *graph);
-      if (status) return GGML_STATUS_SUCCESS;
-      device.error_ = status.error();
-    } catch (const std::exception& error) {  // no memory for the program of a pass
-      device.error_ = Error{ErrorCode::kInternal, error.what()};
-    }
-    return device.error_->code == ErrorCode::kCancelled ? GGML_STATUS_ABORTED : GGML_STATUS_FAILED;
-  }
+void Device::started(Stream& stream) {
+  stream.threads = options_.threads;
+  ggml_backend_cpu_set_threadpool(stream.inner, threads_);
+}
 
-  // registry: libllama looks these up by name
-  static void set_n_threads(ggml_backend_t backend, int threads) {
-    of(backend).threads = threads;
-    ggml_backend_cpu_set_n_threads(of(backend).inner, threads);
-  }
-  static void set_abort_callback(ggml_backend_t backend, ggml_abort_callback callback, void* data) {
-    ggml_backend_cpu_set_abort_callback(of(backend).inner, callback, data);
-  }
-  static void* proc_address(ggml_backend_reg_t, const char* proc) {
-    if (std::strcmp(proc, "ggml_backend_set_n_threads") == 0) return reinterpret_cast<void*>(set_n_threads);
-    if (std::strcmp(proc, "ggml_backend_set_abort_callback") == 0)
-      return reinterpret_cast<void*>(set_abort_callback);
-    return nullptr;
-  }
-  static size_t device_count(ggml_backend_reg_t) { return 1; }
-  static ggml_backend_dev_t device(ggml_backend_reg_t reg, size_t) {
-    return &static_cast<Device*>(reg->context)->device_;
-  }
-  static const char* reg_name(ggml_backend_reg_t) { return "Strata"; }
+void Device::set_threads(Stream& stream, int threads) {
+  stream.threads = threads;
+  ggml_backend_cpu_set_n_threads(stream.inner, threads);
+}
 
-  static void fill(Device& device) {
-    device.reg_.api_version = GGML_BACKEND_API_VERSION;
-    device.reg_.iface = {reg_name, device_count, DeviceCalls::device, proc_address};
-    device.reg_.context = &device;
-    ggml_backend_device_i& iface = device.device_.iface;
-    iface.get_name = name;
-    iface.get_description = description;
-    iface.get_memory = memory_info;
-    iface.get_type = type;
-    iface.get_props = props;
-    iface.init_backend = init;
-    iface.get_buffer_type = buffer_type;
-    iface.get_host_buffer_type = buffer_type;
-    iface.supports_op = supports_op;
-    iface.supports_buft = supports_buft;
-    device.device_.reg = &device.reg_;
-    device.device_.context = &device;
-  }
-};
+void Device::set_abort_callback(Stream& stream, ggml_abort_callback callback, void* data) {
+  ggml_backend_cpu_set_abort_callback(stream.inner, callback, data);
+}
 
 Result<std::unique_ptr<Device>> Device::create(const model::ModelProfile& profile, memory::Pool& pool,
                                                DeviceOptions options) {
@@ -147,11 +52,10 @@ Result<std::unique_ptr<Device>> Device::create(const model::ModelProfile& profil
       return make_reader(f, ReaderKind::kAuto, depth);
     };
   }
-  std::unique_ptr<Device> device(new Device(profile, pool, std::move(options), std::move(files)));
-  device->inner_device_ = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
-  if (device->inner_device_ == nullptr)
-    return fail(ErrorCode::kInternal, "ggml has no CPU device in this build");
-  ggml_backend_dev_t const reorders = device->options_.file_order ? nullptr : device->inner_device_;
+  ggml_backend_dev_t const cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+  if (cpu == nullptr) return fail(ErrorCode::kInternal, "ggml has no CPU device in this build");
+  std::unique_ptr<Device> device(new Device(profile, pool, cpu, std::move(options), std::move(files)));
+  ggml_backend_dev_t const reorders = device->options_.file_order ? nullptr : cpu;
   device->layout_ = std::make_unique<RepackedLayout>(reorders, device->options_.threads);
   STRATA_TRY(device->row_reader_, device->options_.make_reader(device->files_, Executor::kRowReads));
   if (device->options_.share_threads != nullptr) {
@@ -169,15 +73,15 @@ Result<std::unique_ptr<Device>> Device::create(const model::ModelProfile& profil
   return device;
 }
 
-Device::Device(const model::ModelProfile& profile, memory::Pool& pool, DeviceOptions options, DiskFiles files)
-    : profile_(profile),
-      pool_(pool),
+Device::Device(const model::ModelProfile& profile, memory::Pool& pool, ggml_backend_dev_t cpu,
+               DeviceOptions options, DiskFiles files)
+    : GgmlDevice(pool, cpu),
+      profile_(profile),
       options_(std::move(options)),
       files_(std::move(files)),
-      host_(&device_),
-      weights_(profile, &device_, host_),
+      host_(handle()),
+      weights_(profile, handle(), host_),
       table_(profile) {
-  DeviceCalls::fill(*this);
   weights_.attach(&files_);
 }
 
@@ -303,7 +207,7 @@ Result<std::unique_ptr<ExpertCache>> Device::read_weights(const Progress& progre
   STRATA_TRY_VOID(read_residents(more));
 
   const std::unique_ptr<ggml_backend, decltype(&ggml_backend_free)> inner(
-      ggml_backend_dev_init(inner_device_, nullptr), ggml_backend_free);
+      ggml_backend_dev_init(inner_, nullptr), ggml_backend_free);
   if (inner == nullptr) return fail(ErrorCode::kInternal, "ggml's CPU device cannot be started");
   ggml_backend_cpu_set_threadpool(inner.get(), threads_);
   ggml_backend_cpu_set_n_threads(inner.get(), options_.threads);
@@ -346,17 +250,15 @@ Status Device::read_residents(const std::function<bool(Bytes)>& more) {
   return files_.check_unchanged();
 }
 
-Status Device::compute(ggml_backend_t inner, int threads, const ggml_cgraph& graph) {
+Status Device::compute(const Stream& stream, ggml_cgraph& graph) {
   if (recording_) {
-    record(threads, graph);
-    return token_by_token_ ? record_token_by_token(inner, graph) : Status{};
+    record(stream.threads, graph);
+    return token_by_token_ ? record_token_by_token(stream.inner, graph) : Status{};
   }
   if (executor_ == nullptr) return fail(ErrorCode::kInternal, "the weights were never placed: start again");
   if (auto error = weights_.take_error()) return std::unexpected(std::move(*error));
-  return executor_->compute(inner, graph, token_by_token_ ? &split_ : nullptr);
+  return executor_->compute(stream.inner, graph, token_by_token_ ? &split_ : nullptr);
 }
-
-std::optional<Error> Device::take_error() { return std::exchange(error_, std::nullopt); }
 
 PassStatistics Device::statistics() const {
   return executor_ == nullptr ? PassStatistics{} : executor_->statistics();

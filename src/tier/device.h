@@ -1,7 +1,5 @@
 #pragma once
 
-#include <ggml-backend-impl.h>
-
 #include <functional>
 #include <memory>
 #include <optional>
@@ -10,6 +8,7 @@
 #include "plan/graph_work.h"
 #include "plan/placement.h"
 #include "tier/executor.h"
+#include "tier/ggml_device.h"
 #include "tier/host_buffer.h"
 #include "tier/weight_buffer.h"
 
@@ -45,16 +44,13 @@ struct DeviceOptions {
 ///   2. needs(), host_buffers(): what the graphs seen so far ask for;
 ///   3. place(): memory is reserved and filled, resident weights are read; from now on graphs are computed.
 /// Threading: one thread at a time, as a llama_context. Lifetime: outlives model and context.
-class Device {
+class Device final : public GgmlDevice {
  public:
   /// Errors: those of DiskFiles::open. `profile` and `pool` outlive the device.
   [[nodiscard]] static Result<std::unique_ptr<Device>> create(const model::ModelProfile& profile,
                                                               memory::Pool& pool, DeviceOptions options);
-  ~Device();
-  Device(const Device&) = delete;
-  Device& operator=(const Device&) = delete;
+  ~Device() override;
 
-  [[nodiscard]] ggml_backend_dev_t handle() { return &device_; }
   [[nodiscard]] ggml_backend_buffer_type_t weight_buffer_type() { return weights_.handle(); }
   /// Attention of so many tokens and more is another device's; 0: none is. Before the model is loaded.
   void leave_attention(std::int64_t tokens) { attention_elsewhere_ = tokens; }
@@ -94,17 +90,23 @@ class Device {
 
   [[nodiscard]] const plan::Placement& placement() const { return table_.placement(); }
 
-  /// Why the last graph failed; libllama itself only learns that it did.
-  [[nodiscard]] std::optional<Error> take_error();
-
   [[nodiscard]] PassStatistics statistics() const;
   [[nodiscard]] Bytes loaded() const { return loaded_; }
 
  private:
-  friend struct DeviceCalls;
-  Device(const model::ModelProfile& profile, memory::Pool& pool, DeviceOptions options, DiskFiles files);
+  Device(const model::ModelProfile& profile, memory::Pool& pool, ggml_backend_dev_t cpu,
+         DeviceOptions options, DiskFiles files);
 
-  [[nodiscard]] Status compute(ggml_backend_t inner, int threads, const ggml_cgraph& graph);
+  [[nodiscard]] const char* name() const override { return "Strata"; }
+  [[nodiscard]] ggml_backend_buffer_type_t buffer_type() override { return host_.handle(); }
+  [[nodiscard]] ggml_backend_buffer_type_t host_buffer_type() override { return host_.handle(); }
+  [[nodiscard]] bool supports_op(const ggml_tensor& op) const override;
+  [[nodiscard]] bool supports_buffer_type(ggml_backend_buffer_type_t type) const override;
+  void started(Stream& stream) override;
+  void set_threads(Stream& stream, int threads) override;
+  void set_abort_callback(Stream& stream, ggml_abort_callback callback, void* data) override;
+  [[nodiscard]] Status compute(const Stream& stream, ggml_cgraph& graph) override;
+
   void record(int threads, const ggml_cgraph& graph);
   [[nodiscard]] Status record_token_by_token(ggml_backend_t inner, const ggml_cgraph& graph);
   [[nodiscard]] Bytes gather_staging() const;
@@ -115,12 +117,8 @@ class Device {
   [[nodiscard]] Status read_residents(const std::function<bool(Bytes)>& more);
 
   const model::ModelProfile& profile_;
-  memory::Pool& pool_;
   const DeviceOptions options_;
   const DiskFiles files_;
-  ggml_backend_device device_{};
-  ggml_backend_reg reg_{};
-  ggml_backend_dev_t inner_device_ = nullptr;
   ggml_threadpool* threads_ = nullptr;
   bool owns_threads_ = false;
   std::int64_t attention_elsewhere_ = 0;
@@ -145,7 +143,6 @@ class Device {
   std::unique_ptr<DiskReader> row_reader_;  // until the executor takes it
   bool recording_ = true;
   std::unique_ptr<Executor> executor_;
-  std::optional<Error> error_;
   Bytes loaded_;
 };
 

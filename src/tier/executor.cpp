@@ -7,14 +7,10 @@
 #include <vector>
 
 #include "base/check.h"
+#include "tier/range_reader.h"
 
 namespace strata::tier {
 namespace {
-
-/// Bytes to read one row through whole blocks, wherever it begins.
-constexpr std::uint64_t bounce_bytes(std::uint64_t row_bytes) {
-  return align_up(row_bytes, DiskFiles::kBlock) + DiskFiles::kBlock;
-}
 
 constexpr std::uint64_t ids_bytes(std::uint64_t rows) {
   return align_up(rows * sizeof(std::int32_t), DiskFiles::kBlock);
@@ -35,8 +31,8 @@ std::string_view name_of(std::span<ggml_tensor* const> nodes, const model::Model
 
 Bytes Executor::staging_bytes(std::uint64_t rows, std::uint64_t row_bytes) {
   if (rows == 0) return Bytes{};
-  return Bytes{kRowReads * bounce_bytes(row_bytes) + ids_bytes(rows) +
-               align_up(rows * row_bytes, DiskFiles::kBlock)};
+  return RangeReader::memory_bytes(kRowReads, row_bytes) +
+         Bytes{ids_bytes(rows) + align_up(rows * row_bytes, DiskFiles::kBlock)};
 }
 
 Executor::Executor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table,
@@ -120,29 +116,21 @@ Status Executor::gather(const Gather& gather) {
     return fail(ErrorCode::kInternal,
                 fmt::format("{} rows of '{}' are more than was planned for", count, tensor.name));
   }
-  std::byte* const bounce = memory_.staging;
-  auto* const identity = reinterpret_cast<std::int32_t*>(bounce + kRowReads * bounce_bytes(row_bytes));
-  std::byte* const rows = reinterpret_cast<std::byte*>(identity) + ids_bytes(count);
+  std::byte* const after_blocks = memory_.staging + RangeReader::memory_bytes(kRowReads, row_bytes).value;
+  auto* const identity = reinterpret_cast<std::int32_t*>(after_blocks);
+  std::byte* const rows = after_blocks + ids_bytes(count);
   gather.identity->data = identity;
   gather.rows->data = rows;
 
-  const auto row_begin = [&](std::uint64_t i) {
-    return tensor.offset + static_cast<std::uint64_t>(ids[i]) * row_bytes;
-  };
-  std::vector<std::uint64_t> row_of(kRowReads);
-  std::vector<std::size_t> free_blocks;
-  for (std::size_t i = 0; i < std::min(kRowReads, row_reader_->depth()); ++i) free_blocks.push_back(i);
+  RangeReader reader(*row_reader_, memory_.staging, kRowReads, row_bytes);
   std::optional<Error> error;
   const auto take_one = [&] {
-    const BlockDone done = row_reader_->wait();
-    free_blocks.push_back(done.tag);
+    const RangeReader::Done done = reader.wait();
     if (!done.status) {
       error = done.status.error();
       return;
     }
-    const std::uint64_t row = row_of[done.tag];
-    const std::byte* const block = bounce + done.tag * bounce_bytes(row_bytes);
-    std::memcpy(rows + row * row_bytes, block + row_begin(row) % DiskFiles::kBlock, row_bytes);
+    std::memcpy(rows + done.range.tag * row_bytes, done.bytes, row_bytes);
   };
   for (std::uint64_t i = 0; i < count && !error; ++i) {
     identity[i] = static_cast<std::int32_t>(i);
@@ -150,17 +138,11 @@ Status Executor::gather(const Gather& gather) {
       error = Error{ErrorCode::kInternal, fmt::format("row {} of '{}' does not exist", ids[i], tensor.name)};
       break;
     }
-    if (free_blocks.empty()) take_one();
-    const std::size_t block = free_blocks.back();
-    free_blocks.pop_back();
-    row_of[block] = i;
-    const std::uint64_t begin = align_down(row_begin(i), DiskFiles::kBlock);
-    const std::uint64_t size = align_up(row_begin(i) + row_bytes, DiskFiles::kBlock) - begin;
-    row_reader_->submit(BlockRead{tensor.file, begin, static_cast<std::uint32_t>(size),
-                                  bounce + block * bounce_bytes(row_bytes), block});
-    gathered_ += Bytes{size};
+    if (reader.full()) take_one();
+    const std::uint64_t offset = tensor.offset + static_cast<std::uint64_t>(ids[i]) * row_bytes;
+    gathered_ += reader.submit({tensor.file, offset, static_cast<std::uint32_t>(row_bytes), nullptr, i});
   }
-  while (row_reader_->in_flight() > 0) take_one();
+  while (reader.in_flight() > 0) take_one();
   if (error) return std::unexpected(*error);
   return {};
 }

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <ggml-backend-impl.h>
 #include <ggml-cpp.h>
 
 #include <array>
@@ -10,9 +9,10 @@
 #include <span>
 #include <vector>
 
-#include "memory/pool.h"
 #include "memory/region.h"
+#include "tier/ggml_device.h"
 #include "tier/pass_stream.h"
+#include "tier/range_reader.h"
 #include "tier/weight_buffer.h"
 #include "tier/weight_table.h"
 
@@ -28,17 +28,12 @@ namespace strata::tier {
 /// With a ring, matrix products of many tokens are computed there with the host's weights, too: these are
 /// sent ahead of the computation, from memory or disk, as the host's device streams from disk. Threading: one
 /// thread at a time, as a llama_context. Lifetime: outlives model and context.
-class OffloadDevice {
+class OffloadDevice final : public GgmlDevice {
  public:
   /// `pool` has the device's budget, and it, `weights` and `host` outlive this.
   OffloadDevice(const WeightBufferType& weights, HostBufferType& host, memory::Pool& pool,
                 ggml_backend_dev_t inner);
-  ~OffloadDevice();
-  OffloadDevice(const OffloadDevice&) = delete;
-  OffloadDevice& operator=(const OffloadDevice&) = delete;
-
-  [[nodiscard]] ggml_backend_dev_t handle() { return &device_; }
-  [[nodiscard]] ggml_backend_dev_t inner() const { return inner_; }
+  ~OffloadDevice() override;
 
   /// Products of so many tokens and more are computed here with weights that are sent.
   static constexpr std::int64_t kBatch = 32;
@@ -78,32 +73,32 @@ class OffloadDevice {
   /// Bytes of weights sent for batches so far.
   [[nodiscard]] Bytes sent() const { return stream_ ? stream_->statistics().read : Bytes{}; }
 
-  /// Why the last graph or allocation failed; libllama itself only learns that it did.
-  [[nodiscard]] std::optional<Error> take_error() { return std::exchange(error_, std::nullopt); }
-
  private:
-  friend struct OffloadCalls;
+  friend struct CountedBuffers;
   class Program;
-  [[nodiscard]] bool takes(const ggml_tensor* op) const;
+
+  [[nodiscard]] const char* name() const override { return ggml_backend_dev_name(inner_); }
+  [[nodiscard]] ggml_backend_buffer_type_t buffer_type() override { return &counted_type_; }
+  [[nodiscard]] ggml_backend_buffer_type_t host_buffer_type() override { return host_.handle(); }
+  [[nodiscard]] bool supports_op(const ggml_tensor& op) const override;
+  [[nodiscard]] bool supports_buffer_type(ggml_backend_buffer_type_t type) const override;
+  void set_abort_callback(Stream& stream, ggml_abort_callback callback, void* data) override;
+  [[nodiscard]] Status compute(const Stream& stream, ggml_cgraph& graph) override;
+
+  [[nodiscard]] bool takes(const ggml_tensor& op) const;
   [[nodiscard]] bool can_send(std::uint32_t weight) const;
   [[nodiscard]] ggml_backend_buffer_t allocate(std::size_t size);
-  [[nodiscard]] Status compute(ggml_backend_t inner, ggml_cgraph& graph);
   [[nodiscard]] Status compute_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program);
   [[nodiscard]] Status compute_nodes(ggml_backend_t inner, const ggml_cgraph& graph,
                                      std::span<ggml_tensor* const> nodes);
   [[nodiscard]] Result<ggml_backend_buffer_ptr> allocate_weights(ggml_context* tensors, Bytes size,
                                                                  memory::Owner owner,
                                                                  memory::Reservation& reservation);
-  [[nodiscard]] Status send(const DiskFiles& files, DiskReader& reader, memory::Region& staging,
-                            const Progress& progress);
+  [[nodiscard]] Status send(const DiskFiles& files, RangeReader& reader, const Progress& progress);
 
   const WeightBufferType& weights_;
   HostBufferType& host_;
-  memory::Pool& pool_;
-  ggml_backend_dev_t const inner_;
   ggml_backend_buffer_type_t const inner_type_;
-  ggml_backend_device device_{};
-  ggml_backend_reg reg_{};
   ggml_backend_buffer_type counted_type_{};
 
   ggml_context_ptr context_;         // of the weights' twins
@@ -124,7 +119,6 @@ class OffloadDevice {
   std::vector<memory::Reservation> buffers_;
   ggml_abort_callback abort_ = nullptr;
   void* abort_data_ = nullptr;
-  std::optional<Error> error_;
 };
 
 }  // namespace strata::tier

@@ -83,15 +83,15 @@ class OffloadDevice::Program {
   Run run_;
 };
 
-Status OffloadDevice::compute(ggml_backend_t inner, ggml_cgraph& graph) {
+Status OffloadDevice::compute(const Stream& stream, ggml_cgraph& graph) {
   if (!placed_) return {};  // libllama only learns the graph's needs
   Program program(*this, graph);
-  if (program.entries().empty()) return compute_runs(inner, graph, program);
+  if (program.entries().empty()) return compute_runs(stream.inner, graph, program);
   STRATA_CHECK(stream_ != nullptr);
   Status status = stream_->begin(program.entries());
   if (status) {
     program.bind(*stream_);
-    status = compute_runs(inner, graph, program);
+    status = compute_runs(stream.inner, graph, program);
   }
   if (status) {
     stream_->end();

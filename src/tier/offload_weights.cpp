@@ -97,56 +97,40 @@ Status OffloadDevice::place(const DiskFiles& files, const ReaderFactory& make_re
   STRATA_TRY(arena_,
              allocate_weights(context_.get(), weight_bytes(), memory::Owner::kWeights, arena_reservation_));
   // The host's weights are not there yet: what they will take is free.
-  const std::uint64_t room = (host_pool.capacity() - host_pool.reserved()).value / kBlock;
+  const std::uint64_t room =
+      (host_pool.capacity() - host_pool.reserved()).value / RangeReader::memory_bytes(1, kBlock).value;
   const std::uint64_t blocks = std::clamp<std::uint64_t>(room, 1, kBlocks);
-  STRATA_TRY(const auto staged, host_pool.reserve(Bytes{blocks * kBlock}, memory::Owner::kRing));
+  STRATA_TRY(const auto staged,
+             host_pool.reserve(RangeReader::memory_bytes(blocks, kBlock), memory::Owner::kRing));
   STRATA_TRY(auto staging, memory::Region::reserve(staged.bytes()));
   STRATA_TRY_VOID(staging.commit());
   STRATA_TRY(const auto reader, make_reader(files, blocks));
-  return send(files, *reader, staging, progress);
+  RangeReader ranges(*reader, staging.data(), blocks, kBlock);
+  return send(files, ranges, progress);
 }
 
-Status OffloadDevice::send(const DiskFiles& files, DiskReader& reader, memory::Region& staging,
-                           const Progress& progress) {
-  struct Part {
-    ggml_tensor* twin = nullptr;
-    std::uint64_t skip = 0;  // of the block: it begins before the part does
-    std::uint64_t offset = 0;
-    std::uint64_t size = 0;
-  };
-  std::vector<Part> parts(std::min<std::size_t>(staging.size().value / kBlock, reader.depth()));
-  std::vector<std::size_t> free_blocks;
-  for (std::size_t i = 0; i < parts.size(); ++i) free_blocks.push_back(i);
+Status OffloadDevice::send(const DiskFiles& files, RangeReader& reader, const Progress& progress) {
   std::optional<Error> error;
   Bytes done;
   const auto take_one = [&] {
-    const BlockDone block = reader.wait();
-    free_blocks.push_back(block.tag);
-    if (!block.status && !error) error = block.status.error();
+    const auto [range, status, bytes] = reader.wait();
+    if (!status && !error) error = status.error();
     if (error) return;
-    const Part& part = parts[block.tag];
-    ggml_backend_tensor_set(part.twin, staging.data() + block.tag * kBlock + part.skip, part.offset,
-                            part.size);
-    done += Bytes{part.size};
+    const std::uint64_t offset = range.offset - weights_.profile().tensors[range.tag].offset;
+    ggml_backend_tensor_set(twins_[range.tag], bytes, offset, range.size);
+    done += Bytes{range.size};
     if (progress && !progress(done)) error = Error{ErrorCode::kCancelled, "loading was cancelled"};
   };
   for (std::size_t index = 0; index < twins_.size() && !error; ++index) {
     if (twins_[index] == nullptr) continue;
     const model::TensorInfo& info = weights_.profile().tensors[index];
-    for (std::uint64_t at = 0; at < info.bytes.value && !error;) {
-      if (free_blocks.empty()) take_one();
+    const std::uint64_t end = info.offset + info.bytes.value;
+    for (std::uint64_t at = info.offset; at < end && !error;) {
+      if (reader.full()) take_one();
       if (error) break;
-      const std::size_t block = free_blocks.back();
-      free_blocks.pop_back();
-      const std::uint64_t begin = align_down(info.offset + at, DiskFiles::kBlock);
-      const std::uint64_t end =
-          std::min(begin + kBlock, align_up(info.offset + info.bytes.value, DiskFiles::kBlock));
-      Part& part = parts[block];
-      part = {twins_[index], info.offset + at - begin, at, 0};
-      part.size = std::min(end - begin - part.skip, info.bytes.value - at);
-      reader.submit(BlockRead{info.file, begin, static_cast<std::uint32_t>(end - begin),
-                              staging.data() + block * kBlock, block});
-      at += part.size;
+      const std::uint64_t stop = std::min(end, align_down(at + kBlock, DiskFiles::kBlock));
+      reader.submit({info.file, at, static_cast<std::uint32_t>(stop - at), nullptr, index});
+      at = stop;
     }
   }
   while (reader.in_flight() > 0) take_one();

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "memory/region.h"
-#include "tier/disk_reader.h"
+#include "tier/range_reader.h"
 #include "tier/weight_table.h"
 
 namespace strata::tier {
@@ -40,11 +40,9 @@ class SendingReader final : public DiskReader {
 
   const WeightTable& table_;
   const std::unique_ptr<DiskReader> disk_;
-  std::byte* const staging_;
+  RangeReader ranges_;
   ggml_tensor* const target_;
   std::deque<BlockDone> sent_;
-  std::vector<BlockRead> pending_;  // by staging block
-  std::vector<std::size_t> free_;
 };
 
 }  // namespace strata::tier

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "engine/engine.h"
 
 namespace strata::cli {
 
@@ -18,5 +19,12 @@ struct VramPart {
 
 /// SIZE, or NAME=SIZE for each device, with commas between. Errors: kInvalidArgument.
 [[nodiscard]] Result<std::vector<VramPart>> parse_vram(const std::string& text);
+
+/// What --vram gives of the devices that ggml has here. Errors: kInvalidArgument; kUnsupported without any.
+[[nodiscard]] Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vram);
+
+/// HOST:PORT of rpc-servers, with commas between: their devices are ggml's from now on. Errors: those of
+/// engine::add_rpc_server.
+[[nodiscard]] Status add_rpc_servers(const std::string& endpoints);
 
 }  // namespace strata::cli
