@@ -31,6 +31,7 @@ Result<std::unique_ptr<DraftModel>> DraftModel::open(const std::filesystem::path
 void DraftModel::free_context() {
   speculative_.reset();
   context_.reset();
+  cached_.clear();
   device_->forget_needs();
 }
 
@@ -111,6 +112,14 @@ Status DraftModel::place() {
   STRATA_TRY(plan::Placement placement, this->placement());
   STRATA_TRY(runtime_, pool_.reserve(runtime_bytes(placement), memory::Owner::kRuntime));
   return device_->place(std::move(placement), {});
+}
+
+Status DraftModel::displace() {
+  STRATA_TRY_VOID(device_->displace());
+  free_context();
+  device_->host_buffers().forget_pool();
+  runtime_ = {};
+  return {};
 }
 
 Status DraftModel::take_error() {

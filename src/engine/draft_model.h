@@ -39,6 +39,8 @@ class DraftModel {
   [[nodiscard]] Result<Bytes> bytes_to_place();
   /// Reserves, and reads the weights. Errors: those of tier::Device::place.
   [[nodiscard]] Status place();
+  /// Gives all of that back, and the context. Errors: those of tier::Device::displace.
+  [[nodiscard]] Status displace();
 
   /// What may follow `last`, which follows `text`: at most `most` tokens, fewer where the model is cancelled.
   /// Errors: those of the tier.

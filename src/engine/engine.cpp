@@ -325,6 +325,9 @@ Status Engine::prepare(const ContextOptions& wanted) {
                           .placement = std::move(placement),
                           .decode = *std::ranges::min_element(work, {}, &plan::GraphWork::tokens),
                           .prompt = *std::ranges::max_element(work, {}, &plan::GraphWork::tokens)};
+    prepared_ = wanted;
+    prepared_.context = plan_.context;
+    prepared_.ubatch = plan_.ubatch;
     return {};
   }
   return fail(ErrorCode::kInternal, "no context shape to try");

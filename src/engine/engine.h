@@ -11,6 +11,7 @@
 #include "engine/adapters.h"
 #include "engine/draft_model.h"
 #include "engine/model_loader.h"
+#include "engine/saved_sequence.h"
 #include "hardware/host_memory.h"
 #include "memory/pool.h"
 #include "model/model_profile.h"
@@ -46,6 +47,13 @@ struct OpenOptions {
   /// For a plan of another machine: its memory is what counts, not this one's.
   std::optional<hardware::HostMemory> machine;
   model::Weights weights = model::Weights::kRequired;  ///< may be missing where nothing will be computed
+};
+
+/// New budgets; what is not named keeps its own.
+struct BudgetChange {
+  std::optional<Bytes> ram;
+  std::vector<std::pair<std::string, Bytes>>
+      vram;  ///< by the device's name, of those in OpenOptions::offload
 };
 
 /// What is computed behind a token in the same pass, in the hope that the text goes on so.
@@ -107,6 +115,12 @@ class Engine {
   /// Carries the plan out. Requires: prepare() succeeded. Errors: kBudgetExceeded, kIo, kCancelled.
   [[nodiscard]] Status start(const tier::Device::Progress& progress);
 
+  /// Plans and starts again inside other budgets, with the same context, ubatch and text: the tokens that
+  /// follow are the same. Between passes only. Errors: kInvalidArgument for a device that is not used;
+  /// kInfeasible, kIo where the text cannot be put aside (in the folder for temporary files): the old budgets
+  /// still hold then. Any other: the engine cannot be used any more. Requires: start() succeeded.
+  [[nodiscard]] Status change_budgets(const BudgetChange& change);
+
   /// What was adapted to the budget, for the user to read.
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
   [[nodiscard]] llama_context* context() const { return context_.get(); }
@@ -163,6 +177,9 @@ class Engine {
   Engine(OpenOptions options, model::ModelProfile profile, Bytes budget);
   [[nodiscard]] Status load_model();
   void free_context();
+  [[nodiscard]] Status resize_pools(const BudgetChange& change);
+  [[nodiscard]] BudgetChange budgets() const;
+  [[nodiscard]] Status restart(const std::optional<SavedSequence>& sequence);
   [[nodiscard]] llama_model* computed_model() const {
     return model_on_devices_ ? model_on_devices_.get() : model_.get();
   }
@@ -212,6 +229,7 @@ class Engine {
   DraftOptions draft_options_;
   std::uint32_t longest_draft_ = 0;
   plan::RunPlan plan_;
+  ContextOptions prepared_;  // with the context and the ubatch that were chosen
   std::optional<Bytes> least_budget_;
   std::vector<std::string> notes_;
   volatile int aborted_ = 0;

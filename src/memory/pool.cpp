@@ -43,7 +43,25 @@ Reservation::~Reservation() {
 Pool::Pool(std::string name, Bytes capacity) : name_(std::move(name)), capacity_(capacity) {}
 
 Pool::Pool(std::string name, Pool& parent, Owner owner)
-    : name_(std::move(name)), capacity_(parent.capacity()), parent_(&parent), owner_in_parent_(owner) {}
+    : name_(std::move(name)), parent_(&parent), owner_in_parent_(owner) {}
+
+Bytes Pool::capacity() const {
+  if (parent_ != nullptr) return parent_->capacity();
+  const std::lock_guard lock(mutex_);
+  return capacity_;
+}
+
+Status Pool::resize(Bytes capacity) {
+  STRATA_CHECK(parent_ == nullptr);
+  const std::lock_guard lock(mutex_);
+  if (total_ > capacity) {
+    return fail(ErrorCode::kBudgetExceeded,
+                fmt::format("the {} budget cannot be {}: {} are in use ({})", name_, format_bytes(capacity),
+                            format_bytes(total_), account()));
+  }
+  capacity_ = capacity;
+  return {};
+}
 
 Result<Reservation> Pool::reserve(Bytes bytes, Owner owner) {
   STRATA_TRY_VOID(claim(bytes, owner));
@@ -51,11 +69,10 @@ Result<Reservation> Pool::reserve(Bytes bytes, Owner owner) {
 }
 
 Status Pool::claim(Bytes bytes, Owner owner) {
-  // What fits the parent fits here: the capacity is the same, and what is held here is held there, too.
+  // What fits the parent fits here: what is held here is held there, too.
   if (parent_ != nullptr) STRATA_TRY_VOID(parent_->claim(bytes, owner_in_parent_));
   const std::lock_guard lock(mutex_);
-  const Bytes free = capacity_ - total_;
-  if (bytes > free) {
+  if (const Bytes free = capacity_ - total_; parent_ == nullptr && bytes > free) {
     return fail(
         ErrorCode::kBudgetExceeded,
         fmt::format("{} more for {} pass the {} budget of {} by {} ({})", format_bytes(bytes),

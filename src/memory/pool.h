@@ -51,7 +51,11 @@ class Pool {
   /// Blocks: never. Lifetime: the Pool must outlive the Reservation.
   [[nodiscard]] Result<Reservation> reserve(Bytes bytes, Owner owner);
 
-  [[nodiscard]] Bytes capacity() const { return capacity_; }
+  /// Of a part: its parent's.
+  [[nodiscard]] Bytes capacity() const;
+  /// Errors: kBudgetExceeded where more than that is reserved; the capacity is then what it was.
+  /// Requires: not a part of another.
+  [[nodiscard]] Status resize(Bytes capacity);
   [[nodiscard]] Bytes reserved() const;
   [[nodiscard]] Bytes reserved(Owner owner) const;
 
@@ -63,10 +67,10 @@ class Pool {
 
   static constexpr std::size_t kOwners = 7;
   const std::string name_;
-  const Bytes capacity_;
   Pool* const parent_ = nullptr;
   const Owner owner_in_parent_ = Owner::kRuntime;
   mutable std::mutex mutex_;
+  Bytes capacity_;  // unused in a part
   Bytes held_[kOwners];
   Bytes total_;
 };

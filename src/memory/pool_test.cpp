@@ -138,5 +138,21 @@ TEST(Pool, NeverPassesItsCapacityUnderThreads) {
   for (int owner = 0; owner < 5; ++owner) EXPECT_EQ(pool.reserved(static_cast<Owner>(owner)), Bytes{});
 }
 
+TEST(Pool, ItsCapacityMovesButNotBelowWhatIsHeld) {
+  Pool pool("host", Bytes{100});
+  Pool part("draft model's", pool, Owner::kDraft);
+  const auto held = part.reserve(Bytes{60}, Owner::kWeights);
+  ASSERT_TRUE(held);
+  const auto refused = pool.resize(Bytes{59});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kBudgetExceeded);
+  EXPECT_EQ(pool.capacity(), Bytes{100});
+  ASSERT_TRUE(pool.resize(Bytes{60}));
+  EXPECT_EQ(part.capacity(), Bytes{60}) << "a part's is its parent's";
+  EXPECT_FALSE(part.reserve(Bytes{1}, Owner::kWeights));
+  ASSERT_TRUE(pool.resize(Bytes{61}));
+  EXPECT_TRUE(part.reserve(Bytes{1}, Owner::kWeights));
+}
+
 }  // namespace
 }  // namespace strata::memory

@@ -169,6 +169,7 @@ plan::Bookkeeping Device::bookkeeping() const {
 Status Device::place(plan::Placement placement, const Progress& progress) {
   using memory::Owner;
   recording_ = false;
+  loaded_ = {};
   const Needs needs = this->needs();
   const auto reserve = [&](Bytes bytes, Owner owner) -> Status {
     STRATA_TRY(auto reservation, pool_.reserve(bytes, owner));
@@ -261,7 +262,22 @@ Status Device::compute(const Stream& stream, ggml_cgraph& graph) {
 }
 
 PassStatistics Device::statistics() const {
-  return executor_ == nullptr ? PassStatistics{} : executor_->statistics();
+  PassStatistics out = past_;
+  if (executor_ != nullptr) out += executor_->statistics();
+  return out;
+}
+
+Status Device::displace() {
+  past_ = statistics();
+  executor_.reset();
+  row_reader_.reset();
+  STRATA_TRY(row_reader_, options_.make_reader(files_, Executor::kRowReads));
+  table_.clear();
+  arena_ = {};
+  staging_ = {};
+  reservations_.clear();
+  recording_ = true;
+  return {};
 }
 
 }  // namespace strata::tier

@@ -42,7 +42,8 @@ struct DeviceOptions {
 ///   memory spent; a graph computed now is only
 ///      recorded (its results are undefined);
 ///   2. needs(), host_buffers(): what the graphs seen so far ask for;
-///   3. place(): memory is reserved and filled, resident weights are read; from now on graphs are computed.
+///   3. place(): memory is reserved and filled, resident weights are read; from now on graphs are computed;
+///   4. for another budget: displace(), and from the context on again.
 /// Threading: one thread at a time, as a llama_context. Lifetime: outlives model and context.
 class Device final : public GgmlDevice {
  public:
@@ -87,6 +88,9 @@ class Device final : public GgmlDevice {
   /// Reserves and fills every buffer and the arena, and reads the resident weights, each byte once.
   /// Errors: kBudgetExceeded, kIo, kCancelled; the device cannot be used any more then.
   [[nodiscard]] Status place(plan::Placement placement, const Progress& progress);
+  /// Gives all places of weights back. Graphs are recorded again, once a new context is made, for another
+  /// place(). Errors: those of making a reader.
+  [[nodiscard]] Status displace();
 
   [[nodiscard]] const plan::Placement& placement() const { return table_.placement(); }
 
@@ -144,6 +148,7 @@ class Device final : public GgmlDevice {
   bool recording_ = true;
   std::unique_ptr<Executor> executor_;
   Bytes loaded_;
+  PassStatistics past_;  // of executors before
 };
 
 }  // namespace strata::tier

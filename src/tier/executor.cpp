@@ -29,6 +29,14 @@ std::string_view name_of(std::span<ggml_tensor* const> nodes, const model::Model
 
 }  // namespace
 
+PassStatistics& PassStatistics::operator+=(const PassStatistics& other) {
+  passes += other.passes;
+  read += other.read;
+  stalled += other.stalled;
+  experts += other.experts;
+  return *this;
+}
+
 Bytes Executor::staging_bytes(std::uint64_t rows, std::uint64_t row_bytes) {
   if (rows == 0) return Bytes{};
   return RangeReader::memory_bytes(kRowReads, row_bytes) +

@@ -19,6 +19,8 @@ struct PassStatistics {
   Bytes read;                           ///< from disk, by passes: streamed weights and gathered rows
   std::chrono::nanoseconds stalled{0};  ///< of the compute, waiting for the disk
   ExpertStatistics experts;             ///< their reads are in `read`, too
+
+  PassStatistics& operator+=(const PassStatistics& other);
 };
 
 /// Executes graphs over placed weights: waits for the streamed ones, hands each run to the inner device,

@@ -118,7 +118,13 @@ void HostBufferType::discard() {
   }
 }
 
+void HostBufferType::forget_pool() {
+  pool_ = nullptr;
+  for (Buffer* buffer : buffers_) buffer->reservation = {};
+}
+
 Status HostBufferType::commit(memory::Pool& pool) {
+  if (pool_ != nullptr) return {};
   pool_ = &pool;
   for (Buffer* buffer : buffers_) STRATA_TRY_VOID(fill(*buffer));
   return {};

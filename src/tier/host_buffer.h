@@ -38,6 +38,9 @@ class HostBufferType {
 
   /// Errors: kBudgetExceeded; then some buffers may have been filled, and the context must be freed.
   [[nodiscard]] Status commit(memory::Pool& pool);
+  /// As before commit(): what is allocated from now on is address space only. Kept buffers stay filled, and
+  /// are reserved again by the next commit(). Requires: no other buffer lives.
+  void forget_pool();
 
  private:
   struct Buffer {

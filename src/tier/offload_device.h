@@ -24,7 +24,8 @@ namespace strata::tier {
 /// weight buffer type. In this order:
 ///   1. choose() the weights, load the model, create a context: KV cache and compute buffers are allocated on
 ///      the inner device at once, counted; graphs are not computed;
-///   2. place(): the weights are read and sent; from now on graphs are computed.
+///   2. place(): the weights are read and sent; from now on graphs are computed;
+///   3. for another budget: displace(), and from the start again.
 /// With a ring, matrix products of many tokens are computed there with the host's weights, too: these are
 /// sent ahead of the computation, from memory or disk, as the host's device streams from disk. Threading: one
 /// thread at a time, as a llama_context. Lifetime: outlives model and context.
@@ -64,6 +65,9 @@ class OffloadDevice final : public GgmlDevice {
   [[nodiscard]] Status place(const DiskFiles& files, const ReaderFactory& make_reader,
                              memory::Pool& host_pool, const Progress& progress);
 
+  /// Gives back all that lies there, for another choose(). Requires: no context lives.
+  void displace();
+
   /// Host memory that connect() and sending take.
   [[nodiscard]] Bytes host_bytes() const;
   /// Where the weights come from that are sent; all outlive this. Requires: place() succeeded here, and the
@@ -71,7 +75,7 @@ class OffloadDevice final : public GgmlDevice {
   [[nodiscard]] Status connect(const DiskFiles& files, ReaderFactory make_reader, const WeightTable& table);
 
   /// Bytes of weights sent for batches so far.
-  [[nodiscard]] Bytes sent() const { return stream_ ? stream_->statistics().read : Bytes{}; }
+  [[nodiscard]] Bytes sent() const { return sent_before_ + (stream_ ? stream_->statistics().read : Bytes{}); }
 
  private:
   friend struct CountedBuffers;
@@ -116,6 +120,7 @@ class OffloadDevice final : public GgmlDevice {
   memory::Region staging_;
   const DiskFiles* files_ = nullptr;
   std::unique_ptr<PassStream> stream_;  // its reader sends
+  Bytes sent_before_;                   // by streams before
   std::vector<memory::Reservation> buffers_;
   ggml_abort_callback abort_ = nullptr;
   void* abort_data_ = nullptr;

@@ -138,6 +138,19 @@ Status OffloadDevice::send(const DiskFiles& files, RangeReader& reader, const Pr
   return files.check_unchanged();
 }
 
+void OffloadDevice::displace() {
+  sent_before_ = sent();
+  stream_.reset();
+  staging_ = {};
+  ring_.reset();
+  ring_reservation_ = {};
+  arena_.reset();
+  arena_reservation_ = {};
+  buffers_.clear();
+  placed_ = false;
+  choose({});
+}
+
 Bytes OffloadDevice::host_bytes() const {
   return ring_size_ > Bytes{} ? SendingReader::staging_bytes() + kSender : Bytes{};
 }

@@ -7,6 +7,9 @@ namespace strata::tier {
 void WeightTable::set(plan::Placement placement, const std::vector<plan::TensorUse>& uses, std::byte* arena) {
   placement_ = std::move(placement);
   arena_ = arena;
+  any_repacked_ = false;
+  std::fill(repacked_.begin(), repacked_.end(), false);
+  std::fill(expert_part_.begin(), expert_part_.end(), std::nullopt);
   std::fill(first_unit_.begin(), first_unit_.end(), std::pair<std::uint32_t, std::uint32_t>{0, 0});
   for (std::uint32_t i = 0; i < placement_.units.size(); ++i) {
     auto& [first, count] = first_unit_[placement_.units[i].tensor];

@@ -20,7 +20,7 @@ struct FreshRows {
 };
 
 /// The placed weights of one model: where the units of each tensor lie.
-/// Built once from a Placement; read-only afterwards.
+/// Built from a Placement; read-only until the next one.
 class WeightTable {
  public:
   explicit WeightTable(const model::ModelProfile& profile)
@@ -33,6 +33,8 @@ class WeightTable {
 
   /// Takes the placement, the uses and the arena it was made for. `arena` must outlive the table.
   void set(plan::Placement placement, const std::vector<plan::TensorUse>& uses, std::byte* arena);
+
+  void clear() { set({}, {}, nullptr); }
 
   /// The units of a tensor, in row order; none for one that is only gathered from disk or not used.
   [[nodiscard]] std::span<const plan::Unit> units(std::uint32_t tensor) const;

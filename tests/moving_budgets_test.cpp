@@ -1,0 +1,163 @@
+// Budgets that change while a model runs: the text goes on with the same tokens, and the memory is given
+// back.
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <functional>
+
+#include "engine/engine.h"
+#include "hardware/host_memory.h"
+#include "synth_model.h"
+#include "test_device.h"
+#include "tiered_model.h"
+
+namespace strata::tests {
+namespace {
+
+constexpr int kTokens = 24;
+constexpr int kStep = 6;  // a change after so many tokens, and again
+constexpr engine::ContextOptions kContext{.context = 512, .ubatch = 64, .least_context = 512};
+
+Result<std::unique_ptr<engine::Engine>> start(const std::filesystem::path& path, Bytes ram,
+                                              std::vector<engine::OffloadOption> offload = {}) {
+  STRATA_TRY(
+      auto engine,
+      engine::Engine::open(
+          {.model = path, .ram = ram, .threads = 2, .threads_batch = 2, .offload = std::move(offload)}));
+  STRATA_TRY_VOID(engine->prepare(kContext));
+  STRATA_TRY_VOID(engine->start({}));
+  return engine;
+}
+
+/// Greedy tokens after a prompt; `change` is called with 0, 1, .. before the prompt and between tokens.
+std::vector<llama_token> generate(engine::Engine& engine, const std::function<void(int)>& change) {
+  std::vector<llama_token> out;
+  std::vector<llama_token> next = some_tokens(engine.context(), 100);
+  const int vocabulary = llama_vocab_n_tokens(engine.vocab());
+  for (int i = 0; i < kTokens; ++i) {
+    if (i % kStep == 0) change(i / kStep);
+    if (const Status status = engine.decode(next); !status) {
+      ADD_FAILURE() << status.error().message;
+      return {};
+    }
+    const float* const logits = llama_get_logits_ith(engine.context(), -1);
+    next = {static_cast<llama_token>(std::max_element(logits, logits + vocabulary) - logits)};
+    out.push_back(next.front());
+  }
+  return out;
+}
+
+Bytes held_by_process() {
+  const auto process = hardware::read_process_memory();
+  return process ? hardware::held_bytes(*process) : Bytes{};
+}
+
+/// Too little; what streams as much as can be; everything again.
+void expect_same_tokens(const std::filesystem::path& path) {
+  const auto undisturbed = start(path, kGiB);
+  ASSERT_TRUE(undisturbed) << undisturbed.error().message;
+  const auto expected = generate(**undisturbed, [](int) {});
+  const auto engine = start(path, kGiB);
+  ASSERT_TRUE(engine) << engine.error().message;
+  Bytes least;
+  const auto got = generate(**engine, [&](int time) {
+    if (time == 1) {
+      const Status refused = (*engine)->change_budgets({.ram = kMiB});
+      ASSERT_FALSE(refused);
+      EXPECT_EQ(refused.error().code, ErrorCode::kInfeasible) << refused.error().message;
+      EXPECT_EQ((*engine)->memory_map().budget, kGiB) << "the old one still holds";
+      ASSERT_TRUE((*engine)->memory_map().streamed_per_pass == Bytes{});
+      least = (*engine)->memory_map().budget - (*engine)->memory_map().unused;
+    } else if (time == 2) {
+      // A little less than all: of a small model, most is not its weights.
+      const Bytes budget = least - Bytes{(*engine)->memory_map().resident_weights.value / 2};
+      const Status changed = (*engine)->change_budgets({.ram = budget});
+      ASSERT_TRUE(changed) << changed.error().message;
+      EXPECT_TRUE((*engine)->memory_map().streams());
+      EXPECT_EQ((*engine)->memory_map().budget, budget);
+#ifndef __SANITIZE_ADDRESS__
+      EXPECT_LE(held_by_process(), budget);
+#endif
+    } else if (time == 3) {
+      const Status changed = (*engine)->change_budgets({.ram = kGiB});
+      ASSERT_TRUE(changed) << changed.error().message;
+      EXPECT_FALSE((*engine)->memory_map().streams());
+    }
+  });
+  EXPECT_EQ(got, expected);
+}
+
+TEST(MovingBudgets, Stories15M) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  expect_same_tokens(path);
+}
+
+class MovingBudgetsOf : public testing::TestWithParam<const char*> {};
+
+TEST_P(MovingBudgetsOf, Synthetic) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = GetParam(), .type = "Q8_0"});
+  ASSERT_FALSE(path.empty());
+  expect_same_tokens(path);
+}
+
+// Attention alone, experts, a recurrent state.
+INSTANTIATE_TEST_SUITE_P(All, MovingBudgetsOf, testing::Values("gemma3", "mixtral", "falcon-h1"), test_name);
+
+TEST(MovingBudgets, OfADevice) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  constexpr std::uint64_t kBudgets[] = {40, 12, 64, 1};
+  TestDevice device({});
+  const auto engine = start(path, kGiB, {{device.handle(), kMiB * 24}});
+  ASSERT_TRUE(engine) << engine.error().message;
+  // Rows keep the file's order beside a device: other kernels than the host's alone.
+  const PlainModel plain(path, {.context = 512, .ubatch = 64, .file_order = true});
+  const auto expected = trace(plain.context(), some_tokens(plain.context(), 100), kTokens - 1).tokens;
+  const auto got = generate(**engine, [&](int time) {
+    const Bytes budget = kMiB * kBudgets[static_cast<std::size_t>(time)];
+    const Status changed =
+        (*engine)->change_budgets({.vram = {{ggml_backend_dev_name(device.handle()), budget}}});
+    ASSERT_TRUE(changed) << changed.error().message;
+    EXPECT_LE(device.used(), budget);
+    EXPECT_EQ((*engine)->devices().at(0).share.budget, budget);
+  });
+  EXPECT_EQ(got, expected);
+}
+
+TEST(MovingBudgets, ADeviceThatIsNotInUseIsNamed) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});
+  const auto engine = start(path, kGiB);
+  ASSERT_TRUE(engine) << engine.error().message;
+  const Status refused = (*engine)->change_budgets({.vram = {{"CUDA7", kMiB}}});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(refused.error().message.find("CUDA7"), std::string::npos);
+}
+
+TEST(MovingBudgets, WhereTheTextCannotBePutAsideAllStaysAsItIs) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});
+  const auto undisturbed = start(path, kGiB);
+  ASSERT_TRUE(undisturbed) << undisturbed.error().message;
+  const auto expected = generate(**undisturbed, [](int) {});
+  const auto engine = start(path, kGiB);
+  ASSERT_TRUE(engine) << engine.error().message;
+  const auto got = generate(**engine, [&](int time) {
+    if (time != 2) return;
+    ::setenv("TMPDIR", "/nowhere", 1);
+    const Status refused = (*engine)->change_budgets({.ram = kGiB * 2});
+    ::unsetenv("TMPDIR");
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kIo);
+    EXPECT_NE(refused.error().message.find("/nowhere"), std::string::npos) << refused.error().message;
+    EXPECT_EQ((*engine)->memory_map().budget, kGiB);
+  });
+  EXPECT_EQ(got, expected);
+}
+
+}  // namespace
+}  // namespace strata::tests
