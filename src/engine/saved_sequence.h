@@ -3,6 +3,7 @@
 #include <llama.h>
 
 #include <filesystem>
+#include <utility>
 
 #include "base/result.h"
 
