@@ -68,6 +68,19 @@ int nvmlDeviceGetMemoryInfo(void* device, Memory* memory) {
   if (FAKE_NVML == lying) memory->free = memory->total * 2;
   return 0;
 }
+struct Process {
+  unsigned pid;
+  unsigned long long memory;
+  unsigned instance, compute_instance;
+};
+int nvmlDeviceGetComputeRunningProcesses_v3(void* device, unsigned* count, Process* processes) {
+  if (device != &kCards[0]) return kNotSupported;
+  if (*count < 2) return kNotSupported;
+  *count = 2;
+  processes[0] = {4711, 805306368, ~0U, ~0U};
+  processes[1] = {4712, ~0ULL, ~0U, ~0U};  // not known
+  return 0;
+}
 int nvmlDeviceGetMaxPcieLinkGeneration(void* device, unsigned* generation) {
   *generation = card(device)->generation;
   return 0;

@@ -57,11 +57,15 @@ Result<std::unique_ptr<MemoryCgroup>> MemoryCgroup::create(Bytes limit) {
     return fail(ErrorCode::kUnsupported, path.string() + ": " + error.message());
   }
   std::unique_ptr<MemoryCgroup> cgroup(new MemoryCgroup(path, own->v2));
-  if (!write_text(path / (own->v2 ? "memory.max" : "memory.limit_in_bytes"), std::to_string(limit.value))) {
+  if (!cgroup->set_limit(limit)) {
     return fail(ErrorCode::kUnsupported, path.string() + ": its limit cannot be set");
   }
   write_text(path / (own->v2 ? "memory.swap.max" : "memory.swappiness"), "0");
   return cgroup;
+}
+
+bool MemoryCgroup::set_limit(Bytes limit) {
+  return write_text(path_ / (v2_ ? "memory.max" : "memory.limit_in_bytes"), std::to_string(limit.value));
 }
 
 MemoryCgroup::~MemoryCgroup() {

@@ -23,6 +23,8 @@ class MemoryCgroup {
   [[nodiscard]] std::filesystem::path entrance() const { return path_ / "cgroup.procs"; }
   /// The most that was ever charged.
   [[nodiscard]] Bytes peak() const;
+  /// Whether the kernel could bring what is charged below the new limit.
+  [[nodiscard]] bool set_limit(Bytes limit);
   /// How often a charge met the limit.
   [[nodiscard]] std::uint64_t times_at_limit() const;
 

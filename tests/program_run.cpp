@@ -110,7 +110,8 @@ ProgramRun run_strata_and_interrupt(const std::vector<std::string>& arguments, s
 }
 
 ProgramRun run_strata_on_terminal(const std::vector<std::string>& arguments,
-                                  const std::vector<std::string>& input) {
+                                  const std::vector<std::string>& input,
+                                  const std::function<void(std::size_t)>& before_line) {
   const CommandLine command(arguments);
   ProgramRun run;
   const auto begin = std::chrono::steady_clock::now();
@@ -136,6 +137,7 @@ ProgramRun run_strata_on_terminal(const std::vector<std::string>& arguments,
     const std::size_t prompt = run.out.find("\n> ", seen);
     if (prompt == std::string::npos) continue;
     seen = prompt + 3;
+    if (before_line) before_line(typed);
     const std::string line = typed < input.size() ? input[typed++] + "\n" : "\x04";  // Ctrl-D
     if (::write(terminal, line.data(), line.size()) < 0) break;
   }

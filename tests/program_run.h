@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -34,8 +35,9 @@ void expect_refused(const ProgramRun& run, const std::string& text);
 
 /// Runs `strata ARGUMENTS` on a terminal. Each line of `input` is typed when the program asks for it (`> `
 /// at the begin of a line); after the last one, the input ends. What it wrote, to stdout and stderr, is
-/// `out`.
+/// `out`. `before_line` is called before each of them, with its number from 0.
 [[nodiscard]] ProgramRun run_strata_on_terminal(const std::vector<std::string>& arguments,
-                                                const std::vector<std::string>& input);
+                                                const std::vector<std::string>& input,
+                                                const std::function<void(std::size_t)>& before_line = {});
 
 }  // namespace strata::tests

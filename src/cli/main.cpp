@@ -6,11 +6,13 @@
 #include <string>
 
 #include "cli/arguments.h"
+#include "cli/ctl.h"
 #include "cli/plan.h"
 #include "cli/probe.h"
 #include "cli/run.h"
 #include "cli/show.h"
 #include "cli/synth.h"
+#include "cli/top.h"
 
 int main(int argc, char** argv) {
   int exit_code = 0;
@@ -20,6 +22,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // as in llama.cpp
   strata::cli::add_run_command(app, exit_code);
+  strata::cli::add_ctl_command(app, exit_code);
+  strata::cli::add_top_command(app, exit_code);
   strata::cli::add_plan_command(app, exit_code);
   strata::cli::add_probe_command(app, exit_code);
   strata::cli::add_show_command(app, exit_code);

@@ -8,6 +8,7 @@
 
 #include "cli/device_options.h"
 #include "cli/probe_text.h"
+#include "control/server.h"
 #include "engine/quantisation_mix.h"
 #include "hardware/complaints.h"
 #include "hardware/presets.h"
@@ -133,7 +134,7 @@ void shape_context(engine::ContextOptions& context, const PlanOptions& options, 
 }  // namespace
 
 Bytes client_reserve(const engine::Generator& generator, bool with_template) {
-  return generator.working_bytes() + (with_template ? kTemplateBytes : Bytes{});
+  return generator.working_bytes() + (with_template ? kTemplateBytes : Bytes{}) + control::Server::kMemory;
 }
 
 Result<PlanReport> make_report(const PlanOptions& options) {

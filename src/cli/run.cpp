@@ -5,14 +5,15 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <iostream>
 
 #include "base/progress.h"
 #include "cli/exit_code.h"
+#include "cli/live.h"
 #include "cli/memory_map.h"
 #include "cli/planner.h"
 #include "cli/run_options.h"
@@ -105,10 +106,12 @@ class Run {
       return interrupts == 0;
     };
     interruptible = engine_.get();
+    live_.emplace(*engine_, options_.model);
     STRATA_TRY_VOID(engine_->prepare(context));
     STRATA_TRY_VOID(engine_->start(progress));
     if (interrupts > 0) return fail(ErrorCode::kCancelled, "interrupted before the first token");
     if (bar) bar->finish();
+    live_->started();
     report_.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
     for (const std::string& note : engine_->notes()) fmt::print(stderr, "note: {}\n", note);
     for (const engine::DeviceUse& device : engine_->devices())
@@ -146,12 +149,15 @@ class Run {
   }
 
   Status turn(std::vector<llama_token> tokens) {
-    const engine::GenerationOptions generation{options_.limit, options_.special, stops_};
+    const engine::GenerationOptions generation{
+        options_.limit, options_.special, stops_,
+        [this](const auto& so_far) { return live_->before_pass(so_far); }};
     STRATA_TRY(
         const engine::Generation done,
         generator_->generate(std::move(tokens), generation, [this](auto piece) { return print(piece); }));
     print("\n");
     report_.add(done);
+    live_->finished(done);
     if (output_error_ != 0 && output_error_ != EPIPE) {  // a reader that has enough is no error
       return fail(ErrorCode::kIo,
                   fmt::format("the text cannot be written to stdout: {}", std::strerror(output_error_)));
@@ -165,10 +171,10 @@ class Run {
                model::in_quotes(engine_->profile().name));
     for (;;) {
       fmt::print(stderr, "\n> ");
-      std::string line;
-      if (!std::getline(std::cin, line) || interrupts > 0) return {};
-      if (line.empty()) continue;
-      add_message("user", line);
+      STRATA_TRY(const std::optional<std::string> line, next_line());
+      if (!line) return {};
+      if (line->empty()) continue;
+      add_message("user", *line);
       STRATA_TRY(std::vector<llama_token> tokens, chat_tokens());
       STRATA_TRY_VOID(make_room(tokens));
       if (tokens.size() >= llama_n_ctx(engine_->context())) {
@@ -180,6 +186,21 @@ class Run {
       interrupts = 0;
       engine_->resume();
     }
+  }
+
+  /// Of standard input; nothing where it ends, or at Ctrl-C.
+  Result<std::optional<std::string>> next_line() {
+    std::size_t newline = 0;
+    while ((newline = typed_.find('\n')) == std::string::npos) {
+      STRATA_TRY(const bool readable, live_->wait_for_input());
+      std::array<char, 4096> piece{};
+      const ssize_t got = readable ? ::read(STDIN_FILENO, piece.data(), piece.size()) : -1;
+      if (got <= 0 || interrupts > 0) return std::nullopt;
+      typed_.append(piece.data(), static_cast<std::size_t>(got));
+    }
+    std::string line = typed_.substr(0, newline);
+    typed_.erase(0, newline + 1);
+    return line;
   }
 
   /// Forgets the oldest turns until the history leaves room for an answer.
@@ -211,9 +232,11 @@ class Run {
   std::optional<tier::Trace> trace_;  // outlives the engine
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<engine::Generator> generator_;
+  std::optional<Live> live_;
   common_chat_templates_ptr templates_;
   std::vector<common_chat_msg> messages_;
   std::vector<std::string> stops_;
+  std::string typed_;  // and not used yet
   RunReport report_;
   int output_error_ = 0;  // errno of the first write that failed
 };

@@ -7,6 +7,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "cli/status_json.h"
+
 namespace strata::cli {
 namespace {
 
@@ -97,24 +99,11 @@ Status write_stats(const std::string& path, const RunReport& report, const engin
   json["model"] = model;
   json["budget_bytes"]["host"] = map.budget.value;
   if (peak) json["peak_bytes"]["host"] = peak->value;
-  json["weights_bytes"] = {{"total", map.total_weights.value},
-                           {"resident", map.resident_weight_bytes.value},
-                           {"streamed_per_pass", map.streamed_per_pass.value}};
-  json["memory_bytes"] = {{"weights", map.resident_weights.value},
-                          {"ring", map.ring.value},
-                          {"kv_cache", map.kv_cache.value},
-                          {"compute", map.compute.value},
-                          {"draft_model", map.draft_model.value},
-                          {"runtime", map.runtime.value},
-                          {"unused", map.unused.value}};
-  json["memory_bytes"]["experts"] = map.experts.value;
+  json["weights_bytes"] = weights_json(map);
+  json["memory_bytes"] = owners_json(map);
   for (const auto& [device, sent] : engine.devices()) {
     json["budget_bytes"][device.name] = device.budget.value;
-    json["device_bytes"][device.name] = {{"weights", device.weights.value},
-                                         {"kv_cache", device.kv_cache.value},
-                                         {"compute", device.compute.value},
-                                         {"ring", device.ring.value},
-                                         {"unused", device.unused.value}};
+    json["device_bytes"][device.name] = owners_json(device);
     json["sent_bytes"][device.name] = sent.value;
   }
   json["load_seconds"] = report.load_seconds;
@@ -131,9 +120,7 @@ Status write_stats(const std::string& path, const RunReport& report, const engin
                     {"seconds", std::chrono::duration<double>(total.draft_time).count()},
                     {"tokens_per_pass", per(total.decode_tokens, total.decode_seconds.size())}};
   const tier::PassStatistics passes = engine.pass_statistics();
-  json["passes"] = {{"count", passes.passes},
-                    {"disk_bytes", passes.read.value},
-                    {"stalled_seconds", std::chrono::duration<double>(passes.stalled).count()}};
+  json["passes"] = passes_json(passes);
   if (map.experts_total.value > 0) json["experts"] = experts(passes.experts, total, map);
   json["stop_reason"] = to_string(total.reason);
   json["token_ids"] = total.token_ids;

@@ -391,10 +391,13 @@ Status Engine::compute(std::span<const llama_token> tokens, std::int8_t* outputs
   return std::unexpected(with_llama_error(ErrorCode::kInternal, "llama.cpp could not decode"));
 }
 
-Status Engine::decode(std::span<const llama_token> tokens) {
+Status Engine::decode(std::span<const llama_token> tokens, bool logits) {
   const std::size_t batch = llama_n_batch(context_.get());
+  std::vector<std::int8_t> outputs(std::min(batch, tokens.size()), 0);
   for (std::size_t at = 0; at < tokens.size(); at += batch) {
-    STRATA_TRY_VOID(compute(tokens.subspan(at, std::min(batch, tokens.size() - at)), nullptr));
+    const auto some = tokens.subspan(at, std::min(batch, tokens.size() - at));
+    outputs[some.size() - 1] = logits && at + some.size() == tokens.size();
+    STRATA_TRY_VOID(compute(some, outputs.data()));
   }
   return {};
 }

@@ -116,10 +116,13 @@ class Engine {
   [[nodiscard]] Status start(const tier::Device::Progress& progress);
 
   /// Plans and starts again inside other budgets, with the same context, ubatch and text: the tokens that
-  /// follow are the same. Between passes only. Errors: kInvalidArgument for a device that is not used;
-  /// kInfeasible, kIo where the text cannot be put aside (in the folder for temporary files): the old budgets
-  /// still hold then. Any other: the engine cannot be used any more. Requires: start() succeeded.
+  /// follow are the same. Between passes only; the logits of the last one are lost.
+  /// Errors: kInvalidArgument for a device that is not used; kInfeasible; kIo where the text cannot be put
+  /// aside (in the folder for temporary files). The old budgets hold then, unless can_go_on() says no.
+  /// Requires: start() succeeded.
   [[nodiscard]] Status change_budgets(const BudgetChange& change);
+  /// Whether anything can still be computed; not where change_budgets() failed half-way.
+  [[nodiscard]] bool can_go_on() const { return can_go_on_; }
 
   /// What was adapted to the budget, for the user to read.
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
@@ -128,9 +131,9 @@ class Engine {
   /// What lies on each device of OpenOptions::offload, once prepare() has succeeded.
   [[nodiscard]] std::vector<DeviceUse> devices() const;
 
-  /// Appends `tokens` to sequence 0; the logits of the last one are then in the context.
+  /// Appends `tokens` to sequence 0; the logits of the last one are then in the context, if `logits` says so.
   /// Errors: kInvalidArgument when the context is full; those of the tier; kCancelled after abort().
-  [[nodiscard]] Status decode(std::span<const llama_token> tokens);
+  [[nodiscard]] Status decode(std::span<const llama_token> tokens, bool logits = true);
 
   /// Where there is one; start() made its context.
   [[nodiscard]] DraftModel* draft_model() const { return draft_model_.get(); }
@@ -232,6 +235,7 @@ class Engine {
   ContextOptions prepared_;  // with the context and the ubatch that were chosen
   std::optional<Bytes> least_budget_;
   std::vector<std::string> notes_;
+  bool can_go_on_ = true;
   volatile int aborted_ = 0;
 };
 

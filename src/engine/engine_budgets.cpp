@@ -45,6 +45,7 @@ Status Engine::change_budgets(const BudgetChange& change) {
                 used.empty() ? fmt::format("{}: no GPU is used: start with --vram", name)
                              : fmt::format("{}: not one of the GPUs in use:{}", name, used));
   }
+  can_go_on_ = false;
   plan::Placement placement = device_->placement();
   STRATA_TRY_VOID(device_->displace());
   std::optional<SavedSequence> sequence;
@@ -53,6 +54,7 @@ Status Engine::change_budgets(const BudgetChange& change) {
     if (!saved) {
       STRATA_TRY_VOID(device_->place(std::move(placement), {}));
       STRATA_TRY_VOID(connect_devices());
+      can_go_on_ = true;
       return std::unexpected(std::move(saved).error());
     }
     sequence.emplace(std::move(*saved));
@@ -73,6 +75,7 @@ Status Engine::change_budgets(const BudgetChange& change) {
     STRATA_TRY_VOID(prepare(ContextOptions(prepared_)));
   }
   STRATA_TRY_VOID(restart(sequence));
+  can_go_on_ = true;
   return changed;
 }
 

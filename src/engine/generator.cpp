@@ -127,7 +127,7 @@ Bytes Generator::working_bytes() const {
   return bytes_per_token_ * static_cast<std::uint64_t>(llama_vocab_n_tokens(engine_.vocab()));
 }
 
-Status Generator::prefill(Generation& out) {
+Status Generator::prefill(const GenerationOptions& options, Generation& out) {
   const auto& prompt = out.prompt_ids;
   llama_memory_t const memory = llama_get_memory(engine_.context());
   std::size_t common = 0;
@@ -140,7 +140,19 @@ Status Generator::prefill(Generation& out) {
   cached_.resize(common);
   out.prompt_computed = static_cast<std::uint32_t>(prompt.size() - common);
   const auto begin = Clock::now();
-  const Status status = engine_.decode(std::span(prompt).subspan(common));
+  const auto compute = [&]() -> Status {
+    const std::size_t batch = llama_n_batch(engine_.context());
+    const std::size_t ubatch = llama_n_ubatch(engine_.context());
+    std::size_t end = common;
+    for (std::size_t at = common; at < prompt.size(); at = end) {
+      if (options.before_pass) STRATA_TRY_VOID(options.before_pass({prompt.size(), at, 0}));
+      const std::size_t batch_end = common + align_down(at - common, batch) + batch;  // cut as libllama would
+      end = std::min({at + ubatch, batch_end, prompt.size()});
+      STRATA_TRY_VOID(engine_.decode(std::span(prompt).subspan(at, end - at), end == prompt.size()));
+    }
+    return {};
+  };
+  const Status status = compute();
   out.prompt_time = Clock::now() - begin;
   if (status) cached_ = prompt;
   return status;
@@ -240,6 +252,9 @@ Status Generator::write(const GenerationOptions& options, Text& text, Generation
     }
     forget_drafts();
     right = 0;
+    if (options.before_pass)
+      STRATA_TRY_VOID(
+          options.before_pass({out.prompt_ids.size(), out.prompt_ids.size(), out.token_ids.size()}));
     STRATA_TRY(draft, decode(id, left() - 1, out));
   }
   return end(StopReason::kLimit);
@@ -251,7 +266,7 @@ Result<Generation> Generator::generate(std::vector<llama_token> prompt, const Ge
   out.prompt_ids = std::move(prompt);
   STRATA_TRY_VOID(begin(out));
   Text text(options.stop_strings, on_text, out.text);
-  Status status = prefill(out);
+  Status status = prefill(options, out);
   const tier::PassStatistics before = engine_.pass_statistics();
   if (status) status = write(options, text, out);
   forget_drafts();
@@ -261,6 +276,7 @@ Result<Generation> Generator::generate(std::vector<llama_token> prompt, const Ge
   text.finish();
   if (!status) {
     cached_.clear();  // the cache may hold half a pass
+    if (!engine_.can_go_on()) return std::unexpected(std::move(status).error());
     llama_memory_clear(llama_get_memory(engine_.context()), false);
     if (status.error().code != ErrorCode::kCancelled) return std::unexpected(std::move(status).error());
     out.reason = StopReason::kCancelled;

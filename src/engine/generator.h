@@ -33,10 +33,19 @@ struct Generation {
   StopReason reason = StopReason::kLimit;
 };
 
+/// How far a generation has come.
+struct GenerationProgress {
+  std::size_t prompt = 0;           ///< tokens
+  std::size_t prompt_computed = 0;  ///< of these, or found in the KV cache
+  std::size_t written = 0;          ///< tokens
+};
+
 struct GenerationOptions {
   int limit = -1;                         ///< tokens; negative: until the model ends or the context is full
   bool show_special = false;              ///< special tokens become text
   std::vector<std::string> stop_strings;  ///< generation ends before the first of them
+  /// Called before each pass. Budgets may be changed then. An error ends the generation.
+  std::function<Status(const GenerationProgress&)> before_pass;
 };
 
 /// Samples tokens from an Engine with llama-common's sampler chain.
@@ -68,7 +77,7 @@ class Generator {
       : engine_(engine), sampler_(std::move(sampler)), bytes_per_token_(bytes_per_token) {}
   class Text;
   [[nodiscard]] Status begin(Generation& out);
-  [[nodiscard]] Status prefill(Generation& out);
+  [[nodiscard]] Status prefill(const GenerationOptions& options, Generation& out);
   [[nodiscard]] Status write(const GenerationOptions& options, Text& text, Generation& out);
   [[nodiscard]] Result<llama_token> sample(std::int32_t output);
   [[nodiscard]] Result<std::vector<llama_token>> decode(llama_token id, std::size_t most_drafted,

@@ -19,7 +19,12 @@ using nlohmann::json;
 
 std::string to_text(const NvmlAnswer& answer) {
   json gpus = json::array();
-  for (const Gpu& gpu : answer.gpus) gpus.push_back(gpu_json(gpu));
+  for (const Gpu& gpu : answer.gpus) {
+    json& object = gpus.emplace_back(gpu_json(gpu));
+    object["processes"] = json::array();
+    for (const GpuProcess& process : gpu.processes)
+      object["processes"].push_back({{"pid", process.pid}, {"used_bytes", process.used.value}});
+  }
   const json object{{"loaded", answer.loaded},
                     {"error", answer.error},
                     {"error_text", answer.error_text},
@@ -38,7 +43,13 @@ std::optional<NvmlAnswer> from_text(std::string_view text) {
   answer.loaded = fields.flag("loaded");
   answer.error = object["error"].get<int>();
   answer.error_text = fields.text("error_text");
-  for (Fields& gpu : fields.list("gpus")) answer.gpus.push_back(parse_gpu(std::move(gpu)));
+  for (Fields& gpu : fields.list("gpus")) {
+    std::vector<GpuProcess> processes;
+    for (Fields& process : gpu.list("processes"))
+      processes.push_back({process.count("pid"), process.bytes("used_bytes")});
+    answer.gpus.push_back(parse_gpu(std::move(gpu)));
+    answer.gpus.back().processes = std::move(processes);
+  }
   if (!problem.empty()) return std::nullopt;
   return answer;
 }

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
@@ -14,7 +15,13 @@ using Device = struct nvmlDevice_st*;
 struct Memory {
   unsigned long long total, free, used;
 };
+struct Process {
+  unsigned pid;
+  unsigned long long memory;  // all bits set where it is not known
+  unsigned instance, compute_instance;
+};
 constexpr Code kSuccess = 0;
+constexpr unsigned kMostProcesses = 256;
 constexpr unsigned kNameSize = 96;
 constexpr unsigned kVersionSize = 80;
 
@@ -28,6 +35,7 @@ struct Nvml {
   Code (*handle)(unsigned, Device*) = nullptr;
   Code (*name)(Device, char*, unsigned) = nullptr;
   Code (*memory)(Device, Memory*) = nullptr;
+  Code (*processes)(Device, unsigned*, Process*) = nullptr;
   Numbers max_generation = nullptr;
   Numbers max_width = nullptr;
   Numbers current_generation = nullptr;
@@ -44,6 +52,7 @@ bool bind(void* library, const char* name, Function& function) {
 
 std::optional<Nvml> load(void* library) {
   Nvml nvml;
+  bind(library, "nvmlDeviceGetComputeRunningProcesses_v3", nvml.processes);
   bind(library, "nvmlDeviceGetMaxPcieLinkGeneration", nvml.max_generation);
   bind(library, "nvmlDeviceGetMaxPcieLinkWidth", nvml.max_width);
   bind(library, "nvmlDeviceGetCurrPcieLinkGeneration", nvml.current_generation);
@@ -67,6 +76,19 @@ std::optional<std::uint32_t> link(Numbers most, Numbers now, Device device) {
   return std::nullopt;
 }
 
+/// None where the driver does not tell, or there are too many.
+std::vector<GpuProcess> processes(const Nvml& nvml, Device device) {
+  std::vector<GpuProcess> out;
+  std::vector<Process> found(kMostProcesses);
+  auto count = kMostProcesses;
+  if (nvml.processes == nullptr || nvml.processes(device, &count, found.data()) != kSuccess) return out;
+  found.resize(std::min(count, kMostProcesses));
+  for (const Process& process : found) {
+    if (process.memory != ~0ULL) out.push_back({process.pid, Bytes{process.memory}});
+  }
+  return out;
+}
+
 Code describe(const Nvml& nvml, unsigned index, const std::optional<std::string>& driver, Gpu& gpu) {
   Device device = nullptr;
   if (const Code code = nvml.handle(index, &device); code != kSuccess) return code;
@@ -80,6 +102,7 @@ Code describe(const Nvml& nvml, unsigned index, const std::optional<std::string>
   gpu.pcie_generation = link(nvml.max_generation, nvml.current_generation, device);
   gpu.pcie_width = link(nvml.max_width, nvml.current_width, device);
   gpu.driver = driver;
+  gpu.processes = processes(nvml, device);
   return kSuccess;
 }
 

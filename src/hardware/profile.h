@@ -56,6 +56,11 @@ struct Disk {
   [[nodiscard]] double best_bytes_per_s() const;
 };
 
+struct GpuProcess {
+  std::uint64_t pid = 0;
+  Bytes used;  ///< of the card's memory: all that it holds there, as the driver counts
+};
+
 struct Gpu {
   std::string name;
   Bytes total;
@@ -67,8 +72,9 @@ struct Gpu {
   std::optional<double> host_to_device_bytes_per_s;  ///< measured, or of a preset
   std::optional<double> memory_bytes_per_s;
   std::optional<double>
-      multiplications_per_s;     ///< of long batches, quantised weights; a multiply-add counts as one
-  std::optional<Bytes> runtime;  ///< what driver and kernels hold beside buffers
+      multiplications_per_s;          ///< of long batches, quantised weights; a multiply-add counts as one
+  std::optional<Bytes> runtime;       ///< what driver and kernels hold beside buffers
+  std::vector<GpuProcess> processes;  ///< at this moment, of those that the driver shows; in no profile
 };
 
 /// How fast products with weights of one type are, in the layout that they are computed in.

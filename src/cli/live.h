@@ -1,0 +1,45 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "control/server.h"
+#include "engine/generator.h"
+
+namespace strata::cli {
+
+/// A run as other processes see it, and may change it: answers `strata top` and `strata ctl`.
+/// docs/control.md. Threading: as Engine.
+class Live {
+ public:
+  /// Where there can be no socket, the run goes on without, and a note says why. `engine` outlives this.
+  Live(engine::Engine& engine, std::string model);
+
+  /// The model is in memory.
+  void started();
+  /// Of GenerationOptions. Errors: those after which the engine cannot be used.
+  [[nodiscard]] Status before_pass(const engine::GenerationProgress& progress);
+  /// A turn has ended.
+  void finished(const engine::Generation& turn);
+  /// Waits until standard input has something to read, and does meanwhile what is asked for. Whether it has:
+  /// not so when a signal came. Errors: as before_pass.
+  [[nodiscard]] Result<bool> wait_for_input();
+
+ private:
+  void publish(std::string_view state);
+  [[nodiscard]] Status carry_out_requests();
+  [[nodiscard]] Status carry_out(control::Request& request);
+
+  engine::Engine& engine_;
+  const std::string model_;
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point published_;
+  std::unique_ptr<control::Server> server_;
+  std::string state_;
+  engine::GenerationProgress progress_;  // of the turn
+  std::size_t computed_before_ = 0;      // tokens of prompts, in earlier turns
+  std::size_t written_before_ = 0;
+};
+
+}  // namespace strata::cli

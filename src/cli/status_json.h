@@ -1,0 +1,19 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "engine/engine.h"
+
+namespace strata::cli {
+
+/// Bytes by owner; they add up to the budget.
+[[nodiscard]] nlohmann::ordered_json owners_json(const plan::MemoryMap& map);
+[[nodiscard]] nlohmann::ordered_json owners_json(const plan::DeviceShare& device);
+
+[[nodiscard]] nlohmann::ordered_json weights_json(const plan::MemoryMap& map);
+[[nodiscard]] nlohmann::ordered_json passes_json(const tier::PassStatistics& passes);
+
+/// `tiers` of docs/control.md.
+[[nodiscard]] nlohmann::ordered_json tiers_json(const engine::Engine& engine);
+
+}  // namespace strata::cli

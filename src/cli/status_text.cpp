@@ -1,0 +1,112 @@
+#include "cli/status_text.h"
+
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "cli/memory_map.h"
+#include "cli/watch.h"
+
+namespace strata::cli {
+
+using nlohmann::json;
+
+namespace {
+
+Bytes bytes_of(const json& object, std::string_view key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_number_unsigned() ? Bytes{found->get<std::uint64_t>()} : Bytes{};
+}
+
+std::string note_of(const OwnerName& owner, const json& tier) {
+  const auto weights = tier.find("weights_bytes");
+  if (weights == tier.end() || !weights->is_object()) return {};
+  if (owner.key == "weights")
+    return fmt::format("resident, of {} in all", format_bytes(bytes_of(*weights, "total")));
+  const Bytes streamed = bytes_of(*weights, "streamed_per_pass");
+  if (owner.key == "ring" && streamed > Bytes{})
+    return fmt::format("stages the {} that stream in each pass", format_bytes(streamed));
+  return {};
+}
+
+std::string draw(const json& tier) {
+  const auto bytes = tier.find("bytes");
+  if (bytes == tier.end() || !bytes->is_object()) return {};
+  std::vector<TierPart> parts;
+  for (const OwnerName& owner : kOwnerNames) {
+    const Bytes held = bytes_of(*bytes, owner.key);
+    if (held > Bytes{} || owner.key == "unused") parts.push_back({owner.key, held, note_of(owner, tier)});
+  }
+  std::string title = tier.value("name", "") + " memory";
+  if (tier.contains("device")) title += fmt::format(" ({})", tier.value("device", ""));
+  return draw_tier(title, bytes_of(tier, "budget_bytes"), parts);
+}
+
+std::string per_second(double bytes) {
+  return format_bytes(Bytes{static_cast<std::uint64_t>(std::max(bytes, 0.0))}) + "/s";
+}
+
+std::string text_of_process(const json& p) {
+  const json& rates = p["rates"];
+  std::string out =
+      fmt::format("strata {}  {}  {}\n", p.value("pid", 0), p.value("model", ""), p.value("state", ""));
+  if (number_at(p, "/tokens/prompt_computed") < number_at(p, "/tokens/prompt")) {
+    out += fmt::format("  prompt {:.0f} of {:.0f} tokens, {:.1f} tokens/s",
+                       number_at(p, "/tokens/prompt_computed"), number_at(p, "/tokens/prompt"),
+                       number_at(rates, "/prompt_tokens_per_second"));
+  } else {
+    out += fmt::format("  {:.2f} tokens/s, {:.0f} written", number_at(rates, "/written_tokens_per_second"),
+                       number_at(p, "/tokens/written"));
+  }
+  out += fmt::format("  disk {}  to GPU {}  waiting for them {:.0f}%\n",
+                     per_second(number_at(rates, "/disk_bytes_per_second")),
+                     per_second(number_at(rates, "/sent_bytes_per_second")),
+                     100 * number_at(rates, "/stalled_share"));
+  if (p.contains("process")) {
+    out += fmt::format("  in RAM {}, swapped out {}\n",
+                       format_bytes(Bytes{p["process"].value("resident_bytes", std::uint64_t{0})}),
+                       format_bytes(Bytes{p["process"].value("swapped_bytes", std::uint64_t{0})}));
+  }
+  return out + draw_tiers(p.value("tiers", json::array()));
+}
+
+/// What the driver says of a card, as nvidia-smi would: strata's share, and everyone else's.
+std::string text_of_card(const json& card, const json& processes) {
+  std::uint64_t ours = 0;
+  for (const json& process : card["processes"]) {
+    for (const json& strata : processes) {
+      if (strata.value("pid", 0) == process.value("pid", -1))
+        ours += process.value("used_bytes", std::uint64_t{0});
+    }
+  }
+  const std::uint64_t used = card.value("used_bytes", std::uint64_t{0});
+  return fmt::format("{}: {} of {} used, {} by strata, {} by others\n", card.value("name", ""),
+                     format_bytes(Bytes{used}),
+                     format_bytes(Bytes{card.value("total_bytes", std::uint64_t{0})}),
+                     format_bytes(Bytes{ours}), format_bytes(Bytes{used - std::min(used, ours)}));
+}
+
+}  // namespace
+
+std::string draw_tiers(const json& tiers) {
+  std::string out;
+  for (const json& tier : tiers) {
+    if (tier.is_object()) out += draw(tier);
+  }
+  return out;
+}
+
+std::string sample_text(const json& all) {
+  std::string out;
+  for (const json& process : all["processes"]) out += text_of_process(process) + "\n";
+  for (const json& card : all["gpus"]) out += text_of_card(card, all["processes"]);
+  const double in = number_at(all, "/swap/in_bytes_per_second");
+  const double out_rate = number_at(all, "/swap/out_bytes_per_second");
+  out += in + out_rate == 0
+             ? "swap: quiet\n"
+             : fmt::format("swap: {} in, {} out: this machine's RAM is too small for what runs\n",
+                           per_second(in), per_second(out_rate));
+  return out;
+}
+
+}  // namespace strata::cli

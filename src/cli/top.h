@@ -1,0 +1,12 @@
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace strata::cli {
+
+/// Adds `strata top`, which shows what runs. Its exit code is left in `exit_code`.
+void add_top_command(CLI::App& app, int& exit_code);
+
+}  // namespace strata::cli

@@ -1,0 +1,60 @@
+#include "control/client.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "control/connection.h"
+#include "control/socket_folder.h"
+
+namespace strata::control {
+namespace {
+
+/// Nothing where nobody listens: what is left of the socket is removed.
+Result<Descriptor> connect(const std::filesystem::path& path, pid_t pid) {
+  sockaddr_un address{};
+  STRATA_TRY_VOID(fill_address(path, address));
+  Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (socket && ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
+    return socket;
+  const int why = errno;
+  if (why == ECONNREFUSED) ::unlink(path.c_str());
+  if (why == ECONNREFUSED || why == ENOENT)
+    return fail(ErrorCode::kNotFound, fmt::format("no strata of this user runs a model as process {}", pid));
+  return fail(ErrorCode::kIo, fmt::format("{}: {}", path.string(), std::strerror(why)));
+}
+
+}  // namespace
+
+Result<std::vector<pid_t>> running() {
+  STRATA_TRY(const std::filesystem::path folder, socket_folder());
+  std::vector<pid_t> out = sockets_in(folder);
+  std::erase_if(out, [&](pid_t pid) { return !connect(socket_path(folder, pid), pid); });
+  return out;
+}
+
+Result<nlohmann::json> ask(pid_t pid, const nlohmann::json& request, std::chrono::milliseconds limit) {
+  STRATA_TRY(const std::filesystem::path folder, socket_folder());
+  STRATA_TRY(const Descriptor socket, connect(socket_path(folder, pid), pid));
+  const auto silent = [&] {
+    return fail(ErrorCode::kIo, fmt::format("process {} did not answer within {:.3g} s, or ended", pid,
+                                            std::chrono::duration<double>(limit).count()));
+  };
+  if (!send_line(socket.get(), request.dump(), limit)) return silent();
+  const auto line = receive_line(socket.get(), limit);
+  if (!line) return silent();
+  nlohmann::json answer = nlohmann::json::parse(*line, nullptr, false);
+  if (!answer.is_object())
+    return fail(ErrorCode::kIo, fmt::format("process {} gave an answer that makes no sense", pid));
+  if (!answer.contains("error")) return answer;
+  const auto code =
+      answer.value("code", "") == to_string(ErrorCode::kInfeasible) ? ErrorCode::kInfeasible : ErrorCode::kIo;
+  return fail(code,
+              answer["error"].is_string() ? answer["error"].get<std::string>() : answer["error"].dump());
+}
+
+}  // namespace strata::control

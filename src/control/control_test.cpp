@@ -1,0 +1,172 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <future>
+
+#include "control/client.h"
+#include "control/server.h"
+#include "control/socket_folder.h"
+
+namespace strata::control {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr std::chrono::milliseconds kLimit{5000};
+
+class Control : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = "/tmp/strata-test-XXXXXX";  // short: the name of a socket must be
+    runtime_ = ::mkdtemp(name.data());
+    ::setenv("XDG_RUNTIME_DIR", runtime_.c_str(), 1);
+  }
+  void TearDown() override { fs::remove_all(runtime_); }
+  [[nodiscard]] fs::path folder() const { return runtime_ / "strata"; }
+
+  fs::path runtime_;
+};
+
+bool wakes(const Server& server) {
+  pollfd waiting{server.wake_descriptor(), POLLIN, 0};
+  return ::poll(&waiting, 1, static_cast<int>(kLimit.count())) == 1;
+}
+
+TEST_F(Control, AnswersWithTheNewestStatus) {
+  const auto server = Server::start();
+  ASSERT_TRUE(server) << server.error().message;
+  (*server)->publish({{"state", "loading"}});
+  (*server)->publish({{"state", "writing"}, {"model", "\xff.gguf"}});  // a name that is not UTF-8
+  const auto answer = ask(::getpid(), {{"ask", "status"}}, kLimit);
+  ASSERT_TRUE(answer) << answer.error().message;
+  EXPECT_EQ((*answer)["state"], "writing");
+  EXPECT_FALSE((*server)->take()) << "nobody but the server was asked";
+}
+
+TEST_F(Control, HandsRequestsOnInTheirOrder) {
+  const auto server = Server::start();
+  ASSERT_TRUE(server) << server.error().message;
+  const auto change = [](int ram) { return ask(::getpid(), {{"ask", "budgets"}, {"ram", ram}}, kLimit); };
+  auto first = std::async(std::launch::async, change, 1);
+  ASSERT_TRUE(wakes(**server));
+  auto one = (*server)->take();
+  ASSERT_TRUE(one);
+  EXPECT_EQ(one->content()["ram"], 1);
+  EXPECT_FALSE((*server)->take());
+  auto second = std::async(std::launch::async, change, 2);
+  ASSERT_TRUE(wakes(**server));
+  auto two = (*server)->take();
+  ASSERT_TRUE(two);
+  one->answer({{"seconds", 0.5}});
+  two->answer({{"error", "too small"}, {"code", "infeasible"}});
+  const auto done = first.get();
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_EQ((*done)["seconds"], 0.5);
+  const auto refused = second.get();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kInfeasible);
+  EXPECT_EQ(refused.error().message, "too small");
+}
+
+TEST_F(Control, RefusesWhatIsNoRequest) {
+  const auto server = Server::start();
+  ASSERT_TRUE(server) << server.error().message;
+  for (const json& request : {json::array(), json::object(), json{{"ask", 7}}}) {
+    const auto answer = ask(::getpid(), request, kLimit);
+    ASSERT_FALSE(answer) << request;
+    EXPECT_THAT(answer.error().message, HasSubstr("not a request"));
+  }
+  EXPECT_FALSE((*server)->take());
+}
+
+TEST_F(Control, OutlivesWhoeverSaysNothingOrTooMuch) {
+  const auto server = Server::start();
+  ASSERT_TRUE(server) << server.error().message;
+  sockaddr_un address{};
+  ASSERT_TRUE(fill_address(socket_path(folder(), ::getpid()), address));
+  for (const std::string& text : {std::string(), std::string(2 * kLongestLine, 'x'), std::string("{\n")}) {
+    const Descriptor socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+    ASSERT_EQ(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    (void)::send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL);
+  }
+  EXPECT_TRUE(ask(::getpid(), {{"ask", "status"}}, kLimit));
+}
+
+TEST_F(Control, RemovesTheSocketAtTheEnd) {
+  {
+    const auto server = Server::start();
+    ASSERT_TRUE(server) << server.error().message;
+    EXPECT_THAT(*running(), ElementsAre(::getpid()));
+  }
+  EXPECT_THAT(*running(), IsEmpty());
+  const auto answer = ask(::getpid(), {{"ask", "status"}}, kLimit);
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, ErrorCode::kNotFound);
+}
+
+TEST_F(Control, RemovesTheSocketsOfProcessesThatWereKilled) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto server = Server::start();
+    ::_exit(server ? 0 : 1);  // as kill -9: nothing is tidied up
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  ASSERT_TRUE(fs::exists(socket_path(folder(), child)));
+  EXPECT_THAT(*running(), IsEmpty());
+  EXPECT_FALSE(fs::exists(socket_path(folder(), child)));
+}
+
+TEST_F(Control, UnansweredRequestsAreNotLeftWaiting) {
+  auto server = Server::start();
+  ASSERT_TRUE(server) << server.error().message;
+  auto asked = std::async(std::launch::async, [] {
+    return ask(::getpid(), {{"ask", "budgets"}}, std::chrono::minutes(5));
+  });
+  ASSERT_TRUE(wakes(**server));
+  server->reset();  // the model's process ends
+  const auto answer = asked.get();
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, ErrorCode::kIo);
+}
+
+TEST_F(Control, EntersNoFolderThatIsOpenToOthers) {
+  ASSERT_EQ(::mkdir(folder().c_str(), 0700), 0);
+  ASSERT_EQ(::chmod(folder().c_str(), 0750), 0);
+  const auto server = Server::start();
+  ASSERT_FALSE(server);
+  EXPECT_EQ(server.error().code, ErrorCode::kUnsupported);
+  EXPECT_THAT(server.error().message, HasSubstr("only this user"));
+}
+
+TEST_F(Control, FollowsNoLinkToAFolder) {
+  fs::create_directory(runtime_ / "elsewhere");
+  ASSERT_EQ(::chmod((runtime_ / "elsewhere").c_str(), 0700), 0);
+  fs::create_directory_symlink(runtime_ / "elsewhere", folder());
+  EXPECT_FALSE(Server::start());
+}
+
+TEST_F(Control, SaysWhereANameIsTooLong) {
+  const fs::path deep = runtime_ / std::string(100, 'd');
+  fs::create_directory(deep);
+  ::setenv("XDG_RUNTIME_DIR", deep.c_str(), 1);
+  const auto server = Server::start();
+  ASSERT_FALSE(server);
+  EXPECT_THAT(server.error().message, HasSubstr("longer than the name of a socket"));
+}
+
+}  // namespace
+}  // namespace strata::control

@@ -1,0 +1,123 @@
+#include "control/server.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include "control/socket_folder.h"
+
+namespace strata::control {
+namespace {
+
+constexpr std::chrono::milliseconds kPatience{1000};  // with whoever connects, and sends or reads nothing
+constexpr std::size_t kMostWaiting = 16;              // requests
+
+std::string text_of(const nlohmann::ordered_json& json) {
+  // Names of files and devices need not be UTF-8.
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::unexpected<Error> no_socket(const std::filesystem::path& path) {
+  return fail(ErrorCode::kIo, fmt::format("{}: no socket there: {}", path.string(), std::strerror(errno)));
+}
+
+void refuse(int socket, std::string_view why) { send_line(socket, text_of({{"error", why}}), kPatience); }
+
+}  // namespace
+
+void Request::answer(const nlohmann::ordered_json& answer) {
+  send_line(socket_.get(), text_of(answer), kPatience);
+}
+
+Result<std::unique_ptr<Server>> Server::start() {
+  STRATA_TRY(const std::filesystem::path folder, socket_folder());
+  const std::filesystem::path path = socket_path(folder, ::getpid());
+  sockaddr_un address{};
+  STRATA_TRY_VOID(fill_address(path, address));
+  Descriptor listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  Descriptor wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  Descriptor stop(::eventfd(0, EFD_CLOEXEC));
+  if (!listener || !wake || !stop) return no_socket(path);
+  ::unlink(path.c_str());  // of a process that had this number and ended without removing it
+  if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(listener.get(), kMostWaiting) != 0)
+    return no_socket(path);
+  return std::unique_ptr<Server>(new Server(path, std::move(listener), std::move(wake), std::move(stop)));
+}
+
+Server::Server(std::filesystem::path path, Descriptor listener, Descriptor wake, Descriptor stop)
+    : path_(std::move(path)), listener_(std::move(listener)), wake_(std::move(wake)), stop_(std::move(stop)) {
+  // Signals are for the thread that generates: Ctrl-C interrupts what it waits for.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([this] { serve(); });
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+Server::~Server() {
+  ::eventfd_write(stop_.get(), 1);
+  thread_.join();
+  ::unlink(path_.c_str());
+}
+
+void Server::publish(const nlohmann::ordered_json& status) {
+  std::string text = text_of(status);
+  const std::scoped_lock lock(mutex_);
+  status_.swap(text);
+}
+
+std::optional<Request> Server::take() {
+  const std::scoped_lock lock(mutex_);
+  if (requests_.empty()) {
+    eventfd_t count = 0;
+    ::eventfd_read(wake_.get(), &count);
+    return std::nullopt;
+  }
+  Request next = std::move(requests_.front());
+  requests_.pop_front();
+  return next;
+}
+
+void Server::serve() {
+  for (;;) {
+    std::array<pollfd, 2> waiting{{{listener_.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
+    if (::poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR) return;
+    if (waiting[1].revents != 0) return;
+    if (waiting[0].revents == 0) continue;
+    Descriptor socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (socket) answer(std::move(socket));
+  }
+}
+
+void Server::answer(Descriptor socket) {
+  const auto line = receive_line(socket.get(), kPatience);
+  if (!line) return;
+  nlohmann::json request = nlohmann::json::parse(*line, nullptr, false);
+  if (!request.is_object() || !request.contains("ask") || !request["ask"].is_string())
+    return refuse(socket.get(), "not a request: send an object with 'ask'");
+  if (request["ask"] == "status") {
+    std::string status;
+    {
+      const std::scoped_lock lock(mutex_);
+      status = status_;
+    }
+    send_line(socket.get(), status, kPatience);
+    return;
+  }
+  const std::scoped_lock lock(mutex_);
+  if (requests_.size() >= kMostWaiting) return refuse(socket.get(), "too many requests wait already");
+  requests_.emplace_back(std::move(socket), std::move(request));
+  ::eventfd_write(wake_.get(), 1);
+}
+
+}  // namespace strata::control

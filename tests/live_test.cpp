@@ -1,0 +1,200 @@
+// `strata ctl` and `strata top`: a run that is watched and changed while it writes.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "model/synth.h"
+#include "program_run.h"
+#include "temporary_directory.h"
+
+namespace strata::tests {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using ::testing::HasSubstr;
+
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kSanitized = true;  // a sanitizer's own memory is in no budget
+#else
+constexpr bool kSanitized = false;
+#endif
+
+constexpr Bytes kLimit = kMiB * 256;
+
+class LiveProgram : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = "/tmp/strata-test-XXXXXX";  // short: the name of a socket must be
+    runtime_ = ::mkdtemp(name.data());
+    ::setenv("XDG_RUNTIME_DIR", runtime_.c_str(), 1);
+    const auto design = model::design_synth({.like = "llama-160m", .type = "Q4_0"});
+    ASSERT_TRUE(design) << design.error().message;
+    const auto written = model::write_synth(*design, directory_.path() / "model.gguf", true, [](Bytes) {});
+    ASSERT_TRUE(written) << written.error().message;
+    model_ = written->front().string();
+  }
+  void TearDown() override { fs::remove_all(runtime_); }
+
+  [[nodiscard]] std::vector<std::string> command(int tokens, const std::string& stats) const {
+    return {"run",
+            "-m",
+            model_,
+            "--raw",
+            "-p",
+            "once",
+            "-n",
+            std::to_string(tokens),
+            "-c",
+            "4096",
+            "-ub",
+            "64",
+            "--temp",
+            "0",
+            "-t",
+            "1",
+            "--ignore-eos",
+            "--ram",
+            std::to_string(kLimit.value),
+            "--spec-type",
+            "none",
+            "--stats",
+            stats};
+  }
+  [[nodiscard]] std::string stats_file(const std::string& name) const {
+    return (directory_.path() / name).string();
+  }
+  static json read(const std::string& file) {
+    std::ifstream in(file);
+    return json::parse(in, nullptr, false);
+  }
+  /// A sample of the run, once it writes.
+  static json wait_until_writing() {
+    for (int i = 0; i < 60; ++i) {
+      const ProgramRun top = run_strata({"top", "--json"});
+      const json sample = json::parse(top.out, nullptr, false);
+      if (top.exit_code == 0 && !sample["processes"].empty() && sample["processes"][0]["state"] == "writing")
+        return sample["processes"][0];
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    ADD_FAILURE() << "it never writes";
+    return {};
+  }
+
+  TemporaryDirectory directory_;
+  fs::path runtime_;
+  std::string model_;
+};
+
+TEST_F(LiveProgram, WritesTheSameTokensWithOtherBudgets) {
+  if (kSanitized) GTEST_SKIP() << "no small budget holds a sanitizer";
+  constexpr int kTokens = 1000;
+  auto cgroup = MemoryCgroup::create(kLimit);
+  auto running = std::async(std::launch::async, [&] {
+    return run_strata(command(kTokens, stats_file("changed")), cgroup ? cgroup->get() : nullptr);
+  });
+  const json before = wait_until_writing();
+  ASSERT_TRUE(before.is_object());
+  EXPECT_EQ(before["model"], model_);
+  EXPECT_EQ(before["tiers"][0]["budget_bytes"], kLimit.value);
+  EXPECT_GT(before["rates"]["written_tokens_per_second"], 0);
+  EXPECT_GT(before["process"]["resident_bytes"], 0);
+
+  const ProgramRun refused = run_strata({"ctl", "--ram", "1MiB"});
+  EXPECT_EQ(refused.exit_code, 3) << refused.err;
+  EXPECT_THAT(refused.err, HasSubstr("does not fit --ram 1.0 MiB"));
+  EXPECT_NE(run_strata({"ctl", "--vram", "1MiB"}).exit_code, 0);
+
+  const json& bytes = before["tiers"][0]["bytes"];
+  const auto of = [&](const char* owner) { return Bytes{bytes[owner].get<std::uint64_t>()}; };
+  const Bytes smaller =
+      align_down(kLimit - of("unused") - Bytes{of("weights").value / 3}, Bytes{std::uint64_t{4096}});
+  const ProgramRun less = run_strata({"ctl", "--json", "--ram", std::to_string(smaller.value)});
+  ASSERT_EQ(less.exit_code, 0) << less.err;
+  const json after = json::parse(less.out, nullptr, false);
+  EXPECT_EQ(after["tiers"][0]["budget_bytes"], smaller.value);
+  EXPECT_GT(after["tiers"][0]["weights_bytes"]["streamed_per_pass"], 0);
+  // The kernel itself now holds it to that.
+  if (cgroup) {
+    EXPECT_TRUE((*cgroup)->set_limit(smaller));
+  }
+  if (cgroup) {
+    EXPECT_TRUE((*cgroup)->set_limit(kLimit));
+  }
+  const ProgramRun more = run_strata({"ctl", "--ram", std::to_string(kLimit.value)});
+  EXPECT_EQ(more.exit_code, 0) << more.err;
+  EXPECT_THAT(more.out, HasSubstr("budget 256.0 MiB"));
+
+  const ProgramRun done = running.get();
+  ASSERT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_THAT(done.err, HasSubstr("budgets are now"));
+  if (cgroup) {
+    EXPECT_EQ((*cgroup)->times_at_limit(), 0U);
+  }
+  const ProgramRun undisturbed = run_strata(command(kTokens, stats_file("undisturbed")));
+  ASSERT_EQ(undisturbed.exit_code, 0) << undisturbed.err;
+  EXPECT_EQ(read(stats_file("changed"))["token_ids"], read(stats_file("undisturbed"))["token_ids"]);
+  EXPECT_EQ(done.out, undisturbed.out);
+  EXPECT_GT(read(stats_file("changed"))["passes"]["disk_bytes"], 0) << "it has streamed meanwhile";
+  if (!cgroup) GTEST_SKIP() << "no memory cgroup to judge the budget: " << cgroup.error().message;
+}
+
+TEST_F(LiveProgram, ShowsPeopleWhatRuns) {
+  auto running =
+      std::async(std::launch::async, [&] { return run_strata(command(500, stats_file("watched"))); });
+  ASSERT_TRUE(wait_until_writing().is_object());
+  const ProgramRun top = run_strata({"top"});
+  EXPECT_EQ(top.exit_code, 0) << top.err;
+  EXPECT_THAT(top.out, HasSubstr(model_ + "  writing"));
+  EXPECT_THAT(top.out, HasSubstr("host memory, budget 256.0 MiB"));
+  EXPECT_THAT(top.out, HasSubstr("tokens/s"));
+  EXPECT_THAT(top.out, HasSubstr("swap: "));
+  EXPECT_EQ(running.get().exit_code, 0);
+}
+
+TEST_F(LiveProgram, SaysThatNothingRuns) {
+  expect_refused(run_strata({"top"}), "no strata of this user runs a model");
+  expect_refused(run_strata({"ctl", "--ram", "1GiB"}), "no strata of this user runs a model");
+  expect_refused(run_strata({"ctl", "1", "--ram", "1GiB"}), "as process 1");
+  expect_refused(run_strata({"ctl"}), "say what to change");
+  expect_refused(run_strata({"ctl", "--ram", "a lot"}), "--ram: ");
+}
+
+TEST_F(LiveProgram, RunsWithoutASocketToo) {
+  ASSERT_EQ(::mkdir((runtime_ / "strata").c_str(), 0755), 0);
+  ::chmod((runtime_ / "strata").c_str(), 0755);
+  const ProgramRun run = run_strata(command(4, stats_file("alone")));
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("cannot reach this run"));
+}
+
+TEST_F(LiveProgram, ListensWhileItWaitsForItsUser) {
+  const auto design =
+      model::design_synth({.like = "llama-tiny",
+                           .type = "Q4_0",
+                           .chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"});
+  ASSERT_TRUE(design) << design.error().message;
+  const auto written = model::write_synth(*design, directory_.path() / "chat.gguf", true, [](Bytes) {});
+  ASSERT_TRUE(written) << written.error().message;
+  ProgramRun changed;
+  const ProgramRun chat = run_strata_on_terminal(
+      {"run", "-m", written->front().string(), "-n", "4", "-c", "256", "-t", "1", "--ram", "1GiB"},
+      {"one", "two"}, [&](std::size_t line) {
+        if (line == 1) changed = run_strata({"ctl", "--ram", "900MiB"});
+      });
+  EXPECT_EQ(changed.exit_code, 0) << changed.err;
+  EXPECT_THAT(changed.out, HasSubstr("budget 900.0 MiB"));
+  EXPECT_EQ(chat.exit_code, 0) << chat.out;
+  EXPECT_THAT(chat.out, HasSubstr("peak memory"));
+}
+
+}  // namespace
+}  // namespace strata::tests
