@@ -6,22 +6,9 @@
 #include <sstream>
 
 #include "engine/remote_devices.h"
+#include "tier/offload_device.h"
 
 namespace strata::cli {
-namespace {
-
-/// ggml's devices with memory of their own.
-std::vector<ggml_backend_dev_t> gpus() {
-  std::vector<ggml_backend_dev_t> out;
-  for (std::size_t i = 0; i < ggml_backend_dev_count(); ++i) {
-    ggml_backend_dev_t const device = ggml_backend_dev_get(i);
-    if (ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_GPU) out.push_back(device);
-  }
-  return out;
-}
-
-}  // namespace
-
 Result<std::vector<VramPart>> parse_vram(const std::string& text) {
   std::vector<VramPart> out;
   std::istringstream parts(text);
@@ -44,7 +31,7 @@ Status add_rpc_servers(const std::string& endpoints) {
 }
 
 Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vram) {
-  const std::vector<ggml_backend_dev_t> devices = gpus();
+  const std::vector<ggml_backend_dev_t> devices = tier::gpu_devices();
   if (devices.empty()) {
     return fail(
         ErrorCode::kUnsupported,

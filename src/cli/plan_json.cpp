@@ -27,11 +27,9 @@ nlohmann::ordered_json plan_json(const PlanReport& report, const PlanOptions& op
   if (map.streams()) json["peak_bytes"]["host"]["unused"] = map.unused.value;
   for (const plan::DeviceShare& device : p.devices.devices) {
     json["budget_bytes"][device.name] = device.budget.value;
-    json["peak_bytes"][device.name] = {{"total", device.peak().value},
-                                       {"weights", device.weights.value},
-                                       {"kv_cache", device.kv_cache.value},
-                                       {"compute", device.compute.value},
-                                       {"runtime", device.runtime.value}};
+    json["peak_bytes"][device.name] = {{"total", device.peak().value},    {"weights", device.weights.value},
+                                       {"ring", device.ring.value},       {"kv_cache", device.kv_cache.value},
+                                       {"compute", device.compute.value}, {"runtime", device.runtime.value}};
   }
   json["resident_weights_bytes"] = map.resident_weight_bytes.value;
   json["streamed_bytes_per_pass"] = map.streamed_per_pass.value;

@@ -170,6 +170,7 @@ Result<PlanReport> make_report(const PlanOptions& options) {
   STRATA_TRY_VOID(engine->prepare(context));
   std::ranges::copy(engine->notes(), std::back_inserter(report.notes));
 
+  if (!devices.empty()) devices.front().ring = tier::OffloadDevice::ring_bytes(profile);
   plan::Inputs& inputs = report.inputs;
   inputs = plan::Inputs{.profile = std::move(profile),
                         .run = engine->plan(),

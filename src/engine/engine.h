@@ -188,7 +188,7 @@ class Engine {
   }
   void make_offloads();
   [[nodiscard]] Status load_on_devices(const plan::DeviceSplit& split);
-  /// With a ring on the first device where the host has weights left that it could be sent.
+  /// With a ring on the first device.
   [[nodiscard]] plan::DeviceSplit split(const plan::Demand& whole,
                                         std::vector<plan::DeviceBudget> budgets) const;
   /// Finds the split that fills the devices, and makes the context with it. `whole`: of the host alone.

@@ -50,11 +50,6 @@ Status Engine::load_on_devices(const plan::DeviceSplit& split) {
 }
 
 plan::DeviceSplit Engine::split(const plan::Demand& whole, std::vector<plan::DeviceBudget> budgets) const {
-  plan::DeviceSplit all = plan::split_devices(profile_, whole, budgets, 1, options_.may_lie_on);
-  const bool some_could_be_sent = std::ranges::any_of(all.host.uses, [&](const plan::TensorUse& use) {
-    return (use.by_rows || use.whole) && !use.expert_group && profile_.tensors[use.tensor].layer;
-  });
-  if (!some_could_be_sent) return all;
   budgets.front().ring = tier::OffloadDevice::ring_bytes(profile_);
   return plan::split_devices(profile_, whole, budgets, 1, options_.may_lie_on);
 }

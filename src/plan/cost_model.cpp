@@ -157,6 +157,7 @@ PassLoad load_of(const GraphWork& work, std::int64_t cells, const model::ModelPr
     if (unit.resident) continue;
     load.streamed += unit.span();
     ++load.runs;
+    ++load.streamed_runs;
     if (repacked[unit.tensor]) rearranged[profile.tensors[unit.tensor].type] += unit.bytes;
   }
   const ExpertReads experts = expert_reads(work, placement);
@@ -190,18 +191,18 @@ PassCost cost_of(const PassLoad& load, const hardware::Profile& machine) {
   PassCost cost;
   cost.compute_seconds = compute_seconds(load, machine.compute);
   const hardware::Disk& disk = machine.disk;
+  const double latency = disk.seconds_per_read.value_or(kUnknownLatency);
   if (load.streamed.value > 0)
     cost.disk_seconds = static_cast<double>(load.streamed.value) / disk.best_bytes_per_s();
   if (load.expert_reads.value > 0)
-    cost.expert_seconds =
-        static_cast<double>(load.expert_reads.value) / disk.bytes_per_s(load.expert_part) +
-        static_cast<double>(load.expert_steps) * disk.seconds_per_read.value_or(kUnknownLatency);
+    cost.expert_seconds = static_cast<double>(load.expert_reads.value) / disk.bytes_per_s(load.expert_part) +
+                          static_cast<double>(load.expert_steps) * latency;
   const double disk_beside =
       load.streamed.value > 0 ? disk.beside_compute_bytes_per_s / disk.best_bytes_per_s() : 1;
   const Beside both = run_beside(cost.compute_seconds, machine.compute.share_beside_reads, cost.disk_seconds,
                                  std::min(disk_beside, 1.0));
-  cost.seconds =
-      both.seconds + kSeams * std::min(cost.compute_seconds, cost.disk_seconds) + cost.expert_seconds;
+  cost.seconds = both.seconds + kSeams * std::min(cost.compute_seconds, cost.disk_seconds) +
+                 static_cast<double>(load.streamed_runs) * latency + cost.expert_seconds;
   if (!both.first_is_last || cost.expert_seconds > both.seconds) {
     cost.bound_by = Bound::kDisk;
   } else if (load.work.tokens == 1 && memory_is_the_limit(load, machine, cost.compute_seconds)) {

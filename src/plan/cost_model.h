@@ -25,9 +25,10 @@ struct PassLoad {
   };
   std::vector<Rearranged> rearranged;  ///< of these
   std::int64_t runs = 1;
-  Bytes expert_reads;             ///< chosen experts that no slot holds: read while the computing waits
-  Bytes expert_part;              ///< one read of them
-  std::int64_t expert_steps = 0;  ///< layers that wait for such reads
+  std::int64_t streamed_runs = 0;  ///< of these: each waits for the last of its reads
+  Bytes expert_reads;              ///< chosen experts that no slot holds: read while the computing waits
+  Bytes expert_part;               ///< one read of them
+  std::int64_t expert_steps = 0;   ///< layers that wait for such reads
 };
 
 struct PassCost {

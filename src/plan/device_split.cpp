@@ -119,11 +119,13 @@ class Filler {
   std::set<std::uint32_t> placed_;
 };
 
-}  // namespace
+/// Products with such weights of the host can be computed on a device, for batches.
+bool can_be_sent(const model::ModelProfile& profile, const TensorUse& use) {
+  return (use.by_rows || use.whole) && !use.expert_group && profile.tensors[use.tensor].layer.has_value();
+}
 
-DeviceSplit split_devices(const model::ModelProfile& profile, const Demand& demand,
-                          const std::vector<DeviceBudget>& budgets, double share,
-                          const MayLieOn& may_lie_on) {
+DeviceSplit fill_devices(const model::ModelProfile& profile, const Demand& demand,
+                         const std::vector<DeviceBudget>& budgets, double share, const MayLieOn& may_lie_on) {
   DeviceSplit out{.host = demand};
   Filler filler(profile, demand, may_lie_on);
   Bytes kv_on_devices;
@@ -155,6 +157,19 @@ DeviceSplit split_devices(const model::ModelProfile& profile, const Demand& dema
   if (profile.layers > 0)
     out.share_of_attention = std::min(1.0, static_cast<double>(layers) / profile.layers);
   return out;
+}
+
+}  // namespace
+
+DeviceSplit split_devices(const model::ModelProfile& profile, const Demand& demand,
+                          const std::vector<DeviceBudget>& budgets, double share,
+                          const MayLieOn& may_lie_on) {
+  std::vector<DeviceBudget> without_rings = budgets;
+  for (DeviceBudget& budget : without_rings) budget.ring = {};
+  DeviceSplit out = fill_devices(profile, demand, without_rings, share, may_lie_on);
+  const bool some_can_be_sent =
+      std::ranges::any_of(out.host.uses, [&](const TensorUse& use) { return can_be_sent(profile, use); });
+  return some_can_be_sent ? fill_devices(profile, demand, budgets, share, may_lie_on) : out;
 }
 
 }  // namespace strata::plan

@@ -21,7 +21,7 @@ struct DeviceBudget {
   Bytes budget;  ///< of everything: driver, kernels, buffers
   /// Its compute buffers, where they are known; else those of the whole graph on the host.
   std::optional<Bytes> compute = std::nullopt;
-  Bytes ring = {};  ///< for weights that are sent to it, where there is room
+  Bytes ring = {};  ///< for weights that are sent to it, where there are such and there is room
 };
 
 /// What lies on one GPU. The parts and `unused` add up to `budget`, exactly.

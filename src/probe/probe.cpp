@@ -17,9 +17,11 @@
 #include "hardware/gpu.h"
 #include "hardware/ram.h"
 #include "model/synth_type.h"
+#include "probe/device_rates.h"
 #include "probe/disk_rates.h"
 #include "probe/kernel_rates.h"
 #include "probe/ram_rates.h"
+#include "tier/offload_device.h"
 
 namespace strata::probe {
 namespace {
@@ -35,9 +37,23 @@ constexpr milliseconds kBesideTime{1500};
 
 /// What rates depend on, and are measured again for when it changes.
 std::string key_of(const hardware::Profile& p, int threads) {
-  return fmt::format("{}|{} of {} threads|{}|{} {} {}|ggml {} {}", p.cpu.model, threads, p.cpu.threads,
-                     p.ram.total.value, p.disk.kind, p.disk.device, p.disk.file_system, ggml_version(),
-                     ggml_commit());
+  std::string key = fmt::format("{}|{} of {} threads|{}|{} {} {}|ggml {} {}", p.cpu.model, threads,
+                                p.cpu.threads, p.ram.total.value, p.disk.kind, p.disk.device,
+                                p.disk.file_system, ggml_version(), ggml_commit());
+  for (ggml_backend_dev_t const device : tier::gpu_devices())
+    key += fmt::format("|{}", ggml_backend_dev_description(device));
+  return key;
+}
+
+/// The rates of the same cards, and cards that only ggml knows.
+void take_over_links(const std::vector<hardware::Gpu>& from, std::vector<hardware::Gpu>& to) {
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    if (i >= to.size()) {
+      to.push_back(from[i]);
+    } else if (to[i].name == from[i].name) {
+      to[i].host_to_device_bytes_per_s = from[i].host_to_device_bytes_per_s;
+    }
+  }
 }
 
 fs::path cache_file(const fs::path& directory, const std::string& key) {
@@ -97,7 +113,7 @@ class Probe {
       : options_(options),
         models_types_(models_types(options)),
         types_(options.refresh == Refresh::kModelsTypes ? models_types_ : model::synth_types()),
-        steps_(static_cast<int>(types_.size() + models_types_.size()) + 3) {
+        steps_(static_cast<int>(types_.size() + models_types_.size()) + 4) {
     if (options.model != nullptr) steps_ += static_cast<int>(std::size(kReadSizes)) + 1;
   }
 
@@ -113,6 +129,9 @@ class Probe {
       STRATA_TRY_VOID(measure_disk(profile, *kernels));
     }
     STRATA_TRY_VOID(measure_kernels(profile.compute, *kernels, models_types_, false));
+    step("copies to GPUs");
+    if (const Status links = measure_links(tier::gpu_devices(), profile.gpus); !links && !profile.gpu_problem)
+      profile.gpu_problem = links.error().message;
     profile.measured = fmt::format("{:%FT%TZ}", fmt::gmtime(std::time(nullptr)));
     return {};
   }
@@ -212,6 +231,7 @@ Result<hardware::Profile> probe(const ProbeOptions& options) {
     facts.ram.read_bytes_per_s = cached->ram.read_bytes_per_s;
     facts.ram.touch_bytes_per_s = cached->ram.touch_bytes_per_s;
     facts.disk = std::move(cached->disk);
+    take_over_links(cached->gpus, facts.gpus);
     if (options.refresh == Refresh::kNever) return facts;
   }
   ProbeOptions measuring = options;

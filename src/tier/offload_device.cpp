@@ -6,6 +6,15 @@
 
 namespace strata::tier {
 
+std::vector<ggml_backend_dev_t> gpu_devices() {
+  std::vector<ggml_backend_dev_t> out;
+  for (std::size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+    ggml_backend_dev_t const device = ggml_backend_dev_get(i);
+    if (ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_GPU) out.push_back(device);
+  }
+  return out;
+}
+
 /// The inner device's own buffers, counted.
 struct CountedBuffers {
   static OffloadDevice& of(ggml_backend_buffer_type_t type) {

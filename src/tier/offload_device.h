@@ -18,6 +18,9 @@
 
 namespace strata::tier {
 
+/// ggml's devices with memory of their own, in its order.
+[[nodiscard]] std::vector<ggml_backend_dev_t> gpu_devices();
+
 /// A ggml device in front of another one that has memory of its own (CUDA0, Vulkan0, RPC0): what is computed
 /// with the weights that a plan puts there is computed there, everything else is left to the devices after
 /// it. libllama gets it before the host's device; weights are tied to it by supports_op alone, in the host's
