@@ -159,5 +159,37 @@ TEST(MovingBudgets, WhereTheTextCannotBePutAsideAllStaysAsItIs) {
   EXPECT_EQ(got, expected);
 }
 
+/// A driver that takes memory of its own, more of it once something was computed.
+TEST(ExactDevice, IsFilledWithWhatItsDriverLeaves) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0", .layers = 24});
+  const auto undisturbed = start(path, kGiB);
+  ASSERT_TRUE(undisturbed) << undisturbed.error().message;
+  const auto expected = generate(**undisturbed, [](int) {});
+  constexpr Bytes kBudget = kMiB * 24;
+  TestDevice device({});
+  const auto held = [&](ggml_backend_dev_t) {
+    return std::optional(device.used() + (device.nodes_computed() > 0 ? kMiB * 14 : kMiB * 3));
+  };
+  auto engine = engine::Engine::open({.model = path,
+                                      .ram = kGiB,
+                                      .threads = 2,
+                                      .threads_batch = 2,
+                                      .offload = {{device.handle(), kBudget}},
+                                      .held_on_device = held});
+  ASSERT_TRUE(engine) << engine.error().message;
+  const Status prepared = (*engine)->prepare(kContext);
+  ASSERT_TRUE(prepared) << prepared.error().message;
+  const Status started = (*engine)->start({});
+  ASSERT_TRUE(started) << started.error().message;
+  const plan::DeviceShare share = (*engine)->devices().front().share;
+  EXPECT_GT(share.weights, Bytes{});
+  EXPECT_EQ(share.runtime, kMiB * 16) << "what was measured, and what it may still take";
+  EXPECT_LE(*held(device.handle()), kBudget);
+  EXPECT_GT(*held(device.handle()) + kMiB * 3, kBudget) << "filled";
+  EXPECT_EQ(generate(**engine, [](int) {}), expected);
+  EXPECT_LE(*held(device.handle()), kBudget);
+}
+
 }  // namespace
 }  // namespace strata::tests

@@ -4,8 +4,10 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
+#include "engine/back_ends.h"
 #include "engine/llama_log.h"
 #include "probe/probe.h"
+#include "tier/offload_device.h"
 
 namespace strata::cli {
 namespace {
@@ -31,6 +33,10 @@ Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int 
                                           probe::Refresh refresh) {
   engine::capture_llama_logs();
   probe::ProbeOptions options{.threads = threads, .model = model, .refresh = refresh};
+  options.devices = []() -> Result<std::vector<ggml_backend_dev_t>> {
+    STRATA_TRY_VOID(engine::load_back_ends());
+    return tier::gpu_devices();
+  };
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
   if (terminal) {
     options.progress = [](std::string_view what, int done, int steps) {

@@ -14,6 +14,7 @@
 
 #include "cli/answer_grammar.h"
 #include "cli/device_options.h"
+#include "engine/back_ends.h"
 #include "plan/placement_rules.h"
 
 namespace strata::cli {
@@ -227,6 +228,7 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
     out.ram = *ram;
   }
   if (o.rpc) STRATA_TRY_VOID(add_rpc_servers(*o.rpc));
+  if (o.vram) STRATA_TRY_VOID(engine::load_back_ends());
   if (!o.vram && (o.gpu_layers || o.cpu_moe_layers || !o.overrides.empty()))
     return fail(ErrorCode::kInvalidArgument,
                 "-ngl, --n-cpu-moe and -ot need --vram: how much the layers may take");

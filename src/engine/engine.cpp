@@ -334,6 +334,11 @@ Status Engine::prepare(const ContextOptions& wanted) {
 }
 
 Status Engine::start(const tier::Device::Progress& progress) {
+  STRATA_TRY_VOID(begin(progress));
+  return options_.held_on_device ? fit_drivers() : Status{};
+}
+
+Status Engine::begin(const tier::Device::Progress& progress) {
   plan::RunPlan plan = std::exchange(plan_, {});  // its memory is the device's from here on
   STRATA_TRY(runtime_, pool_.reserve(plan.runtime(), memory::Owner::kRuntime));
   STRATA_TRY_VOID(adapters_.apply_control_vector(context_.get()));

@@ -2,6 +2,7 @@
 
 #include <llama.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -41,6 +42,9 @@ struct OpenOptions {
   tier::Trace* trace = nullptr;        ///< outlives the engine; its memory is the caller's
   std::vector<OffloadOption> offload;  ///< filled in this order, before the host
   plan::MayLieOn may_lie_on;           ///< of these devices
+  /// What this process holds on a device by its driver's account, context and kernels included; nothing where
+  /// that is not known. Unset: what a driver takes beside ggml's buffers is assumed.
+  std::function<std::optional<Bytes>(ggml_backend_dev_t)> held_on_device;
   std::vector<AdapterOption> loras;
   std::vector<AdapterOption> control_vectors;
   std::optional<std::filesystem::path> draft_model;  ///< resident, inside the same budget
@@ -112,7 +116,9 @@ class Engine {
   /// The smallest budget that would do, once prepare() has found that this one does not.
   [[nodiscard]] std::optional<Bytes> least_budget() const { return least_budget_; }
 
-  /// Carries the plan out. Requires: prepare() succeeded. Errors: kBudgetExceeded, kIo, kCancelled.
+  /// Carries the plan out. Where drivers tell what they hold, the largest shapes are computed once, and the
+  /// devices are filled anew with what that leaves. Requires: prepare() succeeded.
+  /// Errors: kBudgetExceeded, kIo, kCancelled.
   [[nodiscard]] Status start(const tier::Device::Progress& progress);
 
   /// Plans and starts again inside other budgets, with the same context, ubatch and text: the tokens that
@@ -175,6 +181,7 @@ class Engine {
     std::unique_ptr<memory::Pool> pool;
     std::unique_ptr<tier::OffloadDevice> device;
     plan::DeviceShare share;
+    std::optional<Bytes> driver;  // what it was measured to take beside ggml's buffers
   };
 
   Engine(OpenOptions options, model::ModelProfile profile, Bytes budget);
@@ -182,6 +189,11 @@ class Engine {
   void free_context();
   [[nodiscard]] Status resize_pools(const BudgetChange& change);
   [[nodiscard]] BudgetChange budgets() const;
+  [[nodiscard]] Status give_back();
+  [[nodiscard]] Status begin(const tier::Device::Progress& progress);
+  [[nodiscard]] Status warm_up();
+  [[nodiscard]] Result<bool> measure_drivers();
+  [[nodiscard]] Status fit_drivers();
   [[nodiscard]] Status restart(const std::optional<SavedSequence>& sequence);
   [[nodiscard]] llama_model* computed_model() const {
     return model_on_devices_ ? model_on_devices_.get() : model_.get();

@@ -31,7 +31,19 @@ Status Engine::restart(const std::optional<SavedSequence>& sequence) {
     STRATA_TRY_VOID(device_->host_buffers().commit(pool_));
     STRATA_TRY_VOID(sequence->restore(context_.get()));
   }
-  return start({});
+  return begin({});
+}
+
+/// All but the vocabulary and the sequence, which is lost.
+Status Engine::give_back() {
+  if (draft_model_) STRATA_TRY_VOID(draft_model_->displace());
+  free_context();
+  model_on_devices_.reset();
+  for (Offload& offload : offloads_) offload.device->displace();
+  device_->host_buffers().forget_pool();
+  runtime_ = {};
+  notes_.clear();
+  return {};
 }
 
 Status Engine::change_budgets(const BudgetChange& change) {
@@ -60,13 +72,7 @@ Status Engine::change_budgets(const BudgetChange& change) {
     sequence.emplace(std::move(*saved));
   }
   placement = {};
-  if (draft_model_) STRATA_TRY_VOID(draft_model_->displace());
-  free_context();
-  model_on_devices_.reset();
-  for (Offload& offload : offloads_) offload.device->displace();
-  device_->host_buffers().forget_pool();
-  runtime_ = {};
-  notes_.clear();
+  STRATA_TRY_VOID(give_back());
 
   Status changed = resize_pools(change);
   if (changed) changed = prepare(ContextOptions(prepared_));

@@ -11,7 +11,11 @@ namespace {
 // Compute buffers are known only once a context was made with the layers where they will be.
 constexpr int kAttempts = 6;
 
-/// What a driver holds of the device beside ggml's buffers. Of CUDA it is assumed: nobody measured it yet.
+constexpr Bytes kDriverGrowth = kMiB * 2;  // left for what a driver may still take: it takes no less at once
+constexpr Bytes kDriverSlack = kMiB * 8;   // more than this is worth filling the device anew
+constexpr int kWarmSteps = 4;              // CUDA makes a graph of a decode step when it has seen it often
+
+/// What a driver holds of the device beside ggml's buffers, where it does not tell. Of CUDA it is assumed.
 Bytes driver_bytes(ggml_backend_dev_t device) {
   const std::string_view name = ggml_backend_reg_name(ggml_backend_dev_backend_reg(device));
   return name == "CUDA" || name == "ROCm" ? plan::kUnknownRuntime : Bytes{};
@@ -36,7 +40,7 @@ Status Engine::load_on_devices(const plan::DeviceSplit& split) {
   model_on_devices_.reset();
   std::vector<OffloadedLayers> layers;
   for (std::size_t i = 0; i < offloads_.size(); ++i) {
-    auto& [pool, device, share] = offloads_[i];
+    auto& [pool, device, share, driver] = offloads_[i];
     share = i < split.devices.size() ? split.devices[i] : plan::DeviceShare{};
     device->choose(share.tensors, share.ring);
     if (uses(share)) layers.push_back({device.get(), share.layers});
@@ -59,7 +63,7 @@ plan::DeviceSplit Engine::split(const plan::Demand& whole, std::vector<plan::Dev
 Result<bool> Engine::settle_devices(std::vector<plan::DeviceBudget>& budgets) {
   bool fits = true;
   for (std::size_t i = 0; i < offloads_.size(); ++i) {
-    auto& [pool, device, share] = offloads_[i];
+    auto& [pool, device, share, driver] = offloads_[i];
     if (!uses(share)) continue;
     const ContextMemory memory = context_memory(context_.get(), device->buffer_types());
     const Bytes expected = share.kv_cache + share.weights;
@@ -80,7 +84,7 @@ Status Engine::use_devices(const ContextOptions& options, Shape shape, const pla
   for (const Offload& offload : offloads_) {
     budgets.push_back({.name = ggml_backend_dev_name(offload.device->inner()),
                        .gpu = {.name = ggml_backend_dev_description(offload.device->inner()),
-                               .runtime = driver_bytes(offload.device->inner())},
+                               .runtime = offload.driver.value_or(driver_bytes(offload.device->inner()))},
                        .budget = offload.pool->capacity(),
                        .compute = whole.compute});
   }
@@ -116,7 +120,7 @@ void Engine::note_devices(const DraftOptions& wanted) {
 }
 
 Status Engine::place_on_devices(const tier::Device::Progress& progress, Bytes& placed, Bytes total) {
-  for (auto& [pool, device, share] : offloads_) {
+  for (auto& [pool, device, share, driver] : offloads_) {
     if (!uses(share)) continue;
     const Bytes before = placed;
     const auto more = [&](Bytes done) {
@@ -129,9 +133,53 @@ Status Engine::place_on_devices(const tier::Device::Progress& progress, Bytes& p
 }
 
 Status Engine::connect_devices() {
-  for (auto& [pool, device, share] : offloads_)
+  for (auto& [pool, device, share, driver] : offloads_)
     STRATA_TRY_VOID(device->connect(device_->files(), device_->reader_factory(), device_->table()));
   return {};
+}
+
+/// Computes the largest shapes once: until then a driver has not taken what it will.
+Status Engine::warm_up() {
+  llama_memory_t const memory = llama_get_memory(context_.get());
+  const std::vector<llama_token> tokens(std::min(llama_n_ubatch(context_.get()), llama_n_ctx(context_.get())),
+                                        0);
+  Status status = decode(tokens);
+  llama_memory_clear(memory, false);
+  for (int i = 0; status && i < kWarmSteps; ++i) status = decode(std::span(tokens).first(1));
+  llama_memory_clear(memory, false);
+  return status;
+}
+
+/// Whether the drivers take what was set aside for them.
+Result<bool> Engine::measure_drivers() {
+  STRATA_TRY_VOID(warm_up());
+  bool as_planned = true;
+  for (auto& [pool, device, share, driver] : offloads_) {
+    const auto held = uses(share) ? options_.held_on_device(device->inner()) : std::nullopt;
+    if (!held) continue;
+    const Bytes takes = saturating_sub(*held, share.weights + share.kv_cache + share.compute + share.ring);
+    if (takes <= share.runtime && share.runtime - takes <= kDriverSlack) {
+      driver = share.runtime;
+      continue;
+    }
+    driver = takes + kDriverGrowth;
+    as_planned = false;
+  }
+  return as_planned;
+}
+
+Status Engine::fit_drivers() {
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    STRATA_TRY(const bool as_planned, measure_drivers());
+    if (as_planned) return {};
+    STRATA_TRY_VOID(device_->displace());
+    STRATA_TRY_VOID(give_back());
+    STRATA_TRY_VOID(prepare(ContextOptions(prepared_)));
+    STRATA_TRY_VOID(begin({}));
+  }
+  return fail(ErrorCode::kBudgetExceeded,
+              fmt::format("{}: a GPU's driver takes more with every start; is another program using it?",
+                          options_.model.string()));
 }
 
 std::vector<DeviceUse> Engine::devices() const {

@@ -127,8 +127,6 @@ GraphWork part_of(GraphWork work, std::int64_t tokens) {
   return work;
 }
 
-std::int64_t padded_cells(std::int64_t cells) { return (cells + 255) / 256 * 256; }  // as libllama shows them
-
 class Forecaster {
  public:
   Forecaster(const model::ModelProfile& profile, const RunPlan& plan, const DeviceSplit& split,
@@ -190,13 +188,13 @@ Forecast forecast(const model::ModelProfile& profile, const RunPlan& plan, const
                   const hardware::Profile& machine, const Workload& workload, double open_seconds) {
   Forecast out;
   const Forecaster forecaster(profile, plan, devices, machine);
-  out.decode =
-      forecaster.pass(workload.sequences == 1 ? plan.decode : plan.decode.for_sequences(workload.sequences),
-                      padded_cells(workload.cells));
+  out.decode = forecaster.pass(
+      workload.sequences == 1 ? plan.decode : plan.decode.for_sequences(workload.sequences), workload.cells);
   out.decode_tokens_per_second = static_cast<double>(workload.sequences) / out.decode.seconds;
   for (std::int64_t at = 0; at < workload.prompt_tokens; at += plan.prompt.tokens) {
     const std::int64_t tokens = std::min(plan.prompt.tokens, workload.prompt_tokens - at);
-    const PassCost pass = forecaster.pass(part_of(plan.prompt, tokens), padded_cells(at + tokens));
+    // Kernels skip what a token may not see: of its own ubatch, half.
+    const PassCost pass = forecaster.pass(part_of(plan.prompt, tokens), at + (tokens + 1) / 2);
     out.prompt.seconds += pass.seconds;
     out.prompt.compute_seconds += pass.compute_seconds;
     out.prompt.disk_seconds += pass.disk_seconds;

@@ -21,7 +21,6 @@
 #include "probe/disk_rates.h"
 #include "probe/kernel_rates.h"
 #include "probe/ram_rates.h"
-#include "tier/offload_device.h"
 
 namespace strata::probe {
 namespace {
@@ -35,14 +34,17 @@ constexpr Bytes kStreamedRead = Bytes{2} * kMiB.value;  // the size of the ring'
 constexpr milliseconds kReadTime{500};
 constexpr milliseconds kBesideTime{1500};
 
-/// What rates depend on, and are measured again for when it changes.
+/// What rates depend on, and are measured again for when it changes; beside the GPUs.
 std::string key_of(const hardware::Profile& p, int threads) {
-  std::string key = fmt::format("{}|{} of {} threads|{}|{} {} {}|ggml {} {}", p.cpu.model, threads,
-                                p.cpu.threads, p.ram.total.value, p.disk.kind, p.disk.device,
-                                p.disk.file_system, ggml_version(), ggml_commit());
-  for (ggml_backend_dev_t const device : tier::gpu_devices())
-    key += fmt::format("|{}", ggml_backend_dev_description(device));
-  return key;
+  return fmt::format("{}|{} of {} threads|{}|{} {} {}|ggml {} {}", p.cpu.model, threads, p.cpu.threads,
+                     p.ram.total.value, p.disk.kind, p.disk.device, p.disk.file_system, ggml_version(),
+                     ggml_commit());
+}
+
+/// `gpus`: those that a driver names; the profile may have more.
+fs::path cache_file(const fs::path& directory, std::string key, const std::vector<hardware::Gpu>& gpus) {
+  for (const hardware::Gpu& gpu : gpus) key += "|" + gpu.name;
+  return directory / fmt::format("profile-{:016x}.json", std::hash<std::string>{}(key));
 }
 
 /// The rates of the same cards, and cards that only ggml knows.
@@ -54,10 +56,6 @@ void take_over_links(const std::vector<hardware::Gpu>& from, std::vector<hardwar
       to[i].host_to_device_bytes_per_s = from[i].host_to_device_bytes_per_s;
     }
   }
-}
-
-fs::path cache_file(const fs::path& directory, const std::string& key) {
-  return directory / fmt::format("profile-{:016x}.json", std::hash<std::string>{}(key));
 }
 
 std::optional<hardware::Profile> read_cache(const fs::path& file, const std::string& key, int threads) {
@@ -113,7 +111,8 @@ class Probe {
       : options_(options),
         models_types_(models_types(options)),
         types_(options.refresh == Refresh::kModelsTypes ? models_types_ : model::synth_types()),
-        steps_(static_cast<int>(types_.size() + models_types_.size()) + 4) {
+        steps_(static_cast<int>(types_.size() + models_types_.size()) +
+               (options.refresh == Refresh::kAll ? 4 : 3)) {
     if (options.model != nullptr) steps_ += static_cast<int>(std::size(kReadSizes)) + 1;
   }
 
@@ -129,9 +128,7 @@ class Probe {
       STRATA_TRY_VOID(measure_disk(profile, *kernels));
     }
     STRATA_TRY_VOID(measure_kernels(profile.compute, *kernels, models_types_, false));
-    step("copies to GPUs");
-    if (const Status links = measure_links(tier::gpu_devices(), profile.gpus); !links && !profile.gpu_problem)
-      profile.gpu_problem = links.error().message;
+    if (options_.refresh == Refresh::kAll) measure_gpus(profile);
     profile.measured = fmt::format("{:%FT%TZ}", fmt::gmtime(std::time(nullptr)));
     return {};
   }
@@ -165,6 +162,14 @@ class Probe {
     rest.share_beside_reads = compute.share_beside_reads;
     compute = std::move(rest);
     return {};
+  }
+
+  void measure_gpus(hardware::Profile& profile) {
+    step("copies to GPUs");
+    if (!options_.devices) return;
+    const auto devices = options_.devices();
+    const Status done = devices ? measure_links(*devices, profile.gpus) : std::unexpected(devices.error());
+    if (!done && !profile.gpu_problem) profile.gpu_problem = done.error().message;
   }
 
   void step(std::string_view what) {
@@ -223,7 +228,7 @@ Result<hardware::Profile> probe(const ProbeOptions& options) {
   facts.gpu_problem = std::move(gpus.problem);
 
   const std::string key = key_of(facts, options.threads);
-  const fs::path file = cache_file(options.cache, key);
+  const fs::path file = cache_file(options.cache, key, facts.gpus);
   auto cached = read_cache(file, key, options.threads);
   if (cached && options.refresh != Refresh::kAll) {
     facts.measured = std::move(cached->measured);

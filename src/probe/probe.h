@@ -1,8 +1,11 @@
 #pragma once
 
+#include <ggml-backend.h>
+
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <vector>
 
 #include "hardware/profile.h"
 #include "model/model_profile.h"
@@ -19,6 +22,9 @@ struct ProbeOptions {
   const model::ModelProfile* model = nullptr;
   Refresh refresh = Refresh::kNever;
   std::filesystem::path cache = default_cache();
+  /// ggml's devices with memory of their own, for how fast copies to them are; unset: none. Called where that
+  /// is measured: with kAll, and the first time.
+  std::function<Result<std::vector<ggml_backend_dev_t>>()> devices;
   /// What is being measured, and how many of how many steps are done.
   std::function<void(std::string_view what, int done, int steps)> progress;
 
