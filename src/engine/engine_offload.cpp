@@ -152,6 +152,10 @@ Status Engine::warm_up() {
 
 /// Whether the drivers take what was set aside for them.
 Result<bool> Engine::measure_drivers() {
+  const bool some_tell = std::ranges::any_of(offloads_, [&](const Offload& offload) {
+    return uses(offload.share) && options_.held_on_device(offload.device->inner());
+  });
+  if (!some_tell) return true;
   STRATA_TRY_VOID(warm_up());
   bool as_planned = true;
   for (auto& [pool, device, share, driver] : offloads_) {

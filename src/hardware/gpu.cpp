@@ -21,6 +21,7 @@ std::string to_text(const NvmlAnswer& answer) {
   json gpus = json::array();
   for (const Gpu& gpu : answer.gpus) {
     json& object = gpus.emplace_back(gpu_json(gpu));
+    if (gpu.pci_address) object["pci_address"] = *gpu.pci_address;
     object["processes"] = json::array();
     for (const GpuProcess& process : gpu.processes)
       object["processes"].push_back({{"pid", process.pid}, {"used_bytes", process.used.value}});
@@ -47,7 +48,9 @@ std::optional<NvmlAnswer> from_text(std::string_view text) {
     std::vector<GpuProcess> processes;
     for (Fields& process : gpu.list("processes"))
       processes.push_back({process.count("pid"), process.bytes("used_bytes")});
+    auto address = gpu.maybe("pci_address", &Fields::text);
     answer.gpus.push_back(parse_gpu(std::move(gpu)));
+    answer.gpus.back().pci_address = std::move(address);
     answer.gpus.back().processes = std::move(processes);
   }
   if (!problem.empty()) return std::nullopt;

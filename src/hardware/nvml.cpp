@@ -1,6 +1,7 @@
 #include "hardware/nvml.h"
 
 #include <dlfcn.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
@@ -20,6 +21,11 @@ struct Process {
   unsigned long long memory;  // all bits set where it is not known
   unsigned instance, compute_instance;
 };
+struct PciInfo {
+  char legacy_id[16];
+  unsigned domain, bus, device, device_id, subsystem_id;
+  char id[32];
+};
 constexpr Code kSuccess = 0;
 constexpr unsigned kMostProcesses = 256;
 constexpr unsigned kNameSize = 96;
@@ -35,6 +41,7 @@ struct Nvml {
   Code (*handle)(unsigned, Device*) = nullptr;
   Code (*name)(Device, char*, unsigned) = nullptr;
   Code (*memory)(Device, Memory*) = nullptr;
+  Code (*pci)(Device, PciInfo*) = nullptr;
   Code (*processes)(Device, unsigned*, Process*) = nullptr;
   Numbers max_generation = nullptr;
   Numbers max_width = nullptr;
@@ -52,6 +59,7 @@ bool bind(void* library, const char* name, Function& function) {
 
 std::optional<Nvml> load(void* library) {
   Nvml nvml;
+  bind(library, "nvmlDeviceGetPciInfo_v3", nvml.pci);
   bind(library, "nvmlDeviceGetComputeRunningProcesses_v3", nvml.processes);
   bind(library, "nvmlDeviceGetMaxPcieLinkGeneration", nvml.max_generation);
   bind(library, "nvmlDeviceGetMaxPcieLinkWidth", nvml.max_width);
@@ -102,6 +110,9 @@ Code describe(const Nvml& nvml, unsigned index, const std::optional<std::string>
   gpu.pcie_generation = link(nvml.max_generation, nvml.current_generation, device);
   gpu.pcie_width = link(nvml.max_width, nvml.current_width, device);
   gpu.driver = driver;
+  PciInfo pci{};
+  if (nvml.pci != nullptr && nvml.pci(device, &pci) == kSuccess)
+    gpu.pci_address = fmt::format("{:04x}:{:02x}:{:02x}.0", pci.domain, pci.bus, pci.device);
   gpu.processes = processes(nvml, device);
   return kSuccess;
 }

@@ -72,9 +72,11 @@ struct Gpu {
   std::optional<double> host_to_device_bytes_per_s;  ///< measured, or of a preset
   std::optional<double> memory_bytes_per_s;
   std::optional<double>
-      multiplications_per_s;          ///< of long batches, quantised weights; a multiply-add counts as one
-  std::optional<Bytes> runtime;       ///< what driver and kernels hold beside buffers
-  std::vector<GpuProcess> processes;  ///< at this moment, of those that the driver shows; in no profile
+      multiplications_per_s;     ///< of long batches, quantised weights; a multiply-add counts as one
+  std::optional<Bytes> runtime;  ///< what driver and kernels hold beside buffers
+  // At this moment; in no profile.
+  std::optional<std::string> pci_address;  ///< `0000:01:00.0`
+  std::vector<GpuProcess> processes;       ///< of those that the driver shows
 };
 
 /// How fast products with weights of one type are, in the layout that they are computed in.

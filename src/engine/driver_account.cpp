@@ -1,0 +1,33 @@
+#include "engine/driver_account.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace strata::engine {
+
+DriverAccount::DriverAccount(hardware::GpuQuery query) : query_(std::move(query)) {
+  for (const hardware::Gpu& gpu : hardware::read_gpus(query_).cards) {
+    if (gpu.pci_address) used_before_[*gpu.pci_address] = gpu.used;
+  }
+}
+
+std::optional<Bytes> DriverAccount::held(const std::string& pci_address) const {
+  const auto before = used_before_.find(pci_address);
+  if (before == used_before_.end()) return std::nullopt;
+  const hardware::Gpus gpus = hardware::read_gpus(query_);
+  const auto gpu = std::ranges::find(gpus.cards, pci_address, &hardware::Gpu::pci_address);
+  if (gpu == gpus.cards.end()) return std::nullopt;
+  const auto own =
+      std::ranges::find(gpu->processes, static_cast<std::uint64_t>(::getpid()), &hardware::GpuProcess::pid);
+  return own != gpu->processes.end() ? own->used : saturating_sub(gpu->used, before->second);
+}
+
+std::optional<Bytes> DriverAccount::held_on(ggml_backend_dev_t device) const {
+  ggml_backend_dev_props props{};
+  ggml_backend_dev_get_props(device, &props);
+  if (props.device_id == nullptr) return std::nullopt;
+  return held(props.device_id);
+}
+
+}  // namespace strata::engine
