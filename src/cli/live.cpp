@@ -26,12 +26,17 @@ Result<engine::BudgetChange> change_of(const nlohmann::json& request, const engi
   engine::BudgetChange change{bytes_of(request, "ram"), {}};
   if (change.ram == Bytes{})
     return fail(ErrorCode::kInvalidArgument, "--ram: a budget of 0 bytes holds nothing");
-  const nlohmann::json parts = request.value("vram", nlohmann::json::array());
+  const nlohmann::json parts = request.contains("vram") ? request["vram"] : nlohmann::json::array();
+  if (!parts.is_array()) return fail(ErrorCode::kInvalidArgument, "'vram' is no list");
   const std::vector<engine::DeviceUse> devices = engine.devices();
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const auto budget = bytes_of(parts[i], "bytes");
     if (!budget) return fail(ErrorCode::kInvalidArgument, "a part of 'vram' has no 'bytes'");
-    std::string name = parts[i].value("name", "");
+    std::string name;
+    if (parts[i].contains("name")) {
+      if (!parts[i]["name"].is_string()) return fail(ErrorCode::kInvalidArgument, "'name' is no text");
+      name = parts[i]["name"];
+    }
     if (name.empty() && i >= devices.size()) {
       return fail(ErrorCode::kInvalidArgument,
                   devices.empty() ? "no GPU is used: start with --vram"

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <utility>
 
 #include "base/progress.h"
 #include "cli/exit_code.h"
@@ -195,7 +196,8 @@ class Run {
       STRATA_TRY(const bool readable, live_->wait_for_input());
       std::array<char, 4096> piece{};
       const ssize_t got = readable ? ::read(STDIN_FILENO, piece.data(), piece.size()) : -1;
-      if (got <= 0 || interrupts > 0) return std::nullopt;
+      if (interrupts > 0 || got < 0 || (got == 0 && typed_.empty())) return std::nullopt;
+      if (got == 0) return std::exchange(typed_, {});  // the last line, without its newline
       typed_.append(piece.data(), static_cast<std::size_t>(got));
     }
     std::string line = typed_.substr(0, newline);
