@@ -78,7 +78,8 @@ class LiveProgram : public testing::Test {
   }
   /// A sample of the run, once it writes.
   static json wait_until_writing() {
-    for (int i = 0; i < 60; ++i) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (std::chrono::steady_clock::now() < end) {
       const ProgramRun top = run_strata({"top", "--json"});
       const json sample = json::parse(top.out, nullptr, false);
       if (top.exit_code == 0 && !sample["processes"].empty() && sample["processes"][0]["state"] == "writing")
