@@ -11,14 +11,14 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr double kRate = 400e6;
+constexpr double kRate = 100e6;
 
 TEST(DeviceRates, AreThoseOfTheLink) {
   TestDevice device({.bytes_per_s = kRate});
   const auto rate = probe::host_to_device_rate(device.handle());
   ASSERT_TRUE(rate) << rate.error().message;
   EXPECT_LE(*rate, kRate * 1.05);
-  EXPECT_GE(*rate, kRate * 0.5);  // others may take the cores meanwhile
+  EXPECT_GE(*rate, kRate * 0.2);  // others may take the cores meanwhile
   EXPECT_EQ(device.used(), Bytes{}) << "it gives back what it takes";
 }
 

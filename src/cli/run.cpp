@@ -107,8 +107,8 @@ class Run {
       return interrupts == 0;
     };
     interruptible = engine_.get();
-    live_.emplace(*engine_, options_.model);
     STRATA_TRY_VOID(engine_->prepare(context));
+    live_.emplace(*engine_, options_.model);  // after the measuring, which its thread would blur
     STRATA_TRY_VOID(engine_->start(progress));
     if (interrupts > 0) return fail(ErrorCode::kCancelled, "interrupted before the first token");
     if (bar) bar->finish();

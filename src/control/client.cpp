@@ -45,7 +45,7 @@ Result<nlohmann::json> ask(pid_t pid, const nlohmann::json& request, std::chrono
                                             std::chrono::duration<double>(limit).count()));
   };
   if (!send_line(socket.get(), request.dump(), limit)) return silent();
-  const auto line = receive_line(socket.get(), limit);
+  const auto line = receive_line(socket.get(), kLongestAnswer, limit);
   if (!line) return silent();
   nlohmann::json answer = nlohmann::json::parse(*line, nullptr, false);
   if (!answer.is_object())

@@ -52,11 +52,11 @@ Status fill_address(const std::filesystem::path& path, sockaddr_un& address) {
   return {};
 }
 
-std::optional<std::string> receive_line(int socket, std::chrono::milliseconds limit) {
+std::optional<std::string> receive_line(int socket, std::size_t longest, std::chrono::milliseconds limit) {
   const auto end = Clock::now() + limit;
   std::string line;
-  std::array<char, 4096> piece{};
-  while (line.size() <= kLongestLine && wait_for(socket, POLLIN, end)) {
+  std::array<char, 1024> piece{};
+  while (line.size() <= longest && wait_for(socket, POLLIN, end)) {
     const ssize_t got = ::recv(socket, piece.data(), piece.size(), MSG_DONTWAIT);
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (got <= 0) return std::nullopt;

@@ -28,15 +28,17 @@ class Descriptor {
   int fd_;
 };
 
-/// Requests and answers are lines of at most this many bytes.
-inline constexpr std::size_t kLongestLine = std::size_t{64} * 1024;
+/// Lines are at most this many bytes.
+inline constexpr std::size_t kLongestRequest = std::size_t{4} * 1024;
+inline constexpr std::size_t kLongestAnswer = std::size_t{64} * 1024;
 
 /// Errors: kInvalidArgument for a path that is too long for a socket.
 [[nodiscard]] Status fill_address(const std::filesystem::path& path, sockaddr_un& address);
 
 /// The next line, without its newline. Nothing where the other side sends none within `limit`, ends, or sends
-/// more than kLongestLine.
-[[nodiscard]] std::optional<std::string> receive_line(int socket, std::chrono::milliseconds limit);
+/// more than `longest`.
+[[nodiscard]] std::optional<std::string> receive_line(int socket, std::size_t longest,
+                                                      std::chrono::milliseconds limit);
 
 /// Whether all of it was sent within `limit`, with a newline behind it.
 bool send_line(int socket, std::string_view line, std::chrono::milliseconds limit);

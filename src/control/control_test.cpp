@@ -96,7 +96,7 @@ TEST_F(Control, OutlivesWhoeverSaysNothingOrTooMuch) {
   ASSERT_TRUE(server) << server.error().message;
   sockaddr_un address{};
   ASSERT_TRUE(fill_address(socket_path(folder(), ::getpid()), address));
-  for (const std::string& text : {std::string(), std::string(2 * kLongestLine, 'x'), std::string("{\n")}) {
+  for (const std::string& text : {std::string(), std::string(2 * kLongestRequest, 'x'), std::string("{\n")}) {
     const Descriptor socket(::socket(AF_UNIX, SOCK_STREAM, 0));
     ASSERT_EQ(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
     (void)::send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL);

@@ -100,7 +100,7 @@ void Server::serve() {
 }
 
 void Server::answer(Descriptor socket) {
-  const auto line = receive_line(socket.get(), kPatience);
+  const auto line = receive_line(socket.get(), kLongestRequest, kPatience);
   if (!line) return;
   nlohmann::json request = nlohmann::json::parse(*line, nullptr, false);
   if (!request.is_object() || !request.contains("ask") || !request["ask"].is_string())

@@ -33,8 +33,8 @@ class Request {
 /// Threading: one thread uses it; it has one of its own.
 class Server {
  public:
-  /// What it takes at most: stack, and texts of requests and status.
-  static constexpr Bytes kMemory{256 * 1024};
+  /// What it takes at most: a thread, and texts of requests and status.
+  static constexpr Bytes kMemory{96 * 1024};
 
   /// Errors: those of socket_folder(); kIo.
   [[nodiscard]] static Result<std::unique_ptr<Server>> start();
