@@ -13,12 +13,12 @@
 
 #include "model/synth.h"
 #include "program_run.h"
+#include "runtime_directory.h"
 #include "temporary_directory.h"
 
 namespace strata::tests {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::json;
 using ::testing::HasSubstr;
 
@@ -33,16 +33,12 @@ constexpr Bytes kLimit = kMiB * 256;
 class LiveProgram : public testing::Test {
  protected:
   void SetUp() override {
-    std::string name = "/tmp/strata-test-XXXXXX";  // short: the name of a socket must be
-    runtime_ = ::mkdtemp(name.data());
-    ::setenv("XDG_RUNTIME_DIR", runtime_.c_str(), 1);
     const auto design = model::design_synth({.like = "llama-160m", .type = "Q4_0"});
     ASSERT_TRUE(design) << design.error().message;
     const auto written = model::write_synth(*design, directory_.path() / "model.gguf", true, [](Bytes) {});
     ASSERT_TRUE(written) << written.error().message;
     model_ = written->front().string();
   }
-  void TearDown() override { fs::remove_all(runtime_); }
 
   [[nodiscard]] std::vector<std::string> command(int tokens, const std::string& stats) const {
     return {"run",
@@ -91,7 +87,7 @@ class LiveProgram : public testing::Test {
   }
 
   TemporaryDirectory directory_;
-  fs::path runtime_;
+  const RuntimeDirectory runtime_;
   std::string model_;
 };
 
@@ -170,8 +166,8 @@ TEST_F(LiveProgram, SaysThatNothingRuns) {
 }
 
 TEST_F(LiveProgram, RunsWithoutASocketToo) {
-  ASSERT_EQ(::mkdir((runtime_ / "strata").c_str(), 0755), 0);
-  ::chmod((runtime_ / "strata").c_str(), 0755);
+  ASSERT_EQ(::mkdir((runtime_.path() / "strata").c_str(), 0755), 0);
+  ::chmod((runtime_.path() / "strata").c_str(), 0755);
   const ProgramRun run = run_strata(command(4, stats_file("alone")));
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_THAT(run.err, HasSubstr("cannot reach this run"));

@@ -82,12 +82,7 @@ void add_ctl_command(CLI::App& app, int& exit_code) {
   command->add_option("--ram", options->ram, "host budget for everything, such as 11.5GiB");
   command->add_option("--vram", options->vram, "budget of the GPU, or of each: CUDA0=8GiB,CUDA1=6GiB");
   command->add_flag("--json", options->json, "write the answer as JSON");
-  command->callback([options, &exit_code] {
-    if (const Status status = change(*options); !status) {
-      fmt::print(stderr, "strata: {}\n", status.error().message);
-      exit_code = exit_code_of(status);
-    }
-  });
+  command->callback([options, &exit_code] { exit_code = report(change(*options)); });
 }
 
 }  // namespace strata::cli

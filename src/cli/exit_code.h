@@ -1,5 +1,9 @@
 #pragma once
 
+#include <fmt/format.h>
+
+#include <cstdio>
+
 #include "base/result.h"
 
 namespace strata::cli {
@@ -8,6 +12,12 @@ namespace strata::cli {
 [[nodiscard]] inline int exit_code_of(const Status& status) {
   if (status) return 0;
   return status.error().code == ErrorCode::kInfeasible ? 3 : 1;
+}
+
+/// Says in a line on stderr what went wrong, if anything did. Returns the exit code.
+[[nodiscard]] inline int report(const Status& status) {
+  if (!status) fmt::print(stderr, "strata: {}\n", status.error().message);
+  return exit_code_of(status);
 }
 
 }  // namespace strata::cli

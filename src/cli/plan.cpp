@@ -43,8 +43,7 @@ int run(const PlanOptions& options) {
     if (status.error().code == ErrorCode::kInfeasible) json["fits"] = false;
     fmt::print("{}\n", json_text(json));
   }
-  fmt::print(stderr, "strata: {}\n", status.error().message);
-  return exit_code_of(status);
+  return report(status);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "cli/plan_output.h"
+#include "cli/status_json.h"
 
 namespace strata::cli {
 
@@ -16,20 +17,14 @@ nlohmann::ordered_json plan_json(const PlanReport& report, const PlanOptions& op
   json["weights_bytes"] = map.total_weights.value;
   json["machine"] = {{"name", report.inputs.machine.name}, {"measured", report.inputs.machine.measured}};
   json["budget_bytes"]["host"] = map.budget.value;
-  json["peak_bytes"]["host"] = {{"total", map.peak().value},
-                                {"weights", map.resident_weights.value},
-                                {"experts", map.experts.value},
-                                {"ring", map.ring.value},
-                                {"kv_cache", map.kv_cache.value},
-                                {"compute", map.compute.value},
-                                {"draft_model", map.draft_model.value},
-                                {"runtime", map.runtime.value}};
-  if (map.streams()) json["peak_bytes"]["host"]["unused"] = map.unused.value;
+  json["peak_bytes"]["host"] = {{"total", map.peak().value}};
+  json["peak_bytes"]["host"].update(owners_json(map));
+  if (!map.streams()) json["peak_bytes"]["host"].erase("unused");
   for (const plan::DeviceShare& device : p.devices.devices) {
     json["budget_bytes"][device.name] = device.budget.value;
-    json["peak_bytes"][device.name] = {{"total", device.peak().value},    {"weights", device.weights.value},
-                                       {"ring", device.ring.value},       {"kv_cache", device.kv_cache.value},
-                                       {"compute", device.compute.value}, {"runtime", device.runtime.value}};
+    Json& peak = json["peak_bytes"][device.name] = {{"total", device.peak().value}};
+    peak.update(owners_json(device));
+    peak.erase("unused");
   }
   json["resident_weights_bytes"] = map.resident_weight_bytes.value;
   json["streamed_bytes_per_pass"] = map.streamed_per_pass.value;

@@ -249,12 +249,7 @@ void add_run_command(CLI::App& app, int& exit_code) {
   auto* const command = app.add_subcommand("run", "complete a prompt or chat, inside a memory budget");
   auto options = std::make_shared<RunOptions>();
   add_run_flags(*command, *options);
-  command->callback([options, &exit_code] {
-    if (const Status status = Run(*options).execute(); !status) {
-      fmt::print(stderr, "strata: {}\n", status.error().message);
-      exit_code = exit_code_of(status);
-    }
-  });
+  command->callback([options, &exit_code] { exit_code = report(Run(*options).execute()); });
 }
 
 }  // namespace strata::cli

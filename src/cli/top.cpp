@@ -66,12 +66,7 @@ void add_top_command(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
   command->add_option("pid", options->pid, "process that runs a model (default: all of them)");
   command->add_flag("--json", options->json, "write one sample, of a second, as JSON");
-  command->callback([options, &exit_code] {
-    if (const Status status = show(*options); !status) {
-      fmt::print(stderr, "strata: {}\n", status.error().message);
-      exit_code = exit_code_of(status);
-    }
-  });
+  command->callback([options, &exit_code] { exit_code = report(show(*options)); });
 }
 
 }  // namespace strata::cli

@@ -14,6 +14,7 @@
 #include "control/client.h"
 #include "control/server.h"
 #include "control/socket_folder.h"
+#include "runtime_directory.h"
 
 namespace strata::control {
 namespace {
@@ -28,15 +29,10 @@ constexpr std::chrono::milliseconds kLimit{5000};
 
 class Control : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = "/tmp/strata-test-XXXXXX";  // short: the name of a socket must be
-    runtime_ = ::mkdtemp(name.data());
-    ::setenv("XDG_RUNTIME_DIR", runtime_.c_str(), 1);
-  }
-  void TearDown() override { fs::remove_all(runtime_); }
   [[nodiscard]] fs::path folder() const { return runtime_ / "strata"; }
 
-  fs::path runtime_;
+  const tests::RuntimeDirectory directory_;
+  const fs::path runtime_ = directory_.path();
 };
 
 bool wakes(const Server& server) {

@@ -161,7 +161,7 @@ Result<bool> Engine::measure_drivers() {
   for (auto& [pool, device, share, driver] : offloads_) {
     const auto held = uses(share) ? options_.held_on_device(device->inner()) : std::nullopt;
     if (!held) continue;
-    const Bytes takes = saturating_sub(*held, share.weights + share.kv_cache + share.compute + share.ring);
+    const Bytes takes = saturating_sub(*held, share.peak() - share.runtime);
     if (takes <= share.runtime && share.runtime - takes <= kDriverSlack) {
       driver = share.runtime;
       continue;

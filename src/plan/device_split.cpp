@@ -164,6 +164,8 @@ DeviceSplit fill_devices(const model::ModelProfile& profile, const Demand& deman
 DeviceSplit split_devices(const model::ModelProfile& profile, const Demand& demand,
                           const std::vector<DeviceBudget>& budgets, double share,
                           const MayLieOn& may_lie_on) {
+  if (std::ranges::all_of(budgets, [](const DeviceBudget& budget) { return budget.ring == Bytes{}; }))
+    return fill_devices(profile, demand, budgets, share, may_lie_on);
   std::vector<DeviceBudget> without_rings = budgets;
   for (DeviceBudget& budget : without_rings) budget.ring = {};
   DeviceSplit out = fill_devices(profile, demand, without_rings, share, may_lie_on);
