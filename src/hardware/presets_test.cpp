@@ -257,7 +257,7 @@ TEST_F(HardwareFile, MayBeAProfile) {
   const auto again = read("\n " + to_json(profile));
   ASSERT_TRUE(again) << again.error().message;
   EXPECT_EQ(to_json(*again), to_json(profile));
-  EXPECT_THAT(refusal("{\"profile_version\": 2}"), HasSubstr("name is missing"));
+  EXPECT_THAT(refusal("{\"profile_version\": 3}"), HasSubstr("name is missing"));
 }
 
 TEST_F(HardwareFile, MayNamePresetsAndAddItsOwn) {

@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersion = 3;
 
 template <typename T>
 void put(json& object, const char* key, const std::optional<T>& value) {
@@ -68,7 +68,9 @@ json compute_json(const Compute& compute) {
                 {"batch_multiplications_per_s", kernel.batch_multiplications_per_s},
                 {"prompt_multiplications_per_s", kernel.prompt_multiplications_per_s},
                 {"expert_decode_bytes_per_s", kernel.expert_decode_bytes_per_s},
-                {"expert_multiplications_per_s", kernel.expert_multiplications_per_s}};
+                {"expert_multiplications_per_s", kernel.expert_multiplications_per_s},
+                {"short_rows_decode", kernel.short_rows_decode},
+                {"short_rows_batch", kernel.short_rows_batch}};
     put(object, "repack_bytes_per_s", kernel.repack_bytes_per_s);
     kernels.push_back(std::move(object));
   }
@@ -139,6 +141,8 @@ Compute parse_compute(Fields fields) {
     rate.expert_decode_bytes_per_s = kernel.rate("expert_decode_bytes_per_s");
     rate.expert_multiplications_per_s = kernel.rate("expert_multiplications_per_s");
     rate.repack_bytes_per_s = kernel.maybe("repack_bytes_per_s", &Fields::rate);
+    rate.short_rows_decode = kernel.share("short_rows_decode");
+    rate.short_rows_batch = kernel.share("short_rows_batch");
     compute.kernels.push_back(std::move(rate));
   }
   if (compute.kernels.empty()) fields.refuse("kernels", "must not be empty");

@@ -89,6 +89,8 @@ struct KernelRate {
   double expert_multiplications_per_s = 0;  ///< multiply-adds of such experts, with 16 tokens each
   /// Rows rearranged on their way in, by all threads; absent where their order is the file's.
   std::optional<double> repack_bytes_per_s;
+  double short_rows_decode = 1;  ///< rows of 1024 weights: the first rate, by that with 4096
+  double short_rows_batch = 1;   ///< the second, too
 };
 
 /// Multiply-adds with the keys and values of the KV cache, in heads of 128 values.

@@ -33,7 +33,7 @@ Profile measured_machine() {
   profile.gpus.push_back({"bare", kGiB * 8, kGiB * 8, Bytes{}});
   profile.gpu_problem = "one more does not answer";
   profile.compute.threads = 8;
-  profile.compute.kernels = {{"q4_K", 30e9, 9e8, 0.1 + 0.2 + 1e9, 28e9, 8e8, 12e9},
+  profile.compute.kernels = {{"q4_K", 30e9, 9e8, 0.1 + 0.2 + 1e9, 28e9, 8e8, 12e9, 0.8, 0.9},
                              {"f16", 31e9, 1e11, 1.5e11, 30e9, 9e10, std::nullopt}};
   profile.compute.attention = {20e9, 1e11, 0.7};
   profile.compute.quantised_attention = {1e10, 2e10, 0.8};
@@ -70,6 +70,7 @@ TEST(Profile, SurvivesJson) {
   EXPECT_EQ(parsed->gpu_problem, "one more does not answer");
   EXPECT_EQ(parsed->compute.kernels[0].prompt_multiplications_per_s, 0.1 + 0.2 + 1e9);
   EXPECT_EQ(parsed->compute.kernels[1].repack_bytes_per_s, std::nullopt);
+  EXPECT_EQ(parsed->compute.kernels[0].short_rows_batch, 0.9);
   EXPECT_EQ(parsed->compute.share_beside_reads, 0.97);
 }
 

@@ -21,17 +21,26 @@ const hardware::KernelRate& rates_of(ggml_type type, const hardware::Compute& co
   return *std::ranges::min_element(compute.kernels, {}, distance);
 }
 
+/// The time of a multiplication by that in rows of 4096: a row costs some time, and each of its weights more.
+/// Longer rows are as fast. `share`: of rows of 1024.
+double share_of_rows(std::int64_t row, double share) {
+  const double shorter = std::max(4096.0 / static_cast<double>(row) - 1, 0.0);
+  return 1 + (1 / share - 1) * shorter / 3;
+}
+
 /// Between the measured numbers of columns in proportion to their logarithms.
 double seconds_per_multiplication(const Products& products, const hardware::Compute& compute) {
   const hardware::KernelRate& rate = rates_of(products.type, compute);
+  const double rows_of_one = share_of_rows(products.row, rate.short_rows_decode);
+  const double rows_of_many = share_of_rows(products.row, rate.short_rows_batch);
   if (products.experts) {
-    const double one = bytes_per_weight(products.type) / rate.expert_decode_bytes_per_s;
-    const double some = 1 / rate.expert_multiplications_per_s;
+    const double one = rows_of_one * bytes_per_weight(products.type) / rate.expert_decode_bytes_per_s;
+    const double some = rows_of_many / rate.expert_multiplications_per_s;
     return one + (some - one) * std::min(std::log2(std::max(products.columns, 1.0)) / 4, 1.0);
   }
-  const double one = bytes_per_weight(products.type) / rate.decode_bytes_per_s;
-  const double batch = 1 / rate.batch_multiplications_per_s;
-  const double prompt = 1 / rate.prompt_multiplications_per_s;
+  const double one = rows_of_one * bytes_per_weight(products.type) / rate.decode_bytes_per_s;
+  const double batch = rows_of_many / rate.batch_multiplications_per_s;
+  const double prompt = rows_of_many / rate.prompt_multiplications_per_s;
   const double doublings = std::log2(std::max(products.columns, 1.0));
   if (doublings <= 5) return one + (batch - one) * doublings / 5;
   return batch + (prompt - batch) * std::min((doublings - 5) / 4, 1.0);

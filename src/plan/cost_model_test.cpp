@@ -63,6 +63,22 @@ TEST(Cost, ExpertsHaveARateOfTheirOwn) {
   EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 0.8);
 }
 
+TEST(Cost, ShortRowsCostMoreAndLongerOnesAsMuch) {
+  hardware::Profile shares = machine();
+  shares.compute.kernels[0].short_rows_decode = 0.5;
+  shares.compute.kernels[0].short_rows_batch = 0.8;
+  const auto seconds = [&](std::int64_t row, double columns) {
+    PassLoad load = products_of(columns);
+    load.work.products[0].row = row;
+    return cost_of(load, shares).seconds;
+  };
+  EXPECT_DOUBLE_EQ(seconds(1024, 1), 2);  // half the rate
+  EXPECT_DOUBLE_EQ(seconds(4096, 1), 1);
+  EXPECT_DOUBLE_EQ(seconds(11008, 1), 1);
+  EXPECT_DOUBLE_EQ(seconds(2048, 1), 1 + 1 / 3.0);  // a row costs 1/3 of what 4096 weights cost by themselves
+  EXPECT_DOUBLE_EQ(seconds(1024, 32), 0.5 / 0.8);
+}
+
 TEST(Cost, ATypeThatWasNotMeasuredIsTakenForTheMostSimilar) {
   EXPECT_DOUBLE_EQ(cost_of(products_of(512, GGML_TYPE_Q4_K), machine()).seconds, 0.25);
   EXPECT_NEAR(cost_of(products_of(512, GGML_TYPE_F16), machine()).seconds, 32 / 120.0, 1e-9);  // as q8_0

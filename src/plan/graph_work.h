@@ -16,6 +16,7 @@ struct Products {
   bool experts = false;        ///< chosen by a router
   double columns = 1;          ///< that each matrix is multiplied with; of experts, on average
   double multiplications = 0;  ///< multiply-adds
+  std::int64_t row = 4096;     ///< weights of one row
 };
 
 /// What the graph of one pass computes, as recorded from it. No weight or value was looked at.

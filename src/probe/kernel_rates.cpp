@@ -16,10 +16,11 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t kLength = 4096;  // of rows: a whole number of every type's blocks
 constexpr std::int64_t kRows = 2048;
+constexpr std::int64_t kShortLength = 1024;
+constexpr Bytes kSecondGraph = Bytes{64} * kMiB.value;  // its operands, behind those of the first
 constexpr Bytes kWeights = Bytes{320} * kMiB.value;  // of the memory; the rest is for operands and results
 constexpr std::uint32_t kPoll = 2;                   // as the tier's
 constexpr int kLeastRepetitions = 4;
-constexpr std::chrono::milliseconds kLeastTime{120};
 constexpr std::chrono::milliseconds kMostTime{600};
 
 double seconds_since(Clock::time_point begin) {
@@ -118,48 +119,68 @@ KernelBench::~KernelBench() {
   if (pool_ != nullptr) ggml_threadpool_free(pool_);
 }
 
-Result<double> KernelBench::seconds(const Graph& graph) const {
-  std::vector<double> all;
-  const auto compute = [&] {
-    return ggml_backend_graph_compute(backend_, graph.get()) == GGML_STATUS_SUCCESS;
+/// The mean of each, in turns: a run, too, gets what the machine gives over seconds, not its best moments.
+Result<std::vector<double>> KernelBench::seconds(std::span<const Graph* const> graphs) const {
+  std::vector<double> out(graphs.size());
+  const auto compute_all = [&]() -> Status {
+    for (std::size_t i = 0; i < graphs.size(); ++i) {
+      const auto begin = Clock::now();
+      if (ggml_backend_graph_compute(backend_, graphs[i]->get()) != GGML_STATUS_SUCCESS)
+        return fail(ErrorCode::kInternal, "ggml cannot compute a graph of the probe");
+      out[i] += seconds_since(begin);
+    }
+    return {};
   };
-  if (!compute()) return fail(ErrorCode::kInternal, "ggml cannot compute a graph of the probe");
+  STRATA_TRY_VOID(compute_all());
+  out.assign(out.size(), 0);
   const auto begin = Clock::now();
-  while (all.empty() || Clock::now() - begin < (all.size() < kLeastRepetitions ? kMostTime : kLeastTime)) {
-    const auto start = Clock::now();
-    if (!compute()) return fail(ErrorCode::kInternal, "ggml cannot compute a graph of the probe");
-    all.push_back(seconds_since(start));
-  }
-  return median(std::move(all));
+  int repetitions = 0;
+  do {
+    STRATA_TRY_VOID(compute_all());
+    ++repetitions;
+  } while (Clock::now() - begin < (repetitions < kLeastRepetitions ? kMostTime : each_));
+  for (double& sum : out) sum /= repetitions;
+  return out;
+}
+
+Result<double> KernelBench::seconds(const Graph& graph) const {
+  const Graph* const one[] = {&graph};
+  STRATA_TRY(const std::vector<double> took, seconds(one));
+  return took.front();
 }
 
 /// Real blocks of `type`, the same few rows again and again.
-void KernelBench::fill(ggml_type type, Bytes bytes) {
+void KernelBench::fill(ggml_type type, std::int64_t row, Bytes bytes) {
   constexpr std::int64_t kDistinct = 16;
-  const std::vector<float> values = some_floats(static_cast<std::size_t>(kDistinct * kLength));
-  const std::vector<float> importance(static_cast<std::size_t>(kLength), 1.0F);
-  std::vector<std::byte> rows(ggml_row_size(type, kLength) * kDistinct);
-  ggml_quantize_chunk(type, values.data(), rows.data(), 0, kDistinct, kLength,
+  const std::vector<float> values = some_floats(static_cast<std::size_t>(kDistinct * row));
+  const std::vector<float> importance(static_cast<std::size_t>(row), 1.0F);
+  std::vector<std::byte> rows(ggml_row_size(type, row) * kDistinct);
+  ggml_quantize_chunk(type, values.data(), rows.data(), 0, kDistinct, row,
                       ggml_quantize_requires_imatrix(type) ? importance.data() : nullptr);
   for (std::uint64_t at = 0; at < bytes.value; at += rows.size())
     std::memcpy(region_.data() + at, rows.data(), std::min<std::uint64_t>(rows.size(), bytes.value - at));
 }
 
+/// Matrices of kLength * kRows weights. With short rows, they take the place of those with long ones: whole
+/// blocks in either, which is all that the time depends on.
 Result<KernelBench::Products> KernelBench::products(ggml_type type, std::int64_t matrices,
-                                                    std::int64_t columns) {
+                                                    std::int64_t columns, std::int64_t row) {
   Products out;
+  const std::int64_t rows = kLength * kRows / row;
   const std::uint64_t matrix = ggml_row_size(type, kLength) * kRows;
-  out.graph = std::make_unique<Graph>(region_.data() + kWeights.value, static_cast<std::size_t>(matrices));
+  std::byte* const operands =
+      region_.data() + kWeights.value + (row == kLength ? 0 : kSecondGraph.value);
+  out.graph = std::make_unique<Graph>(operands, static_cast<std::size_t>(matrices));
   Graph& graph = *out.graph;
-  fill(type, Bytes{matrix * static_cast<std::uint64_t>(matrices)});
-  ggml_tensor* const input = graph.values(GGML_TYPE_F32, kLength, columns);
-  ggml_tensor* const result = ggml_new_tensor_2d(graph.context(), GGML_TYPE_F32, kRows, columns);
+  fill(type, row, Bytes{matrix * static_cast<std::uint64_t>(matrices)});
+  ggml_tensor* const input = graph.values(GGML_TYPE_F32, row, columns);
+  ggml_tensor* const result = ggml_new_tensor_2d(graph.context(), GGML_TYPE_F32, rows, columns);
   graph.place(result);
-  std::vector<std::byte> scratch(layout_->scratch_bytes(ggml_row_size(type, kLength)).value);
+  std::vector<std::byte> scratch(layout_->scratch_bytes(ggml_row_size(type, row)).value);
   layout_->use_scratch(scratch.data(), Bytes{scratch.size()});
   std::vector<double> rearranging;  // seconds, of each matrix
   for (std::int64_t i = 0; i < matrices; ++i) {
-    ggml_tensor* const weight = ggml_new_tensor_2d(graph.context(), type, kLength, kRows);
+    ggml_tensor* const weight = ggml_new_tensor_2d(graph.context(), type, row, rows);
     weight->data = region_.data() + static_cast<std::uint64_t>(i) * matrix;
     ggml_tensor* const product = ggml_mul_mat(graph.context(), weight, input);
     product->data = result->data;
@@ -184,23 +205,35 @@ Result<KernelBench::Products> KernelBench::products(ggml_type type, std::int64_t
   return out;
 }
 
-Result<hardware::KernelRate> KernelBench::measure(ggml_type type) {
+Result<hardware::KernelRate> KernelBench::measure(ggml_type type, std::chrono::milliseconds each) {
+  each_ = each;
   hardware::KernelRate rate{.type = ggml_type_name(type)};
   const auto matrix = static_cast<std::int64_t>(ggml_row_size(type, kLength)) * kRows;
   const std::int64_t many = std::max<std::int64_t>(1, static_cast<std::int64_t>(kWeights.value) / matrix);
+  const auto share = [](const std::vector<double>& took) { return std::clamp(took[0] / took[1], 0.25, 1.0); };
   {
-    STRATA_TRY(const Products one, products(type, many, 1));
-    STRATA_TRY(const double took, seconds(*one.graph));
-    rate.decode_bytes_per_s = one.bytes / took;
+    STRATA_TRY(const Products one, products(type, many, 1, kLength));
+    STRATA_TRY(const Products shorter, products(type, many, 1, kShortLength));
+    const Graph* const both[] = {one.graph.get(), shorter.graph.get()};
+    STRATA_TRY(const std::vector<double> took, seconds(both));
+    rate.decode_bytes_per_s = one.bytes / took[0];
     rate.repack_bytes_per_s = one.repack_bytes_per_s;
+    rate.short_rows_decode = share(took);
   }
-  const auto batch = [&](std::int64_t matrices, std::int64_t columns) -> Result<double> {
-    STRATA_TRY(const Products some, products(type, matrices, columns));
-    STRATA_TRY(const double took, seconds(*some.graph));
-    return some.multiplications / took;
-  };
-  STRATA_TRY(rate.batch_multiplications_per_s, batch(std::min<std::int64_t>(many, 4), 32));
-  STRATA_TRY(rate.prompt_multiplications_per_s, batch(1, 512));
+  {
+    const std::int64_t some = std::min<std::int64_t>(many, 4);
+    STRATA_TRY(const Products batch, products(type, some, 32, kLength));
+    STRATA_TRY(const Products shorter, products(type, some, 32, kShortLength));
+    const Graph* const both[] = {batch.graph.get(), shorter.graph.get()};
+    STRATA_TRY(const std::vector<double> took, seconds(both));
+    rate.batch_multiplications_per_s = batch.multiplications / took[0];
+    rate.short_rows_batch = share(took);
+  }
+  {
+    STRATA_TRY(const Products prompt, products(type, 1, 512, kLength));
+    STRATA_TRY(const double took, seconds(*prompt.graph));
+    rate.prompt_multiplications_per_s = prompt.multiplications / took;
+  }
   constexpr std::int64_t kUsed = 8;
   const std::int64_t experts = many * 4;  // of a quarter of a matrix
   STRATA_TRY(const double one_by_one,
@@ -218,7 +251,7 @@ Result<double> KernelBench::expert_rate(ggml_type type, const Experts& shape) {
   Graph graph(region_.data() + kWeights.value, static_cast<std::size_t>(shape.nodes) * 2 + 2);
   ggml_tensor* const weight = ggml_new_tensor_3d(graph.context(), type, kLength, kExpertRows, shape.experts);
   weight->data = region_.data();
-  fill(type, Bytes{ggml_nbytes(weight)});
+  fill(type, kLength, Bytes{ggml_nbytes(weight)});
   ggml_tensor* const input = graph.values(GGML_TYPE_F32, kLength, 1, shape.tokens);
   ggml_tensor* const result =
       graph.place(ggml_new_tensor_3d(graph.context(), GGML_TYPE_F32, kExpertRows, shape.used, shape.tokens));
@@ -238,7 +271,7 @@ Result<double> KernelBench::expert_rate(ggml_type type, const Experts& shape) {
 
 Result<double> KernelBench::decode_while(ggml_type type, const std::function<bool()>& go_on) {
   const auto matrix = static_cast<std::int64_t>(ggml_row_size(type, kLength)) * kRows;
-  STRATA_TRY(const Products one, products(type, static_cast<std::int64_t>(kWeights.value) / matrix, 1));
+  STRATA_TRY(const Products one, products(type, static_cast<std::int64_t>(kWeights.value) / matrix, 1, kLength));
   double passes = 0;
   const auto begin = Clock::now();
   do {

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "hardware/profile.h"
@@ -25,8 +28,8 @@ class KernelBench {
   KernelBench(const KernelBench&) = delete;
   KernelBench& operator=(const KernelBench&) = delete;
 
-  /// Blocks: for about half a second.
-  [[nodiscard]] Result<hardware::KernelRate> measure(ggml_type type);
+  /// Blocks: about eight times `each`.
+  [[nodiscard]] Result<hardware::KernelRate> measure(ggml_type type, std::chrono::milliseconds each);
   /// All of `compute` but its kernels and share_beside_reads.
   [[nodiscard]] Status measure_rest(hardware::Compute& compute);
   /// Products of one token with weights of `type`, again and again until `go_on` says no: bytes/s.
@@ -36,8 +39,9 @@ class KernelBench {
   class Graph;
   struct Products;
   KernelBench(int threads, memory::Region region);
-  void fill(ggml_type type, Bytes bytes);
-  [[nodiscard]] Result<Products> products(ggml_type type, std::int64_t matrices, std::int64_t columns);
+  void fill(ggml_type type, std::int64_t row, Bytes bytes);
+  [[nodiscard]] Result<Products> products(ggml_type type, std::int64_t matrices, std::int64_t columns,
+                                          std::int64_t row);
   struct Experts {
     std::int64_t experts;
     std::int64_t used;  ///< by one token
@@ -48,6 +52,7 @@ class KernelBench {
   [[nodiscard]] Result<double> expert_rate(ggml_type type, const Experts& shape);
   [[nodiscard]] Result<double> attention_rate(ggml_type cache, std::int64_t head, std::int64_t tokens);
   [[nodiscard]] Result<hardware::Attention> attention(ggml_type cache);
+  [[nodiscard]] Result<std::vector<double>> seconds(std::span<const Graph* const> graphs) const;
   [[nodiscard]] Result<double> seconds(const Graph& graph) const;
 
   const int threads_;
@@ -55,6 +60,7 @@ class KernelBench {
   ggml_threadpool* pool_ = nullptr;
   ggml_backend_t backend_ = nullptr;
   std::unique_ptr<tier::RepackedLayout> layout_;
+  std::chrono::milliseconds each_{120};  // least time of a measurement
 };
 
 }  // namespace strata::probe

@@ -33,6 +33,8 @@ constexpr Bytes kReadSizes[] = {Bytes{16} * kKiB.value, Bytes{64} * kKiB.value, 
 constexpr Bytes kStreamedRead = Bytes{2} * kMiB.value;  // the size of the ring's reads
 constexpr milliseconds kReadTime{500};
 constexpr milliseconds kBesideTime{1500};
+constexpr milliseconds kEachKernel{120};
+constexpr milliseconds kModelsKernel{400};  // a run takes seconds: cores shared with others give less than in a moment
 
 /// What rates depend on, and are measured again for when it changes; beside the GPUs.
 std::string key_of(const hardware::Profile& p, int threads) {
@@ -87,22 +89,24 @@ std::vector<ggml_type> models_types(const ProbeOptions& options) {
   return types;
 }
 
-void keep_best(double& rate, double other) { rate = std::max(rate, other); }
+/// The rate of both measurements together, each of the same work.
+void average(double& rate, double other) { rate = 2 / (1 / rate + 1 / other); }
 
-/// Of two measurements the faster one: what others do on the machine only ever makes it slower.
-void keep_best(hardware::KernelRate& rate, const hardware::KernelRate& other) {
-  keep_best(rate.decode_bytes_per_s, other.decode_bytes_per_s);
-  keep_best(rate.batch_multiplications_per_s, other.batch_multiplications_per_s);
-  keep_best(rate.prompt_multiplications_per_s, other.prompt_multiplications_per_s);
-  keep_best(rate.expert_decode_bytes_per_s, other.expert_decode_bytes_per_s);
-  keep_best(rate.expert_multiplications_per_s, other.expert_multiplications_per_s);
-  if (rate.repack_bytes_per_s) keep_best(*rate.repack_bytes_per_s, other.repack_bytes_per_s.value_or(0));
+void average(hardware::KernelRate& rate, const hardware::KernelRate& other) {
+  average(rate.decode_bytes_per_s, other.decode_bytes_per_s);
+  average(rate.batch_multiplications_per_s, other.batch_multiplications_per_s);
+  average(rate.prompt_multiplications_per_s, other.prompt_multiplications_per_s);
+  average(rate.expert_decode_bytes_per_s, other.expert_decode_bytes_per_s);
+  average(rate.expert_multiplications_per_s, other.expert_multiplications_per_s);
+  if (rate.repack_bytes_per_s) average(*rate.repack_bytes_per_s, *other.repack_bytes_per_s);
+  average(rate.short_rows_decode, other.short_rows_decode);
+  average(rate.short_rows_batch, other.short_rows_batch);
 }
 
-void keep_best(hardware::Attention& rate, const hardware::Attention& other) {
-  keep_best(rate.decode_multiplications_per_s, other.decode_multiplications_per_s);
-  keep_best(rate.prompt_multiplications_per_s, other.prompt_multiplications_per_s);
-  keep_best(rate.share_of_short_heads, other.share_of_short_heads);
+void average(hardware::Attention& rate, const hardware::Attention& other) {
+  average(rate.decode_multiplications_per_s, other.decode_multiplications_per_s);
+  average(rate.prompt_multiplications_per_s, other.prompt_multiplications_per_s);
+  average(rate.share_of_short_heads, other.share_of_short_heads);
 }
 
 class Probe {
@@ -138,25 +142,25 @@ class Probe {
                          const std::vector<ggml_type>& types, bool first) {
     for (const ggml_type type : types) {
       step(ggml_type_name(type));
-      STRATA_TRY(const auto rate, kernels.measure(type));
+      STRATA_TRY(const auto rate, kernels.measure(type, first ? kEachKernel : kModelsKernel));
       const auto known = std::ranges::find(compute.kernels, rate.type, &hardware::KernelRate::type);
       if (known == compute.kernels.end()) {
         compute.kernels.push_back(rate);
       } else if (first) {
         *known = rate;  // of another day
       } else {
-        keep_best(*known, rate);
+        average(*known, rate);
       }
     }
     step("attention and small nodes");
     hardware::Compute rest;
     STRATA_TRY_VOID(kernels.measure_rest(rest));
     if (!first) {
-      keep_best(rest.attention, compute.attention);
-      keep_best(rest.quantised_attention, compute.quantised_attention);
-      keep_best(rest.element_bytes_per_s, compute.element_bytes_per_s);
-      rest.seconds_per_node = std::min(rest.seconds_per_node, compute.seconds_per_node);
-      rest.seconds_per_run = std::min(rest.seconds_per_run, compute.seconds_per_run);
+      average(rest.attention, compute.attention);
+      average(rest.quantised_attention, compute.quantised_attention);
+      average(rest.element_bytes_per_s, compute.element_bytes_per_s);
+      rest.seconds_per_node = (rest.seconds_per_node + compute.seconds_per_node) / 2;
+      rest.seconds_per_run = (rest.seconds_per_run + compute.seconds_per_run) / 2;
     }
     rest.kernels = std::move(compute.kernels);
     rest.share_beside_reads = compute.share_beside_reads;

@@ -17,12 +17,13 @@ void add_product(plan::GraphWork& work, const ggml_tensor* node, bool repacked) 
                                  : static_cast<double>(node->src[1]->ne[1]);
   if (experts) work.experts_used = std::max(work.experts_used, node->src[2]->ne[0]);
   const auto known = std::ranges::find_if(work.products, [&](const plan::Products& p) {
-    return p.type == weight->type && p.repacked == repacked && p.experts == experts && p.columns == columns;
+    return p.type == weight->type && p.repacked == repacked && p.experts == experts && p.columns == columns &&
+           p.row == weight->ne[0];
   });
   plan::Products& products =
       known != work.products.end()
           ? *known
-          : work.products.emplace_back(plan::Products{weight->type, repacked, experts, columns});
+          : work.products.emplace_back(plan::Products{weight->type, repacked, experts, columns, 0, weight->ne[0]});
   products.multiplications += count(node) * static_cast<double>(weight->ne[0]);
 }
 
