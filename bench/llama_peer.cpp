@@ -26,6 +26,9 @@ struct Options {
   std::string model;
   std::string load_mode = "mmap";
   std::string repack = "off";
+  std::string back_ends;  // folder of plug-ins; empty: none
+  int gpu_layers = 0;
+  int cpu_moe_layers = 0;
   int threads = 2;
   int threads_batch = 0;  // 0 = as threads
   std::uint32_t context = 512;
@@ -60,6 +63,9 @@ Options parse_command_line(int argc, char** argv) {
   app.add_option("-m,--model", o.model)->required();
   app.add_option("--load-mode", o.load_mode)->check(CLI::IsMember({"mmap", "none", "dio", "mlock"}));
   app.add_option("--repack", o.repack)->check(CLI::IsMember({"on", "off"}));
+  app.add_option("--back-ends", o.back_ends, "folder of ggml's plug-ins for GPUs");
+  app.add_option("--ngl,--gpu-layers", o.gpu_layers);
+  app.add_option("--n-cpu-moe", o.cpu_moe_layers);
   app.add_option("-t,--threads", o.threads);
   app.add_option("--tb,--threads-batch", o.threads_batch);
   app.add_option("-c,--ctx-size", o.context);
@@ -77,7 +83,7 @@ Options parse_command_line(int argc, char** argv) {
   // llama.cpp spells these with one dash, which CLI11 would read as two short flags.
   std::vector<std::string> arguments(argv + 1, argv + argc);
   for (auto& argument : arguments) {
-    if (argument == "-ub" || argument == "-tb") argument.insert(0, "-");
+    if (argument == "-ub" || argument == "-tb" || argument == "-ngl") argument.insert(0, "-");
   }
   std::ranges::reverse(arguments);  // CLI11 takes a vector from its back
   try {
@@ -129,7 +135,15 @@ std::vector<llama_token> prompt_of(const Options& o, const llama_vocab* vocab) {
 
 Model load_model(const Options& o) {
   auto params = llama_model_default_params();
-  params.n_gpu_layers = 0;
+  params.n_gpu_layers = o.gpu_layers;
+  // As llama.cpp's own --n-cpu-moe: the experts of the first layers stay in the CPU's memory.
+  std::vector<std::string> patterns;
+  for (int layer = 0; layer < o.cpu_moe_layers; ++layer)
+    patterns.push_back("blk\\." + std::to_string(layer) + "\\.ffn_(up|down|gate|gate_up)_(ch|)exps");
+  std::vector<llama_model_tensor_buft_override> overrides;
+  for (const auto& pattern : patterns) overrides.push_back({pattern.c_str(), ggml_backend_cpu_buffer_type()});
+  overrides.push_back({nullptr, nullptr});
+  params.tensor_buft_overrides = overrides.data();
   params.load_mode = llama_load_mode_from_str(o.load_mode.c_str());
   params.use_extra_bufts = o.repack == "on";
   params.vocab_only = o.count_only;
@@ -220,6 +234,7 @@ int main(int argc, char** argv) {
   const Options options = parse_command_line(argc, argv);
   llama_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
   llama_backend_init();
+  if (!options.back_ends.empty()) ggml_backend_load_all_from_path(options.back_ends.c_str());
   try {
     const auto stats = measure(options).dump();
     if (options.stats.empty()) {

@@ -147,7 +147,7 @@ TEST_F(BadInput, Flags) {
       {{"-c", "99999999999"}, "99999999999"},
       {{"-ngl", "99"}, "need --vram"},
       {{"-ot", "ffn=CPU"}, "need --vram"},
-      {{"--vram", "4GiB"}, "sees no GPU"},
+      {{"--vram", "4GiB"}, "scripts/build-back-end"},
       {{"-np", "4"}, "'-np'"},
       {{"-hf", "owner/name"}, "'-hf'"},
   };

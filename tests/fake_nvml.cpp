@@ -82,6 +82,14 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void* device, unsigned* count, Proce
   processes[2] = {static_cast<unsigned>(getppid()), 268435456, ~0U, ~0U};  // who started the one that asks
   return 0;
 }
+int nvmlDeviceGetGraphicsRunningProcesses_v3(void* device, unsigned* count, Process* processes) {
+  if (device != &kCards[0]) return kNotSupported;
+  if (*count < 2) return kNotSupported;
+  *count = 2;
+  processes[0] = {4711, 805306368, ~0U, ~0U};  // it computes, too
+  processes[1] = {4713, 1048576, ~0U, ~0U};
+  return 0;
+}
 struct PciInfo {
   char legacy_id[16];
   unsigned domain, bus, device, device_id, subsystem_id;

@@ -86,6 +86,15 @@ class LiveProgram : public testing::Test {
     return {};
   }
 
+  static std::uint64_t written_now() {
+    const json sample = wait_until_writing();
+    return sample.is_object() ? sample["tokens"]["written"].get<std::uint64_t>() : 0;
+  }
+  static void wait_until_written(std::uint64_t tokens) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (written_now() < tokens) ASSERT_LT(std::chrono::steady_clock::now(), end) << "it does not go on";
+  }
+
   TemporaryDirectory directory_;
   const RuntimeDirectory runtime_;
   std::string model_;
@@ -119,10 +128,11 @@ TEST_F(LiveProgram, WritesTheSameTokensWithOtherBudgets) {
   const json after = json::parse(less.out, nullptr, false);
   EXPECT_EQ(after["tiers"][0]["budget_bytes"], smaller.value);
   EXPECT_GT(after["tiers"][0]["weights_bytes"]["streamed_per_pass"], 0);
-  // The kernel itself now holds it to that.
+  // The kernel itself now holds it to that, while it writes.
   if (cgroup) {
     EXPECT_TRUE((*cgroup)->set_limit(smaller));
   }
+  wait_until_written(written_now() + 30);
   if (cgroup) {
     EXPECT_TRUE((*cgroup)->set_limit(kLimit));
   }
@@ -191,6 +201,13 @@ TEST_F(LiveProgram, ListensWhileItWaitsForItsUser) {
   EXPECT_THAT(changed.out, HasSubstr("budget 900.0 MiB"));
   EXPECT_EQ(chat.exit_code, 0) << chat.out;
   EXPECT_THAT(chat.out, HasSubstr("peak memory"));
+
+  // The second Ctrl-D ends the line, and with it the input.
+  const ProgramRun unfinished = run_strata_on_terminal(
+      {"run", "-m", written->front().string(), "-n", "4", "-c", "256", "-t", "1", "--ram", "1GiB"},
+      {"one", "two\x04\x04"});
+  EXPECT_FALSE(unfinished.timed_out);
+  EXPECT_EQ(unfinished.exit_code, 0) << unfinished.out;
 }
 
 }  // namespace

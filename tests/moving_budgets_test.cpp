@@ -127,6 +127,56 @@ TEST(MovingBudgets, OfADevice) {
   EXPECT_EQ(got, expected);
 }
 
+TEST(MovingBudgets, MoreThanADeviceHasChangesNothing) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});
+  TestDevice device({.capacity = kMiB * 64});
+  const auto engine = start(path, kGiB, {{device.handle(), kMiB * 24}});
+  ASSERT_TRUE(engine) << engine.error().message;
+  const Status refused =
+      (*engine)->change_budgets({.vram = {{ggml_backend_dev_name(device.handle()), kMiB * 65}}});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kInfeasible);
+  EXPECT_NE(refused.error().message.find("has 64.0 MiB"), std::string::npos) << refused.error().message;
+  EXPECT_TRUE((*engine)->can_go_on());
+  EXPECT_EQ((*engine)->devices().at(0).share.budget, kMiB * 24);
+}
+
+/// Whichever allocation of a change fails, as when another program takes the memory: the old budgets hold.
+TEST(MovingBudgets, AChangeThatFailsHalfWayIsTakenBack) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});
+  const auto change = [&](TestDevice& device, Status& changed, int& before, int& after) {
+    const auto engine = start(path, kGiB, {{device.handle(), kMiB * 24}});
+    EXPECT_TRUE(engine) << engine.error().message;
+    if (!engine) return std::vector<llama_token>();
+    return generate(**engine, [&](int time) {
+      if (time != 2) return;
+      before = device.allocations();
+      changed = (*engine)->change_budgets({.vram = {{ggml_backend_dev_name(device.handle()), kMiB * 32}}});
+      after = device.allocations();
+      EXPECT_TRUE((*engine)->can_go_on());
+      EXPECT_EQ((*engine)->devices().at(0).share.budget, kMiB * (changed ? 32 : 24));
+    });
+  };
+  Status changed;
+  int before = 0;
+  int after = 0;
+  TestDevice sound({});
+  const auto expected = change(sound, changed, before, after);
+  ASSERT_TRUE(changed) << changed.error().message;
+  ASSERT_GT(after, before);
+  int taken_back = 0;
+  for (int fault = before; fault < after; ++fault) {
+    SCOPED_TRACE(fault);
+    TestDevice device({.fail_allocation = fault});
+    int ignored = 0;
+    EXPECT_EQ(change(device, changed, ignored, ignored), expected);
+    taken_back += changed ? 0 : 1;
+  }
+  EXPECT_GT(taken_back, 0);
+}
+
 TEST(MovingBudgets, ADeviceThatIsNotInUseIsNamed) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});
@@ -187,8 +237,57 @@ TEST(ExactDevice, IsFilledWithWhatItsDriverLeaves) {
   EXPECT_EQ(share.runtime, kMiB * 16) << "what was measured, and what it may still take";
   EXPECT_LE(*held(device.handle()), kBudget);
   EXPECT_GT(*held(device.handle()) + kMiB * 3, kBudget) << "filled";
-  EXPECT_EQ(generate(**engine, [](int) {}), expected);
-  EXPECT_LE(*held(device.handle()), kBudget);
+  EXPECT_EQ(device.most_cells(), kContext.context) << "measured with a full context";
+  const auto got = generate(**engine, [&](int time) {
+    if (time == 0) return;
+    const Bytes budget = time == 2 ? kMiB * 20 : kBudget + kMiB * static_cast<std::uint64_t>(time);
+    const Status changed =
+        (*engine)->change_budgets({.vram = {{ggml_backend_dev_name(device.handle()), budget}}});
+    ASSERT_TRUE(changed) << changed.error().message;
+    EXPECT_LE(*held(device.handle()), budget);
+    const Status refused =
+        (*engine)->change_budgets({.vram = {{ggml_backend_dev_name(device.handle()), kMiB * 9}}});
+    ASSERT_FALSE(refused) << "its driver alone holds more";
+    EXPECT_EQ(refused.error().code, ErrorCode::kInfeasible);
+  });
+  EXPECT_EQ(got, expected);
+  EXPECT_LE(*held(device.handle()), kBudget + kMiB * 3);
+}
+
+TEST(ExactDevice, IsNotTakenWhereItsDriverAloneHoldsMore) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});
+  TestDevice device({});
+  auto engine = engine::Engine::open({.model = path,
+                                      .ram = kGiB,
+                                      .threads = 2,
+                                      .threads_batch = 2,
+                                      .offload = {{device.handle(), Bytes{std::uint64_t{64 * 1024}}}},
+                                      .held_on_device = [](auto) { return std::optional(kMiB * 300); }});
+  ASSERT_TRUE(engine) << engine.error().message;
+  ASSERT_TRUE((*engine)->prepare(kContext));
+  const Status started = (*engine)->start({});
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().code, ErrorCode::kInfeasible);
+  EXPECT_NE(started.error().message.find("driver alone holds 300.0 MiB"), std::string::npos)
+      << started.error().message;
+}
+
+TEST(ExactDevice, AFigureBelowItsOwnBuffersIsNoAnswer) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});
+  TestDevice device({});
+  auto engine = engine::Engine::open({.model = path,
+                                      .ram = kGiB,
+                                      .threads = 2,
+                                      .threads_batch = 2,
+                                      .offload = {{device.handle(), kMiB * 24}},
+                                      .held_on_device = [](auto) { return std::optional(Bytes{}); }});
+  ASSERT_TRUE(engine) << engine.error().message;
+  ASSERT_TRUE((*engine)->prepare(kContext));
+  const Status started = (*engine)->start({});
+  ASSERT_TRUE(started) << started.error().message;
+  EXPECT_GT((*engine)->devices().front().share.weights, Bytes{});
 }
 
 }  // namespace

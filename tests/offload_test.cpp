@@ -227,6 +227,58 @@ TEST(Offload, TakesNoRingWhereNothingCouldBeSent) {
   EXPECT_EQ(most->share.ring, Bytes{});
 }
 
+TEST(Offload, WeightsAreSentFromAsManyTokensOnAsPays) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const PlainModel plain(path, {.context = 512, .ubatch = 64, .file_order = true});
+  const std::vector<llama_token> prompt = some_tokens(plain.context(), 20);
+  const std::vector<llama_token> expected = trace(plain.context(), prompt, 7).tokens;
+  for (const std::int64_t from : {8, 20, 21, 1000}) {
+    SCOPED_TRACE(from);
+    TestDevice device({});
+    const auto engine = engine::Engine::open({.model = path,
+                                              .ram = kGiB,
+                                              .threads = 2,
+                                              .threads_batch = 2,
+                                              .offload = {{device.handle(), kMiB * 16}},
+                                              .send_from = [&](const auto&) { return from; }});
+    ASSERT_TRUE(engine) << engine.error().message;
+    ASSERT_TRUE((*engine)->prepare(kContext));
+    ASSERT_TRUE((*engine)->start({}));
+    EXPECT_EQ((*engine)->devices().at(0).share.ring > Bytes{}, from <= 64) << "a ubatch";
+    EXPECT_EQ(generate(**engine, prompt, 8), expected);
+    EXPECT_EQ((*engine)->devices().at(0).sent > Bytes{}, from <= 20);
+  }
+}
+
+TEST(Offload, SendsFromPinnedMemoryOrSaysSo) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  for (const bool pins : {true, false}) {
+    SCOPED_TRACE(pins);
+    TestDevice device({.has_pinned = true, .pins = pins});
+    {
+      const auto engine = engine::Engine::open({.model = path,
+                                                .ram = kGiB,
+                                                .threads = 2,
+                                                .threads_batch = 2,
+                                                .offload = {{device.handle(), kMiB * 16}}});
+      ASSERT_TRUE(engine) << engine.error().message;
+      ASSERT_TRUE((*engine)->prepare(kContext));
+      ASSERT_TRUE((*engine)->start({}));
+      ASSERT_GT((*engine)->devices().at(0).share.ring, Bytes{});
+      const auto pinned = [&] { return TestDevice::pinned() >= (*engine)->memory_map().resident_weights; };
+      EXPECT_EQ(pinned(), pins);
+      const auto says_so = [](const std::string& note) { return note.contains("could not pin"); };
+      EXPECT_EQ(std::ranges::any_of((*engine)->notes(), says_so), !pins);
+      const Status changed = (*engine)->change_budgets({.ram = kMiB * 900});
+      ASSERT_TRUE(changed) << changed.error().message;
+      EXPECT_EQ(pinned(), pins) << "and again, where the weights now lie";
+    }
+    EXPECT_EQ(TestDevice::pinned(), Bytes{});
+  }
+}
+
 TEST(Offload, ADeviceThatFailsIsAnErrorThatNamesIt) {
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";

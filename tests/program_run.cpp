@@ -98,6 +98,8 @@ ProgramRun run_program(const std::vector<std::string>& arguments, const MemoryCg
   return run;
 }
 
+constexpr const char* kCtrlD = "\x04";
+
 }  // namespace
 
 ProgramRun run_strata(const std::vector<std::string>& arguments, const MemoryCgroup* cgroup,
@@ -138,7 +140,9 @@ ProgramRun run_strata_on_terminal(const std::vector<std::string>& arguments,
     if (prompt == std::string::npos) continue;
     seen = prompt + 3;
     if (before_line) before_line(typed);
-    const std::string line = typed < input.size() ? input[typed++] + "\n" : "\x04";  // Ctrl-D
+    if (typed == input.size() && typed > 0 && input.back().ends_with(kCtrlD)) continue;
+    std::string line = typed < input.size() ? input[typed++] : kCtrlD;
+    if (!line.ends_with(kCtrlD)) line += '\n';
     if (::write(terminal, line.data(), line.size()) < 0) break;
   }
   ::close(terminal);

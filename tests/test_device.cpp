@@ -2,12 +2,27 @@
 
 #include <ggml-cpu.h>
 #include <ggml-impl.h>
+#include <gtest/gtest.h>
 #include <sys/mman.h>
 
 #include <cstring>
+#include <map>
 #include <set>
 
 namespace strata::tests {
+namespace {
+
+std::mutex pinned_mutex;
+std::map<void*, std::size_t> pinned_sizes;
+
+}  // namespace
+
+Bytes TestDevice::pinned() {
+  const std::scoped_lock lock(pinned_mutex);
+  Bytes out;
+  for (const auto& [memory, size] : pinned_sizes) out += Bytes{size};
+  return out;
+}
 
 /// Pages that can be touched only while a Lock lives: then the device is at work.
 class TestDevice::Memory {
@@ -229,7 +244,26 @@ struct TestDeviceCalls {
       ggml_backend_graph_compute(of(backend).cpu(), graph);
     });
     device.nodes_ += static_cast<std::uint64_t>(graph->n_nodes);
+    for (int n = 0; n < graph->n_nodes; ++n) {
+      const ggml_tensor* const node = graph->nodes[n];
+      if (node->op == GGML_OP_FLASH_ATTN_EXT)
+        device.most_cells_ = std::max<std::int64_t>(device.most_cells_, node->src[1]->ne[1]);
+    }
     return GGML_STATUS_SUCCESS;
+  }
+  static bool pin(void* memory, std::size_t size) {
+    const std::scoped_lock lock(pinned_mutex);
+    return pinned_sizes.emplace(memory, size).second;
+  }
+  static void unpin(void* memory) {
+    const std::scoped_lock lock(pinned_mutex);
+    ASSERT_EQ(pinned_sizes.erase(memory), 1U) << "it was not pinned";
+  }
+  static void* proc_address(ggml_backend_reg_t reg, const char* name) {
+    if (!static_cast<TestDevice*>(reg->context)->options_.pins) return nullptr;
+    if (std::strcmp(name, "ggml_backend_register_host_buffer") == 0) return reinterpret_cast<void*>(pin);
+    if (std::strcmp(name, "ggml_backend_unregister_host_buffer") == 0) return reinterpret_cast<void*>(unpin);
+    return nullptr;
   }
   static ggml_backend_t init(ggml_backend_dev_t dev, const char*) {
     static ggml_guid guid = {0x74, 0x65, 0x73, 0x74};
@@ -275,6 +309,9 @@ struct TestDeviceCalls {
     iface.get_props = props;
     iface.init_backend = init;
     iface.get_buffer_type = [](ggml_backend_dev_t dev) { return &of(dev).type_; };
+    iface.get_host_buffer_type = [](ggml_backend_dev_t dev) -> ggml_backend_buffer_type_t {
+      return of(dev).options_.has_pinned ? ggml_backend_cpu_buffer_type() : nullptr;
+    };
     iface.supports_op = supports_op;
     iface.supports_buft = [](ggml_backend_dev_t dev, ggml_backend_buffer_type_t type) {
       return type == &of(dev).type_;
@@ -282,6 +319,7 @@ struct TestDeviceCalls {
     device.reg_.api_version = GGML_BACKEND_API_VERSION;
     device.reg_.iface.get_name = [](ggml_backend_reg_t) { return "TEST"; };
     device.reg_.iface.get_device_count = [](ggml_backend_reg_t) { return size_t{1}; };
+    device.reg_.iface.get_proc_address = proc_address;
     device.reg_.iface.get_device = [](ggml_backend_reg_t reg, size_t) {
       return &static_cast<TestDevice*>(reg->context)->device_;
     };

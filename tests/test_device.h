@@ -28,6 +28,8 @@ class TestDevice {
     std::chrono::microseconds latency{0};  ///< of each copy
     int fail_allocation = -1;              ///< the Nth, from 0
     int fail_graph = -1;
+    bool has_pinned = false;  ///< it has pinned memory of its own, and
+    bool pins = true;         ///< can pin that of others
   };
 
   explicit TestDevice(const Options& options);
@@ -41,6 +43,10 @@ class TestDevice {
   /// Copied to the device.
   [[nodiscard]] Bytes received() const { return Bytes{received_}; }
   [[nodiscard]] std::uint64_t nodes_computed() const { return nodes_; }
+  /// Of a KV cache, in one attention.
+  [[nodiscard]] std::int64_t most_cells() const { return most_cells_; }
+  /// Memory of others that is pinned now, of all such devices.
+  [[nodiscard]] static Bytes pinned();
   [[nodiscard]] int allocations() const { return allocations_; }
 
   struct Times {
@@ -67,6 +73,7 @@ class TestDevice {
   std::atomic<std::uint64_t> peak_ = 0;
   std::atomic<std::uint64_t> received_ = 0;
   std::atomic<std::uint64_t> nodes_ = 0;
+  std::atomic<std::int64_t> most_cells_ = 0;
   mutable std::mutex times_mutex_;
   mutable Times times_;
   mutable std::chrono::steady_clock::time_point changed_;

@@ -1,14 +1,40 @@
 #include "cli/device_options.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <sstream>
 
+#include "engine/back_ends.h"
 #include "engine/remote_devices.h"
+#include "plan/sending.h"
+#include "probe/probe.h"
 #include "tier/offload_device.h"
 
 namespace strata::cli {
+namespace {
+
+/// The device that `part` names, or the next one; null where there is none.
+ggml_backend_dev_t device_for(const VramPart& part, const std::vector<ggml_backend_dev_t>& devices,
+                              const std::vector<ggml_backend_dev_t>& taken) {
+  const auto wanted = std::ranges::find_if(devices, [&](ggml_backend_dev_t device) {
+    if (part.name) return *part.name == ggml_backend_dev_name(device);
+    return std::ranges::find(taken, device) == taken.end();
+  });
+  return wanted != devices.end() ? *wanted : nullptr;
+}
+
+/// By part; null where there is none.
+std::vector<ggml_backend_dev_t> devices_for(const std::vector<VramPart>& parts,
+                                            const std::vector<ggml_backend_dev_t>& devices) {
+  std::vector<ggml_backend_dev_t> out;
+  for (const VramPart& part : parts) out.push_back(device_for(part, devices, out));
+  return out;
+}
+
+}  // namespace
+
 Result<std::vector<VramPart>> parse_vram(const std::string& text) {
   std::vector<VramPart> out;
   std::istringstream parts(text);
@@ -31,39 +57,54 @@ Status add_rpc_servers(const std::string& endpoints) {
 }
 
 Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vram) {
-  const std::vector<ggml_backend_dev_t> devices = tier::gpu_devices();
+  STRATA_TRY(const std::vector<VramPart> parts, parse_vram(vram));
+  std::vector<ggml_backend_dev_t> devices = tier::gpu_devices();
+  std::vector<ggml_backend_dev_t> chosen = devices_for(parts, devices);
+  std::vector<std::string> problems;
+  if (std::ranges::find(chosen, nullptr) != chosen.end()) {  // rpc-servers are not enough
+    problems = engine::load_back_ends();
+    devices = tier::gpu_devices();
+    chosen = devices_for(parts, devices);
+  }
   if (devices.empty()) {
-    return fail(
-        ErrorCode::kUnsupported,
-        fmt::format("--vram {}: this build sees no GPU; build it with a GPU back end of ggml, or leave "
-                    "--vram out",
-                    vram));
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("--vram {}: {}; or leave --vram out", vram,
+                            problems.empty() ? "no GPU can be used: scripts/build-back-end makes the back end of "
+                                               "ggml for yours (cuda, vulkan or hip)"
+                                             : fmt::format("{}", fmt::join(problems, "; "))));
   }
   std::string names;
   for (ggml_backend_dev_t const device : devices) names += fmt::format(" {}", ggml_backend_dev_name(device));
-  STRATA_TRY(const std::vector<VramPart> parts, parse_vram(vram));
+  for (const std::string& problem : problems) names += fmt::format("; {}", problem);
   std::vector<engine::OffloadOption> out;
-  for (const auto& [part, name, size] : parts) {
-    const auto wanted = std::ranges::find_if(devices, [&](ggml_backend_dev_t device) {
-      if (name) return *name == ggml_backend_dev_name(device);
-      return std::ranges::find(out, device, &engine::OffloadOption::device) == out.end();
-    });
-    if (wanted == devices.end())
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const auto& [part, name, size] = parts[i];
+    ggml_backend_dev_t const device = chosen[i];
+    if (device == nullptr)
       return fail(ErrorCode::kInvalidArgument, fmt::format("--vram {}: the GPUs here are{}", part, names));
-    if (std::ranges::find(out, *wanted, &engine::OffloadOption::device) != out.end())
+    if (std::ranges::find(out, device, &engine::OffloadOption::device) != out.end())
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("--vram {}: {} has a budget already", part, ggml_backend_dev_name(*wanted)));
+                  fmt::format("--vram {}: {} has a budget already", part, ggml_backend_dev_name(device)));
     std::size_t free = 0;
     std::size_t total = 0;
-    ggml_backend_dev_memory(*wanted, &free, &total);
+    ggml_backend_dev_memory(device, &free, &total);
     if (size > Bytes{total}) {
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("--vram {}: {} has {} in all", part, ggml_backend_dev_name(*wanted),
+                  fmt::format("--vram {}: {} has {} in all", part, ggml_backend_dev_name(device),
                               format_bytes(Bytes{total})));
     }
-    if (size > Bytes{}) out.push_back({*wanted, size});
+    if (size > Bytes{}) out.push_back({device, size});
   }
   return out;
+}
+
+std::int64_t tokens_to_send_from(const model::ModelProfile& model, int threads, ggml_backend_dev_t device) {
+  const auto machine = probe::known({.threads = threads, .model = &model});
+  if (!machine) return tier::OffloadDevice::kBatch;
+  const std::string card = ggml_backend_dev_description(device);
+  const auto gpu = std::ranges::find(machine->gpus, card, &hardware::Gpu::name);
+  if (gpu == machine->gpus.end() || !gpu->host_to_device_bytes_per_s) return tier::OffloadDevice::kBatch;
+  return plan::tokens_worth_sending(model, machine->compute, *gpu->host_to_device_bytes_per_s);
 }
 
 }  // namespace strata::cli

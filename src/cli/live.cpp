@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -15,13 +16,15 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kBetweenStatuses{100};
+constexpr std::chrono::milliseconds kWhileWaiting{500};  // so that rates are of now
 
 std::optional<Bytes> bytes_of(const nlohmann::json& object, const char* key) {
   if (!object.is_object() || !object.contains(key) || !object[key].is_number_unsigned()) return std::nullopt;
   return Bytes{object[key].get<std::uint64_t>()};
 }
 
-/// `{"ram": BYTES, "vram": [{"name": "CUDA0", "bytes": BYTES}, ..]}`; without a name: the next device.
+/// `{"ram": BYTES, "vram": [{"name": "CUDA0", "bytes": BYTES}, ..]}`; without a name: the next device that
+/// has none yet, as in `strata run`.
 Result<engine::BudgetChange> change_of(const nlohmann::json& request, const engine::Engine& engine) {
   engine::BudgetChange change{bytes_of(request, "ram"), {}};
   if (change.ram == Bytes{})
@@ -37,13 +40,23 @@ Result<engine::BudgetChange> change_of(const nlohmann::json& request, const engi
       if (!parts[i]["name"].is_string()) return fail(ErrorCode::kInvalidArgument, "'name' is no text");
       name = parts[i]["name"];
     }
-    if (name.empty() && i >= devices.size()) {
-      return fail(ErrorCode::kInvalidArgument,
-                  devices.empty() ? "no GPU is used: start with --vram"
-                                  : fmt::format("--vram names {} budgets and {} GPUs are used", parts.size(),
-                                                devices.size()));
+    const auto has_budget = [&](const std::string& device) {
+      return std::ranges::find(change.vram, device, &std::pair<std::string, Bytes>::first) != change.vram.end();
+    };
+    if (name.empty()) {
+      const auto next = std::ranges::find_if(
+          devices, [&](const engine::DeviceUse& device) { return !has_budget(device.share.name); });
+      if (next == devices.end()) {
+        return fail(ErrorCode::kInvalidArgument,
+                    devices.empty() ? "no GPU is used: start with --vram"
+                                    : fmt::format("--vram names {} budgets and {} GPUs are used", parts.size(),
+                                                  devices.size()));
+      }
+      name = next->share.name;
     }
-    change.vram.emplace_back(name.empty() ? devices[i].share.name : std::move(name), *budget);
+    if (has_budget(name))
+      return fail(ErrorCode::kInvalidArgument, fmt::format("--vram: {} has a budget already", name));
+    change.vram.emplace_back(std::move(name), *budget);
   }
   if (!change.ram && change.vram.empty())
     return fail(ErrorCode::kInvalidArgument, "a request for budgets that names none");
@@ -76,39 +89,44 @@ void Live::publish(std::string_view state) {
                                 {"seconds", std::chrono::duration<double>(now - begin_).count()},
                                 {"tokens",
                                  {{"prompt", progress_.prompt},
-                                  {"prompt_computed", progress_.prompt_computed},
+                                  {"prompt_computed", progress_.prompt_cached + progress_.prompt_computed},
                                   {"computed", computed_before_ + progress_.prompt_computed},
                                   {"written", written_before_ + progress_.written}}}};
-  if (state != "loading") {
+  if (in_memory_) {
     status["passes"] = passes_json(engine_.pass_statistics());
     status["tiers"] = tiers_json(engine_);
   }
   server_->publish(status);
 }
 
-void Live::started() { publish("waiting"); }
+void Live::started() {
+  in_memory_ = true;
+  publish("waiting");
+}
 
 Status Live::before_pass(const engine::GenerationProgress& progress) {
   progress_ = progress;
-  publish(progress.prompt_computed < progress.prompt ? "prompt" : "writing");
+  publish(progress.prompt_cached + progress.prompt_computed < progress.prompt ? "prompt" : "writing");
   return carry_out_requests();
 }
 
 void Live::finished(const engine::Generation& turn) {
-  computed_before_ += turn.prompt_ids.size();
+  computed_before_ += turn.prompt_computed;
   written_before_ += turn.token_ids.size();
   progress_ = {};
   publish("waiting");
 }
 
-Result<bool> Live::wait_for_input() {
-  for (;;) {
+Result<bool> Live::wait_for_input(const std::function<bool()>& give_up) {
+  while (!give_up()) {
     std::array<pollfd, 2> waiting{
         {{STDIN_FILENO, POLLIN, 0}, {server_ ? server_->wake_descriptor() : -1, POLLIN, 0}}};
-    if (::poll(waiting.data(), waiting.size(), -1) < 0) return false;
+    if (::poll(waiting.data(), waiting.size(), static_cast<int>(kWhileWaiting.count())) < 0) continue;
+    publish("waiting");
     if (waiting[1].revents != 0) STRATA_TRY_VOID(carry_out_requests());
     if (waiting[0].revents != 0) return true;
   }
+  return false;
 }
 
 Status Live::carry_out_requests() {
@@ -137,8 +155,11 @@ Status Live::carry_out(control::Request& request) {
   const auto begin = Clock::now();
   publish("loading");
   const Status changed = engine_.change_budgets(*change);
+  if (!engine_.can_go_on()) {
+    refuse({changed.error().code, changed.error().message + "; the old budgets cannot be had again: the run has ended"});
+    return changed;
+  }
   if (!changed) refuse(changed.error());
-  if (!engine_.can_go_on()) return changed;
   publish(state);
   if (!changed) return {};
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();

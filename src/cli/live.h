@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -23,8 +24,8 @@ class Live {
   /// A turn has ended.
   void finished(const engine::Generation& turn);
   /// Waits until standard input has something to read, and does meanwhile what is asked for. Whether it has:
-  /// not so when a signal came. Errors: as before_pass.
-  [[nodiscard]] Result<bool> wait_for_input();
+  /// not where `give_up` says yes, which is asked after a signal and twice a second. Errors: as before_pass.
+  [[nodiscard]] Result<bool> wait_for_input(const std::function<bool()>& give_up);
 
  private:
   void publish(std::string_view state);
@@ -37,6 +38,7 @@ class Live {
   std::chrono::steady_clock::time_point published_;
   std::unique_ptr<control::Server> server_;
   std::string state_;
+  bool in_memory_ = false;
   engine::GenerationProgress progress_;  // of the turn
   std::size_t computed_before_ = 0;      // tokens of prompts, in earlier turns
   std::size_t written_before_ = 0;

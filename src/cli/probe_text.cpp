@@ -34,8 +34,11 @@ Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int 
   engine::capture_llama_logs();
   probe::ProbeOptions options{.threads = threads, .model = model, .refresh = refresh};
   options.devices = []() -> Result<std::vector<ggml_backend_dev_t>> {
-    STRATA_TRY_VOID(engine::load_back_ends());
-    return tier::gpu_devices();
+    const std::vector<std::string> problems = engine::load_back_ends();
+    std::vector<ggml_backend_dev_t> devices = tier::gpu_devices();
+    if (devices.empty() && !problems.empty())
+      return fail(ErrorCode::kUnsupported, fmt::format("{}", fmt::join(problems, "; ")));
+    return devices;
   };
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
   if (terminal) {

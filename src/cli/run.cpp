@@ -193,11 +193,15 @@ class Run {
   Result<std::optional<std::string>> next_line() {
     std::size_t newline = 0;
     while ((newline = typed_.find('\n')) == std::string::npos) {
-      STRATA_TRY(const bool readable, live_->wait_for_input());
+      if (input_ended_) return std::nullopt;
+      STRATA_TRY(const bool readable, live_->wait_for_input([] { return interrupts > 0; }));
       std::array<char, 4096> piece{};
       const ssize_t got = readable ? ::read(STDIN_FILENO, piece.data(), piece.size()) : -1;
       if (interrupts > 0 || got < 0 || (got == 0 && typed_.empty())) return std::nullopt;
-      if (got == 0) return std::exchange(typed_, {});  // the last line, without its newline
+      if (got == 0) {  // the last line, without its newline
+        input_ended_ = true;
+        return std::exchange(typed_, {});
+      }
       typed_.append(piece.data(), static_cast<std::size_t>(got));
     }
     std::string line = typed_.substr(0, newline);
@@ -239,6 +243,7 @@ class Run {
   std::vector<common_chat_msg> messages_;
   std::vector<std::string> stops_;
   std::string typed_;  // and not used yet
+  bool input_ended_ = false;
   RunReport report_;
   int output_error_ = 0;  // errno of the first write that failed
 };

@@ -14,7 +14,6 @@
 
 #include "cli/answer_grammar.h"
 #include "cli/device_options.h"
-#include "engine/back_ends.h"
 #include "engine/driver_account.h"
 #include "plan/placement_rules.h"
 
@@ -232,7 +231,6 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
   if (o.vram) {
     const auto account = std::make_shared<engine::DriverAccount>();
     out.held_on_device = [account](ggml_backend_dev_t device) { return account->held_on(device); };
-    STRATA_TRY_VOID(engine::load_back_ends());
   }
   if (!o.vram && (o.gpu_layers || o.cpu_moe_layers || !o.overrides.empty()))
     return fail(ErrorCode::kInvalidArgument,
@@ -247,6 +245,11 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
   STRATA_TRY(out.control_vectors, adapters("--control-vector", o.control_vectors));
   out.threads = o.threads.value_or(std::max(1, common_cpu_get_num_math()));
   out.threads_batch = o.threads_batch.value_or(out.threads);
+  if (!out.offload.empty()) {
+    out.send_from = [threads = out.threads, device = out.offload.front().device](const model::ModelProfile& model) {
+      return tokens_to_send_from(model, threads, device);
+    };
+  }
   const auto kind = o.io == "uring"     ? tier::ReaderKind::kUring
                     : o.io == "threads" ? tier::ReaderKind::kThreads
                                         : tier::ReaderKind::kAuto;

@@ -100,6 +100,7 @@ std::string sample_text(const json& all) {
   std::string out;
   for (const json& process : all["processes"]) out += text_of_process(process) + "\n";
   for (const json& card : all["gpus"]) out += text_of_card(card, all["processes"]);
+  if (all.contains("gpu_problem")) out += fmt::format("GPUs: {}\n", all.value("gpu_problem", ""));
   const double in = number_at(all, "/swap/in_bytes_per_second");
   const double out_rate = number_at(all, "/swap/out_bytes_per_second");
   out += in + out_rate == 0

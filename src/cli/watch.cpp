@@ -29,9 +29,9 @@ json rates(const json& before, const json& now) {
           {"stalled_share", of("/passes/stalled_seconds")}};
 }
 
-json gpus() {
+json gpus(const hardware::Gpus& gpus) {
   json out = json::array();
-  for (const hardware::Gpu& gpu : hardware::read_gpus().cards) {
+  for (const hardware::Gpu& gpu : gpus.cards) {
     json& card = out.emplace_back(json{{"name", gpu.name},
                                        {"total_bytes", gpu.total.value},
                                        {"used_bytes", gpu.used.value},
@@ -54,7 +54,7 @@ std::optional<json> Watch::process(pid_t pid) {
   if (!status) return std::nullopt;
   Seen& seen = seen_[pid];
   // Without news, in a long pass, the rates stay.
-  if (seen.status.is_null() || status->value("state", "") == "waiting") {
+  if (seen.status.is_null()) {
     seen.rates = rates(*status, *status);
   } else if (number_at(*status, "/seconds") > number_at(seen.status, "/seconds")) {
     seen.rates = rates(seen.status, *status);
@@ -82,7 +82,9 @@ json Watch::swap() {
 }
 
 json Watch::sample(const std::vector<pid_t>& pids) {
-  json out{{"version", 1}, {"gpus", gpus()}, {"processes", json::array()}};
+  const hardware::Gpus cards = hardware::read_gpus();
+  json out{{"version", 1}, {"gpus", gpus(cards)}, {"processes", json::array()}};
+  if (cards.problem) out["gpu_problem"] = *cards.problem;
   for (const pid_t pid : pids) {
     if (auto one = process(pid)) out["processes"].push_back(std::move(*one));
   }

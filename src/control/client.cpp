@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -14,17 +15,22 @@
 namespace strata::control {
 namespace {
 
+constexpr std::chrono::seconds kToConnect{2};  // with a process that is stopped, and many who wait for it
+
 /// Nothing where nobody listens: what is left of the socket is removed.
 Result<Descriptor> connect(const std::filesystem::path& path, pid_t pid) {
   sockaddr_un address{};
   STRATA_TRY_VOID(fill_address(path, address));
   Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const timeval limit{kToConnect.count(), 0};
+  if (socket) ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   if (socket && ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
     return socket;
   const int why = errno;
   if (why == ECONNREFUSED) ::unlink(path.c_str());
   if (why == ECONNREFUSED || why == ENOENT)
     return fail(ErrorCode::kNotFound, fmt::format("no strata of this user runs a model as process {}", pid));
+  if (why == EAGAIN) return fail(ErrorCode::kIo, fmt::format("process {} takes no requests: is it stopped?", pid));
   return fail(ErrorCode::kIo, fmt::format("{}: {}", path.string(), std::strerror(why)));
 }
 
@@ -33,16 +39,22 @@ Result<Descriptor> connect(const std::filesystem::path& path, pid_t pid) {
 Result<std::vector<pid_t>> running() {
   STRATA_TRY(const std::filesystem::path folder, socket_folder());
   std::vector<pid_t> out = sockets_in(folder);
-  std::erase_if(out, [&](pid_t pid) { return !connect(socket_path(folder, pid), pid); });
+  std::erase_if(out, [&](pid_t pid) {
+    const auto connected = connect(socket_path(folder, pid), pid);
+    return !connected && connected.error().code == ErrorCode::kNotFound;
+  });
   return out;
 }
 
 Result<nlohmann::json> ask(pid_t pid, const nlohmann::json& request, std::chrono::milliseconds limit) {
   STRATA_TRY(const std::filesystem::path folder, socket_folder());
   STRATA_TRY(const Descriptor socket, connect(socket_path(folder, pid), pid));
+  const auto begin = std::chrono::steady_clock::now();
   const auto silent = [&] {
-    return fail(ErrorCode::kIo, fmt::format("process {} did not answer within {:.3g} s, or ended", pid,
-                                            std::chrono::duration<double>(limit).count()));
+    if (std::chrono::steady_clock::now() - begin < limit)
+      return fail(ErrorCode::kIo, fmt::format("process {} ended before it answered", pid));
+    return fail(ErrorCode::kIo, fmt::format("process {} did not answer within {} s: is it stopped?", pid,
+                                            std::chrono::ceil<std::chrono::seconds>(limit).count()));
   };
   if (!send_line(socket.get(), request.dump(), limit)) return silent();
   const auto line = receive_line(socket.get(), kLongestAnswer, limit);

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <future>
@@ -126,6 +127,29 @@ TEST_F(Control, RemovesTheSocketsOfProcessesThatWereKilled) {
   EXPECT_FALSE(fs::exists(socket_path(folder(), child)));
 }
 
+TEST_F(Control, DoesNotWaitForAProcessThatIsStopped) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto server = Server::start();
+    ::raise(SIGSTOP);
+    ::_exit(server ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, WUNTRACED), child);
+  ASSERT_TRUE(WIFSTOPPED(status));
+  for (int i = 0; i < 20; ++i) {  // more than wait in a socket's queue
+    const auto answer = ask(child, {{"ask", "status"}}, std::chrono::milliseconds(20));
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, ErrorCode::kIo);
+    EXPECT_THAT(answer.error().message, HasSubstr("is it stopped?"));
+    if (answer.error().message.contains("takes no requests")) break;
+    EXPECT_LT(i, 19) << "the queue has an end";
+  }
+  EXPECT_THAT(*running(), ElementsAre(child));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, &status, 0);
+}
+
 TEST_F(Control, UnansweredRequestsAreNotLeftWaiting) {
   auto server = Server::start();
   ASSERT_TRUE(server) << server.error().message;
@@ -137,6 +161,7 @@ TEST_F(Control, UnansweredRequestsAreNotLeftWaiting) {
   const auto answer = asked.get();
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code, ErrorCode::kIo);
+  EXPECT_THAT(answer.error().message, HasSubstr("ended before"));
 }
 
 TEST_F(Control, EntersNoFolderThatIsOpenToOthers) {

@@ -18,7 +18,8 @@ namespace strata::control {
 namespace {
 
 constexpr std::chrono::milliseconds kPatience{1000};  // with whoever connects, and sends or reads nothing
-constexpr std::size_t kMostWaiting = 16;              // requests
+constexpr std::chrono::milliseconds kPause{100};
+constexpr std::size_t kMostWaiting = 16;  // requests
 
 std::string text_of(const nlohmann::ordered_json& json) {
   // Names of files and devices need not be UTF-8.
@@ -40,15 +41,18 @@ void Request::answer(const nlohmann::ordered_json& answer) {
 Result<std::unique_ptr<Server>> Server::start() {
   STRATA_TRY(const std::filesystem::path folder, socket_folder());
   const std::filesystem::path path = socket_path(folder, ::getpid());
+  const std::filesystem::path unborn = std::filesystem::path(path).replace_extension(".new");
   sockaddr_un address{};
   STRATA_TRY_VOID(fill_address(path, address));
+  STRATA_TRY_VOID(fill_address(unborn, address));
   Descriptor listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   Descriptor wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   Descriptor stop(::eventfd(0, EFD_CLOEXEC));
   if (!listener || !wake || !stop) return no_socket(path);
-  ::unlink(path.c_str());  // of a process that had this number and ended without removing it
+  // Under its name only when it listens: a socket where nobody does is removed by whoever finds it.
+  ::unlink(unborn.c_str());
   if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(listener.get(), kMostWaiting) != 0)
+      ::listen(listener.get(), kMostWaiting) != 0 || ::rename(unborn.c_str(), path.c_str()) != 0)
     return no_socket(path);
   return std::unique_ptr<Server>(new Server(path, std::move(listener), std::move(wake), std::move(stop)));
 }
@@ -68,6 +72,7 @@ Server::~Server() {
   ::eventfd_write(stop_.get(), 1);
   thread_.join();
   ::unlink(path_.c_str());
+  for (Request& request : requests_) request.answer({{"error", "the run ended before it came to this"}});
 }
 
 void Server::publish(const nlohmann::ordered_json& status) {
@@ -95,7 +100,11 @@ void Server::serve() {
     if (waiting[1].revents != 0) return;
     if (waiting[0].revents == 0) continue;
     Descriptor socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (socket) answer(std::move(socket));
+    if (socket) {
+      answer(std::move(socket));
+    } else {  // too many open files: whoever waits is not gone
+      ::poll(&waiting[1], 1, static_cast<int>(kPause.count()));
+    }
   }
 }
 
@@ -114,10 +123,15 @@ void Server::answer(Descriptor socket) {
     send_line(socket.get(), status, kPatience);
     return;
   }
-  const std::scoped_lock lock(mutex_);
-  if (requests_.size() >= kMostWaiting) return refuse(socket.get(), "too many requests wait already");
-  requests_.emplace_back(std::move(socket), std::move(request));
-  ::eventfd_write(wake_.get(), 1);
+  {
+    const std::scoped_lock lock(mutex_);
+    if (requests_.size() < kMostWaiting) {
+      requests_.emplace_back(std::move(socket), std::move(request));
+      ::eventfd_write(wake_.get(), 1);
+      return;
+    }
+  }
+  refuse(socket.get(), "too many requests wait already");
 }
 
 }  // namespace strata::control

@@ -5,7 +5,7 @@
 #include <ggml-backend.h>
 
 #include <algorithm>
-#include <vector>
+#include <cstdlib>
 
 #include "engine/llama_log.h"
 
@@ -32,8 +32,9 @@ fs::path back_end_folder() {
   return fs::read_symlink("/proc/self/exe", error).parent_path() / "back-ends";
 }
 
-Status load_back_ends(const fs::path& folder) {
+std::vector<std::string> load_back_ends(const fs::path& folder) {
   capture_llama_logs();
+  ::setenv("GGML_CUDA_REGISTER_HOST", "1", 0);  // ggml's switch for pinning memory that is not its own
   std::vector<fs::path> files;
   std::error_code error;
   for (fs::directory_iterator entry(folder, error); !error && entry != fs::directory_iterator();
@@ -41,15 +42,16 @@ Status load_back_ends(const fs::path& folder) {
     if (is_plug_in(entry->path())) files.push_back(entry->path());
   }
   std::ranges::sort(files);
+  std::vector<std::string> problems;
   for (const fs::path& file : files) {
     if (is_loaded(file) || ggml_backend_load(file.c_str()) != nullptr) continue;
     const std::string why = take_llama_error();
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("{}: this back end cannot be used here ({}); remove it, or see whether the GPU's "
-                            "driver is installed",
-                            file.string(), why.empty() ? "it says no reason" : why));
+    problems.push_back(
+        fmt::format("{}: this back end cannot be used here ({}); remove it, or see whether the GPU's driver is "
+                    "installed",
+                    file.string(), why.empty() ? "it says no reason" : why));
   }
-  return {};
+  return problems;
 }
 
 }  // namespace strata::engine

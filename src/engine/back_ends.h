@@ -1,8 +1,8 @@
 #pragma once
 
 #include <filesystem>
-
-#include "base/result.h"
+#include <string>
+#include <vector>
 
 namespace strata::engine {
 
@@ -11,7 +11,8 @@ namespace strata::engine {
 
 /// Loads each plug-in of `folder` that is not loaded yet: its devices are ggml's from then on. Nothing where
 /// there is no such folder. A driver may start threads, and take memory of the host.
-/// Errors: kUnsupported for a plug-in that cannot be loaded here: another version's, or without its driver.
-[[nodiscard]] Status load_back_ends(const std::filesystem::path& folder = back_end_folder());
+/// What is wrong with those that cannot be used here, a line for each: another version's, or without its
+/// driver.
+[[nodiscard]] std::vector<std::string> load_back_ends(const std::filesystem::path& folder = back_end_folder());
 
 }  // namespace strata::engine

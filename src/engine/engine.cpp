@@ -28,6 +28,8 @@ constexpr Bytes kSmallList =
 // What libllama's heap, thread stacks and the kernel's own structures still grow by after the graphs have
 // been recorded once (measured: see docs/adr/0004).
 constexpr Bytes kGrowth{448 * 1024};
+// And what differs from run to run grows with the memory: what the kernel charges ahead, its own lists.
+constexpr std::uint64_t kShareOfGrowth = 2048;
 
 Error with_llama_error(ErrorCode code, std::string what) {
   const std::string why = take_llama_error();
@@ -200,8 +202,9 @@ Status Engine::record_graphs(Shape shape) {
   };
   bool fed = feed(tokens.size());
   // The most that stays on the host where larger batches are a device's.
-  const std::size_t some = static_cast<std::size_t>(tier::OffloadDevice::kBatch) - 1;
-  if (fed && !offloads_.empty() && some < tokens.size()) {
+  const std::size_t some =
+      offloads_.empty() ? 0 : static_cast<std::size_t>(offloads_.front().device->sends_from()) - 1;
+  if (fed && some > 0 && some < tokens.size()) {
     llama_memory_clear(llama_get_memory(context_.get()), false);
     fed = feed(some);
   }
@@ -235,15 +238,23 @@ Result<plan::Demand> Engine::demand(const ContextOptions& options) const {
   out.least_for_weights = plan::smallest_budget(profile_, needs.uses, out.bookkeeping);
   out.growth =
       kGrowth + needs.reader + needs.split + options.client_reserve + page_tables(out.kv_cache + out.compute);
+  out.growth += Bytes{pool_.capacity().value / kShareOfGrowth};
   for (const Offload& offload : offloads_) out.growth += offload.device->host_bytes();
   out.uses = std::move(needs.uses);
   return out;
 }
 
+/// The smallest budget that would do: a part of it grows with it.
+Bytes Engine::least_budget(const plan::Demand& demand) const {
+  const Bytes same_everywhere = saturating_sub(demand.least(), Bytes{pool_.capacity().value / kShareOfGrowth});
+  return same_everywhere + Bytes{same_everywhere.value / (kShareOfGrowth - 1) + 1};
+}
+
 Error Engine::infeasible(const plan::Demand& demand, const ContextOptions& options, Shape shape) const {
-  const Bytes missing = saturating_sub(demand.least(), pool_.capacity());
+  const Bytes least = least_budget(demand);
+  const Bytes missing = saturating_sub(least, pool_.capacity());
   std::string cure =
-      fmt::format("--ram {}MiB would fit", align_up(demand.least() + kRunToRun, kMiB).value / kMiB.value);
+      fmt::format("--ram {}MiB would fit", align_up(least + kRunToRun, kMiB).value / kMiB.value);
   // A flag that the user set, where a smaller number of what it counts would do.
   const auto suggest = [&](std::string_view flag, std::uint32_t count, std::uint32_t step, Bytes held) {
     const double fewer = static_cast<double>((missing + kRunToRun).value) * count /
@@ -295,7 +306,7 @@ Status Engine::prepare(const ContextOptions& wanted) {
     }
     if (demand.least() > pool_.capacity()) {
       if (!last) continue;
-      least_budget_ = demand.least();
+      least_budget_ = least_budget(demand);
       return std::unexpected(infeasible(demand, options, shapes[i]));
     }
     // Long ubatches are worth at most an eighth of the budget: the rest is better spent on resident weights.
@@ -335,7 +346,7 @@ Status Engine::prepare(const ContextOptions& wanted) {
 
 Status Engine::start(const tier::Device::Progress& progress) {
   STRATA_TRY_VOID(begin(progress));
-  return options_.held_on_device ? fit_drivers() : Status{};
+  return options_.held_on_device ? fit_drivers(progress) : Status{};
 }
 
 Status Engine::begin(const tier::Device::Progress& progress) {
@@ -351,7 +362,13 @@ Status Engine::begin(const tier::Device::Progress& progress) {
   STRATA_TRY_VOID(device_->place(std::move(plan.placement), [&](Bytes done, Bytes all) {
     return !progress || progress(placed + done, placed + all);
   }));
-  return connect_devices();
+  STRATA_TRY_VOID(connect_devices());
+  for (const Offload& offload : offloads_) {
+    if (offload.device->sends_from_pageable())
+      notes_.push_back(fmt::format("{}: its driver could not pin the memory that weights are sent from: slower copies",
+                                   offload.share.name));
+  }
+  return {};
 }
 
 void Engine::note_changes(const std::vector<Shape>& tried, Shape chosen) {

@@ -45,6 +45,8 @@ struct OpenOptions {
   /// What this process holds on a device by its driver's account, context and kernels included; nothing where
   /// that is not known. Unset: what a driver takes beside ggml's buffers is assumed.
   std::function<std::optional<Bytes>(ggml_backend_dev_t)> held_on_device;
+  /// From how many tokens on weights are sent to the first device, where they fit its ring. Unset: 32.
+  std::function<std::int64_t(const model::ModelProfile&)> send_from;
   std::vector<AdapterOption> loras;
   std::vector<AdapterOption> control_vectors;
   std::optional<std::filesystem::path> draft_model;  ///< resident, inside the same budget
@@ -94,7 +96,7 @@ class Engine {
  public:
   /// What the process holds differs a little from run to run: a budget that we name, or a plan that another
   /// process will carry out, leaves this much.
-  static constexpr Bytes kRunToRun{256 * 1024};
+  static constexpr Bytes kRunToRun{512 * 1024};
 
   /// Errors: those of read_model and Adapters::load; kInternal when libllama refuses the model.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> open(OpenOptions options);
@@ -123,8 +125,9 @@ class Engine {
 
   /// Plans and starts again inside other budgets, with the same context, ubatch and text: the tokens that
   /// follow are the same. Between passes only; the logits of the last one are lost.
-  /// Errors: kInvalidArgument for a device that is not used; kInfeasible; kIo where the text cannot be put
-  /// aside (in the folder for temporary files). The old budgets hold then, unless can_go_on() says no.
+  /// Errors: kInvalidArgument for a device that is not used; kInfeasible, also for more than a device has, or
+  /// less than its driver holds; kIo where the text cannot be put aside (in the folder for temporary files);
+  /// kBudgetExceeded. The old budgets hold then, unless can_go_on() says no.
   /// Requires: start() succeeded.
   [[nodiscard]] Status change_budgets(const BudgetChange& change);
   /// Whether anything can still be computed; not where change_budgets() failed half-way.
@@ -191,23 +194,28 @@ class Engine {
   [[nodiscard]] BudgetChange budgets() const;
   [[nodiscard]] Status give_back();
   [[nodiscard]] Status begin(const tier::Device::Progress& progress);
+  [[nodiscard]] Status fill_context(std::size_t tokens);
   [[nodiscard]] Status warm_up();
   [[nodiscard]] Result<bool> measure_drivers();
-  [[nodiscard]] Status fit_drivers();
+  [[nodiscard]] Status fit_drivers(const tier::Device::Progress& progress);
+  [[nodiscard]] Status check_devices(const BudgetChange& change) const;
+  [[nodiscard]] Status restore(const std::optional<SavedSequence>& sequence);
   [[nodiscard]] Status restart(const std::optional<SavedSequence>& sequence);
+  [[nodiscard]] Status start_inside(const BudgetChange& budgets, const std::optional<SavedSequence>& sequence);
   [[nodiscard]] llama_model* computed_model() const {
     return model_on_devices_ ? model_on_devices_.get() : model_.get();
   }
   void make_offloads();
   [[nodiscard]] Status load_on_devices(const plan::DeviceSplit& split);
   /// With a ring on the first device.
-  [[nodiscard]] plan::DeviceSplit split(const plan::Demand& whole,
-                                        std::vector<plan::DeviceBudget> budgets) const;
+  [[nodiscard]] plan::DeviceSplit split(const plan::Demand& whole, std::vector<plan::DeviceBudget> budgets,
+                                        Shape shape) const;
   /// Finds the split that fills the devices, and makes the context with it. `whole`: of the host alone.
   [[nodiscard]] Status use_devices(const ContextOptions& options, Shape shape, const plan::Demand& whole);
   [[nodiscard]] Result<bool> settle_devices(std::vector<plan::DeviceBudget>& budgets);
   [[nodiscard]] Status place_on_devices(const tier::Device::Progress& progress, Bytes& placed, Bytes total);
   [[nodiscard]] Status connect_devices();
+  [[nodiscard]] Status displace_weights();
   void note_devices(const DraftOptions& wanted);
   [[nodiscard]] std::optional<Error> take_device_error();
   [[nodiscard]] Status load_adapters();
@@ -225,6 +233,7 @@ class Engine {
   [[nodiscard]] Status record_verification(Shape shape);
   [[nodiscard]] Status compute(std::span<const llama_token> tokens, std::int8_t* outputs);
   [[nodiscard]] Result<plan::Demand> demand(const ContextOptions& options) const;
+  [[nodiscard]] Bytes least_budget(const plan::Demand& demand) const;
   [[nodiscard]] Error infeasible(const plan::Demand& demand, const ContextOptions& options,
                                  Shape shape) const;
   void note_changes(const std::vector<Shape>& tried, Shape chosen);

@@ -25,13 +25,63 @@ Status Engine::resize_pools(const BudgetChange& change) {
   return {};
 }
 
+/// What can be known to be too much, or too little, before anything is given back.
+Status Engine::check_devices(const BudgetChange& change) const {
+  for (const auto& [name, budget] : change.vram) {
+    const auto offload = std::ranges::find_if(
+        offloads_, [&](const Offload& one) { return name == ggml_backend_dev_name(one.device->inner()); });
+    if (offload == offloads_.end()) {
+      std::string used;
+      for (const Offload& one : offloads_) used += fmt::format(" {}", ggml_backend_dev_name(one.device->inner()));
+      return fail(ErrorCode::kInvalidArgument,
+                  used.empty() ? fmt::format("{}: no GPU is used: start with --vram", name)
+                               : fmt::format("{}: not one of the GPUs in use:{}", name, used));
+    }
+    std::size_t free = 0;
+    std::size_t total = 0;
+    ggml_backend_dev_memory(offload->device->inner(), &free, &total);
+    const Bytes there = std::min(Bytes{total}, Bytes{free} + offload->share.peak());
+    if (budget > there) {
+      return fail(ErrorCode::kInfeasible,
+                  fmt::format("{} has {}, and other programs leave {} of them: a budget of {} is more", name,
+                              format_bytes(Bytes{total}), format_bytes(there), format_bytes(budget)));
+    }
+    if (offload->driver && budget <= *offload->driver) {
+      return fail(ErrorCode::kInfeasible,
+                  fmt::format("{}: its driver alone holds {} for this process: a budget of {} is less", name,
+                              format_bytes(*offload->driver), format_bytes(budget)));
+    }
+  }
+  return {};
+}
+
+/// Before the weights are there: libllama needs memory to read the text.
+Status Engine::restore(const std::optional<SavedSequence>& sequence) {
+  if (!sequence) return {};
+  STRATA_TRY_VOID(device_->host_buffers().commit(pool_));
+  return sequence->restore(context_.get());
+}
+
 /// Starts what prepare() has planned, and goes on with the text.
 Status Engine::restart(const std::optional<SavedSequence>& sequence) {
-  if (sequence) {  // before the weights: libllama needs memory for that
-    STRATA_TRY_VOID(device_->host_buffers().commit(pool_));
-    STRATA_TRY_VOID(sequence->restore(context_.get()));
+  if (!options_.held_on_device) {
+    STRATA_TRY_VOID(restore(sequence));
+    return begin({});
   }
-  return begin({});
+  STRATA_TRY_VOID(begin({}));
+  STRATA_TRY_VOID(fit_drivers({}));  // with no text in the context
+  if (!sequence) return {};
+  plan::Placement placement = device_->placement();
+  STRATA_TRY_VOID(displace_weights());
+  STRATA_TRY_VOID(restore(sequence));
+  STRATA_TRY_VOID(device_->place(std::move(placement), {}));
+  return connect_devices();
+}
+
+Status Engine::start_inside(const BudgetChange& budgets, const std::optional<SavedSequence>& sequence) {
+  STRATA_TRY_VOID(resize_pools(budgets));
+  STRATA_TRY_VOID(prepare(ContextOptions(prepared_)));
+  return restart(sequence);
 }
 
 /// All but the vocabulary and the sequence, which is lost.
@@ -47,19 +97,11 @@ Status Engine::give_back() {
 }
 
 Status Engine::change_budgets(const BudgetChange& change) {
+  STRATA_TRY_VOID(check_devices(change));
   const BudgetChange before = budgets();
-  for (const auto& [name, budget] : change.vram) {
-    if (std::ranges::find(before.vram, name, &std::pair<std::string, Bytes>::first) != before.vram.end())
-      continue;
-    std::string used;
-    for (const auto& [other, size] : before.vram) used += " " + other;
-    return fail(ErrorCode::kInvalidArgument,
-                used.empty() ? fmt::format("{}: no GPU is used: start with --vram", name)
-                             : fmt::format("{}: not one of the GPUs in use:{}", name, used));
-  }
   can_go_on_ = false;
   plan::Placement placement = device_->placement();
-  STRATA_TRY_VOID(device_->displace());
+  STRATA_TRY_VOID(displace_weights());
   std::optional<SavedSequence> sequence;
   if (llama_memory_seq_pos_max(llama_get_memory(context_.get()), 0) >= 0) {
     auto saved = SavedSequence::save(context_.get());
@@ -74,13 +116,12 @@ Status Engine::change_budgets(const BudgetChange& change) {
   placement = {};
   STRATA_TRY_VOID(give_back());
 
-  Status changed = resize_pools(change);
-  if (changed) changed = prepare(ContextOptions(prepared_));
+  Status changed = start_inside(change, sequence);
   if (!changed) {
-    STRATA_TRY_VOID(resize_pools(before));
-    STRATA_TRY_VOID(prepare(ContextOptions(prepared_)));
+    STRATA_TRY_VOID(displace_weights());
+    STRATA_TRY_VOID(give_back());
+    STRATA_TRY_VOID(start_inside(before, sequence));
   }
-  STRATA_TRY_VOID(restart(sequence));
   can_go_on_ = true;
   return changed;
 }

@@ -9,7 +9,7 @@ namespace strata::engine {
 namespace {
 
 // Compute buffers are known only once a context was made with the layers where they will be.
-constexpr int kAttempts = 6;
+constexpr int kAttempts = 8;
 
 constexpr Bytes kDriverGrowth = kMiB * 2;  // left for what a driver may still take: it takes no less at once
 constexpr Bytes kDriverSlack = kMiB * 8;   // more than this is worth filling the device anew
@@ -33,6 +33,7 @@ void Engine::make_offloads() {
                                                            *offload.pool, option.device);
     offloads_.push_back(std::move(offload));
   }
+  if (!offloads_.empty() && options_.send_from) offloads_.front().device->send_from(options_.send_from(profile_));
 }
 
 Status Engine::load_on_devices(const plan::DeviceSplit& split) {
@@ -47,14 +48,16 @@ Status Engine::load_on_devices(const plan::DeviceSplit& split) {
   }
   const bool sends =
       std::ranges::any_of(split.devices, [](const auto& share) { return share.ring > Bytes{}; });
-  device_->leave_attention(sends ? tier::OffloadDevice::kBatch : 0);
+  device_->leave_attention(sends ? offloads_.front().device->sends_from() : 0);
   if (layers.empty()) return {};
   STRATA_TRY(model_on_devices_, load_without_weights(profile_, *device_, layers));
   return {};
 }
 
-plan::DeviceSplit Engine::split(const plan::Demand& whole, std::vector<plan::DeviceBudget> budgets) const {
-  budgets.front().ring = tier::OffloadDevice::ring_bytes(profile_);
+plan::DeviceSplit Engine::split(const plan::Demand& whole, std::vector<plan::DeviceBudget> budgets,
+                                Shape shape) const {
+  if (offloads_.front().device->sends_from() <= shape.ubatch)
+    budgets.front().ring = tier::OffloadDevice::ring_bytes(profile_);
   return plan::split_devices(profile_, whole, budgets, 1, options_.may_lie_on);
 }
 
@@ -90,7 +93,10 @@ Status Engine::use_devices(const ContextOptions& options, Shape shape, const pla
   }
   bool measured = false;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    STRATA_TRY_VOID(load_on_devices(split(whole, budgets)));
+    if (attempt + 1 == kAttempts) {  // nothing there, rather than an error
+      for (plan::DeviceBudget& budget : budgets) budget.compute = budget.budget;
+    }
+    STRATA_TRY_VOID(load_on_devices(split(whole, budgets, shape)));
     const Status made = make_context(options, shape);
     if (!made && made.error().code == ErrorCode::kBudgetExceeded && attempt + 1 < kAttempts) {
       // Buffers alone passed a budget: fewer layers, and a smaller part of the KV cache.
@@ -113,6 +119,10 @@ Status Engine::use_devices(const ContextOptions& options, Shape shape, const pla
 void Engine::note_devices(const DraftOptions& wanted) {
   if (!offloads_.empty() && wanted.ngrams) notes_.emplace_back("no drafts: with --vram there are none yet");
   for (const Offload& offload : offloads_) {
+    if (options_.send_from && offload.share.ring > Bytes{}) {
+      notes_.push_back(fmt::format("{} or more tokens at once are computed on {}, with the host's weights sent to it",
+                                   offload.device->sends_from(), offload.share.name));
+    }
     if (uses(offload.share)) continue;
     notes_.push_back(fmt::format("{} is not used: {} hold no layer beside the compute buffers",
                                  offload.share.name, format_bytes(offload.share.budget)));
@@ -138,30 +148,59 @@ Status Engine::connect_devices() {
   return {};
 }
 
-/// Computes the largest shapes once: until then a driver has not taken what it will.
+/// As if so many tokens had been computed: what a driver takes grows with the cells in use.
+Status Engine::fill_context(std::size_t tokens) {
+  llama_memory_clear(llama_get_memory(context_.get()), false);
+  const auto skip = [&](bool on) {
+    device_->skip_computing(on);
+    for (const Offload& offload : offloads_) offload.device->skip_computing(on);
+  };
+  skip(true);
+  const Status filled = decode(std::vector<llama_token>(tokens, 0), false);
+  skip(false);
+  return filled;
+}
+
+/// Computes the largest shapes once, with a full context: until then a driver has not taken what it will.
 Status Engine::warm_up() {
-  llama_memory_t const memory = llama_get_memory(context_.get());
-  const std::vector<llama_token> tokens(std::min(llama_n_ubatch(context_.get()), llama_n_ctx(context_.get())),
-                                        0);
-  Status status = decode(tokens);
-  llama_memory_clear(memory, false);
-  for (int i = 0; status && i < kWarmSteps; ++i) status = decode(std::span(tokens).first(1));
-  llama_memory_clear(memory, false);
-  return status;
+  const std::size_t context = llama_n_ctx_seq(context_.get());
+  const std::vector<llama_token> tokens(std::min<std::size_t>(llama_n_ubatch(context_.get()), context), 0);
+  STRATA_TRY_VOID(fill_context(context - tokens.size()));
+  STRATA_TRY_VOID(decode(tokens));
+  STRATA_TRY_VOID(fill_context(context - std::min<std::size_t>(kWarmSteps, context)));
+  for (int i = 0; i < kWarmSteps; ++i) STRATA_TRY_VOID(decode(std::span(tokens).first(1)));
+  llama_memory_clear(llama_get_memory(context_.get()), false);
+  return {};
 }
 
 /// Whether the drivers take what was set aside for them.
+/// Errors: kInfeasible where a driver alone takes more than a device's budget.
 Result<bool> Engine::measure_drivers() {
   const bool some_tell = std::ranges::any_of(offloads_, [&](const Offload& offload) {
     return uses(offload.share) && options_.held_on_device(offload.device->inner());
   });
-  if (!some_tell) return true;
-  STRATA_TRY_VOID(warm_up());
+  if (some_tell) STRATA_TRY_VOID(warm_up());
   bool as_planned = true;
   for (auto& [pool, device, share, driver] : offloads_) {
-    const auto held = uses(share) ? options_.held_on_device(device->inner()) : std::nullopt;
-    if (!held) continue;
-    const Bytes takes = saturating_sub(*held, share.peak() - share.runtime);
+    const auto held = options_.held_on_device(device->inner());
+    const Bytes buffers = share.peak() - share.runtime;
+    if (!uses(share)) {
+      if (held && *held > pool->capacity()) {
+        return fail(ErrorCode::kInfeasible,
+                    fmt::format("{}: its driver alone holds {} for this process, and its budget is {}: give it "
+                                "more, or leave it out",
+                                ggml_backend_dev_name(device->inner()), format_bytes(*held),
+                                format_bytes(pool->capacity())));
+      }
+      continue;
+    }
+    if (!held || *held < buffers) {  // less than we know to be there is no answer
+      if (share.runtime > Bytes{})
+        notes_.push_back(fmt::format("{}: what its driver takes is not known; {} of the budget are left for it",
+                                     share.name, format_bytes(share.runtime)));
+      continue;
+    }
+    const Bytes takes = *held - buffers;
     if (takes <= share.runtime && share.runtime - takes <= kDriverSlack) {
       driver = share.runtime;
       continue;
@@ -172,18 +211,24 @@ Result<bool> Engine::measure_drivers() {
   return as_planned;
 }
 
-Status Engine::fit_drivers() {
+Status Engine::fit_drivers(const tier::Device::Progress& progress) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     STRATA_TRY(const bool as_planned, measure_drivers());
     if (as_planned) return {};
-    STRATA_TRY_VOID(device_->displace());
+    STRATA_TRY_VOID(displace_weights());
     STRATA_TRY_VOID(give_back());
     STRATA_TRY_VOID(prepare(ContextOptions(prepared_)));
-    STRATA_TRY_VOID(begin({}));
+    STRATA_TRY_VOID(begin(progress));
   }
   return fail(ErrorCode::kBudgetExceeded,
               fmt::format("{}: a GPU's driver takes more with every start; is another program using it?",
                           options_.model.string()));
+}
+
+/// Of the host's weights; the devices send from there.
+Status Engine::displace_weights() {
+  for (Offload& offload : offloads_) offload.device->disconnect();
+  return device_->displace();
 }
 
 std::vector<DeviceUse> Engine::devices() const {

@@ -145,7 +145,7 @@ Status Generator::prefill(const GenerationOptions& options, Generation& out) {
     const std::size_t ubatch = llama_n_ubatch(engine_.context());
     std::size_t end = common;
     for (std::size_t at = common; at < prompt.size(); at = end) {
-      if (options.before_pass) STRATA_TRY_VOID(options.before_pass({prompt.size(), at, 0}));
+      if (options.before_pass) STRATA_TRY_VOID(options.before_pass({prompt.size(), common, at - common, 0}));
       const std::size_t batch_end = common + align_down(at - common, batch) + batch;  // cut as libllama would
       end = std::min({at + ubatch, batch_end, prompt.size()});
       STRATA_TRY_VOID(engine_.decode(std::span(prompt).subspan(at, end - at), end == prompt.size()));
@@ -254,7 +254,8 @@ Status Generator::write(const GenerationOptions& options, Text& text, Generation
     right = 0;
     if (options.before_pass)
       STRATA_TRY_VOID(
-          options.before_pass({out.prompt_ids.size(), out.prompt_ids.size(), out.token_ids.size()}));
+          options.before_pass({out.prompt_ids.size(), out.prompt_ids.size() - out.prompt_computed,
+                               out.prompt_computed, out.token_ids.size()}));
     STRATA_TRY(draft, decode(id, left() - 1, out));
   }
   return end(StopReason::kLimit);

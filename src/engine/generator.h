@@ -36,7 +36,8 @@ struct Generation {
 /// How far a generation has come.
 struct GenerationProgress {
   std::size_t prompt = 0;           ///< tokens
-  std::size_t prompt_computed = 0;  ///< of these, or found in the KV cache
+  std::size_t prompt_cached = 0;    ///< of these, found in the KV cache
+  std::size_t prompt_computed = 0;  ///< and those that were computed
   std::size_t written = 0;          ///< tokens
 };
 

@@ -45,12 +45,13 @@ TEST(ReadGpus, DescribesEachCard) {
   EXPECT_EQ(gpus.cards[0].pcie_generation, 4U);  // not what the idle link runs at
   EXPECT_EQ(gpus.cards[0].pcie_width, 16U);      // the one it runs at, where the most is not known
   EXPECT_EQ(gpus.cards[0].memory_bytes_per_s, std::nullopt);
-  ASSERT_EQ(gpus.cards[0].processes.size(), 2U);  // of a third one it is not known
+  ASSERT_EQ(gpus.cards[0].processes.size(), 3U);  // of a fourth one it is not known
   EXPECT_EQ(gpus.cards[0].processes[0].pid, 4711U);
   EXPECT_EQ(gpus.cards[0].processes[1].pid, static_cast<std::uint64_t>(::getpid()));
   EXPECT_EQ(gpus.cards[0].pci_address, "0000:c1:02.0");
   EXPECT_EQ(gpus.cards[1].pci_address, std::nullopt);
   EXPECT_EQ(gpus.cards[0].processes[0].used, kMiB * 768);
+  EXPECT_EQ(gpus.cards[0].processes[2].pid, 4713U) << "it draws";
   EXPECT_EQ(gpus.cards[1].name, "NVIDIA GeForce GTX 1080");
   EXPECT_EQ(gpus.cards[1].pcie_width, 4U);
 }

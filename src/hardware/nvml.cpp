@@ -42,7 +42,7 @@ struct Nvml {
   Code (*name)(Device, char*, unsigned) = nullptr;
   Code (*memory)(Device, Memory*) = nullptr;
   Code (*pci)(Device, PciInfo*) = nullptr;
-  Code (*processes)(Device, unsigned*, Process*) = nullptr;
+  std::array<Code (*)(Device, unsigned*, Process*), 2> processes{};  // that compute, and that draw
   Numbers max_generation = nullptr;
   Numbers max_width = nullptr;
   Numbers current_generation = nullptr;
@@ -60,7 +60,8 @@ bool bind(void* library, const char* name, Function& function) {
 std::optional<Nvml> load(void* library) {
   Nvml nvml;
   bind(library, "nvmlDeviceGetPciInfo_v3", nvml.pci);
-  bind(library, "nvmlDeviceGetComputeRunningProcesses_v3", nvml.processes);
+  bind(library, "nvmlDeviceGetComputeRunningProcesses_v3", nvml.processes[0]);
+  bind(library, "nvmlDeviceGetGraphicsRunningProcesses_v3", nvml.processes[1]);
   bind(library, "nvmlDeviceGetMaxPcieLinkGeneration", nvml.max_generation);
   bind(library, "nvmlDeviceGetMaxPcieLinkWidth", nvml.max_width);
   bind(library, "nvmlDeviceGetCurrPcieLinkGeneration", nvml.current_generation);
@@ -84,15 +85,24 @@ std::optional<std::uint32_t> link(Numbers most, Numbers now, Device device) {
   return std::nullopt;
 }
 
-/// None where the driver does not tell, or there are too many.
+/// None where the driver does not tell, or there are too many. One that computes and draws is in both lists,
+/// with all that it holds.
 std::vector<GpuProcess> processes(const Nvml& nvml, Device device) {
   std::vector<GpuProcess> out;
-  std::vector<Process> found(kMostProcesses);
-  auto count = kMostProcesses;
-  if (nvml.processes == nullptr || nvml.processes(device, &count, found.data()) != kSuccess) return out;
-  found.resize(std::min(count, kMostProcesses));
-  for (const Process& process : found) {
-    if (process.memory != ~0ULL) out.push_back({process.pid, Bytes{process.memory}});
+  for (const auto ask : nvml.processes) {
+    std::vector<Process> found(kMostProcesses);
+    auto count = kMostProcesses;
+    if (ask == nullptr || ask(device, &count, found.data()) != kSuccess) continue;
+    found.resize(std::min(count, kMostProcesses));
+    for (const Process& process : found) {
+      if (process.memory == ~0ULL) continue;
+      const auto known = std::ranges::find(out, process.pid, &GpuProcess::pid);
+      if (known == out.end()) {
+        out.push_back({process.pid, Bytes{process.memory}});
+      } else {
+        known->used = std::max(known->used, Bytes{process.memory});
+      }
+    }
   }
   return out;
 }

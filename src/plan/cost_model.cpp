@@ -70,7 +70,7 @@ double attention_seconds(const PassLoad& load, const hardware::Compute& compute)
 double compute_seconds(const PassLoad& load, const hardware::Compute& compute) {
   double seconds = attention_seconds(load, compute);
   for (const Products& products : load.work.products)
-    seconds += products.multiplications * seconds_per_multiplication(products, compute);
+    seconds += product_seconds(products, compute);
   for (const auto& [type, bytes] : load.rearranged) {
     const auto rate = rates_of(type, compute).repack_bytes_per_s;
     if (rate) seconds += static_cast<double>(bytes.value) / *rate;
@@ -130,6 +130,10 @@ std::vector<bool> repacked_tensors(const model::ModelProfile& profile, const std
 
 double bytes_per_weight(ggml_type type) {
   return static_cast<double>(ggml_type_size(type)) / static_cast<double>(ggml_blck_size(type));
+}
+
+double product_seconds(const Products& products, const hardware::Compute& compute) {
+  return products.multiplications * seconds_per_multiplication(products, compute);
 }
 
 std::string_view to_string(Bound bound) {

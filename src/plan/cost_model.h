@@ -14,6 +14,9 @@ enum class Bound { kCompute, kRam, kDisk, kDevice, kLink };
 
 [[nodiscard]] double bytes_per_weight(ggml_type type);
 
+/// Of the cores, by themselves. Pure. Requires: kernels.
+[[nodiscard]] double product_seconds(const Products& products, const hardware::Compute& compute);
+
 /// What one pass asks of a machine.
 struct PassLoad {
   GraphWork work;

@@ -144,7 +144,7 @@ class Forecaster {
     if (split_.weights.value == 0) return cost;
     // The disk goes on while the device computes.
     const PassCost here = with_device(load, divided.device_seconds);
-    if (work.tokens < 32) return here;
+    if (work.tokens < 2) return here;  // computed where the weights lie
     PassLoad across = load;
     across.work.products.clear();
     across.rearranged.clear();

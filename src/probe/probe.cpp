@@ -9,12 +9,15 @@
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
 
+#include "hardware/child_process.h"
 #include "hardware/cpu.h"
 #include "hardware/disk.h"
 #include "hardware/gpu.h"
+#include "hardware/profile_json.h"
 #include "hardware/ram.h"
 #include "model/synth_type.h"
 #include "probe/device_rates.h"
@@ -32,6 +35,7 @@ constexpr Bytes kReadSizes[] = {Bytes{16} * kKiB.value, Bytes{64} * kKiB.value, 
                                 Bytes{2} * kMiB.value,  Bytes{4} * kMiB.value};
 constexpr Bytes kStreamedRead = Bytes{2} * kMiB.value;  // the size of the ring's reads
 constexpr milliseconds kReadTime{500};
+constexpr milliseconds kLinksTime{60000};
 constexpr milliseconds kBesideTime{1500};
 constexpr milliseconds kEachKernel{120};
 constexpr milliseconds kModelsKernel{400};  // a run takes seconds: cores shared with others give less than in a moment
@@ -58,6 +62,35 @@ void take_over_links(const std::vector<hardware::Gpu>& from, std::vector<hardwar
       to[i].host_to_device_bytes_per_s = from[i].host_to_device_bytes_per_s;
     }
   }
+}
+
+/// In a process of its own: drivers take memory and threads of the process that starts them, and some crash.
+void measure_links_apart(const ProbeOptions& options, hardware::Profile& profile) {
+  using hardware::ChildEnd;
+  const ChildEnd end = hardware::run_in_child(
+      [&] {
+        std::vector<hardware::Gpu> gpus = profile.gpus;
+        const auto devices = options.devices();
+        const Status done = devices ? measure_links(*devices, gpus) : std::unexpected(devices.error());
+        nlohmann::json answer{{"gpus", nlohmann::json::array()}};
+        for (const hardware::Gpu& gpu : gpus) answer["gpus"].push_back(hardware::gpu_json(gpu));
+        if (!done) answer["problem"] = done.error().message;
+        return hardware::dump(answer, -1);
+      },
+      kLinksTime);
+  std::string problem;
+  if (end.how == ChildEnd::How::kReturned) {
+    const nlohmann::json text = nlohmann::json::parse(end.text, nullptr, false);
+    hardware::Fields answer(text, "", problem);
+    std::vector<hardware::Gpu> gpus;
+    for (hardware::Fields& gpu : answer.list("gpus")) gpus.push_back(hardware::parse_gpu(std::move(gpu)));
+    const auto why = answer.maybe("problem", &hardware::Fields::text);
+    if (problem.empty()) take_over_links(gpus, profile.gpus);
+    if (problem.empty() && why) problem = *why;
+  } else {
+    problem = "a GPU's back end crashed or hung when copies to it were measured: see whether its driver works";
+  }
+  if (!problem.empty() && !profile.gpu_problem) profile.gpu_problem = std::move(problem);
 }
 
 std::optional<hardware::Profile> read_cache(const fs::path& file, const std::string& key, int threads) {
@@ -116,11 +149,15 @@ class Probe {
         models_types_(models_types(options)),
         types_(options.refresh == Refresh::kModelsTypes ? models_types_ : model::synth_types()),
         steps_(static_cast<int>(types_.size() + models_types_.size()) +
-               (options.refresh == Refresh::kAll ? 4 : 3)) {
+               (options.refresh == Refresh::kAll && options.devices ? 4 : 3)) {
     if (options.model != nullptr) steps_ += static_cast<int>(std::size(kReadSizes)) + 1;
   }
 
   Status measure(hardware::Profile& profile) {
+    if (options_.refresh == Refresh::kAll && options_.devices) {
+      step("copies to GPUs");
+      measure_links_apart(options_, profile);  // before this process has other threads
+    }
     step("RAM");
     STRATA_TRY(const RamRates ram, measure_ram(options_.threads));
     profile.ram.read_bytes_per_s = ram.read_bytes_per_s;
@@ -132,7 +169,6 @@ class Probe {
       STRATA_TRY_VOID(measure_disk(profile, *kernels));
     }
     STRATA_TRY_VOID(measure_kernels(profile.compute, *kernels, models_types_, false));
-    if (options_.refresh == Refresh::kAll) measure_gpus(profile);
     profile.measured = fmt::format("{:%FT%TZ}", fmt::gmtime(std::time(nullptr)));
     return {};
   }
@@ -166,14 +202,6 @@ class Probe {
     rest.share_beside_reads = compute.share_beside_reads;
     compute = std::move(rest);
     return {};
-  }
-
-  void measure_gpus(hardware::Profile& profile) {
-    step("copies to GPUs");
-    if (!options_.devices) return;
-    const auto devices = options_.devices();
-    const Status done = devices ? measure_links(*devices, profile.gpus) : std::unexpected(devices.error());
-    if (!done && !profile.gpu_problem) profile.gpu_problem = done.error().message;
   }
 
   void step(std::string_view what) {
@@ -222,32 +250,61 @@ fs::path ProbeOptions::default_cache() {
   return fs::path(home != nullptr ? home : "/tmp") / ".cache/strata";
 }
 
-Result<hardware::Profile> probe(const ProbeOptions& options) {
-  hardware::Profile facts{.name = "this machine"};
+namespace {
+
+/// Facts, and where the rates that go with them are kept.
+struct Machine {
+  hardware::Profile profile;
+  std::string key;
+  fs::path file;
+  bool measured = false;  // the rates are there
+};
+
+Result<Machine> read_machine(const ProbeOptions& options) {
+  Machine out{.profile = {.name = "this machine"}};
+  hardware::Profile& facts = out.profile;
   facts.cpu = hardware::read_cpu();
   STRATA_TRY(facts.ram, hardware::read_ram());
   if (options.model != nullptr) facts.disk = hardware::read_disk(options.model->files.front().path);
   hardware::Gpus gpus = hardware::read_gpus();
   facts.gpus = std::move(gpus.cards);
   facts.gpu_problem = std::move(gpus.problem);
+  out.key = key_of(facts, options.threads);
+  out.file = cache_file(options.cache, out.key, facts.gpus);
+  auto cached = read_cache(out.file, out.key, options.threads);
+  if (!cached) return out;
+  out.measured = true;
+  facts.measured = std::move(cached->measured);
+  facts.compute = std::move(cached->compute);
+  facts.ram.read_bytes_per_s = cached->ram.read_bytes_per_s;
+  facts.ram.touch_bytes_per_s = cached->ram.touch_bytes_per_s;
+  facts.disk = std::move(cached->disk);
+  take_over_links(cached->gpus, facts.gpus);
+  return out;
+}
 
-  const std::string key = key_of(facts, options.threads);
-  const fs::path file = cache_file(options.cache, key, facts.gpus);
-  auto cached = read_cache(file, key, options.threads);
-  if (cached && options.refresh != Refresh::kAll) {
-    facts.measured = std::move(cached->measured);
-    facts.compute = std::move(cached->compute);
-    facts.ram.read_bytes_per_s = cached->ram.read_bytes_per_s;
-    facts.ram.touch_bytes_per_s = cached->ram.touch_bytes_per_s;
-    facts.disk = std::move(cached->disk);
-    take_over_links(cached->gpus, facts.gpus);
-    if (options.refresh == Refresh::kNever) return facts;
-  }
+}  // namespace
+
+Result<hardware::Profile> probe(const ProbeOptions& options) {
+  STRATA_TRY(Machine machine, read_machine(options));
   ProbeOptions measuring = options;
-  if (!cached) measuring.refresh = Refresh::kAll;
-  STRATA_TRY_VOID(Probe(measuring).measure(facts));
-  write_cache(file, facts);
-  return facts;
+  if (!machine.measured) measuring.refresh = Refresh::kAll;
+  if (measuring.refresh == Refresh::kNever) {
+    const bool unknown = std::ranges::any_of(
+        machine.profile.gpus, [](const hardware::Gpu& gpu) { return !gpu.host_to_device_bytes_per_s; });
+    if (!options.devices || !unknown) return std::move(machine.profile);
+    measure_links_apart(options, machine.profile);  // its back end may be newer than the profile
+  } else {
+    STRATA_TRY_VOID(Probe(measuring).measure(machine.profile));
+  }
+  write_cache(machine.file, machine.profile);
+  return std::move(machine.profile);
+}
+
+std::optional<hardware::Profile> known(const ProbeOptions& options) {
+  auto machine = read_machine(options);
+  if (!machine || !machine->measured) return std::nullopt;
+  return std::move(machine->profile);
 }
 
 }  // namespace strata::probe

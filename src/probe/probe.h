@@ -23,7 +23,7 @@ struct ProbeOptions {
   Refresh refresh = Refresh::kNever;
   std::filesystem::path cache = default_cache();
   /// ggml's devices with memory of their own, for how fast copies to them are; unset: none. Called where that
-  /// is measured: with kAll, and the first time.
+  /// is measured, in a process of its own: with kAll, the first time, and as long as a card has no rate.
   std::function<Result<std::vector<ggml_backend_dev_t>>()> devices;
   /// What is being measured, and how many of how many steps are done.
   std::function<void(std::string_view what, int done, int steps)> progress;
@@ -37,5 +37,9 @@ struct ProbeOptions {
 /// Blocks: about a minute when it measures. Errors: kIo, kInternal, kBudgetExceeded where there is no memory
 /// to measure in. A cache that cannot be written is no error.
 [[nodiscard]] Result<hardware::Profile> probe(const ProbeOptions& options);
+
+/// What probe() found the last time on this machine as it is now; nothing is measured. Nothing where it never
+/// was. Call it while this process has no other threads (hardware::read_gpus).
+[[nodiscard]] std::optional<hardware::Profile> known(const ProbeOptions& options);
 
 }  // namespace strata::probe

@@ -20,6 +20,9 @@ class GgmlDevice {
   [[nodiscard]] ggml_backend_dev_t handle() { return &device_; }
   [[nodiscard]] ggml_backend_dev_t inner() const { return inner_; }
 
+  /// While on, graphs are not computed, and libllama goes on as if they had been.
+  void skip_computing(bool on) { skipping_ = on; }
+
   /// Why the last graph or allocation failed.
   [[nodiscard]] std::optional<Error> take_error() { return std::exchange(error_, std::nullopt); }
 
@@ -50,6 +53,7 @@ class GgmlDevice {
 
  private:
   friend struct DeviceCalls;
+  bool skipping_ = false;
   ggml_backend_device device_{};
   ggml_backend_reg reg_{};
 };

@@ -3,14 +3,32 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string>
 
 namespace strata::tier {
+
+namespace {
+
+/// Where it is in this machine, as its back end says; that may start its driver.
+std::string card_of(ggml_backend_dev_t device) {
+  ggml_backend_dev_props props{};
+  ggml_backend_dev_get_props(device, &props);
+  return props.device_id != nullptr ? props.device_id : "";
+}
+
+}  // namespace
 
 std::vector<ggml_backend_dev_t> gpu_devices() {
   std::vector<ggml_backend_dev_t> out;
   for (std::size_t i = 0; i < ggml_backend_dev_count(); ++i) {
     ggml_backend_dev_t const device = ggml_backend_dev_get(i);
-    if (ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_GPU) out.push_back(device);
+    if (ggml_backend_dev_type(device) != GGML_BACKEND_DEVICE_TYPE_GPU) continue;
+    const bool known = std::ranges::any_of(out, [&](ggml_backend_dev_t other) {
+      if (ggml_backend_dev_backend_reg(other) == ggml_backend_dev_backend_reg(device)) return false;
+      const std::string card = card_of(device);
+      return !card.empty() && card == card_of(other);
+    });
+    if (!known) out.push_back(device);
   }
   return out;
 }
@@ -76,7 +94,7 @@ void OffloadDevice::set_abort_callback(Stream&, ggml_abort_callback callback, vo
 }
 
 bool OffloadDevice::takes(const ggml_tensor& op) const {
-  const bool batch = ring_size_ > Bytes{} && op.ne[1] >= kBatch;
+  const bool batch = ring_size_ > Bytes{} && op.ne[1] >= batch_;
   for (int s = 0; s < GGML_MAX_SRC; ++s) {
     const ggml_tensor* const src = op.src[s];
     const auto weight = src != nullptr ? weights_.weight_of(src) : std::nullopt;

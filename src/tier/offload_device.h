@@ -12,13 +12,14 @@
 #include "memory/region.h"
 #include "tier/ggml_device.h"
 #include "tier/pass_stream.h"
+#include "tier/pinned_memory.h"
 #include "tier/range_reader.h"
 #include "tier/weight_buffer.h"
 #include "tier/weight_table.h"
 
 namespace strata::tier {
 
-/// ggml's devices with memory of their own, in its order.
+/// ggml's devices with memory of their own, in its order. Of a card that two back ends know, the first one's.
 [[nodiscard]] std::vector<ggml_backend_dev_t> gpu_devices();
 
 /// A ggml device in front of another one that has memory of its own (CUDA0, Vulkan0, RPC0): what is computed
@@ -39,8 +40,11 @@ class OffloadDevice final : public GgmlDevice {
                 ggml_backend_dev_t inner);
   ~OffloadDevice() override;
 
-  /// Products of so many tokens and more are computed here with weights that are sent.
-  static constexpr std::int64_t kBatch = 32;
+  /// With a ring, products of so many tokens and more are computed here with weights that are sent. Before
+  /// choose().
+  void send_from(std::int64_t tokens) { batch_ = tokens; }
+  [[nodiscard]] std::int64_t sends_from() const { return batch_; }
+  static constexpr std::int64_t kBatch = 32;  ///< where nobody measured
   /// The ring that suits the largest weights of a model.
   [[nodiscard]] static Bytes ring_bytes(const model::ModelProfile& profile);
 
@@ -76,6 +80,11 @@ class OffloadDevice final : public GgmlDevice {
   /// Where the weights come from that are sent; all outlive this. Requires: place() succeeded here, and the
   /// host's weights are placed. Errors: kBudgetExceeded.
   [[nodiscard]] Status connect(const DiskFiles& files, ReaderFactory make_reader, const WeightTable& table);
+
+  /// The host's weights are going: nothing is sent any more. connect() again sends from new places.
+  void disconnect();
+  /// Whether weights are sent from memory that the driver would rather have pinned, and could not.
+  [[nodiscard]] bool sends_from_pageable() const { return stream_ != nullptr && pageable_; }
 
   /// Bytes of weights sent for batches so far.
   [[nodiscard]] Bytes sent() const { return sent_before_ + (stream_ ? stream_->statistics().read : Bytes{}); }
@@ -114,6 +123,7 @@ class OffloadDevice final : public GgmlDevice {
   memory::Reservation arena_reservation_;
   bool placed_ = false;
 
+  std::int64_t batch_ = kBatch;
   Bytes ring_size_;
   std::vector<bool> for_batches_;  // by tensor: its twin is for batches only
   std::vector<bool> sendable_;     // by tensor
@@ -122,6 +132,9 @@ class OffloadDevice final : public GgmlDevice {
   memory::Reservation ring_reservation_;
   memory::Region staging_;
   const DiskFiles* files_ = nullptr;
+  PinnedMemory pinned_staging_;
+  PinnedMemory pinned_weights_;  // the host's
+  bool pageable_ = false;
   std::unique_ptr<PassStream> stream_;  // its reader sends
   Bytes sent_before_;                   // by streams before
   std::vector<memory::Reservation> buffers_;

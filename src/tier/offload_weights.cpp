@@ -138,10 +138,16 @@ Status OffloadDevice::send(const DiskFiles& files, RangeReader& reader, const Pr
   return files.check_unchanged();
 }
 
-void OffloadDevice::displace() {
+void OffloadDevice::disconnect() {
   sent_before_ = sent();
   stream_.reset();
+  pinned_weights_ = {};
+  pinned_staging_ = {};
   staging_ = {};
+}
+
+void OffloadDevice::displace() {
+  disconnect();
   ring_.reset();
   ring_reservation_ = {};
   arena_.reset();
@@ -157,9 +163,13 @@ Bytes OffloadDevice::host_bytes() const {
 
 Status OffloadDevice::connect(const DiskFiles& files, ReaderFactory make_reader, const WeightTable& table) {
   if (ring_ == nullptr) return {};
+  disconnect();
   files_ = &files;
   STRATA_TRY(staging_, memory::Region::reserve(SendingReader::staging_bytes()));
   STRATA_TRY_VOID(staging_.commit());
+  pinned_staging_ = PinnedMemory(inner_, {staging_.data(), staging_.size().value});
+  pinned_weights_ = PinnedMemory(inner_, table.arena());
+  pageable_ = copies_from_pinned(inner_) && !(pinned_staging_ && pinned_weights_);
   ggml_tensor* const ring = ggml_get_first_tensor(ring_context_.get());
   const auto make_sender = [this, &table, ring, make_reader = std::move(make_reader)](
                                const DiskFiles& f, std::size_t depth) -> Result<std::unique_ptr<DiskReader>> {

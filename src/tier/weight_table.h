@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "memory/region.h"
@@ -38,6 +39,7 @@ class WeightTable {
 
   /// The units of a tensor, in row order; none for one that is only gathered from disk or not used.
   [[nodiscard]] std::span<const plan::Unit> units(std::uint32_t tensor) const;
+  [[nodiscard]] std::span<std::byte> arena() const { return {arena_, placement_.arena_bytes().value}; }
   [[nodiscard]] std::byte* address(const plan::Unit& unit) const { return arena_ + unit.place; }
   [[nodiscard]] const plan::Placement& placement() const { return placement_; }
   /// The whole tensor in one piece, or null.

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <ggml-backend.h>
+
+#include <cstddef>
+#include <span>
+#include <utility>
+
+namespace strata::tier {
+
+/// Host memory that a device's driver keeps in place, so that the device can fetch from it at the full rate of
+/// its link, and by itself; from other memory a driver copies first. Only back ends that can pin memory of
+/// others (CUDA, HIP) do. Move-only; must go before the memory does.
+class PinnedMemory {
+ public:
+  PinnedMemory() = default;
+  /// Blocks: for as long as the driver takes to go through the pages.
+  PinnedMemory(ggml_backend_dev_t device, std::span<std::byte> memory);
+  PinnedMemory(PinnedMemory&& other) noexcept { swap(other); }
+  PinnedMemory& operator=(PinnedMemory&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~PinnedMemory();
+
+  [[nodiscard]] explicit operator bool() const { return memory_ != nullptr; }
+
+ private:
+  void swap(PinnedMemory& other) {
+    std::swap(memory_, other.memory_);
+    std::swap(unpin_, other.unpin_);
+  }
+
+  void* memory_ = nullptr;
+  void (*unpin_)(void*) = nullptr;
+};
+
+/// Whether the device's copies are faster from pinned memory, as its back end says.
+[[nodiscard]] bool copies_from_pinned(ggml_backend_dev_t device);
+
+}  // namespace strata::tier
