@@ -67,11 +67,12 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vr
     chosen = devices_for(parts, devices);
   }
   if (devices.empty()) {
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("--vram {}: {}; or leave --vram out", vram,
-                            problems.empty() ? "no GPU can be used: scripts/build-back-end makes the back end of "
-                                               "ggml for yours (cuda, vulkan or hip)"
-                                             : fmt::format("{}", fmt::join(problems, "; "))));
+    return fail(
+        ErrorCode::kUnsupported,
+        fmt::format("--vram {}: {}; or leave --vram out", vram,
+                    problems.empty() ? "no GPU can be used: scripts/build-back-end makes the back end of "
+                                       "ggml for yours (cuda, vulkan or hip)"
+                                     : fmt::format("{}", fmt::join(problems, "; "))));
   }
   std::string names;
   for (ggml_backend_dev_t const device : devices) names += fmt::format(" {}", ggml_backend_dev_name(device));

@@ -20,10 +20,12 @@ struct VramPart {
 /// SIZE, or NAME=SIZE for each device, with commas between. Errors: kInvalidArgument.
 [[nodiscard]] Result<std::vector<VramPart>> parse_vram(const std::string& text);
 
-/// What --vram gives of the devices that ggml has here; plug-ins are loaded where these are not enough. Errors: kInvalidArgument; kUnsupported without any.
+/// What --vram gives of the devices that ggml has here; plug-ins are loaded where these are not enough.
+/// Errors: kInvalidArgument; kUnsupported without any.
 [[nodiscard]] Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vram);
 
-/// From how many tokens on weights are worth sending to `device`: by this machine's rates, where they were measured.
+/// From how many tokens on weights are worth sending to `device`: by this machine's rates, where they were
+/// measured.
 [[nodiscard]] std::int64_t tokens_to_send_from(const model::ModelProfile& model, int threads,
                                                ggml_backend_dev_t device);
 

@@ -41,7 +41,8 @@ Result<engine::BudgetChange> change_of(const nlohmann::json& request, const engi
       name = parts[i]["name"];
     }
     const auto has_budget = [&](const std::string& device) {
-      return std::ranges::find(change.vram, device, &std::pair<std::string, Bytes>::first) != change.vram.end();
+      return std::ranges::find(change.vram, device, &std::pair<std::string, Bytes>::first) !=
+             change.vram.end();
     };
     if (name.empty()) {
       const auto next = std::ranges::find_if(
@@ -49,8 +50,8 @@ Result<engine::BudgetChange> change_of(const nlohmann::json& request, const engi
       if (next == devices.end()) {
         return fail(ErrorCode::kInvalidArgument,
                     devices.empty() ? "no GPU is used: start with --vram"
-                                    : fmt::format("--vram names {} budgets and {} GPUs are used", parts.size(),
-                                                  devices.size()));
+                                    : fmt::format("--vram names {} budgets and {} GPUs are used",
+                                                  parts.size(), devices.size()));
       }
       name = next->share.name;
     }
@@ -156,7 +157,8 @@ Status Live::carry_out(control::Request& request) {
   publish("loading");
   const Status changed = engine_.change_budgets(*change);
   if (!engine_.can_go_on()) {
-    refuse({changed.error().code, changed.error().message + "; the old budgets cannot be had again: the run has ended"});
+    refuse({changed.error().code,
+            changed.error().message + "; the old budgets cannot be had again: the run has ended"});
     return changed;
   }
   if (!changed) refuse(changed.error());

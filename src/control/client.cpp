@@ -30,7 +30,8 @@ Result<Descriptor> connect(const std::filesystem::path& path, pid_t pid) {
   if (why == ECONNREFUSED) ::unlink(path.c_str());
   if (why == ECONNREFUSED || why == ENOENT)
     return fail(ErrorCode::kNotFound, fmt::format("no strata of this user runs a model as process {}", pid));
-  if (why == EAGAIN) return fail(ErrorCode::kIo, fmt::format("process {} takes no requests: is it stopped?", pid));
+  if (why == EAGAIN)
+    return fail(ErrorCode::kIo, fmt::format("process {} takes no requests: is it stopped?", pid));
   return fail(ErrorCode::kIo, fmt::format("{}: {}", path.string(), std::strerror(why)));
 }
 

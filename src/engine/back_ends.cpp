@@ -46,10 +46,10 @@ std::vector<std::string> load_back_ends(const fs::path& folder) {
   for (const fs::path& file : files) {
     if (is_loaded(file) || ggml_backend_load(file.c_str()) != nullptr) continue;
     const std::string why = take_llama_error();
-    problems.push_back(
-        fmt::format("{}: this back end cannot be used here ({}); remove it, or see whether the GPU's driver is "
-                    "installed",
-                    file.string(), why.empty() ? "it says no reason" : why));
+    problems.push_back(fmt::format(
+        "{}: this back end cannot be used here ({}); remove it, or see whether the GPU's driver is "
+        "installed",
+        file.string(), why.empty() ? "it says no reason" : why));
   }
   return problems;
 }

@@ -13,6 +13,7 @@ namespace strata::engine {
 /// there is no such folder. A driver may start threads, and take memory of the host.
 /// What is wrong with those that cannot be used here, a line for each: another version's, or without its
 /// driver.
-[[nodiscard]] std::vector<std::string> load_back_ends(const std::filesystem::path& folder = back_end_folder());
+[[nodiscard]] std::vector<std::string> load_back_ends(
+    const std::filesystem::path& folder = back_end_folder());
 
 }  // namespace strata::engine

@@ -246,7 +246,8 @@ Result<plan::Demand> Engine::demand(const ContextOptions& options) const {
 
 /// The smallest budget that would do: a part of it grows with it.
 Bytes Engine::least_budget(const plan::Demand& demand) const {
-  const Bytes same_everywhere = saturating_sub(demand.least(), Bytes{pool_.capacity().value / kShareOfGrowth});
+  const Bytes same_everywhere =
+      saturating_sub(demand.least(), Bytes{pool_.capacity().value / kShareOfGrowth});
   return same_everywhere + Bytes{same_everywhere.value / (kShareOfGrowth - 1) + 1};
 }
 
@@ -365,8 +366,9 @@ Status Engine::begin(const tier::Device::Progress& progress) {
   STRATA_TRY_VOID(connect_devices());
   for (const Offload& offload : offloads_) {
     if (offload.device->sends_from_pageable())
-      notes_.push_back(fmt::format("{}: its driver could not pin the memory that weights are sent from: slower copies",
-                                   offload.share.name));
+      notes_.push_back(
+          fmt::format("{}: its driver could not pin the memory that weights are sent from: slower copies",
+                      offload.share.name));
   }
   return {};
 }

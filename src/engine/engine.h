@@ -201,7 +201,8 @@ class Engine {
   [[nodiscard]] Status check_devices(const BudgetChange& change) const;
   [[nodiscard]] Status restore(const std::optional<SavedSequence>& sequence);
   [[nodiscard]] Status restart(const std::optional<SavedSequence>& sequence);
-  [[nodiscard]] Status start_inside(const BudgetChange& budgets, const std::optional<SavedSequence>& sequence);
+  [[nodiscard]] Status start_inside(const BudgetChange& budgets,
+                                    const std::optional<SavedSequence>& sequence);
   [[nodiscard]] llama_model* computed_model() const {
     return model_on_devices_ ? model_on_devices_.get() : model_.get();
   }

@@ -32,7 +32,8 @@ Status Engine::check_devices(const BudgetChange& change) const {
         offloads_, [&](const Offload& one) { return name == ggml_backend_dev_name(one.device->inner()); });
     if (offload == offloads_.end()) {
       std::string used;
-      for (const Offload& one : offloads_) used += fmt::format(" {}", ggml_backend_dev_name(one.device->inner()));
+      for (const Offload& one : offloads_)
+        used += fmt::format(" {}", ggml_backend_dev_name(one.device->inner()));
       return fail(ErrorCode::kInvalidArgument,
                   used.empty() ? fmt::format("{}: no GPU is used: start with --vram", name)
                                : fmt::format("{}: not one of the GPUs in use:{}", name, used));

@@ -33,7 +33,8 @@ void Engine::make_offloads() {
                                                            *offload.pool, option.device);
     offloads_.push_back(std::move(offload));
   }
-  if (!offloads_.empty() && options_.send_from) offloads_.front().device->send_from(options_.send_from(profile_));
+  if (!offloads_.empty() && options_.send_from)
+    offloads_.front().device->send_from(options_.send_from(profile_));
 }
 
 Status Engine::load_on_devices(const plan::DeviceSplit& split) {
@@ -120,8 +121,9 @@ void Engine::note_devices(const DraftOptions& wanted) {
   if (!offloads_.empty() && wanted.ngrams) notes_.emplace_back("no drafts: with --vram there are none yet");
   for (const Offload& offload : offloads_) {
     if (options_.send_from && offload.share.ring > Bytes{}) {
-      notes_.push_back(fmt::format("{} or more tokens at once are computed on {}, with the host's weights sent to it",
-                                   offload.device->sends_from(), offload.share.name));
+      notes_.push_back(
+          fmt::format("{} or more tokens at once are computed on {}, with the host's weights sent to it",
+                      offload.device->sends_from(), offload.share.name));
     }
     if (uses(offload.share)) continue;
     notes_.push_back(fmt::format("{} is not used: {} hold no layer beside the compute buffers",
@@ -186,18 +188,20 @@ Result<bool> Engine::measure_drivers() {
     const Bytes buffers = share.peak() - share.runtime;
     if (!uses(share)) {
       if (held && *held > pool->capacity()) {
-        return fail(ErrorCode::kInfeasible,
-                    fmt::format("{}: its driver alone holds {} for this process, and its budget is {}: give it "
-                                "more, or leave it out",
-                                ggml_backend_dev_name(device->inner()), format_bytes(*held),
-                                format_bytes(pool->capacity())));
+        return fail(
+            ErrorCode::kInfeasible,
+            fmt::format("{}: its driver alone holds {} for this process, and its budget is {}: give it "
+                        "more, or leave it out",
+                        ggml_backend_dev_name(device->inner()), format_bytes(*held),
+                        format_bytes(pool->capacity())));
       }
       continue;
     }
     if (!held || *held < buffers) {  // less than we know to be there is no answer
       if (share.runtime > Bytes{})
-        notes_.push_back(fmt::format("{}: what its driver takes is not known; {} of the budget are left for it",
-                                     share.name, format_bytes(share.runtime)));
+        notes_.push_back(
+            fmt::format("{}: what its driver takes is not known; {} of the budget are left for it",
+                        share.name, format_bytes(share.runtime)));
       continue;
     }
     const Bytes takes = *held - buffers;

@@ -253,9 +253,8 @@ Status Generator::write(const GenerationOptions& options, Text& text, Generation
     forget_drafts();
     right = 0;
     if (options.before_pass)
-      STRATA_TRY_VOID(
-          options.before_pass({out.prompt_ids.size(), out.prompt_ids.size() - out.prompt_computed,
-                               out.prompt_computed, out.token_ids.size()}));
+      STRATA_TRY_VOID(options.before_pass({out.prompt_ids.size(), out.prompt_ids.size() - out.prompt_computed,
+                                           out.prompt_computed, out.token_ids.size()}));
     STRATA_TRY(draft, decode(id, left() - 1, out));
   }
   return end(StopReason::kLimit);

@@ -69,8 +69,7 @@ double attention_seconds(const PassLoad& load, const hardware::Compute& compute)
 
 double compute_seconds(const PassLoad& load, const hardware::Compute& compute) {
   double seconds = attention_seconds(load, compute);
-  for (const Products& products : load.work.products)
-    seconds += product_seconds(products, compute);
+  for (const Products& products : load.work.products) seconds += product_seconds(products, compute);
   for (const auto& [type, bytes] : load.rearranged) {
     const auto rate = rates_of(type, compute).repack_bytes_per_s;
     if (rate) seconds += static_cast<double>(bytes.value) / *rate;

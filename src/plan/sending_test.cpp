@@ -24,21 +24,17 @@ model::ModelProfile one_matrix() {
 }
 
 /// One token: 34 GB at 34 GB/s, a second. 32 tokens: 8 seconds. 512: 128 seconds.
-hardware::Compute cores() {
-  return {.kernels = {{"q8_0", 34e9, 128e9, 128e9, 34e9, 128e9, std::nullopt}}};
-}
+hardware::Compute cores() { return {.kernels = {{"q8_0", 34e9, 128e9, 128e9, 34e9, 128e9, std::nullopt}}}; }
 
 TEST(Sending, PaysFromWhereTheCoresTakeLongerThanTheLink) {
   const model::ModelProfile model = one_matrix();
-  EXPECT_EQ(tokens_worth_sending(model, cores(), 34e9 / 7.99), 32);   // 31 tokens: 7.96 seconds
-  EXPECT_EQ(tokens_worth_sending(model, cores(), 34e9 / 128), 512);   // 128 seconds
+  EXPECT_EQ(tokens_worth_sending(model, cores(), 34e9 / 7.99), 32);  // 31 tokens: 7.96 seconds
+  EXPECT_EQ(tokens_worth_sending(model, cores(), 34e9 / 128), 512);  // 128 seconds
   EXPECT_EQ(tokens_worth_sending(model, cores(), 34e9 / 127.9), 512);
   EXPECT_EQ(tokens_worth_sending(model, cores(), 34e9 / 128.1), 513);
 }
 
-TEST(Sending, ASingleTokenIsNeverSentFor) {
-  EXPECT_EQ(tokens_worth_sending(one_matrix(), cores(), 1e15), 2);
-}
+TEST(Sending, ASingleTokenIsNeverSentFor) { EXPECT_EQ(tokens_worth_sending(one_matrix(), cores(), 1e15), 2); }
 
 TEST(Sending, MayNeverPay) { EXPECT_EQ(tokens_worth_sending(one_matrix(), cores(), 1e6), kNever); }
 

@@ -18,8 +18,8 @@ constexpr std::int64_t kLength = 4096;  // of rows: a whole number of every type
 constexpr std::int64_t kRows = 2048;
 constexpr std::int64_t kShortLength = 1024;
 constexpr Bytes kSecondGraph = Bytes{64} * kMiB.value;  // its operands, behind those of the first
-constexpr Bytes kWeights = Bytes{320} * kMiB.value;  // of the memory; the rest is for operands and results
-constexpr std::uint32_t kPoll = 2;                   // as the tier's
+constexpr Bytes kWeights = Bytes{320} * kMiB.value;     // of the memory; the rest is for operands and results
+constexpr std::uint32_t kPoll = 2;                      // as the tier's
 constexpr int kLeastRepetitions = 4;
 constexpr std::chrono::milliseconds kMostTime{600};
 
@@ -168,8 +168,7 @@ Result<KernelBench::Products> KernelBench::products(ggml_type type, std::int64_t
   Products out;
   const std::int64_t rows = kLength * kRows / row;
   const std::uint64_t matrix = ggml_row_size(type, kLength) * kRows;
-  std::byte* const operands =
-      region_.data() + kWeights.value + (row == kLength ? 0 : kSecondGraph.value);
+  std::byte* const operands = region_.data() + kWeights.value + (row == kLength ? 0 : kSecondGraph.value);
   out.graph = std::make_unique<Graph>(operands, static_cast<std::size_t>(matrices));
   Graph& graph = *out.graph;
   fill(type, row, Bytes{matrix * static_cast<std::uint64_t>(matrices)});
@@ -271,7 +270,8 @@ Result<double> KernelBench::expert_rate(ggml_type type, const Experts& shape) {
 
 Result<double> KernelBench::decode_while(ggml_type type, const std::function<bool()>& go_on) {
   const auto matrix = static_cast<std::int64_t>(ggml_row_size(type, kLength)) * kRows;
-  STRATA_TRY(const Products one, products(type, static_cast<std::int64_t>(kWeights.value) / matrix, 1, kLength));
+  STRATA_TRY(const Products one,
+             products(type, static_cast<std::int64_t>(kWeights.value) / matrix, 1, kLength));
   double passes = 0;
   const auto begin = Clock::now();
   do {

@@ -38,7 +38,8 @@ constexpr milliseconds kReadTime{500};
 constexpr milliseconds kLinksTime{60000};
 constexpr milliseconds kBesideTime{1500};
 constexpr milliseconds kEachKernel{120};
-constexpr milliseconds kModelsKernel{400};  // a run takes seconds: cores shared with others give less than in a moment
+constexpr milliseconds kModelsKernel{
+    400};  // a run takes seconds: cores shared with others give less than in a moment
 
 /// What rates depend on, and are measured again for when it changes; beside the GPUs.
 std::string key_of(const hardware::Profile& p, int threads) {
@@ -88,7 +89,8 @@ void measure_links_apart(const ProbeOptions& options, hardware::Profile& profile
     if (problem.empty()) take_over_links(gpus, profile.gpus);
     if (problem.empty() && why) problem = *why;
   } else {
-    problem = "a GPU's back end crashed or hung when copies to it were measured: see whether its driver works";
+    problem =
+        "a GPU's back end crashed or hung when copies to it were measured: see whether its driver works";
   }
   if (!problem.empty() && !profile.gpu_problem) profile.gpu_problem = std::move(problem);
 }

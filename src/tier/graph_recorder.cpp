@@ -20,10 +20,10 @@ void add_product(plan::GraphWork& work, const ggml_tensor* node, bool repacked) 
     return p.type == weight->type && p.repacked == repacked && p.experts == experts && p.columns == columns &&
            p.row == weight->ne[0];
   });
-  plan::Products& products =
-      known != work.products.end()
-          ? *known
-          : work.products.emplace_back(plan::Products{weight->type, repacked, experts, columns, 0, weight->ne[0]});
+  plan::Products& products = known != work.products.end()
+                                 ? *known
+                                 : work.products.emplace_back(plan::Products{weight->type, repacked, experts,
+                                                                             columns, 0, weight->ne[0]});
   products.multiplications += count(node) * static_cast<double>(weight->ne[0]);
 }
 

@@ -8,8 +8,8 @@
 
 namespace strata::tier {
 
-/// Host memory that a device's driver keeps in place, so that the device can fetch from it at the full rate of
-/// its link, and by itself; from other memory a driver copies first. Only back ends that can pin memory of
+/// Host memory that a device's driver keeps in place, so that the device can fetch from it at the full rate
+/// of its link, and by itself; from other memory a driver copies first. Only back ends that can pin memory of
 /// others (CUDA, HIP) do. Move-only; must go before the memory does.
 class PinnedMemory {
  public:
