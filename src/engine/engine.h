@@ -96,7 +96,7 @@ class Engine {
  public:
   /// What the process holds differs a little from run to run: a budget that we name, or a plan that another
   /// process will carry out, leaves this much.
-  static constexpr Bytes kRunToRun{512 * 1024};
+  static constexpr Bytes kRunToRun{256 * 1024};
 
   /// Errors: those of read_model and Adapters::load; kInternal when libllama refuses the model.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> open(OpenOptions options);
@@ -185,6 +185,8 @@ class Engine {
     std::unique_ptr<tier::OffloadDevice> device;
     plan::DeviceShare share;
     std::optional<Bytes> driver;  // what it was measured to take beside ggml's buffers
+
+    [[nodiscard]] std::string name() const { return ggml_backend_dev_name(device->inner()); }
   };
 
   Engine(OpenOptions options, model::ModelProfile profile, Bytes budget);
