@@ -19,12 +19,17 @@ constexpr int kTokens = 24;
 constexpr int kStep = 6;  // a change after so many tokens, and again
 constexpr engine::ContextOptions kContext{.context = 512, .ubatch = 64, .least_context = 512};
 
+using Held = decltype(engine::OpenOptions::held_on_device);
+
 Result<std::unique_ptr<engine::Engine>> start(const std::filesystem::path& path, Bytes ram,
-                                              std::vector<engine::OffloadOption> offload = {}) {
-  STRATA_TRY(
-      auto engine,
-      engine::Engine::open(
-          {.model = path, .ram = ram, .threads = 2, .threads_batch = 2, .offload = std::move(offload)}));
+                                              std::vector<engine::OffloadOption> offload = {},
+                                              Held held = {}) {
+  STRATA_TRY(auto engine, engine::Engine::open({.model = path,
+                                                .ram = ram,
+                                                .threads = 2,
+                                                .threads_batch = 2,
+                                                .offload = std::move(offload),
+                                                .held_on_device = std::move(held)}));
   STRATA_TRY_VOID(engine->prepare(kContext));
   STRATA_TRY_VOID(engine->start({}));
   return engine;
@@ -221,17 +226,8 @@ TEST(ExactDevice, IsFilledWithWhatItsDriverLeaves) {
   const auto held = [&](ggml_backend_dev_t) {
     return std::optional(device.used() + (device.nodes_computed() > 0 ? kMiB * 14 : kMiB * 3));
   };
-  auto engine = engine::Engine::open({.model = path,
-                                      .ram = kGiB,
-                                      .threads = 2,
-                                      .threads_batch = 2,
-                                      .offload = {{device.handle(), kBudget}},
-                                      .held_on_device = held});
+  const auto engine = start(path, kGiB, {{device.handle(), kBudget}}, held);
   ASSERT_TRUE(engine) << engine.error().message;
-  const Status prepared = (*engine)->prepare(kContext);
-  ASSERT_TRUE(prepared) << prepared.error().message;
-  const Status started = (*engine)->start({});
-  ASSERT_TRUE(started) << started.error().message;
   const plan::DeviceShare share = (*engine)->devices().front().share;
   EXPECT_GT(share.weights, Bytes{});
   EXPECT_EQ(share.runtime, kMiB * 16) << "what was measured, and what it may still take";
@@ -258,15 +254,8 @@ TEST(ExactDevice, IsNotTakenWhereItsDriverAloneHoldsMore) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});
   TestDevice device({});
-  auto engine = engine::Engine::open({.model = path,
-                                      .ram = kGiB,
-                                      .threads = 2,
-                                      .threads_batch = 2,
-                                      .offload = {{device.handle(), Bytes{std::uint64_t{64 * 1024}}}},
-                                      .held_on_device = [](auto) { return std::optional(kMiB * 300); }});
-  ASSERT_TRUE(engine) << engine.error().message;
-  ASSERT_TRUE((*engine)->prepare(kContext));
-  const Status started = (*engine)->start({});
+  const auto started = start(path, kGiB, {{device.handle(), Bytes{std::uint64_t{64 * 1024}}}},
+                             [](auto) { return std::optional(kMiB * 300); });
   ASSERT_FALSE(started);
   EXPECT_EQ(started.error().code, ErrorCode::kInfeasible);
   EXPECT_NE(started.error().message.find("driver alone holds 300.0 MiB"), std::string::npos)
@@ -277,16 +266,9 @@ TEST(ExactDevice, AFigureBelowItsOwnBuffersIsNoAnswer) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});
   TestDevice device({});
-  auto engine = engine::Engine::open({.model = path,
-                                      .ram = kGiB,
-                                      .threads = 2,
-                                      .threads_batch = 2,
-                                      .offload = {{device.handle(), kMiB * 24}},
-                                      .held_on_device = [](auto) { return std::optional(Bytes{}); }});
+  const auto engine =
+      start(path, kGiB, {{device.handle(), kMiB * 24}}, [](auto) { return std::optional(Bytes{}); });
   ASSERT_TRUE(engine) << engine.error().message;
-  ASSERT_TRUE((*engine)->prepare(kContext));
-  const Status started = (*engine)->start({});
-  ASSERT_TRUE(started) << started.error().message;
   EXPECT_GT((*engine)->devices().front().share.weights, Bytes{});
 }
 

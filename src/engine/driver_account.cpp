@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "tier/offload_device.h"
+
 namespace strata::engine {
 
 DriverAccount::DriverAccount(hardware::GpuQuery query) : query_(std::move(query)) {
@@ -24,10 +26,7 @@ std::optional<Bytes> DriverAccount::held(const std::string& pci_address) const {
 }
 
 std::optional<Bytes> DriverAccount::held_on(ggml_backend_dev_t device) const {
-  ggml_backend_dev_props props{};
-  ggml_backend_dev_get_props(device, &props);
-  if (props.device_id == nullptr) return std::nullopt;
-  return held(props.device_id);
+  return held(tier::card_of(device));
 }
 
 }  // namespace strata::engine

@@ -10,16 +10,14 @@ namespace strata::engine {
 
 BudgetChange Engine::budgets() const {
   BudgetChange out{pool_.capacity(), {}};
-  for (const Offload& offload : offloads_)
-    out.vram.emplace_back(ggml_backend_dev_name(offload.device->inner()), offload.pool->capacity());
+  for (const Offload& offload : offloads_) out.vram.emplace_back(offload.name(), offload.pool->capacity());
   return out;
 }
 
 Status Engine::resize_pools(const BudgetChange& change) {
   if (change.ram) STRATA_TRY_VOID(pool_.resize(*change.ram));
   for (const auto& [name, budget] : change.vram) {
-    const auto offload = std::ranges::find_if(
-        offloads_, [&](const Offload& one) { return name == ggml_backend_dev_name(one.device->inner()); });
+    const auto offload = std::ranges::find(offloads_, name, &Offload::name);
     STRATA_TRY_VOID(offload->pool->resize(budget));
   }
   return {};
@@ -28,12 +26,10 @@ Status Engine::resize_pools(const BudgetChange& change) {
 /// What can be known to be too much, or too little, before anything is given back.
 Status Engine::check_devices(const BudgetChange& change) const {
   for (const auto& [name, budget] : change.vram) {
-    const auto offload = std::ranges::find_if(
-        offloads_, [&](const Offload& one) { return name == ggml_backend_dev_name(one.device->inner()); });
+    const auto offload = std::ranges::find(offloads_, name, &Offload::name);
     if (offload == offloads_.end()) {
       std::string used;
-      for (const Offload& one : offloads_)
-        used += fmt::format(" {}", ggml_backend_dev_name(one.device->inner()));
+      for (const Offload& one : offloads_) used += fmt::format(" {}", one.name());
       return fail(ErrorCode::kInvalidArgument,
                   used.empty() ? fmt::format("{}: no GPU is used: start with --vram", name)
                                : fmt::format("{}: not one of the GPUs in use:{}", name, used));

@@ -3,20 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <string>
 
 namespace strata::tier {
 
-namespace {
-
-/// Where it is in this machine, as its back end says; that may start its driver.
 std::string card_of(ggml_backend_dev_t device) {
   ggml_backend_dev_props props{};
   ggml_backend_dev_get_props(device, &props);
   return props.device_id != nullptr ? props.device_id : "";
 }
-
-}  // namespace
 
 std::vector<ggml_backend_dev_t> gpu_devices() {
   std::vector<ggml_backend_dev_t> out;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "memory/region.h"
@@ -21,6 +22,10 @@ namespace strata::tier {
 
 /// ggml's devices with memory of their own, in its order. Of a card that two back ends know, the first one's.
 [[nodiscard]] std::vector<ggml_backend_dev_t> gpu_devices();
+
+/// Where it is in this machine, `0000:01:00.0`, as its back end says; empty where it does not. May start its
+/// driver.
+[[nodiscard]] std::string card_of(ggml_backend_dev_t device);
 
 /// A ggml device in front of another one that has memory of its own (CUDA0, Vulkan0, RPC0): what is computed
 /// with the weights that a plan puts there is computed there, everything else is left to the devices after
