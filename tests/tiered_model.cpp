@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <set>
 
 #include "engine/llama_log.h"
@@ -39,6 +40,22 @@ std::vector<std::uint32_t> tensors_of_layers(const model::ModelProfile& profile,
     if (layer || shared ? static_cast<std::uint32_t>(layer.value_or(0)) < layers : layers > profile.layers)
       out.push_back(i);
   }
+  return out;
+}
+
+/// Takes the experts out of `tensors`, into groups by layer.
+std::vector<plan::CachedExperts> take_experts(const model::ModelProfile& profile,
+                                              std::vector<std::uint32_t>& tensors, std::uint32_t slots) {
+  std::map<int, plan::CachedExperts> groups;
+  std::erase_if(tensors, [&](std::uint32_t tensor) {
+    const model::TensorInfo& info = profile.tensors[tensor];
+    if (info.role != model::Role::kExpert || info.shape[2] <= slots) return false;
+    groups[*info.layer].tensors.push_back(tensor);
+    groups[*info.layer].slots = slots;
+    return true;
+  });
+  std::vector<plan::CachedExperts> out;
+  for (auto& [layer, group] : groups) out.push_back(std::move(group));
   return out;
 }
 
@@ -120,9 +137,13 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
   std::vector<engine::OffloadedLayers> layers;
   if (offload.device != nullptr) {
     out->device_pool_ = std::make_unique<memory::Pool>("device", offload.budget);
-    out->offload_ = std::make_unique<tier::OffloadDevice>(
-        out->device_->weights(), out->device_->host_buffers(), *out->device_pool_, offload.device->handle());
-    out->offload_->choose(tensors_of_layers(out->profile_, offload.layers), offload.ring);
+    out->offload_ =
+        std::make_unique<tier::OffloadDevice>(*out->device_, *out->device_pool_, offload.device->handle());
+    auto tensors = tensors_of_layers(out->profile_, offload.layers);
+    std::vector<plan::CachedExperts> experts;
+    if (offload.slots > 0) experts = take_experts(out->profile_, tensors, offload.slots);
+    out->offload_->send_experts(offload.send_experts);
+    out->offload_->choose(tensors, offload.ring, experts);
     if (offload.ring > Bytes{}) out->device_->leave_attention(tier::OffloadDevice::kBatch);
     layers.push_back({out->offload_.get(), offload.layers});
   }
@@ -133,8 +154,17 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
     return std::unexpected(why.value_or(Error{ErrorCode::kInternal, engine::take_llama_error()}));
   }
 
-  const bool recorded = decode(out->context_.get(), std::vector<llama_token>(settings.ubatch, 0)) &&
-                        decode(out->context_.get(), {0});
+  const auto feed = [&](std::size_t count) {
+    llama_memory_clear(llama_get_memory(out->context_.get()), false);
+    return decode(out->context_.get(), std::vector<llama_token>(count, 0));
+  };
+  if (offload.slots > 0) {  // the host has to see the experts
+    out->offload_->leave_experts(true);
+    if (!feed(settings.ubatch)) return fail(ErrorCode::kInternal, "recording failed");
+    out->offload_->leave_experts(false);
+    if (!feed(1)) return fail(ErrorCode::kInternal, "recording failed");
+  }
+  const bool recorded = feed(settings.ubatch) && feed(1);
   if (!recorded) return fail(ErrorCode::kInternal, "recording failed");
   if (settings.token_by_token) {
     SequenceBatch several;
@@ -155,10 +185,8 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
   STRATA_TRY(out->placement_, plan::place(out->profile_, needs.uses, arena(out->profile_, needs.uses)));
   STRATA_TRY_VOID(out->device_->place(out->placement_, {}));
   if (out->offload_ == nullptr) return out;
-  STRATA_TRY_VOID(
-      out->offload_->place(out->device_->files(), out->device_->reader_factory(), out->pool_, {}));
-  STRATA_TRY_VOID(
-      out->offload_->connect(out->device_->files(), out->device_->reader_factory(), out->device_->table()));
+  STRATA_TRY_VOID(out->offload_->place(out->pool_, {}));
+  STRATA_TRY_VOID(out->offload_->connect());
   return out;
 }
 

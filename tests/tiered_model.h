@@ -84,6 +84,8 @@ struct OffloadTo {
   std::uint32_t layers = 0;
   Bytes ring = {};  ///< for weights that are sent for batches
   Bytes budget = kGiB * 64;
+  std::uint32_t slots = 0;    ///< of these layers' experts, those that lie there; 0: all
+  bool send_experts = false;  ///< the others are sent when a step needs them
 };
 
 /// A model on our device, with exactly this much memory for weights and ring.
@@ -99,6 +101,7 @@ class TieredModel {
                                                                  OffloadTo offload = {});
   [[nodiscard]] llama_context* context() const { return context_.get(); }
   [[nodiscard]] tier::Device& device() const { return *device_; }
+  [[nodiscard]] tier::OffloadDevice& offload() const { return *offload_; }
   [[nodiscard]] const memory::Pool& device_pool() const { return *device_pool_; }
   [[nodiscard]] const plan::Placement& placement() const { return placement_; }
   /// Not all weights stay in memory.

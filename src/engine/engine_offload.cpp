@@ -29,8 +29,7 @@ void Engine::make_offloads() {
   for (const OffloadOption& option : options_.offload) {
     Offload offload;
     offload.pool = std::make_unique<memory::Pool>(ggml_backend_dev_name(option.device), option.budget);
-    offload.device = std::make_unique<tier::OffloadDevice>(device_->weights(), device_->host_buffers(),
-                                                           *offload.pool, option.device);
+    offload.device = std::make_unique<tier::OffloadDevice>(*device_, *offload.pool, option.device);
     offloads_.push_back(std::move(offload));
   }
   if (!offloads_.empty() && options_.send_from)
@@ -139,14 +138,13 @@ Status Engine::place_on_devices(const tier::Device::Progress& progress, Bytes& p
       placed = before + done;
       return !progress || progress(std::min(placed, total), total);
     };
-    STRATA_TRY_VOID(device->place(device_->files(), device_->reader_factory(), pool_, more));
+    STRATA_TRY_VOID(device->place(pool_, more));
   }
   return {};
 }
 
 Status Engine::connect_devices() {
-  for (auto& [pool, device, share, driver] : offloads_)
-    STRATA_TRY_VOID(device->connect(device_->files(), device_->reader_factory(), device_->table()));
+  for (auto& [pool, device, share, driver] : offloads_) STRATA_TRY_VOID(device->connect());
   return {};
 }
 

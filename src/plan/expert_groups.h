@@ -32,6 +32,12 @@ struct ExpertGroup {
   [[nodiscard]] Bytes slot_bytes() const { return slot_bytes(slots); }
 };
 
+/// Experts of a group that lie on a device, as a cache in front of the host's.
+struct CachedExperts {
+  std::vector<std::uint32_t> tensors;  ///< the group's parts, each of as many experts
+  std::uint32_t slots = 0;             ///< at least 1, fewer than there are experts
+};
+
 /// The memory that a stretch of a file needs to be read to, wherever it begins on disk.
 [[nodiscard]] Bytes region_of(Bytes stretch);
 

@@ -32,6 +32,7 @@ bool Device::supports_buffer_type(ggml_backend_buffer_type_t type) const {
 
 void Device::started(Stream& stream) {
   stream.threads = options_.threads;
+  stream_ = &stream;
   ggml_backend_cpu_set_threadpool(stream.inner, threads_);
 }
 

@@ -94,6 +94,16 @@ class Device final : public GgmlDevice {
 
   [[nodiscard]] const plan::Placement& placement() const { return table_.placement(); }
 
+  /// For another device's graph, while that is computed: products of experts that it lacks, and the experts.
+  /// As Executor's. Requires: the weights are placed, and a context lives.
+  [[nodiscard]] Status multiply(const ggml_cgraph& graph, bool again) {
+    return executor_->multiply(stream_->inner, graph, again);
+  }
+  [[nodiscard]] Status bring(std::span<const std::uint32_t> tensors, std::span<const std::uint32_t> experts,
+                             const ExpertCache::TakeBytes& take) {
+    return executor_->bring(tensors, experts, take);
+  }
+
   [[nodiscard]] PassStatistics statistics() const;
   [[nodiscard]] Bytes loaded() const { return loaded_; }
 
@@ -123,6 +133,7 @@ class Device final : public GgmlDevice {
   const model::ModelProfile& profile_;
   const DeviceOptions options_;
   const DiskFiles files_;
+  const Stream* stream_ = nullptr;  // of the newest context
   ggml_threadpool* threads_ = nullptr;
   bool owns_threads_ = false;
   std::int64_t attention_elsewhere_ = 0;

@@ -57,7 +57,10 @@ Executor::Executor(const DiskFiles& files, const WeightBufferType& weights, cons
       stream_(files, std::move(make_reader), memory.arena, table.placement().ring, trace) {}
 
 Status Executor::compute(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split) {
-  Status status = run_pass(inner, graph, split);
+  return checked(run_pass(inner, graph, split));
+}
+
+Status Executor::checked(Status status) {
   if (!status) {
     stream_.abandon();
     if (experts_) experts_->abandon();
@@ -67,6 +70,14 @@ Status Executor::compute(ggml_backend_t inner, const ggml_cgraph& graph, const T
 
 Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split) {
   const auto begin = Trace::Clock::now();
+  STRATA_TRY_VOID(run(inner, graph, split));
+  ++passes_;
+  if (trace_ != nullptr) trace_->span(Trace::kPasses, "pass", begin);
+  // Weights read in this pass may be another file's: better no tokens than wrong ones.
+  return files_.check_unchanged();
+}
+
+Status Executor::run(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split, bool again) {
   STRATA_TRY(PassProgram program, PassProgram::compile(graph, weights_, table_, layout_, split));
   STRATA_TRY_VOID(stream_.begin(program.entries()));
   program.bind(stream_);
@@ -74,7 +85,7 @@ Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const 
   for (Run& run : program.runs()) {
     STRATA_TRY_VOID(stream_.wait(run.entries_end));
     if (run.gather) STRATA_TRY_VOID(gather(*run.gather));
-    if (run.step) STRATA_TRY_VOID(begin_step(inner, program, *run.step));
+    if (run.step) STRATA_TRY_VOID(begin_step(inner, program, *run.step, again));
     if (run.experts.empty()) {
       STRATA_TRY_VOID(execute(inner, graph, run.nodes));
     } else if (experts_->in_slots()) {
@@ -85,10 +96,7 @@ Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const 
     stream_.release(run.entries_end);
   }
   stream_.end();
-  ++passes_;
-  if (trace_ != nullptr) trace_->span(Trace::kPasses, "pass", begin);
-  // Weights read in this pass may be another file's: better no tokens than wrong ones.
-  return files_.check_unchanged();
+  return {};
 }
 
 Status Executor::execute(ggml_backend_t inner, const ggml_cgraph& graph,

@@ -3,6 +3,7 @@
 #include <ggml-backend-impl.h>
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -51,13 +52,25 @@ class Executor {
   /// to abort; the outputs are then undefined.
   [[nodiscard]] Status compute(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split);
 
+  /// In the middle of another device's graph: computes products with experts. `again`: of the same choice as
+  /// the ones before. Errors: as compute().
+  [[nodiscard]] Status multiply(ggml_backend_t inner, const ggml_cgraph& graph, bool again);
+
+  /// As ExpertCache's, of experts of the weights of one group, wherever they lie.
+  [[nodiscard]] Status bring(std::span<const std::uint32_t> tensors, std::span<const std::uint32_t> experts,
+                             const ExpertCache::TakeBytes& take);
+
   [[nodiscard]] PassStatistics statistics() const;
 
  private:
+  [[nodiscard]] Status run(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split,
+                           bool again = false);
   [[nodiscard]] Status run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split);
+  [[nodiscard]] Status checked(Status status);
   [[nodiscard]] Status execute(ggml_backend_t inner, const ggml_cgraph& graph,
                                std::span<ggml_tensor* const> nodes);
-  [[nodiscard]] Status begin_step(ggml_backend_t inner, const PassProgram& program, std::size_t step);
+  [[nodiscard]] Status begin_step(ggml_backend_t inner, const PassProgram& program, std::size_t step,
+                                  bool again);
   void predict(const PassProgram& program, std::size_t step);
   [[nodiscard]] std::span<const float> router_weights(const ExpertStep& step) const;
   [[nodiscard]] Status repack(ggml_backend_t inner, std::span<const FreshRows> fresh);

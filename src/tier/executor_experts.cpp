@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "tier/executor.h"
@@ -15,9 +17,10 @@ void show(ggml_tensor& weight, const ExpertRows& rows) {
 
 }  // namespace
 
-Status Executor::begin_step(ggml_backend_t inner, const PassProgram& program, std::size_t number) {
+Status Executor::begin_step(ggml_backend_t inner, const PassProgram& program, std::size_t number,
+                            bool again) {
   const ExpertStep& step = program.steps()[number];
-  STRATA_TRY_VOID(experts_->begin(step.group, *step.ids, step.parts));
+  STRATA_TRY_VOID(experts_->begin(step.group, *step.ids, step.parts, again));
   step.numbered->data = experts_->ids();
   predict(program, number);
   const auto begin = std::chrono::steady_clock::now();
@@ -30,6 +33,25 @@ Status Executor::begin_step(ggml_backend_t inner, const PassProgram& program, st
     trace_->span(Trace::kExperts, name, begin, 0, experts_->used());
   }
   return repack(inner, experts_->fresh());
+}
+
+Status Executor::multiply(ggml_backend_t inner, const ggml_cgraph& graph, bool again) {
+  return checked(run(inner, graph, nullptr, again));
+}
+
+Status Executor::bring(std::span<const std::uint32_t> tensors, std::span<const std::uint32_t> experts,
+                       const ExpertCache::TakeBytes& take) {
+  if (const auto part = table_.expert_part(tensors.front()))
+    return checked(experts_->bring(part->group, experts, take));
+  for (const std::uint32_t tensor : tensors) {
+    const model::TensorInfo& info = table_.profile().tensors[tensor];
+    const std::uint64_t size = info.row_bytes().value * static_cast<std::uint64_t>(info.shape[1]);
+    const std::byte* const all = table_.resident(tensor);
+    if (all == nullptr)
+      return fail(ErrorCode::kInternal, fmt::format("the experts of '{}' have no place", info.name));
+    for (const std::uint32_t expert : experts) take(tensor, expert, 0, {all + expert * size, size});
+  }
+  return {};
 }
 
 /// Starts to read what the next step will almost certainly choose.

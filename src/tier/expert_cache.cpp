@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/check.h"
 
@@ -111,21 +112,77 @@ Status ExpertCache::fill(const Rearrange& rearrange, const std::function<bool(By
   return {};
 }
 
-Status ExpertCache::begin(std::uint32_t number, const ggml_tensor& ids,
-                          std::span<const std::uint32_t> parts) {
+Status ExpertCache::begin(std::uint32_t number, const ggml_tensor& ids, std::span<const std::uint32_t> parts,
+                          bool again) {
   Group& group = groups_[number];
-  current_ = &group;
-  fresh_.clear();
+  again = again && current_ == &group;
+  const ExpertStatistics before = statistics_;
   STRATA_TRY_VOID(find_used(group, ids));
-  statistics_.used += used_.size();
-  group.slots.begin_step(used_);
-  in_slots_ = used_.size() <= group.slots.slots();
+  enter(group, again);
   if (in_slots_) {
     STRATA_TRY_VOID(claim_slots(group));
   } else {
     pass_through(group, parts);
   }
+  if (again) statistics_ = before;
   number_ids(group, ids);
+  return {};
+}
+
+/// The step uses used_.
+void ExpertCache::enter(Group& group, bool again) {
+  current_ = &group;
+  fresh_.clear();
+  statistics_.used += used_.size();
+  if (!again) group.slots.begin_step(used_);
+  in_slots_ = used_.size() <= group.slots.slots();
+}
+
+Status ExpertCache::bring(std::uint32_t number, std::span<const std::uint32_t> experts,
+                          const TakeBytes& take) {
+  Group& group = groups_[number];
+  const std::size_t slots = group.slots.slots();
+  if (slots == 0) return bring_to_stage(group, experts, take);
+  for (std::size_t done = 0; done < experts.size(); done += slots)
+    STRATA_TRY_VOID(
+        bring_to_slots(group, experts.subspan(done, std::min(slots, experts.size() - done)), take));
+  return {};
+}
+
+Status ExpertCache::bring_to_slots(Group& group, std::span<const std::uint32_t> experts,
+                                   const TakeBytes& take) {
+  for (const std::uint32_t expert : used_) is_used_[expert] = false;
+  used_.assign(experts.begin(), experts.end());
+  enter(group, false);
+  STRATA_TRY_VOID(claim_slots(group));
+  STRATA_TRY_VOID(finish());
+  for (const plan::ExpertPart& part : group.plan->parts) {
+    for (const std::uint32_t expert : experts)
+      take(part.tensor, expert, 0, {slot_data(part, *group.slots.slot_of(expert)), part.bytes.value});
+  }
+  return {};
+}
+
+Status ExpertCache::bring_to_stage(Group& group, std::span<const std::uint32_t> experts,
+                                   const TakeBytes& take) {
+  std::vector<ExpertStrips::Expert> all;
+  for (const std::uint32_t expert : experts) all.push_back({expert, std::nullopt});
+  statistics_.used += experts.size();
+  statistics_.missed += group.plan->expert * experts.size();
+  std::vector<std::uint32_t> parts(group.plan->parts.size());
+  std::iota(parts.begin(), parts.end(), 0U);
+  strips_.begin(*group.plan, parts, std::move(all));
+  for (const plan::ExpertPart& part : group.plan->parts) {
+    const std::uint64_t row_bytes = profile_.tensors[part.tensor].row_bytes().value;
+    do {
+      fresh_.clear();
+      STRATA_TRY(const ExpertRows rows, strips_.next(fresh_));
+      const auto first = static_cast<std::uint64_t>(rows.first_row);
+      const std::span bytes(rows.data, static_cast<std::uint64_t>(rows.rows) * row_bytes);
+      for (std::size_t i = 0; i < experts.size(); ++i)
+        take(part.tensor, experts[i], first * row_bytes, {bytes.data() + i * rows.stride, bytes.size()});
+    } while (!strips_.part_ends());
+  }
   return {};
 }
 

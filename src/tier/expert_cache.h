@@ -40,10 +40,19 @@ class ExpertCache {
   [[nodiscard]] Status fill(const Rearrange& rearrange, const std::function<bool(Bytes)>& progress);
 
   /// Begins a step of a group: `ids` (I32 [used, tokens]) picks experts, of which `parts` will be used in
-  /// this order. Reads of what is missing are on their way then. Errors: those of the reads; kInternal for an
-  /// expert that does not exist.
+  /// this order. Reads of what is missing are on their way then. `again`: the same choice as in the step
+  /// before; where that was the group's, for other parts, both count as one. Errors: those of the reads;
+  /// kInternal for an expert that does not exist.
   [[nodiscard]] Status begin(std::uint32_t group, const ggml_tensor& ids,
-                             std::span<const std::uint32_t> parts);
+                             std::span<const std::uint32_t> parts, bool again = false);
+
+  /// Called with a stretch of an expert's bytes of one weight, `offset` behind its first one.
+  using TakeBytes = std::function<void(std::uint32_t tensor, std::uint32_t expert, std::uint64_t offset,
+                                       std::span<const std::byte> bytes)>;
+  /// Brings experts of a group into memory, for as long as `take` is called with each byte of them.
+  /// Errors: those of the reads. Requires: none is rearranged.
+  [[nodiscard]] Status bring(std::uint32_t group, std::span<const std::uint32_t> experts,
+                             const TakeBytes& take);
 
   /// Waits until the step's experts are in their slots, where it is computed in slots.
   [[nodiscard]] Status finish();
@@ -90,6 +99,11 @@ class ExpertCache {
     std::vector<Slot> state;
   };
 
+  void enter(Group& group, bool again);
+  [[nodiscard]] Status bring_to_slots(Group& group, std::span<const std::uint32_t> experts,
+                                      const TakeBytes& take);
+  [[nodiscard]] Status bring_to_stage(Group& group, std::span<const std::uint32_t> experts,
+                                      const TakeBytes& take);
   [[nodiscard]] Status find_used(const Group& group, const ggml_tensor& ids);
   [[nodiscard]] Status claim_slots(Group& group);
   void pass_through(Group& group, std::span<const std::uint32_t> parts);

@@ -31,24 +31,40 @@ void ExpertSlots::begin_step(std::span<const std::uint32_t> used) {
   }
 }
 
-std::optional<std::uint32_t> ExpertSlots::claim(std::uint32_t expert) {
-  STRATA_CHECK(experts_[expert].slot == kNone);
-  std::uint32_t best = kNone;
+/// The slot that may be given to another expert at the least loss.
+std::optional<std::uint32_t> ExpertSlots::least_worth() const {
+  std::optional<std::uint32_t> best;
   double least = 0;
   for (std::uint32_t slot = 0; slot < slots(); ++slot) {
     if (held_[slot]) continue;
     const std::uint32_t holds = expert_in_[slot];
     if (holds != kNone && experts_[holds].last_step == step_ && step_ > 0) continue;
     const double value = holds == kNone ? -1 : worth(holds);
-    if (best != kNone && value >= least) continue;
+    if (best && value >= least) continue;
     best = slot;
     least = value;
   }
-  if (best == kNone) return std::nullopt;
-  if (expert_in_[best] != kNone) experts_[expert_in_[best]].slot = kNone;
-  expert_in_[best] = expert;
-  experts_[expert].slot = best;
   return best;
+}
+
+std::optional<std::uint32_t> ExpertSlots::claim(std::uint32_t expert) {
+  STRATA_CHECK(experts_[expert].slot == kNone);
+  const auto slot = least_worth();
+  if (!slot) return std::nullopt;
+  empty(*slot);
+  expert_in_[*slot] = expert;
+  experts_[expert].slot = *slot;
+  return slot;
+}
+
+bool ExpertSlots::outweighs(std::uint32_t expert) const {
+  // Two that are used about as often would else take turns.
+  constexpr double kMoreUses = 2;
+  constexpr double kTimesMore = 1.5;
+  const auto slot = least_worth();
+  if (!slot) return false;
+  const auto holds = expert_in(*slot);
+  return !holds || worth(expert) > worth(*holds) * kTimesMore + kMoreUses;
 }
 
 void ExpertSlots::empty(std::uint32_t slot) {

@@ -28,10 +28,15 @@ class ExpertSlots {
   /// every slot is the step's or held.
   [[nodiscard]] std::optional<std::uint32_t> claim(std::uint32_t expert);
 
+  /// Whether `expert` was used so much more than the expert worth least, of those that may be evicted, that a
+  /// slot should change hands; and always where one is empty.
+  [[nodiscard]] bool outweighs(std::uint32_t expert) const;
+
   /// The slot's bytes are no longer an expert's.
   void empty(std::uint32_t slot);
 
  private:
+  [[nodiscard]] std::optional<std::uint32_t> least_worth() const;
   [[nodiscard]] double worth(std::uint32_t expert) const;
 
   static constexpr std::uint32_t kNone = UINT32_MAX;

@@ -72,6 +72,21 @@ TEST(ExpertSlots, TheExpertUsedMostLatelyStays) {
   EXPECT_FALSE(slots.slot_of(0)) << "what was popular once is not kept for good";
 }
 
+TEST(ExpertSlots, OutweighsWhatIsUsedMuchLess) {
+  ExpertSlots slots(8, 1, 64);
+  EXPECT_TRUE(slots.outweighs(0)) << "an empty slot";
+  ASSERT_TRUE(slots.claim(0));
+  slots.begin_step(Experts{1});
+  slots.begin_step(Experts{1});
+  EXPECT_FALSE(slots.outweighs(1)) << "used twice, by chance";
+  slots.begin_step(Experts{1});
+  EXPECT_TRUE(slots.outweighs(1));
+  for (int i = 0; i < 10; ++i) slots.begin_step(Experts{0});
+  EXPECT_FALSE(slots.outweighs(1));
+  slots.begin_step(Experts{0, 1});
+  EXPECT_FALSE(slots.outweighs(1)) << "none that the step uses is given away";
+}
+
 TEST(ExpertSlots, AnEmptiedSlotIsTakenFirst) {
   ExpertSlots slots(8, 3, 8);
   step(slots, {0, 1, 2});

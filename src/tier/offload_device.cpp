@@ -48,11 +48,10 @@ struct CountedBuffers {
   static bool is_host(ggml_backend_buffer_type_t t) { return ggml_backend_buft_is_host(of(t).inner_type_); }
 };
 
-OffloadDevice::OffloadDevice(const WeightBufferType& weights, HostBufferType& host, memory::Pool& pool,
-                             ggml_backend_dev_t inner)
+OffloadDevice::OffloadDevice(Device& host, memory::Pool& pool, ggml_backend_dev_t inner)
     : GgmlDevice(pool, inner),
-      weights_(weights),
       host_(host),
+      weights_(host.weights()),
       inner_type_(ggml_backend_dev_buffer_type(inner)) {
   using Counted = CountedBuffers;
   counted_type_.iface = {Counted::name,     Counted::allocate,   Counted::alignment,
@@ -87,7 +86,17 @@ void OffloadDevice::set_abort_callback(Stream&, ggml_abort_callback callback, vo
   abort_data_ = data;
 }
 
+ExpertStatistics OffloadDevice::experts() const {
+  ExpertStatistics out = experts_before_;
+  if (experts_) out += experts_->statistics();
+  return out;
+}
+
 bool OffloadDevice::takes(const ggml_tensor& op) const {
+  if (experts_ && experts_->takes(op)) return !leaves_experts_;
+  // A bias by experts follows its product: else all its rows would cross, twice.
+  const bool biases = op.op == GGML_OP_ADD_ID && op.src[0]->op == GGML_OP_MUL_MAT_ID;
+  if (biases && !takes(*op.src[0])) return false;
   const bool batch = ring_size_ > Bytes{} && op.ne[1] >= batch_;
   for (int s = 0; s < GGML_MAX_SRC; ++s) {
     const ggml_tensor* const src = op.src[s];

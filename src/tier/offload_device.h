@@ -11,12 +11,12 @@
 #include <vector>
 
 #include "memory/region.h"
+#include "tier/device.h"
+#include "tier/device_experts.h"
 #include "tier/ggml_device.h"
 #include "tier/pass_stream.h"
 #include "tier/pinned_memory.h"
 #include "tier/range_reader.h"
-#include "tier/weight_buffer.h"
-#include "tier/weight_table.h"
 
 namespace strata::tier {
 
@@ -36,13 +36,13 @@ namespace strata::tier {
 ///   2. place(): the weights are read and sent; from now on graphs are computed;
 ///   3. for another budget: displace(), and from the start again.
 /// With a ring, matrix products of many tokens are computed there with the host's weights, too: these are
-/// sent ahead of the computation, from memory or disk, as the host's device streams from disk. Threading: one
-/// thread at a time, as a llama_context. Lifetime: outlives model and context.
+/// sent ahead of the computation, from memory or disk, as the host's device streams from disk. With slots for
+/// experts, those of few tokens are multiplied there as far as they have a slot. Threading: one thread at a
+/// time, as a llama_context. Lifetime: outlives model and context.
 class OffloadDevice final : public GgmlDevice {
  public:
-  /// `pool` has the device's budget, and it, `weights` and `host` outlive this.
-  OffloadDevice(const WeightBufferType& weights, HostBufferType& host, memory::Pool& pool,
-                ggml_backend_dev_t inner);
+  /// `pool` has the device's budget, and it and `host` outlive this.
+  OffloadDevice(Device& host, memory::Pool& pool, ggml_backend_dev_t inner);
   ~OffloadDevice() override;
 
   /// With a ring, products of so many tokens and more are computed here with weights that are sent. Before
@@ -53,13 +53,23 @@ class OffloadDevice final : public GgmlDevice {
   /// The ring that suits the largest weights of a model.
   [[nodiscard]] static Bytes ring_bytes(const model::ModelProfile& profile);
 
+  /// Experts that a step lacks are sent, where they fit the slots, instead of multiplied by the host. Before
+  /// choose().
+  void send_experts(bool on) { sends_experts_ = on; }
+
   /// Indices into the profile's tensors. What several layers share may lie here and on the host. `ring`: for
-  /// weights that are sent; 0 where none are.
-  void choose(const std::vector<std::uint32_t>& tensors, Bytes ring = {});
+  /// weights that are sent; 0 where none are. `experts`: of these, some get slots.
+  void choose(const std::vector<std::uint32_t>& tensors, Bytes ring = {},
+              std::span<const plan::CachedExperts> experts = {});
+
+  /// While on, experts are left to the host, whether they have slots or not: to record what it needs then.
+  void leave_experts(bool on) { leaves_experts_ = on; }
+  [[nodiscard]] bool has_experts() const { return experts_.has_value(); }
 
   /// Bytes that the chosen weights take there, and with a ring the vectors of all layers, as the inner device
-  /// aligns and pads them.
+  /// aligns and pads them; experts' slots are part of it.
   [[nodiscard]] Bytes weight_bytes() const;
+  [[nodiscard]] Bytes expert_bytes() const { return experts_ ? experts_->bytes(inner_type_) : Bytes{}; }
   /// The types of the buffers that a context has here: compute buffers are asked of the first one, and all
   /// are of the second.
   [[nodiscard]] std::array<ggml_backend_buffer_type_t, 2> buffer_types() {
@@ -74,33 +84,37 @@ class OffloadDevice final : public GgmlDevice {
   using Progress = std::function<bool(Bytes done)>;
   /// Reads the chosen weights through a little of the host's memory, and sends them.
   /// Errors: kBudgetExceeded, kIo, kCancelled.
-  [[nodiscard]] Status place(const DiskFiles& files, const ReaderFactory& make_reader,
-                             memory::Pool& host_pool, const Progress& progress);
+  [[nodiscard]] Status place(memory::Pool& host_pool, const Progress& progress);
 
   /// Gives back all that lies there, for another choose(). Requires: no context lives.
   void displace();
 
   /// Host memory that connect() and sending take.
   [[nodiscard]] Bytes host_bytes() const;
-  /// Where the weights come from that are sent; all outlive this. Requires: place() succeeded here, and the
-  /// host's weights are placed. Errors: kBudgetExceeded.
-  [[nodiscard]] Status connect(const DiskFiles& files, ReaderFactory make_reader, const WeightTable& table);
+  /// Where the weights come from that are sent. Requires: place() succeeded here, and the host's weights are
+  /// placed. Errors: kBudgetExceeded.
+  [[nodiscard]] Status connect();
 
   /// The host's weights are going: nothing is sent any more. connect() again sends from new places.
   void disconnect();
   /// Whether weights are sent from memory that the driver would rather have pinned, and could not.
   [[nodiscard]] bool sends_from_pageable() const { return stream_ != nullptr && pageable_; }
 
+  /// Of steps that had slots here.
+  [[nodiscard]] ExpertStatistics experts() const;
   /// Bytes of weights sent for batches so far.
   [[nodiscard]] Bytes sent() const { return sent_before_ + (stream_ ? stream_->statistics().read : Bytes{}); }
 
  private:
   friend struct CountedBuffers;
   class Program;
+  struct DeviceRun;
 
   [[nodiscard]] const char* name() const override { return ggml_backend_dev_name(inner_); }
   [[nodiscard]] ggml_backend_buffer_type_t buffer_type() override { return &counted_type_; }
-  [[nodiscard]] ggml_backend_buffer_type_t host_buffer_type() override { return host_.handle(); }
+  [[nodiscard]] ggml_backend_buffer_type_t host_buffer_type() override {
+    return host_.host_buffers().handle();
+  }
   [[nodiscard]] bool supports_op(const ggml_tensor& op) const override;
   [[nodiscard]] bool supports_buffer_type(ggml_backend_buffer_type_t type) const override;
   void set_abort_callback(Stream& stream, ggml_abort_callback callback, void* data) override;
@@ -115,10 +129,11 @@ class OffloadDevice final : public GgmlDevice {
   [[nodiscard]] Result<ggml_backend_buffer_ptr> allocate_weights(ggml_context* tensors, Bytes size,
                                                                  memory::Owner owner,
                                                                  memory::Reservation& reservation);
-  [[nodiscard]] Status send(const DiskFiles& files, RangeReader& reader, const Progress& progress);
+  [[nodiscard]] Status compute_step(ggml_backend_t inner, const ggml_cgraph& graph, const DeviceRun& run);
+  [[nodiscard]] Status send(RangeReader& reader, const Progress& progress);
 
+  Device& host_;
   const WeightBufferType& weights_;
-  HostBufferType& host_;
   ggml_backend_buffer_type_t const inner_type_;
   ggml_backend_buffer_type counted_type_{};
 
@@ -128,6 +143,11 @@ class OffloadDevice final : public GgmlDevice {
   memory::Reservation arena_reservation_;
   bool placed_ = false;
 
+  bool sends_experts_ = false;
+  bool leaves_experts_ = false;
+  std::optional<DeviceExperts> experts_;
+  ExpertStatistics experts_before_;  // by the ones before
+
   std::int64_t batch_ = kBatch;
   Bytes ring_size_;
   std::vector<bool> for_batches_;  // by tensor: its twin is for batches only
@@ -136,7 +156,6 @@ class OffloadDevice final : public GgmlDevice {
   ggml_backend_buffer_ptr ring_;
   memory::Reservation ring_reservation_;
   memory::Region staging_;
-  const DiskFiles* files_ = nullptr;
   PinnedMemory pinned_staging_;
   PinnedMemory pinned_weights_;  // the host's
   bool pageable_ = false;

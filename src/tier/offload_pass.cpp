@@ -10,13 +10,19 @@
 
 namespace strata::tier {
 
+struct OffloadDevice::DeviceRun {
+  std::vector<ggml_tensor*> nodes;
+  std::size_t entries_end = 0;             // what is sent before this must be there
+  const ggml_tensor* ids = nullptr;        // of the experts that it begins with
+  std::uint32_t group = 0;                 // of these
+  std::vector<DeviceProduct> products;     // of these, and
+  std::vector<std::size_t> product_nodes;  // where they stand in `nodes`
+};
+
 /// A graph whose nodes take their weights from the device's memory while this lives.
 class OffloadDevice::Program {
  public:
-  struct Run {
-    std::vector<ggml_tensor*> nodes;
-    std::size_t entries_end = 0;  // what is sent before this must be there
-  };
+  using Run = DeviceRun;
 
   Program(const OffloadDevice& device, const ggml_cgraph& graph) : device_(device) {
     for (int n = 0; n < graph.n_nodes; ++n) add(graph.nodes[n]);
@@ -46,11 +52,37 @@ class OffloadDevice::Program {
       if (computes_nothing(node)) break;  // a view of a weight may stand here whose user is elsewhere
       const auto weight = src != nullptr ? device_.weights_.weight_of(src) : std::nullopt;
       if (!weight) continue;
-      patches_.push_back({&src, src});
       ggml_tensor* const twin = device_.twins_[*weight];
+      if (twin == nullptr && device_.experts_ && device_.experts_->takes(*node)) {
+        add_product(node, *weight);
+        break;
+      }
+      patches_.push_back({&src, src});
       src = twin != nullptr ? twin : sent(*src, *weight);
     }
     run_.nodes.push_back(node);
+  }
+
+  void add_product(ggml_tensor* node, std::uint32_t weight) {
+    ggml_tensor* const ids = node->src[2];
+    if (run_.ids != ids) {
+      close();
+      run_.ids = ids;
+      run_.group = device_.experts_->group_of(weight);
+      numbered_ = &shadows_.emplace_back(*ids);
+      numbered_->nb[1] = static_cast<std::size_t>(ids->ne[0]) * numbered_->nb[0];
+      numbered_->nb[2] = numbered_->nb[3] = static_cast<std::size_t>(ids->ne[1]) * numbered_->nb[1];
+      numbered_->data = device_.experts_->numbered()->data;
+      numbered_->buffer = device_.experts_->numbered()->buffer;
+      numbered_->view_src = nullptr;
+      numbered_->view_offs = 0;
+    }
+    run_.products.push_back({node, node->src[0]});
+    run_.product_nodes.push_back(run_.nodes.size());
+    patches_.push_back({&node->src[0], node->src[0]});
+    patches_.push_back({&node->src[2], ids});
+    node->src[0] = device_.experts_->slots_of(weight);
+    node->src[2] = numbered_;
   }
 
   ggml_tensor* sent(const ggml_tensor& tensor, std::uint32_t weight) {
@@ -81,12 +113,19 @@ class OffloadDevice::Program {
   std::vector<StreamEntry> entries_;
   std::deque<Run> runs_;
   Run run_;
+  ggml_tensor* numbered_ = nullptr;  // the run's ids, by slots
 };
 
 Status OffloadDevice::compute(const Stream& stream, ggml_cgraph& graph) {
-  if (!placed_) return {};  // libllama only learns the graph's needs
+  if (!placed_) {  // libllama only learns the graph's needs
+    if (experts_) experts_->record(graph);
+    return {};
+  }
   Program program(*this, graph);
-  if (program.entries().empty()) return compute_runs(stream.inner, graph, program);
+  if (program.entries().empty()) {
+    STRATA_TRY_VOID(compute_runs(stream.inner, graph, program));
+    return experts_ ? host_.files().check_unchanged() : Status{};
+  }
   STRATA_CHECK(stream_ != nullptr);
   Status status = stream_->begin(program.entries());
   if (status) {
@@ -95,8 +134,8 @@ Status OffloadDevice::compute(const Stream& stream, ggml_cgraph& graph) {
   }
   if (status) {
     stream_->end();
-    status =
-        files_->check_unchanged();  // what was sent may be another file's: better no tokens than wrong ones
+    status = host_.files()
+                 .check_unchanged();  // what was sent may be another file's: better no tokens than wrong ones
   }
   if (!status) stream_->abandon();
   return status;
@@ -107,14 +146,29 @@ Status OffloadDevice::compute_runs(ggml_backend_t inner, const ggml_cgraph& grap
     if (run.entries_end > 0) STRATA_TRY_VOID(stream_->wait(run.entries_end));
     if (abort_ != nullptr && abort_(abort_data_))
       return fail(ErrorCode::kCancelled, "the computation was cancelled");
-    STRATA_TRY_VOID(compute_nodes(inner, graph, run.nodes));
+    STRATA_TRY_VOID(run.ids != nullptr ? compute_step(inner, graph, run)
+                                       : compute_nodes(inner, graph, run.nodes));
     if (run.entries_end > 0) stream_->release(run.entries_end);
   }
   return {};
 }
 
+Status OffloadDevice::compute_step(ggml_backend_t inner, const ggml_cgraph& graph, const DeviceRun& run) {
+  STRATA_TRY_VOID(experts_->begin(run.group, *run.ids));
+  const std::span nodes(run.nodes);
+  std::size_t done = 0;
+  for (std::size_t i = 0; experts_->lacks() && i < run.products.size(); ++i) {
+    const std::size_t behind = run.product_nodes[i] + 1;
+    STRATA_TRY_VOID(compute_nodes(inner, graph, nodes.subspan(done, behind - done)));
+    STRATA_TRY_VOID(experts_->multiply(run.products, i));
+    done = behind;
+  }
+  return compute_nodes(inner, graph, nodes.subspan(done));
+}
+
 Status OffloadDevice::compute_nodes(ggml_backend_t inner, const ggml_cgraph& graph,
                                     std::span<ggml_tensor* const> nodes) {
+  if (nodes.empty()) return {};
   ggml_cgraph part = graph;
   part.nodes = const_cast<ggml_tensor**>(nodes.data());
   part.n_nodes = static_cast<int>(nodes.size());

@@ -32,10 +32,13 @@ bool OffloadDevice::can_send(std::uint32_t weight) const {
   return ggml_backend_buft_get_alloc_size(inner_type_, &like) == info.bytes.value;
 }
 
-void OffloadDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring) {
+void OffloadDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring,
+                           std::span<const plan::CachedExperts> experts) {
   STRATA_CHECK(!placed_);
   const model::ModelProfile& profile = weights_.profile();
-  context_.reset(ggml_init({(profile.tensors.size() + 1) * ggml_tensor_overhead(), nullptr, true}));
+  experts_before_ = this->experts();
+  experts_.reset();
+  context_.reset(ggml_init({(profile.tensors.size() + 2) * ggml_tensor_overhead(), nullptr, true}));
   twins_.assign(profile.tensors.size(), nullptr);
   for_batches_.assign(profile.tensors.size(), false);
   sendable_.assign(profile.tensors.size(), false);
@@ -47,6 +50,8 @@ void OffloadDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring
     twins_[index] = twin;
   };
   std::ranges::for_each(tensors, add);
+  if (!experts.empty())
+    experts_.emplace(weights_, host_, experts, context_.get(), sends_experts_, batch_ - 1);
   if (ring == Bytes{}) return;
   for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) sendable_[i] = can_send(i);
   // Norms and biases stand between the products: without them here, each would cost two crossings.
@@ -84,8 +89,7 @@ Result<ggml_backend_buffer_ptr> OffloadDevice::allocate_weights(ggml_context* te
   return buffer;
 }
 
-Status OffloadDevice::place(const DiskFiles& files, const ReaderFactory& make_reader, memory::Pool& host_pool,
-                            const Progress& progress) {
+Status OffloadDevice::place(memory::Pool& host_pool, const Progress& progress) {
   placed_ = true;
   if (ring_size_ > Bytes{}) {
     ring_context_.reset(ggml_init({ggml_tensor_overhead() + 64, nullptr, true}));
@@ -104,27 +108,41 @@ Status OffloadDevice::place(const DiskFiles& files, const ReaderFactory& make_re
              host_pool.reserve(RangeReader::memory_bytes(blocks, kBlock), memory::Owner::kRing));
   STRATA_TRY(auto staging, memory::Region::reserve(staged.bytes()));
   STRATA_TRY_VOID(staging.commit());
-  STRATA_TRY(const auto reader, make_reader(files, blocks));
+  STRATA_TRY(const auto reader, host_.reader_factory()(host_.files(), blocks));
   RangeReader ranges(*reader, staging.data(), blocks, kBlock);
-  return send(files, ranges, progress);
+  STRATA_TRY_VOID(send(ranges, progress));
+  if (experts_) experts_->filled();
+  return {};
 }
 
-Status OffloadDevice::send(const DiskFiles& files, RangeReader& reader, const Progress& progress) {
+Status OffloadDevice::send(RangeReader& reader, const Progress& progress) {
+  struct Target {
+    std::uint32_t weight;
+    ggml_tensor* tensor;  // of the weight, or of its first experts
+  };
+  std::vector<Target> targets;
+  for (std::uint32_t index = 0; index < twins_.size(); ++index) {
+    if (twins_[index] != nullptr) targets.push_back({index, twins_[index]});
+  }
+  if (experts_) {
+    for (const auto& [weight, tensor] : experts_->slots()) targets.push_back({weight, tensor});
+  }
+  std::ranges::sort(targets, {}, &Target::weight);  // as they follow one another in the file
   std::optional<Error> error;
   Bytes done;
   const auto take_one = [&] {
     const auto [range, status, bytes] = reader.wait();
     if (!status && !error) error = status.error();
     if (error) return;
-    const std::uint64_t offset = range.offset - weights_.profile().tensors[range.tag].offset;
-    ggml_backend_tensor_set(twins_[range.tag], bytes, offset, range.size);
+    const auto& [weight, tensor] = targets[range.tag];
+    ggml_backend_tensor_set(tensor, bytes, range.offset - weights_.profile().tensors[weight].offset,
+                            range.size);
     done += Bytes{range.size};
     if (progress && !progress(done)) error = Error{ErrorCode::kCancelled, "loading was cancelled"};
   };
-  for (std::size_t index = 0; index < twins_.size() && !error; ++index) {
-    if (twins_[index] == nullptr) continue;
-    const model::TensorInfo& info = weights_.profile().tensors[index];
-    const std::uint64_t end = info.offset + info.bytes.value;
+  for (std::size_t index = 0; index < targets.size() && !error; ++index) {
+    const model::TensorInfo& info = weights_.profile().tensors[targets[index].weight];
+    const std::uint64_t end = info.offset + ggml_nbytes(targets[index].tensor);
     for (std::uint64_t at = info.offset; at < end && !error;) {
       if (reader.full()) take_one();
       if (error) break;
@@ -135,7 +153,7 @@ Status OffloadDevice::send(const DiskFiles& files, RangeReader& reader, const Pr
   }
   while (reader.in_flight() > 0) take_one();
   if (error) return std::unexpected(*error);
-  return files.check_unchanged();
+  return host_.files().check_unchanged();
 }
 
 void OffloadDevice::disconnect() {
@@ -158,25 +176,27 @@ void OffloadDevice::displace() {
 }
 
 Bytes OffloadDevice::host_bytes() const {
-  return ring_size_ > Bytes{} ? SendingReader::staging_bytes() + kSender : Bytes{};
+  const Bytes sending = ring_size_ > Bytes{} ? SendingReader::staging_bytes() + kSender : Bytes{};
+  return sending + (experts_ ? experts_->host_bytes() : Bytes{});
 }
 
-Status OffloadDevice::connect(const DiskFiles& files, ReaderFactory make_reader, const WeightTable& table) {
+Status OffloadDevice::connect() {
   if (ring_ == nullptr) return {};
   disconnect();
-  files_ = &files;
+  const WeightTable& table = host_.table();
   STRATA_TRY(staging_, memory::Region::reserve(SendingReader::staging_bytes()));
   STRATA_TRY_VOID(staging_.commit());
   pinned_staging_ = PinnedMemory(inner_, {staging_.data(), staging_.size().value});
   pinned_weights_ = PinnedMemory(inner_, table.arena());
   pageable_ = copies_from_pinned(inner_) && !(pinned_staging_ && pinned_weights_);
   ggml_tensor* const ring = ggml_get_first_tensor(ring_context_.get());
-  const auto make_sender = [this, &table, ring, make_reader = std::move(make_reader)](
-                               const DiskFiles& f, std::size_t depth) -> Result<std::unique_ptr<DiskReader>> {
-    STRATA_TRY(auto disk, make_reader(f, std::min(depth, SendingReader::kDepth)));
+  const auto make_sender = [this, &table, ring](const DiskFiles& f,
+                                                std::size_t depth) -> Result<std::unique_ptr<DiskReader>> {
+    STRATA_TRY(auto disk, host_.reader_factory()(f, std::min(depth, SendingReader::kDepth)));
     return std::make_unique<SendingReader>(table, std::move(disk), staging_.data(), ring);
   };
-  stream_ = std::make_unique<PassStream>(files, make_sender, static_cast<std::byte*>(ring->data), ring_size_);
+  stream_ = std::make_unique<PassStream>(host_.files(), make_sender, static_cast<std::byte*>(ring->data),
+                                         ring_size_);
   return {};
 }
 
