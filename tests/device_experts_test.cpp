@@ -9,7 +9,8 @@
 namespace strata::tests {
 namespace {
 
-constexpr Settings kSettings{.context = 512, .ubatch = 128, .sequences = 4, .outputs = 4, .file_order = true};
+constexpr Settings kSettings{
+    .context = 512, .ubatch = 128, .threads = 1, .sequences = 4, .outputs = 4, .file_order = true};
 constexpr int kSteps = 4;
 
 /// A prompt of each length with tokens behind it, then sequences that decode together.
@@ -62,7 +63,7 @@ TEST_P(DeviceExperts, SameTokens) {
                                          {.slots = 6, .send = true, .percent = 0}}) {
     SCOPED_TRACE(testing::Message() << c.slots << " slots, " << c.percent << "% of the rest in memory"
                                     << (c.send ? ", what is missing is sent" : ""));
-    TestDevice device({.threads = kSettings.threads});
+    TestDevice device({.threads = 1});
     const auto tiered = TieredModel::load(
         path, kSettings, percent_of_weights(c.percent), {},
         {.device = &device, .layers = c.layers, .ring = c.ring, .slots = c.slots, .send_experts = c.send});
@@ -87,7 +88,7 @@ TEST(DeviceExperts, WhatIsUsedMostComesToTheDevice) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K", .router = "skewed"});
   ASSERT_FALSE(path.empty());
-  TestDevice device({});
+  TestDevice device({.threads = 1});
   const auto tiered = TieredModel::load(path, kSettings, percent_of_weights(100), {},
                                         {.device = &device, .layers = 100, .slots = 4});
   ASSERT_TRUE(tiered) << tiered.error().message;
