@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/engine.h"
 #include "synth_model.h"
 #include "test_device.h"
 #include "tiered_model.h"
@@ -83,6 +84,57 @@ TEST_P(DeviceExperts, SameTokens) {
 INSTANTIATE_TEST_SUITE_P(All, DeviceExperts,
                          testing::Values("mixtral", "qwen3moe", "gpt-oss", "deepseek2", "glm4moe"),
                          test_name);
+
+// A budget for all that every token uses and a part of the experts; tokens stay, while it moves.
+TEST(DeviceExperts, FillWhatADeviceHasLeft) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K"});
+  ASSERT_FALSE(path.empty());
+  const PlainModel plain(path, {.context = 512, .ubatch = 64, .threads = 1, .file_order = true});
+  const std::vector<llama_token> prompt = some_tokens(plain.context(), 80);
+  const std::vector<llama_token> expected = trace(plain.context(), prompt, 19).tokens;
+  TestDevice device({.capacity = kMiB * 64, .threads = 1});
+  const auto engine =
+      engine::Engine::open({.model = path, .ram = kMiB * 200, .offload = {{device.handle(), kMiB * 64}}});
+  ASSERT_TRUE(engine) << engine.error().message;
+  ASSERT_TRUE((*engine)->prepare({.context = 512, .ubatch = 64, .least_context = 512}));
+  ASSERT_TRUE((*engine)->start({}));
+  const plan::DeviceShare all = (*engine)->devices().at(0).share;
+  EXPECT_TRUE(all.groups.empty()) << "they all fit";
+  const Bytes whole = all.peak();
+  std::vector<llama_token> got;
+  std::vector<llama_token> next = prompt;
+  const auto go_on = [&] {
+    for (int i = 0; i < 4; ++i) {
+      ASSERT_TRUE((*engine)->decode(next));
+      const float* const logits = llama_get_logits_ith((*engine)->context(), -1);
+      next = {static_cast<llama_token>(
+          std::max_element(logits, logits + llama_vocab_n_tokens((*engine)->vocab())) - logits)};
+      got.push_back(next.front());
+    }
+  };
+  go_on();
+  std::uint32_t before = UINT32_MAX;
+  for (const std::uint64_t less : {1, 2, 3}) {
+    const Bytes budget = whole - Bytes{all.weights.value / 5 * less};
+    SCOPED_TRACE(format_bytes(budget));
+    const Status changed = (*engine)->change_budgets({.vram = {{"TEST0", budget}}});
+    ASSERT_TRUE(changed) << changed.error().message;
+    const auto [share, sent, experts] = (*engine)->devices().at(0);
+    ASSERT_FALSE(share.groups.empty());
+    EXPECT_EQ(share.weights + share.experts + share.kv_cache + share.compute + share.ring + share.unused,
+              budget);
+    EXPECT_LE(device.used(), budget);
+    EXPECT_EQ(share.layers, all.layers);
+    EXPECT_LE(share.groups.back().slots, before);
+    before = share.groups.back().slots;
+    EXPECT_LT(share.unused, kMiB);
+    go_on();
+    EXPECT_GT((*engine)->devices().at(0).experts.used, experts.used);
+  }
+  go_on();
+  EXPECT_EQ(got, expected);
+}
 
 TEST(DeviceExperts, WhatIsUsedMostComesToTheDevice) {
   const TemporaryDirectory directory;

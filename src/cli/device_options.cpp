@@ -99,13 +99,15 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vr
   return out;
 }
 
-std::int64_t tokens_to_send_from(const model::ModelProfile& model, int threads, ggml_backend_dev_t device) {
+plan::Sending worth_sending(const model::ModelProfile& model, int threads, ggml_backend_dev_t device) {
   const auto machine = probe::known({.threads = threads, .model = &model});
-  if (!machine) return tier::OffloadDevice::kBatch;
+  if (!machine) return {};
   const std::string card = ggml_backend_dev_description(device);
   const auto gpu = std::ranges::find(machine->gpus, card, &hardware::Gpu::name);
-  if (gpu == machine->gpus.end() || !gpu->host_to_device_bytes_per_s) return tier::OffloadDevice::kBatch;
-  return plan::tokens_worth_sending(model, machine->compute, *gpu->host_to_device_bytes_per_s);
+  if (gpu == machine->gpus.end() || !gpu->host_to_device_bytes_per_s) return {};
+  const double link = *gpu->host_to_device_bytes_per_s;
+  return {plan::tokens_worth_sending(model, machine->compute, link),
+          plan::experts_worth_sending(model, machine->compute, link)};
 }
 
 }  // namespace strata::cli

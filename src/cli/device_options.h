@@ -24,10 +24,9 @@ struct VramPart {
 /// Errors: kInvalidArgument; kUnsupported without any.
 [[nodiscard]] Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vram);
 
-/// From how many tokens on weights are worth sending to `device`: by this machine's rates, where they were
-/// measured.
-[[nodiscard]] std::int64_t tokens_to_send_from(const model::ModelProfile& model, int threads,
-                                               ggml_backend_dev_t device);
+/// Which weights are worth sending to `device`: by this machine's rates, where they were measured.
+[[nodiscard]] plan::Sending worth_sending(const model::ModelProfile& model, int threads,
+                                          ggml_backend_dev_t device);
 
 /// HOST:PORT of rpc-servers, with commas between: their devices are ggml's from now on. Errors: those of
 /// engine::add_rpc_server.

@@ -167,8 +167,8 @@ Status Live::carry_out(control::Request& request) {
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   request.answer({{"seconds", seconds}, {"tiers", tiers_json(engine_)}, {"notes", engine_.notes()}});
   std::string budgets = fmt::format("host {}", format_bytes(engine_.memory_map().budget));
-  for (const auto& [device, sent] : engine_.devices())
-    budgets += fmt::format(", {} {}", device.name, format_bytes(device.budget));
+  for (const engine::DeviceUse& device : engine_.devices())
+    budgets += fmt::format(", {} {}", device.share.name, format_bytes(device.share.budget));
   fmt::print(stderr, "\nnote: budgets are now: {} ({:.1f} s)\n", budgets, seconds);
   for (const std::string& note : engine_.notes()) fmt::print(stderr, "note: {}\n", note);
   return {};

@@ -79,16 +79,31 @@ std::string draw_memory_map(const plan::MemoryMap& map, int width) {
   return out;
 }
 
+namespace {
+
+std::string experts_of(const plan::DeviceShare& device) {
+  if (device.groups.empty()) return "";
+  const auto [least, most] = std::ranges::minmax(device.groups, {}, &plan::CachedExperts::slots);
+  const std::string slots = least.slots == most.slots ? std::to_string(most.slots)
+                                                      : fmt::format("{} or {}", least.slots, most.slots);
+  return fmt::format("cached, {} of each of {} layers", slots, device.groups.size());
+}
+
+}  // namespace
+
 std::string draw_device_map(const plan::DeviceShare& d, int width) {
   std::vector<TierPart> parts{
       {"weights", d.weights, fmt::format("{} whole layers, {} tensors", d.layers, d.tensors.size())},
+      {"experts", d.experts, experts_of(d)},
       {"ring", d.ring, "stages weights that are sent for batches"},
       {"kv_cache", d.kv_cache, "of these layers"},
       {"compute", d.compute, "buffers of the largest graph"},
       {"runtime", d.runtime, "driver, kernels"},
       {"unused", d.unused, "too small for one more weight, or not needed"},
   };
-  if (d.ring == Bytes{}) std::erase_if(parts, [](const TierPart& part) { return part.key == "ring"; });
+  std::erase_if(parts, [](const TierPart& part) {
+    return part.bytes == Bytes{} && (part.key == "ring" || part.key == "experts");
+  });
   return draw_tier(fmt::format("{} memory ({})", d.name, d.gpu.name), d.budget, parts, width);
 }
 

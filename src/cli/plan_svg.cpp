@@ -81,6 +81,7 @@ std::string plan_svg(const PlanReport& report) {
     tiers.push_back({fmt::format("{} ({})", d.name, d.gpu.name),
                      d.budget,
                      {{"weights", d.weights, kWeights},
+                      {"experts", d.experts, kExperts},
                       {"ring", d.ring, kRing},
                       {"KV cache", d.kv_cache, kCache},
                       {"compute", d.compute, kCompute},

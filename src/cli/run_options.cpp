@@ -246,10 +246,8 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
   out.threads = o.threads.value_or(std::max(1, common_cpu_get_num_math()));
   out.threads_batch = o.threads_batch.value_or(out.threads);
   if (!out.offload.empty()) {
-    out.send_from = [threads = out.threads,
-                     device = out.offload.front().device](const model::ModelProfile& model) {
-      return tokens_to_send_from(model, threads, device);
-    };
+    out.sending = [threads = out.threads, device = out.offload.front().device](
+                      const model::ModelProfile& model) { return worth_sending(model, threads, device); };
   }
   const auto kind = o.io == "uring"     ? tier::ReaderKind::kUring
                     : o.io == "threads" ? tier::ReaderKind::kThreads

@@ -101,10 +101,11 @@ Status write_stats(const std::string& path, const RunReport& report, const engin
   if (peak) json["peak_bytes"]["host"] = peak->value;
   json["weights_bytes"] = weights_json(map);
   json["memory_bytes"] = owners_json(map);
-  for (const auto& [device, sent] : engine.devices()) {
+  for (const auto& [device, sent, experts] : engine.devices()) {
     json["budget_bytes"][device.name] = device.budget.value;
     json["device_bytes"][device.name] = owners_json(device);
     json["sent_bytes"][device.name] = sent.value;
+    if (!device.groups.empty()) json["device_experts"][device.name] = slots_json(experts);
   }
   json["load_seconds"] = report.load_seconds;
   json["load_disk_bytes"] = engine.loaded_bytes().value;

@@ -14,9 +14,14 @@ nlohmann::ordered_json owners_json(const plan::MemoryMap& map) {
 }
 
 nlohmann::ordered_json owners_json(const plan::DeviceShare& device) {
-  return {{"weights", device.weights.value},   {"ring", device.ring.value},
-          {"kv_cache", device.kv_cache.value}, {"compute", device.compute.value},
-          {"runtime", device.runtime.value},   {"unused", device.unused.value}};
+  return {{"weights", device.weights.value}, {"experts", device.experts.value},
+          {"ring", device.ring.value},       {"kv_cache", device.kv_cache.value},
+          {"compute", device.compute.value}, {"runtime", device.runtime.value},
+          {"unused", device.unused.value}};
+}
+
+nlohmann::ordered_json slots_json(const tier::ExpertStatistics& experts) {
+  return {{"used", experts.used}, {"hits", experts.hits}, {"sent_bytes", experts.read.value}};
 }
 
 nlohmann::ordered_json weights_json(const plan::MemoryMap& map) {
@@ -38,12 +43,13 @@ nlohmann::ordered_json tiers_json(const engine::Engine& engine) {
                    {"budget_bytes", map.budget.value},
                    {"bytes", owners_json(map)},
                    {"weights_bytes", weights_json(map)}});
-  for (const auto& [device, sent] : engine.devices()) {
+  for (const auto& [device, sent, experts] : engine.devices()) {
     tiers.push_back({{"name", device.name},
                      {"device", device.gpu.name},
                      {"budget_bytes", device.budget.value},
                      {"bytes", owners_json(device)},
-                     {"sent_bytes", sent.value}});
+                     {"sent_bytes", sent.value},
+                     {"experts", slots_json(experts)}});
   }
   return tiers;
 }

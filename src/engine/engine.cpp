@@ -196,20 +196,32 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
 Status Engine::record_graphs(Shape shape) {
   // Nothing is computed yet: this shows the device the graphs, and lets libllama make all its allocations.
   std::vector<llama_token> tokens(std::min(shape.ubatch, llama_n_ctx(context_.get())), 0);
+  llama_memory_t const memory = llama_get_memory(context_.get());
+  bool fed = true;
   const auto feed = [&](std::size_t count) {
-    return llama_decode(context_.get(),
-                        llama_batch_get_one(tokens.data(), static_cast<std::int32_t>(count))) == 0;
+    const auto batch = llama_batch_get_one(tokens.data(), static_cast<std::int32_t>(count));
+    fed = fed && llama_decode(context_.get(), batch) == 0;
   };
-  bool fed = feed(tokens.size());
-  // The most that stays on the host where larger batches are a device's.
-  const std::size_t some =
-      offloads_.empty() ? 0 : static_cast<std::size_t>(offloads_.front().device->sends_from()) - 1;
-  if (fed && some > 0 && some < tokens.size()) {
-    llama_memory_clear(llama_get_memory(context_.get()), false);
-    fed = feed(some);
+  const auto feed_first = [&](std::size_t count) {
+    llama_memory_clear(memory, false);
+    feed(count);
+  };
+  if (leave_experts(true)) {  // the host has to see what it may have to do of them
+    feed_first(tokens.size());
+    leave_experts(false);
+    feed_first(1);  // between two alike: else libllama takes the first one's graph again
   }
-  fed = fed && (tokens.size() == llama_n_ctx(context_.get()) || feed(1));
-  llama_memory_clear(llama_get_memory(context_.get()), false);
+  feed_first(tokens.size());
+  // The most that stays on the host where larger batches are a device's, and the most that finds experts in
+  // slots.
+  if (!offloads_.empty()) {
+    const auto some = static_cast<std::size_t>(offloads_.front().device->sends_from()) - 1;
+    for (const std::size_t count : {some, std::size_t{tier::DeviceExperts::kMostTokens}}) {
+      if (count > 0 && count < tokens.size()) feed_first(count);
+    }
+  }
+  if (tokens.size() < llama_n_ctx(context_.get())) feed(1);
+  llama_memory_clear(memory, false);
   if (!fed)
     return std::unexpected(
         with_llama_error(ErrorCode::kInternal, "llama.cpp cannot build this model's graph"));
@@ -356,7 +368,7 @@ Status Engine::begin(const tier::Device::Progress& progress) {
   STRATA_TRY_VOID(adapters_.apply_control_vector(context_.get()));
   if (draft_model_) STRATA_TRY_VOID(draft_model_->place());
   Bytes there;
-  for (const Offload& offload : offloads_) there += offload.share.weights;
+  for (const Offload& offload : offloads_) there += offload.share.weights + offload.share.experts;
   Bytes placed;
   const Bytes total = there + plan.placement.resident + plan.placement.slot_bytes();
   STRATA_TRY_VOID(place_on_devices(progress, placed, total));

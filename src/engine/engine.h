@@ -17,6 +17,7 @@
 #include "memory/pool.h"
 #include "model/model_profile.h"
 #include "plan/device_split.h"
+#include "plan/sending.h"
 #include "tier/device.h"
 #include "tier/offload_device.h"
 
@@ -30,7 +31,8 @@ struct OffloadOption {
 
 struct DeviceUse {
   plan::DeviceShare share;
-  Bytes sent;  ///< bytes of weights sent there for batches
+  Bytes sent;                      ///< bytes of weights sent there for batches
+  tier::ExpertStatistics experts;  ///< of steps that had slots there; `read`: sent into these
 };
 
 struct OpenOptions {
@@ -45,8 +47,9 @@ struct OpenOptions {
   /// What this process holds on a device by its driver's account, context and kernels included; nothing where
   /// that is not known. Unset: what a driver takes beside ggml's buffers is assumed.
   std::function<std::optional<Bytes>(ggml_backend_dev_t)> held_on_device;
-  /// From how many tokens on weights are sent to the first device, where they fit its ring. Unset: 32.
-  std::function<std::int64_t(const model::ModelProfile&)> send_from;
+  /// What is sent: from so many tokens on, weights to the first device, where they fit its ring; experts to
+  /// all. Unset: plan::Sending's own values.
+  std::function<plan::Sending(const model::ModelProfile&)> sending;
   std::vector<AdapterOption> loras;
   std::vector<AdapterOption> control_vectors;
   std::optional<std::filesystem::path> draft_model;  ///< resident, inside the same budget
@@ -211,6 +214,7 @@ class Engine {
   void make_offloads();
   [[nodiscard]] Status load_on_devices(const plan::DeviceSplit& split);
   /// With a ring on the first device.
+  bool leave_experts(bool on);
   [[nodiscard]] plan::DeviceSplit split(const plan::Demand& whole, std::vector<plan::DeviceBudget> budgets,
                                         Shape shape) const;
   /// Finds the split that fills the devices, and makes the context with it. `whole`: of the host alone.

@@ -21,7 +21,9 @@ Bytes driver_bytes(ggml_backend_dev_t device) {
   return name == "CUDA" || name == "ROCm" ? plan::kUnknownRuntime : Bytes{};
 }
 
-bool uses(const plan::DeviceShare& share) { return !share.tensors.empty() || share.ring > Bytes{}; }
+bool uses(const plan::DeviceShare& share) {
+  return !share.tensors.empty() || !share.groups.empty() || share.ring > Bytes{};
+}
 
 }  // namespace
 
@@ -32,8 +34,10 @@ void Engine::make_offloads() {
     offload.device = std::make_unique<tier::OffloadDevice>(*device_, *offload.pool, option.device);
     offloads_.push_back(std::move(offload));
   }
-  if (!offloads_.empty() && options_.send_from)
-    offloads_.front().device->send_from(options_.send_from(profile_));
+  if (offloads_.empty() || !options_.sending) return;
+  const plan::Sending sending = options_.sending(profile_);
+  offloads_.front().device->send_from(sending.from_tokens);
+  for (const Offload& offload : offloads_) offload.device->send_experts(sending.experts);
 }
 
 Status Engine::load_on_devices(const plan::DeviceSplit& split) {
@@ -43,7 +47,7 @@ Status Engine::load_on_devices(const plan::DeviceSplit& split) {
   for (std::size_t i = 0; i < offloads_.size(); ++i) {
     auto& [pool, device, share, driver] = offloads_[i];
     share = i < split.devices.size() ? split.devices[i] : plan::DeviceShare{};
-    device->choose(share.tensors, share.ring);
+    device->choose(share.tensors, share.ring, share.groups);
     if (uses(share)) layers.push_back({device.get(), share.layers});
   }
   const bool sends =
@@ -54,10 +58,22 @@ Status Engine::load_on_devices(const plan::DeviceSplit& split) {
   return {};
 }
 
+/// Of all devices. False where none has slots for any.
+bool Engine::leave_experts(bool on) {
+  bool some = false;
+  for (const Offload& offload : offloads_) {
+    offload.device->leave_experts(on && offload.device->has_experts());
+    some = some || offload.device->has_experts();
+  }
+  return some;
+}
+
 plan::DeviceSplit Engine::split(const plan::Demand& whole, std::vector<plan::DeviceBudget> budgets,
                                 Shape shape) const {
   if (offloads_.front().device->sends_from() <= shape.ubatch)
     budgets.front().ring = tier::OffloadDevice::ring_bytes(profile_);
+  // Of a single token there are no two graphs, and the host has to see one with the experts.
+  for (plan::DeviceBudget& budget : budgets) budget.caches_experts = shape.ubatch > 1;
   return plan::split_devices(profile_, whole, budgets, 1, options_.may_lie_on);
 }
 
@@ -69,15 +85,18 @@ Result<bool> Engine::settle_devices(std::vector<plan::DeviceBudget>& budgets) {
     auto& [pool, device, share, driver] = offloads_[i];
     if (!uses(share)) continue;
     const ContextMemory memory = context_memory(context_.get(), device->buffer_types());
-    const Bytes expected = share.kv_cache + share.weights;
-    share.weights = device->weight_bytes();
+    const Bytes expected = share.kv_cache + share.weights + share.experts;
+    share.experts = device->expert_bytes();
+    share.weights = device->weight_bytes() - share.experts;
     share.kv_cache = memory.kv_cache;
     share.compute = memory.compute;
     STRATA_TRY_VOID(device->settle(share.kv_cache, share.compute));
-    const Bytes needed = share.weights + share.kv_cache + share.compute + share.ring + share.runtime;
+    const Bytes needed =
+        share.weights + share.experts + share.kv_cache + share.compute + share.ring + share.runtime;
     fits = fits && needed <= share.budget;
     share.unused = saturating_sub(share.budget, needed);
-    budgets[i].compute = share.compute + saturating_sub(share.weights + share.kv_cache, expected);
+    budgets[i].compute =
+        share.compute + saturating_sub(share.weights + share.experts + share.kv_cache, expected);
   }
   return fits;
 }
@@ -119,7 +138,7 @@ Status Engine::use_devices(const ContextOptions& options, Shape shape, const pla
 void Engine::note_devices(const DraftOptions& wanted) {
   if (!offloads_.empty() && wanted.ngrams) notes_.emplace_back("no drafts: with --vram there are none yet");
   for (const Offload& offload : offloads_) {
-    if (options_.send_from && offload.share.ring > Bytes{}) {
+    if (options_.sending && offload.share.ring > Bytes{}) {
       notes_.push_back(
           fmt::format("{} or more tokens at once are computed on {}, with the host's weights sent to it",
                       offload.device->sends_from(), offload.share.name));
@@ -235,7 +254,8 @@ Status Engine::displace_weights() {
 
 std::vector<DeviceUse> Engine::devices() const {
   std::vector<DeviceUse> out;
-  for (const Offload& offload : offloads_) out.push_back({offload.share, offload.device->sent()});
+  for (const Offload& offload : offloads_)
+    out.push_back({offload.share, offload.device->sent(), offload.device->experts()});
   return out;
 }
 

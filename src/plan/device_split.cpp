@@ -3,16 +3,18 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <span>
 
 namespace strata::plan {
 namespace {
 
 constexpr Bytes kAlignment{256};  // of a tensor in a CUDA buffer
 
+constexpr Bytes kSlotNumbers{64 << 10};  // on a device: which experts a step picks
+
 struct Layer {
   std::vector<std::uint32_t> tensors;  // that every token uses
-  std::vector<std::uint32_t> experts;
-  bool attends = false;  // has a share of the KV cache
+  bool attends = false;                // has a share of the KV cache
 };
 
 Bytes padded(const model::ModelProfile& profile, std::uint32_t tensor) {
@@ -30,7 +32,7 @@ std::map<int, Layer> layers_of(const model::ModelProfile& profile, const std::ve
     const model::TensorInfo& tensor = profile.tensors[use.tensor];
     // The output comes last, as a layer of its own.
     Layer& layer = layers[tensor.layer.value_or(static_cast<int>(profile.layers))];
-    (use.expert_group ? layer.experts : layer.tensors).push_back(use.tensor);
+    if (!use.expert_group) layer.tensors.push_back(use.tensor);
     layer.attends |= tensor.layer.has_value();
   }
   return layers;
@@ -39,7 +41,10 @@ std::map<int, Layer> layers_of(const model::ModelProfile& profile, const std::ve
 class Filler {
  public:
   Filler(const model::ModelProfile& profile, const Demand& demand, const MayLieOn& may_lie_on)
-      : profile_(profile), may_lie_on_(may_lie_on), layers_(layers_of(profile, demand.uses)) {
+      : profile_(profile),
+        demand_(demand),
+        may_lie_on_(may_lie_on),
+        layers_(layers_of(profile, demand.uses)) {
     const auto attending = std::ranges::count_if(layers_, [](const auto& l) { return l.second.attends; });
     kv_of_layer_ = attending > 0 ? Bytes{(demand.kv_cache.value + static_cast<std::uint64_t>(attending) - 1) /
                                          static_cast<std::uint64_t>(attending)}
@@ -51,6 +56,7 @@ class Filler {
     }
   }
 
+  /// With what every token uses.
   void fill(DeviceShare& device, double share) {
     const auto usable = static_cast<std::uint64_t>(static_cast<double>(device.unused.value) * share);
     const Bytes kept = device.unused - Bytes{usable};
@@ -65,8 +71,7 @@ class Filler {
       device.weights += padded(profile_, tensor);
     };
     const auto missing = [&](std::uint32_t tensor) {
-      return !placed_.contains(tensor) && !contains(device.tensors, tensor) &&
-             (!may_lie_on_ || may_lie_on_(device.name, profile_, profile_.tensors[tensor]));
+      return !placed_.contains(tensor) && !contains(device.tensors, tensor) && may_lie(device, tensor);
     };
     Bytes shared;
     std::vector<std::uint32_t> own;
@@ -88,14 +93,13 @@ class Filler {
       done_.insert(index);
       if (layer.attends) ++device.layers;
     }
-    for (const bool experts : {false, true}) {
-      for (const auto& [index, layer] : layers_) {
-        for (const std::uint32_t tensor : experts ? layer.experts : layer.tensors) {
-          if (missing(tensor) && take(padded(profile_, tensor))) put(tensor);
-        }
+    for (const auto& [index, layer] : layers_) {
+      for (const std::uint32_t tensor : layer.tensors) {
+        if (missing(tensor) && take(padded(profile_, tensor))) put(tensor);
       }
     }
     device.unused = left + kept;
+    rooms_.push_back(left);
     if (device.tensors.size() == own.size()) {  // by themselves they are of no use
       device.unused += shared;
       device.weights = {};
@@ -107,16 +111,128 @@ class Filler {
     }
   }
 
+  /// What fill() left of these, one after the other.
+  void fill_with_experts(std::span<DeviceShare* const> devices, bool cache) {
+    std::vector<ExpertGroup> groups = find_expert_groups(profile_, demand_.uses);
+    if (groups.empty()) return;
+    const std::vector<std::vector<std::uint32_t>> whole = place_matrices(devices, groups);
+    std::size_t fit = 0;
+    for (const auto& tensors : whole) fit += tensors.size();
+    if (!cache || fit == count_placeable(devices, groups)) {
+      for (std::size_t d = 0; d < devices.size(); ++d) put(*devices[d], whole[d]);
+      return;
+    }
+    Bytes room;
+    for (const Bytes left : rooms_) room += left;
+    Bytes experts;
+    for (const ExpertGroup& group : groups) experts += group.expert * group.experts;
+    std::size_t next = 0;
+    double dealt = 0;  // bytes of the groups
+    double due = 0;
+    for (std::size_t d = 0; d < devices.size() && room > Bytes{}; ++d) {
+      due += static_cast<double>(experts.value) * static_cast<double>(rooms_[d].value) /
+             static_cast<double>(room.value);
+      std::vector<ExpertGroup> own;
+      for (; next < groups.size() && dealt < due - 1; ++next) {
+        dealt += static_cast<double>((groups[next].expert * groups[next].experts).value);
+        const auto lies = [&](const ExpertPart& part) { return may_lie(*devices[d], part.tensor); };
+        if (std::ranges::all_of(groups[next].parts, lies)) own.push_back(groups[next]);
+      }
+      put_slots(*devices[d], std::move(own), rooms_[d]);
+    }
+  }
+
   [[nodiscard]] const std::set<std::uint32_t>& placed() const { return placed_; }
 
  private:
+  [[nodiscard]] bool may_lie(const DeviceShare& device, std::uint32_t tensor) const {
+    return !may_lie_on_ || may_lie_on_(device.name, profile_, profile_.tensors[tensor]);
+  }
+
+  [[nodiscard]] std::size_t count_placeable(std::span<DeviceShare* const> devices,
+                                            const std::vector<ExpertGroup>& groups) const {
+    std::size_t count = 0;
+    for (const ExpertGroup& group : groups) {
+      count += static_cast<std::size_t>(std::ranges::count_if(group.parts, [&](const ExpertPart& part) {
+        return std::ranges::any_of(devices, [&](const DeviceShare* d) { return may_lie(*d, part.tensor); });
+      }));
+    }
+    return count;
+  }
+
+  /// By device: as many whole matrices as fit.
+  [[nodiscard]] std::vector<std::vector<std::uint32_t>> place_matrices(
+      std::span<DeviceShare* const> devices, const std::vector<ExpertGroup>& groups) const {
+    std::vector<std::vector<std::uint32_t>> out(devices.size());
+    std::set<std::uint32_t> done;
+    for (std::size_t d = 0; d < devices.size(); ++d) {
+      Bytes left = rooms_[d];
+      for (const ExpertGroup& group : groups) {
+        for (const ExpertPart& part : group.parts) {
+          const Bytes bytes = padded(profile_, part.tensor);
+          if (done.contains(part.tensor) || !may_lie(*devices[d], part.tensor) || bytes > left) continue;
+          left -= bytes;
+          done.insert(part.tensor);
+          out[d].push_back(part.tensor);
+        }
+      }
+    }
+    return out;
+  }
+
+  void put(DeviceShare& device, const std::vector<std::uint32_t>& tensors) {
+    for (const std::uint32_t tensor : tensors) {
+      device.tensors.push_back(tensor);
+      device.weights += padded(profile_, tensor);
+      device.unused -= padded(profile_, tensor);
+      placed_.insert(tensor);
+    }
+  }
+
+  /// As many slots for each of the groups as `room` holds; one more for the first ones.
+  void put_slots(DeviceShare& device, std::vector<ExpertGroup> groups, Bytes room) {
+    const auto bytes_of = [](const ExpertGroup& group, std::uint32_t slots) {
+      Bytes bytes;
+      for (const ExpertPart& part : group.parts) bytes += align_up(part.bytes * slots, kAlignment);
+      return bytes;
+    };
+    if (room < kSlotNumbers) return;
+    Bytes left = room - kSlotNumbers;
+    for (bool more = true; more;) {
+      more = false;
+      for (ExpertGroup& group : groups) {
+        if (group.slots == group.experts) continue;
+        const Bytes bytes = bytes_of(group, group.slots + 1) - bytes_of(group, group.slots);
+        if (bytes > left) continue;
+        left -= bytes;
+        ++group.slots;
+        more = true;
+      }
+    }
+    for (const ExpertGroup& group : groups) {
+      std::vector<std::uint32_t> tensors;
+      for (const ExpertPart& part : group.parts) tensors.push_back(part.tensor);
+      if (group.slots == group.experts) {
+        put(device, tensors);
+      } else if (group.slots > 0) {
+        device.experts += bytes_of(group, group.slots);
+        device.groups.push_back({std::move(tensors), group.slots});
+      }
+    }
+    if (device.groups.empty()) return;
+    device.experts += kSlotNumbers;
+    device.unused -= device.experts;
+  }
+
   const model::ModelProfile& profile_;
+  const Demand& demand_;
   const MayLieOn& may_lie_on_;
   const std::map<int, Layer> layers_;
   std::vector<std::uint32_t> shared_;  // small, and of no layer: each device has its own
   Bytes kv_of_layer_;
   std::set<int> done_;
   std::set<std::uint32_t> placed_;
+  std::vector<Bytes> rooms_;  // by device that was filled
 };
 
 /// Products with such weights of the host can be computed on a device, for batches.
@@ -128,8 +244,7 @@ DeviceSplit fill_devices(const model::ModelProfile& profile, const Demand& deman
                          const std::vector<DeviceBudget>& budgets, double share, const MayLieOn& may_lie_on) {
   DeviceSplit out{.host = demand};
   Filler filler(profile, demand, may_lie_on);
-  Bytes kv_on_devices;
-  std::uint32_t layers = 0;
+  std::vector<std::size_t> filled;
   for (const DeviceBudget& budget : budgets) {
     DeviceShare device{
         .name = budget.name, .gpu = budget.gpu, .budget = budget.budget, .unused = budget.budget};
@@ -142,11 +257,19 @@ DeviceSplit fill_devices(const model::ModelProfile& profile, const Demand& deman
       if (budget.ring <= device.unused) device.ring = budget.ring;
       device.unused -= device.ring;
       filler.fill(device, share);
+      filled.push_back(out.devices.size());
     }
+    out.devices.push_back(std::move(device));
+  }
+  std::vector<DeviceShare*> with_room;
+  for (const std::size_t index : filled) with_room.push_back(&out.devices[index]);
+  filler.fill_with_experts(with_room, std::ranges::all_of(budgets, &DeviceBudget::caches_experts));
+  Bytes kv_on_devices;
+  std::uint32_t layers = 0;
+  for (const DeviceShare& device : out.devices) {
     kv_on_devices += device.kv_cache;
     layers += device.layers;
-    out.weights += device.weights;
-    out.devices.push_back(std::move(device));
+    out.weights += device.weights + device.experts;
   }
   std::erase_if(out.host.uses,
                 [&](const TensorUse& use) { return filler.placed().contains(use.tensor) && !use.gather; });

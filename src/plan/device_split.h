@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "hardware/profile.h"
+#include "plan/expert_groups.h"
 #include "plan/run_plan.h"
 
 namespace strata::plan {
@@ -22,6 +23,9 @@ struct DeviceBudget {
   /// Its compute buffers, where they are known; else those of the whole graph on the host.
   std::optional<Bytes> compute = std::nullopt;
   Bytes ring = {};  ///< for weights that are sent to it, where there are such and there is room
+  /// Experts that do not all fit get slots, and the host keeps them, too; else as many matrices of them lie
+  /// there as fit.
+  bool caches_experts = true;
 };
 
 /// What lies on one GPU. The parts and `unused` add up to `budget`, exactly.
@@ -30,6 +34,7 @@ struct DeviceShare {
   hardware::Gpu gpu;
   Bytes budget;
   Bytes weights;
+  Bytes experts;  ///< in slots
   Bytes kv_cache;
   Bytes compute;
   Bytes ring;
@@ -37,6 +42,7 @@ struct DeviceShare {
   Bytes unused;
   std::uint32_t layers = 0;            ///< with all that every token uses of them, and their KV cache
   std::vector<std::uint32_t> tensors;  ///< indices into ModelProfile::tensors
+  std::vector<CachedExperts> groups;   ///< that have slots
 
   [[nodiscard]] Bytes peak() const { return budget - unused; }
 };
@@ -44,7 +50,7 @@ struct DeviceShare {
 struct DeviceSplit {
   std::vector<DeviceShare> devices;
   Demand host;    ///< what is left to the host: uses, KV cache; its least_for_weights is not known
-  Bytes weights;  ///< on all devices
+  Bytes weights;  ///< on all devices, experts in slots among them
   double share_of_attention = 0;  ///< layers on devices, 0..1
 };
 
@@ -53,8 +59,9 @@ using MayLieOn = std::function<bool(std::string_view device, const model::ModelP
                                     const model::TensorInfo& tensor)>;
 
 /// Fills the devices one after the other: first whole layers, with their share of the KV cache, then single
-/// tensors that every token uses, then experts. Weights that are only gathered stay on the host. A device
-/// whose driver and compute buffers alone pass its budget gets nothing. Whole layers end where one has
+/// tensors that every token uses. Experts come last: see DeviceBudget::caches_experts; groups that get slots
+/// are dealt out by the room that devices have left. Weights that are only gathered stay on the host. A
+/// device whose driver and compute buffers alone pass its budget gets nothing. Whole layers end where one has
 /// nothing that may lie on the device. Pure.
 [[nodiscard]] DeviceSplit split_devices(const model::ModelProfile& profile, const Demand& demand,
                                         const std::vector<DeviceBudget>& budgets, double share = 1,

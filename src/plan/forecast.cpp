@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 
 namespace strata::plan {
 namespace {
@@ -14,20 +13,28 @@ constexpr double kUnknownMemoryRate = 300e9;       // bytes/s
 constexpr double kUnknownMultiplications = 10e12;  // multiply-adds/s
 constexpr double kUnknownLink = 12e9;              // bytes/s
 
-/// The share of each kind of weights that lies on devices.
+constexpr std::int64_t kMostTokensOfSlots = 64;  // as tier::DeviceExperts has it
+
+/// The share of each kind of weights that is used on devices: of experts in slots, as often as chance has it.
 class DeviceParts {
  public:
   DeviceParts(const model::ModelProfile& profile, const std::vector<TensorUse>& all_uses,
-              const DeviceSplit& split) {
-    std::set<std::uint32_t> placed;
-    for (const DeviceShare& device : split.devices)
-      placed.insert(device.tensors.begin(), device.tensors.end());
+              const DeviceSplit& split, bool slots) {
+    std::map<std::uint32_t, double> placed;
+    for (const DeviceShare& device : split.devices) {
+      for (const std::uint32_t tensor : device.tensors) placed[tensor] = 1;
+      for (const CachedExperts& group : device.groups) {
+        const double experts = static_cast<double>(profile.tensors[group.tensors.front()].shape[2]);
+        for (const std::uint32_t tensor : group.tensors)
+          placed[tensor] = slots ? static_cast<double>(group.slots) / experts : 0;
+      }
+    }
     for (const TensorUse& use : all_uses) {
       if (!use.by_rows && !use.whole) continue;
       auto& [on, all] = parts_[{profile.tensors[use.tensor].type, use.expert_group.has_value()}];
       const auto bytes = static_cast<double>(profile.tensors[use.tensor].bytes.value);
       all += bytes;
-      if (placed.contains(use.tensor)) on += bytes;
+      if (const auto part = placed.find(use.tensor); part != placed.end()) on += bytes * part->second;
     }
   }
   [[nodiscard]] double of(const Products& products) const {
@@ -53,7 +60,7 @@ DeviceRates rates_of(const DeviceSplit& split) {
   double multiplications = 0;
   DeviceRates out;
   for (const DeviceShare& device : split.devices) {
-    const auto bytes = static_cast<double>(device.weights.value);
+    const auto bytes = static_cast<double>((device.weights + device.experts).value);
     weights += bytes;
     memory += bytes / device.gpu.memory_bytes_per_s.value_or(kUnknownMemoryRate);
     multiplications += bytes / device.gpu.multiplications_per_s.value_or(kUnknownMultiplications);
@@ -135,11 +142,16 @@ class Forecaster {
         plan_(plan),
         split_(split),
         machine_(machine),
-        parts_(profile, all_uses(plan, split), split) {}
+        few_(profile, all_uses(profile, plan, split), split, true),
+        many_(profile, all_uses(profile, plan, split), split, false) {}
 
   [[nodiscard]] PassCost pass(const GraphWork& work, std::int64_t cells) const {
-    const Divided divided = divide(work, parts_, split_);
+    const bool few = work.tokens <= kMostTokensOfSlots;
+    const Divided divided = divide(work, few ? few_ : many_, split_);
     PassLoad load = load_of(divided.host, cells, profile_, plan_.demand.uses, plan_.placement);
+    if (few)
+      load.expert_reads =
+          Bytes{static_cast<std::uint64_t>(static_cast<double>(load.expert_reads.value) * share_read())};
     PassCost cost = cost_of(load, machine_);
     if (split_.weights.value == 0) return cost;
     // The disk goes on while the device computes.
@@ -155,12 +167,36 @@ class Forecaster {
   }
 
  private:
-  [[nodiscard]] static std::vector<TensorUse> all_uses(const RunPlan& plan, const DeviceSplit& split) {
+  /// Of the reads for experts that the host's slots lack, those that are left where devices have slots, too:
+  /// the host's then hold others.
+  [[nodiscard]] double share_read() const {
+    double lacks = 0;  // experts, of all groups
+    double read = 0;
+    for (const ExpertGroup& group : plan_.placement.groups) {
+      const auto is_this = [&](const CachedExperts& cached) {
+        return cached.tensors.front() == group.parts.front().tensor;
+      };
+      std::uint32_t there = 0;
+      for (const DeviceShare& device : split_.devices) {
+        const auto cached = std::ranges::find_if(device.groups, is_this);
+        if (cached != device.groups.end()) there += cached->slots;
+      }
+      const std::uint32_t missing = group.experts - group.slots;
+      lacks += missing;
+      read += missing - std::min(missing, there);
+    }
+    return lacks > 0 ? read / lacks : 1;
+  }
+
+  [[nodiscard]] static std::vector<TensorUse> all_uses(const model::ModelProfile& profile,
+                                                       const RunPlan& plan, const DeviceSplit& split) {
     std::vector<TensorUse> uses = plan.demand.uses;
     for (const DeviceShare& device : split.devices) {
       for (const std::uint32_t tensor : device.tensors) {
         const auto known = std::ranges::find(uses, tensor, &TensorUse::tensor);
-        if (known == uses.end()) uses.push_back({.tensor = tensor, .by_rows = true});
+        if (known != uses.end()) continue;
+        uses.push_back({.tensor = tensor, .by_rows = true});
+        if (profile.tensors[tensor].role == model::Role::kExpert) uses.back().expert_group = tensor;
       }
     }
     return uses;
@@ -179,7 +215,8 @@ class Forecaster {
   const RunPlan& plan_;
   const DeviceSplit& split_;
   const hardware::Profile& machine_;
-  const DeviceParts parts_;
+  const DeviceParts few_;  // tokens
+  const DeviceParts many_;
 };
 
 }  // namespace

@@ -150,8 +150,9 @@ TEST(Plan, NeverExceedsABudgetByAByte) {
                   map.runtime + map.unused,
               inputs.host_budget);
     for (const DeviceShare& device : plan->devices.devices) {
-      EXPECT_EQ(device.weights + device.kv_cache + device.compute + device.runtime + device.unused,
-                device.budget);
+      EXPECT_EQ(
+          device.weights + device.experts + device.kv_cache + device.compute + device.runtime + device.unused,
+          device.budget);
       EXPECT_LE(device.peak(), device.budget);
     }
   }

@@ -36,6 +36,12 @@ TEST(Sending, PaysFromWhereTheCoresTakeLongerThanTheLink) {
 
 TEST(Sending, ASingleTokenIsNeverSentFor) { EXPECT_EQ(tokens_worth_sending(one_matrix(), cores(), 1e15), 2); }
 
+TEST(Sending, OfExpertsPaysWhereTheLinkIsFasterThanTheCores) {
+  EXPECT_TRUE(experts_worth_sending(one_matrix(), cores(), 34.1e9));
+  EXPECT_FALSE(experts_worth_sending(one_matrix(), cores(), 33.9e9));
+  EXPECT_FALSE(experts_worth_sending({}, cores(), 1e12)) << "there are none";
+}
+
 TEST(Sending, MayNeverPay) { EXPECT_EQ(tokens_worth_sending(one_matrix(), cores(), 1e6), kNever); }
 
 TEST(Sending, AFasterLinkPaysNoLaterAndFasterCoresNoSooner) {

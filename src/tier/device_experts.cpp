@@ -20,13 +20,8 @@ std::size_t expert_bytes(const model::TensorInfo& tensor) {
 }  // namespace
 
 DeviceExperts::DeviceExperts(const WeightBufferType& weights, Device& host,
-                             std::span<const plan::CachedExperts> groups, ggml_context* context, bool send,
-                             std::int64_t most_tokens)
-    : weights_(weights),
-      host_(host),
-      send_(send),
-      most_tokens_(most_tokens),
-      place_(weights.profile().tensors.size()) {
+                             std::span<const plan::CachedExperts> groups, ggml_context* context, bool send)
+    : weights_(weights), host_(host), send_(send), place_(weights.profile().tensors.size()) {
   std::uint32_t most = 0;
   std::size_t parts = 0;
   for (const plan::CachedExperts& cached : groups) {
@@ -48,7 +43,7 @@ DeviceExperts::DeviceExperts(const WeightBufferType& weights, Device& host,
     parts = std::max(parts, group.parts.size());
     groups_.push_back(std::move(group));
   }
-  numbered_ = ggml_new_tensor_1d(context, GGML_TYPE_I32, most_tokens * most);
+  numbered_ = ggml_new_tensor_1d(context, GGML_TYPE_I32, kMostTokens * most);
   ggml_set_name(numbered_, "experts by slot");
   products_.reset(ggml_init(
       {(parts + 2) * ggml_tensor_overhead() + ggml_graph_overhead_custom(64, false), nullptr, true}));
@@ -82,7 +77,7 @@ bool DeviceExperts::takes(const ggml_tensor& op) const {
     return false;
   const std::int64_t tokens = op.src[2]->ne[1];
   const std::int64_t slots = groups_[place_[*weight]->group].slots.slots();
-  return tokens <= most_tokens_ && (!send_ || tokens * op.src[2]->ne[0] <= slots);
+  return tokens <= kMostTokens && (!send_ || tokens * op.src[2]->ne[0] <= slots);
 }
 
 void DeviceExperts::record(const ggml_cgraph& graph) {

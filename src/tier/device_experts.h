@@ -24,10 +24,12 @@ struct DeviceProduct {
 /// Threading: one thread at a time; the device is idle meanwhile.
 class DeviceExperts {
  public:
+  static constexpr std::int64_t kMostTokens = 64;  ///< of a step: more use nearly all experts
+
   /// Makes the slots' tensors in `context`, without memory. `host` outlives this. `send`: all that a step
-  /// lacks is sent, where its experts fit the slots. Steps have at most `most_tokens`.
+  /// lacks is sent, where its experts fit the slots.
   DeviceExperts(const WeightBufferType& weights, Device& host, std::span<const plan::CachedExperts> groups,
-                ggml_context* context, bool send, std::int64_t most_tokens);
+                ggml_context* context, bool send);
 
   /// What is in a group's slots at first: as many experts of each part, from the first on.
   struct Slots {
@@ -90,7 +92,6 @@ class DeviceExperts {
   const WeightBufferType& weights_;
   Device& host_;
   const bool send_;
-  const std::int64_t most_tokens_;
   std::vector<std::optional<Part>> place_;  // by tensor
   std::vector<Slots> slots_;
   std::vector<Group> groups_;

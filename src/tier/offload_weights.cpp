@@ -50,8 +50,7 @@ void OffloadDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring
     twins_[index] = twin;
   };
   std::ranges::for_each(tensors, add);
-  if (!experts.empty())
-    experts_.emplace(weights_, host_, experts, context_.get(), sends_experts_, batch_ - 1);
+  if (!experts.empty()) experts_.emplace(weights_, host_, experts, context_.get(), sends_experts_);
   if (ring == Bytes{}) return;
   for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) sendable_[i] = can_send(i);
   // Norms and biases stand between the products: without them here, each would cost two crossings.
