@@ -303,5 +303,42 @@ TEST(Offload, ADeviceThatFailsIsAnErrorThatNamesIt) {
   EXPECT_FALSE(trace((*tiered)->context(), {1, 2, 3}, 0).logits.empty()) << "the next one is computed again";
 }
 
+// Whichever copy it is: an error, and never a wrong token.
+TEST(Offload, ACopyThatFailsIsAnErrorThatNamesTheDevice) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K"});
+  ASSERT_FALSE(path.empty());
+  const Settings settings{.context = 256, .ubatch = 64, .threads = 1, .file_order = true};
+  const auto load = [&](TestDevice& device) {
+    return TieredModel::load(path, settings, percent_of_weights(50), {},
+                             {.device = &device, .layers = 2, .ring = kMiB * 4, .slots = 2});
+  };
+  TestDevice good({.threads = 1});
+  std::vector<llama_token> prompt;
+  Trace expected;
+  int loaded = 0;
+  {
+    const auto tiered = load(good);
+    ASSERT_TRUE(tiered) << tiered.error().message;
+    loaded = good.copies();
+    prompt = some_tokens((*tiered)->context(), 50);
+    expected = trace((*tiered)->context(), prompt, 3);
+  }
+  ASSERT_GT(loaded, 10);
+  ASSERT_GT(good.copies(), loaded + 100);
+  std::vector<int> some{0, loaded / 2, loaded - 1, loaded, loaded + 1};
+  for (int nth = loaded + 2; nth < good.copies(); nth += (good.copies() - loaded) / 12) some.push_back(nth);
+  for (const int nth : some) {
+    SCOPED_TRACE(testing::Message() << "copy " << nth << " of " << good.copies());
+    TestDevice device({.threads = 1, .fail_copy = nth});
+    const auto tiered = load(device);
+    ASSERT_TRUE(tiered) << tiered.error().message;
+    EXPECT_TRUE(trace((*tiered)->context(), prompt, 3).logits.empty()) << "sooner or later";
+    const auto error = (*tiered)->offload().take_error();
+    ASSERT_TRUE(error);
+    EXPECT_NE(error->message.find("TEST0"), std::string::npos) << error->message;
+  }
+}
+
 }  // namespace
 }  // namespace strata::tests

@@ -186,6 +186,8 @@ struct TestDeviceCalls {
     std::memset(at(t, offset), value, size);
   }
   static void send(TestDevice& device, std::byte* to, const void* from, size_t size) {
+    if (device.copies_++ == device.options_.fail_copy) device.broken_ = true;
+    if (device.broken_) return;
     const Memory::Lock lock;
     const TestDevice::Work work(device, device.copying_);
     std::memcpy(to, from, size);
@@ -237,6 +239,8 @@ struct TestDeviceCalls {
   }
   static ggml_status compute(ggml_backend_t backend, ggml_cgraph* graph) {
     TestDevice& device = of(backend).device();
+    of(backend).synchronize();  // copies that were handed over before
+    if (device.broken_) return GGML_STATUS_FAILED;
     if (device.graphs_++ == device.options_.fail_graph) return GGML_STATUS_FAILED;
     of(backend).submit([backend, graph] {
       const Memory::Lock lock;

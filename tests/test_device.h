@@ -28,6 +28,8 @@ class TestDevice {
     std::chrono::microseconds latency{0};  ///< of each copy
     int fail_allocation = -1;              ///< the Nth, from 0
     int fail_graph = -1;
+    int fail_copy =
+        -1;  ///< to the device. ggml's copies cannot fail: as with CUDA, every graph behind it does
     bool has_pinned = false;  ///< it has pinned memory of its own, and
     bool pins = true;         ///< can pin that of others
   };
@@ -48,6 +50,7 @@ class TestDevice {
   /// Memory of others that is pinned now, of all such devices.
   [[nodiscard]] static Bytes pinned();
   [[nodiscard]] int allocations() const { return allocations_; }
+  [[nodiscard]] int copies() const { return copies_; }  ///< to the device
 
   struct Times {
     std::chrono::duration<double> computing{0};
@@ -79,6 +82,8 @@ class TestDevice {
   mutable std::chrono::steady_clock::time_point changed_;
   mutable int computing_ = 0;
   mutable int copying_ = 0;
+  std::atomic<int> copies_ = 0;
+  std::atomic<bool> broken_ = false;
   int allocations_ = 0;
   int graphs_ = 0;
 };
