@@ -58,7 +58,7 @@ TEST_P(DeviceExperts, SameTokens) {
   for (const Case& c : std::vector<Case>{{.slots = 1},
                                          {.slots = 3, .percent = 50},
                                          {.slots = 3, .percent = 0},
-                                         {.layers = 2, .slots = 2, .ring = kMiB * 2},
+                                         {.layers = 2, .slots = 2, .ring = kMiB * 4},
                                          {.slots = 6, .send = true},
                                          {.slots = 6, .send = true, .percent = 50},
                                          {.slots = 6, .send = true, .percent = 0}}) {
@@ -73,11 +73,14 @@ TEST_P(DeviceExperts, SameTokens) {
     const tier::ExpertStatistics experts = (*tiered)->offload().experts();
     EXPECT_GT(experts.hits, 0U);
     EXPECT_LT(experts.hits, experts.used);
+    if (c.ring > Bytes{}) {
+      EXPECT_GT((*tiered)->offload().sent(), Bytes{}) << "all the experts, for the longest prompt";
+    }
     if (c.send) {
       EXPECT_EQ(experts.read, experts.missed);
     }
     EXPECT_TRUE(texts_of((*tiered)->context()) == expected) << "now that others lie there";
-    EXPECT_EQ(device.used(), (*tiered)->device_pool().reserved());
+    EXPECT_LE(device.used(), (*tiered)->device_pool().reserved());
   }
 }
 

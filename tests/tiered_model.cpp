@@ -142,9 +142,9 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
     auto tensors = tensors_of_layers(out->profile_, offload.layers);
     std::vector<plan::CachedExperts> experts;
     if (offload.slots > 0) experts = take_experts(out->profile_, tensors, offload.slots);
-    out->offload_->send_experts(offload.send_experts);
+    out->offload_->send({.experts_from = 64, .missing_experts = offload.send_experts});
     out->offload_->choose(tensors, offload.ring, experts);
-    if (offload.ring > Bytes{}) out->device_->leave_attention(tier::OffloadDevice::kBatch);
+    if (offload.ring > Bytes{}) out->device_->leave_attention(out->offload_->sending().from_tokens);
     layers.push_back({out->offload_.get(), offload.layers});
   }
   STRATA_TRY(out->model_, engine::load_without_weights(out->profile_, *out->device_, layers));

@@ -101,13 +101,11 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vr
 
 plan::Sending worth_sending(const model::ModelProfile& model, int threads, ggml_backend_dev_t device) {
   const auto machine = probe::known({.threads = threads, .model = &model});
-  if (!machine) return {};
+  if (!machine) return plan::assumed_sending(model);
   const std::string card = ggml_backend_dev_description(device);
   const auto gpu = std::ranges::find(machine->gpus, card, &hardware::Gpu::name);
-  if (gpu == machine->gpus.end() || !gpu->host_to_device_bytes_per_s) return {};
-  const double link = *gpu->host_to_device_bytes_per_s;
-  return {plan::tokens_worth_sending(model, machine->compute, link),
-          plan::experts_worth_sending(model, machine->compute, link)};
+  if (gpu == machine->gpus.end() || !gpu->host_to_device_bytes_per_s) return plan::assumed_sending(model);
+  return plan::worth_sending(model, machine->compute, *gpu->host_to_device_bytes_per_s);
 }
 
 }  // namespace strata::cli

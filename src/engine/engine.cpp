@@ -215,9 +215,11 @@ Status Engine::record_graphs(Shape shape) {
   // The most that stays on the host where larger batches are a device's, and the most that finds experts in
   // slots.
   if (!offloads_.empty()) {
-    const auto some = static_cast<std::size_t>(offloads_.front().device->sends_from()) - 1;
-    for (const std::size_t count : {some, std::size_t{tier::DeviceExperts::kMostTokens}}) {
-      if (count > 0 && count < tokens.size()) feed_first(count);
+    const plan::Sending& sending = offloads_.front().device->sending();
+    for (const std::int64_t count :
+         {sending.experts_from - 1, sending.from_tokens - 1, tier::DeviceExperts::kMostTokens}) {
+      if (count > 0 && static_cast<std::size_t>(count) < tokens.size())
+        feed_first(static_cast<std::size_t>(count));
     }
   }
   if (tokens.size() < llama_n_ctx(context_.get())) feed(1);

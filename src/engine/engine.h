@@ -47,8 +47,7 @@ struct OpenOptions {
   /// What this process holds on a device by its driver's account, context and kernels included; nothing where
   /// that is not known. Unset: what a driver takes beside ggml's buffers is assumed.
   std::function<std::optional<Bytes>(ggml_backend_dev_t)> held_on_device;
-  /// What is sent: from so many tokens on, weights to the first device, where they fit its ring; experts to
-  /// all. Unset: plan::Sending's own values.
+  /// What is sent, of batches to the first device. Unset: plan::assumed_sending().
   std::function<plan::Sending(const model::ModelProfile&)> sending;
   std::vector<AdapterOption> loras;
   std::vector<AdapterOption> control_vectors;

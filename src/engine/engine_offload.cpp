@@ -34,10 +34,9 @@ void Engine::make_offloads() {
     offload.device = std::make_unique<tier::OffloadDevice>(*device_, *offload.pool, option.device);
     offloads_.push_back(std::move(offload));
   }
-  if (offloads_.empty() || !options_.sending) return;
-  const plan::Sending sending = options_.sending(profile_);
-  offloads_.front().device->send_from(sending.from_tokens);
-  for (const Offload& offload : offloads_) offload.device->send_experts(sending.experts);
+  if (offloads_.empty()) return;
+  plan::Sending sending = options_.sending ? options_.sending(profile_) : plan::assumed_sending(profile_);
+  for (const Offload& offload : offloads_) offload.device->send(sending);
 }
 
 Status Engine::load_on_devices(const plan::DeviceSplit& split) {
@@ -52,7 +51,7 @@ Status Engine::load_on_devices(const plan::DeviceSplit& split) {
   }
   const bool sends =
       std::ranges::any_of(split.devices, [](const auto& share) { return share.ring > Bytes{}; });
-  device_->leave_attention(sends ? offloads_.front().device->sends_from() : 0);
+  device_->leave_attention(sends ? offloads_.front().device->sending().from_tokens : 0);
   if (layers.empty()) return {};
   STRATA_TRY(model_on_devices_, load_without_weights(profile_, *device_, layers));
   return {};
@@ -70,8 +69,10 @@ bool Engine::leave_experts(bool on) {
 
 plan::DeviceSplit Engine::split(const plan::Demand& whole, std::vector<plan::DeviceBudget> budgets,
                                 Shape shape) const {
-  if (offloads_.front().device->sends_from() <= shape.ubatch)
-    budgets.front().ring = tier::OffloadDevice::ring_bytes(profile_);
+  if (offloads_.front().device->sending().from_tokens <= shape.ubatch)
+    budgets.front().ring = plan::ring_bytes(profile_);
+  if (offloads_.front().device->sending().experts_from <= shape.ubatch)
+    budgets.front().expert_ring = plan::expert_ring_bytes(profile_);
   // Of a single token there are no two graphs, and the host has to see one with the experts.
   for (plan::DeviceBudget& budget : budgets) budget.caches_experts = shape.ubatch > 1;
   return plan::split_devices(profile_, whole, budgets, 1, options_.may_lie_on);
@@ -141,7 +142,7 @@ void Engine::note_devices(const DraftOptions& wanted) {
     if (options_.sending && offload.share.ring > Bytes{}) {
       notes_.push_back(
           fmt::format("{} or more tokens at once are computed on {}, with the host's weights sent to it",
-                      offload.device->sends_from(), offload.share.name));
+                      offload.device->sending().from_tokens, offload.share.name));
     }
     if (uses(offload.share)) continue;
     notes_.push_back(fmt::format("{} is not used: {} hold no layer beside the compute buffers",

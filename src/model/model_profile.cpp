@@ -91,6 +91,8 @@ Status describe(const HeaderFile& file, ModelProfile& profile) {
   profile.layers = layers.value_or(0);
   profile.embedding = embedding.value_or(0);
   profile.train_context = context.value_or(0);
+  STRATA_TRY(const auto used, values.per_layer(profile.architecture + ".expert_used_count", profile.layers));
+  if (!used.empty()) profile.experts_used = std::ranges::max(used);
   const GgufKeyValue* tokens = values.header().find("tokenizer.ggml.tokens");
   profile.vocabulary = tokens == nullptr ? 0 : static_cast<std::uint32_t>(tokens->count);
   return {};

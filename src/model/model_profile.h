@@ -56,6 +56,7 @@ struct ModelProfile {
   std::uint32_t layers = 0;         ///< <arch>.block_count
   std::uint32_t embedding = 0;      ///< <arch>.embedding_length, elements
   std::uint32_t train_context = 0;  ///< <arch>.context_length, tokens; 0 where the file does not say
+  std::uint32_t experts_used = 0;   ///< by a token, in one layer: <arch>.expert_used_count, the largest
   std::uint32_t vocabulary = 0;     ///< tokens in tokenizer.ggml.tokens; 0 without a tokenizer
   std::uint64_t parameters = 0;     ///< elements of all tensors
   std::string chat_template;        ///< tokenizer.chat_template, may be empty

@@ -236,9 +236,13 @@ class Filler {
 };
 
 /// Products with such weights of the host can be computed on a device, for batches.
-bool can_be_sent(const model::ModelProfile& profile, const TensorUse& use) {
-  return (use.by_rows || use.whole) && !use.expert_group && profile.tensors[use.tensor].layer.has_value();
+bool can_be_sent(const model::ModelProfile& profile, const TensorUse& use, bool experts) {
+  return (use.by_rows || use.whole) && use.expert_group.has_value() == experts &&
+         profile.tensors[use.tensor].layer.has_value();
 }
+
+/// What a ring for experts may take of the room: slots for them serve every token.
+constexpr std::uint64_t kPartForExpertRing = 4;
 
 DeviceSplit fill_devices(const model::ModelProfile& profile, const Demand& demand,
                          const std::vector<DeviceBudget>& budgets, double share, const MayLieOn& may_lie_on) {
@@ -254,7 +258,10 @@ DeviceSplit fill_devices(const model::ModelProfile& profile, const Demand& deman
       device.runtime = runtime;
       device.compute = compute;
       device.unused = budget.budget - runtime - compute;
-      if (budget.ring <= device.unused) device.ring = budget.ring;
+      device.ring_for_experts =
+          budget.expert_ring > Bytes{} && budget.expert_ring * kPartForExpertRing <= device.unused;
+      if (device.ring_for_experts) device.ring = budget.expert_ring;
+      if (budget.ring <= device.unused) device.ring = std::max(device.ring, budget.ring);
       device.unused -= device.ring;
       filler.fill(device, share);
       filled.push_back(out.devices.size());
@@ -287,14 +294,20 @@ DeviceSplit fill_devices(const model::ModelProfile& profile, const Demand& deman
 DeviceSplit split_devices(const model::ModelProfile& profile, const Demand& demand,
                           const std::vector<DeviceBudget>& budgets, double share,
                           const MayLieOn& may_lie_on) {
-  if (std::ranges::all_of(budgets, [](const DeviceBudget& budget) { return budget.ring == Bytes{}; }))
-    return fill_devices(profile, demand, budgets, share, may_lie_on);
-  std::vector<DeviceBudget> without_rings = budgets;
-  for (DeviceBudget& budget : without_rings) budget.ring = {};
-  DeviceSplit out = fill_devices(profile, demand, without_rings, share, may_lie_on);
-  const bool some_can_be_sent =
-      std::ranges::any_of(out.host.uses, [&](const TensorUse& use) { return can_be_sent(profile, use); });
-  return some_can_be_sent ? fill_devices(profile, demand, budgets, share, may_lie_on) : out;
+  std::vector<DeviceBudget> with_rings = budgets;
+  for (DeviceBudget& budget : with_rings) budget.ring = budget.expert_ring = {};
+  DeviceSplit out = fill_devices(profile, demand, with_rings, share, may_lie_on);
+  bool rings = false;
+  for (const bool experts : {false, true}) {
+    const auto is_sent = [&](const TensorUse& use) { return can_be_sent(profile, use, experts); };
+    if (std::ranges::none_of(out.host.uses, is_sent)) continue;
+    const auto ring = experts ? &DeviceBudget::expert_ring : &DeviceBudget::ring;
+    for (std::size_t i = 0; i < budgets.size(); ++i) {
+      with_rings[i].*ring = budgets[i].*ring;
+      rings = rings || budgets[i].*ring > Bytes{};
+    }
+  }
+  return rings ? fill_devices(profile, demand, with_rings, share, may_lie_on) : out;
 }
 
 }  // namespace strata::plan

@@ -22,7 +22,8 @@ struct DeviceBudget {
   Bytes budget;  ///< of everything: driver, kernels, buffers
   /// Its compute buffers, where they are known; else those of the whole graph on the host.
   std::optional<Bytes> compute = std::nullopt;
-  Bytes ring = {};  ///< for weights that are sent to it, where there are such and there is room
+  Bytes ring = {};         ///< for matrices that are sent to it, where there are such and there is room
+  Bytes expert_ring = {};  ///< the same of experts, where that is a small part of the room
   /// Experts that do not all fit get slots, and the host keeps them, too; else as many matrices of them lie
   /// there as fit.
   bool caches_experts = true;
@@ -38,7 +39,8 @@ struct DeviceShare {
   Bytes kv_cache;
   Bytes compute;
   Bytes ring;
-  Bytes runtime;  ///< driver and kernels
+  bool ring_for_experts = false;  ///< it is large enough for theirs
+  Bytes runtime;                  ///< driver and kernels
   Bytes unused;
   std::uint32_t layers = 0;            ///< with all that every token uses of them, and their KV cache
   std::vector<std::uint32_t> tensors;  ///< indices into ModelProfile::tensors

@@ -107,12 +107,17 @@ Divided divide(const GraphWork& work, const DeviceParts& parts, const DeviceSpli
   return out;
 }
 
+bool sends(const DeviceSplit& split, const Products& products) {
+  return !products.experts || std::ranges::any_of(split.devices, &DeviceShare::ring_for_experts);
+}
+
 /// The host's products computed on the device instead, their weights crossing the link meanwhile.
 double seconds_across_link(const GraphWork& host, const DeviceSplit& split) {
   const DeviceRates rates = rates_of(split);
   double link = 0;
   double compute = 0;
   for (const Products& products : host.products) {
+    if (!sends(split, products)) continue;
     link += products.multiplications / products.columns * bytes_per_weight(products.type) / rates.link;
     compute += products.multiplications / rates.multiplications;
   }
@@ -158,7 +163,7 @@ class Forecaster {
     const PassCost here = with_device(load, divided.device_seconds);
     if (work.tokens < 2) return here;  // computed where the weights lie
     PassLoad across = load;
-    across.work.products.clear();
+    std::erase_if(across.work.products, [&](const Products& products) { return sends(split_, products); });
     across.rearranged.clear();
     PassCost there = with_device(across, divided.device_seconds + seconds_across_link(divided.host, split_));
     if (there.seconds >= here.seconds) return here;

@@ -1,5 +1,6 @@
 #include "plan/sending.h"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -9,15 +10,38 @@ namespace strata::plan {
 namespace {
 
 constexpr std::int64_t kMostTokens = 8192;  // of a ubatch
+constexpr std::int64_t kColumns = 32;       // from which on sending pays, most often
+constexpr Bytes kMib{1 << 20};
 
-bool is_sent(const model::TensorInfo& tensor, bool experts) {
-  return tensor.layer && tensor.rows() > 1 && (tensor.role == model::Role::kExpert) == experts;
+bool is_expert(const model::TensorInfo& tensor) {
+  return tensor.role == model::Role::kExpert && tensor.shape[2] > 1;
 }
 
-/// Weights of one kind: by type and length of a row.
+/// Matrices of the layers.
+bool is_sent(const model::TensorInfo& tensor, bool experts) {
+  return tensor.layer && tensor.rows() > 1 && is_expert(tensor) == experts &&
+         (experts || tensor.role != model::Role::kExpert);
+}
+
+std::int64_t experts_of(const model::ModelProfile& profile) {
+  std::int64_t most = 0;
+  for (const model::TensorInfo& tensor : profile.tensors) {
+    if (is_expert(tensor)) most = std::max(most, tensor.shape[2]);
+  }
+  return most;
+}
+
+/// How many of all are used by a token.
+double share_of_experts(const model::ModelProfile& profile) {
+  const auto experts = static_cast<double>(experts_of(profile));
+  return experts > 0 ? std::clamp(profile.experts_used / experts, 1 / experts, 1.0) : 1;
+}
+
+/// Of one kind or the other: what the cores take, and the link.
 class Weights {
  public:
-  Weights(const model::ModelProfile& profile, bool experts) {
+  Weights(const model::ModelProfile& profile, bool experts)
+      : columns_(experts ? share_of_experts(profile) : 1) {
     for (const model::TensorInfo& tensor : profile.tensors) {
       if (!is_sent(tensor, experts)) continue;
       weights_[{tensor.type, tensor.shape[0]}] += static_cast<double>(tensor.rows() * tensor.shape[0]);
@@ -26,33 +50,55 @@ class Weights {
   }
   [[nodiscard]] double bytes() const { return bytes_; }
   [[nodiscard]] double host_seconds(std::int64_t tokens, const hardware::Compute& compute) const {
+    const double multiplied = static_cast<double>(tokens) * columns_;  // each weight, on average
     double seconds = 0;
-    const auto columns = static_cast<double>(tokens);
-    for (const auto& [kind, count] : weights_)
-      seconds += product_seconds({kind.first, false, false, columns, count * columns, kind.second}, compute);
+    for (const auto& [kind, count] : weights_) {
+      const Products products{kind.first,         false,      false, std::max(multiplied, 1.0),
+                              count * multiplied, kind.second};
+      seconds += product_seconds(products, compute);
+    }
     return seconds;
+  }
+  [[nodiscard]] std::int64_t worth_from(const hardware::Compute& compute, double bytes_per_s) const {
+    for (std::int64_t tokens = 2; tokens <= kMostTokens && bytes_ > 0; ++tokens) {
+      if (host_seconds(tokens, compute) >= bytes_ / bytes_per_s) return tokens;
+    }
+    return kNever;
   }
 
  private:
+  const double columns_;  // for each token
   std::map<std::pair<ggml_type, std::int64_t>, double> weights_;
   double bytes_ = 0;
 };
 
-}  // namespace
-
-std::int64_t tokens_worth_sending(const model::ModelProfile& profile, const hardware::Compute& compute,
-                                  double bytes_per_s) {
-  const Weights weights(profile, false);
-  for (std::int64_t tokens = 2; tokens <= kMostTokens; ++tokens) {
-    if (weights.host_seconds(tokens, compute) >= weights.bytes() / bytes_per_s) return tokens;
+Bytes largest(const model::ModelProfile& profile, bool experts) {
+  Bytes out;
+  for (const model::TensorInfo& tensor : profile.tensors) {
+    if (is_sent(tensor, experts)) out = std::max(out, tensor.bytes);
   }
-  return kNever;
+  return out;
 }
 
-bool experts_worth_sending(const model::ModelProfile& profile, const hardware::Compute& compute,
-                           double bytes_per_s) {
+}  // namespace
+
+Sending assumed_sending(const model::ModelProfile& profile) {
+  return {kColumns, static_cast<std::int64_t>(kColumns / share_of_experts(profile)), false};
+}
+
+Sending worth_sending(const model::ModelProfile& profile, const hardware::Compute& compute,
+                      double bytes_per_s) {
   const Weights experts(profile, true);
-  return experts.host_seconds(1, compute) > experts.bytes() / bytes_per_s;
+  // A missing one is multiplied with one column, or crosses the link: as all of them together would.
+  const double for_each = experts.host_seconds(1, compute) / share_of_experts(profile);
+  return {Weights(profile, false).worth_from(compute, bytes_per_s), experts.worth_from(compute, bytes_per_s),
+          for_each > experts.bytes() / bytes_per_s};
+}
+
+Bytes ring_bytes(const model::ModelProfile& profile) { return align_up(largest(profile, false) * 3, kMib); }
+
+Bytes expert_ring_bytes(const model::ModelProfile& profile) {
+  return align_up(largest(profile, true) * 2, kMib);
 }
 
 }  // namespace strata::plan

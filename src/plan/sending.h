@@ -5,22 +5,27 @@
 
 namespace strata::plan {
 
-/// From how many tokens on the layers' matrices are multiplied sooner on a device that their weights are sent
-/// to, over a link of `bytes_per_s`, than by the host's cores. The device itself counts as fast enough.
-/// At least 2; kNever where the cores always win. Pure. Requires: kernels in `compute`.
-/// Formula: the first n with sum of seconds(product of n columns) >= bytes / rate.
-[[nodiscard]] std::int64_t tokens_worth_sending(const model::ModelProfile& profile,
-                                                const hardware::Compute& compute, double bytes_per_s);
+/// Which of the host's weights are worth sending to a device.
+struct Sending {
+  std::int64_t from_tokens = 32;   ///< on, the layers' matrices
+  std::int64_t experts_from = 32;  ///< tokens on, all the experts
+  bool missing_experts = false;    ///< of few tokens: those that have no slot there
+};
 inline constexpr std::int64_t kNever = std::int64_t{1} << 40;
 
-/// Whether an expert that a token needs is sent over the link sooner than the host's cores multiply one
-/// column with it. Pure. Requires: kernels in `compute`.
-[[nodiscard]] bool experts_worth_sending(const model::ModelProfile& profile, const hardware::Compute& compute,
-                                         double bytes_per_s);
+/// Where nobody measured: from 32 columns on for each matrix, on average.
+[[nodiscard]] Sending assumed_sending(const model::ModelProfile& profile);
 
-struct Sending {
-  std::int64_t from_tokens = 32;  ///< on, the layers' matrices are sent to a device
-  bool experts = false;           ///< are sent to it for a single token, too
-};
+/// What takes less time over a link of `bytes_per_s` than the host's cores take to multiply with it; from at
+/// least 2 tokens on; kNever where the cores always win. The device itself counts as fast enough. Pure.
+/// Requires: kernels in `compute`.
+/// Formula: the first n with sum of seconds(product of n columns) >= bytes / rate; of experts, each is
+/// multiplied with n * used / experts columns.
+[[nodiscard]] Sending worth_sending(const model::ModelProfile& profile, const hardware::Compute& compute,
+                                    double bytes_per_s);
+
+/// Of a device's memory, for matrices on their way: room for three of the largest, or two of experts.
+[[nodiscard]] Bytes ring_bytes(const model::ModelProfile& profile);
+[[nodiscard]] Bytes expert_ring_bytes(const model::ModelProfile& profile);
 
 }  // namespace strata::plan

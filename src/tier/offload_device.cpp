@@ -97,14 +97,18 @@ bool OffloadDevice::takes(const ggml_tensor& op) const {
   // A bias by experts follows its product: else all its rows would cross, twice.
   const bool biases = op.op == GGML_OP_ADD_ID && op.src[0]->op == GGML_OP_MUL_MAT_ID;
   if (biases && !takes(*op.src[0])) return false;
-  const bool batch = ring_size_ > Bytes{} && op.ne[1] >= batch_;
+  const bool by_experts = op.op == GGML_OP_MUL_MAT_ID;
+  const std::int64_t tokens = by_experts ? op.src[2]->ne[1] : op.ne[1];
+  const bool batch =
+      ring_size_ > Bytes{} && tokens >= (by_experts ? sending_.experts_from : sending_.from_tokens);
   for (int s = 0; s < GGML_MAX_SRC; ++s) {
     const ggml_tensor* const src = op.src[s];
     const auto weight = src != nullptr ? weights_.weight_of(src) : std::nullopt;
     if (!weight) continue;
     if (src->view_src != nullptr) return false;
     if (twins_[*weight] != nullptr && (batch || !for_batches_[*weight])) continue;
-    const bool product = op.op == GGML_OP_MUL_MAT && s == 0 && op.ne[2] == 1;
+    const bool product =
+        s == 0 && ((op.op == GGML_OP_MUL_MAT && op.ne[2] == 1) || (by_experts && !leaves_experts_));
     if (!batch || !product || !sendable_[*weight]) return false;
   }
   return true;

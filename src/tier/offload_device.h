@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "memory/region.h"
+#include "plan/sending.h"
 #include "tier/device.h"
 #include "tier/device_experts.h"
 #include "tier/ggml_device.h"
@@ -45,17 +46,10 @@ class OffloadDevice final : public GgmlDevice {
   OffloadDevice(Device& host, memory::Pool& pool, ggml_backend_dev_t inner);
   ~OffloadDevice() override;
 
-  /// With a ring, products of so many tokens and more are computed here with weights that are sent. Before
-  /// choose().
-  void send_from(std::int64_t tokens) { batch_ = tokens; }
-  [[nodiscard]] std::int64_t sends_from() const { return batch_; }
-  static constexpr std::int64_t kBatch = 32;  ///< where nobody measured
-  /// The ring that suits the largest weights of a model.
-  [[nodiscard]] static Bytes ring_bytes(const model::ModelProfile& profile);
-
-  /// Experts that a step lacks are sent, where they fit the slots, instead of multiplied by the host. Before
-  /// choose().
-  void send_experts(bool on) { sends_experts_ = on; }
+  /// What is computed here with weights that are sent: of batches, with a ring that has room for two of the
+  /// matrix; of missing experts, where all of a step's fit the slots. Before choose().
+  void send(const plan::Sending& what) { sending_ = what; }
+  [[nodiscard]] const plan::Sending& sending() const { return sending_; }
 
   /// Indices into the profile's tensors. What several layers share may lie here and on the host. `ring`: for
   /// weights that are sent; 0 where none are. `experts`: of these, some get slots.
@@ -143,12 +137,11 @@ class OffloadDevice final : public GgmlDevice {
   memory::Reservation arena_reservation_;
   bool placed_ = false;
 
-  bool sends_experts_ = false;
+  plan::Sending sending_;
   bool leaves_experts_ = false;
   std::optional<DeviceExperts> experts_;
   ExpertStatistics experts_before_;  // by the ones before
 
-  std::int64_t batch_ = kBatch;
   Bytes ring_size_;
   std::vector<bool> for_batches_;  // by tensor: its twin is for batches only
   std::vector<bool> sendable_;     // by tensor

@@ -50,7 +50,7 @@ void OffloadDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring
     twins_[index] = twin;
   };
   std::ranges::for_each(tensors, add);
-  if (!experts.empty()) experts_.emplace(weights_, host_, experts, context_.get(), sends_experts_);
+  if (!experts.empty()) experts_.emplace(weights_, host_, experts, context_.get(), sending_.missing_experts);
   if (ring == Bytes{}) return;
   for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) sendable_[i] = can_send(i);
   // Norms and biases stand between the products: without them here, each would cost two crossings.
@@ -60,14 +60,6 @@ void OffloadDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring
     add(i);
     for_batches_[i] = true;
   }
-}
-
-Bytes OffloadDevice::ring_bytes(const model::ModelProfile& profile) {
-  Bytes largest;
-  for (const model::TensorInfo& tensor : profile.tensors) {
-    if (tensor.layer && tensor.role != model::Role::kExpert) largest = std::max(largest, tensor.bytes);
-  }
-  return align_up(largest * 3, kMiB);
 }
 
 Bytes OffloadDevice::weight_bytes() const {
