@@ -163,9 +163,11 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
   device_->forget_needs();
   llama_context_params params = llama_context_default_params();
   params.n_ctx = shape.context;
-  params.n_batch = std::max(options.batch.value_or(kLargestUbatch), shape.ubatch);
+  params.n_batch =
+      options.shared_cells ? shape.ubatch : std::max(options.batch.value_or(kLargestUbatch), shape.ubatch);
   params.n_ubatch = shape.ubatch;
   params.n_seq_max = options.sequences;
+  params.kv_unified = options.shared_cells;
   params.n_outputs_max = std::max(options.sequences, 1 + shape.draft);
   params.n_threads = options_.threads;
   params.n_threads_batch = options_.threads_batch;
@@ -421,6 +423,10 @@ Status Engine::compute(std::span<const llama_token> tokens, std::int8_t* outputs
   llama_batch batch =
       llama_batch_get_one(const_cast<llama_token*>(tokens.data()), static_cast<std::int32_t>(tokens.size()));
   batch.logits = outputs;
+  return decode(batch);
+}
+
+Status Engine::decode(const llama_batch& batch) {
   const int result = llama_decode(context_.get(), batch);
   if (result == 0) return {};
   if (auto error = take_device_error()) return std::unexpected(std::move(*error));

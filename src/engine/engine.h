@@ -79,6 +79,7 @@ struct ContextOptions {
   std::optional<std::uint32_t> batch;
   std::optional<std::uint32_t> ubatch;
   std::uint32_t sequences = 1;        ///< that decode together, in one context
+  bool shared_cells = false;          ///< any of them may use all of the context; batches are one ubatch
   std::uint32_t prompt_tokens = 0;    ///< of the first prompt, where it is known: shapes ubatch
   std::uint32_t least_context = 256;  ///< an adapted context is never smaller
   ggml_type type_k = GGML_TYPE_F16;
@@ -145,6 +146,10 @@ class Engine {
   /// Appends `tokens` to sequence 0; the logits of the last one are then in the context, if `logits` says so.
   /// Errors: kInvalidArgument when the context is full; those of the tier; kCancelled after abort().
   [[nodiscard]] Status decode(std::span<const llama_token> tokens, bool logits = true);
+
+  /// One pass of tokens of several sequences; the outputs that it asks for are then in the context. Where it
+  /// fails, no sequence has moved on. Errors: as decode(). Requires: at most a ubatch of tokens.
+  [[nodiscard]] Status decode(const llama_batch& batch);
 
   /// Where there is one; start() made its context.
   [[nodiscard]] DraftModel* draft_model() const { return draft_model_.get(); }

@@ -5,47 +5,13 @@
 
 #include <algorithm>
 
-#include "engine/llama_log.h"
+#include "engine/sampler.h"
+#include "engine/stop_filter.h"
 
 namespace strata::engine {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-/// Holds back text that may be the beginning of a stop string.
-class StopFilter {
- public:
-  explicit StopFilter(const std::vector<std::string>& stops) : stops_(stops) {}
-
-  /// What of `piece` can be shown now.
-  std::string add(const std::string& piece) {
-    held_ += piece;
-    std::size_t cut = std::string::npos;
-    for (const std::string& stop : stops_) cut = std::min(cut, held_.find(stop));
-    if (cut != std::string::npos) {
-      stopped_ = true;
-      held_.resize(cut);
-      return std::exchange(held_, {});
-    }
-    std::size_t keep = 0;
-    for (const std::string& stop : stops_) {
-      for (std::size_t n = std::min(stop.size(), held_.size()); n > keep; --n) {
-        if (held_.ends_with(std::string_view(stop).substr(0, n))) keep = n;
-      }
-    }
-    std::string shown = held_.substr(0, held_.size() - keep);
-    held_.erase(0, shown.size());
-    return shown;
-  }
-
-  std::string rest() { return std::exchange(held_, {}); }
-  [[nodiscard]] bool stopped() const { return stopped_; }
-
- private:
-  const std::vector<std::string>& stops_;
-  std::string held_;
-  bool stopped_ = false;
-};
 
 /// For each token of the vocabulary: a candidate; two more places of it where all are sorted; and where a
 /// grammar refuses the first choice, what llama.cpp's grammar keeps of every token (src/llama-grammar.cpp).
@@ -93,26 +59,8 @@ std::string_view to_string(StopReason reason) {
 }
 
 Result<std::unique_ptr<Generator>> Generator::create(Engine& engine, common_params_sampling params) {
-  // A grammar says where the text ends: without that end, nothing would be left to choose.
-  if (params.ignore_eos && params.grammar.empty()) {
-    for (llama_token id = 0; id < llama_vocab_n_tokens(engine.vocab()); ++id) {
-      if (llama_vocab_is_eog(engine.vocab(), id)) params.logit_bias.push_back({id, -INFINITY});
-    }
-  }
-  const CapturedStderr captured;
-  std::string why;
-  try {
-    common_sampler_ptr sampler(common_sampler_init(engine.model(), params));
-    if (sampler != nullptr)
-      return std::unique_ptr<Generator>(new Generator(engine, std::move(sampler), bytes_per_token(params)));
-    why = captured.first_line();
-  } catch (const std::exception& error) {
-    why = captured.first_line();
-    if (why.empty()) why = error.what();
-  }
-  return fail(
-      ErrorCode::kInvalidArgument,
-      fmt::format("the {} cannot be used: {}", params.grammar.empty() ? "sampling flags" : "grammar", why));
+  STRATA_TRY(auto sampler, make_sampler(engine, params));
+  return std::unique_ptr<Generator>(new Generator(engine, std::move(sampler), bytes_per_token(params)));
 }
 
 Result<std::vector<llama_token>> Generator::tokenize(const std::string& text, bool add_special) const {
@@ -156,17 +104,6 @@ Status Generator::prefill(const GenerationOptions& options, Generation& out) {
   out.prompt_time = Clock::now() - begin;
   if (status) cached_ = prompt;
   return status;
-}
-
-/// `output`: which of the last pass's logits.
-Result<llama_token> Generator::sample(std::int32_t output) {
-  try {
-    const llama_token id = common_sampler_sample(sampler_.get(), engine_.context(), output);
-    common_sampler_accept(sampler_.get(), id, true);
-    return id;
-  } catch (const std::exception& error) {  // a grammar that contradicts itself
-    return fail(ErrorCode::kUnsupported, fmt::format("llama.cpp cannot choose a token: {}", error.what()));
-  }
 }
 
 /// Computes `id` and, in the same pass, what may follow it. Returns that.
@@ -232,7 +169,8 @@ Status Generator::write(const GenerationOptions& options, Text& text, Generation
   std::size_t right = 0;           // tokens of it that the text went on with
   while (left() > 0) {
     const bool from_prompt = out.decode_seconds.empty();
-    STRATA_TRY(const llama_token id, sample(from_prompt ? -1 : static_cast<std::int32_t>(right)));
+    STRATA_TRY(const llama_token id,
+               sample(*sampler_, engine_, from_prompt ? -1 : static_cast<std::int32_t>(right)));
     out.token_ids.push_back(id);
     if (!from_prompt) ++out.decode_tokens;
     speculation_->wrote(id);

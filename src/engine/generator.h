@@ -80,7 +80,6 @@ class Generator {
   [[nodiscard]] Status begin(Generation& out);
   [[nodiscard]] Status prefill(const GenerationOptions& options, Generation& out);
   [[nodiscard]] Status write(const GenerationOptions& options, Text& text, Generation& out);
-  [[nodiscard]] Result<llama_token> sample(std::int32_t output);
   [[nodiscard]] Result<std::vector<llama_token>> decode(llama_token id, std::size_t most_drafted,
                                                         Generation& out);
   void forget_drafts();

@@ -22,7 +22,7 @@ Error failed(const std::filesystem::path& path, std::string_view what) {
 
 }  // namespace
 
-Result<SavedSequence> SavedSequence::save(llama_context* context) {
+Result<SavedSequence> SavedSequence::save(llama_context* context, llama_seq_id sequence) {
   std::error_code ec;
   std::filesystem::path folder = std::filesystem::temp_directory_path(ec);
   if (ec) {  // TMPDIR names none
@@ -34,7 +34,7 @@ Result<SavedSequence> SavedSequence::save(llama_context* context) {
   if (file < 0) return std::unexpected(failed(folder, "put aside here"));
   ::close(file);
   SavedSequence out{name};
-  const std::size_t written = llama_state_seq_save_file(context, name.c_str(), 0, nullptr, 0);
+  const std::size_t written = llama_state_seq_save_file(context, name.c_str(), sequence, nullptr, 0);
   // libllama does not look at what closing the file says.
   if (written > 0 && std::filesystem::file_size(name, ec) == written) return out;
   return std::unexpected(failed(folder, "put aside here"));
@@ -44,10 +44,10 @@ SavedSequence::~SavedSequence() {
   if (!path_.empty()) ::unlink(path_.c_str());
 }
 
-Status SavedSequence::restore(llama_context* context) const {
+Status SavedSequence::restore(llama_context* context, llama_seq_id sequence) const {
   llama_token none = 0;
   std::size_t count = 0;
-  if (llama_state_seq_load_file(context, path_.c_str(), 0, &none, 0, &count) > 0) return {};
+  if (llama_state_seq_load_file(context, path_.c_str(), sequence, &none, 0, &count) > 0) return {};
   return std::unexpected(failed(path_, "read back"));
 }
 

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+namespace strata::batch {
+
+/// Accounting for the cells of a KV cache that sequences share. Counts; touches no cache.
+/// Invariant: free() + all reservations == capacity. Threading: one thread. Lifetime: outlives its
+/// reservations.
+class Cells {
+ public:
+  explicit Cells(std::uint32_t capacity) : capacity_(capacity), free_(capacity) {}
+  Cells(const Cells&) = delete;
+  Cells& operator=(const Cells&) = delete;
+
+  /// Cells claimed; gives them back when destroyed. Move-only.
+  class Reservation {
+   public:
+    Reservation() = default;
+    Reservation(Reservation&& other) noexcept
+        : cells_(std::exchange(other.cells_, nullptr)), count_(std::exchange(other.count_, 0)) {}
+    Reservation& operator=(Reservation&& other) noexcept {
+      std::swap(cells_, other.cells_);
+      std::swap(count_, other.count_);
+      return *this;
+    }
+    ~Reservation() {
+      if (cells_ != nullptr) cells_->free_ += count_;
+    }
+    [[nodiscard]] std::uint32_t count() const { return count_; }
+    /// False, and nothing changed, where so many are not free.
+    [[nodiscard]] bool extend(std::uint32_t more) {
+      if (cells_ == nullptr || more > cells_->free_) return false;
+      cells_->free_ -= more;
+      count_ += more;
+      return true;
+    }
+
+   private:
+    friend class Cells;
+    explicit Reservation(Cells* cells) : cells_(cells) {}
+    Cells* cells_ = nullptr;
+    std::uint32_t count_ = 0;
+  };
+
+  /// Nothing where so many are not free.
+  [[nodiscard]] std::optional<Reservation> reserve(std::uint32_t count) {
+    Reservation out(this);
+    if (!out.extend(count)) return std::nullopt;
+    return out;
+  }
+  [[nodiscard]] std::uint32_t free() const { return free_; }
+  [[nodiscard]] std::uint32_t capacity() const { return capacity_; }
+
+ private:
+  const std::uint32_t capacity_;
+  std::uint32_t free_;
+};
+
+}  // namespace strata::batch

@@ -1,0 +1,302 @@
+#include "batch/executor.h"
+
+#include <common.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "batch/sequence.h"
+#include "engine/sampler.h"
+
+namespace strata::batch {
+namespace {
+
+// Cells are reserved so many tokens ahead of what is written: parking is rare then, and few lie idle.
+constexpr std::size_t kStretch = 64;
+
+}  // namespace
+
+Executor::Executor(engine::Engine& engine) : engine_(engine), cells_(llama_n_ctx(engine.context())) {
+  llama_memory_clear(llama_get_memory(engine.context()), false);
+  for (auto place = static_cast<llama_seq_id>(llama_n_seq_max(engine.context())); place > 0; --place)
+    places_.push_back(place - 1);
+}
+
+Executor::~Executor() = default;
+
+Result<Executor::Id> Executor::submit(Request request, Listener listener) {
+  if (request.prompt.empty()) return fail(ErrorCode::kInvalidArgument, "the prompt is empty");
+  if (request.prompt.size() > cells_.capacity()) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("the prompt has {} tokens and the context holds {}",
+                                                         request.prompt.size(), cells_.capacity()));
+  }
+  const Id id = next_++;
+  const Turn turn{request.priority, id};
+  waiting_.emplace(turn, std::make_unique<Sequence>(std::move(request), std::move(listener)));
+  return id;
+}
+
+void Executor::cancel(Id id) {
+  for (Sequences* const sequences : {&waiting_, &running_}) {
+    const auto at = std::ranges::find(*sequences, id, [](const auto& entry) { return entry.first.id; });
+    if (at == sequences->end()) continue;
+    end(*at->second, engine::StopReason::kCancelled);
+    sequences->erase(at);
+  }
+}
+
+std::optional<llama_seq_id> Executor::take_place() {
+  if (places_.empty()) return std::nullopt;
+  const llama_seq_id place = places_.back();
+  places_.pop_back();
+  return place;
+}
+
+/// And forgets what the context holds there.
+void Executor::leave_place(std::optional<llama_seq_id>& place) {
+  if (!place) return;
+  llama_memory_seq_rm(llama_get_memory(engine_.context()), *place, -1, -1);
+  places_.push_back(*place);
+  place.reset();
+}
+
+Result<bool> Executor::step() {
+  STRATA_TRY_VOID(admit());
+  STRATA_TRY_VOID(grow());
+  remove_ended();
+  Pass pass(llama_n_ubatch(engine_.context()));
+  for (auto& [turn, sequence] : running_) {
+    if (sequence->decodes()) pass.add(*sequence);
+  }
+  for (const auto& prefix : prefixes_) pass.add(*prefix);
+  for (auto& [turn, sequence] : running_) {
+    if (!sequence->decodes()) pass.add(*sequence);
+  }
+  if (pass.empty()) return !waiting_.empty();
+  STRATA_TRY_VOID(engine_.decode(pass.batch()));
+  advance(pass);
+  remove_ended();
+  return !running_.empty() || !waiting_.empty();
+}
+
+void Executor::advance(const Pass& pass) {
+  ++statistics_.passes;
+  statistics_.most_sequences =
+      std::max(statistics_.most_sequences, static_cast<std::uint32_t>(running_.size()));
+  for (const Pass::Part& part : pass.parts()) {
+    if (part.prefix != nullptr) {
+      part.prefix->computed += part.count;
+      statistics_.prompt_tokens += part.count;
+      continue;
+    }
+    if (!part.sequence->decodes()) statistics_.prompt_tokens += part.count;
+    part.sequence->computed += part.count;
+    if (part.output) write(*part.sequence, *part.output);
+  }
+}
+
+/// The next token, from an output of the last pass.
+void Executor::write(Sequence& sequence, std::int32_t output) {
+  const auto id = engine::sample(*sequence.sampler, engine_, output);
+  if (!id) return end(sequence, std::unexpected(id.error()));
+  sequence.tokens.push_back(*id);
+  sequence.answer.token_ids.push_back(*id);
+  ++statistics_.tokens;
+  const bool ended = llama_vocab_is_eog(engine_.vocab(), *id);
+  const bool wanted =
+      (ended && !sequence.request.show_special) ||
+      sequence.show(common_token_to_piece(engine_.vocab(), *id, sequence.request.show_special));
+  using engine::StopReason;
+  if (ended) return end(sequence, StopReason::kEndOfText);
+  if (sequence.filter.stopped()) return end(sequence, StopReason::kStopString);
+  if (!wanted) return end(sequence, StopReason::kCancelled);
+  if (sequence.left() == 0) return end(sequence, StopReason::kLimit);
+  if (sequence.tokens.size() > cells_.capacity()) return end(sequence, StopReason::kContextFull);
+}
+
+void Executor::end(Sequence& sequence, Result<engine::StopReason> reason) {
+  sequence.ended = true;
+  leave_place(sequence.place);
+  sequence.cells = {};
+  sequence.prefix_cells.reset();
+  if (!reason) return sequence.listener.on_end(std::unexpected(reason.error()));
+  sequence.show_rest();
+  sequence.answer.reason = *reason;
+  sequence.listener.on_end(std::move(sequence.answer));
+}
+
+void Executor::remove_ended() {
+  std::erase_if(running_, [](const auto& entry) { return entry.second->ended; });
+}
+
+// --- Admission ---
+
+Status Executor::admit() {
+  while (!waiting_.empty()) {
+    const auto first = waiting_.begin();
+    STRATA_TRY(const bool admitted, admit(*first->second));
+    if (!admitted) return {};
+    if (first->second->ended) {
+      waiting_.erase(first);
+    } else {
+      running_.insert(waiting_.extract(first));
+    }
+  }
+  return {};
+}
+
+Result<bool> Executor::admit(Sequence& sequence) {
+  const auto admitted = sequence.parked ? resume(sequence) : start(sequence);
+  if (admitted && *admitted) return true;
+  sequence.cells = {};
+  sequence.prefix_cells.reset();
+  leave_place(sequence.place);
+  return admitted;
+}
+
+Result<bool> Executor::resume(Sequence& sequence) {
+  STRATA_TRY(const bool reserved, reserve(sequence, sequence.computed + sequence.stretch(kStretch)));
+  if (!reserved) return false;
+  if (!sequence.parked->restore(engine_.context(), *sequence.place)) {
+    llama_memory_seq_rm(llama_get_memory(engine_.context()), *sequence.place, -1, -1);
+    sequence.computed = 0;  // the tokens are all there: they are computed again
+  }
+  sequence.parked.reset();
+  return true;
+}
+
+Result<bool> Executor::start(Sequence& sequence) {
+  auto prefix = prefix_for(sequence);
+  if (prefix && !prefix->complete()) return false;  // soon
+  const std::size_t shared = prefix ? prefix->tokens.size() : 0;
+  sequence.prefix_cells = prefix ? prefix->cells : nullptr;
+  STRATA_TRY(const bool reserved,
+             reserve(sequence, sequence.tokens.size() - shared + sequence.stretch(kStretch)));
+  if (!reserved) return false;
+  if (sequence.sampler == nullptr) {
+    auto sampler = engine::make_sampler(engine_, sequence.request.sampling);
+    if (!sampler) {
+      end(sequence, std::unexpected(sampler.error()));
+      return true;
+    }
+    sequence.sampler = std::move(*sampler);
+    for (const llama_token id : sequence.tokens) common_sampler_accept(sequence.sampler.get(), id, false);
+  }
+  if (prefix) {
+    llama_memory_seq_cp(llama_get_memory(engine_.context()), prefix->place.value(), *sequence.place, -1, -1);
+    sequence.computed = sequence.answer.prompt_shared = shared;
+    statistics_.shared_tokens += shared;
+  }
+  return true;
+}
+
+/// A place and cells, where some can be found. What is reserved is as much as there is at most.
+Result<bool> Executor::reserve(Sequence& sequence, std::size_t count) {
+  const auto wanted = static_cast<std::uint32_t>(std::min<std::size_t>(count, cells_.capacity()));
+  for (;;) {
+    if (!sequence.place) sequence.place = take_place();
+    if (sequence.place && sequence.cells.count() == 0) {
+      if (auto cells = cells_.reserve(wanted)) sequence.cells = std::move(*cells);
+    }
+    if (sequence.place && sequence.cells.count() > 0) return true;
+    STRATA_TRY(const bool more, make_room(sequence));
+    if (!more) return false;
+  }
+}
+
+/// Takes something from who comes after `for_whom`. False where there is nothing to take.
+Result<bool> Executor::make_room(const Sequence& for_whom) {
+  const std::size_t before = prefixes_.size();
+  drop_prefixes(false);
+  if (prefixes_.size() < before) return true;
+  const bool interactive = for_whom.request.priority == Priority::kInteractive;
+  if (!running_.empty()) {
+    const auto last = std::prev(running_.end());
+    if (!interactive || last->first.priority == Priority::kInteractive) return false;
+    STRATA_TRY_VOID(park(last));
+    return true;
+  }
+  drop_prefixes(true);  // of what is left, only these hold anything
+  return prefixes_.size() < before;
+}
+
+/// More cells for who has used up its own; the last ones are parked where there are too few.
+Status Executor::grow() {
+  for (auto at = running_.begin(); at != running_.end();) {
+    Sequence& sequence = *at->second;
+    const bool full = sequence.needs_cells();
+    if (!full || sequence.cells.extend(sequence.stretch(kStretch)) || sequence.cells.extend(1)) {
+      ++at;
+      continue;
+    }
+    const std::size_t before = prefixes_.size();
+    drop_prefixes(false);
+    if (prefixes_.size() < before) continue;
+    const auto last = std::prev(running_.end());
+    if (last != at) {
+      STRATA_TRY_VOID(park(last));
+      continue;
+    }
+    drop_prefixes(true);
+    if (prefixes_.size() < before) continue;
+    if (running_.size() > 1) {
+      STRATA_TRY_VOID(park(at));
+    } else {
+      end(sequence, engine::StopReason::kContextFull);
+    }
+    break;  // it was the last one
+  }
+  return {};
+}
+
+Status Executor::park(Sequences::iterator at) {
+  Sequence& sequence = *at->second;
+  if (sequence.computed > 0) {
+    STRATA_TRY(auto saved, engine::SavedSequence::save(engine_.context(), *sequence.place));
+    sequence.parked.emplace(std::move(saved));
+  }
+  leave_place(sequence.place);
+  sequence.cells = {};
+  sequence.prefix_cells.reset();
+  ++sequence.answer.parked;
+  ++statistics_.parked;
+  waiting_.insert(running_.extract(at));
+  return {};
+}
+
+// --- Common prefixes ---
+
+/// The longest one that the prompt begins with; a new one where others wait that begin alike.
+std::shared_ptr<Executor::Prefix> Executor::prefix_for(const Sequence& sequence) {
+  std::shared_ptr<Prefix> best;
+  for (const auto& prefix : prefixes_) {
+    const bool longer = !best || prefix->tokens.size() > best->tokens.size();
+    if (longer && prefix->begins(sequence.tokens)) best = prefix;
+  }
+  if (best) return best;
+  const std::size_t length = common_beginning(sequence, waiting_);
+  if (length == 0 || cells_.free() < length || places_.size() < 2) return nullptr;
+  best = std::make_shared<Prefix>();
+  best->tokens.assign(sequence.tokens.begin(), sequence.tokens.begin() + static_cast<std::ptrdiff_t>(length));
+  best->place = take_place();
+  best->cells = std::make_shared<Cells::Reservation>(*cells_.reserve(static_cast<std::uint32_t>(length)));
+  prefixes_.push_back(best);
+  return best;
+}
+
+bool Executor::is_wanted(const Prefix& prefix) const {
+  return std::ranges::any_of(waiting_, [&](const auto& entry) {
+    return entry.second->computed == 0 && prefix.begins(entry.second->tokens);
+  });
+}
+
+void Executor::drop_prefixes(bool wanted_ones) {
+  std::erase_if(prefixes_, [&](const auto& prefix) {
+    if (!wanted_ones && is_wanted(*prefix)) return false;
+    leave_place(prefix->place);
+    return true;
+  });
+}
+
+}  // namespace strata::batch

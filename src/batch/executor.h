@@ -1,0 +1,87 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "batch/cells.h"
+#include "batch/request.h"
+#include "engine/engine.h"
+
+namespace strata::batch {
+
+struct Statistics {
+  std::uint64_t passes = 0;
+  std::uint64_t prompt_tokens = 0;   ///< computed
+  std::uint64_t shared_tokens = 0;   ///< of prompts, not computed because others had
+  std::uint64_t tokens = 0;          ///< written
+  std::uint64_t parked = 0;          ///< times that a sequence was put aside
+  std::uint32_t most_sequences = 0;  ///< in one pass
+};
+
+/// Computes many requests in one context, as many at once as its cells hold. See docs/design-batch.md.
+/// Threading: one thread calls everything. Lifetime: within the engine's, whose context is its own.
+class Executor {
+ public:
+  /// Requires: the engine has started, with ContextOptions::shared_cells.
+  explicit Executor(engine::Engine& engine);
+  ~Executor();
+
+  using Id = std::uint64_t;
+  /// Puts the request into the queue. Errors: kInvalidArgument for a prompt that is empty or longer than the
+  /// context.
+  [[nodiscard]] Result<Id> submit(Request request, Listener listener);
+  /// Ends it with kCancelled, wherever it stands; nothing where it has ended.
+  void cancel(Id id);
+
+  /// One pass, with all that comes before and behind it. False: there is nothing to do. Errors: those of
+  /// Engine::decode, and of files that sequences are parked in; nothing is lost then, and step() may be
+  /// called again.
+  [[nodiscard]] Result<bool> step();
+
+  [[nodiscard]] std::size_t running() const { return running_.size(); }
+  [[nodiscard]] std::size_t waiting() const { return waiting_.size(); }
+  [[nodiscard]] const Statistics& statistics() const { return statistics_; }
+  [[nodiscard]] std::uint32_t free_cells() const { return cells_.free(); }
+
+ private:
+  /// In the order in which they are admitted, and against which they are parked.
+  struct Turn {
+    Priority priority;
+    Id id;
+    auto operator<=>(const Turn&) const = default;
+  };
+  struct Sequence;
+  struct Prefix;
+  class Pass;
+  using Sequences = std::map<Turn, std::unique_ptr<Sequence>>;
+
+  [[nodiscard]] Status admit();
+  [[nodiscard]] Result<bool> admit(Sequence& sequence);
+  [[nodiscard]] Result<bool> resume(Sequence& sequence);
+  [[nodiscard]] Result<bool> start(Sequence& sequence);
+  [[nodiscard]] std::shared_ptr<Prefix> prefix_for(const Sequence& sequence);
+  void drop_prefixes(bool wanted_ones);
+  [[nodiscard]] bool is_wanted(const Prefix& prefix) const;
+  [[nodiscard]] Result<bool> reserve(Sequence& sequence, std::size_t count);
+  [[nodiscard]] Result<bool> make_room(const Sequence& for_whom);
+  [[nodiscard]] Status grow();
+  [[nodiscard]] Status park(Sequences::iterator at);
+  [[nodiscard]] std::optional<llama_seq_id> take_place();
+  void leave_place(std::optional<llama_seq_id>& place);
+  void advance(const Pass& pass);
+  void write(Sequence& sequence, std::int32_t output);
+  void end(Sequence& sequence, Result<engine::StopReason> reason);
+  void remove_ended();
+
+  engine::Engine& engine_;
+  Cells cells_;
+  std::vector<llama_seq_id> places_;  // free ones
+  Id next_ = 0;
+  Sequences waiting_;
+  Sequences running_;
+  std::vector<std::shared_ptr<Prefix>> prefixes_;
+  Statistics statistics_;
+};
+
+}  // namespace strata::batch

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <sampling.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/generator.h"
+
+namespace strata::batch {
+
+/// Who goes first. Among equals: who came first.
+enum class Priority { kInteractive, kBatch };
+
+/// What is to be written.
+struct Request {
+  std::vector<llama_token> prompt;  ///< at least one token
+  common_params_sampling sampling;
+  int limit = -1;  ///< tokens; negative: until the model ends or the context is full
+  std::vector<std::string> stop_strings;
+  bool show_special = false;  ///< special tokens become text
+  Priority priority = Priority::kBatch;
+};
+
+/// What became of it.
+struct Answer {
+  std::vector<llama_token> token_ids;  ///< written, the end-of-text token included
+  std::size_t prompt_shared = 0;       ///< tokens of the prompt that others had computed
+  std::uint32_t parked = 0;            ///< how often it was put aside
+  engine::StopReason reason = engine::StopReason::kLimit;
+};
+
+/// Who wants to know. Called between passes, on the executor's thread.
+struct Listener {
+  /// A piece of text, as the tokens have it: a character may be cut. False: nobody wants more.
+  std::function<bool(std::string_view text)> on_text;
+  /// Once, at the end. Errors: those of the sampler.
+  std::function<void(Result<Answer> answer)> on_end;
+};
+
+}  // namespace strata::batch
