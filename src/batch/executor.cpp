@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <optional>
 
 #include "batch/sequence.h"
@@ -14,6 +16,26 @@ namespace {
 
 // Cells are reserved so many tokens ahead of what is written: parking is rare then, and few lie idle.
 constexpr std::size_t kStretch = 64;
+
+/// Formula: log softmax, with the largest logit taken out so that nothing overflows.
+WrittenLogprobs logprobs_of(std::span<const float> logits, llama_token written, int top) {
+  const float largest = *std::ranges::max_element(logits);
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit - largest));
+  const double log_sum = std::log(sum) + largest;
+  const auto of = [&](llama_token token) {
+    return Logprob{token, static_cast<double>(logits[static_cast<std::size_t>(token)]) - log_sum};
+  };
+  std::vector<llama_token> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto count = std::min<std::ptrdiff_t>(top, std::ssize(order));
+  std::ranges::partial_sort(order, order.begin() + count, [&](llama_token a, llama_token b) {
+    return logits[static_cast<std::size_t>(a)] > logits[static_cast<std::size_t>(b)];
+  });
+  WrittenLogprobs out{of(written), {}};
+  for (auto at = order.begin(); at != order.begin() + count; ++at) out.top.push_back(of(*at));
+  return out;
+}
 
 }  // namespace
 
@@ -102,6 +124,11 @@ void Executor::write(Sequence& sequence, std::int32_t output) {
   if (!id) return end(sequence, std::unexpected(id.error()));
   sequence.tokens.push_back(*id);
   sequence.answer.token_ids.push_back(*id);
+  if (const int top = sequence.request.top_logprobs; top >= 0) {
+    const auto size = static_cast<std::size_t>(llama_vocab_n_tokens(engine_.vocab()));
+    sequence.answer.logprobs.push_back(
+        logprobs_of({llama_get_logits_ith(engine_.context(), output), size}, *id, top));
+  }
   ++statistics_.tokens;
   const bool ended = llama_vocab_is_eog(engine_.vocab(), *id);
   const bool wanted =

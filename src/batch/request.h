@@ -23,14 +23,27 @@ struct Request {
   int limit = -1;  ///< tokens; negative: until the model ends or the context is full
   std::vector<std::string> stop_strings;
   bool show_special = false;  ///< special tokens become text
+  int top_logprobs =
+      -1;  ///< the likeliest tokens at each place, beside the one written; negative: none of it
   Priority priority = Priority::kBatch;
+};
+
+/// The natural logarithm of a token's probability, by the model alone: before temperature and the like.
+struct Logprob {
+  llama_token token = 0;
+  double logprob = 0;
+};
+struct WrittenLogprobs {
+  Logprob written;
+  std::vector<Logprob> top;  ///< likeliest first
 };
 
 /// What became of it.
 struct Answer {
-  std::vector<llama_token> token_ids;  ///< written, the end-of-text token included
-  std::size_t prompt_shared = 0;       ///< tokens of the prompt that others had computed
-  std::uint32_t parked = 0;            ///< how often it was put aside
+  std::vector<llama_token> token_ids;     ///< written, the end-of-text token included
+  std::vector<WrittenLogprobs> logprobs;  ///< of each, where they were asked for
+  std::size_t prompt_shared = 0;          ///< tokens of the prompt that others had computed
+  std::uint32_t parked = 0;               ///< how often it was put aside
   engine::StopReason reason = engine::StopReason::kLimit;
 };
 

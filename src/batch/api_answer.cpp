@@ -1,0 +1,99 @@
+#include "batch/api_answer.h"
+
+#include <common.h>
+
+namespace strata::batch {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json describe(const Logprob& logprob, const llama_vocab* vocab) {
+  const std::string piece = common_token_to_piece(vocab, logprob.token, true);
+  Json bytes = Json::array();
+  for (const char byte : piece) bytes.push_back(static_cast<unsigned char>(byte));
+  return {{"token", piece}, {"logprob", logprob.logprob}, {"bytes", bytes}};
+}
+
+Json chat_logprobs(const Answer& answer, const llama_vocab* vocab) {
+  Json content = Json::array();
+  for (const WrittenLogprobs& place : answer.logprobs) {
+    Json entry = describe(place.written, vocab);
+    entry["top_logprobs"] = Json::array();
+    for (const Logprob& top : place.top) entry["top_logprobs"].push_back(describe(top, vocab));
+    content.push_back(std::move(entry));
+  }
+  return {{"content", std::move(content)}};
+}
+
+Json completion_logprobs(const Answer& answer, const llama_vocab* vocab) {
+  Json out = {{"tokens", Json::array()},
+              {"token_logprobs", Json::array()},
+              {"top_logprobs", Json::array()},
+              {"text_offset", Json::array()}};
+  std::size_t offset = 0;
+  for (const WrittenLogprobs& place : answer.logprobs) {
+    const std::string piece = common_token_to_piece(vocab, place.written.token, true);
+    out["tokens"].push_back(piece);
+    out["token_logprobs"].push_back(place.written.logprob);
+    Json top = Json::object();
+    for (const Logprob& one : place.top) top[common_token_to_piece(vocab, one.token, true)] = one.logprob;
+    out["top_logprobs"].push_back(std::move(top));
+    out["text_offset"].push_back(offset);
+    offset += piece.size();
+  }
+  return out;
+}
+
+Json choice_of(const ApiRequest& request, const Answer& answer, const std::string& text,
+               const llama_vocab* vocab) {
+  Json choice = {{"index", 0}};
+  bool calls_tools = false;
+  const bool with_logprobs = request.request.top_logprobs >= 0;
+  if (request.endpoint == Endpoint::kChat) {
+    const common_chat_msg message = common_chat_parse(text, false, request.parser);
+    calls_tools = !message.tool_calls.empty();
+    choice["message"] = Json::parse(message.to_json_oaicompat().dump());
+    choice["logprobs"] = with_logprobs ? chat_logprobs(answer, vocab) : Json();
+  } else {
+    choice["text"] = text;
+    choice["logprobs"] = with_logprobs ? completion_logprobs(answer, vocab) : Json();
+  }
+  choice["finish_reason"] = finish_reason(answer.reason, calls_tools);
+  return choice;
+}
+
+}  // namespace
+
+std::string finish_reason(engine::StopReason reason, bool calls_tools) {
+  using engine::StopReason;
+  if (reason == StopReason::kLimit || reason == StopReason::kContextFull) return "length";
+  return calls_tools ? "tool_calls" : "stop";
+}
+
+Json answer_body(const AnswerHead& head, const ApiRequest& request, std::size_t prompt_tokens,
+                 const Answer& answer, const std::string& text, const llama_vocab* vocab) {
+  const std::size_t written = answer.token_ids.size();
+  return {{"id", head.id},
+          {"object", object_name(request.endpoint)},
+          {"created", head.created},
+          {"model", head.model},
+          {"choices", Json::array({choice_of(request, answer, text, vocab)})},
+          {"usage",
+           {{"prompt_tokens", prompt_tokens},
+            {"completion_tokens", written},
+            {"total_tokens", prompt_tokens + written},
+            {"prompt_tokens_details", {{"cached_tokens", answer.prompt_shared}}}}}};
+}
+
+Json error_body(const Error& error) {
+  const std::size_t colon = error.message.find(": ");
+  const bool names_field = error.code == ErrorCode::kInvalidArgument && colon != std::string::npos &&
+                           error.message.find(' ') > colon;
+  return {{"error",
+           {{"message", error.message},
+            {"type", error.code == ErrorCode::kInvalidArgument ? "invalid_request_error" : "server_error"},
+            {"param", names_field ? Json(error.message.substr(0, colon)) : Json()},
+            {"code", nullptr}}}};
+}
+
+}  // namespace strata::batch

@@ -1,0 +1,266 @@
+#include "batch/api_request.h"
+
+#include <fmt/format.h>
+#include <json-schema-to-grammar.h>
+
+#include <algorithm>
+
+#include "batch/api_fields.h"
+
+namespace strata::batch {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::int64_t kMostTokens = INT32_MAX;
+constexpr std::int64_t kMostLogprobs = 20;     // as OpenAI has it
+constexpr std::int64_t kCompletionLimit = 16;  // where a completion names none, as OpenAI has it
+
+template <typename T, typename U>
+void set(T& to, const std::optional<U>& value) {
+  if (value) to = static_cast<T>(*value);
+}
+
+/// The schema of `response_format`, or of llama.cpp's own field; nothing: any text will do.
+Result<std::optional<json>> schema_of(const json& body) {
+  const Fields fields(body);
+  if (const json* const schema = fields.find("json_schema")) return *schema;
+  const json* const format = fields.find("response_format");
+  if (format == nullptr) return std::nullopt;
+  if (!format->is_object()) return fields.refuse("response_format", "must be an object");
+  const Fields inner(*format, "response_format.");
+  STRATA_TRY(const auto type, inner.text("type"));
+  if (!type || *type == "text") return std::nullopt;
+  const json any = {{"type", "object"}};
+  if (*type == "json_object") return format->value("schema", any);
+  if (*type != "json_schema") return inner.refuse("type", "must be text, json_object or json_schema");
+  const json* const named = inner.find("json_schema");
+  if (named == nullptr || !named->is_object() || !named->contains("schema"))
+    return inner.refuse("json_schema", "must be an object with a schema");
+  return named->at("schema");
+}
+
+/// llama.cpp reads messages by throwing; what it needs to find is checked here, by name.
+Status check_messages(const json& body) {
+  const Fields fields(body);
+  const json* const messages = fields.find("messages");
+  if (messages == nullptr || !messages->is_array() || messages->empty())
+    return fields.refuse("messages", "must be an array of messages, with one at least");
+  for (std::size_t i = 0; i < messages->size(); ++i) {
+    const json& message = (*messages)[i];
+    const std::string path = fmt::format("messages[{}]", i);
+    if (!message.is_object()) return fields.refuse(path.c_str(), "must be an object");
+    const Fields inner(message, path + ".");
+    STRATA_TRY(const auto role, inner.text("role"));
+    if (!role) return inner.refuse("role", "is missing");
+    const json* const content = inner.find("content");
+    if (content == nullptr) {
+      if (*role == "assistant" && inner.find("tool_calls") != nullptr) continue;
+      return inner.refuse("content", "is missing");
+    }
+    if (content->is_string()) continue;
+    if (!content->is_array()) return inner.refuse("content", "must be a string or an array of parts");
+    for (const json& part : *content) {
+      if (!part.is_object() || part.value("type", "") != "text" || !part.contains("text") ||
+          !part["text"].is_string())
+        return inner.refuse("content", "parts must be text: images and sound are not understood here");
+    }
+  }
+  return {};
+}
+
+common_json to_common(const json& value) { return common_json::parse(value.dump()); }
+
+}  // namespace
+
+std::optional<Endpoint> endpoint_of(std::string_view url) {
+  if (url == "/v1/chat/completions") return Endpoint::kChat;
+  if (url == "/v1/completions") return Endpoint::kCompletion;
+  return std::nullopt;
+}
+
+std::string_view object_name(Endpoint endpoint) {
+  return endpoint == Endpoint::kChat ? "chat.completion" : "text_completion";
+}
+
+Result<ApiReader> ApiReader::create(const engine::Engine& engine) {
+  ApiReader out(engine);
+  try {
+    out.templates_ = common_chat_templates_init(engine.model(), "");
+  } catch (const std::exception& error) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("the model's chat template cannot be read: {}", error.what()));
+  }
+  return out;
+}
+
+Result<ApiRequest> ApiReader::read(Endpoint endpoint, const json& body) const {
+  if (!body.is_object()) return fail(ErrorCode::kInvalidArgument, "the body must be a JSON object");
+  ApiRequest out{.endpoint = endpoint};
+  STRATA_TRY_VOID(read_sampling(body, out));
+  STRATA_TRY_VOID(endpoint == Endpoint::kChat ? read_chat(body, out) : read_completion(body, out));
+  return out;
+}
+
+Result<std::vector<llama_token>> ApiReader::tokenize(const std::string& text, const char* field) const {
+  try {
+    return common_tokenize(engine_.vocab(), text, true, true);
+  } catch (const std::exception&) {  // a vocabulary without byte tokens
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: the model's vocabulary cannot express this text", field));
+  }
+}
+
+Status ApiReader::read_sampling(const json& body, ApiRequest& out) const {
+  const Fields fields(body);
+  common_params_sampling& sampling = out.request.sampling;
+  STRATA_TRY(const auto temperature, fields.number("temperature", 0, 2));
+  STRATA_TRY(const auto top_p, fields.number("top_p", 0, 1));
+  STRATA_TRY(const auto min_p, fields.number("min_p", 0, 1));
+  STRATA_TRY(const auto top_k, fields.integer("top_k", -1, INT32_MAX));
+  STRATA_TRY(const auto presence, fields.number("presence_penalty", -2, 2));
+  STRATA_TRY(const auto frequency, fields.number("frequency_penalty", -2, 2));
+  STRATA_TRY(const auto repetition, fields.number("repeat_penalty", 0, 10));
+  STRATA_TRY(const auto seed, fields.integer("seed", INT64_MIN, INT64_MAX));
+  STRATA_TRY(const auto ignore_eos, fields.boolean("ignore_eos"));
+  STRATA_TRY(const auto count, fields.integer("n", 1, INT32_MAX));
+  if (count.value_or(1) > 1)
+    return fields.refuse("n", "one answer for each request: send it as often as you want");
+  set(sampling.temp, temperature);
+  set(sampling.top_p, top_p);
+  set(sampling.min_p, min_p);
+  set(sampling.top_k, top_k);
+  set(sampling.penalty_present, presence);
+  set(sampling.penalty_freq, frequency);
+  set(sampling.penalty_repeat, repetition);
+  set(sampling.ignore_eos, ignore_eos);
+  if (seed) sampling.seed = static_cast<std::uint32_t>(*seed);
+  if (const json* const biases = fields.find("logit_bias")) {
+    if (!biases->is_object()) return fields.refuse("logit_bias", "must map token ids to numbers");
+    for (const auto& [token, bias] : biases->items()) {
+      std::size_t end = 0;
+      const long id = token.empty() || token.size() > 9 || !std::ranges::all_of(token, ::isdigit)
+                          ? -1
+                          : std::stol(token, &end);
+      if (id < 0 || id >= llama_vocab_n_tokens(engine_.vocab()) || !bias.is_number())
+        return fields.refuse("logit_bias", "must map token ids to numbers");
+      sampling.logit_bias.push_back({static_cast<llama_token>(id), bias.get<float>()});
+    }
+  }
+  STRATA_TRY(out.request.stop_strings, fields.texts("stop"));
+  std::erase(out.request.stop_strings, "");
+  STRATA_TRY(const auto stream, fields.boolean("stream"));
+  out.stream = stream.value_or(false);
+  if (const json* const options = fields.find("stream_options")) {
+    if (!options->is_object()) return fields.refuse("stream_options", "must be an object");
+    STRATA_TRY(const auto usage, Fields(*options, "stream_options.").boolean("include_usage"));
+    out.stream_usage = usage.value_or(false);
+  }
+  return {};
+}
+
+Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
+  const Fields fields(body);
+  STRATA_TRY_VOID(check_messages(body));
+  STRATA_TRY(const auto limit, fields.integer("max_tokens", 1, kMostTokens));
+  STRATA_TRY(const auto newer_limit, fields.integer("max_completion_tokens", 1, kMostTokens));
+  out.request.limit = static_cast<int>(newer_limit.value_or(limit.value_or(-1)));
+  STRATA_TRY(const auto logprobs, fields.boolean("logprobs"));
+  STRATA_TRY(const auto top, fields.integer("top_logprobs", 0, kMostLogprobs));
+  if (logprobs.value_or(false)) out.request.top_logprobs = static_cast<int>(top.value_or(0));
+  STRATA_TRY(const auto schema, schema_of(body));
+  STRATA_TRY(const auto grammar, fields.text("grammar"));
+  if (schema && grammar) return fields.refuse("grammar", "cannot be used beside a JSON schema");
+
+  common_chat_params chat;
+  try {
+    common_chat_templates_inputs inputs;
+    inputs.messages = common_chat_msgs_parse_oaicompat(to_common(body["messages"]));
+    if (const json* const tools = fields.find("tools"))
+      inputs.tools = common_chat_tools_parse_oaicompat(to_common(*tools));
+    if (const json* const choice = fields.find("tool_choice")) {
+      // One that is named: it has to be called, and no other can be.
+      const bool named = choice->is_object() && choice->contains("function");
+      if (named)
+        std::erase_if(inputs.tools, [&](const auto& tool) {
+          return tool.name != choice->at("function").value("name", "");
+        });
+      if (named && inputs.tools.empty()) return fields.refuse("tool_choice", "names none of the tools");
+      inputs.tool_choice =
+          common_chat_tool_choice_parse_oaicompat(named ? "required" : choice->get<std::string>());
+    }
+    if (schema) inputs.json_schema = schema->dump();
+    if (grammar) inputs.grammar = *grammar;
+    STRATA_TRY(const auto parallel, fields.boolean("parallel_tool_calls"));
+    inputs.parallel_tool_calls = parallel.value_or(false);
+    inputs.reasoning_format = COMMON_REASONING_FORMAT_DEEPSEEK;
+    if (const json* const arguments = fields.find("chat_template_kwargs")) {
+      for (const auto& [name, value] : arguments->items()) inputs.chat_template_kwargs[name] = value.dump();
+      inputs.enable_thinking = arguments->value("enable_thinking", true);
+    }
+    chat = common_chat_templates_apply(templates_.get(), inputs);
+    out.parser = common_chat_parser_params(chat);
+    out.parser.reasoning_format = inputs.reasoning_format;
+    if (!chat.parser.empty()) out.parser.parser.load(chat.parser);
+  } catch (const std::exception& error) {  // a template may refuse roles, tools, an order of messages
+    return fields.refuse("messages", fmt::format("the model's chat template refuses them: {}", error.what()));
+  }
+  common_params_sampling& sampling = out.request.sampling;
+  if (!chat.grammar.empty()) {
+    const auto type = grammar  ? COMMON_GRAMMAR_TYPE_USER
+                      : schema ? COMMON_GRAMMAR_TYPE_OUTPUT_FORMAT
+                               : COMMON_GRAMMAR_TYPE_TOOL_CALLS;
+    sampling.grammar = {type, chat.grammar};
+    sampling.grammar_lazy = chat.grammar_lazy;
+    sampling.grammar_triggers = chat.grammar_triggers;
+    sampling.generation_prompt = chat.generation_prompt;
+  }
+  for (const std::string& piece : chat.preserved_tokens) {
+    const auto tokens = common_tokenize(engine_.vocab(), piece, false, true);
+    if (tokens.size() == 1) sampling.preserved_tokens.insert(tokens.front());
+  }
+  std::ranges::copy(chat.additional_stops, std::back_inserter(out.request.stop_strings));
+  STRATA_TRY(out.request.prompt, tokenize(chat.prompt, "messages"));
+  return {};
+}
+
+Status ApiReader::read_completion(const json& body, ApiRequest& out) const {
+  const Fields fields(body);
+  STRATA_TRY(const auto limit, fields.integer("max_tokens", 1, kMostTokens));
+  out.request.limit = static_cast<int>(limit.value_or(kCompletionLimit));
+  STRATA_TRY(const auto logprobs, fields.integer("logprobs", 0, kMostLogprobs));
+  if (logprobs) out.request.top_logprobs = static_cast<int>(*logprobs);
+  if (fields.find("suffix") != nullptr) return fields.refuse("suffix", "is not understood here");
+  STRATA_TRY(const auto echo, fields.boolean("echo"));
+  if (echo.value_or(false)) return fields.refuse("echo", "is not understood here");
+  STRATA_TRY(const auto schema, schema_of(body));
+  STRATA_TRY(const auto grammar, fields.text("grammar"));
+  if (schema && grammar) return fields.refuse("grammar", "cannot be used beside a JSON schema");
+  if (grammar) out.request.sampling.grammar = {COMMON_GRAMMAR_TYPE_USER, *grammar};
+  if (schema) {
+    try {
+      out.request.sampling.grammar = {COMMON_GRAMMAR_TYPE_OUTPUT_FORMAT,
+                                      json_schema_to_grammar(to_common(*schema))};
+    } catch (const std::exception& error) {
+      return fields.refuse("response_format", fmt::format("its schema cannot be used: {}", error.what()));
+    }
+  }
+  const json* const prompt = fields.find("prompt");
+  if (prompt == nullptr) return fields.refuse("prompt", "is missing");
+  const bool one_in_array = prompt->is_array() && prompt->size() == 1 && prompt->front().is_string();
+  if (prompt->is_string() || one_in_array) {
+    STRATA_TRY(out.request.prompt,
+               tokenize((one_in_array ? prompt->front() : *prompt).get<std::string>(), "prompt"));
+    return {};
+  }
+  const bool ids =
+      prompt->is_array() && std::ranges::all_of(*prompt, [&](const json& id) {
+        return id.is_number_unsigned() &&
+               id.get<std::uint64_t>() < static_cast<std::uint64_t>(llama_vocab_n_tokens(engine_.vocab()));
+      });
+  if (!ids || prompt->empty()) return fields.refuse("prompt", "must be one text, or an array of token ids");
+  out.request.prompt = prompt->get<std::vector<llama_token>>();
+  return {};
+}
+
+}  // namespace strata::batch
