@@ -57,7 +57,7 @@ void wait_for(pid_t pid, std::chrono::steady_clock::time_point begin, ProgramRun
 }
 
 ProgramRun run_program(const std::vector<std::string>& arguments, const MemoryCgroup* cgroup,
-                       std::chrono::seconds limit, std::size_t interrupt_at) {
+                       std::chrono::milliseconds limit, std::size_t interrupt_at) {
   const CommandLine command(arguments);
   const std::string entrance = cgroup != nullptr ? cgroup->entrance().string() : std::string();
 
@@ -103,7 +103,7 @@ constexpr const char* kCtrlD = "\x04";
 }  // namespace
 
 ProgramRun run_strata(const std::vector<std::string>& arguments, const MemoryCgroup* cgroup,
-                      std::chrono::seconds limit) {
+                      std::chrono::milliseconds limit) {
   return run_program(arguments, cgroup, limit, 0);
 }
 

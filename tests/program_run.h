@@ -23,7 +23,7 @@ struct ProgramRun {
 /// With a cgroup, every byte is charged there from the first instruction on.
 [[nodiscard]] ProgramRun run_strata(const std::vector<std::string>& arguments,
                                     const MemoryCgroup* cgroup = nullptr,
-                                    std::chrono::seconds limit = std::chrono::seconds(120));
+                                    std::chrono::milliseconds limit = std::chrono::seconds(120));
 
 /// Ended as a program should that refuses its input: an exit code, nothing on stdout, and one line on stderr
 /// that has `text` in it.

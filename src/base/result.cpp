@@ -9,6 +9,7 @@ std::string_view to_string(ErrorCode code) {
     case ErrorCode::kUnsupported: return "unsupported";
     case ErrorCode::kCorrupt: return "corrupt";
     case ErrorCode::kIo: return "i/o error";
+    case ErrorCode::kNoSpace: return "no space";
     case ErrorCode::kBudgetExceeded: return "budget exceeded";
     case ErrorCode::kInfeasible: return "infeasible";
     case ErrorCode::kDeviceLost: return "device lost";

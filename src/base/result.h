@@ -15,6 +15,7 @@ enum class ErrorCode {
   kUnsupported,      ///< understood, but this build or machine cannot do it
   kCorrupt,          ///< input that breaks its own format
   kIo,               ///< the operating system failed a read or a write
+  kNoSpace,          ///< a write found no room on the disk
   kBudgetExceeded,   ///< a reservation was refused by its pool
   kInfeasible,       ///< no plan fits the budgets
   kDeviceLost,       ///< a device stopped answering

@@ -1,11 +1,11 @@
 #include "batch/api_request.h"
 
 #include <fmt/format.h>
-#include <json-schema-to-grammar.h>
 
 #include <algorithm>
 
 #include "batch/api_fields.h"
+#include "engine/answer_grammar.h"
 
 namespace strata::batch {
 namespace {
@@ -172,6 +172,9 @@ Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
   STRATA_TRY(const auto grammar, fields.text("grammar"));
   if (schema && grammar) return fields.refuse("grammar", "cannot be used beside a JSON schema");
 
+  // Whether they can be used at all is said here: templates make grammars of them by recursion.
+  if (grammar) STRATA_TRY_VOID(engine::grammar_of_gbnf(*grammar, "grammar"));
+  if (schema) STRATA_TRY_VOID(engine::grammar_of_schema(schema->dump(), "response_format"));
   common_chat_params chat;
   try {
     common_chat_templates_inputs inputs;
@@ -236,14 +239,11 @@ Status ApiReader::read_completion(const json& body, ApiRequest& out) const {
   STRATA_TRY(const auto schema, schema_of(body));
   STRATA_TRY(const auto grammar, fields.text("grammar"));
   if (schema && grammar) return fields.refuse("grammar", "cannot be used beside a JSON schema");
-  if (grammar) out.request.sampling.grammar = {COMMON_GRAMMAR_TYPE_USER, *grammar};
+  if (grammar) {
+    STRATA_TRY(out.request.sampling.grammar, engine::grammar_of_gbnf(*grammar, "grammar"));
+  }
   if (schema) {
-    try {
-      out.request.sampling.grammar = {COMMON_GRAMMAR_TYPE_OUTPUT_FORMAT,
-                                      json_schema_to_grammar(to_common(*schema))};
-    } catch (const std::exception& error) {
-      return fields.refuse("response_format", fmt::format("its schema cannot be used: {}", error.what()));
-    }
+    STRATA_TRY(out.request.sampling.grammar, engine::grammar_of_schema(schema->dump(), "response_format"));
   }
   const json* const prompt = fields.find("prompt");
   if (prompt == nullptr) return fields.refuse("prompt", "is missing");

@@ -37,6 +37,8 @@ class ApiReader {
   /// beginning with the field's name.
   [[nodiscard]] Result<ApiRequest> read(Endpoint endpoint, const nlohmann::json& body) const;
 
+  [[nodiscard]] const llama_vocab* vocab() const { return engine_.vocab(); }
+
  private:
   explicit ApiReader(const engine::Engine& engine) : engine_(engine) {}
   [[nodiscard]] Status read_chat(const nlohmann::json& body, ApiRequest& out) const;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cli/arguments.h"
+#include "cli/batch.h"
 #include "cli/ctl.h"
 #include "cli/plan.h"
 #include "cli/probe.h"
@@ -22,6 +23,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // as in llama.cpp
   strata::cli::add_run_command(app, exit_code);
+  strata::cli::add_batch_command(app, exit_code);
   strata::cli::add_ctl_command(app, exit_code);
   strata::cli::add_top_command(app, exit_code);
   strata::cli::add_plan_command(app, exit_code);

@@ -12,8 +12,8 @@
 #include <limits>
 #include <sstream>
 
-#include "cli/answer_grammar.h"
 #include "cli/device_options.h"
+#include "engine/answer_grammar.h"
 #include "engine/driver_account.h"
 #include "plan/placement_rules.h"
 
@@ -103,26 +103,7 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
   command.add_option("-n,--predict", o.limit, "tokens to generate (-1: until the model ends)");
   command.add_option("--plan", o.plan_file, "do exactly what a plan says that `strata plan --json` wrote");
   add_shape_flags(command, o);
-  command
-      .add_option("--vram", o.vram,
-                  "budget of the GPU for weights, KV cache and buffers, or of each: CUDA0=8GiB,CUDA1=6GiB")
-      ->group("Memory");
-  command
-      .add_option("--gpu-layers,--ngl", o.gpu_layers,
-                  "layers that may lie on GPUs, at most (default: as many as fit)")
-      ->group("Memory");
-  command.add_option("--n-cpu-moe", o.cpu_moe_layers, "keep the experts of the first N layers off the GPUs")
-      ->group("Memory");
-  command
-      .add_option("--override-tensor,--ot", o.overrides,
-                  "REGEX=DEVICE: weights with such names may lie on this device only (CPU: on no GPU)")
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->group("Memory");
-  command
-      .add_option("--rpc", o.rpc,
-                  "HOST:PORT of an rpc-server of ggml, whose devices are used as GPUs; or more of them")
-      ->group("Memory");
+  add_device_flags(command, o);
 
   const std::string sampling = "Sampling";
   command.add_option("-s,--seed", o.sampling.seed, "seed (default: random)")->group(sampling);
@@ -151,6 +132,29 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
       .add_option("--trace", o.trace_file,
                   "write when the disk read, the CPU computed and waited, for Perfetto")
       ->group("Output");
+}
+
+void add_device_flags(CLI::App& command, RunOptions& o) {
+  command
+      .add_option("--vram", o.vram,
+                  "budget of the GPU for weights, KV cache and buffers, or of each: CUDA0=8GiB,CUDA1=6GiB")
+      ->group("Memory");
+  command
+      .add_option("--gpu-layers,--ngl", o.gpu_layers,
+                  "layers that may lie on GPUs, at most (default: as many as fit)")
+      ->group("Memory");
+  command.add_option("--n-cpu-moe", o.cpu_moe_layers, "keep the experts of the first N layers off the GPUs")
+      ->group("Memory");
+  command
+      .add_option("--override-tensor,--ot", o.overrides,
+                  "REGEX=DEVICE: weights with such names may lie on this device only (CPU: on no GPU)")
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->group("Memory");
+  command
+      .add_option("--rpc", o.rpc,
+                  "HOST:PORT of an rpc-server of ggml, whose devices are used as GPUs; or more of them")
+      ->group("Memory");
 }
 
 void add_shape_flags(CLI::App& command, RunOptions& o) {
@@ -292,10 +296,10 @@ Result<common_params_sampling> sampling_params(const RunOptions& o) {
   STRATA_TRY_VOID(check_range("--min-p", out.min_p, 0, 1));
   STRATA_TRY_VOID(check_range("--repeat-penalty", out.penalty_repeat, 0.01, 100));
   if (o.grammar) {
-    STRATA_TRY(out.grammar, grammar_of_gbnf(*o.grammar));
+    STRATA_TRY(out.grammar, engine::grammar_of_gbnf(*o.grammar, "--grammar"));
   }
   if (o.json_schema) {
-    STRATA_TRY(out.grammar, grammar_of_schema(*o.json_schema));
+    STRATA_TRY(out.grammar, engine::grammar_of_schema(*o.json_schema, "--json-schema"));
   }
   return out;
 }

@@ -57,6 +57,8 @@ struct RunOptions {
 void add_run_flags(CLI::App& command, RunOptions& options);
 /// Those of them that decide what is in memory, and how fast: adapters, budget, context, threads, drafts.
 void add_shape_flags(CLI::App& command, RunOptions& options);
+/// And what may lie on which GPU.
+void add_device_flags(CLI::App& command, RunOptions& options);
 
 /// Takes what a plan of `strata plan --json` says, for what no flag was given for. Errors: kNotFound,
 /// kCorrupt; kInvalidArgument where a flag or the model contradicts it; kUnsupported for a plan that uses a

@@ -1,4 +1,4 @@
-#include "cli/answer_grammar.h"
+#include "engine/answer_grammar.h"
 
 #include <fmt/format.h>
 #include <json-schema-to-grammar.h>
@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
-namespace strata::cli {
+namespace strata::engine {
 namespace {
 
 // llama.cpp reads grammars and schemas by recursion: some thousands of levels end its stack.
@@ -56,13 +56,12 @@ std::string reason(std::string_view what) {
 
 }  // namespace
 
-Result<common_grammar> grammar_of_gbnf(const std::string& text) {
-  if (nesting_of_gbnf(text) > kDeepest) return too_deep("--grammar");
+Result<common_grammar> grammar_of_gbnf(const std::string& text, std::string_view name) {
+  if (nesting_of_gbnf(text) > kDeepest) return too_deep(name);
   return common_grammar(COMMON_GRAMMAR_TYPE_USER, text);
 }
 
-Result<common_grammar> grammar_of_schema(const std::string& text) {
-  constexpr std::string_view kFlag = "--json-schema";
+Result<common_grammar> grammar_of_schema(const std::string& text, std::string_view name) {
   int deepest = 0;
   const auto watch = [&](int depth, nlohmann::json::parse_event_t, const nlohmann::json&) {
     deepest = std::max(deepest, depth);
@@ -71,15 +70,15 @@ Result<common_grammar> grammar_of_schema(const std::string& text) {
   try {
     [[maybe_unused]] const auto json = nlohmann::json::parse(text, watch);
   } catch (const nlohmann::json::parse_error& error) {
-    return refused(kFlag, fmt::format("is no JSON from byte {} on", error.byte));
+    return refused(name, fmt::format("is no JSON from byte {} on", error.byte));
   }
-  if (deepest > kDeepest) return too_deep(kFlag);
+  if (deepest > kDeepest) return too_deep(name);
   try {
     return common_grammar(COMMON_GRAMMAR_TYPE_OUTPUT_FORMAT,
                           json_schema_to_grammar(common_json::parse(text)));
   } catch (const std::exception& error) {
-    return refused(kFlag, fmt::format("is no schema that can be followed: {}", reason(error.what())));
+    return refused(name, fmt::format("is no schema that can be followed: {}", reason(error.what())));
   }
 }
 
-}  // namespace strata::cli
+}  // namespace strata::engine

@@ -1,0 +1,107 @@
+#include "batch/line_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+namespace strata::batch {
+namespace {
+
+constexpr std::size_t kBuffer = 1 << 20;
+
+Error failed(const std::filesystem::path& path) {
+  const int why = errno;
+  const bool full = why == ENOSPC || why == EDQUOT;
+  return Error{full ? ErrorCode::kNoSpace : ErrorCode::kIo,
+               fmt::format("{}: {}", path.string(), full ? "the disk is full" : std::strerror(why))};
+}
+
+}  // namespace
+
+Result<std::string> read_lines(
+    const std::filesystem::path& path,
+    const std::function<Status(std::int64_t number, std::uint64_t offset, std::string_view line)>& take) {
+  errno = 0;
+  std::ifstream in(path, std::ios::binary);
+  if (!in || std::filesystem::is_directory(path)) {
+    return fail(ErrorCode::kNotFound, fmt::format("{}: cannot be read: {}", path.string(),
+                                                  errno != 0 ? std::strerror(errno) : "it is a folder"));
+  }
+  std::uint64_t hash = 14695981039346656037ULL;  // FNV-1a, 64 bits
+  std::uint64_t offset = 0;
+  std::string line;
+  for (std::int64_t number = 1; std::getline(in, line); ++number) {
+    for (const char byte : line) hash = (hash ^ static_cast<unsigned char>(byte)) * 1099511628211ULL;
+    hash = (hash ^ '\n') * 1099511628211ULL;
+    if (line.find_first_not_of(" \t\r") != std::string::npos) STRATA_TRY_VOID(take(number, offset, line));
+    offset += line.size() + 1;
+  }
+  if (in.bad()) return std::unexpected(failed(path));
+  return fmt::format("{:016x}-{}", hash, offset);
+}
+
+Result<std::string> read_at(const std::filesystem::path& path, std::uint64_t offset, std::uint64_t bytes) {
+  std::ifstream in(path, std::ios::binary);
+  std::string out(bytes, '\0');
+  in.seekg(static_cast<std::streamoff>(offset));
+  if (!in.read(out.data(), static_cast<std::streamsize>(bytes)))
+    return fail(ErrorCode::kIo, fmt::format("{}: cannot be read again: was it changed?", path.string()));
+  return out;
+}
+
+Result<WholeFile> WholeFile::create(std::filesystem::path path) {
+  WholeFile out(std::move(path), -1);
+  out.file_ = ::open(out.unfinished().c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (out.file_ < 0) return std::unexpected(failed(out.path_));
+  return out;
+}
+
+WholeFile::WholeFile(WholeFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      file_(std::exchange(other.file_, -1)),
+      buffer_(std::move(other.buffer_)) {}
+
+WholeFile::~WholeFile() {
+  if (file_ < 0) return;
+  ::close(file_);
+  ::unlink(unfinished().c_str());
+}
+
+Status WholeFile::flush() {
+  std::string_view left = buffer_;
+  while (!left.empty()) {
+    const ::ssize_t written = ::write(file_, left.data(), left.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return std::unexpected(failed(path_));
+    left.remove_prefix(static_cast<std::size_t>(written));
+  }
+  buffer_.clear();
+  return {};
+}
+
+Status WholeFile::write_line(std::string_view line) {
+  buffer_ += line;
+  buffer_ += '\n';
+  return buffer_.size() < kBuffer ? Status{} : flush();
+}
+
+Status WholeFile::commit() {
+  STRATA_TRY_VOID(flush());
+  if (::fsync(file_) != 0) return std::unexpected(failed(path_));
+  if (::rename(unfinished().c_str(), path_.c_str()) != 0) return std::unexpected(failed(path_));
+  ::close(std::exchange(file_, -1));
+  // The name is on the disk when its folder is.
+  const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
+  const int handle = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (handle < 0) return std::unexpected(failed(folder));
+  const bool synced = ::fsync(handle) == 0;
+  const Error error = failed(folder);
+  ::close(handle);
+  return synced ? Status{} : std::unexpected(error);
+}
+
+}  // namespace strata::batch

@@ -1,0 +1,198 @@
+#include "cli/batch.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <csignal>
+#include <filesystem>
+
+#include "batch/job.h"
+#include "cli/exit_code.h"
+#include "cli/memory_map.h"
+#include "cli/run_options.h"
+
+namespace strata::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::atomic<int> stops{0};
+
+void on_stop(int) {
+  if (++stops > 1) std::_Exit(130);  // a second time: the first is taking too long. Nothing is lost
+}
+
+struct BatchOptions {
+  RunOptions run;
+  std::string input;
+  std::string output;
+  std::string errors;
+  std::string served_name;
+  std::uint32_t sequences = 32;
+};
+
+// Chat templates, grammars and the texts of requests that wait. Estimated.
+constexpr Bytes kRequests{32ULL << 20};
+constexpr std::uint32_t kPrefixes = 2;      // sequences beside those of requests
+constexpr std::uint64_t kPartForCache = 4;  // of the budget, at most: weights that stay are worth more
+
+/// One line on a terminal: how far, how fast, how long still.
+class Progress {
+ public:
+  explicit Progress(std::int64_t done) : before_(done), terminal_(::isatty(STDERR_FILENO) != 0) {}
+  ~Progress() { wipe(); }
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void show(const batch::Job& job, const batch::Executor& executor) {
+    const auto now = Clock::now();
+    if (!terminal_ || now - shown_ < std::chrono::milliseconds(200)) return;
+    shown_ = now;
+    const std::chrono::duration<double> took = now - begin_;
+    const auto& counts = job.counts();
+    const std::int64_t done = counts.lines - counts.left();
+    const double rate = static_cast<double>(done - before_) / took.count();
+    const std::string left =
+        rate > 0 ? fmt::format(", {:.0f} s left", static_cast<double>(counts.left()) / rate) : "";
+    fmt::print(stderr, "\r\033[K{} of {} answered, {} at once, {:.1f} tokens/s{}", done, counts.lines,
+               executor.running(), static_cast<double>(executor.statistics().tokens) / took.count(), left);
+    std::fflush(stderr);
+  }
+  void wipe() {
+    if (terminal_) fmt::print(stderr, "\r\033[K");
+  }
+
+ private:
+  const std::int64_t before_;
+  const bool terminal_;
+  const Clock::time_point begin_ = Clock::now();
+  Clock::time_point shown_;
+};
+
+class Batch {
+ public:
+  explicit Batch(BatchOptions options) : options_(std::move(options)) {}
+
+  Status execute() {
+    struct sigaction action {};
+    action.sa_handler = on_stop;
+    ::sigaction(SIGINT, &action, nullptr);
+    ::sigaction(SIGTERM, &action, nullptr);
+    STRATA_TRY(engine::OpenOptions open, open_options(options_.run));
+    STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
+    STRATA_TRY(const auto reader, batch::ApiReader::create(*engine_));
+    batch::JobFiles files{options_.input, options_.output, options_.errors};
+    if (options_.errors.empty()) files.errors = errors_beside(files.output);
+    const std::string name = options_.served_name.empty() ? engine_->profile().name : options_.served_name;
+    STRATA_TRY(batch::Job job, batch::Job::open(files, reader, name));
+    if (job.resumed())
+      fmt::print(stderr, "going on: {} of {} requests are answered\n",
+                 job.counts().lines - job.counts().left(), job.counts().lines);
+    const batch::Job::Watch watch{.stopped = [] { return stops > 0; },
+                                  .on_progress = {},
+                                  .on_pause =
+                                      [](const Error& error) {
+                                        fmt::print(stderr, "paused: {}; it goes on when there is room\n",
+                                                   error.message);
+                                      }};
+    if (job.counts().left() > 0) STRATA_TRY_VOID(answer(job, watch));
+    STRATA_TRY_VOID(job.write_out(watch));
+    const auto& counts = job.counts();
+    fmt::print(stderr, "{}: {} answers", files.output.string(), counts.completed);
+    if (counts.failed > 0)
+      fmt::print(stderr, "; {}: {} requests that failed", files.errors.string(), counts.failed);
+    fmt::print(stderr, "\n");
+    return {};
+  }
+
+ private:
+  static std::filesystem::path errors_beside(std::filesystem::path output) {
+    const std::string extension = output.extension().string();
+    return output.replace_extension(".errors" + extension);
+  }
+
+  Status answer(batch::Job& job, batch::Job::Watch watch) {
+    STRATA_TRY_VOID(prepare(job.counts()));
+    STRATA_TRY_VOID(engine_->start([](Bytes, Bytes) { return stops == 0; }));
+    for (const std::string& note : engine_->notes()) fmt::print(stderr, "note: {}\n", note);
+    fmt::print(stderr, "{}", draw_memory_map(engine_->memory_map()));
+    batch::Executor executor(*engine_);
+    const auto begin = Clock::now();
+    Status status;
+    {
+      Progress progress(job.counts().lines - job.counts().left());
+      watch.on_progress = [&](const batch::Job& now) { progress.show(now, executor); };
+      status = job.run(executor, watch);
+    }
+    const std::chrono::duration<double> took = Clock::now() - begin;
+    const batch::Statistics& did = executor.statistics();
+    const auto rate = [&](std::uint64_t count) { return static_cast<double>(count) / took.count(); };
+    fmt::print(stderr,
+               "{} tokens of prompts ({} more were shared) and {} of answers in {:.1f} s: {:.1f} tokens/s; "
+               "{} passes, up to {} at once, {} parked\n",
+               did.prompt_tokens, did.shared_tokens, did.tokens, took.count(),
+               rate(did.prompt_tokens + did.tokens), did.passes, did.most_sequences, did.parked);
+    if (!status && status.error().code == ErrorCode::kCancelled) {
+      return fail(
+          ErrorCode::kCancelled,
+          fmt::format("stopped: {} of {} requests are answered; the same command goes on with the rest",
+                      job.counts().lines - job.counts().left(), job.counts().lines));
+    }
+    return status;
+  }
+
+  /// Cells for as many sequences as are wanted, where these take no large part of the budget.
+  Status prepare(const batch::Store::Counts& counts) {
+    STRATA_TRY(engine::ContextOptions context, context_options(options_.run));
+    context.drafts = {};
+    context.shared_cells = true;
+    const auto wanted = static_cast<std::uint32_t>(std::min<std::int64_t>(options_.sequences, counts.left()));
+    context.sequences = wanted + kPrefixes;
+    const auto vocabulary = static_cast<std::uint64_t>(llama_vocab_n_tokens(engine_->vocab()));
+    context.client_reserve = kRequests + Bytes{2 * sizeof(llama_token_data) * vocabulary} * wanted;
+    const bool chosen = context.context.has_value();
+    const auto least =
+        static_cast<std::uint32_t>(align_up(std::min<std::uint64_t>(counts.most_tokens, 1U << 20), 256));
+    if (!chosen) {
+      context.least_context = least;
+      context.context =
+          std::max(least, static_cast<std::uint32_t>(align_up(wanted * counts.mean_tokens, 256)));
+    }
+    for (;;) {
+      const Status prepared = engine_->prepare(context);
+      const bool too_much = prepared
+                                ? engine_->plan().demand.kv_cache * kPartForCache > engine_->plan().budget
+                                : prepared.error().code == ErrorCode::kInfeasible;
+      if (chosen || !too_much || *context.context <= least) return prepared;
+      context.context = std::max(least, static_cast<std::uint32_t>(align_up(*context.context / 2, 256)));
+    }
+  }
+
+  BatchOptions options_;
+  std::unique_ptr<engine::Engine> engine_;
+};
+
+}  // namespace
+
+void add_batch_command(CLI::App& app, int& exit_code) {
+  auto* const command = app.add_subcommand("batch", "answer a file of requests of OpenAI's batch API");
+  auto options = std::make_shared<BatchOptions>();
+  command->add_option("-m,--model", options->run.model, "GGUF file (of a split model: the first part)")
+      ->required();
+  command->add_option("-i,--input-file", options->input, "requests: JSON lines of OpenAI's batch API")
+      ->required();
+  command->add_option("-o,--output-file", options->output, "answers; appears when all are there")->required();
+  command->add_option("--error-file", options->errors,
+                      "requests that failed (default: OUTPUT with .errors in its name)");
+  command->add_option("--served-model-name", options->served_name, "the model's name in answers");
+  command->add_option("--max-num-seqs", options->sequences, "requests computed at once, at most")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 250));
+  add_shape_flags(*command, options->run);
+  add_device_flags(*command, options->run);
+  command->callback([options, &exit_code] { exit_code = report(Batch(*options).execute()); });
+}
+
+}  // namespace strata::cli

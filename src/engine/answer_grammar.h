@@ -1,0 +1,19 @@
+#pragma once
+
+#include <common.h>
+
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace strata::engine {
+
+/// A GBNF grammar that the answer must follow. Errors: kInvalidArgument, beginning with `name`: a flag or a
+/// field.
+[[nodiscard]] Result<common_grammar> grammar_of_gbnf(const std::string& text, std::string_view name);
+
+/// The grammar of all JSON that follows a schema. Errors: as above.
+[[nodiscard]] Result<common_grammar> grammar_of_schema(const std::string& text, std::string_view name);
+
+}  // namespace strata::engine

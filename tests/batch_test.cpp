@@ -1,0 +1,237 @@
+// `strata batch`: every request ends once, whatever happens on the way.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <thread>
+
+#include "program_run.h"
+#include "temporary_directory.h"
+#include "tiered_model.h"
+
+namespace strata::tests {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+json completion(const std::string& id, const std::string& prompt, int tokens) {
+  return {{"custom_id", id},
+          {"method", "POST"},
+          {"url", "/v1/completions"},
+          {"body", {{"model", "any"}, {"prompt", prompt}, {"max_tokens", tokens}, {"temperature", 0}}}};
+}
+
+class BatchCommand : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (stories15m().empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  }
+
+  void write(const std::vector<json>& lines) {
+    std::ofstream file(input_);
+    for (const json& line : lines) file << line.dump() << "\n";
+  }
+  void write_some(int count, int tokens) {
+    std::vector<json> lines;
+    for (int i = 0; i < count; ++i)
+      lines.push_back(
+          completion("request " + std::to_string(i), "Number " + std::to_string(i) + " was", tokens));
+    write(lines);
+  }
+
+  [[nodiscard]] std::vector<std::string> command(const std::filesystem::path& output) const {
+    return {"batch", "-m", stories15m().string(), "-i", input_, "-o", output.string(), "--ram", "256MiB",
+            "-t",    "1"};
+  }
+  [[nodiscard]] ProgramRun run(std::chrono::milliseconds limit = std::chrono::seconds(120)) const {
+    return run_strata(command(output_), nullptr, limit);
+  }
+
+  /// By custom_id; each may be there once.
+  static std::map<std::string, json> answers(const std::filesystem::path& path) {
+    std::map<std::string, json> out;
+    std::ifstream file(path);
+    for (std::string line; std::getline(file, line);) {
+      const json answer = json::parse(line);  // no torn line
+      EXPECT_TRUE(out.emplace(answer.at("custom_id"), answer).second) << "twice: " << line;
+    }
+    return out;
+  }
+
+  const TemporaryDirectory directory_;
+  const std::string input_ = directory_.path() / "in.jsonl";
+  const std::filesystem::path output_ = directory_.path() / "out.jsonl";
+};
+
+TEST_F(BatchCommand, AnswersEachRequestAsOpenAiDoes) {
+  const json chat = {
+      {"custom_id", "chat"},
+      {"url", "/v1/chat/completions"},
+      {"body",
+       {{"messages",
+         {{{"role", "system"}, {"content", "Be short."}}, {{"role", "user"}, {"content", "Hello"}}}},
+        {"max_completion_tokens", 5},
+        {"logprobs", true},
+        {"top_logprobs", 2}}}};
+  json stopped = completion("stopped", "Once upon a time", 100);
+  stopped["body"]["stop"] = "little";
+  json shaped = completion("shaped", "A number:", 20);
+  shaped["body"]["grammar"] = "root ::= [0-9] [0-9]";
+  write({completion("first", "Once upon a time", 16), chat, stopped, shaped});
+  const ProgramRun ran = run();
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  const auto got = answers(output_);
+  ASSERT_EQ(got.size(), 4U);
+  const auto body = [&](const std::string& id) { return got.at(id).at("response").at("body"); };
+
+  EXPECT_EQ(got.at("first").at("response").at("status_code"), 200);
+  EXPECT_TRUE(got.at("first").at("error").is_null());
+  EXPECT_EQ(body("first").at("object"), "text_completion");
+  EXPECT_EQ(body("first").at("usage").at("completion_tokens"), 16);
+  EXPECT_EQ(body("first").at("choices").at(0).at("finish_reason"), "length");
+  const ProgramRun alone = run_strata({"run", "-m", stories15m().string(), "-p", "Once upon a time", "--raw",
+                                       "-n", "16", "--temp", "0", "--spec-type", "none", "-t", "1"});
+  EXPECT_EQ(body("first").at("choices").at(0).at("text"), alone.out.substr(0, alone.out.size() - 1));
+
+  EXPECT_EQ(body("chat").at("object"), "chat.completion");
+  EXPECT_EQ(body("chat").at("choices").at(0).at("message").at("role"), "assistant");
+  const json logprobs = body("chat").at("choices").at(0).at("logprobs").at("content");
+  ASSERT_EQ(logprobs.size(), 5U);
+  EXPECT_EQ(logprobs.at(0).at("top_logprobs").size(), 2U);
+  EXPECT_LE(logprobs.at(0).at("logprob"), logprobs.at(0).at("top_logprobs").at(0).at("logprob"));
+
+  EXPECT_EQ(body("stopped").at("choices").at(0).at("finish_reason"), "stop");
+  EXPECT_THAT(body("stopped").at("choices").at(0).at("text").get<std::string>(),
+              testing::Not(HasSubstr("little")));
+  EXPECT_THAT(body("shaped").at("choices").at(0).at("text").get<std::string>(),
+              testing::MatchesRegex("[0-9][0-9]"));
+}
+
+TEST_F(BatchCommand, NothingBeginsBeforeAllLinesAreRight) {
+  json hot = completion("b", "x", 5);
+  hot["body"]["temperature"] = 9;
+  json elsewhere = completion("c", "x", 5);
+  elsewhere["url"] = "/v1/images";
+  write({completion("a", "x", 5), hot, elsewhere, completion("a", "x", 5)});
+  const ProgramRun ran = run();
+  expect_refused(ran, "line 2: body.temperature: must be a number from 0 to 2");
+  EXPECT_THAT(ran.err, HasSubstr("line 3: url:"));
+  EXPECT_THAT(ran.err, HasSubstr("line 4: custom_id: 'a' was there before"));
+  for (const auto& entry : std::filesystem::directory_iterator(directory_.path()))
+    EXPECT_EQ(entry.path(), input_) << "and nothing is left behind";
+  write({});
+  expect_refused(run(), "holds no request");
+  std::filesystem::remove(input_);
+  expect_refused(run(), "in.jsonl: cannot be read: No such file or directory");
+}
+
+TEST_F(BatchCommand, WhatFailsGoesToTheErrors) {
+  json refused = completion("refused", "x", 5);
+  refused["body"]["grammar"] = "root ::= nothing";
+  write({completion("good", "x", 5), refused});
+  const ProgramRun ran = run();
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_EQ(answers(output_).size(), 1U);
+  const auto failed = answers(directory_.path() / "out.errors.jsonl");
+  ASSERT_EQ(failed.size(), 1U);
+  EXPECT_EQ(failed.at("refused").at("response").at("status_code"), 400);
+}
+
+// Killed wherever it stands, the same command goes on. STRATA_TEST_KILLS: how often, beside the few of each
+// run.
+TEST_F(BatchCommand, KilledAtAnyInstantItGoesOnAndAnswersEachOnce) {
+  write_some(60, 30);
+  const char* const more = std::getenv("STRATA_TEST_KILLS");
+  const int kills = more != nullptr ? std::atoi(more) : 8;
+  std::mt19937 random(7);
+  int killed = 0;
+  int rounds = 0;
+  for (int finished = 0; killed < kills;) {
+    ASSERT_LT(++rounds, kills * 50 + 50);
+    const ProgramRun ran = run(std::chrono::milliseconds(20 + random() % 1500));
+    if (ran.timed_out) {
+      ++killed;
+      continue;
+    }
+    ASSERT_EQ(ran.exit_code, 0) << ran.err;
+    ++finished;
+    ASSERT_EQ(answers(output_).size(), 60U);
+    std::filesystem::remove(output_);
+  }
+  const bool begun = std::filesystem::exists(output_.string() + ".strata");
+  const ProgramRun last = run();
+  ASSERT_EQ(last.exit_code, 0) << last.err;
+  if (begun) {
+    EXPECT_THAT(last.err, testing::AnyOf(HasSubstr("going on"), HasSubstr("60 answers")));
+  }
+  const auto got = answers(output_);
+  EXPECT_EQ(got.size(), 60U);
+  EXPECT_FALSE(std::filesystem::exists(output_.string() + ".strata"));
+  expect_refused(run(), "exists already");
+}
+
+TEST_F(BatchCommand, AnAccountBelongsToItsInput) {
+  write_some(300, 60);
+  ASSERT_TRUE(run(std::chrono::milliseconds(1500)).timed_out);
+  ASSERT_TRUE(std::filesystem::exists(output_.string() + ".strata"));
+  write_some(3, 5);
+  expect_refused(run(), "belongs to another input");
+}
+
+TEST_F(BatchCommand, OneProcessAtATime) {
+  write_some(300, 60);
+  std::thread first([&] { EXPECT_TRUE(run(std::chrono::milliseconds(4000)).timed_out); });
+  for (int i = 0; i < 300 && !std::filesystem::exists(output_.string() + ".strata-wal"); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  expect_refused(run(), "another process is at work on this batch");
+  first.join();
+}
+
+/// A disk of so few bytes; nothing where this user cannot mount one.
+class SmallDisk {
+ public:
+  SmallDisk(const std::filesystem::path& path, Bytes size) : path_(path) {
+    std::filesystem::create_directory(path);
+    mounted_ =
+        ::mount("tmpfs", path.c_str(), "tmpfs", 0, ("size=" + std::to_string(size.value)).c_str()) == 0;
+  }
+  ~SmallDisk() {
+    if (mounted_) ::umount2(path_.c_str(), MNT_DETACH);
+  }
+  SmallDisk(const SmallDisk&) = delete;
+  SmallDisk& operator=(const SmallDisk&) = delete;
+  [[nodiscard]] bool mounted() const { return mounted_; }
+
+ private:
+  const std::filesystem::path path_;
+  bool mounted_ = false;
+};
+
+TEST_F(BatchCommand, AFullDiskPausesItUntilThereIsRoom) {
+  const SmallDisk disk(directory_.path() / "disk", kMiB);
+  if (!disk.mounted()) GTEST_SKIP() << "this user may not mount a small disk";
+  write_some(200, 40);
+  const auto output = directory_.path() / "disk" / "out.jsonl";
+  const auto filler = directory_.path() / "disk" / "filler";
+  std::ofstream(filler) << std::string(900 << 10, 'x');
+  std::thread relief([&] {
+    std::this_thread::sleep_for(std::chrono::seconds(6));
+    std::filesystem::remove(filler);
+  });
+  const ProgramRun ran = run_strata(command(output));
+  relief.join();
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_THAT(ran.err, HasSubstr("the disk is full; it goes on when there is room"));
+  EXPECT_EQ(answers(output).size(), 200U);
+}
+
+}  // namespace
+}  // namespace strata::tests
