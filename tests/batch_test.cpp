@@ -195,6 +195,22 @@ TEST_F(BatchCommand, OneProcessAtATime) {
   first.join();
 }
 
+// By the kernel's account; half of the weights stream.
+TEST_F(BatchCommand, KeepsToItsBudget) {
+  const Bytes budget = kMiB * 128;
+  const auto cgroup = MemoryCgroup::create(budget);
+  if (!cgroup) GTEST_SKIP() << cgroup.error().message;
+  write_some(40, 20);
+  drop_page_cache();
+  auto arguments = command(output_);
+  arguments.at(8) = std::to_string(budget.value);
+  const ProgramRun ran = run_strata(arguments, cgroup->get());
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_EQ(answers(output_).size(), 40U);
+  EXPECT_EQ((*cgroup)->times_at_limit(), 0U) << ran.err;
+  EXPECT_LE((*cgroup)->peak(), budget);
+}
+
 /// A disk of so few bytes; nothing where this user cannot mount one.
 class SmallDisk {
  public:

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <random>
 
@@ -20,17 +21,46 @@ using batch::Priority;
 using batch::Request;
 using engine::StopReason;
 
+/// Fails one completion in so many, once it is told to.
+class FlakyReader final : public tier::DiskReader {
+ public:
+  FlakyReader(std::unique_ptr<DiskReader> inner, std::atomic<int>& one_in)
+      : inner_(std::move(inner)), one_in_(one_in) {}
+  void submit(const tier::BlockRead& read) override { inner_->submit(read); }
+  tier::BlockDone wait() override {
+    tier::BlockDone done = inner_->wait();
+    if (const int n = one_in_; n > 0 && ++count_ % n == 0) done.status = fail(ErrorCode::kIo, "injected");
+    return done;
+  }
+  [[nodiscard]] std::size_t in_flight() const override { return inner_->in_flight(); }
+  [[nodiscard]] std::size_t depth() const override { return inner_->depth(); }
+  [[nodiscard]] std::string_view name() const override { return "flaky"; }
+
+ private:
+  std::unique_ptr<DiskReader> inner_;
+  std::atomic<int>& one_in_;
+  int count_ = 0;
+};
+
 struct Shape {
   std::uint32_t context = 1024;
   std::uint32_t sequences = 8;
   std::uint32_t ubatch = 64;
+  std::optional<Bytes> for_weights = {};
+  std::size_t most_running = SIZE_MAX;
 };
 
 /// An engine with a shared context, and what came out of it.
 class Requests {
  public:
   Requests(const std::filesystem::path& path, Shape shape) {
-    auto opened = engine::Engine::open({.model = path, .ram = kGiB, .threads = 1, .threads_batch = 1});
+    const auto make_reader = [this](const tier::DiskFiles& files,
+                                    std::size_t depth) -> Result<std::unique_ptr<tier::DiskReader>> {
+      STRATA_TRY(auto inner, tier::make_reader(files, tier::ReaderKind::kAuto, depth));
+      return std::make_unique<FlakyReader>(std::move(inner), fails_one_in_);
+    };
+    auto opened = engine::Engine::open(
+        {.model = path, .ram = kGiB, .threads = 1, .threads_batch = 1, .make_reader = make_reader});
     EXPECT_TRUE(opened) << opened.error().message;
     engine_ = std::move(*opened);
     const Status prepared = engine_->prepare({.context = shape.context,
@@ -39,10 +69,11 @@ class Requests {
                                               .shared_cells = true,
                                               .type_k = GGML_TYPE_F32,
                                               .type_v = GGML_TYPE_F32,
-                                              .flash_attention = LLAMA_FLASH_ATTN_TYPE_DISABLED});
+                                              .flash_attention = LLAMA_FLASH_ATTN_TYPE_DISABLED,
+                                              .for_weights = shape.for_weights});
     EXPECT_TRUE(prepared) << prepared.error().message;
     EXPECT_TRUE(engine_->start({}));
-    executor_ = std::make_unique<Executor>(*engine_);
+    executor_ = std::make_unique<Executor>(*engine_, shape.most_running);
   }
 
   Executor::Id submit(std::vector<llama_token> prompt, int limit, Priority priority = Priority::kBatch,
@@ -78,6 +109,7 @@ class Requests {
     EXPECT_EQ(executor_->running() + executor_->waiting(), 0U);
   }
 
+  void fail_one_read_in(int count) { fails_one_in_ = count; }
   [[nodiscard]] const Result<Answer>& result(std::size_t index) const { return *answers_.at(index); }
   [[nodiscard]] const Answer& answer(std::size_t index) const { return *result(index); }
   [[nodiscard]] const std::vector<llama_token>& tokens(std::size_t index) const {
@@ -89,6 +121,7 @@ class Requests {
   engine::Engine& engine() { return *engine_; }
 
  private:
+  std::atomic<int> fails_one_in_ = 0;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<Executor> executor_;
   std::vector<std::optional<Result<Answer>>> answers_;
@@ -227,6 +260,22 @@ TEST(BatchExecutor, CommonPrefixesAreComputedOnce) {
   EXPECT_EQ(requests.executor().statistics().shared_tokens, 10U * 300);
 }
 
+TEST(BatchExecutor, APrefixAndAPromptThatFillTheContextTogether) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const auto vocabulary = vocabulary_of(path);
+  const auto system = prompt_of(100, 1, vocabulary);
+  std::vector<Wanted> wanted;
+  for (std::uint32_t i = 0; i < 4; ++i)
+    wanted.push_back({both(system, prompt_of(150, i + 5, vocabulary)), 6});
+  for (std::uint32_t i = 0; i < 2; ++i) wanted.push_back({prompt_of(240, i + 50, vocabulary), 10});
+  Requests requests(path, {.context = 256, .sequences = 4});
+  for (const auto& [prompt, limit] : wanted) requests.submit(prompt, limit);
+  requests.run();
+  expect_right(path, wanted, requests);
+  EXPECT_EQ(requests.executor().statistics().shared_tokens, 400U);
+}
+
 TEST(BatchExecutor, InteractiveRequestsGoFirstAndBatchOnesAreNotLost) {
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
@@ -253,6 +302,39 @@ TEST(BatchExecutor, ALongPromptKeepsNoOneWaitingForMoreThanAPass) {
   for (int i = 0; i < 10; ++i) ASSERT_TRUE(requests.executor().step());
   EXPECT_EQ(requests.executor().statistics().tokens, written + 10) << "one in each pass";
   requests.run();
+}
+
+TEST(BatchExecutor, APassThatFailsIsTakenAgainAndNothingIsLost) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const std::vector<Wanted> wanted = some_requests(10, vocabulary_of(path));
+  Requests requests(path, {.sequences = 4, .for_weights = kMiB * 30});
+  for (const auto& [prompt, limit] : wanted) requests.submit(prompt, limit);
+  requests.fail_one_read_in(150);
+  int failed = 0;
+  for (bool more = true; more;) {
+    const auto step = requests.executor().step();
+    if (!step) {
+      EXPECT_EQ(step.error().code, ErrorCode::kIo);
+      ASSERT_LT(++failed, 10000);
+      continue;
+    }
+    more = *step;
+  }
+  EXPECT_GT(failed, 0);
+  expect_right(path, wanted, requests);
+}
+
+TEST(BatchExecutor, NoMoreRunAtOnceThanItWasTold) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const std::vector<Wanted> wanted = some_requests(12, vocabulary_of(path));
+  Requests requests(path, {.sequences = 8, .most_running = 3});
+  for (const auto& [prompt, limit] : wanted) requests.submit(prompt, limit);
+  requests.submit({1, 2, 3}, 1, Priority::kInteractive);
+  requests.run();
+  EXPECT_EQ(requests.executor().statistics().most_sequences, 3U);
+  EXPECT_EQ(requests.order().front(), 12U);
 }
 
 TEST(BatchExecutor, EndsForEachReason) {

@@ -39,7 +39,8 @@ WrittenLogprobs logprobs_of(std::span<const float> logits, llama_token written, 
 
 }  // namespace
 
-Executor::Executor(engine::Engine& engine) : engine_(engine), cells_(llama_n_ctx(engine.context())) {
+Executor::Executor(engine::Engine& engine, std::size_t most_running)
+    : engine_(engine), most_running_(most_running), cells_(llama_n_ctx(engine.context())) {
   llama_memory_clear(llama_get_memory(engine.context()), false);
   for (auto place = static_cast<llama_seq_id>(llama_n_seq_max(engine.context())); place > 0; --place)
     places_.push_back(place - 1);
@@ -183,7 +184,7 @@ Result<bool> Executor::admit(Sequence& sequence) {
 }
 
 Result<bool> Executor::resume(Sequence& sequence) {
-  STRATA_TRY(const bool reserved, reserve(sequence, sequence.computed + sequence.stretch(kStretch)));
+  STRATA_TRY(const bool reserved, reserve(sequence, sequence.computed + sequence.stretch(kStretch), nullptr));
   if (!reserved) return false;
   if (!sequence.parked->restore(engine_.context(), *sequence.place)) {
     llama_memory_seq_rm(llama_get_memory(engine_.context()), *sequence.place, -1, -1);
@@ -199,7 +200,7 @@ Result<bool> Executor::start(Sequence& sequence) {
   const std::size_t shared = prefix ? prefix->tokens.size() : 0;
   sequence.prefix_cells = prefix ? prefix->cells : nullptr;
   STRATA_TRY(const bool reserved,
-             reserve(sequence, sequence.tokens.size() - shared + sequence.stretch(kStretch)));
+             reserve(sequence, sequence.tokens.size() - shared + sequence.stretch(kStretch), prefix.get()));
   if (!reserved) return false;
   if (sequence.sampler == nullptr) {
     auto sampler = engine::make_sampler(engine_, sequence.request.sampling);
@@ -218,24 +219,25 @@ Result<bool> Executor::start(Sequence& sequence) {
   return true;
 }
 
-/// A place and cells, where some can be found. What is reserved is as much as there is at most.
-Result<bool> Executor::reserve(Sequence& sequence, std::size_t count) {
-  const auto wanted = static_cast<std::uint32_t>(std::min<std::size_t>(count, cells_.capacity()));
+/// A place and cells beside those of `prefix`, where some can be found; all that there are, at most.
+Result<bool> Executor::reserve(Sequence& sequence, std::size_t count, const Prefix* prefix) {
+  const std::size_t most = cells_.capacity() - (prefix != nullptr ? prefix->tokens.size() : 0);
+  const auto wanted = static_cast<std::uint32_t>(std::min(count, most));
   for (;;) {
-    if (!sequence.place) sequence.place = take_place();
+    if (!sequence.place && running_.size() < most_running_) sequence.place = take_place();
     if (sequence.place && sequence.cells.count() == 0) {
       if (auto cells = cells_.reserve(wanted)) sequence.cells = std::move(*cells);
     }
     if (sequence.place && sequence.cells.count() > 0) return true;
-    STRATA_TRY(const bool more, make_room(sequence));
+    STRATA_TRY(const bool more, make_room(sequence, prefix));
     if (!more) return false;
   }
 }
 
-/// Takes something from who comes after `for_whom`. False where there is nothing to take.
-Result<bool> Executor::make_room(const Sequence& for_whom) {
+/// Takes something from who comes after `for_whom`, but not `kept`. False where there is nothing to take.
+Result<bool> Executor::make_room(const Sequence& for_whom, const Prefix* kept) {
   const std::size_t before = prefixes_.size();
-  drop_prefixes(false);
+  drop_prefixes(false, kept);
   if (prefixes_.size() < before) return true;
   const bool interactive = for_whom.request.priority == Priority::kInteractive;
   if (!running_.empty()) {
@@ -244,7 +246,7 @@ Result<bool> Executor::make_room(const Sequence& for_whom) {
     STRATA_TRY_VOID(park(last));
     return true;
   }
-  drop_prefixes(true);  // of what is left, only these hold anything
+  drop_prefixes(true, kept);  // of what is left, only these hold anything
   return prefixes_.size() < before;
 }
 
@@ -258,14 +260,14 @@ Status Executor::grow() {
       continue;
     }
     const std::size_t before = prefixes_.size();
-    drop_prefixes(false);
+    drop_prefixes(false, nullptr);
     if (prefixes_.size() < before) continue;
     const auto last = std::prev(running_.end());
     if (last != at) {
       STRATA_TRY_VOID(park(last));
       continue;
     }
-    drop_prefixes(true);
+    drop_prefixes(true, nullptr);
     if (prefixes_.size() < before) continue;
     if (running_.size() > 1) {
       STRATA_TRY_VOID(park(at));
@@ -318,9 +320,9 @@ bool Executor::is_wanted(const Prefix& prefix) const {
   });
 }
 
-void Executor::drop_prefixes(bool wanted_ones) {
+void Executor::drop_prefixes(bool wanted_ones, const Prefix* kept) {
   std::erase_if(prefixes_, [&](const auto& prefix) {
-    if (!wanted_ones && is_wanted(*prefix)) return false;
+    if (prefix.get() == kept || (!wanted_ones && is_wanted(*prefix))) return false;
     leave_place(prefix->place);
     return true;
   });

@@ -23,8 +23,9 @@ struct Statistics {
 /// Threading: one thread calls everything. Lifetime: within the engine's, whose context is its own.
 class Executor {
  public:
+  /// At most so many requests run at once; common prefixes take places of the context beside these.
   /// Requires: the engine has started, with ContextOptions::shared_cells.
-  explicit Executor(engine::Engine& engine);
+  explicit Executor(engine::Engine& engine, std::size_t most_running = SIZE_MAX);
   ~Executor();
 
   using Id = std::uint64_t;
@@ -61,10 +62,10 @@ class Executor {
   [[nodiscard]] Result<bool> resume(Sequence& sequence);
   [[nodiscard]] Result<bool> start(Sequence& sequence);
   [[nodiscard]] std::shared_ptr<Prefix> prefix_for(const Sequence& sequence);
-  void drop_prefixes(bool wanted_ones);
+  void drop_prefixes(bool wanted_ones, const Prefix* kept);
   [[nodiscard]] bool is_wanted(const Prefix& prefix) const;
-  [[nodiscard]] Result<bool> reserve(Sequence& sequence, std::size_t count);
-  [[nodiscard]] Result<bool> make_room(const Sequence& for_whom);
+  [[nodiscard]] Result<bool> reserve(Sequence& sequence, std::size_t count, const Prefix* prefix);
+  [[nodiscard]] Result<bool> make_room(const Sequence& for_whom, const Prefix* kept);
   [[nodiscard]] Status grow();
   [[nodiscard]] Status park(Sequences::iterator at);
   [[nodiscard]] std::optional<llama_seq_id> take_place();
@@ -75,6 +76,7 @@ class Executor {
   void remove_ended();
 
   engine::Engine& engine_;
+  const std::size_t most_running_;
   Cells cells_;
   std::vector<llama_seq_id> places_;  // free ones
   Id next_ = 0;

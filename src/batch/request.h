@@ -47,7 +47,7 @@ struct Answer {
   engine::StopReason reason = engine::StopReason::kLimit;
 };
 
-/// Who wants to know. Called between passes, on the executor's thread.
+/// Who wants to know. Called between passes, on the executor's thread; it may not call the executor.
 struct Listener {
   /// A piece of text, as the tokens have it: a character may be cut. False: nobody wants more.
   std::function<bool(std::string_view text)> on_text;

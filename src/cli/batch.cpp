@@ -118,7 +118,7 @@ class Batch {
     STRATA_TRY_VOID(engine_->start([](Bytes, Bytes) { return stops == 0; }));
     for (const std::string& note : engine_->notes()) fmt::print(stderr, "note: {}\n", note);
     fmt::print(stderr, "{}", draw_memory_map(engine_->memory_map()));
-    batch::Executor executor(*engine_);
+    batch::Executor executor(*engine_, options_.sequences);
     const auto begin = Clock::now();
     Status status;
     {
