@@ -223,92 +223,83 @@ INSTANTIATE_TEST_SUITE_P(All, ExecutorOf,
                                          "falcon-h1"),
                          test_name);
 
-TEST(BatchExecutor, StoriesInOnePass) {
-  const auto path = stories15m();
-  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  expect_answers(path, {.context = 2048, .sequences = 16}, 20);
-}
+/// With the trained model of the demo.
+class BatchExecutor : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (path_.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+    vocabulary_ = vocabulary_of(path_);
+  }
+
+  const std::filesystem::path path_ = stories15m();
+  std::int32_t vocabulary_ = 0;
+};
+
+TEST_F(BatchExecutor, StoriesInOnePass) { expect_answers(path_, {.context = 2048, .sequences = 16}, 20); }
 
 // So few cells that sequences have to be put aside under way.
-TEST(BatchExecutor, WhoIsParkedGoesOnAsIfNothingHadBeen) {
-  const auto path = stories15m();
-  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  const auto vocabulary = vocabulary_of(path);
+TEST_F(BatchExecutor, WhoIsParkedGoesOnAsIfNothingHadBeen) {
   std::vector<Wanted> wanted;
-  for (std::uint32_t i = 0; i < 6; ++i) wanted.push_back({prompt_of(20, i + 5, vocabulary), 100});
-  Requests requests(path, {.context = 256, .sequences = 6});
+  for (std::uint32_t i = 0; i < 6; ++i) wanted.push_back({prompt_of(20, i + 5, vocabulary_), 100});
+  Requests requests(path_, {.context = 256, .sequences = 6});
   for (const auto& [prompt, limit] : wanted) requests.submit(prompt, limit);
   requests.run();
-  expect_right(path, wanted, requests);
+  expect_right(path_, wanted, requests);
   EXPECT_GT(requests.executor().statistics().parked, 0U);
   EXPECT_EQ(requests.executor().free_cells(), 256U);
 }
 
-TEST(BatchExecutor, CommonPrefixesAreComputedOnce) {
-  const auto path = stories15m();
-  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  const auto vocabulary = vocabulary_of(path);
-  const auto system = prompt_of(300, 1, vocabulary);
+TEST_F(BatchExecutor, CommonPrefixesAreComputedOnce) {
+  const auto system = prompt_of(300, 1, vocabulary_);
   std::vector<Wanted> wanted;
   for (std::uint32_t i = 0; i < 10; ++i)
-    wanted.push_back({both(system, prompt_of(10, i + 5, vocabulary)), 5});
-  Requests requests(path, {.context = 512, .sequences = 6});
+    wanted.push_back({both(system, prompt_of(10, i + 5, vocabulary_)), 5});
+  Requests requests(path_, {.context = 512, .sequences = 6});
   for (const auto& [prompt, limit] : wanted) requests.submit(prompt, limit);
   requests.run();
-  expect_right(path, wanted, requests);
+  expect_right(path_, wanted, requests);
   EXPECT_EQ(requests.executor().statistics().prompt_tokens, 300U + 10 * 10);
   EXPECT_EQ(requests.executor().statistics().shared_tokens, 10U * 300);
 }
 
-TEST(BatchExecutor, APrefixAndAPromptThatFillTheContextTogether) {
-  const auto path = stories15m();
-  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  const auto vocabulary = vocabulary_of(path);
-  const auto system = prompt_of(100, 1, vocabulary);
+TEST_F(BatchExecutor, APrefixAndAPromptThatFillTheContextTogether) {
+  const auto system = prompt_of(100, 1, vocabulary_);
   std::vector<Wanted> wanted;
   for (std::uint32_t i = 0; i < 4; ++i)
-    wanted.push_back({both(system, prompt_of(150, i + 5, vocabulary)), 6});
-  for (std::uint32_t i = 0; i < 2; ++i) wanted.push_back({prompt_of(240, i + 50, vocabulary), 10});
-  Requests requests(path, {.context = 256, .sequences = 4});
+    wanted.push_back({both(system, prompt_of(150, i + 5, vocabulary_)), 6});
+  for (std::uint32_t i = 0; i < 2; ++i) wanted.push_back({prompt_of(240, i + 50, vocabulary_), 10});
+  Requests requests(path_, {.context = 256, .sequences = 4});
   for (const auto& [prompt, limit] : wanted) requests.submit(prompt, limit);
   requests.run();
-  expect_right(path, wanted, requests);
+  expect_right(path_, wanted, requests);
   EXPECT_EQ(requests.executor().statistics().shared_tokens, 400U);
 }
 
-TEST(BatchExecutor, InteractiveRequestsGoFirstAndBatchOnesAreNotLost) {
-  const auto path = stories15m();
-  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  const auto vocabulary = vocabulary_of(path);
-  Requests requests(path, {.context = 256, .sequences = 2});
-  for (std::uint32_t i = 0; i < 4; ++i) requests.submit(prompt_of(30, i + 5, vocabulary), 60);
+TEST_F(BatchExecutor, InteractiveRequestsGoFirstAndBatchOnesAreNotLost) {
+  Requests requests(path_, {.context = 256, .sequences = 2});
+  for (std::uint32_t i = 0; i < 4; ++i) requests.submit(prompt_of(30, i + 5, vocabulary_), 60);
   for (int i = 0; i < 10; ++i) ASSERT_TRUE(requests.executor().step());
-  requests.submit(prompt_of(30, 50, vocabulary), 5, Priority::kInteractive);
+  requests.submit(prompt_of(30, 50, vocabulary_), 5, Priority::kInteractive);
   requests.run();
   EXPECT_EQ(requests.order().front(), 4U);
   EXPECT_EQ(requests.order().size(), 5U);
   EXPECT_GT(requests.answer(1).parked, 0U);
 }
 
-TEST(BatchExecutor, ALongPromptKeepsNoOneWaitingForMoreThanAPass) {
-  const auto path = stories15m();
-  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  const auto vocabulary = vocabulary_of(path);
-  Requests requests(path, {.context = 1024, .sequences = 4, .ubatch = 32});
-  requests.submit(prompt_of(5, 1, vocabulary), 40);
+TEST_F(BatchExecutor, ALongPromptKeepsNoOneWaitingForMoreThanAPass) {
+  Requests requests(path_, {.context = 1024, .sequences = 4, .ubatch = 32});
+  requests.submit(prompt_of(5, 1, vocabulary_), 40);
   ASSERT_TRUE(requests.executor().step());
-  requests.submit(prompt_of(600, 2, vocabulary), 2);
+  requests.submit(prompt_of(600, 2, vocabulary_), 2);
   const auto written = requests.executor().statistics().tokens;
   for (int i = 0; i < 10; ++i) ASSERT_TRUE(requests.executor().step());
   EXPECT_EQ(requests.executor().statistics().tokens, written + 10) << "one in each pass";
   requests.run();
 }
 
-TEST(BatchExecutor, APassThatFailsIsTakenAgainAndNothingIsLost) {
-  const auto path = stories15m();
-  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  const std::vector<Wanted> wanted = some_requests(10, vocabulary_of(path));
-  Requests requests(path, {.sequences = 4, .for_weights = kMiB * 30});
+TEST_F(BatchExecutor, APassThatFailsIsTakenAgainAndNothingIsLost) {
+  const std::vector<Wanted> wanted = some_requests(10, vocabulary_);
+  Requests requests(path_, {.sequences = 4, .for_weights = kMiB * 30});
   for (const auto& [prompt, limit] : wanted) requests.submit(prompt, limit);
   requests.fail_one_read_in(150);
   int failed = 0;
@@ -322,14 +313,12 @@ TEST(BatchExecutor, APassThatFailsIsTakenAgainAndNothingIsLost) {
     more = *step;
   }
   EXPECT_GT(failed, 0);
-  expect_right(path, wanted, requests);
+  expect_right(path_, wanted, requests);
 }
 
-TEST(BatchExecutor, NoMoreRunAtOnceThanItWasTold) {
-  const auto path = stories15m();
-  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  const std::vector<Wanted> wanted = some_requests(12, vocabulary_of(path));
-  Requests requests(path, {.sequences = 8, .most_running = 3});
+TEST_F(BatchExecutor, NoMoreRunAtOnceThanItWasTold) {
+  const std::vector<Wanted> wanted = some_requests(12, vocabulary_);
+  Requests requests(path_, {.sequences = 8, .most_running = 3});
   for (const auto& [prompt, limit] : wanted) requests.submit(prompt, limit);
   requests.submit({1, 2, 3}, 1, Priority::kInteractive);
   requests.run();
@@ -337,15 +326,12 @@ TEST(BatchExecutor, NoMoreRunAtOnceThanItWasTold) {
   EXPECT_EQ(requests.order().front(), 12U);
 }
 
-TEST(BatchExecutor, EndsForEachReason) {
-  const auto path = stories15m();
-  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  Requests requests(path, {.context = 256, .sequences = 8});
-  const auto vocabulary = vocabulary_of(path);
+TEST_F(BatchExecutor, EndsForEachReason) {
+  Requests requests(path_, {.context = 256, .sequences = 8});
   requests.submit({1}, -1, Priority::kBatch, [](Request& request) { request.sampling.ignore_eos = false; });
-  requests.submit(prompt_of(250, 3, vocabulary), -1);
-  const Executor::Id gone = requests.submit(prompt_of(10, 4, vocabulary), 100);
-  requests.submit(prompt_of(4, 5, vocabulary), 10, Priority::kBatch, [](Request& request) {
+  requests.submit(prompt_of(250, 3, vocabulary_), -1);
+  const Executor::Id gone = requests.submit(prompt_of(10, 4, vocabulary_), 100);
+  requests.submit(prompt_of(4, 5, vocabulary_), 10, Priority::kBatch, [](Request& request) {
     request.sampling.grammar = {COMMON_GRAMMAR_TYPE_USER, "root ::= ("};
   });
   EXPECT_FALSE(requests.executor().submit({.prompt = {}}, {}));

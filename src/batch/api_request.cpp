@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "batch/api_fields.h"
 #include "engine/answer_grammar.h"
@@ -38,6 +39,37 @@ Result<std::optional<json>> schema_of(const json& body) {
   if (named == nullptr || !named->is_object() || !named->contains("schema"))
     return inner.refuse("json_schema", "must be an object with a schema");
   return named->at("schema");
+}
+
+/// What an answer must follow, one or the other or none; read by llama.cpp, so that it can be used.
+struct Rules {
+  std::optional<json> schema;
+  std::optional<std::string> gbnf;
+  common_grammar grammar;
+};
+
+Result<Rules> rules_of(const json& body) {
+  const Fields fields(body);
+  Rules out;
+  STRATA_TRY(out.schema, schema_of(body));
+  STRATA_TRY(out.gbnf, fields.text("grammar"));
+  if (out.schema && out.gbnf) return fields.refuse("grammar", "cannot be used beside a JSON schema");
+  if (out.gbnf) {
+    STRATA_TRY(out.grammar, engine::grammar_of_gbnf(*out.gbnf, "grammar"));
+  }
+  if (out.schema) {
+    STRATA_TRY(out.grammar, engine::grammar_of_schema(out.schema->dump(), "response_format"));
+  }
+  return out;
+}
+
+/// A decimal id of the vocabulary, of nine digits at most.
+std::optional<llama_token> token_id(std::string_view text, std::int32_t vocabulary) {
+  std::uint32_t id = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  const bool is_id =
+      error == std::errc{} && end == text.data() + text.size() && id < static_cast<std::uint32_t>(vocabulary);
+  return is_id ? std::optional(static_cast<llama_token>(id)) : std::nullopt;
 }
 
 /// llama.cpp reads messages by throwing; what it needs to find is checked here, by name.
@@ -138,13 +170,9 @@ Status ApiReader::read_sampling(const json& body, ApiRequest& out) const {
   if (const json* const biases = fields.find("logit_bias")) {
     if (!biases->is_object()) return fields.refuse("logit_bias", "must map token ids to numbers");
     for (const auto& [token, bias] : biases->items()) {
-      std::size_t end = 0;
-      const long id = token.empty() || token.size() > 9 || !std::ranges::all_of(token, ::isdigit)
-                          ? -1
-                          : std::stol(token, &end);
-      if (id < 0 || id >= llama_vocab_n_tokens(engine_.vocab()) || !bias.is_number())
-        return fields.refuse("logit_bias", "must map token ids to numbers");
-      sampling.logit_bias.push_back({static_cast<llama_token>(id), bias.get<float>()});
+      const auto id = token_id(token, llama_vocab_n_tokens(engine_.vocab()));
+      if (!id || !bias.is_number()) return fields.refuse("logit_bias", "must map token ids to numbers");
+      sampling.logit_bias.push_back({*id, bias.get<float>()});
     }
   }
   STRATA_TRY(out.request.stop_strings, fields.texts("stop"));
@@ -168,13 +196,7 @@ Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
   STRATA_TRY(const auto logprobs, fields.boolean("logprobs"));
   STRATA_TRY(const auto top, fields.integer("top_logprobs", 0, kMostLogprobs));
   if (logprobs.value_or(false)) out.request.top_logprobs = static_cast<int>(top.value_or(0));
-  STRATA_TRY(const auto schema, schema_of(body));
-  STRATA_TRY(const auto grammar, fields.text("grammar"));
-  if (schema && grammar) return fields.refuse("grammar", "cannot be used beside a JSON schema");
-
-  // Whether they can be used at all is said here: templates make grammars of them by recursion.
-  if (grammar) STRATA_TRY_VOID(engine::grammar_of_gbnf(*grammar, "grammar"));
-  if (schema) STRATA_TRY_VOID(engine::grammar_of_schema(schema->dump(), "response_format"));
+  STRATA_TRY(const Rules rules, rules_of(body));
   common_chat_params chat;
   try {
     common_chat_templates_inputs inputs;
@@ -192,8 +214,8 @@ Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
       inputs.tool_choice =
           common_chat_tool_choice_parse_oaicompat(named ? "required" : choice->get<std::string>());
     }
-    if (schema) inputs.json_schema = schema->dump();
-    if (grammar) inputs.grammar = *grammar;
+    if (rules.schema) inputs.json_schema = rules.schema->dump();
+    if (rules.gbnf) inputs.grammar = *rules.gbnf;
     STRATA_TRY(const auto parallel, fields.boolean("parallel_tool_calls"));
     inputs.parallel_tool_calls = parallel.value_or(false);
     inputs.reasoning_format = COMMON_REASONING_FORMAT_DEEPSEEK;
@@ -210,9 +232,9 @@ Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
   }
   common_params_sampling& sampling = out.request.sampling;
   if (!chat.grammar.empty()) {
-    const auto type = grammar  ? COMMON_GRAMMAR_TYPE_USER
-                      : schema ? COMMON_GRAMMAR_TYPE_OUTPUT_FORMAT
-                               : COMMON_GRAMMAR_TYPE_TOOL_CALLS;
+    // A template makes a grammar of its own: of the rules, or of the tools.
+    const bool has_rules = rules.gbnf || rules.schema;
+    const auto type = has_rules ? rules.grammar.type : COMMON_GRAMMAR_TYPE_TOOL_CALLS;
     sampling.grammar = {type, chat.grammar};
     sampling.grammar_lazy = chat.grammar_lazy;
     sampling.grammar_triggers = chat.grammar_triggers;
@@ -236,15 +258,8 @@ Status ApiReader::read_completion(const json& body, ApiRequest& out) const {
   if (fields.find("suffix") != nullptr) return fields.refuse("suffix", "is not understood here");
   STRATA_TRY(const auto echo, fields.boolean("echo"));
   if (echo.value_or(false)) return fields.refuse("echo", "is not understood here");
-  STRATA_TRY(const auto schema, schema_of(body));
-  STRATA_TRY(const auto grammar, fields.text("grammar"));
-  if (schema && grammar) return fields.refuse("grammar", "cannot be used beside a JSON schema");
-  if (grammar) {
-    STRATA_TRY(out.request.sampling.grammar, engine::grammar_of_gbnf(*grammar, "grammar"));
-  }
-  if (schema) {
-    STRATA_TRY(out.request.sampling.grammar, engine::grammar_of_schema(schema->dump(), "response_format"));
-  }
+  STRATA_TRY(Rules rules, rules_of(body));
+  out.request.sampling.grammar = std::move(rules.grammar);
   const json* const prompt = fields.find("prompt");
   if (prompt == nullptr) return fields.refuse("prompt", "is missing");
   const bool one_in_array = prompt->is_array() && prompt->size() == 1 && prompt->front().is_string();

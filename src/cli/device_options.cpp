@@ -104,8 +104,8 @@ plan::Sending worth_sending(const model::ModelProfile& model, int threads, ggml_
   if (!machine) return plan::assumed_sending(model);
   const std::string card = ggml_backend_dev_description(device);
   const auto gpu = std::ranges::find(machine->gpus, card, &hardware::Gpu::name);
-  if (gpu == machine->gpus.end() || !gpu->host_to_device_bytes_per_s) return plan::assumed_sending(model);
-  return plan::worth_sending(model, machine->compute, *gpu->host_to_device_bytes_per_s);
+  if (gpu == machine->gpus.end()) return plan::assumed_sending(model);
+  return plan::worth_sending(model, machine->compute, gpu->host_to_device_bytes_per_s);
 }
 
 }  // namespace strata::cli

@@ -131,16 +131,6 @@ void shape_context(engine::ContextOptions& context, const PlanOptions& options, 
   context.least_context = context.prompt_tokens * context.sequences;
 }
 
-/// For what a run on `machine` would send to the device.
-void add_rings(plan::DeviceBudget& device, const model::ModelProfile& profile,
-               const hardware::Profile& machine, std::uint32_t ubatch) {
-  const auto link = device.gpu.host_to_device_bytes_per_s;
-  const plan::Sending sending =
-      link ? plan::worth_sending(profile, machine.compute, *link) : plan::assumed_sending(profile);
-  if (sending.from_tokens <= ubatch) device.ring = plan::ring_bytes(profile);
-  if (sending.experts_from <= ubatch) device.expert_ring = plan::expert_ring_bytes(profile);
-}
-
 }  // namespace
 
 Bytes client_reserve(const engine::Generator& generator, bool with_template) {
@@ -180,7 +170,12 @@ Result<PlanReport> make_report(const PlanOptions& options) {
   STRATA_TRY_VOID(engine->prepare(context));
   std::ranges::copy(engine->notes(), std::back_inserter(report.notes));
 
-  if (!devices.empty()) add_rings(devices.front(), profile, machine, engine->plan().ubatch);
+  if (!devices.empty()) {
+    plan::DeviceBudget& first = devices.front();
+    const plan::Sending sending =
+        plan::worth_sending(profile, machine.compute, first.gpu.host_to_device_bytes_per_s);
+    plan::add_rings(first, profile, sending, engine->plan().ubatch);
+  }
   plan::Inputs& inputs = report.inputs;
   inputs = plan::Inputs{.profile = std::move(profile),
                         .run = engine->plan(),

@@ -219,7 +219,7 @@ Status Engine::record_graphs(Shape shape) {
   if (!offloads_.empty()) {
     const plan::Sending& sending = offloads_.front().device->sending();
     for (const std::int64_t count :
-         {sending.experts_from - 1, sending.from_tokens - 1, tier::DeviceExperts::kMostTokens}) {
+         {sending.experts_from - 1, sending.from_tokens - 1, plan::kMostTokensOfSlots}) {
       if (count > 0 && static_cast<std::size_t>(count) < tokens.size())
         feed_first(static_cast<std::size_t>(count));
     }

@@ -69,10 +69,7 @@ bool Engine::leave_experts(bool on) {
 
 plan::DeviceSplit Engine::split(const plan::Demand& whole, std::vector<plan::DeviceBudget> budgets,
                                 Shape shape) const {
-  if (offloads_.front().device->sending().from_tokens <= shape.ubatch)
-    budgets.front().ring = plan::ring_bytes(profile_);
-  if (offloads_.front().device->sending().experts_from <= shape.ubatch)
-    budgets.front().expert_ring = plan::expert_ring_bytes(profile_);
+  plan::add_rings(budgets.front(), profile_, offloads_.front().device->sending(), shape.ubatch);
   // Of a single token there are no two graphs, and the host has to see one with the experts.
   for (plan::DeviceBudget& budget : budgets) budget.caches_experts = shape.ubatch > 1;
   return plan::split_devices(profile_, whole, budgets, 1, options_.may_lie_on);

@@ -4,13 +4,10 @@
 #include <map>
 
 namespace strata::plan {
-namespace {
 
 Bytes expert_bytes(const model::TensorInfo& tensor) {
   return tensor.row_bytes() * static_cast<std::uint64_t>(tensor.shape[1]);
 }
-
-}  // namespace
 
 Bytes region_of(Bytes stretch) { return align_up(stretch, Bytes{kBlock}) + Bytes{kBlock}; }
 

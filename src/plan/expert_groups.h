@@ -32,6 +32,12 @@ struct ExpertGroup {
   [[nodiscard]] Bytes slot_bytes() const { return slot_bytes(slots); }
 };
 
+/// Of one expert of a weight.
+[[nodiscard]] Bytes expert_bytes(const model::TensorInfo& tensor);
+
+/// The most tokens of a step that is computed with experts in slots on a device: more use nearly all experts.
+inline constexpr std::int64_t kMostTokensOfSlots = 64;
+
 /// Experts of a group that lie on a device, as a cache in front of the host's.
 struct CachedExperts {
   std::vector<std::uint32_t> tensors;  ///< the group's parts, each of as many experts

@@ -13,8 +13,6 @@ constexpr double kUnknownMemoryRate = 300e9;       // bytes/s
 constexpr double kUnknownMultiplications = 10e12;  // multiply-adds/s
 constexpr double kUnknownLink = 12e9;              // bytes/s
 
-constexpr std::int64_t kMostTokensOfSlots = 64;  // as tier::DeviceExperts has it
-
 /// The share of each kind of weights that is used on devices: of experts in slots, as often as chance has it.
 class DeviceParts {
  public:

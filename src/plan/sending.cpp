@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::int64_t kMostTokens = 8192;  // of a ubatch
 constexpr std::int64_t kColumns = 32;       // from which on sending pays, most often
-constexpr Bytes kMib{1 << 20};
 
 bool is_expert(const model::TensorInfo& tensor) {
   return tensor.role == model::Role::kExpert && tensor.shape[2] > 1;
@@ -19,8 +18,8 @@ bool is_expert(const model::TensorInfo& tensor) {
 
 /// Matrices of the layers.
 bool is_sent(const model::TensorInfo& tensor, bool experts) {
-  return tensor.layer && tensor.rows() > 1 && is_expert(tensor) == experts &&
-         (experts || tensor.role != model::Role::kExpert);
+  return tensor.layer && tensor.rows() > 1 &&
+         (experts ? is_expert(tensor) : tensor.role != model::Role::kExpert);
 }
 
 std::int64_t experts_of(const model::ModelProfile& profile) {
@@ -87,18 +86,19 @@ Sending assumed_sending(const model::ModelProfile& profile) {
 }
 
 Sending worth_sending(const model::ModelProfile& profile, const hardware::Compute& compute,
-                      double bytes_per_s) {
+                      std::optional<double> bytes_per_s) {
+  if (!bytes_per_s) return assumed_sending(profile);
   const Weights experts(profile, true);
   // A missing one is multiplied with one column, or crosses the link: as all of them together would.
   const double for_each = experts.host_seconds(1, compute) / share_of_experts(profile);
-  return {Weights(profile, false).worth_from(compute, bytes_per_s), experts.worth_from(compute, bytes_per_s),
-          for_each > experts.bytes() / bytes_per_s};
+  return {Weights(profile, false).worth_from(compute, *bytes_per_s),
+          experts.worth_from(compute, *bytes_per_s), for_each > experts.bytes() / *bytes_per_s};
 }
 
-Bytes ring_bytes(const model::ModelProfile& profile) { return align_up(largest(profile, false) * 3, kMib); }
-
-Bytes expert_ring_bytes(const model::ModelProfile& profile) {
-  return align_up(largest(profile, true) * 2, kMib);
+void add_rings(DeviceBudget& device, const model::ModelProfile& profile, const Sending& sending,
+               std::int64_t ubatch) {
+  if (sending.from_tokens <= ubatch) device.ring = align_up(largest(profile, false) * 3, kMiB);
+  if (sending.experts_from <= ubatch) device.expert_ring = align_up(largest(profile, true) * 2, kMiB);
 }
 
 }  // namespace strata::plan

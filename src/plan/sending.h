@@ -1,7 +1,10 @@
 #pragma once
 
+#include <optional>
+
 #include "hardware/profile.h"
 #include "model/model_profile.h"
+#include "plan/device_split.h"
 
 namespace strata::plan {
 
@@ -17,15 +20,16 @@ inline constexpr std::int64_t kNever = std::int64_t{1} << 40;
 [[nodiscard]] Sending assumed_sending(const model::ModelProfile& profile);
 
 /// What takes less time over a link of `bytes_per_s` than the host's cores take to multiply with it; from at
-/// least 2 tokens on; kNever where the cores always win. The device itself counts as fast enough. Pure.
-/// Requires: kernels in `compute`.
-/// Formula: the first n with sum of seconds(product of n columns) >= bytes / rate; of experts, each is
-/// multiplied with n * used / experts columns.
+/// least 2 tokens on; kNever where the cores always win. Where the rate is not known: what is assumed. The
+/// device itself counts as fast enough. Pure. Requires: kernels in `compute`. Formula: the first n with sum
+/// of seconds(product of n columns) >= bytes / rate; of experts, each is multiplied with n * used / experts
+/// columns.
 [[nodiscard]] Sending worth_sending(const model::ModelProfile& profile, const hardware::Compute& compute,
-                                    double bytes_per_s);
+                                    std::optional<double> bytes_per_s);
 
-/// Of a device's memory, for matrices on their way: room for three of the largest, or two of experts.
-[[nodiscard]] Bytes ring_bytes(const model::ModelProfile& profile);
-[[nodiscard]] Bytes expert_ring_bytes(const model::ModelProfile& profile);
+/// Room in the device's memory for what batches of `ubatch` tokens send: three of the largest matrices, two
+/// of experts.
+void add_rings(DeviceBudget& device, const model::ModelProfile& profile, const Sending& sending,
+               std::int64_t ubatch);
 
 }  // namespace strata::plan

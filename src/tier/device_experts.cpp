@@ -13,10 +13,6 @@ namespace {
 // In steps of the group, as the host's: docs/adr/0008.
 constexpr double kHalfLife = 64;
 
-std::size_t expert_bytes(const model::TensorInfo& tensor) {
-  return tensor.row_bytes().value * static_cast<std::uint64_t>(tensor.shape[1]);
-}
-
 }  // namespace
 
 DeviceExperts::DeviceExperts(const WeightBufferType& weights, Device& host,
@@ -36,14 +32,14 @@ DeviceExperts::DeviceExperts(const WeightBufferType& weights, Device& host,
       place_[index] = {static_cast<std::uint32_t>(groups_.size()),
                        static_cast<std::uint32_t>(group.parts.size())};
       group.parts.push_back(tensor);
-      group.expert += Bytes{expert_bytes(info)};
+      group.expert += plan::expert_bytes(info);
       slots_.push_back({index, tensor});
     }
     most = std::max(most, experts);
     parts = std::max(parts, group.parts.size());
     groups_.push_back(std::move(group));
   }
-  numbered_ = ggml_new_tensor_1d(context, GGML_TYPE_I32, kMostTokens * most);
+  numbered_ = ggml_new_tensor_1d(context, GGML_TYPE_I32, plan::kMostTokensOfSlots * most);
   ggml_set_name(numbered_, "experts by slot");
   products_.reset(ggml_init(
       {(parts + 2) * ggml_tensor_overhead() + ggml_graph_overhead_custom(64, false), nullptr, true}));
@@ -77,7 +73,7 @@ bool DeviceExperts::takes(const ggml_tensor& op) const {
     return false;
   const std::int64_t tokens = op.src[2]->ne[1];
   const std::int64_t slots = groups_[place_[*weight]->group].slots.slots();
-  return tokens <= kMostTokens && (!send_ || tokens * op.src[2]->ne[0] <= slots);
+  return tokens <= plan::kMostTokensOfSlots && (!send_ || tokens * op.src[2]->ne[0] <= slots);
 }
 
 void DeviceExperts::record(const ggml_cgraph& graph) {
@@ -149,7 +145,8 @@ Status DeviceExperts::send(Group& group, const std::vector<std::uint32_t>& exper
   if (experts.empty()) return {};
   const auto take = [&](std::uint32_t tensor, std::uint32_t expert, std::uint64_t offset,
                         std::span<const std::byte> bytes) {
-    const std::size_t slot = *group.slots.slot_of(expert) * expert_bytes(weights_.profile().tensors[tensor]);
+    const std::size_t slot =
+        *group.slots.slot_of(expert) * plan::expert_bytes(weights_.profile().tensors[tensor]).value;
     ggml_backend_tensor_set(slots_of(tensor), bytes.data(), slot + offset, bytes.size());
     statistics_.read += Bytes{bytes.size()};
   };

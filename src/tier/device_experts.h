@@ -24,8 +24,6 @@ struct DeviceProduct {
 /// Threading: one thread at a time; the device is idle meanwhile.
 class DeviceExperts {
  public:
-  static constexpr std::int64_t kMostTokens = 64;  ///< of a step: more use nearly all experts
-
   /// Makes the slots' tensors in `context`, without memory. `host` outlives this. `send`: all that a step
   /// lacks is sent, where its experts fit the slots.
   DeviceExperts(const WeightBufferType& weights, Device& host, std::span<const plan::CachedExperts> groups,

@@ -45,7 +45,7 @@ Status Executor::bring(std::span<const std::uint32_t> tensors, std::span<const s
     return checked(experts_->bring(part->group, experts, take));
   for (const std::uint32_t tensor : tensors) {
     const model::TensorInfo& info = table_.profile().tensors[tensor];
-    const std::uint64_t size = info.row_bytes().value * static_cast<std::uint64_t>(info.shape[1]);
+    const std::uint64_t size = plan::expert_bytes(info).value;
     const std::byte* const all = table_.resident(tensor);
     if (all == nullptr)
       return fail(ErrorCode::kInternal, fmt::format("the experts of '{}' have no place", info.name));

@@ -16,4 +16,13 @@ inline bool computes_nothing(const ggml_tensor* node) {
   }
 }
 
+/// The shape of `ids` ([used, tokens]) without gaps, for other numbers of the same choice; its data is not
+/// set.
+inline ggml_tensor without_gaps(const ggml_tensor& ids) {
+  ggml_tensor out = ids;
+  out.nb[1] = static_cast<std::size_t>(ids.ne[0]) * out.nb[0];
+  out.nb[2] = out.nb[3] = static_cast<std::size_t>(ids.ne[1]) * out.nb[1];
+  return out;
+}
+
 }  // namespace strata::tier

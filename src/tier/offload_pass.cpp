@@ -69,9 +69,7 @@ class OffloadDevice::Program {
       close();
       run_.ids = ids;
       run_.group = device_.experts_->group_of(weight);
-      numbered_ = &shadows_.emplace_back(*ids);
-      numbered_->nb[1] = static_cast<std::size_t>(ids->ne[0]) * numbered_->nb[0];
-      numbered_->nb[2] = numbered_->nb[3] = static_cast<std::size_t>(ids->ne[1]) * numbered_->nb[1];
+      numbered_ = &shadows_.emplace_back(without_gaps(*ids));
       numbered_->data = device_.experts_->numbered()->data;
       numbered_->buffer = device_.experts_->numbered()->buffer;
       numbered_->view_src = nullptr;

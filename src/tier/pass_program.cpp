@@ -243,9 +243,7 @@ class PassCompiler {
 
   ExpertStep begin_step(const ggml_tensor* node, std::uint32_t group) {
     const ggml_tensor* const ids = node->src[2];
-    ggml_tensor& numbered = program_.shadows_.emplace_back(*ids);
-    numbered.nb[1] = static_cast<std::size_t>(ids->ne[0]) * numbered.nb[0];
-    numbered.nb[2] = numbered.nb[3] = static_cast<std::size_t>(ids->ne[1]) * numbered.nb[1];
+    ggml_tensor& numbered = program_.shadows_.emplace_back(without_gaps(*ids));
     ExpertStep step{
         .group = group, .ids = ids, .numbered = &numbered, .parts = {}, .input = nullptr, .router = {}};
     if (const ggml_tensor* const router = find_router(ids, node->src[0]->ne[2], weights_)) {
