@@ -29,6 +29,9 @@ struct Options {
   std::string back_ends;  // folder of plug-ins; empty: none
   int gpu_layers = 0;
   int cpu_moe_layers = 0;
+  bool op_offload = true;
+  bool no_host = false;
+  int sequences = 1;
   int threads = 2;
   int threads_batch = 0;  // 0 = as threads
   std::uint32_t context = 512;
@@ -66,6 +69,11 @@ Options parse_command_line(int argc, char** argv) {
   app.add_option("--back-ends", o.back_ends, "folder of ggml's plug-ins for GPUs");
   app.add_option("--ngl,--gpu-layers", o.gpu_layers);
   app.add_option("--n-cpu-moe", o.cpu_moe_layers);
+  app.add_flag("!--no-op-offload", o.op_offload, "batches are computed where the weights are");
+  app.add_flag("--no-host", o.no_host, "the host's weights may be repacked instead of pinned");
+  app.add_option("--sequences", o.sequences,
+                 "decode so many texts together: each the prompt and a number of its own")
+      ->check(CLI::PositiveNumber);
   app.add_option("-t,--threads", o.threads);
   app.add_option("--tb,--threads-batch", o.threads_batch);
   app.add_option("-c,--ctx-size", o.context);
@@ -95,10 +103,11 @@ Options parse_command_line(int argc, char** argv) {
   return o;
 }
 
-std::vector<llama_token> tokenize(const llama_vocab* vocab, const std::string& text) {
+std::vector<llama_token> tokenize(const llama_vocab* vocab, const std::string& text, bool special) {
   std::vector<llama_token> tokens(text.size() + 8);
-  const int n = llama_tokenize(vocab, text.data(), static_cast<int>(text.size()), tokens.data(),
-                               static_cast<int>(tokens.size()), /*add_special=*/true, /*parse_special=*/true);
+  const int n =
+      llama_tokenize(vocab, text.data(), static_cast<int>(text.size()), tokens.data(),
+                     static_cast<int>(tokens.size()), /*add_special=*/special, /*parse_special=*/true);
   if (n < 0) throw std::runtime_error("the prompt could not be tokenized");
   tokens.resize(static_cast<std::size_t>(n));
   return tokens;
@@ -128,9 +137,9 @@ std::vector<llama_token> prompt_of(const Options& o, const llama_vocab* vocab) {
   }
   if (!o.prompt_file.empty()) {
     auto in = open_file(o.prompt_file);
-    return tokenize(vocab, std::string(std::istreambuf_iterator<char>(in), {}));
+    return tokenize(vocab, std::string(std::istreambuf_iterator<char>(in), {}), true);
   }
-  return tokenize(vocab, o.prompt);
+  return tokenize(vocab, o.prompt, true);
 }
 
 Model load_model(const Options& o) {
@@ -146,6 +155,7 @@ Model load_model(const Options& o) {
   params.tensor_buft_overrides = overrides.data();
   params.load_mode = llama_load_mode_from_str(o.load_mode.c_str());
   params.use_extra_bufts = o.repack == "on";
+  params.no_host = o.no_host;
   params.vocab_only = o.count_only;
   Model model(llama_model_load_from_file(o.model.c_str(), params));
   if (!model) throw std::runtime_error("llama.cpp could not load " + o.model);
@@ -159,23 +169,49 @@ Context make_context(const Options& o, llama_model* model) {
   params.n_ubatch = o.ubatch;
   params.n_threads = o.threads;
   params.n_threads_batch = o.threads_batch;
+  params.op_offload = o.op_offload;
+  params.n_seq_max = static_cast<std::uint32_t>(o.sequences);
   Context context(llama_init_from_model(model, params));
   if (!context) throw std::runtime_error("llama.cpp could not make a context");
   return context;
 }
 
 /// Returns the seconds it took. Sampling is not in them, on either side.
-double decode(llama_context* context, std::span<llama_token> tokens) {
+double decode(llama_context* context, const llama_batch& batch) {
   const auto start = Clock::now();
-  if (llama_decode(context, llama_batch_get_one(tokens.data(), static_cast<int>(tokens.size()))) != 0) {
-    throw std::runtime_error("llama_decode failed");
-  }
+  if (llama_decode(context, batch) != 0) throw std::runtime_error("llama_decode failed");
   llama_synchronize(context);
   return seconds_since(start);
 }
 
-llama_token best_token(llama_context* context, int n_vocab) {
-  const float* logits = llama_get_logits_ith(context, -1);
+/// Tokens of several sequences that are computed together.
+class Batch {
+ public:
+  explicit Batch(std::uint32_t size) : size_(size), batch_(llama_batch_init(static_cast<int>(size), 0, 1)) {}
+  ~Batch() { llama_batch_free(batch_); }
+  Batch(const Batch&) = delete;
+  Batch& operator=(const Batch&) = delete;
+
+  [[nodiscard]] bool full() const { return batch_.n_tokens == static_cast<int>(size_); }
+  [[nodiscard]] bool empty() const { return batch_.n_tokens == 0; }
+  void add(llama_token token, llama_pos position, llama_seq_id sequence, bool output) {
+    const int i = batch_.n_tokens++;
+    batch_.token[i] = token;
+    batch_.pos[i] = position;
+    batch_.n_seq_id[i] = 1;
+    batch_.seq_id[i][0] = sequence;
+    batch_.logits[i] = output;
+  }
+  [[nodiscard]] const llama_batch& get() const { return batch_; }
+  void clear() { batch_.n_tokens = 0; }
+
+ private:
+  const std::uint32_t size_;
+  llama_batch batch_;
+};
+
+llama_token best_token(llama_context* context, int n_vocab, int output) {
+  const float* logits = llama_get_logits_ith(context, output);
   return static_cast<llama_token>(std::max_element(logits, logits + n_vocab) - logits);
 }
 
@@ -199,20 +235,48 @@ nlohmann::ordered_json measure(const Options& o) {
   llama_attach_threadpool(context.get(), pool.get(), pool.get());
   const double load_seconds = seconds_since(start);
 
-  double prompt_seconds = 0;
-  for (auto rest = std::span(prompt); !rest.empty();) {
-    const auto chunk = rest.first(std::min<std::size_t>(rest.size(), o.batch));
-    prompt_seconds += decode(context.get(), chunk);
-    rest = rest.subspan(chunk.size());
+  const int n_vocab = llama_vocab_n_tokens(vocab);
+  std::vector<std::vector<llama_token>> texts;
+  for (int sequence = 0; sequence < o.sequences; ++sequence) {
+    texts.push_back(prompt);
+    if (o.sequences == 1) break;
+    for (const llama_token id : tokenize(vocab, std::to_string(sequence), false)) texts.back().push_back(id);
   }
+  Batch batch(o.batch);
+  std::size_t prompt_tokens = 0;
+  double prompt_seconds = 0;
+  std::vector<llama_token> last(texts.size());  // of each sequence
+  const auto compute = [&] {
+    prompt_seconds += decode(context.get(), batch.get());
+    for (int i = 0; i < batch.get().n_tokens; ++i) {
+      if (batch.get().logits[i] != 0)
+        last[static_cast<std::size_t>(batch.get().seq_id[i][0])] = best_token(context.get(), n_vocab, i);
+    }
+    batch.clear();
+  };
+  for (std::size_t s = 0; s < texts.size(); ++s) {
+    prompt_tokens += texts[s].size();
+    for (std::size_t i = 0; i < texts[s].size(); ++i) {
+      if (batch.full()) compute();
+      batch.add(texts[s][i], static_cast<llama_pos>(i), static_cast<llama_seq_id>(s),
+                i + 1 == texts[s].size());
+    }
+  }
+  compute();
 
   // The prompt's own pass gave the first token; every further one is a pass of its own.
-  const int n_vocab = llama_vocab_n_tokens(vocab);
-  std::vector<llama_token> ids;
+  std::vector<llama_token> ids{last.front()};  // of the first sequence
   std::vector<double> passes;
   while (static_cast<int>(ids.size()) < o.predict) {
-    if (!ids.empty()) passes.push_back(decode(context.get(), std::span(&ids.back(), 1)));
-    ids.push_back(best_token(context.get(), n_vocab));
+    for (std::size_t s = 0; s < texts.size(); ++s) {
+      batch.add(last[s], static_cast<llama_pos>(texts[s].size() + ids.size() - 1),
+                static_cast<llama_seq_id>(s), true);
+    }
+    passes.push_back(decode(context.get(), batch.get()));
+    for (std::size_t s = 0; s < texts.size(); ++s)
+      last[s] = best_token(context.get(), n_vocab, static_cast<int>(s));
+    batch.clear();
+    ids.push_back(last.front());
   }
   const double decode_seconds = std::accumulate(passes.begin(), passes.end(), 0.0);
   return {{"model", o.model},
@@ -220,10 +284,10 @@ nlohmann::ordered_json measure(const Options& o) {
           {"repack", o.repack},
           {"load_seconds", load_seconds},
           {"prompt",
-           {{"tokens", prompt.size()}, {"tokens_per_second", per_second(prompt.size(), prompt_seconds)}}},
+           {{"tokens", prompt_tokens}, {"tokens_per_second", per_second(prompt_tokens, prompt_seconds)}}},
           {"decode",
-           {{"tokens", ids.size()},
-            {"tokens_per_second", per_second(passes.size(), decode_seconds)},
+           {{"tokens", ids.size() * texts.size()},
+            {"tokens_per_second", per_second(passes.size() * texts.size(), decode_seconds)},
             {"seconds", passes}}},
           {"token_ids", ids}};
 }

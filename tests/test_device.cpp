@@ -159,6 +159,31 @@ class TestDevice::Queue {
   std::thread thread_;
 };
 
+namespace {
+
+/// Of a place in a queue.
+class Event {
+ public:
+  void begin() { set(false); }
+  void end() { set(true); }
+  void wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return done_; });
+  }
+
+ private:
+  void set(bool done) {
+    const std::lock_guard lock(mutex_);
+    done_ = done;
+    changed_.notify_all();
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool done_ = true;
+};
+
+}  // namespace
+
 struct TestDeviceCalls {
   using Memory = TestDevice::Memory;
   using Queue = TestDevice::Queue;
@@ -255,6 +280,18 @@ struct TestDeviceCalls {
     }
     return GGML_STATUS_SUCCESS;
   }
+  static Event& of(ggml_backend_event_t event) { return *static_cast<Event*>(event->context); }
+  static void record(ggml_backend_t backend, ggml_backend_event_t event) {
+    of(event).begin();
+    of(backend).submit([event] { of(event).end(); });
+  }
+  static ggml_backend_event_t new_event(ggml_backend_dev_t dev) {
+    return new ggml_backend_event{.device = dev, .context = new Event};
+  }
+  static void free_event(ggml_backend_dev_t, ggml_backend_event_t event) {
+    delete &of(event);
+    delete event;
+  }
   static bool pin(void* memory, std::size_t size) {
     const std::scoped_lock lock(pinned_mutex);
     return pinned_sizes.emplace(memory, size).second;
@@ -282,6 +319,7 @@ struct TestDeviceCalls {
     backend->iface.get_tensor_async = get_async;
     backend->iface.synchronize = [](ggml_backend_t b) { of(b).synchronize(); };
     backend->iface.graph_compute = compute;
+    backend->iface.event_record = record;
     backend->device = dev;
     backend->context = new Queue(of(dev));
     return backend;
@@ -297,7 +335,7 @@ struct TestDeviceCalls {
     out->name = "TEST0";
     out->description = "a device for tests";
     out->type = GGML_BACKEND_DEVICE_TYPE_GPU;
-    out->caps.async = true;
+    out->caps.async = out->caps.events = true;
     memory_info(dev, &out->memory_free, &out->memory_total);
   }
   static bool supports_op(ggml_backend_dev_t, const ggml_tensor* op) {
@@ -312,6 +350,9 @@ struct TestDeviceCalls {
     iface.get_type = [](ggml_backend_dev_t) { return GGML_BACKEND_DEVICE_TYPE_GPU; };
     iface.get_props = props;
     iface.init_backend = init;
+    iface.event_new = new_event;
+    iface.event_free = free_event;
+    iface.event_synchronize = [](ggml_backend_dev_t, ggml_backend_event_t event) { of(event).wait(); };
     iface.get_buffer_type = [](ggml_backend_dev_t dev) { return &of(dev).type_; };
     iface.get_host_buffer_type = [](ggml_backend_dev_t dev) -> ggml_backend_buffer_type_t {
       return of(dev).options_.has_pinned ? ggml_backend_cpu_buffer_type() : nullptr;

@@ -33,6 +33,8 @@ def tokens_per_second(kind, outcome):
         return None
     if kind == "prompt":
         return outcome.stats["prompt"]["tokens_per_second"]
+    if kind == "together":
+        return outcome.stats["decode"]["tokens_per_second"]
     seconds = seconds_per_token(outcome.stats)
     return 1 / seconds if seconds else None
 

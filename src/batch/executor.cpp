@@ -97,14 +97,21 @@ Result<bool> Executor::step() {
     if (!sequence->decodes()) pass.add(*sequence);
   }
   if (pass.empty()) return !waiting_.empty();
+  const auto begin = std::chrono::steady_clock::now();
   STRATA_TRY_VOID(engine_.decode(pass.batch()));
-  advance(pass);
+  advance(pass, std::chrono::steady_clock::now() - begin);
   remove_ended();
   return !running_.empty() || !waiting_.empty();
 }
 
-void Executor::advance(const Pass& pass) {
+void Executor::advance(const Pass& pass, std::chrono::duration<double> took) {
   ++statistics_.passes;
+  statistics_.seconds += took.count();
+  if (pass.only_decodes()) {
+    ++statistics_.decodes.passes;
+    statistics_.decodes.tokens += pass.parts().size();
+    statistics_.decodes.seconds += took.count();
+  }
   statistics_.most_sequences =
       std::max(statistics_.most_sequences, static_cast<std::uint32_t>(running_.size()));
   for (const Pass::Part& part : pass.parts()) {

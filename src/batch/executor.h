@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <vector>
@@ -17,6 +18,12 @@ struct Statistics {
   std::uint64_t tokens = 0;          ///< written
   std::uint64_t parked = 0;          ///< times that a sequence was put aside
   std::uint32_t most_sequences = 0;  ///< in one pass
+  double seconds = 0;                ///< of passes
+  struct {
+    std::uint64_t passes = 0;
+    std::uint64_t tokens = 0;
+    double seconds = 0;
+  } decodes;  ///< passes of nothing but next tokens, one for each sequence
 };
 
 /// Computes many requests in one context, as many at once as its cells hold. See docs/design-batch.md.
@@ -70,7 +77,7 @@ class Executor {
   [[nodiscard]] Status park(Sequences::iterator at);
   [[nodiscard]] std::optional<llama_seq_id> take_place();
   void leave_place(std::optional<llama_seq_id>& place);
-  void advance(const Pass& pass);
+  void advance(const Pass& pass, std::chrono::duration<double> took);
   void write(Sequence& sequence, std::int32_t output);
   void end(Sequence& sequence, Result<engine::StopReason> reason);
   void remove_ended();

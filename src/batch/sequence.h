@@ -117,6 +117,9 @@ class Executor::Pass {
 
   [[nodiscard]] bool empty() const { return tokens_.empty(); }
   [[nodiscard]] const std::vector<Part>& parts() const { return parts_; }
+  [[nodiscard]] bool only_decodes() const {
+    return std::ranges::all_of(parts_, [](const Part& part) { return part.output && part.count == 1; });
+  }
   [[nodiscard]] llama_batch batch() {
     places_.clear();
     for (llama_seq_id& place : sequences_) places_.push_back(&place);

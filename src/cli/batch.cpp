@@ -12,6 +12,7 @@
 #include "cli/exit_code.h"
 #include "cli/memory_map.h"
 #include "cli/run_options.h"
+#include "cli/run_report.h"
 
 namespace strata::cli {
 namespace {
@@ -31,6 +32,7 @@ struct BatchOptions {
   std::string errors;
   std::string served_name;
   std::uint32_t sequences = 32;
+  std::optional<std::string> stats_file;
 };
 
 // Chat templates, grammars and the texts of requests that wait. Estimated.
@@ -80,6 +82,7 @@ class Batch {
     action.sa_handler = on_stop;
     ::sigaction(SIGINT, &action, nullptr);
     ::sigaction(SIGTERM, &action, nullptr);
+    if (options_.stats_file) STRATA_TRY_VOID(check_writable(*options_.stats_file));
     STRATA_TRY(engine::OpenOptions open, open_options(options_.run));
     STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
     STRATA_TRY(const auto reader, batch::ApiReader::create(*engine_));
@@ -117,23 +120,23 @@ class Batch {
     STRATA_TRY_VOID(prepare(job.counts()));
     STRATA_TRY_VOID(engine_->start([](Bytes, Bytes) { return stops == 0; }));
     for (const std::string& note : engine_->notes()) fmt::print(stderr, "note: {}\n", note);
+    for (const engine::DeviceUse& device : engine_->devices())
+      fmt::print(stderr, "{}", draw_device_map(device.share));
     fmt::print(stderr, "{}", draw_memory_map(engine_->memory_map()));
     batch::Executor executor(*engine_, options_.sequences);
     const auto begin = Clock::now();
+    BatchReport report{.load_seconds = std::chrono::duration<double>(begin - begin_).count()};
     Status status;
     {
       Progress progress(job.counts().lines - job.counts().left());
       watch.on_progress = [&](const batch::Job& now) { progress.show(now, executor); };
       status = job.run(executor, watch);
     }
-    const std::chrono::duration<double> took = Clock::now() - begin;
-    const batch::Statistics& did = executor.statistics();
-    const auto rate = [&](std::uint64_t count) { return static_cast<double>(count) / took.count(); };
-    fmt::print(stderr,
-               "{} tokens of prompts ({} more were shared) and {} of answers in {:.1f} s: {:.1f} tokens/s; "
-               "{} passes, up to {} at once, {} parked\n",
-               did.prompt_tokens, did.shared_tokens, did.tokens, took.count(),
-               rate(did.prompt_tokens + did.tokens), did.passes, did.most_sequences, did.parked);
+    report.took = Clock::now() - begin;
+    report.did = executor.statistics();
+    fmt::print(stderr, "{}", describe(report));
+    if (options_.stats_file)
+      STRATA_TRY_VOID(write_stats(*options_.stats_file, report, *engine_, options_.run.model));
     if (!status && status.error().code == ErrorCode::kCancelled) {
       return fail(
           ErrorCode::kCancelled,
@@ -170,6 +173,7 @@ class Batch {
     }
   }
 
+  const Clock::time_point begin_ = Clock::now();
   BatchOptions options_;
   std::unique_ptr<engine::Engine> engine_;
 };
@@ -190,6 +194,7 @@ void add_batch_command(CLI::App& app, int& exit_code) {
   command->add_option("--max-num-seqs", options->sequences, "requests computed at once, at most")
       ->capture_default_str()
       ->check(CLI::Range(1, 250));
+  command->add_option("--stats", options->stats_file, "write statistics as JSON");
   add_shape_flags(*command, options->run);
   add_device_flags(*command, options->run);
   command->callback([options, &exit_code] { exit_code = report(Batch(*options).execute()); });

@@ -16,6 +16,7 @@
 #include "engine/answer_grammar.h"
 #include "engine/driver_account.h"
 #include "plan/placement_rules.h"
+#include "probe/probe.h"
 
 namespace strata::cli {
 namespace {
@@ -235,6 +236,8 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
   if (o.vram) {
     const auto account = std::make_shared<engine::DriverAccount>();
     out.held_on_device = [account](ggml_backend_dev_t device) { return account->held_on(device); };
+    out.driver_figures =
+        std::make_shared<engine::DriverFigures>(probe::ProbeOptions::default_cache() / "drivers.json");
   }
   if (!o.vram && (o.gpu_layers || o.cpu_moe_layers || !o.overrides.empty()))
     return fail(ErrorCode::kInvalidArgument,

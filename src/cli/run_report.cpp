@@ -45,6 +45,38 @@ double disk_bytes_per_token(const engine::Generation& total) {
   return per(total.decode_read.value, total.decode_tokens);
 }
 
+/// What all programs tell of the engine that they used.
+nlohmann::ordered_json engine_stats(const engine::Engine& engine, const std::string& model,
+                                    double load_seconds) {
+  const plan::MemoryMap map = engine.memory_map();
+  const auto peak = engine.peak_bytes();
+  nlohmann::ordered_json json;
+  json["model"] = model;
+  json["budget_bytes"]["host"] = map.budget.value;
+  if (peak) json["peak_bytes"]["host"] = peak->value;
+  json["weights_bytes"] = weights_json(map);
+  json["memory_bytes"] = owners_json(map);
+  for (const auto& [device, sent, experts] : engine.devices()) {
+    json["budget_bytes"][device.name] = device.budget.value;
+    json["device_bytes"][device.name] = owners_json(device);
+    json["sent_bytes"][device.name] = sent.value;
+    if (!device.groups.empty()) json["device_experts"][device.name] = slots_json(experts);
+  }
+  json["load_seconds"] = load_seconds;
+  json["load_disk_bytes"] = engine.loaded_bytes().value;
+  json["passes"] = passes_json(engine.pass_statistics());
+  return json;
+}
+
+Status write(const std::string& path, const nlohmann::ordered_json& json) {
+  std::ofstream out(path);
+  // The model's path need not be UTF-8.
+  out << json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+  out.close();
+  if (out) return {};
+  return fail(ErrorCode::kIo, fmt::format("{}: cannot write the statistics: {}", path, std::strerror(errno)));
+}
+
 /// What there is to tell of drafts: empty where none was made.
 std::string describe_drafts(const engine::Generation& total) {
   if (total.drafted == 0) return {};
@@ -84,6 +116,15 @@ std::string describe(const RunReport& report, const engine::Engine& engine) {
       peak ? format_bytes(*peak) : "unknown", format_bytes(budget));
 }
 
+std::string describe(const BatchReport& report) {
+  const batch::Statistics& did = report.did;
+  return fmt::format(
+      "{} tokens of prompts ({} more were shared) and {} of answers in {:.1f} s: {:.1f} tokens/s; "
+      "{} passes, up to {} at once, {} parked\n",
+      did.prompt_tokens, did.shared_tokens, did.tokens, std::chrono::duration<double>(report.took).count(),
+      per_second(did.prompt_tokens + did.tokens, report.took), did.passes, did.most_sequences, did.parked);
+}
+
 Status check_writable(const std::string& path) {
   errno = 0;
   if (std::ofstream(path, std::ios::app)) return {};
@@ -93,22 +134,7 @@ Status check_writable(const std::string& path) {
 Status write_stats(const std::string& path, const RunReport& report, const engine::Engine& engine,
                    const std::string& model) {
   const engine::Generation& total = report.total;
-  const plan::MemoryMap map = engine.memory_map();
-  const auto peak = engine.peak_bytes();
-  nlohmann::ordered_json json;
-  json["model"] = model;
-  json["budget_bytes"]["host"] = map.budget.value;
-  if (peak) json["peak_bytes"]["host"] = peak->value;
-  json["weights_bytes"] = weights_json(map);
-  json["memory_bytes"] = owners_json(map);
-  for (const auto& [device, sent, experts] : engine.devices()) {
-    json["budget_bytes"][device.name] = device.budget.value;
-    json["device_bytes"][device.name] = owners_json(device);
-    json["sent_bytes"][device.name] = sent.value;
-    if (!device.groups.empty()) json["device_experts"][device.name] = slots_json(experts);
-  }
-  json["load_seconds"] = report.load_seconds;
-  json["load_disk_bytes"] = engine.loaded_bytes().value;
+  nlohmann::ordered_json json = engine_stats(engine, model, report.load_seconds);
   json["prompt"] = {{"tokens", total.prompt_computed},
                     {"tokens_per_second", per_second(total.prompt_computed, total.prompt_time)}};
   json["decode"] = {
@@ -120,19 +146,27 @@ Status write_stats(const std::string& path, const RunReport& report, const engin
                     {"accepted", total.accepted},
                     {"seconds", std::chrono::duration<double>(total.draft_time).count()},
                     {"tokens_per_pass", per(total.decode_tokens, total.decode_seconds.size())}};
-  const tier::PassStatistics passes = engine.pass_statistics();
-  json["passes"] = passes_json(passes);
-  if (map.experts_total.value > 0) json["experts"] = experts(passes.experts, total, map);
+  const plan::MemoryMap map = engine.memory_map();
+  if (map.experts_total.value > 0) json["experts"] = experts(engine.pass_statistics().experts, total, map);
   json["stop_reason"] = to_string(total.reason);
   json["token_ids"] = total.token_ids;
-  std::ofstream out(path);
-  // The model's path need not be UTF-8.
-  out << json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
-  out.close();
-  if (!out)
-    return fail(ErrorCode::kIo,
-                fmt::format("{}: cannot write the statistics: {}", path, std::strerror(errno)));
-  return {};
+  return write(path, json);
+}
+
+Status write_stats(const std::string& path, const BatchReport& report, const engine::Engine& engine,
+                   const std::string& model) {
+  const batch::Statistics& did = report.did;
+  const auto& decodes = did.decodes;
+  nlohmann::ordered_json json = engine_stats(engine, model, report.load_seconds);
+  json["prompt"] = {{"tokens", did.prompt_tokens}, {"shared_tokens", did.shared_tokens}};
+  json["decode"] = {{"tokens", did.tokens},
+                    {"passes", decodes.passes},
+                    {"tokens_per_second", share(static_cast<double>(decodes.tokens), decodes.seconds)}};
+  json["batch"] = {{"seconds", std::chrono::duration<double>(report.took).count()},
+                   {"tokens_per_second", per_second(did.prompt_tokens + did.tokens, report.took)},
+                   {"most_sequences", did.most_sequences},
+                   {"parked", did.parked}};
+  return write(path, json);
 }
 
 }  // namespace strata::cli

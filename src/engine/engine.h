@@ -11,6 +11,7 @@
 
 #include "engine/adapters.h"
 #include "engine/draft_model.h"
+#include "engine/driver_figures.h"
 #include "engine/model_loader.h"
 #include "engine/saved_sequence.h"
 #include "hardware/host_memory.h"
@@ -47,6 +48,7 @@ struct OpenOptions {
   /// What this process holds on a device by its driver's account, context and kernels included; nothing where
   /// that is not known. Unset: what a driver takes beside ggml's buffers is assumed.
   std::function<std::optional<Bytes>(ggml_backend_dev_t)> held_on_device;
+  std::shared_ptr<DriverFigures> driver_figures;  ///< of earlier starts; may be null
   /// What is sent, of batches to the first device. Unset: plan::assumed_sending().
   std::function<plan::Sending(const model::ModelProfile&)> sending;
   std::vector<AdapterOption> loras;
@@ -192,6 +194,7 @@ class Engine {
     std::unique_ptr<tier::OffloadDevice> device;
     plan::DeviceShare share;
     std::optional<Bytes> driver;  // what it was measured to take beside ggml's buffers
+    std::string use;              // what decides that: see DriverFigures
 
     [[nodiscard]] std::string name() const { return ggml_backend_dev_name(device->inner()); }
   };
@@ -206,6 +209,7 @@ class Engine {
   [[nodiscard]] Status fill_context(std::size_t tokens);
   [[nodiscard]] Status warm_up();
   [[nodiscard]] Result<bool> measure_drivers();
+  void keep_driver_figures() const;
   [[nodiscard]] Status fit_drivers(const tier::Device::Progress& progress);
   [[nodiscard]] Status check_devices(const BudgetChange& change) const;
   [[nodiscard]] Status restore(const std::optional<SavedSequence>& sequence);

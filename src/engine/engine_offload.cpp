@@ -44,7 +44,7 @@ Status Engine::load_on_devices(const plan::DeviceSplit& split) {
   model_on_devices_.reset();
   std::vector<OffloadedLayers> layers;
   for (std::size_t i = 0; i < offloads_.size(); ++i) {
-    auto& [pool, device, share, driver] = offloads_[i];
+    auto& [pool, device, share, driver, use] = offloads_[i];
     share = i < split.devices.size() ? split.devices[i] : plan::DeviceShare{};
     device->choose(share.tensors, share.ring, share.groups);
     if (uses(share)) layers.push_back({device.get(), share.layers});
@@ -80,7 +80,7 @@ plan::DeviceSplit Engine::split(const plan::Demand& whole, std::vector<plan::Dev
 Result<bool> Engine::settle_devices(std::vector<plan::DeviceBudget>& budgets) {
   bool fits = true;
   for (std::size_t i = 0; i < offloads_.size(); ++i) {
-    auto& [pool, device, share, driver] = offloads_[i];
+    auto& [pool, device, share, driver, use] = offloads_[i];
     if (!uses(share)) continue;
     const ContextMemory memory = context_memory(context_.get(), device->buffer_types());
     const Bytes expected = share.kv_cache + share.weights + share.experts;
@@ -101,10 +101,16 @@ Result<bool> Engine::settle_devices(std::vector<plan::DeviceBudget>& budgets) {
 
 Status Engine::use_devices(const ContextOptions& options, Shape shape, const plan::Demand& whole) {
   std::vector<plan::DeviceBudget> budgets;
-  for (const Offload& offload : offloads_) {
-    budgets.push_back({.name = ggml_backend_dev_name(offload.device->inner()),
-                       .gpu = {.name = ggml_backend_dev_description(offload.device->inner()),
-                               .runtime = offload.driver.value_or(driver_bytes(offload.device->inner()))},
+  for (Offload& offload : offloads_) {
+    ggml_backend_dev_t const device = offload.device->inner();
+    offload.use = fmt::format("{} of {} bytes, -c {} -ub {}, {} bytes", options_.model.filename().string(),
+                              profile_.weight_bytes().value, shape.context, shape.ubatch,
+                              offload.pool->capacity().value);
+    std::optional<Bytes> driver = offload.driver;
+    if (!driver && options_.driver_figures) driver = options_.driver_figures->find(device, offload.use);
+    budgets.push_back({.name = ggml_backend_dev_name(device),
+                       .gpu = {.name = ggml_backend_dev_description(device),
+                               .runtime = driver.value_or(driver_bytes(device))},
                        .budget = offload.pool->capacity(),
                        .compute = whole.compute});
   }
@@ -148,7 +154,7 @@ void Engine::note_devices(const DraftOptions& wanted) {
 }
 
 Status Engine::place_on_devices(const tier::Device::Progress& progress, Bytes& placed, Bytes total) {
-  for (auto& [pool, device, share, driver] : offloads_) {
+  for (auto& [pool, device, share, driver, use] : offloads_) {
     if (!uses(share)) continue;
     const Bytes before = placed;
     const auto more = [&](Bytes done) {
@@ -161,7 +167,7 @@ Status Engine::place_on_devices(const tier::Device::Progress& progress, Bytes& p
 }
 
 Status Engine::connect_devices() {
-  for (auto& [pool, device, share, driver] : offloads_) STRATA_TRY_VOID(device->connect());
+  for (auto& [pool, device, share, driver, use] : offloads_) STRATA_TRY_VOID(device->connect());
   return {};
 }
 
@@ -198,7 +204,7 @@ Result<bool> Engine::measure_drivers() {
   });
   if (some_tell) STRATA_TRY_VOID(warm_up());
   bool as_planned = true;
-  for (auto& [pool, device, share, driver] : offloads_) {
+  for (auto& [pool, device, share, driver, use] : offloads_) {
     const auto held = options_.held_on_device(device->inner());
     const Bytes buffers = share.peak() - share.runtime;
     if (!uses(share)) {
@@ -233,7 +239,10 @@ Result<bool> Engine::measure_drivers() {
 Status Engine::fit_drivers(const tier::Device::Progress& progress) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     STRATA_TRY(const bool as_planned, measure_drivers());
-    if (as_planned) return {};
+    if (as_planned) {
+      keep_driver_figures();
+      return {};
+    }
     STRATA_TRY_VOID(displace_weights());
     STRATA_TRY_VOID(give_back());
     STRATA_TRY_VOID(prepare(ContextOptions(prepared_)));
@@ -242,6 +251,13 @@ Status Engine::fit_drivers(const tier::Device::Progress& progress) {
   return fail(ErrorCode::kBudgetExceeded,
               fmt::format("{}: a GPU's driver takes more with every start; is another program using it?",
                           options_.model.string()));
+}
+
+void Engine::keep_driver_figures() const {
+  if (!options_.driver_figures) return;
+  for (const Offload& offload : offloads_) {
+    if (offload.driver) options_.driver_figures->keep(offload.device->inner(), offload.use, *offload.driver);
+  }
 }
 
 /// Of the host's weights; the devices send from there.

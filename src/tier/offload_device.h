@@ -12,6 +12,7 @@
 
 #include "memory/region.h"
 #include "plan/sending.h"
+#include "tier/copy_queue.h"
 #include "tier/device.h"
 #include "tier/device_experts.h"
 #include "tier/ggml_device.h"
@@ -152,6 +153,7 @@ class OffloadDevice final : public GgmlDevice {
   PinnedMemory pinned_staging_;
   PinnedMemory pinned_weights_;  // the host's
   bool pageable_ = false;
+  std::optional<CopyQueue> copies_;     // of what lies in pinned memory
   std::unique_ptr<PassStream> stream_;  // its reader sends
   Bytes sent_before_;                   // by streams before
   std::vector<memory::Reservation> buffers_;

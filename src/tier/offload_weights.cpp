@@ -150,6 +150,7 @@ Status OffloadDevice::send(RangeReader& reader, const Progress& progress) {
 void OffloadDevice::disconnect() {
   sent_before_ = sent();
   stream_.reset();
+  copies_.reset();
   pinned_weights_ = {};
   pinned_staging_ = {};
   staging_ = {};
@@ -180,11 +181,13 @@ Status OffloadDevice::connect() {
   pinned_staging_ = PinnedMemory(inner_, {staging_.data(), staging_.size().value});
   pinned_weights_ = PinnedMemory(inner_, table.arena());
   pageable_ = copies_from_pinned(inner_) && !(pinned_staging_ && pinned_weights_);
+  if (pinned_weights_) copies_.emplace(inner_, SendingReader::kDepth);
+  CopyQueue* const queue = copies_ && copies_->usable() ? &*copies_ : nullptr;
   ggml_tensor* const ring = ggml_get_first_tensor(ring_context_.get());
-  const auto make_sender = [this, &table, ring](const DiskFiles& f,
-                                                std::size_t depth) -> Result<std::unique_ptr<DiskReader>> {
+  const auto make_sender = [this, &table, ring, queue](
+                               const DiskFiles& f, std::size_t depth) -> Result<std::unique_ptr<DiskReader>> {
     STRATA_TRY(auto disk, host_.reader_factory()(f, std::min(depth, SendingReader::kDepth)));
-    return std::make_unique<SendingReader>(table, std::move(disk), staging_.data(), ring);
+    return std::make_unique<SendingReader>(table, std::move(disk), staging_.data(), ring, queue);
   };
   stream_ = std::make_unique<PassStream>(host_.files(), make_sender, static_cast<std::byte*>(ring->data),
                                          ring_size_);

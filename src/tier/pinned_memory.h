@@ -10,7 +10,7 @@ namespace strata::tier {
 
 /// Host memory that a device's driver keeps in place, so that the device can fetch from it at the full rate
 /// of its link, and by itself; from other memory a driver copies first. Only back ends that can pin memory of
-/// others (CUDA, HIP) do. Move-only; must go before the memory does.
+/// others (CUDA, HIP) do. Children of fork() do not have it. Move-only; must go before the memory does.
 class PinnedMemory {
  public:
   PinnedMemory() = default;
@@ -23,7 +23,7 @@ class PinnedMemory {
   }
   ~PinnedMemory();
 
-  [[nodiscard]] explicit operator bool() const { return memory_ != nullptr; }
+  [[nodiscard]] explicit operator bool() const { return !memory_.empty(); }
 
  private:
   void swap(PinnedMemory& other) {
@@ -31,7 +31,7 @@ class PinnedMemory {
     std::swap(unpin_, other.unpin_);
   }
 
-  void* memory_ = nullptr;
+  std::span<std::byte> memory_;
   void (*unpin_)(void*) = nullptr;
 };
 

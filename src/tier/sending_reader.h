@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "memory/region.h"
+#include "tier/copy_queue.h"
 #include "tier/range_reader.h"
 #include "tier/weight_table.h"
 
@@ -24,10 +25,11 @@ class SendingReader final : public DiskReader {
   /// Host memory that it needs.
   [[nodiscard]] static Bytes staging_bytes();
 
-  /// `target` is a tensor of bytes that covers the device's buffer. All outlive the reader; `table` is
-  /// filled.
+  /// `target` is a tensor of bytes that covers the device's buffer. `queue` has kDepth places, for what lies
+  /// in the host's memory; null: each copy is waited for at once. All outlive the reader; `table` is filled.
   SendingReader(const WeightTable& table, std::unique_ptr<DiskReader> disk, std::byte* staging,
-                ggml_tensor* target);
+                ggml_tensor* target, CopyQueue* queue);
+  ~SendingReader() override;
 
   void submit(const BlockRead& read) override;
   BlockDone wait() override;
@@ -36,13 +38,20 @@ class SendingReader final : public DiskReader {
   [[nodiscard]] std::string_view name() const override { return disk_->name(); }
 
  private:
-  void send(const BlockRead& read, const std::byte* bytes);
+  struct Sent {
+    std::uint64_t tag;
+    std::size_t place;
+  };
+
+  [[nodiscard]] std::size_t offset_of(const BlockRead& read) const;
 
   const WeightTable& table_;
   const std::unique_ptr<DiskReader> disk_;
   RangeReader ranges_;
   ggml_tensor* const target_;
-  std::deque<BlockDone> sent_;
+  CopyQueue* const queue_;
+  std::size_t next_place_ = 0;
+  std::deque<Sent> sent_;  // in order
 };
 
 }  // namespace strata::tier

@@ -1,0 +1,66 @@
+#include "engine/driver_figures.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace strata::engine {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+constexpr std::size_t kMostUses = 256;  // of all devices; then it begins anew
+
+/// Another build of a back end has other kernels.
+std::string name_of(ggml_backend_dev_t device) {
+  ggml_backend_reg_t const back_end = ggml_backend_dev_backend_reg(device);
+  return fmt::format("{} {} ggml {}", ggml_backend_reg_name(back_end), ggml_backend_dev_description(device),
+                     ggml_commit());
+}
+
+}  // namespace
+
+DriverFigures::DriverFigures(fs::path file) : file_(std::move(file)) {
+  std::ifstream in(file_);
+  const ordered_json devices = ordered_json::parse(in, nullptr, false);
+  if (!devices.is_object()) return;
+  for (const auto& [device, uses] : devices.items()) {
+    if (!uses.is_object()) continue;
+    for (const auto& [use, bytes] : uses.items()) {
+      if (bytes.is_number_unsigned()) known_[{device, use}] = Bytes{bytes.get<std::uint64_t>()};
+    }
+  }
+}
+
+std::optional<Bytes> DriverFigures::find(ggml_backend_dev_t device, const std::string& use) const {
+  for (const std::string& key : {use, std::string()}) {
+    const auto at = known_.find({name_of(device), key});
+    if (at != known_.end()) return at->second;
+  }
+  return std::nullopt;
+}
+
+void DriverFigures::keep(ggml_backend_dev_t device, const std::string& use, Bytes took) {
+  const std::string name = name_of(device);
+  if (known_.size() > kMostUses) known_.clear();
+  const bool news = std::exchange(known_[{name, use}], took) != took;
+  if (std::exchange(known_[{name, ""}], took) != took || news) write();
+}
+
+void DriverFigures::write() const {
+  ordered_json devices;
+  for (const auto& [key, took] : known_) devices[key.first][key.second] = took.value;
+  std::error_code error;
+  fs::create_directories(file_.parent_path(), error);
+  const fs::path part = file_.string() + fmt::format(".{}", ::getpid());
+  std::ofstream out(part);
+  out << devices.dump(1, ' ', false, ordered_json::error_handler_t::replace) << '\n';
+  out.close();
+  if (out) fs::rename(part, file_, error);  // another process may write the same file
+  if (!out || error) fs::remove(part, error);
+}
+
+}  // namespace strata::engine
