@@ -3,11 +3,15 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
 
 namespace strata::batch {
+
+/// Errors: kInvalidArgument for what is no JSON, or is nested too deep to be read safely.
+[[nodiscard]] Result<nlohmann::json> parse_json(std::string_view text);
 
 /// The fields of a JSON object that someone else wrote. Every error is kInvalidArgument, and begins with the
 /// field's name: `temperature: must be a number from 0 to 2`. A field that is null counts as missing.

@@ -134,9 +134,19 @@ Result<ApiRequest> ApiReader::read(Endpoint endpoint, const json& body) const {
   return out;
 }
 
-Result<std::vector<llama_token>> ApiReader::tokenize(const std::string& text, const char* field) const {
+Result<std::vector<llama_token>> ApiReader::tokenize(const json& body) const {
+  const Fields fields(body);
+  STRATA_TRY(const auto content, fields.text("content"));
+  if (!content) return fields.refuse("content", "is missing");
+  STRATA_TRY(const auto special, fields.boolean("add_special"));
+  STRATA_TRY(const auto parse, fields.boolean("parse_special"));
+  return tokenize(*content, "content", special.value_or(false), parse.value_or(true));
+}
+
+Result<std::vector<llama_token>> ApiReader::tokenize(const std::string& text, const char* field, bool special,
+                                                     bool parse) const {
   try {
-    return common_tokenize(engine_.vocab(), text, true, true);
+    return common_tokenize(engine_.vocab(), text, special, parse);
   } catch (const std::exception&) {  // a vocabulary without byte tokens
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{}: the model's vocabulary cannot express this text", field));

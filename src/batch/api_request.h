@@ -37,6 +37,9 @@ class ApiReader {
   /// beginning with the field's name.
   [[nodiscard]] Result<ApiRequest> read(Endpoint endpoint, const nlohmann::json& body) const;
 
+  /// `{"content": TEXT}`, with llama-server's `add_special` and `parse_special`. Errors: kInvalidArgument.
+  [[nodiscard]] Result<std::vector<llama_token>> tokenize(const nlohmann::json& body) const;
+
   [[nodiscard]] const llama_vocab* vocab() const { return engine_.vocab(); }
 
  private:
@@ -44,7 +47,8 @@ class ApiReader {
   [[nodiscard]] Status read_chat(const nlohmann::json& body, ApiRequest& out) const;
   [[nodiscard]] Status read_completion(const nlohmann::json& body, ApiRequest& out) const;
   [[nodiscard]] Status read_sampling(const nlohmann::json& body, ApiRequest& out) const;
-  [[nodiscard]] Result<std::vector<llama_token>> tokenize(const std::string& text, const char* field) const;
+  [[nodiscard]] Result<std::vector<llama_token>> tokenize(const std::string& text, const char* field,
+                                                          bool special = true, bool parse = true) const;
 
   const engine::Engine& engine_;
   common_chat_templates_ptr templates_;

@@ -16,7 +16,6 @@ namespace {
 using nlohmann::json;
 using Json = nlohmann::ordered_json;
 
-constexpr std::size_t kDeepest = 256;       // levels of JSON in a line
 constexpr std::size_t kSaid = 10;           // lines that are wrong
 constexpr std::size_t kAhead = 64;          // requests that wait: to be compared for common prefixes
 constexpr std::uint64_t kUnlimited = 1024;  // tokens of an answer without a limit, about
@@ -29,19 +28,7 @@ struct ParsedLine {
 
 /// Errors: kInvalidArgument, beginning with a field.
 Result<ParsedLine> parse_line(std::string_view text, const ApiReader& reader) {
-  bool too_deep = false;
-  const auto watch = [&](int depth, json::parse_event_t, const json&) {
-    too_deep = too_deep || depth > static_cast<int>(kDeepest);
-    return !too_deep;
-  };
-  json line;
-  try {
-    line = json::parse(text, watch);
-  } catch (const json::parse_error& error) {
-    return fail(ErrorCode::kInvalidArgument, fmt::format("no JSON from byte {} on", error.byte));
-  }
-  if (too_deep)
-    return fail(ErrorCode::kInvalidArgument, fmt::format("is nested more than {} levels deep", kDeepest));
+  STRATA_TRY(const json line, parse_json(text));
   if (!line.is_object()) return fail(ErrorCode::kInvalidArgument, "must be a JSON object");
   const Fields fields(line);
   STRATA_TRY(const auto custom_id, fields.text("custom_id"));

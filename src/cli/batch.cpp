@@ -13,6 +13,7 @@
 #include "cli/memory_map.h"
 #include "cli/run_options.h"
 #include "cli/run_report.h"
+#include "cli/shared_context.h"
 
 namespace strata::cli {
 namespace {
@@ -34,11 +35,6 @@ struct BatchOptions {
   std::uint32_t sequences = 32;
   std::optional<std::string> stats_file;
 };
-
-// Chat templates, grammars and the texts of requests that wait. Estimated.
-constexpr Bytes kRequests{32ULL << 20};
-constexpr std::uint32_t kPrefixes = 2;      // sequences beside those of requests
-constexpr std::uint64_t kPartForCache = 4;  // of the budget, at most: weights that stay are worth more
 
 /// One line on a terminal: how far, how fast, how long still.
 class Progress {
@@ -146,31 +142,12 @@ class Batch {
     return status;
   }
 
-  /// Cells for as many sequences as are wanted, where these take no large part of the budget.
   Status prepare(const batch::Store::Counts& counts) {
-    STRATA_TRY(engine::ContextOptions context, context_options(options_.run));
-    context.drafts = {};
-    context.shared_cells = true;
+    STRATA_TRY(const engine::ContextOptions context, context_options(options_.run));
     const auto wanted = static_cast<std::uint32_t>(std::min<std::int64_t>(options_.sequences, counts.left()));
-    context.sequences = wanted + kPrefixes;
-    const auto vocabulary = static_cast<std::uint64_t>(llama_vocab_n_tokens(engine_->vocab()));
-    context.client_reserve = kRequests + Bytes{2 * sizeof(llama_token_data) * vocabulary} * wanted;
-    const bool chosen = context.context.has_value();
-    const auto least =
-        static_cast<std::uint32_t>(align_up(std::min<std::uint64_t>(counts.most_tokens, 1U << 20), 256));
-    if (!chosen) {
-      context.least_context = least;
-      context.context =
-          std::max(least, static_cast<std::uint32_t>(align_up(wanted * counts.mean_tokens, 256)));
-    }
-    for (;;) {
-      const Status prepared = engine_->prepare(context);
-      const bool too_much = prepared
-                                ? engine_->plan().demand.kv_cache * kPartForCache > engine_->plan().budget
-                                : prepared.error().code == ErrorCode::kInfeasible;
-      if (chosen || !too_much || *context.context <= least) return prepared;
-      context.context = std::max(least, static_cast<std::uint32_t>(align_up(*context.context / 2, 256)));
-    }
+    return prepare_shared(
+        *engine_, context,
+        {.requests = wanted, .mean_tokens = counts.mean_tokens, .most_tokens = counts.most_tokens});
   }
 
   const Clock::time_point begin_ = Clock::now();

@@ -8,7 +8,7 @@
 #include <array>
 #include <cerrno>
 
-#include "cli/status_json.h"
+#include "engine/status_json.h"
 
 namespace strata::cli {
 namespace {
@@ -94,8 +94,8 @@ void Live::publish(std::string_view state) {
                                   {"computed", computed_before_ + progress_.prompt_computed},
                                   {"written", written_before_ + progress_.written}}}};
   if (in_memory_) {
-    status["passes"] = passes_json(engine_.pass_statistics());
-    status["tiers"] = tiers_json(engine_);
+    status["passes"] = engine::passes_json(engine_.pass_statistics());
+    status["tiers"] = engine::tiers_json(engine_);
   }
   server_->publish(status);
 }
@@ -165,7 +165,7 @@ Status Live::carry_out(control::Request& request) {
   publish(state);
   if (!changed) return {};
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  request.answer({{"seconds", seconds}, {"tiers", tiers_json(engine_)}, {"notes", engine_.notes()}});
+  request.answer({{"seconds", seconds}, {"tiers", engine::tiers_json(engine_)}, {"notes", engine_.notes()}});
   std::string budgets = fmt::format("host {}", format_bytes(engine_.memory_map().budget));
   for (const engine::DeviceUse& device : engine_.devices())
     budgets += fmt::format(", {} {}", device.share.name, format_bytes(device.share.budget));

@@ -11,6 +11,7 @@
 #include "cli/plan.h"
 #include "cli/probe.h"
 #include "cli/run.h"
+#include "cli/serve.h"
 #include "cli/show.h"
 #include "cli/synth.h"
 #include "cli/top.h"
@@ -24,6 +25,7 @@ int main(int argc, char** argv) {
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // as in llama.cpp
   strata::cli::add_run_command(app, exit_code);
   strata::cli::add_batch_command(app, exit_code);
+  strata::cli::add_serve_command(app, exit_code);
   strata::cli::add_ctl_command(app, exit_code);
   strata::cli::add_top_command(app, exit_code);
   strata::cli::add_plan_command(app, exit_code);

@@ -1,6 +1,6 @@
-#include "cli/status_json.h"
+#include "engine/status_json.h"
 
-namespace strata::cli {
+namespace strata::engine {
 
 nlohmann::ordered_json owners_json(const plan::MemoryMap& map) {
   return {{"weights", map.resident_weights.value},
@@ -36,7 +36,7 @@ nlohmann::ordered_json passes_json(const tier::PassStatistics& passes) {
           {"stalled_seconds", std::chrono::duration<double>(passes.stalled).count()}};
 }
 
-nlohmann::ordered_json tiers_json(const engine::Engine& engine) {
+nlohmann::ordered_json tiers_json(const Engine& engine) {
   const plan::MemoryMap map = engine.memory_map();
   nlohmann::ordered_json tiers = nlohmann::ordered_json::array();
   tiers.push_back({{"name", "host"},
@@ -54,4 +54,4 @@ nlohmann::ordered_json tiers_json(const engine::Engine& engine) {
   return tiers;
 }
 
-}  // namespace strata::cli
+}  // namespace strata::engine

@@ -4,7 +4,7 @@
 
 #include "engine/engine.h"
 
-namespace strata::cli {
+namespace strata::engine {
 
 /// Bytes by owner; they add up to the budget.
 [[nodiscard]] nlohmann::ordered_json owners_json(const plan::MemoryMap& map);
@@ -16,6 +16,6 @@ namespace strata::cli {
 [[nodiscard]] nlohmann::ordered_json passes_json(const tier::PassStatistics& passes);
 
 /// `tiers` of docs/control.md.
-[[nodiscard]] nlohmann::ordered_json tiers_json(const engine::Engine& engine);
+[[nodiscard]] nlohmann::ordered_json tiers_json(const Engine& engine);
 
-}  // namespace strata::cli
+}  // namespace strata::engine

@@ -1,0 +1,106 @@
+#include "batch/api_stream.h"
+
+namespace strata::batch {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string event(const Json& json) {
+  return "data: " + json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n\n";
+}
+
+/// Without the beginning of a character at its end.
+std::size_t whole_characters(std::string_view text) {
+  for (std::size_t back = 1; back <= std::min<std::size_t>(text.size(), 3); ++back) {
+    const auto byte = static_cast<unsigned char>(text[text.size() - back]);
+    if (byte < 0x80) break;
+    if (byte < 0xc0) continue;  // in the middle of one
+    const std::size_t length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2;
+    return length > back ? text.size() - back : text.size();
+  }
+  return text.size();
+}
+
+Json delta_json(const common_chat_msg_diff& diff) {
+  Json delta = Json::object();
+  if (!diff.reasoning_content_delta.empty()) delta["reasoning_content"] = diff.reasoning_content_delta;
+  if (!diff.content_delta.empty()) delta["content"] = diff.content_delta;
+  if (diff.tool_call_index == std::string::npos) return delta;
+  const common_chat_tool_call& call = diff.tool_call_delta;
+  Json out = {{"index", diff.tool_call_index}};
+  if (!call.id.empty()) out["id"] = call.id;
+  if (!call.name.empty()) out["type"] = "function";
+  if (!call.name.empty()) out["function"]["name"] = call.name;
+  out["function"]["arguments"] = call.arguments;
+  delta["tool_calls"] = Json::array({std::move(out)});
+  return delta;
+}
+
+}  // namespace
+
+Json AnswerStream::chunk(Json choices) const {
+  const bool chat = request_.endpoint == Endpoint::kChat;
+  Json out = {{"id", head_.id},
+              {"object", chat ? "chat.completion.chunk" : "text_completion"},
+              {"created", head_.created},
+              {"model", head_.model},
+              {"choices", std::move(choices)}};
+  if (request_.stream_usage) out["usage"] = nullptr;
+  return out;
+}
+
+std::string AnswerStream::delta_event(Json delta) {
+  return event(chunk(Json::array(
+      {{{"index", 0}, {"delta", std::move(delta)}, {"logprobs", nullptr}, {"finish_reason", nullptr}}})));
+}
+
+std::string AnswerStream::chat_deltas(bool last) {
+  std::string out;
+  if (!std::exchange(begun_, true)) out += delta_event({{"role", "assistant"}, {"content", ""}});
+  const std::string text = last ? text_ : text_.substr(0, whole_characters(text_));
+  const common_chat_msg message = common_chat_parse(text, !last, request_.parser);
+  for (const common_chat_msg_diff& diff : common_chat_msg_diff::compute_diffs(message_, message))
+    out += delta_event(delta_json(diff));
+  message_ = message;
+  return out;
+}
+
+std::string AnswerStream::new_text(bool last) {
+  if (request_.endpoint == Endpoint::kChat) return chat_deltas(last);
+  const std::size_t end = last ? text_.size() : whole_characters(text_);
+  const std::string piece = text_.substr(told_, end - told_);
+  told_ = end;
+  if (piece.empty()) return {};
+  return event(chunk(
+      Json::array({{{"index", 0}, {"text", piece}, {"logprobs", nullptr}, {"finish_reason", nullptr}}})));
+}
+
+std::string AnswerStream::add(std::string_view text) {
+  text_ += text;
+  return new_text(false);
+}
+
+std::string AnswerStream::end(const Answer& answer) {
+  std::string out = new_text(true);
+  Json whole = answer_body(head_, request_, request_.request.prompt.size(), answer, text_, vocab_);
+  const Json& choice = whole["choices"][0];
+  Json last = {{"index", 0}};
+  if (request_.endpoint == Endpoint::kChat) {
+    last["delta"] = Json::object();
+  } else {
+    last["text"] = "";
+  }
+  last["logprobs"] = choice["logprobs"];
+  last["finish_reason"] = choice["finish_reason"];
+  out += event(chunk(Json::array({std::move(last)})));
+  if (request_.stream_usage) {
+    Json usage = chunk(Json::array());
+    usage["usage"] = whole["usage"];
+    out += event(usage);
+  }
+  return out + "data: [DONE]\n\n";
+}
+
+std::string AnswerStream::fail(const Error& error) { return event(error_body(error)); }
+
+}  // namespace strata::batch

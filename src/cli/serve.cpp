@@ -1,0 +1,153 @@
+#include "cli/serve.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <csignal>
+#include <fstream>
+
+#include "base/progress.h"
+#include "cli/exit_code.h"
+#include "cli/memory_map.h"
+#include "cli/run_options.h"
+#include "cli/shared_context.h"
+#include "serve/api_server.h"
+#include "serve/service.h"
+
+namespace strata::cli {
+namespace {
+
+std::atomic<int> stops{0};
+
+void on_stop(int) {
+  if (++stops > 1) std::_Exit(130);  // a second time: the first is taking too long
+}
+
+constexpr std::uint64_t kMeanTokens = 1024;  // of a request, about
+constexpr std::uint64_t kUsualContext =
+    4096;  // that one request may have, where the model and the budget allow it
+constexpr std::size_t kSpareConnections = 32;  // to say "too many", and for those that only look
+
+struct ServeOptions {
+  RunOptions run;
+  serve::ServerOptions server;
+  std::string key_file;
+  std::string served_name;
+  std::uint32_t sequences = 32;
+  std::size_t queue = 128;
+  std::int64_t timeout = 600;
+};
+
+class Serve {
+ public:
+  explicit Serve(ServeOptions options) : options_(std::move(options)) {}
+
+  Status execute() {
+    std::signal(SIGPIPE, SIG_IGN);  // clients go away
+    struct sigaction action {};
+    action.sa_handler = on_stop;
+    ::sigaction(SIGINT, &action, nullptr);
+    ::sigaction(SIGTERM, &action, nullptr);
+    STRATA_TRY_VOID(read_keys());
+    STRATA_TRY(engine::OpenOptions open, open_options(options_.run));
+    STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
+    STRATA_TRY(const auto reader, batch::ApiReader::create(*engine_));
+    STRATA_TRY_VOID(start());
+    serve::Inbox inbox(options_.sequences + options_.queue, std::chrono::seconds(options_.timeout));
+    serve::Board board;
+    batch::Executor executor(*engine_, options_.sequences);
+    const std::string model = options_.served_name.empty() ? engine_->profile().name : options_.served_name;
+    STRATA_TRY(const auto server,
+               serve::ApiServer::start(options_.server, *engine_, reader, model, inbox, board));
+    fmt::print(stderr, "listening on http://{}:{}\n", options_.server.host, server->port());
+    serve::Service service(*engine_, executor, inbox, board);
+    const Status status = service.run([&] {
+      if (stops == 0) return false;
+      fmt::print(stderr, "stopping: {} requests are still answered; once more ends at once\n", inbox.open());
+      server->stop_listening();
+      return true;
+    });
+    inbox.close();
+    return status;
+  }
+
+ private:
+  /// Not in the command line, where every user of the machine can read them.
+  Status read_keys() {
+    if (const char* const key = std::getenv("STRATA_API_KEY"); key != nullptr && *key != '\0')
+      options_.server.api_keys.emplace_back(key);
+    if (options_.key_file.empty()) return {};
+    std::ifstream in(options_.key_file);
+    for (std::string line; std::getline(in, line);) {
+      if (!line.empty()) options_.server.api_keys.push_back(line);
+    }
+    if (in.bad() || options_.server.api_keys.empty())
+      return fail(ErrorCode::kNotFound,
+                  fmt::format("--api-key-file {}: no key can be read there", options_.key_file));
+    return {};
+  }
+
+  Status start() {
+    STRATA_TRY(const engine::ContextOptions context, context_options(options_.run));
+    options_.server.most_connections = options_.sequences + options_.queue + kSpareConnections;
+    const std::uint64_t trained = engine_->profile().train_context;
+    const std::uint64_t usual = trained > 0 ? std::min(trained, kUsualContext) : kUsualContext;
+    const Bytes threads = serve::ApiServer::kConnection * options_.server.most_connections;
+    STRATA_TRY_VOID(prepare_shared(*engine_, context,
+                                   {.requests = options_.sequences,
+                                    .mean_tokens = kMeanTokens,
+                                    .most_tokens = usual,
+                                    .client_reserve = threads + options_.server.largest_bodies}));
+    {
+      std::optional<ProgressBar> bar;
+      STRATA_TRY_VOID(engine_->start([&](Bytes done, Bytes total) {
+        if (!bar) bar.emplace("loading", total);
+        bar->update(done);
+        return stops == 0;
+      }));
+    }
+    for (const std::string& note : engine_->notes()) fmt::print(stderr, "note: {}\n", note);
+    for (const engine::DeviceUse& device : engine_->devices())
+      fmt::print(stderr, "{}", draw_device_map(device.share));
+    fmt::print(stderr, "{}", draw_memory_map(engine_->memory_map()));
+    const std::string& host = options_.server.host;
+    if (options_.server.api_keys.empty() && host != "127.0.0.1" && host != "localhost" && host != "::1")
+      fmt::print(stderr, "note: whoever reaches {} may use this server: --api-key keeps others out\n", host);
+    return {};
+  }
+
+  ServeOptions options_;
+  std::unique_ptr<engine::Engine> engine_;
+};
+
+}  // namespace
+
+void add_serve_command(CLI::App& app, int& exit_code) {
+  auto* const command = app.add_subcommand("serve", "answer OpenAI's API over HTTP");
+  auto options = std::make_shared<ServeOptions>();
+  command->add_option("model,-m,--model", options->run.model, "GGUF file (of a split model: the first part)")
+      ->required();
+  command->add_option("--host", options->server.host, "address to listen on")->capture_default_str();
+  command->add_option("--port", options->server.port, "0: any that is free")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 65535));
+  command->add_option("--api-key", options->server.api_keys,
+                      "only who knows it may use the server; also from STRATA_API_KEY");
+  command->add_option("--api-key-file", options->key_file, "keys, one in a line");
+  command->add_option("-a,--alias,--served-model-name", options->served_name, "the model's name in answers");
+  command->add_option("--max-num-seqs,--parallel", options->sequences, "requests computed at once, at most")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 250));
+  command->add_option("--max-queue", options->queue, "requests that may wait; more are answered 429")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 4096));
+  command->add_option("--timeout", options->timeout, "seconds that a request may take")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1'000'000));
+  add_shape_flags(*command, options->run);
+  add_device_flags(*command, options->run);
+  command->callback([options, &exit_code] { exit_code = report(Serve(*options).execute()); });
+}
+
+}  // namespace strata::cli

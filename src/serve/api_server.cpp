@@ -1,0 +1,309 @@
+#include "serve/api_server.h"
+
+#include <cpp-httplib/httplib.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "batch/api_fields.h"
+#include "batch/api_stream.h"
+
+namespace strata::serve {
+namespace {
+
+using nlohmann::json;
+using Json = nlohmann::ordered_json;
+
+constexpr std::chrono::seconds kBetweenBytes{
+    30};  // a client may be silent, in a request or before the next one
+constexpr std::size_t kThreadsAtRest = 4;
+constexpr std::string_view kPublic[] = {"/health", "/v1/health"};  // whoever asks
+
+std::int64_t now() {
+  const auto time = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::seconds>(time).count();
+}
+
+int status_of(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::kInvalidArgument: return httplib::BadRequest_400;
+    case ErrorCode::kNotFound: return httplib::NotFound_404;
+    case ErrorCode::kBudgetExceeded: return httplib::TooManyRequests_429;
+    case ErrorCode::kCancelled: return httplib::ServiceUnavailable_503;
+    default: return httplib::InternalServerError_500;
+  }
+}
+
+void answer_json(httplib::Response& response, int status, const Json& body) {
+  response.status = status;
+  response.set_content(body.dump(-1, ' ', false, Json::error_handler_t::replace), "application/json");
+}
+
+void refuse(httplib::Response& response, int status, const Error& error) {
+  answer_json(response, status, batch::error_body(error));
+}
+
+/// Takes as long for a wrong key as for the right one.
+bool same(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  int differ = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) differ |= a[i] ^ b[i];
+  return differ == 0;
+}
+
+/// Bytes of a body, counted while it lives.
+class Counted {
+ public:
+  explicit Counted(std::atomic<std::uint64_t>& all) : all_(all) {}
+  ~Counted() { all_ -= bytes_; }
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+
+  /// What all of them hold then.
+  std::uint64_t add(std::uint64_t bytes) {
+    bytes_ += bytes;
+    return all_ += bytes;
+  }
+
+ private:
+  std::atomic<std::uint64_t>& all_;
+  std::uint64_t bytes_ = 0;
+};
+
+}  // namespace
+
+ApiServer::ApiServer(ServerOptions options, const engine::Engine& engine, const batch::ApiReader& reader,
+                     std::string model, Inbox& inbox, const Board& board)
+    : options_(std::move(options)),
+      engine_(engine),
+      reader_(reader),
+      model_(std::move(model)),
+      started_(now()),
+      inbox_(inbox),
+      board_(board),
+      http_(std::make_unique<httplib::Server>()) {}
+
+ApiServer::~ApiServer() {
+  stop_listening();
+  if (thread_.joinable()) thread_.join();
+}
+
+void ApiServer::stop_listening() { http_->stop(); }
+
+Result<std::unique_ptr<ApiServer>> ApiServer::start(ServerOptions options, const engine::Engine& engine,
+                                                    const batch::ApiReader& reader, std::string model,
+                                                    Inbox& inbox, const Board& board) {
+  std::unique_ptr<ApiServer> out(
+      new ApiServer(std::move(options), engine, reader, std::move(model), inbox, board));
+  const ServerOptions& o = out->options_;
+  httplib::Server& http = *out->http_;
+  http.new_task_queue = [most = o.most_connections] {
+    return new httplib::ThreadPool(std::min(most, kThreadsAtRest), most);
+  };
+  // One server at an address: a second one is to fail, not to take turns with the first.
+  http.set_socket_options(
+      [](socket_t socket) { httplib::set_socket_opt(socket, SOL_SOCKET, SO_REUSEADDR, 1); });
+  http.set_payload_max_length(o.largest_body.value);
+  http.set_read_timeout(kBetweenBytes);
+  http.set_write_timeout(kBetweenBytes);
+  http.set_keep_alive_timeout(kBetweenBytes.count());
+  out->add_endpoints();
+  out->port_ = o.port == 0 ? http.bind_to_any_port(o.host) : http.bind_to_port(o.host, o.port) ? o.port : -1;
+  if (out->port_ < 0) {
+    return fail(
+        ErrorCode::kIo,
+        fmt::format("cannot listen on {}:{}: another program has this port, or the host has no such address; "
+                    "choose others with --host and --port",
+                    o.host, o.port));
+  }
+  out->thread_ = std::thread([&http] { http.listen_after_bind(); });
+  http.wait_until_ready();
+  return out;
+}
+
+bool ApiServer::may_use(const httplib::Request& request) const {
+  if (options_.api_keys.empty() || std::ranges::find(kPublic, request.path) != std::end(kPublic)) return true;
+  std::string given = request.get_header_value("X-Api-Key");
+  constexpr std::string_view kBearer = "Bearer ";
+  if (const std::string header = request.get_header_value("Authorization"); header.starts_with(kBearer))
+    given = header.substr(kBearer.size());
+  return std::ranges::any_of(options_.api_keys, [&](const std::string& key) { return same(key, given); });
+}
+
+void ApiServer::add_endpoints() {
+  http_->set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
+    if (may_use(request)) return httplib::Server::HandlerResponse::Unhandled;
+    Json body = batch::error_body({ErrorCode::kInvalidArgument, "the API key is missing or wrong"});
+    body["error"]["type"] = "authentication_error";
+    body["error"]["code"] = "invalid_api_key";
+    answer_json(response, httplib::Unauthorized_401, body);
+    return httplib::Server::HandlerResponse::Handled;
+  });
+  http_->set_error_handler([](const httplib::Request& request, httplib::Response& response) {
+    if (!response.body.empty()) return httplib::Server::HandlerResponse::Unhandled;
+    std::string why = "the request cannot be understood";
+    if (response.status == httplib::NotFound_404)
+      why = fmt::format("there is no {} {} here", request.method, request.path);
+    if (response.status == httplib::PayloadTooLarge_413) why = "the body is too large";
+    refuse(response, response.status, {ErrorCode::kInvalidArgument, why});
+    return httplib::Server::HandlerResponse::Handled;
+  });
+  http_->set_exception_handler(
+      [](const httplib::Request&, httplib::Response& response, std::exception_ptr thrown) {
+        std::string what = "out of memory";
+        try {
+          std::rethrow_exception(thrown);
+        } catch (const std::exception& error) {
+          what = error.what();
+        }
+        refuse(response, httplib::InternalServerError_500, {ErrorCode::kInternal, what});
+      });
+
+  using Request = httplib::Request;
+  using Response = httplib::Response;
+  for (const std::string_view path : kPublic) {
+    http_->Get(std::string(path), [](const Request&, Response& response) {
+      answer_json(response, httplib::OK_200, {{"status", "ok"}});
+    });
+  }
+  http_->Get("/metrics", [this](const Request&, Response& response) {
+    response.set_content(metrics_text(board_.read()), "text/plain; version=0.0.4");
+  });
+  http_->Get("/v1/models", [this](const Request&, Response& response) {
+    answer_json(response, httplib::OK_200, {{"object", "list"}, {"data", Json::array({model_json()})}});
+  });
+  http_->Get("/v1/models/(.+)", [this](const Request& request, Response& response) {
+    if (request.matches[1] == model_) return answer_json(response, httplib::OK_200, model_json());
+    refuse(response, httplib::NotFound_404,
+           {ErrorCode::kNotFound,
+            fmt::format("there is no model '{}' here, but {}", request.matches[1].str(), model_)});
+  });
+  const auto post = [this](const char* path, auto handle) {
+    http_->Post(path, [this, handle](const Request& request, Response& response,
+                                     const httplib::ContentReader& content) {
+      const auto body = read_body(content);
+      if (body) return handle(request, response, *body);
+      // What is left of the body is not read.
+      response.set_header("Connection", "close");
+      refuse(response, status_of(body.error()), body.error());
+    });
+  };
+  for (const char* const path : {"/v1/chat/completions", "/v1/completions"}) {
+    post(path, [this, endpoint = *batch::endpoint_of(path)](const Request& request, Response& response,
+                                                            const json& body) {
+      answer(endpoint, request, response, body);
+    });
+  }
+  post("/tokenize", [this](const Request&, Response& response, const json& body) {
+    const auto tokens = reader_.tokenize(body);
+    if (!tokens) return refuse(response, status_of(tokens.error()), tokens.error());
+    answer_json(response, httplib::OK_200, {{"tokens", *tokens}});
+  });
+}
+
+Json ApiServer::model_json() const {
+  const model::ModelProfile& profile = engine_.profile();
+  return {{"id", model_},
+          {"object", "model"},
+          {"created", started_},
+          {"owned_by", "strata"},
+          {"meta",
+           {{"n_vocab", llama_vocab_n_tokens(engine_.vocab())},
+            {"n_ctx_train", profile.train_context},
+            {"n_embd", profile.embedding},
+            {"size", profile.weight_bytes().value}}}};
+}
+
+/// Errors: kInvalidArgument; kBudgetExceeded where too many bodies are read.
+Result<json> ApiServer::read_body(const httplib::ContentReader& content) {
+  Counted counted(bodies_);
+  std::string text;
+  std::optional<Error> error;
+  const bool whole = content([&](const char* data, std::size_t size) {
+    if (Bytes{counted.add(size)} > options_.largest_bodies) {
+      error =
+          Error{ErrorCode::kBudgetExceeded, "too many large requests are read at the same time: try again"};
+      return false;
+    }
+    text.append(data, size);
+    return true;
+  });
+  if (error) return std::unexpected(*error);
+  if (!whole) return fail(ErrorCode::kInvalidArgument, "the body did not come whole, or is too large");
+  auto body = batch::parse_json(text);
+  if (!body) return fail(body.error().code, fmt::format("the body: {}", body.error().message));
+  if (!body->is_object()) return fail(ErrorCode::kInvalidArgument, "the body must be a JSON object");
+  return body;
+}
+
+void ApiServer::answer(batch::Endpoint endpoint, const httplib::Request& request, httplib::Response& response,
+                       const json& body) {
+  Result<batch::ApiRequest> read = [&] {
+    const std::lock_guard lock(reading_);
+    return reader_.read(endpoint, body);
+  }();
+  if (!read) return refuse(response, status_of(read.error()), read.error());
+  const auto most = static_cast<std::size_t>(llama_n_ctx(engine_.context()));
+  if (read->request.prompt.size() > most) {
+    return refuse(
+        response, httplib::BadRequest_400,
+        {ErrorCode::kInvalidArgument, fmt::format("the prompt has {} tokens and the context holds {}",
+                                                  read->request.prompt.size(), most)});
+  }
+  auto ticket = inbox_.put(std::move(*read));
+  if (!ticket) {
+    const double wait = std::ceil(board_.read().request_seconds);
+    response.set_header("Retry-After", std::to_string(static_cast<int>(std::clamp(wait, 1.0, 60.0))));
+    return refuse(response, status_of(ticket.error()), ticket.error());
+  }
+  (*ticket)->watch(request.is_connection_closed);
+  const std::string_view kind = endpoint == batch::Endpoint::kChat ? "chatcmpl" : "cmpl";
+  batch::AnswerHead head{fmt::format("{}-{}-{}", kind, started_, ++number_), model_, now()};
+  if ((*ticket)->request().stream) return answer_in_pieces(std::move(*ticket), std::move(head), response);
+  answer_whole(*ticket, head, response);
+}
+
+void ApiServer::answer_whole(const std::shared_ptr<Ticket>& ticket, const batch::AnswerHead& head,
+                             httplib::Response& response) {
+  std::string text;
+  for (;;) {
+    Ticket::News news = ticket->wait();
+    text += news.text;
+    if (!news.end) continue;
+    ticket->leave();
+    if (!*news.end) return refuse(response, status_of(news.end->error()), news.end->error());
+    const batch::ApiRequest& request = ticket->request();
+    return answer_json(
+        response, httplib::OK_200,
+        batch::answer_body(head, request, request.request.prompt.size(), **news.end, text, reader_.vocab()));
+  }
+}
+
+void ApiServer::answer_in_pieces(std::shared_ptr<Ticket> ticket, batch::AnswerHead head,
+                                 httplib::Response& response) {
+  // An error that comes before any text is an answer of its own.
+  auto first = std::make_shared<Ticket::News>(ticket->wait());
+  if (first->end && !*first->end) {
+    ticket->leave();
+    return refuse(response, status_of(first->end->error()), first->end->error());
+  }
+  auto stream = std::make_shared<batch::AnswerStream>(std::move(head), ticket->request(), reader_.vocab());
+  response.set_header("Cache-Control", "no-cache");
+  response.set_chunked_content_provider(
+      "text/event-stream",
+      [ticket, stream, first](std::size_t, httplib::DataSink& sink) {
+        const Ticket::News news =
+            first->text.empty() && !first->end ? ticket->wait() : std::exchange(*first, {});
+        std::string events = news.text.empty() ? "" : stream->add(news.text);
+        if (news.end)
+          events += *news.end ? stream->end(**news.end) : batch::AnswerStream::fail(news.end->error());
+        if (!events.empty() && !sink.write(events.data(), events.size())) return false;
+        if (news.end) sink.done();
+        return true;
+      },
+      [ticket](bool) { ticket->leave(); });
+}
+
+}  // namespace strata::serve

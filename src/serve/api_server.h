@@ -1,0 +1,82 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "batch/api_answer.h"
+#include "serve/board.h"
+#include "serve/inbox.h"
+
+namespace httplib {
+class Server;
+struct Request;
+struct Response;
+class ContentReader;
+}  // namespace httplib
+
+namespace strata::serve {
+
+struct ServerOptions {
+  std::string host = "127.0.0.1";
+  int port = 8080;                     ///< 0: any that is free
+  std::vector<std::string> api_keys;   ///< empty: whoever reaches it may use it
+  std::size_t most_connections = 256;  ///< a thread for each
+  Bytes largest_body = kMiB * 8;
+  Bytes largest_bodies = kMiB * 32;  ///< of all that are read at the same time
+};
+
+/// OpenAI's API over HTTP, as far as docs/serve.md says: reads requests, puts them into the inbox, writes
+/// what comes of them. Has threads of its own. Threading: one thread uses it.
+class ApiServer {
+ public:
+  /// What a connection takes of memory, about: stack, buffers, the kernel's part.
+  static constexpr Bytes kConnection{96 * 1024};
+
+  /// Listens at once. All outlive it. Errors: kIo where the address cannot be had.
+  [[nodiscard]] static Result<std::unique_ptr<ApiServer>> start(ServerOptions options,
+                                                                const engine::Engine& engine,
+                                                                const batch::ApiReader& reader,
+                                                                std::string model, Inbox& inbox,
+                                                                const Board& board);
+  /// Requires: what is in the inbox gets its end meanwhile, or has it.
+  ~ApiServer();
+  ApiServer(const ApiServer&) = delete;
+  ApiServer& operator=(const ApiServer&) = delete;
+
+  [[nodiscard]] int port() const { return port_; }
+  /// No new connections; those that are open are answered.
+  void stop_listening();
+
+ private:
+  ApiServer(ServerOptions options, const engine::Engine& engine, const batch::ApiReader& reader,
+            std::string model, Inbox& inbox, const Board& board);
+  void add_endpoints();
+  [[nodiscard]] bool may_use(const httplib::Request& request) const;
+  [[nodiscard]] Result<nlohmann::json> read_body(const httplib::ContentReader& content);
+  void answer(batch::Endpoint endpoint, const httplib::Request& request, httplib::Response& response,
+              const nlohmann::json& body);
+  void answer_whole(const std::shared_ptr<Ticket>& ticket, const batch::AnswerHead& head,
+                    httplib::Response& response);
+  void answer_in_pieces(std::shared_ptr<Ticket> ticket, batch::AnswerHead head, httplib::Response& response);
+  [[nodiscard]] nlohmann::ordered_json model_json() const;
+
+  const ServerOptions options_;
+  const engine::Engine& engine_;
+  const batch::ApiReader& reader_;
+  const std::string model_;
+  const std::int64_t started_;  // s since 1970
+  Inbox& inbox_;
+  const Board& board_;
+  std::unique_ptr<httplib::Server> http_;
+  int port_ = 0;
+  std::mutex reading_;                     // the reader is for one thread at a time
+  std::atomic<std::uint64_t> bodies_ = 0;  // bytes of those that are read
+  std::atomic<std::uint64_t> number_ = 0;  // of the last request
+  std::thread thread_;
+};
+
+}  // namespace strata::serve

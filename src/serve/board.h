@@ -1,0 +1,38 @@
+#pragma once
+
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "batch/executor.h"
+
+namespace strata::serve {
+
+/// What the executor's thread last said of itself, for the server's threads to tell. Threading: any.
+class Board {
+ public:
+  struct Figures {
+    batch::Statistics did;
+    std::size_t running = 0;
+    std::size_t waiting = 0;
+    std::uint32_t cells = 0;  ///< of the KV cache, tokens
+    std::uint32_t free_cells = 0;
+    std::uint64_t ended = 0;     ///< requests
+    double request_seconds = 1;  ///< that one took lately, waiting included
+    tier::PassStatistics passes;
+    nlohmann::ordered_json tiers;  ///< engine::tiers_json()
+    std::optional<Bytes> peak;     ///< of the host's memory
+  };
+
+  void publish(Figures figures);
+  [[nodiscard]] Figures read() const;
+
+ private:
+  mutable std::mutex mutex_;
+  Figures figures_;
+};
+
+/// Prometheus' text format, 0.0.4. What llama-server tells as well has its names.
+[[nodiscard]] std::string metrics_text(const Board::Figures& figures);
+
+}  // namespace strata::serve

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "serve/ticket.h"
+
+namespace strata::serve {
+
+/// Between the threads of the server and the executor's: requests that came, as many as may be on their way.
+/// Threading: any.
+class Inbox {
+ public:
+  /// `most`: requests that have no end yet.
+  Inbox(std::size_t most, std::chrono::seconds time) : most_(most), time_(time) {}
+
+  /// Errors: kBudgetExceeded where there are too many; kCancelled once it is closed.
+  [[nodiscard]] Result<std::shared_ptr<Ticket>> put(batch::ApiRequest request);
+  /// No more come: the rest is to be answered.
+  void close();
+
+  /// What came since the last time; waits for it, where there is nothing, no longer than `patience`.
+  [[nodiscard]] std::vector<std::shared_ptr<Ticket>> take(std::chrono::milliseconds patience);
+  /// One that was taken has its end.
+  void ended();
+  [[nodiscard]] std::size_t open() const;
+  [[nodiscard]] std::chrono::seconds time() const { return time_; }
+
+ private:
+  const std::size_t most_;
+  const std::chrono::seconds time_;  // for a request
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::shared_ptr<Ticket>> came_;
+  std::size_t open_ = 0;
+  bool closed_ = false;
+};
+
+}  // namespace strata::serve

@@ -1,0 +1,105 @@
+#include "serve/service.h"
+
+#include <fmt/format.h>
+
+#include "engine/status_json.h"
+
+namespace strata::serve {
+namespace {
+
+constexpr std::chrono::milliseconds kPatience{200};  // until a signal is seen, where nothing is to do
+constexpr std::chrono::milliseconds kBetweenFigures{100};
+constexpr double kNewest = 0.1;  // what the newest request counts for in the mean of those before
+
+}  // namespace
+
+Status Service::run(const std::function<bool()>& stopping) {
+  publish(true);
+  for (bool closed = false, busy = false;;) {
+    if (!closed && stopping()) {
+      closed = true;
+      inbox_.close();
+    }
+    for (auto& ticket : inbox_.take(busy || closed ? std::chrono::milliseconds{0} : kPatience))
+      submit(std::move(ticket));
+    cancel_some();
+    const auto stepped = executor_.step();
+    if (!stepped) {
+      cancel_all(stepped.error());
+      fmt::print(stderr, "strata: {}\n", stepped.error().message);
+      if (stepped.error().code == ErrorCode::kDeviceLost) return std::unexpected(stepped.error());
+    }
+    std::erase_if(open_, [](const Open& open) { return open.ended; });
+    const bool was_busy = busy;
+    busy = !open_.empty();
+    publish(was_busy && !busy);
+    if (closed && !busy && inbox_.open() == 0) return {};
+  }
+}
+
+void Service::submit(std::shared_ptr<Ticket> ticket) {
+  Open& open = open_.emplace_back(Open{.ticket = std::move(ticket)});
+  batch::Request request = open.ticket->request().request;
+  request.priority = batch::Priority::kInteractive;
+  const auto id = executor_.submit(
+      std::move(request),
+      {.on_text =
+           [&open](std::string_view text) {
+             open.ticket->add(text);
+             return true;
+           },
+       .on_end = [this, &open](Result<batch::Answer> answer) { ended(open, std::move(answer)); }});
+  if (!id) return ended(open, std::unexpected(id.error()));
+  open.id = *id;
+}
+
+void Service::ended(Open& open, Result<batch::Answer> answer) {
+  open.ended = true;
+  ++ended_;
+  const std::chrono::duration<double> left = open.ticket->deadline() - Ticket::Clock::now();
+  const double took = static_cast<double>(inbox_.time().count()) - left.count();
+  request_seconds_ += kNewest * (took - request_seconds_);
+  inbox_.ended();
+  open.ticket->end(open.error ? Result<batch::Answer>(std::unexpected(*open.error)) : std::move(answer));
+}
+
+/// Whose client has gone, or whose time is up.
+void Service::cancel_some() {
+  const auto now = Ticket::Clock::now();
+  for (Open& open : open_) {
+    if (open.ended) continue;
+    if (now > open.ticket->deadline()) {
+      open.error = Error{ErrorCode::kCancelled,
+                         fmt::format("the request was not answered within {} s", inbox_.time().count())};
+    } else if (!open.ticket->gone()) {
+      continue;
+    }
+    executor_.cancel(open.id);
+  }
+}
+
+void Service::cancel_all(const Error& error) {
+  for (Open& open : open_) {
+    if (open.ended) continue;
+    open.error = error;
+    executor_.cancel(open.id);
+  }
+}
+
+void Service::publish(bool now) {
+  const auto time = Ticket::Clock::now();
+  if (!now && time - published_ < kBetweenFigures) return;
+  published_ = time;
+  board_.publish({.did = executor_.statistics(),
+                  .running = executor_.running(),
+                  .waiting = executor_.waiting(),
+                  .cells = llama_n_ctx(engine_.context()),
+                  .free_cells = executor_.free_cells(),
+                  .ended = ended_,
+                  .request_seconds = request_seconds_,
+                  .passes = engine_.pass_statistics(),
+                  .tiers = engine::tiers_json(engine_),
+                  .peak = engine_.peak_bytes()});
+}
+
+}  // namespace strata::serve

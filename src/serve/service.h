@@ -1,0 +1,48 @@
+#pragma once
+
+#include <functional>
+#include <list>
+#include <memory>
+
+#include "serve/board.h"
+#include "serve/inbox.h"
+
+namespace strata::serve {
+
+/// The executor's side of the server: takes requests from the inbox, drives the passes, gives answers to
+/// tickets. Threading: one thread calls it.
+class Service {
+ public:
+  /// All outlive this.
+  Service(engine::Engine& engine, batch::Executor& executor, Inbox& inbox, Board& board)
+      : engine_(engine), executor_(executor), inbox_(inbox), board_(board) {}
+
+  /// Until `stopping` says yes (asked in each pass, and a few times a second); what has come by then is
+  /// answered. Errors: those after which nothing can be computed any more.
+  [[nodiscard]] Status run(const std::function<bool()>& stopping);
+
+ private:
+  struct Open {
+    std::shared_ptr<Ticket> ticket;
+    batch::Executor::Id id = 0;
+    std::optional<Error> error;  // why it is cancelled
+    bool ended = false;
+  };
+
+  void submit(std::shared_ptr<Ticket> ticket);
+  void ended(Open& open, Result<batch::Answer> answer);
+  void cancel_some();
+  void cancel_all(const Error& error);
+  void publish(bool now);
+
+  engine::Engine& engine_;
+  batch::Executor& executor_;
+  Inbox& inbox_;
+  Board& board_;
+  std::list<Open> open_;  // addresses stay
+  std::uint64_t ended_ = 0;
+  double request_seconds_ = 1;
+  Ticket::Clock::time_point published_;
+};
+
+}  // namespace strata::serve
