@@ -144,7 +144,7 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
     if (offload.slots > 0) experts = take_experts(out->profile_, tensors, offload.slots);
     out->offload_->send({.experts_from = 64, .missing_experts = offload.send_experts});
     out->offload_->choose(tensors, offload.ring, experts);
-    if (offload.ring > Bytes{}) out->device_->leave_attention(out->offload_->sending().from_tokens);
+    if (offload.ring > Bytes{}) out->device_->leave_batches(out->offload_->sending().from_tokens);
     layers.push_back({out->offload_.get(), offload.layers});
   }
   STRATA_TRY(out->model_, engine::load_without_weights(out->profile_, *out->device_, layers));

@@ -177,7 +177,10 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
   params.abort_callback = abort_requested;
   params.abort_callback_data = const_cast<int*>(&aborted_);
   params.no_perf = true;
+  // libllama gives flash attention up where it does not find it on the device of the layer.
+  device_->leave_batches(0);
   context_.reset(llama_init_from_model(computed_model(), params));
+  device_->leave_batches(batches_elsewhere_);
   if (context_ == nullptr) {
     if (auto error = take_device_error()) return std::unexpected(std::move(*error));
     return std::unexpected(with_llama_error(

@@ -260,6 +260,7 @@ class Engine {
   memory::Reservation runtime_;
   std::unique_ptr<tier::Device> device_;  // outlives model and context
   std::vector<Offload> offloads_;         // so do they
+  std::int64_t batches_elsewhere_ = 0;    // from so many tokens on they are a device's; 0: never
   ModelPtr model_;
   ModelPtr model_on_devices_;  // what is computed, where some layers are on devices
   Adapters adapters_;

@@ -12,8 +12,9 @@ namespace {
 constexpr int kAttempts = 8;
 
 constexpr Bytes kDriverGrowth = kMiB * 2;  // left for what a driver may still take: it takes no less at once
-constexpr Bytes kDriverSlack = kMiB * 8;   // more than this is worth filling the device anew
-constexpr int kWarmSteps = 4;              // CUDA makes a graph of a decode step when it has seen it often
+constexpr Bytes kDriverSlack = kMiB * 8;   // so much, or
+constexpr std::uint64_t kPartForSlack = 256;  // of the budget, is not worth placing all weights anew
+constexpr int kWarmSteps = 4;                 // CUDA makes a graph of a decode step when it has seen it often
 
 /// What a driver holds of the device beside ggml's buffers, where it does not tell. Of CUDA it is assumed.
 Bytes driver_bytes(ggml_backend_dev_t device) {
@@ -35,6 +36,7 @@ void Engine::make_offloads() {
     offloads_.push_back(std::move(offload));
   }
   if (offloads_.empty()) return;
+  device_->host_buffers().pin_for(offloads_.front().device->inner());
   plan::Sending sending = options_.sending ? options_.sending(profile_) : plan::assumed_sending(profile_);
   for (const Offload& offload : offloads_) offload.device->send(sending);
 }
@@ -51,7 +53,7 @@ Status Engine::load_on_devices(const plan::DeviceSplit& split) {
   }
   const bool sends =
       std::ranges::any_of(split.devices, [](const auto& share) { return share.ring > Bytes{}; });
-  device_->leave_attention(sends ? offloads_.front().device->sending().from_tokens : 0);
+  batches_elsewhere_ = sends ? offloads_.front().device->sending().from_tokens : 0;
   if (layers.empty()) return {};
   STRATA_TRY(model_on_devices_, load_without_weights(profile_, *device_, layers));
   return {};
@@ -226,12 +228,9 @@ Result<bool> Engine::measure_drivers() {
       continue;
     }
     const Bytes takes = *held - buffers;
-    if (takes <= share.runtime && share.runtime - takes <= kDriverSlack) {
-      driver = share.runtime;
-      continue;
-    }
-    driver = takes + kDriverGrowth;
-    as_planned = false;
+    driver = takes + kDriverGrowth;  // the next start knows it to the MiB
+    const Bytes slack = std::max(kDriverSlack, Bytes{pool->capacity().value / kPartForSlack});
+    as_planned = as_planned && takes <= share.runtime && share.runtime - takes <= slack;
   }
   return as_planned;
 }

@@ -38,6 +38,8 @@ std::map<int, Layer> layers_of(const model::ModelProfile& profile, const std::ve
   return layers;
 }
 
+constexpr std::uint64_t kPartForOutput = 4;  // of the room, at most
+
 class Filler {
  public:
   Filler(const model::ModelProfile& profile, const Demand& demand, const MayLieOn& may_lie_on)
@@ -79,6 +81,7 @@ class Filler {
     for (const std::uint32_t tensor : own) shared += padded(profile_, tensor);
     if (!take(shared)) return;
     std::ranges::for_each(own, put);
+    put_output_first(device, left, missing, put);
     for (auto& [index, layer] : layers_) {
       if (done_.contains(index)) continue;
       Bytes weights;
@@ -105,9 +108,9 @@ class Filler {
       device.weights = {};
       device.tensors.clear();
     }
-    const bool output = done_.contains(static_cast<int>(profile_.layers));
+    const bool all = done_.size() == layers_.size();
     for (const std::uint32_t tensor : device.tensors) {
-      if (output || !contains(shared_, tensor)) placed_.insert(tensor);
+      if (all || !contains(shared_, tensor)) placed_.insert(tensor);
     }
   }
 
@@ -147,6 +150,21 @@ class Filler {
  private:
   [[nodiscard]] bool may_lie(const DeviceShare& device, std::uint32_t tensor) const {
     return !may_lie_on_ || may_lie_on_(device.name, profile_, profile_.tensors[tensor]);
+  }
+
+  /// Where weights are sent for batches, the output is too large for the ring, and the cores would be alone
+  /// with it.
+  void put_output_first(DeviceShare& device, Bytes& left, const auto& missing, const auto& put) {
+    const auto output = layers_.find(static_cast<int>(profile_.layers));
+    if (device.ring == Bytes{} || output == layers_.end() || done_.contains(output->first)) return;
+    Bytes weights;
+    std::vector<std::uint32_t> tensors;
+    std::ranges::copy_if(output->second.tensors, std::back_inserter(tensors), missing);
+    for (const std::uint32_t tensor : tensors) weights += padded(profile_, tensor);
+    if (tensors.empty() || weights * kPartForOutput > left) return;
+    left -= weights;
+    std::ranges::for_each(tensors, put);
+    done_.insert(output->first);
   }
 
   [[nodiscard]] std::size_t count_placeable(std::span<DeviceShare* const> devices,

@@ -20,10 +20,17 @@ constexpr Bytes kReaderThreads{4 * 144 * 1024};
 
 }  // namespace
 
+bool Device::leaves(const ggml_tensor& op) const {
+  if (batches_elsewhere_ == 0) return false;
+  if (op.op == GGML_OP_FLASH_ATTN_EXT) return op.src[0]->ne[1] >= batches_elsewhere_;
+  if (op.op != GGML_OP_NORM && op.op != GGML_OP_RMS_NORM) return false;
+  const ggml_tensor* of = op.src[0];  // [width, tokens], perhaps seen by heads
+  while (of->view_src != nullptr) of = of->view_src;
+  return of->ne[1] >= batches_elsewhere_;
+}
+
 bool Device::supports_op(const ggml_tensor& op) const {
-  const bool batch_attention = op.op == GGML_OP_FLASH_ATTN_EXT && attention_elsewhere_ > 0;
-  if (batch_attention && op.src[0]->ne[1] >= attention_elsewhere_) return false;
-  return ggml_backend_dev_supports_op(inner_, &op);
+  return !leaves(op) && ggml_backend_dev_supports_op(inner_, &op);
 }
 
 bool Device::supports_buffer_type(ggml_backend_buffer_type_t type) const {

@@ -53,8 +53,9 @@ class Device final : public GgmlDevice {
   ~Device() override;
 
   [[nodiscard]] ggml_backend_buffer_type_t weight_buffer_type() { return weights_.handle(); }
-  /// Attention of so many tokens and more is another device's; 0: none is. Before the model is loaded.
-  void leave_attention(std::int64_t tokens) { attention_elsewhere_ = tokens; }
+  /// Attention and norms of so many tokens and more are another device's, as the products are that stand
+  /// between them; 0: none are. For the graphs that libllama makes from now on.
+  void leave_batches(std::int64_t tokens) { batches_elsewhere_ = tokens; }
 
   [[nodiscard]] const WeightTable& table() const { return table_; }
   [[nodiscard]] const WeightBufferType& weights() const { return weights_; }
@@ -127,6 +128,7 @@ class Device final : public GgmlDevice {
   [[nodiscard]] Bytes repack_scratch() const;
   [[nodiscard]] Bytes expert_ids() const;
   /// Everything that has a place; the experts' account, where they have one.
+  [[nodiscard]] bool leaves(const ggml_tensor& op) const;
   [[nodiscard]] Result<std::unique_ptr<ExpertCache>> read_weights(const Progress& progress);
   [[nodiscard]] Status read_residents(const std::function<bool(Bytes)>& more);
 
@@ -136,7 +138,7 @@ class Device final : public GgmlDevice {
   const Stream* stream_ = nullptr;  // of the newest context
   ggml_threadpool* threads_ = nullptr;
   bool owns_threads_ = false;
-  std::int64_t attention_elsewhere_ = 0;
+  std::int64_t batches_elsewhere_ = 0;
   HostBufferType host_;
   WeightBufferType weights_;
 

@@ -113,9 +113,10 @@ Status DeviceExperts::read_choices(const Group& group, const ggml_tensor& ids) {
   return {};
 }
 
-Status DeviceExperts::begin(std::uint32_t number, const ggml_tensor& ids) {
+Status DeviceExperts::begin(ggml_backend_t queue, std::uint32_t number, const ggml_tensor& ids) {
   Group& group = groups_[number];
   again_ = false;
+  ggml_backend_synchronize(queue);  // and nothing of the step before is on its way
   results_.clear();
   STRATA_TRY_VOID(read_choices(group, ids));
   std::vector<std::uint32_t> used;
@@ -137,6 +138,7 @@ Status DeviceExperts::begin(std::uint32_t number, const ggml_tensor& ids) {
   }
   STRATA_TRY_VOID(send(group, sent));
   number_choices(group);
+  ggml_backend_tensor_set_async(queue, numbered_, ids_.data(), 0, ids_.size() * sizeof(std::int32_t));
   return {};
 }
 
@@ -166,10 +168,10 @@ void DeviceExperts::number_choices(const Group& group) {
     ids_.push_back(
         static_cast<std::int32_t>(slot.value_or(0)));  // of what is missing, any: it is overwritten
   }
-  ggml_backend_tensor_set(numbered_, ids_.data(), 0, ids_.size() * sizeof(std::int32_t));
 }
 
-Status DeviceExperts::multiply(std::span<const DeviceProduct> products, std::size_t which) {
+Status DeviceExperts::multiply(ggml_backend_t queue, std::span<const DeviceProduct> products,
+                               std::size_t which) {
   ggml_tensor* const node = products[which].node;
   const auto known = [&] { return std::ranges::find(results_, node, &Rows::node); };
   if (known() == results_.end()) {
@@ -179,13 +181,19 @@ Status DeviceExperts::multiply(std::span<const DeviceProduct> products, std::siz
     }
     STRATA_TRY_VOID(compute_together(together));
   }
-  const auto row = static_cast<std::size_t>(node->ne[0]);
-  const float* values = known()->values.data();
-  for (const Choice& choice : missing_) {
-    const std::size_t at = static_cast<std::size_t>(choice.rank) * node->nb[1] +
-                           static_cast<std::size_t>(choice.token) * node->nb[2];
-    ggml_backend_tensor_set(node, values, at, row * sizeof(float));
-    values += row;
+  // Rows that are neighbours on both sides cross together.
+  const std::size_t row = static_cast<std::size_t>(node->ne[0]) * sizeof(float);
+  const auto place = [&](const Choice& choice) {
+    return static_cast<std::size_t>(choice.rank) * node->nb[1] +
+           static_cast<std::size_t>(choice.token) * node->nb[2];
+  };
+  const auto* values = reinterpret_cast<const std::byte*>(known()->values.data());
+  for (std::size_t i = 0; i < missing_.size();) {
+    std::size_t count = 1;
+    while (i + count < missing_.size() && place(missing_[i + count]) == place(missing_[i]) + count * row)
+      ++count;
+    ggml_backend_tensor_set_async(queue, node, values + i * row, place(missing_[i]), count * row);
+    i += count;
   }
   return {};
 }
@@ -197,13 +205,13 @@ Status DeviceExperts::compute_together(std::span<const DeviceProduct> products) 
   raw_.resize(ggml_nbytes(&input));
   ggml_backend_tensor_get(&input, raw_.data(), 0, raw_.size());
   input_.resize(length * missing_.size());
-  ids_.clear();
+  experts_.clear();
   for (const Choice& choice : missing_) {
     const std::byte* const from = raw_.data() +
                                   static_cast<std::size_t>(choice.rank % input.ne[1]) * input.nb[1] +
                                   static_cast<std::size_t>(choice.token) * input.nb[2];
-    std::memcpy(input_.data() + ids_.size() * length, from, length * sizeof(float));
-    ids_.push_back(choice.expert);
+    std::memcpy(input_.data() + experts_.size() * length, from, length * sizeof(float));
+    experts_.push_back(choice.expert);
   }
   const auto count = static_cast<std::int64_t>(missing_.size());
   ggml_context* const context = products_.get();
@@ -211,7 +219,7 @@ Status DeviceExperts::compute_together(std::span<const DeviceProduct> products) 
   ggml_tensor* const rows = ggml_new_tensor_3d(context, GGML_TYPE_F32, input.ne[0], 1, count);
   ggml_tensor* const ids = ggml_new_tensor_2d(context, GGML_TYPE_I32, 1, count);
   rows->data = input_.data();
-  ids->data = ids_.data();
+  ids->data = experts_.data();
   ggml_cgraph* const graph = ggml_new_graph_custom(context, 64, false);
   for (const auto& [node, weight] : products) {
     ggml_tensor* const product = ggml_mul_mat_id(context, weight, rows, ids);

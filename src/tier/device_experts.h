@@ -51,14 +51,16 @@ class DeviceExperts {
   void record(const ggml_cgraph& graph);
   [[nodiscard]] Bytes host_bytes() const { return staging_ + kLists; }
 
-  /// A step begins that picks `ids`, which lie on the device. Errors: those of the host's reads; kInternal
-  /// for an expert that does not exist.
-  [[nodiscard]] Status begin(std::uint32_t group, const ggml_tensor& ids);
+  /// A step begins that picks `ids`, which `queue` of the device has computed or is computing. Errors: those
+  /// of the host's reads; kInternal for an expert that does not exist.
+  [[nodiscard]] Status begin(ggml_backend_t queue, std::uint32_t group, const ggml_tensor& ids);
   /// Whether there is anything to multiply() in this step.
   [[nodiscard]] bool lacks() const { return !missing_.empty(); }
-  /// Computes the rows of `products[which]` that the device lacks, and puts them into its result there. The
-  /// first of those with the same input does it for all of them. Errors: those of the host's tier.
-  [[nodiscard]] Status multiply(std::span<const DeviceProduct> products, std::size_t which);
+  /// Computes the rows of `products[which]` that the device lacks, and puts them into its result there,
+  /// behind what `queue` has to do. The first of those with the same input does it for all of them. Errors:
+  /// those of the host's tier. Requires: the input has been computed.
+  [[nodiscard]] Status multiply(ggml_backend_t queue, std::span<const DeviceProduct> products,
+                                std::size_t which);
 
   /// Of steps on this device: `read` is what was sent.
   [[nodiscard]] const ExpertStatistics& statistics() const { return statistics_; }
@@ -102,8 +104,9 @@ class DeviceExperts {
   bool again_ = false;  // the host knows the choice
   std::vector<std::byte> raw_;
   std::vector<float> input_;
-  std::vector<std::int32_t> ids_;
-  struct Rows {
+  std::vector<std::int32_t> ids_;      // of the step's choices: slots
+  std::vector<std::int32_t> experts_;  // of what is multiplied
+  struct Rows {                        // on their way to the device until the next step
     const ggml_tensor* node = nullptr;
     std::vector<float> values;
   };

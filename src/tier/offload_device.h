@@ -1,8 +1,10 @@
 #pragma once
 
 #include <ggml-cpp.h>
+#include <ggml-impl.h>
 
 #include <array>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -119,6 +121,7 @@ class OffloadDevice final : public GgmlDevice {
   [[nodiscard]] bool can_send(std::uint32_t weight) const;
   [[nodiscard]] ggml_backend_buffer_t allocate(std::size_t size);
   [[nodiscard]] Status compute_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program);
+  [[nodiscard]] Status start_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program);
   [[nodiscard]] Status compute_nodes(ggml_backend_t inner, const ggml_cgraph& graph,
                                      std::span<ggml_tensor* const> nodes);
   [[nodiscard]] Result<ggml_backend_buffer_ptr> allocate_weights(ggml_context* tensors, Bytes size,
@@ -157,6 +160,7 @@ class OffloadDevice final : public GgmlDevice {
   std::unique_ptr<PassStream> stream_;  // its reader sends
   Bytes sent_before_;                   // by streams before
   std::vector<memory::Reservation> buffers_;
+  std::deque<ggml_cgraph> parts_;  // of the graph that the device is computing
   ggml_abort_callback abort_ = nullptr;
   void* abort_data_ = nullptr;
 };

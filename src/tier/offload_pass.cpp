@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <ggml-impl.h>
 
+#include <algorithm>
 #include <deque>
 
 #include "base/check.h"
@@ -140,41 +141,56 @@ Status OffloadDevice::compute(const Stream& stream, ggml_cgraph& graph) {
 }
 
 Status OffloadDevice::compute_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program) {
+  const Status status = start_runs(inner, graph, program);
+  ggml_backend_synchronize(inner);
+  parts_.clear();
+  return status;
+}
+
+Status OffloadDevice::start_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program) {
   for (const Program::Run& run : program.runs()) {
     if (run.entries_end > 0) STRATA_TRY_VOID(stream_->wait(run.entries_end));
     if (abort_ != nullptr && abort_(abort_data_))
       return fail(ErrorCode::kCancelled, "the computation was cancelled");
     STRATA_TRY_VOID(run.ids != nullptr ? compute_step(inner, graph, run)
                                        : compute_nodes(inner, graph, run.nodes));
-    if (run.entries_end > 0) stream_->release(run.entries_end);
+    if (run.entries_end == 0) continue;
+    ggml_backend_synchronize(inner);  // nothing reads the slots any more
+    stream_->release(run.entries_end);
   }
   return {};
 }
 
 Status OffloadDevice::compute_step(ggml_backend_t inner, const ggml_cgraph& graph, const DeviceRun& run) {
-  STRATA_TRY_VOID(experts_->begin(run.group, *run.ids));
+  STRATA_TRY_VOID(experts_->begin(inner, run.group, *run.ids));
   const std::span nodes(run.nodes);
   std::size_t done = 0;
   for (std::size_t i = 0; experts_->lacks() && i < run.products.size(); ++i) {
     const std::size_t behind = run.product_nodes[i] + 1;
-    STRATA_TRY_VOID(compute_nodes(inner, graph, nodes.subspan(done, behind - done)));
-    STRATA_TRY_VOID(experts_->multiply(run.products, i));
+    const auto some = nodes.subspan(done, behind - done);
+    STRATA_TRY_VOID(compute_nodes(inner, graph, some));
+    // The device goes on while the host multiplies, unless it is still computing what that needs.
+    const ggml_tensor* input = run.products[i].node->src[1];
+    while (input->view_src != nullptr) input = input->view_src;
+    if (std::ranges::find(some, input) != some.end()) ggml_backend_synchronize(inner);
+    STRATA_TRY_VOID(experts_->multiply(inner, run.products, i));
     done = behind;
   }
   return compute_nodes(inner, graph, nodes.subspan(done));
 }
 
+/// Without waiting for them.
 Status OffloadDevice::compute_nodes(ggml_backend_t inner, const ggml_cgraph& graph,
                                     std::span<ggml_tensor* const> nodes) {
   if (nodes.empty()) return {};
-  ggml_cgraph part = graph;
+  ggml_cgraph& part = parts_.emplace_back(graph);
   part.nodes = const_cast<ggml_tensor**>(nodes.data());
   part.n_nodes = static_cast<int>(nodes.size());
   part.n_leafs = 0;
   part.leafs = nullptr;
   // Back ends take graphs of one number for the same; but in these, weights move from slot to slot.
   if (part.n_nodes != graph.n_nodes || ring_ != nullptr) part.uid = 0;
-  const ggml_status status = ggml_backend_graph_compute(inner, &part);
+  const ggml_status status = ggml_backend_graph_compute_async(inner, &part);
   if (status == GGML_STATUS_SUCCESS) return {};
   return fail(ErrorCode::kInternal, fmt::format("{} could not compute the graph: {}",
                                                 ggml_backend_name(inner), ggml_status_to_string(status)));

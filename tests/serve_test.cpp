@@ -1,0 +1,343 @@
+// `strata serve`: OpenAI's API, as clients meet it, the rude ones among them.
+
+#include <cpp-httplib/httplib.h>
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <thread>
+
+#include "program_run.h"
+#include "temporary_directory.h"
+#include "tiered_model.h"
+
+namespace strata::tests {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+using namespace std::chrono_literals;
+
+/// The program, until it is stopped.
+class Server {
+ public:
+  explicit Server(const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {STRATA_PROGRAM, "serve", "-m", stories15m().string(),
+                                          "--port",       "0",     "-t", "1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return;
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::dup2(ends[1], STDERR_FILENO);
+      std::vector<char*> argv;
+      for (std::string& argument : arguments) argv.push_back(argument.data());
+      argv.push_back(nullptr);
+      ::execv(STRATA_PROGRAM, argv.data());
+      ::_exit(127);
+    }
+    ::close(ends[1]);
+    // Its words are read to the end, so that it is never held up.
+    reader_ = std::thread([this, fd = ends[0]] {
+      char byte = 0;
+      while (::read(fd, &byte, 1) == 1) {
+        const std::lock_guard lock(mutex_);
+        said_ += byte;
+      }
+      ::close(fd);
+      ended_ = true;
+    });
+    const auto deadline = std::chrono::steady_clock::now() + 60s;
+    while (port_ == 0 && !ended_ && std::chrono::steady_clock::now() < deadline) {
+      const std::string text = said();
+      const std::size_t at = text.find("listening on http://127.0.0.1:");
+      if (at != std::string::npos && text.find('\n', at) != std::string::npos)
+        port_ = std::stoi(text.substr(at + 30));
+      std::this_thread::sleep_for(10ms);
+    }
+    EXPECT_NE(port_, 0) << said();
+  }
+  ~Server() {
+    if (status_) return;
+    signal(SIGKILL);
+    wait();
+  }
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  void signal(int number) const { ::kill(pid_, number); }
+  int wait() {
+    if (!status_) {
+      int status = 0;
+      ::waitpid(pid_, &status, 0);
+      status_ = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+      reader_.join();
+    }
+    return *status_;
+  }
+  [[nodiscard]] std::string said() const {
+    const std::lock_guard lock(mutex_);
+    return said_;
+  }
+  [[nodiscard]] int port() const { return port_; }
+  /// A plain socket.
+  [[nodiscard]] int connect() const {
+    const int out = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{.sin_family = AF_INET,
+                        .sin_port = htons(static_cast<std::uint16_t>(port_)),
+                        .sin_addr = {},
+                        .sin_zero = {}};
+    ::inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
+    EXPECT_EQ(::connect(out, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    return out;
+  }
+  [[nodiscard]] httplib::Client client() const {
+    httplib::Client out("127.0.0.1", port_);
+    out.set_read_timeout(100s);
+    return out;
+  }
+  /// Of /metrics.
+  [[nodiscard]] double metric(const std::string& name) const {
+    const auto got = client().Get("/metrics");
+    const std::size_t at = got ? got->body.find("\n" + name + " ") : std::string::npos;
+    return at == std::string::npos ? -1 : std::stod(got->body.substr(at + name.size() + 2));
+  }
+  [[nodiscard]] bool becomes(const std::string& name, double value,
+                             std::chrono::milliseconds limit = 20s) const {
+    const auto deadline = std::chrono::steady_clock::now() + limit;
+    while (metric(name) != value) {
+      if (std::chrono::steady_clock::now() > deadline) return false;
+      std::this_thread::sleep_for(20ms);
+    }
+    return true;
+  }
+
+ private:
+  pid_t pid_ = 0;
+  int port_ = 0;
+  std::thread reader_;
+  mutable std::mutex mutex_;
+  std::string said_;
+  std::atomic<bool> ended_ = false;
+  std::optional<int> status_;
+};
+
+constexpr const char* kJson = "application/json";
+
+json completion(int tokens, bool stream = false) {
+  return {{"prompt", "Once upon a time"},
+          {"max_tokens", tokens},
+          {"temperature", 0},
+          {"ignore_eos", true},
+          {"stream", stream}};
+}
+
+/// The JSON of each event; the last one, "[DONE]", is left out and must be there.
+std::vector<json> events(const std::string& body) {
+  std::vector<json> out;
+  bool done = false;
+  for (std::size_t at = 0; at < body.size();) {
+    const std::size_t end = body.find("\n\n", at);
+    EXPECT_NE(end, std::string::npos) << body.substr(at);
+    if (end == std::string::npos) break;
+    const std::string event = body.substr(at, end - at);
+    EXPECT_THAT(event, testing::StartsWith("data: "));
+    done = event == "data: [DONE]";
+    if (!done) out.push_back(json::parse(event.substr(6)));
+    at = end + 2;
+  }
+  EXPECT_TRUE(done);
+  return out;
+}
+
+class ServeCommand : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (stories15m().empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  }
+};
+
+TEST_F(ServeCommand, AnswersAsRunDoesWholeAndInPieces) {
+  Server server({"--ram", "256MiB"});
+  auto client = server.client();
+  const ProgramRun alone =
+      run_strata({"run", "-m", stories15m().string(), "-p", "Once upon a time", "--raw", "-n", "24", "--temp",
+                  "0", "--ignore-eos", "--spec-type", "none", "-t", "1"});
+  const std::string text = alone.out.substr(0, alone.out.size() - 1);
+
+  const auto whole = client.Post("/v1/completions", completion(24).dump(), kJson);
+  ASSERT_TRUE(whole);
+  EXPECT_EQ(whole->status, 200);
+  EXPECT_EQ(json::parse(whole->body).at("choices").at(0).at("text"), text);
+
+  const auto pieces = client.Post("/v1/completions", completion(24, true).dump(), kJson);
+  ASSERT_TRUE(pieces);
+  EXPECT_EQ(pieces->get_header_value("Content-Type"), "text/event-stream");
+  std::string joined;
+  const auto all = events(pieces->body);
+  for (const json& event : all) joined += event.at("choices").at(0).at("text");
+  EXPECT_EQ(joined, text);
+  EXPECT_GT(all.size(), 10U) << "it comes as it is written";
+  EXPECT_EQ(all.back().at("choices").at(0).at("finish_reason"), "length");
+}
+
+TEST_F(ServeCommand, StreamsChatsWithUsageAndLogprobs) {
+  Server server({"--ram", "256MiB"});
+  const json chat = {{"messages", {{{"role", "user"}, {"content", "Hello"}}}},
+                     {"max_tokens", 6},
+                     {"temperature", 0},
+                     {"logprobs", true},
+                     {"stream", true},
+                     {"stream_options", {{"include_usage", true}}}};
+  const auto got = server.client().Post("/v1/chat/completions", chat.dump(), kJson);
+  ASSERT_TRUE(got);
+  const auto all = events(got->body);
+  ASSERT_GE(all.size(), 3U);
+  EXPECT_EQ(all.front().at("choices").at(0).at("delta").at("role"), "assistant");
+  const json& last = all[all.size() - 2].at("choices").at(0);
+  EXPECT_EQ(last.at("finish_reason"), "length");
+  EXPECT_EQ(last.at("logprobs").at("content").size(), 6U);
+  EXPECT_TRUE(all.back().at("choices").empty());
+  EXPECT_EQ(all.back().at("usage").at("completion_tokens"), 6);
+}
+
+TEST_F(ServeCommand, SaysWhatIsWrongInJson) {
+  Server server({"--ram", "256MiB"});
+  auto client = server.client();
+  const auto refused = [&](const httplib::Result& got, int status, const std::string& text) {
+    ASSERT_TRUE(got);
+    EXPECT_EQ(got->status, status) << got->body;
+    EXPECT_THAT(json::parse(got->body).at("error").at("message").get<std::string>(), HasSubstr(text));
+  };
+  refused(client.Post("/v1/completions", "{\"prompt\":", kJson), 400, "no JSON");
+  refused(client.Post("/v1/completions", "[1]", kJson), 400, "object");
+  refused(client.Post("/v1/completions", std::string(3000, '['), kJson), 400, "nested");
+  refused(client.Post("/v1/completions", "\xff\xfe", kJson), 400, "no JSON");
+  refused(client.Post("/v1/completions", "", kJson), 400, "no JSON");
+  refused(client.Post("/v1/completions", R"({"prompt":"x","temperature":9})", kJson), 400, "temperature");
+  refused(client.Post("/v1/chat/completions", R"({"messages":[]})", kJson), 400, "messages");
+  refused(client.Post("/v1/nothing", "{}", kJson), 404, "/v1/nothing");
+  refused(client.Get("/v1/completions"), 404, "/v1/completions");
+  refused(client.Get("/v1/models/other"), 404, "other");
+  refused(client.Post("/tokenize", "{}", kJson), 400, "content");
+  refused(client.Post("/v1/completions", json{{"prompt", std::string(200'000, 'x')}}.dump(), kJson), 400,
+          "tokens");
+  const auto large = client.Post("/v1/completions", std::string(9 << 20, ' '), kJson);
+  ASSERT_TRUE(large);
+  EXPECT_EQ(large->status, 413);
+  EXPECT_EQ(client.Get("/health")->status, 200) << "and it goes on";
+  EXPECT_EQ(
+      json::parse(client.Post("/tokenize", R"({"content":"Once upon"})", kJson)->body).at("tokens").size(),
+      2U);
+}
+
+TEST_F(ServeCommand, MalformedHttpEndsOnlyItsOwnConnection) {
+  Server server({"--ram", "256MiB"});
+  for (const std::string& bytes :
+       {std::string("\0\0\0\0\r\n\r\n", 8), std::string("GET / HTTP/9.9\r\n\r\n"),
+        std::string("POST /v1/completions HTTP/1.1\r\nContent-Length: -5\r\n\r\n"),
+        std::string("POST /v1/completions HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        std::string(100'000, 'A')}) {
+    const int socket = server.connect();
+    (void)::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    ::close(socket);
+  }
+  EXPECT_EQ(server.client().Get("/health")->status, 200);
+}
+
+TEST_F(ServeCommand, KeysKeepOthersOut) {
+  Server server({"--ram", "256MiB", "--api-key", "secret"});
+  auto client = server.client();
+  const auto without = client.Post("/v1/completions", completion(1).dump(), kJson);
+  EXPECT_EQ(without->status, 401);
+  EXPECT_EQ(json::parse(without->body).at("error").at("code"), "invalid_api_key");
+  EXPECT_EQ(client.Get("/v1/models", httplib::Headers{{"Authorization", "Bearer secreT"}})->status, 401);
+  EXPECT_EQ(client.Get("/v1/models", httplib::Headers{{"Authorization", "Bearer secret"}})->status, 200);
+  EXPECT_EQ(client.Get("/health")->status, 200) << "tells nothing";
+}
+
+TEST_F(ServeCommand, FullQueueSaysWhenToComeAgain) {
+  Server server({"--ram", "256MiB", "--max-num-seqs", "1", "--max-queue", "1"});
+  std::vector<std::jthread> clients;
+  for (int i = 0; i < 2; ++i)
+    clients.emplace_back([&] {
+      const auto got = server.client().Post("/v1/completions", completion(400).dump(), kJson);
+      EXPECT_EQ(got->status, 200);
+    });
+  ASSERT_TRUE(server.becomes("llamacpp:requests_deferred", 1));
+  const auto got = server.client().Post("/v1/completions", completion(1).dump(), kJson);
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->status, 429);
+  EXPECT_GE(std::stoi(got->get_header_value("Retry-After")), 1);
+}
+
+TEST_F(ServeCommand, ClientsThatGoAwayFreeTheirSequences) {
+  Server server({"--ram", "256MiB", "--max-num-seqs", "1"});
+  for (const bool stream : {false, true}) {
+    const int socket = server.connect();
+    const std::string body = completion(100'000, stream).dump();
+    const std::string request =
+        "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) +
+        "\r\n\r\n" + body;
+    ASSERT_EQ(::send(socket, request.data(), request.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(request.size()));
+    ASSERT_TRUE(server.becomes("llamacpp:requests_processing", 1));
+    ::close(socket);
+    EXPECT_TRUE(server.becomes("llamacpp:requests_processing", 0, 5s)) << "stream: " << stream;
+  }
+}
+
+TEST_F(ServeCommand, TimeIsLimited) {
+  Server server({"--ram", "256MiB", "--timeout", "1"});
+  const auto got = server.client().Post("/v1/completions", completion(1'000'000).dump(), kJson);
+  ASSERT_TRUE(got);
+  // A small context may be full before.
+  if (got->status != 200) {
+    EXPECT_THAT(got->body, HasSubstr("within 1 s"));
+  }
+  EXPECT_TRUE(server.becomes("llamacpp:requests_processing", 0, 5s));
+}
+
+TEST_F(ServeCommand, ASignalLetsItFinishWhatItHas) {
+  Server server({"--ram", "256MiB", "--max-num-seqs", "1"});
+  std::vector<std::jthread> clients;
+  std::atomic<int> answered = 0;
+  for (int i = 0; i < 3; ++i)
+    clients.emplace_back([&] {
+      const auto got = server.client().Post("/v1/completions", completion(200).dump(), kJson);
+      if (got && got->status == 200) ++answered;
+    });
+  ASSERT_TRUE(server.becomes("llamacpp:requests_deferred", 2));
+  server.signal(SIGTERM);
+  EXPECT_EQ(server.wait(), 0) << server.said();
+  clients.clear();
+  EXPECT_EQ(answered, 3);
+}
+
+TEST_F(ServeCommand, FiveHundredClientsAtOnce) {
+  Server server({"--ram", "256MiB"});
+  std::atomic<int> answered = 0;
+  std::atomic<int> sent_away = 0;
+  {
+    std::vector<std::jthread> clients;
+    for (int i = 0; i < 500; ++i)
+      clients.emplace_back([&] {
+        const auto got = server.client().Post("/v1/completions", completion(2).dump(), kJson);
+        if (got && got->status == 200) ++answered;
+        if (got && got->status == 429) ++sent_away;
+      });
+  }
+  EXPECT_EQ(answered + sent_away, 500);
+  EXPECT_GE(answered, 32);
+  EXPECT_TRUE(server.becomes("llamacpp:requests_processing", 0, 5s));
+}
+
+}  // namespace
+}  // namespace strata::tests
