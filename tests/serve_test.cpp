@@ -218,7 +218,8 @@ TEST_F(ServeCommand, SaysWhatIsWrongInJson) {
   };
   refused(client.Post("/v1/completions", "{\"prompt\":", kJson), 400, "no JSON");
   refused(client.Post("/v1/completions", "[1]", kJson), 400, "object");
-  refused(client.Post("/v1/completions", std::string(3000, '['), kJson), 400, "nested");
+  refused(client.Post("/v1/completions", std::string(3000, '[') + std::string(3000, ']'), kJson), 400,
+          "nested");
   refused(client.Post("/v1/completions", "\xff\xfe", kJson), 400, "no JSON");
   refused(client.Post("/v1/completions", "", kJson), 400, "no JSON");
   refused(client.Post("/v1/completions", R"({"prompt":"x","temperature":9})", kJson), 400, "temperature");

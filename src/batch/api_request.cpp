@@ -101,6 +101,19 @@ Status check_messages(const json& body) {
   return {};
 }
 
+/// Grammars of chat templates begin with what the template itself writes last, and llama.cpp lets them read
+/// it token by token, all but a first one that begins with a space: that one may hold more than a space.
+bool tokens_say(const llama_vocab* vocab, const std::string& text) {
+  std::string said;
+  bool first = true;
+  for (const llama_token token : common_tokenize(vocab, text, false, true)) {
+    const std::string piece = common_token_to_piece(vocab, token, true);
+    const bool left_out = std::exchange(first, false) && piece.starts_with(' ') && !text.starts_with(' ');
+    if (!left_out) said += piece;
+  }
+  return said == text;
+}
+
 common_json to_common(const json& value) { return common_json::parse(value.dump()); }
 
 }  // namespace
@@ -115,13 +128,12 @@ std::string_view object_name(Endpoint endpoint) {
   return endpoint == Endpoint::kChat ? "chat.completion" : "text_completion";
 }
 
-Result<ApiReader> ApiReader::create(const engine::Engine& engine) {
+Result<ApiReader> ApiReader::create(const engine::Engine& engine, const std::string& chat_template) {
   ApiReader out(engine);
   try {
-    out.templates_ = common_chat_templates_init(engine.model(), "");
+    out.templates_ = common_chat_templates_init(engine.model(), chat_template);
   } catch (const std::exception& error) {
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("the model's chat template cannot be read: {}", error.what()));
+    return fail(ErrorCode::kUnsupported, fmt::format("the chat template cannot be read: {}", error.what()));
   }
   return out;
 }
@@ -241,9 +253,14 @@ Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
     return fields.refuse("messages", fmt::format("the model's chat template refuses them: {}", error.what()));
   }
   common_params_sampling& sampling = out.request.sampling;
-  if (!chat.grammar.empty()) {
+  const bool has_rules = rules.gbnf || rules.schema;
+  const bool begins = chat.grammar_lazy || tokens_say(engine_.vocab(), chat.generation_prompt);
+  if (!begins && has_rules) {
+    sampling.grammar = rules.grammar;
+  } else if (!begins && !chat.grammar.empty()) {
+    return fields.refuse("tools", "this model's tokenizer cannot express what its chat template ends with");
+  } else if (!chat.grammar.empty()) {
     // A template makes a grammar of its own: of the rules, or of the tools.
-    const bool has_rules = rules.gbnf || rules.schema;
     const auto type = has_rules ? rules.grammar.type : COMMON_GRAMMAR_TYPE_TOOL_CALLS;
     sampling.grammar = {type, chat.grammar};
     sampling.grammar_lazy = chat.grammar_lazy;

@@ -30,8 +30,10 @@ struct ApiRequest {
 /// Reads bodies of OpenAI's API for one model, by its own chat template. Threading: one thread at a time.
 class ApiReader {
  public:
-  /// `engine` outlives it. Errors: kUnsupported for a chat template that cannot be read.
-  [[nodiscard]] static Result<ApiReader> create(const engine::Engine& engine);
+  /// `engine` outlives it. `chat_template`: instead of the model's own; empty: that one. Errors: kUnsupported
+  /// for a chat template that cannot be read.
+  [[nodiscard]] static Result<ApiReader> create(const engine::Engine& engine,
+                                                const std::string& chat_template = "");
 
   /// Fields that change nothing here are not looked at, as OpenAI's API does. Errors: kInvalidArgument,
   /// beginning with the field's name.

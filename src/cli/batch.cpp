@@ -81,7 +81,8 @@ class Batch {
     if (options_.stats_file) STRATA_TRY_VOID(check_writable(*options_.stats_file));
     STRATA_TRY(engine::OpenOptions open, open_options(options_.run));
     STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
-    STRATA_TRY(const auto reader, batch::ApiReader::create(*engine_));
+    STRATA_TRY(const std::string chat_template, cli::chat_template(options_.run));
+    STRATA_TRY(const auto reader, batch::ApiReader::create(*engine_, chat_template));
     batch::JobFiles files{options_.input, options_.output, options_.errors};
     if (options_.errors.empty()) files.errors = errors_beside(files.output);
     const std::string name = options_.served_name.empty() ? engine_->profile().name : options_.served_name;
@@ -172,6 +173,7 @@ void add_batch_command(CLI::App& app, int& exit_code) {
       ->capture_default_str()
       ->check(CLI::Range(1, 250));
   command->add_option("--stats", options->stats_file, "write statistics as JSON");
+  add_chat_flags(*command, options->run);
   add_shape_flags(*command, options->run);
   add_device_flags(*command, options->run);
   command->callback([options, &exit_code] { exit_code = report(Batch(*options).execute()); });

@@ -80,9 +80,10 @@ class Run {
     STRATA_TRY(common_params_sampling sampling, sampling_params(options_));
     STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
     STRATA_TRY(generator_, engine::Generator::create(*engine_, std::move(sampling)));
-    if (options_.raw || engine_->profile().chat_template.empty()) return {};
+    STRATA_TRY(const std::string chat_template, cli::chat_template(options_));
+    if (options_.raw || (engine_->profile().chat_template.empty() && chat_template.empty())) return {};
     try {
-      templates_ = common_chat_templates_init(engine_->model(), "");
+      templates_ = common_chat_templates_init(engine_->model(), chat_template);
     } catch (const std::exception& error) {
       return fail(ErrorCode::kUnsupported,
                   fmt::format("{}: its chat template cannot be read ({}); --raw completes plain text",

@@ -99,6 +99,7 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
   command.add_option("-p,--prompt", o.prompt, "prompt; without one, a chat on the terminal");
   command.add_option("-f,--file", o.prompt_file, "read the prompt from a file ('-': standard input)");
   command.add_option("--system", o.system, "system message of a chat");
+  add_chat_flags(command, o);
   command.add_flag("--raw", o.raw, "complete plain text, even if the model has a chat template");
   command.add_flag("--display-prompt", o.display_prompt, "print the prompt before what follows it");
   command.add_option("-n,--predict", o.limit, "tokens to generate (-1: until the model ends)");
@@ -156,6 +157,11 @@ void add_device_flags(CLI::App& command, RunOptions& o) {
       .add_option("--rpc", o.rpc,
                   "HOST:PORT of an rpc-server of ggml, whose devices are used as GPUs; or more of them")
       ->group("Memory");
+}
+
+void add_chat_flags(CLI::App& command, RunOptions& o) {
+  command.add_option("--chat-template-file", o.chat_template_file,
+                     "Jinja template, instead of the model's own");
 }
 
 void add_shape_flags(CLI::App& command, RunOptions& o) {
@@ -307,18 +313,31 @@ Result<common_params_sampling> sampling_params(const RunOptions& o) {
   return out;
 }
 
+namespace {
+
+Result<std::string> read_file(const std::string& path, std::string_view what) {
+  std::ifstream in(path, std::ios::binary);
+  std::string text = in ? read_all(in) : std::string();
+  std::error_code ec;
+  if (!in || std::filesystem::is_directory(path, ec))
+    return fail(ErrorCode::kNotFound, fmt::format("{}: cannot read the {}", path, what));
+  return text;
+}
+
+}  // namespace
+
+Result<std::string> chat_template(const RunOptions& o) {
+  if (!o.chat_template_file) return std::string();
+  return read_file(*o.chat_template_file, "chat template");
+}
+
 Result<std::optional<std::string>> read_prompt(const RunOptions& o) {
   if (o.prompt && o.prompt_file)
     return fail(ErrorCode::kInvalidArgument, "give the prompt with -p or with -f, not both");
   if (o.prompt) return o.prompt;
   if (!o.prompt_file) return std::nullopt;
   if (*o.prompt_file == "-") return read_all(std::cin);
-  std::ifstream in(*o.prompt_file, std::ios::binary);
-  std::string text = in ? read_all(in) : std::string();
-  std::error_code ec;
-  if (!in || std::filesystem::is_directory(*o.prompt_file, ec)) {
-    return fail(ErrorCode::kNotFound, fmt::format("{}: cannot read the prompt file", *o.prompt_file));
-  }
+  STRATA_TRY(std::string text, read_file(*o.prompt_file, "prompt file"));
   if (text.ends_with('\n')) text.pop_back();  // as llama.cpp: an editor's, not the prompt's
   return text;
 }

@@ -20,6 +20,7 @@ struct RunOptions {
   std::optional<std::string> prompt;
   std::optional<std::string> prompt_file;
   std::optional<std::string> system;
+  std::optional<std::string> chat_template_file;
   std::optional<std::string> ram;
   std::optional<std::string> vram;
   std::optional<std::string> rpc;
@@ -57,6 +58,7 @@ struct RunOptions {
 void add_run_flags(CLI::App& command, RunOptions& options);
 /// Those of them that decide what is in memory, and how fast: adapters, budget, context, threads, drafts.
 void add_shape_flags(CLI::App& command, RunOptions& options);
+void add_chat_flags(CLI::App& command, RunOptions& options);
 /// And what may lie on which GPU.
 void add_device_flags(CLI::App& command, RunOptions& options);
 
@@ -64,6 +66,9 @@ void add_device_flags(CLI::App& command, RunOptions& options);
 /// kCorrupt; kInvalidArgument where a flag or the model contradicts it; kUnsupported for a plan that uses a
 /// GPU.
 [[nodiscard]] Status apply_plan(const std::string& file, RunOptions& options);
+
+/// Of --chat-template-file; empty: the model's own. Errors: kNotFound.
+[[nodiscard]] Result<std::string> chat_template(const RunOptions& options);
 
 // Errors: kInvalidArgument, naming the flag.
 [[nodiscard]] Result<engine::OpenOptions> open_options(const RunOptions& options);

@@ -52,7 +52,8 @@ class Serve {
     STRATA_TRY_VOID(read_keys());
     STRATA_TRY(engine::OpenOptions open, open_options(options_.run));
     STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
-    STRATA_TRY(const auto reader, batch::ApiReader::create(*engine_));
+    STRATA_TRY(const std::string chat_template, cli::chat_template(options_.run));
+    STRATA_TRY(const auto reader, batch::ApiReader::create(*engine_, chat_template));
     STRATA_TRY_VOID(start());
     serve::Inbox inbox(options_.sequences + options_.queue, std::chrono::seconds(options_.timeout));
     serve::Board board;
@@ -145,6 +146,7 @@ void add_serve_command(CLI::App& app, int& exit_code) {
   command->add_option("--timeout", options->timeout, "seconds that a request may take")
       ->capture_default_str()
       ->check(CLI::Range(1, 1'000'000));
+  add_chat_flags(*command, options->run);
   add_shape_flags(*command, options->run);
   add_device_flags(*command, options->run);
   command->callback([options, &exit_code] { exit_code = report(Serve(*options).execute()); });

@@ -1,0 +1,125 @@
+// Answers of OpenAI's API, whole and in pieces, from texts that a model would have to learn to write.
+
+#include <gtest/gtest.h>
+
+#include "batch/api_stream.h"
+#include "synth_model.h"
+#include "temporary_directory.h"
+
+namespace strata::tests {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kTemplate = R"({%- if tools %}
+{{- '<|im_start|>system\n<tools>' }}
+{%- for tool in tools %}{{- '\n' }}{{- tool | tojson }}{%- endfor %}
+{{- '\n</tools><|im_end|>\n' }}
+{%- endif %}
+{%- for message in messages %}
+{{- '<|im_start|>' + message.role + '\n' }}
+{%- if message.content %}{{- message.content }}{%- endif %}
+{%- for call in message.tool_calls or [] %}
+{{- '\n<tool_call>\n{"name": "' + call.function.name + '", "arguments": ' }}{{- call.function.arguments | tojson }}{{- '}\n</tool_call>' }}
+{%- endfor %}
+{{- '<|im_end|>\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %})";
+
+class AnswerStreamTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto engine =
+        engine::Engine::open({.model = synth_model(directory_, {.like = "qwen3"}), .ram = kMiB * 512});
+    ASSERT_TRUE(engine) << engine.error().message;
+    engine_ = std::move(*engine);
+    auto reader = batch::ApiReader::create(*engine_, kTemplate);
+    ASSERT_TRUE(reader) << reader.error().message;
+    reader_.emplace(std::move(*reader));
+  }
+
+  [[nodiscard]] batch::ApiRequest chat(const json& more) const {
+    json body = {{"messages", {{{"role", "user"}, {"content", "Where?"}}}}};
+    body.update(more);
+    auto request = reader_->read(batch::Endpoint::kChat, body);
+    EXPECT_TRUE(request) << request.error().message;
+    return std::move(*request);
+  }
+
+  /// The deltas of all events, put together as a client does; `text` comes in pieces of `size` bytes.
+  struct Seen {
+    std::string content;
+    std::string name;
+    std::string arguments;
+    std::string reason;
+    std::size_t events = 0;
+  };
+  [[nodiscard]] Seen stream(const batch::ApiRequest& request, const std::string& text,
+                            std::size_t size) const {
+    batch::AnswerStream stream({"id", "model", 1}, request, reader_->vocab());
+    std::string all;
+    for (std::size_t at = 0; at < text.size(); at += size) all += stream.add(text.substr(at, size));
+    all += stream.end({.reason = engine::StopReason::kEndOfText});
+    EXPECT_TRUE(all.ends_with("data: [DONE]\n\n"));
+    Seen seen;
+    for (std::size_t at = 0; all.substr(at, 7) != "data: [";) {
+      const std::size_t end = all.find("\n\n", at);
+      const json choice = json::parse(all.substr(at + 6, end - at - 6)).at("choices").at(0);
+      const json& delta = choice.at("delta");
+      seen.content += delta.value("content", "");
+      if (delta.contains("tool_calls")) {
+        const json& function = delta["tool_calls"][0].at("function");
+        seen.name += function.value("name", "");
+        seen.arguments += function.value("arguments", "");
+      }
+      if (choice.at("finish_reason").is_string()) seen.reason = choice["finish_reason"];
+      ++seen.events;
+      at = end + 2;
+    }
+    return seen;
+  }
+
+  const TemporaryDirectory directory_;
+  std::unique_ptr<engine::Engine> engine_;
+  std::optional<batch::ApiReader> reader_;
+};
+
+const json kTools = {
+    {"tools",
+     {{{"type", "function"},
+       {"function",
+        {{"name", "look"},
+         {"parameters",
+          {{"type", "object"}, {"properties", {{"at", {{"type", "string"}}}}}, {"required", {"at"}}}}}}}}}};
+
+TEST_F(AnswerStreamTest, ToolCallsComeInPiecesAndWhole) {
+  const std::string text =
+      "I will look.\n<tool_call>\n{\"name\": \"look\", \"arguments\": {\"at\": \"moon\"}}\n</tool_call>";
+  const batch::ApiRequest request = chat(kTools);
+  for (const std::size_t size : {1U, 7U, 1000U}) {
+    const Seen seen = stream(request, text, size);
+    EXPECT_EQ(seen.name, "look");
+    EXPECT_EQ(json::parse(seen.arguments), (json{{"at", "moon"}})) << size;
+    EXPECT_TRUE(seen.content.starts_with("I will look.")) << seen.content;
+    EXPECT_EQ(seen.content.find("tool_call"), std::string::npos) << seen.content;
+    EXPECT_EQ(seen.reason, "tool_calls");
+  }
+  const auto body = batch::answer_body({"id", "model", 1}, request, 1,
+                                       {.reason = engine::StopReason::kEndOfText}, text, reader_->vocab());
+  EXPECT_EQ(body.at("choices").at(0).at("finish_reason"), "tool_calls");
+  const auto& call = body.at("choices").at(0).at("message").at("tool_calls").at(0).at("function");
+  EXPECT_EQ(call.at("name"), "look");
+  EXPECT_EQ(json::parse(call.at("arguments").get<std::string>()), (json{{"at", "moon"}}));
+}
+
+TEST_F(AnswerStreamTest, CharactersAreNeverCut) {
+  const std::string text = "ä€😀 and \xff";
+  for (const std::size_t size : {1U, 2U, 3U}) {
+    const Seen seen = stream(chat(json::object()), text, size);
+    EXPECT_TRUE(seen.content.starts_with("ä€😀 and ")) << size << ": " << seen.content;
+    EXPECT_EQ(seen.reason, "stop");
+  }
+}
+
+}  // namespace
+}  // namespace strata::tests
