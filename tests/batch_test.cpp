@@ -238,8 +238,17 @@ TEST_F(BatchCommand, AFullDiskPausesItUntilThereIsRoom) {
   const auto output = directory_.path() / "disk" / "out.jsonl";
   const auto filler = directory_.path() / "disk" / "filler";
   std::ofstream(filler) << std::string(900 << 10, 'x');
-  std::thread relief([&] {
-    std::this_thread::sleep_for(std::chrono::seconds(6));
+  std::thread relief([&] {  // once nothing has been written for a while
+    const auto begin = std::chrono::steady_clock::now();
+    auto changed = begin;
+    for (auto left = std::filesystem::space(filler).available;;) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      const auto now = std::chrono::steady_clock::now();
+      const auto still_left = std::filesystem::space(filler).available;
+      if (std::exchange(left, still_left) != still_left) changed = now;
+      const bool begun = changed > begin;
+      if (now - changed > std::chrono::seconds(begun ? 4 : 60)) break;
+    }
     std::filesystem::remove(filler);
   });
   const ProgramRun ran = run_strata(command(output));
@@ -247,6 +256,45 @@ TEST_F(BatchCommand, AFullDiskPausesItUntilThereIsRoom) {
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_THAT(ran.err, HasSubstr("the disk is full; it goes on when there is room"));
   EXPECT_EQ(answers(output).size(), 200U);
+}
+
+TEST_F(BatchCommand, ShardsPutTogetherAreTheWhole) {
+  std::vector<json> lines;
+  for (int i = 0; i < 7; ++i)
+    lines.push_back(completion("request " + std::to_string(i), "Number " + std::to_string(i) + " was", 4));
+  lines[5]["body"]["prompt"] = std::string(20'000, 'x');  // does not fit: ends in the errors
+  write(lines);
+  const auto with = [&](const std::filesystem::path& output, const std::vector<std::string>& more) {
+    auto out = command(output);
+    out.insert(out.end(), {"-c", "512"});
+    out.insert(out.end(), more.begin(), more.end());
+    return out;
+  };
+  ASSERT_EQ(run_strata(with(output_, {})).exit_code, 0);
+  const auto whole = answers(output_);
+  ASSERT_EQ(whole.size(), 6U);
+
+  const std::filesystem::path parts = directory_.path() / "parts.jsonl";
+  const std::vector<std::string> merge = {"batch", "--merge", "3", "-i", input_, "-o", parts.string()};
+  for (int shard = 0; shard < 3; ++shard) {
+    expect_refused(run_strata(merge), "shard " + std::to_string(shard) + "/3 is not finished");
+    const ProgramRun ran = run_strata(with(parts, {"--shard", std::to_string(shard) + "/3"}));
+    ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  }
+  const ProgramRun merged = run_strata(merge);
+  ASSERT_EQ(merged.exit_code, 0) << merged.err;
+  const auto together = answers(parts);
+  ASSERT_EQ(together.size(), 6U);
+  for (const auto& [id, answer] : whole)
+    EXPECT_EQ(together.at(id)["response"]["body"]["choices"], answer.at("response")["body"]["choices"]) << id;
+  EXPECT_EQ(answers(directory_.path() / "parts.errors.jsonl").size(), 1U);
+  expect_refused(run_strata(merge), "exists already");
+
+  std::filesystem::remove(parts);
+  lines.push_back(completion("one more", "And", 1));
+  write(lines);
+  expect_refused(run_strata(merge), "'one more'");
+  expect_refused(run_strata(with(parts, {"--shard", "3/3"})), "--shard 3/3");
 }
 
 }  // namespace

@@ -80,7 +80,8 @@ Status patiently(const Job::Watch& watch, const std::function<Status()>& work) {
 
 }  // namespace
 
-Result<Job> Job::open(JobFiles files, const ApiReader& reader, std::string model) {
+Result<Job> Job::open(JobFiles files, const ApiReader& reader, std::string model, Shard shard) {
+  files = files.of(shard);
   const bool known = std::filesystem::exists(files.account());
   for (const auto& file : {files.output, files.errors}) {
     if (known || !std::filesystem::exists(file)) continue;
@@ -89,7 +90,7 @@ Result<Job> Job::open(JobFiles files, const ApiReader& reader, std::string model
   }
   STRATA_TRY(const std::string input, read_lines(files.input, [](auto, auto, auto) { return Status{}; }));
   STRATA_TRY(Store store, Store::open(files.account(), input));
-  Job out(std::move(files), reader, std::move(model), std::move(store));
+  Job out(std::move(files), reader, std::move(model), shard, std::move(store));
   STRATA_TRY(out.resumed_, out.store_.has_lines());
   if (!out.resumed_) {
     const Status checked = out.check_lines();
@@ -116,7 +117,8 @@ Status Job::check_lines() {
       if (++count <= kSaid) wrong.push_back(fmt::format("line {}: {}", number, parsed.error().message));
       return {};
     }
-    lines.push_back({number, parsed->custom_id, offset, text.size(), tokens_of(parsed->request)});
+    if (shard_.has(number))
+      lines.push_back({number, parsed->custom_id, offset, text.size(), tokens_of(parsed->request)});
     return {};
   };
   STRATA_TRY_VOID(read_lines(files_.input, check));
@@ -125,7 +127,7 @@ Status Job::check_lines() {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{}: {}{}", files_.input.string(), fmt::join(wrong, "; "), more));
   }
-  if (lines.empty())
+  if (ids.empty())
     return fail(ErrorCode::kInvalidArgument, fmt::format("{}: holds no request", files_.input.string()));
   return store_.add(lines);
 }

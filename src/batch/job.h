@@ -10,10 +10,22 @@
 
 namespace strata::batch {
 
+/// Of a batch that several processes work on, on one machine or many: every `count`th line, from the
+/// `index`th on.
+struct Shard {
+  std::uint32_t index = 0;
+  std::uint32_t count = 1;
+
+  [[nodiscard]] bool has(std::int64_t line) const { return (line - 1) % count == index; }
+};
+
 struct JobFiles {
   std::filesystem::path input;   ///< lines of OpenAI's batch API
   std::filesystem::path output;  ///< an answer for each line that got one
   std::filesystem::path errors;  ///< for each of the others; made only where there are some
+
+  /// Those of a part.
+  [[nodiscard]] JobFiles of(const Shard& shard) const;
 
   /// How far it has come, until output and errors are written.
   [[nodiscard]] std::filesystem::path account() const { return output.string() + ".strata"; }
@@ -23,10 +35,11 @@ struct JobFiles {
 /// when all are, whole. Threading: one thread.
 class Job {
  public:
-  /// Begins, or goes on where an earlier one was stopped. Checks all lines before any is answered, and says
-  /// what is wrong with the first ones. Errors: kInvalidArgument, with line and field; kNotFound; those of
-  /// Store.
-  [[nodiscard]] static Result<Job> open(JobFiles files, const ApiReader& reader, std::string model);
+  /// Begins, or goes on where an earlier one was stopped. Checks all lines, those of other shards too, before
+  /// any is answered, and says what is wrong with the first ones. Errors: kInvalidArgument, with line and
+  /// field; kNotFound; those of Store.
+  [[nodiscard]] static Result<Job> open(JobFiles files, const ApiReader& reader, std::string model,
+                                        Shard shard = {});
 
   [[nodiscard]] const Store::Counts& counts() const { return counts_; }
   /// Whether an earlier one had begun it.
@@ -43,8 +56,12 @@ class Job {
   [[nodiscard]] Status write_out(const Watch& watch);
 
  private:
-  Job(JobFiles files, const ApiReader& reader, std::string model, Store store)
-      : files_(std::move(files)), reader_(reader), model_(std::move(model)), store_(std::move(store)) {}
+  Job(JobFiles files, const ApiReader& reader, std::string model, Shard shard, Store store)
+      : files_(std::move(files)),
+        reader_(reader),
+        model_(std::move(model)),
+        shard_(shard),
+        store_(std::move(store)) {}
   [[nodiscard]] Status check_lines();
   [[nodiscard]] Status submit_some(Executor& executor);
   [[nodiscard]] Status submit(Executor& executor, const Line& line);
@@ -55,6 +72,7 @@ class Job {
   JobFiles files_;
   const ApiReader& reader_;
   std::string model_;
+  Shard shard_;
   Store store_;
   Store::Counts counts_;
   bool resumed_ = false;

@@ -9,8 +9,8 @@
 #include <filesystem>
 
 #include "batch/job.h"
+#include "batch/shard.h"
 #include "cli/exit_code.h"
-#include "cli/memory_map.h"
 #include "cli/run_options.h"
 #include "cli/run_report.h"
 #include "cli/shared_context.h"
@@ -34,6 +34,8 @@ struct BatchOptions {
   std::string served_name;
   std::uint32_t sequences = 32;
   std::optional<std::string> stats_file;
+  std::string shard = "0/1";
+  std::uint32_t merge = 0;  // parts
 };
 
 /// One line on a terminal: how far, how fast, how long still.
@@ -74,6 +76,28 @@ class Batch {
   explicit Batch(BatchOptions options) : options_(std::move(options)) {}
 
   Status execute() {
+    batch::JobFiles files{options_.input, options_.output, options_.errors};
+    if (options_.errors.empty()) files.errors = errors_beside(files.output);
+    if (options_.merge > 0) return merge(files);
+    if (options_.run.model.empty()) return fail(ErrorCode::kInvalidArgument, "-m is missing: the model");
+    STRATA_TRY(const batch::Shard shard, batch::parse_shard(options_.shard));
+    return compute(std::move(files), shard);
+  }
+
+ private:
+  Status merge(const batch::JobFiles& files) {
+    STRATA_TRY(const batch::Merged merged, batch::merge_parts(files, options_.merge));
+    say_what_is_there(files, merged.answers, merged.failed);
+    return {};
+  }
+
+  static void say_what_is_there(const batch::JobFiles& files, std::int64_t answers, std::int64_t failed) {
+    fmt::print(stderr, "{}: {} answers", files.output.string(), answers);
+    if (failed > 0) fmt::print(stderr, "; {}: {} requests that failed", files.errors.string(), failed);
+    fmt::print(stderr, "\n");
+  }
+
+  Status compute(batch::JobFiles files, batch::Shard shard) {
     struct sigaction action {};
     action.sa_handler = on_stop;
     ::sigaction(SIGINT, &action, nullptr);
@@ -83,10 +107,8 @@ class Batch {
     STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
     STRATA_TRY(const std::string chat_template, cli::chat_template(options_.run));
     STRATA_TRY(const auto reader, batch::ApiReader::create(*engine_, chat_template));
-    batch::JobFiles files{options_.input, options_.output, options_.errors};
-    if (options_.errors.empty()) files.errors = errors_beside(files.output);
     const std::string name = options_.served_name.empty() ? engine_->profile().name : options_.served_name;
-    STRATA_TRY(batch::Job job, batch::Job::open(files, reader, name));
+    STRATA_TRY(batch::Job job, batch::Job::open(files, reader, name, shard));
     if (job.resumed())
       fmt::print(stderr, "going on: {} of {} requests are answered\n",
                  job.counts().lines - job.counts().left(), job.counts().lines);
@@ -99,15 +121,10 @@ class Batch {
                                       }};
     if (job.counts().left() > 0) STRATA_TRY_VOID(answer(job, watch));
     STRATA_TRY_VOID(job.write_out(watch));
-    const auto& counts = job.counts();
-    fmt::print(stderr, "{}: {} answers", files.output.string(), counts.completed);
-    if (counts.failed > 0)
-      fmt::print(stderr, "; {}: {} requests that failed", files.errors.string(), counts.failed);
-    fmt::print(stderr, "\n");
+    say_what_is_there(files.of(shard), job.counts().completed, job.counts().failed);
     return {};
   }
 
- private:
   static std::filesystem::path errors_beside(std::filesystem::path output) {
     const std::string extension = output.extension().string();
     return output.replace_extension(".errors" + extension);
@@ -115,11 +132,7 @@ class Batch {
 
   Status answer(batch::Job& job, batch::Job::Watch watch) {
     STRATA_TRY_VOID(prepare(job.counts()));
-    STRATA_TRY_VOID(engine_->start([](Bytes, Bytes) { return stops == 0; }));
-    for (const std::string& note : engine_->notes()) fmt::print(stderr, "note: {}\n", note);
-    for (const engine::DeviceUse& device : engine_->devices())
-      fmt::print(stderr, "{}", draw_device_map(device.share));
-    fmt::print(stderr, "{}", draw_memory_map(engine_->memory_map()));
+    STRATA_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
     batch::Executor executor(*engine_, options_.sequences);
     const auto begin = Clock::now();
     BatchReport report{.load_seconds = std::chrono::duration<double>(begin - begin_).count()};
@@ -161,13 +174,16 @@ class Batch {
 void add_batch_command(CLI::App& app, int& exit_code) {
   auto* const command = app.add_subcommand("batch", "answer a file of requests of OpenAI's batch API");
   auto options = std::make_shared<BatchOptions>();
-  command->add_option("-m,--model", options->run.model, "GGUF file (of a split model: the first part)")
-      ->required();
+  command->add_option("-m,--model", options->run.model, "GGUF file (of a split model: the first part)");
   command->add_option("-i,--input-file", options->input, "requests: JSON lines of OpenAI's batch API")
       ->required();
   command->add_option("-o,--output-file", options->output, "answers; appears when all are there")->required();
   command->add_option("--error-file", options->errors,
                       "requests that failed (default: OUTPUT with .errors in its name)");
+  command->add_option("--shard", options->shard,
+                      "I/N: every Nth request, from the Ith (from 0) on; into parts of the output");
+  command->add_option("--merge", options->merge, "put the parts of so many shards together; needs no model")
+      ->check(CLI::Range(1, 100'000));
   command->add_option("--served-model-name", options->served_name, "the model's name in answers");
   command->add_option("--max-num-seqs", options->sequences, "requests computed at once, at most")
       ->capture_default_str()

@@ -7,9 +7,7 @@
 #include <csignal>
 #include <fstream>
 
-#include "base/progress.h"
 #include "cli/exit_code.h"
-#include "cli/memory_map.h"
 #include "cli/run_options.h"
 #include "cli/shared_context.h"
 #include "serve/api_server.h"
@@ -100,18 +98,7 @@ class Serve {
                                     .mean_tokens = kMeanTokens,
                                     .most_tokens = usual,
                                     .client_reserve = threads + options_.server.largest_bodies}));
-    {
-      std::optional<ProgressBar> bar;
-      STRATA_TRY_VOID(engine_->start([&](Bytes done, Bytes total) {
-        if (!bar) bar.emplace("loading", total);
-        bar->update(done);
-        return stops == 0;
-      }));
-    }
-    for (const std::string& note : engine_->notes()) fmt::print(stderr, "note: {}\n", note);
-    for (const engine::DeviceUse& device : engine_->devices())
-      fmt::print(stderr, "{}", draw_device_map(device.share));
-    fmt::print(stderr, "{}", draw_memory_map(engine_->memory_map()));
+    STRATA_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
     const std::string& host = options_.server.host;
     if (options_.server.api_keys.empty() && host != "127.0.0.1" && host != "localhost" && host != "::1")
       fmt::print(stderr, "note: whoever reaches {} may use this server: --api-key keeps others out\n", host);

@@ -1,6 +1,12 @@
 #include "cli/shared_context.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <optional>
+
+#include "base/progress.h"
+#include "cli/memory_map.h"
 
 namespace strata::cli {
 namespace {
@@ -39,6 +45,22 @@ Status prepare_shared(engine::Engine& engine, engine::ContextOptions context,
     if (chosen || !too_much || *context.context <= least) return prepared;
     context.context = std::max(least, cells(*context.context / 2));
   }
+}
+
+Status start_and_show(engine::Engine& engine, const std::function<bool()>& stopped) {
+  {
+    std::optional<ProgressBar> bar;
+    STRATA_TRY_VOID(engine.start([&](Bytes done, Bytes total) {
+      if (!bar) bar.emplace("loading", total);
+      bar->update(done);
+      return !stopped();
+    }));
+  }
+  for (const std::string& note : engine.notes()) fmt::print(stderr, "note: {}\n", note);
+  for (const engine::DeviceUse& device : engine.devices())
+    fmt::print(stderr, "{}", draw_device_map(device.share));
+  fmt::print(stderr, "{}", draw_memory_map(engine.memory_map()));
+  return {};
 }
 
 }  // namespace strata::cli

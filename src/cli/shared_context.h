@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 #include "engine/engine.h"
 
 namespace strata::cli {
@@ -16,5 +18,9 @@ struct ExpectedRequests {
 /// large part of the budget; those that `context` names, where it does. Errors: those of Engine::prepare().
 [[nodiscard]] Status prepare_shared(engine::Engine& engine, engine::ContextOptions context,
                                     const ExpectedRequests& expected);
+
+/// Engine::start(), with a progress bar; then what was adapted, and the memory maps. `stopped`: asked again
+/// and again. Errors: those of Engine::start().
+[[nodiscard]] Status start_and_show(engine::Engine& engine, const std::function<bool()>& stopped);
 
 }  // namespace strata::cli

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "base/result.h"
+#include "batch/job.h"
+
+namespace strata::batch {
+
+/// `I/N`, as a Slurm array or an indexed job of Kubernetes count: from 0. Errors: kInvalidArgument.
+[[nodiscard]] Result<Shard> parse_shard(const std::string& text);
+
+/// Where a shard writes what is a part of `path`: `answers.0-of-4.jsonl` for `answers.jsonl`; `path` itself
+/// where there is only one.
+[[nodiscard]] std::filesystem::path part_of(const std::filesystem::path& path, const Shard& shard);
+
+struct Merged {
+  std::int64_t answers = 0;
+  std::int64_t failed = 0;
+};
+
+/// Puts the parts of `count` shards together, in the order of the input: output and, where there are some,
+/// errors. The parts stay. Errors: kNotFound for a part that is missing or not finished; kCorrupt where the
+/// parts do not hold each request of the input exactly once; kInvalidArgument, kIo, kNoSpace.
+[[nodiscard]] Result<Merged> merge_parts(const JobFiles& files, std::uint32_t count);
+
+}  // namespace strata::batch
