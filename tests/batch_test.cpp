@@ -177,6 +177,68 @@ TEST_F(BatchCommand, KilledAtAnyInstantItGoesOnAndAnswersEachOnce) {
   expect_refused(run(), "exists already");
 }
 
+/// In the environment of the programs that are started meanwhile.
+class Interference {
+ public:
+  Interference(const std::string& what, int call, const std::filesystem::path& folder) {
+    ::setenv("LD_PRELOAD", STRATA_INTERFERE_LIBRARY, 1);
+    ::setenv("STRATA_INTERFERE", (what + ":" + std::to_string(call) + ":" + folder.string()).c_str(), 1);
+  }
+  ~Interference() {
+    ::unsetenv("LD_PRELOAD");
+    ::unsetenv("STRATA_INTERFERE");
+  }
+  Interference(const Interference&) = delete;
+  Interference& operator=(const Interference&) = delete;
+};
+
+// Before each write, sync, rename and removal of account, output and errors: the process ends, the call
+// fails, the disk is full. By default some of these places; STRATA_TEST_KILLS: all.
+TEST_F(BatchCommand, InterferedWithAtAnyCallItAnswersEachOnce) {
+  const int stride = std::getenv("STRATA_TEST_KILLS") != nullptr ? 1 : 9;
+  std::vector<json> lines;
+  for (int i = 0; i < 3; ++i) lines.push_back(completion("request " + std::to_string(i), "And", 2));
+  lines[2]["body"]["prompt"] = std::string(20'000, 'x');  // does not fit: there are errors to write, too
+  write(lines);
+  auto arguments = command(output_);
+  arguments.insert(arguments.end(), {"-c", "256"});
+  const std::filesystem::path errors = directory_.path() / "out.errors.jsonl";
+  const std::filesystem::path account = output_.string() + ".strata";
+  const auto interfered = [&](const std::string& what, int call) {
+    const Interference interference(what, call, directory_.path() / "out");
+    return run_strata(arguments);
+  };
+  const auto clear = [&] {
+    for (const auto& file : std::filesystem::directory_iterator(directory_.path())) {
+      if (file.path() != input_) std::filesystem::remove(file.path());
+    }
+  };
+  const std::string said = interfered("count", 0).err;
+  ASSERT_THAT(said, HasSubstr("calls: "));
+  const int calls = std::stoi(said.substr(said.find("calls: ") + 7));
+  ASSERT_GT(calls, 20);
+  for (const std::string what : {"kill", "EIO", "ENOSPC"}) {
+    for (int call = 1; call <= calls; call += stride) {
+      SCOPED_TRACE(what + " at call " + std::to_string(call) + " of " + std::to_string(calls));
+      clear();
+      const ProgramRun ran = interfered(what, call);
+      if (what == "kill") {
+        ASSERT_EQ(ran.exit_code, -SIGKILL) << ran.err;
+      } else if (ran.exit_code != 0) {
+        EXPECT_THAT(ran.err, HasSubstr("strata: ")) << "it says why";
+      }
+      if (std::filesystem::exists(account) || !std::filesystem::exists(output_)) {
+        ASSERT_NE(ran.exit_code, 0) << "an account that stays is not the end";
+        const ProgramRun again = run_strata(arguments);
+        ASSERT_EQ(again.exit_code, 0) << again.err;
+      }
+      ASSERT_EQ(answers(output_).size(), 2U);
+      ASSERT_EQ(answers(errors).size(), 1U);
+      EXPECT_FALSE(std::filesystem::exists(account));
+    }
+  }
+}
+
 TEST_F(BatchCommand, AnAccountBelongsToItsInput) {
   write_some(300, 60);
   ASSERT_TRUE(run(std::chrono::milliseconds(1500)).timed_out);

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "program_run.h"
+#include "runtime_directory.h"
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
@@ -264,6 +265,14 @@ TEST_F(ServeCommand, KeysKeepOthersOut) {
   EXPECT_EQ(client.Get("/health")->status, 200) << "tells nothing";
 }
 
+TEST_F(ServeCommand, AnAddressIsOneServers) {
+  const Server server({"--ram", "256MiB"});
+  expect_refused(run_strata({"serve", stories15m().string(), "--port", std::to_string(server.port())}),
+                 "another program");
+  expect_refused(run_strata({"serve", stories15m().string(), "--port", "0", "--api-key-file", "/no/such"}),
+                 "--api-key-file");
+}
+
 TEST_F(ServeCommand, FullQueueSaysWhenToComeAgain) {
   Server server({"--ram", "256MiB", "--max-num-seqs", "1", "--max-queue", "1"});
   std::vector<std::jthread> clients;
@@ -293,6 +302,36 @@ TEST_F(ServeCommand, ClientsThatGoAwayFreeTheirSequences) {
     ::close(socket);
     EXPECT_TRUE(server.becomes("llamacpp:requests_processing", 0, 5s)) << "stream: " << stream;
   }
+}
+
+// A game starts: the model steps aside, and what is written does not change.
+TEST_F(ServeCommand, BudgetsMoveWhileItWrites) {
+  const RuntimeDirectory sockets;
+  const std::vector<std::string> flags = {"--ram", "200MiB", "--max-num-seqs", "2", "-c", "1024"};
+  const auto text_of = [&](const std::function<void(const Server&)>& meanwhile) {
+    const Server server(flags);
+    std::string out;
+    {
+      const std::jthread client([&] {
+        const auto got = server.client().Post("/v1/completions", completion(300).dump(), kJson);
+        if (got && got->status == 200) out = json::parse(got->body).at("choices").at(0).at("text");
+      });
+      meanwhile(server);
+    }
+    return out;
+  };
+  const std::string undisturbed = text_of([](const Server&) {});
+  const std::string moved = text_of([](const Server& server) {
+    ASSERT_TRUE(server.becomes("llamacpp:requests_processing", 1));
+    for (const char* const budget : {"140MiB", "200MiB"}) {
+      const ProgramRun changed = run_strata({"ctl", "--ram", budget});
+      EXPECT_EQ(changed.exit_code, 0) << changed.err;
+    }
+    EXPECT_NE(run_strata({"ctl", "--ram", "1MiB"}).exit_code, 0);
+    EXPECT_GE(server.metric("strata_sequences_parked_total"), 1);
+  });
+  EXPECT_EQ(moved, undisturbed);
+  EXPECT_FALSE(moved.empty());
 }
 
 TEST_F(ServeCommand, TimeIsLimited) {

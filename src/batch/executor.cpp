@@ -301,6 +301,12 @@ Status Executor::park(Sequences::iterator at) {
   return {};
 }
 
+Status Executor::put_aside() {
+  while (!running_.empty()) STRATA_TRY_VOID(park(std::prev(running_.end())));
+  drop_prefixes(true, nullptr);
+  return {};
+}
+
 // --- Common prefixes ---
 
 /// The longest one that the prompt begins with; a new one where others wait that begin alike.

@@ -47,6 +47,11 @@ class Executor {
   /// called again.
   [[nodiscard]] Result<bool> step();
 
+  /// Leaves the context empty: what runs is parked, and common prefixes go. step() brings it back, in a
+  /// context of the same size that may be another one by then. Errors: those of files that sequences are
+  /// parked in.
+  [[nodiscard]] Status put_aside();
+
   [[nodiscard]] std::size_t running() const { return running_.size(); }
   [[nodiscard]] std::size_t waiting() const { return waiting_.size(); }
   [[nodiscard]] const Statistics& statistics() const { return statistics_; }

@@ -11,6 +11,7 @@
 #include "batch/job.h"
 #include "batch/shard.h"
 #include "cli/exit_code.h"
+#include "cli/live.h"
 #include "cli/run_options.h"
 #include "cli/run_report.h"
 #include "cli/shared_context.h"
@@ -132,16 +133,26 @@ class Batch {
 
   Status answer(batch::Job& job, batch::Job::Watch watch) {
     STRATA_TRY_VOID(prepare(job.counts()));
+    Live live(*engine_, options_.run.model);
     STRATA_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
+    live.started();
     batch::Executor executor(*engine_, options_.sequences);
     const auto begin = Clock::now();
     BatchReport report{.load_seconds = std::chrono::duration<double>(begin - begin_).count()};
     Status status;
+    Status lives;
     {
       Progress progress(job.counts().lines - job.counts().left());
-      watch.on_progress = [&](const batch::Job& now) { progress.show(now, executor); };
+      watch.on_progress = [&](const batch::Job& now) {
+        progress.show(now, executor);
+        const batch::Statistics& did = executor.statistics();
+        lives =
+            live.between_passes({did.prompt_tokens, did.tokens, true}, [&] { return executor.put_aside(); });
+      };
+      watch.stopped = [&] { return stops > 0 || !lives; };
       status = job.run(executor, watch);
     }
+    if (!lives) status = lives;
     report.took = Clock::now() - begin;
     report.did = executor.statistics();
     fmt::print(stderr, "{}", describe(report));

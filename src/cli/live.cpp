@@ -111,6 +111,13 @@ Status Live::before_pass(const engine::GenerationProgress& progress) {
   return carry_out_requests();
 }
 
+Status Live::between_passes(const Served& served, const std::function<Status()>& empty_context) {
+  computed_before_ = served.computed;
+  written_before_ = served.written;
+  publish(served.busy ? "writing" : "waiting");
+  return carry_out_requests(empty_context);
+}
+
 void Live::finished(const engine::Generation& turn) {
   computed_before_ += turn.prompt_computed;
   written_before_ += turn.token_ids.size();
@@ -130,16 +137,16 @@ Result<bool> Live::wait_for_input(const std::function<bool()>& give_up) {
   return false;
 }
 
-Status Live::carry_out_requests() {
+Status Live::carry_out_requests(const std::function<Status()>& empty_context) {
   while (server_) {
     std::optional<control::Request> request = server_->take();
     if (!request) break;
-    STRATA_TRY_VOID(carry_out(*request));
+    STRATA_TRY_VOID(carry_out(*request, empty_context));
   }
   return {};
 }
 
-Status Live::carry_out(control::Request& request) {
+Status Live::carry_out(control::Request& request, const std::function<Status()>& empty_context) {
   const std::string state = state_;
   const auto refuse = [&](const Error& error) {
     request.answer({{"error", error.message}, {"code", to_string(error.code)}});
@@ -155,6 +162,10 @@ Status Live::carry_out(control::Request& request) {
   }
   const auto begin = Clock::now();
   publish("loading");
+  if (const Status emptied = empty_context ? empty_context() : Status{}; !emptied) {
+    refuse(emptied.error());
+    return {};
+  }
   const Status changed = engine_.change_budgets(*change);
   if (!engine_.can_go_on()) {
     refuse({changed.error().code,

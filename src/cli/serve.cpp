@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "cli/exit_code.h"
+#include "cli/live.h"
 #include "cli/run_options.h"
 #include "cli/shared_context.h"
 #include "serve/api_server.h"
@@ -30,6 +31,8 @@ constexpr std::size_t kSpareConnections = 32;  // to say "too many", and for tho
 struct ServeOptions {
   RunOptions run;
   serve::ServerOptions server;
+  std::string host = "127.0.0.1";
+  int port = 8080;
   std::string key_file;
   std::string served_name;
   std::uint32_t sequences = 32;
@@ -48,6 +51,8 @@ class Serve {
     ::sigaction(SIGINT, &action, nullptr);
     ::sigaction(SIGTERM, &action, nullptr);
     STRATA_TRY_VOID(read_keys());
+    STRATA_TRY(serve::Listener listener, serve::Listener::bind(options_.host, options_.port));
+    const int port = listener.port();
     STRATA_TRY(engine::OpenOptions open, open_options(options_.run));
     STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
     STRATA_TRY(const std::string chat_template, cli::chat_template(options_.run));
@@ -57,18 +62,24 @@ class Serve {
     serve::Board board;
     batch::Executor executor(*engine_, options_.sequences);
     const std::string model = options_.served_name.empty() ? engine_->profile().name : options_.served_name;
-    STRATA_TRY(const auto server,
-               serve::ApiServer::start(options_.server, *engine_, reader, model, inbox, board));
-    fmt::print(stderr, "listening on http://{}:{}\n", options_.server.host, server->port());
+    serve::ApiServer server(std::move(listener), options_.server, *engine_, reader, model, inbox, board);
+    fmt::print(stderr, "listening on http://{}:{}\n", options_.host, port);
     serve::Service service(*engine_, executor, inbox, board);
-    const Status status = service.run([&] {
-      if (stops == 0) return false;
-      fmt::print(stderr, "stopping: {} requests are still answered; once more ends at once\n", inbox.open());
-      server->stop_listening();
-      return true;
-    });
-    inbox.close();
-    return status;
+    return service.run({.stopping =
+                            [&] {
+                              if (stops == 0) return false;
+                              fmt::print(stderr,
+                                         "stopping: {} requests are still answered; once more ends at once\n",
+                                         inbox.open());
+                              server.stop_listening();
+                              return true;
+                            },
+                        .between_passes =
+                            [&](bool busy) {
+                              const batch::Statistics& did = executor.statistics();
+                              return live_->between_passes({did.prompt_tokens, did.tokens, busy},
+                                                           [&] { return executor.put_aside(); });
+                            }});
   }
 
  private:
@@ -98,8 +109,10 @@ class Serve {
                                     .mean_tokens = kMeanTokens,
                                     .most_tokens = usual,
                                     .client_reserve = threads + options_.server.largest_bodies}));
+    live_.emplace(*engine_, options_.run.model);
     STRATA_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
-    const std::string& host = options_.server.host;
+    live_->started();
+    const std::string& host = options_.host;
     if (options_.server.api_keys.empty() && host != "127.0.0.1" && host != "localhost" && host != "::1")
       fmt::print(stderr, "note: whoever reaches {} may use this server: --api-key keeps others out\n", host);
     return {};
@@ -107,6 +120,7 @@ class Serve {
 
   ServeOptions options_;
   std::unique_ptr<engine::Engine> engine_;
+  std::optional<Live> live_;
 };
 
 }  // namespace
@@ -116,8 +130,8 @@ void add_serve_command(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<ServeOptions>();
   command->add_option("model,-m,--model", options->run.model, "GGUF file (of a split model: the first part)")
       ->required();
-  command->add_option("--host", options->server.host, "address to listen on")->capture_default_str();
-  command->add_option("--port", options->server.port, "0: any that is free")
+  command->add_option("--host", options->host, "address to listen on")->capture_default_str();
+  command->add_option("--port", options->port, "0: any that is free")
       ->capture_default_str()
       ->check(CLI::Range(0, 65535));
   command->add_option("--api-key", options->server.api_keys,

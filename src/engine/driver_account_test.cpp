@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+
+#include "engine/driver_figures.h"
+#include "temporary_directory.h"
+
 namespace strata::engine {
 namespace {
 
@@ -21,6 +26,23 @@ TEST(DriverAccount, IsNothingWithoutADriver) {
   EXPECT_EQ(
       DriverAccount({"libno-such-library.so", std::chrono::milliseconds(20000), "/"}).held("0000:c1:02.0"),
       std::nullopt);
+}
+
+TEST(DriverFigures, AreKeptByUse) {
+  const tests::TemporaryDirectory directory;
+  const auto file = directory.path() / "new" / "drivers.json";
+  ggml_backend_dev_t const device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+  {
+    DriverFigures figures(file);
+    EXPECT_EQ(figures.find(device, "a model"), std::nullopt);
+    figures.keep(device, "a model", kMiB * 7);
+    figures.keep(device, "another", kMiB * 9);
+  }
+  const DriverFigures again(file);
+  EXPECT_EQ(again.find(device, "a model"), kMiB * 7);
+  EXPECT_EQ(again.find(device, "a third"), kMiB * 9) << "the device's last one";
+  std::ofstream(file) << "{\"broken";
+  EXPECT_EQ(DriverFigures(file).find(device, "a model"), std::nullopt);
 }
 
 }  // namespace

@@ -74,8 +74,27 @@ class Counted {
 
 }  // namespace
 
-ApiServer::ApiServer(ServerOptions options, const engine::Engine& engine, const batch::ApiReader& reader,
-                     std::string model, Inbox& inbox, const Board& board)
+Listener::Listener() : http_(std::make_unique<httplib::Server>()) {}
+Listener::Listener(Listener&&) noexcept = default;
+Listener::~Listener() = default;
+
+Result<Listener> Listener::bind(const std::string& host, int port) {
+  Listener out;
+  httplib::Server& http = *out.http_;
+  // One server at an address: a second one is to fail, not to take turns with the first.
+  http.set_socket_options(
+      [](socket_t socket) { httplib::set_socket_opt(socket, SOL_SOCKET, SO_REUSEADDR, 1); });
+  out.port_ = port == 0 ? http.bind_to_any_port(host) : http.bind_to_port(host, port) ? port : -1;
+  if (out.port_ >= 0) return out;
+  return fail(
+      ErrorCode::kIo,
+      fmt::format("cannot listen on {}:{}: another program has this port, or the host has no such address; "
+                  "choose others with --host and --port",
+                  host, port));
+}
+
+ApiServer::ApiServer(Listener listener, ServerOptions options, const engine::Engine& engine,
+                     const batch::ApiReader& reader, std::string model, Inbox& inbox, const Board& board)
     : options_(std::move(options)),
       engine_(engine),
       reader_(reader),
@@ -83,45 +102,25 @@ ApiServer::ApiServer(ServerOptions options, const engine::Engine& engine, const 
       started_(now()),
       inbox_(inbox),
       board_(board),
-      http_(std::make_unique<httplib::Server>()) {}
+      http_(std::move(listener.http_)) {
+  http_->new_task_queue = [most = options_.most_connections] {
+    return new httplib::ThreadPool(std::min(most, kThreadsAtRest), most);
+  };
+  http_->set_payload_max_length(options_.largest_body.value);
+  http_->set_read_timeout(kBetweenBytes);
+  http_->set_write_timeout(kBetweenBytes);
+  http_->set_keep_alive_timeout(kBetweenBytes.count());
+  add_endpoints();
+  thread_ = std::thread([this] { http_->listen_after_bind(); });
+  http_->wait_until_ready();
+}
 
 ApiServer::~ApiServer() {
   stop_listening();
-  if (thread_.joinable()) thread_.join();
+  thread_.join();
 }
 
 void ApiServer::stop_listening() { http_->stop(); }
-
-Result<std::unique_ptr<ApiServer>> ApiServer::start(ServerOptions options, const engine::Engine& engine,
-                                                    const batch::ApiReader& reader, std::string model,
-                                                    Inbox& inbox, const Board& board) {
-  std::unique_ptr<ApiServer> out(
-      new ApiServer(std::move(options), engine, reader, std::move(model), inbox, board));
-  const ServerOptions& o = out->options_;
-  httplib::Server& http = *out->http_;
-  http.new_task_queue = [most = o.most_connections] {
-    return new httplib::ThreadPool(std::min(most, kThreadsAtRest), most);
-  };
-  // One server at an address: a second one is to fail, not to take turns with the first.
-  http.set_socket_options(
-      [](socket_t socket) { httplib::set_socket_opt(socket, SOL_SOCKET, SO_REUSEADDR, 1); });
-  http.set_payload_max_length(o.largest_body.value);
-  http.set_read_timeout(kBetweenBytes);
-  http.set_write_timeout(kBetweenBytes);
-  http.set_keep_alive_timeout(kBetweenBytes.count());
-  out->add_endpoints();
-  out->port_ = o.port == 0 ? http.bind_to_any_port(o.host) : http.bind_to_port(o.host, o.port) ? o.port : -1;
-  if (out->port_ < 0) {
-    return fail(
-        ErrorCode::kIo,
-        fmt::format("cannot listen on {}:{}: another program has this port, or the host has no such address; "
-                    "choose others with --host and --port",
-                    o.host, o.port));
-  }
-  out->thread_ = std::thread([&http] { http.listen_after_bind(); });
-  http.wait_until_ready();
-  return out;
-}
 
 bool ApiServer::may_use(const httplib::Request& request) const {
   if (options_.api_keys.empty() || std::ranges::find(kPublic, request.path) != std::end(kPublic)) return true;

@@ -21,12 +21,28 @@ class ContentReader;
 namespace strata::serve {
 
 struct ServerOptions {
-  std::string host = "127.0.0.1";
-  int port = 8080;                     ///< 0: any that is free
   std::vector<std::string> api_keys;   ///< empty: whoever reaches it may use it
   std::size_t most_connections = 256;  ///< a thread for each
   Bytes largest_body = kMiB * 8;
   Bytes largest_bodies = kMiB * 32;  ///< of all that are read at the same time
+};
+
+/// An address that is this program's from now on; who connects waits until an ApiServer takes it over.
+class Listener {
+ public:
+  /// Port 0: any that is free. Errors: kIo where the address cannot be had.
+  [[nodiscard]] static Result<Listener> bind(const std::string& host, int port);
+  Listener(Listener&&) noexcept;
+  Listener& operator=(Listener&&) = delete;
+  ~Listener();
+
+  [[nodiscard]] int port() const { return port_; }
+
+ private:
+  friend class ApiServer;
+  Listener();
+  std::unique_ptr<httplib::Server> http_;
+  int port_ = 0;
 };
 
 /// OpenAI's API over HTTP, as far as docs/serve.md says: reads requests, puts them into the inbox, writes
@@ -36,24 +52,18 @@ class ApiServer {
   /// What a connection takes of memory, about: stack, buffers, the kernel's part.
   static constexpr Bytes kConnection{96 * 1024};
 
-  /// Listens at once. All outlive it. Errors: kIo where the address cannot be had.
-  [[nodiscard]] static Result<std::unique_ptr<ApiServer>> start(ServerOptions options,
-                                                                const engine::Engine& engine,
-                                                                const batch::ApiReader& reader,
-                                                                std::string model, Inbox& inbox,
-                                                                const Board& board);
+  /// Answers at once. All outlive it.
+  ApiServer(Listener listener, ServerOptions options, const engine::Engine& engine,
+            const batch::ApiReader& reader, std::string model, Inbox& inbox, const Board& board);
   /// Requires: what is in the inbox gets its end meanwhile, or has it.
   ~ApiServer();
   ApiServer(const ApiServer&) = delete;
   ApiServer& operator=(const ApiServer&) = delete;
 
-  [[nodiscard]] int port() const { return port_; }
   /// No new connections; those that are open are answered.
   void stop_listening();
 
  private:
-  ApiServer(ServerOptions options, const engine::Engine& engine, const batch::ApiReader& reader,
-            std::string model, Inbox& inbox, const Board& board);
   void add_endpoints();
   [[nodiscard]] bool may_use(const httplib::Request& request) const;
   [[nodiscard]] Result<nlohmann::json> read_body(const httplib::ContentReader& content);
@@ -71,8 +81,7 @@ class ApiServer {
   const std::int64_t started_;  // s since 1970
   Inbox& inbox_;
   const Board& board_;
-  std::unique_ptr<httplib::Server> http_;
-  int port_ = 0;
+  const std::unique_ptr<httplib::Server> http_;
   std::mutex reading_;                     // the reader is for one thread at a time
   std::atomic<std::uint64_t> bodies_ = 0;  // bytes of those that are read
   std::atomic<std::uint64_t> number_ = 0;  // of the last request

@@ -13,16 +13,26 @@ constexpr double kNewest = 0.1;  // what the newest request counts for in the me
 
 }  // namespace
 
-Status Service::run(const std::function<bool()>& stopping) {
+Status Service::run(const Watch& watch) {
+  const Status status = compute(watch);
+  if (status) return status;
+  inbox_.close();
+  for (auto& ticket : inbox_.take({})) submit(std::move(ticket));
+  cancel_all(status.error());
+  return status;
+}
+
+Status Service::compute(const Watch& watch) {
   publish(true);
   for (bool closed = false, busy = false;;) {
-    if (!closed && stopping()) {
+    if (!closed && watch.stopping()) {
       closed = true;
       inbox_.close();
     }
     for (auto& ticket : inbox_.take(busy || closed ? std::chrono::milliseconds{0} : kPatience))
       submit(std::move(ticket));
     cancel_some();
+    STRATA_TRY_VOID(watch.between_passes(busy));
     const auto stepped = executor_.step();
     if (!stepped) {
       cancel_all(stepped.error());

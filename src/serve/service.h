@@ -17,9 +17,13 @@ class Service {
   Service(engine::Engine& engine, batch::Executor& executor, Inbox& inbox, Board& board)
       : engine_(engine), executor_(executor), inbox_(inbox), board_(board) {}
 
-  /// Until `stopping` says yes (asked in each pass, and a few times a second); what has come by then is
-  /// answered. Errors: those after which nothing can be computed any more.
-  [[nodiscard]] Status run(const std::function<bool()>& stopping);
+  struct Watch {
+    std::function<bool()> stopping;                   ///< what has come by then is answered
+    std::function<Status(bool busy)> between_passes;  ///< may use the engine as Executor::put_aside() allows
+  };
+  /// Until `stopping` says yes; both are asked before each pass, and a few times a second where there is
+  /// none. Errors: those of `between_passes`, and those after which nothing can be computed any more.
+  [[nodiscard]] Status run(const Watch& watch);
 
  private:
   struct Open {
@@ -29,6 +33,7 @@ class Service {
     bool ended = false;
   };
 
+  [[nodiscard]] Status compute(const Watch& watch);
   void submit(std::shared_ptr<Ticket> ticket);
   void ended(Open& open, Result<batch::Answer> answer);
   void cancel_some();

@@ -127,8 +127,9 @@ class Device final : public GgmlDevice {
   [[nodiscard]] Bytes gather_staging() const;
   [[nodiscard]] Bytes repack_scratch() const;
   [[nodiscard]] Bytes expert_ids() const;
-  /// Everything that has a place; the experts' account, where they have one.
+  /// Whether `op` is of a batch that other devices compute.
   [[nodiscard]] bool leaves(const ggml_tensor& op) const;
+  /// Everything that has a place; the experts' account, where they have one.
   [[nodiscard]] Result<std::unique_ptr<ExpertCache>> read_weights(const Progress& progress);
   [[nodiscard]] Status read_residents(const std::function<bool(Bytes)>& more);
 
