@@ -100,6 +100,7 @@ ApiServer::ApiServer(Listener listener, ServerOptions options, const engine::Eng
       reader_(reader),
       model_(std::move(model)),
       started_(now()),
+      most_tokens_(llama_n_ctx(engine.context())),
       inbox_(inbox),
       board_(board),
       http_(std::move(listener.http_)) {
@@ -244,12 +245,11 @@ void ApiServer::answer(batch::Endpoint endpoint, const httplib::Request& request
     return reader_.read(endpoint, body);
   }();
   if (!read) return refuse(response, status_of(read.error()), read.error());
-  const auto most = static_cast<std::size_t>(llama_n_ctx(engine_.context()));
-  if (read->request.prompt.size() > most) {
+  if (read->request.prompt.size() > most_tokens_) {
     return refuse(
         response, httplib::BadRequest_400,
         {ErrorCode::kInvalidArgument, fmt::format("the prompt has {} tokens and the context holds {}",
-                                                  read->request.prompt.size(), most)});
+                                                  read->request.prompt.size(), most_tokens_)});
   }
   auto ticket = inbox_.put(std::move(*read));
   if (!ticket) {

@@ -79,6 +79,8 @@ class ApiServer {
   const batch::ApiReader& reader_;
   const std::string model_;
   const std::int64_t started_;  // s since 1970
+  const std::size_t
+      most_tokens_;  // of the context: whatever its budget is, and another one may take its place
   Inbox& inbox_;
   const Board& board_;
   const std::unique_ptr<httplib::Server> http_;
