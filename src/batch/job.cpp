@@ -84,9 +84,7 @@ Result<Job> Job::open(JobFiles files, const ApiReader& reader, std::string model
   files = files.of(shard);
   const bool known = std::filesystem::exists(files.account());
   for (const auto& file : {files.output, files.errors}) {
-    if (known || !std::filesystem::exists(file)) continue;
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{}: exists already: take it away, or name another file", file.string()));
+    if (!known) STRATA_TRY_VOID(check_absent(file));
   }
   STRATA_TRY(const std::string input, read_lines(files.input, [](auto, auto, auto) { return Status{}; }));
   STRATA_TRY(Store store, Store::open(files.account(), input));

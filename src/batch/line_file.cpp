@@ -53,6 +53,12 @@ Result<std::string> read_at(const std::filesystem::path& path, std::uint64_t off
   return out;
 }
 
+Status check_absent(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path)) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("{}: exists already: take it away, or name another file", path.string()));
+}
+
 Result<WholeFile> WholeFile::create(std::filesystem::path path) {
   WholeFile out(std::move(path), -1);
   out.file_ = ::open(out.unfinished().c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);

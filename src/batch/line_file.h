@@ -20,6 +20,9 @@ namespace strata::batch {
 [[nodiscard]] Result<std::string> read_at(const std::filesystem::path& path, std::uint64_t offset,
                                           std::uint64_t bytes);
 
+/// Errors: kInvalidArgument where there is such a file: nobody's answers are written over.
+[[nodiscard]] Status check_absent(const std::filesystem::path& path);
+
 /// A file that appears under its name when it is whole and on the disk, or not at all.
 class WholeFile {
  public:

@@ -95,9 +95,7 @@ JobFiles JobFiles::of(const Shard& shard) const {
 }
 
 Result<Merged> merge_parts(const JobFiles& files, std::uint32_t count) {
-  if (fs::exists(files.output))
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{}: exists already: take it away, or name another file", files.output.string()));
+  STRATA_TRY_VOID(check_absent(files.output));
   STRATA_TRY(const Places places, find_all_outcomes(files, count));
   Merged merged;
   STRATA_TRY(WholeFile output, WholeFile::create(files.output));

@@ -92,6 +92,15 @@ std::string read_all(std::istream& in) {
   return text.str();
 }
 
+Result<std::string> read_file(const std::string& path, std::string_view what) {
+  std::ifstream in(path, std::ios::binary);
+  std::string text = in ? read_all(in) : std::string();
+  std::error_code ec;
+  if (!in || std::filesystem::is_directory(path, ec))
+    return fail(ErrorCode::kNotFound, fmt::format("{}: cannot read the {}", path, what));
+  return text;
+}
+
 }  // namespace
 
 void add_run_flags(CLI::App& command, RunOptions& o) {
@@ -312,19 +321,6 @@ Result<common_params_sampling> sampling_params(const RunOptions& o) {
   }
   return out;
 }
-
-namespace {
-
-Result<std::string> read_file(const std::string& path, std::string_view what) {
-  std::ifstream in(path, std::ios::binary);
-  std::string text = in ? read_all(in) : std::string();
-  std::error_code ec;
-  if (!in || std::filesystem::is_directory(path, ec))
-    return fail(ErrorCode::kNotFound, fmt::format("{}: cannot read the {}", path, what));
-  return text;
-}
-
-}  // namespace
 
 Result<std::string> chat_template(const RunOptions& o) {
   if (!o.chat_template_file) return std::string();

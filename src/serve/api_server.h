@@ -45,8 +45,8 @@ class Listener {
   int port_ = 0;
 };
 
-/// OpenAI's API over HTTP, as far as docs/serve.md says: reads requests, puts them into the inbox, writes
-/// what comes of them. Has threads of its own. Threading: one thread uses it.
+/// OpenAI's API over HTTP, as far as docs/design-serve.md says: reads requests, puts them into the inbox,
+/// writes what comes of them. Has threads of its own. Threading: one thread uses it.
 class ApiServer {
  public:
   /// What a connection takes of memory, about: stack, buffers, the kernel's part.

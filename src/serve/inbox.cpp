@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace strata::serve {
 
 Result<std::shared_ptr<Ticket>> Inbox::put(batch::ApiRequest request) {
@@ -25,9 +27,7 @@ void Inbox::close() {
 std::vector<std::shared_ptr<Ticket>> Inbox::take(std::chrono::milliseconds patience) {
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, patience, [&] { return !came_.empty() || closed_; });
-  std::vector<std::shared_ptr<Ticket>> out(came_.begin(), came_.end());
-  came_.clear();
-  return out;
+  return std::exchange(came_, {});
 }
 
 void Inbox::ended() {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <condition_variable>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -34,7 +33,7 @@ class Inbox {
   const std::chrono::seconds time_;  // for a request
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::shared_ptr<Ticket>> came_;
+  std::vector<std::shared_ptr<Ticket>> came_;
   std::size_t open_ = 0;
   bool closed_ = false;
 };
