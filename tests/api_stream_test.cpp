@@ -104,7 +104,7 @@ TEST_F(AnswerStreamTest, ToolCallsComeInPiecesAndWhole) {
     EXPECT_EQ(seen.content.find("tool_call"), std::string::npos) << seen.content;
     EXPECT_EQ(seen.reason, "tool_calls");
   }
-  const auto body = batch::answer_body({"id", "model", 1}, request, 1,
+  const auto body = batch::answer_body({"id", "model", 1}, request,
                                        {.reason = engine::StopReason::kEndOfText}, text, reader_->vocab());
   EXPECT_EQ(body.at("choices").at(0).at("finish_reason"), "tool_calls");
   const auto& call = body.at("choices").at(0).at("message").at("tool_calls").at(0).at("function");

@@ -253,7 +253,7 @@ TEST_F(BatchCommand, OneProcessAtATime) {
   for (int i = 0; i < 300 && !std::filesystem::exists(output_.string() + ".strata-wal"); ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   std::this_thread::sleep_for(std::chrono::milliseconds(500));
-  expect_refused(run(), "another process is at work on this batch");
+  expect_refused(run(), "another process is at work on it");
   first.join();
 }
 

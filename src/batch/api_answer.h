@@ -18,8 +18,8 @@ struct AnswerHead {
 
 /// The body of OpenAI's API that holds all of an answer. Text that is no UTF-8 is for dump() to replace.
 [[nodiscard]] nlohmann::ordered_json answer_body(const AnswerHead& head, const ApiRequest& request,
-                                                 std::size_t prompt_tokens, const Answer& answer,
-                                                 const std::string& text, const llama_vocab* vocab);
+                                                 const Answer& answer, const std::string& text,
+                                                 const llama_vocab* vocab);
 
 /// `{"error": {..}}`, with the field that the message begins with as `param`.
 [[nodiscard]] nlohmann::ordered_json error_body(const Error& error);

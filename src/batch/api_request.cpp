@@ -15,6 +15,8 @@ using nlohmann::json;
 
 constexpr std::int64_t kMostTokens = INT32_MAX;
 constexpr std::int64_t kMostLogprobs = 20;     // as OpenAI has it
+constexpr std::size_t kMostInputs = 2048;      // of embeddings, as OpenAI has it
+constexpr std::size_t kMostFloats = 1U << 20;  // of the vectors of one answer: they are held until it is sent
 constexpr std::int64_t kCompletionLimit = 16;  // where a completion names none, as OpenAI has it
 
 template <typename T, typename U>
@@ -72,6 +74,14 @@ std::optional<llama_token> token_id(std::string_view text, std::int32_t vocabula
   return is_id ? std::optional(static_cast<llama_token>(id)) : std::nullopt;
 }
 
+/// One at least, and all of the vocabulary.
+bool are_token_ids(const json& value, const llama_vocab* vocab) {
+  const auto count = static_cast<std::uint64_t>(llama_vocab_n_tokens(vocab));
+  return value.is_array() && !value.empty() && std::ranges::all_of(value, [&](const json& id) {
+    return id.is_number_unsigned() && id.get<std::uint64_t>() < count;
+  });
+}
+
 /// llama.cpp reads messages by throwing; what it needs to find is checked here, by name.
 Status check_messages(const json& body) {
   const Fields fields(body);
@@ -121,11 +131,30 @@ common_json to_common(const json& value) { return common_json::parse(value.dump(
 std::optional<Endpoint> endpoint_of(std::string_view url) {
   if (url == "/v1/chat/completions") return Endpoint::kChat;
   if (url == "/v1/completions") return Endpoint::kCompletion;
+  if (url == "/v1/embeddings") return Endpoint::kEmbeddings;
   return std::nullopt;
 }
 
 std::string_view object_name(Endpoint endpoint) {
-  return endpoint == Endpoint::kChat ? "chat.completion" : "text_completion";
+  switch (endpoint) {
+    case Endpoint::kChat: return "chat.completion";
+    case Endpoint::kCompletion: return "text_completion";
+    case Endpoint::kEmbeddings: return "list";
+  }
+  return "";
+}
+
+std::size_t ApiRequest::prompt_tokens() const {
+  if (endpoint != Endpoint::kEmbeddings) return request.prompt.size();
+  std::size_t sum = 0;
+  for (const auto& input : embeddings.inputs) sum += input.size();
+  return sum;
+}
+
+std::size_t ApiRequest::longest_prompt() const {
+  std::size_t longest = request.prompt.size();
+  for (const auto& input : embeddings.inputs) longest = std::max(longest, input.size());
+  return longest;
 }
 
 Result<ApiReader> ApiReader::create(const engine::Engine& engine, const std::string& chat_template) {
@@ -141,6 +170,12 @@ Result<ApiReader> ApiReader::create(const engine::Engine& engine, const std::str
 Result<ApiRequest> ApiReader::read(Endpoint endpoint, const json& body) const {
   if (!body.is_object()) return fail(ErrorCode::kInvalidArgument, "the body must be a JSON object");
   ApiRequest out{.endpoint = endpoint};
+  if (endpoint == Endpoint::kEmbeddings) {
+    STRATA_TRY_VOID(read_embeddings(body, out));
+    return out;
+  }
+  if (engine_.only_embeds())
+    return fail(ErrorCode::kInvalidArgument, "this model writes no text: ask it for /v1/embeddings");
   STRATA_TRY_VOID(read_sampling(body, out));
   STRATA_TRY_VOID(endpoint == Endpoint::kChat ? read_chat(body, out) : read_completion(body, out));
   return out;
@@ -245,6 +280,7 @@ Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
       for (const auto& [name, value] : arguments->items()) inputs.chat_template_kwargs[name] = value.dump();
       inputs.enable_thinking = arguments->value("enable_thinking", true);
     }
+    const std::lock_guard lock(*applying_);
     chat = common_chat_templates_apply(templates_.get(), inputs);
     out.parser = common_chat_parser_params(chat);
     out.parser.reasoning_format = inputs.reasoning_format;
@@ -295,13 +331,42 @@ Status ApiReader::read_completion(const json& body, ApiRequest& out) const {
                tokenize((one_in_array ? prompt->front() : *prompt).get<std::string>(), "prompt"));
     return {};
   }
-  const bool ids =
-      prompt->is_array() && std::ranges::all_of(*prompt, [&](const json& id) {
-        return id.is_number_unsigned() &&
-               id.get<std::uint64_t>() < static_cast<std::uint64_t>(llama_vocab_n_tokens(engine_.vocab()));
-      });
-  if (!ids || prompt->empty()) return fields.refuse("prompt", "must be one text, or an array of token ids");
+  if (!are_token_ids(*prompt, engine_.vocab()))
+    return fields.refuse("prompt", "must be one text, or an array of token ids");
   out.request.prompt = prompt->get<std::vector<llama_token>>();
+  return {};
+}
+
+Status ApiReader::read_embeddings(const json& body, ApiRequest& out) const {
+  STRATA_TRY_VOID(engine_.can_embed());
+  const Fields fields(body);
+  const auto size = static_cast<std::size_t>(llama_model_n_embd_out(engine_.model()));
+  STRATA_TRY(const auto dimensions, fields.integer("dimensions", 1, static_cast<std::int64_t>(size)));
+  out.embeddings.dimensions = static_cast<std::size_t>(dimensions.value_or(0));
+  STRATA_TRY(const auto format, fields.text("encoding_format"));
+  if (format && *format != "float" && *format != "base64")
+    return fields.refuse("encoding_format", "must be float or base64");
+  out.embeddings.base64 = format == "base64";
+  const json* const input = fields.find("input");
+  if (input == nullptr) return fields.refuse("input", "is missing");
+  const bool one = input->is_string() || are_token_ids(*input, engine_.vocab());
+  if (!one && (!input->is_array() || input->empty()))
+    return fields.refuse("input", "must be a text, an array of token ids, or an array of either");
+  const std::size_t count = one ? 1 : input->size();
+  const std::size_t most = std::clamp<std::size_t>(kMostFloats / size, 1, kMostInputs);
+  if (count > most)
+    return fields.refuse("input", fmt::format("has {} inputs; of this model's vectors a request may ask for {}", count, most));
+  for (std::size_t i = 0; i < count; ++i) {
+    const json& text = one ? *input : (*input)[i];
+    auto& tokens = out.embeddings.inputs.emplace_back();
+    if (text.is_string()) {
+      STRATA_TRY(tokens, tokenize(text.get<std::string>(), "input"));
+    } else if (are_token_ids(text, engine_.vocab())) {
+      tokens = text.get<std::vector<llama_token>>();
+    }
+    if (tokens.empty())
+      return fields.refuse("input", fmt::format("number {} is empty, or neither a text nor an array of token ids", i));
+  }
   return {};
 }
 

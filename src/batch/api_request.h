@@ -2,6 +2,8 @@
 
 #include <chat.h>
 
+#include <memory>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -11,9 +13,9 @@
 
 namespace strata::batch {
 
-enum class Endpoint { kChat, kCompletion };
+enum class Endpoint { kChat, kCompletion, kEmbeddings };
 
-/// Of `/v1/chat/completions` and `/v1/completions`.
+/// Of `/v1/chat/completions`, `/v1/completions` and `/v1/embeddings`.
 [[nodiscard]] std::optional<Endpoint> endpoint_of(std::string_view url);
 /// What answers are called, as OpenAI's API does: `chat.completion`.
 [[nodiscard]] std::string_view object_name(Endpoint endpoint);
@@ -25,9 +27,19 @@ struct ApiRequest {
   common_chat_parser_params parser;  ///< of a chat's answer: tool calls, reasoning
   bool stream = false;
   bool stream_usage = false;
+
+  /// Of embeddings, instead of `request`.
+  struct {
+    std::vector<std::vector<llama_token>> inputs;
+    std::size_t dimensions = 0;  ///< the first ones; 0: all
+    bool base64 = false;         ///< of their bytes, little-endian
+  } embeddings;
+
+  [[nodiscard]] std::size_t prompt_tokens() const;
+  [[nodiscard]] std::size_t longest_prompt() const;
 };
 
-/// Reads bodies of OpenAI's API for one model, by its own chat template. Threading: one thread at a time.
+/// Reads bodies of OpenAI's API for one model, by its own chat template. Threading: any.
 class ApiReader {
  public:
   /// `engine` outlives it. `chat_template`: instead of the model's own; empty: that one. Errors: kUnsupported
@@ -48,12 +60,14 @@ class ApiReader {
   explicit ApiReader(const engine::Engine& engine) : engine_(engine) {}
   [[nodiscard]] Status read_chat(const nlohmann::json& body, ApiRequest& out) const;
   [[nodiscard]] Status read_completion(const nlohmann::json& body, ApiRequest& out) const;
+  [[nodiscard]] Status read_embeddings(const nlohmann::json& body, ApiRequest& out) const;
   [[nodiscard]] Status read_sampling(const nlohmann::json& body, ApiRequest& out) const;
   [[nodiscard]] Result<std::vector<llama_token>> tokenize(const std::string& text, const char* field,
                                                           bool special = true, bool parse = true) const;
 
   const engine::Engine& engine_;
   common_chat_templates_ptr templates_;
+  std::unique_ptr<std::mutex> applying_ = std::make_unique<std::mutex>();  // of templates, which keep state
 };
 
 }  // namespace strata::batch

@@ -82,7 +82,7 @@ std::string AnswerStream::add(std::string_view text) {
 
 std::string AnswerStream::end(const Answer& answer) {
   std::string out = new_text(true);
-  Json whole = answer_body(head_, request_, request_.request.prompt.size(), answer, text_, vocab_);
+  Json whole = answer_body(head_, request_, answer, text_, vocab_);
   const Json& choice = whole["choices"][0];
   Json last = {{"index", 0}};
   if (request_.endpoint == Endpoint::kChat) {

@@ -50,9 +50,14 @@ Executor::~Executor() = default;
 
 Result<Executor::Id> Executor::submit(Request request, Listener listener) {
   if (request.prompt.empty()) return fail(ErrorCode::kInvalidArgument, "the prompt is empty");
-  if (request.prompt.size() > cells_.capacity()) {
+  if (engine_.only_embeds() && !request.embed)
+    return fail(ErrorCode::kInvalidArgument, "this model writes no text: it only embeds");
+  const std::size_t context = cells_.capacity();
+  const std::size_t most =
+      engine_.only_embeds() ? std::min<std::size_t>(context, llama_n_ubatch(engine_.context())) : context;
+  if (request.prompt.size() > most) {
     return fail(ErrorCode::kInvalidArgument, fmt::format("the prompt has {} tokens and the context holds {}",
-                                                         request.prompt.size(), cells_.capacity()));
+                                                         request.prompt.size(), most));
   }
   const Id id = next_++;
   const Turn turn{request.priority, id};
@@ -85,6 +90,7 @@ void Executor::leave_place(std::optional<llama_seq_id>& place) {
 }
 
 Result<bool> Executor::step() {
+  if (engine_.only_embeds()) return embed_some();
   STRATA_TRY_VOID(admit());
   STRATA_TRY_VOID(grow());
   remove_ended();
@@ -97,6 +103,7 @@ Result<bool> Executor::step() {
     if (!sequence->decodes()) pass.add(*sequence);
   }
   if (pass.empty()) return !waiting_.empty();
+  engine_.keep_hidden_states(pass.embeds());
   const auto begin = std::chrono::steady_clock::now();
   STRATA_TRY_VOID(engine_.decode(pass.batch()));
   advance(pass, std::chrono::steady_clock::now() - begin);
@@ -114,6 +121,7 @@ void Executor::advance(const Pass& pass, std::chrono::duration<double> took) {
   }
   statistics_.most_sequences =
       std::max(statistics_.most_sequences, static_cast<std::uint32_t>(running_.size()));
+  std::size_t outputs = 0;
   for (const Pass::Part& part : pass.parts()) {
     if (part.prefix != nullptr) {
       part.prefix->computed += part.count;
@@ -122,7 +130,13 @@ void Executor::advance(const Pass& pass, std::chrono::duration<double> took) {
     }
     if (!part.sequence->decodes()) statistics_.prompt_tokens += part.count;
     part.sequence->computed += part.count;
-    if (part.output) write(*part.sequence, *part.output);
+    if (!part.output) continue;
+    if (part.sequence->request.embed) {
+      embed(*part.sequence, outputs);
+    } else {
+      write(*part.sequence, *part.output);
+    }
+    ++outputs;
   }
 }
 
@@ -148,6 +162,51 @@ void Executor::write(Sequence& sequence, std::int32_t output) {
   if (!wanted) return end(sequence, StopReason::kCancelled);
   if (sequence.left() == 0) return end(sequence, StopReason::kLimit);
   if (sequence.tokens.size() > cells_.capacity()) return end(sequence, StopReason::kContextFull);
+}
+
+/// From the `nth` output of the last pass.
+void Executor::embed(Sequence& sequence, std::size_t nth) {
+  auto vector = engine_.hidden_state(nth);
+  if (!vector) return end(sequence, std::unexpected(vector.error()));
+  sequence.answer.vectors.push_back(std::move(*vector));
+  end(sequence, engine::StopReason::kEndOfText);
+}
+
+/// Models that only embed have no cache: whole texts, as many as a pass holds.
+Result<bool> Executor::embed_some() {
+  Pass pass(llama_n_ubatch(engine_.context()));
+  while (!waiting_.empty() && running_.size() < most_running_) {
+    const auto first = waiting_.begin();
+    Sequence& sequence = *first->second;
+    if (sequence.tokens.size() > pass.room()) break;
+    sequence.place = take_place();
+    if (!sequence.place) break;
+    pass.add(sequence);
+    running_.insert(waiting_.extract(first));
+  }
+  if (pass.empty()) return false;
+  const auto begin = std::chrono::steady_clock::now();
+  if (const Status computed = engine_.decode(pass.batch()); !computed) {
+    for (auto& [turn, sequence] : running_) leave_place(sequence->place);
+    waiting_.merge(running_);
+    return std::unexpected(computed.error());
+  }
+  const auto size = static_cast<std::size_t>(llama_model_n_embd_out(engine_.model()));
+  for (const Pass::Part& part : pass.parts()) {
+    const float* const vector = llama_get_embeddings_seq(engine_.context(), part.sequence->place.value());
+    if (vector != nullptr) part.sequence->answer.vectors.emplace_back(vector, vector + size);
+  }
+  statistics_.most_sequences =
+      std::max(statistics_.most_sequences, static_cast<std::uint32_t>(running_.size()));
+  ++statistics_.passes;
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  statistics_.seconds += took.count();
+  for (const Pass::Part& part : pass.parts()) {
+    statistics_.prompt_tokens += part.count;
+    end(*part.sequence, engine::StopReason::kEndOfText);
+  }
+  remove_ended();
+  return !waiting_.empty();
 }
 
 void Executor::end(Sequence& sequence, Result<engine::StopReason> reason) {
@@ -209,7 +268,7 @@ Result<bool> Executor::start(Sequence& sequence) {
   STRATA_TRY(const bool reserved,
              reserve(sequence, sequence.tokens.size() - shared + sequence.stretch(kStretch), prefix.get()));
   if (!reserved) return false;
-  if (sequence.sampler == nullptr) {
+  if (sequence.sampler == nullptr && !sequence.request.embed) {
     auto sampler = engine::make_sampler(engine_, sequence.request.sampling);
     if (!sampler) {
       end(sequence, std::unexpected(sampler.error()));

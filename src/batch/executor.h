@@ -36,8 +36,8 @@ class Executor {
   ~Executor();
 
   using Id = std::uint64_t;
-  /// Puts the request into the queue. Errors: kInvalidArgument for a prompt that is empty or longer than the
-  /// context.
+  /// Puts the request into the queue. Errors: kInvalidArgument for a prompt that is empty, or longer than the
+  /// context or, of a model that only embeds, than a pass; and for a text that such a model is to write.
   [[nodiscard]] Result<Id> submit(Request request, Listener listener);
   /// Ends it with kCancelled, wherever it stands; nothing where it has ended.
   void cancel(Id id);
@@ -84,6 +84,8 @@ class Executor {
   void leave_place(std::optional<llama_seq_id>& place);
   void advance(const Pass& pass, std::chrono::duration<double> took);
   void write(Sequence& sequence, std::int32_t output);
+  void embed(Sequence& sequence, std::size_t nth);
+  [[nodiscard]] Result<bool> embed_some();
   void end(Sequence& sequence, Result<engine::StopReason> reason);
   void remove_ended();
 

@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <set>
 #include <thread>
+#include <unordered_set>
 
 #include "batch/api_answer.h"
 #include "batch/api_fields.h"
+#include "batch/api_submit.h"
 #include "batch/line_file.h"
 
 namespace strata::batch {
@@ -27,7 +28,7 @@ struct ParsedLine {
 };
 
 /// Errors: kInvalidArgument, beginning with a field.
-Result<ParsedLine> parse_line(std::string_view text, const ApiReader& reader) {
+Result<ParsedLine> parse_line(std::string_view text, const ApiReader& reader, std::optional<Endpoint> only) {
   STRATA_TRY(const json line, parse_json(text));
   if (!line.is_object()) return fail(ErrorCode::kInvalidArgument, "must be a JSON object");
   const Fields fields(line);
@@ -38,7 +39,9 @@ Result<ParsedLine> parse_line(std::string_view text, const ApiReader& reader) {
   STRATA_TRY(const auto url, fields.text("url"));
   if (!url) return fields.refuse("url", "is missing");
   const auto endpoint = endpoint_of(*url);
-  if (!endpoint) return fields.refuse("url", "must be /v1/chat/completions or /v1/completions");
+  if (!endpoint)
+    return fields.refuse("url", "must be /v1/chat/completions, /v1/completions or /v1/embeddings");
+  if (only && endpoint != only) return fields.refuse("url", "is another one than the batch's endpoint");
   const json* const body = fields.find("body");
   if (body == nullptr) return fields.refuse("body", "is missing");
   auto request = reader.read(*endpoint, *body);
@@ -48,6 +51,7 @@ Result<ParsedLine> parse_line(std::string_view text, const ApiReader& reader) {
 
 std::uint64_t tokens_of(const ApiRequest& request) {
   const int limit = request.request.limit;
+  if (request.endpoint == Endpoint::kEmbeddings) return request.longest_prompt();
   return request.request.prompt.size() + (limit < 0 ? kUnlimited : static_cast<std::uint64_t>(limit));
 }
 
@@ -80,67 +84,98 @@ Status patiently(const Job::Watch& watch, const std::function<Status()>& work) {
 
 }  // namespace
 
-Result<Job> Job::open(JobFiles files, const ApiReader& reader, std::string model, Shard shard) {
+/// What is known while lines are looked at.
+struct Job::Checking {
+  explicit Checking(LineReader reader) : lines(std::move(reader)) {}
+
+  LineReader lines;
+  std::vector<Line> of_this_shard;
+  std::unordered_set<std::string> ids;
+  std::size_t wrong = 0;
+};
+
+Job::Job(JobFiles files, const ApiReader& reader, std::string model, Shard shard, Store store)
+    : files_(std::move(files)),
+      reader_(reader),
+      model_(std::move(model)),
+      shard_(shard),
+      store_(std::move(store)) {}
+Job::~Job() = default;
+
+Result<std::unique_ptr<Job>> Job::open(JobFiles files, const ApiReader& reader, std::string model,
+                                       Shard shard) {
   files = files.of(shard);
   const bool known = std::filesystem::exists(files.account());
   for (const auto& file : {files.output, files.errors}) {
     if (!known) STRATA_TRY_VOID(check_absent(file));
   }
-  STRATA_TRY(const std::string input, read_lines(files.input, [](auto, auto, auto) { return Status{}; }));
-  STRATA_TRY(Store store, Store::open(files.account(), input));
-  Job out(std::move(files), reader, std::move(model), shard, std::move(store));
-  STRATA_TRY(out.resumed_, out.store_.has_lines());
-  if (!out.resumed_) {
-    const Status checked = out.check_lines();
-    if (!checked) {
-      STRATA_TRY_VOID(out.store_.take_away());
-      return std::unexpected(checked.error());
-    }
+  std::string identity = files.identity;
+  if (identity.empty()) {
+    STRATA_TRY(identity, read_lines(files.input, [](const auto&) { return Status{}; }));
   }
-  STRATA_TRY(out.counts_, out.store_.counts());
+  STRATA_TRY(LineReader lines, LineReader::open(files.input));
+  STRATA_TRY(Store store, Store::open(files.account(), identity));
+  std::unique_ptr<Job> out(new Job(std::move(files), reader, std::move(model), shard, std::move(store)));
+  STRATA_TRY(out->resumed_, out->store_.has_lines());
+  if (!out->resumed_) out->checking_ = std::make_unique<Checking>(std::move(lines));
+  STRATA_TRY(out->counts_, out->store_.counts());
   return out;
 }
 
-Status Job::check_lines() {
-  std::vector<Line> lines;
-  std::set<std::string> ids;
-  std::vector<std::string> wrong;
-  std::size_t count = 0;
-  const auto check = [&](std::int64_t number, std::uint64_t offset, std::string_view text) -> Status {
-    auto parsed = parse_line(text, reader_);
-    if (parsed && !ids.insert(parsed->custom_id).second)
+Result<bool> Job::check(std::chrono::milliseconds time) {
+  const auto end = std::chrono::steady_clock::now() + time;
+  while (checking_) {
+    STRATA_TRY(const auto line, checking_->lines.next());
+    if (!line) {
+      STRATA_TRY_VOID(end_checking());
+      break;
+    }
+    auto parsed = parse_line(line->text, reader_, only_);
+    if (parsed && !checking_->ids.insert(parsed->custom_id).second)
       parsed = fail(ErrorCode::kInvalidArgument,
                     fmt::format("custom_id: '{}' was there before", parsed->custom_id));
+    if (parsed && checking_->ids.size() > most_lines_)
+      parsed = fail(ErrorCode::kInvalidArgument,
+                    fmt::format("line: a batch may have {} requests here", most_lines_));
     if (!parsed) {
-      if (++count <= kSaid) wrong.push_back(fmt::format("line {}: {}", number, parsed.error().message));
-      return {};
+      if (++checking_->wrong <= kSaid) wrong_.push_back({line->number, parsed.error().message});
+    } else if (shard_.has(line->number)) {
+      checking_->of_this_shard.push_back(
+          {line->number, parsed->custom_id, line->offset, line->text.size(), tokens_of(parsed->request)});
     }
-    if (shard_.has(number))
-      lines.push_back({number, parsed->custom_id, offset, text.size(), tokens_of(parsed->request)});
-    return {};
-  };
-  STRATA_TRY_VOID(read_lines(files_.input, check));
-  if (count > 0) {
-    const std::string more = count > kSaid ? fmt::format("; and {} more lines", count - kSaid) : "";
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{}: {}{}", files_.input.string(), fmt::join(wrong, "; "), more));
+    if (std::chrono::steady_clock::now() > end) return false;
   }
-  if (ids.empty())
-    return fail(ErrorCode::kInvalidArgument, fmt::format("{}: holds no request", files_.input.string()));
-  return store_.add(lines);
+  return true;
+}
+
+Status Job::end_checking() {
+  std::string why;
+  for (const WrongLine& wrong : wrong_)
+    why += fmt::format("{}line {}: {}", why.empty() ? "" : "; ", wrong.number, wrong.what);
+  if (checking_->wrong > wrong_.size())
+    why += fmt::format("; and {} more lines", checking_->wrong - wrong_.size());
+  if (checking_->ids.empty() && why.empty()) why = "holds no request";
+  if (!why.empty()) {
+    STRATA_TRY_VOID(store_.take_away());
+    return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", files_.input.string(), why));
+  }
+  STRATA_TRY_VOID(store_.add(checking_->of_this_shard));
+  checking_.reset();
+  STRATA_TRY(counts_, store_.counts());
+  return {};
 }
 
 Status Job::run(Executor& executor, const Watch& watch) {
   for (;;) {
     if (watch.stopped && watch.stopped()) return fail(ErrorCode::kCancelled, "stopped");
     STRATA_TRY_VOID(submit_some(executor));
-    STRATA_TRY_VOID(keep_outcomes(watch));
+    STRATA_TRY_VOID(patiently(watch, [&] { return keep_outcomes(); }));
     bool more = false;
     STRATA_TRY_VOID(patiently(watch, [&]() -> Status {
       STRATA_TRY(more, executor.step());
       return {};
     }));
-    STRATA_TRY_VOID(keep_outcomes(watch));
+    STRATA_TRY_VOID(patiently(watch, [&] { return keep_outcomes(); }));
     if (watch.on_progress) watch.on_progress(*this);
     if (!more && counts_.left() == 0) return {};
   }
@@ -158,15 +193,15 @@ Status Job::submit_some(Executor& executor) {
 
 Status Job::submit(Executor& executor, const Line& line) {
   STRATA_TRY(const std::string text, read_at(files_.input, line.offset, line.bytes));
-  auto parsed = parse_line(text, reader_);
+  auto parsed = parse_line(text, reader_, only_);
   if (!parsed) {
     refused(line, parsed.error());
     return {};
   }
   const auto request = std::make_shared<ApiRequest>(std::move(parsed->request));
   const auto written = std::make_shared<std::string>();
-  const auto id = executor.submit(
-      request->request,
+  auto ids = batch::submit(
+      executor, *request, Priority::kBatch,
       {.on_text =
            [written](std::string_view piece) {
              *written += piece;
@@ -174,21 +209,50 @@ Status Job::submit(Executor& executor, const Line& line) {
            },
        .on_end = [this, line, request, written](
                      Result<Answer> answer) { answered(line, *request, *written, std::move(answer)); }});
-  if (!id) refused(line, id.error());
+  if (!ids) {
+    refused(line, ids.error());
+  } else {
+    in_executor_.emplace(line.number, std::move(*ids));
+  }
+  return {};
+}
+
+void Job::withdraw(Executor& executor) {
+  // Who ends now is in no list any more: answered() does not count it.
+  for (const auto& [line, ids] : std::exchange(in_executor_, {})) {
+    for (const Executor::Id id : ids) executor.cancel(id);
+  }
+  submitted_ = 0;
+}
+
+Status Job::give_up(Executor& executor, const std::string& code, const std::string& message) {
+  withdraw(executor);
+  STRATA_TRY_VOID(keep_outcomes());
+  constexpr std::size_t kAtOnce = 1000;
+  for (std::int64_t after = 0; counts_.left() > 0;) {
+    while (outcomes_.size() < kAtOnce) {
+      STRATA_TRY(const auto line, store_.next(after));
+      if (!line) break;
+      after = line->number;
+      outcomes_.push_back(
+          {line->number, true, outcome_json(*line, 0, {}, {{"code", code}, {"message", message}})});
+    }
+    STRATA_TRY_VOID(keep_outcomes());
+  }
   return {};
 }
 
 void Job::answered(const Line& line, const ApiRequest& request, const std::string& text,
                    Result<Answer> answer) {
+  if (in_executor_.erase(line.number) == 0) return;
   if (!answer) return refused(line, answer.error());
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const AnswerHead head{
       fmt::format("{}-{}", request.endpoint == Endpoint::kChat ? "chatcmpl" : "cmpl", line.number), model_,
       std::chrono::duration_cast<std::chrono::seconds>(now).count()};
-  const std::size_t prompt = request.request.prompt.size();
   outcomes_.push_back(
       {line.number, false,
-       outcome_json(line, 200, answer_body(head, request, prompt, *answer, text, reader_.vocab()), {})});
+       outcome_json(line, 200, answer_body(head, request, *answer, text, reader_.vocab()), {})});
 }
 
 void Job::refused(const Line& line, const Error& error) {
@@ -196,23 +260,27 @@ void Job::refused(const Line& line, const Error& error) {
   outcomes_.push_back({line.number, true, outcome_json(line, status, error_body(error), {})});
 }
 
-Status Job::keep_outcomes(const Watch& watch) {
+Status Job::keep_outcomes() {
   if (outcomes_.empty()) return {};
-  STRATA_TRY_VOID(patiently(watch, [&] { return store_.finish(outcomes_); }));
+  STRATA_TRY_VOID(store_.finish(outcomes_));
   for (const Outcome& outcome : outcomes_) ++(outcome.failed ? counts_.failed : counts_.completed);
   outcomes_.clear();
   return {};
 }
 
-Status Job::write_out(const Watch& watch) {
+Status Job::write_files() {
   const auto write = [&](const std::filesystem::path& path, bool failed) -> Status {
     STRATA_TRY(WholeFile file, WholeFile::create(path));
     STRATA_TRY_VOID(store_.for_each(failed, [&](const std::string& json) { return file.write_line(json); }));
     return file.commit();
   };
-  STRATA_TRY_VOID(patiently(watch, [&] { return write(files_.output, false); }));
-  if (counts_.failed > 0) STRATA_TRY_VOID(patiently(watch, [&] { return write(files_.errors, true); }));
-  return store_.take_away();
+  STRATA_TRY_VOID(write(files_.output, false));
+  return counts_.failed > 0 ? write(files_.errors, true) : Status{};
+}
+
+Status Job::write_out(const Watch& watch) {
+  STRATA_TRY_VOID(patiently(watch, [&] { return write_files(); }));
+  return take_account_away();
 }
 
 }  // namespace strata::batch

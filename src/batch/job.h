@@ -1,7 +1,11 @@
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
+#include <map>
+#include <memory>
+#include <optional>
 #include <vector>
 
 #include "batch/api_request.h"
@@ -23,6 +27,7 @@ struct JobFiles {
   std::filesystem::path input;   ///< lines of OpenAI's batch API
   std::filesystem::path output;  ///< an answer for each line that got one
   std::filesystem::path errors;  ///< for each of the others; made only where there are some
+  std::string identity;          ///< of an input that never changes; empty: its content tells it from others
 
   /// Those of a part.
   [[nodiscard]] JobFiles of(const Shard& shard) const;
@@ -31,15 +36,33 @@ struct JobFiles {
   [[nodiscard]] std::filesystem::path account() const { return output.string() + ".strata"; }
 };
 
+/// What is wrong with a line, beginning with the field.
+struct WrongLine {
+  std::int64_t number = 0;
+  std::string what;
+};
+
 /// A file of requests, answered once each, whatever happens meanwhile: see Store. Output and errors appear
 /// when all are, whole. Threading: one thread.
 class Job {
  public:
-  /// Begins, or goes on where an earlier one was stopped. Checks all lines, those of other shards too, before
-  /// any is answered, and says what is wrong with the first ones. Errors: kInvalidArgument, with line and
-  /// field; kNotFound; those of Store.
-  [[nodiscard]] static Result<Job> open(JobFiles files, const ApiReader& reader, std::string model,
-                                        Shard shard = {});
+  /// Begins, or goes on where an earlier one was stopped. Errors: kNotFound; those of Store.
+  [[nodiscard]] static Result<std::unique_ptr<Job>> open(JobFiles files, const ApiReader& reader,
+                                                         std::string model, Shard shard = {});
+  ~Job();
+  Job(const Job&) = delete;
+  Job& operator=(const Job&) = delete;
+
+  /// Which lines are right, beside what ApiReader says; unset: all.
+  void allow_only(Endpoint endpoint) { only_ = endpoint; }
+  void allow_at_most(std::size_t lines) { most_lines_ = lines; }
+
+  /// Looks at lines that it has not looked at yet, those of other shards too, for about so long. True: at all of
+  /// them, and they can be answered. Errors: kInvalidArgument, with line and field of the first ones that are
+  /// wrong, and the account is gone; those of Store.
+  [[nodiscard]] Result<bool> check(std::chrono::milliseconds time);
+  /// The first ones.
+  [[nodiscard]] const std::vector<WrongLine>& wrong_lines() const { return wrong_; }
 
   [[nodiscard]] const Store::Counts& counts() const { return counts_; }
   /// Whether an earlier one had begun it.
@@ -55,19 +78,27 @@ class Job {
   /// Writes output and errors, and takes the account away. Requires: nothing is left.
   [[nodiscard]] Status write_out(const Watch& watch);
 
- private:
-  Job(JobFiles files, const ApiReader& reader, std::string model, Shard shard, Store store)
-      : files_(std::move(files)),
-        reader_(reader),
-        model_(std::move(model)),
-        shard_(shard),
-        store_(std::move(store)) {}
-  [[nodiscard]] Status check_lines();
+  // --- The parts of these, for who drives the executor himself ---
+
+  /// Lines, as many as should wait in the executor. Errors: kIo; those of Store.
   [[nodiscard]] Status submit_some(Executor& executor);
+  /// Keeps the outcomes that have come. Errors: those of Store: they are still to be kept.
+  [[nodiscard]] Status keep_outcomes();
+  /// Takes back what is in the executor, as if it had not been submitted.
+  void withdraw(Executor& executor);
+  /// What has no outcome gets this one. Errors: those of Store.
+  [[nodiscard]] Status give_up(Executor& executor, const std::string& code, const std::string& message);
+  /// Output and errors, again where they are there. Requires: nothing is left.
+  [[nodiscard]] Status write_files();
+  [[nodiscard]] Status take_account_away() { return store_.take_away(); }
+
+ private:
+  struct Checking;
+  Job(JobFiles files, const ApiReader& reader, std::string model, Shard shard, Store store);
+  [[nodiscard]] Status end_checking();
   [[nodiscard]] Status submit(Executor& executor, const Line& line);
   void answered(const Line& line, const ApiRequest& request, const std::string& text, Result<Answer> answer);
   void refused(const Line& line, const Error& error);
-  [[nodiscard]] Status keep_outcomes(const Watch& watch);
 
   JobFiles files_;
   const ApiReader& reader_;
@@ -76,7 +107,12 @@ class Job {
   Store store_;
   Store::Counts counts_;
   bool resumed_ = false;
+  std::optional<Endpoint> only_;
+  std::size_t most_lines_ = SIZE_MAX;
+  std::unique_ptr<Checking> checking_;  // until all lines have been
+  std::vector<WrongLine> wrong_;
   std::int64_t submitted_ = 0;  // the last line that was
+  std::map<std::int64_t, std::vector<Executor::Id>> in_executor_;
   std::vector<Outcome> outcomes_;
 };
 

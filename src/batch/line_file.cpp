@@ -6,7 +6,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 
 namespace strata::batch {
 namespace {
@@ -22,26 +21,38 @@ Error failed(const std::filesystem::path& path) {
 
 }  // namespace
 
-Result<std::string> read_lines(
-    const std::filesystem::path& path,
-    const std::function<Status(std::int64_t number, std::uint64_t offset, std::string_view line)>& take) {
+Result<LineReader> LineReader::open(std::filesystem::path path) {
   errno = 0;
   std::ifstream in(path, std::ios::binary);
   if (!in || std::filesystem::is_directory(path)) {
     return fail(ErrorCode::kNotFound, fmt::format("{}: cannot be read: {}", path.string(),
                                                   errno != 0 ? std::strerror(errno) : "it is a folder"));
   }
-  std::uint64_t hash = 14695981039346656037ULL;  // FNV-1a, 64 bits
-  std::uint64_t offset = 0;
-  std::string line;
-  for (std::int64_t number = 1; std::getline(in, line); ++number) {
-    for (const char byte : line) hash = (hash ^ static_cast<unsigned char>(byte)) * 1099511628211ULL;
-    hash = (hash ^ '\n') * 1099511628211ULL;
-    if (line.find_first_not_of(" \t\r") != std::string::npos) STRATA_TRY_VOID(take(number, offset, line));
-    offset += line.size() + 1;
+  return LineReader(std::move(path), std::move(in));
+}
+
+Result<std::optional<LineReader::Line>> LineReader::next() {
+  while (std::getline(in_, text_)) {
+    for (const char byte : text_) hash_ = (hash_ ^ static_cast<unsigned char>(byte)) * 1099511628211ULL;
+    hash_ = (hash_ ^ '\n') * 1099511628211ULL;
+    const Line line{++number_, offset_, text_};
+    offset_ += text_.size() + 1;
+    if (text_.find_first_not_of(" \t\r") != std::string::npos) return line;
   }
-  if (in.bad()) return std::unexpected(failed(path));
-  return fmt::format("{:016x}-{}", hash, offset);
+  if (in_.bad()) return std::unexpected(failed(path_));
+  return std::nullopt;
+}
+
+std::string LineReader::fingerprint() const { return fmt::format("{:016x}-{}", hash_, offset_); }
+
+Result<std::string> read_lines(const std::filesystem::path& path,
+                               const std::function<Status(const LineReader::Line&)>& take) {
+  STRATA_TRY(LineReader reader, LineReader::open(path));
+  for (;;) {
+    STRATA_TRY(const auto line, reader.next());
+    if (!line) return reader.fingerprint();
+    STRATA_TRY_VOID(take(*line));
+  }
 }
 
 Result<std::string> read_at(const std::filesystem::path& path, std::uint64_t offset, std::uint64_t bytes) {
@@ -89,10 +100,14 @@ Status WholeFile::flush() {
   return {};
 }
 
+Status WholeFile::write(std::string_view bytes) {
+  buffer_ += bytes;
+  return buffer_.size() < kBuffer ? Status{} : flush();
+}
+
 Status WholeFile::write_line(std::string_view line) {
   buffer_ += line;
-  buffer_ += '\n';
-  return buffer_.size() < kBuffer ? Status{} : flush();
+  return write("\n");
 }
 
 Status WholeFile::commit() {

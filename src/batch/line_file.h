@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -10,11 +12,36 @@
 
 namespace strata::batch {
 
-/// Calls `take` with each line that is not blank, its number from 1 and where it begins. Returns a text that
-/// tells this content from another. Errors: kNotFound, kIo; those of `take`.
-[[nodiscard]] Result<std::string> read_lines(
-    const std::filesystem::path& path,
-    const std::function<Status(std::int64_t number, std::uint64_t offset, std::string_view line)>& take);
+/// Lines of a file, one after the other. Move-only.
+class LineReader {
+ public:
+  /// Errors: kNotFound, kIo.
+  [[nodiscard]] static Result<LineReader> open(std::filesystem::path path);
+
+  struct Line {
+    std::int64_t number = 0;   ///< from 1
+    std::uint64_t offset = 0;  ///< where it begins
+    std::string_view text;     ///< until the next call
+  };
+  /// The next one that is not blank; nothing at the end. Errors: kIo.
+  [[nodiscard]] Result<std::optional<Line>> next();
+  /// A text that tells what was read until now from another content.
+  [[nodiscard]] std::string fingerprint() const;
+
+ private:
+  LineReader(std::filesystem::path path, std::ifstream in) : path_(std::move(path)), in_(std::move(in)) {}
+
+  std::filesystem::path path_;
+  std::ifstream in_;
+  std::string text_;
+  std::int64_t number_ = 0;
+  std::uint64_t offset_ = 0;
+  std::uint64_t hash_ = 14695981039346656037ULL;  // FNV-1a, 64 bits
+};
+
+/// Calls `take` with each line. Returns the fingerprint of them all. Errors: as LineReader; those of `take`.
+[[nodiscard]] Result<std::string> read_lines(const std::filesystem::path& path,
+                                             const std::function<Status(const LineReader::Line&)>& take);
 
 /// So many bytes from `offset` on. Errors: kIo.
 [[nodiscard]] Result<std::string> read_at(const std::filesystem::path& path, std::uint64_t offset,
@@ -32,6 +59,7 @@ class WholeFile {
   WholeFile& operator=(WholeFile&&) = delete;
   ~WholeFile();
 
+  [[nodiscard]] Status write(std::string_view bytes);
   [[nodiscard]] Status write_line(std::string_view line);
   [[nodiscard]] Status commit();
 

@@ -16,9 +16,10 @@ namespace strata::batch {
 /// Who goes first. Among equals: who came first.
 enum class Priority { kInteractive, kBatch };
 
-/// What is to be written.
+/// What is to be written, or to become a vector.
 struct Request {
   std::vector<llama_token> prompt;  ///< at least one token
+  bool embed = false;               ///< nothing is written: of the fields below only the priority counts
   common_params_sampling sampling;
   int limit = -1;  ///< tokens; negative: until the model ends or the context is full
   std::vector<std::string> stop_strings;
@@ -42,6 +43,7 @@ struct WrittenLogprobs {
 struct Answer {
   std::vector<llama_token> token_ids;     ///< written, the end-of-text token included
   std::vector<WrittenLogprobs> logprobs;  ///< of each, where they were asked for
+  std::vector<std::vector<float>> vectors;  ///< the one that was asked for; as the model has it
   std::size_t prompt_shared = 0;          ///< tokens of the prompt that others had computed
   std::uint32_t parked = 0;               ///< how often it was put aside
   engine::StopReason reason = engine::StopReason::kLimit;

@@ -35,6 +35,7 @@ struct Executor::Sequence {
   /// All but its newest token is computed, and that one it wrote itself.
   [[nodiscard]] bool decodes() const { return !answer.token_ids.empty() && computed + 1 == tokens.size(); }
   [[nodiscard]] std::size_t left() const {
+    if (request.embed) return 0;
     const std::size_t limit = request.limit < 0 ? SIZE_MAX : static_cast<std::size_t>(request.limit);
     return limit - std::min(limit, answer.token_ids.size());
   }
@@ -117,6 +118,11 @@ class Executor::Pass {
 
   [[nodiscard]] bool empty() const { return tokens_.empty(); }
   [[nodiscard]] const std::vector<Part>& parts() const { return parts_; }
+  /// Tokens that it still takes.
+  [[nodiscard]] std::size_t room() const { return size_ - tokens_.size(); }
+  [[nodiscard]] bool embeds() const {
+    return std::ranges::any_of(parts_, [](const Part& part) { return part.output && part.sequence->request.embed; });
+  }
   [[nodiscard]] bool only_decodes() const {
     return std::ranges::all_of(parts_, [](const Part& part) { return part.output && part.count == 1; });
   }

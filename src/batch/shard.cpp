@@ -33,21 +33,22 @@ struct Place {
 };
 using Places = std::map<std::string, Place>;  // by custom_id
 
-Result<std::string> custom_id(const fs::path& path, std::int64_t line, std::string_view text) {
-  const auto json = parse_json(text);
+Result<std::string> custom_id(const fs::path& path, const LineReader::Line& line) {
+  const auto json = parse_json(line.text);
   if (json && json->is_object()) {
     const auto id = Fields(*json).text("custom_id");
     if (id && *id) return **id;
   }
-  return fail(ErrorCode::kCorrupt, fmt::format("{}: line {}: has no custom_id", path.string(), line));
+  return fail(ErrorCode::kCorrupt, fmt::format("{}: line {}: has no custom_id", path.string(), line.number));
 }
 
 Status find_outcomes(const fs::path& path, bool failed, Places& places) {
-  const auto take = [&](std::int64_t line, std::uint64_t offset, std::string_view text) -> Status {
-    STRATA_TRY(std::string id, custom_id(path, line, text));
-    const auto [at, fresh] = places.try_emplace(std::move(id), Place{path, offset, text.size(), failed});
+  const auto take = [&](const LineReader::Line& line) -> Status {
+    STRATA_TRY(std::string id, custom_id(path, line));
+    const auto [at, fresh] =
+        places.try_emplace(std::move(id), Place{path, line.offset, line.text.size(), failed});
     if (fresh) return {};
-    return fail(ErrorCode::kCorrupt, fmt::format("{}: line {}: '{}' is in {}, too", path.string(), line,
+    return fail(ErrorCode::kCorrupt, fmt::format("{}: line {}: '{}' is in {}, too", path.string(), line.number,
                                                  at->first, at->second.file.string()));
   };
   STRATA_TRY(const std::string content, read_lines(path, take));
@@ -100,14 +101,14 @@ Result<Merged> merge_parts(const JobFiles& files, std::uint32_t count) {
   Merged merged;
   STRATA_TRY(WholeFile output, WholeFile::create(files.output));
   std::optional<WholeFile> errors;
-  const auto take = [&](std::int64_t line, std::uint64_t, std::string_view text) -> Status {
-    STRATA_TRY(const std::string id, custom_id(files.input, line, text));
+  const auto take = [&](const LineReader::Line& line) -> Status {
+    STRATA_TRY(const std::string id, custom_id(files.input, line));
     const auto at = places.find(id);
     if (at == places.end()) {
       return fail(ErrorCode::kCorrupt,
                   fmt::format("{}: line {}: no part has an answer to '{}': were the parts made of "
                               "another input?",
-                              files.input.string(), line, id));
+                              files.input.string(), line.number, id));
     }
     const Place& place = at->second;
     STRATA_TRY(const std::string outcome, read_at(place.file, place.offset, place.bytes));

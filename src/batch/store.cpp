@@ -1,45 +1,17 @@
 #include "batch/store.h"
 
-#include <SQLiteCpp/SQLiteCpp.h>
 #include <fmt/format.h>
-#include <sqlite3.h>
+
+#include "batch/database.h"
 
 namespace strata::batch {
-namespace {
-
-/// Runs `work`, and makes an error of what SQLite throws.
-template <typename Work>
-auto guarded(const std::string& file, Work work) -> decltype(work()) {
-  try {
-    return work();
-  } catch (const SQLite::Exception& error) {
-    if (error.getErrorCode() == SQLITE_FULL)
-      return fail(ErrorCode::kNoSpace, fmt::format("{}: the disk is full", file));
-    if (error.getErrorCode() == SQLITE_BUSY)
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{}: another process is at work on this batch", file));
-    if (error.getErrorCode() == SQLITE_NOTADB || error.getErrorCode() == SQLITE_CORRUPT)
-      return fail(ErrorCode::kCorrupt,
-                  fmt::format("{}: no account of a batch, or a damaged one: take it away to begin "
-                              "anew",
-                              file));
-    return fail(ErrorCode::kIo, fmt::format("{}: {}", file, error.what()));
-  }
-}
-
-}  // namespace
-
 Store::Store(std::unique_ptr<SQLite::Database> database) : database_(std::move(database)) {}
 Store::Store(Store&&) noexcept = default;
 Store::~Store() = default;
 
 Result<Store> Store::open(const std::filesystem::path& path, const std::string& input) {
   return guarded(path.string(), [&]() -> Result<Store> {
-    auto database =
-        std::make_unique<SQLite::Database>(path.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
-    database->exec("PRAGMA locking_mode = EXCLUSIVE");
-    database->exec("PRAGMA journal_mode = WAL");
-    database->exec("PRAGMA synchronous = FULL");
+    auto database = open_database(path.string());
     SQLite::Transaction transaction(*database, SQLite::TransactionBehavior::IMMEDIATE);
     database->exec("CREATE TABLE IF NOT EXISTS batch (input TEXT NOT NULL)");
     database->exec(

@@ -21,6 +21,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr std::chrono::milliseconds kPatience{200};  // until a signal is seen
+
 std::atomic<int> stops{0};
 
 void on_stop(int) {
@@ -109,7 +111,12 @@ class Batch {
     STRATA_TRY(const std::string chat_template, cli::chat_template(options_.run));
     STRATA_TRY(const auto reader, batch::ApiReader::create(*engine_, chat_template));
     const std::string name = options_.served_name.empty() ? engine_->profile().name : options_.served_name;
-    STRATA_TRY(batch::Job job, batch::Job::open(files, reader, name, shard));
+    STRATA_TRY(const auto opened, batch::Job::open(files, reader, name, shard));
+    batch::Job& job = *opened;
+    for (bool checked = false; !checked;) {
+      if (stops > 0) return fail(ErrorCode::kCancelled, "stopped before anything was answered");
+      STRATA_TRY(checked, job.check(kPatience));
+    }
     if (job.resumed())
       fmt::print(stderr, "going on: {} of {} requests are answered\n",
                  job.counts().lines - job.counts().left(), job.counts().lines);

@@ -26,6 +26,7 @@ void on_stop(int) {
 constexpr std::uint64_t kMeanTokens = 1024;  // of a request, about
 constexpr std::uint64_t kUsualContext =
     4096;  // that one request may have, where the model and the budget allow it
+constexpr Bytes kArchive{8ULL << 20};  // SQLite's caches, ids of a batch's requests. Estimated
 constexpr std::size_t kSpareConnections = 32;  // to say "too many", and for those that only look
 
 struct ServeOptions {
@@ -34,6 +35,7 @@ struct ServeOptions {
   std::string host = "127.0.0.1";
   int port = 8080;
   std::string key_file;
+  std::string state;
   std::string served_name;
   std::uint32_t sequences = 32;
   std::size_t queue = 128;
@@ -62,9 +64,13 @@ class Serve {
     serve::Board board;
     batch::Executor executor(*engine_, options_.sequences);
     const std::string model = options_.served_name.empty() ? engine_->profile().name : options_.served_name;
-    serve::ApiServer server(std::move(listener), options_.server, *engine_, reader, model, inbox, board);
+    STRATA_TRY(const auto archive, open_archive(port));
+    std::optional<serve::BatchQueue> batches;
+    if (archive) batches.emplace(*archive, reader, executor, model);
+    serve::ApiServer server(std::move(listener), options_.server, *engine_, reader, model, inbox, board,
+                            archive.get());
     fmt::print(stderr, "listening on http://{}:{}\n", options_.host, port);
-    serve::Service service(*engine_, executor, inbox, board);
+    serve::Service service(*engine_, executor, inbox, board, batches ? &*batches : nullptr);
     return service.run({.stopping =
                             [&] {
                               if (stops == 0) return false;
@@ -98,6 +104,15 @@ class Serve {
     return {};
   }
 
+  /// Null where nobody named a folder, and the usual one cannot be used.
+  Result<std::unique_ptr<serve::Archive>> open_archive(int port) const {
+    if (!options_.state.empty()) return serve::Archive::open(options_.state);
+    auto out = serve::Archive::open(serve::Archive::usual_folder(port));
+    if (out) return out;
+    fmt::print(stderr, "note: no /v1/files and /v1/batches: {}\n", out.error().message);
+    return nullptr;
+  }
+
   Status start() {
     STRATA_TRY(const engine::ContextOptions context, context_options(options_.run));
     options_.server.most_connections = options_.sequences + options_.queue + kSpareConnections;
@@ -108,7 +123,7 @@ class Serve {
                                    {.requests = options_.sequences,
                                     .mean_tokens = kMeanTokens,
                                     .most_tokens = usual,
-                                    .client_reserve = threads + options_.server.largest_bodies}));
+                                    .client_reserve = threads + options_.server.largest_bodies + kArchive}));
     live_.emplace(*engine_, options_.run.model);
     STRATA_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
     live_->started();
@@ -137,6 +152,8 @@ void add_serve_command(CLI::App& app, int& exit_code) {
   command->add_option("--api-key", options->server.api_keys,
                       "only who knows it may use the server; also from STRATA_API_KEY");
   command->add_option("--api-key-file", options->key_file, "keys, one in a line");
+  command->add_option("--state", options->state,
+                      "folder for files and batches (default: one for each port, in ~/.local/state/strata)");
   command->add_option("-a,--alias,--served-model-name", options->served_name, "the model's name in answers");
   command->add_option("--max-num-seqs,--parallel", options->sequences, "requests computed at once, at most")
       ->capture_default_str()

@@ -28,10 +28,12 @@ Status prepare_shared(engine::Engine& engine, engine::ContextOptions context,
                       const ExpectedRequests& expected) {
   context.drafts = {};
   context.shared_cells = true;
+  context.embeddings = true;
   context.sequences = expected.requests + kPrefixes;
   const auto vocabulary = static_cast<std::uint64_t>(llama_vocab_n_tokens(engine.vocab()));
   context.client_reserve = kRequests + expected.client_reserve +
                            Bytes{2 * sizeof(llama_token_data) * vocabulary} * expected.requests;
+  if (engine.only_embeds()) return engine.prepare(context);  // no cache to share
   const bool chosen = context.context.has_value();
   const std::uint32_t least = cells(expected.most_tokens);
   if (!chosen) {

@@ -82,6 +82,7 @@ Status Engine::load_model() {
   if (llama_model_has_encoder(model_.get()) || !llama_model_has_decoder(model_.get())) {
     return unsupported("models with an encoder cannot be run yet");
   }
+  only_embeds_ = pools() && metadata("attention.causal") == "false";
   if (!offloads_.empty() &&
       (!options_.loras.empty() || !options_.control_vectors.empty() || options_.draft_model)) {
     return unsupported("adapters and a draft model cannot be used with --vram yet; leave one of the two out");
@@ -118,12 +119,13 @@ std::vector<Engine::Shape> Engine::shapes_to_try(const ContextOptions& options) 
 
   // A whole prompt in one ubatch is one pass over the weights; longer ubatches than the prompt buy nothing.
   std::uint32_t ubatch = options.ubatch.value_or(kDefaultUbatch);
+  if (only_embeds_ && !options.ubatch) ubatch = kLargestUbatch;  // several whole texts
   if (!options.ubatch && options.prompt_tokens > 0) {
     ubatch = std::clamp(static_cast<std::uint32_t>(align_up(options.prompt_tokens, 64)), kSmallestUbatch,
                         kLargestUbatch);
   }
   ubatch = std::min(ubatch, options.batch.value_or(ubatch));
-  ubatch = std::min(ubatch, context);
+  if (!only_embeds_) ubatch = std::min(ubatch, context);
 
   std::vector<Shape> shapes{{context, ubatch, 0}};
   while (!options.ubatch && shapes.back().ubatch / 2 >= kSmallestUbatch) {
@@ -169,6 +171,11 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
   params.n_seq_max = options.sequences;
   params.kv_unified = options.shared_cells;
   params.n_outputs_max = std::max(options.sequences, 1 + shape.draft);
+  if (only_embeds_) {  // every token is an output; libllama wants passes that as many texts divide
+    params.n_outputs_max = shape.ubatch;
+    while (shape.ubatch % params.n_seq_max != 0) --params.n_seq_max;
+  }
+  params.embeddings = only_embeds_;
   params.n_threads = options_.threads;
   params.n_threads_batch = options_.threads_batch;
   params.type_k = options.type_k;
@@ -187,11 +194,11 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
         ErrorCode::kInvalidArgument,
         fmt::format("llama.cpp refuses this context: -c {} -ub {}", shape.context, shape.ubatch)));
   }
-  if (llama_get_memory(context_.get()) == nullptr) {
+  if (llama_get_memory(context_.get()) == nullptr && !(only_embeds_ && options.embeddings)) {
     return fail(ErrorCode::kUnsupported,
-                fmt::format("{}: it does not write text token by token (embedding and diffusion models "
-                            "cannot be run yet)",
-                            options_.model.string()));
+                fmt::format("{}: it does not write text token by token ({})", options_.model.string(),
+                            only_embeds_ ? "what it makes of texts are vectors: use strata serve or strata batch"
+                                         : "diffusion models cannot be run yet"));
   }
   STRATA_TRY_VOID(adapters_.apply(context_.get()));
   STRATA_TRY_VOID(record_graphs(shape));
@@ -200,7 +207,8 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
 
 Status Engine::record_graphs(Shape shape) {
   // Nothing is computed yet: this shows the device the graphs, and lets libllama make all its allocations.
-  std::vector<llama_token> tokens(std::min(shape.ubatch, llama_n_ctx(context_.get())), 0);
+  std::vector<llama_token> tokens(shape.ubatch, 0);
+  if (!only_embeds_) tokens.resize(std::min<std::size_t>(tokens.size(), llama_n_ctx(context_.get())));
   llama_memory_t const memory = llama_get_memory(context_.get());
   bool fed = true;
   const auto feed = [&](std::size_t count) {
@@ -227,7 +235,7 @@ Status Engine::record_graphs(Shape shape) {
         feed_first(static_cast<std::size_t>(count));
     }
   }
-  if (tokens.size() < llama_n_ctx(context_.get())) feed(1);
+  if (tokens.size() < llama_n_ctx(context_.get()) || only_embeds_) feed(1);
   llama_memory_clear(memory, false);
   if (!fed)
     return std::unexpected(
@@ -331,7 +339,7 @@ Status Engine::prepare(const ContextOptions& wanted) {
     }
     // Long ubatches are worth at most an eighth of the budget: the rest is better spent on resident weights.
     if (!options.ubatch && !last && shapes[i].ubatch > kDefaultUbatch &&
-        demand.compute * 8 > pool_.capacity())
+        (demand.compute + (only_embeds_ ? demand.kv_cache : Bytes{})) * 8 > pool_.capacity())
       continue;
 
     const Bytes for_weights = demand.for_weights(pool_.capacity());
@@ -430,6 +438,10 @@ Status Engine::compute(std::span<const llama_token> tokens, std::int8_t* outputs
 }
 
 Status Engine::decode(const llama_batch& batch) {
+  if (keeps_hidden_states_) {
+    hidden_states_.clear();
+    outputs_ = static_cast<std::size_t>(std::count(batch.logits, batch.logits + batch.n_tokens, 1));
+  }
   const int result = llama_decode(context_.get(), batch);
   if (result == 0) return {};
   if (auto error = take_device_error()) return std::unexpected(std::move(*error));

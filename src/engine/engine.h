@@ -82,6 +82,7 @@ struct ContextOptions {
   std::optional<std::uint32_t> ubatch;
   std::uint32_t sequences = 1;        ///< that decode together, in one context
   bool shared_cells = false;          ///< any of them may use all of the context; batches are one ubatch
+  bool embeddings = false;            ///< a model will do that can do nothing else
   std::uint32_t prompt_tokens = 0;    ///< of the first prompt, where it is known: shapes ubatch
   std::uint32_t least_context = 256;  ///< an adapted context is never smaller
   ggml_type type_k = GGML_TYPE_F16;
@@ -153,6 +154,17 @@ class Engine {
   /// fails, no sequence has moved on. Errors: as decode(). Requires: at most a ubatch of tokens.
   [[nodiscard]] Status decode(const llama_batch& batch);
 
+  /// Whether it writes no text, and has no cache: tokens that are computed together see one another, and
+  /// become vectors as libllama pools them.
+  [[nodiscard]] bool only_embeds() const { return only_embeds_; }
+  /// Whether its vectors can be had. Errors: kUnsupported, and why.
+  [[nodiscard]] Status can_embed() const;
+  /// Whether later calls of decode() keep the hidden states that its outputs are computed from.
+  void keep_hidden_states(bool on);
+  /// Of the last decode()'s `nth` output, behind the last norm. Errors: kUnsupported where the model's graph does
+  /// not show it.
+  [[nodiscard]] Result<std::vector<float>> hidden_state(std::size_t nth) const;
+
   /// Where there is one; start() made its context.
   [[nodiscard]] DraftModel* draft_model() const { return draft_model_.get(); }
   [[nodiscard]] const DraftOptions& draft_options() const { return draft_options_; }
@@ -219,6 +231,8 @@ class Engine {
   [[nodiscard]] llama_model* computed_model() const {
     return model_on_devices_ ? model_on_devices_.get() : model_.get();
   }
+  [[nodiscard]] std::string metadata(std::string_view key) const;
+  [[nodiscard]] bool pools() const;
   void make_offloads();
   [[nodiscard]] Status load_on_devices(const plan::DeviceSplit& split);
   /// With a ring on the first device.
@@ -262,6 +276,10 @@ class Engine {
   std::vector<Offload> offloads_;         // so do they
   std::int64_t batches_elsewhere_ = 0;    // from so many tokens on they are a device's; 0: never
   ModelPtr model_;
+  bool only_embeds_ = false;
+  std::vector<float> hidden_states_;
+  std::size_t outputs_ = 0;  // of the last batch
+  bool keeps_hidden_states_ = false;
   ModelPtr model_on_devices_;  // what is computed, where some layers are on devices
   Adapters adapters_;
   std::unique_ptr<llama_context, ContextFree> context_;

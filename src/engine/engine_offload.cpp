@@ -190,6 +190,7 @@ Status Engine::fill_context(std::size_t tokens) {
 Status Engine::warm_up() {
   const std::size_t context = llama_n_ctx_seq(context_.get());
   const std::vector<llama_token> tokens(std::min<std::size_t>(llama_n_ubatch(context_.get()), context), 0);
+  if (only_embeds_) return decode(tokens);
   STRATA_TRY_VOID(fill_context(context - tokens.size()));
   STRATA_TRY_VOID(decode(tokens));
   STRATA_TRY_VOID(fill_context(context - std::min<std::size_t>(kWarmSteps, context)));

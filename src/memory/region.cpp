@@ -3,10 +3,14 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <system_error>
+#include <thread>
 #include <utility>
+#include <vector>
 
 namespace strata::memory {
 namespace {
@@ -14,9 +18,46 @@ namespace {
 constexpr std::size_t kHugePage = 2 * 1024 * 1024;
 constexpr std::size_t kPage = 4096;
 
+constexpr std::size_t kPartForThread = 1ULL << 30;  // what is worth a thread of its own
+constexpr std::size_t kMostThreads = 8;              // together they zero faster than any disk reads
+
 #ifndef MADV_POPULATE_WRITE
 constexpr int MADV_POPULATE_WRITE = 23;  // Linux 5.14; Debian 12's libc headers know it, older ones do not
 #endif
+
+/// 0, or the system's number of the error.
+int populate(std::byte* data, std::size_t bytes) {
+  if (::madvise(data, bytes, MADV_POPULATE_WRITE) == 0) return 0;
+  if (errno != EINVAL) return errno;
+  for (std::size_t i = 0; i < bytes; i += kPage) {  // a kernel before 5.14
+    auto* const byte = reinterpret_cast<volatile unsigned char*>(data + i);
+    *byte = *byte;
+  }
+  return 0;
+}
+
+/// Zeroing is bound by one core, not by the memory.
+int populate_in_parallel(std::byte* data, std::size_t bytes) {
+  const std::size_t most = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, kMostThreads);
+  const std::size_t count = std::clamp<std::size_t>(bytes / kPartForThread, 1, most);
+  const std::size_t part = align_up(bytes / count, kHugePage);
+  std::vector<int> errors(count, 0);
+  std::vector<std::thread> threads;
+  const auto work = [&](std::size_t i) {
+    const std::size_t begin = std::min(i * part, bytes);
+    errors[i] = populate(data + begin, std::min(part, bytes - begin));
+  };
+  std::size_t started = 1;
+  try {
+    for (; started < count; ++started) threads.emplace_back(work, started);
+  } catch (const std::system_error&) {  // no more threads: the rest is done here
+  }
+  work(0);
+  for (; started < count; ++started) work(started);
+  for (std::thread& thread : threads) thread.join();
+  const auto failed = std::ranges::find_if(errors, [](int error) { return error != 0; });
+  return failed == errors.end() ? 0 : *failed;
+}
 
 }  // namespace
 
@@ -75,18 +116,11 @@ void Region::discard() {
 
 Status Region::commit() {
   if (size_.value == 0) return {};
-  const std::size_t bytes = align_up(size_.value, kPage);
-  if (::madvise(data_, bytes, MADV_POPULATE_WRITE) == 0) return {};
-  if (errno == EINVAL) {  // a kernel before 5.14
-    for (std::size_t i = 0; i < bytes; i += kPage) {
-      auto* const byte = reinterpret_cast<volatile unsigned char*>(data_ + i);
-      *byte = *byte;
-    }
-    return {};
-  }
+  const int error = populate_in_parallel(data_, align_up(size_.value, kPage));
+  if (error == 0) return {};
   return fail(ErrorCode::kBudgetExceeded,
               fmt::format("the system has no {} of memory to give: {}; use a smaller --ram",
-                          format_bytes(size_), std::strerror(errno)));
+                          format_bytes(size_), std::strerror(error)));
 }
 
 }  // namespace strata::memory

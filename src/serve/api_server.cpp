@@ -4,11 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "batch/api_fields.h"
 #include "batch/api_stream.h"
+#include "serve/budgets_api.h"
+#include "serve/http_answer.h"
 
 namespace strata::serve {
 namespace {
@@ -20,30 +21,6 @@ constexpr std::chrono::seconds kBetweenBytes{
     30};  // a client may be silent, in a request or before the next one
 constexpr std::size_t kThreadsAtRest = 4;
 constexpr std::string_view kPublic[] = {"/health", "/v1/health"};  // whoever asks
-
-std::int64_t now() {
-  const auto time = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::seconds>(time).count();
-}
-
-int status_of(const Error& error) {
-  switch (error.code) {
-    case ErrorCode::kInvalidArgument: return httplib::BadRequest_400;
-    case ErrorCode::kNotFound: return httplib::NotFound_404;
-    case ErrorCode::kBudgetExceeded: return httplib::TooManyRequests_429;
-    case ErrorCode::kCancelled: return httplib::ServiceUnavailable_503;
-    default: return httplib::InternalServerError_500;
-  }
-}
-
-void answer_json(httplib::Response& response, int status, const Json& body) {
-  response.status = status;
-  response.set_content(body.dump(-1, ' ', false, Json::error_handler_t::replace), "application/json");
-}
-
-void refuse(httplib::Response& response, int status, const Error& error) {
-  answer_json(response, status, batch::error_body(error));
-}
 
 /// Takes as long for a wrong key as for the right one.
 bool same(std::string_view a, std::string_view b) {
@@ -94,12 +71,13 @@ Result<Listener> Listener::bind(const std::string& host, int port) {
 }
 
 ApiServer::ApiServer(Listener listener, ServerOptions options, const engine::Engine& engine,
-                     const batch::ApiReader& reader, std::string model, Inbox& inbox, const Board& board)
+                     const batch::ApiReader& reader, std::string model, Inbox& inbox, const Board& board,
+                     Archive* archive)
     : options_(std::move(options)),
       engine_(engine),
       reader_(reader),
       model_(std::move(model)),
-      started_(now()),
+      started_(unix_time()),
       most_tokens_(llama_n_ctx(engine.context())),
       inbox_(inbox),
       board_(board),
@@ -107,10 +85,13 @@ ApiServer::ApiServer(Listener listener, ServerOptions options, const engine::Eng
   http_->new_task_queue = [most = options_.most_connections] {
     return new httplib::ThreadPool(std::min(most, kThreadsAtRest), most);
   };
-  http_->set_payload_max_length(options_.largest_body.value);
+  http_->set_payload_max_length(std::max(options_.largest_body, options_.largest_file).value);
   http_->set_read_timeout(kBetweenBytes);
   http_->set_write_timeout(kBetweenBytes);
   http_->set_keep_alive_timeout(kBetweenBytes.count());
+  if (archive != nullptr)
+    archive_api_.emplace(*archive, [this](const httplib::ContentReader& content) { return read_body(content); });
+  add_checks();
   add_endpoints();
   thread_ = std::thread([this] { http_->listen_after_bind(); });
   http_->wait_until_ready();
@@ -132,13 +113,13 @@ bool ApiServer::may_use(const httplib::Request& request) const {
   return std::ranges::any_of(options_.api_keys, [&](const std::string& key) { return same(key, given); });
 }
 
-void ApiServer::add_endpoints() {
+void ApiServer::add_checks() {
   http_->set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
     if (may_use(request)) return httplib::Server::HandlerResponse::Unhandled;
     Json body = batch::error_body({ErrorCode::kInvalidArgument, "the API key is missing or wrong"});
     body["error"]["type"] = "authentication_error";
     body["error"]["code"] = "invalid_api_key";
-    answer_json(response, httplib::Unauthorized_401, body);
+    answer_json(response, body, httplib::Unauthorized_401);
     return httplib::Server::HandlerResponse::Handled;
   });
   http_->set_error_handler([](const httplib::Request& request, httplib::Response& response) {
@@ -158,25 +139,27 @@ void ApiServer::add_endpoints() {
         } catch (const std::exception& error) {
           what = error.what();
         }
-        refuse(response, httplib::InternalServerError_500, {ErrorCode::kInternal, what});
+        refuse(response, {ErrorCode::kInternal, what});
       });
+}
 
+void ApiServer::add_endpoints() {
   using Request = httplib::Request;
   using Response = httplib::Response;
   for (const std::string_view path : kPublic) {
     http_->Get(std::string(path), [](const Request&, Response& response) {
-      answer_json(response, httplib::OK_200, {{"status", "ok"}});
+      answer_json(response, {{"status", "ok"}});
     });
   }
   http_->Get("/metrics", [this](const Request&, Response& response) {
     response.set_content(metrics_text(board_.read()), "text/plain; version=0.0.4");
   });
   http_->Get("/v1/models", [this](const Request&, Response& response) {
-    answer_json(response, httplib::OK_200, {{"object", "list"}, {"data", Json::array({model_json()})}});
+    answer_json(response, {{"object", "list"}, {"data", Json::array({model_json()})}});
   });
   http_->Get("/v1/models/(.+)", [this](const Request& request, Response& response) {
-    if (request.matches[1] == model_) return answer_json(response, httplib::OK_200, model_json());
-    refuse(response, httplib::NotFound_404,
+    if (request.matches[1] == model_) return answer_json(response, model_json());
+    refuse(response,
            {ErrorCode::kNotFound,
             fmt::format("there is no model '{}' here, but {}", request.matches[1].str(), model_)});
   });
@@ -187,10 +170,10 @@ void ApiServer::add_endpoints() {
       if (body) return handle(request, response, *body);
       // What is left of the body is not read.
       response.set_header("Connection", "close");
-      refuse(response, status_of(body.error()), body.error());
+      refuse(response, body.error());
     });
   };
-  for (const char* const path : {"/v1/chat/completions", "/v1/completions"}) {
+  for (const char* const path : {"/v1/chat/completions", "/v1/completions", "/v1/embeddings"}) {
     post(path, [this, endpoint = *batch::endpoint_of(path)](const Request& request, Response& response,
                                                             const json& body) {
       answer(endpoint, request, response, body);
@@ -198,9 +181,23 @@ void ApiServer::add_endpoints() {
   }
   post("/tokenize", [this](const Request&, Response& response, const json& body) {
     const auto tokens = reader_.tokenize(body);
-    if (!tokens) return refuse(response, status_of(tokens.error()), tokens.error());
-    answer_json(response, httplib::OK_200, {{"tokens", *tokens}});
+    if (!tokens) return refuse(response, tokens.error());
+    answer_json(response, {{"tokens", *tokens}});
   });
+  post("/strata/budgets", [](const Request&, Response& response, const json& body) {
+    change_budgets(response, body);
+  });
+  http_->Get("/strata/status", [](const Request&, Response& response) { tell_status(response); });
+  if (archive_api_) archive_api_->add_endpoints(*http_);
+  // Last: what nobody wants is not read into memory.
+  const auto nothing_here = [](const Request& request, Response& response, const httplib::ContentReader&) {
+    response.set_header("Connection", "close");
+    refuse(response, {ErrorCode::kNotFound, fmt::format("there is no {} {} here", request.method, request.path)});
+  };
+  http_->Post(".*", nothing_here);
+  http_->Put(".*", nothing_here);
+  http_->Patch(".*", nothing_here);
+  http_->Delete(".*", nothing_here);
 }
 
 Json ApiServer::model_json() const {
@@ -222,6 +219,11 @@ Result<json> ApiServer::read_body(const httplib::ContentReader& content) {
   std::string text;
   std::optional<Error> error;
   const bool whole = content([&](const char* data, std::size_t size) {
+    if (Bytes{text.size() + size} > options_.largest_body) {
+      error = Error{ErrorCode::kInvalidArgument,
+                    fmt::format("the body is too large: {} at most", format_bytes(options_.largest_body))};
+      return false;
+    }
     if (Bytes{counted.add(size)} > options_.largest_bodies) {
       error =
           Error{ErrorCode::kBudgetExceeded, "too many large requests are read at the same time: try again"};
@@ -240,26 +242,22 @@ Result<json> ApiServer::read_body(const httplib::ContentReader& content) {
 
 void ApiServer::answer(batch::Endpoint endpoint, const httplib::Request& request, httplib::Response& response,
                        const json& body) {
-  Result<batch::ApiRequest> read = [&] {
-    const std::lock_guard lock(reading_);
-    return reader_.read(endpoint, body);
-  }();
-  if (!read) return refuse(response, status_of(read.error()), read.error());
-  if (read->request.prompt.size() > most_tokens_) {
-    return refuse(
-        response, httplib::BadRequest_400,
-        {ErrorCode::kInvalidArgument, fmt::format("the prompt has {} tokens and the context holds {}",
-                                                  read->request.prompt.size(), most_tokens_)});
+  Result<batch::ApiRequest> read = reader_.read(endpoint, body);
+  if (!read) return refuse(response, read.error());
+  if (read->longest_prompt() > most_tokens_) {
+    return refuse(response,
+                  {ErrorCode::kInvalidArgument, fmt::format("the prompt has {} tokens and the context holds {}",
+                                                            read->longest_prompt(), most_tokens_)});
   }
   auto ticket = inbox_.put(std::move(*read));
   if (!ticket) {
     const double wait = std::ceil(board_.read().request_seconds);
     response.set_header("Retry-After", std::to_string(static_cast<int>(std::clamp(wait, 1.0, 60.0))));
-    return refuse(response, status_of(ticket.error()), ticket.error());
+    return refuse(response, ticket.error());
   }
   (*ticket)->watch(request.is_connection_closed);
   const std::string_view kind = endpoint == batch::Endpoint::kChat ? "chatcmpl" : "cmpl";
-  batch::AnswerHead head{fmt::format("{}-{}-{}", kind, started_, ++number_), model_, now()};
+  batch::AnswerHead head{fmt::format("{}-{}-{}", kind, started_, ++number_), model_, unix_time()};
   if ((*ticket)->request().stream) return answer_in_pieces(std::move(*ticket), std::move(head), response);
   answer_whole(*ticket, head, response);
 }
@@ -272,11 +270,9 @@ void ApiServer::answer_whole(const std::shared_ptr<Ticket>& ticket, const batch:
     text += news.text;
     if (!news.end) continue;
     ticket->leave();
-    if (!*news.end) return refuse(response, status_of(news.end->error()), news.end->error());
-    const batch::ApiRequest& request = ticket->request();
-    return answer_json(
-        response, httplib::OK_200,
-        batch::answer_body(head, request, request.request.prompt.size(), **news.end, text, reader_.vocab()));
+    if (!*news.end) return refuse(response, news.end->error());
+    return answer_json(response,
+                       batch::answer_body(head, ticket->request(), **news.end, text, reader_.vocab()));
   }
 }
 
@@ -286,7 +282,7 @@ void ApiServer::answer_in_pieces(std::shared_ptr<Ticket> ticket, batch::AnswerHe
   auto first = std::make_shared<Ticket::News>(ticket->wait());
   if (first->end && !*first->end) {
     ticket->leave();
-    return refuse(response, status_of(first->end->error()), first->end->error());
+    return refuse(response, first->end->error());
   }
   auto stream = std::make_shared<batch::AnswerStream>(std::move(head), ticket->request(), reader_.vocab());
   response.set_header("Cache-Control", "no-cache");

@@ -2,12 +2,13 @@
 
 #include <atomic>
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "batch/api_answer.h"
+#include "serve/archive_api.h"
 #include "serve/board.h"
 #include "serve/inbox.h"
 
@@ -25,6 +26,7 @@ struct ServerOptions {
   std::size_t most_connections = 256;  ///< a thread for each
   Bytes largest_body = kMiB * 8;
   Bytes largest_bodies = kMiB * 32;  ///< of all that are read at the same time
+  Bytes largest_file = kMiB * 512;   ///< that a client may send: it goes to the disk
 };
 
 /// An address that is this program's from now on; who connects waits until an ApiServer takes it over.
@@ -52,9 +54,10 @@ class ApiServer {
   /// What a connection takes of memory, about: stack, buffers, the kernel's part.
   static constexpr Bytes kConnection{96 * 1024};
 
-  /// Answers at once. All outlive it.
+  /// Answers at once. All outlive it. `archive` may be null: no files, no batches.
   ApiServer(Listener listener, ServerOptions options, const engine::Engine& engine,
-            const batch::ApiReader& reader, std::string model, Inbox& inbox, const Board& board);
+            const batch::ApiReader& reader, std::string model, Inbox& inbox, const Board& board,
+            Archive* archive);
   /// Requires: what is in the inbox gets its end meanwhile, or has it.
   ~ApiServer();
   ApiServer(const ApiServer&) = delete;
@@ -64,6 +67,7 @@ class ApiServer {
   void stop_listening();
 
  private:
+  void add_checks();
   void add_endpoints();
   [[nodiscard]] bool may_use(const httplib::Request& request) const;
   [[nodiscard]] Result<nlohmann::json> read_body(const httplib::ContentReader& content);
@@ -84,9 +88,9 @@ class ApiServer {
   Inbox& inbox_;
   const Board& board_;
   const std::unique_ptr<httplib::Server> http_;
-  std::mutex reading_;                     // the reader is for one thread at a time
   std::atomic<std::uint64_t> bodies_ = 0;  // bytes of those that are read
   std::atomic<std::uint64_t> number_ = 0;  // of the last request
+  std::optional<ArchiveApi> archive_api_;
   std::thread thread_;
 };
 

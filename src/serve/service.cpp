@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "batch/api_submit.h"
 #include "engine/status_json.h"
 
 namespace strata::serve {
@@ -19,6 +20,7 @@ Status Service::run(const Watch& watch) {
   inbox_.close();
   for (auto& ticket : inbox_.take({})) submit(std::move(ticket));
   cancel_all(status.error());
+  if (batches_ != nullptr) batches_->stop();
   return status;
 }
 
@@ -28,20 +30,23 @@ Status Service::compute(const Watch& watch) {
     if (!closed && watch.stopping()) {
       closed = true;
       inbox_.close();
+      if (batches_ != nullptr) batches_->stop();
     }
     for (auto& ticket : inbox_.take(busy || closed ? std::chrono::milliseconds{0} : kPatience))
       submit(std::move(ticket));
     cancel_some();
+    const bool has_batch = batches_ != nullptr && !closed && batches_->advance();
     STRATA_TRY_VOID(watch.between_passes(busy));
     const auto stepped = executor_.step();
     if (!stepped) {
       cancel_all(stepped.error());
+      if (batches_ != nullptr) batches_->failed(stepped.error());
       fmt::print(stderr, "strata: {}\n", stepped.error().message);
       if (stepped.error().code == ErrorCode::kDeviceLost) return std::unexpected(stepped.error());
     }
     std::erase_if(open_, [](const Open& open) { return open.ended; });
     const bool was_busy = busy;
-    busy = !open_.empty();
+    busy = !open_.empty() || (stepped && *stepped) || has_batch;
     publish(was_busy && !busy);
     if (closed && !busy && inbox_.open() == 0) return {};
   }
@@ -49,18 +54,16 @@ Status Service::compute(const Watch& watch) {
 
 void Service::submit(std::shared_ptr<Ticket> ticket) {
   Open& open = open_.emplace_back(Open{.ticket = std::move(ticket)});
-  batch::Request request = open.ticket->request().request;
-  request.priority = batch::Priority::kInteractive;
-  const auto id = executor_.submit(
-      std::move(request),
+  auto ids = batch::submit(
+      executor_, open.ticket->request(), batch::Priority::kInteractive,
       {.on_text =
            [&open](std::string_view text) {
              open.ticket->add(text);
              return true;
            },
        .on_end = [this, &open](Result<batch::Answer> answer) { ended(open, std::move(answer)); }});
-  if (!id) return ended(open, std::unexpected(id.error()));
-  open.id = *id;
+  if (!ids) return ended(open, std::unexpected(ids.error()));
+  open.ids = std::move(*ids);
 }
 
 void Service::ended(Open& open, Result<batch::Answer> answer) {
@@ -84,15 +87,19 @@ void Service::cancel_some() {
     } else if (!open.ticket->gone()) {
       continue;
     }
-    executor_.cancel(open.id);
+    cancel(open);
   }
+}
+
+void Service::cancel(const Open& open) {
+  for (const batch::Executor::Id id : open.ids) executor_.cancel(id);
 }
 
 void Service::cancel_all(const Error& error) {
   for (Open& open : open_) {
     if (open.ended) continue;
     open.error = error;
-    executor_.cancel(open.id);
+    cancel(open);
   }
 }
 

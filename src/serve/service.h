@@ -4,6 +4,7 @@
 #include <list>
 #include <memory>
 
+#include "serve/batch_queue.h"
 #include "serve/board.h"
 #include "serve/inbox.h"
 
@@ -13,9 +14,10 @@ namespace strata::serve {
 /// tickets. Threading: one thread calls it.
 class Service {
  public:
-  /// All outlive this.
-  Service(engine::Engine& engine, batch::Executor& executor, Inbox& inbox, Board& board)
-      : engine_(engine), executor_(executor), inbox_(inbox), board_(board) {}
+  /// All outlive this. `batches` may be null.
+  Service(engine::Engine& engine, batch::Executor& executor, Inbox& inbox, Board& board,
+          BatchQueue* batches)
+      : engine_(engine), executor_(executor), inbox_(inbox), board_(board), batches_(batches) {}
 
   struct Watch {
     std::function<bool()> stopping;                   ///< what has come by then is answered
@@ -28,7 +30,7 @@ class Service {
  private:
   struct Open {
     std::shared_ptr<Ticket> ticket;
-    batch::Executor::Id id = 0;
+    std::vector<batch::Executor::Id> ids;
     std::optional<Error> error;  // why it is cancelled
     bool ended = false;
   };
@@ -36,6 +38,7 @@ class Service {
   [[nodiscard]] Status compute(const Watch& watch);
   void submit(std::shared_ptr<Ticket> ticket);
   void ended(Open& open, Result<batch::Answer> answer);
+  void cancel(const Open& open);
   void cancel_some();
   void cancel_all(const Error& error);
   void publish(bool now);
@@ -44,6 +47,7 @@ class Service {
   batch::Executor& executor_;
   Inbox& inbox_;
   Board& board_;
+  BatchQueue* const batches_;
   std::list<Open> open_;  // addresses stay
   std::uint64_t ended_ = 0;
   double request_seconds_ = 1;

@@ -80,7 +80,10 @@ struct DeviceCalls {
     std::optional<Error>& error = of(backend).device->error_;
     try {
       const Status status = of(backend).device->compute(of(backend), *graph);
-      if (status) return GGML_STATUS_SUCCESS;
+      if (status) {
+        of(backend).device->keep_values(*graph);
+        return GGML_STATUS_SUCCESS;
+      }
       error = status.error();
     } catch (const std::exception& thrown) {  // no memory for the program of a pass
       error = Error{ErrorCode::kInternal, thrown.what()};
@@ -128,6 +131,16 @@ struct DeviceCalls {
 
 GgmlDevice::GgmlDevice(memory::Pool& pool, ggml_backend_dev_t inner) : pool_(pool), inner_(inner) {
   DeviceCalls::fill(*this);
+}
+
+void GgmlDevice::keep_values(ggml_cgraph& graph) const {
+  for (int i = 0; kept_ != nullptr && i < ggml_graph_n_nodes(&graph); ++i) {
+    const ggml_tensor* const node = ggml_graph_node(&graph, i);
+    if (kept_node_ != node->name || (node->flags & GGML_TENSOR_FLAG_OUTPUT) == 0) continue;
+    const std::size_t before = kept_->size();
+    kept_->resize(before + static_cast<std::size_t>(ggml_nelements(node)));
+    ggml_backend_tensor_get(node, kept_->data() + before, 0, ggml_nbytes(node));
+  }
 }
 
 }  // namespace strata::tier

@@ -3,7 +3,9 @@
 #include <ggml-backend-impl.h>
 
 #include <optional>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "memory/pool.h"
 
@@ -22,6 +24,13 @@ class GgmlDevice {
 
   /// While on, graphs are not computed, and libllama goes on as if they had been.
   void skip_computing(bool on) { skipping_ = on; }
+
+  /// From now on the values (F32) of each node of this name that is an output of its graph are added to
+  /// `values`, which outlives this; null: no more.
+  void keep(std::string_view node, std::vector<float>* values) {
+    kept_node_ = node;
+    kept_ = values;
+  }
 
   /// Why the last graph or allocation failed.
   [[nodiscard]] std::optional<Error> take_error() { return std::exchange(error_, std::nullopt); }
@@ -53,7 +62,11 @@ class GgmlDevice {
 
  private:
   friend struct DeviceCalls;
+  void keep_values(ggml_cgraph& graph) const;
+
   bool skipping_ = false;
+  std::string_view kept_node_;
+  std::vector<float>* kept_ = nullptr;
   ggml_backend_device device_{};
   ggml_backend_reg reg_{};
 };

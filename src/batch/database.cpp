@@ -1,0 +1,28 @@
+#include "batch/database.h"
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+namespace strata::batch {
+
+std::unique_ptr<SQLite::Database> open_database(const std::string& file) {
+  auto out = std::make_unique<SQLite::Database>(file, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+  out->exec("PRAGMA locking_mode = EXCLUSIVE");
+  out->exec("PRAGMA journal_mode = WAL");
+  out->exec("PRAGMA synchronous = FULL");
+  return out;
+}
+
+Error sqlite_error(const std::string& file, const SQLite::Exception& thrown) {
+  switch (thrown.getErrorCode()) {
+    case SQLITE_FULL: return {ErrorCode::kNoSpace, fmt::format("{}: the disk is full", file)};
+    case SQLITE_BUSY:
+      return {ErrorCode::kInvalidArgument, fmt::format("{}: another process is at work on it", file)};
+    case SQLITE_NOTADB:
+    case SQLITE_CORRUPT:
+      return {ErrorCode::kCorrupt, fmt::format("{}: damaged, or no file of Strata's: take it away to begin anew", file)};
+    default: return {ErrorCode::kIo, fmt::format("{}: {}", file, thrown.what())};
+  }
+}
+
+}  // namespace strata::batch

@@ -1,0 +1,268 @@
+#include "serve/archive.h"
+
+#include <SQLiteCpp/SQLiteCpp.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <random>
+
+#include "batch/database.h"
+
+namespace strata::serve {
+namespace {
+
+using Json = Archive::Json;
+
+constexpr std::array kEnds = {"completed", "failed", "cancelled", "expired"};
+
+/// 96 bits that nobody can guess.
+std::string new_id(std::string_view prefix) {
+  std::random_device random;
+  std::string out(prefix);
+  for (int i = 0; i < 3; ++i) out += fmt::format("{:08x}", random());
+  return out;
+}
+
+/// `batch_1f` leaves `file-1f-output` and `file-1f-errors`.
+std::string file_of(const std::string& batch, const char* what) {
+  return fmt::format("file-{}-{}", batch.substr(batch.find('_') + 1), what);
+}
+
+Json file_object(const std::string& id, const std::string& name, const std::string& purpose,
+                 std::uint64_t bytes) {
+  return {{"id", id},
+          {"object", "file"},
+          {"bytes", bytes},
+          {"created_at", unix_time()},
+          {"filename", name},
+          {"purpose", purpose},
+          {"status", "processed"}};
+}
+
+void insert(SQLite::Database& database, const char* table, const Json& object, const std::string& kind) {
+  SQLite::Statement statement(database, fmt::format("INSERT INTO {} (id, kind, object) VALUES (?, ?, ?)", table));
+  statement.bind(1, object["id"].get<std::string>());
+  statement.bind(2, kind);
+  statement.bind(3, object.dump());
+  statement.exec();
+}
+
+std::unexpected<Error> no_such(const char* table, const std::string& id) {
+  return fail(ErrorCode::kNotFound,
+              fmt::format("there is no {} '{}'", std::string_view(table) == "files" ? "file" : "batch", id));
+}
+
+}  // namespace
+
+std::int64_t unix_time() {
+  const auto time = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::seconds>(time).count();
+}
+
+std::string output_of(const std::string& batch) { return file_of(batch, "output"); }
+std::string errors_of(const std::string& batch) { return file_of(batch, "errors"); }
+
+bool has_ended(const Json& batch) {
+  return std::ranges::find(kEnds, batch["status"].get<std::string>()) != kEnds.end();
+}
+
+template <typename Work>
+auto Archive::guarded(Work work) const -> decltype(work()) {
+  const std::lock_guard lock(mutex_);
+  return batch::guarded(database_->getFilename(), work);
+}
+
+Archive::Archive(std::filesystem::path folder, std::unique_ptr<SQLite::Database> database)
+    : folder_(std::move(folder)), database_(std::move(database)) {}
+Archive::~Archive() = default;
+
+std::filesystem::path Archive::usual_folder(int port) {
+  const std::string name = fmt::format("server-{}", port);
+  if (const char* const state = std::getenv("XDG_STATE_HOME"); state != nullptr && *state != '\0')
+    return std::filesystem::path(state) / "strata" / name;
+  const char* const home = std::getenv("HOME");
+  return std::filesystem::path(home != nullptr ? home : ".") / ".local" / "state" / "strata" / name;
+}
+
+/// What a batch that has not ended has written stays, too.
+Status Archive::remove_leftovers() {
+  STRATA_TRY(const auto open_ones, open_batches());
+  const auto is_wanted = [&](const std::string& name) -> Result<bool> {
+    if (std::ranges::any_of(open_ones, [&](const Json& batch) {
+          return name.starts_with(output_of(batch["id"])) || name.starts_with(errors_of(batch["id"]));
+        }))
+      return true;
+    return guarded([&]() -> Result<bool> { return object("files", name).has_value(); });
+  };
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "files", error)) {
+    STRATA_TRY(const bool wanted, is_wanted(entry.path().filename()));
+    if (!wanted) std::filesystem::remove(entry.path(), error);
+  }
+  return {};
+}
+
+Result<std::unique_ptr<Archive>> Archive::open(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder / "files", error);
+  if (error)
+    return fail(ErrorCode::kIo, fmt::format("{}: cannot be made: {}", folder.string(), error.message()));
+  const std::string path = folder / "archive.sqlite";
+  auto out = batch::guarded(path, [&]() -> Result<std::unique_ptr<Archive>> {
+    auto database = batch::open_database(path);
+    SQLite::Transaction transaction(*database, SQLite::TransactionBehavior::IMMEDIATE);
+    for (const char* const table : {"files", "batches"}) {
+      database->exec(fmt::format("CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT "
+                                 "NULL UNIQUE, kind TEXT NOT NULL, object TEXT NOT NULL)",
+                                 table));
+    }
+    transaction.commit();
+    return std::unique_ptr<Archive>(new Archive(folder, std::move(database)));
+  });
+  if (out) STRATA_TRY_VOID((*out)->remove_leftovers());
+  if (!out && out.error().code == ErrorCode::kInvalidArgument) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: another server keeps its files there: name another folder with --state",
+                            folder.string()));
+  }
+  return out;
+}
+
+Result<Json> Archive::object(const char* table, const std::string& id) const {
+  SQLite::Statement select(*database_, fmt::format("SELECT object FROM {} WHERE id = ?", table));
+  select.bind(1, id);
+  if (!select.executeStep()) return no_such(table, id);
+  return Json::parse(select.getColumn(0).getString());
+}
+
+Result<Archive::Page> Archive::page(const char* table, const Select& select) const {
+  std::int64_t after = select.oldest_first ? 0 : INT64_MAX;
+  if (!select.after.empty()) {
+    SQLite::Statement find(*database_, fmt::format("SELECT number FROM {} WHERE id = ?", table));
+    find.bind(1, select.after);
+    if (!find.executeStep()) return no_such(table, select.after);
+    after = find.getColumn(0).getInt64();
+  }
+  SQLite::Statement some(
+      *database_, fmt::format("SELECT object FROM {} WHERE number {} ? AND (? = '' OR kind = ?) ORDER BY number {} LIMIT ?",
+                              table, select.oldest_first ? ">" : "<", select.oldest_first ? "ASC" : "DESC"));
+  some.bind(1, after);
+  some.bind(2, select.purpose);
+  some.bind(3, select.purpose);
+  some.bind(4, static_cast<std::int64_t>(select.limit + 1));
+  Page out;
+  while (some.executeStep()) {
+    out.has_more = out.objects.size() == select.limit;
+    if (!out.has_more) out.objects.push_back(Json::parse(some.getColumn(0).getString()));
+  }
+  return out;
+}
+
+// --- Files ---
+
+Result<Archive::Upload> Archive::begin_upload() {
+  std::string id = new_id("file-");
+  STRATA_TRY(auto file, batch::WholeFile::create(content(id)));
+  return Upload{std::move(id), std::move(file)};
+}
+
+Result<Json> Archive::keep(Upload upload, const std::string& name, const std::string& purpose) {
+  STRATA_TRY_VOID(upload.content.commit());
+  return keep_content(upload.id, name, purpose);
+}
+
+Result<Json> Archive::keep_content(const std::string& id, const std::string& name,
+                                   const std::string& purpose) {
+  std::error_code error;
+  const auto bytes = std::filesystem::file_size(content(id), error);
+  if (error)
+    return fail(ErrorCode::kIo, fmt::format("{}: cannot be read: {}", content(id).string(), error.message()));
+  return guarded([&]() -> Result<Json> {
+    if (auto there = object("files", id)) return there;
+    Json out = file_object(id, name, purpose, bytes);
+    insert(*database_, "files", out, purpose);
+    return out;
+  });
+}
+
+Result<Json> Archive::file(const std::string& id) const {
+  return guarded([&] { return object("files", id); });
+}
+
+Result<Archive::Page> Archive::files(const Select& select) const {
+  return guarded([&] { return page("files", select); });
+}
+
+Status Archive::remove_file(const std::string& id) {
+  STRATA_TRY(const auto open_ones, open_batches());
+  for (const Json& batch : open_ones) {
+    if (batch["input_file_id"] != id) continue;
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} needs this file: cancel the batch first", batch["id"].get<std::string>()));
+  }
+  STRATA_TRY_VOID(guarded([&]() -> Status {
+    SQLite::Statement remove(*database_, "DELETE FROM files WHERE id = ?");
+    remove.bind(1, id);
+    return remove.exec() == 1 ? Status{} : no_such("files", id);
+  }));
+  std::error_code error;
+  std::filesystem::remove(content(id), error);  // what nothing names any more only takes room
+  return {};
+}
+
+// --- Batches ---
+
+Result<Json> Archive::add_batch(Json batch) {
+  Json out = {{"id", new_id("batch_")}};
+  out.update(batch);
+  STRATA_TRY_VOID(guarded([&]() -> Status {
+    insert(*database_, "batches", out, "");
+    return {};
+  }));
+  ++changes_;
+  return out;
+}
+
+Result<Json> Archive::batch(const std::string& id) const {
+  return guarded([&] { return object("batches", id); });
+}
+
+Result<Archive::Page> Archive::batches(const Select& select) const {
+  return guarded([&] { return page("batches", select); });
+}
+
+Result<Json> Archive::change_batch(const std::string& id, const std::function<Status(Json&)>& change) {
+  auto out = guarded([&]() -> Result<Json> {
+    STRATA_TRY(Json batch, object("batches", id));
+    STRATA_TRY_VOID(change(batch));
+    SQLite::Statement update(*database_, "UPDATE batches SET object = ? WHERE id = ?");
+    update.bind(1, batch.dump());
+    update.bind(2, id);
+    update.exec();
+    return batch;
+  });
+  ++changes_;
+  return out;
+}
+
+Result<std::vector<Json>> Archive::open_batches() const {
+  return guarded([&]() -> Result<std::vector<Json>> {
+    std::vector<Json> out;
+    SQLite::Statement select(*database_, "SELECT object FROM batches ORDER BY number");
+    while (select.executeStep()) {
+      Json batch = Json::parse(select.getColumn(0).getString());
+      if (!has_ended(batch)) out.push_back(std::move(batch));
+    }
+    return out;
+  });
+}
+
+Result<std::optional<Json>> Archive::next_batch() const {
+  STRATA_TRY(auto open_ones, open_batches());
+  if (open_ones.empty()) return std::nullopt;
+  return std::move(open_ones.front());
+}
+
+}  // namespace strata::serve

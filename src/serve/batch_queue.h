@@ -1,0 +1,60 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "batch/job.h"
+#include "serve/archive.h"
+
+namespace strata::serve {
+
+/// The batches of the archive on the executor's thread: one after the other, behind whatever else the executor has
+/// to do. What stops in between goes on with the next start. Threading: one thread calls it.
+class BatchQueue {
+ public:
+  static constexpr std::size_t kMostLines = 50'000;  ///< of a batch, as OpenAI has it
+
+  /// All outlive it.
+  BatchQueue(Archive& archive, const batch::ApiReader& reader, batch::Executor& executor, std::string model)
+      : archive_(archive), reader_(reader), executor_(executor), model_(std::move(model)) {}
+
+  /// Before each pass: takes up a batch, looks at its lines, submits some, ends it. Whether there is work, now or
+  /// soon. No error ends the server: what a batch meets is its own, and said there.
+  bool advance();
+  /// After a pass that failed: the batch waits a little, and then tries again; a few times.
+  void failed(const Error& error);
+  /// The server ends: what the executor has of it is taken back.
+  void stop();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  [[nodiscard]] Status go_on();
+  [[nodiscard]] Status take_up();
+  [[nodiscard]] Status look_at_lines();
+  [[nodiscard]] Status compute();
+  [[nodiscard]] Status finish(const std::string& status);
+  [[nodiscard]] Status give_up(const std::string& status, const std::string& code, const std::string& message);
+  void pause(const Error& error);
+  [[nodiscard]] Status end_with_errors(Archive::Json errors);
+  [[nodiscard]] Status change(const std::function<void(Archive::Json&)>& change);
+  void show_counts(Archive::Json& batch) const;
+
+  Archive& archive_;
+  const batch::ApiReader& reader_;
+  batch::Executor& executor_;
+  const std::string model_;
+  std::optional<Archive::Json> batch_;  // the current one, as the archive has it
+  std::unique_ptr<batch::Job> job_;
+  std::string output_;  // ids of its files
+  std::string errors_;
+  std::uint64_t seen_ = 0;  // of Archive::changes()
+  Clock::time_point not_before_;
+  Clock::time_point counted_;
+  int failures_ = 0;  // in a row
+  std::int64_t done_ = 0;
+};
+
+}  // namespace strata::serve

@@ -1,0 +1,67 @@
+#include "serve/budgets_api.h"
+
+#include <unistd.h>
+
+#include <chrono>
+
+#include "base/bytes.h"
+#include "batch/api_fields.h"
+#include "control/client.h"
+#include "serve/http_answer.h"
+
+namespace strata::serve {
+namespace {
+
+using nlohmann::json;
+using namespace std::chrono_literals;
+
+constexpr auto kChanging = 10min;  // weights are read again
+constexpr auto kTelling = 5s;
+
+/// A size as people write it, or a number of bytes.
+Result<std::uint64_t> bytes_of(const batch::Fields& fields, const char* name, const json& value) {
+  if (value.is_number_unsigned()) return value.get<std::uint64_t>();
+  if (!value.is_string()) return fields.refuse(name, "must be a size such as 8GiB");
+  const auto bytes = parse_bytes(value.get<std::string>());
+  if (!bytes) return fields.refuse(name, bytes.error().message);
+  return bytes->value;
+}
+
+/// As docs/control.md has it.
+Result<json> request_of(const json& body) {
+  const batch::Fields fields(body);
+  json out = {{"ask", "budgets"}};
+  if (const json* const ram = fields.find("ram")) {
+    STRATA_TRY(out["ram"], bytes_of(fields, "ram", *ram));
+  }
+  const json* const vram = fields.find("vram");
+  if (vram != nullptr && vram->is_object()) {
+    for (const auto& [name, value] : vram->items()) {
+      STRATA_TRY(const std::uint64_t bytes, bytes_of(fields, "vram", value));
+      out["vram"].push_back({{"name", name}, {"bytes", bytes}});
+    }
+  } else if (vram != nullptr) {
+    STRATA_TRY(const std::uint64_t bytes, bytes_of(fields, "vram", *vram));
+    out["vram"].push_back({{"bytes", bytes}});
+  }
+  return out;
+}
+
+void answer(httplib::Response& response, const Result<json>& told) {
+  if (!told) return refuse(response, told.error());
+  answer_json(response, nlohmann::ordered_json(*told));
+}
+
+}  // namespace
+
+void change_budgets(httplib::Response& response, const json& body) {
+  const auto request = request_of(body);
+  if (!request) return refuse(response, request.error());
+  answer(response, control::ask(::getpid(), *request, kChanging));
+}
+
+void tell_status(httplib::Response& response) {
+  answer(response, control::ask(::getpid(), {{"ask", "status"}}, kTelling));
+}
+
+}  // namespace strata::serve
