@@ -2,12 +2,18 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { rmSync } from "node:fs";
+import { mkdtemp } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
 const [program, model, client] = process.argv.slice(2);
 const { default: OpenAI } = await import(`${client}/index.mjs`);
 
+const state = await mkdtemp(join(tmpdir(), "strata-client-"));
+process.on("exit", () => rmSync(state, { recursive: true, force: true }));
 const server = spawn(program, ["serve", "-m", model, "--port", "0", "-t", "1", "--ram", "256MiB", "--api-key", "secret",
-                               "--served-model-name", "stories"], { stdio: ["ignore", "ignore", "pipe"] });
+                               "--served-model-name", "stories", "--state", state], { stdio: ["ignore", "ignore", "pipe"] });
 let said = "";
 const port = await new Promise((found, failed) => {
   server.stderr.on("data", (text) => {
@@ -27,6 +33,38 @@ const checks = {
     assert.deepEqual(all, ["stories"]);
     assert.equal((await openai.models.retrieve("stories")).object, "model");
     await assert.rejects(openai.models.retrieve("other"), OpenAI.NotFoundError);
+  },
+  async "texts become vectors"() {
+    const floats = await openai.embeddings.create({ model: "stories", input: ["Hello", "a dog"], encoding_format: "float" });
+    const usual = await openai.embeddings.create({ model: "stories", input: ["Hello", "a dog"] });
+    assert.equal(floats.data.length, 2);
+    assert.deepEqual(usual.data.map((one) => one.embedding), floats.data.map((one) => one.embedding));
+  },
+  async "a batch goes through all its states"() {
+    const lines = [0, 1, 2].map((i) => JSON.stringify({ custom_id: `r${i}`, method: "POST", url: "/v1/chat/completions",
+      body: { model: "stories", messages, max_tokens: 5 } }));
+    const file = await openai.files.create({ purpose: "batch", file: await OpenAI.toFile(Buffer.from(lines.join("\n")), "in.jsonl") });
+    assert.equal((await openai.files.retrieve(file.id)).filename, "in.jsonl");
+    let batch = await openai.batches.create({ input_file_id: file.id, endpoint: "/v1/chat/completions",
+                                              completion_window: "24h", metadata: { who: "me" } });
+    while (batch.status !== "completed") {
+      assert.ok(["validating", "in_progress", "finalizing"].includes(batch.status), batch.status);
+      await new Promise((soon) => setTimeout(soon, 50));
+      batch = await openai.batches.retrieve(batch.id);
+    }
+    assert.deepEqual(batch.request_counts, { total: 3, completed: 3, failed: 0 });
+    assert.equal(batch.metadata.who, "me");
+    const answers = (await (await openai.files.content(batch.output_file_id)).text()).trim().split("\n").map((line) => JSON.parse(line));
+    assert.deepEqual(answers.map((answer) => answer.custom_id), ["r0", "r1", "r2"]);
+    const listed = [];
+    for await (const one of openai.batches.list({ limit: 1 })) listed.push(one.id);
+    assert.deepEqual(listed, [batch.id]);
+    const files = [];
+    for await (const one of openai.files.list({ limit: 1 })) files.push(one.id);
+    assert.equal(files.length, 2);
+    await assert.rejects(openai.batches.cancel(batch.id), OpenAI.BadRequestError);
+    assert.ok((await openai.files.delete(file.id)).deleted);
+    await assert.rejects(openai.files.retrieve(file.id), OpenAI.NotFoundError);
   },
   async "a chat, whole"() {
     const answer = await openai.chat.completions.create(

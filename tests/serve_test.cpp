@@ -10,8 +10,11 @@
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <sstream>
 #include <thread>
 
 #include "program_run.h"
@@ -138,6 +141,82 @@ json completion(int tokens, bool stream = false) {
           {"temperature", 0},
           {"ignore_eos", true},
           {"stream", stream}};
+}
+
+json parsed(const httplib::Result& got) {
+  EXPECT_TRUE(got);
+  EXPECT_EQ(got ? got->status : 0, 200) << (got ? got->body : "");
+  return got && got->status == 200 ? json::parse(got->body) : json();
+}
+
+/// Lines of a batch; each writes so many tokens.
+std::string batch_lines(int count, int tokens) {
+  std::string out;
+  for (int i = 0; i < count; ++i) {
+    json body = completion(tokens);
+    body["prompt"] = "Once upon a time " + std::to_string(i);
+    body.erase("stream");
+    out += json{{"custom_id", "r" + std::to_string(i)},
+                {"method", "POST"},
+                {"url", "/v1/completions"},
+                {"body", body}}
+               .dump() +
+           "\n";
+  }
+  return out;
+}
+
+std::string upload(const Server& server, const std::string& content) {
+  const json file = parsed(server.client().Post(
+      "/v1/files",
+      httplib::UploadFormDataItems{{"purpose", "batch", "", ""}, {"file", content, "in.jsonl", ""}}));
+  EXPECT_EQ(file.value("bytes", 0U), content.size());
+  return file.value("id", "");
+}
+
+json start_batch(const Server& server, const std::string& file,
+                 const std::string& endpoint = "/v1/completions") {
+  return parsed(server.client().Post(
+      "/v1/batches",
+      json{{"input_file_id", file}, {"endpoint", endpoint}, {"completion_window", "24h"}}.dump(), kJson));
+}
+
+json wait_for_batch(const Server& server, const std::string& id,
+                    const std::function<bool(const json&)>& enough) {
+  const auto deadline = std::chrono::steady_clock::now() + 60s;
+  for (;;) {
+    json batch = parsed(server.client().Get("/v1/batches/" + id));
+    if (batch.is_null() || enough(batch) || std::chrono::steady_clock::now() > deadline) return batch;
+    std::this_thread::sleep_for(20ms);
+  }
+}
+
+json end_of_batch(const Server& server, const std::string& id) {
+  return wait_for_batch(server, id, [](const json& batch) {
+    for (const char* const end : {"completed", "failed", "cancelled", "expired"})
+      if (batch.at("status") == end) return true;
+    return false;
+  });
+}
+
+/// custom_id and text, or what stands instead of it.
+std::map<std::string, std::string> outcomes(const Server& server, const json& batch, const char* which) {
+  std::map<std::string, std::string> out;
+  if (batch.at(which).is_null()) return out;
+  const auto got = server.client().Get("/v1/files/" + batch.at(which).get<std::string>() + "/content");
+  EXPECT_EQ(got->status, 200);
+  std::istringstream lines(got->body);
+  for (std::string line; std::getline(lines, line);) {
+    const json outcome = json::parse(line);
+    const json& error = outcome.at("error");
+    const bool fresh =
+        out.emplace(outcome.at("custom_id"),
+                    error.is_null() ? outcome.at("response").at("body").at("choices").at(0).at("text")
+                                    : error.at("code"))
+            .second;
+    EXPECT_TRUE(fresh) << line;
+  }
+  return out;
 }
 
 /// The JSON of each event; the last one, "[DONE]", is left out and must be there.
@@ -377,6 +456,158 @@ TEST_F(ServeCommand, FiveHundredClientsAtOnce) {
   EXPECT_EQ(answered + sent_away, 500);
   EXPECT_GE(answered, 32);
   EXPECT_TRUE(server.becomes("llamacpp:requests_processing", 0, 5s));
+}
+
+TEST_F(ServeCommand, TextsBecomeVectorsOfLengthOne) {
+  const Server server({"--ram", "256MiB"});
+  auto client = server.client();
+  const auto ask = [&](const json& body) {
+    return parsed(client.Post("/v1/embeddings", body.dump(), kJson));
+  };
+  const json two = ask({{"input", {"Once upon a time", "a dog"}}});
+  ASSERT_EQ(two.at("data").size(), 2U);
+  EXPECT_EQ(two.at("data").at(1).at("index"), 1);
+  const auto vector = two.at("data").at(0).at("embedding").get<std::vector<float>>();
+  double squares = 0;
+  for (const float value : vector) squares += static_cast<double>(value) * value;
+  EXPECT_NEAR(squares, 1, 1e-5);
+  EXPECT_EQ(two.at("usage").at("total_tokens"), two.at("usage").at("prompt_tokens"));
+
+  const json short_one = ask({{"input", "Once upon a time"}, {"dimensions", 3}});
+  EXPECT_EQ(short_one.at("data").at(0).at("embedding").size(), 3U);
+  const json text = ask({{"input", "Once upon a time"}, {"encoding_format", "base64"}});
+  EXPECT_EQ(text.at("data").at(0).at("embedding").get<std::string>().size(), (vector.size() * 4 + 2) / 3 * 4);
+  const auto refused = [&](const json& body, const std::string& why) {
+    const auto got = client.Post("/v1/embeddings", body.dump(), kJson);
+    EXPECT_EQ(got->status, 400);
+    EXPECT_THAT(got->body, HasSubstr(why));
+  };
+  refused({{"input", json::array()}}, "input");
+  refused({{"input", {1, -2}}}, "input");
+  refused({{"input", "x"}, {"dimensions", 100'000}}, "dimensions");
+  refused({{"input", "x"}, {"encoding_format", "hex"}}, "encoding_format");
+  refused({{"input", std::vector<std::string>(5000, "x")}}, "inputs");
+}
+
+TEST_F(ServeCommand, ABatchIsAnsweredBehindOtherRequests) {
+  const TemporaryDirectory state;
+  const Server server({"--ram", "256MiB", "--state", state.path().string()});
+  auto client = server.client();
+  const std::string file = upload(server, batch_lines(30, 40));
+  const json batch = start_batch(server, file);
+  EXPECT_EQ(batch.at("status"), "validating");
+  const std::string id = batch.at("id");
+  EXPECT_EQ(client.Delete("/v1/files/" + file)->status, 400) << "it is needed";
+  EXPECT_EQ(client.Post("/v1/completions", completion(5).dump(), kJson)->status, 200);
+  const json end = end_of_batch(server, id);
+  EXPECT_EQ(end.at("status"), "completed") << end;
+  EXPECT_EQ(end.at("request_counts"), (json{{"total", 30}, {"completed", 30}, {"failed", 0}}));
+  EXPECT_TRUE(end.at("error_file_id").is_null());
+  EXPECT_EQ(outcomes(server, end, "output_file_id").size(), 30U);
+
+  EXPECT_EQ(parsed(client.Get("/v1/files?limit=1")).at("has_more"), true);
+  EXPECT_EQ(parsed(client.Get("/v1/files?purpose=batch")).at("data").size(), 1U);
+  EXPECT_EQ(parsed(client.Get("/v1/batches?after=" + id)).at("data").size(), 0U);
+  EXPECT_EQ(parsed(client.Get("/v1/batches")).at("data").at(0).at("id"), id);
+  EXPECT_EQ(client.Get("/v1/batches?limit=0")->status, 400);
+  EXPECT_EQ(client.Post("/v1/batches/" + id + "/cancel", "", kJson)->status, 400) << "it has ended";
+  EXPECT_EQ(parsed(client.Delete("/v1/files/" + file)).at("deleted"), true);
+  EXPECT_EQ(client.Get("/v1/files/" + file)->status, 404);
+  EXPECT_EQ(client.Get("/v1/files/" + file + "/content")->status, 404);
+}
+
+TEST_F(ServeCommand, ABatchSaysWhatIsWrongWithItsLines) {
+  const TemporaryDirectory state;
+  const Server server({"--ram", "256MiB", "--state", state.path().string()});
+  auto client = server.client();
+  const std::string chat =
+      R"({"custom_id":"c","url":"/v1/chat/completions","body":{"messages":[{"role":"user","content":"x"}]}})";
+  const json end = end_of_batch(
+      server, start_batch(server, upload(server, batch_lines(2, 3) + "no json\n" + chat + "\n")).at("id"));
+  EXPECT_EQ(end.at("status"), "failed");
+  const json& wrong = end.at("errors").at("data");
+  ASSERT_EQ(wrong.size(), 2U) << wrong;
+  EXPECT_EQ(wrong.at(0).at("line"), 3);
+  EXPECT_EQ(wrong.at(1).at("line"), 4);
+  EXPECT_EQ(wrong.at(1).at("param"), "url");
+  EXPECT_EQ(end_of_batch(server, start_batch(server, upload(server, "\n")).at("id")).at("status"), "failed");
+
+  EXPECT_EQ(client.Post("/v1/files", "{}", kJson)->status, 400);
+  EXPECT_EQ(client.Post("/v1/files", httplib::UploadFormDataItems{{"purpose", "batch", "", ""}})->status,
+            400);
+  EXPECT_EQ(client.Post("/v1/batches", R"({"input_file_id":"file-no","endpoint":"/v1/completions"})", kJson)
+                ->status,
+            400);
+  EXPECT_EQ(
+      client.Post("/v1/batches", R"({"input_file_id":"file-no","endpoint":"/v1/images"})", kJson)->status,
+      400);
+  EXPECT_EQ(client.Get("/v1/batches/batch_no")->status, 404);
+}
+
+TEST_F(ServeCommand, WhatABatchHasComputedIsKeptWhenItIsCancelled) {
+  const TemporaryDirectory state;
+  const Server server({"--ram", "256MiB", "--state", state.path().string(), "--max-num-seqs", "2"});
+  const std::string id = start_batch(server, upload(server, batch_lines(200, 60))).at("id");
+  wait_for_batch(server, id,
+                 [](const json& batch) { return batch.at("request_counts").at("completed") > 0; });
+  EXPECT_EQ(parsed(server.client().Post("/v1/batches/" + id + "/cancel", "", kJson)).at("status"),
+            "cancelling");
+  const json end = end_of_batch(server, id);
+  EXPECT_EQ(end.at("status"), "cancelled");
+  const auto written = outcomes(server, end, "output_file_id");
+  const auto failed = outcomes(server, end, "error_file_id");
+  EXPECT_GT(written.size(), 0U);
+  EXPECT_GT(failed.size(), 0U);
+  EXPECT_EQ(written.size() + failed.size(), 200U) << "each is in one of them";
+  for (const auto& [request, code] : failed) EXPECT_EQ(code, "batch_cancelled") << request;
+}
+
+TEST_F(ServeCommand, BatchesOutliveServersThatAreKilled) {
+  const TemporaryDirectory state;
+  const std::vector<std::string> flags = {"--ram", "256MiB", "--state", state.path().string()};
+  std::map<std::string, std::string> expected;
+  std::string id;
+  {
+    Server server(flags);
+    const std::string file = upload(server, batch_lines(60, 30));
+    const json undisturbed = end_of_batch(server, start_batch(server, file).at("id"));
+    expected = outcomes(server, undisturbed, "output_file_id");
+    id = start_batch(server, file).at("id");
+    wait_for_batch(server, id,
+                   [](const json& batch) { return batch.at("request_counts").at("completed") > 0; });
+    const std::vector<std::string> another = {"serve", "-m",      stories15m().string(), "--port",
+                                              "0",     "--state", flags.back()};
+    expect_refused(run_strata(another), "another server");
+    server.signal(SIGKILL);
+    server.wait();
+  }
+  for (const int signal : {SIGKILL, SIGTERM}) {
+    Server server(flags);
+    std::this_thread::sleep_for(300ms);
+    server.signal(signal);
+    server.wait();
+  }
+  const Server server(flags);
+  const json end = end_of_batch(server, id);
+  EXPECT_EQ(end.at("status"), "completed");
+  EXPECT_EQ(outcomes(server, end, "output_file_id"), expected) << "as if nothing had been";
+  std::size_t left = 0;
+  for (const auto& file : std::filesystem::directory_iterator(state.path() / "files"))
+    left += file.path().has_extension() ? 1 : 0;
+  EXPECT_EQ(left, 0U) << "no account is left";
+}
+
+TEST_F(ServeCommand, BudgetsMoveOverHttp) {
+  const RuntimeDirectory sockets;
+  const Server server({"--ram", "200MiB", "--max-num-seqs", "2", "-c", "1024"});
+  auto client = server.client();
+  const json changed = parsed(client.Post("/strata/budgets", R"({"ram":"140MiB"})", kJson));
+  EXPECT_EQ(changed.at("tiers").at(0).at("budget_bytes"), 140 << 20);
+  EXPECT_EQ(parsed(client.Get("/strata/status")).at("tiers").at(0).at("budget_bytes"), 140 << 20);
+  EXPECT_EQ(client.Post("/strata/budgets", R"({"ram":"1MiB"})", kJson)->status, 409);
+  EXPECT_EQ(client.Post("/strata/budgets", R"({"ram":true})", kJson)->status, 400);
+  EXPECT_EQ(client.Post("/strata/budgets", "{}", kJson)->status, 400);
+  EXPECT_EQ(client.Post("/v1/completions", completion(5).dump(), kJson)->status, 200) << "it goes on";
 }
 
 }  // namespace

@@ -69,7 +69,8 @@ Json choice_of(const ApiRequest& request, const Answer& answer, const std::strin
 
 /// Of length 1, after all but the first ones were left out.
 Json vector_json(std::span<const float> vector, const ApiRequest& request) {
-  if (request.embeddings.dimensions > 0) vector = vector.first(std::min(vector.size(), request.embeddings.dimensions));
+  if (request.embeddings.dimensions > 0)
+    vector = vector.first(std::min(vector.size(), request.embeddings.dimensions));
   double squares = 0;
   for (const float value : vector) squares += static_cast<double>(value) * value;
   const double scale = squares > 0 ? 1 / std::sqrt(squares) : 0;
@@ -82,7 +83,8 @@ Json vector_json(std::span<const float> vector, const ApiRequest& request) {
 Json embeddings_body(const AnswerHead& head, const ApiRequest& request, const Answer& answer) {
   Json data = Json::array();
   for (const auto& vector : answer.vectors)
-    data.push_back({{"object", "embedding"}, {"index", data.size()}, {"embedding", vector_json(vector, request)}});
+    data.push_back(
+        {{"object", "embedding"}, {"index", data.size()}, {"embedding", vector_json(vector, request)}});
   const std::size_t tokens = request.prompt_tokens();
   return {{"object", object_name(request.endpoint)},
           {"data", std::move(data)},
@@ -98,8 +100,8 @@ std::string finish_reason(engine::StopReason reason, bool calls_tools) {
   return calls_tools ? "tool_calls" : "stop";
 }
 
-Json answer_body(const AnswerHead& head, const ApiRequest& request, const Answer& answer, const std::string& text,
-                 const llama_vocab* vocab) {
+Json answer_body(const AnswerHead& head, const ApiRequest& request, const Answer& answer,
+                 const std::string& text, const llama_vocab* vocab) {
   if (request.endpoint == Endpoint::kEmbeddings) return embeddings_body(head, request, answer);
   const std::size_t prompt_tokens = request.request.prompt.size();
   const std::size_t written = answer.token_ids.size();

@@ -78,8 +78,8 @@ std::optional<llama_token> token_id(std::string_view text, std::int32_t vocabula
 bool are_token_ids(const json& value, const llama_vocab* vocab) {
   const auto count = static_cast<std::uint64_t>(llama_vocab_n_tokens(vocab));
   return value.is_array() && !value.empty() && std::ranges::all_of(value, [&](const json& id) {
-    return id.is_number_unsigned() && id.get<std::uint64_t>() < count;
-  });
+           return id.is_number_unsigned() && id.get<std::uint64_t>() < count;
+         });
 }
 
 /// llama.cpp reads messages by throwing; what it needs to find is checked here, by name.
@@ -355,7 +355,8 @@ Status ApiReader::read_embeddings(const json& body, ApiRequest& out) const {
   const std::size_t count = one ? 1 : input->size();
   const std::size_t most = std::clamp<std::size_t>(kMostFloats / size, 1, kMostInputs);
   if (count > most)
-    return fields.refuse("input", fmt::format("has {} inputs; of this model's vectors a request may ask for {}", count, most));
+    return fields.refuse(
+        "input", fmt::format("has {} inputs; of this model's vectors a request may ask for {}", count, most));
   for (std::size_t i = 0; i < count; ++i) {
     const json& text = one ? *input : (*input)[i];
     auto& tokens = out.embeddings.inputs.emplace_back();
@@ -365,7 +366,8 @@ Status ApiReader::read_embeddings(const json& body, ApiRequest& out) const {
       tokens = text.get<std::vector<llama_token>>();
     }
     if (tokens.empty())
-      return fields.refuse("input", fmt::format("number {} is empty, or neither a text nor an array of token ids", i));
+      return fields.refuse("input",
+                           fmt::format("number {} is empty, or neither a text nor an array of token ids", i));
   }
   return {};
 }

@@ -20,7 +20,8 @@ Error sqlite_error(const std::string& file, const SQLite::Exception& thrown) {
       return {ErrorCode::kInvalidArgument, fmt::format("{}: another process is at work on it", file)};
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
-      return {ErrorCode::kCorrupt, fmt::format("{}: damaged, or no file of Strata's: take it away to begin anew", file)};
+      return {ErrorCode::kCorrupt,
+              fmt::format("{}: damaged, or no file of Strata's: take it away to begin anew", file)};
     default: return {ErrorCode::kIo, fmt::format("{}: {}", file, thrown.what())};
   }
 }

@@ -57,9 +57,9 @@ class Job {
   void allow_only(Endpoint endpoint) { only_ = endpoint; }
   void allow_at_most(std::size_t lines) { most_lines_ = lines; }
 
-  /// Looks at lines that it has not looked at yet, those of other shards too, for about so long. True: at all of
-  /// them, and they can be answered. Errors: kInvalidArgument, with line and field of the first ones that are
-  /// wrong, and the account is gone; those of Store.
+  /// Looks at lines that it has not looked at yet, those of other shards too, for about so long. True: at all
+  /// of them, and they can be answered. Errors: kInvalidArgument, with line and field of the first ones that
+  /// are wrong, and the account is gone; those of Store.
   [[nodiscard]] Result<bool> check(std::chrono::milliseconds time);
   /// The first ones.
   [[nodiscard]] const std::vector<WrongLine>& wrong_lines() const { return wrong_; }

@@ -41,11 +41,11 @@ struct WrittenLogprobs {
 
 /// What became of it.
 struct Answer {
-  std::vector<llama_token> token_ids;     ///< written, the end-of-text token included
-  std::vector<WrittenLogprobs> logprobs;  ///< of each, where they were asked for
+  std::vector<llama_token> token_ids;       ///< written, the end-of-text token included
+  std::vector<WrittenLogprobs> logprobs;    ///< of each, where they were asked for
   std::vector<std::vector<float>> vectors;  ///< the one that was asked for; as the model has it
-  std::size_t prompt_shared = 0;          ///< tokens of the prompt that others had computed
-  std::uint32_t parked = 0;               ///< how often it was put aside
+  std::size_t prompt_shared = 0;            ///< tokens of the prompt that others had computed
+  std::uint32_t parked = 0;                 ///< how often it was put aside
   engine::StopReason reason = engine::StopReason::kLimit;
 };
 

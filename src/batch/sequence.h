@@ -121,7 +121,8 @@ class Executor::Pass {
   /// Tokens that it still takes.
   [[nodiscard]] std::size_t room() const { return size_ - tokens_.size(); }
   [[nodiscard]] bool embeds() const {
-    return std::ranges::any_of(parts_, [](const Part& part) { return part.output && part.sequence->request.embed; });
+    return std::ranges::any_of(parts_,
+                               [](const Part& part) { return part.output && part.sequence->request.embed; });
   }
   [[nodiscard]] bool only_decodes() const {
     return std::ranges::all_of(parts_, [](const Part& part) { return part.output && part.count == 1; });

@@ -48,8 +48,8 @@ Status find_outcomes(const fs::path& path, bool failed, Places& places) {
     const auto [at, fresh] =
         places.try_emplace(std::move(id), Place{path, line.offset, line.text.size(), failed});
     if (fresh) return {};
-    return fail(ErrorCode::kCorrupt, fmt::format("{}: line {}: '{}' is in {}, too", path.string(), line.number,
-                                                 at->first, at->second.file.string()));
+    return fail(ErrorCode::kCorrupt, fmt::format("{}: line {}: '{}' is in {}, too", path.string(),
+                                                 line.number, at->first, at->second.file.string()));
   };
   STRATA_TRY(const std::string content, read_lines(path, take));
   return {};

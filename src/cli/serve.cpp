@@ -25,7 +25,7 @@ void on_stop(int) {
 
 constexpr std::uint64_t kMeanTokens = 1024;  // of a request, about
 constexpr std::uint64_t kUsualContext =
-    4096;  // that one request may have, where the model and the budget allow it
+    4096;                              // that one request may have, where the model and the budget allow it
 constexpr Bytes kArchive{8ULL << 20};  // SQLite's caches, ids of a batch's requests. Estimated
 constexpr std::size_t kSpareConnections = 32;  // to say "too many", and for those that only look
 
@@ -64,7 +64,7 @@ class Serve {
     serve::Board board;
     batch::Executor executor(*engine_, options_.sequences);
     const std::string model = options_.served_name.empty() ? engine_->profile().name : options_.served_name;
-    STRATA_TRY(const auto archive, open_archive(port));
+    STRATA_TRY(const auto archive, open_archive());
     std::optional<serve::BatchQueue> batches;
     if (archive) batches.emplace(*archive, reader, executor, model);
     serve::ApiServer server(std::move(listener), options_.server, *engine_, reader, model, inbox, board,
@@ -105,9 +105,9 @@ class Serve {
   }
 
   /// Null where nobody named a folder, and the usual one cannot be used.
-  Result<std::unique_ptr<serve::Archive>> open_archive(int port) const {
+  Result<std::unique_ptr<serve::Archive>> open_archive() const {
     if (!options_.state.empty()) return serve::Archive::open(options_.state);
-    auto out = serve::Archive::open(serve::Archive::usual_folder(port));
+    auto out = serve::Archive::open(serve::Archive::usual_folder(options_.port));
     if (out) return out;
     fmt::print(stderr, "note: no /v1/files and /v1/batches: {}\n", out.error().message);
     return nullptr;

@@ -64,8 +64,10 @@ Result<nlohmann::json> ask(pid_t pid, const nlohmann::json& request, std::chrono
   if (!answer.is_object())
     return fail(ErrorCode::kIo, fmt::format("process {} gave an answer that makes no sense", pid));
   if (!answer.contains("error")) return answer;
-  const auto code =
-      answer.value("code", "") == to_string(ErrorCode::kInfeasible) ? ErrorCode::kInfeasible : ErrorCode::kIo;
+  ErrorCode code = ErrorCode::kIo;
+  for (const ErrorCode one : {ErrorCode::kInfeasible, ErrorCode::kInvalidArgument}) {
+    if (answer.value("code", "") == to_string(one)) code = one;
+  }
   return fail(code,
               answer["error"].is_string() ? answer["error"].get<std::string>() : answer["error"].dump());
 }

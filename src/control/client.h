@@ -15,7 +15,8 @@ namespace strata::control {
 [[nodiscard]] Result<std::vector<pid_t>> running();
 
 /// Asks `pid`, and waits for its answer. Errors: kNotFound where it runs no model; kIo where it does not
-/// answer within `limit`; what it answers as `error`, with kInfeasible where its `code` says so.
+/// answer within `limit`; what it answers as `error`, with kInfeasible or
+/// kInvalidArgument where its `code` says so.
 [[nodiscard]] Result<nlohmann::json> ask(pid_t pid, const nlohmann::json& request,
                                          std::chrono::milliseconds limit);
 

@@ -195,10 +195,11 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
         fmt::format("llama.cpp refuses this context: -c {} -ub {}", shape.context, shape.ubatch)));
   }
   if (llama_get_memory(context_.get()) == nullptr && !(only_embeds_ && options.embeddings)) {
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("{}: it does not write text token by token ({})", options_.model.string(),
-                            only_embeds_ ? "what it makes of texts are vectors: use strata serve or strata batch"
-                                         : "diffusion models cannot be run yet"));
+    return fail(
+        ErrorCode::kUnsupported,
+        fmt::format("{}: it does not write text token by token ({})", options_.model.string(),
+                    only_embeds_ ? "what it makes of texts are vectors: use strata serve or strata batch"
+                                 : "diffusion models cannot be run yet"));
   }
   STRATA_TRY_VOID(adapters_.apply(context_.get()));
   STRATA_TRY_VOID(record_graphs(shape));

@@ -161,8 +161,8 @@ class Engine {
   [[nodiscard]] Status can_embed() const;
   /// Whether later calls of decode() keep the hidden states that its outputs are computed from.
   void keep_hidden_states(bool on);
-  /// Of the last decode()'s `nth` output, behind the last norm. Errors: kUnsupported where the model's graph does
-  /// not show it.
+  /// Of the last decode()'s `nth` output, behind the last norm. Errors: kUnsupported where the model's graph
+  /// does not show it.
   [[nodiscard]] Result<std::vector<float>> hidden_state(std::size_t nth) const;
 
   /// Where there is one; start() made its context.

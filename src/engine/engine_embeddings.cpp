@@ -36,9 +36,11 @@ Status Engine::can_embed() const {
   const std::string pooling = metadata("pooling_type");
   if (llama_model_is_recurrent(model_.get()) || llama_model_is_hybrid(model_.get()))
     return fail(ErrorCode::kUnsupported, "the vectors of recurrent models cannot be had yet");
-  if (pooling.empty() || is(pooling, LLAMA_POOLING_TYPE_NONE) || is(pooling, LLAMA_POOLING_TYPE_LAST)) return {};
+  if (pooling.empty() || is(pooling, LLAMA_POOLING_TYPE_NONE) || is(pooling, LLAMA_POOLING_TYPE_LAST))
+    return {};
   return fail(ErrorCode::kUnsupported,
-              fmt::format("this model's vectors are pooled in a way (pooling type {}) that cannot be had yet", pooling));
+              fmt::format("this model's vectors are pooled in a way (pooling type {}) that cannot be had yet",
+                          pooling));
 }
 
 void Engine::keep_hidden_states(bool on) {

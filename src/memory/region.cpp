@@ -19,7 +19,7 @@ constexpr std::size_t kHugePage = 2 * 1024 * 1024;
 constexpr std::size_t kPage = 4096;
 
 constexpr std::size_t kPartForThread = 1ULL << 30;  // what is worth a thread of its own
-constexpr std::size_t kMostThreads = 8;              // together they zero faster than any disk reads
+constexpr std::size_t kMostThreads = 8;             // together they zero faster than any disk reads
 
 #ifndef MADV_POPULATE_WRITE
 constexpr int MADV_POPULATE_WRITE = 23;  // Linux 5.14; Debian 12's libc headers know it, older ones do not

@@ -90,7 +90,8 @@ ApiServer::ApiServer(Listener listener, ServerOptions options, const engine::Eng
   http_->set_write_timeout(kBetweenBytes);
   http_->set_keep_alive_timeout(kBetweenBytes.count());
   if (archive != nullptr)
-    archive_api_.emplace(*archive, [this](const httplib::ContentReader& content) { return read_body(content); });
+    archive_api_.emplace(*archive,
+                         [this](const httplib::ContentReader& content) { return read_body(content); });
   add_checks();
   add_endpoints();
   thread_ = std::thread([this] { http_->listen_after_bind(); });
@@ -115,7 +116,17 @@ bool ApiServer::may_use(const httplib::Request& request) const {
 
 void ApiServer::add_checks() {
   http_->set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
-    if (may_use(request)) return httplib::Server::HandlerResponse::Unhandled;
+    if (may_use(request)) {
+      const bool is_file = request.path == "/v1/files";
+      const Bytes most = is_file ? options_.largest_file : options_.largest_body;
+      if (request.get_header_value_u64("Content-Length") <= most.value)
+        return httplib::Server::HandlerResponse::Unhandled;
+      response.set_header("Connection", "close");
+      refuse(response, httplib::PayloadTooLarge_413,
+             {ErrorCode::kInvalidArgument,
+              fmt::format("the body is too large: {} at most", format_bytes(most))});
+      return httplib::Server::HandlerResponse::Handled;
+    }
     Json body = batch::error_body({ErrorCode::kInvalidArgument, "the API key is missing or wrong"});
     body["error"]["type"] = "authentication_error";
     body["error"]["code"] = "invalid_api_key";
@@ -159,9 +170,8 @@ void ApiServer::add_endpoints() {
   });
   http_->Get("/v1/models/(.+)", [this](const Request& request, Response& response) {
     if (request.matches[1] == model_) return answer_json(response, model_json());
-    refuse(response,
-           {ErrorCode::kNotFound,
-            fmt::format("there is no model '{}' here, but {}", request.matches[1].str(), model_)});
+    refuse(response, {ErrorCode::kNotFound,
+                      fmt::format("there is no model '{}' here, but {}", request.matches[1].str(), model_)});
   });
   const auto post = [this](const char* path, auto handle) {
     http_->Post(path, [this, handle](const Request& request, Response& response,
@@ -184,15 +194,15 @@ void ApiServer::add_endpoints() {
     if (!tokens) return refuse(response, tokens.error());
     answer_json(response, {{"tokens", *tokens}});
   });
-  post("/strata/budgets", [](const Request&, Response& response, const json& body) {
-    change_budgets(response, body);
-  });
+  post("/strata/budgets",
+       [](const Request&, Response& response, const json& body) { change_budgets(response, body); });
   http_->Get("/strata/status", [](const Request&, Response& response) { tell_status(response); });
   if (archive_api_) archive_api_->add_endpoints(*http_);
   // Last: what nobody wants is not read into memory.
   const auto nothing_here = [](const Request& request, Response& response, const httplib::ContentReader&) {
     response.set_header("Connection", "close");
-    refuse(response, {ErrorCode::kNotFound, fmt::format("there is no {} {} here", request.method, request.path)});
+    refuse(response,
+           {ErrorCode::kNotFound, fmt::format("there is no {} {} here", request.method, request.path)});
   };
   http_->Post(".*", nothing_here);
   http_->Put(".*", nothing_here);
@@ -245,9 +255,9 @@ void ApiServer::answer(batch::Endpoint endpoint, const httplib::Request& request
   Result<batch::ApiRequest> read = reader_.read(endpoint, body);
   if (!read) return refuse(response, read.error());
   if (read->longest_prompt() > most_tokens_) {
-    return refuse(response,
-                  {ErrorCode::kInvalidArgument, fmt::format("the prompt has {} tokens and the context holds {}",
-                                                            read->longest_prompt(), most_tokens_)});
+    return refuse(response, {ErrorCode::kInvalidArgument,
+                             fmt::format("the prompt has {} tokens and the context holds {}",
+                                         read->longest_prompt(), most_tokens_)});
   }
   auto ticket = inbox_.put(std::move(*read));
   if (!ticket) {

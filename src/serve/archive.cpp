@@ -32,17 +32,13 @@ std::string file_of(const std::string& batch, const char* what) {
 
 Json file_object(const std::string& id, const std::string& name, const std::string& purpose,
                  std::uint64_t bytes) {
-  return {{"id", id},
-          {"object", "file"},
-          {"bytes", bytes},
-          {"created_at", unix_time()},
-          {"filename", name},
-          {"purpose", purpose},
-          {"status", "processed"}};
+  return {{"id", id},         {"object", "file"},   {"bytes", bytes},       {"created_at", unix_time()},
+          {"filename", name}, {"purpose", purpose}, {"status", "processed"}};
 }
 
 void insert(SQLite::Database& database, const char* table, const Json& object, const std::string& kind) {
-  SQLite::Statement statement(database, fmt::format("INSERT INTO {} (id, kind, object) VALUES (?, ?, ?)", table));
+  SQLite::Statement statement(database,
+                              fmt::format("INSERT INTO {} (id, kind, object) VALUES (?, ?, ?)", table));
   statement.bind(1, object["id"].get<std::string>());
   statement.bind(2, kind);
   statement.bind(3, object.dump());
@@ -114,9 +110,10 @@ Result<std::unique_ptr<Archive>> Archive::open(const std::filesystem::path& fold
     auto database = batch::open_database(path);
     SQLite::Transaction transaction(*database, SQLite::TransactionBehavior::IMMEDIATE);
     for (const char* const table : {"files", "batches"}) {
-      database->exec(fmt::format("CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT "
-                                 "NULL UNIQUE, kind TEXT NOT NULL, object TEXT NOT NULL)",
-                                 table));
+      database->exec(
+          fmt::format("CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT "
+                      "NULL UNIQUE, kind TEXT NOT NULL, object TEXT NOT NULL)",
+                      table));
     }
     transaction.commit();
     return std::unique_ptr<Archive>(new Archive(folder, std::move(database)));
@@ -146,8 +143,10 @@ Result<Archive::Page> Archive::page(const char* table, const Select& select) con
     after = find.getColumn(0).getInt64();
   }
   SQLite::Statement some(
-      *database_, fmt::format("SELECT object FROM {} WHERE number {} ? AND (? = '' OR kind = ?) ORDER BY number {} LIMIT ?",
-                              table, select.oldest_first ? ">" : "<", select.oldest_first ? "ASC" : "DESC"));
+      *database_,
+      fmt::format(
+          "SELECT object FROM {} WHERE number {} ? AND (? = '' OR kind = ?) ORDER BY number {} LIMIT ?",
+          table, select.oldest_first ? ">" : "<", select.oldest_first ? "ASC" : "DESC"));
   some.bind(1, after);
   some.bind(2, select.purpose);
   some.bind(3, select.purpose);

@@ -20,10 +20,10 @@ class Database;
 
 namespace strata::serve {
 
-/// Files that clients sent and batches left, and what is known of batches, as the objects of OpenAI's API. In a
-/// folder: contents as plain files, the objects in SQLite (WAL, synced with each change), so that what was
-/// answered once is there after any crash. One process at a time. Errors of all calls: kIo, and kNoSpace where
-/// the disk is full: nothing has changed then. Threading: any.
+/// Files that clients sent and batches left, and what is known of batches, as the objects of OpenAI's API. In
+/// a folder: contents as plain files, the objects in SQLite (WAL, synced with each change), so that what was
+/// answered once is there after any crash. One process at a time. Errors of all calls: kIo, and kNoSpace
+/// where the disk is full: nothing has changed then. Threading: any.
 class Archive {
  public:
   using Json = nlohmann::ordered_json;
@@ -31,7 +31,8 @@ class Archive {
   /// Of a server at this port: in $XDG_STATE_HOME/strata, or ~/.local/state/strata.
   [[nodiscard]] static std::filesystem::path usual_folder(int port);
 
-  /// Opens the folder, or makes it, and removes from it what no object names: uploads that were broken off. Errors: kInvalidArgument where another process has it.
+  /// Opens the folder, or makes it, and removes from it what no object names: uploads that were broken off.
+  /// Errors: kInvalidArgument where another process has it.
   [[nodiscard]] static Result<std::unique_ptr<Archive>> open(const std::filesystem::path& folder);
   ~Archive();
   Archive(const Archive&) = delete;

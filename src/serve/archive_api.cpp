@@ -43,7 +43,8 @@ Result<std::size_t> limit_of(const Request& request, std::size_t usual, std::siz
 Result<std::int64_t> seconds_of_window(const std::string& text) {
   std::int64_t hours = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), hours);
-  if (error == std::errc{} && std::string_view(end) == "h" && hours >= 1 && hours <= 24 * 365) return hours * kHour;
+  if (error == std::errc{} && std::string_view(end) == "h" && hours >= 1 && hours <= 24 * 365)
+    return hours * kHour;
   return fail(ErrorCode::kInvalidArgument, "completion_window: must be hours, such as 24h");
 }
 
@@ -86,7 +87,8 @@ void ArchiveApi::add_endpoints(httplib::Server& http) {
   http.Post("/v1/files", [this](const Request& request, Response& response, const Content& content) {
     upload(request, response, content);
   });
-  http.Get("/v1/files", [this](const Request& request, Response& response) { list(request, response, true); });
+  http.Get("/v1/files",
+           [this](const Request& request, Response& response) { list(request, response, true); });
   http.Get("/v1/files/([^/]+)", [this](const Request& request, Response& response) {
     answer(response, archive_.file(request.matches[1]));
   });
@@ -103,7 +105,8 @@ void ArchiveApi::add_endpoints(httplib::Server& http) {
     if (!body) return refuse(response, body.error());
     create_batch(response, *body);
   });
-  http.Get("/v1/batches", [this](const Request& request, Response& response) { list(request, response, false); });
+  http.Get("/v1/batches",
+           [this](const Request& request, Response& response) { list(request, response, false); });
   http.Get("/v1/batches/([^/]+)", [this](const Request& request, Response& response) {
     answer(response, archive_.batch(request.matches[1]));
   });
@@ -118,7 +121,8 @@ void ArchiveApi::upload(const Request& request, Response& response, const Conten
     refuse(response, error);
   };
   if (!request.is_multipart_form_data())
-    return refuse_rest({ErrorCode::kInvalidArgument, "the body must be a multipart form with purpose and file"});
+    return refuse_rest(
+        {ErrorCode::kInvalidArgument, "the body must be a multipart form with purpose and file"});
   auto upload = archive_.begin_upload();
   if (!upload) return refuse_rest(upload.error());
   std::string field;
@@ -139,9 +143,11 @@ void ArchiveApi::upload(const Request& request, Response& response, const Conten
         return written.has_value();
       });
   if (error) return refuse_rest(*error);
-  if (!whole) return refuse_rest({ErrorCode::kInvalidArgument, "the body did not come whole, or is too large"});
+  if (!whole)
+    return refuse_rest({ErrorCode::kInvalidArgument, "the body did not come whole, or is too large"});
   if (!name) return refuse(response, {ErrorCode::kInvalidArgument, "file: is missing"});
-  if (purpose.empty()) return refuse(response, {ErrorCode::kInvalidArgument, "purpose: is missing: say batch"});
+  if (purpose.empty())
+    return refuse(response, {ErrorCode::kInvalidArgument, "purpose: is missing: say batch"});
   answer(response, archive_.keep(std::move(*upload), *name, purpose));
 }
 
@@ -158,7 +164,11 @@ void ArchiveApi::list(const Request& request, Response& response, bool files) {
     if (page->objects.empty()) return Json();
     return (first ? page->objects.front() : page->objects.back())["id"];
   };
-  Json out = {{"object", "list"}, {"data", nullptr}, {"first_id", id(true)}, {"last_id", id(false)}, {"has_more", page->has_more}};
+  Json out = {{"object", "list"},
+              {"data", nullptr},
+              {"first_id", id(true)},
+              {"last_id", id(false)},
+              {"has_more", page->has_more}};
   out["data"] = std::move(page->objects);
   answer_json(response, out);
 }
@@ -168,21 +178,22 @@ void ArchiveApi::send_content(const std::string& id, Response& response) {
   if (!file) return refuse(response, file.error());
   const auto in = std::make_shared<std::ifstream>(archive_.content(id), std::ios::binary);
   if (!*in) return refuse(response, {ErrorCode::kIo, fmt::format("{}: its content cannot be read", id)});
-  response.set_content_provider(
-      (*file)["bytes"].get<std::size_t>(), "application/octet-stream",
-      [in, piece = std::string(kPiece, '\0')](std::size_t offset, std::size_t length,
-                                              httplib::DataSink& sink) mutable {
-        in->seekg(static_cast<std::streamoff>(offset));
-        const std::size_t size = std::min(length, kPiece);
-        return in->read(piece.data(), static_cast<std::streamsize>(size)) && sink.write(piece.data(), size);
-      });
+  response.set_content_provider((*file)["bytes"].get<std::size_t>(), "application/octet-stream",
+                                [in, piece = std::string(kPiece, '\0')](
+                                    std::size_t offset, std::size_t length, httplib::DataSink& sink) mutable {
+                                  in->seekg(static_cast<std::streamoff>(offset));
+                                  const std::size_t size = std::min(length, kPiece);
+                                  return in->read(piece.data(), static_cast<std::streamsize>(size)) &&
+                                         sink.write(piece.data(), size);
+                                });
 }
 
 void ArchiveApi::create_batch(Response& response, const json& body) {
   auto batch = batch_of(body);
   if (!batch) return refuse(response, batch.error());
   const auto input = archive_.file((*batch)["input_file_id"]);
-  if (!input) return refuse(response, {ErrorCode::kInvalidArgument, "input_file_id: " + input.error().message});
+  if (!input)
+    return refuse(response, {ErrorCode::kInvalidArgument, "input_file_id: " + input.error().message});
   if ((*input)["purpose"] != "batch")
     return refuse(response, {ErrorCode::kInvalidArgument, "input_file_id: the file's purpose is not batch"});
   answer(response, archive_.add_batch(std::move(*batch)));
@@ -193,7 +204,8 @@ void ArchiveApi::cancel_batch(const std::string& id, Response& response) {
     const std::string status = batch["status"];
     if (status == "cancelling") return {};
     if (has_ended(batch) || status == "finalizing")
-      return fail(ErrorCode::kInvalidArgument, fmt::format("the batch is {}: it cannot be cancelled", status));
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("the batch is {}: it cannot be cancelled", status));
     batch["status"] = "cancelling";
     batch["cancelling_at"] = unix_time();
     return {};

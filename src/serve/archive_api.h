@@ -25,7 +25,8 @@ class ArchiveApi {
   void add_endpoints(httplib::Server& http);
 
  private:
-  void upload(const httplib::Request& request, httplib::Response& response, const httplib::ContentReader& content);
+  void upload(const httplib::Request& request, httplib::Response& response,
+              const httplib::ContentReader& content);
   void list(const httplib::Request& request, httplib::Response& response, bool files);
   void send_content(const std::string& id, httplib::Response& response);
   void create_batch(httplib::Response& response, const nlohmann::json& body);

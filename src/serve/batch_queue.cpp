@@ -82,7 +82,8 @@ Status BatchQueue::go_on() {
   if (!batch_) return {};
   const std::string status = (*batch_)["status"];
   if (status == "cancelling")
-    return give_up("cancelled", "batch_cancelled", "the batch was cancelled before this request was computed");
+    return give_up("cancelled", "batch_cancelled",
+                   "the batch was cancelled before this request was computed");
   if (status != "finalizing" && unix_time() >= (*batch_)["expires_at"].get<std::int64_t>())
     return give_up("expired", "batch_expired", "the batch's time was over before this request was computed");
   if (!job_) return take_up();
@@ -108,7 +109,8 @@ Status BatchQueue::take_up() {
 
 Status BatchQueue::look_at_lines() {
   const auto checked = job_->check(kLooking);
-  if (!checked && checked.error().code != ErrorCode::kInvalidArgument) return std::unexpected(checked.error());
+  if (!checked && checked.error().code != ErrorCode::kInvalidArgument)
+    return std::unexpected(checked.error());
   if (!checked) {
     const auto& wrong = job_->wrong_lines();
     return end_with_errors(wrong.empty() ? one_error("empty_file", "the input file holds no request")

@@ -10,8 +10,8 @@
 
 namespace strata::serve {
 
-/// The batches of the archive on the executor's thread: one after the other, behind whatever else the executor has
-/// to do. What stops in between goes on with the next start. Threading: one thread calls it.
+/// The batches of the archive on the executor's thread: one after the other, behind whatever else the
+/// executor has to do. What stops in between goes on with the next start. Threading: one thread calls it.
 class BatchQueue {
  public:
   static constexpr std::size_t kMostLines = 50'000;  ///< of a batch, as OpenAI has it
@@ -20,8 +20,8 @@ class BatchQueue {
   BatchQueue(Archive& archive, const batch::ApiReader& reader, batch::Executor& executor, std::string model)
       : archive_(archive), reader_(reader), executor_(executor), model_(std::move(model)) {}
 
-  /// Before each pass: takes up a batch, looks at its lines, submits some, ends it. Whether there is work, now or
-  /// soon. No error ends the server: what a batch meets is its own, and said there.
+  /// Before each pass: takes up a batch, looks at its lines, submits some, ends it. Whether there is work,
+  /// now or soon. No error ends the server: what a batch meets is its own, and said there.
   bool advance();
   /// After a pass that failed: the batch waits a little, and then tries again; a few times.
   void failed(const Error& error);
@@ -36,7 +36,8 @@ class BatchQueue {
   [[nodiscard]] Status look_at_lines();
   [[nodiscard]] Status compute();
   [[nodiscard]] Status finish(const std::string& status);
-  [[nodiscard]] Status give_up(const std::string& status, const std::string& code, const std::string& message);
+  [[nodiscard]] Status give_up(const std::string& status, const std::string& code,
+                               const std::string& message);
   void pause(const Error& error);
   [[nodiscard]] Status end_with_errors(Archive::Json errors);
   [[nodiscard]] Status change(const std::function<void(Archive::Json&)>& change);

@@ -44,6 +44,8 @@ Result<json> request_of(const json& body) {
     STRATA_TRY(const std::uint64_t bytes, bytes_of(fields, "vram", *vram));
     out["vram"].push_back({{"bytes", bytes}});
   }
+  if (!out.contains("ram") && !out.contains("vram"))
+    return fail(ErrorCode::kInvalidArgument, "no budget is named: ram, vram or both");
   return out;
 }
 

@@ -15,8 +15,7 @@ namespace strata::serve {
 class Service {
  public:
   /// All outlive this. `batches` may be null.
-  Service(engine::Engine& engine, batch::Executor& executor, Inbox& inbox, Board& board,
-          BatchQueue* batches)
+  Service(engine::Engine& engine, batch::Executor& executor, Inbox& inbox, Board& board, BatchQueue* batches)
       : engine_(engine), executor_(executor), inbox_(inbox), board_(board), batches_(batches) {}
 
   struct Watch {
