@@ -52,7 +52,7 @@ Result<ParsedLine> parse_line(std::string_view text, const ApiReader& reader, st
 std::uint64_t tokens_of(const ApiRequest& request) {
   const int limit = request.request.limit;
   if (request.endpoint == Endpoint::kEmbeddings) return request.longest_prompt();
-  return request.request.prompt.size() + (limit < 0 ? kUnlimited : static_cast<std::uint64_t>(limit));
+  return request.longest_prompt() + (limit < 0 ? kUnlimited : static_cast<std::uint64_t>(limit));
 }
 
 /// As OpenAI writes them.
@@ -140,8 +140,8 @@ Result<bool> Job::check(std::chrono::milliseconds time) {
     if (!parsed) {
       if (++checking_->wrong <= kSaid) wrong_.push_back({line->number, parsed.error().message});
     } else if (shard_.has(line->number)) {
-      checking_->of_this_shard.push_back(
-          {line->number, parsed->custom_id, line->offset, line->text.size(), tokens_of(parsed->request)});
+      checking_->of_this_shard.push_back({line->number, parsed->custom_id, line->offset, line->text.size(),
+                                          parsed->request.longest_prompt(), tokens_of(parsed->request)});
     }
     if (std::chrono::steady_clock::now() > end) return false;
   }

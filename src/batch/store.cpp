@@ -16,7 +16,8 @@ Result<Store> Store::open(const std::filesystem::path& path, const std::string& 
     database->exec("CREATE TABLE IF NOT EXISTS batch (input TEXT NOT NULL)");
     database->exec(
         "CREATE TABLE IF NOT EXISTS lines (number INTEGER PRIMARY KEY, custom_id TEXT NOT NULL UNIQUE, "
-        "offset INTEGER NOT NULL, bytes INTEGER NOT NULL, tokens INTEGER NOT NULL, failed INTEGER, outcome "
+        "offset INTEGER NOT NULL, bytes INTEGER NOT NULL, prompt INTEGER NOT NULL, tokens INTEGER NOT NULL, "
+        "failed INTEGER, outcome "
         "TEXT)");
     SQLite::Statement known(*database, "SELECT input FROM batch");
     if (!known.executeStep()) {
@@ -46,13 +47,15 @@ Status Store::add(std::span<const Line> lines) {
   return guarded(database_->getFilename(), [&]() -> Status {
     SQLite::Transaction transaction(*database_);
     SQLite::Statement insert(
-        *database_, "INSERT INTO lines (number, custom_id, offset, bytes, tokens) VALUES (?, ?, ?, ?, ?)");
+        *database_,
+        "INSERT INTO lines (number, custom_id, offset, bytes, prompt, tokens) VALUES (?, ?, ?, ?, ?, ?)");
     for (const Line& line : lines) {
       insert.bind(1, line.number);
       insert.bind(2, line.custom_id);
       insert.bind(3, static_cast<std::int64_t>(line.offset));
       insert.bind(4, static_cast<std::int64_t>(line.bytes));
-      insert.bind(5, static_cast<std::int64_t>(line.tokens));
+      insert.bind(5, static_cast<std::int64_t>(line.prompt));
+      insert.bind(6, static_cast<std::int64_t>(line.tokens));
       insert.exec();
       insert.reset();
     }
@@ -66,12 +69,15 @@ Result<Store::Counts> Store::counts() const {
     SQLite::Statement count(
         *database_,
         "SELECT count(*), count(failed), coalesce(sum(failed), 0), coalesce(max(tokens), 0), "
-        "CAST(coalesce(avg(tokens), 0) AS INTEGER) FROM lines");
+        "CAST(coalesce(avg(prompt), 0) AS INTEGER), CAST(coalesce(avg(tokens), 0) AS INTEGER) FROM lines");
     count.executeStep();
     const std::int64_t failed = count.getColumn(2).getInt64();
-    return Counts{count.getColumn(0).getInt64(), count.getColumn(1).getInt64() - failed, failed,
+    return Counts{count.getColumn(0).getInt64(),
+                  count.getColumn(1).getInt64() - failed,
+                  failed,
                   static_cast<std::uint64_t>(count.getColumn(3).getInt64()),
-                  static_cast<std::uint64_t>(count.getColumn(4).getInt64())};
+                  static_cast<std::uint64_t>(count.getColumn(4).getInt64()),
+                  static_cast<std::uint64_t>(count.getColumn(5).getInt64())};
   });
 }
 

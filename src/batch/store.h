@@ -22,6 +22,7 @@ struct Line {
   std::string custom_id;
   std::uint64_t offset = 0;
   std::uint64_t bytes = 0;
+  std::uint64_t prompt = 0;  ///< tokens
   std::uint64_t tokens = 0;  ///< of prompt and answer, at most or about
 };
 
@@ -54,6 +55,7 @@ class Store {
     std::int64_t completed = 0;
     std::int64_t failed = 0;
     std::uint64_t most_tokens = 0;  ///< of one line
+    std::uint64_t mean_prompt = 0;
     std::uint64_t mean_tokens = 0;
     [[nodiscard]] std::int64_t left() const { return lines - completed - failed; }
   };

@@ -177,9 +177,11 @@ class Batch {
   Status prepare(const batch::Store::Counts& counts) {
     STRATA_TRY(const engine::ContextOptions context, context_options(options_.run));
     const auto wanted = static_cast<std::uint32_t>(std::min<std::int64_t>(options_.sequences, counts.left()));
-    return prepare_shared(
-        *engine_, context,
-        {.requests = wanted, .mean_tokens = counts.mean_tokens, .most_tokens = counts.most_tokens});
+    return prepare_shared(*engine_, context,
+                          {.work = {wanted, static_cast<double>(counts.mean_prompt),
+                                    static_cast<double>(counts.mean_tokens - counts.mean_prompt)},
+                           .most_tokens = counts.most_tokens},
+                          known_machine(options_.run, engine_->profile()));
   }
 
   const Clock::time_point begin_ = Clock::now();

@@ -101,6 +101,10 @@ Result<std::string> read_file(const std::string& path, std::string_view what) {
   return text;
 }
 
+int threads_of(const RunOptions& options) {
+  return options.threads.value_or(std::max(1, common_cpu_get_num_math()));
+}
+
 }  // namespace
 
 void add_run_flags(CLI::App& command, RunOptions& o) {
@@ -238,6 +242,10 @@ void add_shape_flags(CLI::App& command, RunOptions& o) {
       ->group(drafts);
 }
 
+std::optional<hardware::Profile> known_machine(const RunOptions& options, const model::ModelProfile& model) {
+  return probe::known({.threads = threads_of(options), .model = &model});
+}
+
 Result<engine::OpenOptions> open_options(const RunOptions& o) {
   engine::OpenOptions out;
   out.model = o.model;
@@ -265,7 +273,7 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
   }
   STRATA_TRY(out.loras, adapters("--lora", o.loras));
   STRATA_TRY(out.control_vectors, adapters("--control-vector", o.control_vectors));
-  out.threads = o.threads.value_or(std::max(1, common_cpu_get_num_math()));
+  out.threads = threads_of(o);
   out.threads_batch = o.threads_batch.value_or(out.threads);
   if (!out.offload.empty()) {
     out.sending = [threads = out.threads, device = out.offload.front().device](

@@ -72,6 +72,9 @@ void add_device_flags(CLI::App& command, RunOptions& options);
 
 // Errors: kInvalidArgument, naming the flag.
 [[nodiscard]] Result<engine::OpenOptions> open_options(const RunOptions& options);
+/// What probe::known() knows of this machine with these threads.
+[[nodiscard]] std::optional<hardware::Profile> known_machine(const RunOptions& options,
+                                                             const model::ModelProfile& model);
 [[nodiscard]] Result<engine::ContextOptions> context_options(const RunOptions& options);
 /// The sampler's parameters, with the grammar or the JSON schema in them.
 [[nodiscard]] Result<common_params_sampling> sampling_params(const RunOptions& options);

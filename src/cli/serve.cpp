@@ -23,7 +23,8 @@ void on_stop(int) {
   if (++stops > 1) std::_Exit(130);  // a second time: the first is taking too long
 }
 
-constexpr std::uint64_t kMeanTokens = 1024;  // of a request, about
+constexpr double kMeanPrompt = 768;  // tokens, about
+constexpr double kMeanAnswer = 256;
 constexpr std::uint64_t kUsualContext =
     4096;                              // that one request may have, where the model and the budget allow it
 constexpr Bytes kArchive{8ULL << 20};  // SQLite's caches, ids of a batch's requests. Estimated
@@ -120,10 +121,10 @@ class Serve {
     const std::uint64_t usual = trained > 0 ? std::min(trained, kUsualContext) : kUsualContext;
     const Bytes threads = serve::ApiServer::kConnection * options_.server.most_connections;
     STRATA_TRY_VOID(prepare_shared(*engine_, context,
-                                   {.requests = options_.sequences,
-                                    .mean_tokens = kMeanTokens,
+                                   {.work = {options_.sequences, kMeanPrompt, kMeanAnswer},
                                     .most_tokens = usual,
-                                    .client_reserve = threads + options_.server.largest_bodies + kArchive}));
+                                    .client_reserve = threads + options_.server.largest_bodies + kArchive},
+                                   known_machine(options_.run, engine_->profile())));
     live_.emplace(*engine_, options_.run.model);
     STRATA_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
     live_->started();

@@ -1,23 +1,28 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
 #include "engine/engine.h"
+#include "hardware/profile.h"
+#include "plan/shared_forecast.h"
 
 namespace strata::cli {
 
 /// What is known of requests that will be computed together.
 struct ExpectedRequests {
-  std::uint32_t requests = 1;     ///< at once, at most
-  std::uint64_t mean_tokens = 0;  ///< of a prompt and its answer
+  plan::SharedWork work;
   std::uint64_t most_tokens = 0;  ///< of the largest: a context that is chosen here holds it, if it can
   Bytes client_reserve;  ///< what the caller itself will still allocate, beside samplers and templates
 };
 
-/// Engine::prepare() for a batch::Executor: cells for as many requests as are expected, where these take no
-/// large part of the budget; those that `context` names, where it does. Errors: those of Engine::prepare().
+/// Engine::prepare() for a batch::Executor. What `context` leaves open, how many tokens and how many of them
+/// in a pass, is chosen for the most tokens per second by the rates of `machine`, more KV cache against more
+/// weights that stay, and standard error says what was weighed. Without them: cells for as many requests as
+/// are expected, where these take no large part of the budget. Errors: those of Engine::prepare().
 [[nodiscard]] Status prepare_shared(engine::Engine& engine, engine::ContextOptions context,
-                                    const ExpectedRequests& expected);
+                                    const ExpectedRequests& expected,
+                                    const std::optional<hardware::Profile>& machine);
 
 /// Engine::start(), with a progress bar; then what was adapted, and the memory maps. `stopped`: asked again
 /// and again. Errors: those of Engine::start().

@@ -307,6 +307,7 @@ Error Engine::infeasible(const plan::Demand& demand, const ContextOptions& optio
 
 Status Engine::prepare(const ContextOptions& wanted) {
   least_budget_.reset();
+  notes_.clear();
   ContextOptions options = wanted;
   if (!offloads_.empty()) options.drafts = {};  // they cannot be checked bit for bit yet
   draft_options_ = options.drafts;

@@ -6,6 +6,7 @@
 
 #include "plan/advice.h"
 #include "plan/requantise.h"
+#include "plan/shared_forecast.h"
 
 namespace strata::plan {
 namespace {
@@ -237,6 +238,44 @@ TEST(Plan, ABatchTakesMoreTokensFromAPassThatWaitsForTheDisk) {
   const double one = decode_rate(inputs);
   inputs.workload.sequences = 8;
   EXPECT_GT(decode_rate(inputs), 4 * one);
+}
+
+/// With a context of so many tokens, of which each takes this much of the budget.
+SharedForecast shared_of(std::uint32_t context, Bytes of_a_token, double part_of_weights,
+                         const SharedWork& work) {
+  Inputs inputs = model_of(24, 2048, 0);
+  inputs.host_budget = inputs.run.demand.fixed() +
+                       Bytes{static_cast<std::uint64_t>(
+                           static_cast<double>(inputs.profile.weight_bytes().value) * part_of_weights)};
+  inputs.run.context = context;
+  inputs.run.demand.kv_cache = of_a_token * context;
+  const auto plan = make_plan(inputs);
+  EXPECT_TRUE(plan) << plan.error().message;
+  if (!plan) return {};
+  inputs.run.placement = plan->host.placement;
+  return forecast_shared(inputs.profile, inputs.run, {}, inputs.machine, work);
+}
+
+TEST(Shared, CellsDecideHowManyAreComputedAtOnce) {
+  const SharedWork work{.requests = 16, .prompt_tokens = 300, .answer_tokens = 200};
+  const Bytes little = kKiB;
+  EXPECT_EQ(shared_of(256, little, 0.5, work).at_once, 1U);
+  EXPECT_EQ(shared_of(4096, little, 0.5, work).at_once, 8U);
+  EXPECT_EQ(shared_of(65536, little, 0.5, work).at_once, 16U) << "no more than there are";
+}
+
+TEST(Shared, MoreAtOnceIsFasterWhereThePassWaitsForTheDisk) {
+  const SharedWork work{.requests = 16, .prompt_tokens = 100, .answer_tokens = 400};
+  const double few = shared_of(1024, kKiB, 0.5, work).tokens_per_second;
+  EXPECT_GT(shared_of(8192, kKiB, 0.5, work).tokens_per_second, 2 * few);
+}
+
+TEST(Shared, ACacheThatPushesWeightsOutIsNotWorthItForLongPrompts) {
+  // Everything would stay with a small cache, and the cores are busy with the prompts either way.
+  const SharedWork work{.requests = 16, .prompt_tokens = 4000, .answer_tokens = 4};
+  const Bytes much = Bytes{12} * kKiB.value;
+  EXPECT_GT(shared_of(8192, much, 1.05, work).tokens_per_second,
+            shared_of(65536, much, 1.05, work).tokens_per_second);
 }
 
 TEST(Plan, AGpuTakesWholeLayersFirstAndTheirKvCache) {

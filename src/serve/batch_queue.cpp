@@ -38,7 +38,7 @@ Json one_error(const std::string& code, const std::string& message) {
 }  // namespace
 
 bool BatchQueue::advance() {
-  if (Clock::now() < not_before_) return true;
+  if (Clock::now() < not_before_) return false;
   if (const Status status = go_on(); !status) pause(status.error());
   return batch_.has_value();
 }

@@ -20,8 +20,8 @@ class BatchQueue {
   BatchQueue(Archive& archive, const batch::ApiReader& reader, batch::Executor& executor, std::string model)
       : archive_(archive), reader_(reader), executor_(executor), model_(std::move(model)) {}
 
-  /// Before each pass: takes up a batch, looks at its lines, submits some, ends it. Whether there is work,
-  /// now or soon. No error ends the server: what a batch meets is its own, and said there.
+  /// Before each pass: takes up a batch, looks at its lines, submits some, ends it. Whether there is work
+  /// now. No error ends the server: what a batch meets is its own, and said there.
   bool advance();
   /// After a pass that failed: the batch waits a little, and then tries again; a few times.
   void failed(const Error& error);
