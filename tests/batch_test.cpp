@@ -11,6 +11,7 @@
 #include <random>
 #include <thread>
 
+#include "interference.h"
 #include "program_run.h"
 #include "temporary_directory.h"
 #include "tiered_model.h"
@@ -176,21 +177,6 @@ TEST_F(BatchCommand, KilledAtAnyInstantItGoesOnAndAnswersEachOnce) {
   EXPECT_FALSE(std::filesystem::exists(output_.string() + ".strata"));
   expect_refused(run(), "exists already");
 }
-
-/// In the environment of the programs that are started meanwhile.
-class Interference {
- public:
-  Interference(const std::string& what, int call, const std::filesystem::path& folder) {
-    ::setenv("LD_PRELOAD", STRATA_INTERFERE_LIBRARY, 1);
-    ::setenv("STRATA_INTERFERE", (what + ":" + std::to_string(call) + ":" + folder.string()).c_str(), 1);
-  }
-  ~Interference() {
-    ::unsetenv("LD_PRELOAD");
-    ::unsetenv("STRATA_INTERFERE");
-  }
-  Interference(const Interference&) = delete;
-  Interference& operator=(const Interference&) = delete;
-};
 
 // Before each write, sync, rename and removal of account, output and errors: the process ends, the call
 // fails, the disk is full. By default some of these places; STRATA_TEST_KILLS: all.

@@ -238,16 +238,27 @@ class BatchExecutor : public testing::Test {
 
 TEST_F(BatchExecutor, StoriesInOnePass) { expect_answers(path_, {.context = 2048, .sequences = 16}, 20); }
 
-// So few cells that sequences have to be put aside under way.
-TEST_F(BatchExecutor, WhoIsParkedGoesOnAsIfNothingHadBeen) {
+/// So few cells that sequences have to be put aside under way. Tokens of prompts that were computed.
+std::uint64_t expect_right_where_some_are_parked(const std::filesystem::path& path, std::int32_t vocabulary) {
   std::vector<Wanted> wanted;
-  for (std::uint32_t i = 0; i < 6; ++i) wanted.push_back({prompt_of(20, i + 5, vocabulary_), 100});
-  Requests requests(path_, {.context = 256, .sequences = 6});
+  for (std::uint32_t i = 0; i < 6; ++i) wanted.push_back({prompt_of(20, i + 5, vocabulary), 100});
+  Requests requests(path, {.context = 256, .sequences = 6});
   for (const auto& [prompt, limit] : wanted) requests.submit(prompt, limit);
   requests.run();
-  expect_right(path_, wanted, requests);
+  expect_right(path, wanted, requests);
   EXPECT_GT(requests.executor().statistics().parked, 0U);
   EXPECT_EQ(requests.executor().free_cells(), 256U);
+  return requests.executor().statistics().prompt_tokens;
+}
+
+TEST_F(BatchExecutor, WhoIsParkedGoesOnAsIfNothingHadBeen) {
+  EXPECT_EQ(expect_right_where_some_are_parked(path_, vocabulary_), 6U * 20);
+}
+
+TEST_F(BatchExecutor, WhoCannotBeSavedIsComputedAgain) {
+  ::setenv("TMPDIR", "/no/such/folder", 1);
+  EXPECT_GT(expect_right_where_some_are_parked(path_, vocabulary_), 6U * 20);
+  ::unsetenv("TMPDIR");
 }
 
 TEST_F(BatchExecutor, CommonPrefixesAreComputedOnce) {

@@ -17,6 +17,7 @@
 #include <sstream>
 #include <thread>
 
+#include "interference.h"
 #include "program_run.h"
 #include "runtime_directory.h"
 #include "temporary_directory.h"
@@ -32,7 +33,7 @@ using namespace std::chrono_literals;
 /// The program, until it is stopped.
 class Server {
  public:
-  explicit Server(const std::vector<std::string>& more) {
+  explicit Server(const std::vector<std::string>& more, bool must_start = true) {
     std::vector<std::string> arguments = {STRATA_PROGRAM, "serve", "-m", stories15m().string(),
                                           "--port",       "0",     "-t", "1"};
     arguments.insert(arguments.end(), more.begin(), more.end());
@@ -66,7 +67,7 @@ class Server {
         port_ = std::stoi(text.substr(at + 30));
       std::this_thread::sleep_for(10ms);
     }
-    EXPECT_NE(port_, 0) << said();
+    EXPECT_TRUE(port_ != 0 || !must_start) << said();
   }
   ~Server() {
     if (status_) return;
@@ -91,6 +92,7 @@ class Server {
     return said_;
   }
   [[nodiscard]] int port() const { return port_; }
+  [[nodiscard]] bool has_ended() const { return ended_; }
   /// A plain socket.
   [[nodiscard]] int connect() const {
     const int out = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -199,7 +201,14 @@ json end_of_batch(const Server& server, const std::string& id) {
   });
 }
 
-/// custom_id and text, or what stands instead of it.
+/// Its text, or what stands instead of it.
+std::string what_became(const json& outcome) {
+  if (!outcome.at("error").is_null()) return outcome.at("error").at("code");
+  const json& body = outcome.at("response").at("body");
+  return body.contains("error") ? body.at("error").at("message") : body.at("choices").at(0).at("text");
+}
+
+/// By custom_id.
 std::map<std::string, std::string> outcomes(const Server& server, const json& batch, const char* which) {
   std::map<std::string, std::string> out;
   if (batch.at(which).is_null()) return out;
@@ -208,13 +217,7 @@ std::map<std::string, std::string> outcomes(const Server& server, const json& ba
   std::istringstream lines(got->body);
   for (std::string line; std::getline(lines, line);) {
     const json outcome = json::parse(line);
-    const json& error = outcome.at("error");
-    const bool fresh =
-        out.emplace(outcome.at("custom_id"),
-                    error.is_null() ? outcome.at("response").at("body").at("choices").at(0).at("text")
-                                    : error.at("code"))
-            .second;
-    EXPECT_TRUE(fresh) << line;
+    EXPECT_TRUE(out.emplace(outcome.at("custom_id"), what_became(outcome)).second) << line;
   }
   return out;
 }
@@ -595,6 +598,73 @@ TEST_F(ServeCommand, BatchesOutliveServersThatAreKilled) {
   for (const auto& file : std::filesystem::directory_iterator(state.path() / "files"))
     left += file.path().has_extension() ? 1 : 0;
   EXPECT_EQ(left, 0U) << "no account is left";
+}
+
+/// What became of each request of a batch.
+std::map<std::string, std::string> all_outcomes(const Server& server, const json& batch) {
+  auto out = outcomes(server, batch, "output_file_id");
+  for (const auto& [request, what] : outcomes(server, batch, "error_file_id"))
+    EXPECT_TRUE(out.emplace(request, "error: " + what).second) << request;
+  return out;
+}
+
+// As with strata batch: before each call that changes the folder, the process ends, the call fails, the disk
+// is full. By default some of these places; STRATA_TEST_KILLS: all.
+TEST_F(ServeCommand, InterferedWithAtAnyCallABatchIsAnsweredOnce) {
+  json too_long = json::parse(batch_lines(1, 2));
+  too_long["custom_id"] = "too long";
+  too_long["body"]["prompt"] = std::string(20'000, 'x');
+  const std::string lines = batch_lines(3, 2) + too_long.dump() + "\n";
+  const auto flags = [](const TemporaryDirectory& state) {
+    return std::vector<std::string>{"--ram", "256MiB", "-c", "1024", "--state", state.path().string()};
+  };
+  int calls = 0;
+  std::map<std::string, std::string> expected;
+  {
+    const TemporaryDirectory state;
+    const Interference count("count", 0, state.path());
+    Server server(flags(state));
+    const json end = end_of_batch(server, start_batch(server, upload(server, lines)).at("id"));
+    expected = all_outcomes(server, end);
+    server.signal(SIGTERM);
+    server.wait();
+    const std::size_t at = server.said().find("calls: ");
+    ASSERT_NE(at, std::string::npos) << server.said();
+    calls = std::stoi(server.said().substr(at + 7));
+  }
+  ASSERT_EQ(expected.size(), 4U);
+  ASSERT_GT(calls, 20);
+  const bool all = std::getenv("STRATA_TEST_KILLS") != nullptr;
+  for (const std::string what : {"kill", "EIO", "ENOSPC"}) {
+    for (int call = 1; call <= calls; call += all ? 1 : std::max(1, calls / (what == "kill" ? 7 : 3))) {
+      SCOPED_TRACE(what + " at call " + std::to_string(call));
+      const TemporaryDirectory state;
+      std::string batch;
+      {
+        const Interference interference(what, call, state.path());
+        Server server(flags(state), false);
+        if (server.port() != 0) {
+          const auto file = server.client().Post(
+              "/v1/files",
+              httplib::UploadFormDataItems{{"purpose", "batch", "", ""}, {"file", lines, "in.jsonl", ""}});
+          const std::string id = file && file->status == 200 ? json::parse(file->body).value("id", "") : "";
+          const auto created = server.client().Post(
+              "/v1/batches", json{{"input_file_id", id}, {"endpoint", "/v1/completions"}}.dump(), kJson);
+          if (created && created->status == 200) batch = json::parse(created->body).at("id");
+          for (int i = 0; i < 60 && !batch.empty() && !server.has_ended(); ++i) {
+            const auto now = server.client().Get("/v1/batches/" + batch);
+            if (now && now->status == 200 && json::parse(now->body).at("status") == "completed") break;
+            std::this_thread::sleep_for(50ms);
+          }
+        }
+      }
+      if (batch.empty()) continue;  // nothing was promised
+      const Server server(flags(state));
+      const json end = end_of_batch(server, batch);
+      EXPECT_EQ(end.at("status"), "completed") << end;
+      EXPECT_EQ(all_outcomes(server, end), expected);
+    }
+  }
 }
 
 TEST_F(ServeCommand, BudgetsMoveOverHttp) {

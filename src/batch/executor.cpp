@@ -91,8 +91,8 @@ void Executor::leave_place(std::optional<llama_seq_id>& place) {
 
 Result<bool> Executor::step() {
   if (engine_.only_embeds()) return embed_some();
-  STRATA_TRY_VOID(admit());
-  STRATA_TRY_VOID(grow());
+  admit();
+  grow();
   remove_ended();
   Pass pass(llama_n_ubatch(engine_.context()));
   for (auto& [turn, sequence] : running_) {
@@ -226,32 +226,28 @@ void Executor::remove_ended() {
 
 // --- Admission ---
 
-Status Executor::admit() {
+void Executor::admit() {
   while (!waiting_.empty()) {
     const auto first = waiting_.begin();
-    STRATA_TRY(const bool admitted, admit(*first->second));
-    if (!admitted) return {};
+    if (!admit(*first->second)) return;
     if (first->second->ended) {
       waiting_.erase(first);
     } else {
       running_.insert(waiting_.extract(first));
     }
   }
-  return {};
 }
 
-Result<bool> Executor::admit(Sequence& sequence) {
-  const auto admitted = sequence.parked ? resume(sequence) : start(sequence);
-  if (admitted && *admitted) return true;
+bool Executor::admit(Sequence& sequence) {
+  if (sequence.parked ? resume(sequence) : start(sequence)) return true;
   sequence.cells = {};
   sequence.prefix_cells.reset();
   leave_place(sequence.place);
-  return admitted;
+  return false;
 }
 
-Result<bool> Executor::resume(Sequence& sequence) {
-  STRATA_TRY(const bool reserved, reserve(sequence, sequence.computed + sequence.stretch(kStretch), nullptr));
-  if (!reserved) return false;
+bool Executor::resume(Sequence& sequence) {
+  if (!reserve(sequence, sequence.computed + sequence.stretch(kStretch), nullptr)) return false;
   if (!sequence.parked->restore(engine_.context(), *sequence.place)) {
     llama_memory_seq_rm(llama_get_memory(engine_.context()), *sequence.place, -1, -1);
     sequence.computed = 0;  // the tokens are all there: they are computed again
@@ -260,14 +256,13 @@ Result<bool> Executor::resume(Sequence& sequence) {
   return true;
 }
 
-Result<bool> Executor::start(Sequence& sequence) {
+bool Executor::start(Sequence& sequence) {
   auto prefix = prefix_for(sequence);
   if (prefix && !prefix->complete()) return false;  // soon
   const std::size_t shared = prefix ? prefix->tokens.size() : 0;
   sequence.prefix_cells = prefix ? prefix->cells : nullptr;
-  STRATA_TRY(const bool reserved,
-             reserve(sequence, sequence.tokens.size() - shared + sequence.stretch(kStretch), prefix.get()));
-  if (!reserved) return false;
+  if (!reserve(sequence, sequence.tokens.size() - shared + sequence.stretch(kStretch), prefix.get()))
+    return false;
   if (sequence.sampler == nullptr && !sequence.request.embed) {
     auto sampler = engine::make_sampler(engine_, sequence.request.sampling);
     if (!sampler) {
@@ -286,7 +281,7 @@ Result<bool> Executor::start(Sequence& sequence) {
 }
 
 /// A place and cells beside those of `prefix`, where some can be found; all that there are, at most.
-Result<bool> Executor::reserve(Sequence& sequence, std::size_t count, const Prefix* prefix) {
+bool Executor::reserve(Sequence& sequence, std::size_t count, const Prefix* prefix) {
   const std::size_t most = cells_.capacity() - (prefix != nullptr ? prefix->tokens.size() : 0);
   const auto wanted = static_cast<std::uint32_t>(std::min(count, most));
   for (;;) {
@@ -295,13 +290,12 @@ Result<bool> Executor::reserve(Sequence& sequence, std::size_t count, const Pref
       if (auto cells = cells_.reserve(wanted)) sequence.cells = std::move(*cells);
     }
     if (sequence.place && sequence.cells.count() > 0) return true;
-    STRATA_TRY(const bool more, make_room(sequence, prefix));
-    if (!more) return false;
+    if (!make_room(sequence, prefix)) return false;
   }
 }
 
 /// Takes something from who comes after `for_whom`, but not `kept`. False where there is nothing to take.
-Result<bool> Executor::make_room(const Sequence& for_whom, const Prefix* kept) {
+bool Executor::make_room(const Sequence& for_whom, const Prefix* kept) {
   const std::size_t before = prefixes_.size();
   drop_prefixes(false, kept);
   if (prefixes_.size() < before) return true;
@@ -309,7 +303,7 @@ Result<bool> Executor::make_room(const Sequence& for_whom, const Prefix* kept) {
   if (!running_.empty()) {
     const auto last = std::prev(running_.end());
     if (!interactive || last->first.priority == Priority::kInteractive) return false;
-    STRATA_TRY_VOID(park(last));
+    park(last);
     return true;
   }
   drop_prefixes(true, kept);  // of what is left, only these hold anything
@@ -317,7 +311,7 @@ Result<bool> Executor::make_room(const Sequence& for_whom, const Prefix* kept) {
 }
 
 /// More cells for who has used up its own; the last ones are parked where there are too few.
-Status Executor::grow() {
+void Executor::grow() {
   for (auto at = running_.begin(); at != running_.end();) {
     Sequence& sequence = *at->second;
     const bool full = sequence.needs_cells();
@@ -330,26 +324,30 @@ Status Executor::grow() {
     if (prefixes_.size() < before) continue;
     const auto last = std::prev(running_.end());
     if (last != at) {
-      STRATA_TRY_VOID(park(last));
+      park(last);
       continue;
     }
     drop_prefixes(true, nullptr);
     if (prefixes_.size() < before) continue;
     if (running_.size() > 1) {
-      STRATA_TRY_VOID(park(at));
+      park(at);
     } else {
       end(sequence, engine::StopReason::kContextFull);
     }
     break;  // it was the last one
   }
-  return {};
 }
 
-Status Executor::park(Sequences::iterator at) {
+/// Where its file cannot be written, as on a full disk, it is computed again: its tokens are all there.
+void Executor::park(Sequences::iterator at) {
   Sequence& sequence = *at->second;
   if (sequence.computed > 0) {
-    STRATA_TRY(auto saved, engine::SavedSequence::save(engine_.context(), *sequence.place));
-    sequence.parked.emplace(std::move(saved));
+    auto saved = engine::SavedSequence::save(engine_.context(), *sequence.place);
+    if (saved) {
+      sequence.parked.emplace(std::move(*saved));
+    } else {
+      sequence.computed = 0;
+    }
   }
   leave_place(sequence.place);
   sequence.cells = {};
@@ -357,13 +355,11 @@ Status Executor::park(Sequences::iterator at) {
   ++sequence.answer.parked;
   ++statistics_.parked;
   waiting_.insert(running_.extract(at));
-  return {};
 }
 
-Status Executor::put_aside() {
-  while (!running_.empty()) STRATA_TRY_VOID(park(std::prev(running_.end())));
+void Executor::put_aside() {
+  while (!running_.empty()) park(std::prev(running_.end()));
   drop_prefixes(true, nullptr);
-  return {};
 }
 
 // --- Common prefixes ---

@@ -43,14 +43,12 @@ class Executor {
   void cancel(Id id);
 
   /// One pass, with all that comes before and behind it. False: there is nothing to do. Errors: those of
-  /// Engine::decode, and of files that sequences are parked in; nothing is lost then, and step() may be
-  /// called again.
+  /// Engine::decode; nothing is lost then, and step() may be called again.
   [[nodiscard]] Result<bool> step();
 
   /// Leaves the context empty: what runs is parked, and common prefixes go. step() brings it back, in a
-  /// context of the same size that may be another one by then. Errors: those of files that sequences are
-  /// parked in.
-  [[nodiscard]] Status put_aside();
+  /// context of the same size that may be another one by then.
+  void put_aside();
 
   [[nodiscard]] std::size_t running() const { return running_.size(); }
   [[nodiscard]] std::size_t waiting() const { return waiting_.size(); }
@@ -69,17 +67,17 @@ class Executor {
   class Pass;
   using Sequences = std::map<Turn, std::unique_ptr<Sequence>>;
 
-  [[nodiscard]] Status admit();
-  [[nodiscard]] Result<bool> admit(Sequence& sequence);
-  [[nodiscard]] Result<bool> resume(Sequence& sequence);
-  [[nodiscard]] Result<bool> start(Sequence& sequence);
+  void admit();
+  [[nodiscard]] bool admit(Sequence& sequence);
+  [[nodiscard]] bool resume(Sequence& sequence);
+  [[nodiscard]] bool start(Sequence& sequence);
   [[nodiscard]] std::shared_ptr<Prefix> prefix_for(const Sequence& sequence);
   void drop_prefixes(bool wanted_ones, const Prefix* kept);
   [[nodiscard]] bool is_wanted(const Prefix& prefix) const;
-  [[nodiscard]] Result<bool> reserve(Sequence& sequence, std::size_t count, const Prefix* prefix);
-  [[nodiscard]] Result<bool> make_room(const Sequence& for_whom, const Prefix* kept);
-  [[nodiscard]] Status grow();
-  [[nodiscard]] Status park(Sequences::iterator at);
+  [[nodiscard]] bool reserve(Sequence& sequence, std::size_t count, const Prefix* prefix);
+  [[nodiscard]] bool make_room(const Sequence& for_whom, const Prefix* kept);
+  void grow();
+  void park(Sequences::iterator at);
   [[nodiscard]] std::optional<llama_seq_id> take_place();
   void leave_place(std::optional<llama_seq_id>& place);
   void advance(const Pass& pass, std::chrono::duration<double> took);

@@ -111,7 +111,7 @@ Status Live::before_pass(const engine::GenerationProgress& progress) {
   return carry_out_requests();
 }
 
-Status Live::between_passes(const Served& served, const std::function<Status()>& empty_context) {
+Status Live::between_passes(const Served& served, const std::function<void()>& empty_context) {
   computed_before_ = served.computed;
   written_before_ = served.written;
   publish(served.busy ? "writing" : "waiting");
@@ -137,7 +137,7 @@ Result<bool> Live::wait_for_input(const std::function<bool()>& give_up) {
   return false;
 }
 
-Status Live::carry_out_requests(const std::function<Status()>& empty_context) {
+Status Live::carry_out_requests(const std::function<void()>& empty_context) {
   while (server_) {
     std::optional<control::Request> request = server_->take();
     if (!request) break;
@@ -146,7 +146,7 @@ Status Live::carry_out_requests(const std::function<Status()>& empty_context) {
   return {};
 }
 
-Status Live::carry_out(control::Request& request, const std::function<Status()>& empty_context) {
+Status Live::carry_out(control::Request& request, const std::function<void()>& empty_context) {
   const std::string state = state_;
   const auto refuse = [&](const Error& error) {
     request.answer({{"error", error.message}, {"code", to_string(error.code)}});
@@ -162,10 +162,7 @@ Status Live::carry_out(control::Request& request, const std::function<Status()>&
   }
   const auto begin = Clock::now();
   publish("loading");
-  if (const Status emptied = empty_context ? empty_context() : Status{}; !emptied) {
-    refuse(emptied.error());
-    return {};
-  }
+  if (empty_context) empty_context();
   const Status changed = engine_.change_budgets(*change);
   if (!engine_.can_go_on()) {
     refuse({changed.error().code,

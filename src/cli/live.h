@@ -22,13 +22,13 @@ class Live {
   /// Of GenerationOptions. Errors: those after which the engine cannot be used.
   [[nodiscard]] Status before_pass(const engine::GenerationProgress& progress);
   /// Of many requests at once, between two passes: tokens of prompts and of answers since the start. Budgets
-  /// change after `empty_context`, whose errors refuse the change. Errors: as before_pass.
+  /// change after `empty_context`. Errors: as before_pass.
   struct Served {
     std::uint64_t computed = 0;
     std::uint64_t written = 0;
     bool busy = false;
   };
-  [[nodiscard]] Status between_passes(const Served& served, const std::function<Status()>& empty_context);
+  [[nodiscard]] Status between_passes(const Served& served, const std::function<void()>& empty_context);
   /// A turn has ended.
   void finished(const engine::Generation& turn);
   /// Waits until standard input has something to read, and does meanwhile what is asked for. Whether it has:
@@ -37,8 +37,8 @@ class Live {
 
  private:
   void publish(std::string_view state);
-  [[nodiscard]] Status carry_out_requests(const std::function<Status()>& empty_context = {});
-  [[nodiscard]] Status carry_out(control::Request& request, const std::function<Status()>& empty_context);
+  [[nodiscard]] Status carry_out_requests(const std::function<void()>& empty_context = {});
+  [[nodiscard]] Status carry_out(control::Request& request, const std::function<void()>& empty_context);
 
   engine::Engine& engine_;
   const std::string model_;

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+namespace strata::tests {
+
+/// interfere.cpp, in the environment of the programs that are started meanwhile.
+class Interference {
+ public:
+  Interference(const std::string& what, int call, const std::filesystem::path& folder) {
+    ::setenv("LD_PRELOAD", STRATA_INTERFERE_LIBRARY, 1);
+    ::setenv("STRATA_INTERFERE", (what + ":" + std::to_string(call) + ":" + folder.string()).c_str(), 1);
+  }
+  ~Interference() {
+    ::unsetenv("LD_PRELOAD");
+    ::unsetenv("STRATA_INTERFERE");
+  }
+  Interference(const Interference&) = delete;
+  Interference& operator=(const Interference&) = delete;
+};
+
+}  // namespace strata::tests
