@@ -533,6 +533,14 @@ TEST_F(ServeCommand, ABatchSaysWhatIsWrongWithItsLines) {
   EXPECT_EQ(wrong.at(0).at("line"), 3);
   EXPECT_EQ(wrong.at(1).at("line"), 4);
   EXPECT_EQ(wrong.at(1).at("param"), "url");
+  const std::string odd =
+      R"({"custom_id":"c","url":"/v1/chat/completions","body":{"messages":[{"role":"user","content":[{"type":5}]}]}})";
+  const json odd_end =
+      end_of_batch(server, start_batch(server, upload(server, odd + "\n" + std::string(9 << 20, 'x') + "\n"),
+                                       "/v1/chat/completions")
+                               .at("id"));
+  EXPECT_EQ(odd_end.at("status"), "failed");
+  EXPECT_EQ(odd_end.at("errors").at("data").size(), 2U) << odd_end;
   EXPECT_EQ(end_of_batch(server, start_batch(server, upload(server, "\n")).at("id")).at("status"), "failed");
 
   EXPECT_EQ(client.Post("/v1/files", "{}", kJson)->status, 400);
@@ -563,6 +571,38 @@ TEST_F(ServeCommand, WhatABatchHasComputedIsKeptWhenItIsCancelled) {
   EXPECT_GT(failed.size(), 0U);
   EXPECT_EQ(written.size() + failed.size(), 200U) << "each is in one of them";
   for (const auto& [request, code] : failed) EXPECT_EQ(code, "batch_cancelled") << request;
+}
+
+TEST_F(ServeCommand, ABatchThatWaitsEndsAtOnceWhenItIsCancelled) {
+  const TemporaryDirectory state;
+  const Server server({"--ram", "256MiB", "--state", state.path().string(), "--max-num-seqs", "2"});
+  const std::string file = upload(server, batch_lines(300, 60));
+  const std::string first = start_batch(server, file).at("id");
+  const std::string second = start_batch(server, file).at("id");
+  wait_for_batch(server, first, [](const json& batch) { return batch.at("status") == "in_progress"; });
+  parsed(server.client().Post("/v1/batches/" + second + "/cancel", "", kJson));
+  EXPECT_EQ(end_of_batch(server, second).at("status"), "cancelled");
+  EXPECT_EQ(parsed(server.client().Get("/v1/batches/" + first)).at("status"), "in_progress");
+}
+
+TEST_F(ServeCommand, ABatchWhoseAccountIsGoneBeginsAnew) {
+  const TemporaryDirectory state;
+  const std::vector<std::string> flags = {"--ram", "256MiB", "--state", state.path().string()};
+  std::string id;
+  {
+    Server server(flags);
+    id = start_batch(server, upload(server, batch_lines(60, 30))).at("id");
+    wait_for_batch(server, id,
+                   [](const json& batch) { return batch.at("request_counts").at("completed") > 0; });
+    server.signal(SIGKILL);
+    server.wait();
+  }
+  for (const auto& file : std::filesystem::directory_iterator(state.path() / "files"))
+    if (file.path().has_extension()) std::filesystem::remove(file.path());
+  const Server server(flags);
+  const json end = end_of_batch(server, id);
+  EXPECT_EQ(end.at("status"), "completed");
+  EXPECT_EQ(outcomes(server, end, "output_file_id").size(), 60U);
 }
 
 TEST_F(ServeCommand, BatchesOutliveServersThatAreKilled) {

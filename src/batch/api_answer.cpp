@@ -92,6 +92,11 @@ Json embeddings_body(const AnswerHead& head, const ApiRequest& request, const An
           {"usage", {{"prompt_tokens", tokens}, {"total_tokens", tokens}}}};
 }
 
+bool is_the_requests_fault(ErrorCode code) {
+  return code == ErrorCode::kInvalidArgument || code == ErrorCode::kNotFound ||
+         code == ErrorCode::kUnsupported;
+}
+
 }  // namespace
 
 std::string finish_reason(engine::StopReason reason, bool calls_tools) {
@@ -123,7 +128,7 @@ Json error_body(const Error& error) {
                            error.message.find(' ') > colon;
   return {{"error",
            {{"message", error.message},
-            {"type", error.code == ErrorCode::kInvalidArgument ? "invalid_request_error" : "server_error"},
+            {"type", is_the_requests_fault(error.code) ? "invalid_request_error" : "server_error"},
             {"param", names_field ? Json(error.message.substr(0, colon)) : Json()},
             {"code", nullptr}}}};
 }

@@ -16,8 +16,9 @@ using nlohmann::json;
 constexpr std::int64_t kMostTokens = INT32_MAX;
 constexpr std::int64_t kMostLogprobs = 20;     // as OpenAI has it
 constexpr std::size_t kMostInputs = 2048;      // of embeddings, as OpenAI has it
-constexpr std::size_t kMostFloats = 1U << 20;  // of the vectors of one answer: they are held until it is sent
-constexpr std::int64_t kCompletionLimit = 16;  // where a completion names none, as OpenAI has it
+constexpr std::size_t kMostFloats = 1U << 18;  // of the vectors of one answer: they are held until it is sent
+constexpr std::size_t kMostTokensOfInputs = 300'000;  // as OpenAI has it
+constexpr std::int64_t kCompletionLimit = 16;         // where a completion names none, as OpenAI has it
 
 template <typename T, typename U>
 void set(T& to, const std::optional<U>& value) {
@@ -103,8 +104,8 @@ Status check_messages(const json& body) {
     if (content->is_string()) continue;
     if (!content->is_array()) return inner.refuse("content", "must be a string or an array of parts");
     for (const json& part : *content) {
-      if (!part.is_object() || part.value("type", "") != "text" || !part.contains("text") ||
-          !part["text"].is_string())
+      const auto has_text = [&](const char* key) { return part.contains(key) && part[key].is_string(); };
+      if (!part.is_object() || !has_text("type") || part["type"] != "text" || !has_text("text"))
         return inner.refuse("content", "parts must be text: images and sound are not understood here");
     }
   }
@@ -357,6 +358,7 @@ Status ApiReader::read_embeddings(const json& body, ApiRequest& out) const {
   if (count > most)
     return fields.refuse(
         "input", fmt::format("has {} inputs; of this model's vectors a request may ask for {}", count, most));
+  std::size_t total = 0;
   for (std::size_t i = 0; i < count; ++i) {
     const json& text = one ? *input : (*input)[i];
     auto& tokens = out.embeddings.inputs.emplace_back();
@@ -368,6 +370,9 @@ Status ApiReader::read_embeddings(const json& body, ApiRequest& out) const {
     if (tokens.empty())
       return fields.refuse("input",
                            fmt::format("number {} is empty, or neither a text nor an array of token ids", i));
+    total += tokens.size();
+    if (total > kMostTokensOfInputs)
+      return fields.refuse("input", fmt::format("has more than {} tokens in all", kMostTokensOfInputs));
   }
   return {};
 }

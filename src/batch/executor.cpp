@@ -67,10 +67,12 @@ Result<Executor::Id> Executor::submit(Request request, Listener listener) {
 
 void Executor::cancel(Id id) {
   for (Sequences* const sequences : {&waiting_, &running_}) {
-    const auto at = std::ranges::find(*sequences, id, [](const auto& entry) { return entry.first.id; });
-    if (at == sequences->end()) continue;
-    end(*at->second, engine::StopReason::kCancelled);
-    sequences->erase(at);
+    for (const Priority priority : {Priority::kInteractive, Priority::kBatch}) {
+      const auto at = sequences->find({priority, id});
+      if (at == sequences->end()) continue;
+      end(*at->second, engine::StopReason::kCancelled);
+      sequences->erase(at);
+    }
   }
 }
 
@@ -203,7 +205,11 @@ Result<bool> Executor::embed_some() {
   statistics_.seconds += took.count();
   for (const Pass::Part& part : pass.parts()) {
     statistics_.prompt_tokens += part.count;
-    end(*part.sequence, engine::StopReason::kEndOfText);
+    if (part.sequence->answer.vectors.empty()) {
+      end(*part.sequence, fail(ErrorCode::kInternal, "llama.cpp gave no vector for this text"));
+    } else {
+      end(*part.sequence, engine::StopReason::kEndOfText);
+    }
   }
   remove_ended();
   return !waiting_.empty();

@@ -17,6 +17,8 @@ namespace {
 using nlohmann::json;
 using Json = nlohmann::ordered_json;
 
+constexpr std::size_t kLongestLine = 8U << 20;
+constexpr std::size_t kLongestId = 512;     // as OpenAI has it
 constexpr std::size_t kSaid = 10;           // lines that are wrong
 constexpr std::size_t kAhead = 64;          // requests that wait: to be compared for common prefixes
 constexpr std::uint64_t kUnlimited = 1024;  // tokens of an answer without a limit, about
@@ -34,6 +36,8 @@ Result<ParsedLine> parse_line(std::string_view text, const ApiReader& reader, st
   const Fields fields(line);
   STRATA_TRY(const auto custom_id, fields.text("custom_id"));
   if (!custom_id || custom_id->empty()) return fields.refuse("custom_id", "is missing");
+  if (custom_id->size() > kLongestId)
+    return fields.refuse("custom_id", fmt::format("has more than {} bytes", kLongestId));
   STRATA_TRY(const auto method, fields.text("method"));
   if (method.value_or("POST") != "POST") return fields.refuse("method", "must be POST");
   STRATA_TRY(const auto url, fields.text("url"));
@@ -44,9 +48,13 @@ Result<ParsedLine> parse_line(std::string_view text, const ApiReader& reader, st
   if (only && endpoint != only) return fields.refuse("url", "is another one than the batch's endpoint");
   const json* const body = fields.find("body");
   if (body == nullptr) return fields.refuse("body", "is missing");
-  auto request = reader.read(*endpoint, *body);
-  if (!request) return fail(request.error().code, "body." + request.error().message);
-  return ParsedLine{*custom_id, std::move(*request)};
+  try {
+    auto request = reader.read(*endpoint, *body);
+    if (!request) return fail(request.error().code, "body." + request.error().message);
+    return ParsedLine{*custom_id, std::move(*request)};
+  } catch (const std::exception& error) {  // llama.cpp's readers throw
+    return fields.refuse("body", error.what());
+  }
 }
 
 std::uint64_t tokens_of(const ApiRequest& request) {
@@ -113,7 +121,7 @@ Result<std::unique_ptr<Job>> Job::open(JobFiles files, const ApiReader& reader, 
   if (identity.empty()) {
     STRATA_TRY(identity, read_lines(files.input, [](const auto&) { return Status{}; }));
   }
-  STRATA_TRY(LineReader lines, LineReader::open(files.input));
+  STRATA_TRY(LineReader lines, LineReader::open(files.input, kLongestLine));
   STRATA_TRY(Store store, Store::open(files.account(), identity));
   std::unique_ptr<Job> out(new Job(std::move(files), reader, std::move(model), shard, std::move(store)));
   STRATA_TRY(out->resumed_, out->store_.has_lines());
@@ -131,10 +139,14 @@ Result<bool> Job::check(std::chrono::milliseconds time) {
       break;
     }
     auto parsed = parse_line(line->text, reader_, only_);
+    if (line->too_long)
+      parsed =
+          fail(ErrorCode::kInvalidArgument, fmt::format("line: has more than {} MiB", kLongestLine >> 20));
     if (parsed && !checking_->ids.insert(parsed->custom_id).second)
       parsed = fail(ErrorCode::kInvalidArgument,
                     fmt::format("custom_id: '{}' was there before", parsed->custom_id));
-    if (parsed && checking_->ids.size() > most_lines_)
+    const bool too_many = checking_->ids.size() > most_lines_;
+    if (too_many)
       parsed = fail(ErrorCode::kInvalidArgument,
                     fmt::format("line: a batch may have {} requests here", most_lines_));
     if (!parsed) {
@@ -143,8 +155,13 @@ Result<bool> Job::check(std::chrono::milliseconds time) {
       checking_->of_this_shard.push_back({line->number, parsed->custom_id, line->offset, line->text.size(),
                                           parsed->request.longest_prompt(), tokens_of(parsed->request)});
     }
+    if (too_many) {
+      STRATA_TRY_VOID(end_checking());
+      break;
+    }
     if (std::chrono::steady_clock::now() > end) return false;
   }
+  STRATA_TRY(counts_, store_.counts());
   return true;
 }
 
@@ -161,14 +178,13 @@ Status Job::end_checking() {
   }
   STRATA_TRY_VOID(store_.add(checking_->of_this_shard));
   checking_.reset();
-  STRATA_TRY(counts_, store_.counts());
   return {};
 }
 
 Status Job::run(Executor& executor, const Watch& watch) {
   for (;;) {
     if (watch.stopped && watch.stopped()) return fail(ErrorCode::kCancelled, "stopped");
-    STRATA_TRY_VOID(submit_some(executor));
+    STRATA_TRY_VOID(submit_some(executor, std::chrono::hours(1)));
     STRATA_TRY_VOID(patiently(watch, [&] { return keep_outcomes(); }));
     bool more = false;
     STRATA_TRY_VOID(patiently(watch, [&]() -> Status {
@@ -181,12 +197,13 @@ Status Job::run(Executor& executor, const Watch& watch) {
   }
 }
 
-Status Job::submit_some(Executor& executor) {
-  while (executor.waiting() < kAhead) {
+Status Job::submit_some(Executor& executor, std::chrono::milliseconds time) {
+  const auto end = std::chrono::steady_clock::now() + time;
+  while (executor.waiting() < kAhead && std::chrono::steady_clock::now() < end) {
     STRATA_TRY(const auto line, store_.next(submitted_));
     if (!line) return {};
-    submitted_ = line->number;
     STRATA_TRY_VOID(submit(executor, *line));
+    submitted_ = line->number;
   }
   return {};
 }
@@ -225,21 +242,19 @@ void Job::withdraw(Executor& executor) {
   submitted_ = 0;
 }
 
-Status Job::give_up(Executor& executor, const std::string& code, const std::string& message) {
+Result<bool> Job::give_up(Executor& executor, const std::string& code, const std::string& message) {
+  constexpr std::size_t kAtOnce = 200;
   withdraw(executor);
   STRATA_TRY_VOID(keep_outcomes());
-  constexpr std::size_t kAtOnce = 1000;
-  for (std::int64_t after = 0; counts_.left() > 0;) {
-    while (outcomes_.size() < kAtOnce) {
-      STRATA_TRY(const auto line, store_.next(after));
-      if (!line) break;
-      after = line->number;
-      outcomes_.push_back(
-          {line->number, true, outcome_json(*line, 0, {}, {{"code", code}, {"message", message}})});
-    }
-    STRATA_TRY_VOID(keep_outcomes());
+  for (std::int64_t after = 0; outcomes_.size() < kAtOnce;) {
+    STRATA_TRY(const auto line, store_.next(after));
+    if (!line) break;
+    after = line->number;
+    outcomes_.push_back(
+        {line->number, true, outcome_json(*line, 0, {}, {{"code", code}, {"message", message}})});
   }
-  return {};
+  STRATA_TRY_VOID(keep_outcomes());
+  return counts_.left() == 0;
 }
 
 void Job::answered(const Line& line, const ApiRequest& request, const std::string& text,
@@ -250,9 +265,13 @@ void Job::answered(const Line& line, const ApiRequest& request, const std::strin
   const AnswerHead head{
       fmt::format("{}-{}", request.endpoint == Endpoint::kChat ? "chatcmpl" : "cmpl", line.number), model_,
       std::chrono::duration_cast<std::chrono::seconds>(now).count()};
-  outcomes_.push_back(
-      {line.number, false,
-       outcome_json(line, 200, answer_body(head, request, *answer, text, reader_.vocab()), {})});
+  try {
+    outcomes_.push_back(
+        {line.number, false,
+         outcome_json(line, 200, answer_body(head, request, *answer, text, reader_.vocab()), {})});
+  } catch (const std::exception& error) {  // a text that the chat template's own parser does not understand
+    refused(line, {ErrorCode::kInternal, error.what()});
+  }
 }
 
 void Job::refused(const Line& line, const Error& error) {

@@ -63,6 +63,7 @@ class Job {
   [[nodiscard]] Result<bool> check(std::chrono::milliseconds time);
   /// The first ones.
   [[nodiscard]] const std::vector<WrongLine>& wrong_lines() const { return wrong_; }
+  [[nodiscard]] bool is_checked() const { return checking_ == nullptr; }
 
   [[nodiscard]] const Store::Counts& counts() const { return counts_; }
   /// Whether an earlier one had begun it.
@@ -80,14 +81,14 @@ class Job {
 
   // --- The parts of these, for who drives the executor himself ---
 
-  /// Lines, as many as should wait in the executor. Errors: kIo; those of Store.
-  [[nodiscard]] Status submit_some(Executor& executor);
+  /// Lines, as many as should wait in the executor, for about so long. Errors: kIo; those of Store.
+  [[nodiscard]] Status submit_some(Executor& executor, std::chrono::milliseconds time);
   /// Keeps the outcomes that have come. Errors: those of Store: they are still to be kept.
   [[nodiscard]] Status keep_outcomes();
   /// Takes back what is in the executor, as if it had not been submitted.
   void withdraw(Executor& executor);
-  /// What has no outcome gets this one. Errors: those of Store.
-  [[nodiscard]] Status give_up(Executor& executor, const std::string& code, const std::string& message);
+  /// Some of what has no outcome get this one; false: there are more. Errors: those of Store.
+  [[nodiscard]] Result<bool> give_up(Executor& executor, const std::string& code, const std::string& message);
   /// Output and errors, again where they are there. Requires: nothing is left.
   [[nodiscard]] Status write_files();
   [[nodiscard]] Status take_account_away() { return store_.take_away(); }

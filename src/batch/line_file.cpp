@@ -10,7 +10,7 @@
 namespace strata::batch {
 namespace {
 
-constexpr std::size_t kBuffer = 1 << 20;
+constexpr std::size_t kBuffer = 64 * 1024;
 
 Error failed(const std::filesystem::path& path) {
   const int why = errno;
@@ -21,23 +21,38 @@ Error failed(const std::filesystem::path& path) {
 
 }  // namespace
 
-Result<LineReader> LineReader::open(std::filesystem::path path) {
+Result<LineReader> LineReader::open(std::filesystem::path path, std::size_t longest) {
   errno = 0;
   std::ifstream in(path, std::ios::binary);
-  if (!in || std::filesystem::is_directory(path)) {
-    return fail(ErrorCode::kNotFound, fmt::format("{}: cannot be read: {}", path.string(),
-                                                  errno != 0 ? std::strerror(errno) : "it is a folder"));
+  if (in && !std::filesystem::is_directory(path)) return LineReader(std::move(path), std::move(in), longest);
+  const bool missing = errno == ENOENT || errno == ENOTDIR || errno == 0;
+  return fail(missing ? ErrorCode::kNotFound : ErrorCode::kIo,
+              fmt::format("{}: cannot be read: {}", path.string(),
+                          errno != 0 ? std::strerror(errno) : "it is a folder"));
+}
+
+/// False at the end of the file.
+bool LineReader::read_line() {
+  constexpr int kEnd = std::char_traits<char>::eof();
+  text_.clear();
+  size_ = 0;
+  std::streambuf& bytes = *in_.rdbuf();
+  int byte = bytes.sbumpc();
+  if (byte == kEnd) return false;
+  for (; byte != kEnd && byte != '\n'; byte = bytes.sbumpc()) {
+    hash_ = (hash_ ^ static_cast<unsigned char>(byte)) * 1099511628211ULL;
+    if (++size_ <= longest_) text_ += static_cast<char>(byte);
   }
-  return LineReader(std::move(path), std::move(in));
+  hash_ = (hash_ ^ '\n') * 1099511628211ULL;
+  return true;
 }
 
 Result<std::optional<LineReader::Line>> LineReader::next() {
-  while (std::getline(in_, text_)) {
-    for (const char byte : text_) hash_ = (hash_ ^ static_cast<unsigned char>(byte)) * 1099511628211ULL;
-    hash_ = (hash_ ^ '\n') * 1099511628211ULL;
-    const Line line{++number_, offset_, text_};
-    offset_ += text_.size() + 1;
-    if (text_.find_first_not_of(" \t\r") != std::string::npos) return line;
+  while (read_line()) {
+    const bool too_long = size_ > longest_;
+    const Line line{++number_, offset_, too_long ? std::string_view() : text_, too_long};
+    offset_ += size_ + 1;
+    if (too_long || text_.find_first_not_of(" \t\r") != std::string::npos) return line;
   }
   if (in_.bad()) return std::unexpected(failed(path_));
   return std::nullopt;

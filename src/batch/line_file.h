@@ -15,13 +15,14 @@ namespace strata::batch {
 /// Lines of a file, one after the other. Move-only.
 class LineReader {
  public:
-  /// Errors: kNotFound, kIo.
-  [[nodiscard]] static Result<LineReader> open(std::filesystem::path path);
+  /// Of lines that are longer than `longest`, no text is kept. Errors: kNotFound, kIo.
+  [[nodiscard]] static Result<LineReader> open(std::filesystem::path path, std::size_t longest = SIZE_MAX);
 
   struct Line {
     std::int64_t number = 0;   ///< from 1
     std::uint64_t offset = 0;  ///< where it begins
     std::string_view text;     ///< until the next call
+    bool too_long = false;
   };
   /// The next one that is not blank; nothing at the end. Errors: kIo.
   [[nodiscard]] Result<std::optional<Line>> next();
@@ -29,11 +30,15 @@ class LineReader {
   [[nodiscard]] std::string fingerprint() const;
 
  private:
-  LineReader(std::filesystem::path path, std::ifstream in) : path_(std::move(path)), in_(std::move(in)) {}
+  LineReader(std::filesystem::path path, std::ifstream in, std::size_t longest)
+      : path_(std::move(path)), in_(std::move(in)), longest_(longest) {}
+  [[nodiscard]] bool read_line();
 
   std::filesystem::path path_;
   std::ifstream in_;
+  std::size_t longest_;
   std::string text_;
+  std::uint64_t size_ = 0;  // of the line, its end left out
   std::int64_t number_ = 0;
   std::uint64_t offset_ = 0;
   std::uint64_t hash_ = 14695981039346656037ULL;  // FNV-1a, 64 bits

@@ -124,10 +124,12 @@ Status Store::for_each(bool failed, const std::function<Status(const std::string
 }
 
 Status Store::take_away() {
-  const std::string path = database_->getFilename();
+  if (database_) path_ = database_->getFilename();
   database_.reset();  // takes the log with it
   std::error_code error;
-  if (std::filesystem::remove(path, error)) return {};
+  std::filesystem::remove(path_, error);
+  if (!error) return {};
+  const std::string& path = path_;
   return fail(ErrorCode::kIo, fmt::format("{}: cannot be taken away: {}", path, error.message()));
 }
 

@@ -68,12 +68,13 @@ class Store {
   [[nodiscard]] Status for_each(bool failed,
                                 const std::function<Status(const std::string& json)>& take) const;
 
-  /// The batch is over: the file goes.
+  /// The batch is over: the file goes. After an error, only this may be called again.
   [[nodiscard]] Status take_away();
 
  private:
   explicit Store(std::unique_ptr<SQLite::Database> database);
   std::unique_ptr<SQLite::Database> database_;
+  std::string path_;  // once it is closed
 };
 
 }  // namespace strata::batch

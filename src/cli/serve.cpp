@@ -56,6 +56,7 @@ class Serve {
     STRATA_TRY_VOID(read_keys());
     STRATA_TRY(serve::Listener listener, serve::Listener::bind(options_.host, options_.port));
     const int port = listener.port();
+    STRATA_TRY(const auto archive, open_archive());
     STRATA_TRY(engine::OpenOptions open, open_options(options_.run));
     STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
     STRATA_TRY(const std::string chat_template, cli::chat_template(options_.run));
@@ -65,7 +66,6 @@ class Serve {
     serve::Board board;
     batch::Executor executor(*engine_, options_.sequences);
     const std::string model = options_.served_name.empty() ? engine_->profile().name : options_.served_name;
-    STRATA_TRY(const auto archive, open_archive());
     std::optional<serve::BatchQueue> batches;
     if (archive) batches.emplace(*archive, reader, executor, model);
     serve::ApiServer server(std::move(listener), options_.server, *engine_, reader, model, inbox, board,

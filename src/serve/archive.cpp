@@ -15,6 +15,8 @@ namespace {
 
 using Json = Archive::Json;
 
+constexpr std::string_view kFile = "file-";  // all ids of files begin so
+constexpr const char* kOpen = "open";        // the kind of a batch that has not ended
 constexpr std::array kEnds = {"completed", "failed", "cancelled", "expired"};
 
 /// 96 bits that nobody can guess.
@@ -27,7 +29,7 @@ std::string new_id(std::string_view prefix) {
 
 /// `batch_1f` leaves `file-1f-output` and `file-1f-errors`.
 std::string file_of(const std::string& batch, const char* what) {
-  return fmt::format("file-{}-{}", batch.substr(batch.find('_') + 1), what);
+  return fmt::format("{}{}-{}", kFile, batch.substr(batch.find('_') + 1), what);
 }
 
 Json file_object(const std::string& id, const std::string& name, const std::string& purpose,
@@ -36,12 +38,17 @@ Json file_object(const std::string& id, const std::string& name, const std::stri
           {"filename", name}, {"purpose", purpose}, {"status", "processed"}};
 }
 
+/// What is no UTF-8 was somebody else's: no reason to keep nothing.
+std::string text_of(const Json& object) {
+  return object.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 void insert(SQLite::Database& database, const char* table, const Json& object, const std::string& kind) {
   SQLite::Statement statement(database,
                               fmt::format("INSERT INTO {} (id, kind, object) VALUES (?, ?, ?)", table));
   statement.bind(1, object["id"].get<std::string>());
   statement.bind(2, kind);
-  statement.bind(3, object.dump());
+  statement.bind(3, text_of(object));
   statement.exec();
 }
 
@@ -94,8 +101,9 @@ Status Archive::remove_leftovers() {
   };
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder_ / "files", error)) {
-    STRATA_TRY(const bool wanted, is_wanted(entry.path().filename()));
-    if (!wanted) std::filesystem::remove(entry.path(), error);
+    const std::string name = entry.path().filename();
+    STRATA_TRY(const bool wanted, is_wanted(name));
+    if (!wanted && name.starts_with(kFile)) std::filesystem::remove(entry.path(), error);
   }
   return {};
 }
@@ -103,6 +111,10 @@ Status Archive::remove_leftovers() {
 Result<std::unique_ptr<Archive>> Archive::open(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder / "files", error);
+  if (!error) {  // what clients ask and are told is nobody else's business
+    using std::filesystem::perms;
+    std::filesystem::permissions(folder / "files", perms::owner_all, error);
+  }
   if (error)
     return fail(ErrorCode::kIo, fmt::format("{}: cannot be made: {}", folder.string(), error.message()));
   const std::string path = folder / "archive.sqlite";
@@ -162,14 +174,17 @@ Result<Archive::Page> Archive::page(const char* table, const Select& select) con
 // --- Files ---
 
 Result<Archive::Upload> Archive::begin_upload() {
-  std::string id = new_id("file-");
+  std::string id = new_id(kFile);
   STRATA_TRY(auto file, batch::WholeFile::create(content(id)));
   return Upload{std::move(id), std::move(file)};
 }
 
 Result<Json> Archive::keep(Upload upload, const std::string& name, const std::string& purpose) {
   STRATA_TRY_VOID(upload.content.commit());
-  return keep_content(upload.id, name, purpose);
+  auto kept = keep_content(upload.id, name, purpose);
+  std::error_code error;
+  if (!kept) std::filesystem::remove(content(upload.id), error);
+  return kept;
 }
 
 Result<Json> Archive::keep_content(const std::string& id, const std::string& name,
@@ -217,7 +232,7 @@ Result<Json> Archive::add_batch(Json batch) {
   Json out = {{"id", new_id("batch_")}};
   out.update(batch);
   STRATA_TRY_VOID(guarded([&]() -> Status {
-    insert(*database_, "batches", out, "");
+    insert(*database_, "batches", out, kOpen);
     return {};
   }));
   ++changes_;
@@ -236,9 +251,10 @@ Result<Json> Archive::change_batch(const std::string& id, const std::function<St
   auto out = guarded([&]() -> Result<Json> {
     STRATA_TRY(Json batch, object("batches", id));
     STRATA_TRY_VOID(change(batch));
-    SQLite::Statement update(*database_, "UPDATE batches SET object = ? WHERE id = ?");
-    update.bind(1, batch.dump());
-    update.bind(2, id);
+    SQLite::Statement update(*database_, "UPDATE batches SET object = ?, kind = ? WHERE id = ?");
+    update.bind(1, text_of(batch));
+    update.bind(2, has_ended(batch) ? "" : kOpen);
+    update.bind(3, id);
     update.exec();
     return batch;
   });
@@ -249,19 +265,11 @@ Result<Json> Archive::change_batch(const std::string& id, const std::function<St
 Result<std::vector<Json>> Archive::open_batches() const {
   return guarded([&]() -> Result<std::vector<Json>> {
     std::vector<Json> out;
-    SQLite::Statement select(*database_, "SELECT object FROM batches ORDER BY number");
-    while (select.executeStep()) {
-      Json batch = Json::parse(select.getColumn(0).getString());
-      if (!has_ended(batch)) out.push_back(std::move(batch));
-    }
+    SQLite::Statement select(*database_, "SELECT object FROM batches WHERE kind = ? ORDER BY number");
+    select.bind(1, kOpen);
+    while (select.executeStep()) out.push_back(Json::parse(select.getColumn(0).getString()));
     return out;
   });
-}
-
-Result<std::optional<Json>> Archive::next_batch() const {
-  STRATA_TRY(auto open_ones, open_batches());
-  if (open_ones.empty()) return std::nullopt;
-  return std::move(open_ones.front());
 }
 
 }  // namespace strata::serve

@@ -81,8 +81,8 @@ class Archive {
   /// Reads, changes and writes the object; nobody else does meanwhile. Errors: kNotFound; those of `change`,
   /// and the object is as it was.
   [[nodiscard]] Result<Json> change_batch(const std::string& id, const std::function<Status(Json&)>& change);
-  /// The oldest one that has not ended.
-  [[nodiscard]] Result<std::optional<Json>> next_batch() const;
+  /// Those that have not ended, the oldest first.
+  [[nodiscard]] Result<std::vector<Json>> open_batches() const;
   /// Grows with each change of a batch.
   [[nodiscard]] std::uint64_t changes() const { return changes_; }
 
@@ -91,7 +91,6 @@ class Archive {
   template <typename Work>
   auto guarded(Work work) const -> decltype(work());
   [[nodiscard]] Status remove_leftovers();
-  [[nodiscard]] Result<std::vector<Json>> open_batches() const;
   [[nodiscard]] Result<Json> object(const char* table, const std::string& id) const;
   [[nodiscard]] Result<Page> page(const char* table, const Select& select) const;
 

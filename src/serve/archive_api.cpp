@@ -21,6 +21,7 @@ using Content = httplib::ContentReader;
 constexpr std::size_t kLongestField = 256;
 constexpr std::size_t kPiece = 64 * 1024;
 constexpr std::size_t kMostFiles = 10'000;  // of a page, as OpenAI has them
+constexpr std::size_t kUsualFiles = 1000;
 constexpr std::size_t kMostBatches = 100;
 constexpr std::size_t kUsualBatches = 20;
 constexpr std::int64_t kHour = 3600;
@@ -48,6 +49,15 @@ Result<std::int64_t> seconds_of_window(const std::string& text) {
   return fail(ErrorCode::kInvalidArgument, "completion_window: must be hours, such as 24h");
 }
 
+/// As OpenAI limits it.
+bool is_metadata(const json& value) {
+  if (!value.is_object() || value.size() > 16) return false;
+  for (const auto& [key, text] : value.items()) {
+    if (key.size() > 64 || !text.is_string() || text.get_ref<const std::string&>().size() > 512) return false;
+  }
+  return true;
+}
+
 Result<Json> batch_of(const json& body) {
   const batch::Fields fields(body);
   STRATA_TRY(const auto input, fields.text("input_file_id"));
@@ -58,7 +68,8 @@ Result<Json> batch_of(const json& body) {
   STRATA_TRY(const auto window, fields.text("completion_window"));
   STRATA_TRY(const std::int64_t seconds, seconds_of_window(window.value_or("24h")));
   const json* const metadata = fields.find("metadata");
-  if (metadata != nullptr && !metadata->is_object()) return fields.refuse("metadata", "must be an object");
+  if (metadata != nullptr && !is_metadata(*metadata))
+    return fields.refuse("metadata", "must be an object of 16 short texts at most");
   const std::int64_t now = unix_time();
   return Json{{"object", "batch"},
               {"endpoint", *endpoint},
@@ -152,7 +163,8 @@ void ArchiveApi::upload(const Request& request, Response& response, const Conten
 }
 
 void ArchiveApi::list(const Request& request, Response& response, bool files) {
-  const auto limit = limit_of(request, files ? kMostFiles : kUsualBatches, files ? kMostFiles : kMostBatches);
+  const auto limit =
+      limit_of(request, files ? kUsualFiles : kUsualBatches, files ? kMostFiles : kMostBatches);
   if (!limit) return refuse(response, limit.error());
   const Archive::Select select{.after = request.get_param_value("after"),
                                .limit = *limit,

@@ -8,7 +8,9 @@ namespace {
 using Json = Archive::Json;
 
 constexpr std::chrono::milliseconds kLooking{5};  // between two passes
+constexpr const char* kWhy = "the batch ended before this request was computed";
 constexpr std::chrono::seconds kPause{1};
+constexpr std::chrono::seconds kBetweenLooks{60};  // at batches that wait, which may expire
 constexpr std::chrono::seconds kBetweenCounts{1};
 constexpr int kMostFailures = 10;
 
@@ -31,6 +33,20 @@ Json list_of_errors(const std::vector<batch::WrongLine>& wrong) {
   return data;
 }
 
+/// How a batch is to end before all of it is computed.
+std::optional<std::string> early_end(const Json& batch) {
+  const std::string status = batch["status"];
+  if (status == "cancelling") return "cancelled";
+  if (status != "finalizing" && unix_time() >= batch["expires_at"].get<std::int64_t>()) return "expired";
+  return std::nullopt;
+}
+
+Status end_now(Json& batch, const std::string& status) {
+  batch["status"] = status;
+  batch[status + "_at"] = unix_time();
+  return {};
+}
+
 Json one_error(const std::string& code, const std::string& message) {
   return Json::array({{{"code", code}, {"message", message}, {"param", nullptr}, {"line", nullptr}}});
 }
@@ -40,55 +56,82 @@ Json one_error(const std::string& code, const std::string& message) {
 bool BatchQueue::advance() {
   if (Clock::now() < not_before_) return false;
   if (const Status status = go_on(); !status) pause(status.error());
-  return batch_.has_value();
+  return batch_.has_value() && !writing_.valid();
 }
 
+/// It is tried again: a full disk may have room by then.
 void BatchQueue::pause(const Error& error) {
   not_before_ = Clock::now() + kPause;
   if (failures_++ == 0) fmt::print(stderr, "strata: a batch waits: {}\n", error.message);
   if (failures_ < kMostFailures || error.code == ErrorCode::kNoSpace || !batch_) return;
   // Where not even this can be written down, it is tried again, too.
-  if (const Status ended = give_up("failed", "server_error", error.message); ended) failures_ = 0;
+  if (const Status ended = end_with_errors(one_error("server_error", error.message)); ended) failures_ = 0;
 }
 
 void BatchQueue::failed(const Error& error) {
-  if (!job_) return;
+  if (!job_ || writing_.valid()) return;
   job_->withdraw(executor_);
   pause(error);
 }
 
 void BatchQueue::stop() {
+  if (writing_.valid()) writing_.wait();
   if (!job_) return;
   job_->withdraw(executor_);
   if (const Status kept = job_->keep_outcomes(); !kept)
     fmt::print(stderr, "strata: some answers of a batch are computed again: {}\n", kept.error().message);
 }
 
-Status BatchQueue::change(const std::function<void(Json&)>& change) {
-  STRATA_TRY(batch_, archive_.change_batch((*batch_)["id"], [&](Json& batch) -> Status {
-    change(batch);
-    return {};
-  }));
+void BatchQueue::leave_job() {
+  if (job_) job_->withdraw(executor_);
+  job_.reset();
+}
+
+Status BatchQueue::change(const std::function<Status(Json&)>& change) {
+  STRATA_TRY(batch_, archive_.change_batch((*batch_)["id"], change));
+  return {};
+}
+
+/// The oldest one that has not ended; of those behind it, what was cancelled or is too old ends at once.
+Status BatchQueue::choose() {
+  const std::uint64_t changes = archive_.changes();
+  if (seen_ == changes && Clock::now() - looked_ < kBetweenLooks) return {};
+  STRATA_TRY(auto open_ones, archive_.open_batches());
+  std::optional<Json> next;
+  for (Json& batch : open_ones) {
+    if (!next) {
+      next = std::move(batch);
+    } else if (const auto end = early_end(batch); end && batch["in_progress_at"].is_null()) {
+      STRATA_TRY_VOID(archive_.change_batch(batch["id"], [&](Json& now) { return end_now(now, *end); }));
+    }
+  }
+  if (!next || !batch_ || (*next)["id"] != (*batch_)["id"]) leave_job();
+  batch_ = std::move(next);
+  seen_ = changes;
+  looked_ = Clock::now();
   return {};
 }
 
 Status BatchQueue::go_on() {
-  if (seen_ != archive_.changes()) {
-    seen_ = archive_.changes();
-    STRATA_TRY(auto next, archive_.next_batch());
-    if (!next || !batch_ || (*next)["id"] != (*batch_)["id"]) job_.reset();
-    batch_ = std::move(next);
+  if (writing_.valid()) {
+    if (writing_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return {};
+    STRATA_TRY_VOID(writing_.get());
+    return finish();
   }
+  STRATA_TRY_VOID(choose());
   if (!batch_) return {};
-  const std::string status = (*batch_)["status"];
-  if (status == "cancelling")
-    return give_up("cancelled", "batch_cancelled",
-                   "the batch was cancelled before this request was computed");
-  if (status != "finalizing" && unix_time() >= (*batch_)["expires_at"].get<std::int64_t>())
-    return give_up("expired", "batch_expired", "the batch's time was over before this request was computed");
+  const auto end = early_end(*batch_);
+  if (end && (*batch_)["in_progress_at"].is_null()) {
+    if (job_) STRATA_TRY_VOID(job_->take_account_away());
+    job_.reset();
+    return change([&](Json& batch) { return end_now(batch, *end); });
+  }
   if (!job_) return take_up();
-  if (status == "validating") return look_at_lines();
-  return compute();
+  if (!job_->is_checked() || (*batch_)["status"] == "validating") return look_at_lines();
+  if (!end) return compute();
+  STRATA_TRY(const bool done, job_->give_up(executor_, fmt::format("batch_{}", *end), kWhy));
+  if (done) begin_to_write(*end);
+  return {};
 }
 
 Status BatchQueue::take_up() {
@@ -117,10 +160,12 @@ Status BatchQueue::look_at_lines() {
                                          : list_of_errors(wrong));
   }
   if (!*checked) return {};
-  return change([&](Json& batch) {
+  return change([&](Json& batch) -> Status {
+    if (batch["status"] != "validating") return {};  // it was cancelled meanwhile, or is taken up again
     batch["status"] = "in_progress";
     batch["in_progress_at"] = unix_time();
     show_counts(batch);
+    return {};
   });
 }
 
@@ -133,54 +178,48 @@ void BatchQueue::show_counts(Json& batch) const {
 Status BatchQueue::compute() {
   STRATA_TRY_VOID(job_->keep_outcomes());
   const batch::Store::Counts& counts = job_->counts();
-  if (counts.left() == 0) return finish("completed");
+  if (counts.left() == 0) {
+    STRATA_TRY_VOID(change([&](Json& batch) -> Status {
+      if (batch["status"] != "in_progress") return {};
+      batch["status"] = "finalizing";
+      batch["finalizing_at"] = unix_time();
+      return {};
+    }));
+    if ((*batch_)["status"] == "finalizing") begin_to_write("completed");
+    return {};
+  }
   const std::int64_t done = counts.lines - counts.left();
   if (done != done_ && Clock::now() - counted_ > kBetweenCounts) {
     counted_ = Clock::now();
     done_ = done;
     failures_ = 0;
-    STRATA_TRY_VOID(change([&](Json& batch) { show_counts(batch); }));
-  }
-  return job_->submit_some(executor_);
-}
-
-Status BatchQueue::give_up(const std::string& status, const std::string& code, const std::string& message) {
-  if (!job_ && (*batch_)["in_progress_at"].is_null()) {
-    return change([&](Json& batch) {
-      batch["status"] = status;
-      batch[status + "_at"] = unix_time();
-    });
-  }
-  if (!job_) return take_up();  // what it has computed is still to be had
-  if ((*batch_)["in_progress_at"].is_null()) {
-    STRATA_TRY_VOID(job_->take_account_away());
-    job_.reset();
-    return {};
-  }
-  STRATA_TRY_VOID(job_->give_up(executor_, code, message));
-  return finish(status);
-}
-
-/// The account goes last: killed before that, this is done again.
-Status BatchQueue::finish(const std::string& status) {
-  if ((*batch_)["status"] == "in_progress") {
-    STRATA_TRY_VOID(change([&](Json& batch) {
-      batch["status"] = "finalizing";
-      batch["finalizing_at"] = unix_time();
+    STRATA_TRY_VOID(change([&](Json& batch) -> Status {
       show_counts(batch);
+      return {};
     }));
   }
-  STRATA_TRY_VOID(job_->write_files());
+  return job_->submit_some(executor_, kLooking);
+}
+
+/// Beside the passes; nobody else touches the job until it is done.
+void BatchQueue::begin_to_write(const std::string& status) {
+  end_status_ = status;
+  writing_ = std::async(std::launch::async, [this] { return job_->write_files(); });
+}
+
+/// The account goes last: killed before that, all of this is done again.
+Status BatchQueue::finish() {
   const std::string id = (*batch_)["id"];
-  STRATA_TRY_VOID(archive_.keep_content(output_, id + "_output.jsonl", "batch_output"));
-  const bool some_failed = job_->counts().failed > 0;
-  if (some_failed) STRATA_TRY_VOID(archive_.keep_content(errors_, id + "_errors.jsonl", "batch_output"));
-  STRATA_TRY_VOID(change([&](Json& batch) {
-    batch["status"] = status;
-    batch[status + "_at"] = unix_time();
-    batch["output_file_id"] = output_;
-    if (some_failed) batch["error_file_id"] = errors_;
+  const batch::Store::Counts& counts = job_->counts();
+  if (counts.completed > 0)
+    STRATA_TRY_VOID(archive_.keep_content(output_, id + "_output.jsonl", "batch_output"));
+  if (counts.failed > 0)
+    STRATA_TRY_VOID(archive_.keep_content(errors_, id + "_errors.jsonl", "batch_output"));
+  STRATA_TRY_VOID(change([&](Json& batch) -> Status {
+    if (counts.completed > 0) batch["output_file_id"] = output_;
+    if (counts.failed > 0) batch["error_file_id"] = errors_;
     show_counts(batch);
+    return end_now(batch, end_status_);
   }));
   STRATA_TRY_VOID(job_->take_account_away());
   job_.reset();
@@ -189,11 +228,10 @@ Status BatchQueue::finish(const std::string& status) {
 }
 
 Status BatchQueue::end_with_errors(Json errors) {
-  job_.reset();
-  return change([&](Json& batch) {
-    batch["status"] = "failed";
-    batch["failed_at"] = unix_time();
+  leave_job();
+  return change([&](Json& batch) -> Status {
     batch["errors"] = {{"object", "list"}, {"data", std::move(errors)}};
+    return end_now(batch, "failed");
   });
 }
 

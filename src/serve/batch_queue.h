@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,16 +32,17 @@ class BatchQueue {
  private:
   using Clock = std::chrono::steady_clock;
 
+  [[nodiscard]] Status choose();
   [[nodiscard]] Status go_on();
   [[nodiscard]] Status take_up();
   [[nodiscard]] Status look_at_lines();
   [[nodiscard]] Status compute();
-  [[nodiscard]] Status finish(const std::string& status);
-  [[nodiscard]] Status give_up(const std::string& status, const std::string& code,
-                               const std::string& message);
+  void begin_to_write(const std::string& status);
+  [[nodiscard]] Status finish();
   void pause(const Error& error);
+  void leave_job();
   [[nodiscard]] Status end_with_errors(Archive::Json errors);
-  [[nodiscard]] Status change(const std::function<void(Archive::Json&)>& change);
+  [[nodiscard]] Status change(const std::function<Status(Archive::Json&)>& change);
   void show_counts(Archive::Json& batch) const;
 
   Archive& archive_;
@@ -51,7 +53,10 @@ class BatchQueue {
   std::unique_ptr<batch::Job> job_;
   std::string output_;  // ids of its files
   std::string errors_;
-  std::uint64_t seen_ = 0;  // of Archive::changes()
+  std::future<Status> writing_;  // of these
+  std::string end_status_;       // then
+  std::uint64_t seen_ = 0;       // of Archive::changes()
+  Clock::time_point looked_;
   Clock::time_point not_before_;
   Clock::time_point counted_;
   int failures_ = 0;  // in a row
