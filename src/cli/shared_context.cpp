@@ -65,7 +65,7 @@ class Choice {
     const plan::RunPlan& plan = engine_.plan();
     const plan::SharedForecast forecast =
         plan::forecast_shared(engine_.profile(), plan, split_of(engine_, machine_), machine_, work_);
-    weighed_ += fmt::format("; {} tokens -ub {}, {} at once: {:.1f}", plan.context, plan.ubatch,
+    weighed_ += fmt::format("; {} tokens -ub {}, {} at once: {:.1f} tokens/s", plan.context, plan.ubatch,
                             forecast.at_once, forecast.tokens_per_second);
     if (best_ && forecast.tokens_per_second < best_->forecast.tokens_per_second * kWorthIt) return true;
     best_ = {plan.context, plan.ubatch, forecast, plan.placement.streamed_per_pass};

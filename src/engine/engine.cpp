@@ -236,7 +236,11 @@ Status Engine::record_graphs(Shape shape) {
         feed_first(static_cast<std::size_t>(count));
     }
   }
-  if (tokens.size() < llama_n_ctx(context_.get()) || only_embeds_) feed(1);
+  if (tokens.size() < llama_n_ctx(context_.get()) || only_embeds_) {
+    feed(1);
+  } else {
+    feed_first(1);
+  }
   llama_memory_clear(memory, false);
   if (!fed)
     return std::unexpected(
