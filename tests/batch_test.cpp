@@ -179,7 +179,8 @@ TEST_F(BatchCommand, KilledAtAnyInstantItGoesOnAndAnswersEachOnce) {
 }
 
 // Before each write, sync, rename and removal of account, output and errors: the process ends, the call
-// fails, the disk is full. By default some of these places; STRATA_TEST_KILLS: all.
+// fails, the disk is full; and before some allocations, no memory. By default some of these places;
+// STRATA_TEST_KILLS: all, and more allocations.
 TEST_F(BatchCommand, InterferedWithAtAnyCallItAnswersEachOnce) {
   const int stride = std::getenv("STRATA_TEST_KILLS") != nullptr ? 1 : 9;
   std::vector<json> lines;
@@ -203,15 +204,19 @@ TEST_F(BatchCommand, InterferedWithAtAnyCallItAnswersEachOnce) {
   ASSERT_THAT(said, HasSubstr("calls: "));
   const int calls = std::stoi(said.substr(said.find("calls: ") + 7));
   ASSERT_GT(calls, 20);
-  for (const std::string what : {"kill", "EIO", "ENOSPC"}) {
-    for (int call = 1; call <= calls; call += stride) {
-      SCOPED_TRACE(what + " at call " + std::to_string(call) + " of " + std::to_string(calls));
+  const int allocations = std::stoi(said.substr(said.find("allocations: ") + 13));
+  for (const std::string what : {"kill", "EIO", "ENOSPC", "ENOMEM"}) {
+    const bool memory = what == "ENOMEM";
+    const int count = memory ? allocations : calls;
+    const int step = memory ? std::max(1, allocations / (stride == 1 ? 300 : 12)) : stride;
+    for (int call = 1; call <= count; call += step) {
+      SCOPED_TRACE(what + " at call " + std::to_string(call) + " of " + std::to_string(count));
       clear();
       const ProgramRun ran = interfered(what, call);
       if (what == "kill") {
         ASSERT_EQ(ran.exit_code, -SIGKILL) << ran.err;
       } else if (ran.exit_code != 0) {
-        EXPECT_THAT(ran.err, HasSubstr("strata: ")) << "it says why";
+        EXPECT_THAT(ran.err, HasSubstr(memory ? "bad_alloc" : "strata: ")) << "it says why";
       }
       if (std::filesystem::exists(account) || !std::filesystem::exists(output_)) {
         ASSERT_NE(ran.exit_code, 0) << "an account that stays is not the end";

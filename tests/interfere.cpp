@@ -1,6 +1,7 @@
 // Preloaded into the program: comes before the Nth call that changes a file of a folder, to end the process
-// as kill -9 does, or to let this one call fail. Environment: STRATA_INTERFERE=WHAT:N:FOLDER, with WHAT kill,
-// EIO or ENOSPC.
+// as kill -9 does, or to let this one call fail; or before the Nth of its C++ allocations, which then finds
+// no memory. Environment: STRATA_INTERFERE=WHAT:N:FOLDER, with WHAT kill, EIO, ENOSPC or ENOMEM; count: says
+// how many there were, at the end.
 #include <dlfcn.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <string>
 
 namespace {
@@ -39,9 +41,19 @@ const Order& order() {
 }
 
 std::atomic<long> calls{0};
+std::atomic<long> allocations{0};
+std::atomic<bool> watches_allocations{false};
+bool fails_one = false;
+
+__attribute__((constructor)) void begin() {
+  fails_one = order().what == "ENOMEM";
+  watches_allocations = fails_one || order().what == "count";
+}
 
 __attribute__((destructor)) void say_count() {
-  if (order().what == "count") std::fprintf(stderr, "calls: %ld\n", calls.load());
+  watches_allocations = false;
+  if (order().what == "count")
+    std::fprintf(stderr, "calls: %ld allocations: %ld\n", calls.load(), allocations.load());
 }
 
 /// Whether the call has to fail; errno says why.
@@ -49,7 +61,7 @@ bool refuses(const char* path) {
   const Order& wanted = order();
   if (wanted.what.empty() || std::strncmp(path, wanted.folder.c_str(), wanted.folder.size()) != 0)
     return false;
-  if (++calls != wanted.at || wanted.what == "count") return false;
+  if (++calls != wanted.at || wanted.what == "count" || fails_one) return false;
   if (wanted.what == "kill") ::kill(::getpid(), SIGKILL);
   errno = wanted.what == "EIO" ? EIO : ENOSPC;
   return true;
@@ -71,6 +83,14 @@ Function next(Function, const char* name) {
 }
 
 }  // namespace
+
+void* operator new(std::size_t size) {
+  if (watches_allocations && ++allocations == order().at && fails_one) throw std::bad_alloc();
+  if (void* const memory = std::malloc(size > 0 ? size : 1)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 extern "C" {
 

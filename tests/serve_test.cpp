@@ -386,6 +386,34 @@ TEST_F(ServeCommand, ClientsThatGoAwayFreeTheirSequences) {
   }
 }
 
+TEST_F(ServeCommand, SlowReadersHoldNobodyUp) {
+  const Server server({"--ram", "256MiB", "--max-num-seqs", "8"});
+  std::vector<int> sockets;
+  json wordy = completion(700, true);
+  wordy["logprobs"] = 20;
+  const std::string body = wordy.dump();
+  for (int i = 0; i < 6; ++i) {
+    const int socket = server.connect();
+    const int small = 1024;
+    ::setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    const std::string request =
+        "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) +
+        "\r\n\r\n" + body;
+    ASSERT_EQ(::send(socket, request.data(), request.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(request.size()));
+    sockets.push_back(socket);
+  }
+  ASSERT_TRUE(server.becomes("llamacpp:requests_processing", 6));
+  EXPECT_EQ(parsed(server.client().Post("/v1/completions", completion(20).dump(), kJson))
+                .at("usage")
+                .at("completion_tokens"),
+            20);
+  EXPECT_TRUE(server.becomes("llamacpp:requests_processing", 0, 60s))
+      << "what they asked for is written all the same";
+  for (const int socket : sockets) ::close(socket);
+  EXPECT_EQ(server.client().Get("/health")->status, 200);
+}
+
 // A game starts: the model steps aside, and what is written does not change.
 TEST_F(ServeCommand, BudgetsMoveWhileItWrites) {
   const RuntimeDirectory sockets;

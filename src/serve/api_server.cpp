@@ -9,6 +9,7 @@
 #include "batch/api_fields.h"
 #include "batch/api_stream.h"
 #include "serve/budgets_api.h"
+#include "serve/connection_threads.h"
 #include "serve/http_answer.h"
 
 namespace strata::serve {
@@ -19,7 +20,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::chrono::seconds kBetweenBytes{
     30};  // a client may be silent, in a request or before the next one
-constexpr std::size_t kThreadsAtRest = 4;
 constexpr std::string_view kPublic[] = {"/health", "/v1/health"};  // whoever asks
 
 /// Takes as long for a wrong key as for the right one.
@@ -82,9 +82,7 @@ ApiServer::ApiServer(Listener listener, ServerOptions options, const engine::Eng
       inbox_(inbox),
       board_(board),
       http_(std::move(listener.http_)) {
-  http_->new_task_queue = [most = options_.most_connections] {
-    return new httplib::ThreadPool(std::min(most, kThreadsAtRest), most);
-  };
+  http_->new_task_queue = [most = options_.most_connections] { return new ConnectionThreads(most); };
   http_->set_payload_max_length(std::max(options_.largest_body, options_.largest_file).value);
   http_->set_read_timeout(kBetweenBytes);
   http_->set_write_timeout(kBetweenBytes);

@@ -14,6 +14,15 @@ constexpr double kNewest = 0.1;  // what the newest request counts for in the me
 
 }  // namespace
 
+Service::~Service() {
+  const auto end = [](Ticket& ticket) { ticket.end(fail(ErrorCode::kInternal, "the server has ended")); };
+  inbox_.close();
+  for (const auto& ticket : inbox_.take({})) end(*ticket);
+  for (const Open& open : open_) {
+    if (!open.ended) end(*open.ticket);
+  }
+}
+
 Status Service::run(const Watch& watch) {
   const Status status = compute(watch);
   if (status) return status;

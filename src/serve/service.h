@@ -18,6 +18,11 @@ class Service {
   Service(engine::Engine& engine, batch::Executor& executor, Inbox& inbox, Board& board, BatchQueue* batches)
       : engine_(engine), executor_(executor), inbox_(inbox), board_(board), batches_(batches) {}
 
+  /// Whoever still waits gets an error.
+  ~Service();
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
   struct Watch {
     std::function<bool()> stopping;                   ///< what has come by then is answered
     std::function<Status(bool busy)> between_passes;  ///< may use the engine as Executor::put_aside() allows
