@@ -9,6 +9,7 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <thread>
 
 #include "program_run.h"
@@ -117,6 +118,41 @@ TEST(Rpc, APromptIsComputedThereWithWeightsThatAreSent) {
   EXPECT_EQ(sent.out, alone.out);
   std::ifstream in(stats);
   EXPECT_GT(nlohmann::json::parse(in, nullptr, false)["sent_bytes"]["RPC0"], 5 << 20);
+}
+
+TEST(Rpc, VectorsComeFromWhereTheOutputIs) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const TemporaryDirectory directory;
+  const RpcServer server;
+  std::ofstream(directory.path() / "in.jsonl")
+      << R"({"custom_id":"a","url":"/v1/embeddings","body":{"input":["Once upon a time","a dog"]}})"
+      << "\n";
+  const auto vectors = [&](const char* name, const std::vector<std::string>& more) {
+    std::vector<std::string> command{"batch",
+                                     "-m",
+                                     path,
+                                     "-i",
+                                     (directory.path() / "in.jsonl").string(),
+                                     "-o",
+                                     (directory.path() / name).string(),
+                                     "-t",
+                                     "1"};
+    command.insert(command.end(), more.begin(), more.end());
+    const ProgramRun run = run_strata(command);
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    std::vector<std::vector<double>> out;
+    std::ifstream in(directory.path() / name);
+    const auto answer = nlohmann::json::parse(in, nullptr, false);
+    for (const auto& one : answer["response"]["body"]["data"]) out.push_back(one["embedding"]);
+    return out;
+  };
+  const auto here = vectors("here", {});
+  const auto there = vectors("there", {"--rpc", server.endpoint(), "--vram", "100MiB"});
+  ASSERT_EQ(here.size(), 2U);
+  ASSERT_EQ(there.size(), 2U);
+  for (std::size_t i = 0; i < here.size(); ++i)
+    EXPECT_GT(std::inner_product(here[i].begin(), here[i].end(), there[i].begin(), 0.0), 1 - 1e-6);
 }
 
 TEST(Rpc, AGrammarOutlivesTheSplit) {
