@@ -61,15 +61,17 @@ class Serve {
     STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
     STRATA_TRY(const std::string chat_template, cli::chat_template(options_.run));
     STRATA_TRY(const auto reader, batch::ApiReader::create(*engine_, chat_template));
-    STRATA_TRY_VOID(start());
+    STRATA_TRY_VOID(prepare());
     serve::Inbox inbox(options_.sequences + options_.queue, std::chrono::seconds(options_.timeout));
     serve::Board board;
-    batch::Executor executor(*engine_, options_.sequences);
     const std::string model = options_.served_name.empty() ? engine_->profile().name : options_.served_name;
-    std::optional<serve::BatchQueue> batches;
-    if (archive) batches.emplace(*archive, reader, executor, model);
     serve::ApiServer server(std::move(listener), options_.server, *engine_, reader, model, inbox, board,
                             archive.get());
+    STRATA_TRY_VOID(start());
+    batch::Executor executor(*engine_, options_.sequences);
+    std::optional<serve::BatchQueue> batches;
+    if (archive) batches.emplace(*archive, reader, executor, model);
+    server.loaded();
     fmt::print(stderr, "listening on http://{}:{}\n", options_.host, port);
     serve::Service service(*engine_, executor, inbox, board, batches ? &*batches : nullptr);
     return service.run({.stopping =
@@ -114,17 +116,20 @@ class Serve {
     return nullptr;
   }
 
-  Status start() {
+  Status prepare() {
     STRATA_TRY(const engine::ContextOptions context, context_options(options_.run));
     options_.server.most_connections = options_.sequences + options_.queue + kSpareConnections;
     const std::uint64_t trained = engine_->profile().train_context;
     const std::uint64_t usual = trained > 0 ? std::min(trained, kUsualContext) : kUsualContext;
     const Bytes threads = serve::ApiServer::kConnection * options_.server.most_connections;
-    STRATA_TRY_VOID(prepare_shared(*engine_, context,
-                                   {.work = {options_.sequences, kMeanPrompt, kMeanAnswer},
-                                    .most_tokens = usual,
-                                    .client_reserve = threads + options_.server.largest_bodies + kArchive},
-                                   known_machine(options_.run, engine_->profile())));
+    return prepare_shared(*engine_, context,
+                          {.work = {options_.sequences, kMeanPrompt, kMeanAnswer},
+                           .most_tokens = usual,
+                           .client_reserve = threads + options_.server.largest_bodies + kArchive},
+                          known_machine(options_.run, engine_->profile()));
+  }
+
+  Status start() {
     live_.emplace(*engine_, options_.run.model);
     STRATA_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
     live_->started();

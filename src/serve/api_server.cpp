@@ -112,24 +112,32 @@ bool ApiServer::may_use(const httplib::Request& request) const {
   return std::ranges::any_of(options_.api_keys, [&](const std::string& key) { return same(key, given); });
 }
 
+/// Before its body is read.
+bool ApiServer::refuse_at_once(const httplib::Request& request, httplib::Response& response) const {
+  const Bytes most = request.path == "/v1/files" ? options_.largest_file : options_.largest_body;
+  if (!loaded_) {
+    response.set_header("Retry-After", "1");
+    refuse(response, {ErrorCode::kCancelled, "the model is being loaded"});
+  } else if (request.get_header_value_u64("Content-Length") > most.value) {
+    refuse(
+        response, httplib::PayloadTooLarge_413,
+        {ErrorCode::kInvalidArgument, fmt::format("the body is too large: {} at most", format_bytes(most))});
+  } else {
+    return false;
+  }
+  response.set_header("Connection", "close");
+  return true;
+}
+
 void ApiServer::add_checks() {
   http_->set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
-    if (may_use(request)) {
-      const bool is_file = request.path == "/v1/files";
-      const Bytes most = is_file ? options_.largest_file : options_.largest_body;
-      if (request.get_header_value_u64("Content-Length") <= most.value)
-        return httplib::Server::HandlerResponse::Unhandled;
-      response.set_header("Connection", "close");
-      refuse(response, httplib::PayloadTooLarge_413,
-             {ErrorCode::kInvalidArgument,
-              fmt::format("the body is too large: {} at most", format_bytes(most))});
-      return httplib::Server::HandlerResponse::Handled;
-    }
+    using Answer = httplib::Server::HandlerResponse;
+    if (may_use(request)) return refuse_at_once(request, response) ? Answer::Handled : Answer::Unhandled;
     Json body = batch::error_body({ErrorCode::kInvalidArgument, "the API key is missing or wrong"});
     body["error"]["type"] = "authentication_error";
     body["error"]["code"] = "invalid_api_key";
     answer_json(response, body, httplib::Unauthorized_401);
-    return httplib::Server::HandlerResponse::Handled;
+    return Answer::Handled;
   });
   http_->set_error_handler([](const httplib::Request& request, httplib::Response& response) {
     if (!response.body.empty()) return httplib::Server::HandlerResponse::Unhandled;

@@ -54,7 +54,8 @@ class ApiServer {
   /// What a connection takes of memory, about: stack, buffers, the kernel's part.
   static constexpr Bytes kConnection{96 * 1024};
 
-  /// Answers at once. All outlive it. `archive` may be null: no files, no batches.
+  /// Answers at once: 503, until loaded() is called. All outlive it. `archive` may be null: no files, no
+  /// batches. Requires: the engine's context has been made.
   ApiServer(Listener listener, ServerOptions options, const engine::Engine& engine,
             const batch::ApiReader& reader, std::string model, Inbox& inbox, const Board& board,
             Archive* archive);
@@ -63,11 +64,14 @@ class ApiServer {
   ApiServer(const ApiServer&) = delete;
   ApiServer& operator=(const ApiServer&) = delete;
 
+  /// There is somebody now who takes from the inbox.
+  void loaded() { loaded_ = true; }
   /// No new connections; those that are open are answered.
   void stop_listening();
 
  private:
   void add_checks();
+  [[nodiscard]] bool refuse_at_once(const httplib::Request& request, httplib::Response& response) const;
   void add_endpoints();
   [[nodiscard]] bool may_use(const httplib::Request& request) const;
   [[nodiscard]] Result<nlohmann::json> read_body(const httplib::ContentReader& content);
@@ -88,6 +92,7 @@ class ApiServer {
   Inbox& inbox_;
   const Board& board_;
   const std::unique_ptr<httplib::Server> http_;
+  std::atomic<bool> loaded_ = false;
   std::atomic<std::uint64_t> bodies_ = 0;  // bytes of those that are read
   std::atomic<std::uint64_t> number_ = 0;  // of the last request
   std::optional<ArchiveApi> archive_api_;
