@@ -276,16 +276,16 @@ class Engine {
   std::vector<Offload> offloads_;         // so do they
   std::int64_t batches_elsewhere_ = 0;    // from so many tokens on they are a device's; 0: never
   ModelPtr model_;
-  bool only_embeds_ = false;
-  std::vector<float> hidden_states_;
-  std::size_t outputs_ = 0;  // of the last batch
-  bool keeps_hidden_states_ = false;
   ModelPtr model_on_devices_;  // what is computed, where some layers are on devices
   Adapters adapters_;
   std::unique_ptr<llama_context, ContextFree> context_;
   std::unique_ptr<DraftModel> draft_model_;
   DraftOptions draft_options_;
   std::uint32_t longest_draft_ = 0;
+  bool only_embeds_ = false;
+  bool keeps_hidden_states_ = false;
+  std::vector<float> hidden_states_;  // of the last batch's outputs
+  std::size_t outputs_ = 0;
   plan::RunPlan plan_;
   ContextOptions prepared_;  // with the context and the ubatch that were chosen
   std::optional<Bytes> least_budget_;

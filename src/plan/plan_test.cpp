@@ -267,7 +267,7 @@ TEST(Shared, CellsDecideHowManyAreComputedAtOnce) {
 TEST(Shared, MoreAtOnceIsFasterWhereThePassWaitsForTheDisk) {
   const SharedWork work{.requests = 16, .prompt_tokens = 100, .answer_tokens = 400};
   const double few = shared_of(1024, kKiB, 0.5, work).tokens_per_second;
-  EXPECT_GT(shared_of(8192, kKiB, 0.5, work).tokens_per_second, 2 * few);
+  EXPECT_GT(shared_of(8192, kKiB, 0.5, work).tokens_per_second, 1.5 * few);
 }
 
 TEST(Shared, ACacheThatPushesWeightsOutIsNotWorthItForLongPrompts) {
