@@ -5,6 +5,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -131,6 +132,12 @@ TEST_F(BatchCommand, NothingBeginsBeforeAllLinesAreRight) {
   expect_refused(run(), "holds no request");
   std::filesystem::remove(input_);
   expect_refused(run(), "in.jsonl: cannot be read: No such file or directory");
+}
+
+TEST_F(BatchCommand, AnInputThatFailsWhileItIsReadIsAnError) {
+  std::vector<std::string> arguments = command(output_);
+  *std::ranges::find(arguments, input_) = "/proc/self/mem";  // opens, and cannot be read
+  expect_refused(run_strata(arguments), "/proc/self/mem: Input/output error");
 }
 
 TEST_F(BatchCommand, WhatFailsGoesToTheErrors) {

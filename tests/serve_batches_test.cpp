@@ -87,12 +87,7 @@ std::map<std::string, std::string> outcomes(const Server& server, const json& ba
   return out;
 }
 
-class ServedBatches : public testing::Test {
- protected:
-  void SetUp() override {
-    if (stories15m().empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  }
-};
+class ServedBatches : public NeedsStories {};
 
 TEST_F(ServedBatches, ABatchIsAnsweredBehindOtherRequests) {
   const TemporaryDirectory state;

@@ -32,12 +32,7 @@ std::vector<json> events(const std::string& body) {
   return out;
 }
 
-class ServeCommand : public testing::Test {
- protected:
-  void SetUp() override {
-    if (stories15m().empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  }
-};
+class ServeCommand : public NeedsStories {};
 
 TEST_F(ServeCommand, AnswersAsRunDoesWholeAndInPieces) {
   Server server({"--ram", "256MiB"});

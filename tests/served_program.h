@@ -125,6 +125,13 @@ class ServedProgram {
   std::optional<int> status_;
 };
 
+class NeedsStories : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (stories15m().empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  }
+};
+
 inline constexpr const char* kJson = "application/json";
 
 inline nlohmann::json completion(int tokens, bool stream = false) {

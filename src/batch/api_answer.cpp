@@ -4,8 +4,9 @@
 
 #include <base64.hpp>
 #include <cmath>
-#include <cstring>
 #include <span>
+
+#include "batch/api_fields.h"
 
 namespace strata::batch {
 namespace {
@@ -108,7 +109,7 @@ std::string finish_reason(engine::StopReason reason, bool calls_tools) {
 Json answer_body(const AnswerHead& head, const ApiRequest& request, const Answer& answer,
                  const std::string& text, const llama_vocab* vocab) {
   if (request.endpoint == Endpoint::kEmbeddings) return embeddings_body(head, request, answer);
-  const std::size_t prompt_tokens = request.request.prompt.size();
+  const std::size_t prompt_tokens = request.prompt_tokens();
   const std::size_t written = answer.token_ids.size();
   return {{"id", head.id},
           {"object", object_name(request.endpoint)},
@@ -123,13 +124,12 @@ Json answer_body(const AnswerHead& head, const ApiRequest& request, const Answer
 }
 
 Json error_body(const Error& error) {
-  const std::size_t colon = error.message.find(": ");
-  const bool names_field = error.code == ErrorCode::kInvalidArgument && colon != std::string::npos &&
-                           error.message.find(' ') > colon;
+  const auto field =
+      error.code == ErrorCode::kInvalidArgument ? field_of(error.message) : std::optional<std::string>();
   return {{"error",
            {{"message", error.message},
             {"type", is_the_requests_fault(error.code) ? "invalid_request_error" : "server_error"},
-            {"param", names_field ? Json(error.message.substr(0, colon)) : Json()},
+            {"param", field ? Json(*field) : Json()},
             {"code", nullptr}}}};
 }
 

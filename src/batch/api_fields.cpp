@@ -82,4 +82,10 @@ Result<std::vector<std::string>> Fields::texts(const char* name) const {
   return out;
 }
 
+std::optional<std::string> field_of(const std::string& message) {
+  const std::size_t colon = message.find(": ");
+  if (colon == std::string::npos || message.find(' ') < colon) return std::nullopt;
+  return message.substr(0, colon);
+}
+
 }  // namespace strata::batch

@@ -13,6 +13,9 @@ namespace strata::batch {
 /// Errors: kInvalidArgument for what is no JSON, or is nested too deep to be read safely.
 [[nodiscard]] Result<nlohmann::json> parse_json(std::string_view text);
 
+/// The field that an error is about, where its message begins with one: see Fields.
+[[nodiscard]] std::optional<std::string> field_of(const std::string& message);
+
 /// The fields of a JSON object that someone else wrote. Every error is kInvalidArgument, and begins with the
 /// field's name: `temperature: must be a number from 0 to 2`. A field that is null counts as missing.
 class Fields {

@@ -31,8 +31,8 @@ Result<LineReader> LineReader::open(std::filesystem::path path, std::size_t long
                           errno != 0 ? std::strerror(errno) : "it is a folder"));
 }
 
-/// False at the end of the file.
-bool LineReader::read_line() {
+/// False at the end of the file, and where it cannot be read: in_ is bad then.
+bool LineReader::read_line() try {
   constexpr int kEnd = std::char_traits<char>::eof();
   text_.clear();
   size_ = 0;
@@ -45,6 +45,9 @@ bool LineReader::read_line() {
   }
   hash_ = (hash_ ^ '\n') * 1099511628211ULL;
   return true;
+} catch (const std::ios_base::failure&) {  // how a stream's buffer tells, where no stream stands between
+  in_.setstate(std::ios_base::badbit);
+  return false;
 }
 
 Result<std::optional<LineReader::Line>> LineReader::next() {

@@ -129,8 +129,7 @@ Status Store::take_away() {
   std::error_code error;
   std::filesystem::remove(path_, error);
   if (!error) return {};
-  const std::string& path = path_;
-  return fail(ErrorCode::kIo, fmt::format("{}: cannot be taken away: {}", path, error.message()));
+  return fail(ErrorCode::kIo, fmt::format("{}: cannot be taken away: {}", path_, error.message()));
 }
 
 }  // namespace strata::batch

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "batch/api_fields.h"
+
 namespace strata::serve {
 namespace {
 
@@ -14,17 +16,10 @@ constexpr std::chrono::seconds kBetweenLooks{60};  // at batches that wait, whic
 constexpr std::chrono::seconds kBetweenCounts{1};
 constexpr int kMostFailures = 10;
 
-/// `messages[0].content: must be a string` is about a field; not all messages are.
-std::optional<std::string> field_of(const std::string& message) {
-  const std::size_t colon = message.find(": ");
-  if (colon == std::string::npos || message.find(' ') < colon) return std::nullopt;
-  return message.substr(0, colon);
-}
-
 Json list_of_errors(const std::vector<batch::WrongLine>& wrong) {
   Json data = Json::array();
   for (const batch::WrongLine& line : wrong) {
-    const auto field = field_of(line.what);
+    const auto field = batch::field_of(line.what);
     data.push_back({{"code", "invalid_request"},
                     {"message", line.what},
                     {"param", field ? Json(*field) : Json()},
