@@ -227,10 +227,12 @@ TEST_F(ServedBatches, BatchesOutliveServersThatAreKilled) {
     server.signal(signal);
     server.wait();
   }
-  const Server server(flags);
+  Server server(flags);
   const json end = end_of_batch(server, id);
   EXPECT_EQ(end.at("status"), "completed");
   EXPECT_EQ(outcomes(server, end, "output_file_id"), expected) << "as if nothing had been";
+  server.signal(SIGTERM);  // the account goes after the batch has been seen to end
+  server.wait();
   std::size_t left = 0;
   for (const auto& file : std::filesystem::directory_iterator(state.path() / "files"))
     left += file.path().has_extension() ? 1 : 0;
