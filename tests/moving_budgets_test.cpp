@@ -132,6 +132,31 @@ TEST(MovingBudgets, OfADevice) {
   EXPECT_EQ(got, expected);
 }
 
+/// What one gives up, the other takes; neither ever holds more than it has.
+TEST(MovingBudgets, BetweenTwoDevices) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  TestDevice first({.capacity = kMiB * 40});
+  TestDevice second({.name = "TEST1", .capacity = kMiB * 40});
+  const auto engine = start(path, kGiB, {{first.handle(), kMiB * 36}, {second.handle(), kMiB * 12}});
+  ASSERT_TRUE(engine) << engine.error().message;
+  const PlainModel plain(path, {.context = 512, .ubatch = 64, .file_order = true});
+  const auto expected = trace(plain.context(), some_tokens(plain.context(), 100), kTokens - 1).tokens;
+  constexpr std::uint64_t kBudgets[][2] = {{36, 12}, {20, 30}, {4, 40}, {40, 40}};
+  const auto got = generate(**engine, [&](int time) {
+    const auto& [one, other] = kBudgets[time];
+    const Status changed =
+        (*engine)->change_budgets({.vram = {{"TEST0", kMiB * one}, {"TEST1", kMiB * other}}});
+    ASSERT_TRUE(changed) << changed.error().message;
+    EXPECT_LE(first.used(), kMiB * one);
+    EXPECT_LE(second.used(), kMiB * other);
+    const auto devices = (*engine)->devices();
+    const Bytes there = devices.at(0).share.weights + devices.at(1).share.weights;
+    EXPECT_GT(there, kMiB * (time == 3 ? 50 : 10));
+  });
+  EXPECT_EQ(got, expected);
+}
+
 TEST(MovingBudgets, MoreThanADeviceHasChangesNothing) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});
@@ -223,16 +248,16 @@ TEST(ExactDevice, IsFilledWithWhatItsDriverLeaves) {
   const auto expected = generate(**undisturbed, [](int) {});
   constexpr Bytes kBudget = kMiB * 24;
   TestDevice device({});
-  const auto held = [&](ggml_backend_dev_t) {
-    return std::optional(device.used() + (device.nodes_computed() > 0 ? kMiB * 14 : kMiB * 3));
+  const auto held = [&](ggml_backend_dev_t) -> std::optional<engine::DeviceHeld> {
+    return engine::DeviceHeld{device.used() + (device.nodes_computed() > 0 ? kMiB * 14 : kMiB * 3)};
   };
   const auto engine = start(path, kGiB, {{device.handle(), kBudget}}, held);
   ASSERT_TRUE(engine) << engine.error().message;
   const plan::DeviceShare share = (*engine)->devices().front().share;
   EXPECT_GT(share.weights, Bytes{});
   EXPECT_EQ(share.runtime, kMiB * 16) << "what was measured, and what it may still take";
-  EXPECT_LE(*held(device.handle()), kBudget);
-  EXPECT_GT(*held(device.handle()) + kMiB * 3, kBudget) << "filled";
+  EXPECT_LE(held(device.handle())->bytes, kBudget);
+  EXPECT_GT(held(device.handle())->bytes + kMiB * 3, kBudget) << "filled";
   EXPECT_EQ(device.most_cells(), kContext.context) << "measured with a full context";
   const auto got = generate(**engine, [&](int time) {
     if (time == 0) return;
@@ -240,14 +265,35 @@ TEST(ExactDevice, IsFilledWithWhatItsDriverLeaves) {
     const Status changed =
         (*engine)->change_budgets({.vram = {{ggml_backend_dev_name(device.handle()), budget}}});
     ASSERT_TRUE(changed) << changed.error().message;
-    EXPECT_LE(*held(device.handle()), budget);
+    EXPECT_LE(held(device.handle())->bytes, budget);
     const Status refused =
         (*engine)->change_budgets({.vram = {{ggml_backend_dev_name(device.handle()), kMiB * 9}}});
     ASSERT_FALSE(refused) << "its driver alone holds more";
     EXPECT_EQ(refused.error().code, ErrorCode::kInfeasible);
   });
   EXPECT_EQ(got, expected);
-  EXPECT_LE(*held(device.handle()), kBudget + kMiB * 3);
+  EXPECT_LE(held(device.handle())->bytes, kBudget + kMiB * 3);
+}
+
+/// Where NVML lists no processes, what the whole card holds is all that can be seen: others come and go in
+/// it.
+TEST(ExactDevice, IsNotMisledByWhatOthersTake) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});
+  TestDevice device({.capacity = kMiB * 64});
+  Bytes others;
+  const auto held = [&](ggml_backend_dev_t) {
+    return engine::DeviceHeld{device.used() + kMiB * 3 + others, false};
+  };
+  const auto engine = start(path, kGiB, {{device.handle(), kMiB * 24}}, held);
+  ASSERT_TRUE(engine) << engine.error().message;
+  const Bytes weights = (*engine)->devices().front().share.weights;
+  EXPECT_GT(weights, Bytes{});
+  others = kGiB * 8;
+  const Status changed =
+      (*engine)->change_budgets({.vram = {{ggml_backend_dev_name(device.handle()), kMiB * 23}}});
+  ASSERT_TRUE(changed) << changed.error().message;
+  EXPECT_EQ((*engine)->devices().front().share.weights, weights) << "all of them, as before";
 }
 
 TEST(ExactDevice, IsNotTakenWhereItsDriverAloneHoldsMore) {
@@ -255,7 +301,7 @@ TEST(ExactDevice, IsNotTakenWhereItsDriverAloneHoldsMore) {
   const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});
   TestDevice device({});
   const auto started = start(path, kGiB, {{device.handle(), Bytes{std::uint64_t{64 * 1024}}}},
-                             [](auto) { return std::optional(kMiB * 300); });
+                             [](auto) { return engine::DeviceHeld{kMiB * 300}; });
   ASSERT_FALSE(started);
   EXPECT_EQ(started.error().code, ErrorCode::kInfeasible);
   EXPECT_NE(started.error().message.find("driver alone holds 300.0 MiB"), std::string::npos)
@@ -267,7 +313,7 @@ TEST(ExactDevice, AFigureBelowItsOwnBuffersIsNoAnswer) {
   const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});
   TestDevice device({});
   const auto engine =
-      start(path, kGiB, {{device.handle(), kMiB * 24}}, [](auto) { return std::optional(Bytes{}); });
+      start(path, kGiB, {{device.handle(), kMiB * 24}}, [](auto) { return engine::DeviceHeld{}; });
   ASSERT_TRUE(engine) << engine.error().message;
   EXPECT_GT((*engine)->devices().front().share.weights, Bytes{});
 }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <set>
@@ -14,6 +15,15 @@ namespace {
 
 std::mutex pinned_mutex;
 std::map<void*, std::size_t> pinned_sizes;
+
+bool overlaps_pinned(const void* memory, std::size_t size) {
+  const std::scoped_lock lock(pinned_mutex);
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  return std::ranges::any_of(pinned_sizes, [&](const auto& pinned) {
+    const auto at = reinterpret_cast<std::uintptr_t>(pinned.first);
+    return begin < at + pinned.second && at < begin + size;
+  });
+}
 
 }  // namespace
 
@@ -220,6 +230,7 @@ struct TestDeviceCalls {
     device.copied(Bytes{size});
   }
   static void fetch(TestDevice& device, void* to, const std::byte* from, size_t size) {
+    EXPECT_FALSE(overlaps_pinned(to, size)) << "what ggml pins, a device may only read";
     const Memory::Lock lock;
     const TestDevice::Work work(device, device.copying_);
     std::memcpy(to, from, size);
@@ -310,7 +321,7 @@ struct TestDeviceCalls {
     static ggml_guid guid = {0x74, 0x65, 0x73, 0x74};
     auto* const backend = new ggml_backend{};
     backend->guid = &guid;
-    backend->iface.get_name = [](ggml_backend_t) { return "TEST0"; };
+    backend->iface.get_name = [](ggml_backend_t b) { return of(b->device).options_.name; };
     backend->iface.free = [](ggml_backend_t b) {
       delete &of(b);
       delete b;
@@ -332,7 +343,7 @@ struct TestDeviceCalls {
   }
   static void props(ggml_backend_dev_t dev, ggml_backend_dev_props* out) {
     std::memset(out, 0, sizeof *out);
-    out->name = "TEST0";
+    out->name = of(dev).options_.name;
     out->description = "a device for tests";
     out->type = GGML_BACKEND_DEVICE_TYPE_GPU;
     out->caps.async = out->caps.events = true;
@@ -344,7 +355,7 @@ struct TestDeviceCalls {
 
   static void fill(TestDevice& device) {
     ggml_backend_device_i& iface = device.device_.iface;
-    iface.get_name = [](ggml_backend_dev_t) { return "TEST0"; };
+    iface.get_name = [](ggml_backend_dev_t dev) { return of(dev).options_.name; };
     iface.get_description = [](ggml_backend_dev_t) { return "a device for tests"; };
     iface.get_memory = memory_info;
     iface.get_type = [](ggml_backend_dev_t) { return GGML_BACKEND_DEVICE_TYPE_GPU; };
@@ -372,7 +383,9 @@ struct TestDeviceCalls {
     device.device_.reg = &device.reg_;
     device.device_.context = &device;
     ggml_backend_buffer_type_i& type = device.type_.iface;
-    type.get_name = [](ggml_backend_buffer_type_t) { return "TEST0"; };
+    type.get_name = [](ggml_backend_buffer_type_t t) {
+      return static_cast<TestDevice*>(t->context)->options_.name;
+    };
     type.alloc_buffer = alloc_buffer;
     type.get_alignment = [](ggml_backend_buffer_type_t) { return size_t{128}; };
     device.type_.device = &device.device_;

@@ -22,6 +22,7 @@ namespace strata::tests {
 class TestDevice {
  public:
   struct Options {
+    const char* name = "TEST0";
     Bytes capacity = Bytes{1} * kGiB.value;
     int threads = 2;
     double bytes_per_s = 0;                ///< of the link, both ways; 0: as fast as memory

@@ -66,6 +66,7 @@ void add_plan_command(CLI::App& app, int& exit_code) {
       ->group(machine);
   command->add_option("--vram", options->vram, "budget of the GPU, or of each: CUDA0=8GiB,CUDA1=6GiB")
       ->group(machine);
+  add_placement_flags(*command, options->run);
   command->add_option("--for", options->purpose, "chat, batch or batch:N: N requests that decode together")
       ->capture_default_str();
   command->add_option("--prompt-tokens", options->prompt_tokens, "tokens of the prompt")

@@ -141,7 +141,10 @@ Result<PlanReport> make_report(const PlanOptions& options) {
   PlanReport report{.model = options.hub.empty() ? options.run.model : options.hub,
                     .elsewhere = options.like || options.hardware};
   STRATA_TRY(const std::int64_t sequences, sequences_of(options.purpose));
-  STRATA_TRY(engine::OpenOptions open, open_options(options.run));
+  RunOptions run = options.run;
+  run.gpu_layers = run.cpu_moe_layers = std::nullopt;  // of the plan's devices, not of this machine's
+  run.overrides.clear();
+  STRATA_TRY(engine::OpenOptions open, open_options(run));
   STRATA_TRY(engine::ContextOptions context, context_options(options.run));
   STRATA_TRY(const common_params_sampling sampling, sampling_params(options.run));
   STRATA_TRY(const hub::LocalModel local, hub::locate({options.run.model, options.hub}));
@@ -150,6 +153,9 @@ Result<PlanReport> make_report(const PlanOptions& options) {
   STRATA_TRY(model::ModelProfile profile, model::read_model(local.path, open.weights));
   STRATA_TRY(hardware::Profile machine, machine_of(options, profile, open.threads));
   STRATA_TRY(auto devices, device_budgets(options, machine, report.elsewhere));
+  std::vector<std::string> device_names;
+  for (const plan::DeviceBudget& device : devices) device_names.push_back(device.name);
+  STRATA_TRY(plan::MayLieOn may_lie_on, placement_rules(options.run, device_names));
   if (report.elsewhere) {
     open.machine = hardware::HostMemory{machine.ram.total, machine.ram.available, {}};
     if (!options.run.threads) open.threads = open.threads_batch = machine.compute.threads;
@@ -182,6 +188,7 @@ Result<PlanReport> make_report(const PlanOptions& options) {
                         .machine = std::move(machine),
                         .host_budget = engine->plan().budget,
                         .devices = std::move(devices),
+                        .may_lie_on = std::move(may_lie_on),
                         .workload = {.sequences = sequences,
                                      .prompt_tokens = context.prompt_tokens,
                                      .cells = static_cast<std::int64_t>(context.prompt_tokens)},

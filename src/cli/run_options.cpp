@@ -154,6 +154,14 @@ void add_device_flags(CLI::App& command, RunOptions& o) {
       .add_option("--vram", o.vram,
                   "budget of the GPU for weights, KV cache and buffers, or of each: CUDA0=8GiB,CUDA1=6GiB")
       ->group("Memory");
+  add_placement_flags(command, o);
+  command
+      .add_option("--rpc", o.rpc,
+                  "HOST:PORT of an rpc-server of ggml, whose devices are used as GPUs; or more of them")
+      ->group("Memory");
+}
+
+void add_placement_flags(CLI::App& command, RunOptions& o) {
   command
       .add_option("--gpu-layers,--ngl", o.gpu_layers,
                   "layers that may lie on GPUs, at most (default: as many as fit)")
@@ -165,10 +173,6 @@ void add_device_flags(CLI::App& command, RunOptions& o) {
                   "REGEX=DEVICE: weights with such names may lie on this device only (CPU: on no GPU)")
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->group("Memory");
-  command
-      .add_option("--rpc", o.rpc,
-                  "HOST:PORT of an rpc-server of ggml, whose devices are used as GPUs; or more of them")
       ->group("Memory");
 }
 
@@ -246,6 +250,10 @@ std::optional<hardware::Profile> known_machine(const RunOptions& options, const 
   return probe::known({.threads = threads_of(options), .model = &model});
 }
 
+Result<plan::MayLieOn> placement_rules(const RunOptions& o, const std::vector<std::string>& devices) {
+  return plan::placement_rules(o.gpu_layers, o.cpu_moe_layers, o.overrides, devices);
+}
+
 Result<engine::OpenOptions> open_options(const RunOptions& o) {
   engine::OpenOptions out;
   out.model = o.model;
@@ -265,12 +273,15 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
   if (!o.vram && (o.gpu_layers || o.cpu_moe_layers || !o.overrides.empty()))
     return fail(ErrorCode::kInvalidArgument,
                 "-ngl, --n-cpu-moe and -ot need --vram: how much the layers may take");
-  STRATA_TRY(out.may_lie_on, plan::placement_rules(o.gpu_layers, o.cpu_moe_layers, o.overrides));
   if (o.vram) {
     STRATA_TRY(out.offload, offload_options(*o.vram));
   } else if (o.rpc) {
     return fail(ErrorCode::kInvalidArgument, "--rpc: say with --vram how much of its memory may be used");
   }
+  std::vector<std::string> devices;
+  for (const engine::OffloadOption& option : out.offload)
+    devices.emplace_back(ggml_backend_dev_name(option.device));
+  STRATA_TRY(out.may_lie_on, placement_rules(o, devices));
   STRATA_TRY(out.loras, adapters("--lora", o.loras));
   STRATA_TRY(out.control_vectors, adapters("--control-vector", o.control_vectors));
   out.threads = threads_of(o);

@@ -61,6 +61,10 @@ void add_shape_flags(CLI::App& command, RunOptions& options);
 void add_chat_flags(CLI::App& command, RunOptions& options);
 /// And what may lie on which GPU.
 void add_device_flags(CLI::App& command, RunOptions& options);
+void add_placement_flags(CLI::App& command, RunOptions& options);
+/// What these forbid, of `devices`. Errors: kInvalidArgument.
+[[nodiscard]] Result<plan::MayLieOn> placement_rules(const RunOptions& options,
+                                                     const std::vector<std::string>& devices);
 
 /// Takes what a plan of `strata plan --json` says, for what no flag was given for. Errors: kNotFound,
 /// kCorrupt; kInvalidArgument where a flag or the model contradicts it; kUnsupported for a plan that uses a

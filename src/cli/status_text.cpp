@@ -73,6 +73,11 @@ std::string text_of_process(const json& p) {
 /// What the driver says of a card, as nvidia-smi would: strata's share, and everyone else's.
 std::string text_of_card(const json& card, const json& processes) {
   std::uint64_t ours = 0;
+  const std::string name = card.value("name", "");
+  bool in_use = false;  // by processes of ours, as they say
+  for (const json& strata : processes) {
+    for (const json& tier : strata.value("tiers", json::array())) in_use |= tier.value("device", "") == name;
+  }
   for (const json& process : card["processes"]) {
     for (const json& strata : processes) {
       if (strata.value("pid", 0) == process.value("pid", -1))
@@ -80,10 +85,12 @@ std::string text_of_card(const json& card, const json& processes) {
     }
   }
   const std::uint64_t used = card.value("used_bytes", std::uint64_t{0});
-  return fmt::format("{}: {} of {} used, {} by strata, {} by others\n", card.value("name", ""),
-                     format_bytes(Bytes{used}),
-                     format_bytes(Bytes{card.value("total_bytes", std::uint64_t{0})}),
-                     format_bytes(Bytes{ours}), format_bytes(Bytes{used - std::min(used, ours)}));
+  const std::string all = fmt::format("{}: {} of {} used", name, format_bytes(Bytes{used}),
+                                      format_bytes(Bytes{card.value("total_bytes", std::uint64_t{0})}));
+  // As in containers: the driver lists no process of theirs.
+  if (in_use && ours == 0) return all + ", by whom the driver does not say here\n";
+  return fmt::format("{}, {} by strata, {} by others\n", all, format_bytes(Bytes{ours}),
+                     format_bytes(Bytes{used - std::min(used, ours)}));
 }
 
 }  // namespace

@@ -11,7 +11,8 @@ namespace {
 
 double sent_bytes(const json& status) {
   double out = 0;
-  for (const json& tier : status.value("tiers", json::array())) out += number_at(tier, "/sent_bytes");
+  for (const json& tier : status.value("tiers", json::array()))
+    out += number_at(tier, "/sent_bytes") + number_at(tier, "/experts/sent_bytes");
   return out;
 }
 

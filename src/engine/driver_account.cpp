@@ -14,7 +14,7 @@ DriverAccount::DriverAccount(hardware::GpuQuery query) : query_(std::move(query)
   }
 }
 
-std::optional<Bytes> DriverAccount::held(const std::string& pci_address) const {
+std::optional<DeviceHeld> DriverAccount::held(const std::string& pci_address) const {
   const auto before = used_before_.find(pci_address);
   if (before == used_before_.end()) return std::nullopt;
   const hardware::Gpus gpus = hardware::read_gpus(query_);
@@ -22,10 +22,11 @@ std::optional<Bytes> DriverAccount::held(const std::string& pci_address) const {
   if (gpu == gpus.cards.end()) return std::nullopt;
   const auto own =
       std::ranges::find(gpu->processes, static_cast<std::uint64_t>(::getpid()), &hardware::GpuProcess::pid);
-  return own != gpu->processes.end() ? own->used : saturating_sub(gpu->used, before->second);
+  if (own != gpu->processes.end()) return DeviceHeld{own->used};
+  return DeviceHeld{saturating_sub(gpu->used, before->second), false};
 }
 
-std::optional<Bytes> DriverAccount::held_on(ggml_backend_dev_t device) const {
+std::optional<DeviceHeld> DriverAccount::held_on(ggml_backend_dev_t device) const {
   return held(tier::card_of(device));
 }
 

@@ -10,6 +10,12 @@
 
 namespace strata::engine {
 
+/// What this process holds of a device.
+struct DeviceHeld {
+  Bytes bytes;
+  bool own = true;  ///< else a difference of the whole card, in which other programs may have a part
+};
+
 /// What this process holds on GPUs, by NVML: of its own entry in the card's list, or where it has none (in a
 /// container) what the card holds more than at the start.
 class DriverAccount {
@@ -18,8 +24,8 @@ class DriverAccount {
   explicit DriverAccount(hardware::GpuQuery query = {});
 
   /// Nothing for a device that NVML does not know.
-  [[nodiscard]] std::optional<Bytes> held(const std::string& pci_address) const;
-  [[nodiscard]] std::optional<Bytes> held_on(ggml_backend_dev_t device) const;
+  [[nodiscard]] std::optional<DeviceHeld> held(const std::string& pci_address) const;
+  [[nodiscard]] std::optional<DeviceHeld> held_on(ggml_backend_dev_t device) const;
 
  private:
   const hardware::GpuQuery query_;

@@ -17,15 +17,16 @@ hardware::GpuQuery fake(const char* behaviour) {
 
 TEST(DriverAccount, IsTheProcesssOwnEntry) {
   const DriverAccount account(fake("good"));
-  EXPECT_EQ(account.held("0000:c1:02.0"), kMiB * 256);
-  EXPECT_EQ(account.held("0000:01:00.0"), std::nullopt) << "no card there";
+  ASSERT_TRUE(account.held("0000:c1:02.0"));
+  EXPECT_EQ(account.held("0000:c1:02.0")->bytes, kMiB * 256);
+  EXPECT_TRUE(account.held("0000:c1:02.0")->own);
+  EXPECT_FALSE(account.held("0000:01:00.0")) << "no card there";
 }
 
 TEST(DriverAccount, IsNothingWithoutADriver) {
-  EXPECT_EQ(DriverAccount(fake("not_loaded")).held("0000:c1:02.0"), std::nullopt);
-  EXPECT_EQ(
-      DriverAccount({"libno-such-library.so", std::chrono::milliseconds(20000), "/"}).held("0000:c1:02.0"),
-      std::nullopt);
+  EXPECT_FALSE(DriverAccount(fake("not_loaded")).held("0000:c1:02.0"));
+  EXPECT_FALSE(
+      DriverAccount({"libno-such-library.so", std::chrono::milliseconds(20000), "/"}).held("0000:c1:02.0"));
 }
 
 TEST(DriverFigures, AreKeptByUse) {
@@ -34,15 +35,17 @@ TEST(DriverFigures, AreKeptByUse) {
   ggml_backend_dev_t const device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
   {
     DriverFigures figures(file);
-    EXPECT_EQ(figures.find(device, "a model"), std::nullopt);
+    EXPECT_FALSE(figures.find(device, "a model"));
     figures.keep(device, "a model", kMiB * 7);
     figures.keep(device, "another", kMiB * 9);
   }
   const DriverFigures again(file);
-  EXPECT_EQ(again.find(device, "a model"), kMiB * 7);
-  EXPECT_EQ(again.find(device, "a third"), kMiB * 9) << "the device's last one";
+  EXPECT_EQ(again.find(device, "a model")->took, kMiB * 7);
+  EXPECT_TRUE(again.find(device, "a model")->same_use);
+  EXPECT_EQ(again.find(device, "a third")->took, kMiB * 9) << "the device's last one";
+  EXPECT_FALSE(again.find(device, "a third")->same_use);
   std::ofstream(file) << "{\"broken";
-  EXPECT_EQ(DriverFigures(file).find(device, "a model"), std::nullopt);
+  EXPECT_FALSE(DriverFigures(file).find(device, "a model"));
 }
 
 }  // namespace

@@ -35,10 +35,11 @@ DriverFigures::DriverFigures(fs::path file) : file_(std::move(file)) {
   }
 }
 
-std::optional<Bytes> DriverFigures::find(ggml_backend_dev_t device, const std::string& use) const {
+std::optional<DriverFigures::Figure> DriverFigures::find(ggml_backend_dev_t device,
+                                                         const std::string& use) const {
   for (const std::string& key : {use, std::string()}) {
     const auto at = known_.find({name_of(device), key});
-    if (at != known_.end()) return at->second;
+    if (at != known_.end()) return Figure{at->second, !key.empty()};
   }
   return std::nullopt;
 }

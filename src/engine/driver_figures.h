@@ -17,9 +17,12 @@ class DriverFigures {
  public:
   explicit DriverFigures(std::filesystem::path file);
 
-  /// Of the same use (model, shape, budget) the last time; else the last one of the device. Nothing where
-  /// neither is known.
-  [[nodiscard]] std::optional<Bytes> find(ggml_backend_dev_t device, const std::string& use) const;
+  struct Figure {
+    Bytes took;
+    bool same_use = true;  ///< (model, shape, budget); else the device's last one
+  };
+  /// Nothing where neither is known.
+  [[nodiscard]] std::optional<Figure> find(ggml_backend_dev_t device, const std::string& use) const;
   void keep(ggml_backend_dev_t device, const std::string& use, Bytes took);
 
  private:

@@ -11,6 +11,7 @@
 
 #include "engine/adapters.h"
 #include "engine/draft_model.h"
+#include "engine/driver_account.h"
 #include "engine/driver_figures.h"
 #include "engine/model_loader.h"
 #include "engine/saved_sequence.h"
@@ -47,7 +48,7 @@ struct OpenOptions {
   plan::MayLieOn may_lie_on;           ///< of these devices
   /// What this process holds on a device by its driver's account, context and kernels included; nothing where
   /// that is not known. Unset: what a driver takes beside ggml's buffers is assumed.
-  std::function<std::optional<Bytes>(ggml_backend_dev_t)> held_on_device;
+  std::function<std::optional<DeviceHeld>(ggml_backend_dev_t)> held_on_device;
   std::shared_ptr<DriverFigures> driver_figures;  ///< of earlier starts; may be null
   /// What is sent, of batches to the first device. Unset: plan::assumed_sending().
   std::function<plan::Sending(const model::ModelProfile&)> sending;
@@ -186,7 +187,8 @@ class Engine {
   [[nodiscard]] std::optional<Bytes> peak_bytes() const {
     return hardware::peak_bytes(pool_.capacity(), peak_before_);
   }
-  [[nodiscard]] tier::PassStatistics pass_statistics() const { return device_->statistics(); }
+  /// Of the host's passes; reads and waits of what is sent to devices are in them, too.
+  [[nodiscard]] tier::PassStatistics pass_statistics() const;
   /// Bytes of resident weights read from disk at start, whole blocks.
   [[nodiscard]] Bytes loaded_bytes() const { return device_->loaded(); }
 
@@ -205,8 +207,8 @@ class Engine {
     std::unique_ptr<memory::Pool> pool;
     std::unique_ptr<tier::OffloadDevice> device;
     plan::DeviceShare share;
-    std::optional<Bytes> driver;  // what it was measured to take beside ggml's buffers
-    std::string use;              // what decides that: see DriverFigures
+    std::optional<DeviceHeld> driver;  // what it was measured to take beside ggml's buffers
+    std::string use;                   // what decides that: see DriverFigures
 
     [[nodiscard]] std::string name() const { return ggml_backend_dev_name(device->inner()); }
   };
@@ -220,6 +222,7 @@ class Engine {
   [[nodiscard]] Status begin(const tier::Device::Progress& progress);
   [[nodiscard]] Status fill_context(std::size_t tokens);
   [[nodiscard]] Status warm_up();
+  [[nodiscard]] Bytes guess_driver(const Offload& offload) const;
   [[nodiscard]] Result<bool> measure_drivers();
   void keep_driver_figures() const;
   [[nodiscard]] Status fit_drivers(const tier::Device::Progress& progress);

@@ -43,10 +43,10 @@ Status Engine::check_devices(const BudgetChange& change) const {
                   fmt::format("{} has {}, and other programs leave {} of them: a budget of {} is more", name,
                               format_bytes(Bytes{total}), format_bytes(there), format_bytes(budget)));
     }
-    if (offload->driver && budget <= *offload->driver) {
+    if (offload->driver && budget <= offload->driver->bytes) {
       return fail(ErrorCode::kInfeasible,
                   fmt::format("{}: its driver alone holds {} for this process: a budget of {} is less", name,
-                              format_bytes(*offload->driver), format_bytes(budget)));
+                              format_bytes(offload->driver->bytes), format_bytes(budget)));
     }
   }
   return {};

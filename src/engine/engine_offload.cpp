@@ -13,13 +13,30 @@ constexpr int kAttempts = 8;
 
 constexpr Bytes kDriverGrowth = kMiB * 2;  // left for what a driver may still take: it takes no less at once
 constexpr Bytes kDriverSlack = kMiB * 8;   // so much, or
-constexpr std::uint64_t kPartForSlack = 256;  // of the budget, is not worth placing all weights anew
+constexpr std::uint64_t kPartForSlack = 128;  // of the budget, is not worth placing all weights anew
+constexpr std::uint64_t kPartForGuess = 256;  // of the budget, left beside a guess
+constexpr Bytes kMostOfDriver = kMiB * 1536;  // where a whole card's difference is more, others have a part
 constexpr int kWarmSteps = 4;                 // CUDA makes a graph of a decode step when it has seen it often
 
 /// What a driver holds of the device beside ggml's buffers, where it does not tell. Of CUDA it is assumed.
 Bytes driver_bytes(ggml_backend_dev_t device) {
   const std::string_view name = ggml_backend_reg_name(ggml_backend_dev_backend_reg(device));
   return name == "CUDA" || name == "ROCm" ? plan::kUnknownRuntime : Bytes{};
+}
+
+/// A server's device: what it takes there is the server's.
+bool is_remote(ggml_backend_dev_t device) {
+  return std::string_view(ggml_backend_reg_name(ggml_backend_dev_backend_reg(device))) == "RPC";
+}
+
+/// What its driver takes beside `buffers` of ours, as far as `held` can be believed.
+std::optional<DeviceHeld> driver_part(ggml_backend_dev_t device, const std::optional<DeviceHeld>& held,
+                                      Bytes buffers) {
+  if (!held || held->bytes < buffers) return std::nullopt;  // less than we know to be there is no answer
+  const Bytes takes = held->bytes - buffers;
+  if (held->own) return DeviceHeld{takes};
+  if (takes > kMostOfDriver) return std::nullopt;
+  return DeviceHeld{std::max(takes, driver_bytes(device)), false};
 }
 
 bool uses(const plan::DeviceShare& share) {
@@ -36,7 +53,6 @@ void Engine::make_offloads() {
     offloads_.push_back(std::move(offload));
   }
   if (offloads_.empty()) return;
-  device_->host_buffers().pin_for(offloads_.front().device->inner());
   plan::Sending sending = options_.sending ? options_.sending(profile_) : plan::assumed_sending(profile_);
   for (const Offload& offload : offloads_) offload.device->send(sending);
 }
@@ -101,6 +117,23 @@ Result<bool> Engine::settle_devices(std::vector<plan::DeviceBudget>& budgets) {
   return fits;
 }
 
+/// What is set aside for the driver before the weights are there to be computed with.
+Bytes Engine::guess_driver(const Offload& offload) const {
+  ggml_backend_dev_t const device = offload.device->inner();
+  if (offload.driver) return offload.driver->bytes;
+  if (is_remote(device)) return {};
+  Bytes known = driver_bytes(device);
+  if (!options_.held_on_device) return known;
+  if (options_.driver_figures) {
+    const auto figure = options_.driver_figures->find(device, offload.use);
+    if (figure && figure->same_use) return figure->took;
+    if (figure) known = figure->took;
+  }
+  const auto now = driver_part(device, options_.held_on_device(device), Bytes{});
+  if (now && now->own) known = std::max(known, now->bytes);
+  return known + Bytes{offload.pool->capacity().value / kPartForGuess};
+}
+
 Status Engine::use_devices(const ContextOptions& options, Shape shape, const plan::Demand& whole) {
   std::vector<plan::DeviceBudget> budgets;
   for (Offload& offload : offloads_) {
@@ -108,13 +141,11 @@ Status Engine::use_devices(const ContextOptions& options, Shape shape, const pla
     offload.use = fmt::format("{} of {} bytes, -c {} -ub {}, {} bytes", options_.model.filename().string(),
                               profile_.weight_bytes().value, shape.context, shape.ubatch,
                               offload.pool->capacity().value);
-    std::optional<Bytes> driver = offload.driver;
-    if (!driver && options_.driver_figures) driver = options_.driver_figures->find(device, offload.use);
-    budgets.push_back({.name = ggml_backend_dev_name(device),
-                       .gpu = {.name = ggml_backend_dev_description(device),
-                               .runtime = driver.value_or(driver_bytes(device))},
-                       .budget = offload.pool->capacity(),
-                       .compute = whole.compute});
+    budgets.push_back(
+        {.name = ggml_backend_dev_name(device),
+         .gpu = {.name = ggml_backend_dev_description(device), .runtime = guess_driver(offload)},
+         .budget = offload.pool->capacity(),
+         .compute = whole.compute});
   }
   bool measured = false;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
@@ -191,8 +222,13 @@ Status Engine::warm_up() {
   const std::size_t context = llama_n_ctx_seq(context_.get());
   const std::vector<llama_token> tokens(std::min<std::size_t>(llama_n_ubatch(context_.get()), context), 0);
   if (only_embeds_) return decode(tokens);
-  STRATA_TRY_VOID(fill_context(context - tokens.size()));
-  STRATA_TRY_VOID(decode(tokens));
+  const auto warm = [&](std::size_t count) -> Status {
+    STRATA_TRY_VOID(fill_context(context - count));
+    return decode(std::span(tokens).first(count));
+  };
+  STRATA_TRY_VOID(warm(tokens.size()));
+  if (std::ranges::any_of(offloads_, [](const Offload& offload) { return offload.device->has_experts(); }))
+    STRATA_TRY_VOID(warm(std::min<std::size_t>(plan::kMostTokensOfSlots, tokens.size())));
   STRATA_TRY_VOID(fill_context(context - std::min<std::size_t>(kWarmSteps, context)));
   for (int i = 0; i < kWarmSteps; ++i) STRATA_TRY_VOID(decode(std::span(tokens).first(1)));
   llama_memory_clear(llama_get_memory(context_.get()), false);
@@ -211,27 +247,27 @@ Result<bool> Engine::measure_drivers() {
     const auto held = options_.held_on_device(device->inner());
     const Bytes buffers = share.peak() - share.runtime;
     if (!uses(share)) {
-      if (held && *held > pool->capacity()) {
+      if (held && held->own && held->bytes > pool->capacity()) {
         return fail(
             ErrorCode::kInfeasible,
             fmt::format("{}: its driver alone holds {} for this process, and its budget is {}: give it "
                         "more, or leave it out",
-                        ggml_backend_dev_name(device->inner()), format_bytes(*held),
+                        ggml_backend_dev_name(device->inner()), format_bytes(held->bytes),
                         format_bytes(pool->capacity())));
       }
       continue;
     }
-    if (!held || *held < buffers) {  // less than we know to be there is no answer
-      if (share.runtime > Bytes{})
+    const auto takes = driver_part(device->inner(), held, buffers);
+    if (!takes) {
+      if (!is_remote(device->inner()))
         notes_.push_back(
             fmt::format("{}: what its driver takes is not known; {} of the budget are left for it",
                         share.name, format_bytes(share.runtime)));
       continue;
     }
-    const Bytes takes = *held - buffers;
-    driver = takes + kDriverGrowth;  // the next start knows it to the MiB
+    driver = DeviceHeld{takes->bytes + kDriverGrowth, takes->own};  // the next start knows it to the MiB
     const Bytes slack = std::max(kDriverSlack, Bytes{pool->capacity().value / kPartForSlack});
-    as_planned = as_planned && takes <= share.runtime && share.runtime - takes <= slack;
+    as_planned = as_planned && takes->bytes <= share.runtime && share.runtime - takes->bytes <= slack;
   }
   return as_planned;
 }
@@ -256,7 +292,8 @@ Status Engine::fit_drivers(const tier::Device::Progress& progress) {
 void Engine::keep_driver_figures() const {
   if (!options_.driver_figures) return;
   for (const Offload& offload : offloads_) {
-    if (offload.driver) options_.driver_figures->keep(offload.device->inner(), offload.use, *offload.driver);
+    if (offload.driver && offload.driver->own)
+      options_.driver_figures->keep(offload.device->inner(), offload.use, offload.driver->bytes);
   }
 }
 
@@ -270,6 +307,16 @@ std::vector<DeviceUse> Engine::devices() const {
   std::vector<DeviceUse> out;
   for (const Offload& offload : offloads_)
     out.push_back({offload.share, offload.device->sent(), offload.device->experts()});
+  return out;
+}
+
+tier::PassStatistics Engine::pass_statistics() const {
+  tier::PassStatistics out = device_->statistics();
+  for (const Offload& offload : offloads_) {
+    const tier::StreamStatistics sending = offload.device->statistics();
+    out.read += sending.read;
+    out.stalled += sending.stalled;
+  }
   return out;
 }
 

@@ -100,6 +100,8 @@ Result<Region> Region::reserve(Bytes size) {
     return fail(ErrorCode::kIo, fmt::format("the system refused {} of address space: {}", format_bytes(size),
                                             std::strerror(errno)));
   }
+  // A fork would copy pinned pages at once, and others when they are written to: children do without.
+  ::madvise(mapping, region.mapping_size_, MADV_DONTFORK);
   region.mapping_ = mapping;
   region.data_ = reinterpret_cast<std::byte*>(align_up(reinterpret_cast<std::uintptr_t>(mapping), kHugePage));
   region.size_ = size;

@@ -10,7 +10,8 @@ namespace strata::memory {
 
 /// A range of anonymous memory. Address space is taken at once, memory only by commit().
 /// Aligned to 2 MiB and backed by huge pages where the kernel gives them: direct reads into small pages
-/// reach little more than half the bandwidth, and page tables stay small. Move-only; not thread-safe.
+/// reach little more than half the bandwidth, and page tables stay small. Children of fork() do not have it.
+/// Move-only; not thread-safe.
 class Region {
  public:
   Region() = default;

@@ -1,7 +1,9 @@
 #include "plan/placement_rules.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <memory>
 #include <regex>
 #include <sstream>
@@ -14,7 +16,8 @@ struct Override {
   std::string device;
 };
 
-Result<std::vector<Override>> parse_overrides(const std::vector<std::string>& given) {
+Result<std::vector<Override>> parse_overrides(const std::vector<std::string>& given,
+                                              const std::vector<std::string>& devices) {
   std::vector<Override> out;
   for (const std::string& text : given) {
     std::istringstream list(text);
@@ -22,8 +25,14 @@ Result<std::vector<Override>> parse_overrides(const std::vector<std::string>& gi
       const std::size_t equals = one.rfind('=');
       if (equals == std::string::npos || equals + 1 == one.size())
         return fail(ErrorCode::kInvalidArgument, fmt::format("-ot {}: write REGEX=DEVICE", one));
+      const std::string device = one.substr(equals + 1);
+      if (device != "CPU" && std::ranges::find(devices, device) == devices.end()) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("-ot {}: no device '{}' has a budget: CPU{}{}", one, device,
+                                devices.empty() ? "" : ", ", fmt::join(devices, ", ")));
+      }
       try {
-        out.push_back({std::regex(one.substr(0, equals)), one.substr(equals + 1)});
+        out.push_back({std::regex(one.substr(0, equals)), device});
       } catch (const std::regex_error& error) {
         return fail(ErrorCode::kInvalidArgument,
                     fmt::format("-ot {}: no regular expression: {}", one, error.what()));
@@ -37,9 +46,10 @@ Result<std::vector<Override>> parse_overrides(const std::vector<std::string>& gi
 
 Result<MayLieOn> placement_rules(std::optional<std::uint32_t> gpu_layers,
                                  std::optional<std::uint32_t> cpu_moe_layers,
-                                 const std::vector<std::string>& overrides) {
+                                 const std::vector<std::string>& overrides,
+                                 const std::vector<std::string>& devices) {
   if (!gpu_layers && !cpu_moe_layers && overrides.empty()) return MayLieOn{};
-  STRATA_TRY(std::vector<Override> parsed, parse_overrides(overrides));
+  STRATA_TRY(std::vector<Override> parsed, parse_overrides(overrides, devices));
   const auto rules = std::make_shared<const std::vector<Override>>(std::move(parsed));
   return [=](std::string_view device, const model::ModelProfile& profile, const model::TensorInfo& tensor) {
     for (const auto& [names, wanted] : *rules) {

@@ -12,9 +12,11 @@ namespace strata::plan {
 
 /// What -ngl, --n-cpu-moe and -ot REGEX=DEVICE[,REGEX=DEVICE] forbid, as llama.cpp means them; but layers
 /// count from the first, as they are dealt out here. Of overrides the first that matches counts. Unset where
-/// none was given. Errors: kInvalidArgument.
+/// none was given. `devices`: those that have a budget; an override may name one of them, or CPU. Errors:
+/// kInvalidArgument.
 [[nodiscard]] Result<MayLieOn> placement_rules(std::optional<std::uint32_t> gpu_layers,
                                                std::optional<std::uint32_t> cpu_moe_layers,
-                                               const std::vector<std::string>& overrides);
+                                               const std::vector<std::string>& overrides,
+                                               const std::vector<std::string>& devices);
 
 }  // namespace strata::plan

@@ -14,7 +14,7 @@ const model::TensorInfo kOutput{.name = "output.weight", .role = model::Role::kO
 
 MayLieOn rules(std::optional<std::uint32_t> layers, std::optional<std::uint32_t> moe,
                const std::vector<std::string>& overrides = {}) {
-  auto made = placement_rules(layers, moe, overrides);
+  auto made = placement_rules(layers, moe, overrides, {"CUDA0", "CUDA1"});
   EXPECT_TRUE(made) << made.error().message;
   return made ? *made : MayLieOn{};
 }
@@ -42,8 +42,8 @@ TEST(PlacementRules, TheFirstOverrideThatMatchesCounts) {
 }
 
 TEST(PlacementRules, NonsenseIsRefused) {
-  for (const char* text : {"attn", "attn=", "(=CPU"}) {
-    const auto made = placement_rules({}, {}, {text});
+  for (const char* text : {"attn", "attn=", "(=CPU", "attn=CUDA9"}) {
+    const auto made = placement_rules({}, {}, {text}, {"CUDA0"});
     ASSERT_FALSE(made) << text;
     EXPECT_THAT(made.error().message, testing::HasSubstr("-ot"));
   }

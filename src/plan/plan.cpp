@@ -28,7 +28,7 @@ Status check_devices(const Inputs& inputs) {
 /// With at most `share` of what each device has for weights.
 Result<Plan> plan_with(const Inputs& inputs, double share) {
   Plan out;
-  out.devices = split_devices(inputs.profile, inputs.run.demand, inputs.devices, share);
+  out.devices = split_devices(inputs.profile, inputs.run.demand, inputs.devices, share, inputs.may_lie_on);
   out.host = inputs.run;
   out.host.budget = inputs.host_budget;
   out.host.demand = out.devices.host;

@@ -15,6 +15,7 @@ struct Inputs {
   hardware::Profile machine;
   Bytes host_budget;
   std::vector<DeviceBudget> devices;
+  MayLieOn may_lie_on = {};  ///< of these
   Workload workload;
   double open_seconds = 0;  ///< until the header and the vocabulary are read
 };

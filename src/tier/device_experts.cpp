@@ -23,7 +23,11 @@ DeviceExperts::DeviceExperts(const WeightBufferType& weights, Device& host,
   for (const plan::CachedExperts& cached : groups) {
     const auto experts =
         static_cast<std::uint32_t>(weights.profile().tensors[cached.tensors.front()].shape[2]);
-    Group group{cached.tensors, {}, ExpertSlots(experts, cached.slots, kHalfLife), experts, {}};
+    Group group{.tensors = cached.tensors,
+                .parts = {},
+                .slots = ExpertSlots(experts, cached.slots, kHalfLife),
+                .experts = experts,
+                .expert = {}};
     for (const std::uint32_t index : cached.tensors) {
       const model::TensorInfo& info = weights.profile().tensors[index];
       ggml_tensor* const tensor =
@@ -64,6 +68,16 @@ void DeviceExperts::filled() {
 
 ggml_tensor* DeviceExperts::slots_of(std::uint32_t weight) const {
   return place_[weight] ? groups_[place_[weight]->group].parts[place_[weight]->part] : nullptr;
+}
+
+ggml_tensor* DeviceExperts::numbered_as(std::uint32_t group, const ggml_tensor& ids) const {
+  ggml_tensor* const out = groups_[group].numbered.get();
+  *out = ids;
+  out->data = numbered_->data;
+  out->buffer = numbered_->buffer;
+  out->view_src = nullptr;
+  out->view_offs = 0;
+  return out;
 }
 
 bool DeviceExperts::takes(const ggml_tensor& op) const {

@@ -3,6 +3,7 @@
 #include <ggml-cpp.h>
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -44,8 +45,9 @@ class DeviceExperts {
   [[nodiscard]] bool takes(const ggml_tensor& op) const;
   [[nodiscard]] ggml_tensor* slots_of(std::uint32_t weight) const;
   [[nodiscard]] std::uint32_t group_of(std::uint32_t weight) const { return place_[weight]->group; }
-  /// The ids of a step by slots, on the device: [used, tokens].
-  [[nodiscard]] ggml_tensor* numbered() const { return numbered_; }
+  /// The ids of a step of `group` by slots, on the device, in the shape of `ids`. The same tensor each time:
+  /// a back end that records graphs (CUDA's) compares addresses.
+  [[nodiscard]] ggml_tensor* numbered_as(std::uint32_t group, const ggml_tensor& ids) const;
 
   /// Host memory that the steps of `graph` take, the largest one so far.
   void record(const ggml_cgraph& graph);
@@ -77,6 +79,7 @@ class DeviceExperts {
     ExpertSlots slots;
     std::uint32_t experts = 0;
     Bytes expert;
+    std::unique_ptr<ggml_tensor> numbered = std::make_unique<ggml_tensor>();
   };
   struct Choice {
     std::int64_t rank = 0;  // among its token's

@@ -108,8 +108,6 @@ Bytes HostBufferType::kept_bytes() const { return sum(memory::Owner::kWeights); 
 Status HostBufferType::fill(Buffer& buffer) {
   STRATA_TRY(auto reservation, pool_->reserve(align_up(buffer.region.size(), Bytes{4096}), owner_of(buffer)));
   STRATA_TRY_VOID(buffer.region.commit());
-  if (pin_for_ != nullptr)
-    buffer.pinned = PinnedMemory(pin_for_, {buffer.region.data(), buffer.region.size().value});
   buffer.reservation = std::move(reservation);
   return {};
 }

@@ -7,7 +7,6 @@
 
 #include "memory/pool.h"
 #include "memory/region.h"
-#include "tier/pinned_memory.h"
 
 namespace strata::tier {
 
@@ -23,9 +22,6 @@ class HostBufferType {
   HostBufferType& operator=(const HostBufferType&) = delete;
 
   [[nodiscard]] ggml_backend_buffer_type_t handle() { return &type_; }
-
-  /// Buffers that are filled from now on are pinned, too, where the device's driver can.
-  void pin_for(ggml_backend_dev_t device) { pin_for_ = device; }
 
   /// A buffer that is filled at once and that discard() leaves alone: for an adapter's weights.
   /// Null where the budget has no room, or the system no memory.
@@ -51,7 +47,6 @@ class HostBufferType {
     HostBufferType* type = nullptr;
     ggml_backend_buffer_t handle = nullptr;
     memory::Region region;
-    PinnedMemory pinned;  // goes before the region does
     memory::Reservation reservation;
     bool kept = false;
   };
@@ -64,7 +59,6 @@ class HostBufferType {
   ggml_backend_buffer_type type_;
   std::vector<Buffer*> buffers_;
   memory::Pool* pool_ = nullptr;  // set by commit()
-  ggml_backend_dev_t pin_for_ = nullptr;
 };
 
 }  // namespace strata::tier

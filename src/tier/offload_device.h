@@ -101,6 +101,11 @@ class OffloadDevice final : public GgmlDevice {
   [[nodiscard]] ExpertStatistics experts() const;
   /// Bytes of weights sent for batches so far.
   [[nodiscard]] Bytes sent() const { return sent_before_ + (stream_ ? stream_->statistics().read : Bytes{}); }
+  /// What of it was read from disk for that, and how long the device waited for it.
+  [[nodiscard]] StreamStatistics statistics() const {
+    return {Bytes{from_disk_},
+            stalled_before_ + (stream_ ? stream_->statistics().stalled : std::chrono::nanoseconds{0})};
+  }
 
  private:
   friend struct CountedBuffers;
@@ -159,6 +164,8 @@ class OffloadDevice final : public GgmlDevice {
   std::optional<CopyQueue> copies_;     // of what lies in pinned memory
   std::unique_ptr<PassStream> stream_;  // its reader sends
   Bytes sent_before_;                   // by streams before
+  std::chrono::nanoseconds stalled_before_{0};
+  std::atomic<std::uint64_t> from_disk_ = 0;
   std::vector<memory::Reservation> buffers_;
   std::deque<ggml_cgraph> parts_;  // of the graph that the device is computing
   ggml_abort_callback abort_ = nullptr;

@@ -70,11 +70,7 @@ class OffloadDevice::Program {
       close();
       run_.ids = ids;
       run_.group = device_.experts_->group_of(weight);
-      numbered_ = &shadows_.emplace_back(without_gaps(*ids));
-      numbered_->data = device_.experts_->numbered()->data;
-      numbered_->buffer = device_.experts_->numbered()->buffer;
-      numbered_->view_src = nullptr;
-      numbered_->view_offs = 0;
+      numbered_ = device_.experts_->numbered_as(run_.group, without_gaps(*ids));
     }
     run_.products.push_back({node, node->src[0]});
     run_.product_nodes.push_back(run_.nodes.size());

@@ -149,6 +149,7 @@ Status OffloadDevice::send(RangeReader& reader, const Progress& progress) {
 
 void OffloadDevice::disconnect() {
   sent_before_ = sent();
+  stalled_before_ = statistics().stalled;
   stream_.reset();
   copies_.reset();
   pinned_weights_ = {};
@@ -187,7 +188,7 @@ Status OffloadDevice::connect() {
   const auto make_sender = [this, &table, ring, queue](
                                const DiskFiles& f, std::size_t depth) -> Result<std::unique_ptr<DiskReader>> {
     STRATA_TRY(auto disk, host_.reader_factory()(f, std::min(depth, SendingReader::kDepth)));
-    return std::make_unique<SendingReader>(table, std::move(disk), staging_.data(), ring, queue);
+    return std::make_unique<SendingReader>(table, std::move(disk), staging_.data(), ring, queue, from_disk_);
   };
   stream_ = std::make_unique<PassStream>(host_.files(), make_sender, static_cast<std::byte*>(ring->data),
                                          ring_size_);

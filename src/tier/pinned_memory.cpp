@@ -1,7 +1,5 @@
 #include "tier/pinned_memory.h"
 
-#include <sys/mman.h>
-
 namespace strata::tier {
 
 PinnedMemory::PinnedMemory(ggml_backend_dev_t device, std::span<std::byte> memory) {
@@ -12,15 +10,12 @@ PinnedMemory::PinnedMemory(ggml_backend_dev_t device, std::span<std::byte> memor
   unpin_ = reinterpret_cast<void (*)(void*)>(
       ggml_backend_reg_get_proc_address(back_end, "ggml_backend_unregister_host_buffer"));
   if (pin == nullptr || unpin_ == nullptr || memory.empty()) return;
-  // A fork would copy each pinned page at once: the child does without.
-  ::madvise(memory.data(), memory.size(), MADV_DONTFORK);
   if (pin(memory.data(), memory.size())) memory_ = memory;
 }
 
 PinnedMemory::~PinnedMemory() {
   if (memory_.empty()) return;
   unpin_(memory_.data());
-  ::madvise(memory_.data(), memory_.size(), MADV_DOFORK);
 }
 
 bool copies_from_pinned(ggml_backend_dev_t device) {

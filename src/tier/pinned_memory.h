@@ -9,8 +9,9 @@
 namespace strata::tier {
 
 /// Host memory that a device's driver keeps in place, so that the device can fetch from it at the full rate
-/// of its link, and by itself; from other memory a driver copies first. Only back ends that can pin memory of
-/// others (CUDA, HIP) do. Children of fork() do not have it. Move-only; must go before the memory does.
+/// of its link, and by itself; from other memory a driver copies first. ggml registers it as memory that the
+/// device only reads: nothing may be copied from the device into it. Only back ends that can pin memory of
+/// others (CUDA, HIP) do. Move-only; must go before the memory does.
 class PinnedMemory {
  public:
   PinnedMemory() = default;

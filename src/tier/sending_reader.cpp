@@ -7,12 +7,13 @@ namespace strata::tier {
 Bytes SendingReader::staging_bytes() { return RangeReader::memory_bytes(kDepth, kLargestRead); }
 
 SendingReader::SendingReader(const WeightTable& table, std::unique_ptr<DiskReader> disk, std::byte* staging,
-                             ggml_tensor* target, CopyQueue* queue)
+                             ggml_tensor* target, CopyQueue* queue, std::atomic<std::uint64_t>& from_disk)
     : table_(table),
       disk_(std::move(disk)),
       ranges_(*disk_, staging, kDepth, kLargestRead),
       target_(target),
-      queue_(queue) {}
+      queue_(queue),
+      from_disk_(from_disk) {}
 
 /// Nothing is written to the device any more.
 SendingReader::~SendingReader() {
@@ -28,7 +29,7 @@ std::size_t SendingReader::offset_of(const BlockRead& read) const {
 void SendingReader::submit(const BlockRead& read) {
   const std::byte* const bytes = table_.in_file_order(read.file, read.offset, read.size);
   if (bytes == nullptr) {
-    ranges_.submit(read);
+    from_disk_ += ranges_.submit(read).value;
     return;
   }
   sent_.push_back({read.tag, next_place_});

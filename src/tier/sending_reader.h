@@ -2,6 +2,7 @@
 
 #include <ggml-backend.h>
 
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <vector>
@@ -26,9 +27,10 @@ class SendingReader final : public DiskReader {
   [[nodiscard]] static Bytes staging_bytes();
 
   /// `target` is a tensor of bytes that covers the device's buffer. `queue` has kDepth places, for what lies
-  /// in the host's memory; null: each copy is waited for at once. All outlive the reader; `table` is filled.
+  /// in the host's memory; null: each copy is waited for at once. `from_disk` grows by what the disk is asked
+  /// for. All outlive the reader; `table` is filled.
   SendingReader(const WeightTable& table, std::unique_ptr<DiskReader> disk, std::byte* staging,
-                ggml_tensor* target, CopyQueue* queue);
+                ggml_tensor* target, CopyQueue* queue, std::atomic<std::uint64_t>& from_disk);
   ~SendingReader() override;
 
   void submit(const BlockRead& read) override;
@@ -50,6 +52,7 @@ class SendingReader final : public DiskReader {
   RangeReader ranges_;
   ggml_tensor* const target_;
   CopyQueue* const queue_;
+  std::atomic<std::uint64_t>& from_disk_;
   std::size_t next_place_ = 0;
   std::deque<Sent> sent_;  // in order
 };
