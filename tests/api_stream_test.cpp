@@ -58,8 +58,8 @@ class AnswerStreamTest : public testing::Test {
                             std::size_t size) const {
     batch::AnswerStream stream({"id", "model", 1}, request, reader_->vocab());
     std::string all;
-    for (std::size_t at = 0; at < text.size(); at += size) all += stream.add(text.substr(at, size));
-    all += stream.end({.reason = engine::StopReason::kEndOfText});
+    for (std::size_t at = 0; at < text.size(); at += size) all += stream.add(0, text.substr(at, size));
+    all += stream.end({{.text = text, .reason = engine::StopReason::kEndOfText}});
     EXPECT_TRUE(all.ends_with("data: [DONE]\n\n"));
     Seen seen;
     for (std::size_t at = 0; all.substr(at, 7) != "data: [";) {
@@ -104,12 +104,36 @@ TEST_F(AnswerStreamTest, ToolCallsComeInPiecesAndWhole) {
     EXPECT_EQ(seen.content.find("tool_call"), std::string::npos) << seen.content;
     EXPECT_EQ(seen.reason, "tool_calls");
   }
-  const auto body = batch::answer_body({"id", "model", 1}, request,
-                                       {.reason = engine::StopReason::kEndOfText}, text, reader_->vocab());
+  const auto body =
+      batch::answer_body({"id", "model", 1}, request,
+                         {{.text = text, .reason = engine::StopReason::kEndOfText}}, reader_->vocab());
   EXPECT_EQ(body.at("choices").at(0).at("finish_reason"), "tool_calls");
   const auto& call = body.at("choices").at(0).at("message").at("tool_calls").at(0).at("function");
   EXPECT_EQ(call.at("name"), "look");
   EXPECT_EQ(json::parse(call.at("arguments").get<std::string>()), (json{{"at", "moon"}}));
+}
+
+TEST_F(AnswerStreamTest, ChoicesHaveTheirOwnTextAndEnd) {
+  const batch::ApiRequest request = chat({{"n", 2}, {"seed", 7}});
+  const auto parts = request.parts();
+  ASSERT_EQ(parts.size(), 2U);
+  EXPECT_NE(parts[0].sampling.seed, parts[1].sampling.seed);
+  batch::AnswerStream stream({"id", "model", 1}, request, reader_->vocab());
+  const std::string all = stream.add(1, "b") + stream.add(0, "a") + stream.add(1, "B") +
+                          stream.end({{.text = "a", .reason = engine::StopReason::kLimit},
+                                      {.text = "bB", .reason = engine::StopReason::kEndOfText}});
+  std::array<std::string, 2> texts;
+  std::array<std::string, 2> reasons;
+  for (std::size_t at = 0; all.substr(at, 7) != "data: [";) {
+    const std::size_t end = all.find("\n\n", at);
+    const json choice = json::parse(all.substr(at + 6, end - at - 6)).at("choices").at(0);
+    const std::size_t index = choice.at("index");
+    texts.at(index) += choice.at("delta").value("content", "");
+    if (choice.at("finish_reason").is_string()) reasons.at(index) = choice["finish_reason"];
+    at = end + 2;
+  }
+  EXPECT_EQ(texts, (std::array<std::string, 2>{"a", "bB"}));
+  EXPECT_EQ(reasons, (std::array<std::string, 2>{"length", "stop"}));
 }
 
 TEST_F(AnswerStreamTest, CharactersAreNeverCut) {

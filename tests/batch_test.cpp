@@ -182,6 +182,12 @@ TEST_F(BatchCommand, KilledAtAnyInstantItGoesOnAndAnswersEachOnce) {
   const auto got = answers(output_);
   EXPECT_EQ(got.size(), 60U);
   EXPECT_FALSE(std::filesystem::exists(output_.string() + ".strata"));
+  const auto written = std::filesystem::last_write_time(output_);
+  const ProgramRun again = run();
+  EXPECT_EQ(again.exit_code, 0) << "what is finished is not done again: " << again.err;
+  EXPECT_THAT(again.err, HasSubstr("finished before"));
+  EXPECT_EQ(std::filesystem::last_write_time(output_), written);
+  write_some(61, 3);
   expect_refused(run(), "exists already");
 }
 
@@ -227,9 +233,9 @@ TEST_F(BatchCommand, InterferedWithAtAnyCallItAnswersEachOnce) {
       }
       if (std::filesystem::exists(account) || !std::filesystem::exists(output_)) {
         ASSERT_NE(ran.exit_code, 0) << "an account that stays is not the end";
-        const ProgramRun again = run_strata(arguments);
-        ASSERT_EQ(again.exit_code, 0) << again.err;
       }
+      const ProgramRun again = run_strata(arguments);
+      ASSERT_EQ(again.exit_code, 0) << "the same command goes on, or has nothing left to do: " << again.err;
       ASSERT_EQ(answers(output_).size(), 2U);
       ASSERT_EQ(answers(errors).size(), 1U);
       EXPECT_FALSE(std::filesystem::exists(account));
@@ -355,6 +361,34 @@ TEST_F(BatchCommand, ShardsPutTogetherAreTheWhole) {
   write(lines);
   expect_refused(run_strata(merge), "'one more'");
   expect_refused(run_strata(with(parts, {"--shard", "3/3"})), "--shard 3/3");
+}
+
+/// What each pod of docs/examples/kubernetes-job.yaml runs, with its folders put in another place.
+TEST_F(BatchCommand, TheCommandOfTheKubernetesExample) {
+  std::ifstream file(STRATA_EXAMPLES_DIR "/kubernetes-job.yaml");
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  const std::size_t begin = text.find("args: [\"");
+  ASSERT_NE(begin, std::string::npos);
+  std::string command = text.substr(begin + 8);
+  command.resize(command.find('"'));
+  const auto replace = [&](const std::string& from, const std::string& to) {
+    ASSERT_NE(command.find(from), std::string::npos) << from << " in " << command;
+    command.replace(command.find(from), from.size(), to);
+  };
+  replace("strata", std::string(STRATA_PROGRAM));
+  replace("/data/model.gguf", stories15m().string());
+  replace("/data/requests.jsonl", input_);
+  replace("/data/answers.jsonl", output_.string());
+  replace("60GiB", "256MiB");
+  write_some(10, 3);
+  for (const char* const index : {"0", "1", "2", "3", "2"}) {  // one pod is started again
+    ::setenv("JOB_COMPLETION_INDEX", index, 1);
+    EXPECT_EQ(std::system((command + " -t 1 2>/dev/null").c_str()), 0) << index;
+  }
+  ::unsetenv("JOB_COMPLETION_INDEX");
+  const ProgramRun merged = run_strata({"batch", "--merge", "4", "-i", input_, "-o", output_.string()});
+  ASSERT_EQ(merged.exit_code, 0) << merged.err;
+  EXPECT_EQ(answers(output_).size(), 10U);
 }
 
 }  // namespace

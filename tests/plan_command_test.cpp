@@ -114,6 +114,19 @@ TEST_F(PlanProgram, FillsTheGpuToItsBudget) {
             plan({"--like", kDesktop, "--ram", "200MiB"})["decode_tokens_per_second"].get<double>());
 }
 
+TEST_F(PlanProgram, KeepsToWhatMayLieOnTheGpu) {
+  const auto weights_there = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> all{"--like", kDesktopWithGpu, "--vram", "1GiB", "--ram", "200MiB"};
+    all.insert(all.end(), more.begin(), more.end());
+    return plan(all)["peak_bytes"]["CUDA0"]["weights"].get<std::int64_t>();
+  };
+  const std::int64_t all = weights_there({});
+  EXPECT_LT(weights_there({"-ngl", "1"}), all);
+  EXPECT_LT(weights_there({"-ot", "ffn=CPU"}), all);
+  expect_refused(run_strata(command({"--like", kDesktopWithGpu, "--vram", "1GiB", "-ot", "ffn=CUDA1"})),
+                 "no device 'CUDA1' has a budget: CPU, CUDA0");
+}
+
 TEST_F(PlanProgram, SaysWhatWouldBeBetter) {
   const ProgramRun run = run_strata(command({"--like", kDesktop, "--ram", tight()}));
   ASSERT_EQ(run.exit_code, 0) << run.err;

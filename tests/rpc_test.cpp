@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "program_run.h"
+#include "synth_model.h"
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
@@ -98,6 +99,35 @@ TEST(Rpc, TwoServersAndTheHostShareAModel) {
     EXPECT_GT(shared["device_bytes"][device]["weights"], 1 << 20);
     EXPECT_EQ(shared["sent_bytes"][device], 0) << "no batch";
   }
+}
+
+TEST(Rpc, FlagsOfLlamaCppSayWhatMayLieThere) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q8_0"});
+  const RpcServer server;
+  const std::string stats = (directory.path() / "stats.json").string();
+  const auto weights_there = [&](std::vector<std::string> more) {
+    more.insert(more.begin(),
+                {"run", "-m",    path.string(),     "--raw",  "-p",           "a",  "-n", "2",
+                 "-c",  "256",   "--temp",          "0",      "--ignore-eos", "-t", "1",  "--stats",
+                 stats, "--rpc", server.endpoint(), "--vram", "64MiB"});
+    const ProgramRun ran = run_strata(more);
+    EXPECT_EQ(ran.exit_code, 0) << ran.err;
+    std::ifstream in(stats);
+    const nlohmann::json json = nlohmann::json::parse(in, nullptr, false);
+    const nlohmann::json& held = json["device_bytes"]["RPC0"];
+    return held.is_null() ? 0 : held["weights"].get<std::int64_t>() + held["experts"].get<std::int64_t>();
+  };
+  const std::int64_t all = weights_there({});
+  EXPECT_LT(weights_there({"-ngl", "0"}), 64 << 10) << "what batches need of each layer, beside what is sent";
+  const std::int64_t some = weights_there({"-ngl", "1"});
+  EXPECT_GT(some, 0);
+  EXPECT_LT(some, all);
+  const std::int64_t without = weights_there({"--n-cpu-moe", "99"});
+  EXPECT_GT(without, 0);
+  EXPECT_LT(without, all);
+  EXPECT_EQ(weights_there({"-ot", "exps=CPU"}), without);
+  EXPECT_EQ(weights_there({"-ot", "exps=RPC0"}), all);
 }
 
 TEST(Rpc, APromptIsComputedThereWithWeightsThatAreSent) {

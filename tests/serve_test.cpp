@@ -100,6 +100,8 @@ TEST_F(ServeCommand, SaysWhatIsWrongInJson) {
   refused(client.Post("/tokenize", "{}", kJson), 400, "content");
   refused(client.Post("/v1/completions", json{{"prompt", std::string(200'000, 'x')}}.dump(), kJson), 400,
           "tokens");
+  refused(client.Post("/v1/completions", json{{"prompt", std::vector<int>(600'000, 1)}}.dump(), kJson), 400,
+          "500000 values");
   const auto large = client.Post("/v1/completions", std::string(9 << 20, ' '), kJson);
   ASSERT_TRUE(large);
   EXPECT_EQ(large->status, 413);
@@ -256,6 +258,77 @@ TEST_F(ServeCommand, ASignalLetsItFinishWhatItHas) {
   EXPECT_EQ(server.wait(), 0) << server.said();
   clients.clear();
   EXPECT_EQ(answered, 3);
+}
+
+TEST_F(ServeCommand, ASignalLetsStreamsComeToTheirEnd) {
+  Server server({"--ram", "256MiB", "--max-num-seqs", "2"});
+  std::vector<std::jthread> clients;
+  std::atomic<int> whole = 0;
+  for (int i = 0; i < 3; ++i)
+    clients.emplace_back([&] {
+      const auto got = server.client().Post("/v1/completions", completion(200, true).dump(), kJson);
+      if (!got) return;
+      const auto all = events(got->body);
+      if (all.back().at("choices").at(0).at("finish_reason") == "length") ++whole;
+    });
+  ASSERT_TRUE(server.becomes("llamacpp:requests_deferred", 1));
+  server.signal(SIGTERM);
+  std::this_thread::sleep_for(300ms);
+  const auto late = server.client().Post("/v1/completions", completion(2).dump(), kJson);
+  EXPECT_TRUE(!late || late->status == 503);
+  EXPECT_EQ(server.wait(), 0) << server.said();
+  clients.clear();
+  EXPECT_EQ(whole, 3);
+}
+
+TEST_F(ServeCommand, AConversationIsNotComputedAgain) {
+  const Server server({"--ram", "256MiB"});
+  auto client = server.client();
+  std::string said;
+  for (int i = 0; i < 12; ++i) said += "Once upon a time there was a dog. ";
+  std::int64_t before = 0;
+  for (int turn = 0; turn < 3; ++turn) {
+    json question = completion(20);
+    question["prompt"] = said;
+    const json answer = parsed(client.Post("/v1/completions", question.dump(), kJson));
+    const json& usage = answer.at("usage");
+    const std::int64_t prompt = usage.at("prompt_tokens");
+    const std::int64_t cached = usage.at("prompt_tokens_details").at("cached_tokens");
+    if (turn == 0) {
+      EXPECT_EQ(cached, 0);
+    } else {
+      EXPECT_GE(cached, before) << "all of the question before";
+      EXPECT_LT(cached, prompt);
+    }
+    before = prompt;
+    said += answer.at("choices").at(0).at("text").get<std::string>() + " And then?";
+  }
+}
+
+TEST_F(ServeCommand, SeveralPromptsAndSeveralAnswers) {
+  const Server server({"--ram", "256MiB"});
+  auto client = server.client();
+  const auto ask = [&](const json& more) {
+    json body = completion(8);
+    body.update(more);
+    return parsed(client.Post("/v1/completions", body.dump(), kJson));
+  };
+  const json one = ask({{"prompt", "A dog"}});
+  const json other = ask({{"prompt", "Once upon a time"}});
+  const json both = ask({{"prompt", {"A dog", "Once upon a time"}}, {"n", 2}});
+  ASSERT_EQ(both.at("choices").size(), 4U);
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(both.at("choices").at(i).at("index"), i);
+    EXPECT_EQ(both.at("choices").at(i).at("text"), (i < 2 ? one : other).at("choices").at(0).at("text"));
+  }
+  const auto sum = [&](const char* key) {
+    return one.at("usage").at(key).get<int>() + other.at("usage").at(key).get<int>();
+  };
+  EXPECT_EQ(both.at("usage").at("prompt_tokens"), sum("prompt_tokens"));
+  EXPECT_EQ(both.at("usage").at("completion_tokens"), 2 * sum("completion_tokens"));
+  const json free = ask({{"n", 3}, {"temperature", 1}, {"seed", 5}});
+  EXPECT_NE(free.at("choices").at(0).at("text"), free.at("choices").at(1).at("text"));
+  EXPECT_EQ(client.Post("/v1/completions", R"({"prompt":"x","n":129})", kJson)->status, 400);
 }
 
 TEST_F(ServeCommand, FiveHundredClientsAtOnce) {

@@ -50,18 +50,17 @@ Json completion_logprobs(const Answer& answer, const llama_vocab* vocab) {
   return out;
 }
 
-Json choice_of(const ApiRequest& request, const Answer& answer, const std::string& text,
-               const llama_vocab* vocab) {
-  Json choice = {{"index", 0}};
+Json choice_of(const ApiRequest& request, const Answer& answer, std::size_t index, const llama_vocab* vocab) {
+  Json choice = {{"index", index}};
   bool calls_tools = false;
   const bool with_logprobs = request.request.top_logprobs >= 0;
   if (request.endpoint == Endpoint::kChat) {
-    const common_chat_msg message = common_chat_parse(text, false, request.parser);
+    const common_chat_msg message = common_chat_parse(answer.text, false, request.parser);
     calls_tools = !message.tool_calls.empty();
     choice["message"] = Json::parse(message.to_json_oaicompat().dump());
     choice["logprobs"] = with_logprobs ? chat_logprobs(answer, vocab) : Json();
   } else {
-    choice["text"] = text;
+    choice["text"] = answer.text;
     choice["logprobs"] = with_logprobs ? completion_logprobs(answer, vocab) : Json();
   }
   choice["finish_reason"] = finish_reason(answer.reason, calls_tools);
@@ -81,11 +80,14 @@ Json vector_json(std::span<const float> vector, const ApiRequest& request) {
   return base64::encode(reinterpret_cast<const char*>(out.data()), out.size() * sizeof(float));
 }
 
-Json embeddings_body(const AnswerHead& head, const ApiRequest& request, const Answer& answer) {
+Json embeddings_body(const AnswerHead& head, const ApiRequest& request, const std::vector<Answer>& answers) {
   Json data = Json::array();
-  for (const auto& vector : answer.vectors)
+  for (const Answer& answer : answers) {
+    const std::span<const float> vector =
+        answer.vectors.empty() ? std::span<const float>() : answer.vectors[0];
     data.push_back(
         {{"object", "embedding"}, {"index", data.size()}, {"embedding", vector_json(vector, request)}});
+  }
   const std::size_t tokens = request.prompt_tokens();
   return {{"object", object_name(request.endpoint)},
           {"data", std::move(data)},
@@ -106,21 +108,28 @@ std::string finish_reason(engine::StopReason reason, bool calls_tools) {
   return calls_tools ? "tool_calls" : "stop";
 }
 
-Json answer_body(const AnswerHead& head, const ApiRequest& request, const Answer& answer,
-                 const std::string& text, const llama_vocab* vocab) {
-  if (request.endpoint == Endpoint::kEmbeddings) return embeddings_body(head, request, answer);
+Json answer_body(const AnswerHead& head, const ApiRequest& request, const std::vector<Answer>& answers,
+                 const llama_vocab* vocab) {
+  if (request.endpoint == Endpoint::kEmbeddings) return embeddings_body(head, request, answers);
   const std::size_t prompt_tokens = request.prompt_tokens();
-  const std::size_t written = answer.token_ids.size();
+  std::size_t written = 0;
+  std::size_t shared = 0;  // a prompt counts once, however many answers it gets
+  Json choices = Json::array();
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    written += answers[i].token_ids.size();
+    if (i % request.answers == 0) shared += answers[i].prompt_shared;
+    choices.push_back(choice_of(request, answers[i], i, vocab));
+  }
   return {{"id", head.id},
           {"object", object_name(request.endpoint)},
           {"created", head.created},
           {"model", head.model},
-          {"choices", Json::array({choice_of(request, answer, text, vocab)})},
+          {"choices", std::move(choices)},
           {"usage",
            {{"prompt_tokens", prompt_tokens},
             {"completion_tokens", written},
             {"total_tokens", prompt_tokens + written},
-            {"prompt_tokens_details", {{"cached_tokens", answer.prompt_shared}}}}}};
+            {"prompt_tokens_details", {{"cached_tokens", shared}}}}}};
 }
 
 Json error_body(const Error& error) {

@@ -16,9 +16,10 @@ struct AnswerHead {
 /// `stop`, `length` or `tool_calls`.
 [[nodiscard]] std::string finish_reason(engine::StopReason reason, bool calls_tools);
 
-/// The body of OpenAI's API that holds all of an answer. Text that is no UTF-8 is for dump() to replace.
+/// The body of OpenAI's API that holds all of an answer: `answers` to each part of the request. Text that is
+/// no UTF-8 is for dump() to replace.
 [[nodiscard]] nlohmann::ordered_json answer_body(const AnswerHead& head, const ApiRequest& request,
-                                                 const Answer& answer, const std::string& text,
+                                                 const std::vector<Answer>& answers,
                                                  const llama_vocab* vocab);
 
 /// `{"error": {..}}`, with the field that the message begins with as `param`.

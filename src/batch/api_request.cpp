@@ -14,15 +14,23 @@ namespace {
 using nlohmann::json;
 
 constexpr std::int64_t kMostTokens = INT32_MAX;
+constexpr std::int64_t kMostAnswers = 128;     // to all prompts of a request; as OpenAI has it to one
 constexpr std::int64_t kMostLogprobs = 20;     // as OpenAI has it
 constexpr std::size_t kMostInputs = 2048;      // of embeddings, as OpenAI has it
 constexpr std::size_t kMostFloats = 1U << 18;  // of the vectors of one answer: they are held until it is sent
 constexpr std::size_t kMostTokensOfInputs = 300'000;  // as OpenAI has it
-constexpr std::int64_t kCompletionLimit = 16;         // where a completion names none, as OpenAI has it
+constexpr int kCompletionLimit = 16;                  // where a completion names none, as OpenAI has it
 
 template <typename T, typename U>
 void set(T& to, const std::optional<U>& value) {
   if (value) to = static_cast<T>(*value);
+}
+
+/// -1, as llama-server has it: until the model ends.
+Result<std::optional<int>> limit_of(const Fields& fields, const char* name) {
+  STRATA_TRY(const auto given, fields.integer(name, -1, kMostTokens));
+  if (given == 0) return fields.refuse(name, "must be 1 or more, or -1 for no limit");
+  return given ? std::optional(static_cast<int>(*given)) : std::nullopt;
 }
 
 /// The schema of `response_format`, or of llama.cpp's own field; nothing: any text will do.
@@ -145,15 +153,38 @@ std::string_view object_name(Endpoint endpoint) {
   return "";
 }
 
+std::vector<Request> ApiRequest::parts() const {
+  std::vector<Request> out;
+  if (endpoint == Endpoint::kEmbeddings) {
+    for (const auto& input : embeddings.inputs) out.push_back({.prompt = input, .embed = true});
+    return out;
+  }
+  for (std::size_t prompt = 0; prompt <= more_prompts.size(); ++prompt) {
+    for (std::uint32_t answer = 0; answer < answers; ++answer) {
+      Request& part = out.emplace_back(request);
+      if (prompt > 0) part.prompt = more_prompts[prompt - 1];
+      // The same seed would write the same.
+      if (part.sampling.seed != LLAMA_DEFAULT_SEED) part.sampling.seed += answer;
+    }
+  }
+  return out;
+}
+
+std::size_t ApiRequest::part_count() const {
+  if (endpoint == Endpoint::kEmbeddings) return embeddings.inputs.size();
+  return (1 + more_prompts.size()) * answers;
+}
+
 std::size_t ApiRequest::prompt_tokens() const {
-  if (endpoint != Endpoint::kEmbeddings) return request.prompt.size();
-  std::size_t sum = 0;
+  std::size_t sum = request.prompt.size();
+  for (const auto& prompt : more_prompts) sum += prompt.size();
   for (const auto& input : embeddings.inputs) sum += input.size();
   return sum;
 }
 
 std::size_t ApiRequest::longest_prompt() const {
   std::size_t longest = request.prompt.size();
+  for (const auto& prompt : more_prompts) longest = std::max(longest, prompt.size());
   for (const auto& input : embeddings.inputs) longest = std::max(longest, input.size());
   return longest;
 }
@@ -210,12 +241,14 @@ Status ApiReader::read_sampling(const json& body, ApiRequest& out) const {
   STRATA_TRY(const auto top_k, fields.integer("top_k", -1, INT32_MAX));
   STRATA_TRY(const auto presence, fields.number("presence_penalty", -2, 2));
   STRATA_TRY(const auto frequency, fields.number("frequency_penalty", -2, 2));
-  STRATA_TRY(const auto repetition, fields.number("repeat_penalty", 0, 10));
+  STRATA_TRY(auto repetition, fields.number("repeat_penalty", 0, 10));
+  if (!repetition) {
+    STRATA_TRY(repetition, fields.number("repetition_penalty", 0, 10));  // as vLLM calls it
+  }
   STRATA_TRY(const auto seed, fields.integer("seed", INT64_MIN, INT64_MAX));
   STRATA_TRY(const auto ignore_eos, fields.boolean("ignore_eos"));
-  STRATA_TRY(const auto count, fields.integer("n", 1, INT32_MAX));
-  if (count.value_or(1) > 1)
-    return fields.refuse("n", "one answer for each request: send it as often as you want");
+  STRATA_TRY(const auto count, fields.integer("n", 1, kMostAnswers));
+  set(out.answers, count);
   set(sampling.temp, temperature);
   set(sampling.top_p, top_p);
   set(sampling.min_p, min_p);
@@ -248,9 +281,9 @@ Status ApiReader::read_sampling(const json& body, ApiRequest& out) const {
 Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
   const Fields fields(body);
   STRATA_TRY_VOID(check_messages(body));
-  STRATA_TRY(const auto limit, fields.integer("max_tokens", 1, kMostTokens));
-  STRATA_TRY(const auto newer_limit, fields.integer("max_completion_tokens", 1, kMostTokens));
-  out.request.limit = static_cast<int>(newer_limit.value_or(limit.value_or(-1)));
+  STRATA_TRY(const auto limit, limit_of(fields, "max_tokens"));
+  STRATA_TRY(const auto newer_limit, limit_of(fields, "max_completion_tokens"));
+  out.request.limit = newer_limit.value_or(limit.value_or(-1));
   STRATA_TRY(const auto logprobs, fields.boolean("logprobs"));
   STRATA_TRY(const auto top, fields.integer("top_logprobs", 0, kMostLogprobs));
   if (logprobs.value_or(false)) out.request.top_logprobs = static_cast<int>(top.value_or(0));
@@ -315,8 +348,8 @@ Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
 
 Status ApiReader::read_completion(const json& body, ApiRequest& out) const {
   const Fields fields(body);
-  STRATA_TRY(const auto limit, fields.integer("max_tokens", 1, kMostTokens));
-  out.request.limit = static_cast<int>(limit.value_or(kCompletionLimit));
+  STRATA_TRY(const auto limit, limit_of(fields, "max_tokens"));
+  out.request.limit = limit.value_or(kCompletionLimit);
   STRATA_TRY(const auto logprobs, fields.integer("logprobs", 0, kMostLogprobs));
   if (logprobs) out.request.top_logprobs = static_cast<int>(*logprobs);
   if (fields.find("suffix") != nullptr) return fields.refuse("suffix", "is not understood here");
@@ -326,16 +359,32 @@ Status ApiReader::read_completion(const json& body, ApiRequest& out) const {
   out.request.sampling.grammar = std::move(rules.grammar);
   const json* const prompt = fields.find("prompt");
   if (prompt == nullptr) return fields.refuse("prompt", "is missing");
-  const bool one_in_array = prompt->is_array() && prompt->size() == 1 && prompt->front().is_string();
-  if (prompt->is_string() || one_in_array) {
-    STRATA_TRY(out.request.prompt,
-               tokenize((one_in_array ? prompt->front() : *prompt).get<std::string>(), "prompt"));
-    return {};
+  const bool one = prompt->is_string() || are_token_ids(*prompt, engine_.vocab());
+  if (!one && (!prompt->is_array() || prompt->empty()))
+    return fields.refuse("prompt", "must be a text, an array of token ids, or an array of either");
+  const std::size_t prompts = one ? 1 : prompt->size();
+  if (prompts * out.answers > kMostAnswers)
+    return fields.refuse(
+        "prompt", fmt::format("would get {} answers; {} at most", prompts * out.answers, kMostAnswers));
+  for (std::size_t i = 0; i < prompts; ++i) {
+    STRATA_TRY(auto tokens, tokens_of(one ? *prompt : (*prompt)[i], "prompt", i));
+    (i == 0 ? out.request.prompt : out.more_prompts.emplace_back()) = std::move(tokens);
   }
-  if (!are_token_ids(*prompt, engine_.vocab()))
-    return fields.refuse("prompt", "must be one text, or an array of token ids");
-  out.request.prompt = prompt->get<std::vector<llama_token>>();
   return {};
+}
+
+/// Of a text, or the ids themselves; number `i` of `field`.
+Result<std::vector<llama_token>> ApiReader::tokens_of(const json& text, const char* field,
+                                                      std::size_t i) const {
+  std::vector<llama_token> out;
+  if (text.is_string()) {
+    STRATA_TRY(out, tokenize(text.get<std::string>(), field));
+  } else if (are_token_ids(text, engine_.vocab())) {
+    out = text.get<std::vector<llama_token>>();
+  }
+  if (!out.empty()) return out;
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("{}: number {} is empty, or neither a text nor an array of token ids", field, i));
 }
 
 Status ApiReader::read_embeddings(const json& body, ApiRequest& out) const {
@@ -360,17 +409,9 @@ Status ApiReader::read_embeddings(const json& body, ApiRequest& out) const {
         "input", fmt::format("has {} inputs; of this model's vectors a request may ask for {}", count, most));
   std::size_t total = 0;
   for (std::size_t i = 0; i < count; ++i) {
-    const json& text = one ? *input : (*input)[i];
-    auto& tokens = out.embeddings.inputs.emplace_back();
-    if (text.is_string()) {
-      STRATA_TRY(tokens, tokenize(text.get<std::string>(), "input"));
-    } else if (are_token_ids(text, engine_.vocab())) {
-      tokens = text.get<std::vector<llama_token>>();
-    }
-    if (tokens.empty())
-      return fields.refuse("input",
-                           fmt::format("number {} is empty, or neither a text nor an array of token ids", i));
+    STRATA_TRY(auto tokens, tokens_of(one ? *input : (*input)[i], "input", i));
     total += tokens.size();
+    out.embeddings.inputs.push_back(std::move(tokens));
     if (total > kMostTokensOfInputs)
       return fields.refuse("input", fmt::format("has more than {} tokens in all", kMostTokensOfInputs));
   }

@@ -24,7 +24,9 @@ enum class Endpoint { kChat, kCompletion, kEmbeddings };
 struct ApiRequest {
   Endpoint endpoint = Endpoint::kChat;
   Request request;
-  common_chat_parser_params parser;  ///< of a chat's answer: tool calls, reasoning
+  std::vector<std::vector<llama_token>> more_prompts;  ///< of a completion, behind that of `request`
+  std::uint32_t answers = 1;                           ///< to each prompt
+  common_chat_parser_params parser;                    ///< of a chat's answer: tool calls, reasoning
   bool stream = false;
   bool stream_usage = false;
 
@@ -35,6 +37,9 @@ struct ApiRequest {
     bool base64 = false;         ///< of their bytes, little-endian
   } embeddings;
 
+  /// What the executor has to do: of each prompt all answers, one after the other, or each input.
+  [[nodiscard]] std::vector<Request> parts() const;
+  [[nodiscard]] std::size_t part_count() const;
   [[nodiscard]] std::size_t prompt_tokens() const;
   [[nodiscard]] std::size_t longest_prompt() const;
 };
@@ -64,6 +69,9 @@ class ApiReader {
   [[nodiscard]] Status read_sampling(const nlohmann::json& body, ApiRequest& out) const;
   [[nodiscard]] Result<std::vector<llama_token>> tokenize(const std::string& text, const char* field,
                                                           bool special = true, bool parse = true) const;
+
+  [[nodiscard]] Result<std::vector<llama_token>> tokens_of(const nlohmann::json& text, const char* field,
+                                                           std::size_t i) const;
 
   const engine::Engine& engine_;
   common_chat_templates_ptr templates_;

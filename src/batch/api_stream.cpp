@@ -49,50 +49,55 @@ Json AnswerStream::chunk(Json choices) const {
   return out;
 }
 
-std::string AnswerStream::delta_event(Json delta) {
+std::string AnswerStream::delta_event(std::size_t index, Json delta) {
   return event(chunk(Json::array(
-      {{{"index", 0}, {"delta", std::move(delta)}, {"logprobs", nullptr}, {"finish_reason", nullptr}}})));
+      {{{"index", index}, {"delta", std::move(delta)}, {"logprobs", nullptr}, {"finish_reason", nullptr}}})));
 }
 
-std::string AnswerStream::chat_deltas(bool last) {
+std::string AnswerStream::chat_deltas(std::size_t index, bool last) {
+  Choice& choice = choices_[index];
   std::string out;
-  if (!std::exchange(begun_, true)) out += delta_event({{"role", "assistant"}, {"content", ""}});
-  const std::string text = last ? text_ : text_.substr(0, whole_characters(text_));
+  if (!std::exchange(choice.begun, true)) out += delta_event(index, {{"role", "assistant"}, {"content", ""}});
+  const std::string text = last ? choice.text : choice.text.substr(0, whole_characters(choice.text));
   const common_chat_msg message = common_chat_parse(text, !last, request_.parser);
-  for (const common_chat_msg_diff& diff : common_chat_msg_diff::compute_diffs(message_, message))
-    out += delta_event(delta_json(diff));
-  message_ = message;
+  for (const common_chat_msg_diff& diff : common_chat_msg_diff::compute_diffs(choice.message, message))
+    out += delta_event(index, delta_json(diff));
+  choice.message = message;
   return out;
 }
 
-std::string AnswerStream::new_text(bool last) {
-  if (request_.endpoint == Endpoint::kChat) return chat_deltas(last);
-  const std::size_t end = last ? text_.size() : whole_characters(text_);
-  const std::string piece = text_.substr(told_, end - told_);
-  told_ = end;
+std::string AnswerStream::new_text(std::size_t index, bool last) {
+  if (request_.endpoint == Endpoint::kChat) return chat_deltas(index, last);
+  Choice& choice = choices_[index];
+  const std::size_t end = last ? choice.text.size() : whole_characters(choice.text);
+  const std::string piece = choice.text.substr(choice.told, end - choice.told);
+  choice.told = end;
   if (piece.empty()) return {};
   return event(chunk(
-      Json::array({{{"index", 0}, {"text", piece}, {"logprobs", nullptr}, {"finish_reason", nullptr}}})));
+      Json::array({{{"index", index}, {"text", piece}, {"logprobs", nullptr}, {"finish_reason", nullptr}}})));
 }
 
-std::string AnswerStream::add(std::string_view text) {
-  text_ += text;
-  return new_text(false);
+std::string AnswerStream::add(std::size_t choice, std::string_view text) {
+  choices_[choice].text += text;
+  return new_text(choice, false);
 }
 
-std::string AnswerStream::end(const Answer& answer) {
-  std::string out = new_text(true);
-  Json whole = answer_body(head_, request_, answer, text_, vocab_);
-  const Json& choice = whole["choices"][0];
-  Json last = {{"index", 0}};
-  if (request_.endpoint == Endpoint::kChat) {
-    last["delta"] = Json::object();
-  } else {
-    last["text"] = "";
+std::string AnswerStream::end(const std::vector<Answer>& answers) {
+  std::string out;
+  const Json whole = answer_body(head_, request_, answers, vocab_);
+  for (std::size_t i = 0; i < choices_.size(); ++i) {
+    out += new_text(i, true);
+    const Json& choice = whole["choices"][i];
+    Json last = {{"index", i}};
+    if (request_.endpoint == Endpoint::kChat) {
+      last["delta"] = Json::object();
+    } else {
+      last["text"] = "";
+    }
+    last["logprobs"] = choice["logprobs"];
+    last["finish_reason"] = choice["finish_reason"];
+    out += event(chunk(Json::array({std::move(last)})));
   }
-  last["logprobs"] = choice["logprobs"];
-  last["finish_reason"] = choice["finish_reason"];
-  out += event(chunk(Json::array({std::move(last)})));
   if (request_.stream_usage) {
     Json usage = chunk(Json::array());
     usage["usage"] = whole["usage"];

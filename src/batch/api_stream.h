@@ -13,27 +13,33 @@ class AnswerStream {
  public:
   /// `request` and `vocab` outlive it.
   AnswerStream(AnswerHead head, const ApiRequest& request, const llama_vocab* vocab)
-      : head_(std::move(head)), request_(request), vocab_(vocab) {}
+      : head_(std::move(head)), request_(request), vocab_(vocab), choices_(request.part_count()) {}
 
-  /// Empty where `text` alone tells nothing yet, as half of a character does.
-  [[nodiscard]] std::string add(std::string_view text);
-  [[nodiscard]] std::string end(const Answer& answer);
+  /// Of one choice. Empty where `text` alone tells nothing yet, as half of a character does.
+  [[nodiscard]] std::string add(std::size_t choice, std::string_view text);
+  /// Of all choices.
+  [[nodiscard]] std::string end(const std::vector<Answer>& answers);
   /// The stream breaks off.
   [[nodiscard]] static std::string fail(const Error& error);
 
  private:
-  [[nodiscard]] std::string new_text(bool last);
-  [[nodiscard]] std::string chat_deltas(bool last);
+  /// As far as it was told.
+  struct Choice {
+    std::string text;
+    std::size_t told = 0;  // bytes of a completion's text
+    bool begun = false;
+    common_chat_msg message;
+  };
+
+  [[nodiscard]] std::string new_text(std::size_t index, bool last);
+  [[nodiscard]] std::string chat_deltas(std::size_t index, bool last);
   [[nodiscard]] nlohmann::ordered_json chunk(nlohmann::ordered_json choices) const;
-  [[nodiscard]] std::string delta_event(nlohmann::ordered_json delta);
+  [[nodiscard]] std::string delta_event(std::size_t index, nlohmann::ordered_json delta);
 
   const AnswerHead head_;
   const ApiRequest& request_;
   const llama_vocab* const vocab_;
-  std::string text_;
-  std::size_t told_ = 0;  // bytes of a completion's text
-  bool begun_ = false;
-  common_chat_msg message_;  // as far as it was told
+  std::vector<Choice> choices_;
 };
 
 }  // namespace strata::batch

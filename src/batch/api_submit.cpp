@@ -6,54 +6,54 @@
 namespace strata::batch {
 namespace {
 
-/// The inputs of a request for embeddings, until all have their vector.
-struct Inputs {
-  Listener listener;
-  Answer answer;
+/// The parts of a request, until all have ended.
+struct Parts {
+  ApiListener listener;
+  std::vector<Answer> answers;
+  std::vector<std::string> texts;
   std::optional<Error> error;
   std::size_t left = 0;
   bool withdrawn = false;
 
-  void ended(std::size_t index, Result<Answer> one) {
-    if (!one) {
-      error = one.error();
-    } else if (!one->vectors.empty()) {
-      answer.vectors[index] = std::move(one->vectors.front());
-      answer.prompt_shared += one->prompt_shared;
+  void add(std::size_t part, std::string_view text) {
+    texts[part] += text;
+    if (listener.on_text) listener.on_text(part, text);
+  }
+  void ended(std::size_t part, Result<Answer> answer) {
+    if (answer) {
+      answers[part] = std::move(*answer);
+      answers[part].text = std::move(texts[part]);
     } else {
-      answer.reason = one->reason;
+      error = answer.error();
     }
     if (--left > 0 || withdrawn) return;
     if (error) return listener.on_end(std::unexpected(*error));
-    listener.on_end(std::move(answer));
+    listener.on_end(std::move(answers));
   }
 };
 
 }  // namespace
 
 Result<std::vector<Executor::Id>> submit(Executor& executor, const ApiRequest& request, Priority priority,
-                                         Listener listener) {
+                                         ApiListener listener) {
+  const auto all = std::make_shared<Parts>();
+  all->listener = std::move(listener);
+  all->left = request.part_count();
+  all->answers.resize(all->left);
+  all->texts.resize(all->left);
   std::vector<Executor::Id> ids;
-  if (request.endpoint != Endpoint::kEmbeddings) {
-    Request one = request.request;
-    one.priority = priority;
-    STRATA_TRY(const Executor::Id id, executor.submit(std::move(one), std::move(listener)));
-    ids.push_back(id);
-    return ids;
-  }
-  const auto inputs = std::make_shared<Inputs>();
-  const auto& texts = request.embeddings.inputs;
-  inputs->listener = std::move(listener);
-  inputs->left = texts.size();
-  inputs->answer.reason = engine::StopReason::kEndOfText;
-  inputs->answer.vectors.resize(texts.size());
-  for (std::size_t i = 0; i < texts.size(); ++i) {
-    const auto id = executor.submit({.prompt = texts[i], .embed = true, .priority = priority},
-                                    {.on_text = {}, .on_end = [inputs, i](Result<Answer> answer) {
-                                       inputs->ended(i, std::move(answer));
-                                     }});
+  for (Request& part : request.parts()) {
+    part.priority = priority;
+    const std::size_t i = ids.size();
+    const auto id = executor.submit(
+        std::move(part), {.on_text =
+                              [all, i](std::string_view text) {
+                                all->add(i, text);
+                                return true;
+                              },
+                          .on_end = [all, i](Result<Answer> answer) { all->ended(i, std::move(answer)); }});
     if (!id) {
-      inputs->withdrawn = true;
+      all->withdrawn = true;
       for (const Executor::Id one : ids) executor.cancel(one);
       return std::unexpected(id.error());
     }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+#include <string_view>
 #include <vector>
 
 #include "batch/api_request.h"
@@ -7,10 +9,15 @@
 
 namespace strata::batch {
 
-/// Puts what the API asks for into the executor's queue: one request or, of embeddings, one for each input.
-/// The listener hears of their end once: when all have ended, with all vectors. Errors: those of
+/// As Listener, for all parts of an ApiRequest, which it numbers.
+struct ApiListener {
+  std::function<void(std::size_t part, std::string_view text)> on_text;  ///< may be unset
+  std::function<void(Result<std::vector<Answer>> answers)> on_end;  ///< once: when all have ended, with texts
+};
+
+/// Puts what the API asks for into the executor's queue: a request for each part. Errors: those of
 /// Executor::submit; then nothing is in the queue, and the listener hears nothing.
 [[nodiscard]] Result<std::vector<Executor::Id>> submit(Executor& executor, const ApiRequest& request,
-                                                       Priority priority, Listener listener);
+                                                       Priority priority, ApiListener listener);
 
 }  // namespace strata::batch

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -30,6 +31,13 @@ class Cells {
       if (cells_ != nullptr) cells_->free_ += count_;
     }
     [[nodiscard]] std::uint32_t count() const { return count_; }
+    /// `count` of them as a reservation of their own. Requires: there are so many.
+    [[nodiscard]] Reservation split(std::uint32_t count) {
+      Reservation out(cells_);
+      out.count_ = count;
+      count_ -= count;
+      return out;
+    }
     /// False, and nothing changed, where so many are not free.
     [[nodiscard]] bool extend(std::uint32_t more) {
       if (cells_ == nullptr || more > cells_->free_) return false;
@@ -44,6 +52,25 @@ class Cells {
     Cells* cells_ = nullptr;
     std::uint32_t count_ = 0;
   };
+
+  /// What several texts begin with, each cell counted once: own cells behind those of `before`.
+  struct Beginning {
+    Reservation cells;
+    std::shared_ptr<Beginning> before;
+
+    [[nodiscard]] std::uint32_t size() const { return cells.count() + (before ? before->size() : 0); }
+  };
+  /// The first `count` cells of `all`, which is cut in two where a link of it ends behind them. Requires: it
+  /// has as many.
+  [[nodiscard]] static std::shared_ptr<Beginning> first_of(const std::shared_ptr<Beginning>& all,
+                                                           std::uint32_t count) {
+    if (count == 0) return nullptr;
+    if (all->size() == count) return all;
+    const std::uint32_t in_front = all->before ? all->before->size() : 0;
+    if (count <= in_front) return first_of(all->before, count);
+    all->before = std::make_shared<Beginning>(all->cells.split(count - in_front), all->before);
+    return all->before;
+  }
 
   /// Nothing where so many are not free.
   [[nodiscard]] std::optional<Reservation> reserve(std::uint32_t count) {

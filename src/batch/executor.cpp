@@ -14,9 +14,6 @@
 namespace strata::batch {
 namespace {
 
-// Cells are reserved so many tokens ahead of what is written: parking is rare then, and few lie idle.
-constexpr std::size_t kStretch = 64;
-
 /// Formula: log softmax, with the largest logit taken out so that nothing overflows.
 WrittenLogprobs logprobs_of(std::span<const float> logits, llama_token written, int top) {
   const float largest = *std::ranges::max_element(logits);
@@ -40,7 +37,10 @@ WrittenLogprobs logprobs_of(std::span<const float> logits, llama_token written, 
 }  // namespace
 
 Executor::Executor(engine::Engine& engine, std::size_t most_running)
-    : engine_(engine), most_running_(most_running), cells_(llama_n_ctx(engine.context())) {
+    : engine_(engine),
+      most_running_(most_running),
+      shares_parts_(can_share_parts(engine.model())),
+      cells_(llama_n_ctx(engine.context())) {
   llama_memory_clear(llama_get_memory(engine.context()), false);
   for (auto place = static_cast<llama_seq_id>(llama_n_seq_max(engine.context())); place > 0; --place)
     places_.push_back(place - 1);
@@ -76,21 +76,6 @@ void Executor::cancel(Id id) {
   }
 }
 
-std::optional<llama_seq_id> Executor::take_place() {
-  if (places_.empty()) return std::nullopt;
-  const llama_seq_id place = places_.back();
-  places_.pop_back();
-  return place;
-}
-
-/// And forgets what the context holds there.
-void Executor::leave_place(std::optional<llama_seq_id>& place) {
-  if (!place) return;
-  llama_memory_seq_rm(llama_get_memory(engine_.context()), *place, -1, -1);
-  places_.push_back(*place);
-  place.reset();
-}
-
 Result<bool> Executor::step() {
   if (engine_.only_embeds()) return embed_some();
   admit();
@@ -100,9 +85,13 @@ Result<bool> Executor::step() {
   for (auto& [turn, sequence] : running_) {
     if (sequence->decodes()) pass.add(*sequence);
   }
-  for (const auto& prefix : prefixes_) pass.add(*prefix);
-  for (auto& [turn, sequence] : running_) {
-    if (!sequence->decodes()) pass.add(*sequence);
+  for (const Priority priority : {Priority::kInteractive, Priority::kBatch}) {
+    for (const auto& prefix : prefixes_) {
+      if (prefix->priority == priority) pass.add(*prefix);
+    }
+    for (auto& [turn, sequence] : running_) {
+      if (turn.priority == priority && !sequence->decodes()) pass.add(*sequence);
+    }
   }
   if (pass.empty()) return !waiting_.empty();
   engine_.keep_hidden_states(pass.embeds());
@@ -130,7 +119,10 @@ void Executor::advance(const Pass& pass, std::chrono::duration<double> took) {
       statistics_.prompt_tokens += part.count;
       continue;
     }
-    if (!part.sequence->decodes()) statistics_.prompt_tokens += part.count;
+    ++statistics_.parts;
+    const bool decodes = part.sequence->decodes();
+    (decodes ? statistics_.answer_seconds : statistics_.prompt_seconds) += took.count();
+    if (!decodes) statistics_.prompt_tokens += part.count;
     part.sequence->computed += part.count;
     if (!part.output) continue;
     if (part.sequence->request.embed) {
@@ -181,8 +173,9 @@ Result<bool> Executor::embed_some() {
     const auto first = waiting_.begin();
     Sequence& sequence = *first->second;
     if (sequence.tokens.size() > pass.room()) break;
-    sequence.place = take_place();
-    if (!sequence.place) break;
+    if (places_.empty()) break;
+    sequence.place = places_.back();
+    places_.pop_back();
     pass.add(sequence);
     running_.insert(waiting_.extract(first));
   }
@@ -217,9 +210,10 @@ Result<bool> Executor::embed_some() {
 
 void Executor::end(Sequence& sequence, Result<engine::StopReason> reason) {
   sequence.ended = true;
+  if (reason) remember(sequence);
   leave_place(sequence.place);
   sequence.cells = {};
-  sequence.prefix_cells.reset();
+  sequence.before.reset();
   if (!reason) return sequence.listener.on_end(std::unexpected(reason.error()));
   sequence.show_rest();
   sequence.answer.reason = *reason;
@@ -228,178 +222,6 @@ void Executor::end(Sequence& sequence, Result<engine::StopReason> reason) {
 
 void Executor::remove_ended() {
   std::erase_if(running_, [](const auto& entry) { return entry.second->ended; });
-}
-
-// --- Admission ---
-
-void Executor::admit() {
-  while (!waiting_.empty()) {
-    const auto first = waiting_.begin();
-    if (!admit(*first->second)) return;
-    if (first->second->ended) {
-      waiting_.erase(first);
-    } else {
-      running_.insert(waiting_.extract(first));
-    }
-  }
-}
-
-bool Executor::admit(Sequence& sequence) {
-  if (sequence.parked ? resume(sequence) : start(sequence)) return true;
-  sequence.cells = {};
-  sequence.prefix_cells.reset();
-  leave_place(sequence.place);
-  return false;
-}
-
-bool Executor::resume(Sequence& sequence) {
-  if (!reserve(sequence, sequence.computed + sequence.stretch(kStretch), nullptr)) return false;
-  if (!sequence.parked->restore(engine_.context(), *sequence.place)) {
-    llama_memory_seq_rm(llama_get_memory(engine_.context()), *sequence.place, -1, -1);
-    sequence.computed = 0;  // the tokens are all there: they are computed again
-  }
-  sequence.parked.reset();
-  return true;
-}
-
-bool Executor::start(Sequence& sequence) {
-  auto prefix = prefix_for(sequence);
-  if (prefix && !prefix->complete()) return false;  // soon
-  const std::size_t shared = prefix ? prefix->tokens.size() : 0;
-  sequence.prefix_cells = prefix ? prefix->cells : nullptr;
-  if (!reserve(sequence, sequence.tokens.size() - shared + sequence.stretch(kStretch), prefix.get()))
-    return false;
-  if (sequence.sampler == nullptr && !sequence.request.embed) {
-    auto sampler = engine::make_sampler(engine_, sequence.request.sampling);
-    if (!sampler) {
-      end(sequence, std::unexpected(sampler.error()));
-      return true;
-    }
-    sequence.sampler = std::move(*sampler);
-    for (const llama_token id : sequence.tokens) common_sampler_accept(sequence.sampler.get(), id, false);
-  }
-  if (prefix) {
-    llama_memory_seq_cp(llama_get_memory(engine_.context()), prefix->place.value(), *sequence.place, -1, -1);
-    sequence.computed = sequence.answer.prompt_shared = shared;
-    statistics_.shared_tokens += shared;
-  }
-  return true;
-}
-
-/// A place and cells beside those of `prefix`, where some can be found; all that there are, at most.
-bool Executor::reserve(Sequence& sequence, std::size_t count, const Prefix* prefix) {
-  const std::size_t most = cells_.capacity() - (prefix != nullptr ? prefix->tokens.size() : 0);
-  const auto wanted = static_cast<std::uint32_t>(std::min(count, most));
-  for (;;) {
-    if (!sequence.place && running_.size() < most_running_) sequence.place = take_place();
-    if (sequence.place && sequence.cells.count() == 0) {
-      if (auto cells = cells_.reserve(wanted)) sequence.cells = std::move(*cells);
-    }
-    if (sequence.place && sequence.cells.count() > 0) return true;
-    if (!make_room(sequence, prefix)) return false;
-  }
-}
-
-/// Takes something from who comes after `for_whom`, but not `kept`. False where there is nothing to take.
-bool Executor::make_room(const Sequence& for_whom, const Prefix* kept) {
-  const std::size_t before = prefixes_.size();
-  drop_prefixes(false, kept);
-  if (prefixes_.size() < before) return true;
-  const bool interactive = for_whom.request.priority == Priority::kInteractive;
-  if (!running_.empty()) {
-    const auto last = std::prev(running_.end());
-    if (!interactive || last->first.priority == Priority::kInteractive) return false;
-    park(last);
-    return true;
-  }
-  drop_prefixes(true, kept);  // of what is left, only these hold anything
-  return prefixes_.size() < before;
-}
-
-/// More cells for who has used up its own; the last ones are parked where there are too few.
-void Executor::grow() {
-  for (auto at = running_.begin(); at != running_.end();) {
-    Sequence& sequence = *at->second;
-    const bool full = sequence.needs_cells();
-    if (!full || sequence.cells.extend(sequence.stretch(kStretch)) || sequence.cells.extend(1)) {
-      ++at;
-      continue;
-    }
-    const std::size_t before = prefixes_.size();
-    drop_prefixes(false, nullptr);
-    if (prefixes_.size() < before) continue;
-    const auto last = std::prev(running_.end());
-    if (last != at) {
-      park(last);
-      continue;
-    }
-    drop_prefixes(true, nullptr);
-    if (prefixes_.size() < before) continue;
-    if (running_.size() > 1) {
-      park(at);
-    } else {
-      end(sequence, engine::StopReason::kContextFull);
-    }
-    break;  // it was the last one
-  }
-}
-
-/// Where its file cannot be written, as on a full disk, it is computed again: its tokens are all there.
-void Executor::park(Sequences::iterator at) {
-  Sequence& sequence = *at->second;
-  if (sequence.computed > 0) {
-    auto saved = engine::SavedSequence::save(engine_.context(), *sequence.place);
-    if (saved) {
-      sequence.parked.emplace(std::move(*saved));
-    } else {
-      sequence.computed = 0;
-    }
-  }
-  leave_place(sequence.place);
-  sequence.cells = {};
-  sequence.prefix_cells.reset();
-  ++sequence.answer.parked;
-  ++statistics_.parked;
-  waiting_.insert(running_.extract(at));
-}
-
-void Executor::put_aside() {
-  while (!running_.empty()) park(std::prev(running_.end()));
-  drop_prefixes(true, nullptr);
-}
-
-// --- Common prefixes ---
-
-/// The longest one that the prompt begins with; a new one where others wait that begin alike.
-std::shared_ptr<Executor::Prefix> Executor::prefix_for(const Sequence& sequence) {
-  std::shared_ptr<Prefix> best;
-  for (const auto& prefix : prefixes_) {
-    const bool longer = !best || prefix->tokens.size() > best->tokens.size();
-    if (longer && prefix->begins(sequence.tokens)) best = prefix;
-  }
-  if (best) return best;
-  const std::size_t length = common_beginning(sequence, waiting_);
-  if (length == 0 || cells_.free() < length || places_.size() < 2) return nullptr;
-  best = std::make_shared<Prefix>();
-  best->tokens.assign(sequence.tokens.begin(), sequence.tokens.begin() + static_cast<std::ptrdiff_t>(length));
-  best->place = take_place();
-  best->cells = std::make_shared<Cells::Reservation>(*cells_.reserve(static_cast<std::uint32_t>(length)));
-  prefixes_.push_back(best);
-  return best;
-}
-
-bool Executor::is_wanted(const Prefix& prefix) const {
-  return std::ranges::any_of(waiting_, [&](const auto& entry) {
-    return entry.second->computed == 0 && prefix.begins(entry.second->tokens);
-  });
-}
-
-void Executor::drop_prefixes(bool wanted_ones, const Prefix* kept) {
-  std::erase_if(prefixes_, [&](const auto& prefix) {
-    if (prefix.get() == kept || (!wanted_ones && is_wanted(*prefix))) return false;
-    leave_place(prefix->place);
-    return true;
-  });
 }
 
 }  // namespace strata::batch

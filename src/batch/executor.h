@@ -19,6 +19,9 @@ struct Statistics {
   std::uint64_t parked = 0;          ///< times that a sequence was put aside
   std::uint32_t most_sequences = 0;  ///< in one pass
   double seconds = 0;                ///< of passes
+  double prompt_seconds = 0;         ///< of each sequence, in passes with tokens of its prompt
+  double answer_seconds = 0;         ///< of each sequence, in passes with a token that it wrote
+  std::uint64_t parts = 0;           ///< sequences, of all passes
   struct {
     std::uint64_t passes = 0;
     std::uint64_t tokens = 0;
@@ -34,6 +37,9 @@ class Executor {
   /// Requires: the engine has started, with ContextOptions::shared_cells.
   explicit Executor(engine::Engine& engine, std::size_t most_running = SIZE_MAX);
   ~Executor();
+
+  /// Whether a context of this model lets texts share any part of their beginnings.
+  [[nodiscard]] static bool can_share_parts(const llama_model* model);
 
   using Id = std::uint64_t;
   /// Puts the request into the queue. Errors: kInvalidArgument for a prompt that is empty, or longer than the
@@ -62,23 +68,36 @@ class Executor {
     Id id;
     auto operator<=>(const Turn&) const = default;
   };
+  struct Text;
   struct Sequence;
   struct Prefix;
   class Pass;
   using Sequences = std::map<Turn, std::unique_ptr<Sequence>>;
 
+  /// Later: it waits for what is being computed, and who comes behind it may go first.
+  enum class Admission { kRuns, kLater, kNoRoom };
+
   void admit();
-  [[nodiscard]] bool admit(Sequence& sequence);
+  [[nodiscard]] Admission admit(const Turn& turn, Sequence& sequence);
+  [[nodiscard]] Admission start(const Turn& turn, Sequence& sequence);
   [[nodiscard]] bool resume(Sequence& sequence);
-  [[nodiscard]] bool start(Sequence& sequence);
-  [[nodiscard]] std::shared_ptr<Prefix> prefix_for(const Sequence& sequence);
-  void drop_prefixes(bool wanted_ones, const Prefix* kept);
+  struct Source {
+    Text* text = nullptr;   // null: there is none
+    std::size_t count = 0;  // its tokens, from the first
+    bool later = false;     // more of them, once they are computed
+  };
+  [[nodiscard]] Source source_for(const Turn& turn, const Sequence& sequence);
+  [[nodiscard]] Source frozen_for(const Sequence& sequence);
+  [[nodiscard]] std::size_t worth_keeping(const Sequence& sequence) const;
+  void remember(Sequence& sequence);
+  [[nodiscard]] bool drop_prefix(bool wanted_ones);
   [[nodiscard]] bool is_wanted(const Prefix& prefix) const;
-  [[nodiscard]] bool reserve(Sequence& sequence, std::size_t count, const Prefix* prefix);
-  [[nodiscard]] bool make_room(const Sequence& for_whom, const Prefix* kept);
+  [[nodiscard]] bool take_place(Sequence& sequence);
+  [[nodiscard]] bool reserve(Sequence& sequence, std::size_t count);
+  [[nodiscard]] bool make_room(const Sequence& for_whom);
+  bool park_for(const Sequence& sequence);
   void grow();
   void park(Sequences::iterator at);
-  [[nodiscard]] std::optional<llama_seq_id> take_place();
   void leave_place(std::optional<llama_seq_id>& place);
   void advance(const Pass& pass, std::chrono::duration<double> took);
   void write(Sequence& sequence, std::int32_t output);
@@ -89,12 +108,14 @@ class Executor {
 
   engine::Engine& engine_;
   const std::size_t most_running_;
+  const bool shares_parts_;  // the context can copy a part of a sequence
   Cells cells_;
   std::vector<llama_seq_id> places_;  // free ones
   Id next_ = 0;
   Sequences waiting_;
   Sequences running_;
-  std::vector<std::shared_ptr<Prefix>> prefixes_;
+  std::vector<std::unique_ptr<Prefix>> prefixes_;
+  std::uint64_t used_ = 0;  // times that some prefix was
   Statistics statistics_;
 };
 

@@ -78,7 +78,8 @@ std::string outcome_json(const Line& line, int status, Json body, Json error) {
   return out.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-/// Again and again, while the disk is full.
+}  // namespace
+
 Status patiently(const Job::Watch& watch, const std::function<Status()>& work) {
   for (bool said = false;;) {
     const Status status = work();
@@ -89,8 +90,6 @@ Status patiently(const Job::Watch& watch, const std::function<Status()>& work) {
     std::this_thread::sleep_for(kPause);
   }
 }
-
-}  // namespace
 
 /// What is known while lines are looked at.
 struct Job::Checking {
@@ -216,16 +215,11 @@ Status Job::submit(Executor& executor, const Line& line) {
     return {};
   }
   const auto request = std::make_shared<ApiRequest>(std::move(parsed->request));
-  const auto written = std::make_shared<std::string>();
-  auto ids = batch::submit(
-      executor, *request, Priority::kBatch,
-      {.on_text =
-           [written](std::string_view piece) {
-             *written += piece;
-             return true;
-           },
-       .on_end = [this, line, request, written](
-                     Result<Answer> answer) { answered(line, *request, *written, std::move(answer)); }});
+  auto ids =
+      batch::submit(executor, *request, Priority::kBatch,
+                    {.on_text = {}, .on_end = [this, line, request](Result<std::vector<Answer>> answers) {
+                       answered(line, *request, std::move(answers));
+                     }});
   if (!ids) {
     refused(line, ids.error());
   } else {
@@ -257,18 +251,16 @@ Result<bool> Job::give_up(Executor& executor, const std::string& code, const std
   return counts_.left() == 0;
 }
 
-void Job::answered(const Line& line, const ApiRequest& request, const std::string& text,
-                   Result<Answer> answer) {
+void Job::answered(const Line& line, const ApiRequest& request, Result<std::vector<Answer>> answers) {
   if (in_executor_.erase(line.number) == 0) return;
-  if (!answer) return refused(line, answer.error());
+  if (!answers) return refused(line, answers.error());
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const AnswerHead head{
       fmt::format("{}-{}", request.endpoint == Endpoint::kChat ? "chatcmpl" : "cmpl", line.number), model_,
       std::chrono::duration_cast<std::chrono::seconds>(now).count()};
   try {
-    outcomes_.push_back(
-        {line.number, false,
-         outcome_json(line, 200, answer_body(head, request, *answer, text, reader_.vocab()), {})});
+    outcomes_.push_back({line.number, false,
+                         outcome_json(line, 200, answer_body(head, request, *answers, reader_.vocab()), {})});
   } catch (const std::exception& error) {  // a text that the chat template's own parser does not understand
     refused(line, {ErrorCode::kInternal, error.what()});
   }

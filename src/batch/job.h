@@ -98,7 +98,7 @@ class Job {
   Job(JobFiles files, const ApiReader& reader, std::string model, Shard shard, Store store);
   [[nodiscard]] Status end_checking();
   [[nodiscard]] Status submit(Executor& executor, const Line& line);
-  void answered(const Line& line, const ApiRequest& request, const std::string& text, Result<Answer> answer);
+  void answered(const Line& line, const ApiRequest& request, Result<std::vector<Answer>> answers);
   void refused(const Line& line, const Error& error);
 
   JobFiles files_;
@@ -116,5 +116,8 @@ class Job {
   std::map<std::int64_t, std::vector<Executor::Id>> in_executor_;
   std::vector<Outcome> outcomes_;
 };
+
+/// Again and again, while it fails with kNoSpace, until `watch` says to stop. Blocks.
+[[nodiscard]] Status patiently(const Job::Watch& watch, const std::function<Status()>& work);
 
 }  // namespace strata::batch

@@ -41,6 +41,7 @@ struct WrittenLogprobs {
 
 /// What became of it.
 struct Answer {
+  std::string text;                         ///< kept where an ApiRequest is answered: see submit()
   std::vector<llama_token> token_ids;       ///< written, the end-of-text token included
   std::vector<WrittenLogprobs> logprobs;    ///< of each, where they were asked for
   std::vector<std::vector<float>> vectors;  ///< the one that was asked for; as the model has it

@@ -11,24 +11,45 @@
 
 namespace strata::batch {
 
-/// A request on its way. Invariant: cells hold what is computed and not shared.
-struct Executor::Sequence {
+/// Tokens, of which the context holds the first ones. Invariant: the cells of `before`, then `cells`, hold
+/// what is computed.
+struct Executor::Text {
+  std::vector<llama_token> tokens;
+  std::size_t computed = 0;
+  std::optional<llama_seq_id> place;
+  Cells::Reservation cells;
+  std::shared_ptr<Cells::Beginning> before;  // shared with others
+
+  [[nodiscard]] std::size_t held() const { return cells.count() + (before ? before->size() : 0); }
+  /// Lets others have the cells of the first `count` tokens, too. Requires: these are computed.
+  [[nodiscard]] std::shared_ptr<Cells::Beginning> share(std::size_t count) {
+    const std::size_t in_front = before ? before->size() : 0;
+    if (count > in_front) {
+      auto more = cells.split(static_cast<std::uint32_t>(count - in_front));
+      before = std::make_shared<Cells::Beginning>(std::move(more), before);
+    }
+    return Cells::first_of(before, static_cast<std::uint32_t>(count));
+  }
+  /// How many tokens of a prompt it begins with; one is left over, to get logits from.
+  [[nodiscard]] std::size_t alike(const std::vector<llama_token>& prompt) const {
+    const auto differ = std::ranges::mismatch(tokens, prompt).in2 - prompt.begin();
+    return std::min(static_cast<std::size_t>(differ), prompt.size() - 1);
+  }
+};
+
+/// A request on its way: the prompt, then what was written.
+struct Executor::Sequence : Text {
   Sequence(Request wanted, Listener who)
-      : request(std::move(wanted)),
+      : Text{.tokens = wanted.prompt},
+        request(std::move(wanted)),
         listener(std::move(who)),
-        tokens(request.prompt),
         filter(request.stop_strings) {}
 
   Request request;
   Listener listener;
   Answer answer;
-  std::vector<llama_token> tokens;  // the prompt, then what was written
-  std::size_t computed = 0;         // of these, in the context
   common_sampler_ptr sampler;
   engine::StopFilter filter;
-  std::optional<llama_seq_id> place;
-  Cells::Reservation cells;
-  std::shared_ptr<Cells::Reservation> prefix_cells;  // and those that it shares
   std::optional<engine::SavedSequence> parked;
   bool ended = false;
 
@@ -43,9 +64,7 @@ struct Executor::Sequence {
   [[nodiscard]] std::uint32_t stretch(std::size_t most) const {
     return static_cast<std::uint32_t>(std::max<std::size_t>(std::min(left(), most), 1));
   }
-  [[nodiscard]] bool needs_cells() const {
-    return tokens.size() > cells.count() + (prefix_cells ? prefix_cells->count() : 0);
-  }
+  [[nodiscard]] bool needs_cells() const { return tokens.size() > held(); }
 
   bool show(const std::string& piece) { return show_now(filter.add(piece)); }
   void show_rest() { show_now(filter.rest()); }
@@ -56,36 +75,31 @@ struct Executor::Sequence {
   }
 };
 
-/// What several prompts begin with. Frozen once it is computed.
-struct Executor::Prefix {
-  std::vector<llama_token> tokens;
-  std::size_t computed = 0;
-  std::optional<llama_seq_id> place;
-  std::shared_ptr<Cells::Reservation> cells;  // held by those, too, that started from it
+/// What prompts begin with: what several that wait have in common, or a text that has ended, as the next
+/// question of a conversation begins with it. Frozen once it is computed.
+struct Executor::Prefix : Text {
+  Priority priority = Priority::kBatch;  // with which it is computed
+  std::uint64_t used = 0;                // when it was last
 
   [[nodiscard]] bool complete() const { return computed == tokens.size(); }
-  /// And something is left of them, to get logits from.
   [[nodiscard]] bool begins(const std::vector<llama_token>& prompt) const {
-    return tokens.size() < prompt.size() &&
-           std::ranges::equal(tokens, std::span(prompt).first(tokens.size()));
+    return alike(prompt) == tokens.size();
   }
 };
+
+constexpr std::size_t kWorthSharing = 32;  // tokens: fewer are not worth a place
 
 /// What `sequence` has in common with some that wait behind it, as many tokens as all of those have that have
 /// enough; 0: nothing worth it.
 template <typename Sequences>
 [[nodiscard]] std::size_t common_beginning(const auto& sequence, const Sequences& waiting) {
-  constexpr std::size_t kLeast = 32;     // tokens: less is not worth a place
   constexpr std::size_t kCompared = 64;  // of those that wait
   std::size_t common = 0;
   std::size_t compared = 0;
   for (const auto& [turn, other] : waiting) {
     if (other.get() == &sequence || other->computed > 0) continue;
-    const auto differ = std::ranges::mismatch(sequence.tokens, other->tokens).in1;
-    const auto shorter = std::min(sequence.tokens.size(), other->tokens.size());
-    const std::size_t alike =
-        std::min(static_cast<std::size_t>(differ - sequence.tokens.begin()), shorter - 1);
-    if (alike >= kLeast) common = common == 0 ? alike : std::min(common, alike);
+    const std::size_t alike = std::min(sequence.alike(other->tokens), sequence.tokens.size() - 1);
+    if (alike >= kWorthSharing) common = common == 0 ? alike : std::min(common, alike);
     if (++compared == kCompared) break;
   }
   return common;

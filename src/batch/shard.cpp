@@ -95,6 +95,29 @@ JobFiles JobFiles::of(const Shard& shard) const {
   return {input, part_of(output, shard), part_of(errors, shard)};
 }
 
+Result<std::optional<Merged>> finished(const JobFiles& whole, const Shard& shard) {
+  const JobFiles files = whole.of(shard);
+  if (fs::exists(files.account()) || !fs::exists(files.output)) return std::nullopt;
+  Places places;
+  Status read = find_outcomes(files.output, false, places);
+  if (read && fs::exists(files.errors)) read = find_outcomes(files.errors, true, places);
+  Merged out;
+  const auto take = [&](const LineReader::Line& line) -> Status {
+    if (!shard.has(line.number)) return {};
+    STRATA_TRY(const std::string id, custom_id(files.input, line));
+    const auto at = places.find(id);
+    if (at == places.end()) return fail(ErrorCode::kCorrupt, id);
+    ++(at->second.failed ? out.failed : out.answers);
+    return {};
+  };
+  if (read) {
+    if (const auto content = read_lines(files.input, take); !content) read = std::unexpected(content.error());
+  }
+  if (!read && read.error().code != ErrorCode::kCorrupt) return std::unexpected(read.error());
+  if (!read || static_cast<std::size_t>(out.answers + out.failed) != places.size()) return std::nullopt;
+  return out;
+}
+
 Result<Merged> merge_parts(const JobFiles& files, std::uint32_t count) {
   STRATA_TRY_VOID(check_absent(files.output));
   STRATA_TRY(const Places places, find_all_outcomes(files, count));

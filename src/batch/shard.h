@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -20,6 +21,10 @@ struct Merged {
   std::int64_t answers = 0;
   std::int64_t failed = 0;
 };
+
+/// What output and errors of a shard hold, where it is finished: each request of the input once, and no
+/// other. Nothing where it is not, or other content is there. Errors: kNotFound, kIo.
+[[nodiscard]] Result<std::optional<Merged>> finished(const JobFiles& files, const Shard& shard);
 
 /// Puts the parts of `count` shards together, in the order of the input: output and, where there are some,
 /// errors. The parts stay. Errors: kNotFound for a part that is missing or not finished; kCorrupt where the

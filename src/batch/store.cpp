@@ -69,7 +69,8 @@ Result<Store::Counts> Store::counts() const {
     SQLite::Statement count(
         *database_,
         "SELECT count(*), count(failed), coalesce(sum(failed), 0), coalesce(max(tokens), 0), "
-        "CAST(coalesce(avg(prompt), 0) AS INTEGER), CAST(coalesce(avg(tokens), 0) AS INTEGER) FROM lines");
+        "coalesce(max(prompt), 0), CAST(coalesce(avg(prompt), 0) AS INTEGER), CAST(coalesce(avg(tokens), 0) "
+        "AS INTEGER) FROM lines");
     count.executeStep();
     const std::int64_t failed = count.getColumn(2).getInt64();
     return Counts{count.getColumn(0).getInt64(),
@@ -77,7 +78,8 @@ Result<Store::Counts> Store::counts() const {
                   failed,
                   static_cast<std::uint64_t>(count.getColumn(3).getInt64()),
                   static_cast<std::uint64_t>(count.getColumn(4).getInt64()),
-                  static_cast<std::uint64_t>(count.getColumn(5).getInt64())};
+                  static_cast<std::uint64_t>(count.getColumn(5).getInt64()),
+                  static_cast<std::uint64_t>(count.getColumn(6).getInt64())};
   });
 }
 

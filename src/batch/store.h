@@ -55,6 +55,7 @@ class Store {
     std::int64_t completed = 0;
     std::int64_t failed = 0;
     std::uint64_t most_tokens = 0;  ///< of one line
+    std::uint64_t longest_prompt = 0;
     std::uint64_t mean_prompt = 0;
     std::uint64_t mean_tokens = 0;
     [[nodiscard]] std::int64_t left() const { return lines - completed - failed; }

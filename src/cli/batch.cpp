@@ -21,7 +21,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds kPatience{200};  // until a signal is seen
+constexpr std::chrono::milliseconds kPatience{200};      // until a signal is seen
+constexpr std::uint64_t kLeastAnswer = 256;              // tokens that the longest prompt must leave room for
+constexpr std::chrono::milliseconds kBetweenLooks{200};  // of who watches a terminal
+constexpr std::chrono::seconds kBetweenLines{60};        // of who reads a log
 
 std::atomic<int> stops{0};
 
@@ -41,7 +44,7 @@ struct BatchOptions {
   std::uint32_t merge = 0;  // parts
 };
 
-/// One line on a terminal: how far, how fast, how long still.
+/// How far, how fast, how long still: one line of a terminal, or one a minute.
 class Progress {
  public:
   explicit Progress(std::int64_t done) : before_(done), terminal_(::isatty(STDERR_FILENO) != 0) {}
@@ -51,7 +54,7 @@ class Progress {
 
   void show(const batch::Job& job, const batch::Executor& executor) {
     const auto now = Clock::now();
-    if (!terminal_ || now - shown_ < std::chrono::milliseconds(200)) return;
+    if (now - shown_ < (terminal_ ? kBetweenLooks : kBetweenLines)) return;
     shown_ = now;
     const std::chrono::duration<double> took = now - begin_;
     const auto& counts = job.counts();
@@ -59,8 +62,10 @@ class Progress {
     const double rate = static_cast<double>(done - before_) / took.count();
     const std::string left =
         rate > 0 ? fmt::format(", {:.0f} s left", static_cast<double>(counts.left()) / rate) : "";
-    fmt::print(stderr, "\r\033[K{} of {} answered, {} at once, {:.1f} tokens/s{}", done, counts.lines,
-               executor.running(), static_cast<double>(executor.statistics().tokens) / took.count(), left);
+    wipe();
+    fmt::print(stderr, "{} of {} answered, {} at once, {:.1f} tokens/s{}{}", done, counts.lines,
+               executor.running(), static_cast<double>(executor.statistics().tokens) / took.count(), left,
+               terminal_ ? "" : "\n");
     std::fflush(stderr);
   }
   void wipe() {
@@ -71,7 +76,7 @@ class Progress {
   const std::int64_t before_;
   const bool terminal_;
   const Clock::time_point begin_ = Clock::now();
-  Clock::time_point shown_;
+  Clock::time_point shown_ = terminal_ ? Clock::time_point() : begin_;
 };
 
 class Batch {
@@ -84,6 +89,13 @@ class Batch {
     if (options_.merge > 0) return merge(files);
     if (options_.run.model.empty()) return fail(ErrorCode::kInvalidArgument, "-m is missing: the model");
     STRATA_TRY(const batch::Shard shard, batch::parse_shard(options_.shard));
+    // As where a job is queued again that had come to its end.
+    STRATA_TRY(const auto there, batch::finished(files, shard));
+    if (there) {
+      fmt::print(stderr, "finished before: ");
+      say_what_is_there(files.of(shard), there->answers, there->failed);
+      return {};
+    }
     return compute(std::move(files), shard);
   }
 
@@ -111,15 +123,6 @@ class Batch {
     STRATA_TRY(const std::string chat_template, cli::chat_template(options_.run));
     STRATA_TRY(const auto reader, batch::ApiReader::create(*engine_, chat_template));
     const std::string name = options_.served_name.empty() ? engine_->profile().name : options_.served_name;
-    STRATA_TRY(const auto opened, batch::Job::open(files, reader, name, shard));
-    batch::Job& job = *opened;
-    for (bool checked = false; !checked;) {
-      if (stops > 0) return fail(ErrorCode::kCancelled, "stopped before anything was answered");
-      STRATA_TRY(checked, job.check(kPatience));
-    }
-    if (job.resumed())
-      fmt::print(stderr, "going on: {} of {} requests are answered\n",
-                 job.counts().lines - job.counts().left(), job.counts().lines);
     const batch::Job::Watch watch{.stopped = [] { return stops > 0; },
                                   .on_progress = {},
                                   .on_pause =
@@ -127,6 +130,22 @@ class Batch {
                                         fmt::print(stderr, "paused: {}; it goes on when there is room\n",
                                                    error.message);
                                       }};
+    std::unique_ptr<batch::Job> opened;
+    STRATA_TRY_VOID(batch::patiently(watch, [&]() -> Status {
+      STRATA_TRY(opened, batch::Job::open(files, reader, name, shard));
+      return {};
+    }));
+    batch::Job& job = *opened;
+    for (bool checked = false; !checked;) {
+      if (stops > 0) return fail(ErrorCode::kCancelled, "stopped before anything was answered");
+      STRATA_TRY_VOID(batch::patiently(watch, [&]() -> Status {
+        STRATA_TRY(checked, job.check(kPatience));
+        return {};
+      }));
+    }
+    if (job.resumed())
+      fmt::print(stderr, "going on: {} of {} requests are answered\n",
+                 job.counts().lines - job.counts().left(), job.counts().lines);
     if (job.counts().left() > 0) STRATA_TRY_VOID(answer(job, watch));
     STRATA_TRY_VOID(job.write_out(watch));
     say_what_is_there(files.of(shard), job.counts().completed, job.counts().failed);
@@ -180,7 +199,8 @@ class Batch {
     return prepare_shared(*engine_, context,
                           {.work = {wanted, static_cast<double>(counts.mean_prompt),
                                     static_cast<double>(counts.mean_tokens - counts.mean_prompt)},
-                           .most_tokens = counts.most_tokens},
+                           .most_tokens = counts.most_tokens,
+                           .least_tokens = counts.longest_prompt + kLeastAnswer},
                           known_machine(options_.run, engine_->profile()));
   }
 

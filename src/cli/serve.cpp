@@ -1,6 +1,7 @@
 #include "cli/serve.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <atomic>
@@ -26,8 +27,9 @@ void on_stop(int) {
 constexpr double kMeanPrompt = 768;  // tokens, about
 constexpr double kMeanAnswer = 256;
 constexpr std::uint64_t kUsualContext =
-    4096;                              // that one request may have, where the model and the budget allow it
-constexpr Bytes kArchive{8ULL << 20};  // SQLite's caches, ids of a batch's requests. Estimated
+    4096;  // that one request may have, where the model and the budget allow it
+constexpr std::uint64_t kLeastContext = 1024;
+constexpr Bytes kArchive{8ULL << 20};          // SQLite's caches, ids of a batch's requests. Estimated
 constexpr std::size_t kSpareConnections = 32;  // to say "too many", and for those that only look
 
 struct ServeOptions {
@@ -40,7 +42,7 @@ struct ServeOptions {
   std::string served_name;
   std::uint32_t sequences = 32;
   std::size_t queue = 128;
-  std::int64_t timeout = 600;
+  std::int64_t timeout = 3600;
 };
 
 class Serve {
@@ -54,6 +56,7 @@ class Serve {
     ::sigaction(SIGINT, &action, nullptr);
     ::sigaction(SIGTERM, &action, nullptr);
     STRATA_TRY_VOID(read_keys());
+    allow_many_files();
     STRATA_TRY(serve::Listener listener, serve::Listener::bind(options_.host, options_.port));
     const int port = listener.port();
     STRATA_TRY(const auto archive, open_archive());
@@ -80,7 +83,7 @@ class Serve {
                               fmt::print(stderr,
                                          "stopping: {} requests are still answered; once more ends at once\n",
                                          inbox.open());
-                              server.stop_listening();
+                              server.refuse_more();
                               return true;
                             },
                         .between_passes =
@@ -92,6 +95,14 @@ class Serve {
   }
 
  private:
+  /// A connection is one, and the usual limit is little more than a thousand.
+  static void allow_many_files() {
+    struct rlimit limit {};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+
   /// Not in the command line, where every user of the machine can read them.
   Status read_keys() {
     if (const char* const key = std::getenv("STRATA_API_KEY"); key != nullptr && *key != '\0')
@@ -125,6 +136,7 @@ class Serve {
     return prepare_shared(*engine_, context,
                           {.work = {options_.sequences, kMeanPrompt, kMeanAnswer},
                            .most_tokens = usual,
+                           .least_tokens = kLeastContext,
                            .client_reserve = threads + options_.server.largest_bodies + kArchive},
                           known_machine(options_.run, engine_->profile()));
   }

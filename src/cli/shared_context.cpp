@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/progress.h"
+#include "batch/executor.h"
 #include "cli/memory_map.h"
 
 namespace strata::cli {
@@ -15,13 +16,19 @@ namespace {
 
 // Chat templates, grammars and the texts of requests that wait. Estimated.
 constexpr Bytes kRequests{32ULL << 20};
-constexpr std::uint32_t kPrefixes = 2;      // sequences beside those of requests
-constexpr std::uint64_t kPartForCache = 4;  // of the budget, at most: weights that stay are worth more
+constexpr std::uint32_t kMostSequences = 256;  // libllama's limit
+constexpr std::uint64_t kPartForCache = 4;     // of the budget, at most: weights that stay are worth more
 constexpr std::uint64_t kMostCells = 1U << 20;
 constexpr std::uint64_t kStep = 256;   // libllama pads contexts to this
 constexpr std::size_t kMostSizes = 6;  // of contexts that are weighed: each is made once
 constexpr std::uint32_t kLeastUbatch = 64;
 constexpr std::uint32_t kMostUbatch = 2048;
+
+/// Places beside those of requests, for what they begin with. A recurrent state or a sliding window takes
+/// memory for each.
+std::uint32_t places_for_prefixes(const engine::Engine& engine, std::uint32_t requests) {
+  return std::min(batch::Executor::can_share_parts(engine.model()) ? 8U : 2U, kMostSequences - requests);
+}
 
 std::uint32_t cells(std::uint64_t tokens) {
   return static_cast<std::uint32_t>(align_up(std::min(tokens, kMostCells), kStep));
@@ -146,6 +153,13 @@ Status prepare_best(engine::Engine& engine, const engine::ContextOptions& contex
   return choice.take();
 }
 
+Result<bool> fits_with(engine::Engine& engine, engine::ContextOptions context, std::uint32_t tokens) {
+  context.context = context.least_context = tokens;
+  const Status prepared = engine.prepare(context);
+  if (!prepared && prepared.error().code != ErrorCode::kInfeasible) return std::unexpected(prepared.error());
+  return prepared.has_value();
+}
+
 }  // namespace
 
 Status prepare_shared(engine::Engine& engine, engine::ContextOptions context,
@@ -154,13 +168,24 @@ Status prepare_shared(engine::Engine& engine, engine::ContextOptions context,
   context.drafts = {};
   context.shared_cells = true;
   context.embeddings = true;
-  context.sequences = work.requests + kPrefixes;
+  context.sequences = work.requests + places_for_prefixes(engine, work.requests);
   const auto vocabulary = static_cast<std::uint64_t>(llama_vocab_n_tokens(engine.vocab()));
   context.client_reserve =
       kRequests + expected.client_reserve + Bytes{2 * sizeof(llama_token_data) * vocabulary} * work.requests;
   // Of models that only embed there is no cache to share.
   if (context.context || engine.only_embeds()) return engine.prepare(context);
-  const std::uint32_t least = cells(expected.most_tokens);
+  std::uint32_t least = cells(expected.most_tokens);
+  const std::uint32_t smallest = cells(std::min(expected.most_tokens, expected.least_tokens));
+  while (least > smallest) {
+    STRATA_TRY(const bool fits, fits_with(engine, context, least));
+    if (fits) break;
+    least = std::max(smallest, cells(least / 2));
+  }
+  if (least < cells(expected.most_tokens))
+    fmt::print(stderr,
+               "note: the budget holds no context of {} tokens, which the largest request may take: answers "
+               "end after {}, with their prompt\n",
+               expected.most_tokens, least);
   context.least_context = least;
   if (machine) return prepare_best(engine, context, work, least, *machine);
   fmt::print(stderr,

@@ -12,7 +12,8 @@ namespace strata::cli {
 /// What is known of requests that will be computed together.
 struct ExpectedRequests {
   plan::SharedWork work;
-  std::uint64_t most_tokens = 0;  ///< of the largest: a context that is chosen here holds it, if it can
+  std::uint64_t most_tokens = 0;   ///< of the largest: a context that is chosen here holds it, if it can,
+  std::uint64_t least_tokens = 0;  ///< and so many in any case; the largest then ends early
   Bytes client_reserve;  ///< what the caller itself will still allocate, beside samplers and templates
 };
 

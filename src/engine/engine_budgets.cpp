@@ -61,7 +61,9 @@ Status Engine::restore(const std::optional<SavedSequence>& sequence) {
 
 /// Starts what prepare() has planned, and goes on with the text.
 Status Engine::restart(const std::optional<SavedSequence>& sequence) {
-  if (!options_.held_on_device) {
+  const bool some_tell =
+      std::ranges::any_of(offloads_, [](const Offload& offload) { return offload.driver.has_value(); });
+  if (!some_tell) {
     STRATA_TRY_VOID(restore(sequence));
     return begin({});
   }

@@ -1,54 +1,78 @@
 #include "engine/saved_sequence.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "engine/llama_log.h"
 
 namespace strata::engine {
 namespace {
 
-Error failed(const std::filesystem::path& path, std::string_view what) {
-  const std::string why = take_llama_error();
+Error failed(const std::string& place, std::string_view what, std::string why = take_llama_error()) {
+  if (why.empty()) why = std::strerror(errno);
   return Error{ErrorCode::kIo,
-               fmt::format("{}: the text so far cannot be {} ({}); set TMPDIR to a folder with "
+               fmt::format("{}: the text so far cannot be {} ({}); set TMPDIR to a folder on a disk with "
                            "more room",
-                           path.string(), what, why.empty() ? std::string(std::strerror(errno)) : why)};
+                           place, what, why)};
+}
+
+/// /tmp is often memory, which would be taken from the budget.
+std::string folder() {
+  const char* const named = std::getenv("TMPDIR");
+  return named != nullptr && *named != '\0' ? named : "/var/tmp";
+}
+
+bool is_memory(const std::string& path) {
+  struct statfs of {};
+  return ::statfs(path.c_str(), &of) == 0 && (of.f_type == TMPFS_MAGIC || of.f_type == RAMFS_MAGIC);
+}
+
+/// A file without a name: whatever happens to this process, nothing is left of it.
+int open_nameless(const std::string& where) {
+  const int file = ::open(where.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (file >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)) return file;
+  std::string name = fmt::format("{}/strata-{}-XXXXXX", where, ::getpid());
+  const int named = ::mkostemp(name.data(), O_CLOEXEC);
+  if (named >= 0) ::unlink(name.c_str());
+  return named;
 }
 
 }  // namespace
 
+std::string SavedSequence::path() const { return fmt::format("/proc/self/fd/{}", file_); }
+
 Result<SavedSequence> SavedSequence::save(llama_context* context, llama_seq_id sequence) {
-  std::error_code ec;
-  std::filesystem::path folder = std::filesystem::temp_directory_path(ec);
-  if (ec) {  // TMPDIR names none
-    const char* const named = std::getenv("TMPDIR");
-    folder = named != nullptr ? named : "/tmp";
-  }
-  std::string name = (folder / fmt::format("strata-{}-XXXXXX", ::getpid())).string();
-  const int file = ::mkstemp(name.data());
-  if (file < 0) return std::unexpected(failed(folder, "put aside here"));
-  ::close(file);
-  SavedSequence out{name};
-  const std::size_t written = llama_state_seq_save_file(context, name.c_str(), sequence, nullptr, 0);
+  const std::string where = folder();
+  constexpr std::string_view kWhat = "put aside here";
+  if (is_memory(where)) return std::unexpected(failed(where, kWhat, "it is memory, not a disk"));
+  const int file = open_nameless(where);
+  if (file < 0) return std::unexpected(failed(where, kWhat));
+  SavedSequence out(file);
+  const std::size_t written = llama_state_seq_save_file(context, out.path().c_str(), sequence, nullptr, 0);
   // libllama does not look at what closing the file says.
-  if (written > 0 && std::filesystem::file_size(name, ec) == written) return out;
-  return std::unexpected(failed(folder, "put aside here"));
+  struct stat now {};
+  if (written > 0 && ::fstat(file, &now) == 0 && static_cast<std::size_t>(now.st_size) == written) return out;
+  return std::unexpected(failed(where, kWhat));
 }
 
 SavedSequence::~SavedSequence() {
-  if (!path_.empty()) ::unlink(path_.c_str());
+  if (file_ >= 0) ::close(file_);
 }
 
 Status SavedSequence::restore(llama_context* context, llama_seq_id sequence) const {
   llama_token none = 0;
   std::size_t count = 0;
-  if (llama_state_seq_load_file(context, path_.c_str(), sequence, &none, 0, &count) > 0) return {};
-  return std::unexpected(failed(path_, "read back"));
+  if (llama_state_seq_load_file(context, path().c_str(), sequence, &none, 0, &count) > 0) return {};
+  return std::unexpected(failed(folder(), "read back"));
 }
 
 }  // namespace strata::engine

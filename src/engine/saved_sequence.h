@@ -2,20 +2,20 @@
 
 #include <llama.h>
 
-#include <filesystem>
+#include <string>
 #include <utility>
 
 #include "base/result.h"
 
 namespace strata::engine {
 
-/// What a context remembers of one sequence (KV cache, recurrent state), put aside in a file that goes with
-/// this object: in the folder for temporary files, named after the process. Move-only.
+/// What a context remembers of one sequence (KV cache, recurrent state), put aside in a file without a name,
+/// which goes with this object, or with the process: in TMPDIR, else in /var/tmp. Move-only.
 class SavedSequence {
  public:
-  /// Errors: kIo: the folder cannot be written to, or has no room.
+  /// Errors: kIo: the folder cannot be written to, has no room, or is memory itself.
   [[nodiscard]] static Result<SavedSequence> save(llama_context* context, llama_seq_id sequence = 0);
-  SavedSequence(SavedSequence&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+  SavedSequence(SavedSequence&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
   SavedSequence& operator=(SavedSequence&& other) = delete;
   ~SavedSequence();
 
@@ -23,8 +23,10 @@ class SavedSequence {
   [[nodiscard]] Status restore(llama_context* context, llama_seq_id sequence = 0) const;
 
  private:
-  explicit SavedSequence(std::filesystem::path path) : path_(std::move(path)) {}
-  std::filesystem::path path_;
+  explicit SavedSequence(int file) : file_(file) {}
+  [[nodiscard]] std::string path() const;
+
+  int file_;
 };
 
 }  // namespace strata::engine

@@ -10,6 +10,7 @@
 #include "batch/api_stream.h"
 #include "serve/budgets_api.h"
 #include "serve/connection_threads.h"
+#include "serve/counted.h"
 #include "serve/http_answer.h"
 
 namespace strata::serve {
@@ -18,8 +19,13 @@ namespace {
 using nlohmann::json;
 using Json = nlohmann::ordered_json;
 
-constexpr std::chrono::seconds kBetweenBytes{
-    30};  // a client may be silent, in a request or before the next one
+constexpr std::chrono::seconds kBetweenBytes{30};    // a client may be silent in a request,
+constexpr std::chrono::seconds kBetweenRequests{5};  // and before the next one
+constexpr std::chrono::seconds kUntilStream{10};     // an error has its own status until then
+constexpr std::chrono::seconds kBetweenSigns{15};    // of life, so that nobody on the way hangs up
+constexpr std::chrono::seconds kForStreams{60};      // to be taken by slow readers, at the end
+constexpr std::uint64_t kValue = 32;                 // bytes that a value takes once JSON is read, about
+constexpr std::uint64_t kMostValues = 500'000;       // of a body
 constexpr std::string_view kPublic[] = {"/health", "/v1/health"};  // whoever asks
 
 /// Takes as long for a wrong key as for the right one.
@@ -30,24 +36,18 @@ bool same(std::string_view a, std::string_view b) {
   return differ == 0;
 }
 
-/// Bytes of a body, counted while it lives.
-class Counted {
- public:
-  explicit Counted(std::atomic<std::uint64_t>& all) : all_(all) {}
-  ~Counted() { all_ -= bytes_; }
-  Counted(const Counted&) = delete;
-  Counted& operator=(const Counted&) = delete;
-
-  /// What all of them hold then.
-  std::uint64_t add(std::uint64_t bytes) {
-    bytes_ += bytes;
-    return all_ += bytes;
+/// Of a JSON text, before it is read: at most so many.
+std::uint64_t values_in(std::string_view text) {
+  std::uint64_t count = 1;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"') quoted = !quoted;
+    if (quoted && c == '\\') ++i;
+    if (!quoted && (c == ',' || c == ':' || c == '[' || c == '{')) ++count;
   }
-
- private:
-  std::atomic<std::uint64_t>& all_;
-  std::uint64_t bytes_ = 0;
-};
+  return count;
+}
 
 }  // namespace
 
@@ -86,22 +86,26 @@ ApiServer::ApiServer(Listener listener, ServerOptions options, const engine::Eng
   http_->set_payload_max_length(std::max(options_.largest_body, options_.largest_file).value);
   http_->set_read_timeout(kBetweenBytes);
   http_->set_write_timeout(kBetweenBytes);
-  http_->set_keep_alive_timeout(kBetweenBytes.count());
+  http_->set_keep_alive_timeout(kBetweenRequests.count());
   if (archive != nullptr)
-    archive_api_.emplace(*archive,
-                         [this](const httplib::ContentReader& content) { return read_body(content); });
+    archive_api_.emplace(
+        *archive, [this](const httplib::ContentReader& content) { return read_body(content); },
+        [this] { return std::make_shared<Counted>(streams_, 1); });
   add_checks();
   add_endpoints();
   thread_ = std::thread([this] { http_->listen_after_bind(); });
   http_->wait_until_ready();
 }
 
+/// httplib cuts off what is sent in pieces when it is told to stop.
 ApiServer::~ApiServer() {
-  stop_listening();
+  stopping_ = true;
+  const auto end = std::chrono::steady_clock::now() + kForStreams;
+  while (streams_ > 0 && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  http_->stop();
   thread_.join();
 }
-
-void ApiServer::stop_listening() { http_->stop(); }
 
 bool ApiServer::may_use(const httplib::Request& request) const {
   if (options_.api_keys.empty() || std::ranges::find(kPublic, request.path) != std::end(kPublic)) return true;
@@ -118,6 +122,8 @@ bool ApiServer::refuse_at_once(const httplib::Request& request, httplib::Respons
   if (!loaded_) {
     response.set_header("Retry-After", "1");
     refuse(response, {ErrorCode::kCancelled, "the model is being loaded"});
+  } else if (stopping_) {
+    refuse(response, {ErrorCode::kCancelled, "the server is stopping"});
   } else if (request.get_header_value_u64("Content-Length") > most.value) {
     refuse(
         response, httplib::PayloadTooLarge_413,
@@ -182,8 +188,8 @@ void ApiServer::add_endpoints() {
   const auto post = [this](const char* path, auto handle) {
     http_->Post(path, [this, handle](const Request& request, Response& response,
                                      const httplib::ContentReader& content) {
-      const auto body = read_body(content);
-      if (body) return handle(request, response, *body);
+      auto body = read_body(content);
+      if (body) return handle(request, response, std::move(*body));
       // What is left of the body is not read.
       response.set_header("Connection", "close");
       refuse(response, body.error());
@@ -191,17 +197,17 @@ void ApiServer::add_endpoints() {
   };
   for (const char* const path : {"/v1/chat/completions", "/v1/completions", "/v1/embeddings"}) {
     post(path, [this, endpoint = *batch::endpoint_of(path)](const Request& request, Response& response,
-                                                            const json& body) {
-      answer(endpoint, request, response, body);
+                                                            ReadBody body) {
+      answer(endpoint, request, response, std::move(body));
     });
   }
-  post("/tokenize", [this](const Request&, Response& response, const json& body) {
-    const auto tokens = reader_.tokenize(body);
+  post("/tokenize", [this](const Request&, Response& response, const ReadBody& body) {
+    const auto tokens = reader_.tokenize(body.json);
     if (!tokens) return refuse(response, tokens.error());
     answer_json(response, {{"tokens", *tokens}});
   });
   post("/strata/budgets",
-       [](const Request&, Response& response, const json& body) { change_budgets(response, body); });
+       [](const Request&, Response& response, const ReadBody& body) { change_budgets(response, body.json); });
   http_->Get("/strata/status", [](const Request&, Response& response) { tell_status(response); });
   if (archive_api_) archive_api_->add_endpoints(*http_);
   // Last: what nobody wants is not read into memory.
@@ -222,16 +228,20 @@ Json ApiServer::model_json() const {
           {"object", "model"},
           {"created", started_},
           {"owned_by", "strata"},
+          {"max_model_len", most_tokens_},
           {"meta",
-           {{"n_vocab", llama_vocab_n_tokens(engine_.vocab())},
+           {{"n_ctx", most_tokens_},
+            {"n_vocab", llama_vocab_n_tokens(engine_.vocab())},
             {"n_ctx_train", profile.train_context},
             {"n_embd", profile.embedding},
             {"size", profile.weight_bytes().value}}}};
 }
 
 /// Errors: kInvalidArgument; kBudgetExceeded where too many bodies are read.
-Result<json> ApiServer::read_body(const httplib::ContentReader& content) {
-  Counted counted(bodies_);
+Result<ReadBody> ApiServer::read_body(const httplib::ContentReader& content) {
+  ReadBody out{{}, std::make_shared<Counted>(bodies_)};
+  const Error too_many{ErrorCode::kBudgetExceeded,
+                       "too many large requests are read at the same time: try again"};
   std::string text;
   std::optional<Error> error;
   const bool whole = content([&](const char* data, std::size_t size) {
@@ -240,9 +250,8 @@ Result<json> ApiServer::read_body(const httplib::ContentReader& content) {
                     fmt::format("the body is too large: {} at most", format_bytes(options_.largest_body))};
       return false;
     }
-    if (Bytes{counted.add(size)} > options_.largest_bodies) {
-      error =
-          Error{ErrorCode::kBudgetExceeded, "too many large requests are read at the same time: try again"};
+    if (Bytes{out.counted->add(size)} > options_.largest_bodies) {
+      error = too_many;
       return false;
     }
     text.append(data, size);
@@ -250,15 +259,22 @@ Result<json> ApiServer::read_body(const httplib::ContentReader& content) {
   });
   if (error) return std::unexpected(*error);
   if (!whole) return fail(ErrorCode::kInvalidArgument, "the body did not come whole, or is too large");
+  const std::uint64_t values = values_in(text);
+  if (values > kMostValues)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("the body holds more than {} values, numbers of arrays included", kMostValues));
+  if (Bytes{out.counted->add(values * kValue)} > options_.largest_bodies) return std::unexpected(too_many);
   auto body = batch::parse_json(text);
   if (!body) return fail(body.error().code, fmt::format("the body: {}", body.error().message));
   if (!body->is_object()) return fail(ErrorCode::kInvalidArgument, "the body must be a JSON object");
-  return body;
+  out.json = std::move(*body);
+  return out;
 }
 
 void ApiServer::answer(batch::Endpoint endpoint, const httplib::Request& request, httplib::Response& response,
-                       const json& body) {
-  Result<batch::ApiRequest> read = reader_.read(endpoint, body);
+                       ReadBody body) {
+  Result<batch::ApiRequest> read = reader_.read(endpoint, body.json);
+  body = {};  // it may be long until the answer is there
   if (!read) return refuse(response, read.error());
   if (read->longest_prompt() > most_tokens_) {
     return refuse(response, {ErrorCode::kInvalidArgument,
@@ -280,22 +296,16 @@ void ApiServer::answer(batch::Endpoint endpoint, const httplib::Request& request
 
 void ApiServer::answer_whole(const std::shared_ptr<Ticket>& ticket, const batch::AnswerHead& head,
                              httplib::Response& response) {
-  std::string text;
-  for (;;) {
-    Ticket::News news = ticket->wait();
-    text += news.text;
-    if (!news.end) continue;
-    ticket->leave();
-    if (!*news.end) return refuse(response, news.end->error());
-    return answer_json(response,
-                       batch::answer_body(head, ticket->request(), **news.end, text, reader_.vocab()));
-  }
+  const Ticket::News news = ticket->wait();
+  ticket->leave();
+  if (!*news.end) return refuse(response, news.end->error());
+  answer_json(response, batch::answer_body(head, ticket->request(), **news.end, reader_.vocab()));
 }
 
 void ApiServer::answer_in_pieces(std::shared_ptr<Ticket> ticket, batch::AnswerHead head,
                                  httplib::Response& response) {
   // An error that comes before any text is an answer of its own.
-  auto first = std::make_shared<Ticket::News>(ticket->wait());
+  auto first = std::make_shared<Ticket::News>(ticket->wait_for(kUntilStream));
   if (first->end && !*first->end) {
     ticket->leave();
     return refuse(response, first->end->error());
@@ -304,14 +314,23 @@ void ApiServer::answer_in_pieces(std::shared_ptr<Ticket> ticket, batch::AnswerHe
   response.set_header("Cache-Control", "no-cache");
   response.set_chunked_content_provider(
       "text/event-stream",
-      [ticket, stream, first](std::size_t, httplib::DataSink& sink) {
+      [ticket, stream, first, open = std::make_shared<Counted>(streams_, 1)](std::size_t,
+                                                                             httplib::DataSink& sink) {
         const Ticket::News news =
-            first->text.empty() && !first->end ? ticket->wait() : std::exchange(*first, {});
-        std::string events = news.text.empty() ? "" : stream->add(news.text);
-        if (news.end)
-          events += *news.end ? stream->end(**news.end) : batch::AnswerStream::fail(news.end->error());
+            first->empty() ? ticket->wait_for(kBetweenSigns) : std::exchange(*first, {});
+        bool ends = news.end.has_value();
+        std::string events;
+        try {
+          for (const auto& [choice, text] : news.texts) events += stream->add(choice, text);
+          if (ends)
+            events += *news.end ? stream->end(**news.end) : batch::AnswerStream::fail(news.end->error());
+        } catch (const std::exception& error) {  // a text that the chat template's own parser refuses
+          events += batch::AnswerStream::fail({ErrorCode::kInternal, error.what()});
+          ends = true;
+        }
+        if (news.empty()) events = ": the answer is on its way\n\n";
         if (!events.empty() && !sink.write(events.data(), events.size())) return false;
-        if (news.end) sink.done();
+        if (ends) sink.done();
         return true;
       },
       [ticket](bool) { ticket->leave(); });

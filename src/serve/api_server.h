@@ -59,24 +59,25 @@ class ApiServer {
   ApiServer(Listener listener, ServerOptions options, const engine::Engine& engine,
             const batch::ApiReader& reader, std::string model, Inbox& inbox, const Board& board,
             Archive* archive);
-  /// Requires: what is in the inbox gets its end meanwhile, or has it.
+  /// Blocks until what is sent in pieces has been taken, or a minute long. Requires: what is in the inbox
+  /// gets its end meanwhile, or has it.
   ~ApiServer();
   ApiServer(const ApiServer&) = delete;
   ApiServer& operator=(const ApiServer&) = delete;
 
   /// There is somebody now who takes from the inbox.
   void loaded() { loaded_ = true; }
-  /// No new connections; those that are open are answered.
-  void stop_listening();
+  /// Whatever is asked from now on is refused; what was asked is answered, while this lives.
+  void refuse_more() { stopping_ = true; }
 
  private:
   void add_checks();
   [[nodiscard]] bool refuse_at_once(const httplib::Request& request, httplib::Response& response) const;
   void add_endpoints();
   [[nodiscard]] bool may_use(const httplib::Request& request) const;
-  [[nodiscard]] Result<nlohmann::json> read_body(const httplib::ContentReader& content);
+  [[nodiscard]] Result<ReadBody> read_body(const httplib::ContentReader& content);
   void answer(batch::Endpoint endpoint, const httplib::Request& request, httplib::Response& response,
-              const nlohmann::json& body);
+              ReadBody body);
   void answer_whole(const std::shared_ptr<Ticket>& ticket, const batch::AnswerHead& head,
                     httplib::Response& response);
   void answer_in_pieces(std::shared_ptr<Ticket> ticket, batch::AnswerHead head, httplib::Response& response);
@@ -93,8 +94,10 @@ class ApiServer {
   const Board& board_;
   const std::unique_ptr<httplib::Server> http_;
   std::atomic<bool> loaded_ = false;
-  std::atomic<std::uint64_t> bodies_ = 0;  // bytes of those that are read
-  std::atomic<std::uint64_t> number_ = 0;  // of the last request
+  std::atomic<bool> stopping_ = false;
+  std::atomic<std::uint64_t> bodies_ = 0;   // bytes of those that are read
+  std::atomic<std::uint64_t> streams_ = 0;  // answers and files that are sent in pieces
+  std::atomic<std::uint64_t> number_ = 0;   // of the last request
   std::optional<ArchiveApi> archive_api_;
   std::thread thread_;
 };

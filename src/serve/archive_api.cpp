@@ -114,7 +114,7 @@ void ArchiveApi::add_endpoints(httplib::Server& http) {
   http.Post("/v1/batches", [this](const Request&, Response& response, const Content& content) {
     const auto body = read_body_(content);
     if (!body) return refuse(response, body.error());
-    create_batch(response, *body);
+    create_batch(response, body->json);
   });
   http.Get("/v1/batches",
            [this](const Request& request, Response& response) { list(request, response, false); });
@@ -191,7 +191,7 @@ void ArchiveApi::send_content(const std::string& id, Response& response) {
   const auto in = std::make_shared<std::ifstream>(archive_.content(id), std::ios::binary);
   if (!*in) return refuse(response, {ErrorCode::kIo, fmt::format("{}: its content cannot be read", id)});
   response.set_content_provider((*file)["bytes"].get<std::size_t>(), "application/octet-stream",
-                                [in, piece = std::string(kPiece, '\0')](
+                                [in, open = hold_(), piece = std::string(kPiece, '\0')](
                                     std::size_t offset, std::size_t length, httplib::DataSink& sink) mutable {
                                   in->seekg(static_cast<std::streamoff>(offset));
                                   const std::size_t size = std::min(length, kPiece);

@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "serve/archive.h"
+#include "serve/counted.h"
 
 namespace httplib {
 class Server;
@@ -13,13 +14,21 @@ struct Response;
 
 namespace strata::serve {
 
+/// The JSON of a request, and the memory that it is counted with while it is there.
+struct ReadBody {
+  nlohmann::json json;
+  std::shared_ptr<Counted> counted;
+};
+
 /// `/v1/files` and `/v1/batches`. Threading: any, once it is made.
 class ArchiveApi {
  public:
-  using ReadBody = std::function<Result<nlohmann::json>(const httplib::ContentReader&)>;
+  using Reader = std::function<Result<ReadBody>(const httplib::ContentReader&)>;
+  using Hold = std::function<std::shared_ptr<Counted>()>;  ///< held while a content is sent
 
   /// `archive` outlives it. Contents of files are not read into memory.
-  ArchiveApi(Archive& archive, ReadBody read_body) : archive_(archive), read_body_(std::move(read_body)) {}
+  ArchiveApi(Archive& archive, Reader read_body, Hold hold)
+      : archive_(archive), read_body_(std::move(read_body)), hold_(std::move(hold)) {}
 
   /// It outlives the server.
   void add_endpoints(httplib::Server& http);
@@ -33,7 +42,8 @@ class ArchiveApi {
   void cancel_batch(const std::string& id, httplib::Response& response);
 
   Archive& archive_;
-  const ReadBody read_body_;
+  const Reader read_body_;
+  const Hold hold_;
 };
 
 }  // namespace strata::serve

@@ -11,7 +11,8 @@ using Json = Archive::Json;
 
 constexpr std::chrono::milliseconds kLooking{5};  // between two passes
 constexpr const char* kWhy = "the batch ended before this request was computed";
-constexpr std::chrono::seconds kPause{1};
+constexpr std::chrono::seconds kPause{1};          // and twice as long after each failure,
+constexpr std::chrono::seconds kLongestPause{60};  // at most
 constexpr std::chrono::seconds kBetweenLooks{60};  // at batches that wait, which may expire
 constexpr std::chrono::seconds kBetweenCounts{1};
 constexpr int kMostFailures = 10;
@@ -46,6 +47,10 @@ Json one_error(const std::string& code, const std::string& message) {
   return Json::array({{{"code", code}, {"message", message}, {"param", nullptr}, {"line", nullptr}}});
 }
 
+void set_errors(Json& batch, Json errors) {
+  batch["errors"] = {{"object", "list"}, {"data", std::move(errors)}};
+}
+
 }  // namespace
 
 bool BatchQueue::advance() {
@@ -56,11 +61,16 @@ bool BatchQueue::advance() {
 
 /// It is tried again: a full disk may have room by then.
 void BatchQueue::pause(const Error& error) {
-  not_before_ = Clock::now() + kPause;
+  not_before_ = Clock::now() + std::min(kPause * (1 << std::min(failures_, 6)), kLongestPause);
   if (failures_++ == 0) fmt::print(stderr, "strata: a batch waits: {}\n", error.message);
   if (failures_ < kMostFailures || error.code == ErrorCode::kNoSpace || !batch_) return;
-  // Where not even this can be written down, it is tried again, too.
-  if (const Status ended = end_with_errors(one_error("server_error", error.message)); ended) failures_ = 0;
+  if (job_ && job_->is_checked()) {  // what is answered stays
+    gave_up_ = error.message;
+    failures_ = 0;
+  } else if (end_with_errors(one_error("server_error", error.message))) {
+    // Where not even this can be written down, it is tried again, too.
+    failures_ = 0;
+  }
 }
 
 void BatchQueue::failed(const Error& error) {
@@ -100,7 +110,10 @@ Status BatchQueue::choose() {
       STRATA_TRY_VOID(archive_.change_batch(batch["id"], [&](Json& now) { return end_now(now, *end); }));
     }
   }
-  if (!next || !batch_ || (*next)["id"] != (*batch_)["id"]) leave_job();
+  if (!next || !batch_ || (*next)["id"] != (*batch_)["id"]) {
+    leave_job();
+    gave_up_.reset();
+  }
   batch_ = std::move(next);
   seen_ = changes;
   looked_ = Clock::now();
@@ -115,7 +128,7 @@ Status BatchQueue::go_on() {
   }
   STRATA_TRY_VOID(choose());
   if (!batch_) return {};
-  const auto end = early_end(*batch_);
+  const auto end = gave_up_ ? std::optional<std::string>("failed") : early_end(*batch_);
   if (end && (*batch_)["in_progress_at"].is_null()) {
     if (job_) STRATA_TRY_VOID(job_->take_account_away());
     job_.reset();
@@ -124,7 +137,8 @@ Status BatchQueue::go_on() {
   if (!job_) return take_up();
   if (!job_->is_checked() || (*batch_)["status"] == "validating") return look_at_lines();
   if (!end) return compute();
-  STRATA_TRY(const bool done, job_->give_up(executor_, fmt::format("batch_{}", *end), kWhy));
+  STRATA_TRY(const bool done,
+             job_->give_up(executor_, fmt::format("batch_{}", *end), gave_up_.value_or(kWhy)));
   if (done) begin_to_write(*end);
   return {};
 }
@@ -214,18 +228,20 @@ Status BatchQueue::finish() {
     if (counts.completed > 0) batch["output_file_id"] = output_;
     if (counts.failed > 0) batch["error_file_id"] = errors_;
     show_counts(batch);
+    if (gave_up_) set_errors(batch, one_error("server_error", *gave_up_));
     return end_now(batch, end_status_);
   }));
   STRATA_TRY_VOID(job_->take_account_away());
   job_.reset();
   failures_ = 0;
+  gave_up_.reset();
   return {};
 }
 
 Status BatchQueue::end_with_errors(Json errors) {
   leave_job();
   return change([&](Json& batch) -> Status {
-    batch["errors"] = {{"object", "list"}, {"data", std::move(errors)}};
+    set_errors(batch, std::move(errors));
     return end_now(batch, "failed");
   });
 }

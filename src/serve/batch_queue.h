@@ -24,7 +24,8 @@ class BatchQueue {
   /// Before each pass: takes up a batch, looks at its lines, submits some, ends it. Whether there is work
   /// now. No error ends the server: what a batch meets is its own, and said there.
   bool advance();
-  /// After a pass that failed: the batch waits a little, and then tries again; a few times.
+  /// After a pass that failed: the batch waits a little, and then tries again; a few times, over minutes.
+  /// Then it fails, with what has been answered.
   void failed(const Error& error);
   /// The server ends: what the executor has of it is taken back.
   void stop();
@@ -59,7 +60,8 @@ class BatchQueue {
   Clock::time_point looked_;
   Clock::time_point not_before_;
   Clock::time_point counted_;
-  int failures_ = 0;  // in a row
+  int failures_ = 0;                    // in a row
+  std::optional<std::string> gave_up_;  // on the current one, and why
   std::int64_t done_ = 0;
 };
 

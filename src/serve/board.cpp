@@ -28,22 +28,21 @@ double per(double count, double of) { return of > 0 ? count / of : 0; }
 
 void add_as_llama_server(Text& text, const Board::Figures& now) {
   const batch::Statistics& did = now.did;
-  const double prompts = did.seconds - did.decodes.seconds;
   const auto prompt_tokens = static_cast<double>(did.prompt_tokens);
   const auto written = static_cast<double>(did.tokens);
   text.add("llamacpp:prompt_tokens_total", "counter", "Tokens of prompts that were computed.", prompt_tokens);
-  text.add("llamacpp:prompt_seconds_total", "counter", "Passes with tokens of prompts.", prompts);
+  text.add("llamacpp:prompt_seconds_total", "counter", "Time of requests in their prompts.",
+           did.prompt_seconds);
   text.add("llamacpp:tokens_predicted_total", "counter", "Tokens written.", written);
-  text.add("llamacpp:tokens_predicted_seconds_total", "counter", "Passes of nothing but next tokens.",
-           did.decodes.seconds);
+  text.add("llamacpp:tokens_predicted_seconds_total", "counter", "Time of requests in their answers.",
+           did.answer_seconds);
   text.add("llamacpp:n_decode_total", "counter", "Passes.", static_cast<double>(did.passes));
-  text.add("llamacpp:prompt_tokens_seconds", "gauge", "Tokens of prompts in a second, on average.",
-           per(prompt_tokens, prompts));
-  text.add("llamacpp:predicted_tokens_seconds", "gauge", "Tokens written in a second, on average.",
-           per(static_cast<double>(did.decodes.tokens), did.decodes.seconds));
-  text.add("llamacpp:n_busy_slots_per_decode", "gauge",
-           "Sequences in a pass of nothing but next tokens, on average.",
-           per(static_cast<double>(did.decodes.tokens), static_cast<double>(did.decodes.passes)));
+  text.add("llamacpp:prompt_tokens_seconds", "gauge", "Tokens of a prompt in a second, on average.",
+           per(prompt_tokens, did.prompt_seconds));
+  text.add("llamacpp:predicted_tokens_seconds", "gauge",
+           "Tokens that a request writes in a second, on average.", per(written, did.answer_seconds));
+  text.add("llamacpp:n_busy_slots_per_decode", "gauge", "Sequences in a pass, on average.",
+           per(static_cast<double>(did.parts), static_cast<double>(did.passes)));
   text.add("llamacpp:requests_processing", "gauge", "Requests that are computed.",
            static_cast<double>(now.running));
   text.add("llamacpp:requests_deferred", "gauge", "Requests that wait.", static_cast<double>(now.waiting));

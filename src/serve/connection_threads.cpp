@@ -6,7 +6,7 @@ namespace strata::serve {
 
 bool ConnectionThreads::enqueue(std::function<void()> serve) {
   const std::lock_guard lock(mutex_);
-  if (stopped_) return false;
+  if (stopped_ || waiting_.size() >= kMostWaiting) return false;
   if (waiting_.size() >= resting_ && threads_.size() < most_) {
     try {
       threads_.emplace_back([this] { work(); });

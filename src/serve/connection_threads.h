@@ -11,11 +11,14 @@
 
 namespace strata::serve {
 
-/// A thread for each connection that is open, as many as there may be; those that come then wait. Threads
-/// stay for the next ones. Instead of httplib's own pool, which lets connections wait for one another when
-/// several come before a thread that rests has woken. Threading: any.
+/// A thread for each connection that is open, as many as there may be; those that come then wait, up to
+/// kMostWaiting, and the rest is closed at once. Threads stay for the next ones. Instead of httplib's own
+/// pool, which lets connections wait for one another when several come before a thread that rests has woken.
+/// Threading: any.
 class ConnectionThreads final : public httplib::TaskQueue {
  public:
+  static constexpr std::size_t kMostWaiting = 512;
+
   explicit ConnectionThreads(std::size_t most) : most_(most) {}
 
   bool enqueue(std::function<void()> serve) override;

@@ -63,26 +63,25 @@ Status Service::compute(const Watch& watch) {
 
 void Service::submit(std::shared_ptr<Ticket> ticket) {
   Open& open = open_.emplace_back(Open{.ticket = std::move(ticket)});
-  auto ids = batch::submit(
-      executor_, open.ticket->request(), batch::Priority::kInteractive,
-      {.on_text =
-           [&open](std::string_view text) {
-             open.ticket->add(text);
-             return true;
-           },
-       .on_end = [this, &open](Result<batch::Answer> answer) { ended(open, std::move(answer)); }});
+  auto ids =
+      batch::submit(executor_, open.ticket->request(), batch::Priority::kInteractive,
+                    {.on_text =
+                         [&open](std::size_t part, std::string_view text) {
+                           if (open.ticket->request().stream) open.ticket->add(part, text);
+                         },
+                     .on_end = [this, &open](Ticket::Answers answers) { ended(open, std::move(answers)); }});
   if (!ids) return ended(open, std::unexpected(ids.error()));
   open.ids = std::move(*ids);
 }
 
-void Service::ended(Open& open, Result<batch::Answer> answer) {
+void Service::ended(Open& open, Ticket::Answers answers) {
   open.ended = true;
   ++ended_;
   const std::chrono::duration<double> left = open.ticket->deadline() - Ticket::Clock::now();
   const double took = static_cast<double>(inbox_.time().count()) - left.count();
   request_seconds_ += kNewest * (took - request_seconds_);
   inbox_.ended();
-  open.ticket->end(open.error ? Result<batch::Answer>(std::unexpected(*open.error)) : std::move(answer));
+  open.ticket->end(open.error ? Ticket::Answers(std::unexpected(*open.error)) : std::move(answers));
 }
 
 /// Whose client has gone, or whose time is up.

@@ -41,7 +41,7 @@ class Service {
 
   [[nodiscard]] Status compute(const Watch& watch);
   void submit(std::shared_ptr<Ticket> ticket);
-  void ended(Open& open, Result<batch::Answer> answer);
+  void ended(Open& open, Ticket::Answers answers);
   void cancel(const Open& open);
   void cancel_some();
   void cancel_all(const Error& error);

@@ -4,8 +4,14 @@ namespace strata::serve {
 
 Ticket::News Ticket::wait() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return !text_.empty() || end_; });
-  return {std::exchange(text_, {}), std::exchange(end_, std::nullopt)};
+  changed_.wait(lock, [&] { return !news_.empty(); });
+  return std::exchange(news_, {});
+}
+
+Ticket::News Ticket::wait_for(std::chrono::seconds patience) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, patience, [&] { return !news_.empty(); });
+  return std::exchange(news_, {});
 }
 
 void Ticket::watch(std::function<bool()> client_gone) {
@@ -19,15 +25,15 @@ void Ticket::leave() {
   client_gone_ = {};
 }
 
-void Ticket::add(std::string_view text) {
+void Ticket::add(std::size_t choice, std::string_view text) {
   const std::lock_guard lock(mutex_);
-  text_ += text;
+  news_.texts[choice] += text;
   changed_.notify_all();
 }
 
-void Ticket::end(Result<batch::Answer> answer) {
+void Ticket::end(Answers answers) {
   const std::lock_guard lock(mutex_);
-  end_ = std::move(answer);
+  news_.end = std::move(answers);
   changed_.notify_all();
 }
 

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -25,12 +26,17 @@ class Ticket {
 
   // --- whoever waits ---
 
+  using Answers = Result<std::vector<batch::Answer>>;
   struct News {
-    std::string text;                          ///< since the last time
-    std::optional<Result<batch::Answer>> end;  ///< there is no more
+    std::map<std::size_t, std::string> texts;  ///< since the last time, by choice
+    std::optional<Answers> end;                ///< there is no more
+
+    [[nodiscard]] bool empty() const { return texts.empty() && !end; }
   };
   /// Blocks until there are some.
   [[nodiscard]] News wait();
+  /// Blocks no longer than that; there may be none.
+  [[nodiscard]] News wait_for(std::chrono::seconds patience);
   /// How the executor finds out, once in each pass, that the client has gone. Holds until leave().
   void watch(std::function<bool()> client_gone);
   /// Nobody wants more.
@@ -38,8 +44,8 @@ class Ticket {
 
   // --- the executor ---
 
-  void add(std::string_view text);
-  void end(Result<batch::Answer> answer);
+  void add(std::size_t choice, std::string_view text);
+  void end(Answers answers);
   [[nodiscard]] bool gone();
 
  private:
@@ -47,8 +53,7 @@ class Ticket {
   const Clock::time_point deadline_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::string text_;
-  std::optional<Result<batch::Answer>> end_;
+  News news_;
   std::function<bool()> client_gone_;
   bool left_ = false;
 };

@@ -1,0 +1,296 @@
+// Executor: who runs, with which cells, and what texts share. See docs/design-batch.md.
+
+#include <algorithm>
+
+#include "batch/executor.h"
+#include "batch/sequence.h"
+#include "engine/sampler.h"
+
+namespace strata::batch {
+namespace {
+
+// Cells are reserved so many tokens ahead of what is written: parking is rare then, and few lie idle.
+constexpr std::size_t kStretch = 64;
+
+}  // namespace
+
+/// Not a recurrent state, and not the cells of a sliding window: of these, all or nothing.
+bool Executor::can_share_parts(const llama_model* model) {
+  return !llama_model_is_recurrent(model) && !llama_model_is_hybrid(model) && llama_model_n_swa(model) == 0;
+}
+
+/// And forgets what the context holds there.
+void Executor::leave_place(std::optional<llama_seq_id>& place) {
+  if (!place) return;
+  llama_memory_seq_rm(llama_get_memory(engine_.context()), *place, -1, -1);
+  places_.push_back(*place);
+  place.reset();
+}
+
+void Executor::admit() {
+  for (auto at = waiting_.begin(); at != waiting_.end();) {
+    const auto next = std::next(at);
+    const Admission admission = admit(at->first, *at->second);
+    if (admission == Admission::kNoRoom) return;
+    if (admission == Admission::kRuns) {
+      if (at->second->ended) {
+        waiting_.erase(at);
+      } else {
+        running_.insert(waiting_.extract(at));
+      }
+    }
+    at = next;
+  }
+}
+
+Executor::Admission Executor::admit(const Turn& turn, Sequence& sequence) {
+  const Admission admission = !sequence.parked   ? start(turn, sequence)
+                              : resume(sequence) ? Admission::kRuns
+                                                 : Admission::kNoRoom;
+  if (admission == Admission::kRuns) return admission;
+  sequence.cells = {};
+  sequence.before.reset();
+  leave_place(sequence.place);
+  sequence.computed = sequence.parked ? sequence.computed : 0;
+  return admission;
+}
+
+bool Executor::resume(Sequence& sequence) {
+  if (!take_place(sequence) || !reserve(sequence, sequence.tokens.size() + sequence.stretch(kStretch)))
+    return false;
+  if (!sequence.parked->restore(engine_.context(), *sequence.place)) {
+    llama_memory_seq_rm(llama_get_memory(engine_.context()), *sequence.place, -1, -1);
+    sequence.computed = 0;  // the tokens are all there: they are computed again
+  }
+  sequence.parked.reset();
+  return true;
+}
+
+Executor::Admission Executor::start(const Turn& turn, Sequence& sequence) {
+  if (source_for(turn, sequence).later) return Admission::kLater;
+  if (!take_place(sequence)) return Admission::kNoRoom;
+  const Source source = source_for(turn, sequence);  // what made room may have been the first one
+  if (source.text != nullptr) {
+    // Its cells are this one's, too, from here on, whatever becomes of it.
+    sequence.before = source.text->share(source.count);
+    sequence.computed = source.count;
+    llama_memory_seq_cp(llama_get_memory(engine_.context()), *source.text->place, *sequence.place, -1,
+                        shares_parts_ ? static_cast<llama_pos>(source.count) : -1);
+  }
+  if (!reserve(sequence, sequence.tokens.size() - source.count + sequence.stretch(kStretch)))
+    return Admission::kNoRoom;
+  if (sequence.sampler == nullptr && !sequence.request.embed) {
+    auto sampler = engine::make_sampler(engine_, sequence.request.sampling);
+    if (!sampler) {
+      end(sequence, std::unexpected(sampler.error()));
+      return Admission::kRuns;
+    }
+    sequence.sampler = std::move(*sampler);
+    for (const llama_token id : sequence.tokens) common_sampler_accept(sequence.sampler.get(), id, false);
+  }
+  sequence.answer.prompt_shared = source.count;
+  statistics_.shared_tokens += source.count;
+  return Admission::kRuns;
+}
+
+bool Executor::take_place(Sequence& sequence) {
+  while (running_.size() >= most_running_) {
+    if (!park_for(sequence)) return false;
+  }
+  while (places_.empty()) {
+    if (!make_room(sequence)) return false;
+  }
+  sequence.place = places_.back();
+  places_.pop_back();
+  return true;
+}
+
+/// Cells beside those that it shares, where some can be found; all that there are, at most.
+bool Executor::reserve(Sequence& sequence, std::size_t count) {
+  const std::size_t most = cells_.capacity() - sequence.held();
+  const auto wanted = static_cast<std::uint32_t>(std::min(count, most));
+  std::size_t idle = cells_.free();
+  for (const auto& prefix : prefixes_) idle += prefix->held();
+  // Nothing is forgotten for who has to wait all the same.
+  if (idle < wanted && !park_for(sequence)) return false;
+  for (;;) {
+    if (auto cells = cells_.reserve(wanted)) {
+      sequence.cells = std::move(*cells);
+      return true;
+    }
+    if (!make_room(sequence)) return false;
+  }
+}
+
+/// Takes something from who comes after `for_whom`. False where there is nothing to take.
+bool Executor::make_room(const Sequence& for_whom) {
+  return drop_prefix(false) || park_for(for_whom) || (running_.empty() && drop_prefix(true));
+}
+
+bool Executor::park_for(const Sequence& sequence) {
+  if (running_.empty() || sequence.request.priority != Priority::kInteractive) return false;
+  const auto last = std::prev(running_.end());
+  if (last->first.priority == Priority::kInteractive) return false;
+  park(last);
+  return true;
+}
+
+/// More cells for who has used up its own; the last ones are parked where there are too few.
+void Executor::grow() {
+  for (auto at = running_.begin(); at != running_.end();) {
+    Sequence& sequence = *at->second;
+    const bool full = sequence.needs_cells();
+    if (!full || sequence.cells.extend(sequence.stretch(kStretch)) || sequence.cells.extend(1)) {
+      ++at;
+      continue;
+    }
+    if (drop_prefix(false)) continue;
+    const auto last = std::prev(running_.end());
+    if (last != at) {
+      park(last);
+      continue;
+    }
+    if (drop_prefix(true)) continue;
+    if (running_.size() > 1) {
+      park(at);
+    } else {
+      end(sequence, engine::StopReason::kContextFull);
+    }
+    break;  // it was the last one
+  }
+}
+
+/// Where its file cannot be written, as on a full disk, it is computed again: its tokens are all there.
+void Executor::park(Sequences::iterator at) {
+  Sequence& sequence = *at->second;
+  if (sequence.computed > 0) {
+    auto saved = engine::SavedSequence::save(engine_.context(), *sequence.place);
+    if (saved) {
+      sequence.parked.emplace(std::move(*saved));
+    } else {
+      sequence.computed = 0;
+    }
+  }
+  leave_place(sequence.place);
+  sequence.cells = {};
+  sequence.before.reset();
+  ++sequence.answer.parked;
+  ++statistics_.parked;
+  waiting_.insert(running_.extract(at));
+}
+
+void Executor::put_aside() {
+  while (!running_.empty()) park(std::prev(running_.end()));
+  while (drop_prefix(true)) {
+  }
+}
+
+// --- Common beginnings ---
+
+/// The text that holds the most of the prompt.
+Executor::Source Executor::source_for(const Turn& turn, const Sequence& sequence) {
+  if (!shares_parts_) return frozen_for(sequence);
+  Source best;
+  Prefix* remembered = nullptr;
+  for (const auto& prefix : prefixes_) {
+    const std::size_t alike = prefix->alike(sequence.tokens);
+    if (alike <= best.count) continue;
+    best = {prefix.get(), alike};
+    remembered = prefix.get();
+  }
+  std::size_t soon = 0;
+  for (const auto& [other, running] : running_) {
+    const std::size_t alike = running->alike(sequence.tokens);
+    if (other.priority <= turn.priority) soon = std::max(soon, alike);
+    if (std::min(alike, running->computed) <= best.count) continue;
+    best = {running.get(), std::min(alike, running->computed)};
+    remembered = nullptr;
+  }
+  if (soon >= best.count + kWorthSharing) return {.later = true};
+  if (best.count < kWorthSharing) return {};
+  if (remembered != nullptr) remembered->used = ++used_;
+  return best;
+}
+
+/// The longest prefix that the prompt begins with; a new one where others wait that begin alike.
+Executor::Source Executor::frozen_for(const Sequence& sequence) {
+  Prefix* best = nullptr;
+  for (const auto& prefix : prefixes_) {
+    const bool longer = best == nullptr || prefix->tokens.size() > best->tokens.size();
+    if (longer && prefix->begins(sequence.tokens)) best = prefix.get();
+  }
+  if (best == nullptr) {
+    const std::size_t length = common_beginning(sequence, waiting_);
+    if (length == 0) return {};
+    while ((places_.size() < 2 || cells_.free() < length) && drop_prefix(false)) {
+    }
+    if (places_.size() < 2 || cells_.free() < length) return {};
+    best = prefixes_.emplace_back(std::make_unique<Prefix>()).get();
+    best->tokens.assign(sequence.tokens.begin(),
+                        sequence.tokens.begin() + static_cast<std::ptrdiff_t>(length));
+    best->place = places_.back();
+    places_.pop_back();
+    best->cells = std::move(*cells_.reserve(static_cast<std::uint32_t>(length)));
+  }
+  best->priority = std::min(best->priority, sequence.request.priority);
+  best->used = ++used_;
+  if (!best->complete()) return {.later = true};
+  return {best, best->tokens.size()};
+}
+
+/// How much of a text that ends may begin another one: all of a conversation, whose next question does; of
+/// other work, what some that wait have in common with it.
+std::size_t Executor::worth_keeping(const Sequence& sequence) const {
+  if (sequence.request.embed || !sequence.place) return 0;
+  if (sequence.request.priority == Priority::kInteractive) return sequence.computed;
+  std::size_t most = 0;
+  if (!shares_parts_) return most;
+  for (const auto& [turn, other] : waiting_) most = std::max(most, sequence.alike(other->tokens));
+  return std::min(most, sequence.computed);
+}
+
+void Executor::remember(Sequence& sequence) {
+  const std::size_t count = worth_keeping(sequence);
+  if (count < kWorthSharing) return;
+  auto prefix = std::make_unique<Prefix>();
+  prefix->tokens.assign(sequence.tokens.begin(),
+                        sequence.tokens.begin() + static_cast<std::ptrdiff_t>(count));
+  // Those that this one goes beyond.
+  std::erase_if(prefixes_, [&](const auto& other) {
+    const std::size_t length = other->tokens.size();
+    if (!shares_parts_ || length > count ||
+        !std::ranges::equal(other->tokens, std::span(prefix->tokens).first(length)))
+      return false;
+    leave_place(other->place);
+    return true;
+  });
+  prefix->computed = count;
+  prefix->before = sequence.share(count);
+  prefix->place = std::exchange(sequence.place, std::nullopt);
+  prefix->used = ++used_;
+  if (count < sequence.computed)
+    llama_memory_seq_rm(llama_get_memory(engine_.context()), *prefix->place, static_cast<llama_pos>(count),
+                        -1);
+  prefixes_.push_back(std::move(prefix));
+}
+
+bool Executor::is_wanted(const Prefix& prefix) const {
+  return std::ranges::any_of(waiting_, [&](const auto& entry) {
+    return entry.second->computed == 0 && prefix.begins(entry.second->tokens);
+  });
+}
+
+/// The one that was not used for the longest time. False where there is none.
+bool Executor::drop_prefix(bool wanted_ones) {
+  auto oldest = prefixes_.end();
+  for (auto at = prefixes_.begin(); at != prefixes_.end(); ++at) {
+    if (!wanted_ones && is_wanted(**at)) continue;
+    if (oldest == prefixes_.end() || (*at)->used < (*oldest)->used) oldest = at;
+  }
+  if (oldest == prefixes_.end()) return false;
+  leave_place((*oldest)->place);
+  prefixes_.erase(oldest);
+  return true;
+}
+
+}  // namespace strata::batch
