@@ -38,7 +38,7 @@ struct BatchOptions {
   std::string output;
   std::string errors;
   std::string served_name;
-  std::uint32_t sequences = 32;
+  std::uint32_t sequences = 128;
   std::optional<std::string> stats_file;
   std::string shard = "0/1";
   std::uint32_t merge = 0;  // parts
@@ -158,11 +158,11 @@ class Batch {
   }
 
   Status answer(batch::Job& job, batch::Job::Watch watch) {
-    STRATA_TRY_VOID(prepare(job.counts()));
+    STRATA_TRY(const std::uint32_t at_once, prepare(job.counts()));
     Live live(*engine_, options_.run.model);
     STRATA_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
     live.started();
-    batch::Executor executor(*engine_, options_.sequences);
+    batch::Executor executor(*engine_, at_once);
     const auto begin = Clock::now();
     BatchReport report{.load_seconds = std::chrono::duration<double>(begin - begin_).count()};
     Status status;
@@ -193,14 +193,16 @@ class Batch {
     return status;
   }
 
-  Status prepare(const batch::Store::Counts& counts) {
+  Result<std::uint32_t> prepare(const batch::Store::Counts& counts) {
     STRATA_TRY(const engine::ContextOptions context, context_options(options_.run));
     const auto wanted = static_cast<std::uint32_t>(std::min<std::int64_t>(options_.sequences, counts.left()));
     return prepare_shared(*engine_, context,
                           {.work = {wanted, static_cast<double>(counts.mean_prompt),
                                     static_cast<double>(counts.mean_tokens - counts.mean_prompt)},
+                           .lengths_known = true,
                            .most_tokens = counts.most_tokens,
-                           .least_tokens = counts.longest_prompt + kLeastAnswer},
+                           .least_tokens = counts.longest_prompt + kLeastAnswer,
+                           .chooses_cache = chooses_cache_type(options_.run)},
                           known_machine(options_.run, engine_->profile()));
   }
 
@@ -225,9 +227,11 @@ void add_batch_command(CLI::App& app, int& exit_code) {
   command->add_option("--merge", options->merge, "put the parts of so many shards together; needs no model")
       ->check(CLI::Range(1, 100'000));
   command->add_option("--served-model-name", options->served_name, "the model's name in answers");
-  command->add_option("--max-num-seqs", options->sequences, "requests computed at once, at most")
+  command
+      ->add_option("--max-num-seqs", options->sequences,
+                   "requests computed at once, at most: by the plan, fewer")
       ->capture_default_str()
-      ->check(CLI::Range(1, 250));
+      ->check(CLI::Range(1, 248));
   command->add_option("--stats", options->stats_file, "write statistics as JSON");
   add_chat_flags(*command, options->run);
   add_shape_flags(*command, options->run);

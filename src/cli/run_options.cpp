@@ -25,14 +25,17 @@ constexpr std::array kCacheTypes{GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16,
                                  GGML_TYPE_Q8_0, GGML_TYPE_Q4_0, GGML_TYPE_Q4_1,
                                  GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_IQ4_NL};
 
+constexpr std::string_view kAnyCache = "auto";
+
 Result<ggml_type> cache_type(std::string_view flag, const std::string& name) {
+  if (name == kAnyCache) return GGML_TYPE_F16;
   std::string known;
   for (const ggml_type type : kCacheTypes) {
     if (name == ggml_type_name(type)) return type;
     known += fmt::format(" {}", ggml_type_name(type));
   }
   return fail(ErrorCode::kInvalidArgument,
-              fmt::format("{} {}: not a cache type; one of{}", flag, name, known));
+              fmt::format("{} {}: not a cache type; one of{} {}", flag, name, known, kAnyCache));
 }
 
 struct DraftKinds {
@@ -203,7 +206,9 @@ void add_shape_flags(CLI::App& command, RunOptions& o) {
       .add_option("--ubatch-size,--ub", o.ubatch,
                   "tokens computed in one pass (default: by prompt and budget)")
       ->group(memory);
-  command.add_option("--cache-type-k,--ctk", o.type_k, "type of the K cache")
+  command
+      .add_option("--cache-type-k,--ctk", o.type_k,
+                  "type of the K cache; auto: f16, or what batch and serve gain by")
       ->group(memory)
       ->capture_default_str();
   command.add_option("--cache-type-v,--ctv", o.type_v, "type of the V cache")
@@ -249,6 +254,8 @@ void add_shape_flags(CLI::App& command, RunOptions& o) {
 std::optional<hardware::Profile> known_machine(const RunOptions& options, const model::ModelProfile& model) {
   return probe::known({.threads = threads_of(options), .model = &model});
 }
+
+bool chooses_cache_type(const RunOptions& o) { return o.type_k == kAnyCache && o.type_v == kAnyCache; }
 
 Result<plan::MayLieOn> placement_rules(const RunOptions& o, const std::vector<std::string>& devices) {
   return plan::placement_rules(o.gpu_layers, o.cpu_moe_layers, o.overrides, devices);

@@ -59,6 +59,8 @@ void add_run_flags(CLI::App& command, RunOptions& options);
 /// Those of them that decide what is in memory, and how fast: adapters, budget, context, threads, drafts.
 void add_shape_flags(CLI::App& command, RunOptions& options);
 void add_chat_flags(CLI::App& command, RunOptions& options);
+/// Whether -ctk and -ctv are `auto`.
+[[nodiscard]] bool chooses_cache_type(const RunOptions& options);
 /// And what may lie on which GPU.
 void add_device_flags(CLI::App& command, RunOptions& options);
 void add_placement_flags(CLI::App& command, RunOptions& options);

@@ -64,14 +64,14 @@ class Serve {
     STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
     STRATA_TRY(const std::string chat_template, cli::chat_template(options_.run));
     STRATA_TRY(const auto reader, batch::ApiReader::create(*engine_, chat_template));
-    STRATA_TRY_VOID(prepare());
+    STRATA_TRY(const std::uint32_t at_once, prepare());
     serve::Inbox inbox(options_.sequences + options_.queue, std::chrono::seconds(options_.timeout));
     serve::Board board;
     const std::string model = options_.served_name.empty() ? engine_->profile().name : options_.served_name;
     serve::ApiServer server(std::move(listener), options_.server, *engine_, reader, model, inbox, board,
                             archive.get());
     STRATA_TRY_VOID(start());
-    batch::Executor executor(*engine_, options_.sequences);
+    batch::Executor executor(*engine_, at_once);
     std::optional<serve::BatchQueue> batches;
     if (archive) batches.emplace(*archive, reader, executor, model);
     server.loaded();
@@ -127,7 +127,7 @@ class Serve {
     return nullptr;
   }
 
-  Status prepare() {
+  Result<std::uint32_t> prepare() {
     STRATA_TRY(const engine::ContextOptions context, context_options(options_.run));
     options_.server.most_connections = options_.sequences + options_.queue + kSpareConnections;
     const std::uint64_t trained = engine_->profile().train_context;
@@ -137,6 +137,7 @@ class Serve {
                           {.work = {options_.sequences, kMeanPrompt, kMeanAnswer},
                            .most_tokens = usual,
                            .least_tokens = kLeastContext,
+                           .chooses_cache = chooses_cache_type(options_.run),
                            .client_reserve = threads + options_.server.largest_bodies + kArchive},
                           known_machine(options_.run, engine_->profile()));
   }
@@ -175,7 +176,7 @@ void add_serve_command(CLI::App& app, int& exit_code) {
   command->add_option("-a,--alias,--served-model-name", options->served_name, "the model's name in answers");
   command->add_option("--max-num-seqs,--parallel", options->sequences, "requests computed at once, at most")
       ->capture_default_str()
-      ->check(CLI::Range(1, 250));
+      ->check(CLI::Range(1, 248));
   command->add_option("--max-queue", options->queue, "requests that may wait; more are answered 429")
       ->capture_default_str()
       ->check(CLI::Range(0, 4096));

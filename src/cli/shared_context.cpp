@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <ranges>
 #include <vector>
@@ -19,8 +20,9 @@ constexpr Bytes kRequests{32ULL << 20};
 constexpr std::uint32_t kMostSequences = 256;  // libllama's limit
 constexpr std::uint64_t kPartForCache = 4;     // of the budget, at most: weights that stay are worth more
 constexpr std::uint64_t kMostCells = 1U << 20;
-constexpr std::uint64_t kStep = 256;   // libllama pads contexts to this
-constexpr std::size_t kMostSizes = 6;  // of contexts that are weighed: each is made once
+constexpr std::uint64_t kStep = 256;          // libllama pads contexts to this
+constexpr std::size_t kMostSizes = 6;         // of contexts that are weighed: each is made once
+constexpr std::uint32_t kUsualRequests = 32;  // at once, where nothing was measured
 constexpr std::uint32_t kLeastUbatch = 64;
 constexpr std::uint32_t kMostUbatch = 2048;
 
@@ -29,6 +31,46 @@ constexpr std::uint32_t kMostUbatch = 2048;
 std::uint32_t places_for_prefixes(const engine::Engine& engine, std::uint32_t requests) {
   return std::min(batch::Executor::can_share_parts(engine.model()) ? 8U : 2U, kMostSequences - requests);
 }
+
+/// What follows from how many tokens a context holds.
+class Contexts {
+ public:
+  Contexts(const engine::Engine& engine, engine::ContextOptions base, const ExpectedRequests& expected)
+      : base_(std::move(base)),
+        expected_(expected),
+        places_(places_for_prefixes(engine, expected.work.requests)),
+        for_each_(2 * sizeof(llama_token_data) *
+                  static_cast<std::uint64_t>(llama_vocab_n_tokens(engine.vocab()))) {}
+
+  /// Requests that it lets run at once: some more than those of the usual length.
+  [[nodiscard]] std::uint32_t at_once(std::uint32_t tokens) const {
+    const plan::SharedWork& work = expected_.work;
+    if (!expected_.lengths_known) return work.requests;
+    const double fit = kSpare * tokens / std::max(work.tokens(), 1.0);
+    return std::clamp(static_cast<std::uint32_t>(std::ceil(fit)), 1U, std::max(work.requests, 1U));
+  }
+  [[nodiscard]] engine::ContextOptions of(std::uint32_t tokens) const {
+    engine::ContextOptions out = with(at_once(tokens));
+    out.context = tokens;
+    return out;
+  }
+  [[nodiscard]] engine::ContextOptions with(std::uint32_t requests) const {
+    engine::ContextOptions out = base_;
+    out.sequences = requests + places_;
+    out.client_reserve = kRequests + expected_.client_reserve + Bytes{for_each_ * requests};
+    return out;
+  }
+  [[nodiscard]] const plan::SharedWork& work() const { return expected_.work; }
+  [[nodiscard]] bool chooses_cache() const { return expected_.chooses_cache; }
+
+ private:
+  static constexpr double kSpare = 1.25;
+
+  engine::ContextOptions base_;
+  const ExpectedRequests& expected_;
+  const std::uint32_t places_;
+  const std::uint64_t for_each_;  // bytes: candidates of its sampler, and their copy
+};
 
 std::uint32_t cells(std::uint64_t tokens) {
   return static_cast<std::uint32_t>(align_up(std::min(tokens, kMostCells), kStep));
@@ -53,14 +95,12 @@ plan::DeviceSplit split_of(const engine::Engine& engine, const hardware::Profile
 /// Tries shapes of the context, and keeps the one that promises the most.
 class Choice {
  public:
-  Choice(engine::Engine& engine, engine::ContextOptions context, const plan::SharedWork& work,
-         const hardware::Profile& machine)
-      : engine_(engine), context_(std::move(context)), work_(work), machine_(machine) {}
+  Choice(engine::Engine& engine, const Contexts& contexts, const hardware::Profile& machine)
+      : engine_(engine), contexts_(contexts), machine_(machine) {}
 
   /// False where it does not fit. Errors: others of Engine::prepare().
   Result<bool> weigh(std::uint32_t tokens, std::optional<std::uint32_t> ubatch) {
-    engine::ContextOptions context = context_;
-    context.context = tokens;
+    engine::ContextOptions context = contexts_.of(tokens);
     if (ubatch) context.ubatch = ubatch;
     const Status prepared = engine_.prepare(context);
     if (!prepared && prepared.error().code == ErrorCode::kInfeasible) {
@@ -70,8 +110,8 @@ class Choice {
     }
     STRATA_TRY_VOID(prepared);
     const plan::RunPlan& plan = engine_.plan();
-    const plan::SharedForecast forecast =
-        plan::forecast_shared(engine_.profile(), plan, split_of(engine_, machine_), machine_, work_);
+    const plan::SharedForecast forecast = plan::forecast_shared(
+        engine_.profile(), plan, split_of(engine_, machine_), machine_, contexts_.work());
     weighed_ += fmt::format("; {} tokens -ub {}, {} at once: {:.1f} tokens/s", plan.context, plan.ubatch,
                             forecast.at_once, forecast.tokens_per_second);
     if (best_ && forecast.tokens_per_second < best_->forecast.tokens_per_second * kWorthIt) return true;
@@ -80,18 +120,21 @@ class Choice {
   }
 
   /// The same with a cache of half the bytes: what it writes would differ, so that it is for people to
-  /// choose.
+  /// choose, or to let be chosen.
   void weigh_smaller_cache() {
-    engine::ContextOptions context = context_;
+    engine::ContextOptions context = contexts_.of(best_->context);
     if (context.type_k != GGML_TYPE_F16 || context.type_v != GGML_TYPE_F16) return;
-    context.context = best_->context;
     context.ubatch = best_->ubatch;
     context.type_k = context.type_v = GGML_TYPE_Q8_0;
     if (!engine_.prepare(context)) return;  // not every model can
-    const plan::SharedForecast forecast = plan::forecast_shared(engine_.profile(), engine_.plan(),
-                                                                split_of(engine_, machine_), machine_, work_);
-    if (forecast.tokens_per_second > best_->forecast.tokens_per_second * kWorthSaying)
-      hint_ = fmt::format("; -ctk q8_0 -ctv q8_0 (other text): {:.1f}", forecast.tokens_per_second);
+    const plan::SharedForecast forecast = plan::forecast_shared(
+        engine_.profile(), engine_.plan(), split_of(engine_, machine_), machine_, contexts_.work());
+    if (forecast.tokens_per_second <= best_->forecast.tokens_per_second * kWorthSaying) return;
+    weighed_ += fmt::format("; -ctk q8_0 -ctv q8_0 (other text): {:.1f}", forecast.tokens_per_second);
+    if (!contexts_.chooses_cache()) return;
+    best_->forecast = forecast;
+    best_->streamed = engine_.plan().placement.streamed_per_pass;
+    best_->small_cache = true;
   }
 
   struct Shape {
@@ -99,20 +142,24 @@ class Choice {
     std::uint32_t ubatch = 0;
     plan::SharedForecast forecast;
     Bytes streamed;
+    bool small_cache = false;
   };
   [[nodiscard]] const std::optional<Shape>& best() const { return best_; }
 
   /// Prepares the best one. Requires: there is one.
   Status take() {
-    fmt::print(stderr,
-               "plan: {} requests at once in {} tokens, -ub {}: about {:.1f} tokens/s, bound by {}, {} read "
-               "in each pass\n",
-               best_->forecast.at_once, best_->context, best_->ubatch, best_->forecast.tokens_per_second,
-               to_string(best_->forecast.decode.bound_by), format_bytes(best_->streamed));
-    fmt::print(stderr, "plan: weighed{}\n", weighed_.substr(1) + hint_);
-    context_.context = best_->context;
-    context_.ubatch = best_->ubatch;
-    return engine_.prepare(context_);
+    fmt::print(
+        stderr,
+        "plan: {} requests at once in {} tokens{}, -ub {}: about {:.1f} tokens/s, bound by {}, {} read "
+        "in each pass\n",
+        best_->forecast.at_once, best_->context, best_->small_cache ? " of q8_0" : "", best_->ubatch,
+        best_->forecast.tokens_per_second, to_string(best_->forecast.decode.bound_by),
+        format_bytes(best_->streamed));
+    fmt::print(stderr, "plan: weighed{}\n", weighed_.substr(1));
+    engine::ContextOptions context = contexts_.of(best_->context);
+    context.ubatch = best_->ubatch;
+    if (best_->small_cache) context.type_k = context.type_v = GGML_TYPE_Q8_0;
+    return engine_.prepare(context);
   }
 
  private:
@@ -120,85 +167,102 @@ class Choice {
   static constexpr double kWorthSaying = 1.05;
 
   engine::Engine& engine_;
-  engine::ContextOptions context_;
-  const plan::SharedWork& work_;
+  const Contexts& contexts_;
   const hardware::Profile& machine_;
   std::optional<Shape> best_;
   std::string weighed_;
-  std::string hint_;
 };
 
-/// From few tokens to many: of two that are as fast, the one that needs less memory.
-Status prepare_best(engine::Engine& engine, const engine::ContextOptions& context,
-                    const plan::SharedWork& work, std::uint32_t least, const hardware::Profile& machine) {
-  Choice choice(engine, context, work, machine);
+/// From few tokens to many: of two that are as fast, the one that needs less memory. Tokens of the context.
+Result<std::uint32_t> prepare_best(engine::Engine& engine, const Contexts& contexts, std::uint32_t least,
+                                   const hardware::Profile& machine) {
+  Choice choice(engine, contexts, machine);
+  const std::optional<std::uint32_t> ubatch = contexts.of(least).ubatch;
+  const plan::SharedWork& work = contexts.work();
   std::vector<std::uint32_t> sizes{
       std::max(least, cells(work.requests * static_cast<std::uint64_t>(work.tokens())))};
   while (sizes.back() / 2 >= least && sizes.size() < kMostSizes) sizes.push_back(cells(sizes.back() / 2));
   for (const std::uint32_t size : sizes | std::views::reverse) {
-    STRATA_TRY(const bool fits, choice.weigh(size, context.ubatch));
+    STRATA_TRY(const bool fits, choice.weigh(size, ubatch));
     if (!fits) break;
   }
   if (!choice.best()) {
-    engine::ContextOptions smallest = context;
-    smallest.context = least;
-    return engine.prepare(smallest);  // says what is missing
+    STRATA_TRY_VOID(engine.prepare(contexts.of(least)));  // says what is missing
+    return least;
   }
   const Choice::Shape first = *choice.best();
-  for (const std::uint32_t ubatch : {first.ubatch / 2, first.ubatch * 2}) {
-    if (context.ubatch || ubatch < kLeastUbatch || ubatch > kMostUbatch) continue;
-    STRATA_TRY_VOID(choice.weigh(first.context, ubatch));
+  for (const std::uint32_t other : {first.ubatch / 2, first.ubatch * 2}) {
+    if (ubatch || other < kLeastUbatch || other > kMostUbatch) continue;
+    STRATA_TRY_VOID(choice.weigh(first.context, other));
   }
   choice.weigh_smaller_cache();
-  return choice.take();
+  STRATA_TRY_VOID(choice.take());
+  return choice.best()->context;
 }
 
-Result<bool> fits_with(engine::Engine& engine, engine::ContextOptions context, std::uint32_t tokens) {
-  context.context = context.least_context = tokens;
-  const Status prepared = engine.prepare(context);
-  if (!prepared && prepared.error().code != ErrorCode::kInfeasible) return std::unexpected(prepared.error());
-  return prepared.has_value();
+/// Cells for as many requests as may come, where these take no large part of the budget. Tokens of the
+/// context.
+Result<std::uint32_t> prepare_usual(engine::Engine& engine, const Contexts& contexts, std::uint32_t least) {
+  fmt::print(stderr,
+             "note: nothing is known of this machine's speed: strata probe -m MODEL measures it, for a "
+             "better plan\n");
+  const std::uint32_t requests = std::min(contexts.work().requests, kUsualRequests);
+  std::uint32_t tokens =
+      std::max(least, cells(requests * static_cast<std::uint64_t>(contexts.work().tokens())));
+  for (;;) {
+    const Status prepared = engine.prepare(contexts.of(tokens));
+    const bool too_much = prepared ? engine.plan().demand.kv_cache * kPartForCache > engine.plan().budget
+                                   : prepared.error().code == ErrorCode::kInfeasible;
+    if (!too_much || tokens <= least) {
+      STRATA_TRY_VOID(prepared);
+      return tokens;
+    }
+    tokens = std::max(least, cells(tokens / 2));
+  }
+}
+
+/// The context that the largest request needs, or what of it the budget holds.
+Result<std::uint32_t> least_context(engine::Engine& engine, const Contexts& contexts,
+                                    const ExpectedRequests& expected) {
+  const std::uint32_t wanted = cells(expected.most_tokens);
+  const std::uint32_t smallest = cells(std::min(expected.most_tokens, expected.least_tokens));
+  std::uint32_t tokens = wanted;
+  while (tokens > smallest) {
+    const Status prepared = engine.prepare(contexts.of(tokens));
+    if (prepared) break;
+    if (prepared.error().code != ErrorCode::kInfeasible) return std::unexpected(prepared.error());
+    tokens = std::max(smallest, cells(tokens / 2));
+  }
+  if (tokens < wanted)
+    fmt::print(stderr,
+               "note: the budget holds no context of {} tokens, which the largest request may take: answers "
+               "end after {}, with their prompt\n",
+               expected.most_tokens, tokens);
+  return tokens;
 }
 
 }  // namespace
 
-Status prepare_shared(engine::Engine& engine, engine::ContextOptions context,
-                      const ExpectedRequests& expected, const std::optional<hardware::Profile>& machine) {
-  const plan::SharedWork& work = expected.work;
+Result<std::uint32_t> prepare_shared(engine::Engine& engine, engine::ContextOptions context,
+                                     const ExpectedRequests& expected,
+                                     const std::optional<hardware::Profile>& machine) {
   context.drafts = {};
   context.shared_cells = true;
   context.embeddings = true;
-  context.sequences = work.requests + places_for_prefixes(engine, work.requests);
-  const auto vocabulary = static_cast<std::uint64_t>(llama_vocab_n_tokens(engine.vocab()));
-  context.client_reserve =
-      kRequests + expected.client_reserve + Bytes{2 * sizeof(llama_token_data) * vocabulary} * work.requests;
+  const Contexts contexts(engine, context, expected);
   // Of models that only embed there is no cache to share.
-  if (context.context || engine.only_embeds()) return engine.prepare(context);
-  std::uint32_t least = cells(expected.most_tokens);
-  const std::uint32_t smallest = cells(std::min(expected.most_tokens, expected.least_tokens));
-  while (least > smallest) {
-    STRATA_TRY(const bool fits, fits_with(engine, context, least));
-    if (fits) break;
-    least = std::max(smallest, cells(least / 2));
+  if (context.context || engine.only_embeds()) {
+    const bool some = context.context && *context.context > 0 && !engine.only_embeds();
+    const std::uint32_t requests = some ? contexts.at_once(*context.context) : expected.work.requests;
+    STRATA_TRY_VOID(engine.prepare(contexts.with(requests)));
+    return requests;
   }
-  if (least < cells(expected.most_tokens))
-    fmt::print(stderr,
-               "note: the budget holds no context of {} tokens, which the largest request may take: answers "
-               "end after {}, with their prompt\n",
-               expected.most_tokens, least);
+  STRATA_TRY(const std::uint32_t least, least_context(engine, contexts, expected));
   context.least_context = least;
-  if (machine) return prepare_best(engine, context, work, least, *machine);
-  fmt::print(stderr,
-             "note: nothing is known of this machine's speed: strata probe -m MODEL measures it, for a "
-             "better plan\n");
-  context.context = std::max(least, cells(work.requests * static_cast<std::uint64_t>(work.tokens())));
-  for (;;) {
-    const Status prepared = engine.prepare(context);
-    const bool too_much = prepared ? engine.plan().demand.kv_cache * kPartForCache > engine.plan().budget
-                                   : prepared.error().code == ErrorCode::kInfeasible;
-    if (!too_much || *context.context <= least) return prepared;
-    context.context = std::max(least, cells(*context.context / 2));
-  }
+  const Contexts from_least(engine, context, expected);
+  STRATA_TRY(const std::uint32_t tokens, machine ? prepare_best(engine, from_least, least, *machine)
+                                                 : prepare_usual(engine, from_least, least));
+  return contexts.at_once(tokens);
 }
 
 Status start_and_show(engine::Engine& engine, const std::function<bool()>& stopped) {

@@ -12,18 +12,21 @@ namespace strata::cli {
 /// What is known of requests that will be computed together.
 struct ExpectedRequests {
   plan::SharedWork work;
+  bool lengths_known = false;      ///< no guess: how many run at once may follow from them
   std::uint64_t most_tokens = 0;   ///< of the largest: a context that is chosen here holds it, if it can,
   std::uint64_t least_tokens = 0;  ///< and so many in any case; the largest then ends early
+  bool chooses_cache = false;      ///< the type of the KV cache may be chosen, too
   Bytes client_reserve;  ///< what the caller itself will still allocate, beside samplers and templates
 };
 
-/// Engine::prepare() for a batch::Executor. What `context` leaves open, how many tokens and how many of them
-/// in a pass, is chosen for the most tokens per second by the rates of `machine`, more KV cache against more
-/// weights that stay, and standard error says what was weighed. Without them: cells for as many requests as
-/// are expected, where these take no large part of the budget. Errors: those of Engine::prepare().
-[[nodiscard]] Status prepare_shared(engine::Engine& engine, engine::ContextOptions context,
-                                    const ExpectedRequests& expected,
-                                    const std::optional<hardware::Profile>& machine);
+/// Engine::prepare() for a batch::Executor. Returns how many requests may run in it at once. What `context`
+/// leaves open, how many tokens and how many of them in a pass, is chosen for the most tokens per second by
+/// the rates of `machine`, more KV cache against more weights that stay, and standard error says what was
+/// weighed. Without them: cells for as many requests as are expected, where these take no large part of the
+/// budget. Errors: those of Engine::prepare().
+[[nodiscard]] Result<std::uint32_t> prepare_shared(engine::Engine& engine, engine::ContextOptions context,
+                                                   const ExpectedRequests& expected,
+                                                   const std::optional<hardware::Profile>& machine);
 
 /// Engine::start(), with a progress bar; then what was adapted, and the memory maps. `stopped`: asked again
 /// and again. Errors: those of Engine::start().
