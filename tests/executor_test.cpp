@@ -425,6 +425,34 @@ TEST_F(BatchExecutor, APassThatFailsIsTakenAgainAndNothingIsLost) {
   expect_right(path_, wanted, requests);
 }
 
+/// Of a recurrent state nothing can be taken back: such texts begin again.
+TEST(ExecutorOfRecurrent, APassThatFailsIsTakenAgainAndNothingIsLost) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "falcon-h1", .type = "F32"});
+  ASSERT_FALSE(path.empty());
+  const std::vector<Wanted> wanted = some_requests(8, vocabulary_of(path));
+  Requests requests(
+      path, {.sequences = 6, .for_weights = Bytes{model::read_model(path)->weight_bytes().value / 2}});
+  for (std::size_t i = 0; i < wanted.size(); ++i)
+    requests.submit(wanted[i].prompt, wanted[i].limit,
+                    i % 2 == 0 ? Priority::kInteractive : Priority::kBatch);
+  requests.fail_one_read_in(700);
+  int failed = 0;
+  for (bool more = true; more;) {
+    const auto step = requests.executor().step();
+    if (!step) {
+      EXPECT_EQ(step.error().code, ErrorCode::kIo) << step.error().message;
+      ASSERT_LT(++failed, 2000);
+      continue;
+    }
+    more = *step;
+  }
+  EXPECT_GT(failed, 0);
+  expect_right(path, wanted, requests);
+  requests.executor().put_aside();
+  EXPECT_EQ(requests.executor().free_cells(), 1024U);
+}
+
 TEST_F(BatchExecutor, NoMoreRunAtOnceThanItWasTold) {
   const std::vector<Wanted> wanted = some_requests(12, vocabulary_);
   Requests requests(path_, {.sequences = 8, .most_running = 3});

@@ -14,9 +14,10 @@ namespace {
 using nlohmann::json;
 
 constexpr std::int64_t kMostTokens = INT32_MAX;
-constexpr std::int64_t kMostAnswers = 128;     // to all prompts of a request; as OpenAI has it to one
-constexpr std::int64_t kMostLogprobs = 20;     // as OpenAI has it
-constexpr std::size_t kMostInputs = 2048;      // of embeddings, as OpenAI has it
+constexpr std::size_t kLongestGrammar = 256 << 10;  // each request that waits holds its own
+constexpr std::int64_t kMostAnswers = 128;          // to all prompts of a request; as OpenAI has it to one
+constexpr std::int64_t kMostLogprobs = 20;          // as OpenAI has it
+constexpr std::size_t kMostInputs = 2048;           // of embeddings, as OpenAI has it
 constexpr std::size_t kMostFloats = 1U << 18;  // of the vectors of one answer: they are held until it is sent
 constexpr std::size_t kMostTokensOfInputs = 300'000;  // as OpenAI has it
 constexpr int kCompletionLimit = 16;                  // where a completion names none, as OpenAI has it
@@ -64,12 +65,18 @@ Result<Rules> rules_of(const json& body) {
   Rules out;
   STRATA_TRY(out.schema, schema_of(body));
   STRATA_TRY(out.gbnf, fields.text("grammar"));
+  if (out.gbnf && out.gbnf->size() > kLongestGrammar)
+    return fields.refuse("grammar", fmt::format("has more than {} KiB", kLongestGrammar >> 10));
   if (out.schema && out.gbnf) return fields.refuse("grammar", "cannot be used beside a JSON schema");
   if (out.gbnf) {
     STRATA_TRY(out.grammar, engine::grammar_of_gbnf(*out.gbnf, "grammar"));
   }
   if (out.schema) {
-    STRATA_TRY(out.grammar, engine::grammar_of_schema(out.schema->dump(), "response_format"));
+    const std::string schema = out.schema->dump();
+    if (schema.size() > kLongestGrammar)
+      return fields.refuse("response_format",
+                           fmt::format("its schema has more than {} KiB", kLongestGrammar >> 10));
+    STRATA_TRY(out.grammar, engine::grammar_of_schema(schema, "response_format"));
   }
   return out;
 }

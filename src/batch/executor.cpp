@@ -96,10 +96,40 @@ Result<bool> Executor::step() {
   if (pass.empty()) return !waiting_.empty();
   engine_.keep_hidden_states(pass.embeds());
   const auto begin = std::chrono::steady_clock::now();
-  STRATA_TRY_VOID(engine_.decode(pass.batch()));
+  if (const Status decoded = engine_.decode(pass.batch()); !decoded) {
+    begin_again();
+    return std::unexpected(decoded.error());
+  }
   advance(pass, std::chrono::steady_clock::now() - begin);
   remove_ended();
   return !running_.empty() || !waiting_.empty();
+}
+
+/// A pass has failed. libllama took it back, but of recurrent states it cannot: these texts are computed
+/// anew.
+void Executor::begin_again() {
+  llama_memory_t const memory = llama_get_memory(engine_.context());
+  const auto is_broken = [&](const Text& text) {
+    return text.place &&
+           llama_memory_seq_pos_max(memory, *text.place) + 1 != static_cast<llama_pos>(text.computed);
+  };
+  for (auto at = running_.begin(); at != running_.end();) {
+    const auto next = std::next(at);
+    Sequence& sequence = *at->second;
+    if (is_broken(sequence)) {
+      leave_place(sequence.place);
+      sequence.computed = 0;
+      sequence.cells = {};
+      sequence.before.reset();
+      waiting_.insert(running_.extract(at));
+    }
+    at = next;
+  }
+  std::erase_if(prefixes_, [&](const auto& prefix) {
+    if (!is_broken(*prefix)) return false;
+    leave_place(prefix->place);
+    return true;
+  });
 }
 
 void Executor::advance(const Pass& pass, std::chrono::duration<double> took) {
@@ -114,12 +144,13 @@ void Executor::advance(const Pass& pass, std::chrono::duration<double> took) {
       std::max(statistics_.most_sequences, static_cast<std::uint32_t>(running_.size()));
   std::size_t outputs = 0;
   for (const Pass::Part& part : pass.parts()) {
+    ++statistics_.parts;
     if (part.prefix != nullptr) {
+      statistics_.prompt_seconds += took.count();
       part.prefix->computed += part.count;
       statistics_.prompt_tokens += part.count;
       continue;
     }
-    ++statistics_.parts;
     const bool decodes = part.sequence->decodes();
     (decodes ? statistics_.answer_seconds : statistics_.prompt_seconds) += took.count();
     if (!decodes) statistics_.prompt_tokens += part.count;
@@ -197,6 +228,8 @@ Result<bool> Executor::embed_some() {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   statistics_.seconds += took.count();
   for (const Pass::Part& part : pass.parts()) {
+    ++statistics_.parts;
+    statistics_.prompt_seconds += took.count();
     statistics_.prompt_tokens += part.count;
     if (part.sequence->answer.vectors.empty()) {
       end(*part.sequence, fail(ErrorCode::kInternal, "llama.cpp gave no vector for this text"));

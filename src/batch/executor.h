@@ -90,7 +90,9 @@ class Executor {
   [[nodiscard]] Source frozen_for(const Sequence& sequence);
   [[nodiscard]] std::size_t worth_keeping(const Sequence& sequence) const;
   void remember(Sequence& sequence);
-  [[nodiscard]] bool drop_prefix(bool wanted_ones);
+  enum class Drop { kUnwanted, kComplete, kAny };
+  [[nodiscard]] bool drop_prefix(Drop which);
+  [[nodiscard]] std::size_t cells_in_use(const Sequence& sequence) const;
   [[nodiscard]] bool is_wanted(const Prefix& prefix) const;
   [[nodiscard]] bool take_place(Sequence& sequence);
   [[nodiscard]] bool reserve(Sequence& sequence, std::size_t count);
@@ -99,6 +101,7 @@ class Executor {
   void grow();
   void park(Sequences::iterator at);
   void leave_place(std::optional<llama_seq_id>& place);
+  void begin_again();
   void advance(const Pass& pass, std::chrono::duration<double> took);
   void write(Sequence& sequence, std::int32_t output);
   void embed(Sequence& sequence, std::size_t nth);

@@ -1,6 +1,7 @@
 // Executor: who runs, with which cells, and what texts share. See docs/design-batch.md.
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "batch/executor.h"
 #include "batch/sequence.h"
@@ -29,8 +30,8 @@ void Executor::leave_place(std::optional<llama_seq_id>& place) {
 
 void Executor::admit() {
   for (auto at = waiting_.begin(); at != waiting_.end();) {
-    const auto next = std::next(at);
-    const Admission admission = admit(at->first, *at->second);
+    const Turn turn = at->first;
+    const Admission admission = admit(turn, *at->second);
     if (admission == Admission::kNoRoom) return;
     if (admission == Admission::kRuns) {
       if (at->second->ended) {
@@ -39,7 +40,7 @@ void Executor::admit() {
         running_.insert(waiting_.extract(at));
       }
     }
-    at = next;
+    at = waiting_.upper_bound(turn);  // who was parked for it stands there now, too
   }
 }
 
@@ -88,7 +89,7 @@ Executor::Admission Executor::start(const Turn& turn, Sequence& sequence) {
     sequence.sampler = std::move(*sampler);
     for (const llama_token id : sequence.tokens) common_sampler_accept(sequence.sampler.get(), id, false);
   }
-  sequence.answer.prompt_shared = source.count;
+  sequence.answer.prompt_shared = std::min(source.count, sequence.prompt_tokens);
   statistics_.shared_tokens += source.count;
   return Admission::kRuns;
 }
@@ -109,10 +110,8 @@ bool Executor::take_place(Sequence& sequence) {
 bool Executor::reserve(Sequence& sequence, std::size_t count) {
   const std::size_t most = cells_.capacity() - sequence.held();
   const auto wanted = static_cast<std::uint32_t>(std::min(count, most));
-  std::size_t idle = cells_.free();
-  for (const auto& prefix : prefixes_) idle += prefix->held();
   // Nothing is forgotten for who has to wait all the same.
-  if (idle < wanted && !park_for(sequence)) return false;
+  if (cells_.capacity() - cells_in_use(sequence) < wanted && !park_for(sequence)) return false;
   for (;;) {
     if (auto cells = cells_.reserve(wanted)) {
       sequence.cells = std::move(*cells);
@@ -122,9 +121,25 @@ bool Executor::reserve(Sequence& sequence, std::size_t count) {
   }
 }
 
+/// By `sequence` and all that run: what would not be free if every prefix went.
+std::size_t Executor::cells_in_use(const Sequence& sequence) const {
+  std::size_t count = 0;
+  std::unordered_set<const Cells::Beginning*> counted;
+  const auto add = [&](const Sequence& user) {
+    count += user.cells.count();
+    for (const Cells::Beginning* link = user.before.get(); link != nullptr; link = link->before.get()) {
+      if (counted.insert(link).second) count += link->cells.count();
+    }
+  };
+  add(sequence);
+  for (const auto& [turn, running] : running_) add(*running);
+  return count;
+}
+
 /// Takes something from who comes after `for_whom`. False where there is nothing to take.
 bool Executor::make_room(const Sequence& for_whom) {
-  return drop_prefix(false) || park_for(for_whom) || (running_.empty() && drop_prefix(true));
+  return drop_prefix(Drop::kUnwanted) || park_for(for_whom) ||
+         (running_.empty() && drop_prefix(Drop::kComplete));
 }
 
 bool Executor::park_for(const Sequence& sequence) {
@@ -144,13 +159,13 @@ void Executor::grow() {
       ++at;
       continue;
     }
-    if (drop_prefix(false)) continue;
+    if (drop_prefix(Drop::kUnwanted)) continue;
     const auto last = std::prev(running_.end());
     if (last != at) {
       park(last);
       continue;
     }
-    if (drop_prefix(true)) continue;
+    if (drop_prefix(Drop::kAny)) continue;
     if (running_.size() > 1) {
       park(at);
     } else {
@@ -181,7 +196,7 @@ void Executor::park(Sequences::iterator at) {
 
 void Executor::put_aside() {
   while (!running_.empty()) park(std::prev(running_.end()));
-  while (drop_prefix(true)) {
+  while (drop_prefix(Drop::kAny)) {
   }
 }
 
@@ -222,7 +237,7 @@ Executor::Source Executor::frozen_for(const Sequence& sequence) {
   if (best == nullptr) {
     const std::size_t length = common_beginning(sequence, waiting_);
     if (length == 0) return {};
-    while ((places_.size() < 2 || cells_.free() < length) && drop_prefix(false)) {
+    while ((places_.size() < 2 || cells_.free() < length) && drop_prefix(Drop::kUnwanted)) {
     }
     if (places_.size() < 2 || cells_.free() < length) return {};
     best = prefixes_.emplace_back(std::make_unique<Prefix>()).get();
@@ -251,7 +266,10 @@ std::size_t Executor::worth_keeping(const Sequence& sequence) const {
 
 void Executor::remember(Sequence& sequence) {
   const std::size_t count = worth_keeping(sequence);
-  if (count < kWorthSharing) return;
+  llama_memory_t const memory = llama_get_memory(engine_.context());
+  if (count < kWorthSharing ||
+      llama_memory_seq_pos_max(memory, *sequence.place) + 1 != static_cast<llama_pos>(sequence.computed))
+    return;
   auto prefix = std::make_unique<Prefix>();
   prefix->tokens.assign(sequence.tokens.begin(),
                         sequence.tokens.begin() + static_cast<std::ptrdiff_t>(count));
@@ -269,8 +287,7 @@ void Executor::remember(Sequence& sequence) {
   prefix->place = std::exchange(sequence.place, std::nullopt);
   prefix->used = ++used_;
   if (count < sequence.computed)
-    llama_memory_seq_rm(llama_get_memory(engine_.context()), *prefix->place, static_cast<llama_pos>(count),
-                        -1);
+    llama_memory_seq_rm(memory, *prefix->place, static_cast<llama_pos>(count), -1);
   prefixes_.push_back(std::move(prefix));
 }
 
@@ -281,10 +298,11 @@ bool Executor::is_wanted(const Prefix& prefix) const {
 }
 
 /// The one that was not used for the longest time. False where there is none.
-bool Executor::drop_prefix(bool wanted_ones) {
+bool Executor::drop_prefix(Drop which) {
   auto oldest = prefixes_.end();
   for (auto at = prefixes_.begin(); at != prefixes_.end(); ++at) {
-    if (!wanted_ones && is_wanted(**at)) continue;
+    if (which == Drop::kUnwanted && is_wanted(**at)) continue;
+    if (which == Drop::kComplete && !(*at)->complete()) continue;  // it soon is
     if (oldest == prefixes_.end() || (*at)->used < (*oldest)->used) oldest = at;
   }
   if (oldest == prefixes_.end()) return false;

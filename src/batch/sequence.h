@@ -37,15 +37,16 @@ struct Executor::Text {
   }
 };
 
-/// A request on its way: the prompt, then what was written.
+/// A request on its way. Its tokens: the prompt, then what was written.
 struct Executor::Sequence : Text {
   Sequence(Request wanted, Listener who)
-      : Text{.tokens = wanted.prompt},
+      : Text{.tokens = std::move(wanted.prompt)},
         request(std::move(wanted)),
         listener(std::move(who)),
         filter(request.stop_strings) {}
 
-  Request request;
+  Request request;  // without its prompt
+  std::size_t prompt_tokens = tokens.size();
   Listener listener;
   Answer answer;
   common_sampler_ptr sampler;

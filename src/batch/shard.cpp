@@ -92,12 +92,15 @@ fs::path part_of(const fs::path& path, const Shard& shard) {
 }
 
 JobFiles JobFiles::of(const Shard& shard) const {
-  return {input, part_of(output, shard), part_of(errors, shard)};
+  return {input, part_of(output, shard), part_of(errors, shard), identity};
 }
 
 Result<std::optional<Merged>> finished(const JobFiles& whole, const Shard& shard) {
   const JobFiles files = whole.of(shard);
   if (fs::exists(files.account()) || !fs::exists(files.output)) return std::nullopt;
+  std::error_code ec;
+  const auto written = fs::last_write_time(files.output, ec);
+  if (ec || fs::last_write_time(files.input, ec) > written) return std::nullopt;
   Places places;
   Status read = find_outcomes(files.output, false, places);
   if (read && fs::exists(files.errors)) read = find_outcomes(files.errors, true, places);

@@ -23,7 +23,7 @@ struct Merged {
 };
 
 /// What output and errors of a shard hold, where it is finished: each request of the input once, and no
-/// other. Nothing where it is not, or other content is there. Errors: kNotFound, kIo.
+/// other. Nothing where it is not, other content is there, or the input is newer. Errors: kNotFound, kIo.
 [[nodiscard]] Result<std::optional<Merged>> finished(const JobFiles& files, const Shard& shard);
 
 /// Puts the parts of `count` shards together, in the order of the input: output and, where there are some,

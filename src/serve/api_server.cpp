@@ -25,7 +25,8 @@ constexpr std::chrono::seconds kUntilStream{10};     // an error has its own sta
 constexpr std::chrono::seconds kBetweenSigns{15};    // of life, so that nobody on the way hangs up
 constexpr std::chrono::seconds kForStreams{60};      // to be taken by slow readers, at the end
 constexpr std::uint64_t kValue = 32;                 // bytes that a value takes once JSON is read, about
-constexpr std::uint64_t kMostValues = 500'000;       // of a body
+constexpr std::uint64_t kMostValues = 250'000;       // of a body
+constexpr std::uint64_t kCopies = 2;                 // of its texts, while it is read
 constexpr std::string_view kPublic[] = {"/health", "/v1/health"};  // whoever asks
 
 /// Takes as long for a wrong key as for the right one.
@@ -263,7 +264,8 @@ Result<ReadBody> ApiServer::read_body(const httplib::ContentReader& content) {
   if (values > kMostValues)
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("the body holds more than {} values, numbers of arrays included", kMostValues));
-  if (Bytes{out.counted->add(values * kValue)} > options_.largest_bodies) return std::unexpected(too_many);
+  if (Bytes{out.counted->add(values * kValue + kCopies * text.size())} > options_.largest_bodies)
+    return std::unexpected(too_many);
   auto body = batch::parse_json(text);
   if (!body) return fail(body.error().code, fmt::format("the body: {}", body.error().message));
   if (!body->is_object()) return fail(ErrorCode::kInvalidArgument, "the body must be a JSON object");
@@ -281,6 +283,8 @@ void ApiServer::answer(batch::Endpoint endpoint, const httplib::Request& request
                              fmt::format("the prompt has {} tokens and the context holds {}",
                                          read->longest_prompt(), most_tokens_)});
   }
+  // Counted before anybody can answer it.
+  const auto stream = read->stream ? std::make_shared<Counted>(streams_, 1) : nullptr;
   auto ticket = inbox_.put(std::move(*read));
   if (!ticket) {
     const double wait = std::ceil(board_.read().request_seconds);
@@ -290,7 +294,7 @@ void ApiServer::answer(batch::Endpoint endpoint, const httplib::Request& request
   (*ticket)->watch(request.is_connection_closed);
   const std::string_view kind = endpoint == batch::Endpoint::kChat ? "chatcmpl" : "cmpl";
   batch::AnswerHead head{fmt::format("{}-{}-{}", kind, started_, ++number_), model_, unix_time()};
-  if ((*ticket)->request().stream) return answer_in_pieces(std::move(*ticket), std::move(head), response);
+  if (stream) return answer_in_pieces(std::move(*ticket), std::move(head), response, stream);
   answer_whole(*ticket, head, response);
 }
 
@@ -303,7 +307,7 @@ void ApiServer::answer_whole(const std::shared_ptr<Ticket>& ticket, const batch:
 }
 
 void ApiServer::answer_in_pieces(std::shared_ptr<Ticket> ticket, batch::AnswerHead head,
-                                 httplib::Response& response) {
+                                 httplib::Response& response, std::shared_ptr<Counted> open) {
   // An error that comes before any text is an answer of its own.
   auto first = std::make_shared<Ticket::News>(ticket->wait_for(kUntilStream));
   if (first->end && !*first->end) {
@@ -314,8 +318,7 @@ void ApiServer::answer_in_pieces(std::shared_ptr<Ticket> ticket, batch::AnswerHe
   response.set_header("Cache-Control", "no-cache");
   response.set_chunked_content_provider(
       "text/event-stream",
-      [ticket, stream, first, open = std::make_shared<Counted>(streams_, 1)](std::size_t,
-                                                                             httplib::DataSink& sink) {
+      [ticket, stream, first, open = std::move(open)](std::size_t, httplib::DataSink& sink) {
         const Ticket::News news =
             first->empty() ? ticket->wait_for(kBetweenSigns) : std::exchange(*first, {});
         bool ends = news.end.has_value();

@@ -80,7 +80,8 @@ class ApiServer {
               ReadBody body);
   void answer_whole(const std::shared_ptr<Ticket>& ticket, const batch::AnswerHead& head,
                     httplib::Response& response);
-  void answer_in_pieces(std::shared_ptr<Ticket> ticket, batch::AnswerHead head, httplib::Response& response);
+  void answer_in_pieces(std::shared_ptr<Ticket> ticket, batch::AnswerHead head, httplib::Response& response,
+                        std::shared_ptr<Counted> open);
   [[nodiscard]] nlohmann::ordered_json model_json() const;
 
   const ServerOptions options_;

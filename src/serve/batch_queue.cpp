@@ -132,7 +132,10 @@ Status BatchQueue::go_on() {
   if (end && (*batch_)["in_progress_at"].is_null()) {
     if (job_) STRATA_TRY_VOID(job_->take_account_away());
     job_.reset();
-    return change([&](Json& batch) { return end_now(batch, *end); });
+    return change([&](Json& batch) {
+      if (gave_up_) set_errors(batch, one_error("server_error", *gave_up_));
+      return end_now(batch, *end);
+    });
   }
   if (!job_) return take_up();
   if (!job_->is_checked() || (*batch_)["status"] == "validating") return look_at_lines();

@@ -6,12 +6,21 @@
 
 namespace strata::serve {
 
+/// Each answer is one of the executor's requests. Vectors are done in a pass, however many are asked for.
+std::size_t Inbox::weight_of(const batch::ApiRequest& request) {
+  return request.endpoint == batch::Endpoint::kEmbeddings ? 1 : request.part_count();
+}
+
 Result<std::shared_ptr<Ticket>> Inbox::put(batch::ApiRequest request) {
   const std::lock_guard lock(mutex_);
   if (closed_) return fail(ErrorCode::kCancelled, "the server is stopping");
-  if (open_ >= most_)
+  const std::size_t weight = weight_of(request);
+  if (weight > most_)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("n: {} answers are more than may wait here: {}", weight, most_));
+  if (open_ + weight > most_)
     return fail(ErrorCode::kBudgetExceeded, fmt::format("{} requests are on their way already", open_));
-  ++open_;
+  open_ += weight;
   auto ticket = std::make_shared<Ticket>(std::move(request), Ticket::Clock::now() + time_);
   came_.push_back(ticket);
   changed_.notify_all();
@@ -30,9 +39,9 @@ std::vector<std::shared_ptr<Ticket>> Inbox::take(std::chrono::milliseconds patie
   return std::exchange(came_, {});
 }
 
-void Inbox::ended() {
+void Inbox::ended(const Ticket& ticket) {
   const std::lock_guard lock(mutex_);
-  --open_;
+  open_ -= weight_of(ticket.request());
 }
 
 std::size_t Inbox::open() const {

@@ -13,10 +13,11 @@ namespace strata::serve {
 /// Threading: any.
 class Inbox {
  public:
-  /// `most`: requests that have no end yet.
+  /// `most`: requests that have no end yet; one counts as often as it wants answers.
   Inbox(std::size_t most, std::chrono::seconds time) : most_(most), time_(time) {}
 
-  /// Errors: kBudgetExceeded where there are too many; kCancelled once it is closed.
+  /// Errors: kBudgetExceeded where there are too many, kInvalidArgument where it is too many by itself;
+  /// kCancelled once it is closed.
   [[nodiscard]] Result<std::shared_ptr<Ticket>> put(batch::ApiRequest request);
   /// No more come: the rest is to be answered.
   void close();
@@ -24,11 +25,13 @@ class Inbox {
   /// What came since the last time; waits for it, where there is nothing, no longer than `patience`.
   [[nodiscard]] std::vector<std::shared_ptr<Ticket>> take(std::chrono::milliseconds patience);
   /// One that was taken has its end.
-  void ended();
+  void ended(const Ticket& ticket);
   [[nodiscard]] std::size_t open() const;
   [[nodiscard]] std::chrono::seconds time() const { return time_; }
 
  private:
+  [[nodiscard]] static std::size_t weight_of(const batch::ApiRequest& request);
+
   const std::size_t most_;
   const std::chrono::seconds time_;  // for a request
   mutable std::mutex mutex_;

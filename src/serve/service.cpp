@@ -80,7 +80,7 @@ void Service::ended(Open& open, Ticket::Answers answers) {
   const std::chrono::duration<double> left = open.ticket->deadline() - Ticket::Clock::now();
   const double took = static_cast<double>(inbox_.time().count()) - left.count();
   request_seconds_ += kNewest * (took - request_seconds_);
-  inbox_.ended();
+  inbox_.ended(*open.ticket);
   open.ticket->end(open.error ? Ticket::Answers(std::unexpected(*open.error)) : std::move(answers));
 }
 
