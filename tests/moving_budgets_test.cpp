@@ -53,7 +53,7 @@ std::vector<llama_token> generate(engine::Engine& engine, const std::function<vo
   return out;
 }
 
-Bytes held_by_process() {
+[[maybe_unused]] Bytes held_by_process() {
   const auto process = hardware::read_process_memory();
   return process ? hardware::held_bytes(*process) : Bytes{};
 }

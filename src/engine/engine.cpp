@@ -361,7 +361,8 @@ Status Engine::prepare(const ContextOptions& wanted) {
     if (shapes[i].can_go_without_draft && drafts_are_dear(placement.units.size())) continue;
     if (i > 0) note_changes(shapes, shapes[i]);
     note_devices(wanted.drafts);
-    const std::vector<plan::GraphWork>& work = device_->recorded_work();
+    std::vector<plan::GraphWork> work = device_->recorded_work();
+    if (work.empty()) work = {{.tokens = 1}, {.tokens = shapes[i].ubatch}};  // all of it is done by devices
     plan_ = plan::RunPlan{.budget = pool_.capacity(),
                           .context = llama_n_ctx(context_.get()),
                           .ubatch = shapes[i].ubatch,
