@@ -49,7 +49,7 @@ class BatchCommand : public testing::Test {
   }
 
   [[nodiscard]] std::vector<std::string> command(const std::filesystem::path& output) const {
-    return {"batch", "-m", stories15m().string(), "-i", input_, "-o", output.string(), "--ram", "256MiB",
+    return {"batch", "-m", stories15m().string(), "-i", input_, "-o", output.string(), "--ram", kAmpleRam,
             "-t",    "1"};
   }
   [[nodiscard]] ProgramRun run(std::chrono::milliseconds limit = std::chrono::seconds(120)) const {
@@ -379,7 +379,7 @@ TEST_F(BatchCommand, TheCommandOfTheKubernetesExample) {
   replace("/data/model.gguf", stories15m().string());
   replace("/data/requests.jsonl", input_);
   replace("/data/answers.jsonl", output_.string());
-  replace("60GiB", "256MiB");
+  replace("60GiB", kAmpleRam);
   write_some(10, 3);
   for (const char* const index : {"0", "1", "2", "3", "2"}) {  // one pod is started again
     ::setenv("JOB_COMPLETION_INDEX", index, 1);

@@ -9,6 +9,13 @@
 
 namespace strata::tests {
 
+/// A budget that the demo's model is at home in; sanitizers take more.
+#ifdef __SANITIZE_ADDRESS__
+inline constexpr const char* kAmpleRam = "1GiB";
+#else
+inline constexpr const char* kAmpleRam = "256MiB";
+#endif
+
 /// How a run of the program ended.
 struct ProgramRun {
   int exit_code = -1;  ///< of an exit; minus the signal's number where one ended it

@@ -91,7 +91,7 @@ class ServedBatches : public NeedsStories {};
 
 TEST_F(ServedBatches, ABatchIsAnsweredBehindOtherRequests) {
   const TemporaryDirectory state;
-  const Server server({"--ram", "256MiB", "--state", state.path().string()});
+  const Server server({"--ram", kAmpleRam, "--state", state.path().string()});
   auto client = server.client();
   const std::string file = upload(server, batch_lines(30, 40));
   const json batch = start_batch(server, file);
@@ -118,7 +118,7 @@ TEST_F(ServedBatches, ABatchIsAnsweredBehindOtherRequests) {
 
 TEST_F(ServedBatches, ABatchSaysWhatIsWrongWithItsLines) {
   const TemporaryDirectory state;
-  const Server server({"--ram", "256MiB", "--state", state.path().string()});
+  const Server server({"--ram", kAmpleRam, "--state", state.path().string()});
   auto client = server.client();
   const std::string chat =
       R"({"custom_id":"c","url":"/v1/chat/completions","body":{"messages":[{"role":"user","content":"x"}]}})";
@@ -154,7 +154,7 @@ TEST_F(ServedBatches, ABatchSaysWhatIsWrongWithItsLines) {
 
 TEST_F(ServedBatches, WhatABatchHasComputedIsKeptWhenItIsCancelled) {
   const TemporaryDirectory state;
-  const Server server({"--ram", "256MiB", "--state", state.path().string(), "--max-num-seqs", "2"});
+  const Server server({"--ram", kAmpleRam, "--state", state.path().string(), "--max-num-seqs", "2"});
   const std::string id = start_batch(server, upload(server, batch_lines(200, 60))).at("id");
   wait_for_batch(server, id,
                  [](const json& batch) { return batch.at("request_counts").at("completed") > 0; });
@@ -172,7 +172,7 @@ TEST_F(ServedBatches, WhatABatchHasComputedIsKeptWhenItIsCancelled) {
 
 TEST_F(ServedBatches, ABatchThatWaitsEndsAtOnceWhenItIsCancelled) {
   const TemporaryDirectory state;
-  const Server server({"--ram", "256MiB", "--state", state.path().string(), "--max-num-seqs", "2"});
+  const Server server({"--ram", kAmpleRam, "--state", state.path().string(), "--max-num-seqs", "2"});
   const std::string file = upload(server, batch_lines(300, 60));
   const std::string first = start_batch(server, file).at("id");
   const std::string second = start_batch(server, file).at("id");
@@ -184,7 +184,7 @@ TEST_F(ServedBatches, ABatchThatWaitsEndsAtOnceWhenItIsCancelled) {
 
 TEST_F(ServedBatches, ABatchWhoseAccountIsGoneBeginsAnew) {
   const TemporaryDirectory state;
-  const std::vector<std::string> flags = {"--ram", "256MiB", "--state", state.path().string()};
+  const std::vector<std::string> flags = {"--ram", kAmpleRam, "--state", state.path().string()};
   std::string id;
   {
     Server server(flags);
@@ -204,7 +204,7 @@ TEST_F(ServedBatches, ABatchWhoseAccountIsGoneBeginsAnew) {
 
 TEST_F(ServedBatches, BatchesOutliveServersThatAreKilled) {
   const TemporaryDirectory state;
-  const std::vector<std::string> flags = {"--ram", "256MiB", "--state", state.path().string()};
+  const std::vector<std::string> flags = {"--ram", kAmpleRam, "--state", state.path().string()};
   std::map<std::string, std::string> expected;
   std::string id;
   {
@@ -255,7 +255,7 @@ TEST_F(ServedBatches, InterferedWithAtAnyCallABatchIsAnsweredOnce) {
   too_long["body"]["prompt"] = std::string(20'000, 'x');
   const std::string lines = batch_lines(3, 2) + too_long.dump() + "\n";
   const auto flags = [](const TemporaryDirectory& state) {
-    return std::vector<std::string>{"--ram", "256MiB", "-c", "1024", "--state", state.path().string()};
+    return std::vector<std::string>{"--ram", kAmpleRam, "-c", "1024", "--state", state.path().string()};
   };
   int calls = 0;
   std::map<std::string, std::string> expected;

@@ -35,7 +35,7 @@ std::vector<json> events(const std::string& body) {
 class ServeCommand : public NeedsStories {};
 
 TEST_F(ServeCommand, AnswersAsRunDoesWholeAndInPieces) {
-  Server server({"--ram", "256MiB"});
+  Server server({"--ram", kAmpleRam});
   auto client = server.client();
   const ProgramRun alone =
       run_strata({"run", "-m", stories15m().string(), "-p", "Once upon a time", "--raw", "-n", "24", "--temp",
@@ -59,7 +59,7 @@ TEST_F(ServeCommand, AnswersAsRunDoesWholeAndInPieces) {
 }
 
 TEST_F(ServeCommand, StreamsChatsWithUsageAndLogprobs) {
-  Server server({"--ram", "256MiB"});
+  Server server({"--ram", kAmpleRam});
   const json chat = {{"messages", {{{"role", "user"}, {"content", "Hello"}}}},
                      {"max_tokens", 6},
                      {"temperature", 0},
@@ -79,7 +79,7 @@ TEST_F(ServeCommand, StreamsChatsWithUsageAndLogprobs) {
 }
 
 TEST_F(ServeCommand, SaysWhatIsWrongInJson) {
-  Server server({"--ram", "256MiB"});
+  Server server({"--ram", kAmpleRam});
   auto client = server.client();
   const auto refused = [&](const httplib::Result& got, int status, const std::string& text) {
     ASSERT_TRUE(got);
@@ -112,7 +112,7 @@ TEST_F(ServeCommand, SaysWhatIsWrongInJson) {
 }
 
 TEST_F(ServeCommand, MalformedHttpEndsOnlyItsOwnConnection) {
-  Server server({"--ram", "256MiB"});
+  Server server({"--ram", kAmpleRam});
   for (const std::string& bytes :
        {std::string("\0\0\0\0\r\n\r\n", 8), std::string("GET / HTTP/9.9\r\n\r\n"),
         std::string("POST /v1/completions HTTP/1.1\r\nContent-Length: -5\r\n\r\n"),
@@ -126,7 +126,7 @@ TEST_F(ServeCommand, MalformedHttpEndsOnlyItsOwnConnection) {
 }
 
 TEST_F(ServeCommand, KeysKeepOthersOut) {
-  Server server({"--ram", "256MiB", "--api-key", "secret"});
+  Server server({"--ram", kAmpleRam, "--api-key", "secret"});
   auto client = server.client();
   const auto without = client.Post("/v1/completions", completion(1).dump(), kJson);
   EXPECT_EQ(without->status, 401);
@@ -137,7 +137,7 @@ TEST_F(ServeCommand, KeysKeepOthersOut) {
 }
 
 TEST_F(ServeCommand, AnAddressIsOneServers) {
-  const Server server({"--ram", "256MiB"});
+  const Server server({"--ram", kAmpleRam});
   expect_refused(run_strata({"serve", stories15m().string(), "--port", std::to_string(server.port())}),
                  "another program");
   expect_refused(run_strata({"serve", stories15m().string(), "--port", "0", "--api-key-file", "/no/such"}),
@@ -145,7 +145,7 @@ TEST_F(ServeCommand, AnAddressIsOneServers) {
 }
 
 TEST_F(ServeCommand, FullQueueSaysWhenToComeAgain) {
-  Server server({"--ram", "256MiB", "--max-num-seqs", "1", "--max-queue", "1"});
+  Server server({"--ram", kAmpleRam, "--max-num-seqs", "1", "--max-queue", "1"});
   std::vector<std::jthread> clients;
   for (int i = 0; i < 2; ++i)
     clients.emplace_back([&] {
@@ -160,7 +160,7 @@ TEST_F(ServeCommand, FullQueueSaysWhenToComeAgain) {
 }
 
 TEST_F(ServeCommand, ClientsThatGoAwayFreeTheirSequences) {
-  Server server({"--ram", "256MiB", "--max-num-seqs", "1"});
+  Server server({"--ram", kAmpleRam, "--max-num-seqs", "1"});
   for (const bool stream : {false, true}) {
     const int socket = server.connect();
     const std::string body = completion(100'000, stream).dump();
@@ -176,7 +176,7 @@ TEST_F(ServeCommand, ClientsThatGoAwayFreeTheirSequences) {
 }
 
 TEST_F(ServeCommand, SlowReadersHoldNobodyUp) {
-  const Server server({"--ram", "256MiB", "--max-num-seqs", "8"});
+  const Server server({"--ram", kAmpleRam, "--max-num-seqs", "8"});
   std::vector<int> sockets;
   json wordy = completion(700, true);
   wordy["logprobs"] = 20;
@@ -234,7 +234,7 @@ TEST_F(ServeCommand, BudgetsMoveWhileItWrites) {
 }
 
 TEST_F(ServeCommand, TimeIsLimited) {
-  Server server({"--ram", "256MiB", "--timeout", "1"});
+  Server server({"--ram", kAmpleRam, "--timeout", "1"});
   const auto got = server.client().Post("/v1/completions", completion(1'000'000).dump(), kJson);
   ASSERT_TRUE(got);
   // A small context may be full before.
@@ -245,7 +245,7 @@ TEST_F(ServeCommand, TimeIsLimited) {
 }
 
 TEST_F(ServeCommand, ASignalLetsItFinishWhatItHas) {
-  Server server({"--ram", "256MiB", "--max-num-seqs", "1"});
+  Server server({"--ram", kAmpleRam, "--max-num-seqs", "1"});
   std::vector<std::jthread> clients;
   std::atomic<int> answered = 0;
   for (int i = 0; i < 3; ++i)
@@ -261,7 +261,7 @@ TEST_F(ServeCommand, ASignalLetsItFinishWhatItHas) {
 }
 
 TEST_F(ServeCommand, ASignalLetsStreamsComeToTheirEnd) {
-  Server server({"--ram", "256MiB", "--max-num-seqs", "2"});
+  Server server({"--ram", kAmpleRam, "--max-num-seqs", "2"});
   std::vector<std::jthread> clients;
   std::atomic<int> whole = 0;
   for (int i = 0; i < 3; ++i)
@@ -282,7 +282,7 @@ TEST_F(ServeCommand, ASignalLetsStreamsComeToTheirEnd) {
 }
 
 TEST_F(ServeCommand, AConversationIsNotComputedAgain) {
-  const Server server({"--ram", "256MiB"});
+  const Server server({"--ram", kAmpleRam});
   auto client = server.client();
   std::string said;
   for (int i = 0; i < 12; ++i) said += "Once upon a time there was a dog. ";
@@ -306,7 +306,7 @@ TEST_F(ServeCommand, AConversationIsNotComputedAgain) {
 }
 
 TEST_F(ServeCommand, SeveralPromptsAndSeveralAnswers) {
-  const Server server({"--ram", "256MiB"});
+  const Server server({"--ram", kAmpleRam});
   auto client = server.client();
   const auto ask = [&](const json& more) {
     json body = completion(8);
@@ -332,7 +332,7 @@ TEST_F(ServeCommand, SeveralPromptsAndSeveralAnswers) {
 }
 
 TEST_F(ServeCommand, FiveHundredClientsAtOnce) {
-  Server server({"--ram", "256MiB"});
+  Server server({"--ram", kAmpleRam});
   std::atomic<int> answered = 0;
   std::atomic<int> sent_away = 0;
   {
@@ -350,7 +350,7 @@ TEST_F(ServeCommand, FiveHundredClientsAtOnce) {
 }
 
 TEST_F(ServeCommand, TextsBecomeVectorsOfLengthOne) {
-  const Server server({"--ram", "256MiB"});
+  const Server server({"--ram", kAmpleRam});
   auto client = server.client();
   const auto ask = [&](const json& body) {
     return parsed(client.Post("/v1/embeddings", body.dump(), kJson));

@@ -205,8 +205,7 @@ Result<bool> Executor::embed_some() {
     Sequence& sequence = *first->second;
     if (sequence.tokens.size() > pass.room()) break;
     if (places_.empty()) break;
-    sequence.place = places_.back();
-    places_.pop_back();
+    sequence.place = take_free_place();
     pass.add(sequence);
     running_.insert(waiting_.extract(first));
   }

@@ -94,6 +94,7 @@ class Executor {
   [[nodiscard]] bool drop_prefix(Drop which);
   [[nodiscard]] std::size_t cells_in_use(const Sequence& sequence) const;
   [[nodiscard]] bool is_wanted(const Prefix& prefix) const;
+  [[nodiscard]] llama_seq_id take_free_place();
   [[nodiscard]] bool take_place(Sequence& sequence);
   [[nodiscard]] bool reserve(Sequence& sequence, std::size_t count);
   [[nodiscard]] bool make_room(const Sequence& for_whom);

@@ -20,6 +20,13 @@ bool Executor::can_share_parts(const llama_model* model) {
   return !llama_model_is_recurrent(model) && !llama_model_is_hybrid(model) && llama_model_n_swa(model) == 0;
 }
 
+/// Requires: there is one.
+llama_seq_id Executor::take_free_place() {
+  const llama_seq_id place = places_.back();
+  places_.pop_back();
+  return place;
+}
+
 /// And forgets what the context holds there.
 void Executor::leave_place(std::optional<llama_seq_id>& place) {
   if (!place) return;
@@ -101,8 +108,7 @@ bool Executor::take_place(Sequence& sequence) {
   while (places_.empty()) {
     if (!make_room(sequence)) return false;
   }
-  sequence.place = places_.back();
-  places_.pop_back();
+  sequence.place = take_free_place();
   return true;
 }
 
@@ -243,8 +249,7 @@ Executor::Source Executor::frozen_for(const Sequence& sequence) {
     best = prefixes_.emplace_back(std::make_unique<Prefix>()).get();
     best->tokens.assign(sequence.tokens.begin(),
                         sequence.tokens.begin() + static_cast<std::ptrdiff_t>(length));
-    best->place = places_.back();
-    places_.pop_back();
+    best->place = take_free_place();
     best->cells = std::move(*cells_.reserve(static_cast<std::uint32_t>(length)));
   }
   best->priority = std::min(best->priority, sequence.request.priority);
