@@ -58,7 +58,8 @@ class AnswerStreamTest : public testing::Test {
                             std::size_t size) const {
     batch::AnswerStream stream({"id", "model", 1}, request, reader_->vocab());
     std::string all;
-    for (std::size_t at = 0; at < text.size(); at += size) all += stream.add(0, text.substr(at, size));
+    for (std::size_t at = 0; at < text.size(); at += size)
+      all += stream.add(0, {.text = text.substr(at, size)});
     all += stream.end({{.text = text, .reason = engine::StopReason::kEndOfText}});
     EXPECT_TRUE(all.ends_with("data: [DONE]\n\n"));
     Seen seen;
@@ -119,7 +120,8 @@ TEST_F(AnswerStreamTest, ChoicesHaveTheirOwnTextAndEnd) {
   ASSERT_EQ(parts.size(), 2U);
   EXPECT_NE(parts[0].sampling.seed, parts[1].sampling.seed);
   batch::AnswerStream stream({"id", "model", 1}, request, reader_->vocab());
-  const std::string all = stream.add(1, "b") + stream.add(0, "a") + stream.add(1, "B") +
+  const std::string all = stream.add(1, {.text = "b"}) + stream.add(0, {.text = "a"}) +
+                          stream.add(1, {.text = "B"}) +
                           stream.end({{.text = "a", .reason = engine::StopReason::kLimit},
                                       {.text = "bB", .reason = engine::StopReason::kEndOfText}});
   std::array<std::string, 2> texts;

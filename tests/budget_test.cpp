@@ -13,6 +13,7 @@
 #include "memory_cgroup.h"
 #include "model/synth.h"
 #include "program_run.h"
+#include "sanitized.h"
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
@@ -27,9 +28,8 @@ struct Outcome {
 class Budget : public testing::Test {
  protected:
   void SetUp() override {
-#ifdef __SANITIZE_ADDRESS__
-    GTEST_SKIP() << "NOT TESTED that the budget holds: a sanitizer's own memory is in no budget";
-#endif
+    if (kSanitized)
+      GTEST_SKIP() << "NOT TESTED that the budget holds: a sanitizer's own memory is in no budget";
     const auto cgroup = MemoryCgroup::create(kGiB);
     if (!cgroup)
       GTEST_SKIP() << "NOT TESTED that the budget holds: " << cgroup.error().message << " (needs root)";

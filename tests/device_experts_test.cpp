@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/engine.h"
+#include "sanitized.h"
 #include "synth_model.h"
 #include "test_device.h"
 #include "tiered_model.h"
@@ -97,8 +98,8 @@ TEST(DeviceExperts, FillWhatADeviceHasLeft) {
   const std::vector<llama_token> prompt = some_tokens(plain.context(), 80);
   const std::vector<llama_token> expected = trace(plain.context(), prompt, 19).tokens;
   TestDevice device({.capacity = kMiB * 64, .threads = 1});
-  const auto engine =
-      engine::Engine::open({.model = path, .ram = kMiB * 200, .offload = {{device.handle(), kMiB * 64}}});
+  const auto engine = engine::Engine::open(
+      {.model = path, .ram = kSanitized ? kGiB : kMiB * 200, .offload = {{device.handle(), kMiB * 64}}});
   ASSERT_TRUE(engine) << engine.error().message;
   ASSERT_TRUE((*engine)->prepare({.context = 512, .ubatch = 64, .least_context = 512}));
   ASSERT_TRUE((*engine)->start({}));

@@ -14,6 +14,7 @@
 #include "model/synth.h"
 #include "program_run.h"
 #include "runtime_directory.h"
+#include "sanitized.h"
 #include "temporary_directory.h"
 
 namespace strata::tests {
@@ -21,12 +22,6 @@ namespace {
 
 using nlohmann::json;
 using ::testing::HasSubstr;
-
-#ifdef __SANITIZE_ADDRESS__
-constexpr bool kSanitized = true;  // a sanitizer's own memory is in no budget
-#else
-constexpr bool kSanitized = false;
-#endif
 
 constexpr Bytes kLimit = kMiB * 256;
 

@@ -7,6 +7,7 @@
 
 #include "hardware/host_memory.h"
 #include "model/synth.h"
+#include "sanitized.h"
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
@@ -53,9 +54,7 @@ TEST_F(Load, ReadsEachResidentByteOnceAndNothingElse) {
 }
 
 TEST_F(Load, FillsNoMemoryForWeightsThatStream) {
-#ifdef __SANITIZE_ADDRESS__
-  GTEST_SKIP() << "the address sanitizer keeps freed memory: what is resident says nothing";
-#endif
+  if (kSanitized) GTEST_SKIP() << "the address sanitizer keeps freed memory: what is resident says nothing";
   const auto resident = [] { return hardware::read_process_memory()->resident; };
   { ASSERT_TRUE(TieredModel::load(path_, {}, percent_of_weights(0))); }  // what is allocated once for all
   const Bytes before = resident();

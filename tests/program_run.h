@@ -6,15 +6,12 @@
 #include <vector>
 
 #include "memory_cgroup.h"
+#include "sanitized.h"
 
 namespace strata::tests {
 
 /// A budget that the demo's model is at home in; sanitizers take more.
-#ifdef __SANITIZE_ADDRESS__
-inline constexpr const char* kAmpleRam = "1GiB";
-#else
-inline constexpr const char* kAmpleRam = "256MiB";
-#endif
+inline constexpr const char* kAmpleRam = kSanitized ? "1GiB" : "256MiB";
 
 /// How a run of the program ended.
 struct ProgramRun {

@@ -10,6 +10,7 @@
 
 #include "model/synth.h"
 #include "program_run.h"
+#include "sanitized.h"
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
@@ -19,12 +20,6 @@ namespace {
 constexpr const char* kTemplate =
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}";
-
-#ifdef __SANITIZE_ADDRESS__
-constexpr bool kSanitized = true;  // a sanitizer's own memory is in no budget
-#else
-constexpr bool kSanitized = false;
-#endif
 
 class RunProgram : public testing::Test {
  protected:

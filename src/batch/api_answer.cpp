@@ -20,9 +20,9 @@ Json describe(const Logprob& logprob, const llama_vocab* vocab) {
   return {{"token", piece}, {"logprob", logprob.logprob}, {"bytes", bytes}};
 }
 
-Json chat_logprobs(const Answer& answer, const llama_vocab* vocab) {
+Json chat_logprobs(std::span<const WrittenLogprobs> places, const llama_vocab* vocab) {
   Json content = Json::array();
-  for (const WrittenLogprobs& place : answer.logprobs) {
+  for (const WrittenLogprobs& place : places) {
     Json entry = describe(place.written, vocab);
     entry["top_logprobs"] = Json::array();
     for (const Logprob& top : place.top) entry["top_logprobs"].push_back(describe(top, vocab));
@@ -31,13 +31,13 @@ Json chat_logprobs(const Answer& answer, const llama_vocab* vocab) {
   return {{"content", std::move(content)}};
 }
 
-Json completion_logprobs(const Answer& answer, const llama_vocab* vocab) {
+Json completion_logprobs(std::span<const WrittenLogprobs> places, const llama_vocab* vocab,
+                         std::size_t& offset) {
   Json out = {{"tokens", Json::array()},
               {"token_logprobs", Json::array()},
               {"top_logprobs", Json::array()},
               {"text_offset", Json::array()}};
-  std::size_t offset = 0;
-  for (const WrittenLogprobs& place : answer.logprobs) {
+  for (const WrittenLogprobs& place : places) {
     const std::string piece = common_token_to_piece(vocab, place.written.token, true);
     out["tokens"].push_back(piece);
     out["token_logprobs"].push_back(place.written.logprob);
@@ -53,16 +53,15 @@ Json completion_logprobs(const Answer& answer, const llama_vocab* vocab) {
 Json choice_of(const ApiRequest& request, const Answer& answer, std::size_t index, const llama_vocab* vocab) {
   Json choice = {{"index", index}};
   bool calls_tools = false;
-  const bool with_logprobs = request.request.top_logprobs >= 0;
+  std::size_t offset = 0;
   if (request.endpoint == Endpoint::kChat) {
     const common_chat_msg message = common_chat_parse(answer.text, false, request.parser);
     calls_tools = !message.tool_calls.empty();
     choice["message"] = Json::parse(message.to_json_oaicompat().dump());
-    choice["logprobs"] = with_logprobs ? chat_logprobs(answer, vocab) : Json();
   } else {
     choice["text"] = answer.text;
-    choice["logprobs"] = with_logprobs ? completion_logprobs(answer, vocab) : Json();
   }
+  choice["logprobs"] = logprobs_json(request.endpoint, answer.logprobs, vocab, offset);
   choice["finish_reason"] = finish_reason(answer.reason, calls_tools);
   return choice;
 }
@@ -101,6 +100,13 @@ bool is_the_requests_fault(ErrorCode code) {
 }
 
 }  // namespace
+
+Json logprobs_json(Endpoint endpoint, std::span<const WrittenLogprobs> places, const llama_vocab* vocab,
+                   std::size_t& offset) {
+  if (places.empty()) return nullptr;
+  return endpoint == Endpoint::kChat ? chat_logprobs(places, vocab)
+                                     : completion_logprobs(places, vocab, offset);
+}
 
 std::string finish_reason(engine::StopReason reason, bool calls_tools) {
   using engine::StopReason;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "batch/api_request.h"
 
@@ -15,6 +16,11 @@ struct AnswerHead {
 
 /// `stop`, `length` or `tool_calls`.
 [[nodiscard]] std::string finish_reason(engine::StopReason reason, bool calls_tools);
+
+/// Of tokens of one choice, as the endpoint has them; null where there are none. `offset`: bytes of the text
+/// before them, then behind them.
+[[nodiscard]] nlohmann::ordered_json logprobs_json(Endpoint endpoint, std::span<const WrittenLogprobs> places,
+                                                   const llama_vocab* vocab, std::size_t& offset);
 
 /// The body of OpenAI's API that holds all of an answer: `answers` to each part of the request. Text that is
 /// no UTF-8 is for dump() to replace.

@@ -1,5 +1,8 @@
 #include "batch/api_stream.h"
 
+#include <algorithm>
+#include <span>
+
 namespace strata::batch {
 namespace {
 
@@ -49,19 +52,31 @@ Json AnswerStream::chunk(Json choices) const {
   return out;
 }
 
-std::string AnswerStream::delta_event(std::size_t index, Json delta) {
-  return event(chunk(Json::array(
-      {{{"index", index}, {"delta", std::move(delta)}, {"logprobs", nullptr}, {"finish_reason", nullptr}}})));
+Json AnswerStream::take_logprobs(Choice& choice) const {
+  choice.told_logprobs += choice.logprobs.size();
+  return logprobs_json(request_.endpoint, std::exchange(choice.logprobs, {}), vocab_, choice.offset);
+}
+
+/// `what`: `delta` or `text`.
+std::string AnswerStream::choice_event(std::size_t index, Json what) {
+  what["index"] = index;
+  what["logprobs"] = take_logprobs(choices_[index]);
+  what["finish_reason"] = nullptr;
+  return event(chunk(Json::array({std::move(what)})));
+}
+
+std::string AnswerStream::begin(std::size_t index) {
+  if (request_.endpoint != Endpoint::kChat || std::exchange(choices_[index].begun, true)) return {};
+  return choice_event(index, {{"delta", {{"role", "assistant"}, {"content", ""}}}});
 }
 
 std::string AnswerStream::chat_deltas(std::size_t index, bool last) {
   Choice& choice = choices_[index];
   std::string out;
-  if (!std::exchange(choice.begun, true)) out += delta_event(index, {{"role", "assistant"}, {"content", ""}});
   const std::string text = last ? choice.text : choice.text.substr(0, whole_characters(choice.text));
   const common_chat_msg message = common_chat_parse(text, !last, request_.parser);
   for (const common_chat_msg_diff& diff : common_chat_msg_diff::compute_diffs(choice.message, message))
-    out += delta_event(index, delta_json(diff));
+    out += choice_event(index, {{"delta", delta_json(diff)}});
   choice.message = message;
   return out;
 }
@@ -73,20 +88,22 @@ std::string AnswerStream::new_text(std::size_t index, bool last) {
   const std::string piece = choice.text.substr(choice.told, end - choice.told);
   choice.told = end;
   if (piece.empty()) return {};
-  return event(chunk(
-      Json::array({{{"index", index}, {"text", piece}, {"logprobs", nullptr}, {"finish_reason", nullptr}}})));
+  return choice_event(index, {{"text", piece}});
 }
 
-std::string AnswerStream::add(std::size_t choice, std::string_view text) {
-  choices_[choice].text += text;
-  return new_text(choice, false);
+std::string AnswerStream::add(std::size_t index, Piece piece) {
+  Choice& choice = choices_[index];
+  choice.text += piece.text;
+  std::string out = begin(index);
+  std::ranges::move(piece.logprobs, std::back_inserter(choice.logprobs));
+  return out + new_text(index, false);
 }
 
 std::string AnswerStream::end(const std::vector<Answer>& answers) {
   std::string out;
   const Json whole = answer_body(head_, request_, answers, vocab_);
   for (std::size_t i = 0; i < choices_.size(); ++i) {
-    out += new_text(i, true);
+    out += begin(i) + new_text(i, true);
     const Json& choice = whole["choices"][i];
     Json last = {{"index", i}};
     if (request_.endpoint == Endpoint::kChat) {
@@ -94,7 +111,9 @@ std::string AnswerStream::end(const std::vector<Answer>& answers) {
     } else {
       last["text"] = "";
     }
-    last["logprobs"] = choice["logprobs"];
+    const std::span rest(answers[i].logprobs);
+    last["logprobs"] =
+        logprobs_json(request_.endpoint, rest.subspan(choices_[i].told_logprobs), vocab_, choices_[i].offset);
     last["finish_reason"] = choice["finish_reason"];
     out += event(chunk(Json::array({std::move(last)})));
   }

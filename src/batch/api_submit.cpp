@@ -15,9 +15,9 @@ struct Parts {
   std::size_t left = 0;
   bool withdrawn = false;
 
-  void add(std::size_t part, std::string_view text) {
-    texts[part] += text;
-    if (listener.on_text) listener.on_text(part, text);
+  void add(std::size_t part, Piece piece) {
+    texts[part] += piece.text;
+    if (listener.on_piece) listener.on_piece(part, std::move(piece));
   }
   void ended(std::size_t part, Result<Answer> answer) {
     if (answer) {
@@ -46,9 +46,9 @@ Result<std::vector<Executor::Id>> submit(Executor& executor, const ApiRequest& r
     part.priority = priority;
     const std::size_t i = ids.size();
     const auto id = executor.submit(
-        std::move(part), {.on_text =
-                              [all, i](std::string_view text) {
-                                all->add(i, text);
+        std::move(part), {.on_piece =
+                              [all, i](Piece piece) {
+                                all->add(i, std::move(piece));
                                 return true;
                               },
                           .on_end = [all, i](Result<Answer> answer) { all->ended(i, std::move(answer)); }});

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <functional>
-#include <string_view>
 #include <vector>
 
 #include "batch/api_request.h"
@@ -11,7 +10,7 @@ namespace strata::batch {
 
 /// As Listener, for all parts of an ApiRequest, which it numbers.
 struct ApiListener {
-  std::function<void(std::size_t part, std::string_view text)> on_text;  ///< may be unset
+  std::function<void(std::size_t part, Piece piece)> on_piece;      ///< may be unset
   std::function<void(Result<std::vector<Answer>> answers)> on_end;  ///< once: when all have ended, with texts
 };
 

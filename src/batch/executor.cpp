@@ -117,10 +117,8 @@ void Executor::begin_again() {
     const auto next = std::next(at);
     Sequence& sequence = *at->second;
     if (is_broken(sequence)) {
-      leave_place(sequence.place);
+      release(sequence);
       sequence.computed = 0;
-      sequence.cells = {};
-      sequence.before.reset();
       waiting_.insert(running_.extract(at));
     }
     at = next;
@@ -243,9 +241,7 @@ Result<bool> Executor::embed_some() {
 void Executor::end(Sequence& sequence, Result<engine::StopReason> reason) {
   sequence.ended = true;
   if (reason) remember(sequence);
-  leave_place(sequence.place);
-  sequence.cells = {};
-  sequence.before.reset();
+  release(sequence);
   if (!reason) return sequence.listener.on_end(std::unexpected(reason.error()));
   sequence.show_rest();
   sequence.answer.reason = *reason;

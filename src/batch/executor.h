@@ -102,6 +102,7 @@ class Executor {
   void grow();
   void park(Sequences::iterator at);
   void leave_place(std::optional<llama_seq_id>& place);
+  void release(Sequence& sequence);
   void begin_again();
   void advance(const Pass& pass, std::chrono::duration<double> took);
   void write(Sequence& sequence, std::int32_t output);

@@ -35,6 +35,13 @@ void Executor::leave_place(std::optional<llama_seq_id>& place) {
   place.reset();
 }
 
+/// All that it holds of the context.
+void Executor::release(Sequence& sequence) {
+  leave_place(sequence.place);
+  sequence.cells = {};
+  sequence.before.reset();
+}
+
 void Executor::admit() {
   for (auto at = waiting_.begin(); at != waiting_.end();) {
     const Turn turn = at->first;
@@ -56,9 +63,7 @@ Executor::Admission Executor::admit(const Turn& turn, Sequence& sequence) {
                               : resume(sequence) ? Admission::kRuns
                                                  : Admission::kNoRoom;
   if (admission == Admission::kRuns) return admission;
-  sequence.cells = {};
-  sequence.before.reset();
-  leave_place(sequence.place);
+  release(sequence);
   sequence.computed = sequence.parked ? sequence.computed : 0;
   return admission;
 }
@@ -192,9 +197,7 @@ void Executor::park(Sequences::iterator at) {
       sequence.computed = 0;
     }
   }
-  leave_place(sequence.place);
-  sequence.cells = {};
-  sequence.before.reset();
+  release(sequence);
   ++sequence.answer.parked;
   ++statistics_.parked;
   waiting_.insert(running_.extract(at));

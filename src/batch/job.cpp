@@ -217,7 +217,7 @@ Status Job::submit(Executor& executor, const Line& line) {
   const auto request = std::make_shared<ApiRequest>(std::move(parsed->request));
   auto ids =
       batch::submit(executor, *request, Priority::kBatch,
-                    {.on_text = {}, .on_end = [this, line, request](Result<std::vector<Answer>> answers) {
+                    {.on_piece = {}, .on_end = [this, line, request](Result<std::vector<Answer>> answers) {
                        answered(line, *request, std::move(answers));
                      }});
   if (!ids) {

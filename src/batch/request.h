@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -39,6 +38,12 @@ struct WrittenLogprobs {
   std::vector<Logprob> top;  ///< likeliest first
 };
 
+/// Of an answer, while it is written.
+struct Piece {
+  std::string text;                       ///< as the tokens have it: a character may be cut
+  std::vector<WrittenLogprobs> logprobs;  ///< of what was written since the last piece, where asked for
+};
+
 /// What became of it.
 struct Answer {
   std::string text;                         ///< kept where an ApiRequest is answered: see submit()
@@ -52,8 +57,8 @@ struct Answer {
 
 /// Who wants to know. Called between passes, on the executor's thread; it may not call the executor.
 struct Listener {
-  /// A piece of text, as the tokens have it: a character may be cut. False: nobody wants more.
-  std::function<bool(std::string_view text)> on_text;
+  /// With text, each. False: nobody wants more.
+  std::function<bool(Piece piece)> on_piece;
   /// Once, at the end. Errors: those of the sampler.
   std::function<void(Result<Answer> answer)> on_end;
 };

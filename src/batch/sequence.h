@@ -71,9 +71,14 @@ struct Executor::Sequence : Text {
   void show_rest() { show_now(filter.rest()); }
 
  private:
-  bool show_now(const std::string& text) {
-    return text.empty() || !listener.on_text || listener.on_text(text);
+  bool show_now(std::string text) {
+    if (text.empty() || !listener.on_piece) return true;
+    const auto first = answer.logprobs.begin() + static_cast<std::ptrdiff_t>(shown_logprobs_);
+    shown_logprobs_ = answer.logprobs.size();
+    return listener.on_piece({std::move(text), {first, answer.logprobs.end()}});
   }
+
+  std::size_t shown_logprobs_ = 0;
 };
 
 /// What prompts begin with: what several that wait have in common, or a text that has ended, as the next

@@ -207,6 +207,7 @@ class Engine {
     std::unique_ptr<memory::Pool> pool;
     std::unique_ptr<tier::OffloadDevice> device;
     plan::DeviceShare share;
+    Bytes at_open;                     // what its driver held of it before there was any buffer
     std::optional<DeviceHeld> driver;  // what it was measured to take beside ggml's buffers
     std::string use;                   // what decides that: see DriverFigures
 

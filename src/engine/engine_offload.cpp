@@ -50,6 +50,10 @@ void Engine::make_offloads() {
     Offload offload;
     offload.pool = std::make_unique<memory::Pool>(ggml_backend_dev_name(option.device), option.budget);
     offload.device = std::make_unique<tier::OffloadDevice>(*device_, *offload.pool, option.device);
+    if (options_.held_on_device) {
+      const auto held = options_.held_on_device(option.device);
+      if (held && held->own) offload.at_open = held->bytes;
+    }
     offloads_.push_back(std::move(offload));
   }
   if (offloads_.empty()) return;
@@ -62,7 +66,7 @@ Status Engine::load_on_devices(const plan::DeviceSplit& split) {
   model_on_devices_.reset();
   std::vector<OffloadedLayers> layers;
   for (std::size_t i = 0; i < offloads_.size(); ++i) {
-    auto& [pool, device, share, driver, use] = offloads_[i];
+    auto& [pool, device, share, at_open, driver, use] = offloads_[i];
     share = i < split.devices.size() ? split.devices[i] : plan::DeviceShare{};
     device->choose(share.tensors, share.ring, share.groups);
     if (uses(share)) layers.push_back({device.get(), share.layers});
@@ -98,7 +102,7 @@ plan::DeviceSplit Engine::split(const plan::Demand& whole, std::vector<plan::Dev
 Result<bool> Engine::settle_devices(std::vector<plan::DeviceBudget>& budgets) {
   bool fits = true;
   for (std::size_t i = 0; i < offloads_.size(); ++i) {
-    auto& [pool, device, share, driver, use] = offloads_[i];
+    auto& [pool, device, share, at_open, driver, use] = offloads_[i];
     if (!uses(share)) continue;
     const ContextMemory memory = context_memory(context_.get(), device->buffer_types());
     const Bytes expected = share.kv_cache + share.weights + share.experts;
@@ -129,9 +133,7 @@ Bytes Engine::guess_driver(const Offload& offload) const {
     if (figure && figure->same_use) return figure->took;
     if (figure) known = figure->took;
   }
-  const auto now = driver_part(device, options_.held_on_device(device), Bytes{});
-  if (now && now->own) known = std::max(known, now->bytes);
-  return known + Bytes{offload.pool->capacity().value / kPartForGuess};
+  return std::max(known, offload.at_open) + Bytes{offload.pool->capacity().value / kPartForGuess};
 }
 
 Status Engine::use_devices(const ContextOptions& options, Shape shape, const plan::Demand& whole) {
@@ -187,20 +189,20 @@ void Engine::note_devices(const DraftOptions& wanted) {
 }
 
 Status Engine::place_on_devices(const tier::Device::Progress& progress, Bytes& placed, Bytes total) {
-  for (auto& [pool, device, share, driver, use] : offloads_) {
-    if (!uses(share)) continue;
+  for (Offload& offload : offloads_) {
+    if (!uses(offload.share)) continue;
     const Bytes before = placed;
     const auto more = [&](Bytes done) {
       placed = before + done;
       return !progress || progress(std::min(placed, total), total);
     };
-    STRATA_TRY_VOID(device->place(pool_, more));
+    STRATA_TRY_VOID(offload.device->place(pool_, more));
   }
   return {};
 }
 
 Status Engine::connect_devices() {
-  for (auto& [pool, device, share, driver, use] : offloads_) STRATA_TRY_VOID(device->connect());
+  for (Offload& offload : offloads_) STRATA_TRY_VOID(offload.device->connect());
   return {};
 }
 
@@ -243,7 +245,7 @@ Result<bool> Engine::measure_drivers() {
   });
   if (some_tell) STRATA_TRY_VOID(warm_up());
   bool as_planned = true;
-  for (auto& [pool, device, share, driver, use] : offloads_) {
+  for (auto& [pool, device, share, at_open, driver, use] : offloads_) {
     const auto held = options_.held_on_device(device->inner());
     const Bytes buffers = share.peak() - share.runtime;
     if (!uses(share)) {

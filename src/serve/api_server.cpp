@@ -319,12 +319,11 @@ void ApiServer::answer_in_pieces(std::shared_ptr<Ticket> ticket, batch::AnswerHe
   response.set_chunked_content_provider(
       "text/event-stream",
       [ticket, stream, first, open = std::move(open)](std::size_t, httplib::DataSink& sink) {
-        const Ticket::News news =
-            first->empty() ? ticket->wait_for(kBetweenSigns) : std::exchange(*first, {});
+        Ticket::News news = first->empty() ? ticket->wait_for(kBetweenSigns) : std::exchange(*first, {});
         bool ends = news.end.has_value();
         std::string events;
         try {
-          for (const auto& [choice, text] : news.texts) events += stream->add(choice, text);
+          for (auto& [choice, piece] : news.pieces) events += stream->add(choice, std::move(piece));
           if (ends)
             events += *news.end ? stream->end(**news.end) : batch::AnswerStream::fail(news.end->error());
         } catch (const std::exception& error) {  // a text that the chat template's own parser refuses

@@ -9,10 +9,7 @@ namespace strata::serve {
 class Counted {
  public:
   explicit Counted(std::atomic<std::uint64_t>& all, std::uint64_t count = 0) : all_(all) { add(count); }
-  ~Counted() {
-    all_ -= count_;
-    all_.notify_all();
-  }
+  ~Counted() { all_ -= count_; }
   Counted(const Counted&) = delete;
   Counted& operator=(const Counted&) = delete;
 

@@ -65,9 +65,9 @@ void Service::submit(std::shared_ptr<Ticket> ticket) {
   Open& open = open_.emplace_back(Open{.ticket = std::move(ticket)});
   auto ids =
       batch::submit(executor_, open.ticket->request(), batch::Priority::kInteractive,
-                    {.on_text =
-                         [&open](std::size_t part, std::string_view text) {
-                           if (open.ticket->request().stream) open.ticket->add(part, text);
+                    {.on_piece =
+                         [&open](std::size_t part, batch::Piece piece) {
+                           if (open.ticket->request().stream) open.ticket->add(part, std::move(piece));
                          },
                      .on_end = [this, &open](Ticket::Answers answers) { ended(open, std::move(answers)); }});
   if (!ids) return ended(open, std::unexpected(ids.error()));

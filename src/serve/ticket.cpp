@@ -1,5 +1,8 @@
 #include "serve/ticket.h"
 
+#include <algorithm>
+#include <iterator>
+
 namespace strata::serve {
 
 Ticket::News Ticket::wait() {
@@ -25,9 +28,11 @@ void Ticket::leave() {
   client_gone_ = {};
 }
 
-void Ticket::add(std::size_t choice, std::string_view text) {
+void Ticket::add(std::size_t choice, batch::Piece piece) {
   const std::lock_guard lock(mutex_);
-  news_.texts[choice] += text;
+  batch::Piece& all = news_.pieces[choice];
+  all.text += piece.text;
+  std::ranges::move(piece.logprobs, std::back_inserter(all.logprobs));
   changed_.notify_all();
 }
 

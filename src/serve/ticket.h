@@ -28,10 +28,10 @@ class Ticket {
 
   using Answers = Result<std::vector<batch::Answer>>;
   struct News {
-    std::map<std::size_t, std::string> texts;  ///< since the last time, by choice
-    std::optional<Answers> end;                ///< there is no more
+    std::map<std::size_t, batch::Piece> pieces;  ///< since the last time, by choice
+    std::optional<Answers> end;                  ///< there is no more
 
-    [[nodiscard]] bool empty() const { return texts.empty() && !end; }
+    [[nodiscard]] bool empty() const { return pieces.empty() && !end; }
   };
   /// Blocks until there are some.
   [[nodiscard]] News wait();
@@ -44,7 +44,7 @@ class Ticket {
 
   // --- the executor ---
 
-  void add(std::size_t choice, std::string_view text);
+  void add(std::size_t choice, batch::Piece piece);
   void end(Answers answers);
   [[nodiscard]] bool gone();
 
