@@ -196,6 +196,7 @@ TEST_F(BatchCommand, KilledAtAnyInstantItGoesOnAndAnswersEachOnce) {
 // fails, the disk is full; and before some allocations, no memory. By default some of these places;
 // STRATA_TEST_KILLS: all, and more allocations.
 TEST_F(BatchCommand, InterferedWithAtAnyCallItAnswersEachOnce) {
+  if (kSanitized) GTEST_SKIP() << "NOT TESTED what calls that fail do: sanitizers are in their place";
   const int stride = std::getenv("STRATA_TEST_KILLS") != nullptr ? 1 : 9;
   std::vector<json> lines;
   for (int i = 0; i < 3; ++i) lines.push_back(completion("request " + std::to_string(i), "And", 2));
@@ -333,7 +334,7 @@ TEST_F(BatchCommand, AFullDiskPausesItUntilThereIsRoom) {
       const auto still_left = std::filesystem::space(filler).available;
       if (std::exchange(left, still_left) != still_left) changed = now;
       const bool begun = changed > begin;
-      if (now - changed > std::chrono::seconds(begun ? 4 : 60)) break;
+      if (now - changed > std::chrono::seconds(begun && !kSanitized ? 4 : 60)) break;
     }
     std::filesystem::remove(filler);
   });

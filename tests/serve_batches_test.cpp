@@ -250,6 +250,7 @@ std::map<std::string, std::string> all_outcomes(const Server& server, const json
 // As with strata batch: before each call that changes the folder, the process ends, the call fails, the disk
 // is full. By default some of these places; STRATA_TEST_KILLS: all.
 TEST_F(ServedBatches, InterferedWithAtAnyCallABatchIsAnsweredOnce) {
+  if (kSanitized) GTEST_SKIP() << "NOT TESTED what calls that fail do: sanitizers are in their place";
   json too_long = json::parse(batch_lines(1, 2));
   too_long["custom_id"] = "too long";
   too_long["body"]["prompt"] = std::string(20'000, 'x');
