@@ -33,9 +33,9 @@ set(CMAKE_CXX_STANDARD 17)
 add_compile_options(${no_amx})
 add_subdirectory(${STRATA_LLAMA_CPP_DIR} ${CMAKE_BINARY_DIR}/llama.cpp EXCLUDE_FROM_ALL SYSTEM)
 
-# ggml's kernels load unaligned words and shift into the sign bit on purpose.
+# ggml's kernels load unaligned words and shift into the sign bit on purpose; its rpc-server reads messages where they lie.
 if(STRATA_SANITIZE)
-  foreach(target ggml-base ggml-cpu)
+  foreach(target ggml-base ggml-cpu ggml-rpc)
     target_compile_options(${target} PRIVATE -fno-sanitize=alignment,shift)
   endforeach()
 endif()
