@@ -265,8 +265,7 @@ TEST_F(BatchCommand, OneProcessAtATime) {
 
 // By the kernel's account; half of the weights stream.
 TEST_F(BatchCommand, KeepsToItsBudget) {
-  if (kSanitized)
-    GTEST_SKIP() << "NOT TESTED that the budget holds: a sanitizer's own memory is in no budget";
+  if (kSanitized) GTEST_SKIP() << kNoBudgetHolds;
   const Bytes budget = kMiB * 128;
   const auto cgroup = MemoryCgroup::create(budget);
   if (!cgroup) GTEST_SKIP() << cgroup.error().message;

@@ -28,8 +28,7 @@ struct Outcome {
 class Budget : public testing::Test {
  protected:
   void SetUp() override {
-    if (kSanitized)
-      GTEST_SKIP() << "NOT TESTED that the budget holds: a sanitizer's own memory is in no budget";
+    if (kSanitized) GTEST_SKIP() << kNoBudgetHolds;
     const auto cgroup = MemoryCgroup::create(kGiB);
     if (!cgroup)
       GTEST_SKIP() << "NOT TESTED that the budget holds: " << cgroup.error().message << " (needs root)";

@@ -140,13 +140,17 @@ std::int32_t vocabulary_of(const std::filesystem::path& path) {
   return static_cast<std::int32_t>(model::read_model(path)->vocabulary);
 }
 
+PlainModel plain_beside(const std::filesystem::path& path) {
+  return PlainModel(path, {.context = 1024,
+                           .ubatch = 64,
+                           .threads = 1,
+                           .flash_attention = LLAMA_FLASH_ATTN_TYPE_DISABLED,
+                           .cache_type = GGML_TYPE_F32});
+}
+
 void expect_right(const std::filesystem::path& path, const std::vector<Wanted>& wanted,
                   const Requests& requests) {
-  const PlainModel plain(path, {.context = 1024,
-                                .ubatch = 64,
-                                .threads = 1,
-                                .flash_attention = LLAMA_FLASH_ATTN_TYPE_DISABLED,
-                                .cache_type = GGML_TYPE_F32});
+  const PlainModel plain = plain_beside(path);
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     SCOPED_TRACE(testing::Message() << "request " << i);
     EXPECT_EQ(requests.tokens(i).size(), static_cast<std::size_t>(wanted[i].limit));

@@ -70,6 +70,9 @@ struct Wanted {
 /// Of different lengths; every third one begins alike.
 std::vector<Wanted> some_requests(std::size_t count, std::int32_t vocabulary);
 
+/// Its context is like that of Requests.
+PlainModel plain_beside(const std::filesystem::path& path);
+
 /// By how much plain llama.cpp would rather have written another token, at most: 0 where each one is its own
 /// first choice. Kernels sum in another order for several columns, so that it may be a little more: little
 /// enough to be told from an error only where nothing is rounded to 16 bits.

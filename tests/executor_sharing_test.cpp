@@ -51,11 +51,7 @@ TEST_F(BatchExecutor, AConversationGoesOnWhereItWas) {
     EXPECT_EQ(requests.answer(2 * turn).prompt_shared, turn == 0 ? 0 : wanted.back().prompt.size() - 11);
     computed += 11;  // the last token that was written, and the new ones
   }
-  const PlainModel plain(path_, {.context = 1024,
-                                 .ubatch = 64,
-                                 .threads = 1,
-                                 .flash_attention = LLAMA_FLASH_ATTN_TYPE_DISABLED,
-                                 .cache_type = GGML_TYPE_F32});
+  const PlainModel plain = plain_beside(path_);
   for (std::size_t i = 0; i < wanted.size(); ++i)
     EXPECT_LE(worst_choice(plain.context(), wanted[i].prompt, requests.tokens(2 * i)), kRounding);
   EXPECT_LT(requests.executor().free_cells(), 1024U);

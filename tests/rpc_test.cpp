@@ -205,8 +205,7 @@ TEST(Rpc, AGrammarOutlivesTheSplit) {
 }
 
 TEST(Rpc, KeepsTheHostsBudgetToo) {
-  if (kSanitized)
-    GTEST_SKIP() << "NOT TESTED that the budget holds: a sanitizer's own memory is in no budget";
+  if (kSanitized) GTEST_SKIP() << kNoBudgetHolds;
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
   const auto cgroup = MemoryCgroup::create(kMiB * 72);

@@ -7,5 +7,7 @@ inline constexpr bool kSanitized = true;  ///< a sanitizer's own memory is in no
 #else
 inline constexpr bool kSanitized = false;
 #endif
+inline constexpr const char* kNoBudgetHolds =
+    "NOT TESTED that the budget holds: a sanitizer's own memory is in no budget";
 
 }  // namespace strata::tests
