@@ -1,7 +1,5 @@
 #include "executor_requests.h"
 
-#include <gmock/gmock.h>
-
 #include <algorithm>
 #include <cmath>
 #include <random>
@@ -71,19 +69,12 @@ Executor::Id Requests::submit(std::vector<llama_token> prompt, int limit, Priori
   if (change) change(request);
   const std::size_t index = answers_.size();
   answers_.emplace_back();
-  texts_.emplace_back();
-  const auto id = executor_->submit(std::move(request), {.on_piece =
-                                                             [this, index](batch::Piece piece) {
-                                                               texts_[index] += piece.text;
-                                                               return true;
-                                                             },
-                                                         .on_end =
-                                                             [this, index](Result<Answer> answer) {
-                                                               EXPECT_FALSE(answers_[index])
-                                                                   << "it ended once";
-                                                               answers_[index] = std::move(answer);
-                                                               order_.push_back(index);
-                                                             }});
+  const auto on_end = [this, index](Result<Answer> answer) {
+    EXPECT_FALSE(answers_[index]) << "it ended once";
+    answers_[index] = std::move(answer);
+    order_.push_back(index);
+  };
+  const auto id = executor_->submit(std::move(request), {.on_piece = {}, .on_end = on_end});
   EXPECT_TRUE(id) << id.error().message;
   return id.value_or(0);
 }

@@ -9,7 +9,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "batch/executor.h"
@@ -35,26 +34,21 @@ class Requests {
   batch::Executor::Id submit(std::vector<llama_token> prompt, int limit,
                              batch::Priority priority = batch::Priority::kBatch,
                              const std::function<void(batch::Request&)>& change = {});
-
   void run();
-
   void fail_one_read_in(int count) { fails_one_in_ = count; }
   [[nodiscard]] const Result<batch::Answer>& result(std::size_t index) const { return *answers_.at(index); }
   [[nodiscard]] const batch::Answer& answer(std::size_t index) const { return *result(index); }
   [[nodiscard]] const std::vector<llama_token>& tokens(std::size_t index) const {
     return answer(index).token_ids;
   }
-  [[nodiscard]] const std::string& text(std::size_t index) const { return texts_.at(index); }
   [[nodiscard]] const std::vector<std::size_t>& order() const { return order_; }
   batch::Executor& executor() { return *executor_; }
-  engine::Engine& engine() { return *engine_; }
 
  private:
   std::atomic<int> fails_one_in_ = 0;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<batch::Executor> executor_;
   std::vector<std::optional<Result<batch::Answer>>> answers_;
-  std::vector<std::string> texts_;
   std::vector<std::size_t> order_;
 };
 

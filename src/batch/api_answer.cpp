@@ -114,28 +114,32 @@ std::string finish_reason(engine::StopReason reason, bool calls_tools) {
   return calls_tools ? "tool_calls" : "stop";
 }
 
-Json answer_body(const AnswerHead& head, const ApiRequest& request, const std::vector<Answer>& answers,
-                 const llama_vocab* vocab) {
-  if (request.endpoint == Endpoint::kEmbeddings) return embeddings_body(head, request, answers);
+Json usage_json(const ApiRequest& request, const std::vector<Answer>& answers) {
   const std::size_t prompt_tokens = request.prompt_tokens();
   std::size_t written = 0;
   std::size_t shared = 0;  // a prompt counts once, however many answers it gets
-  Json choices = Json::array();
   for (std::size_t i = 0; i < answers.size(); ++i) {
     written += answers[i].token_ids.size();
     if (i % request.answers == 0) shared += answers[i].prompt_shared;
-    choices.push_back(choice_of(request, answers[i], i, vocab));
   }
+  return {{"prompt_tokens", prompt_tokens},
+          {"completion_tokens", written},
+          {"total_tokens", prompt_tokens + written},
+          {"prompt_tokens_details", {{"cached_tokens", shared}}}};
+}
+
+Json answer_body(const AnswerHead& head, const ApiRequest& request, const std::vector<Answer>& answers,
+                 const llama_vocab* vocab) {
+  if (request.endpoint == Endpoint::kEmbeddings) return embeddings_body(head, request, answers);
+  Json choices = Json::array();
+  for (std::size_t i = 0; i < answers.size(); ++i)
+    choices.push_back(choice_of(request, answers[i], i, vocab));
   return {{"id", head.id},
           {"object", object_name(request.endpoint)},
           {"created", head.created},
           {"model", head.model},
           {"choices", std::move(choices)},
-          {"usage",
-           {{"prompt_tokens", prompt_tokens},
-            {"completion_tokens", written},
-            {"total_tokens", prompt_tokens + written},
-            {"prompt_tokens_details", {{"cached_tokens", shared}}}}}};
+          {"usage", usage_json(request, answers)}};
 }
 
 Json error_body(const Error& error) {

@@ -22,6 +22,10 @@ struct AnswerHead {
 [[nodiscard]] nlohmann::ordered_json logprobs_json(Endpoint endpoint, std::span<const WrittenLogprobs> places,
                                                    const llama_vocab* vocab, std::size_t& offset);
 
+/// Of all answers to a request that writes text.
+[[nodiscard]] nlohmann::ordered_json usage_json(const ApiRequest& request,
+                                                const std::vector<Answer>& answers);
+
 /// The body of OpenAI's API that holds all of an answer: `answers` to each part of the request. Text that is
 /// no UTF-8 is for dump() to replace.
 [[nodiscard]] nlohmann::ordered_json answer_body(const AnswerHead& head, const ApiRequest& request,

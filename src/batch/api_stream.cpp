@@ -101,10 +101,9 @@ std::string AnswerStream::add(std::size_t index, Piece piece) {
 
 std::string AnswerStream::end(const std::vector<Answer>& answers) {
   std::string out;
-  const Json whole = answer_body(head_, request_, answers, vocab_);
   for (std::size_t i = 0; i < choices_.size(); ++i) {
     out += begin(i) + new_text(i, true);
-    const Json& choice = whole["choices"][i];
+    Choice& choice = choices_[i];
     Json last = {{"index", i}};
     if (request_.endpoint == Endpoint::kChat) {
       last["delta"] = Json::object();
@@ -113,13 +112,13 @@ std::string AnswerStream::end(const std::vector<Answer>& answers) {
     }
     const std::span rest(answers[i].logprobs);
     last["logprobs"] =
-        logprobs_json(request_.endpoint, rest.subspan(choices_[i].told_logprobs), vocab_, choices_[i].offset);
-    last["finish_reason"] = choice["finish_reason"];
+        logprobs_json(request_.endpoint, rest.subspan(choice.told_logprobs), vocab_, choice.offset);
+    last["finish_reason"] = finish_reason(answers[i].reason, !choice.message.tool_calls.empty());
     out += event(chunk(Json::array({std::move(last)})));
   }
   if (request_.stream_usage) {
     Json usage = chunk(Json::array());
-    usage["usage"] = whole["usage"];
+    usage["usage"] = usage_json(request_, answers);
     out += event(usage);
   }
   return out + "data: [DONE]\n\n";
