@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/standard_output.h"
 #include "cli/device_options.h"
 #include "cli/exit_code.h"
 #include "cli/status_text.h"
@@ -61,16 +62,13 @@ Status change(const Options& options) {
     STRATA_TRY(pid, only_one());
   }
   STRATA_TRY(const nlohmann::json answer, control::ask(pid, request, kPatience));
-  if (options.json) {
-    fmt::print("{}\n", answer.dump(2));
-    return {};
-  }
-  fmt::print("{}", draw_tiers(answer.value("tiers", nlohmann::json::array())));
+  if (options.json) return write_standard_output(answer.dump(2) + '\n');
+  std::string text = draw_tiers(answer.value("tiers", nlohmann::json::array()));
   for (const nlohmann::json& note : answer.value("notes", nlohmann::json::array())) {
-    if (note.is_string()) fmt::print("note: {}\n", note.get<std::string>());
+    if (note.is_string()) text += fmt::format("note: {}\n", note.get<std::string>());
   }
-  fmt::print("changed in {:.1f} s; the text goes on\n", answer.value("seconds", 0.0));
-  return {};
+  text += fmt::format("changed in {:.1f} s; the text goes on\n", answer.value("seconds", 0.0));
+  return write_standard_output(text);
 }
 
 }  // namespace

@@ -3,11 +3,14 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <span>
+#include <sstream>
 #include <string>
 
+#include "base/standard_output.h"
 #include "cli/arguments.h"
 #include "cli/batch.h"
 #include "cli/ctl.h"
+#include "cli/exit_code.h"
 #include "cli/plan.h"
 #include "cli/probe.h"
 #include "cli/run.h"
@@ -15,6 +18,18 @@
 #include "cli/show.h"
 #include "cli/synth.h"
 #include "cli/top.h"
+
+namespace {
+
+/// What --help and --version print. Returns the exit code.
+int answer(const CLI::App& app, const CLI::Success& call) {
+  std::ostringstream text;
+  const int code = app.exit(call, text, text);
+  const strata::Status written = strata::write_standard_output(text.str());
+  return written ? code : strata::cli::report(written);
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   int exit_code = 0;
@@ -37,7 +52,7 @@ int main(int argc, char** argv) {
   help->add_option("command", topic, "command to explain");
   help->callback([&] {
     const CLI::App* const about = topic.empty() ? &app : app.get_subcommand(topic);  // throws, naming it
-    std::fputs(about->help().c_str(), stdout);
+    exit_code = strata::cli::report(strata::write_standard_output(about->help()));
   });
 
   const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
@@ -55,10 +70,8 @@ int main(int argc, char** argv) {
   }
   try {
     app.parse(std::move(*arguments));
-  } catch (const CLI::CallForHelp& call) {
-    return app.exit(call);
-  } catch (const CLI::CallForVersion& call) {
-    return app.exit(call);
+  } catch (const CLI::Success& call) {
+    return answer(app, call);
   } catch (const CLI::ParseError& error) {
     std::fprintf(stderr, "strata: %s; see 'strata help'\n", error.what());
     return 2;

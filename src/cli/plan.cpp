@@ -7,6 +7,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "base/standard_output.h"
 #include "cli/exit_code.h"
 #include "cli/model_listing.h"
 #include "cli/plan_output.h"
@@ -22,28 +23,25 @@ Status write_file(const std::string& path, const std::string& text) {
   return fail(ErrorCode::kIo, fmt::format("{}: cannot be written to: {}", path, std::strerror(errno)));
 }
 
-Status plan(const PlanOptions& options) {
-  STRATA_TRY(const PlanReport report, make_report(options));
+Status show(const PlanReport& report, const PlanOptions& options) {
   if (options.svg) STRATA_TRY_VOID(write_file(*options.svg, plan_svg(report)));
-  if (options.json) {
-    fmt::print("{}\n",
-               plan_json(report, options).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
-  } else {
-    fmt::print("{}", plan_text(report));
-  }
-  return {};
+  if (!options.json) return write_standard_output(plan_text(report));
+  const auto replace = nlohmann::json::error_handler_t::replace;
+  return write_standard_output(plan_json(report, options).dump(2, ' ', false, replace) + '\n');
+}
+
+/// For programs: the reason why there is no plan.
+Status show_error(const Error& error) {
+  nlohmann::json json{{"error", {{"code", to_string(error.code)}, {"message", error.message}}}};
+  if (error.code == ErrorCode::kInfeasible) json["fits"] = false;
+  return write_standard_output(json_text(json) + '\n');
 }
 
 int run(const PlanOptions& options) {
-  const Status status = plan(options);
-  if (status) return 0;
-  if (options.json) {
-    nlohmann::json json{
-        {"error", {{"code", to_string(status.error().code)}, {"message", status.error().message}}}};
-    if (status.error().code == ErrorCode::kInfeasible) json["fits"] = false;
-    fmt::print("{}\n", json_text(json));
-  }
-  return report(status);
+  const Result<PlanReport> made = make_report(options);
+  if (made) return report(show(*made, options));
+  if (options.json) (void)report(show_error(made.error()));
+  return report(std::unexpected(made.error()));
 }
 
 }  // namespace

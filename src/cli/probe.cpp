@@ -6,6 +6,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/standard_output.h"
+#include "cli/exit_code.h"
 #include "cli/model_listing.h"
 #include "cli/probe_text.h"
 #include "hardware/complaints.h"
@@ -34,16 +36,13 @@ Status show_machine(const Options& options) {
   const int threads = options.threads.value_or(std::max(1, common_cpu_get_num_math()));
   STRATA_TRY(const hardware::Profile machine,
              measure_machine(profile ? &*profile : nullptr, threads, refresh));
-  if (options.json) {
-    fmt::print("{}\n", hardware::to_json(machine));
-    return {};
-  }
-  fmt::print("{}", machine_text(machine));
+  if (options.json) return write_standard_output(hardware::to_json(machine) + '\n');
+  std::string text = machine_text(machine);
   const auto bytes = profile ? std::optional(profile->weight_bytes()) : std::nullopt;
   for (const std::string& complaint : hardware::complaints(machine, bytes))
-    fmt::print("mind: {}\n", complaint);
-  if (!profile) fmt::print("note: name a model with -m to measure the disk it lies on\n");
-  return {};
+    text += fmt::format("mind: {}\n", complaint);
+  if (!profile) text += "note: name a model with -m to measure the disk it lies on\n";
+  return write_standard_output(text);
 }
 
 }  // namespace
@@ -59,12 +58,7 @@ void add_probe_command(CLI::App& app, int& exit_code) {
   command->add_flag("--quick", options->quick,
                     "measure again only what the model given with -m needs: a few seconds");
   command->add_flag("--json", options->json, "print JSON, for `strata plan --hardware`");
-  command->callback([options, &exit_code] {
-    const Status status = show_machine(*options);
-    if (status) return;
-    fmt::print(stderr, "strata: {}\n", status.error().message);
-    exit_code = 1;
-  });
+  command->callback([options, &exit_code] { exit_code = report(show_machine(*options)); });
 }
 
 }  // namespace strata::cli

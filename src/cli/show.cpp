@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "base/standard_output.h"
+#include "cli/exit_code.h"
 #include "cli/model_listing.h"
 
 namespace strata::cli {
@@ -21,29 +23,24 @@ struct Options {
   bool json = false;
 };
 
-Status show(const Options& options) {
+/// The whole text that is shown.
+Result<std::string> listing(const Options& options) {
   STRATA_TRY(const model::ModelProfile profile, model::read_model(options.model));
   STRATA_TRY(const std::vector<model::MetadataEntry> entries,
              model::read_metadata(profile, options.json ? kElementsInJson : kElementsForPeople));
-  if (options.json) {
-    fmt::print("{}\n", json_text(model_json(profile, entries), 2));
-    return {};
-  }
-  fmt::print("{}", model_text(profile, entries));
-  return {};
+  if (options.json) return json_text(model_json(profile, entries), 2) + '\n';
+  return model_text(profile, entries);
 }
 
 int run(const Options& options) {
-  const Status status = show(options);
-  if (status) return 0;
+  const Result<std::string> text = listing(options);
+  if (text) return report(write_standard_output(*text));
   if (options.json) {
-    fmt::print(
-        "{}\n",
-        json_text(
-            {{"error", {{"code", to_string(status.error().code)}, {"message", status.error().message}}}}));
+    const nlohmann::json json{
+        {"error", {{"code", to_string(text.error().code)}, {"message", text.error().message}}}};
+    (void)report(write_standard_output(json_text(json) + '\n'));
   }
-  fmt::print(stderr, "strata: {}\n", status.error().message);
-  return 1;
+  return report(std::unexpected(text.error()));
 }
 
 }  // namespace

@@ -9,6 +9,8 @@
 
 #include "base/progress.h"
 #include "base/result.h"
+#include "base/standard_output.h"
+#include "cli/exit_code.h"
 #include "model/synth.h"
 
 namespace strata::cli {
@@ -35,9 +37,9 @@ Status run_synth(const SynthArguments& arguments) {
                                ? fmt::format("{} of {}, without weights", format_bytes(design.header_bytes()),
                                              format_bytes(design.bytes()))
                                : format_bytes(design.bytes());
-  fmt::print("wrote {}: {} tensors in {}, {}\n", arguments.output.string(), design.tensors.size(),
-             paths.size() == 1 ? "one file" : fmt::format("{} files", paths.size()), size);
-  return {};
+  return write_standard_output(
+      fmt::format("wrote {}: {} tensors in {}, {}\n", arguments.output.string(), design.tensors.size(),
+                  paths.size() == 1 ? "one file" : fmt::format("{} files", paths.size()), size));
 }
 
 std::string shape_names() {
@@ -85,12 +87,7 @@ void add_synth_command(CLI::App& app, int& exit_code) {
   command->add_flag("--header-only", arguments->header_only,
                     "Leave the weights out: enough to plan with, and a few MB");
   command->add_flag("--force", arguments->force, "Replace a file that exists");
-  command->callback([arguments, &exit_code] {
-    if (const auto written = run_synth(*arguments); !written) {
-      fmt::print(stderr, "strata: {}\n", written.error().message);
-      exit_code = 1;
-    }
-  });
+  command->callback([arguments, &exit_code] { exit_code = report(run_synth(*arguments)); });
 }
 
 }  // namespace strata::cli

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <thread>
 
+#include "base/standard_output.h"
 #include "cli/exit_code.h"
 #include "cli/status_text.h"
 #include "cli/watch.h"
@@ -49,12 +50,9 @@ Status show(const Options& options) {
       fmt::print(stderr, "the model's process has ended\n");
       return {};
     }
-    if (options.json) {
-      fmt::print("{}\n", all.dump(2, ' ', false, json::error_handler_t::replace));
-    } else {
-      fmt::print("{}{}", again ? kHome : "", sample_text(all));
-      std::fflush(stdout);
-    }
+    STRATA_TRY_VOID(write_standard_output(options.json
+                                              ? all.dump(2, ' ', false, json::error_handler_t::replace) + '\n'
+                                              : (again ? kHome : "") + sample_text(all)));
   } while (again);
   return {};
 }
