@@ -50,14 +50,25 @@ Json completion_logprobs(std::span<const WrittenLogprobs> places, const llama_vo
   return out;
 }
 
+Json message_json(const engine::ChatMessage& message) {
+  Json out = {{"role", "assistant"}, {"content", message.content}};
+  if (!message.reasoning.empty()) out["reasoning_content"] = message.reasoning;
+  for (const engine::ToolCall& call : message.tool_calls) {
+    out["tool_calls"].push_back({{"type", "function"},
+                                 {"function", {{"name", call.name}, {"arguments", call.arguments}}},
+                                 {"id", call.id}});
+  }
+  return out;
+}
+
 Json choice_of(const ApiRequest& request, const Answer& answer, std::size_t index, const llama_vocab* vocab) {
   Json choice = {{"index", index}};
   bool calls_tools = false;
   std::size_t offset = 0;
   if (request.endpoint == Endpoint::kChat) {
-    const common_chat_msg message = common_chat_parse(answer.text, false, request.parser);
+    const engine::ChatMessage message = request.parser.parse(answer.text);
     calls_tools = !message.tool_calls.empty();
-    choice["message"] = Json::parse(message.to_json_oaicompat().dump());
+    choice["message"] = message_json(message);
   } else {
     choice["text"] = answer.text;
   }

@@ -127,20 +127,39 @@ Status check_messages(const json& body) {
   return {};
 }
 
-/// Grammars of chat templates begin with what the template itself writes last, and llama.cpp lets them read
-/// it token by token, all but a first one that begins with a space: that one may hold more than a space.
-bool tokens_say(const llama_vocab* vocab, const std::string& text) {
-  std::string said;
-  bool first = true;
-  for (const llama_token token : common_tokenize(vocab, text, false, true)) {
-    const std::string piece = common_token_to_piece(vocab, token, true);
-    const bool left_out = std::exchange(first, false) && piece.starts_with(' ') && !text.starts_with(' ');
-    if (!left_out) said += piece;
+/// `tools`, `tool_choice` and `parallel_tool_calls`.
+Status read_tools(const json& body, engine::ChatRequest& out) {
+  const Fields fields(body);
+  if (const json* const tools = fields.find("tools")) {
+    if (!tools->is_array()) return fields.refuse("tools", "must be an array");
+    out.tools = *tools;
   }
-  return said == text;
+  STRATA_TRY(const auto parallel, fields.boolean("parallel_tool_calls"));
+  out.parallel_tool_calls = parallel.value_or(false);
+  const json* const choice = fields.find("tool_choice");
+  if (choice == nullptr || *choice == "auto") return {};
+  if (*choice == "none" || *choice == "required") {
+    out.tool_choice = *choice == "none" ? engine::ToolChoice::kNone : engine::ToolChoice::kRequired;
+    return {};
+  }
+  const json name =
+      choice->is_object() ? choice->value(json::json_pointer("/function/name"), json()) : json();
+  if (!name.is_string())
+    return fields.refuse("tool_choice",
+                         "must be none, auto, required, or an object with the name of a function");
+  // The one that is named has to be called, and no other can be.
+  out.tool_choice = engine::ToolChoice::kRequired;
+  const auto is_named = [&](const json& tool) {
+    return tool.is_object() && tool.value(json::json_pointer("/function/name"), json()) == name;
+  };
+  json named = json::array();
+  for (const json& tool : out.tools) {
+    if (is_named(tool)) named.push_back(tool);
+  }
+  if (named.empty()) return fields.refuse("tool_choice", "names none of the tools");
+  out.tools = std::move(named);
+  return {};
 }
-
-common_json to_common(const json& value) { return common_json::parse(value.dump()); }
 
 }  // namespace
 
@@ -197,13 +216,8 @@ std::size_t ApiRequest::longest_prompt() const {
 }
 
 Result<ApiReader> ApiReader::create(const engine::Engine& engine, const std::string& chat_template) {
-  ApiReader out(engine);
-  try {
-    out.templates_ = common_chat_templates_init(engine.model(), chat_template);
-  } catch (const std::exception& error) {
-    return fail(ErrorCode::kUnsupported, fmt::format("the chat template cannot be read: {}", error.what()));
-  }
-  return out;
+  STRATA_TRY(auto format, engine::ChatFormat::create(engine, chat_template));
+  return ApiReader(engine, std::move(format));
 }
 
 Result<ApiRequest> ApiReader::read(Endpoint endpoint, const json& body) const {
@@ -231,12 +245,9 @@ Result<std::vector<llama_token>> ApiReader::tokenize(const json& body) const {
 
 Result<std::vector<llama_token>> ApiReader::tokenize(const std::string& text, const char* field, bool special,
                                                      bool parse) const {
-  try {
-    return common_tokenize(engine_.vocab(), text, special, parse);
-  } catch (const std::exception&) {  // a vocabulary without byte tokens
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{}: the model's vocabulary cannot express this text", field));
-  }
+  auto tokens = engine::tokenize(engine_.vocab(), text, special, parse);
+  if (!tokens) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", field, tokens.error().message));
+  return tokens;
 }
 
 Status ApiReader::read_sampling(const json& body, ApiRequest& out) const {
@@ -294,62 +305,22 @@ Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
   STRATA_TRY(const auto logprobs, fields.boolean("logprobs"));
   STRATA_TRY(const auto top, fields.integer("top_logprobs", 0, kMostLogprobs));
   if (logprobs.value_or(false)) out.request.top_logprobs = static_cast<int>(top.value_or(0));
-  STRATA_TRY(const Rules rules, rules_of(body));
-  common_chat_params chat;
-  try {
-    common_chat_templates_inputs inputs;
-    inputs.messages = common_chat_msgs_parse_oaicompat(to_common(body["messages"]));
-    if (const json* const tools = fields.find("tools"))
-      inputs.tools = common_chat_tools_parse_oaicompat(to_common(*tools));
-    if (const json* const choice = fields.find("tool_choice")) {
-      // One that is named: it has to be called, and no other can be.
-      const bool named = choice->is_object() && choice->contains("function");
-      if (named)
-        std::erase_if(inputs.tools, [&](const auto& tool) {
-          return tool.name != choice->at("function").value("name", "");
-        });
-      if (named && inputs.tools.empty()) return fields.refuse("tool_choice", "names none of the tools");
-      inputs.tool_choice =
-          common_chat_tool_choice_parse_oaicompat(named ? "required" : choice->get<std::string>());
-    }
-    if (rules.schema) inputs.json_schema = rules.schema->dump();
-    if (rules.gbnf) inputs.grammar = *rules.gbnf;
-    STRATA_TRY(const auto parallel, fields.boolean("parallel_tool_calls"));
-    inputs.parallel_tool_calls = parallel.value_or(false);
-    inputs.reasoning_format = COMMON_REASONING_FORMAT_DEEPSEEK;
-    if (const json* const arguments = fields.find("chat_template_kwargs")) {
-      for (const auto& [name, value] : arguments->items()) inputs.chat_template_kwargs[name] = value.dump();
-      inputs.enable_thinking = arguments->value("enable_thinking", true);
-    }
-    const std::lock_guard lock(*applying_);
-    chat = common_chat_templates_apply(templates_.get(), inputs);
-    out.parser = common_chat_parser_params(chat);
-    out.parser.reasoning_format = inputs.reasoning_format;
-    if (!chat.parser.empty()) out.parser.parser.load(chat.parser);
-  } catch (const std::exception& error) {  // a template may refuse roles, tools, an order of messages
-    return fields.refuse("messages", fmt::format("the model's chat template refuses them: {}", error.what()));
+  STRATA_TRY(Rules rules, rules_of(body));
+  engine::ChatRequest chat{.messages = body["messages"],
+                           .json_schema = std::move(rules.schema),
+                           .grammar = std::move(rules.grammar)};
+  STRATA_TRY_VOID(read_tools(body, chat));
+  if (const json* const arguments = fields.find("chat_template_kwargs")) {
+    if (!arguments->is_object()) return fields.refuse("chat_template_kwargs", "must be an object");
+    STRATA_TRY(const auto thinks, Fields(*arguments, "chat_template_kwargs.").boolean("enable_thinking"));
+    chat.enable_thinking = thinks.value_or(true);
+    for (const auto& [name, value] : arguments->items()) chat.template_arguments[name] = value;
   }
-  common_params_sampling& sampling = out.request.sampling;
-  const bool has_rules = rules.gbnf || rules.schema;
-  const bool begins = chat.grammar_lazy || tokens_say(engine_.vocab(), chat.generation_prompt);
-  if (!begins && has_rules) {
-    sampling.grammar = rules.grammar;
-  } else if (!begins && !chat.grammar.empty()) {
-    return fields.refuse("tools", "this model's tokenizer cannot express what its chat template ends with");
-  } else if (!chat.grammar.empty()) {
-    // A template makes a grammar of its own: of the rules, or of the tools.
-    const auto type = has_rules ? rules.grammar.type : COMMON_GRAMMAR_TYPE_TOOL_CALLS;
-    sampling.grammar = {type, chat.grammar};
-    sampling.grammar_lazy = chat.grammar_lazy;
-    sampling.grammar_triggers = chat.grammar_triggers;
-    sampling.generation_prompt = chat.generation_prompt;
-  }
-  for (const std::string& piece : chat.preserved_tokens) {
-    const auto tokens = common_tokenize(engine_.vocab(), piece, false, true);
-    if (tokens.size() == 1) sampling.preserved_tokens.insert(tokens.front());
-  }
-  std::ranges::copy(chat.additional_stops, std::back_inserter(out.request.stop_strings));
-  STRATA_TRY(out.request.prompt, tokenize(chat.prompt, "messages"));
+  STRATA_TRY(engine::ChatPrompt prompt, format_.apply(chat));
+  prompt.constrain(out.request.sampling);
+  out.request.prompt = std::move(prompt.tokens);
+  std::ranges::move(prompt.stops, std::back_inserter(out.request.stop_strings));
+  out.parser = std::move(prompt.parser);
   return {};
 }
 

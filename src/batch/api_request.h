@@ -1,15 +1,13 @@
 #pragma once
 
-#include <chat.h>
-
 #include <memory>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "batch/request.h"
+#include "engine/chat_format.h"
 
 namespace strata::batch {
 
@@ -26,7 +24,7 @@ struct ApiRequest {
   Request request;
   std::vector<std::vector<llama_token>> more_prompts;  ///< of a completion, behind that of `request`
   std::uint32_t answers = 1;                           ///< to each prompt
-  common_chat_parser_params parser;                    ///< of a chat's answer: tool calls, reasoning
+  engine::ChatParser parser;                           ///< Of a chat's answer.
   bool stream = false;
   bool stream_usage = false;
 
@@ -62,7 +60,8 @@ class ApiReader {
   [[nodiscard]] const llama_vocab* vocab() const { return engine_.vocab(); }
 
  private:
-  explicit ApiReader(const engine::Engine& engine) : engine_(engine) {}
+  ApiReader(const engine::Engine& engine, engine::ChatFormat format)
+      : engine_(engine), format_(std::move(format)) {}
   [[nodiscard]] Status read_chat(const nlohmann::json& body, ApiRequest& out) const;
   [[nodiscard]] Status read_completion(const nlohmann::json& body, ApiRequest& out) const;
   [[nodiscard]] Status read_embeddings(const nlohmann::json& body, ApiRequest& out) const;
@@ -74,8 +73,7 @@ class ApiReader {
                                                            std::size_t i) const;
 
   const engine::Engine& engine_;
-  common_chat_templates_ptr templates_;
-  std::unique_ptr<std::mutex> applying_ = std::make_unique<std::mutex>();  // of templates, which keep state
+  engine::ChatFormat format_;
 };
 
 }  // namespace strata::batch

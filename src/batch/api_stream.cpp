@@ -24,19 +24,19 @@ std::size_t whole_characters(std::string_view text) {
   return text.size();
 }
 
-Json delta_json(const common_chat_msg_diff& diff) {
-  Json delta = Json::object();
-  if (!diff.reasoning_content_delta.empty()) delta["reasoning_content"] = diff.reasoning_content_delta;
-  if (!diff.content_delta.empty()) delta["content"] = diff.content_delta;
-  if (diff.tool_call_index == std::string::npos) return delta;
-  const common_chat_tool_call& call = diff.tool_call_delta;
-  Json out = {{"index", diff.tool_call_index}};
-  if (!call.id.empty()) out["id"] = call.id;
-  if (!call.name.empty()) out["type"] = "function";
-  if (!call.name.empty()) out["function"]["name"] = call.name;
-  out["function"]["arguments"] = call.arguments;
-  delta["tool_calls"] = Json::array({std::move(out)});
-  return delta;
+Json delta_json(const engine::ChatDelta& delta) {
+  Json out = Json::object();
+  if (!delta.reasoning.empty()) out["reasoning_content"] = delta.reasoning;
+  if (!delta.content.empty()) out["content"] = delta.content;
+  if (!delta.call) return out;
+  const engine::ToolCall& added = delta.call->added;
+  Json call = {{"index", delta.call->index}};
+  if (!added.id.empty()) call["id"] = added.id;
+  if (!added.name.empty()) call["type"] = "function";
+  if (!added.name.empty()) call["function"]["name"] = added.name;
+  call["function"]["arguments"] = added.arguments;
+  out["tool_calls"] = Json::array({std::move(call)});
+  return out;
 }
 
 }  // namespace
@@ -70,19 +70,13 @@ std::string AnswerStream::begin(std::size_t index) {
   return choice_event(index, {{"delta", {{"role", "assistant"}, {"content", ""}}}});
 }
 
-std::string AnswerStream::chat_deltas(std::size_t index, bool last) {
-  Choice& choice = choices_[index];
+std::string AnswerStream::deltas(std::size_t index, const std::vector<engine::ChatDelta>& deltas) {
   std::string out;
-  const std::string text = last ? choice.text : choice.text.substr(0, whole_characters(choice.text));
-  const common_chat_msg message = common_chat_parse(text, !last, request_.parser);
-  for (const common_chat_msg_diff& diff : common_chat_msg_diff::compute_diffs(choice.message, message))
-    out += choice_event(index, {{"delta", delta_json(diff)}});
-  choice.message = message;
+  for (const engine::ChatDelta& delta : deltas) out += choice_event(index, {{"delta", delta_json(delta)}});
   return out;
 }
 
 std::string AnswerStream::new_text(std::size_t index, bool last) {
-  if (request_.endpoint == Endpoint::kChat) return chat_deltas(index, last);
   Choice& choice = choices_[index];
   const std::size_t end = last ? choice.text.size() : whole_characters(choice.text);
   const std::string piece = choice.text.substr(choice.told, end - choice.told);
@@ -93,17 +87,19 @@ std::string AnswerStream::new_text(std::size_t index, bool last) {
 
 std::string AnswerStream::add(std::size_t index, Piece piece) {
   Choice& choice = choices_[index];
-  choice.text += piece.text;
   std::string out = begin(index);
   std::ranges::move(piece.logprobs, std::back_inserter(choice.logprobs));
+  if (request_.endpoint == Endpoint::kChat) return out + deltas(index, choice.chat.add(piece.text));
+  choice.text += piece.text;
   return out + new_text(index, false);
 }
 
 std::string AnswerStream::end(const std::vector<Answer>& answers) {
   std::string out;
   for (std::size_t i = 0; i < choices_.size(); ++i) {
-    out += begin(i) + new_text(i, true);
     Choice& choice = choices_[i];
+    out += begin(i);
+    out += request_.endpoint == Endpoint::kChat ? deltas(i, choice.chat.end()) : new_text(i, true);
     Json last = {{"index", i}};
     if (request_.endpoint == Endpoint::kChat) {
       last["delta"] = Json::object();
@@ -113,7 +109,7 @@ std::string AnswerStream::end(const std::vector<Answer>& answers) {
     const std::span rest(answers[i].logprobs);
     last["logprobs"] =
         logprobs_json(request_.endpoint, rest.subspan(choice.told_logprobs), vocab_, choice.offset);
-    last["finish_reason"] = finish_reason(answers[i].reason, !choice.message.tool_calls.empty());
+    last["finish_reason"] = finish_reason(answers[i].reason, !choice.chat.told().tool_calls.empty());
     out += event(chunk(Json::array({std::move(last)})));
   }
   if (request_.stream_usage) {

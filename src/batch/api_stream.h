@@ -14,7 +14,10 @@ class AnswerStream {
  public:
   /// `request` and `vocab` outlive it.
   AnswerStream(AnswerHead head, const ApiRequest& request, const llama_vocab* vocab)
-      : head_(std::move(head)), request_(request), vocab_(vocab), choices_(request.part_count()) {}
+      : head_(std::move(head)),
+        request_(request),
+        vocab_(vocab),
+        choices_(request.part_count(), Choice{.chat = engine::ChatStream(request.parser)}) {}
 
   /// Of one choice. Empty where the piece alone tells nothing yet, as half of a character does.
   [[nodiscard]] std::string add(std::size_t choice, Piece piece);
@@ -26,10 +29,10 @@ class AnswerStream {
  private:
   /// As far as it was told.
   struct Choice {
-    std::string text;
-    std::size_t told = 0;  // bytes of a completion's text
+    engine::ChatStream chat;
+    std::string text;      // of a completion
+    std::size_t told = 0;  // bytes of it
     bool begun = false;
-    common_chat_msg message;
     std::vector<WrittenLogprobs> logprobs;  // that the next chunk tells
     std::size_t told_logprobs = 0;
     std::size_t offset = 0;  // of their tokens, in bytes
@@ -37,7 +40,7 @@ class AnswerStream {
 
   [[nodiscard]] std::string begin(std::size_t index);
   [[nodiscard]] std::string new_text(std::size_t index, bool last);
-  [[nodiscard]] std::string chat_deltas(std::size_t index, bool last);
+  [[nodiscard]] std::string deltas(std::size_t index, const std::vector<engine::ChatDelta>& deltas);
   [[nodiscard]] nlohmann::ordered_json chunk(nlohmann::ordered_json choices) const;
   [[nodiscard]] std::string choice_event(std::size_t index, nlohmann::ordered_json what);
   [[nodiscard]] nlohmann::ordered_json take_logprobs(Choice& choice) const;

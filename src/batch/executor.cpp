@@ -176,9 +176,10 @@ void Executor::write(Sequence& sequence, std::int32_t output) {
   }
   ++statistics_.tokens;
   const bool ended = llama_vocab_is_eog(engine_.vocab(), *id);
+  const bool special =
+      sequence.request.show_special || sequence.request.sampling.preserved_tokens.contains(*id);
   const bool wanted =
-      (ended && !sequence.request.show_special) ||
-      sequence.show(common_token_to_piece(engine_.vocab(), *id, sequence.request.show_special));
+      (ended && !special) || sequence.show(common_token_to_piece(engine_.vocab(), *id, special));
   using engine::StopReason;
   if (ended) return end(sequence, StopReason::kEndOfText);
   if (sequence.filter.stopped()) return end(sequence, StopReason::kStopString);

@@ -1,6 +1,5 @@
 #include "cli/run.h"
 
-#include <chat.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -19,6 +18,7 @@
 #include "cli/planner.h"
 #include "cli/run_options.h"
 #include "cli/run_report.h"
+#include "engine/chat_format.h"
 #include "model/gguf_reader.h"
 
 namespace strata::cli {
@@ -53,7 +53,7 @@ class Run {
     }
     if (!prompt && !terminal) return fail(ErrorCode::kInvalidArgument, "no prompt: give one with -p or -f");
     STRATA_TRY_VOID(open());
-    if (!prompt && templates_ == nullptr) {
+    if (!prompt && !format_) {
       return fail(ErrorCode::kInvalidArgument,
                   "this model has no chat template: give a text to complete with -p or -f");
     }
@@ -82,13 +82,12 @@ class Run {
     STRATA_TRY(generator_, engine::Generator::create(*engine_, std::move(sampling)));
     STRATA_TRY(const std::string chat_template, cli::chat_template(options_));
     if (options_.raw || (engine_->profile().chat_template.empty() && chat_template.empty())) return {};
-    try {
-      templates_ = common_chat_templates_init(engine_->model(), chat_template);
-    } catch (const std::exception& error) {
-      return fail(ErrorCode::kUnsupported,
-                  fmt::format("{}: its chat template cannot be read ({}); --raw completes plain text",
-                              options_.model, error.what()));
+    auto format = engine::ChatFormat::create(*engine_, chat_template);
+    if (!format) {
+      return fail(format.error().code,
+                  fmt::format("{}: {}; --raw completes plain text", options_.model, format.error().message));
     }
+    format_.emplace(std::move(*format));
     if (options_.system) add_message("system", *options_.system);
     return {};
   }
@@ -99,7 +98,7 @@ class Run {
     const std::size_t wanted = prompt.size() + static_cast<std::size_t>(std::max(options_.limit, 1));
     context.least_context = static_cast<std::uint32_t>(std::min<std::size_t>(wanted, 1U << 20));
     context.client_reserve =
-        client_reserve(*generator_, templates_ != nullptr) + (trace_ ? tier::Trace::bytes() : Bytes{});
+        client_reserve(*generator_, format_.has_value()) + (trace_ ? tier::Trace::bytes() : Bytes{});
 
     std::optional<ProgressBar> bar;
     const auto progress = [&](Bytes done, Bytes total) {
@@ -123,23 +122,20 @@ class Run {
   }
 
   Result<std::vector<llama_token>> first_tokens(const std::string& prompt) {
-    if (templates_ == nullptr) return generator_->tokenize(prompt, true);
+    if (!format_) return generator_->tokenize(prompt, true);
     add_message("user", prompt);
     return chat_tokens();
   }
 
   Result<std::vector<llama_token>> chat_tokens() {
-    try {
-      common_chat_templates_inputs inputs;
-      inputs.messages = messages_;
-      const common_chat_params params = common_chat_templates_apply(templates_.get(), inputs);
-      stops_ = params.additional_stops;
-      return generator_->tokenize(params.prompt, true);
-    } catch (const std::exception& error) {
-      return fail(
-          ErrorCode::kUnsupported,
-          fmt::format("the model's chat template fails: {}; --raw completes plain text", error.what()));
-    }
+    auto prompt = format_->apply({.messages = messages_});
+    if (!prompt)
+      return fail(prompt.error().code, fmt::format("{}; --raw completes plain text", prompt.error().message));
+    stops_ = std::move(prompt->stops);
+    shown_tokens_ = std::move(prompt->rules.preserved_tokens);
+    // With --special, the marks of the template are text like any other.
+    parser_ = options_.special ? engine::ChatParser() : std::move(prompt->parser);
+    return std::move(prompt->tokens);
   }
 
   /// Whether the text arrived.
@@ -150,13 +146,39 @@ class Run {
     return written;
   }
 
+  /// What the model thinks goes to stderr, dimmed on a terminal; what it answers goes to stdout. Returns
+  /// false where stdout takes no more.
+  bool print(const std::vector<engine::ChatDelta>& deltas) {
+    bool written = true;
+    for (const engine::ChatDelta& delta : deltas) {
+      if (!delta.reasoning.empty()) {
+        if (!std::exchange(thinks_, true) && dims_) fmt::print(stderr, "\033[2m");
+        fmt::print(stderr, "{}", delta.reasoning);
+      } else {
+        end_thoughts();
+        written = print(delta.content) && written;
+      }
+    }
+    return written;
+  }
+
+  void end_thoughts() {
+    if (std::exchange(thinks_, false)) fmt::print(stderr, "{}\n\n", dims_ ? "\033[0m" : "");
+  }
+
   Status turn(std::vector<llama_token> tokens) {
     const engine::GenerationOptions generation{
-        options_.limit, options_.special, stops_,
-        [this](const auto& so_far) { return live_->before_pass(so_far); }};
-    STRATA_TRY(
-        const engine::Generation done,
-        generator_->generate(std::move(tokens), generation, [this](auto piece) { return print(piece); }));
+        .limit = options_.limit,
+        .show_special = options_.special,
+        .shown_tokens = shown_tokens_,
+        .stop_strings = stops_,
+        .before_pass = [this](const auto& so_far) { return live_->before_pass(so_far); }};
+    engine::ChatStream stream(parser_);
+    STRATA_TRY(const engine::Generation done,
+               generator_->generate(std::move(tokens), generation,
+                                    [&](auto piece) { return print(stream.add(piece)); }));
+    print(stream.end());
+    end_thoughts();
     print("\n");
     report_.add(done);
     live_->finished(done);
@@ -164,7 +186,11 @@ class Run {
       return fail(ErrorCode::kIo,
                   fmt::format("the text cannot be written to stdout: {}", std::strerror(output_error_)));
     }
-    if (templates_ != nullptr) add_message("assistant", done.text);
+    if (format_) {
+      add_message("assistant", stream.told().content);
+      // A template decides itself which thoughts the model sees again.
+      if (!stream.told().reasoning.empty()) messages_.back()["reasoning_content"] = stream.told().reasoning;
+    }
     return {};
   }
 
@@ -181,7 +207,7 @@ class Run {
       STRATA_TRY_VOID(make_room(tokens));
       if (tokens.size() >= llama_n_ctx(engine_->context())) {
         fmt::print(stderr, "note: this message alone is longer than the context: start with a larger -c\n");
-        messages_.pop_back();
+        messages_.erase(messages_.size() - 1);
         continue;
       }
       STRATA_TRY_VOID(turn(std::move(tokens)));
@@ -227,11 +253,8 @@ class Run {
     return {};
   }
 
-  void add_message(std::string role, std::string content) {
-    common_chat_msg message;
-    message.role = std::move(role);
-    message.content = std::move(content);
-    messages_.push_back(std::move(message));
+  void add_message(const std::string& role, const std::string& content) {
+    messages_.push_back({{"role", role}, {"content", content}});
   }
 
   RunOptions options_;
@@ -240,9 +263,13 @@ class Run {
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<engine::Generator> generator_;
   std::optional<Live> live_;
-  common_chat_templates_ptr templates_;
-  std::vector<common_chat_msg> messages_;
+  std::optional<engine::ChatFormat> format_;  // unset: prompts are plain text
+  nlohmann::json messages_ = nlohmann::json::array();
   std::vector<std::string> stops_;
+  std::set<llama_token> shown_tokens_;
+  engine::ChatParser parser_;
+  bool thinks_ = false;  // thoughts are being printed
+  const bool dims_ = ::isatty(STDERR_FILENO) != 0;
   std::string typed_;  // and not used yet
   bool input_ended_ = false;
   RunReport report_;

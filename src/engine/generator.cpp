@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "engine/chat_format.h"
 #include "engine/sampler.h"
 #include "engine/stop_filter.h"
 
@@ -64,11 +65,7 @@ Result<std::unique_ptr<Generator>> Generator::create(Engine& engine, common_para
 }
 
 Result<std::vector<llama_token>> Generator::tokenize(const std::string& text, bool add_special) const {
-  try {
-    return common_tokenize(engine_.vocab(), text, add_special, true);
-  } catch (const std::exception&) {  // a vocabulary without byte tokens
-    return fail(ErrorCode::kUnsupported, "the model's vocabulary cannot express this text");
-  }
+  return engine::tokenize(engine_.vocab(), text, add_special, true);
 }
 
 Bytes Generator::working_bytes() const {
@@ -175,8 +172,8 @@ Status Generator::write(const GenerationOptions& options, Text& text, Generation
     if (!from_prompt) ++out.decode_tokens;
     speculation_->wrote(id);
     const bool ended = llama_vocab_is_eog(engine_.vocab(), id);
-    const bool go_on = (ended && !options.show_special) ||
-                       text.add(common_token_to_piece(engine_.vocab(), id, options.show_special));
+    const bool special = options.show_special || options.shown_tokens.contains(id);
+    const bool go_on = (ended && !special) || text.add(common_token_to_piece(engine_.vocab(), id, special));
     if (ended) return end(StopReason::kEndOfText);
     if (text.stopped()) return end(StopReason::kStopString);
     if (!go_on) return end(StopReason::kCancelled);

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,7 @@ struct GenerationProgress {
 struct GenerationOptions {
   int limit = -1;                         ///< tokens; negative: until the model ends or the context is full
   bool show_special = false;              ///< special tokens become text
+  std::set<llama_token> shown_tokens;     ///< These special tokens become text in any case.
   std::vector<std::string> stop_strings;  ///< generation ends before the first of them
   /// Called before each pass. Budgets may be changed then. An error ends the generation.
   std::function<Status(const GenerationProgress&)> before_pass;

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <common.h>
+
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/chat_parser.h"
+#include "engine/engine.h"
+
+namespace strata::engine {
+
+enum class ToolChoice { kAuto, kRequired, kNone };
+
+/// What a chat asks for. JSON is as OpenAI's API has it.
+struct ChatRequest {
+  nlohmann::json messages;  ///< An array of one message at least.
+  nlohmann::json tools;     ///< An array; null: none.
+  ToolChoice tool_choice = ToolChoice::kAuto;
+  bool parallel_tool_calls = false;                          ///< The answer may call more than one tool.
+  bool enable_thinking = true;                               ///< For templates that let their user choose.
+  std::map<std::string, nlohmann::json> template_arguments;  ///< More variables of the template, by name.
+  std::optional<nlohmann::json> json_schema;                 ///< The answer's content must follow it.
+  common_grammar grammar;  ///< The answer must follow it: of that schema, or the user's own; empty: none.
+};
+
+/// What a chat template makes of a ChatRequest.
+struct ChatPrompt {
+  std::vector<llama_token> tokens;
+  std::vector<std::string> stops;  ///< Texts that end the answer, beside the model's own end of text.
+  common_params_sampling rules;    ///< Only what constrains the answer is set: see constrain().
+  ChatParser parser;               ///< Of the answer.
+
+  /// Lets `sampling` follow the rules of the answer: grammar, triggers, tokens that are shown as text.
+  void constrain(common_params_sampling& sampling) const;
+};
+
+/// A model's chat template: writes prompts, and tells how their answers are to be read. The only place that
+/// knows llama-common's templates. Threading: any.
+class ChatFormat {
+ public:
+  /// `engine` outlives it. `chat_template`: Jinja, instead of the model's own; empty: that one. Errors:
+  /// kUnsupported for a template that cannot be read.
+  [[nodiscard]] static Result<ChatFormat> create(const Engine& engine, const std::string& chat_template = "");
+  ChatFormat(ChatFormat&&) noexcept;
+  ~ChatFormat();
+
+  /// Errors: kInvalidArgument; the message begins with the field that is wrong, as OpenAI's API names it:
+  /// `messages`, `tools`, `response_format`.
+  [[nodiscard]] Result<ChatPrompt> apply(const ChatRequest& request) const;
+
+ private:
+  struct Templates;
+  ChatFormat(const Engine& engine, std::unique_ptr<Templates> templates);
+
+  const Engine& engine_;
+  std::unique_ptr<Templates> templates_;
+};
+
+/// Tokens of a text. `special`: with the tokens that the model wants around a text; `parse`: names of control
+/// tokens in it become these tokens. Errors: kUnsupported for a text that the vocabulary cannot express.
+[[nodiscard]] Result<std::vector<llama_token>> tokenize(const llama_vocab* vocab, const std::string& text,
+                                                        bool special, bool parse);
+
+}  // namespace strata::engine

@@ -1,0 +1,129 @@
+#include "engine/chat_parser.h"
+
+#include <chat.h>
+#include <gtest/gtest.h>
+
+namespace strata::engine {
+namespace {
+
+// A template that knows thoughts and tools, without ids of calls, as Qwen 3 has it.
+constexpr const char* kTemplate = R"({%- if tools %}{{- '<|im_start|>system\n<tools>' }}
+{%- for tool in tools %}{{- '\n' }}{{- tool | tojson }}{%- endfor %}{{- '\n</tools><|im_end|>\n' }}{%- endif %}
+{%- for message in messages %}
+{{- '<|im_start|>' + message.role + '\n' }}
+{%- if message.reasoning_content %}{{- '<think>\n' + message.reasoning_content + '\n</think>\n\n' }}{%- endif %}
+{%- if message.content %}{{- message.content }}{%- endif %}
+{%- for call in message.tool_calls or [] %}
+{{- '\n<tool_call>\n{"name": "' + call.function.name + '", "arguments": ' }}{{- call.function.arguments | tojson }}{{- '}\n</tool_call>' }}
+{%- endfor %}
+{{- '<|im_end|>\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %})";
+
+ChatParser parser() {
+  const auto templates = common_chat_templates_init(nullptr, kTemplate);
+  common_chat_templates_inputs inputs;
+  common_chat_msg question;
+  question.role = "user";
+  question.content = "Where?";
+  inputs.messages = {question};
+  inputs.tools = {
+      {"look", "", R"({"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]})"}};
+  inputs.reasoning_format = COMMON_REASONING_FORMAT_DEEPSEEK;
+  inputs.parallel_tool_calls = true;
+  const common_chat_params chat = common_chat_templates_apply(templates.get(), inputs);
+  const auto params = std::make_shared<common_chat_parser_params>(chat);
+  params->reasoning_format = inputs.reasoning_format;
+  params->parser.load(chat.parser);
+  return {params, false};
+}
+
+/// All deltas of `text` in pieces of `size` bytes, put together as a client does.
+ChatMessage put_together(const ChatParser& parser, const std::string& text, std::size_t size) {
+  ChatStream stream(parser);
+  ChatMessage out;
+  const auto add = [&](const std::vector<ChatDelta>& deltas) {
+    for (const ChatDelta& delta : deltas) {
+      out.content += delta.content;
+      out.reasoning += delta.reasoning;
+      if (!delta.call) continue;
+      const auto& [index, added] = *delta.call;
+      if (index == out.tool_calls.size()) {
+        EXPECT_FALSE(added.id.empty());
+        EXPECT_FALSE(added.name.empty());
+        out.tool_calls.emplace_back();
+      }
+      ASSERT_LT(index, out.tool_calls.size());
+      ToolCall& call = out.tool_calls[index];
+      call.id += added.id;
+      call.name += added.name;
+      call.arguments += added.arguments;
+    }
+  };
+  for (std::size_t at = 0; at < text.size(); at += size) add(stream.add(text.substr(at, size)));
+  add(stream.end());
+  return out;
+}
+
+constexpr std::size_t kSizes[] = {1, 3, 7, 1000};
+const std::string kCall =
+    "<tool_call>\n{\"name\": \"look\", \"arguments\": {\"at\": \"moon\"}}\n</tool_call>";
+
+TEST(ChatParser, TellsThoughtsContentAndCallsApart) {
+  const std::string text = "<think>\nHm.\n</think>\n\nI will look.\n" + kCall;
+  const ChatMessage whole = parser().parse(text);
+  EXPECT_EQ(whole.reasoning, "Hm.");
+  EXPECT_TRUE(whole.content.starts_with("I will look.")) << whole.content;
+  ASSERT_EQ(whole.tool_calls.size(), 1U);
+  EXPECT_EQ(whole.tool_calls[0].name, "look");
+  for (const std::size_t size : kSizes) {
+    const ChatMessage streamed = put_together(parser(), text, size);
+    EXPECT_EQ(streamed.reasoning.substr(0, 3), whole.reasoning) << size;
+    EXPECT_TRUE(streamed.content.starts_with("I will look.")) << size << ": " << streamed.content;
+    ASSERT_EQ(streamed.tool_calls.size(), 1U) << size;
+    EXPECT_EQ(streamed.tool_calls[0].name, "look") << size;
+    EXPECT_EQ(streamed.tool_calls[0].arguments, whole.tool_calls[0].arguments) << size;
+  }
+}
+
+TEST(ChatParser, GivesEachCallAnIdOfItsOwn) {
+  const ChatMessage message = parser().parse(kCall + "\n" + kCall);
+  ASSERT_EQ(message.tool_calls.size(), 2U);
+  for (const ToolCall& call : message.tool_calls) {
+    EXPECT_EQ(call.id.size(), 9U);
+    EXPECT_TRUE(std::ranges::all_of(call.id, [](unsigned char c) { return std::isalnum(c) != 0; }))
+        << call.id;
+  }
+  EXPECT_NE(message.tool_calls[0].id, message.tool_calls[1].id);
+}
+
+TEST(ChatParser, KeepsATextThatItDoesNotUnderstandAsContent) {
+  for (const std::string text :
+       {"<tool_call>\n{\"name\": \"nobody\", \"arguments\": {}}\n</tool_call>",
+        "I will.\n<tool_call>\nno call at all\n</tool_call> and more", "<tool_call>{]"}) {
+    EXPECT_EQ(parser().parse(text).content, text);
+    for (const std::size_t size : kSizes) {
+      const ChatMessage streamed = put_together(parser(), text, size);
+      // What was told before the text stopped making sense cannot be taken back; nothing is missing.
+      std::string all = streamed.reasoning + streamed.content;
+      for (const ToolCall& call : streamed.tool_calls) all += call.name + call.arguments;
+      EXPECT_TRUE(all == text || !streamed.tool_calls.empty()) << size << ": " << all;
+    }
+  }
+}
+
+TEST(ChatParser, NeverCutsCharactersAndReplacesBytesThatAreNone) {
+  const std::string text = "ä€😀 \xff and \xe4";
+  EXPECT_EQ(parser().parse(text).content, "ä€😀 \uFFFD and \uFFFD");
+  for (const std::size_t size : kSizes)
+    EXPECT_EQ(put_together(parser(), text, size).content, "ä€😀 \uFFFD and \uFFFD") << size;
+}
+
+TEST(ChatParser, WithoutATemplateAllTextIsContentByteByByte) {
+  const std::string text = "<think>\xff " + kCall;
+  EXPECT_EQ(ChatParser().parse(text).content, text);
+  for (const std::size_t size : kSizes) EXPECT_EQ(put_together(ChatParser(), text, size).content, text);
+}
+
+}  // namespace
+}  // namespace strata::engine
