@@ -14,6 +14,7 @@
 
 #include "interference.h"
 #include "program_run.h"
+#include "running_program.h"
 #include "sanitized.h"
 #include "temporary_directory.h"
 #include "tiered_model.h"
@@ -247,20 +248,22 @@ TEST_F(BatchCommand, InterferedWithAtAnyCallItAnswersEachOnce) {
 
 TEST_F(BatchCommand, AnAccountBelongsToItsInput) {
   write_some(300, 60);
-  ASSERT_TRUE(run(std::chrono::milliseconds(1500)).timed_out);
+  {
+    RunningProgram first(command(output_));
+    ASSERT_TRUE(first.says("host memory, budget")) << first.said();
+    first.kill();
+  }
   ASSERT_TRUE(std::filesystem::exists(output_.string() + ".strata"));
   write_some(3, 5);
   expect_refused(run(), "belongs to another input");
 }
 
 TEST_F(BatchCommand, OneProcessAtATime) {
-  write_some(300, 60);
-  std::thread first([&] { EXPECT_TRUE(run(std::chrono::milliseconds(4000)).timed_out); });
-  for (int i = 0; i < 300 && !std::filesystem::exists(output_.string() + ".strata-wal"); ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  write_some(3000, 60);
+  RunningProgram first(command(output_));
+  ASSERT_TRUE(first.says("host memory, budget")) << first.said();
   expect_refused(run(), "another process is at work on it");
-  first.join();
+  EXPECT_FALSE(first.has_ended());
 }
 
 // By the kernel's account; half of the weights stream.
@@ -324,23 +327,10 @@ TEST_F(BatchCommand, AFullDiskPausesItUntilThereIsRoom) {
   const auto output = directory_.path() / "disk" / "out.jsonl";
   const auto filler = directory_.path() / "disk" / "filler";
   std::ofstream(filler) << std::string(900 << 10, 'x');
-  std::thread relief([&] {  // once nothing has been written for a while
-    const auto begin = std::chrono::steady_clock::now();
-    auto changed = begin;
-    for (auto left = std::filesystem::space(filler).available;;) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
-      const auto now = std::chrono::steady_clock::now();
-      const auto still_left = std::filesystem::space(filler).available;
-      if (std::exchange(left, still_left) != still_left) changed = now;
-      const bool begun = changed > begin;
-      if (now - changed > std::chrono::seconds(!begun ? 60 : kSanitized ? 15 : 4)) break;
-    }
-    std::filesystem::remove(filler);
-  });
-  const ProgramRun ran = run_strata(command(output));
-  relief.join();
-  ASSERT_EQ(ran.exit_code, 0) << ran.err;
-  EXPECT_THAT(ran.err, HasSubstr("the disk is full; it goes on when there is room"));
+  RunningProgram running(command(output));
+  EXPECT_TRUE(running.says("the disk is full; it goes on when there is room")) << running.said();
+  std::filesystem::remove(filler);
+  ASSERT_EQ(running.wait(), 0) << running.said();
   EXPECT_EQ(answers(output).size(), 200U);
 }
 

@@ -243,11 +243,11 @@ TEST_F(HubTest, GivesUpWhereConnectionsOnlyBreak) {
 
 TEST_F(HubTest, DoesNotWaitForAServerThatSaysNothing) {
   Reply file = reply_of(small_model());
-  file.delay = std::chrono::seconds(4);
+  file.delay = std::chrono::minutes(5);
   const ModelServer server([&](const Request&) { return file; });
   const auto start = std::chrono::steady_clock::now();
   EXPECT_THAT(refused(server.address() + "/m.gguf"), HasSubstr("the server takes too long"));
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(3500));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, file.delay / 2);
 }
 
 TEST_F(HubTest, SaysThatAServerCannotBeReached) {

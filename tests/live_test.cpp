@@ -5,14 +5,15 @@
 
 #include <sys/stat.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
-#include <future>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "model/synth.h"
 #include "program_run.h"
+#include "running_program.h"
 #include "runtime_directory.h"
 #include "sanitized.h"
 #include "temporary_directory.h"
@@ -69,7 +70,7 @@ class LiveProgram : public testing::Test {
   }
   /// A sample of the run, once it writes.
   static json wait_until_writing() {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    const auto end = std::chrono::steady_clock::now() + RunningProgram::kPatience;
     while (std::chrono::steady_clock::now() < end) {
       const ProgramRun top = run_strata({"top", "--json"});
       const json sample = json::parse(top.out, nullptr, false);
@@ -86,7 +87,7 @@ class LiveProgram : public testing::Test {
     return sample.is_object() ? sample["tokens"]["written"].get<std::uint64_t>() : 0;
   }
   static void wait_until_written(std::uint64_t tokens) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    const auto end = std::chrono::steady_clock::now() + RunningProgram::kPatience;
     while (written_now() < tokens) ASSERT_LT(std::chrono::steady_clock::now(), end) << "it does not go on";
   }
 
@@ -97,11 +98,9 @@ class LiveProgram : public testing::Test {
 
 TEST_F(LiveProgram, WritesTheSameTokensWithOtherBudgets) {
   if (kSanitized) GTEST_SKIP() << "no small budget holds a sanitizer";
-  constexpr int kTokens = 1000;
   auto cgroup = MemoryCgroup::create(kLimit);
-  auto running = std::async(std::launch::async, [&] {
-    return run_strata(command(kTokens, stats_file("changed")), cgroup ? cgroup->get() : nullptr);
-  });
+  // As many tokens as the context holds: it writes until the budgets have moved, however fast it writes.
+  RunningProgram running(command(-1, stats_file("changed")), cgroup ? cgroup->get() : nullptr);
   const json before = wait_until_writing();
   ASSERT_TRUE(before.is_object());
   EXPECT_EQ(before["model"], model_);
@@ -135,23 +134,25 @@ TEST_F(LiveProgram, WritesTheSameTokensWithOtherBudgets) {
   EXPECT_EQ(more.exit_code, 0) << more.err;
   EXPECT_THAT(more.out, HasSubstr("budget 256.0 MiB"));
 
-  const ProgramRun done = running.get();
-  ASSERT_EQ(done.exit_code, 0) << done.err;
-  EXPECT_THAT(done.err, HasSubstr("budgets are now"));
+  wait_until_written(written_now() + 5);
+  running.signal(SIGINT);  // enough
+  ASSERT_EQ(running.wait(), 0) << running.said();
+  EXPECT_THAT(running.said(), HasSubstr("budgets are now"));
   if (cgroup) {
     EXPECT_EQ((*cgroup)->times_at_limit(), 0U);
   }
-  const ProgramRun undisturbed = run_strata(command(kTokens, stats_file("undisturbed")));
+  const json changed = read(stats_file("changed"))["token_ids"];
+  const ProgramRun undisturbed =
+      run_strata(command(static_cast<int>(changed.size()), stats_file("undisturbed")));
   ASSERT_EQ(undisturbed.exit_code, 0) << undisturbed.err;
-  EXPECT_EQ(read(stats_file("changed"))["token_ids"], read(stats_file("undisturbed"))["token_ids"]);
-  EXPECT_EQ(done.out, undisturbed.out);
+  EXPECT_EQ(changed, read(stats_file("undisturbed"))["token_ids"]);
+  EXPECT_EQ(running.written(), undisturbed.out);
   EXPECT_GT(read(stats_file("changed"))["passes"]["disk_bytes"], 0) << "it has streamed meanwhile";
   if (!cgroup) GTEST_SKIP() << "no memory cgroup to judge the budget: " << cgroup.error().message;
 }
 
 TEST_F(LiveProgram, ShowsPeopleWhatRuns) {
-  auto running =
-      std::async(std::launch::async, [&] { return run_strata(command(500, stats_file("watched"))); });
+  RunningProgram running(command(-1, stats_file("watched")));
   ASSERT_TRUE(wait_until_writing().is_object());
   const ProgramRun top = run_strata({"top"});
   EXPECT_EQ(top.exit_code, 0) << top.err;
@@ -159,7 +160,8 @@ TEST_F(LiveProgram, ShowsPeopleWhatRuns) {
   EXPECT_THAT(top.out, HasSubstr("host memory, budget 256.0 MiB"));
   EXPECT_THAT(top.out, HasSubstr("tokens/s"));
   EXPECT_THAT(top.out, HasSubstr("swap: "));
-  EXPECT_EQ(running.get().exit_code, 0);
+  running.signal(SIGINT);
+  EXPECT_EQ(running.wait(), 0) << running.said();
 }
 
 TEST_F(LiveProgram, SaysThatNothingRuns) {

@@ -3,6 +3,7 @@
 #include <cpp-httplib/httplib.h>
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <mutex>
 #include <thread>
 
@@ -15,6 +16,8 @@ struct ModelServer::State {
   std::thread thread;
   std::atomic<std::uint64_t> sent = 0;
   mutable std::mutex mutex;
+  std::condition_variable changed;
+  bool ends = false;
   std::vector<Request> requests;
 
   void answer(const httplib::Request& asked, httplib::Response& to);
@@ -48,7 +51,10 @@ void ModelServer::State::answer(const httplib::Request& asked, httplib::Response
   reply.size = std::max<std::uint64_t>(reply.size, reply.body.size());
   if (reply.status) to.status = *reply.status;
   for (const auto& [name, value] : reply.headers) to.set_header(name, value);
-  std::this_thread::sleep_for(reply.delay);
+  {
+    std::unique_lock lock(mutex);
+    changed.wait_for(lock, reply.delay, [this] { return ends; });
+  }
   if (reply.size == 0) return;
   if (!reply.tells_size) {
     to.set_content_provider(reply.type, [this, reply](std::size_t offset, httplib::DataSink& sink) {
@@ -78,6 +84,11 @@ ModelServer::ModelServer(Handler handler) : state_(std::make_unique<State>()) {
 }
 
 ModelServer::~ModelServer() {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->ends = true;
+  }
+  state_->changed.notify_all();
   state_->server.stop();
   state_->thread.join();
 }

@@ -28,7 +28,7 @@ class ModelServer {
     std::map<std::string, std::string> headers;
     bool tells_size = true;
     std::optional<std::uint64_t> breaks_after;  ///< the connection is cut after so many bytes
-    std::chrono::milliseconds delay{0};         ///< before the body
+    std::chrono::milliseconds delay{0};         ///< before the body; it ends early with the server
   };
   /// Called by one of the server's threads.
   using Handler = std::function<Reply(const Request&)>;

@@ -195,7 +195,6 @@ TEST_F(PlanProgram, ThisMachineIsMeasuredOnceAndRemembered) {
   const auto machine = nlohmann::json::parse(first.out);
   EXPECT_FALSE(machine["measured"].get<std::string>().empty());
   EXPECT_EQ(machine["measured"], nlohmann::json::parse(second.out)["measured"]);
-  EXPECT_LT(second.took, first.took / 2);
   std::ofstream(file("machine.json")) << first.out;
   EXPECT_EQ(plan({"--hardware", file("machine.json"), "--ram", "90MiB"})["fits"], true);
 }

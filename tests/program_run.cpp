@@ -1,100 +1,28 @@
 #include "program_run.h"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <linux/capability.h>
 #include <poll.h>
 #include <pty.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <utility>
+#include <csignal>
+
+#include "command_line.h"
+#include "running_program.h"
 
 namespace strata::tests {
 namespace {
 
-/// Between fork and exec: system calls only.
-[[noreturn]] void become_strata(char* const* argv, const char* entrance, int out, int err) {
-  if (entrance != nullptr) {
-    const int fd = ::open(entrance, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || ::write(fd, "0", 1) != 1) ::_exit(126);
-  }
-  // Root without these is refused like everybody else; no effect for other users.
-  ::prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0);
-  ::prctl(PR_CAPBSET_DROP, CAP_DAC_READ_SEARCH, 0, 0, 0);
-  const int nothing = ::open("/dev/null", O_RDONLY);
-  ::dup2(nothing, STDIN_FILENO);
-  ::dup2(out, STDOUT_FILENO);
-  ::dup2(err, STDERR_FILENO);
-  ::execv(STRATA_PROGRAM, argv);
-  ::_exit(127);
-}
-
-/// `strata ARGUMENTS` as exec wants it.
-class CommandLine {
- public:
-  explicit CommandLine(const std::vector<std::string>& arguments) : words_{"strata"} {
-    words_.insert(words_.end(), arguments.begin(), arguments.end());
-    for (std::string& word : words_) argv_.push_back(word.data());
-    argv_.push_back(nullptr);
-  }
-  [[nodiscard]] char* const* argv() const { return argv_.data(); }
-
- private:
-  std::vector<std::string> words_;
-  std::vector<char*> argv_;
-};
-
-void wait_for(pid_t pid, std::chrono::steady_clock::time_point begin, ProgramRun& run) {
-  int status = 0;
-  if (pid < 0 || ::waitpid(pid, &status, 0) != pid) return;
-  run.took = std::chrono::steady_clock::now() - begin;
-  run.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
-
-ProgramRun run_program(const std::vector<std::string>& arguments, const MemoryCgroup* cgroup,
-                       std::chrono::milliseconds limit, std::size_t interrupt_at) {
-  const CommandLine command(arguments);
-  const std::string entrance = cgroup != nullptr ? cgroup->entrance().string() : std::string();
-
+ProgramRun outcome_of(RunningProgram& program, std::chrono::steady_clock::time_point begin) {
   ProgramRun run;
-  std::array<int, 2> out{};
-  std::array<int, 2> err{};
-  if (::pipe2(out.data(), O_CLOEXEC) != 0 || ::pipe2(err.data(), O_CLOEXEC) != 0) return run;
-  const auto begin = std::chrono::steady_clock::now();
-  const pid_t pid = ::fork();
-  if (pid == 0) become_strata(command.argv(), cgroup != nullptr ? entrance.c_str() : nullptr, out[1], err[1]);
-  ::close(out[1]);
-  ::close(err[1]);
-
-  std::array<pollfd, 2> ends{{{out[0], POLLIN, 0}, {err[0], POLLIN, 0}}};
-  std::array<std::string*, 2> texts{&run.out, &run.err};
-  while (ends[0].fd >= 0 || ends[1].fd >= 0) {
-    if (!run.timed_out && std::chrono::steady_clock::now() - begin > limit) {
-      run.timed_out = true;
-      ::kill(pid, SIGKILL);
-    }
-    if (interrupt_at > 0 && run.out.size() >= interrupt_at) {
-      ::kill(pid, SIGINT);
-      interrupt_at = 0;
-    }
-    ::poll(ends.data(), ends.size(), 50);
-    for (std::size_t i = 0; i < ends.size(); ++i) {
-      if (ends[i].fd < 0 || ends[i].revents == 0) continue;
-      std::array<char, 4096> block{};
-      const ssize_t got = ::read(ends[i].fd, block.data(), block.size());
-      if (got > 0) {
-        texts[i]->append(block.data(), static_cast<std::size_t>(got));
-      } else {
-        ::close(std::exchange(ends[i].fd, -1));
-      }
-    }
-  }
-  wait_for(pid, begin, run);
+  run.exit_code = program.wait();
+  run.took = std::chrono::steady_clock::now() - begin;
+  run.timed_out = program.timed_out();
+  run.out = program.written();
+  run.err = program.said();
   return run;
 }
 
@@ -104,11 +32,19 @@ constexpr const char* kCtrlD = "\x04";
 
 ProgramRun run_strata(const std::vector<std::string>& arguments, const MemoryCgroup* cgroup,
                       std::chrono::milliseconds limit) {
-  return run_program(arguments, cgroup, limit, 0);
+  const auto begin = std::chrono::steady_clock::now();
+  RunningProgram program(arguments, cgroup);
+  program.wait(limit);
+  return outcome_of(program, begin);
 }
 
 ProgramRun run_strata_and_interrupt(const std::vector<std::string>& arguments, std::size_t bytes) {
-  return run_program(arguments, nullptr, std::chrono::seconds(60), bytes);
+  const auto begin = std::chrono::steady_clock::now();
+  RunningProgram program(arguments);
+  while (!program.has_ended() && program.written().size() < bytes)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  program.signal(SIGINT);
+  return outcome_of(program, begin);
 }
 
 ProgramRun run_strata_on_terminal(const std::vector<std::string>& arguments,
@@ -146,7 +82,10 @@ ProgramRun run_strata_on_terminal(const std::vector<std::string>& arguments,
     if (::write(terminal, line.data(), line.size()) < 0) break;
   }
   ::close(terminal);
-  wait_for(pid, begin, run);
+  int status = 0;
+  if (pid < 0 || ::waitpid(pid, &status, 0) != pid) return run;
+  run.took = std::chrono::steady_clock::now() - begin;
+  run.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   return run;
 }
 

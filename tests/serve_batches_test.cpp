@@ -50,7 +50,7 @@ json start_batch(const Server& server, const std::string& file,
 
 json wait_for_batch(const Server& server, const std::string& id,
                     const std::function<bool(const json&)>& enough) {
-  const auto deadline = std::chrono::steady_clock::now() + 60s;
+  const auto deadline = std::chrono::steady_clock::now() + RunningProgram::kPatience;
   for (;;) {
     json batch = parsed(server.client().Get("/v1/batches/" + id));
     if (batch.is_null() || enough(batch) || std::chrono::steady_clock::now() > deadline) return batch;
@@ -155,7 +155,7 @@ TEST_F(ServedBatches, ABatchSaysWhatIsWrongWithItsLines) {
 TEST_F(ServedBatches, WhatABatchHasComputedIsKeptWhenItIsCancelled) {
   const TemporaryDirectory state;
   const Server server({"--ram", kAmpleRam, "--state", state.path().string(), "--max-num-seqs", "2"});
-  const std::string id = start_batch(server, upload(server, batch_lines(200, 60))).at("id");
+  const std::string id = start_batch(server, upload(server, batch_lines(2000, 60))).at("id");
   wait_for_batch(server, id,
                  [](const json& batch) { return batch.at("request_counts").at("completed") > 0; });
   EXPECT_EQ(parsed(server.client().Post("/v1/batches/" + id + "/cancel", "", kJson)).at("status"),
@@ -166,14 +166,14 @@ TEST_F(ServedBatches, WhatABatchHasComputedIsKeptWhenItIsCancelled) {
   const auto failed = outcomes(server, end, "error_file_id");
   EXPECT_GT(written.size(), 0U);
   EXPECT_GT(failed.size(), 0U);
-  EXPECT_EQ(written.size() + failed.size(), 200U) << "each is in one of them";
+  EXPECT_EQ(written.size() + failed.size(), 2000U) << "each is in one of them";
   for (const auto& [request, code] : failed) EXPECT_EQ(code, "batch_cancelled") << request;
 }
 
 TEST_F(ServedBatches, ABatchThatWaitsEndsAtOnceWhenItIsCancelled) {
   const TemporaryDirectory state;
   const Server server({"--ram", kAmpleRam, "--state", state.path().string(), "--max-num-seqs", "2"});
-  const std::string file = upload(server, batch_lines(300, 60));
+  const std::string file = upload(server, batch_lines(3000, 60));
   const std::string first = start_batch(server, file).at("id");
   const std::string second = start_batch(server, file).at("id");
   wait_for_batch(server, first, [](const json& batch) { return batch.at("status") == "in_progress"; });

@@ -1,21 +1,17 @@
 #pragma once
 
 #include <cpp-httplib/httplib.h>
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
-#include <atomic>
 #include <csignal>
-#include <mutex>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "running_program.h"
 #include "tiered_model.h"
 
 namespace strata::tests {
@@ -23,66 +19,29 @@ namespace strata::tests {
 /// `strata serve` with the demo's model, until it is stopped.
 class ServedProgram {
  public:
-  explicit ServedProgram(const std::vector<std::string>& more, bool must_start = true) {
-    std::vector<std::string> arguments = {STRATA_PROGRAM, "serve", "-m", stories15m().string(),
-                                          "--port",       "0",     "-t", "1"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return;
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::dup2(ends[1], STDERR_FILENO);
-      std::vector<char*> argv;
-      for (std::string& argument : arguments) argv.push_back(argument.data());
-      argv.push_back(nullptr);
-      ::execv(STRATA_PROGRAM, argv.data());
-      ::_exit(127);
-    }
-    ::close(ends[1]);
-    // Its words are read to the end, so that it is never held up.
-    reader_ = std::thread([this, fd = ends[0]] {
-      char byte = 0;
-      while (::read(fd, &byte, 1) == 1) {
-        const std::lock_guard lock(mutex_);
-        said_ += byte;
-      }
-      ::close(fd);
-      ended_ = true;
-    });
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    while (port_ == 0 && !ended_ && std::chrono::steady_clock::now() < deadline) {
+  explicit ServedProgram(const std::vector<std::string>& more, bool must_start = true)
+      : program_(command(more)) {
+    constexpr std::string_view kAddress = "listening on http://127.0.0.1:";
+    const auto deadline = std::chrono::steady_clock::now() + RunningProgram::kPatience;
+    while (port_ == 0 && !program_.has_ended() && std::chrono::steady_clock::now() < deadline) {
       const std::string text = said();
-      const std::size_t at = text.find("listening on http://127.0.0.1:");
+      const std::size_t at = text.find(kAddress);
       if (at != std::string::npos && text.find('\n', at) != std::string::npos)
-        port_ = std::stoi(text.substr(at + 30));
+        port_ = std::stoi(text.substr(at + kAddress.size()));
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
     EXPECT_TRUE(port_ != 0 || !must_start) << said();
   }
-  ~ServedProgram() {
-    if (status_) return;
-    signal(SIGKILL);
-    wait();
-  }
   ServedProgram(const ServedProgram&) = delete;
   ServedProgram& operator=(const ServedProgram&) = delete;
 
-  void signal(int number) const { ::kill(pid_, number); }
-  int wait() {
-    if (!status_) {
-      int status = 0;
-      ::waitpid(pid_, &status, 0);
-      status_ = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-      reader_.join();
-    }
-    return *status_;
-  }
-  [[nodiscard]] std::string said() const {
-    const std::lock_guard lock(mutex_);
-    return said_;
-  }
+  void signal(int number) const { program_.signal(number); }
+  int wait() { return program_.wait(); }
+  [[nodiscard]] std::string said() const { return program_.said(); }
+  /// Waits until it has said `text` on standard error.
+  [[nodiscard]] bool says(const std::string& text) const { return program_.says(text); }
   [[nodiscard]] int port() const { return port_; }
-  [[nodiscard]] bool has_ended() const { return ended_; }
+  [[nodiscard]] bool has_ended() const { return program_.has_ended(); }
   /// A plain socket.
   [[nodiscard]] int connect() const {
     const int out = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -106,7 +65,7 @@ class ServedProgram {
     return at == std::string::npos ? -1 : std::stod(got->body.substr(at + name.size() + 2));
   }
   [[nodiscard]] bool becomes(const std::string& name, double value,
-                             std::chrono::milliseconds limit = std::chrono::seconds(20)) const {
+                             std::chrono::milliseconds limit = RunningProgram::kPatience) const {
     const auto deadline = std::chrono::steady_clock::now() + limit;
     while (metric(name) != value) {
       if (std::chrono::steady_clock::now() > deadline) return false;
@@ -116,13 +75,44 @@ class ServedProgram {
   }
 
  private:
-  pid_t pid_ = 0;
+  static std::vector<std::string> command(const std::vector<std::string>& more) {
+    std::vector<std::string> out = {"serve", "-m", stories15m().string(), "--port", "0", "-t", "1"};
+    out.insert(out.end(), more.begin(), more.end());
+    return out;
+  }
+
+  RunningProgram program_;
   int port_ = 0;
-  std::thread reader_;
-  mutable std::mutex mutex_;
-  std::string said_;
-  std::atomic<bool> ended_ = false;
-  std::optional<int> status_;
+};
+
+/// A context that a request fills in no test: it writes until its client goes away.
+inline const std::vector<std::string> kEndless = {"-c", "16384"};
+
+/// A request that holds a sequence of a server with kEndless, streams and is never read, until it is let go.
+class HeldRequest {
+ public:
+  explicit HeldRequest(const ServedProgram& server, bool stream = true) : socket_(server.connect()) {
+    const nlohmann::json body = {{"prompt", "Once upon a time"}, {"max_tokens", -1}, {"temperature", 0},
+                                 {"ignore_eos", true},           {"stream", stream}};
+    const std::string text = body.dump();
+    const std::string request =
+        "POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        "Content-Length: " +
+        std::to_string(text.size()) + "\r\n\r\n" + text;
+    EXPECT_EQ(::send(socket_, request.data(), request.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(request.size()));
+  }
+  ~HeldRequest() { let_go(); }
+  HeldRequest(const HeldRequest&) = delete;
+  HeldRequest& operator=(const HeldRequest&) = delete;
+
+  /// The client goes away.
+  void let_go() {
+    if (socket_ >= 0) ::close(std::exchange(socket_, -1));
+  }
+
+ private:
+  int socket_;
 };
 
 class NeedsStories : public testing::Test {

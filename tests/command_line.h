@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace strata::tests {
+
+/// `strata ARGUMENTS` as exec wants it. Lifetime: argv() is valid as long as this lives.
+class CommandLine {
+ public:
+  explicit CommandLine(const std::vector<std::string>& arguments) : words_{"strata"} {
+    words_.insert(words_.end(), arguments.begin(), arguments.end());
+    for (std::string& word : words_) argv_.push_back(word.data());
+    argv_.push_back(nullptr);
+  }
+  CommandLine(const CommandLine&) = delete;
+  CommandLine& operator=(const CommandLine&) = delete;
+  [[nodiscard]] char* const* argv() const { return argv_.data(); }
+
+ private:
+  std::vector<std::string> words_;
+  std::vector<char*> argv_;
+};
+
+}  // namespace strata::tests
