@@ -104,7 +104,7 @@ TEST_F(ServeCommand, SaysWhatIsWrongInJson) {
   refused(client.Post("/v1/completions", R"({"prompt":"x","temperature":9})", kJson), 400, "temperature");
   refused(client.Post("/v1/chat/completions", R"({"messages":[]})", kJson), 400, "messages");
   refused(client.Post("/v1/nothing", "{}", kJson), 404, "/v1/nothing");
-  refused(client.Get("/v1/completions"), 404, "/v1/completions");
+  refused(client.Get("/v1/completions"), 405, "POST, OPTIONS");
   refused(client.Get("/v1/models/other"), 404, "other");
   refused(client.Post("/tokenize", "{}", kJson), 400, "content");
   refused(client.Post("/v1/completions", json{{"prompt", std::string(200'000, 'x')}}.dump(), kJson), 400,
@@ -174,7 +174,7 @@ TEST_F(ServeCommand, ClientsThatGoAwayFreeTheirSequences) {
     const int socket = server.connect();
     const std::string body = completion(100'000, stream).dump();
     const std::string request =
-        "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) +
+        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
         "\r\n\r\n" + body;
     ASSERT_EQ(::send(socket, request.data(), request.size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(request.size()));
@@ -195,7 +195,7 @@ TEST_F(ServeCommand, SlowReadersHoldNobodyUp) {
     const int small = 1024;
     ::setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     const std::string request =
-        "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) +
+        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
         "\r\n\r\n" + body;
     ASSERT_EQ(::send(socket, request.data(), request.size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(request.size()));
