@@ -174,8 +174,9 @@ TEST_F(ServeCommand, ClientsThatGoAwayFreeTheirSequences) {
     const int socket = server.connect();
     const std::string body = completion(100'000, stream).dump();
     const std::string request =
-        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
-        "\r\n\r\n" + body;
+        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+        "application/json\r\nContent-Length: " +
+        std::to_string(body.size()) + "\r\n\r\n" + body;
     ASSERT_EQ(::send(socket, request.data(), request.size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(request.size()));
     ASSERT_TRUE(server.becomes("llamacpp:requests_processing", 1));
@@ -195,8 +196,9 @@ TEST_F(ServeCommand, SlowReadersHoldNobodyUp) {
     const int small = 1024;
     ::setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     const std::string request =
-        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
-        "\r\n\r\n" + body;
+        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+        "application/json\r\nContent-Length: " +
+        std::to_string(body.size()) + "\r\n\r\n" + body;
     ASSERT_EQ(::send(socket, request.data(), request.size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(request.size()));
     sockets.push_back(socket);

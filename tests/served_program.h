@@ -81,6 +81,7 @@ class ServedProgram {
     const std::lock_guard lock(mutex_);
     return said_;
   }
+  [[nodiscard]] pid_t pid() const { return pid_; }
   [[nodiscard]] int port() const { return port_; }
   [[nodiscard]] bool has_ended() const { return ended_; }
   /// A plain socket.

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <future>
@@ -384,6 +386,22 @@ TEST(ListenerTest, AnAddressIsOneServers) {
   EXPECT_THAT(Listener::bind("192.0.2.1", 0).error().message, HasSubstr("no such address"));
   EXPECT_THAT(Listener::bind("no such host", 0).error().message, HasSubstr("--host"));
   EXPECT_FALSE(Listener::bind("", 0));
+}
+
+TEST(ListenerTest, APortWithoutTheRightIsNoOtherPrograms) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can give the right away";
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::setresuid(65534, 65534, 65534) != 0) ::_exit(2);
+    const auto listener = Listener::bind("127.0.0.1", 81);
+    if (listener) ::_exit(3);
+    ::_exit(listener.error().message.contains("ports below 1024 need a right") ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 3) GTEST_SKIP() << "everybody may use every port on this machine";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(ListenerTest, ItsAddressIsOneThatABrowserTakes) {
