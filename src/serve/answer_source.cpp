@@ -13,16 +13,15 @@ constexpr std::chrono::seconds kBetweenSigns{15};  // of life, so that nobody on
 }  // namespace
 
 AnswerSource::AnswerSource(std::shared_ptr<Ticket> ticket, batch::AnswerHead head, const llama_vocab* vocab)
-    : ticket_(std::move(ticket)),
-      head_(std::move(head)),
-      vocab_(vocab),
-      stream_(head_, ticket_->request(), vocab) {}
+    : ticket_(std::move(ticket)), head_(std::move(head)), vocab_(vocab) {
+  if (ticket_->request().stream) stream_.emplace(head_, ticket_->request(), vocab_);
+}
 
 AnswerSource::~AnswerSource() { ticket_->leave(); }
 
 HttpSource::Part AnswerSource::next() {
   Ticket::News news = ticket_->take_news();
-  return ticket_->request().stream ? events(std::move(news)) : whole(news);
+  return stream_ ? events(std::move(news)) : whole(news);
 }
 
 HttpSource::Part AnswerSource::whole(const Ticket::News& news) const {
@@ -50,9 +49,9 @@ HttpSource::Part AnswerSource::events(Ticket::News news) {
   begun_ = true;
   Part out{.ends = news.end.has_value(), .patience = kBetweenSigns};
   try {
-    for (auto& [choice, piece] : news.pieces) out.bytes += stream_.add(choice, std::move(piece));
+    for (auto& [choice, piece] : news.pieces) out.bytes += stream_->add(choice, std::move(piece));
     if (news.end)
-      out.bytes += *news.end ? stream_.end(**news.end) : batch::AnswerStream::fail(news.end->error());
+      out.bytes += *news.end ? stream_->end(**news.end) : batch::AnswerStream::fail(news.end->error());
   } catch (const std::exception& error) {  // a text that the chat template's own parser refuses
     out.bytes += batch::AnswerStream::fail({ErrorCode::kInternal, error.what()});
     out.ends = true;

@@ -28,8 +28,8 @@ class AnswerSource final : public HttpSource {
   const std::shared_ptr<Ticket> ticket_;
   const batch::AnswerHead head_;
   const llama_vocab* const vocab_;
-  batch::AnswerStream stream_;
-  Clock::time_point told_ = Clock::now();  // when the client last got something
+  std::optional<batch::AnswerStream> stream_;  // of a request that wants events
+  Clock::time_point told_ = Clock::now();      // when the client last got something
   bool begun_ = false;
 };
 
