@@ -80,6 +80,10 @@ std::variant<HttpResponse, HttpPlan> ApiServer::begin(const HttpRequest& request
     HttpPlan plan = (*found.make)(request, found.place);
     const auto refusal = plan.is_json ? access_.check_json(request) : std::nullopt;
     if (refusal) return refused(refusal->status, {ErrorCode::kInvalidArgument, refusal->why});
+    if (const std::string encoding = lower_case(request.field("content-encoding"));
+        !encoding.empty() && encoding != "identity")
+      return refused(415, {ErrorCode::kInvalidArgument,
+                           fmt::format("the body is encoded as {}: send it as it is", encoding)});
     return plan;
   }
   if (found.allowed.empty() && request.path != "*") {
@@ -182,6 +186,7 @@ HttpResponse ApiServer::answer(batch::Endpoint endpoint, ReadBody body) {
   HttpResponse out;
   out.set("Content-Type", "text/event-stream");
   out.set("Cache-Control", "no-cache");
+  out.set("X-Accel-Buffering", "no");  // a proxy passes each event on at once
   out.source = std::make_shared<AnswerSource>(std::move(*ticket), std::move(head), reader_.vocab());
   return out;
 }

@@ -377,7 +377,7 @@ HttpConnection::Awaitable<std::exception_ptr> HttpConnection::do_in(WorkerThread
   // The coroutine waits here, so that everything outlives the work.
   const bool posted = threads.post([&] {
     try {
-      work();
+      if (!broken_) work();
     } catch (...) {
       thrown = std::current_exception();
     }
@@ -422,7 +422,7 @@ void HttpConnection::take_bytes() {
       std::min(most_received_ - std::min(most_received_, received_.size()), loop_.scratch.size());
   const ssize_t got = ::recv(socket_.native_handle(), loop_.scratch.data(), room, MSG_DONTWAIT);
   if (got == 0 && room > 0) ended_ = true;
-  if (got < 0 && errno != EAGAIN && errno != EINTR) ended_ = broken_ = true;
+  if (got < 0 && errno != EAGAIN && errno != EINTR) broken_ = true;
   if (got > 0) received_.append(loop_.scratch.data(), static_cast<std::size_t>(got));
   // Between an answer's parts nobody asks for bytes: who watches for the client's end goes on.
   if (got > 0 && phase_ == Phase::kAnswering) watch_socket();

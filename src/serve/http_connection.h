@@ -101,10 +101,10 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool signalled_ = false;
   bool watching_ = false;  // watch_socket() waits for bytes
   bool waiting_to_send_ = false;
-  bool ended_ = false;      // the client sends no more
-  bool broken_ = false;     // nothing can be sent any more
-  bool timed_out_ = false;  // receive() waited in vain
-  bool woken_ = false;      // a source has something new
+  bool ended_ = false;                // the client sends no more
+  std::atomic<bool> broken_ = false;  // nothing can be sent any more; worker threads read it
+  bool timed_out_ = false;            // receive() waited in vain
+  bool woken_ = false;                // a source has something new
 };
 
 }  // namespace strata::serve

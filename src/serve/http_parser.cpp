@@ -85,6 +85,7 @@ std::expected<bool, HttpProblem> HttpParser::read_head(std::string& received) {
   copy_fields();
   if (auto framed = check_framing(); !framed) return std::unexpected(framed.error());
   if (auto read = read_target(text_of(parser_->get().target())); !read) return std::unexpected(read.error());
+  parser_->get().clear();  // request_ has the fields
   return true;
 }
 
