@@ -23,10 +23,11 @@ std::vector<json> events(const std::string& body) {
     EXPECT_NE(end, std::string::npos) << body.substr(at);
     if (end == std::string::npos) break;
     const std::string event = body.substr(at, end - at);
+    at = end + 2;
+    if (event.starts_with(':')) continue;  // a sign of life, on a slow machine
     EXPECT_THAT(event, testing::StartsWith("data: "));
     done = event == "data: [DONE]";
     if (!done) out.push_back(json::parse(event.substr(6)));
-    at = end + 2;
   }
   EXPECT_TRUE(done);
   return out;
@@ -104,7 +105,7 @@ TEST_F(ServeCommand, SaysWhatIsWrongInJson) {
   refused(client.Post("/v1/completions", R"({"prompt":"x","temperature":9})", kJson), 400, "temperature");
   refused(client.Post("/v1/chat/completions", R"({"messages":[]})", kJson), 400, "messages");
   refused(client.Post("/v1/nothing", "{}", kJson), 404, "/v1/nothing");
-  refused(client.Get("/v1/completions"), 404, "/v1/completions");
+  refused(client.Get("/v1/completions"), 405, "POST, OPTIONS");
   refused(client.Get("/v1/models/other"), 404, "other");
   refused(client.Post("/tokenize", "{}", kJson), 400, "content");
   refused(client.Post("/v1/completions", json{{"prompt", std::string(200'000, 'x')}}.dump(), kJson), 400,
@@ -190,8 +191,9 @@ TEST_F(ServeCommand, SlowReadersHoldNobodyUp) {
     const int small = 1024;
     ::setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     const std::string request =
-        "POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
-        "\r\n\r\n" + body;
+        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+        "application/json\r\nContent-Length: " +
+        std::to_string(body.size()) + "\r\n\r\n" + body;
     ASSERT_EQ(::send(socket, request.data(), request.size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(request.size()));
     sockets.push_back(socket);

@@ -40,6 +40,7 @@ class ServedProgram {
   [[nodiscard]] std::string said() const { return program_.said(); }
   /// Waits until it has said `text` on standard error.
   [[nodiscard]] bool says(const std::string& text) const { return program_.says(text); }
+  [[nodiscard]] pid_t pid() const { return program_.pid(); }
   [[nodiscard]] int port() const { return port_; }
   [[nodiscard]] bool has_ended() const { return program_.has_ended(); }
   /// A plain socket.

@@ -3,9 +3,14 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include "base/private_files.h"
+
 namespace strata::batch {
 
 std::unique_ptr<SQLite::Database> open_database(const std::string& file) {
+  // SQLite gives the files beside it the same rights. They hold what people ask, and what they are told.
+  if (const Status made = make_private_file(file); !made)
+    throw SQLite::Exception(made.error().message, SQLITE_CANTOPEN);
   auto out = std::make_unique<SQLite::Database>(file, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
   out->exec("PRAGMA locking_mode = EXCLUSIVE");
   out->exec("PRAGMA journal_mode = WAL");

@@ -9,7 +9,8 @@
 
 namespace strata::batch {
 
-/// A file of ours: WAL, synced with each commit, for one process at a time. Throws SQLite::Exception.
+/// A file of ours: WAL, synced with each commit, for one process at a time, closed to other users. Throws
+/// SQLite::Exception.
 [[nodiscard]] std::unique_ptr<SQLite::Database> open_database(const std::string& file);
 
 /// Of what SQLite throws: kNoSpace for a full disk; kInvalidArgument where another process has the file;

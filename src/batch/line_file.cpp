@@ -88,9 +88,9 @@ Status check_absent(const std::filesystem::path& path) {
               fmt::format("{}: exists already: take it away, or name another file", path.string()));
 }
 
-Result<WholeFile> WholeFile::create(std::filesystem::path path) {
+Result<WholeFile> WholeFile::create(std::filesystem::path path, unsigned rights) {
   WholeFile out(std::move(path), -1);
-  out.file_ = ::open(out.unfinished().c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  out.file_ = ::open(out.unfinished().c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, rights);
   if (out.file_ < 0) return std::unexpected(failed(out.path_));
   return out;
 }

@@ -58,8 +58,8 @@ class LineReader {
 /// A file that appears under its name when it is whole and on the disk, or not at all.
 class WholeFile {
  public:
-  /// Errors: kIo, kNoSpace; from the other calls, too.
-  [[nodiscard]] static Result<WholeFile> create(std::filesystem::path path);
+  /// `rights`: of the file, less the process's umask. Errors: kIo, kNoSpace; from the other calls, too.
+  [[nodiscard]] static Result<WholeFile> create(std::filesystem::path path, unsigned rights = 0666);
   WholeFile(WholeFile&& other) noexcept;
   WholeFile& operator=(WholeFile&&) = delete;
   ~WholeFile();

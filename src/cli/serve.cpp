@@ -29,13 +29,11 @@ constexpr double kMeanAnswer = 256;
 constexpr std::uint64_t kUsualContext =
     4096;  // that one request may have, where the model and the budget allow it
 constexpr std::uint64_t kLeastContext = 1024;
-constexpr Bytes kArchive{8ULL << 20};          // SQLite's caches, ids of a batch's requests. Estimated
-constexpr std::size_t kSpareConnections = 32;  // to say "too many", and for those that only look
+constexpr Bytes kArchive{8ULL << 20};  // SQLite's caches, ids of a batch's requests. Estimated
 
 struct ServeOptions {
   RunOptions run;
   serve::ServerOptions server;
-  std::string host = "127.0.0.1";
   int port = 8080;
   std::string key_file;
   std::string state;
@@ -56,9 +54,10 @@ class Serve {
     ::sigaction(SIGINT, &action, nullptr);
     ::sigaction(SIGTERM, &action, nullptr);
     STRATA_TRY_VOID(read_keys());
+    STRATA_TRY_VOID(read_origins());
     allow_many_files();
-    STRATA_TRY(serve::Listener listener, serve::Listener::bind(options_.host, options_.port));
-    const int port = listener.port();
+    STRATA_TRY(serve::Listener listener, serve::Listener::bind(options_.server.access.host, options_.port));
+    const std::string url = listener.url();
     STRATA_TRY(const auto archive, open_archive());
     STRATA_TRY(engine::OpenOptions open, open_options(options_.run));
     STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
@@ -75,23 +74,25 @@ class Serve {
     std::optional<serve::BatchQueue> batches;
     if (archive) batches.emplace(*archive, reader, executor, model);
     server.loaded();
-    fmt::print(stderr, "listening on http://{}:{}\n", options_.host, port);
+    fmt::print(stderr, "listening on {}\n", url);
     serve::Service service(*engine_, executor, inbox, board, batches ? &*batches : nullptr);
-    return service.run({.stopping =
-                            [&] {
-                              if (stops == 0) return false;
-                              fmt::print(stderr,
-                                         "stopping: {} requests are still answered; once more ends at once\n",
-                                         inbox.open());
-                              server.refuse_more();
-                              return true;
-                            },
-                        .between_passes =
-                            [&](bool busy) {
-                              const batch::Statistics& did = executor.statistics();
-                              return live_->between_passes({did.prompt_tokens, did.tokens, busy},
-                                                           [&] { return executor.put_aside(); });
-                            }});
+    const Status status = service.run(
+        {.stopping =
+             [&] {
+               if (stops == 0) return false;
+               fmt::print(stderr, "stopping: {} requests are still answered; once more ends at once\n",
+                          inbox.open());
+               server.refuse_more();
+               return true;
+             },
+         .between_passes =
+             [&](bool busy) {
+               const batch::Statistics& did = executor.statistics();
+               return live_->between_passes({did.prompt_tokens, did.tokens, busy},
+                                            [&] { return executor.put_aside(); });
+             }});
+    live_.reset();  // no client of the server waits for it any more
+    return status;
   }
 
  private:
@@ -103,18 +104,35 @@ class Serve {
     ::setrlimit(RLIMIT_NOFILE, &limit);
   }
 
-  /// Not in the command line, where every user of the machine can read them.
+  /// Keys come from the environment or a file, too: every user of the machine can read a command line.
   Status read_keys() {
-    if (const char* const key = std::getenv("STRATA_API_KEY"); key != nullptr && *key != '\0')
-      options_.server.api_keys.emplace_back(key);
+    std::vector<std::string>& keys = options_.server.access.api_keys;
+    for (const std::string& key : keys) STRATA_TRY_VOID(serve::check_api_key(key, "--api-key"));
+    if (const char* const key = std::getenv("STRATA_API_KEY"); key != nullptr) {
+      STRATA_TRY_VOID(serve::check_api_key(key, "STRATA_API_KEY"));
+      keys.emplace_back(key);
+    }
     if (options_.key_file.empty()) return {};
     std::ifstream in(options_.key_file);
+    std::size_t count = 0;
     for (std::string line; std::getline(in, line);) {
-      if (!line.empty()) options_.server.api_keys.push_back(line);
+      while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t'))
+        line.pop_back();
+      if (line.empty()) continue;
+      STRATA_TRY_VOID(serve::check_api_key(line, "--api-key-file " + options_.key_file));
+      keys.push_back(line);
+      ++count;
     }
-    if (in.bad() || options_.server.api_keys.empty())
+    if (in.bad() || count == 0)
       return fail(ErrorCode::kNotFound,
                   fmt::format("--api-key-file {}: no key can be read there", options_.key_file));
+    return {};
+  }
+
+  Status read_origins() {
+    for (std::string& origin : options_.server.access.cors_origins) {
+      STRATA_TRY(origin, serve::read_origin(origin));
+    }
     return {};
   }
 
@@ -129,16 +147,15 @@ class Serve {
 
   Result<std::uint32_t> prepare() {
     STRATA_TRY(const engine::ContextOptions context, context_options(options_.run));
-    options_.server.most_connections = options_.sequences + options_.queue + kSpareConnections;
     const std::uint64_t trained = engine_->profile().train_context;
     const std::uint64_t usual = trained > 0 ? std::min(trained, kUsualContext) : kUsualContext;
-    const Bytes threads = serve::ApiServer::kConnection * options_.server.most_connections;
+    const Bytes connections = serve::ApiServer::kConnection * options_.server.http.most_connections;
     return prepare_shared(*engine_, context,
                           {.work = {options_.sequences, kMeanPrompt, kMeanAnswer},
                            .most_tokens = usual,
                            .least_tokens = kLeastContext,
                            .chooses_cache = chooses_cache_type(options_.run),
-                           .client_reserve = threads + options_.server.largest_bodies + kArchive},
+                           .client_reserve = connections + options_.server.largest_bodies + kArchive},
                           known_machine(options_.run, engine_->profile()));
   }
 
@@ -146,8 +163,9 @@ class Serve {
     live_.emplace(*engine_, options_.run.model);
     STRATA_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
     live_->started();
-    const std::string& host = options_.host;
-    if (options_.server.api_keys.empty() && host != "127.0.0.1" && host != "localhost" && host != "::1")
+    const std::string& host = options_.server.access.host;
+    if (options_.server.access.api_keys.empty() && host != "127.0.0.1" && host != "localhost" &&
+        host != "::1")
       fmt::print(stderr, "note: whoever reaches {} may use this server: --api-key keeps others out\n", host);
     return {};
   }
@@ -164,13 +182,17 @@ void add_serve_command(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<ServeOptions>();
   command->add_option("model,-m,--model", options->run.model, "GGUF file (of a split model: the first part)")
       ->required();
-  command->add_option("--host", options->host, "address to listen on")->capture_default_str();
+  command->add_option("--host", options->server.access.host, "address to listen on")->capture_default_str();
   command->add_option("--port", options->port, "0: any that is free")
       ->capture_default_str()
       ->check(CLI::Range(0, 65535));
-  command->add_option("--api-key", options->server.api_keys,
+  command->add_option("--api-key", options->server.access.api_keys,
                       "only who knows it may use the server; also from STRATA_API_KEY");
   command->add_option("--api-key-file", options->key_file, "keys, one in a line");
+  command->add_option(
+      "--cors-origin", options->server.access.cors_origins,
+      "web pages of this origin may use the server, such as http://localhost:3000; * means all; "
+      "may be repeated");
   command->add_option("--state", options->state,
                       "folder for files and batches (default: one for each port, in ~/.local/state/strata)");
   command->add_option("-a,--alias,--served-model-name", options->served_name, "the model's name in answers");

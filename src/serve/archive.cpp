@@ -8,6 +8,7 @@
 #include <chrono>
 #include <random>
 
+#include "base/private_files.h"
 #include "batch/database.h"
 
 namespace strata::serve {
@@ -109,14 +110,9 @@ Status Archive::remove_leftovers() {
 }
 
 Result<std::unique_ptr<Archive>> Archive::open(const std::filesystem::path& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder / "files", error);
-  if (!error) {  // what clients ask and are told is nobody else's business
-    using std::filesystem::perms;
-    std::filesystem::permissions(folder / "files", perms::owner_all, error);
-  }
-  if (error)
-    return fail(ErrorCode::kIo, fmt::format("{}: cannot be made: {}", folder.string(), error.message()));
+  // What clients ask and are told is nobody else's business.
+  STRATA_TRY_VOID(make_private_folder(folder));
+  STRATA_TRY_VOID(make_private_folder(folder / "files"));
   const std::string path = folder / "archive.sqlite";
   auto out = batch::guarded(path, [&]() -> Result<std::unique_ptr<Archive>> {
     auto database = batch::open_database(path);
@@ -175,7 +171,7 @@ Result<Archive::Page> Archive::page(const char* table, const Select& select) con
 
 Result<Archive::Upload> Archive::begin_upload() {
   std::string id = new_id(kFile);
-  STRATA_TRY(auto file, batch::WholeFile::create(content(id)));
+  STRATA_TRY(auto file, batch::WholeFile::create(content(id), 0600));
   return Upload{std::move(id), std::move(file)};
 }
 
@@ -190,7 +186,9 @@ Result<Json> Archive::keep(Upload upload, const std::string& name, const std::st
 Result<Json> Archive::keep_content(const std::string& id, const std::string& name,
                                    const std::string& purpose) {
   std::error_code error;
-  const auto bytes = std::filesystem::file_size(content(id), error);
+  using std::filesystem::perms;
+  std::filesystem::permissions(content(id), perms::owner_read | perms::owner_write, error);
+  const auto bytes = error ? 0 : std::filesystem::file_size(content(id), error);
   if (error)
     return fail(ErrorCode::kIo, fmt::format("{}: cannot be read: {}", content(id).string(), error.message()));
   return guarded([&]() -> Result<Json> {

@@ -30,8 +30,9 @@ class Archive {
   /// Of a server at this port: in $XDG_STATE_HOME/strata, or ~/.local/state/strata.
   [[nodiscard]] static std::filesystem::path usual_folder(int port);
 
-  /// Opens the folder, or makes it, and removes from it what no object names: uploads that were broken off.
-  /// Errors: kInvalidArgument where another process has it.
+  /// Opens the folder, or makes it, closes it to other users, and removes from it what no object names:
+  /// uploads that were broken off. Errors: kInvalidArgument where another process has it; kUnsupported where
+  /// other users could have written into it.
   [[nodiscard]] static Result<std::unique_ptr<Archive>> open(const std::filesystem::path& folder);
   ~Archive();
   Archive(const Archive&) = delete;

@@ -7,6 +7,7 @@
 
 #include "batch/api_fields.h"
 #include "batch/api_request.h"
+#include "serve/form_data.h"
 #include "serve/http_answer.h"
 
 namespace strata::serve {
@@ -14,11 +15,9 @@ namespace {
 
 using nlohmann::json;
 using Json = Archive::Json;
-using Request = httplib::Request;
-using Response = httplib::Response;
-using Content = httplib::ContentReader;
 
 constexpr std::size_t kLongestField = 256;
+constexpr std::size_t kLongestBoundary = 200;
 constexpr std::size_t kPiece = 64 * 1024;
 constexpr std::size_t kMostFiles = 10'000;  // of a page, as OpenAI has them
 constexpr std::size_t kUsualFiles = 1000;
@@ -26,14 +25,10 @@ constexpr std::size_t kMostBatches = 100;
 constexpr std::size_t kUsualBatches = 20;
 constexpr std::int64_t kHour = 3600;
 
-void answer(Response& response, const Result<Json>& object) {
-  if (!object) return refuse(response, object.error());
-  answer_json(response, *object);
-}
-
-Result<std::size_t> limit_of(const Request& request, std::size_t usual, std::size_t most) {
-  if (!request.has_param("limit")) return usual;
-  const std::string text = request.get_param_value("limit");
+Result<std::size_t> limit_of(const HttpRequest& request, std::size_t usual, std::size_t most) {
+  const auto given = request.parameter("limit");
+  if (!given) return usual;
+  const std::string_view text = *given;
   std::size_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error == std::errc{} && end == text.data() + text.size() && value >= 1 && value <= most) return value;
@@ -92,86 +87,149 @@ Result<Json> batch_of(const json& body) {
               {"metadata", metadata != nullptr ? Json::parse(metadata->dump()) : Json()}};
 }
 
+/// Takes a file that a client sends.
+class UploadTask final : public HttpTask {
+ public:
+  UploadTask(Archive& archive, const std::string& boundary, std::shared_ptr<Counted> counted)
+      : archive_(archive),
+        counted_(std::move(counted)),
+        form_(boundary,
+              [this](const FormData::Part& part, std::string_view bytes) { return keep(part, bytes); }) {}
+
+  std::optional<HttpResponse> take(std::string_view piece) override {
+    if (!upload_) {
+      auto begun = archive_.begin_upload();
+      if (!begun) return refused(begun.error());
+      upload_.emplace(std::move(*begun));
+    }
+    const Status taken = form_.take(piece);
+    return taken ? std::nullopt : std::optional(refused(taken.error()));
+  }
+
+  HttpResponse answer() override {
+    if (!form_.is_complete())
+      return refused(wrong("the body is no multipart form: its last boundary is missing"));
+    if (!name_) return refused(wrong("file: is missing"));
+    if (purpose_.empty()) return refused(wrong("purpose: is missing: say batch"));
+    return json_response(archive_.keep(std::move(*upload_), *name_, purpose_));
+  }
+
+ private:
+  static Error wrong(const char* why) { return {ErrorCode::kInvalidArgument, why}; }
+
+  Status keep(const FormData::Part& part, std::string_view bytes) {
+    if (part.name == "purpose" && purpose_.size() + bytes.size() <= kLongestField) purpose_ += bytes;
+    if (part.name != "file") return {};
+    if (bytes.empty() && std::exchange(has_file_, true))
+      return fail(ErrorCode::kInvalidArgument, "file: is there twice");
+    name_ = part.filename.value_or("");
+    return upload_->content.write(bytes);
+  }
+
+  Archive& archive_;
+  const std::shared_ptr<Counted> counted_;
+  FormData form_;
+  std::optional<Archive::Upload> upload_;
+  std::string purpose_;
+  std::optional<std::string> name_;
+  bool has_file_ = false;
+};
+
+/// For a request that is refused before its body is read.
+HttpPlan refuse_body(const Error& error) {
+  class Refusal final : public HttpTask {
+   public:
+    explicit Refusal(const Error& error) : error_(error) {}
+    std::optional<HttpResponse> take(std::string_view) override { return refused(error_); }
+    HttpResponse answer() override { return refused(error_); }
+
+   private:
+    const Error error_;
+  };
+  HttpPlan out;
+  out.task = std::make_unique<Refusal>(error);
+  out.lane = Lane::kNow;
+  out.largest_body = UINT64_MAX;
+  return out;
+}
+
+/// Sends a file's content.
+class FileSource final : public HttpSource {
+ public:
+  FileSource(std::ifstream in, std::uint64_t size, std::shared_ptr<Counted> counted)
+      : in_(std::move(in)), left_(size), counted_(std::move(counted)) {}
+
+  Part next() override {
+    Part out;
+    out.bytes.resize(std::min<std::uint64_t>(left_, kPiece));
+    if (!in_.read(out.bytes.data(), static_cast<std::streamsize>(out.bytes.size())))
+      throw std::runtime_error("the file's content cannot be read");
+    left_ -= out.bytes.size();
+    out.ends = left_ == 0;
+    return out;
+  }
+  [[nodiscard]] bool waits_for_disk() const override { return true; }
+
+ private:
+  std::ifstream in_;
+  std::uint64_t left_;
+  const std::shared_ptr<Counted> counted_;
+};
+
 }  // namespace
 
-void ArchiveApi::add_endpoints(httplib::Server& http) {
-  http.Post("/v1/files", [this](const Request& request, Response& response, const Content& content) {
-    upload(request, response, content);
-  });
-  http.Get("/v1/files",
-           [this](const Request& request, Response& response) { list(request, response, true); });
-  http.Get("/v1/files/([^/]+)", [this](const Request& request, Response& response) {
-    answer(response, archive_.file(request.matches[1]));
-  });
-  http.Get("/v1/files/([^/]+)/content", [this](const Request& request, Response& response) {
-    send_content(request.matches[1], response);
-  });
-  http.Delete("/v1/files/([^/]+)", [this](const Request& request, Response& response, const Content&) {
-    const std::string id = request.matches[1];
-    if (const Status removed = archive_.remove_file(id); !removed) return refuse(response, removed.error());
-    answer_json(response, {{"id", id}, {"object", "file"}, {"deleted", true}});
-  });
-  http.Post("/v1/batches", [this](const Request&, Response& response, const Content& content) {
-    const auto body = read_body_(content);
-    if (!body) return refuse(response, body.error());
-    create_batch(response, body->json);
-  });
-  http.Get("/v1/batches",
-           [this](const Request& request, Response& response) { list(request, response, false); });
-  http.Get("/v1/batches/([^/]+)", [this](const Request& request, Response& response) {
-    answer(response, archive_.batch(request.matches[1]));
-  });
-  http.Post("/v1/batches/([^/]+)/cancel", [this](const Request& request, Response& response, const Content&) {
-    cancel_batch(request.matches[1], response);
-  });
-}
-
-void ArchiveApi::upload(const Request& request, Response& response, const Content& content) {
-  const auto refuse_rest = [&](const Error& error) {
-    response.set_header("Connection", "close");  // what is left of the body is not read
-    refuse(response, error);
+void ArchiveApi::add_endpoints(HttpRoutes& routes) {
+  const auto get = [&](const char* path, auto answer) {
+    routes.add("GET", path, Lane::kFiles,
+               [answer](const HttpRequest&, const std::string& id) { return answer(id); });
   };
-  if (!request.is_multipart_form_data())
-    return refuse_rest(
-        {ErrorCode::kInvalidArgument, "the body must be a multipart form with purpose and file"});
-  auto upload = archive_.begin_upload();
-  if (!upload) return refuse_rest(upload.error());
-  std::string field;
-  std::string purpose;
-  std::optional<std::string> name;
-  std::optional<Error> error;
-  const bool whole = content(
-      [&](const httplib::FormData& part) {
-        field = part.name;
-        if (field == "file") name = part.filename;
-        return true;
-      },
-      [&](const char* data, std::size_t size) {
-        if (field == "purpose" && purpose.size() + size <= kLongestField) purpose.append(data, size);
-        if (field != "file") return true;
-        const Status written = upload->content.write({data, size});
-        if (!written) error = written.error();
-        return written.has_value();
-      });
-  if (error) return refuse_rest(*error);
-  if (!whole)
-    return refuse_rest({ErrorCode::kInvalidArgument, "the body did not come whole, or is too large"});
-  if (!name) return refuse(response, {ErrorCode::kInvalidArgument, "file: is missing"});
-  if (purpose.empty())
-    return refuse(response, {ErrorCode::kInvalidArgument, "purpose: is missing: say batch"});
-  answer(response, archive_.keep(std::move(*upload), *name, purpose));
+  routes.add("POST", "/v1/files",
+             [this](const HttpRequest& request, const std::string&) { return upload(request); });
+  routes.add("GET", "/v1/files", Lane::kFiles,
+             [this](const HttpRequest& request, const std::string&) { return list(request, true); });
+  get("/v1/files/{}", [this](const std::string& id) { return json_response(archive_.file(id)); });
+  get("/v1/files/{}/content", [this](const std::string& id) { return send_content(id); });
+  routes.add("DELETE", "/v1/files/{}", Lane::kFiles, [this](const HttpRequest&, const std::string& id) {
+    if (const Status removed = archive_.remove_file(id); !removed) return refused(removed.error());
+    return json_response(Json{{"id", id}, {"object", "file"}, {"deleted", true}});
+  });
+  routes.add("POST", "/v1/batches", [this](const HttpRequest&, const std::string&) {
+    return json_plan(limits_, Lane::kFiles, [this](const ReadBody& body) { return create_batch(body.json); });
+  });
+  routes.add("GET", "/v1/batches", Lane::kFiles,
+             [this](const HttpRequest& request, const std::string&) { return list(request, false); });
+  get("/v1/batches/{}", [this](const std::string& id) { return json_response(archive_.batch(id)); });
+  routes.add("POST", "/v1/batches/{}/cancel", Lane::kFiles,
+             [this](const HttpRequest&, const std::string& id) { return cancel_batch(id); });
 }
 
-void ArchiveApi::list(const Request& request, Response& response, bool files) {
+HttpPlan ArchiveApi::upload(const HttpRequest& request) {
+  const auto boundary = parameter_of(request.field("content-type"), "boundary");
+  if (request.content_type() != "multipart/form-data" || !boundary || boundary->empty() ||
+      boundary->size() > kLongestBoundary)
+    return refuse_body(
+        {ErrorCode::kInvalidArgument, "the body must be a multipart form with purpose and file"});
+  auto counted = std::make_shared<Counted>(limits_.taken);
+  if (Bytes{counted->add(2 * kPiece)} > limits_.all)
+    return refuse_body({ErrorCode::kBudgetExceeded, "too many files are sent at the same time: try again"});
+  HttpPlan out;
+  out.task = std::make_unique<UploadTask>(archive_, *boundary, std::move(counted));
+  out.lane = Lane::kFiles;
+  out.takes_in_lane = true;
+  out.largest_body = largest_file_.value;
+  return out;
+}
+
+HttpResponse ArchiveApi::list(const HttpRequest& request, bool files) const {
   const auto limit =
       limit_of(request, files ? kUsualFiles : kUsualBatches, files ? kMostFiles : kMostBatches);
-  if (!limit) return refuse(response, limit.error());
-  const Archive::Select select{.after = request.get_param_value("after"),
+  if (!limit) return refused(limit.error());
+  const Archive::Select select{.after = std::string(request.parameter("after").value_or("")),
                                .limit = *limit,
-                               .oldest_first = request.get_param_value("order") == "asc",
-                               .purpose = request.get_param_value("purpose")};
+                               .oldest_first = request.parameter("order") == "asc",
+                               .purpose = std::string(request.parameter("purpose").value_or(""))};
   auto page = files ? archive_.files(select) : archive_.batches(select);
-  if (!page) return refuse(response, page.error());
+  if (!page) return refused(page.error());
   const auto id = [&](bool first) {
     if (page->objects.empty()) return Json();
     return (first ? page->objects.front() : page->objects.back())["id"];
@@ -182,37 +240,36 @@ void ArchiveApi::list(const Request& request, Response& response, bool files) {
               {"last_id", id(false)},
               {"has_more", page->has_more}};
   out["data"] = std::move(page->objects);
-  answer_json(response, out);
+  return json_response(out);
 }
 
-void ArchiveApi::send_content(const std::string& id, Response& response) {
+HttpResponse ArchiveApi::send_content(const std::string& id) {
   const auto file = archive_.file(id);
-  if (!file) return refuse(response, file.error());
-  const auto in = std::make_shared<std::ifstream>(archive_.content(id), std::ios::binary);
-  if (!*in) return refuse(response, {ErrorCode::kIo, fmt::format("{}: its content cannot be read", id)});
-  response.set_content_provider((*file)["bytes"].get<std::size_t>(), "application/octet-stream",
-                                [in, open = hold_(), piece = std::string(kPiece, '\0')](
-                                    std::size_t offset, std::size_t length, httplib::DataSink& sink) mutable {
-                                  in->seekg(static_cast<std::streamoff>(offset));
-                                  const std::size_t size = std::min(length, kPiece);
-                                  return in->read(piece.data(), static_cast<std::streamsize>(size)) &&
-                                         sink.write(piece.data(), size);
-                                });
+  if (!file) return refused(file.error());
+  auto counted = std::make_shared<Counted>(limits_.taken);
+  if (Bytes{counted->add(2 * kPiece)} > limits_.all)
+    return refused({ErrorCode::kBudgetExceeded, "too many files are sent at the same time: try again"});
+  std::ifstream in(archive_.content(id), std::ios::binary);
+  if (!in) return refused({ErrorCode::kIo, fmt::format("{}: its content cannot be read", id)});
+  HttpResponse out;
+  out.set("Content-Type", "application/octet-stream");
+  out.length = (*file)["bytes"].get<std::uint64_t>();
+  out.source = std::make_shared<FileSource>(std::move(in), *out.length, std::move(counted));
+  return out;
 }
 
-void ArchiveApi::create_batch(Response& response, const json& body) {
+HttpResponse ArchiveApi::create_batch(const json& body) {
   auto batch = batch_of(body);
-  if (!batch) return refuse(response, batch.error());
+  if (!batch) return refused(batch.error());
   const auto input = archive_.file((*batch)["input_file_id"]);
-  if (!input)
-    return refuse(response, {ErrorCode::kInvalidArgument, "input_file_id: " + input.error().message});
+  if (!input) return refused({ErrorCode::kInvalidArgument, "input_file_id: " + input.error().message});
   if ((*input)["purpose"] != "batch")
-    return refuse(response, {ErrorCode::kInvalidArgument, "input_file_id: the file's purpose is not batch"});
-  answer(response, archive_.add_batch(std::move(*batch)));
+    return refused({ErrorCode::kInvalidArgument, "input_file_id: the file's purpose is not batch"});
+  return json_response(archive_.add_batch(std::move(*batch)));
 }
 
-void ArchiveApi::cancel_batch(const std::string& id, Response& response) {
-  answer(response, archive_.change_batch(id, [](Json& batch) -> Status {
+HttpResponse ArchiveApi::cancel_batch(const std::string& id) {
+  return json_response(archive_.change_batch(id, [](Json& batch) -> Status {
     const std::string status = batch["status"];
     if (status == "cancelling") return {};
     if (has_ended(batch) || status == "finalizing")

@@ -1,49 +1,32 @@
 #pragma once
 
-#include <functional>
-
 #include "serve/archive.h"
-#include "serve/counted.h"
-
-namespace httplib {
-class Server;
-class ContentReader;
-struct Request;
-struct Response;
-}  // namespace httplib
+#include "serve/http_routes.h"
+#include "serve/json_body.h"
 
 namespace strata::serve {
 
-/// The JSON of a request, and the memory that it is counted with while it is there.
-struct ReadBody {
-  nlohmann::json json;
-  std::shared_ptr<Counted> counted;
-};
-
-/// `/v1/files` and `/v1/batches`. Threading: any, once it is made.
+/// `/v1/files` and `/v1/batches`. Contents of files are not read into memory. Threading: any, once it is
+/// made.
 class ArchiveApi {
  public:
-  using Reader = std::function<Result<ReadBody>(const httplib::ContentReader&)>;
-  using Hold = std::function<std::shared_ptr<Counted>()>;  ///< held while a content is sent
+  /// `archive` and `limits` outlive it.
+  ArchiveApi(Archive& archive, BodyLimits& limits, Bytes largest_file)
+      : archive_(archive), limits_(limits), largest_file_(largest_file) {}
 
-  /// `archive` outlives it. Contents of files are not read into memory.
-  ArchiveApi(Archive& archive, Reader read_body, Hold hold)
-      : archive_(archive), read_body_(std::move(read_body)), hold_(std::move(hold)) {}
-
-  /// It outlives the server.
-  void add_endpoints(httplib::Server& http);
+  /// It outlives the routes.
+  void add_endpoints(HttpRoutes& routes);
 
  private:
-  void upload(const httplib::Request& request, httplib::Response& response,
-              const httplib::ContentReader& content);
-  void list(const httplib::Request& request, httplib::Response& response, bool files);
-  void send_content(const std::string& id, httplib::Response& response);
-  void create_batch(httplib::Response& response, const nlohmann::json& body);
-  void cancel_batch(const std::string& id, httplib::Response& response);
+  [[nodiscard]] HttpPlan upload(const HttpRequest& request);
+  [[nodiscard]] HttpResponse list(const HttpRequest& request, bool files) const;
+  [[nodiscard]] HttpResponse send_content(const std::string& id);
+  [[nodiscard]] HttpResponse create_batch(const nlohmann::json& body);
+  [[nodiscard]] HttpResponse cancel_batch(const std::string& id);
 
   Archive& archive_;
-  const Reader read_body_;
-  const Hold hold_;
+  BodyLimits& limits_;
+  const Bytes largest_file_;
 };
 
 }  // namespace strata::serve

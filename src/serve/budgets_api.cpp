@@ -49,21 +49,18 @@ Result<json> request_of(const json& body) {
   return out;
 }
 
-void answer(httplib::Response& response, const Result<json>& told) {
-  if (!told) return refuse(response, told.error());
-  answer_json(response, nlohmann::ordered_json(*told));
+HttpResponse answer(const Result<json>& told) {
+  return told ? json_response(nlohmann::ordered_json(*told)) : refused(told.error());
 }
 
 }  // namespace
 
-void change_budgets(httplib::Response& response, const json& body) {
+HttpResponse change_budgets(const json& body) {
   const auto request = request_of(body);
-  if (!request) return refuse(response, request.error());
-  answer(response, control::ask(::getpid(), *request, kChanging));
+  if (!request) return refused(request.error());
+  return answer(control::ask(::getpid(), *request, kChanging));
 }
 
-void tell_status(httplib::Response& response) {
-  answer(response, control::ask(::getpid(), {{"ask", "status"}}, kTelling));
-}
+HttpResponse tell_status() { return answer(control::ask(::getpid(), {{"ask", "status"}}, kTelling)); }
 
 }  // namespace strata::serve

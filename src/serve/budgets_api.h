@@ -2,17 +2,15 @@
 
 #include <nlohmann/json.hpp>
 
-namespace httplib {
-struct Response;
-}
+#include "serve/http_message.h"
 
 namespace strata::serve {
 
 /// `{"ram": "6GiB", "vram": "8GiB"}`, either or both, or `"vram": {"CUDA0": "8GiB"}`: what `strata ctl` asks
 /// of a process, and in the same way. Answers when the budgets hold, and with what they hold.
-void change_budgets(httplib::Response& response, const nlohmann::json& body);
+[[nodiscard]] HttpResponse change_budgets(const nlohmann::json& body);
 
 /// What `strata top --json` tells of this process.
-void tell_status(httplib::Response& response);
+[[nodiscard]] HttpResponse tell_status();
 
 }  // namespace strata::serve

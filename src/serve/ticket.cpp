@@ -2,30 +2,24 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace strata::serve {
 
-Ticket::News Ticket::wait() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return !news_.empty(); });
-  return std::exchange(news_, {});
-}
-
-Ticket::News Ticket::wait_for(std::chrono::seconds patience) {
-  std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, patience, [&] { return !news_.empty(); });
-  return std::exchange(news_, {});
-}
-
-void Ticket::watch(std::function<bool()> client_gone) {
+Ticket::News Ticket::take_news() {
   const std::lock_guard lock(mutex_);
-  client_gone_ = std::move(client_gone);
+  return std::exchange(news_, {});
+}
+
+void Ticket::watch(std::function<void()> wake) {
+  const std::lock_guard lock(mutex_);
+  wake_ = std::move(wake);
 }
 
 void Ticket::leave() {
   const std::lock_guard lock(mutex_);
   left_ = true;
-  client_gone_ = {};
+  wake_ = {};
 }
 
 void Ticket::add(std::size_t choice, batch::Piece piece) {
@@ -33,18 +27,17 @@ void Ticket::add(std::size_t choice, batch::Piece piece) {
   batch::Piece& all = news_.pieces[choice];
   all.text += piece.text;
   std::ranges::move(piece.logprobs, std::back_inserter(all.logprobs));
-  changed_.notify_all();
+  if (wake_) wake_();
 }
 
 void Ticket::end(Answers answers) {
   const std::lock_guard lock(mutex_);
   news_.end = std::move(answers);
-  changed_.notify_all();
+  if (wake_) wake_();
 }
 
-bool Ticket::gone() {
+bool Ticket::gone() const {
   const std::lock_guard lock(mutex_);
-  if (!left_ && client_gone_ && client_gone_()) left_ = true;
   return left_;
 }
 

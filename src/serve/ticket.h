@@ -1,7 +1,6 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -12,8 +11,8 @@
 
 namespace strata::serve {
 
-/// A request on its way through the executor, and what has come of it so far: one thread of the server waits
-/// for the answer, the executor's thread writes it. Threading: any.
+/// A request on its way through the executor, and what has come of it so far: the executor's thread writes
+/// the answer, the server's threads take it. Nobody waits inside. Threading: any.
 class Ticket {
  public:
   using Clock = std::chrono::steady_clock;
@@ -33,28 +32,26 @@ class Ticket {
 
     [[nodiscard]] bool empty() const { return pieces.empty() && !end; }
   };
-  /// Blocks until there are some.
-  [[nodiscard]] News wait();
-  /// Blocks no longer than that; there may be none.
-  [[nodiscard]] News wait_for(std::chrono::seconds patience);
-  /// How the executor finds out, once in each pass, that the client has gone. Holds until leave().
-  void watch(std::function<bool()> client_gone);
-  /// Nobody wants more.
+  /// Returns what has come since the last time; it may be empty.
+  [[nodiscard]] News take_news();
+  /// `wake` is called whenever there are news, from the executor's thread, until leave() returns.
+  void watch(std::function<void()> wake);
+  /// Nobody wants more: the executor ends the request before its next pass.
   void leave();
 
   // --- the executor ---
 
   void add(std::size_t choice, batch::Piece piece);
   void end(Answers answers);
-  [[nodiscard]] bool gone();
+  /// Whether nobody wants more.
+  [[nodiscard]] bool gone() const;
 
  private:
   const batch::ApiRequest request_;
   const Clock::time_point deadline_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
+  mutable std::mutex mutex_;
   News news_;
-  std::function<bool()> client_gone_;
+  std::function<void()> wake_;
   bool left_ = false;
 };
 
