@@ -117,6 +117,7 @@ class Batch {
     action.sa_handler = on_stop;
     ::sigaction(SIGINT, &action, nullptr);
     ::sigaction(SIGTERM, &action, nullptr);
+    STRATA_TRY_VOID(refuse_drafts(options_.run, "batch"));
     if (options_.stats_file) STRATA_TRY_VOID(check_writable(*options_.stats_file));
     STRATA_TRY(engine::OpenOptions open, open_options(options_.run));
     STRATA_TRY(engine_, engine::Engine::open(std::move(open)));

@@ -55,6 +55,7 @@ class Serve {
     action.sa_handler = on_stop;
     ::sigaction(SIGINT, &action, nullptr);
     ::sigaction(SIGTERM, &action, nullptr);
+    STRATA_TRY_VOID(refuse_drafts(options_.run, "serve"));
     STRATA_TRY_VOID(read_keys());
     allow_many_files();
     STRATA_TRY(serve::Listener listener, serve::Listener::bind(options_.host, options_.port));
