@@ -43,6 +43,7 @@ struct ServeOptions {
   std::uint32_t sequences = 32;
   std::size_t queue = 128;
   std::int64_t timeout = 3600;
+  bool batch_invariant = false;
 };
 
 class Serve {
@@ -72,7 +73,9 @@ class Serve {
     serve::ApiServer server(std::move(listener), options_.server, *engine_, reader, model, inbox, board,
                             archive.get());
     STRATA_TRY_VOID(start());
-    batch::Executor executor(*engine_, at_once);
+    batch::Executor executor(
+        *engine_, at_once,
+        options_.batch_invariant ? batch::Executor::Company::kOneByOne : batch::Executor::Company::kTogether);
     std::optional<serve::BatchQueue> batches;
     if (archive) batches.emplace(*archive, reader, executor, model);
     server.loaded();
@@ -184,6 +187,10 @@ void add_serve_command(CLI::App& app, int& exit_code) {
   command->add_option("--timeout", options->timeout, "seconds that a request may take")
       ->capture_default_str()
       ->check(CLI::Range(1, 1'000'000));
+  command->add_flag(
+      "--batch-invariant", options->batch_invariant,
+      "the same request gets the same tokens whatever is asked beside it: requests are computed "
+      "one after the other");
   add_chat_flags(*command, options->run);
   add_shape_flags(*command, options->run);
   add_device_flags(*command, options->run);
