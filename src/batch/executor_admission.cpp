@@ -59,6 +59,9 @@ void Executor::admit() {
 }
 
 Executor::Admission Executor::admit(const Turn& turn, Sequence& sequence) {
+  while (company_ == Company::kOneByOne && !running_.empty()) {
+    if (!park_for(sequence)) return Admission::kNoRoom;
+  }
   const Admission admission = !sequence.parked   ? start(turn, sequence)
                               : resume(sequence) ? Admission::kRuns
                                                  : Admission::kNoRoom;
@@ -69,12 +72,8 @@ Executor::Admission Executor::admit(const Turn& turn, Sequence& sequence) {
 }
 
 bool Executor::resume(Sequence& sequence) {
-  sequence.alone = sequence.alone && running_.empty();
-  if (sequence.alone) {
-    empty_context();  // It is restored to the first cells, where it was.
-  } else {
-    sequence.repeatable = 0;
-  }
+  const bool alone = sequence.alone && running_.empty();
+  if (alone) empty_context();  // It is restored to the first cells, where it was.
   if (!take_place(sequence) || !reserve(sequence, sequence.tokens.size() + sequence.stretch(kStretch)))
     return false;
   if (!sequence.parked->restore(engine_.context(), *sequence.place)) {
@@ -82,13 +81,12 @@ bool Executor::resume(Sequence& sequence) {
     sequence.computed = 0;  // the tokens are all there: they are computed again
   }
   sequence.parked.reset();
+  sequence.alone = alone;
+  if (!alone) sequence.repeatable = 0;
   return true;
 }
 
 Executor::Admission Executor::start(const Turn& turn, Sequence& sequence) {
-  while (company_ == Company::kOneByOne && !running_.empty()) {
-    if (!park_for(sequence)) return Admission::kNoRoom;
-  }
   sequence.alone = begins_alone(sequence);
   if (!sequence.alone && source_for(turn, sequence).later) return Admission::kLater;
   if (!take_place(sequence)) return Admission::kNoRoom;
