@@ -201,7 +201,7 @@ TEST_F(RepeatableExecutor, TakesABeginningThatWasComputedAlone) {
   const Answer said = machine.ask(first);
   const auto next = both(first, both(said.token_ids, prompt_of(30, 2, vocabulary_)));
   const Answer went_on = machine.ask(next);
-  EXPECT_EQ(went_on.prompt_shared, 512U) << "four pieces of 128";
+  EXPECT_EQ(went_on.prompt_shared, 384U) << "three pieces of 128";
   EXPECT_EQ(bits(went_on), bits(Machine(path_).ask(next)));
 }
 
