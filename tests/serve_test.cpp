@@ -346,6 +346,8 @@ TEST_F(ServeCommand, AConversationIsNotComputedAgain) {
   for (int turn = 0; turn < 3; ++turn) {
     json question = completion(20);
     question["prompt"] = said;
+    question["temperature"] = 0.7;  // nobody could repeat it, so all that is cached may be used
+    question["top_k"] = 1;
     const json answer = parsed(client.Post("/v1/completions", question.dump(), kJson));
     const json& usage = answer.at("usage");
     const std::int64_t prompt = usage.at("prompt_tokens");

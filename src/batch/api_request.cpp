@@ -276,6 +276,7 @@ Status ApiReader::read_sampling(const json& body, ApiRequest& out) const {
   set(sampling.penalty_repeat, repetition);
   set(sampling.ignore_eos, ignore_eos);
   if (seed) sampling.seed = static_cast<std::uint32_t>(*seed);
+  out.request.repeatable = sampling.temp <= 0 || sampling.seed != LLAMA_DEFAULT_SEED;
   if (const json* const biases = fields.find("logit_bias")) {
     if (!biases->is_object()) return fields.refuse("logit_bias", "must map token ids to numbers");
     for (const auto& [token, bias] : biases->items()) {

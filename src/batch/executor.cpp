@@ -36,9 +36,11 @@ WrittenLogprobs logprobs_of(std::span<const float> logits, llama_token written, 
 
 }  // namespace
 
-Executor::Executor(engine::Engine& engine, std::size_t most_running)
+Executor::Executor(engine::Engine& engine, std::size_t most_running, Company company)
     : engine_(engine),
-      most_running_(most_running),
+      most_running_(company == Company::kOneByOne ? 1 : most_running),
+      company_(company),
+      pieces_(llama_n_ubatch(engine.context())),
       shares_parts_(can_share_parts(engine.model())),
       cells_(llama_n_ctx(engine.context())) {
   llama_memory_clear(llama_get_memory(engine.context()), false);
@@ -81,6 +83,9 @@ Result<bool> Executor::step() {
   admit();
   grow();
   remove_ended();
+  if (running_.size() > 1) {
+    for (auto& [turn, sequence] : running_) sequence->alone = false;
+  }
   Pass pass(llama_n_ubatch(engine_.context()));
   for (auto& [turn, sequence] : running_) {
     if (sequence->decodes()) pass.add(*sequence);
@@ -90,7 +95,8 @@ Result<bool> Executor::step() {
       if (prefix->priority == priority) pass.add(*prefix);
     }
     for (auto& [turn, sequence] : running_) {
-      if (turn.priority == priority && !sequence->decodes()) pass.add(*sequence);
+      if (turn.priority != priority || sequence->decodes()) continue;
+      pass.add(*sequence, sequence->alone ? sequence->next_alone(pieces_) : SIZE_MAX);
     }
   }
   if (pass.empty()) return !waiting_.empty();
@@ -153,6 +159,9 @@ void Executor::advance(const Pass& pass, std::chrono::duration<double> took) {
     (decodes ? statistics_.answer_seconds : statistics_.prompt_seconds) += took.count();
     if (!decodes) statistics_.prompt_tokens += part.count;
     part.sequence->computed += part.count;
+    if (part.sequence->alone && part.count == pieces_.whole() &&
+        part.sequence->computed <= part.sequence->prompt_tokens)
+      part.sequence->repeatable = part.sequence->computed;
     if (!part.output) continue;
     if (part.sequence->request.embed) {
       embed(*part.sequence, outputs);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "batch/cells.h"
+#include "batch/pieces.h"
 #include "batch/request.h"
 #include "engine/engine.h"
 
@@ -33,9 +34,14 @@ struct Statistics {
 /// Threading: one thread calls everything. Lifetime: within the engine's, whose context is its own.
 class Executor {
  public:
+  /// How requests share passes. Together: as many as the cells hold, in each pass. One by one: a request is
+  /// computed from its first to its last token before the next one begins (a more urgent one parks it), so
+  /// that each one, repeatable or not, gets the tokens that it gets alone.
+  enum class Company { kTogether, kOneByOne };
   /// At most so many requests run at once; common prefixes take places of the context beside these.
   /// Requires: the engine has started, with ContextOptions::shared_cells.
-  explicit Executor(engine::Engine& engine, std::size_t most_running = SIZE_MAX);
+  explicit Executor(engine::Engine& engine, std::size_t most_running = SIZE_MAX,
+                    Company company = Company::kTogether);
   ~Executor();
 
   /// Whether a context of this model lets texts share any part of their beginnings.
@@ -88,6 +94,9 @@ class Executor {
   };
   [[nodiscard]] Source source_for(const Turn& turn, const Sequence& sequence);
   [[nodiscard]] Source frozen_for(const Sequence& sequence);
+  [[nodiscard]] bool begins_alone(const Sequence& sequence) const;
+  [[nodiscard]] Source keep_beginning_of(const Sequence& sequence);
+  void empty_context();
   [[nodiscard]] std::size_t worth_keeping(const Sequence& sequence) const;
   void remember(Sequence& sequence);
   enum class Drop { kUnwanted, kComplete, kAny };
@@ -113,6 +122,8 @@ class Executor {
 
   engine::Engine& engine_;
   const std::size_t most_running_;
+  const Company company_;
+  const Pieces pieces_;
   const bool shares_parts_;  // the context can copy a part of a sequence
   Cells cells_;
   std::vector<llama_seq_id> places_;  // free ones

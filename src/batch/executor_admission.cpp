@@ -59,6 +59,9 @@ void Executor::admit() {
 }
 
 Executor::Admission Executor::admit(const Turn& turn, Sequence& sequence) {
+  while (company_ == Company::kOneByOne && !running_.empty()) {
+    if (!park_for(sequence)) return Admission::kNoRoom;
+  }
   const Admission admission = !sequence.parked   ? start(turn, sequence)
                               : resume(sequence) ? Admission::kRuns
                                                  : Admission::kNoRoom;
@@ -69,6 +72,8 @@ Executor::Admission Executor::admit(const Turn& turn, Sequence& sequence) {
 }
 
 bool Executor::resume(Sequence& sequence) {
+  const bool alone = sequence.alone && running_.empty();
+  if (alone) empty_context();  // It is restored to the first cells, where it was.
   if (!take_place(sequence) || !reserve(sequence, sequence.tokens.size() + sequence.stretch(kStretch)))
     return false;
   if (!sequence.parked->restore(engine_.context(), *sequence.place)) {
@@ -76,13 +81,21 @@ bool Executor::resume(Sequence& sequence) {
     sequence.computed = 0;  // the tokens are all there: they are computed again
   }
   sequence.parked.reset();
+  sequence.alone = alone;
+  if (!alone) sequence.repeatable = 0;
   return true;
 }
 
 Executor::Admission Executor::start(const Turn& turn, Sequence& sequence) {
-  if (source_for(turn, sequence).later) return Admission::kLater;
+  sequence.alone = begins_alone(sequence);
+  if (!sequence.alone && source_for(turn, sequence).later) return Admission::kLater;
   if (!take_place(sequence)) return Admission::kNoRoom;
-  const Source source = source_for(turn, sequence);  // what made room may have been the first one
+  const Source source = sequence.alone
+                            ? keep_beginning_of(sequence)
+                            : source_for(turn, sequence);  // what made room may have been the first one
+  sequence.repeatable = source.text == nullptr ? 0
+                                               : std::min(source.text->repeatable,
+                                                          source.count / pieces_.whole() * pieces_.whole());
   if (source.text != nullptr) {
     // Its cells are this one's, too, from here on, whatever becomes of it.
     sequence.before = source.text->share(source.count);
@@ -115,6 +128,50 @@ bool Executor::take_place(Sequence& sequence) {
   }
   sequence.place = take_free_place();
   return true;
+}
+
+/// Whether the passes of a request that starts now are its own, and must be those of an empty context.
+bool Executor::begins_alone(const Sequence& sequence) const {
+  if (sequence.request.embed || !running_.empty()) return false;
+  return company_ == Company::kOneByOne || (sequence.request.repeatable && waiting_.size() == 1);
+}
+
+/// Makes the context what it is when a request that runs alone has computed the first tokens of its prompt:
+/// only the cells of a beginning that some text computed so are kept, the context's first ones, and
+/// everything else is forgotten. Then the next tokens take the cells that follow, as in an empty context.
+/// Requires: nothing runs.
+Executor::Source Executor::keep_beginning_of(const Sequence& sequence) {
+  Source source;
+  for (const auto& prefix : prefixes_) {
+    const std::size_t alike = std::min(prefix->alike(sequence.tokens), prefix->repeatable);
+    const std::size_t count = pieces_.whole_pieces(sequence.prompt_tokens, alike);
+    if (shares_parts_ && count > source.count) source = {prefix.get(), count};
+  }
+  if (source.text == nullptr) {
+    empty_context();
+    return source;
+  }
+  std::erase_if(prefixes_, [&](const auto& prefix) {
+    if (prefix.get() == source.text) return false;
+    leave_place(prefix->place);
+    return true;
+  });
+  Text& kept = *source.text;
+  llama_memory_seq_rm(llama_get_memory(engine_.context()), *kept.place, static_cast<llama_pos>(source.count),
+                      -1);
+  kept.before = kept.share(source.count);
+  kept.cells = {};
+  kept.tokens.resize(source.count);
+  kept.computed = kept.repeatable = source.count;
+  return source;
+}
+
+/// Forgets all texts that have ended. The next cells that are taken are the context's first ones. Requires:
+/// nothing runs.
+void Executor::empty_context() {
+  while (drop_prefix(Drop::kAny)) {
+  }
+  llama_memory_clear(llama_get_memory(engine_.context()), false);
 }
 
 /// Cells beside those that it shares, where some can be found; all that there are, at most.
@@ -291,6 +348,7 @@ void Executor::remember(Sequence& sequence) {
     return true;
   });
   prefix->computed = count;
+  prefix->repeatable = std::min(sequence.repeatable, count / pieces_.whole() * pieces_.whole());
   prefix->before = sequence.share(count);
   prefix->place = std::exchange(sequence.place, std::nullopt);
   prefix->used = ++used_;

@@ -26,6 +26,9 @@ struct Request {
   int top_logprobs =
       -1;  ///< the likeliest tokens at each place, beside the one written; negative: none of it
   Priority priority = Priority::kBatch;
+  /// Whoever sends this request twice expects the same tokens, as sampling does not change them: while it
+  /// runs alone, it gets the tokens that it gets in an empty context. See docs/design-same-tokens.md.
+  bool repeatable = false;
 };
 
 /// The natural logarithm of a token's probability, by the model alone: before temperature and the like.

@@ -19,6 +19,9 @@ struct Executor::Text {
   std::optional<llama_seq_id> place;
   Cells::Reservation cells;
   std::shared_ptr<Cells::Beginning> before;  // shared with others
+  /// The first tokens, in whole Pieces, whose cells are the context's first ones and hold the bits that a
+  /// request computes alone in an empty context.
+  std::size_t repeatable = 0;
 
   [[nodiscard]] std::size_t held() const { return cells.count() + (before ? before->size() : 0); }
   /// Lets others have the cells of the first `count` tokens, too. Requires: these are computed.
@@ -53,7 +56,14 @@ struct Executor::Sequence : Text {
   engine::StopFilter filter;
   std::optional<engine::SavedSequence> parked;
   bool ended = false;
+  /// Nothing was computed beside this request, and all that it is computed from is repeatable.
+  bool alone = false;
 
+  /// Tokens of the next pass of a request that runs alone: a piece of its prompt; then one by one, as they
+  /// were written, even where they are all there and are computed again.
+  [[nodiscard]] std::size_t next_alone(const Pieces& pieces) const {
+    return computed < prompt_tokens ? pieces.next(prompt_tokens - computed) : 1;
+  }
   /// All but its newest token is computed, and that one it wrote itself.
   [[nodiscard]] bool decodes() const { return !answer.token_ids.empty() && computed + 1 == tokens.size(); }
   [[nodiscard]] std::size_t left() const {
@@ -123,8 +133,9 @@ class Executor::Pass {
 
   explicit Pass(std::uint32_t size) : size_(size) {}
 
-  void add(Sequence& sequence) {
-    const std::size_t count = add(sequence.tokens, sequence.computed, sequence.place);
+  /// `most`: tokens of it, at most.
+  void add(Sequence& sequence, std::size_t most = SIZE_MAX) {
+    const std::size_t count = add(sequence.tokens, sequence.computed, sequence.place, most);
     if (count == 0) return;
     Part& part = parts_.emplace_back(Part{&sequence, nullptr, count, std::nullopt});
     if (sequence.computed + count < sequence.tokens.size()) return;
@@ -132,7 +143,7 @@ class Executor::Pass {
     part.output = static_cast<std::int32_t>(outputs_.size() - 1);
   }
   void add(Prefix& prefix) {
-    const std::size_t count = add(prefix.tokens, prefix.computed, prefix.place);
+    const std::size_t count = add(prefix.tokens, prefix.computed, prefix.place, SIZE_MAX);
     if (count > 0) parts_.push_back({nullptr, &prefix, count, std::nullopt});
   }
 
@@ -163,8 +174,8 @@ class Executor::Pass {
  private:
   /// As many of the tokens that are not computed as there is room for.
   std::size_t add(const std::vector<llama_token>& tokens, std::size_t computed,
-                  std::optional<llama_seq_id> place) {
-    const std::size_t count = std::min(tokens.size() - computed, size_ - tokens_.size());
+                  std::optional<llama_seq_id> place, std::size_t most) {
+    const std::size_t count = std::min({tokens.size() - computed, size_ - tokens_.size(), most});
     for (std::size_t i = computed; i < computed + count; ++i) {
       tokens_.push_back(tokens[i]);
       positions_.push_back(static_cast<llama_pos>(i));

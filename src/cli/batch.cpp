@@ -42,6 +42,7 @@ struct BatchOptions {
   std::optional<std::string> stats_file;
   std::string shard = "0/1";
   std::uint32_t merge = 0;  // parts
+  bool batch_invariant = false;
 };
 
 /// How far, how fast, how long still: one line of a terminal, or one a minute.
@@ -117,6 +118,7 @@ class Batch {
     action.sa_handler = on_stop;
     ::sigaction(SIGINT, &action, nullptr);
     ::sigaction(SIGTERM, &action, nullptr);
+    STRATA_TRY_VOID(refuse_drafts(options_.run, "batch"));
     if (options_.stats_file) STRATA_TRY_VOID(check_writable(*options_.stats_file));
     STRATA_TRY(engine::OpenOptions open, open_options(options_.run));
     STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
@@ -162,7 +164,9 @@ class Batch {
     Live live(*engine_, options_.run.model);
     STRATA_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
     live.started();
-    batch::Executor executor(*engine_, at_once);
+    batch::Executor executor(
+        *engine_, at_once,
+        options_.batch_invariant ? batch::Executor::Company::kOneByOne : batch::Executor::Company::kTogether);
     const auto begin = Clock::now();
     BatchReport report{.load_seconds = std::chrono::duration<double>(begin - begin_).count()};
     Status status;
@@ -233,6 +237,10 @@ void add_batch_command(CLI::App& app, int& exit_code) {
       ->capture_default_str()
       ->check(CLI::Range(1, 248));
   command->add_option("--stats", options->stats_file, "write statistics as JSON");
+  command->add_flag(
+      "--batch-invariant", options->batch_invariant,
+      "the same request gets the same tokens whatever else the file holds: requests are computed "
+      "one after the other");
   add_chat_flags(*command, options->run);
   add_shape_flags(*command, options->run);
   add_device_flags(*command, options->run);

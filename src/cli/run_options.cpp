@@ -261,6 +261,23 @@ Result<plan::MayLieOn> placement_rules(const RunOptions& o, const std::vector<st
   return plan::placement_rules(o.gpu_layers, o.cpu_moe_layers, o.overrides, devices);
 }
 
+Status refuse_drafts(const RunOptions& o, std::string_view command) {
+  const auto refused = [&](std::string_view flag) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{}: 'strata {}' answers many requests at once and uses no drafts: leave the flag "
+                    "out ('strata run' uses drafts)",
+                    flag, command));
+  };
+  if (o.draft_model) return refused("-md");
+  STRATA_TRY(const DraftKinds asked, draft_kinds(o));
+  if (o.spec_type && (asked.ngrams || asked.model))
+    return refused(fmt::format("--spec-type {}", *o.spec_type));
+  if (o.longest_draft.value_or(0) > 0) return refused(fmt::format("--spec-draft-n-max {}", *o.longest_draft));
+  if (o.always_draft) return refused("--spec-always");
+  return {};
+}
+
 Result<engine::OpenOptions> open_options(const RunOptions& o) {
   engine::OpenOptions out;
   out.model = o.model;

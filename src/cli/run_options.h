@@ -76,6 +76,11 @@ void add_placement_flags(CLI::App& command, RunOptions& options);
 /// Of --chat-template-file; empty: the model's own. Errors: kNotFound.
 [[nodiscard]] Result<std::string> chat_template(const RunOptions& options);
 
+/// Refuses the flags that ask for drafts, for a command that answers many requests in one context and drafts
+/// nothing. Flags that ask for no drafts are accepted. `command`: its name, for the message.
+/// Errors: kInvalidArgument, naming the flag.
+[[nodiscard]] Status refuse_drafts(const RunOptions& options, std::string_view command);
+
 // Errors: kInvalidArgument, naming the flag.
 [[nodiscard]] Result<engine::OpenOptions> open_options(const RunOptions& options);
 /// What probe::known() knows of this machine with these threads.

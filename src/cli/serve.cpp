@@ -41,6 +41,7 @@ struct ServeOptions {
   std::uint32_t sequences = 32;
   std::size_t queue = 128;
   std::int64_t timeout = 3600;
+  bool batch_invariant = false;
 };
 
 class Serve {
@@ -53,6 +54,7 @@ class Serve {
     action.sa_handler = on_stop;
     ::sigaction(SIGINT, &action, nullptr);
     ::sigaction(SIGTERM, &action, nullptr);
+    STRATA_TRY_VOID(refuse_drafts(options_.run, "serve"));
     STRATA_TRY_VOID(read_keys());
     STRATA_TRY_VOID(read_origins());
     allow_many_files();
@@ -70,7 +72,9 @@ class Serve {
     serve::ApiServer server(std::move(listener), options_.server, *engine_, reader, model, inbox, board,
                             archive.get());
     STRATA_TRY_VOID(start());
-    batch::Executor executor(*engine_, at_once);
+    batch::Executor executor(
+        *engine_, at_once,
+        options_.batch_invariant ? batch::Executor::Company::kOneByOne : batch::Executor::Company::kTogether);
     std::optional<serve::BatchQueue> batches;
     if (archive) batches.emplace(*archive, reader, executor, model);
     server.loaded();
@@ -205,6 +209,10 @@ void add_serve_command(CLI::App& app, int& exit_code) {
   command->add_option("--timeout", options->timeout, "seconds that a request may take")
       ->capture_default_str()
       ->check(CLI::Range(1, 1'000'000));
+  command->add_flag(
+      "--batch-invariant", options->batch_invariant,
+      "the same request gets the same tokens whatever is asked beside it: requests are computed "
+      "one after the other");
   add_chat_flags(*command, options->run);
   add_shape_flags(*command, options->run);
   add_device_flags(*command, options->run);

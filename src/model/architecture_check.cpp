@@ -57,22 +57,25 @@ Status check_sizes(const Hyper& hyper, std::uint32_t layers) {
 
 Status check_positive_keys(const Hyper& hyper) {
   for (const PositiveKey& rule : positive_keys()) {
-    if (!rule.architecture.empty() && rule.architecture != hyper.name()) continue;
+    if (rule.architecture != hyper.name()) continue;
     const auto value = hyper.u32(rule.key);  // of another type: libllama refuses it, or does not read it
     if (value && *value == 0U) return implausible(fmt::format("{} is 0", in_quotes(hyper.full(rule.key))));
   }
   return {};
 }
 
-/// How the router's numbers become weights: libllama aborts on a way that it does not know.
-Status check_gating(const Hyper& hyper) {
-  constexpr std::uint32_t kWays = 4;  // LLAMA_EXPERT_GATING_FUNC_TYPE_*, counted from 1
-  const auto way =
-      hyper.u32("expert_gating_func");  // of another type: libllama refuses it, or does not read it
-  if (!way || !*way || (**way >= 1 && **way <= kWays)) return {};
-  return fail(ErrorCode::kUnsupported,
-              fmt::format("{} is {}; llama.cpp knows 1 to {}: update strata",
-                          in_quotes(hyper.full("expert_gating_func")), **way, kWays));
+/// Judges how the router's numbers become weights: libllama aborts on a way that it does not know.
+/// An architecture that never reads the key is not judged.
+Status check_gating(const Hyper& hyper, std::uint32_t experts) {
+  constexpr std::uint32_t kWays = 4;  // LLAMA_EXPERT_GATING_FUNC_TYPE_*, counted from 1; 0 is 'none'
+  const bool needed = needs_gating(hyper.name());
+  if (experts == 0 || (!needed && !has_default_gating(hyper.name()))) return {};
+  const auto read = hyper.u32("expert_gating_func");
+  if (!read) return {};  // The key has another type: libllama refuses it, or does not read it.
+  const std::uint32_t way = read->value_or(0);
+  if (way <= kWays && (way > 0 || !needed)) return {};
+  return fail(ErrorCode::kUnsupported, fmt::format("{} is {}; llama.cpp knows 1 to {}: update strata",
+                                                   in_quotes(hyper.full("expert_gating_func")), way, kWays));
 }
 
 Status check_expert_groups(const Hyper& hyper, std::uint32_t experts) {
@@ -103,13 +106,19 @@ Status check_experts(const Hyper& hyper, std::uint32_t layers) {
   if (needs_experts(hyper.name()) && (experts == 0 || used.front() == 0)) {
     return implausible(fmt::format("is a mixture-of-experts model that uses no expert ({} in all)", experts));
   }
-  STRATA_TRY_VOID(check_gating(hyper));
+  STRATA_TRY_VOID(check_gating(hyper, experts));
   return check_expert_groups(hyper, experts);
 }
 
 Status check_loops(const Hyper& hyper, std::uint32_t layers) {
+  if (hyper.name() != "nanbeige") return {};
   STRATA_TRY(const std::uint32_t loops, hyper.u32_or("num_loops", 1));
   if (loops > kMaxLayers / layers) return implausible(fmt::format("runs {} layers {} times", layers, loops));
+  return {};
+}
+
+Status check_stacks(const Hyper& hyper, std::uint32_t layers) {
+  if (hyper.name() != "hrm_text") return {};
   STRATA_TRY(const std::uint64_t per_stack, hyper.u32_or("hrm.layers_per_stack", 0));
   if (per_stack == 0) return {};
   STRATA_TRY(const std::uint64_t high, hyper.u32_or("hrm.h_cycles", 1));
@@ -162,6 +171,7 @@ Status check_architecture(const GgufValues& values) {
   STRATA_TRY_VOID(check_experts(hyper, layers));
   STRATA_TRY_VOID(check_attention(hyper, layers));
   STRATA_TRY_VOID(check_loops(hyper, layers));
+  STRATA_TRY_VOID(check_stacks(hyper, layers));
   STRATA_TRY_VOID(check_epsilons(values, hyper));
   return check_rope_scaling(values, hyper);
 }

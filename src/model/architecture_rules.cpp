@@ -7,19 +7,22 @@ namespace strata::model {
 namespace {
 
 constexpr auto kPositiveKeys = std::to_array<PositiveKey>({
-    {"", "wkv.head_size"},
-    {"", "ssm.time_step_rank"},
-    {"", "full_attention_interval"},
-    {"", "experts_per_group"},
-    {"", "attention.output_group_count"},
-    {"", "attention.indexer.block_size"},
-    {"", "conv_group_size"},
-    {"", "num_loops"},
-    {"", "hrm.layers_per_stack"},
-    {"", "hrm.h_cycles"},
-    {"", "hrm.l_cycles"},
-    {"", "hyper_connection.count"},
-    {"ernie4_5-moe", "interleave_moe_layer_step"},
+    {"arwkv7", "wkv.head_size"},
+    {"rwkv6", "wkv.head_size"},
+    {"rwkv6qwen2", "wkv.head_size"},
+    {"rwkv7", "wkv.head_size"},
+    {"falcon-h1", "ssm.time_step_rank"},
+    {"granitehybrid", "ssm.time_step_rank"},
+    {"jamba", "ssm.time_step_rank"},
+    {"mamba", "ssm.time_step_rank"},
+    {"mamba2", "ssm.time_step_rank"},
+    {"nemotron_h", "ssm.time_step_rank"},
+    {"nemotron_h_moe", "ssm.time_step_rank"},
+    {"plamo2", "ssm.time_step_rank"},
+    {"qwen35", "ssm.time_step_rank"},
+    {"qwen35moe", "ssm.time_step_rank"},
+    {"qwen3next", "ssm.time_step_rank"},
+    {"qwen4exp", "ssm.time_step_rank"},
     {"falcon-h1", "ssm.group_count"},
     {"granitehybrid", "ssm.group_count"},
     {"mamba2", "ssm.group_count"},
@@ -28,6 +31,25 @@ constexpr auto kPositiveKeys = std::to_array<PositiveKey>({
     {"qwen35", "ssm.group_count"},
     {"qwen35moe", "ssm.group_count"},
     {"qwen3next", "ssm.group_count"},
+    {"minimax-01", "full_attention_interval"},
+    {"qwen35", "full_attention_interval"},
+    {"qwen35moe", "full_attention_interval"},
+    {"qwen3next", "full_attention_interval"},
+    {"qwen4exp", "full_attention_interval"},
+    {"grovemoe", "experts_per_group"},
+    {"deepseek4", "attention.output_group_count"},
+    {"dflash", "attention.output_group_count"},
+    {"minimax-m3", "attention.indexer.block_size"},
+    {"dflash", "conv_group_size"},
+    {"nanbeige", "num_loops"},
+    {"hrm_text", "hrm.layers_per_stack"},
+    {"hrm_text", "hrm.h_cycles"},
+    {"hrm_text", "hrm.l_cycles"},
+    {"deepseek4", "hyper_connection.count"},
+    {"dflash", "hyper_connection.count"},
+    {"hy_v4", "hyper_connection.count"},
+    {"qwen4exp", "hyper_connection.count"},
+    {"ernie4_5-moe", "interleave_moe_layer_step"},
 });
 
 constexpr auto kEqualHeadLengths = std::to_array<std::string_view>({
@@ -99,6 +121,78 @@ constexpr auto kHeadsFillEmbedding = std::to_array<std::string_view>({
 
 constexpr auto kSameHeadsInWindows = std::to_array<std::string_view>({"gpt-oss"});
 
+constexpr auto kNeedsGating = std::to_array<std::string_view>({
+    "bailingmoe2",
+    "bailingmoe3",
+    "deepseek32",
+    "deepseek4",
+    "dflash",
+    "dots1",
+    "dots3note",
+    "exaone-moe",
+    "hy_v4",
+    "kimi-k3",
+    "kimi-linear",
+    "lfm2moe",
+    "minimax-m2",
+    "minimax-m3",
+    "smallthinker",
+});
+constexpr auto kDefaultGating = std::to_array<std::string_view>({
+    "afmoe",
+    "cohere2moe",
+    "deepseek2",
+    "deepseek2-ocr",
+    "glm-dsa",
+    "glm4moe",
+    "hy_v3",
+    "laguna",
+    "step35",
+});
+
+constexpr auto kNeedsRopeSections = std::to_array<std::string_view>({
+    "paddleocr",
+    "qwen2vl",
+    "qwen35",
+    "qwen35moe",
+    "qwen3tts",
+    "qwen3vl",
+    "qwen3vlmoe",
+    "qwen4exp",
+});
+constexpr auto kMayHaveRopeSections =
+    std::to_array<std::string_view>({"dflash", "glm4", "glm4moe", "hunyuan_vl"});
+
+constexpr auto kWindowPatterns = std::to_array<std::string_view>({
+    "afmoe",
+    "cohere2",
+    "cohere2moe",
+    "dflash",
+    "dots3note",
+    "exaone-moe",
+    "exaone4",
+    "gemma-embedding",
+    "gemma2",
+    "gemma3",
+    "gemma3n",
+    "gemma4",
+    "gemma4-assistant",
+    "gpt-oss",
+    "granite_swa",
+    "laguna",
+    "llama4",
+    "maple",
+    "mellum",
+    "mimo2",
+    "modern-bert",
+    "muse-glimmer",
+    "olmo2",
+    "plamo3",
+    "smallthinker",
+    "spark2_5",
+    "step35",
+});
+
 constexpr auto kInnerSizeOfHeads = std::to_array<std::string_view>({"qwen35", "qwen35moe", "qwen3next"});
 constexpr auto kDoubleInnerSize = std::to_array<std::string_view>({"granitehybrid", "jamba"});
 
@@ -121,6 +215,13 @@ bool needs_heads_to_fill_embedding(std::string_view architecture) {
 bool needs_same_heads_in_windows(std::string_view architecture) {
   return contains(kSameHeadsInWindows, architecture);
 }
+bool needs_gating(std::string_view architecture) { return contains(kNeedsGating, architecture); }
+bool has_default_gating(std::string_view architecture) { return contains(kDefaultGating, architecture); }
+bool needs_rope_sections(std::string_view architecture) { return contains(kNeedsRopeSections, architecture); }
+bool may_have_rope_sections(std::string_view architecture) {
+  return contains(kMayHaveRopeSections, architecture);
+}
+bool reads_window_pattern(std::string_view architecture) { return contains(kWindowPatterns, architecture); }
 bool needs_inner_size_of_heads(std::string_view architecture) {
   return contains(kInnerSizeOfHeads, architecture);
 }

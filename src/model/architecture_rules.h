@@ -8,10 +8,12 @@
 /// (load_arch_hparams, load_arch_tensors and the graph builders in src/models).
 namespace strata::model {
 
-/// A key that the architecture divides by or asserts on: where it is present, it is at least 1.
+/// A key that the architecture reads, and divides by or asserts on: where it is present, it is at least 1.
+/// The same key in a file of another architecture is never read, so it is not judged: llama.cpp's own model
+/// saver writes the keys of all architectures, most of them as 0.
 struct PositiveKey {
-  std::string_view architecture;  ///< empty: all
-  std::string_view key;           ///< without the `<arch>.` before it
+  std::string_view architecture;
+  std::string_view key;  ///< without the `<arch>.` before it
 };
 
 [[nodiscard]] std::span<const PositiveKey> positive_keys();
@@ -33,6 +35,22 @@ struct PositiveKey {
 
 /// Layers with a sliding window have the attention heads of the others.
 [[nodiscard]] bool needs_same_heads_in_windows(std::string_view architecture);
+
+/// A model with experts must say how the router's numbers become weights (expert_gating_func); libllama
+/// aborts where the key is missing or 0.
+[[nodiscard]] bool needs_gating(std::string_view architecture);
+
+/// The architecture reads expert_gating_func, and replaces a missing key or 0 by a default.
+[[nodiscard]] bool has_default_gating(std::string_view architecture);
+
+/// RoPE turns sections of a head by several positions (of text, rows, columns), in every model.
+[[nodiscard]] bool needs_rope_sections(std::string_view architecture);
+
+/// RoPE turns sections by several positions in models that have sections; where all are 0, RoPE turns by one.
+[[nodiscard]] bool may_have_rope_sections(std::string_view architecture);
+
+/// The architecture reads which layers have a sliding window (attention.sliding_window_pattern).
+[[nodiscard]] bool reads_window_pattern(std::string_view architecture);
 
 /// The recurrent state is as wide as its heads (time_step_rank) of state_size elements.
 [[nodiscard]] bool needs_inner_size_of_heads(std::string_view architecture);

@@ -86,13 +86,16 @@ Status check_window_heads(const Hyper& hyper, const HeadLengths& others) {
 }
 
 /// Where RoPE has several positions (of text, rows, columns): how many pairs of elements each of them turns.
+/// An architecture whose RoPE has one position never reads the sections.
 Status check_rope_sections(const Hyper& hyper, std::uint32_t key) {
+  const bool needed = needs_rope_sections(hyper.name());
+  if (!needed && !may_have_rope_sections(hyper.name())) return {};
   const GgufKeyValue* const kv = hyper.find("rope.dimension_sections");
   if (kv == nullptr || kv->count > 4) return {};  // longer: libllama refuses it
   STRATA_TRY(const auto sections, hyper.per_layer("rope.dimension_sections", kv->count));
   std::uint64_t sum = 0;
   for (const std::uint32_t section : sections) sum += section;
-  if (sum > 0 && sum <= key) return {};
+  if ((sum > 0 || !needed) && sum <= key) return {};
   return implausible(
       fmt::format("{} are {} of {} elements", in_quotes(hyper.full("rope.dimension_sections")), sum, key));
 }
@@ -100,6 +103,7 @@ Status check_rope_sections(const Hyper& hyper, std::uint32_t key) {
 /// Layers with a sliding window are 'all but each Nth' or listed one by one; libllama asserts that there are
 /// some where the architecture has them.
 Status check_window_pattern(const Hyper& hyper) {
+  if (!reads_window_pattern(hyper.name())) return {};
   const std::string key = hyper.full("attention.sliding_window_pattern");
   const GgufKeyValue* const kv = hyper.find("attention.sliding_window_pattern");
   if (kv == nullptr || kv->count > kMaxLayers) return {};  // longer: libllama refuses it

@@ -77,6 +77,13 @@ TEST(CheckAttention, RefusesRopeSectionsThatDoNotFit) {
               HasSubstr("is not a number"));
 }
 
+TEST(CheckAttention, TakesSectionsOfZeroWhereRopeMayHaveOnePosition) {
+  EXPECT_EQ(refusal(Model("glm4").list("rope.dimension_sections", {0, 0, 0, 0})), "");
+  EXPECT_EQ(refusal(Model("glm4").list("rope.dimension_sections", {8, 12, 12, 0})), "");
+  EXPECT_THAT(refusal(Model("glm4").list("rope.dimension_sections", {64, 64, 64, 0})),
+              HasSubstr("of 64 elements"));
+}
+
 TEST(CheckAttention, RefusesWindowsWithoutALayer) {
   EXPECT_EQ(refusal(Model("gpt-oss").set("attention.sliding_window_pattern", 2)), "");
   EXPECT_EQ(refusal(Model("gpt-oss").list("attention.sliding_window_pattern", {0, 1, 0, 1})), "");
@@ -125,11 +132,31 @@ TEST(CheckAttention, RefusesLatentAttentionThatDoesNotAddUp) {
 }
 
 TEST(CheckArchitecture, RefusesGatingThatLibllamaDoesNotKnow) {
-  const auto experts = [] { return Model("glm4moe").set("expert_count", 8).set("expert_used_count", 2); };
-  EXPECT_EQ(refusal(experts().set("expert_gating_func", 2)), "");
-  for (const std::uint32_t bad : {0U, 5U, 255U, UINT32_MAX}) {
-    EXPECT_THAT(refusal(experts().set("expert_gating_func", bad)), HasSubstr("llama.cpp knows 1 to 4"));
+  const auto experts = [](std::string architecture) {
+    return Model(std::move(architecture)).set("expert_count", 8).set("expert_used_count", 2);
+  };
+  EXPECT_EQ(refusal(experts("glm4moe").set("expert_gating_func", 2)), "");
+  EXPECT_EQ(refusal(experts("glm4moe").set("expert_gating_func", 0)), "");  // replaced by a default
+  EXPECT_EQ(refusal(experts("bailingmoe2").set("expert_gating_func", 2)), "");
+  EXPECT_THAT(refusal(experts("bailingmoe2").set("expert_gating_func", 0)), HasSubstr("knows 1 to 4"));
+  EXPECT_THAT(refusal(experts("dots1")), HasSubstr("knows 1 to 4"));
+  for (const std::uint32_t bad : {5U, 255U, UINT32_MAX}) {
+    EXPECT_THAT(refusal(experts("glm4moe").set("expert_gating_func", bad)), HasSubstr("knows 1 to 4"));
+    EXPECT_EQ(refusal(experts("qwen3moe").set("expert_gating_func", bad)), "");  // never read
   }
+}
+
+TEST(CheckArchitecture, RefusesLoopsPastTheLayerLimit) {
+  EXPECT_EQ(refusal(Model("nanbeige").set("num_loops", 2)), "");
+  EXPECT_THAT(refusal(Model("nanbeige").set("num_loops", 129)), HasSubstr("129 times"));
+  EXPECT_THAT(refusal(Model("nanbeige").set("num_loops", 0)), HasSubstr("'nanbeige.num_loops' is 0"));
+  EXPECT_THAT(refusal(Model("hrm_text").set("hrm.layers_per_stack", 3)), HasSubstr("stacks"));
+}
+
+TEST(CheckArchitecture, RefusesZerosThatTheArchitectureDividesBy) {
+  EXPECT_THAT(refusal(Model("rwkv7").set("wkv.head_size", 0)), HasSubstr("'rwkv7.wkv.head_size' is 0"));
+  EXPECT_THAT(refusal(Model("mamba2").set("ssm.time_step_rank", 0)),
+              HasSubstr("'mamba2.ssm.time_step_rank' is 0"));
 }
 
 TEST(CheckArchitecture, RefusesRecurrentStatesThatDoNotAddUp) {

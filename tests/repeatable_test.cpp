@@ -1,0 +1,266 @@
+// The same request gets the same tokens, whatever was asked before it, and whatever is cached: bit for bit,
+// with two threads and flash attention over more than 512 cells, where ggml's kernels sum in an order that
+// depends on how many cells are in use. See docs/design-same-tokens.md.
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "executor_requests.h"
+#include "served_program.h"
+
+namespace strata::tests {
+namespace {
+
+using batch::Answer;
+using batch::Executor;
+using batch::Priority;
+
+constexpr std::uint32_t kContext = 1536;
+constexpr int kWritten = 10;
+
+/// An engine with two threads and an executor.
+class Machine {
+ public:
+  explicit Machine(const std::filesystem::path& path,
+                   Executor::Company company = Executor::Company::kTogether,
+                   ggml_type cache = GGML_TYPE_F16) {
+    auto opened = engine::Engine::open({.model = path, .ram = kGiB, .threads = 2, .threads_batch = 2});
+    EXPECT_TRUE(opened) << opened.error().message;
+    engine_ = std::move(*opened);
+    const Status prepared = engine_->prepare({.context = kContext,
+                                              .ubatch = 256,
+                                              .sequences = 6,
+                                              .shared_cells = true,
+                                              .embeddings = true,
+                                              .type_k = cache,
+                                              .type_v = cache});
+    EXPECT_TRUE(prepared) << prepared.error().message;
+    EXPECT_TRUE(engine_->start({}));
+    executor_ = std::make_unique<Executor>(*engine_, 4, company);
+  }
+  [[nodiscard]] Executor& executor() { return *executor_; }
+  [[nodiscard]] engine::Engine& engine() { return *engine_; }
+
+  /// Submits a greedy request. Its answer comes later.
+  std::shared_ptr<Answer> submit(const std::vector<llama_token>& prompt, int limit,
+                                 Priority priority = Priority::kInteractive, bool repeatable = true) {
+    auto out = std::make_shared<Answer>();
+    batch::Request request{.prompt = prompt,
+                           .limit = limit,
+                           .show_special = true,
+                           .top_logprobs = 0,
+                           .priority = priority,
+                           .repeatable = repeatable};
+    request.sampling.temp = 0;
+    request.sampling.ignore_eos = true;
+    const auto id =
+        executor_->submit(std::move(request), {.on_piece = {}, .on_end = [out](Result<Answer> answer) {
+                                                 EXPECT_TRUE(answer) << answer.error().message;
+                                                 if (answer) *out = std::move(*answer);
+                                               }});
+    EXPECT_TRUE(id) << id.error().message;
+    last_ = id.value_or(0);
+    return out;
+  }
+  void cancel_last() { executor_->cancel(last_); }
+  void steps(int count) {
+    for (int i = 0; i < count; ++i) ASSERT_TRUE(executor_->step());
+  }
+  void run() {
+    for (Result<bool> more = true; *more;) {
+      more = executor_->step();
+      ASSERT_TRUE(more) << more.error().message;
+    }
+  }
+  /// The answer of a request that runs alone.
+  Answer ask(const std::vector<llama_token>& prompt, int limit = kWritten) {
+    const auto answer = submit(prompt, limit);
+    run();
+    return *answer;
+  }
+
+ private:
+  std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<Executor> executor_;
+  Executor::Id last_ = 0;
+};
+
+/// The bits of an answer: its tokens, and the logarithms of their probabilities.
+std::vector<std::pair<llama_token, double>> bits(const Answer& answer) {
+  std::vector<std::pair<llama_token, double>> out;
+  for (const auto& written : answer.logprobs)
+    out.emplace_back(written.written.token, written.written.logprob);
+  return out;
+}
+
+/// What may have happened before: one or two of the things that happen to a server.
+void some_history(Machine& machine, std::mt19937& random, const std::vector<llama_token>& prompt,
+                  std::int32_t vocabulary) {
+  const auto other = [&](std::size_t most) {
+    return prompt_of(1 + random() % most, static_cast<std::uint32_t>(random()), vocabulary);
+  };
+  for (std::uint32_t event = 0; event <= random() % 2; ++event) {
+    switch (random() % 6) {
+      case 0:  // another one's question
+        machine.ask(other(300), 3);
+        break;
+      case 1:  // several at once, one of which begins alike
+        machine.submit(other(150), 3);
+        machine.submit(both({prompt.begin(), prompt.begin() + 200}, other(50)), 6);
+        machine.submit(other(30), 9, Priority::kBatch);
+        machine.run();
+        break;
+      case 2:  // a client that goes away
+        machine.submit(both({prompt.begin(), prompt.begin() + 300}, other(100)), 30);
+        machine.steps(static_cast<int>(1 + random() % 6));
+        machine.cancel_last();
+        machine.run();
+        break;
+      case 3:  // the same beginning, and a text that nobody could repeat
+        machine.submit(both({prompt.begin(), prompt.begin() + 400}, other(60)), 12, Priority::kInteractive,
+                       false);
+        machine.run();
+        break;
+      case 4:  // batch work that is parked for an urgent request
+        for (int i = 0; i < 4; ++i) machine.submit(other(90), 4, Priority::kBatch);
+        machine.steps(3);
+        machine.submit(other(100), 3);
+        machine.run();
+        break;
+      default:  // budgets are moved, or the conversation goes on
+        machine.executor().put_aside();
+        machine.ask(both(prompt, other(20)), 4);
+    }
+  }
+}
+
+class Repeatable : public testing::TestWithParam<std::tuple<const char*, ggml_type, int>> {
+ protected:
+  void SetUp() override {
+    const auto [like, cache, times] = GetParam();
+    cache_ = cache;
+    times_ = times;
+    path_ = synth_model(directory_,
+                        {.like = like,
+                         .type = "Q4_K",
+                         .layers = like == std::string("llama-tiny") ? std::optional<std::uint32_t>() : 2U});
+    ASSERT_FALSE(path_.empty());
+    vocabulary_ = vocabulary_of(path_);
+  }
+
+  TemporaryDirectory directory_;
+  std::filesystem::path path_;
+  std::int32_t vocabulary_ = 0;
+  ggml_type cache_ = GGML_TYPE_F16;
+  int times_ = 1;
+};
+
+TEST_P(Repeatable, AfterAnyHistory) {
+  const auto prompt = prompt_of(540, 1, vocabulary_);
+  const auto expected = bits(Machine(path_, Executor::Company::kTogether, cache_).ask(prompt));
+  ASSERT_EQ(expected.size(), static_cast<std::size_t>(kWritten));
+  Machine machine(path_, Executor::Company::kTogether, cache_);
+  std::mt19937 random(7);
+  int same = 0;
+  for (int i = 0; i < times_; ++i) {
+    if (i > 0) some_history(machine, random, prompt, vocabulary_);
+    same += bits(machine.ask(prompt)) == expected ? 1 : 0;
+  }
+  EXPECT_EQ(same, times_);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, Repeatable,
+    testing::Values(std::tuple("llama-tiny", GGML_TYPE_F16, 100),
+                    std::tuple("llama-tiny", GGML_TYPE_Q8_0, 10), std::tuple("gemma3", GGML_TYPE_F16, 4),
+                    std::tuple("deepseek2", GGML_TYPE_F16, 4), std::tuple("gpt-oss", GGML_TYPE_F16, 4),
+                    std::tuple("falcon-h1", GGML_TYPE_F16, 4), std::tuple("mamba2", GGML_TYPE_F16, 4)),
+    [](const auto& test) {
+      std::string name = std::get<0>(test.param);
+      std::erase(name, '-');
+      return name + (std::get<1>(test.param) == GGML_TYPE_F16 ? "" : "_q8_0");
+    });
+
+class RepeatableExecutor : public testing::Test {
+ protected:
+  void SetUp() override {
+    path_ = synth_model(directory_, {.like = "llama-tiny", .type = "Q4_K"});
+    ASSERT_FALSE(path_.empty());
+    vocabulary_ = vocabulary_of(path_);
+  }
+
+  TemporaryDirectory directory_;
+  std::filesystem::path path_;
+  std::int32_t vocabulary_ = 0;
+};
+
+TEST_F(RepeatableExecutor, TakesABeginningThatWasComputedAlone) {
+  const auto first = prompt_of(540, 1, vocabulary_);
+  Machine machine(path_);
+  const Answer said = machine.ask(first);
+  const auto next = both(first, both(said.token_ids, prompt_of(30, 2, vocabulary_)));
+  const Answer went_on = machine.ask(next);
+  EXPECT_EQ(went_on.prompt_shared, 384U) << "three pieces of 128";
+  EXPECT_EQ(bits(went_on), bits(Machine(path_).ask(next)));
+}
+
+TEST_F(RepeatableExecutor, GoesOnWithTheSameBitsAfterItWasPutAside) {
+  const auto prompt = prompt_of(540, 1, vocabulary_);
+  const auto expected = bits(Machine(path_).ask(prompt));
+  Machine machine(path_);
+  machine.ask(prompt_of(300, 3, vocabulary_), 4);
+  for (const int after : {2, 6, 9}) {  // in the prompt, and in the answer
+    const auto answer = machine.submit(prompt, kWritten);
+    machine.steps(after);
+    machine.executor().put_aside();
+    EXPECT_TRUE(
+        machine.engine().change_budgets({.ram = kGiB - Bytes{static_cast<std::uint64_t>(after) << 20}}));
+    machine.run();
+    EXPECT_EQ(bits(*answer), expected) << after;
+    EXPECT_EQ(answer->parked, 1U);
+  }
+}
+
+TEST_F(RepeatableExecutor, OneByOneCompanyChangesNothing) {
+  std::vector<std::vector<llama_token>> prompts;
+  for (std::uint32_t i = 0; i < 6; ++i)
+    prompts.push_back(both(prompt_of(140, 1, vocabulary_), prompt_of(40 * i + 1, i + 9, vocabulary_)));
+  Machine machine(path_, Executor::Company::kOneByOne);
+  std::vector<std::shared_ptr<Answer>> together;
+  for (const auto& prompt : prompts)
+    together.push_back(machine.submit(prompt, kWritten, Priority::kBatch, false));
+  machine.steps(4);
+  const auto urgent = machine.submit(prompts.front(), 5);  // parks what runs
+  machine.run();
+  EXPECT_EQ(urgent->token_ids.size(), 5U);
+  Machine other(path_, Executor::Company::kOneByOne);
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    other.executor().put_aside();
+    EXPECT_EQ(bits(*together[i]), bits(other.ask(prompts[i]))) << i;
+  }
+}
+
+TEST(RepeatableServer, GivesOneTextToTheSameRequest) {
+  if (stories15m().empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const ServedProgram server({"--ram", "256MiB", "-t", "2", "-c", "2048"});
+  auto client = server.client();
+  std::string prompt;
+  for (int i = 0; i < 60; ++i) prompt += "Once upon a time there was a dog. ";
+  const auto ask = [&](const std::string& text, int tokens) {
+    const nlohmann::json body{{"prompt", text}, {"max_tokens", tokens}, {"temperature", 0}};
+    const auto answer = client.Post("/v1/completions", body.dump(), "application/json");
+    EXPECT_TRUE(answer && answer->status == 200);
+    return answer ? nlohmann::json::parse(answer->body).at("choices").at(0).at("text").get<std::string>()
+                  : "";
+  };
+  const std::string expected = ask(prompt, 30);
+  EXPECT_FALSE(expected.empty());
+  for (int i = 0; i < 4; ++i) {
+    ask(prompt.substr(0, 300 + 100 * static_cast<std::size_t>(i)) + " A cat", 10);
+    EXPECT_EQ(ask(prompt, 30), expected) << i;
+  }
+}
+
+}  // namespace
+}  // namespace strata::tests
