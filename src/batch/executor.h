@@ -34,8 +34,10 @@ struct Statistics {
 class Executor {
  public:
   /// At most so many requests run at once; common prefixes take places of the context beside these.
-  /// Requires: the engine has started, with ContextOptions::shared_cells.
-  explicit Executor(engine::Engine& engine, std::size_t most_running = SIZE_MAX);
+  /// `longest_text`: tokens that a request may have with its answer, even where the context has room for
+  /// more. Requires: the engine has started, with ContextOptions::shared_cells.
+  explicit Executor(engine::Engine& engine, std::size_t most_running = SIZE_MAX,
+                    std::size_t longest_text = SIZE_MAX);
   ~Executor();
 
   /// Whether a context of this model lets texts share any part of their beginnings.
@@ -113,6 +115,7 @@ class Executor {
 
   engine::Engine& engine_;
   const std::size_t most_running_;
+  const std::size_t longest_text_;
   const bool shares_parts_;  // the context can copy a part of a sequence
   Cells cells_;
   std::vector<llama_seq_id> places_;  // free ones

@@ -16,4 +16,7 @@ namespace strata::engine {
 /// The grammar of all JSON that follows a schema. Errors: as above.
 [[nodiscard]] Result<common_grammar> grammar_of_schema(const std::string& text, std::string_view name);
 
+/// A grammar of all texts that one of the two follows. Both are GBNF.
+[[nodiscard]] std::string either_grammar(std::string_view one, std::string_view other);
+
 }  // namespace strata::engine

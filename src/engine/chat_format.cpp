@@ -7,6 +7,8 @@
 #include <mutex>
 #include <utility>
 
+#include "engine/answer_grammar.h"
+
 namespace strata::engine {
 namespace {
 
@@ -56,12 +58,71 @@ Result<common_chat_templates_inputs> inputs_of(const ChatRequest& request) {
     return refuse("tools", error.what());
   }
   out.tool_choice = to_common(request.tool_choice);
-  out.parallel_tool_calls = request.parallel_tool_calls;
   out.enable_thinking = request.enable_thinking;
   if (request.json_schema) out.json_schema = text_of(*request.json_schema);
   for (const auto& [name, value] : request.template_arguments)
     out.chat_template_kwargs[name] = text_of(value);
-  out.reasoning_format = COMMON_REASONING_FORMAT_DEEPSEEK;
+  out.reasoning_format =
+      request.thoughts_apart ? COMMON_REASONING_FORMAT_DEEPSEEK : COMMON_REASONING_FORMAT_NONE;
+  if (request.continues) {
+    out.continue_final_message = COMMON_CHAT_CONTINUATION_AUTO;
+    out.add_generation_prompt = false;
+  }
+  return out;
+}
+
+/// What llama.cpp says, in one line: without the headlines, the template's source, and the marks around it.
+std::string reason(std::string_view what) {
+  constexpr std::string_view kLastPart = "\nError: ";
+  if (const std::size_t at = what.rfind(kLastPart); at != std::string_view::npos)
+    what.remove_prefix(at + kLastPart.size());
+  for (const std::string_view headline :
+       {"Unable to generate parser for this template. Automatic parser generation failed: ",
+        "JSON schema conversion failed:\n", "JSON schema error at ", "Jinja Exception: "}) {
+    if (what.starts_with(headline)) what.remove_prefix(headline.size());
+  }
+  return std::string(what.substr(0, what.find('\n')));
+}
+
+/// The same chat without one of its parts: where that does, the part is what was wrong.
+std::string_view field_at_fault(const common_chat_templates* templates,
+                                const common_chat_templates_inputs& inputs) {
+  const auto does_without = [&](auto&& leave_out) {
+    common_chat_templates_inputs less = inputs;
+    leave_out(less);
+    try {
+      (void)common_chat_templates_apply(templates, less);
+      return true;
+    } catch (const std::exception&) {
+      return false;
+    }
+  };
+  if (!inputs.chat_template_kwargs.empty() &&
+      does_without([](auto& less) { less.chat_template_kwargs.clear(); }))
+    return "chat_template_kwargs";
+  if (!inputs.json_schema.empty() && does_without([](auto& less) { less.json_schema.clear(); }))
+    return "response_format";
+  if (!inputs.tools.empty() && does_without([](auto& less) { less.tools.clear(); })) return "tools";
+  return "messages";
+}
+
+Result<common_chat_params> apply_template(const common_chat_templates* templates,
+                                          const common_chat_templates_inputs& inputs) {
+  try {
+    return common_chat_templates_apply(templates, inputs);
+  } catch (const std::exception& error) {  // a template may refuse roles, tools, an order of messages
+    const std::string why = reason(error.what());
+    return refuse(field_at_fault(templates, inputs),
+                  fmt::format("the model's chat template refuses this: {}", why));
+  }
+}
+
+std::shared_ptr<const common_chat_parser_params> parser_of(const common_chat_params& chat,
+                                                           const common_chat_templates_inputs& inputs) {
+  const auto out = std::make_shared<common_chat_parser_params>(chat);
+  out->reasoning_format = inputs.reasoning_format;
+  out->is_continuation = inputs.continue_final_message != COMMON_CHAT_CONTINUATION_NONE;
+  if (!chat.parser.empty()) out->parser.load(chat.parser);
   return out;
 }
 
@@ -72,7 +133,7 @@ Status add_rules(const llama_vocab* vocab, const ChatRequest& request, const com
   const bool has_rules = !request.grammar.empty();
   const bool begins = chat.grammar_lazy || tokens_say(vocab, chat.generation_prompt);
   if (has_rules && (request.grammar.type == COMMON_GRAMMAR_TYPE_USER || chat.grammar.empty() || !begins)) {
-    out.grammar = request.grammar;
+    out.grammar = {COMMON_GRAMMAR_TYPE_USER, request.grammar.grammar};  // it begins with the answer itself
   } else if (!chat.grammar.empty() && !begins) {
     return refuse("tools", "this model's tokenizer cannot express what its chat template ends with");
   } else if (!chat.grammar.empty()) {
@@ -82,6 +143,41 @@ Status add_rules(const llama_vocab* vocab, const ChatRequest& request, const com
     out.generation_prompt = chat.generation_prompt;
   }
   return {};
+}
+
+/// Where the model may call a tool or answer by a schema, templates know only one of the two. `chat`: with
+/// tools and the schema; in the end with the grammar of either. `content_parser`: of an answer by the schema.
+Status let_answer_or_call(const common_chat_templates* templates, const common_chat_templates_inputs& inputs,
+                          common_chat_params& chat,
+                          std::shared_ptr<const common_chat_parser_params>& content_parser) {
+  common_chat_templates_inputs calls = inputs;
+  calls.json_schema.clear();
+  common_chat_templates_inputs answers = inputs;
+  answers.tools.clear();
+  STRATA_TRY(common_chat_params with_calls, apply_template(templates, calls));
+  calls.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
+  STRATA_TRY(const common_chat_params must_call, apply_template(templates, calls));
+  STRATA_TRY(const common_chat_params must_answer, apply_template(templates, answers));
+  if (must_call.grammar.empty() || must_answer.grammar.empty()) return {};
+  content_parser = parser_of(must_answer, answers);
+  chat = std::move(with_calls);
+  chat.grammar = either_grammar(must_call.grammar, must_answer.grammar);
+  chat.grammar_lazy = false;
+  chat.grammar_triggers.clear();
+  return {};
+}
+
+/// Where thoughts begin and end: a grammar for tools waits for the end, and a limit of thoughts ends them.
+void add_thinking(const llama_vocab* vocab, const ChatRequest& request, const common_chat_params& chat,
+                  common_params_sampling& out) {
+  if (chat.thinking_end_tags.empty() || chat.thinking_start_tag.empty()) return;
+  out.reasoning_budget_start = common_tokenize(vocab, chat.thinking_start_tag, false, true);
+  for (const std::string& tag : chat.thinking_end_tags) {
+    if (!tag.empty()) out.reasoning_budget_end.push_back(common_tokenize(vocab, tag, false, true));
+  }
+  if (!out.reasoning_budget_end.empty()) out.reasoning_budget_forced = out.reasoning_budget_end.front();
+  out.reasoning_budget_tokens = request.thinking_tokens.value_or(-1);
+  out.generation_prompt = chat.generation_prompt;
 }
 
 }  // namespace
@@ -107,21 +203,35 @@ Result<ChatFormat> ChatFormat::create(const Engine& engine, const std::string& c
 }
 
 Result<ChatPrompt> ChatFormat::apply(const ChatRequest& request) const {
-  STRATA_TRY(const common_chat_templates_inputs inputs, inputs_of(request));
+  STRATA_TRY(common_chat_templates_inputs inputs, inputs_of(request));
   ChatPrompt out;
   common_chat_params chat;
-  const auto params = std::make_shared<common_chat_parser_params>();
-  try {
+  std::shared_ptr<const common_chat_parser_params> content_parser;
+  {
     const std::lock_guard lock(templates_->applying);
-    chat = common_chat_templates_apply(templates_->of_model.get(), inputs);
-    *params = common_chat_parser_params(chat);
-    params->reasoning_format = inputs.reasoning_format;
-    if (!chat.parser.empty()) params->parser.load(chat.parser);
-  } catch (const std::exception& error) {  // a template may refuse roles, tools, an order of messages
-    return refuse("messages", fmt::format("the model's chat template refuses them: {}", error.what()));
+    const common_chat_templates* const templates = templates_->of_model.get();
+    const auto able = common_chat_templates_get_caps(templates);
+    const auto can = [&](const char* what) {
+      const auto at = able.find(what);
+      return at != able.end() && at->second;
+    };
+    inputs.parallel_tool_calls = request.parallel_tool_calls.value_or(can("supports_parallel_tool_calls"));
+    const bool may_call = !inputs.tools.empty() && request.tool_choice != ToolChoice::kNone;
+    STRATA_TRY(chat, apply_template(templates, inputs));
+    if (may_call && request.tool_choice == ToolChoice::kRequired && chat.grammar.empty())
+      return refuse("tool_choice",
+                    "this model's chat template knows no tools, so that no call can be required");
+    if (may_call && !can("supports_tools") && !can("supports_tool_calls"))
+      out.warnings.emplace_back(
+          "tools: this model's chat template does not know tools: the model is not told of them");
+    if (may_call && request.json_schema && request.tool_choice == ToolChoice::kAuto) {
+      STRATA_TRY_VOID(let_answer_or_call(templates, inputs, chat, content_parser));
+    }
   }
-  out.parser = ChatParser(params, false);
+  out.parser = ChatParser(parser_of(chat, inputs), request.continues);
+  if (content_parser) out.parser.try_first(content_parser);
   STRATA_TRY_VOID(add_rules(engine_.vocab(), request, chat, out.rules));
+  add_thinking(engine_.vocab(), request, chat, out.rules);
   for (const std::string& piece : chat.preserved_tokens) {
     const auto tokens = common_tokenize(engine_.vocab(), piece, false, true);
     if (tokens.size() == 1) out.rules.preserved_tokens.insert(tokens.front());
@@ -130,7 +240,17 @@ Result<ChatPrompt> ChatFormat::apply(const ChatRequest& request) const {
   auto tokens = tokenize(engine_.vocab(), chat.prompt, true, true);
   if (!tokens) return refuse("messages", tokens.error().message);
   out.tokens = std::move(*tokens);
+  if (const auto note = two_beginnings(engine_.vocab(), out.tokens))
+    out.warnings.push_back("messages: " + *note);
   return out;
+}
+
+std::optional<std::string> two_beginnings(const llama_vocab* vocab, const std::vector<llama_token>& prompt) {
+  const llama_token bos = llama_vocab_bos(vocab);
+  if (!llama_vocab_get_add_bos(vocab) || prompt.size() < 2 || prompt[0] != bos || prompt[1] != bos)
+    return std::nullopt;
+  return "the prompt begins with two tokens for the beginning of a text, its own and the model's: leave its "
+         "own out";
 }
 
 void ChatPrompt::constrain(common_params_sampling& sampling) const {
@@ -139,6 +259,10 @@ void ChatPrompt::constrain(common_params_sampling& sampling) const {
   sampling.grammar_triggers = rules.grammar_triggers;
   sampling.generation_prompt = rules.generation_prompt;
   sampling.preserved_tokens = rules.preserved_tokens;
+  sampling.reasoning_budget_tokens = rules.reasoning_budget_tokens;
+  sampling.reasoning_budget_start = rules.reasoning_budget_start;
+  sampling.reasoning_budget_end = rules.reasoning_budget_end;
+  sampling.reasoning_budget_forced = rules.reasoning_budget_forced;
 }
 
 Result<std::vector<llama_token>> tokenize(const llama_vocab* vocab, const std::string& text, bool special,

@@ -79,7 +79,7 @@ ApiServer::ApiServer(Listener listener, ServerOptions options, const engine::Eng
       reader_(reader),
       model_(std::move(model)),
       started_(unix_time()),
-      most_tokens_(llama_n_ctx(engine.context())),
+      most_tokens_(std::min(llama_n_ctx(engine.context()), options_.longest_text)),
       inbox_(inbox),
       board_(board),
       http_(std::move(listener.http_)) {

@@ -27,6 +27,8 @@ struct ServerOptions {
   Bytes largest_body = kMiB * 8;
   Bytes largest_bodies = kMiB * 32;  ///< of all that are read at the same time
   Bytes largest_file = kMiB * 512;   ///< that a client may send: it goes to the disk
+  std::uint32_t longest_text =
+      UINT32_MAX;  ///< Tokens of a request with its answer; the context may hold more.
 };
 
 /// An address that is this program's from now on; who connects waits until an ApiServer takes it over.
