@@ -241,7 +241,7 @@ Result<ChatPrompt> ChatFormat::apply(const ChatRequest& request) const {
   if (!tokens) return refuse("messages", tokens.error().message);
   out.tokens = std::move(*tokens);
   if (const auto note = two_beginnings(engine_.vocab(), out.tokens))
-    out.warnings.push_back("messages: " + *note);
+    out.warnings.push_back(fmt::format("messages: {}", *note));
   return out;
 }
 

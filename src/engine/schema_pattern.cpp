@@ -46,9 +46,9 @@ class CharacterSet {
     std::string out;
     for (const auto& [first, last] : others.inverted().ranges_) {
       out += escaped(first);
-      if (last > first) out += "-" + escaped(last);
+      if (last > first) out += fmt::format("-{}", escaped(last));
     }
-    return out.empty() ? out : "[" + out + "]";
+    return out.empty() ? out : fmt::format("[{}]", out);
   }
   [[nodiscard]] bool has(char32_t character) const {
     return std::ranges::any_of(
@@ -79,8 +79,8 @@ std::string in_json(const CharacterSet& set) {
   }
   const std::string plain = set.text();
   if (letters.empty()) return plain;
-  const std::string escapes = "([\\x5C][" + letters + "])";
-  return plain.empty() ? escapes : "(" + plain + "|" + escapes + ")";
+  const std::string escapes = fmt::format("([\\x5C][{}])", letters);
+  return plain.empty() ? escapes : fmt::format("({}|{})", plain, escapes);
 }
 
 class Rewriter {
@@ -90,7 +90,7 @@ class Rewriter {
   std::optional<std::string> all() {
     std::string out = alternatives(0);
     if (failed_ || at_ < pattern_.size()) return std::nullopt;
-    return "^(" + out + ")$";
+    return fmt::format("^({})$", out);
   }
 
  private:
@@ -147,7 +147,7 @@ class Rewriter {
         }
         at_ = end + 1;
       }
-      out = "(" + alternatives(depth + 1) + ")";
+      out = fmt::format("({})", alternatives(depth + 1));
       if (!take(")")) give_up();
     } else {
       const auto set = one_character();
