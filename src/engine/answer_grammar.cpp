@@ -89,6 +89,19 @@ std::string with_prefix(std::string_view grammar, std::string_view prefix) {
 
 }  // namespace
 
+std::string grammar_behind(std::string_view text, std::string_view grammar) {
+  std::string literal;
+  for (const char c : text) {
+    if (c == '"' || c == '\\') literal += '\\';
+    if (c == '\n') {
+      literal += "\\n";
+    } else {
+      literal += c;
+    }
+  }
+  return fmt::format("root ::= \"{}\" c-root\n{}\n", literal, with_prefix(grammar, "c-"));
+}
+
 std::string either_grammar(std::string_view one, std::string_view other) {
   return fmt::format("root ::= a-root | b-root\n{}\n{}\n", with_prefix(one, "a-"), with_prefix(other, "b-"));
 }

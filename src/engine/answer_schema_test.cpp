@@ -132,6 +132,9 @@ TEST_F(AnswerSchemaTest, EitherOfTwoGrammarsMayBeFollowed) {
   EXPECT_TRUE(follows(either, "item42"));
   EXPECT_FALSE(follows(either, "item4"));
   EXPECT_FALSE(follows(either, "ab42"));
+  const std::string behind = grammar_behind("say \"\\\n", "root ::= [0-9]+\n");
+  EXPECT_TRUE(follows(behind, "say \"\\\n42"));
+  EXPECT_FALSE(follows(behind, "42"));
 }
 
 }  // namespace

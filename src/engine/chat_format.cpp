@@ -126,18 +126,18 @@ std::shared_ptr<const common_chat_parser_params> parser_of(const common_chat_par
   return out;
 }
 
-/// A user's own grammar, or the one of a schema that the template does not put into its own.
-/// Errors: kInvalidArgument.
-Status add_rules(const llama_vocab* vocab, const ChatRequest& request, const common_chat_params& chat,
+/// `rules`: the user's own grammar, or the one of a schema, which the template does not always put into its
+/// own. Errors: kInvalidArgument.
+Status add_rules(const llama_vocab* vocab, const common_grammar& rules, const common_chat_params& chat,
                  common_params_sampling& out) {
-  const bool has_rules = !request.grammar.empty();
+  const bool has_rules = !rules.empty();
   const bool begins = chat.grammar_lazy || tokens_say(vocab, chat.generation_prompt);
-  if (has_rules && (request.grammar.type == COMMON_GRAMMAR_TYPE_USER || chat.grammar.empty() || !begins)) {
-    out.grammar = {COMMON_GRAMMAR_TYPE_USER, request.grammar.grammar};  // it begins with the answer itself
+  if (has_rules && (rules.type == COMMON_GRAMMAR_TYPE_USER || chat.grammar.empty() || !begins)) {
+    out.grammar = {COMMON_GRAMMAR_TYPE_USER, rules.grammar};  // it begins with the answer itself
   } else if (!chat.grammar.empty() && !begins) {
     return refuse("tools", "this model's tokenizer cannot express what its chat template ends with");
   } else if (!chat.grammar.empty()) {
-    out.grammar = {has_rules ? request.grammar.type : COMMON_GRAMMAR_TYPE_TOOL_CALLS, chat.grammar};
+    out.grammar = {has_rules ? rules.type : COMMON_GRAMMAR_TYPE_TOOL_CALLS, chat.grammar};
     out.grammar_lazy = chat.grammar_lazy;
     out.grammar_triggers = chat.grammar_triggers;
     out.generation_prompt = chat.generation_prompt;
@@ -145,26 +145,63 @@ Status add_rules(const llama_vocab* vocab, const ChatRequest& request, const com
   return {};
 }
 
-/// Where the model may call a tool or answer by a schema, templates know only one of the two. `chat`: with
-/// tools and the schema; in the end with the grammar of either. `content_parser`: of an answer by the schema.
-Status let_answer_or_call(const common_chat_templates* templates, const common_chat_templates_inputs& inputs,
-                          common_chat_params& chat,
-                          std::shared_ptr<const common_chat_parser_params>& content_parser) {
+/// A template applied to a request, and what its answer may be.
+struct Applied {
+  common_chat_params chat;
+  common_grammar rules;                                               // beside the template's own
+  std::shared_ptr<const common_chat_parser_params> parser_of_schema;  // null: the template's own is all
+};
+
+/// The model may call a tool or answer by a schema: templates know only one of the two. The grammar is that
+/// of either.
+Result<Applied> let_answer_or_call(const common_chat_templates* templates,
+                                   const common_chat_templates_inputs& inputs, const common_grammar& rules) {
   common_chat_templates_inputs calls = inputs;
   calls.json_schema.clear();
   common_chat_templates_inputs answers = inputs;
   answers.tools.clear();
-  STRATA_TRY(common_chat_params with_calls, apply_template(templates, calls));
+  Applied out{.chat = {}, .rules = rules, .parser_of_schema = {}};
+  STRATA_TRY(out.chat, apply_template(templates, calls));
   calls.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
   STRATA_TRY(const common_chat_params must_call, apply_template(templates, calls));
   STRATA_TRY(const common_chat_params must_answer, apply_template(templates, answers));
-  if (must_call.grammar.empty() || must_answer.grammar.empty()) return {};
-  content_parser = parser_of(must_answer, answers);
-  chat = std::move(with_calls);
-  chat.grammar = either_grammar(must_call.grammar, must_answer.grammar);
-  chat.grammar_lazy = false;
-  chat.grammar_triggers.clear();
-  return {};
+  if (must_call.grammar.empty()) {  // the template knows no tools
+    out.chat.grammar = must_answer.grammar;
+    out.chat.parser = must_answer.parser;
+  } else if (must_answer.grammar.empty()) {  // the template knows no schemas
+    out.chat.grammar =
+        either_grammar(must_call.grammar, grammar_behind(out.chat.generation_prompt, rules.grammar));
+  } else {
+    out.chat.grammar = either_grammar(must_call.grammar, must_answer.grammar);
+    out.parser_of_schema = parser_of(must_answer, answers);
+  }
+  out.chat.grammar_lazy = false;
+  out.chat.grammar_triggers.clear();
+  return out;
+}
+
+Result<Applied> apply_to(const common_chat_templates* templates, common_chat_templates_inputs& inputs,
+                         const ChatRequest& request, std::vector<std::string>& warnings) {
+  const auto able = common_chat_templates_get_caps(templates);
+  const auto can = [&](const char* what) {
+    const auto at = able.find(what);
+    return at != able.end() && at->second;
+  };
+  inputs.parallel_tool_calls = request.parallel_tool_calls.value_or(can("supports_parallel_tool_calls"));
+  const bool may_call = !inputs.tools.empty() && request.tool_choice != ToolChoice::kNone;
+  const bool must_call = may_call && request.tool_choice == ToolChoice::kRequired;
+  if (may_call && !must_call && request.json_schema)
+    return let_answer_or_call(templates, inputs, request.grammar);
+  if (must_call) inputs.json_schema.clear();  // a schema is for the content, and there is none
+  Applied out{.chat = {}, .rules = must_call ? common_grammar() : request.grammar, .parser_of_schema = {}};
+  STRATA_TRY(out.chat, apply_template(templates, inputs));
+  if (must_call && out.chat.grammar.empty())
+    return refuse("tool_choice",
+                  "this model's chat template knows no tools, so that no call can be required");
+  if (may_call && !can("supports_tools") && !can("supports_tool_calls"))
+    warnings.emplace_back(
+        "tools: this model's chat template does not know tools: the model is not told of them");
+  return out;
 }
 
 /// Where thoughts begin and end: a grammar for tools waits for the end, and a limit of thoughts ends them.
@@ -205,32 +242,15 @@ Result<ChatFormat> ChatFormat::create(const Engine& engine, const std::string& c
 Result<ChatPrompt> ChatFormat::apply(const ChatRequest& request) const {
   STRATA_TRY(common_chat_templates_inputs inputs, inputs_of(request));
   ChatPrompt out;
-  common_chat_params chat;
-  std::shared_ptr<const common_chat_parser_params> content_parser;
+  Applied applied;
   {
     const std::lock_guard lock(templates_->applying);
-    const common_chat_templates* const templates = templates_->of_model.get();
-    const auto able = common_chat_templates_get_caps(templates);
-    const auto can = [&](const char* what) {
-      const auto at = able.find(what);
-      return at != able.end() && at->second;
-    };
-    inputs.parallel_tool_calls = request.parallel_tool_calls.value_or(can("supports_parallel_tool_calls"));
-    const bool may_call = !inputs.tools.empty() && request.tool_choice != ToolChoice::kNone;
-    STRATA_TRY(chat, apply_template(templates, inputs));
-    if (may_call && request.tool_choice == ToolChoice::kRequired && chat.grammar.empty())
-      return refuse("tool_choice",
-                    "this model's chat template knows no tools, so that no call can be required");
-    if (may_call && !can("supports_tools") && !can("supports_tool_calls"))
-      out.warnings.emplace_back(
-          "tools: this model's chat template does not know tools: the model is not told of them");
-    if (may_call && request.json_schema && request.tool_choice == ToolChoice::kAuto) {
-      STRATA_TRY_VOID(let_answer_or_call(templates, inputs, chat, content_parser));
-    }
+    STRATA_TRY(applied, apply_to(templates_->of_model.get(), inputs, request, out.warnings));
   }
+  common_chat_params& chat = applied.chat;
   out.parser = ChatParser(parser_of(chat, inputs), request.continues);
-  if (content_parser) out.parser.try_first(content_parser);
-  STRATA_TRY_VOID(add_rules(engine_.vocab(), request, chat, out.rules));
+  if (applied.parser_of_schema) out.parser.try_first(applied.parser_of_schema);
+  STRATA_TRY_VOID(add_rules(engine_.vocab(), applied.rules, chat, out.rules));
   add_thinking(engine_.vocab(), request, chat, out.rules);
   for (const std::string& piece : chat.preserved_tokens) {
     const auto tokens = common_tokenize(engine_.vocab(), piece, false, true);
