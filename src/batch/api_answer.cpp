@@ -7,6 +7,7 @@
 #include <span>
 
 #include "batch/api_fields.h"
+#include "batch/prompt_length.h"
 
 namespace strata::batch {
 namespace {
@@ -145,22 +146,31 @@ Json answer_body(const AnswerHead& head, const ApiRequest& request, const std::v
   Json choices = Json::array();
   for (std::size_t i = 0; i < answers.size(); ++i)
     choices.push_back(choice_of(request, answers[i], i, vocab));
-  return {{"id", head.id},
-          {"object", object_name(request.endpoint)},
-          {"created", head.created},
-          {"model", head.model},
-          {"choices", std::move(choices)},
-          {"usage", usage_json(request, answers)}};
+  Json out = {{"id", head.id},
+              {"object", object_name(request.endpoint)},
+              {"created", head.created},
+              {"model", head.model},
+              {"choices", std::move(choices)},
+              {"usage", usage_json(request, answers)}};
+  if (!request.warnings.empty()) out["warnings"] = request.warnings;
+  return out;
 }
 
 Json error_body(const Error& error) {
   const auto field =
       error.code == ErrorCode::kInvalidArgument ? field_of(error.message) : std::optional<std::string>();
-  return {{"error",
-           {{"message", error.message},
-            {"type", is_the_requests_fault(error.code) ? "invalid_request_error" : "server_error"},
-            {"param", field ? Json(*field) : Json()},
-            {"code", nullptr}}}};
+  Json out = {{"error",
+               {{"message", error.message},
+                {"type", is_the_requests_fault(error.code) ? "invalid_request_error" : "server_error"},
+                {"param", field ? Json(*field) : Json()},
+                {"code", nullptr}}}};
+  if (const auto tokens = too_long_prompt(error)) {
+    out["error"]["type"] = "exceed_context_size_error";
+    out["error"]["code"] = "context_length_exceeded";
+    out["error"]["n_prompt_tokens"] = tokens->prompt;
+    out["error"]["n_ctx"] = tokens->context;
+  }
+  return out;
 }
 
 }  // namespace strata::batch

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 namespace strata::batch {
 namespace {
 
@@ -48,6 +50,14 @@ Result<std::optional<std::int64_t>> Fields::integer(const char* name, std::int64
                                                     std::int64_t most) const {
   const nlohmann::json* const value = find(name);
   if (value == nullptr) return std::nullopt;
+  // Some clients write whole numbers as 8.0.
+  if (value->is_number_float()) {
+    const double given = value->get<double>();
+    constexpr double kExact = 9007199254740992;  // whole numbers up to here have a double of their own
+    if (given == std::floor(given) && std::abs(given) <= kExact && given >= static_cast<double>(least) &&
+        given <= static_cast<double>(most))
+      return static_cast<std::int64_t>(given);
+  }
   const bool too_large = value->is_number_unsigned() && value->get<std::uint64_t>() > INT64_MAX;
   if (!value->is_number_integer() || too_large || value->get<std::int64_t>() < least ||
       value->get<std::int64_t>() > most)

@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
-#include <charconv>
 
 #include "batch/api_fields.h"
+#include "batch/api_messages.h"
 #include "engine/answer_grammar.h"
+#include "engine/answer_schema.h"
 
 namespace strata::batch {
 namespace {
@@ -22,72 +25,80 @@ constexpr std::size_t kMostFloats = 1U << 18;  // of the vectors of one answer: 
 constexpr std::size_t kMostTokensOfInputs = 300'000;  // as OpenAI has it
 constexpr int kCompletionLimit = 16;                  // where a completion names none, as OpenAI has it
 
-template <typename T, typename U>
-void set(T& to, const std::optional<U>& value) {
-  if (value) to = static_cast<T>(*value);
+/// The first of these fields that is there. -1, as llama-server has it: until the model ends.
+Result<std::optional<int>> limit_of(const Fields& fields, std::initializer_list<const char*> names) {
+  std::optional<int> out;
+  for (const char* const name : names) {
+    STRATA_TRY(const auto given, fields.integer(name, -1, kMostTokens));
+    if (given == 0) return fields.refuse(name, "must be 1 or more, or -1 for no limit");
+    if (given && !out) out = static_cast<int>(*given);
+  }
+  return out;
 }
 
-/// -1, as llama-server has it: until the model ends.
-Result<std::optional<int>> limit_of(const Fields& fields, const char* name) {
-  STRATA_TRY(const auto given, fields.integer(name, -1, kMostTokens));
-  if (given == 0) return fields.refuse(name, "must be 1 or more, or -1 for no limit");
-  return given ? std::optional(static_cast<int>(*given)) : std::nullopt;
-}
+/// A JSON schema that a request names.
+struct NamedSchema {
+  json schema;
+  bool strict = false;  // what cannot be enforced is an error
+};
 
 /// The schema of `response_format`, or of llama.cpp's own field; nothing: any text will do.
-Result<std::optional<json>> schema_of(const json& body) {
+Result<std::optional<NamedSchema>> schema_of(const json& body) {
   const Fields fields(body);
-  if (const json* const schema = fields.find("json_schema")) return *schema;
+  const json any = {{"type", "object"}};
+  if (const json* const schema = fields.find("json_schema"))
+    return NamedSchema{schema->empty() ? any : *schema};
   const json* const format = fields.find("response_format");
   if (format == nullptr) return std::nullopt;
   if (!format->is_object()) return fields.refuse("response_format", "must be an object");
   const Fields inner(*format, "response_format.");
   STRATA_TRY(const auto type, inner.text("type"));
   if (!type || *type == "text") return std::nullopt;
-  const json any = {{"type", "object"}};
-  if (*type == "json_object") return format->value("schema", any);
+  if (*type == "json_object") {
+    const json* const schema = inner.find("schema");
+    return NamedSchema{schema == nullptr || schema->empty() ? any : *schema};
+  }
   if (*type != "json_schema") return inner.refuse("type", "must be text, json_object or json_schema");
   const json* const named = inner.find("json_schema");
   if (named == nullptr || !named->is_object() || !named->contains("schema"))
     return inner.refuse("json_schema", "must be an object with a schema");
-  return named->at("schema");
+  STRATA_TRY(const auto strict, Fields(*named, "response_format.json_schema.").boolean("strict"));
+  const json& schema = named->at("schema");
+  return NamedSchema{schema.is_object() && schema.empty() ? any : schema, strict.value_or(false)};
 }
 
 /// What an answer must follow, one or the other or none; read by llama.cpp, so that it can be used.
 struct Rules {
   std::optional<json> schema;
-  std::optional<std::string> gbnf;
   common_grammar grammar;
 };
 
-Result<Rules> rules_of(const json& body) {
+/// What the schema asks for in vain is a warning, and an error where it is strict.
+Result<Rules> rules_of(const json& body, std::vector<std::string>& warnings) {
   const Fields fields(body);
   Rules out;
-  STRATA_TRY(out.schema, schema_of(body));
-  STRATA_TRY(out.gbnf, fields.text("grammar"));
-  if (out.gbnf && out.gbnf->size() > kLongestGrammar)
+  STRATA_TRY(const auto named, schema_of(body));
+  STRATA_TRY(const auto gbnf, fields.text("grammar"));
+  if (gbnf && gbnf->size() > kLongestGrammar)
     return fields.refuse("grammar", fmt::format("has more than {} KiB", kLongestGrammar >> 10));
-  if (out.schema && out.gbnf) return fields.refuse("grammar", "cannot be used beside a JSON schema");
-  if (out.gbnf) {
-    STRATA_TRY(out.grammar, engine::grammar_of_gbnf(*out.gbnf, "grammar"));
+  if (named && gbnf) return fields.refuse("grammar", "cannot be used beside a JSON schema");
+  if (gbnf && !gbnf->empty()) {
+    STRATA_TRY(out.grammar, engine::grammar_of_gbnf(*gbnf, "grammar"));
   }
-  if (out.schema) {
-    const std::string schema = out.schema->dump();
-    if (schema.size() > kLongestGrammar)
-      return fields.refuse("response_format",
-                           fmt::format("its schema has more than {} KiB", kLongestGrammar >> 10));
-    STRATA_TRY(out.grammar, engine::grammar_of_schema(schema, "response_format"));
-  }
+  if (!named) return out;
+  const char* const field = fields.find("json_schema") != nullptr ? "json_schema" : "response_format";
+  engine::AnswerSchema schema = engine::schema_for_grammar(named->schema);
+  if (named->strict && !schema.not_enforced.empty())
+    return fields.refuse(field, fmt::format("its schema is strict, and this cannot be enforced: {}",
+                                            fmt::join(schema.not_enforced, ", ")));
+  for (const std::string& what : schema.not_enforced)
+    warnings.push_back(fmt::format("{}: this is not enforced: {}", field, what));
+  const std::string text = schema.schema.dump();
+  if (text.size() > kLongestGrammar)
+    return fields.refuse(field, fmt::format("its schema has more than {} KiB", kLongestGrammar >> 10));
+  STRATA_TRY(out.grammar, engine::grammar_of_schema(text, field));
+  out.schema = std::move(schema.schema);
   return out;
-}
-
-/// A decimal id of the vocabulary, of nine digits at most.
-std::optional<llama_token> token_id(std::string_view text, std::int32_t vocabulary) {
-  std::uint32_t id = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-  const bool is_id =
-      error == std::errc{} && end == text.data() + text.size() && id < static_cast<std::uint32_t>(vocabulary);
-  return is_id ? std::optional(static_cast<llama_token>(id)) : std::nullopt;
 }
 
 /// One at least, and all of the vocabulary.
@@ -98,67 +109,11 @@ bool are_token_ids(const json& value, const llama_vocab* vocab) {
          });
 }
 
-/// llama.cpp reads messages by throwing; what it needs to find is checked here, by name.
-Status check_messages(const json& body) {
-  const Fields fields(body);
-  const json* const messages = fields.find("messages");
-  if (messages == nullptr || !messages->is_array() || messages->empty())
-    return fields.refuse("messages", "must be an array of messages, with one at least");
-  for (std::size_t i = 0; i < messages->size(); ++i) {
-    const json& message = (*messages)[i];
-    const std::string path = fmt::format("messages[{}]", i);
-    if (!message.is_object()) return fields.refuse(path.c_str(), "must be an object");
-    const Fields inner(message, path + ".");
-    STRATA_TRY(const auto role, inner.text("role"));
-    if (!role) return inner.refuse("role", "is missing");
-    const json* const content = inner.find("content");
-    if (content == nullptr) {
-      if (*role == "assistant" && inner.find("tool_calls") != nullptr) continue;
-      return inner.refuse("content", "is missing");
-    }
-    if (content->is_string()) continue;
-    if (!content->is_array()) return inner.refuse("content", "must be a string or an array of parts");
-    for (const json& part : *content) {
-      const auto has_text = [&](const char* key) { return part.contains(key) && part[key].is_string(); };
-      if (!part.is_object() || !has_text("type") || part["type"] != "text" || !has_text("text"))
-        return inner.refuse("content", "parts must be text: images and sound are not understood here");
-    }
-  }
-  return {};
-}
-
-/// `tools`, `tool_choice` and `parallel_tool_calls`.
-Status read_tools(const json& body, engine::ChatRequest& out) {
-  const Fields fields(body);
-  if (const json* const tools = fields.find("tools")) {
-    if (!tools->is_array()) return fields.refuse("tools", "must be an array");
-    out.tools = *tools;
-  }
-  STRATA_TRY(const auto parallel, fields.boolean("parallel_tool_calls"));
-  out.parallel_tool_calls = parallel.value_or(false);
-  const json* const choice = fields.find("tool_choice");
-  if (choice == nullptr || *choice == "auto") return {};
-  if (*choice == "none" || *choice == "required") {
-    out.tool_choice = *choice == "none" ? engine::ToolChoice::kNone : engine::ToolChoice::kRequired;
-    return {};
-  }
-  const json name =
-      choice->is_object() ? choice->value(json::json_pointer("/function/name"), json()) : json();
-  if (!name.is_string())
-    return fields.refuse("tool_choice",
-                         "must be none, auto, required, or an object with the name of a function");
-  // The one that is named has to be called, and no other can be.
-  out.tool_choice = engine::ToolChoice::kRequired;
-  const auto is_named = [&](const json& tool) {
-    return tool.is_object() && tool.value(json::json_pointer("/function/name"), json()) == name;
-  };
-  json named = json::array();
-  for (const json& tool : out.tools) {
-    if (is_named(tool)) named.push_back(tool);
-  }
-  if (named.empty()) return fields.refuse("tool_choice", "names none of the tools");
-  out.tools = std::move(named);
-  return {};
+/// Texts and numbers in one array are one prompt.
+bool is_mixed(const json& value) {
+  const auto has = [&](auto is) { return std::ranges::any_of(value, is); };
+  return value.is_array() && has([](const json& part) { return part.is_string(); }) &&
+         has([](const json& part) { return part.is_number(); });
 }
 
 }  // namespace
@@ -229,7 +184,11 @@ Result<ApiRequest> ApiReader::read(Endpoint endpoint, const json& body) const {
   }
   if (engine_.only_embeds())
     return fail(ErrorCode::kInvalidArgument, "this model writes no text: ask it for /v1/embeddings");
-  STRATA_TRY_VOID(read_sampling(body, out));
+  STRATA_TRY_VOID(read_sampling(body, engine_.vocab(), out.request.sampling));
+  const common_params_sampling& sampling = out.request.sampling;
+  out.request.repeatable = sampling.temp <= 0 || sampling.seed != LLAMA_DEFAULT_SEED;
+  STRATA_TRY_VOID(read_delivery(body, out));
+  out.warnings = unknown_fields(endpoint, body);
   STRATA_TRY_VOID(endpoint == Endpoint::kChat ? read_chat(body, out) : read_completion(body, out));
   return out;
 }
@@ -250,41 +209,11 @@ Result<std::vector<llama_token>> ApiReader::tokenize(const std::string& text, co
   return tokens;
 }
 
-Status ApiReader::read_sampling(const json& body, ApiRequest& out) const {
+/// How many answers, where they end, and whether they are streamed.
+Status ApiReader::read_delivery(const json& body, ApiRequest& out) const {
   const Fields fields(body);
-  common_params_sampling& sampling = out.request.sampling;
-  STRATA_TRY(const auto temperature, fields.number("temperature", 0, 2));
-  STRATA_TRY(const auto top_p, fields.number("top_p", 0, 1));
-  STRATA_TRY(const auto min_p, fields.number("min_p", 0, 1));
-  STRATA_TRY(const auto top_k, fields.integer("top_k", -1, INT32_MAX));
-  STRATA_TRY(const auto presence, fields.number("presence_penalty", -2, 2));
-  STRATA_TRY(const auto frequency, fields.number("frequency_penalty", -2, 2));
-  STRATA_TRY(auto repetition, fields.number("repeat_penalty", 0, 10));
-  if (!repetition) {
-    STRATA_TRY(repetition, fields.number("repetition_penalty", 0, 10));  // as vLLM calls it
-  }
-  STRATA_TRY(const auto seed, fields.integer("seed", INT64_MIN, INT64_MAX));
-  STRATA_TRY(const auto ignore_eos, fields.boolean("ignore_eos"));
   STRATA_TRY(const auto count, fields.integer("n", 1, kMostAnswers));
-  set(out.answers, count);
-  set(sampling.temp, temperature);
-  set(sampling.top_p, top_p);
-  set(sampling.min_p, min_p);
-  set(sampling.top_k, top_k);
-  set(sampling.penalty_present, presence);
-  set(sampling.penalty_freq, frequency);
-  set(sampling.penalty_repeat, repetition);
-  set(sampling.ignore_eos, ignore_eos);
-  if (seed) sampling.seed = static_cast<std::uint32_t>(*seed);
-  out.request.repeatable = sampling.temp <= 0 || sampling.seed != LLAMA_DEFAULT_SEED;
-  if (const json* const biases = fields.find("logit_bias")) {
-    if (!biases->is_object()) return fields.refuse("logit_bias", "must map token ids to numbers");
-    for (const auto& [token, bias] : biases->items()) {
-      const auto id = token_id(token, llama_vocab_n_tokens(engine_.vocab()));
-      if (!id || !bias.is_number()) return fields.refuse("logit_bias", "must map token ids to numbers");
-      sampling.logit_bias.push_back({*id, bias.get<float>()});
-    }
-  }
+  out.answers = static_cast<std::uint32_t>(count.value_or(1));
   STRATA_TRY(out.request.stop_strings, fields.texts("stop"));
   std::erase(out.request.stop_strings, "");
   STRATA_TRY(const auto stream, fields.boolean("stream"));
@@ -299,46 +228,44 @@ Status ApiReader::read_sampling(const json& body, ApiRequest& out) const {
 
 Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
   const Fields fields(body);
-  STRATA_TRY_VOID(check_messages(body));
-  STRATA_TRY(const auto limit, limit_of(fields, "max_tokens"));
-  STRATA_TRY(const auto newer_limit, limit_of(fields, "max_completion_tokens"));
-  out.request.limit = newer_limit.value_or(limit.value_or(-1));
+  STRATA_TRY(const auto limit, limit_of(fields, {"n_predict", "max_completion_tokens", "max_tokens"}));
+  out.request.limit = limit.value_or(-1);
   STRATA_TRY(const auto logprobs, fields.boolean("logprobs"));
   STRATA_TRY(const auto top, fields.integer("top_logprobs", 0, kMostLogprobs));
   if (logprobs.value_or(false)) out.request.top_logprobs = static_cast<int>(top.value_or(0));
-  STRATA_TRY(Rules rules, rules_of(body));
-  engine::ChatRequest chat{.messages = body["messages"],
-                           .json_schema = std::move(rules.schema),
-                           .grammar = std::move(rules.grammar)};
-  STRATA_TRY_VOID(read_tools(body, chat));
-  if (const json* const arguments = fields.find("chat_template_kwargs")) {
-    if (!arguments->is_object()) return fields.refuse("chat_template_kwargs", "must be an object");
-    STRATA_TRY(const auto thinks, Fields(*arguments, "chat_template_kwargs.").boolean("enable_thinking"));
-    chat.enable_thinking = thinks.value_or(true);
-    for (const auto& [name, value] : arguments->items()) chat.template_arguments[name] = value;
+  engine::ChatRequest chat;
+  STRATA_TRY_VOID(read_conversation(body, chat));
+  for (json& tool : chat.tools) {
+    json& function = tool["function"];
+    if (function.contains("parameters"))
+      function["parameters"] = engine::schema_for_grammar(function["parameters"]).schema;
   }
+  STRATA_TRY(Rules rules, rules_of(body, out.warnings));
+  chat.json_schema = std::move(rules.schema);
+  chat.grammar = std::move(rules.grammar);
   STRATA_TRY(engine::ChatPrompt prompt, format_.apply(chat));
   prompt.constrain(out.request.sampling);
   out.request.prompt = std::move(prompt.tokens);
   std::ranges::move(prompt.stops, std::back_inserter(out.request.stop_strings));
+  std::ranges::move(prompt.warnings, std::back_inserter(out.warnings));
   out.parser = std::move(prompt.parser);
   return {};
 }
 
 Status ApiReader::read_completion(const json& body, ApiRequest& out) const {
   const Fields fields(body);
-  STRATA_TRY(const auto limit, limit_of(fields, "max_tokens"));
+  STRATA_TRY(const auto limit, limit_of(fields, {"n_predict", "max_tokens"}));
   out.request.limit = limit.value_or(kCompletionLimit);
   STRATA_TRY(const auto logprobs, fields.integer("logprobs", 0, kMostLogprobs));
   if (logprobs) out.request.top_logprobs = static_cast<int>(*logprobs);
   if (fields.find("suffix") != nullptr) return fields.refuse("suffix", "is not understood here");
   STRATA_TRY(const auto echo, fields.boolean("echo"));
   if (echo.value_or(false)) return fields.refuse("echo", "is not understood here");
-  STRATA_TRY(Rules rules, rules_of(body));
+  STRATA_TRY(Rules rules, rules_of(body, out.warnings));
   out.request.sampling.grammar = std::move(rules.grammar);
   const json* const prompt = fields.find("prompt");
   if (prompt == nullptr) return fields.refuse("prompt", "is missing");
-  const bool one = prompt->is_string() || are_token_ids(*prompt, engine_.vocab());
+  const bool one = prompt->is_string() || are_token_ids(*prompt, engine_.vocab()) || is_mixed(*prompt);
   if (!one && (!prompt->is_array() || prompt->empty()))
     return fields.refuse("prompt", "must be a text, an array of token ids, or an array of either");
   const std::size_t prompts = one ? 1 : prompt->size();
@@ -352,7 +279,7 @@ Status ApiReader::read_completion(const json& body, ApiRequest& out) const {
   return {};
 }
 
-/// Of a text, or the ids themselves; number `i` of `field`.
+/// Of a text, of ids, or of both in an array; number `i` of `field`.
 Result<std::vector<llama_token>> ApiReader::tokens_of(const json& text, const char* field,
                                                       std::size_t i) const {
   std::vector<llama_token> out;
@@ -360,6 +287,12 @@ Result<std::vector<llama_token>> ApiReader::tokens_of(const json& text, const ch
     STRATA_TRY(out, tokenize(text.get<std::string>(), field));
   } else if (are_token_ids(text, engine_.vocab())) {
     out = text.get<std::vector<llama_token>>();
+  } else if (is_mixed(text)) {
+    for (const json& part : text) {
+      STRATA_TRY(const auto more, part.is_string() ? tokenize(part.get<std::string>(), field, out.empty())
+                                                   : tokens_of(json::array({part}), field, i));
+      out.insert(out.end(), more.begin(), more.end());
+    }
   }
   if (!out.empty()) return out;
   return fail(ErrorCode::kInvalidArgument,

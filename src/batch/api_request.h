@@ -6,12 +6,11 @@
 #include <string>
 #include <string_view>
 
+#include "batch/api_sampling.h"
 #include "batch/request.h"
 #include "engine/chat_format.h"
 
 namespace strata::batch {
-
-enum class Endpoint { kChat, kCompletion, kEmbeddings };
 
 /// Of `/v1/chat/completions`, `/v1/completions` and `/v1/embeddings`.
 [[nodiscard]] std::optional<Endpoint> endpoint_of(std::string_view url);
@@ -24,6 +23,7 @@ struct ApiRequest {
   Request request;
   std::vector<std::vector<llama_token>> more_prompts;  ///< of a completion, behind that of `request`
   std::uint32_t answers = 1;                           ///< to each prompt
+  std::vector<std::string> warnings;                   ///< What of the request is not obeyed, field by field.
   engine::ChatParser parser;                           ///< Of a chat's answer.
   bool stream = false;
   bool stream_usage = false;
@@ -50,8 +50,8 @@ class ApiReader {
   [[nodiscard]] static Result<ApiReader> create(const engine::Engine& engine,
                                                 const std::string& chat_template = "");
 
-  /// Fields that change nothing here are not looked at, as OpenAI's API does. Errors: kInvalidArgument,
-  /// beginning with the field's name.
+  /// Fields that would change an answer and are not understood end in ApiRequest::warnings. Errors:
+  /// kInvalidArgument, beginning with the field's name.
   [[nodiscard]] Result<ApiRequest> read(Endpoint endpoint, const nlohmann::json& body) const;
 
   /// `{"content": TEXT}`, with llama-server's `add_special` and `parse_special`. Errors: kInvalidArgument.
@@ -65,7 +65,7 @@ class ApiReader {
   [[nodiscard]] Status read_chat(const nlohmann::json& body, ApiRequest& out) const;
   [[nodiscard]] Status read_completion(const nlohmann::json& body, ApiRequest& out) const;
   [[nodiscard]] Status read_embeddings(const nlohmann::json& body, ApiRequest& out) const;
-  [[nodiscard]] Status read_sampling(const nlohmann::json& body, ApiRequest& out) const;
+  [[nodiscard]] Status read_delivery(const nlohmann::json& body, ApiRequest& out) const;
   [[nodiscard]] Result<std::vector<llama_token>> tokenize(const std::string& text, const char* field,
                                                           bool special = true, bool parse = true) const;
 

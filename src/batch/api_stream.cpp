@@ -110,7 +110,9 @@ std::string AnswerStream::end(const std::vector<Answer>& answers) {
     last["logprobs"] =
         logprobs_json(request_.endpoint, rest.subspan(choice.told_logprobs), vocab_, choice.offset);
     last["finish_reason"] = finish_reason(answers[i].reason, !choice.chat.told().tool_calls.empty());
-    out += event(chunk(Json::array({std::move(last)})));
+    Json ending = chunk(Json::array({std::move(last)}));
+    if (i == 0 && !request_.warnings.empty()) ending["warnings"] = request_.warnings;
+    out += event(ending);
   }
   if (request_.stream_usage) {
     Json usage = chunk(Json::array());

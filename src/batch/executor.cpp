@@ -8,6 +8,7 @@
 #include <numeric>
 #include <optional>
 
+#include "batch/prompt_length.h"
 #include "batch/sequence.h"
 #include "engine/sampler.h"
 
@@ -36,9 +37,11 @@ WrittenLogprobs logprobs_of(std::span<const float> logits, llama_token written, 
 
 }  // namespace
 
-Executor::Executor(engine::Engine& engine, std::size_t most_running, Company company)
+Executor::Executor(engine::Engine& engine, std::size_t most_running, std::size_t longest_text,
+                   Company company)
     : engine_(engine),
       most_running_(company == Company::kOneByOne ? 1 : most_running),
+      longest_text_(longest_text),
       company_(company),
       pieces_(llama_n_ubatch(engine.context())),
       shares_parts_(can_share_parts(engine.model())),
@@ -54,12 +57,11 @@ Result<Executor::Id> Executor::submit(Request request, Listener listener) {
   if (request.prompt.empty()) return fail(ErrorCode::kInvalidArgument, "the prompt is empty");
   if (engine_.only_embeds() && !request.embed)
     return fail(ErrorCode::kInvalidArgument, "this model writes no text: it only embeds");
-  const std::size_t context = cells_.capacity();
+  const std::size_t context = std::min<std::size_t>(cells_.capacity(), longest_text_);
   const std::size_t most =
       engine_.only_embeds() ? std::min<std::size_t>(context, llama_n_ubatch(engine_.context())) : context;
   if (request.prompt.size() > most) {
-    return fail(ErrorCode::kInvalidArgument, fmt::format("the prompt has {} tokens and the context holds {}",
-                                                         request.prompt.size(), most));
+    return std::unexpected(prompt_too_long({request.prompt.size(), most}));
   }
   const Id id = next_++;
   const Turn turn{request.priority, id};
@@ -194,7 +196,8 @@ void Executor::write(Sequence& sequence, std::int32_t output) {
   if (sequence.filter.stopped()) return end(sequence, StopReason::kStopString);
   if (!wanted) return end(sequence, StopReason::kCancelled);
   if (sequence.left() == 0) return end(sequence, StopReason::kLimit);
-  if (sequence.tokens.size() > cells_.capacity()) return end(sequence, StopReason::kContextFull);
+  if (sequence.tokens.size() > std::min<std::size_t>(cells_.capacity(), longest_text_))
+    return end(sequence, StopReason::kContextFull);
 }
 
 /// From the `nth` output of the last pass.

@@ -39,9 +39,10 @@ class Executor {
   /// that each one, repeatable or not, gets the tokens that it gets alone.
   enum class Company { kTogether, kOneByOne };
   /// At most so many requests run at once; common prefixes take places of the context beside these.
-  /// Requires: the engine has started, with ContextOptions::shared_cells.
+  /// `longest_text`: tokens that a request may have with its answer, even where the context has room for
+  /// more. Requires: the engine has started, with ContextOptions::shared_cells.
   explicit Executor(engine::Engine& engine, std::size_t most_running = SIZE_MAX,
-                    Company company = Company::kTogether);
+                    std::size_t longest_text = SIZE_MAX, Company company = Company::kTogether);
   ~Executor();
 
   /// Whether a context of this model lets texts share any part of their beginnings.
@@ -122,6 +123,7 @@ class Executor {
 
   engine::Engine& engine_;
   const std::size_t most_running_;
+  const std::size_t longest_text_;
   const Company company_;
   const Pieces pieces_;
   const bool shares_parts_;  // the context can copy a part of a sequence

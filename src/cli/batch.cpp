@@ -165,7 +165,7 @@ class Batch {
     STRATA_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
     live.started();
     batch::Executor executor(
-        *engine_, at_once,
+        *engine_, at_once, SIZE_MAX,
         options_.batch_invariant ? batch::Executor::Company::kOneByOne : batch::Executor::Company::kTogether);
     const auto begin = Clock::now();
     BatchReport report{.load_seconds = std::chrono::duration<double>(begin - begin_).count()};

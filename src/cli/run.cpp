@@ -61,6 +61,8 @@ class Run {
     std::vector<llama_token> tokens;
     if (prompt) {
       STRATA_TRY(tokens, first_tokens(*prompt));
+      if (const auto note = engine::two_beginnings(engine_->vocab(), tokens))
+        fmt::print(stderr, "note: {}\n", *note);
     }
     STRATA_TRY_VOID(start(tokens));
     if (options_.display_prompt && prompt) print(*prompt);

@@ -15,6 +15,7 @@
 #include "cli/device_options.h"
 #include "engine/answer_grammar.h"
 #include "engine/driver_account.h"
+#include "engine/sampling_options.h"
 #include "plan/placement_rules.h"
 #include "probe/probe.h"
 
@@ -125,15 +126,28 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
 
   const std::string sampling = "Sampling";
   command.add_option("-s,--seed", o.sampling.seed, "seed (default: random)")->group(sampling);
-  command.add_option("--temp", o.sampling.temp, "temperature (0: greedy)")
-      ->group(sampling)
-      ->capture_default_str();
-  command.add_option("--top-k", o.sampling.top_k, "top-k (0: off)")->group(sampling)->capture_default_str();
-  command.add_option("--top-p", o.sampling.top_p, "top-p (1: off)")->group(sampling)->capture_default_str();
-  command.add_option("--min-p", o.sampling.min_p, "min-p (0: off)")->group(sampling)->capture_default_str();
-  command.add_option("--repeat-penalty", o.sampling.penalty_repeat, "penalty for repeated tokens (1: off)")
-      ->group(sampling)
-      ->capture_default_str();
+  for (const engine::SamplingOption& option : engine::sampling_options()) {
+    std::visit(
+        [&](auto value) {
+          command.add_option(option.flags, o.sampling.*value, option.help)
+              ->group(sampling)
+              ->capture_default_str();
+        },
+        option.value);
+  }
+  command
+      .add_option_function<std::string>(
+          "--samplers",
+          [&o](const std::string& names) {
+            std::vector<std::string> list;
+            std::istringstream in(names);
+            for (std::string name; std::getline(in, name, ';');) list.push_back(name);
+            auto samplers = engine::samplers_of(list);
+            if (!samplers) throw CLI::ValidationError("--samplers", samplers.error().message);
+            o.sampling.samplers = std::move(*samplers);
+          },
+          "samplers in their order, by name, with ';' between them")
+      ->group(sampling);
   command
       .add_flag("--ignore-eos", o.sampling.ignore_eos,
                 "go on when the model ends its text (a grammar still ends its own)")
@@ -351,11 +365,11 @@ Result<engine::ContextOptions> context_options(const RunOptions& o) {
 
 Result<common_params_sampling> sampling_params(const RunOptions& o) {
   common_params_sampling out = o.sampling;
-  STRATA_TRY_VOID(check_range("--temp", out.temp, 0, 100));
-  STRATA_TRY_VOID(check_range("--top-k", out.top_k, 0, std::numeric_limits<std::int32_t>::max()));
-  STRATA_TRY_VOID(check_range("--top-p", out.top_p, 0, 1));
-  STRATA_TRY_VOID(check_range("--min-p", out.min_p, 0, 1));
-  STRATA_TRY_VOID(check_range("--repeat-penalty", out.penalty_repeat, 0.01, 100));
+  for (const engine::SamplingOption& option : engine::sampling_options()) {
+    const double value =
+        std::visit([&](auto member) { return static_cast<double>(out.*member); }, option.value);
+    STRATA_TRY_VOID(check_range(option.flags, value, option.least, option.most));
+  }
   if (o.grammar) {
     STRATA_TRY(out.grammar, engine::grammar_of_gbnf(*o.grammar, "--grammar"));
   }

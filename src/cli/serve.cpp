@@ -66,6 +66,9 @@ class Serve {
     STRATA_TRY(const std::string chat_template, cli::chat_template(options_.run));
     STRATA_TRY(const auto reader, batch::ApiReader::create(*engine_, chat_template));
     STRATA_TRY(const std::uint32_t at_once, prepare());
+    // Many requests share the context; one of them alone gets no more than the model was trained on.
+    if (const std::uint32_t trained = engine_->profile().train_context; trained > 0 && !options_.run.context)
+      options_.server.longest_text = trained;
     serve::Inbox inbox(options_.sequences + options_.queue, std::chrono::seconds(options_.timeout));
     serve::Board board;
     const std::string model = options_.served_name.empty() ? engine_->profile().name : options_.served_name;
@@ -73,7 +76,7 @@ class Serve {
                             archive.get());
     STRATA_TRY_VOID(start());
     batch::Executor executor(
-        *engine_, at_once,
+        *engine_, at_once, options_.server.longest_text,
         options_.batch_invariant ? batch::Executor::Company::kOneByOne : batch::Executor::Company::kTogether);
     std::optional<serve::BatchQueue> batches;
     if (archive) batches.emplace(*archive, reader, executor, model);

@@ -4,6 +4,7 @@
 #include <json-schema-to-grammar.h>
 
 #include <algorithm>
+#include <cctype>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
@@ -54,7 +55,56 @@ std::string reason(std::string_view what) {
   return std::string(what.substr(0, what.find('\n')));
 }
 
+/// With `prefix` before the name of each rule.
+std::string with_prefix(std::string_view grammar, std::string_view prefix) {
+  const auto is_name = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_';
+  };
+  std::string out;
+  const auto copy_until = [&](std::size_t& at, std::size_t end) {
+    end = std::min(end, grammar.size());
+    out += grammar.substr(at, end - at);
+    at = end;
+  };
+  for (std::size_t at = 0; at < grammar.size();) {
+    switch (const char c = grammar[at]) {
+      case '"': copy_until(at, end_of_quoted(grammar, at, '"') + 1); continue;
+      case '[': copy_until(at, end_of_quoted(grammar, at, ']') + 1); continue;
+      case '#': copy_until(at, grammar.find('\n', at)); continue;
+      case '{': copy_until(at, grammar.find('}', at)); continue;
+      case '<': copy_until(at, grammar.find('>', at)); continue;  // a token
+      default:
+        if (is_name(c)) {
+          out += prefix;
+          copy_until(at, at + static_cast<std::size_t>(std::ranges::find_if_not(grammar.substr(at), is_name) -
+                                                       grammar.substr(at).begin()));
+        } else {
+          out += c;
+          ++at;
+        }
+    }
+  }
+  return out;
+}
+
 }  // namespace
+
+std::string grammar_behind(std::string_view text, std::string_view grammar) {
+  std::string literal;
+  for (const char c : text) {
+    if (c == '"' || c == '\\') literal += '\\';
+    if (c == '\n') {
+      literal += "\\n";
+    } else {
+      literal += c;
+    }
+  }
+  return fmt::format("root ::= \"{}\" c-root\n{}\n", literal, with_prefix(grammar, "c-"));
+}
+
+std::string either_grammar(std::string_view one, std::string_view other) {
+  return fmt::format("root ::= a-root | b-root\n{}\n{}\n", with_prefix(one, "a-"), with_prefix(other, "b-"));
+}
 
 Result<common_grammar> grammar_of_gbnf(const std::string& text, std::string_view name) {
   if (nesting_of_gbnf(text) > kDeepest) return too_deep(name);

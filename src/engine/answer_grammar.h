@@ -16,4 +16,10 @@ namespace strata::engine {
 /// The grammar of all JSON that follows a schema. Errors: as above.
 [[nodiscard]] Result<common_grammar> grammar_of_schema(const std::string& text, std::string_view name);
 
+/// A grammar of `text`, and behind it of what `grammar` allows.
+[[nodiscard]] std::string grammar_behind(std::string_view text, std::string_view grammar);
+
+/// A grammar of all texts that one of the two follows. Both are GBNF.
+[[nodiscard]] std::string either_grammar(std::string_view one, std::string_view other);
+
 }  // namespace strata::engine

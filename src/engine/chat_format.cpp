@@ -7,6 +7,8 @@
 #include <mutex>
 #include <utility>
 
+#include "engine/answer_grammar.h"
+
 namespace strata::engine {
 namespace {
 
@@ -56,32 +58,163 @@ Result<common_chat_templates_inputs> inputs_of(const ChatRequest& request) {
     return refuse("tools", error.what());
   }
   out.tool_choice = to_common(request.tool_choice);
-  out.parallel_tool_calls = request.parallel_tool_calls;
   out.enable_thinking = request.enable_thinking;
   if (request.json_schema) out.json_schema = text_of(*request.json_schema);
   for (const auto& [name, value] : request.template_arguments)
     out.chat_template_kwargs[name] = text_of(value);
-  out.reasoning_format = COMMON_REASONING_FORMAT_DEEPSEEK;
+  out.reasoning_format =
+      request.thoughts_apart ? COMMON_REASONING_FORMAT_DEEPSEEK : COMMON_REASONING_FORMAT_NONE;
+  if (request.continues) {
+    out.continue_final_message = COMMON_CHAT_CONTINUATION_AUTO;
+    out.add_generation_prompt = false;
+  }
   return out;
 }
 
-/// A user's own grammar, or the one of a schema that the template does not put into its own.
-/// Errors: kInvalidArgument.
-Status add_rules(const llama_vocab* vocab, const ChatRequest& request, const common_chat_params& chat,
+/// What llama.cpp says, in one line: without the headlines, the template's source, and the marks around it.
+std::string reason(std::string_view what) {
+  constexpr std::string_view kLastPart = "\nError: ";
+  if (const std::size_t at = what.rfind(kLastPart); at != std::string_view::npos)
+    what.remove_prefix(at + kLastPart.size());
+  for (const std::string_view headline :
+       {"Unable to generate parser for this template. Automatic parser generation failed: ",
+        "JSON schema conversion failed:\n", "JSON schema error at ", "Jinja Exception: "}) {
+    if (what.starts_with(headline)) what.remove_prefix(headline.size());
+  }
+  return std::string(what.substr(0, what.find('\n')));
+}
+
+/// The same chat without one of its parts: where that does, the part is what was wrong.
+std::string_view field_at_fault(const common_chat_templates* templates,
+                                const common_chat_templates_inputs& inputs) {
+  const auto does_without = [&](auto&& leave_out) {
+    common_chat_templates_inputs less = inputs;
+    leave_out(less);
+    try {
+      (void)common_chat_templates_apply(templates, less);
+      return true;
+    } catch (const std::exception&) {
+      return false;
+    }
+  };
+  if (!inputs.chat_template_kwargs.empty() &&
+      does_without([](auto& less) { less.chat_template_kwargs.clear(); }))
+    return "chat_template_kwargs";
+  if (!inputs.json_schema.empty() && does_without([](auto& less) { less.json_schema.clear(); }))
+    return "response_format";
+  if (!inputs.tools.empty() && does_without([](auto& less) { less.tools.clear(); })) return "tools";
+  return "messages";
+}
+
+Result<common_chat_params> apply_template(const common_chat_templates* templates,
+                                          const common_chat_templates_inputs& inputs) {
+  try {
+    return common_chat_templates_apply(templates, inputs);
+  } catch (const std::exception& error) {  // a template may refuse roles, tools, an order of messages
+    const std::string why = reason(error.what());
+    return refuse(field_at_fault(templates, inputs),
+                  fmt::format("the model's chat template refuses this: {}", why));
+  }
+}
+
+std::shared_ptr<const common_chat_parser_params> parser_of(const common_chat_params& chat,
+                                                           const common_chat_templates_inputs& inputs) {
+  const auto out = std::make_shared<common_chat_parser_params>(chat);
+  out->reasoning_format = inputs.reasoning_format;
+  out->is_continuation = inputs.continue_final_message != COMMON_CHAT_CONTINUATION_NONE;
+  if (!chat.parser.empty()) out->parser.load(chat.parser);
+  return out;
+}
+
+/// `rules`: the user's own grammar, or the one of a schema, which the template does not always put into its
+/// own. Errors: kInvalidArgument.
+Status add_rules(const llama_vocab* vocab, const common_grammar& rules, const common_chat_params& chat,
                  common_params_sampling& out) {
-  const bool has_rules = !request.grammar.empty();
+  const bool has_rules = !rules.empty();
   const bool begins = chat.grammar_lazy || tokens_say(vocab, chat.generation_prompt);
-  if (has_rules && (request.grammar.type == COMMON_GRAMMAR_TYPE_USER || chat.grammar.empty() || !begins)) {
-    out.grammar = request.grammar;
+  if (has_rules && (rules.type == COMMON_GRAMMAR_TYPE_USER || chat.grammar.empty() || !begins)) {
+    out.grammar = {COMMON_GRAMMAR_TYPE_USER, rules.grammar};  // it begins with the answer itself
   } else if (!chat.grammar.empty() && !begins) {
     return refuse("tools", "this model's tokenizer cannot express what its chat template ends with");
   } else if (!chat.grammar.empty()) {
-    out.grammar = {has_rules ? request.grammar.type : COMMON_GRAMMAR_TYPE_TOOL_CALLS, chat.grammar};
+    out.grammar = {has_rules ? rules.type : COMMON_GRAMMAR_TYPE_TOOL_CALLS, chat.grammar};
     out.grammar_lazy = chat.grammar_lazy;
     out.grammar_triggers = chat.grammar_triggers;
     out.generation_prompt = chat.generation_prompt;
   }
   return {};
+}
+
+/// A template applied to a request, and what its answer may be.
+struct Applied {
+  common_chat_params chat;
+  common_grammar rules;                                               // beside the template's own
+  std::shared_ptr<const common_chat_parser_params> parser_of_schema;  // null: the template's own is all
+};
+
+/// The model may call a tool or answer by a schema: templates know only one of the two. The grammar is that
+/// of either.
+Result<Applied> let_answer_or_call(const common_chat_templates* templates,
+                                   const common_chat_templates_inputs& inputs, const common_grammar& rules) {
+  common_chat_templates_inputs calls = inputs;
+  calls.json_schema.clear();
+  common_chat_templates_inputs answers = inputs;
+  answers.tools.clear();
+  Applied out{.chat = {}, .rules = rules, .parser_of_schema = {}};
+  STRATA_TRY(out.chat, apply_template(templates, calls));
+  calls.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
+  STRATA_TRY(const common_chat_params must_call, apply_template(templates, calls));
+  STRATA_TRY(const common_chat_params must_answer, apply_template(templates, answers));
+  if (must_call.grammar.empty()) {  // the template knows no tools
+    out.chat.grammar = must_answer.grammar;
+    out.chat.parser = must_answer.parser;
+  } else if (must_answer.grammar.empty()) {  // the template knows no schemas
+    out.chat.grammar =
+        either_grammar(must_call.grammar, grammar_behind(out.chat.generation_prompt, rules.grammar));
+  } else {
+    out.chat.grammar = either_grammar(must_call.grammar, must_answer.grammar);
+    out.parser_of_schema = parser_of(must_answer, answers);
+  }
+  out.chat.grammar_lazy = false;
+  out.chat.grammar_triggers.clear();
+  return out;
+}
+
+Result<Applied> apply_to(const common_chat_templates* templates, common_chat_templates_inputs& inputs,
+                         const ChatRequest& request, std::vector<std::string>& warnings) {
+  const auto able = common_chat_templates_get_caps(templates);
+  const auto can = [&](const char* what) {
+    const auto at = able.find(what);
+    return at != able.end() && at->second;
+  };
+  inputs.parallel_tool_calls = request.parallel_tool_calls.value_or(can("supports_parallel_tool_calls"));
+  const bool may_call = !inputs.tools.empty() && request.tool_choice != ToolChoice::kNone;
+  const bool must_call = may_call && request.tool_choice == ToolChoice::kRequired;
+  if (may_call && !must_call && request.json_schema)
+    return let_answer_or_call(templates, inputs, request.grammar);
+  if (must_call) inputs.json_schema.clear();  // a schema is for the content, and there is none
+  Applied out{.chat = {}, .rules = must_call ? common_grammar() : request.grammar, .parser_of_schema = {}};
+  STRATA_TRY(out.chat, apply_template(templates, inputs));
+  if (must_call && out.chat.grammar.empty())
+    return refuse("tool_choice",
+                  "this model's chat template knows no tools, so that no call can be required");
+  if (may_call && !can("supports_tools") && !can("supports_tool_calls"))
+    warnings.emplace_back(
+        "tools: this model's chat template does not know tools: the model is not told of them");
+  return out;
+}
+
+/// Where thoughts begin and end: a grammar for tools waits for the end, and a limit of thoughts ends them.
+void add_thinking(const llama_vocab* vocab, const ChatRequest& request, const common_chat_params& chat,
+                  common_params_sampling& out) {
+  if (chat.thinking_end_tags.empty() || chat.thinking_start_tag.empty()) return;
+  out.reasoning_budget_start = common_tokenize(vocab, chat.thinking_start_tag, false, true);
+  for (const std::string& tag : chat.thinking_end_tags) {
+    if (!tag.empty()) out.reasoning_budget_end.push_back(common_tokenize(vocab, tag, false, true));
+  }
+  if (!out.reasoning_budget_end.empty()) out.reasoning_budget_forced = out.reasoning_budget_end.front();
+  out.reasoning_budget_tokens = request.thinking_tokens.value_or(-1);
+  out.generation_prompt = chat.generation_prompt;
 }
 
 }  // namespace
@@ -107,21 +240,18 @@ Result<ChatFormat> ChatFormat::create(const Engine& engine, const std::string& c
 }
 
 Result<ChatPrompt> ChatFormat::apply(const ChatRequest& request) const {
-  STRATA_TRY(const common_chat_templates_inputs inputs, inputs_of(request));
+  STRATA_TRY(common_chat_templates_inputs inputs, inputs_of(request));
   ChatPrompt out;
-  common_chat_params chat;
-  const auto params = std::make_shared<common_chat_parser_params>();
-  try {
+  Applied applied;
+  {
     const std::lock_guard lock(templates_->applying);
-    chat = common_chat_templates_apply(templates_->of_model.get(), inputs);
-    *params = common_chat_parser_params(chat);
-    params->reasoning_format = inputs.reasoning_format;
-    if (!chat.parser.empty()) params->parser.load(chat.parser);
-  } catch (const std::exception& error) {  // a template may refuse roles, tools, an order of messages
-    return refuse("messages", fmt::format("the model's chat template refuses them: {}", error.what()));
+    STRATA_TRY(applied, apply_to(templates_->of_model.get(), inputs, request, out.warnings));
   }
-  out.parser = ChatParser(params, false);
-  STRATA_TRY_VOID(add_rules(engine_.vocab(), request, chat, out.rules));
+  common_chat_params& chat = applied.chat;
+  out.parser = ChatParser(parser_of(chat, inputs), request.continues);
+  if (applied.parser_of_schema) out.parser.try_first(applied.parser_of_schema);
+  STRATA_TRY_VOID(add_rules(engine_.vocab(), applied.rules, chat, out.rules));
+  add_thinking(engine_.vocab(), request, chat, out.rules);
   for (const std::string& piece : chat.preserved_tokens) {
     const auto tokens = common_tokenize(engine_.vocab(), piece, false, true);
     if (tokens.size() == 1) out.rules.preserved_tokens.insert(tokens.front());
@@ -130,7 +260,17 @@ Result<ChatPrompt> ChatFormat::apply(const ChatRequest& request) const {
   auto tokens = tokenize(engine_.vocab(), chat.prompt, true, true);
   if (!tokens) return refuse("messages", tokens.error().message);
   out.tokens = std::move(*tokens);
+  if (const auto note = two_beginnings(engine_.vocab(), out.tokens))
+    out.warnings.push_back(fmt::format("messages: {}", *note));
   return out;
+}
+
+std::optional<std::string> two_beginnings(const llama_vocab* vocab, const std::vector<llama_token>& prompt) {
+  const llama_token bos = llama_vocab_bos(vocab);
+  if (!llama_vocab_get_add_bos(vocab) || prompt.size() < 2 || prompt[0] != bos || prompt[1] != bos)
+    return std::nullopt;
+  return "the prompt begins with two tokens for the beginning of a text, its own and the model's: leave its "
+         "own out";
 }
 
 void ChatPrompt::constrain(common_params_sampling& sampling) const {
@@ -139,6 +279,10 @@ void ChatPrompt::constrain(common_params_sampling& sampling) const {
   sampling.grammar_triggers = rules.grammar_triggers;
   sampling.generation_prompt = rules.generation_prompt;
   sampling.preserved_tokens = rules.preserved_tokens;
+  sampling.reasoning_budget_tokens = rules.reasoning_budget_tokens;
+  sampling.reasoning_budget_start = rules.reasoning_budget_start;
+  sampling.reasoning_budget_end = rules.reasoning_budget_end;
+  sampling.reasoning_budget_forced = rules.reasoning_budget_forced;
 }
 
 Result<std::vector<llama_token>> tokenize(const llama_vocab* vocab, const std::string& text, bool special,

@@ -22,8 +22,12 @@ struct ChatRequest {
   nlohmann::json messages;  ///< An array of one message at least.
   nlohmann::json tools;     ///< An array; null: none.
   ToolChoice tool_choice = ToolChoice::kAuto;
-  bool parallel_tool_calls = false;                          ///< The answer may call more than one tool.
-  bool enable_thinking = true;                               ///< For templates that let their user choose.
+  std::optional<bool>
+      parallel_tool_calls;             ///< More than one call in an answer; unset: where the template can.
+  bool enable_thinking = true;         ///< For templates that let their user choose.
+  bool thoughts_apart = true;          ///< false: what the model thinks is content, marks included.
+  std::optional<int> thinking_tokens;  ///< After so many, thoughts are ended; unset: no limit.
+  bool continues = false;              ///< The last message is the assistant's: the answer goes on with it.
   std::map<std::string, nlohmann::json> template_arguments;  ///< More variables of the template, by name.
   std::optional<nlohmann::json> json_schema;                 ///< The answer's content must follow it.
   common_grammar grammar;  ///< The answer must follow it: of that schema, or the user's own; empty: none.
@@ -32,9 +36,10 @@ struct ChatRequest {
 /// What a chat template makes of a ChatRequest.
 struct ChatPrompt {
   std::vector<llama_token> tokens;
-  std::vector<std::string> stops;  ///< Texts that end the answer, beside the model's own end of text.
-  common_params_sampling rules;    ///< Only what constrains the answer is set: see constrain().
-  ChatParser parser;               ///< Of the answer.
+  std::vector<std::string> stops;     ///< Texts that end the answer, beside the model's own end of text.
+  common_params_sampling rules;       ///< Only what constrains the answer is set: see constrain().
+  ChatParser parser;                  ///< Of the answer.
+  std::vector<std::string> warnings;  ///< What the answer may lack; each begins with a field's name.
 
   /// Lets `sampling` follow the rules of the answer: grammar, triggers, tokens that are shown as text.
   void constrain(common_params_sampling& sampling) const;
@@ -51,7 +56,7 @@ class ChatFormat {
   ~ChatFormat();
 
   /// Errors: kInvalidArgument; the message begins with the field that is wrong, as OpenAI's API names it:
-  /// `messages`, `tools`, `response_format`.
+  /// `messages`, `tools`, `tool_choice`, `response_format`, `chat_template_kwargs`.
   [[nodiscard]] Result<ChatPrompt> apply(const ChatRequest& request) const;
 
  private:
@@ -61,6 +66,11 @@ class ChatFormat {
   const Engine& engine_;
   std::unique_ptr<Templates> templates_;
 };
+
+/// A sentence for people where a prompt begins with two tokens for the beginning of a text: one that it has
+/// itself, and one that the model's vocabulary adds.
+[[nodiscard]] std::optional<std::string> two_beginnings(const llama_vocab* vocab,
+                                                        const std::vector<llama_token>& prompt);
 
 /// Tokens of a text. `special`: with the tokens that the model wants around a text; `parse`: names of control
 /// tokens in it become these tokens. Errors: kUnsupported for a text that the vocabulary cannot express.

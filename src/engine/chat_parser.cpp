@@ -84,11 +84,15 @@ std::string beyond(const std::string& told, const std::string& now, bool last) {
 }  // namespace
 
 std::optional<ChatMessage> ChatParser::understand(const std::string& text, bool partial) const {
-  try {
-    return to_message(common_chat_parse(text, partial, *params_));
-  } catch (const std::exception&) {  // llama.cpp says so of each text that its parser does not understand
-    return std::nullopt;
+  for (const common_chat_parser_params* const params : {first_.get(), params_.get()}) {
+    if (params == nullptr) continue;
+    try {
+      return to_message(common_chat_parse(text, partial, *params));
+    } catch (const std::exception&) {  // llama.cpp says so of each text that its parser does not understand
+      continue;
+    }
   }
+  return std::nullopt;
 }
 
 ChatMessage ChatParser::prefill() const {

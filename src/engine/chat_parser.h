@@ -48,6 +48,9 @@ class ChatParser {
   ChatParser(std::shared_ptr<const common_chat_parser_params> params, bool prefilled)
       : params_(std::move(params)), prefilled_(prefilled) {}
 
+  /// Another parser, for texts that this one reads in another way: it goes first, where it understands them.
+  void try_first(std::shared_ptr<const common_chat_parser_params> params) { first_ = std::move(params); }
+
   /// A text that the template's parser does not understand is content, as it is.
   [[nodiscard]] ChatMessage parse(std::string_view text) const;
 
@@ -60,6 +63,7 @@ class ChatParser {
   [[nodiscard]] ChatMessage prefill() const;
 
   std::shared_ptr<const common_chat_parser_params> params_;  // null: all text is content
+  std::shared_ptr<const common_chat_parser_params> first_;   // null: there is none
   bool prefilled_ = false;
 };
 

@@ -4,6 +4,7 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <array>
 
 #include "engine/llama_log.h"
 #include "memory/page_tables.h"
@@ -14,6 +15,17 @@ namespace strata::engine {
 using memory::page_tables;
 
 namespace {
+
+/// llama.cpp only logs that it does not know how such a vocabulary splits text.
+std::optional<std::string> vocabulary_note(const llama_model* model) {
+  std::array<char, 64> value{};
+  if (llama_vocab_type(llama_model_get_vocab(model)) != LLAMA_VOCAB_TYPE_BPE ||
+      llama_model_meta_val_str(model, "tokenizer.ggml.pre", value.data(), value.size()) >= 0)
+    return std::nullopt;
+  return "the file does not say how its vocabulary splits text (tokenizer.ggml.pre is missing): llama.cpp's "
+         "default is "
+         "used, and answers may be worse; convert the model anew";
+}
 
 constexpr std::uint32_t kDefaultContext = 4096;
 constexpr std::uint32_t kDefaultUbatch = 512;
@@ -312,6 +324,7 @@ Error Engine::infeasible(const plan::Demand& demand, const ContextOptions& optio
 Status Engine::prepare(const ContextOptions& wanted) {
   least_budget_.reset();
   notes_.clear();
+  if (const auto note = vocabulary_note(model_.get())) notes_.push_back(*note);
   ContextOptions options = wanted;
   if (!offloads_.empty()) options.drafts = {};  // they cannot be checked bit for bit yet
   draft_options_ = options.drafts;

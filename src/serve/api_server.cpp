@@ -35,7 +35,7 @@ ApiServer::ApiServer(Listener listener, ServerOptions options, const engine::Eng
       reader_(reader),
       model_(std::move(model)),
       started_(unix_time()),
-      most_tokens_(llama_n_ctx(engine.context())),
+      most_tokens_(std::min(llama_n_ctx(engine.context()), options_.longest_text)),
       inbox_(inbox),
       board_(board),
       bodies_{options_.largest_body, options_.largest_bodies} {

@@ -18,6 +18,8 @@ struct ServerOptions {
   Bytes largest_body = kMiB * 8;
   Bytes largest_bodies = kMiB * 32;  ///< of all that are read at the same time
   Bytes largest_file = kMiB * 512;   ///< that a client may send: it goes to the disk
+  std::uint32_t longest_text =
+      UINT32_MAX;  ///< Tokens of a request with its answer; the context may hold more.
 };
 
 /// OpenAI's API over HTTP, as far as docs/design-serve.md says: reads requests, puts them into the inbox,

@@ -1,0 +1,195 @@
+#include "batch/api_messages.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "batch/api_fields.h"
+
+namespace strata::batch {
+namespace {
+
+using nlohmann::json;
+
+Status check_parts(const Fields& fields, const json& parts) {
+  for (const json& part : parts) {
+    const auto has_text = [&](const char* key) { return part.contains(key) && part[key].is_string(); };
+    if (!part.is_object() || !has_text("type") || part["type"] != "text" || !has_text("text"))
+      return fields.refuse("content", "parts must be text: images and sound are not understood here");
+  }
+  return {};
+}
+
+/// The arguments of a call become a JSON text, as templates expect it: nothing is no arguments.
+Status read_call(json& call, const std::string& path) {
+  const Fields outer(call, path + ".");
+  if (!call.is_object()) return outer.refuse("function", "is missing");
+  const json* const given = outer.find("function");
+  if (given == nullptr || !given->is_object()) return outer.refuse("function", "must be an object");
+  json& function = call["function"];
+  const Fields fields(function, path + ".function.");
+  STRATA_TRY(const auto name, fields.text("name"));
+  if (!name || name->empty()) return fields.refuse("name", "is missing");
+  call["type"] = "function";
+  const json* const arguments = fields.find("arguments");
+  if (arguments == nullptr || *arguments == "") {
+    function["arguments"] = "{}";
+  } else if (arguments->is_object()) {
+    function["arguments"] = arguments->dump(-1, ' ', false, json::error_handler_t::replace);
+  } else if (!arguments->is_string()) {
+    return fields.refuse("arguments", "must be a JSON text");
+  } else if (!json::accept(arguments->get<std::string>())) {
+    return fields.refuse(
+        "arguments",
+        "is not all of a JSON text: this call was cut off, as by a limit of tokens; leave it out "
+        "of the conversation, or complete it");
+  }
+  return {};
+}
+
+Status read_message(json& message, const std::string& path) {
+  const Fields fields(message, path + ".");
+  STRATA_TRY(const auto role, fields.text("role"));
+  if (!role) return fields.refuse("role", "is missing");
+  bool calls = false;
+  if (const json* const given = fields.find("tool_calls")) {
+    if (!given->is_array()) return fields.refuse("tool_calls", "must be an array");
+    calls = !given->empty();
+    json& list = message["tool_calls"];
+    for (std::size_t i = 0; i < list.size(); ++i)
+      STRATA_TRY_VOID(read_call(list[i], fmt::format("{}.tool_calls[{}]", path, i)));
+  }
+  const json* const content = fields.find("content");
+  if (content == nullptr) {
+    if (!message.contains("content") && !calls) return fields.refuse("content", "is missing");
+    if (!calls) message["content"] = "";  // null: nothing is said
+    return {};
+  }
+  if (content->is_string()) return {};
+  if (!content->is_array()) return fields.refuse("content", "must be a string or an array of parts");
+  return check_parts(fields, *content);
+}
+
+Result<json> read_messages(const json& body) {
+  const Fields fields(body);
+  const json* const given = fields.find("messages");
+  if (given == nullptr || !given->is_array() || given->empty())
+    return fields.refuse("messages", "must be an array of messages, with one at least");
+  json out = *given;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const std::string path = fmt::format("messages[{}]", i);
+    if (!out[i].is_object()) return fields.refuse(path.c_str(), "must be an object");
+    STRATA_TRY_VOID(read_message(out[i], path));
+  }
+  return out;
+}
+
+/// An assistant's message at the end is the beginning of the answer, unless the request says otherwise.
+Result<bool> read_continuation(const json& body, const json& messages) {
+  const Fields fields(body);
+  STRATA_TRY(const auto wanted, fields.boolean("continue_final_message"));
+  STRATA_TRY(const auto new_turn, fields.boolean("add_generation_prompt"));
+  const bool assistant_is_last = messages.back()["role"] == "assistant";
+  if (wanted.value_or(false) && !assistant_is_last)
+    return fields.refuse("continue_final_message", "the last message is not the assistant's");
+  if (wanted.value_or(false) && new_turn.value_or(false))
+    return fields.refuse("continue_final_message", "cannot be true beside add_generation_prompt");
+  if (!assistant_is_last || !wanted.value_or(true)) return false;
+  if (messages.size() > 1 && messages[messages.size() - 2]["role"] == "assistant")
+    return fields.refuse("messages", "end with two messages of the assistant: one at most can be continued");
+  if (messages.back().contains("tool_calls") && !messages.back()["tool_calls"].empty())
+    return fields.refuse("messages", "end with calls of tools: the tools' answers have to follow");
+  return true;
+}
+
+Status check_tools(const Fields& fields, const json& tools) {
+  if (!tools.is_array()) return fields.refuse("tools", "must be an array");
+  for (std::size_t i = 0; i < tools.size(); ++i) {
+    const std::string path = fmt::format("tools[{}]", i);
+    if (!tools[i].is_object()) return fields.refuse(path.c_str(), "must be an object");
+    const Fields tool(tools[i], path + ".");
+    STRATA_TRY(const auto type, tool.text("type"));
+    if (type && *type != "function") return tool.refuse("type", "must be function");
+    const json* const function = tool.find("function");
+    if (function == nullptr || !function->is_object()) return tool.refuse("function", "must be an object");
+    const Fields inner(*function, path + ".function.");
+    STRATA_TRY(const auto name, inner.text("name"));
+    if (!name || name->empty()) return inner.refuse("name", "is missing");
+    const json* const parameters = inner.find("parameters");
+    if (parameters != nullptr && !parameters->is_object())
+      return inner.refuse("parameters", "must be a JSON schema");
+  }
+  return {};
+}
+
+/// `tools`, `tool_choice` and `parallel_tool_calls`.
+Status read_tools(const json& body, engine::ChatRequest& out) {
+  const Fields fields(body);
+  if (const json* const tools = fields.find("tools")) {
+    STRATA_TRY_VOID(check_tools(fields, *tools));
+    if (!tools->empty()) out.tools = *tools;
+    for (json& tool : out.tools) tool["type"] = "function";
+  }
+  STRATA_TRY(out.parallel_tool_calls, fields.boolean("parallel_tool_calls"));
+  const json* const choice = fields.find("tool_choice");
+  if (choice == nullptr || *choice == "auto") return {};
+  if (*choice == "none" || *choice == "required") {
+    out.tool_choice = *choice == "none" ? engine::ToolChoice::kNone : engine::ToolChoice::kRequired;
+    if (*choice == "required" && out.tools.empty())
+      return fields.refuse("tool_choice", "requires tools, and there are none");
+    return {};
+  }
+  const json::json_pointer place("/function/name");
+  const json name = choice->is_object() ? choice->value(place, json()) : json();
+  if (!name.is_string())
+    return fields.refuse("tool_choice",
+                         "must be none, auto, required, or an object with the name of a function");
+  // The one that is named has to be called, and no other can be.
+  out.tool_choice = engine::ToolChoice::kRequired;
+  json named = json::array();
+  for (const json& tool : out.tools) {
+    if (tool.value(place, json()) == name) named.push_back(tool);
+  }
+  if (named.empty()) return fields.refuse("tool_choice", "names none of the tools");
+  out.tools = std::move(named);
+  return {};
+}
+
+/// `chat_template_kwargs`, and what OpenAI's API and llama-server have for thoughts.
+Status read_thinking(const json& body, engine::ChatRequest& out) {
+  const Fields fields(body);
+  if (const json* const arguments = fields.find("chat_template_kwargs")) {
+    if (!arguments->is_object()) return fields.refuse("chat_template_kwargs", "must be an object");
+    STRATA_TRY(const auto thinks, Fields(*arguments, "chat_template_kwargs.").boolean("enable_thinking"));
+    out.enable_thinking = thinks.value_or(true);
+    for (const auto& [name, value] : arguments->items()) out.template_arguments[name] = value;
+  }
+  STRATA_TRY(const auto effort, fields.text("reasoning_effort"));
+  if (effort == "none") {
+    out.enable_thinking = false;
+    out.template_arguments.erase("reasoning_effort");
+  } else if (effort && !effort->empty()) {
+    out.template_arguments["reasoning_effort"] = *effort;
+  }
+  STRATA_TRY(const auto format, fields.text("reasoning_format"));
+  if (format && *format != "none" && *format != "auto" && *format != "deepseek")
+    return fields.refuse("reasoning_format", "must be none, auto or deepseek");
+  out.thoughts_apart = format != "none";
+  STRATA_TRY(auto tokens, fields.integer("reasoning_budget_tokens", -1, INT32_MAX));
+  if (!tokens) {
+    STRATA_TRY(tokens, fields.integer("thinking_budget_tokens", -1, INT32_MAX));
+  }
+  if (tokens && *tokens >= 0) out.thinking_tokens = static_cast<int>(*tokens);
+  return {};
+}
+
+}  // namespace
+
+Status read_conversation(const json& body, engine::ChatRequest& out) {
+  STRATA_TRY(out.messages, read_messages(body));
+  STRATA_TRY(out.continues, read_continuation(body, out.messages));
+  STRATA_TRY_VOID(read_tools(body, out));
+  return read_thinking(body, out);
+}
+
+}  // namespace strata::batch

@@ -1,0 +1,141 @@
+#include "engine/answer_schema.h"
+
+#include <common.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <llama.h>
+
+#include <cmath>
+#include <memory>
+
+#include "engine/answer_grammar.h"
+#include "engine/schema_pattern.h"
+
+namespace strata::engine {
+namespace {
+
+using nlohmann::json;
+
+/// Which texts a grammar lets a model of llama.cpp's own vocabulary write.
+class AnswerSchemaTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    llama_model_params params = llama_model_default_params();
+    params.vocab_only = true;
+    model_ = llama_model_load_from_file(STRATA_LLAMA_CPP_DIR "/models/ggml-vocab-llama-spm.gguf", params);
+    ASSERT_NE(model_, nullptr);
+  }
+  static void TearDownTestSuite() { llama_model_free(model_); }
+
+  /// Byte by byte, so that no token hides a step.
+  static bool follows(const std::string& grammar, const std::string& text) {
+    const llama_vocab* const vocab = llama_model_get_vocab(model_);
+    const std::unique_ptr<llama_sampler, decltype(&llama_sampler_free)> sampler(
+        llama_sampler_init_grammar(vocab, grammar.c_str(), "root"), llama_sampler_free);
+    EXPECT_NE(sampler, nullptr) << grammar;
+    const auto takes = [&](llama_token token) {
+      llama_token_data candidate{token, 1, 0};
+      llama_token_data_array one{&candidate, 1, -1, false};
+      llama_sampler_apply(sampler.get(), &one);
+      return candidate.logit != -INFINITY;
+    };
+    for (const char c : text) {
+      const auto token = static_cast<llama_token>(3 + static_cast<unsigned char>(c));  // <0x00> is the fourth
+      if (!takes(token)) return false;
+      llama_sampler_accept(sampler.get(), token);
+    }
+    return takes(llama_vocab_eos(vocab));
+  }
+
+  static bool schema_takes(const json& schema, const std::string& text) {
+    const AnswerSchema rewritten = schema_for_grammar(schema);
+    EXPECT_THAT(rewritten.not_enforced, testing::IsEmpty());
+    const auto grammar = grammar_of_schema(rewritten.schema.dump(), "schema");
+    EXPECT_TRUE(grammar) << grammar.error().message;
+    return grammar && follows(grammar->grammar, text);
+  }
+
+  static llama_model* model_;
+};
+llama_model* AnswerSchemaTest::model_ = nullptr;
+
+struct PatternCase {
+  const char* pattern;
+  std::vector<std::string> good;  // JSON texts
+  std::vector<std::string> bad;
+};
+
+TEST_F(AnswerSchemaTest, PatternsAreEnforcedWhateverTheirForm) {
+  const std::vector<PatternCase> cases{
+      {R"(^\d{3}-\d{4}$)", {R"("555-1234")"}, {R"("55-1234")", R"("abc-1234")", R"("555-12345")"}},
+      {R"(^\w+$)", {R"("a_Z9")"}, {R"("a b")", R"("")"}},
+      {R"(^a\sb$)", {R"("a b")", R"("a\tb")"}, {R"("ab")"}},
+      {R"(^\/api\/v\d$)", {R"("/api/v1")"}, {R"("api/v1")", R"("/api/vx")"}},
+      {R"(abc)", {R"("abc")", R"("xxabcyy")"}, {R"("ab")", R"("acb")"}},
+      {R"(^abc)", {R"("abc")", R"("abcd")"}, {R"("xabc")"}},
+      {R"(abc$)", {R"("abc")", R"("xabc")"}, {R"("abcd")"}},
+      {R"(^a|b$)", {R"("ax")", R"("xb")"}, {R"("x")"}},
+      {R"(^(?:red|green)$)", {R"("red")", R"("green")"}, {R"("blue")"}},
+      {R"(^[^0-9]+$)", {R"("abc")"}, {R"("a1")"}},
+      {R"(^[\w.-]+@[\w-]+\.[a-z]{2,}$)", {R"("a.b@c-d.org")"}, {R"("a@b")", R"("@b.org")"}},
+      {R"(^\S+?$)", {R"("ab")"}, {R"("a b")"}},
+      {R"(^"q"$)", {R"("\"q\"")"}, {R"(""q"")"}},
+      {R"(^.*$)", {R"("any \"thing\"")", R"("")"}, {R"("a"b")"}},
+      {R"(^ä+$)", {R"("ää")"}, {R"("a")"}},
+      {R"(^[ä-ü]\u00df$)", {R"("öß")"}, {R"("zß")"}},
+  };
+  for (const PatternCase& one : cases) {
+    const json schema = {{"type", "string"}, {"pattern", one.pattern}};
+    for (const std::string& text : one.good)
+      EXPECT_TRUE(schema_takes(schema, text)) << one.pattern << " " << text;
+    for (const std::string& text : one.bad)
+      EXPECT_FALSE(schema_takes(schema, text)) << one.pattern << " " << text;
+  }
+}
+
+TEST_F(AnswerSchemaTest, WhatAPatternCannotSayToAGrammarIsNamed) {
+  for (const char* const pattern : {"^(?=a)b$", "(?!x)", R"(\bword\b)", R"(^(a)\1$)", R"(^\p{L}+$)",
+                                    "^a{3,1}$", "a++", "(a", "a)", "[a", "*a", "^a{99999999}$"}) {
+    EXPECT_FALSE(pattern_for_grammar(pattern)) << pattern;
+    const AnswerSchema schema = schema_for_grammar(
+        {{"type", "object"}, {"properties", {{"p", {{"type", "string"}, {"pattern", pattern}}}}}});
+    EXPECT_THAT(schema.not_enforced, testing::ElementsAre("pattern at /properties/p")) << pattern;
+    EXPECT_FALSE(schema.schema["properties"]["p"].contains("pattern"));
+  }
+}
+
+TEST_F(AnswerSchemaTest, KeywordsThatAreNotEnforcedAreNamedWithTheirPlace) {
+  const auto found = [](const json& schema) { return schema_for_grammar(schema).not_enforced; };
+  EXPECT_THAT(found({{"type", "integer"}, {"multipleOf", 5}}), testing::ElementsAre("multipleOf at /"));
+  EXPECT_THAT(found({{"type", "number"}, {"minimum", 0}}), testing::ElementsAre("minimum at /"));
+  EXPECT_THAT(found({{"type", "integer"}, {"minimum", 0}, {"maximum", 9}}), testing::IsEmpty());
+  EXPECT_THAT(found({{"not", {{"type", "string"}}}}), testing::ElementsAre("not at /"));
+  EXPECT_THAT(found({{"if", json::object()}, {"then", json::object()}}),
+              testing::ElementsAre("if at /", "then at /"));
+  EXPECT_THAT(
+      found(
+          {{"anyOf", {{{"type", "string"}, {"format", "email"}}, {{"type", "string"}, {"format", "date"}}}}}),
+      testing::ElementsAre("format at /anyOf/0"));
+  EXPECT_THAT(
+      found({{"type", "array"}, {"items", {{"type", "number"}, {"maximum", 1}}}, {"uniqueItems", true}}),
+      testing::ElementsAre("uniqueItems at /", "maximum at /items"));
+  // Names of properties are no keywords.
+  EXPECT_THAT(found({{"type", "object"},
+                     {"properties", {{"not", {{"type", "string"}}}, {"format", {{"type", "string"}}}}}}),
+              testing::IsEmpty());
+}
+
+TEST_F(AnswerSchemaTest, EitherOfTwoGrammarsMayBeFollowed) {
+  const std::string either = either_grammar("root ::= item+ # root\nitem ::= [a-c] | \"root\"\n",
+                                            "root ::= \"item\" item{2}\nitem ::= [0-9]\n");
+  EXPECT_TRUE(follows(either, "abroot"));
+  EXPECT_TRUE(follows(either, "item42"));
+  EXPECT_FALSE(follows(either, "item4"));
+  EXPECT_FALSE(follows(either, "ab42"));
+  const std::string behind = grammar_behind("say \"\\\n", "root ::= [0-9]+\n");
+  EXPECT_TRUE(follows(behind, "say \"\\\n42"));
+  EXPECT_FALSE(follows(behind, "42"));
+}
+
+}  // namespace
+}  // namespace strata::engine

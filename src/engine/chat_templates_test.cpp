@@ -1,0 +1,150 @@
+// Every chat template of llama.cpp's sources: what it renders of an answer is read back as that answer.
+
+#include <chat.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "engine/chat_parser.h"
+
+namespace strata::engine {
+namespace {
+
+using nlohmann::json;
+
+std::vector<std::filesystem::path> templates() {
+  std::vector<std::filesystem::path> out;
+  for (const auto& entry : std::filesystem::directory_iterator(STRATA_LLAMA_CPP_DIR "/models/templates")) {
+    if (entry.path().extension() == ".jinja") out.push_back(entry.path());
+  }
+  std::ranges::sort(out);
+  return out;
+}
+
+struct Spoken {
+  bool thinks = false;
+  bool calls = false;
+};
+
+common_chat_templates_inputs question(bool with_tools) {
+  common_chat_templates_inputs out;
+  common_chat_msg user;
+  user.role = "user";
+  user.content = "Where is it?";
+  out.messages = {user};
+  out.reasoning_format = COMMON_REASONING_FORMAT_DEEPSEEK;
+  if (with_tools)
+    out.tools = {{"look", "Looks.",
+                  R"({"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]})"}};
+  return out;
+}
+
+common_chat_msg answer(Spoken spoken) {
+  common_chat_msg out;
+  out.role = "assistant";
+  out.content = spoken.calls ? "" : "It is there.";
+  if (spoken.thinks) out.reasoning_content = "I think.";
+  if (spoken.calls) out.tool_calls = {{"look", R"({"at": "moon"})", "123456789"}};
+  return out;
+}
+
+/// What a model of this template writes, found by rendering it: what an answer adds to the prompt. Nothing
+/// where the template does not render such answers behind its own prompt.
+std::optional<std::string> rendered(const common_chat_templates* templates, Spoken spoken) {
+  common_chat_templates_inputs inputs = question(spoken.calls);
+  const std::string prompt = common_chat_templates_apply(templates, inputs).prompt;
+  inputs.messages.push_back(answer(spoken));
+  inputs.add_generation_prompt = false;
+  const std::string all = common_chat_templates_apply(templates, inputs).prompt;
+  if (!all.starts_with(prompt)) return std::nullopt;
+  return all.substr(prompt.size());
+}
+
+class ChatTemplates : public testing::TestWithParam<std::filesystem::path> {};
+
+/// As llama-server does: the whole text, and each longer beginning of it.
+TEST_P(ChatTemplates, AnswersAreReadBackWholeAndStreamed) {
+  std::ifstream in(GetParam());
+  std::ostringstream source;
+  source << in.rdbuf();
+  const auto read = common_chat_templates_init(nullptr, source.str(), "<s>", "</s>");
+  ASSERT_NE(read, nullptr);
+  for (const Spoken spoken : {Spoken{}, Spoken{.thinks = true}, Spoken{.calls = true}, Spoken{true, true}}) {
+    SCOPED_TRACE(std::string(spoken.thinks ? "thinks " : "") + (spoken.calls ? "calls" : ""));
+    std::optional<std::string> text;
+    common_chat_params chat;
+    try {
+      text = rendered(read.get(), spoken);
+      chat = common_chat_templates_apply(read.get(), question(spoken.calls));
+    } catch (const std::exception&) {
+      continue;  // the template refuses such a conversation
+    }
+    if (!text) continue;
+    const auto params = std::make_shared<common_chat_parser_params>(chat);
+    params->reasoning_format = COMMON_REASONING_FORMAT_DEEPSEEK;
+    if (!chat.parser.empty()) params->parser.load(chat.parser);
+    const ChatParser parser(params, false);
+
+    const ChatMessage whole = parser.parse(*text);
+    std::optional<common_chat_msg> expected;
+    try {
+      expected = common_chat_parse(*text, false, *params);
+    } catch (const std::exception&) {
+      EXPECT_EQ(whole.content, *text);  // llama-server answers 500 here
+      continue;
+    }
+    EXPECT_EQ(whole.content, expected->render_content());
+    EXPECT_EQ(whole.reasoning, expected->reasoning_content);
+    ASSERT_EQ(whole.tool_calls.size(), expected->tool_calls.size());
+    for (std::size_t i = 0; i < whole.tool_calls.size(); ++i) {
+      EXPECT_EQ(whole.tool_calls[i].name, expected->tool_calls[i].name);
+      EXPECT_EQ(whole.tool_calls[i].arguments, expected->tool_calls[i].arguments);
+      EXPECT_FALSE(whole.tool_calls[i].id.empty());
+    }
+
+    ChatStream stream(parser);
+    ChatMessage streamed;
+    const auto add = [&](const std::vector<ChatDelta>& deltas) {
+      for (const ChatDelta& delta : deltas) {
+        streamed.content += delta.content;
+        streamed.reasoning += delta.reasoning;
+        if (!delta.call) continue;
+        if (delta.call->index == streamed.tool_calls.size()) streamed.tool_calls.emplace_back();
+        ToolCall& call = streamed.tool_calls.at(delta.call->index);
+        call.id += delta.call->added.id;
+        call.name += delta.call->added.name;
+        call.arguments += delta.call->added.arguments;
+      }
+    };
+    for (std::size_t at = 0; at < text->size(); at += 5) add(stream.add(text->substr(at, 5)));
+    add(stream.end());
+    EXPECT_EQ(streamed.content.substr(0, whole.content.size()), whole.content);
+    EXPECT_EQ(streamed.reasoning.substr(0, whole.reasoning.size()), whole.reasoning);
+    ASSERT_EQ(streamed.tool_calls.size(), whole.tool_calls.size());
+    for (std::size_t i = 0; i < whole.tool_calls.size(); ++i) {
+      EXPECT_EQ(streamed.tool_calls[i].name, whole.tool_calls[i].name);
+      EXPECT_EQ(streamed.tool_calls[i].arguments, whole.tool_calls[i].arguments);
+      EXPECT_FALSE(streamed.tool_calls[i].id.empty());
+    }
+    if (!spoken.calls) continue;
+    RecordProperty("calls_read", static_cast<int>(whole.tool_calls.size()));
+    if (!whole.tool_calls.empty()) {
+      EXPECT_EQ(whole.tool_calls[0].name, "look");
+      EXPECT_EQ(json::parse(whole.tool_calls[0].arguments, nullptr, false), (json{{"at", "moon"}}));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Of, ChatTemplates, testing::ValuesIn(templates()), [](const auto& test) {
+  std::string name = test.param.stem().string();
+  std::ranges::replace_if(
+      name, [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+  return name;
+});
+
+}  // namespace
+}  // namespace strata::engine

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace strata::tests {
+
+/// A model that says one text, whatever it is asked: each token of the script follows the one before, at any
+/// temperature near 0. It has no attention, 259 tokens for bytes and the ends of a text, and those below.
+struct Script {
+  std::vector<std::string> tokens;  ///< What it says, in order; each once. Then its text ends.
+  /// It says these tokens instead where the prompt ends with the control token `after`.
+  struct Other {
+    std::string after;
+    std::vector<std::string> tokens;
+  };
+  std::vector<Other> others;
+  std::vector<std::string> control;     ///< Texts of control tokens; those in `tokens` may be among them.
+  std::vector<std::string> more;        ///< Tokens that it does not say.
+  std::string chat_template;            ///< Jinja; empty: none.
+  std::uint32_t trained_context = 512;  ///< Tokens.
+  bool splits_said = true;              ///< tokenizer.ggml.pre is there.
+};
+
+/// Writes such a model as GGUF. The file is there until the caller removes it.
+std::filesystem::path write_scripted_model(const std::filesystem::path& folder, const Script& script);
+
+}  // namespace strata::tests
