@@ -6,9 +6,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <fstream>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -16,21 +18,32 @@
 #include <thread>
 #include <vector>
 
+#include "memory_cgroup.h"
 #include "tiered_model.h"
 
 namespace strata::tests {
 
-/// `strata serve` with the demo's model, until it is stopped.
+/// `strata serve` until it is stopped: with the demo's model, where `more` names no other.
 class ServedProgram {
  public:
-  explicit ServedProgram(const std::vector<std::string>& more, bool must_start = true) {
-    std::vector<std::string> arguments = {STRATA_PROGRAM, "serve", "-m", stories15m().string(),
-                                          "--port",       "0",     "-t", "1"};
+  /// With a cgroup, all that the program takes is charged there.
+  explicit ServedProgram(const std::vector<std::string>& more, bool must_start = true,
+                         const MemoryCgroup* cgroup = nullptr) {
+    std::vector<std::string> arguments = {STRATA_PROGRAM, "serve", "--port", "0", "-t", "1"};
+    if (std::ranges::find(more, "-m") == more.end()) {
+      arguments.emplace_back("-m");
+      arguments.push_back(stories15m().string());
+    }
     arguments.insert(arguments.end(), more.begin(), more.end());
+    const std::string entrance = cgroup != nullptr ? cgroup->entrance().string() : std::string();
     std::array<int, 2> ends{};
     if (::pipe2(ends.data(), O_CLOEXEC) != 0) return;
     pid_ = ::fork();
     if (pid_ == 0) {
+      if (!entrance.empty()) {
+        const int file = ::open(entrance.c_str(), O_WRONLY | O_CLOEXEC);
+        if (file < 0 || ::write(file, "0", 1) != 1) ::_exit(126);
+      }
       ::dup2(ends[1], STDERR_FILENO);
       std::vector<char*> argv;
       for (std::string& argument : arguments) argv.push_back(argument.data());
@@ -82,6 +95,15 @@ class ServedProgram {
     return said_;
   }
   [[nodiscard]] int port() const { return port_; }
+  /// The most memory that the process ever held, as the kernel counts it. Requires: it has not ended.
+  [[nodiscard]] Bytes high_water_mark() const {
+    std::ifstream in("/proc/" + std::to_string(pid_) + "/status");
+    for (std::string line; std::getline(in, line);) {
+      if (line.starts_with("VmHWM:")) return Bytes{std::stoull(line.substr(6)) * 1024};
+    }
+    ADD_FAILURE() << "the process tells no high-water mark";
+    return {};
+  }
   [[nodiscard]] bool has_ended() const { return ended_; }
   /// A plain socket.
   [[nodiscard]] int connect() const {

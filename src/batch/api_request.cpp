@@ -7,6 +7,7 @@
 
 #include "batch/api_fields.h"
 #include "engine/answer_grammar.h"
+#include "engine/sampler.h"
 
 namespace strata::batch {
 namespace {
@@ -321,7 +322,9 @@ Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
   out.request.prompt = std::move(prompt.tokens);
   std::ranges::move(prompt.stops, std::back_inserter(out.request.stop_strings));
   out.parser = std::move(prompt.parser);
-  return {};
+  const bool has_schema = fields.find("response_format") != nullptr || fields.find("json_schema") != nullptr;
+  return check_grammar(fields.find("grammar") != nullptr ? "grammar" : has_schema ? "response_format" : "tools",
+                       out.request.sampling);
 }
 
 Status ApiReader::read_completion(const json& body, ApiRequest& out) const {
@@ -348,7 +351,15 @@ Status ApiReader::read_completion(const json& body, ApiRequest& out) const {
     STRATA_TRY(auto tokens, tokens_of(one ? *prompt : (*prompt)[i], "prompt", i));
     (i == 0 ? out.request.prompt : out.more_prompts.emplace_back()) = std::move(tokens);
   }
-  return {};
+  return check_grammar(fields.find("grammar") != nullptr ? "grammar" : "response_format",
+                       out.request.sampling);
+}
+
+/// Whether an answer can begin under the grammar. Here, and not only on the executor's thread.
+Status ApiReader::check_grammar(const char* field, const common_params_sampling& sampling) const {
+  const Status tried = engine::try_grammar(engine_, sampling);
+  if (tried) return {};
+  return fail(tried.error().code, fmt::format("{}: {}", field, tried.error().message));
 }
 
 /// Of a text, or the ids themselves; number `i` of `field`.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <span>
 
+
 namespace strata::batch {
 namespace {
 

@@ -16,4 +16,12 @@ namespace strata::engine {
 /// The grammar of all JSON that follows a schema. Errors: as above.
 [[nodiscard]] Result<common_grammar> grammar_of_schema(const std::string& text, std::string_view name);
 
+/// A schema that llama.cpp can be given. Its grammar goes through unmark_wide_objects() where it is marked.
+struct ReadySchema {
+  std::string text;
+  bool is_marked = false;
+};
+/// Checks a schema's JSON and its bounds, and marks its wide objects. Errors: as above.
+[[nodiscard]] Result<ReadySchema> ready_schema(const std::string& text, std::string_view name);
+
 }  // namespace strata::engine

@@ -4,8 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <mutex>
 #include <utility>
+
+#include "engine/answer_grammar.h"
+#include "engine/chat_templates.h"
+#include "engine/wide_objects.h"
 
 namespace strata::engine {
 namespace {
@@ -58,7 +61,6 @@ Result<common_chat_templates_inputs> inputs_of(const ChatRequest& request) {
   out.tool_choice = to_common(request.tool_choice);
   out.parallel_tool_calls = request.parallel_tool_calls;
   out.enable_thinking = request.enable_thinking;
-  if (request.json_schema) out.json_schema = text_of(*request.json_schema);
   for (const auto& [name, value] : request.template_arguments)
     out.chat_template_kwargs[name] = text_of(value);
   out.reasoning_format = COMMON_REASONING_FORMAT_DEEPSEEK;
@@ -88,7 +90,6 @@ Status add_rules(const llama_vocab* vocab, const ChatRequest& request, const com
 
 struct ChatFormat::Templates {
   common_chat_templates_ptr of_model;
-  std::mutex applying;  // templates keep state
 };
 
 ChatFormat::ChatFormat(const Engine& engine, std::unique_ptr<Templates> templates)
@@ -98,27 +99,32 @@ ChatFormat::~ChatFormat() = default;
 
 Result<ChatFormat> ChatFormat::create(const Engine& engine, const std::string& chat_template) {
   auto templates = std::make_unique<Templates>();
-  try {
-    templates->of_model = common_chat_templates_init(engine.model(), chat_template);
-  } catch (const std::exception& error) {
-    return fail(ErrorCode::kUnsupported, fmt::format("the chat template cannot be read: {}", error.what()));
-  }
+  auto read = read_chat_templates(engine.model(), chat_template);
+  if (!read)
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("the chat template cannot be read: {}", read.error().message));
+  templates->of_model = std::move(*read);
   return ChatFormat(engine, std::move(templates));
 }
 
 Result<ChatPrompt> ChatFormat::apply(const ChatRequest& request) const {
-  STRATA_TRY(const common_chat_templates_inputs inputs, inputs_of(request));
+  STRATA_TRY(common_chat_templates_inputs inputs, inputs_of(request));
+  ReadySchema schema;
+  if (request.json_schema) {
+    STRATA_TRY(schema, ready_schema(text_of(*request.json_schema), "response_format"));
+    inputs.json_schema = schema.text;
+  }
   ChatPrompt out;
   common_chat_params chat;
   const auto params = std::make_shared<common_chat_parser_params>();
   try {
-    const std::lock_guard lock(templates_->applying);
-    chat = common_chat_templates_apply(templates_->of_model.get(), inputs);
-    *params = common_chat_parser_params(chat);
+    chat = apply_chat_templates(templates_->of_model.get(), inputs, *params);
     params->reasoning_format = inputs.reasoning_format;
-    if (!chat.parser.empty()) params->parser.load(chat.parser);
   } catch (const std::exception& error) {  // a template may refuse roles, tools, an order of messages
     return refuse("messages", fmt::format("the model's chat template refuses them: {}", error.what()));
+  }
+  if (schema.is_marked && !chat.grammar.empty()) {
+    STRATA_TRY(chat.grammar, unmark_wide_objects(chat.grammar));
   }
   out.parser = ChatParser(params, false);
   STRATA_TRY_VOID(add_rules(engine_.vocab(), request, chat, out.rules));

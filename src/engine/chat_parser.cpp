@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <random>
 
+#include "engine/chat_templates.h"
+
 namespace strata::engine {
 namespace {
 
@@ -85,7 +87,7 @@ std::string beyond(const std::string& told, const std::string& now, bool last) {
 
 std::optional<ChatMessage> ChatParser::understand(const std::string& text, bool partial) const {
   try {
-    return to_message(common_chat_parse(text, partial, *params_));
+    return to_message(parse_chat_answer(text, partial, *params_));
   } catch (const std::exception&) {  // llama.cpp says so of each text that its parser does not understand
     return std::nullopt;
   }

@@ -266,7 +266,7 @@ Result<ReadBody> ApiServer::read_body(const httplib::ContentReader& content) {
                 fmt::format("the body holds more than {} values, numbers of arrays included", kMostValues));
   if (Bytes{out.counted->add(values * kValue + kCopies * text.size())} > options_.largest_bodies)
     return std::unexpected(too_many);
-  auto body = batch::parse_json(text);
+  auto body = parse_json(text);
   if (!body) return fail(body.error().code, fmt::format("the body: {}", body.error().message));
   if (!body->is_object()) return fail(ErrorCode::kInvalidArgument, "the body must be a JSON object");
   out.json = std::move(*body);
