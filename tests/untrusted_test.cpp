@@ -182,7 +182,9 @@ TEST_F(Untrusted, GrammarsAndSchemasEndAloneInAServer) {
     }
     EXPECT_GT(other.pieces(), 0);
     EXPECT_EQ(other.failures(), 0);
-    if (!kSanitized) EXPECT_LE(server.high_water_mark(), kBudget);
+    if (!kSanitized) {
+      EXPECT_LE(server.high_water_mark(), kBudget);
+    }
   }
   server.signal(SIGTERM);
   EXPECT_EQ(server.wait(), 0) << server.said();

@@ -19,7 +19,7 @@ constexpr std::size_t kLargeBlock = 4096;        // bytes: filling such a block 
 constexpr unsigned kBetweenLooks = 32;           // allocations
 constexpr std::int64_t kWorthTrimming = 4 << 20;
 // A thread that is not running uses no processor time, but a client waits all the same.
-constexpr std::chrono::milliseconds kLongest{4000};
+constexpr std::chrono::milliseconds kLongest{3500};
 
 constinit thread_local Fence* current = nullptr;
 

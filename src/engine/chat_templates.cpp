@@ -117,6 +117,8 @@ std::string reason_in(std::string_view what) {
   } else if (const std::size_t first = what.find_first_not_of("\n\r -"); first != std::string_view::npos) {
     what.remove_prefix(first);
   }
+  // llama.cpp throws a copy of the base class: the words are gone.
+  if (what == "std::exception") return "it does not follow the language of chat templates";
   constexpr std::size_t kEnough = 300;
   return visible_text(what.substr(0, std::min(what.find('\n'), kEnough)));
 }
@@ -195,7 +197,10 @@ common_chat_params apply_chat_templates(const common_chat_templates* templates,
 
 common_chat_msg parse_chat_answer(const std::string& text, bool is_partial,
                                   const common_chat_parser_params& params) {
-  auto out = read_foreign([&](const Fence&) { return common_chat_parse(text, is_partial, params); });
+  // Not one at a time: answers that are streamed do not wait for a template that takes long.
+  const ForeignLimits limits = foreign_limits();
+  auto out = fenced({limits.reading.bytes, limits.reading.time},
+                    [&](const Fence&) { return common_chat_parse(text, is_partial, params); });
   if (!out) throw std::runtime_error(reason_in(out.error().message));
   return std::move(*out);
 }

@@ -13,7 +13,7 @@ constexpr Bytes kLeastForReading = kMiB * 4;
 constexpr Bytes kLeastForSampling = kMiB * 2;
 constexpr std::uint64_t kShareForReading = 12;  // of the budget: a twelfth
 constexpr std::uint64_t kShareForSampling = 24;
-constexpr std::chrono::milliseconds kTimeForReading{1500};
+constexpr std::chrono::milliseconds kTimeForReading{1000};
 constexpr std::chrono::milliseconds kTimeForToken{500};  // all other answers wait as long
 
 std::atomic<std::uint64_t> budget_of_process{UINT64_MAX};

@@ -1,7 +1,6 @@
 #include "engine/grammar_rules.h"
 
 #include <fmt/format.h>
-#include <llama-grammar.h>
 
 #include <algorithm>
 #include <charconv>
@@ -56,6 +55,7 @@ Status check_repetition(std::string_view text, std::size_t at) {
 
 /// What follows the last place that the parser names, shortened: it repeats all of the text that is left.
 std::string first_words(std::string_view message) {
+  if (message == "stoull" || message == "stoul") return "a number in it is out of range";
   const std::size_t end = message.find('\n');
   std::string line(message.substr(0, end));
   const std::size_t place = line.find(" at ");
@@ -193,6 +193,12 @@ const char* first_rule(const char* at) {
 
 }  // namespace
 
+llama_grammar_parser parse_grammar(const std::string& text, const llama_vocab* vocab) {
+  llama_grammar_parser parser(vocab);
+  for (const char* at = first_rule(text.c_str()); *at != '\0';) at = parser.parse_rule(at);
+  return parser;
+}
+
 Status check_grammar_text(std::string_view text) {
   // llama.cpp takes such a text for another library's grammar, which is not in this build, and ends the
   // process.
@@ -218,9 +224,7 @@ Status check_grammar_text(std::string_view text) {
 Status check_grammar(const std::string& text, const llama_vocab* vocab, const FenceLimits& limits) {
   STRATA_TRY_VOID(check_grammar_text(text));
   auto read = fenced(limits, [&](const Fence&) {
-    llama_grammar_parser parser(vocab);
-    for (const char* at = first_rule(text.c_str()); *at != '\0';) at = parser.parse_rule(at);
-    return check_rules(parser);
+    return check_rules(parse_grammar(text, vocab));
   });
   if (!read) return refused(first_words(read.error().message));
   return *read;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <llama-grammar.h>
 #include <llama.h>
 
 #include <string>
@@ -19,5 +20,8 @@ namespace strata::engine {
 /// be given to llama.cpp, which prints nothing about it. Errors: kInvalidArgument, without a prefix.
 [[nodiscard]] Status check_grammar(const std::string& text, const llama_vocab* vocab,
                                    const FenceLimits& limits);
+
+/// Reads a GBNF text with llama.cpp's parser, which prints nothing this way. Throws what the parser throws.
+[[nodiscard]] llama_grammar_parser parse_grammar(const std::string& text, const llama_vocab* vocab);
 
 }  // namespace strata::engine

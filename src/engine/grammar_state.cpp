@@ -1,13 +1,17 @@
 #include "engine/grammar_state.h"
 
-#include <llama-grammar.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cmath>
 #include <span>
+#include <regex>
 #include <stdexcept>
 #include <unordered_set>
+#include <utility>
+
+#include "engine/grammar_factoring.h"
+#include "engine/grammar_rules.h"
 
 namespace strata::engine {
 namespace {
@@ -81,13 +85,21 @@ void GrammarState::Deleter::operator()(llama_grammar* grammar) const { llama_gra
 GrammarState::GrammarState(const llama_vocab* vocab, const FirstCharacters& first,
                            const common_params_sampling& params)
     : vocab_(vocab), first_(first) {
-  const Triggers triggers = triggers_of(params);
-  std::vector<const char*> patterns;
-  for (const std::string& pattern : triggers.patterns) patterns.push_back(pattern.c_str());
-  grammar_.reset(llama_grammar_init_impl(vocab, common_grammar_value(params.grammar).c_str(), "root",
-                                         params.grammar_lazy, patterns.data(), patterns.size(),
-                                         triggers.tokens.data(), triggers.tokens.size()));
+  {
+    llama_grammar_parser parser = parse_grammar(common_grammar_value(params.grammar), vocab);
+    factor_rules(parser.rules);
+    std::vector<const llama_grammar_element*> rules = parser.c_rules();
+    grammar_.reset(llama_grammar_init_impl(vocab, rules.data(), rules.size(), parser.symbol_ids.at("root")));
+  }
   if (grammar_ == nullptr) throw std::runtime_error("llama.cpp does not take it");
+  grammar_->lazy = grammar_->awaiting_trigger = params.grammar_lazy;
+  Triggers triggers = triggers_of(params);
+  grammar_->trigger_tokens = std::move(triggers.tokens);
+  for (std::string& pattern : triggers.patterns) {
+    llama_grammar_trigger_pattern& trigger = grammar_->trigger_patterns.emplace_back();
+    trigger.regex = std::regex(pattern);
+    trigger.pattern = std::move(pattern);
+  }
   if (params.grammar_lazy || !common_grammar_needs_prefill(params.grammar)) return;
   for (const llama_token token : prefilled_tokens(vocab, params)) accept(token);
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <string_view>
@@ -82,6 +83,8 @@ struct Rule {
   std::string_view name;
   std::string_view body;
 };
+/// Of rules for a marked key and its value, by the rule's name.
+using Bodies = std::map<std::string_view, std::string_view>;
 
 /// llama.cpp writes a rule into each line, or several lines where a template made the grammar by hand.
 std::vector<Rule> rules_of(std::string_view grammar) {
@@ -114,33 +117,6 @@ std::vector<std::string_view> names_in(std::string_view list) {
   }
 }
 
-/// The rule of an object, with rules `NAME-oN` for what may follow from its Nth optional property on.
-std::string object_rules(std::string_view rule, const std::vector<std::string_view>& names,
-                         const std::set<std::string_view>& marked) {
-  std::string required;
-  std::vector<std::string_view> optional;
-  for (const std::string_view name : names) {
-    if (marked.contains(name)) {
-      optional.push_back(name);
-    } else {
-      required += required.empty() ? "" : kBetween;
-      required += name;
-    }
-  }
-  const std::string first = fmt::format("{}-o0", rule);
-  std::string out = fmt::format("{} ::= {}", rule, kBegin);
-  out +=
-      required.empty() ? fmt::format("({})?", first) : fmt::format("{} (\",\" space {})?", required, first);
-  out += fmt::format("{}\n", kEnd);
-  for (std::size_t i = 0; i < optional.size(); ++i) {
-    const bool last = i + 1 == optional.size();
-    const std::string next = fmt::format("{}-o{}", rule, i + 1);
-    out += last ? fmt::format("{}-o{} ::= {}\n", rule, i, optional[i])
-                : fmt::format("{0}-o{1} ::= {2} (\",\" space {3})? | {3}\n", rule, i, optional[i], next);
-  }
-  return out;
-}
-
 std::string without_marks(std::string_view text) {
   std::string out;
   for (;;) {
@@ -151,6 +127,66 @@ std::string without_marks(std::string_view text) {
   }
 }
 
+/// Writes the rules of one object. What may follow from the ith optional property on is a rule `NAME-oI`: this
+/// property and what may follow it, or what may follow from the next one on. Properties stand in blocks: from the
+/// first of a block on, all of the block are alternatives of one rule `NAME-bI`, with their keys written out, so that
+/// factor_rules() lets them share the characters of their keys. At no place are more than two blocks' worth of
+/// alternatives open, where there would be as many as properties otherwise.
+class ObjectRules {
+ public:
+  ObjectRules(std::string_view rule, const std::vector<std::string_view>& names, const Bodies& marked)
+      : rule_(rule), marked_(marked) {
+    for (const std::string_view name : names) {
+      if (marked.contains(name)) {
+        optional_.push_back(name);
+        continue;
+      }
+      required_ += required_.empty() ? "" : kBetween;
+      required_ += name;
+    }
+    while (block_ * block_ < optional_.size()) ++block_;
+  }
+
+  std::string text() const {
+    const std::string first = from(0);
+    std::string out = fmt::format("{} ::= {}", rule_, kBegin);
+    out += required_.empty() ? fmt::format("({})?", first) : fmt::format("{} (\",\" space {})?", required_, first);
+    out += fmt::format("{}\n", kEnd);
+    for (std::size_t i = 0; i < optional_.size(); ++i) {
+      if (i % block_ == 0) out += block(i);
+      // The first of a block is reached through the block's own rule.
+      if (i % block_ != 0) out += fmt::format("{}-o{} ::= {}{}\n", rule_, i, property(i), or_from(i + 1));
+    }
+    return out;
+  }
+
+ private:
+  /// The rule for what may follow from property `i` on.
+  [[nodiscard]] std::string from(std::size_t i) const {
+    return fmt::format("{}-{}{}", rule_, i % block_ == 0 ? "b" : "o", i);
+  }
+  [[nodiscard]] std::string or_from(std::size_t i) const {
+    return i < optional_.size() ? fmt::format(" | {}", from(i)) : "";
+  }
+  /// Property `i`, with its key written out, and what may follow it.
+  [[nodiscard]] std::string property(std::size_t i) const {
+    const std::string body = without_marks(marked_.at(optional_[i]));
+    return i + 1 < optional_.size() ? fmt::format("{} (\",\" space {})?", body, from(i + 1)) : body;
+  }
+  [[nodiscard]] std::string block(std::size_t begin) const {
+    std::string out = fmt::format("{}-b{} ::= ", rule_, begin);
+    const std::size_t end = std::min(begin + block_, optional_.size());
+    for (std::size_t i = begin; i < end; ++i) out += (i > begin ? " | " : "") + property(i);
+    return out + or_from(end) + "\n";
+  }
+
+  const std::string_view rule_;
+  const Bodies& marked_;
+  std::string required_;
+  std::vector<std::string_view> optional_;
+  std::size_t block_ = 1;  // properties
+};
+
 }  // namespace
 
 bool mark_wide_objects(Json& schema) { return !refers_into_properties(schema) && mark(schema); }
@@ -158,9 +194,9 @@ bool mark_wide_objects(Json& schema) { return !refers_into_properties(schema) &&
 Result<std::string> unmark_wide_objects(const std::string& grammar) {
   const std::string key_begins = fmt::format("\"\\\"{}", kMark);
   const std::vector<Rule> rules = rules_of(grammar);
-  std::set<std::string_view> marked;
+  Bodies marked;
   for (const Rule& rule : rules) {
-    if (rule.body.starts_with(key_begins)) marked.insert(rule.name);
+    if (rule.body.starts_with(key_begins)) marked.emplace(rule.name, rule.body);
   }
   std::string out;
   std::size_t placed = 0;
@@ -172,7 +208,7 @@ Result<std::string> unmark_wide_objects(const std::string& grammar) {
     std::size_t here = 0;
     for (const std::string_view name : names) here += marked.contains(name) ? 1 : 0;
     if (here > 0) {
-      out += object_rules(rule.name, names, marked);
+      out += ObjectRules(rule.name, names, marked).text();
     } else {
       out += rule.name.empty() ? fmt::format("{}\n", rule.body)
                                : fmt::format("{} ::= {}\n", rule.name, without_marks(rule.body));
