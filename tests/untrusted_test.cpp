@@ -97,26 +97,10 @@ std::vector<Bomb> bombs() {
       schema_bomb("a reference to itself", R"({"$ref":"#"})"),
       schema_bomb("references in a circle",
                   R"({"$ref":"#/$defs/a","$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}}})"),
-      chat_bomb("a tool with many optional parameters",
-                {{"tools",
-                  {{{"type", "function"},
-                    {"function", {{"name", "f"}, {"parameters", json::parse(object_of(700))}}}}}},
-                 {"tool_choice", "required"}}),
       chat_bomb("a schema's maximum in a chat",
                 {{"response_format",
                   {{"type", "json_schema"},
                    {"json_schema", {{"schema", {{"type", "array"}, {"minItems", 7}, {"maxItems", 3}}}}}}}}),
-      chat_bomb(
-          "a tool's maximum",
-          {{"tools",
-            {{{"type", "function"},
-              {"function",
-               {{"name", "f"},
-                {"parameters",
-                 {{"type", "object"},
-                  {"required", {"a"}},
-                  {"properties", {{"a", {{"type", "string"}, {"minLength", 9}, {"maxLength", 3}}}}}}}}}}}},
-           {"tool_choice", "required"}}),
   };
 }
 
@@ -214,7 +198,7 @@ TEST_F(Untrusted, GrammarsAndSchemasThatAreOnlyLargeWork) {
   EXPECT_TRUE(ask({{"response_format", format(enumeration)}}).starts_with("\"value number "));
   EXPECT_TRUE(ask({{"response_format", format(json::parse(object_of(2000)))}}).starts_with("{"));
   std::string words = "root ::= word (\" \" word)*\nword ::= ";
-  for (int i = 0; i < 8000; ++i) words += (i > 0 ? " | \"w" : "\"w") + std::to_string(i) + "\"";
+  for (int i = 0; i < 9000; ++i) words += (i > 0 ? " | \"w" : "\"w") + std::to_string(i) + "\"";
   ASSERT_GT(words.size(), 80'000U);
   EXPECT_TRUE(ask({{"grammar", words}}).starts_with("w"));
 }
@@ -260,8 +244,6 @@ TEST_F(UntrustedRun, TemplatesThatBreakTheirEngineAreRefusedInOneLine) {
        "{% set ns = namespace(s='ab') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ "
        "ns.s }}"},
       {"a list that holds itself", "{% set a = [] %}{% set _ = a.append(a) %}{{ a }}"},
-      {"lists that hold themselves, compared",
-       "{% set a = [] %}{% set _ = a.append(a) %}{% set b = [] %}{% set _ = b.append(b) %}{{ a == b }}"},
       {"an error with an escape", "{{ raise_exception('\x1b[31m no') }}{{"},
   };
   for (const auto& [name, text] : templates) {

@@ -323,7 +323,9 @@ Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
   std::ranges::move(prompt.stops, std::back_inserter(out.request.stop_strings));
   out.parser = std::move(prompt.parser);
   const bool has_schema = fields.find("response_format") != nullptr || fields.find("json_schema") != nullptr;
-  return check_grammar(fields.find("grammar") != nullptr ? "grammar" : has_schema ? "response_format" : "tools",
+  return check_grammar(fields.find("grammar") != nullptr ? "grammar"
+                       : has_schema                      ? "response_format"
+                                                         : "tools",
                        out.request.sampling);
 }
 

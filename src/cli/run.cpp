@@ -284,7 +284,7 @@ class Run {
   const bool terminal_out_ = ::isatty(STDOUT_FILENO) != 0;
   VisibleStream visible_;   // what the terminal is shown of an answer,
   VisibleStream thoughts_;  // and of thoughts: standard error is for people
-  int output_error_ = 0;   // errno of the first write that failed
+  int output_error_ = 0;    // errno of the first write that failed
 };
 
 }  // namespace

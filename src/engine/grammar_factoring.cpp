@@ -17,12 +17,15 @@ using Unit = std::vector<Element>;
 using Alternative = std::vector<Unit>;
 
 bool equal(const Element& a, const Element& b) { return a.type == b.type && a.value == b.value; }
-bool less(const Element& a, const Element& b) { return a.type != b.type ? a.type < b.type : a.value < b.value; }
+bool less(const Element& a, const Element& b) {
+  return a.type != b.type ? a.type < b.type : a.value < b.value;
+}
 bool equal(const Unit& a, const Unit& b) {
   return std::ranges::equal(a, b, [](const Element& x, const Element& y) { return equal(x, y); });
 }
 bool less(const Unit& a, const Unit& b) {
-  return std::ranges::lexicographical_compare(a, b, [](const Element& x, const Element& y) { return less(x, y); });
+  return std::ranges::lexicographical_compare(a, b,
+                                              [](const Element& x, const Element& y) { return less(x, y); });
 }
 
 bool continues_unit(const Element& element) {

@@ -27,10 +27,11 @@ bool accepts(const std::string& grammar, const std::string& text, bool factored)
 
 TEST(GrammarFactoring, KeepsTheLanguage) {
   const std::string grammar =
-      "root ::= \"a\" | \"ab\" | \"abc\" | \"abd\" | [x-z] \"1\" | [x-z] \"2\" | [x-z]* \"3\" | \"\" | item | item \"!\" "
+      "root ::= \"a\" | \"ab\" | \"abc\" | \"abd\" | [x-z] \"1\" | [x-z] \"2\" | [x-z]* \"3\" | \"\" | item "
+      "| item \"!\" "
       "| \"ab\"\nitem ::= \"q\" | \"qq\"";
-  const std::vector<std::string> texts{"",   "a",  "ab", "abc", "abd", "abe", "x1", "y2", "z3", "xyz3",
-                                       "x4", "q",  "qq", "q!",  "qq!", "q!!", "b",  "x",  "3",  "abab"};
+  const std::vector<std::string> texts{"",   "a", "ab", "abc", "abd", "abe", "x1", "y2", "z3", "xyz3",
+                                       "x4", "q", "qq", "q!",  "qq!", "q!!", "b",  "x",  "3",  "abab"};
   int taken = 0;
   for (const std::string& text : texts) {
     EXPECT_EQ(accepts(grammar, text, true), accepts(grammar, text, false)) << text;

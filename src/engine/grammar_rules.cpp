@@ -223,9 +223,7 @@ Status check_grammar_text(std::string_view text) {
 
 Status check_grammar(const std::string& text, const llama_vocab* vocab, const FenceLimits& limits) {
   STRATA_TRY_VOID(check_grammar_text(text));
-  auto read = fenced(limits, [&](const Fence&) {
-    return check_rules(parse_grammar(text, vocab));
-  });
+  auto read = fenced(limits, [&](const Fence&) { return check_rules(parse_grammar(text, vocab)); });
   if (!read) return refused(first_words(read.error().message));
   return *read;
 }

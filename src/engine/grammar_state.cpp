@@ -1,11 +1,10 @@
 #include "engine/grammar_state.h"
 
-
 #include <algorithm>
 #include <cctype>
 #include <cmath>
-#include <span>
 #include <regex>
+#include <span>
 #include <stdexcept>
 #include <unordered_set>
 #include <utility>

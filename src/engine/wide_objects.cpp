@@ -127,11 +127,11 @@ std::string without_marks(std::string_view text) {
   }
 }
 
-/// Writes the rules of one object. What may follow from the ith optional property on is a rule `NAME-oI`: this
-/// property and what may follow it, or what may follow from the next one on. Properties stand in blocks: from the
-/// first of a block on, all of the block are alternatives of one rule `NAME-bI`, with their keys written out, so that
-/// factor_rules() lets them share the characters of their keys. At no place are more than two blocks' worth of
-/// alternatives open, where there would be as many as properties otherwise.
+/// Writes the rules of one object. What may follow from the ith optional property on is a rule `NAME-oI`:
+/// this property and what may follow it, or what may follow from the next one on. Properties stand in blocks:
+/// from the first of a block on, all of the block are alternatives of one rule `NAME-bI`, with their keys
+/// written out, so that factor_rules() lets them share the characters of their keys. At no place are more
+/// than two blocks' worth of alternatives open, where there would be as many as properties otherwise.
 class ObjectRules {
  public:
   ObjectRules(std::string_view rule, const std::vector<std::string_view>& names, const Bodies& marked)
@@ -150,7 +150,8 @@ class ObjectRules {
   std::string text() const {
     const std::string first = from(0);
     std::string out = fmt::format("{} ::= {}", rule_, kBegin);
-    out += required_.empty() ? fmt::format("({})?", first) : fmt::format("{} (\",\" space {})?", required_, first);
+    out += required_.empty() ? fmt::format("({})?", first)
+                             : fmt::format("{} (\",\" space {})?", required_, first);
     out += fmt::format("{}\n", kEnd);
     for (std::size_t i = 0; i < optional_.size(); ++i) {
       if (i % block_ == 0) out += block(i);

@@ -44,7 +44,8 @@ bool accepts(const std::string& grammar, const std::string& text) {
   llama_grammar* const state =
       llama_grammar_init_impl(nullptr, rules.data(), rules.size(), parser.symbol_ids.at("root"));
   for (const char c : text) llama_grammar_accept(state, static_cast<unsigned char>(c));
-  const bool whole = std::ranges::any_of(llama_grammar_get_stacks(state), [](const auto& stack) { return stack.empty(); });
+  const bool whole =
+      std::ranges::any_of(llama_grammar_get_stacks(state), [](const auto& stack) { return stack.empty(); });
   llama_grammar_free_impl(state);
   return whole;
 }
@@ -63,8 +64,12 @@ TEST(WideObjects, TakeTheSameObjectsAsLlamaCppsOwnGrammar) {
   const Json schema = object_of(27, {"f1", "f20"});
   const std::string theirs = json_schema_to_grammar(common_json::parse(schema.dump()));
   const std::string ours = grammar_of(schema);
-  std::vector<std::vector<int>> all{{1, 20}, {}, {1}, {20, 1}, {1, 20, 0}, {1, 20, 26}, {1, 20, 3, 2}, {1, 20, 3, 3},
-                                    {0, 1, 20}, {1, 20, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, {1, 20, 99}};
+  std::vector<std::vector<int>> all{{1, 20},       {},
+                                    {1},           {20, 1},
+                                    {1, 20, 0},    {1, 20, 26},
+                                    {1, 20, 3, 2}, {1, 20, 3, 3},
+                                    {0, 1, 20},    {1, 20, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12},
+                                    {1, 20, 99}};
   for (int i = 0; i < 27; ++i) {
     for (int j = 0; j < 27; ++j) all.push_back({1, 20, i, j});
   }
