@@ -4,23 +4,28 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "memory_cgroup.h"
 #include "running_program.h"
 #include "tiered_model.h"
 
 namespace strata::tests {
 
-/// `strata serve` with the demo's model, until it is stopped.
+/// `strata serve` until it is stopped: with the demo's model, where `more` names no other.
 class ServedProgram {
  public:
-  explicit ServedProgram(const std::vector<std::string>& more, bool must_start = true)
-      : program_(command(more)) {
+  /// With a cgroup, all that the program takes is charged there.
+  explicit ServedProgram(const std::vector<std::string>& more, bool must_start = true,
+                         const MemoryCgroup* cgroup = nullptr)
+      : program_(command(more), cgroup) {
     constexpr std::string_view kAddress = "listening on http://127.0.0.1:";
     const auto deadline = std::chrono::steady_clock::now() + RunningProgram::kPatience;
     while (port_ == 0 && !program_.has_ended() && std::chrono::steady_clock::now() < deadline) {
@@ -43,6 +48,15 @@ class ServedProgram {
   [[nodiscard]] pid_t pid() const { return program_.pid(); }
   [[nodiscard]] int port() const { return port_; }
   [[nodiscard]] bool has_ended() const { return program_.has_ended(); }
+  /// The most memory that the process ever held, as the kernel counts it. Requires: it has not ended.
+  [[nodiscard]] Bytes high_water_mark() const {
+    std::ifstream in("/proc/" + std::to_string(pid()) + "/status");
+    for (std::string line; std::getline(in, line);) {
+      if (line.starts_with("VmHWM:")) return Bytes{std::stoull(line.substr(6)) * 1024};
+    }
+    ADD_FAILURE() << "the process tells no high-water mark";
+    return {};
+  }
   /// A plain socket.
   [[nodiscard]] int connect() const {
     const int out = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -77,7 +91,11 @@ class ServedProgram {
 
  private:
   static std::vector<std::string> command(const std::vector<std::string>& more) {
-    std::vector<std::string> out = {"serve", "-m", stories15m().string(), "--port", "0", "-t", "1"};
+    std::vector<std::string> out = {"serve", "--port", "0", "-t", "1"};
+    if (std::ranges::find(more, "-m") == more.end()) {
+      out.emplace_back("-m");
+      out.push_back(stories15m().string());
+    }
     out.insert(out.end(), more.begin(), more.end());
     return out;
   }

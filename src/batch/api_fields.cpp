@@ -5,30 +5,6 @@
 #include <cmath>
 
 namespace strata::batch {
-namespace {
-
-constexpr int kDeepest = 256;  // levels: what reads them calls itself for each
-
-}  // namespace
-
-Result<nlohmann::json> parse_json(std::string_view text) {
-  using nlohmann::json;
-  bool too_deep = false;
-  const auto watch = [&](int depth, json::parse_event_t, const json&) {
-    too_deep = too_deep || depth > kDeepest;
-    return !too_deep;
-  };
-  json out;
-  try {
-    out = json::parse(text, watch);
-  } catch (const json::parse_error& error) {
-    return fail(ErrorCode::kInvalidArgument, fmt::format("no JSON from byte {} on", error.byte));
-  }
-  if (too_deep)
-    return fail(ErrorCode::kInvalidArgument, fmt::format("is nested more than {} levels deep", kDeepest));
-  return out;
-}
-
 const nlohmann::json* Fields::find(const char* name) const {
   const auto found = object_.find(name);
   return found == object_.end() || found->is_null() ? nullptr : &*found;

@@ -3,15 +3,12 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "base/json_text.h"
 #include "base/result.h"
 
 namespace strata::batch {
-
-/// Errors: kInvalidArgument for what is no JSON, or is nested too deep to be read safely.
-[[nodiscard]] Result<nlohmann::json> parse_json(std::string_view text);
 
 /// The field that an error is about, where its message begins with one: see Fields.
 [[nodiscard]] std::optional<std::string> field_of(const std::string& message);

@@ -10,6 +10,7 @@
 #include "batch/api_messages.h"
 #include "engine/answer_grammar.h"
 #include "engine/answer_schema.h"
+#include "engine/sampler.h"
 
 namespace strata::batch {
 namespace {
@@ -249,7 +250,11 @@ Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
   std::ranges::move(prompt.stops, std::back_inserter(out.request.stop_strings));
   std::ranges::move(prompt.warnings, std::back_inserter(out.warnings));
   out.parser = std::move(prompt.parser);
-  return {};
+  const bool has_schema = fields.find("response_format") != nullptr || fields.find("json_schema") != nullptr;
+  return check_grammar(fields.find("grammar") != nullptr ? "grammar"
+                       : has_schema                      ? "response_format"
+                                                         : "tools",
+                       out.request.sampling);
 }
 
 Status ApiReader::read_completion(const json& body, ApiRequest& out) const {
@@ -276,7 +281,15 @@ Status ApiReader::read_completion(const json& body, ApiRequest& out) const {
     STRATA_TRY(auto tokens, tokens_of(one ? *prompt : (*prompt)[i], "prompt", i));
     (i == 0 ? out.request.prompt : out.more_prompts.emplace_back()) = std::move(tokens);
   }
-  return {};
+  return check_grammar(fields.find("grammar") != nullptr ? "grammar" : "response_format",
+                       out.request.sampling);
+}
+
+/// Whether an answer can begin under the grammar. Here, and not only on the executor's thread.
+Status ApiReader::check_grammar(const char* field, const common_params_sampling& sampling) const {
+  const Status tried = engine::try_grammar(engine_, sampling);
+  if (tried) return {};
+  return fail(tried.error().code, fmt::format("{}: {}", field, tried.error().message));
 }
 
 /// Of a text, of ids, or of both in an array; number `i` of `field`.

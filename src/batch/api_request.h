@@ -66,6 +66,7 @@ class ApiReader {
   [[nodiscard]] Status read_completion(const nlohmann::json& body, ApiRequest& out) const;
   [[nodiscard]] Status read_embeddings(const nlohmann::json& body, ApiRequest& out) const;
   [[nodiscard]] Status read_delivery(const nlohmann::json& body, ApiRequest& out) const;
+  [[nodiscard]] Status check_grammar(const char* field, const common_params_sampling& sampling) const;
   [[nodiscard]] Result<std::vector<llama_token>> tokenize(const std::string& text, const char* field,
                                                           bool special = true, bool parse = true) const;
 

@@ -10,7 +10,6 @@
 
 #include "batch/prompt_length.h"
 #include "batch/sequence.h"
-#include "engine/sampler.h"
 
 namespace strata::batch {
 namespace {
@@ -176,7 +175,7 @@ void Executor::advance(const Pass& pass, std::chrono::duration<double> took) {
 
 /// The next token, from an output of the last pass.
 void Executor::write(Sequence& sequence, std::int32_t output) {
-  const auto id = engine::sample(*sequence.sampler, engine_, output);
+  const auto id = sequence.sampler->sample(output);
   if (!id) return end(sequence, std::unexpected(id.error()));
   sequence.tokens.push_back(*id);
   sequence.answer.token_ids.push_back(*id);

@@ -106,6 +106,7 @@ class Executor {
   [[nodiscard]] bool is_wanted(const Prefix& prefix) const;
   [[nodiscard]] llama_seq_id take_free_place();
   [[nodiscard]] bool take_place(Sequence& sequence);
+  [[nodiscard]] bool grammar_fits(const Sequence& sequence) const;
   [[nodiscard]] bool reserve(Sequence& sequence, std::size_t count);
   [[nodiscard]] bool make_room(const Sequence& for_whom);
   bool park_for(const Sequence& sequence);

@@ -5,6 +5,7 @@
 
 #include "batch/executor.h"
 #include "batch/sequence.h"
+#include "engine/foreign_limits.h"
 #include "engine/sampler.h"
 
 namespace strata::batch {
@@ -87,6 +88,7 @@ bool Executor::resume(Sequence& sequence) {
 }
 
 Executor::Admission Executor::start(const Turn& turn, Sequence& sequence) {
+  if (!grammar_fits(sequence)) return Admission::kLater;
   sequence.alone = begins_alone(sequence);
   if (!sequence.alone && source_for(turn, sequence).later) return Admission::kLater;
   if (!take_place(sequence)) return Admission::kNoRoom;
@@ -111,12 +113,26 @@ Executor::Admission Executor::start(const Turn& turn, Sequence& sequence) {
       end(sequence, std::unexpected(sampler.error()));
       return Admission::kRuns;
     }
+    sequence.grammar_memory = (*sampler)->grammar_memory();
+    if (!grammar_fits(sequence)) return Admission::kLater;
     sequence.sampler = std::move(*sampler);
-    for (const llama_token id : sequence.tokens) common_sampler_accept(sequence.sampler.get(), id, false);
+    for (const llama_token id : sequence.tokens) sequence.sampler->accept_prompt(id);
   }
   sequence.answer.prompt_shared = std::min(source.count, sequence.prompt_tokens);
   statistics_.shared_tokens += source.count;
   return Admission::kRuns;
+}
+
+/// The grammars of all answers share what one may take; a grammar that is alone has passed its fence.
+bool Executor::grammar_fits(const Sequence& sequence) const {
+  if (sequence.sampler != nullptr || sequence.grammar_memory == Bytes{}) return true;
+  Bytes held;
+  for (const Sequences* const sequences : {&waiting_, &running_}) {
+    for (const auto& [turn, other] : *sequences) {
+      if (other->sampler != nullptr) held += other->sampler->grammar_memory();
+    }
+  }
+  return held == Bytes{} || held + sequence.grammar_memory <= engine::foreign_limits().sampling.bytes;
 }
 
 bool Executor::take_place(Sequence& sequence) {

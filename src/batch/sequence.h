@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "batch/executor.h"
+#include "engine/sampler.h"
 #include "engine/saved_sequence.h"
 #include "engine/stop_filter.h"
 
@@ -52,7 +53,8 @@ struct Executor::Sequence : Text {
   std::size_t prompt_tokens = tokens.size();
   Listener listener;
   Answer answer;
-  common_sampler_ptr sampler;
+  engine::SamplerPtr sampler;
+  Bytes grammar_memory;  // that its sampler takes, once that is known
   engine::StopFilter filter;
   std::optional<engine::SavedSequence> parked;
   bool ended = false;

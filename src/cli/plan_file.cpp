@@ -4,6 +4,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/json_text.h"
 #include "cli/run_options.h"
 
 namespace strata::cli {
@@ -49,8 +50,13 @@ Status take_over(const nlohmann::json& json, RunOptions& o) {
 Status apply_plan(const std::string& file, RunOptions& options) {
   std::ifstream in(file);
   if (!in) return fail(ErrorCode::kNotFound, fmt::format("{}: cannot read the plan", file));
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  const auto plan = parse_json(text);
+  if (!plan)
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("{}: not a plan of `strata plan --json`: {}", file, plan.error().message));
   try {
-    Status status = take_over(nlohmann::json::parse(in), options);
+    Status status = take_over(*plan, options);
     if (!status) status.error().message = fmt::format("{}: {}", file, status.error().message);
     return status;
   } catch (const nlohmann::json::exception& error) {

@@ -19,8 +19,6 @@
 namespace strata::cli {
 namespace {
 
-// What a chat template's engine may take while it renders a history: an estimate, not measured.
-constexpr Bytes kTemplateBytes = kMiB;
 constexpr std::int64_t kDefaultBatch = 8;
 constexpr std::uint64_t kShareOfAccounts = 4096;
 
@@ -134,7 +132,7 @@ void shape_context(engine::ContextOptions& context, const PlanOptions& options, 
 }  // namespace
 
 Bytes client_reserve(const engine::Generator& generator, bool with_template) {
-  return generator.working_bytes() + (with_template ? kTemplateBytes : Bytes{}) + control::Server::kMemory;
+  return generator.working_bytes(with_template) + control::Server::kMemory;
 }
 
 Result<PlanReport> make_report(const PlanOptions& options) {

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/progress.h"
+#include "base/visible_text.h"
 #include "cli/exit_code.h"
 #include "cli/live.h"
 #include "cli/memory_map.h"
@@ -140,8 +141,14 @@ class Run {
     return std::move(prompt->tokens);
   }
 
-  /// Whether the text arrived.
+  /// Whether the text arrived. A terminal is shown symbols where the text would steer it.
   bool print(std::string_view piece) {
+    if (!terminal_out_) return write(piece);
+    const std::string visible = visible_.add(piece);
+    return visible.empty() || write(visible);
+  }
+
+  bool write(std::string_view piece) {
     const bool written =
         std::fwrite(piece.data(), 1, piece.size(), stdout) == piece.size() && std::fflush(stdout) == 0;
     if (!written && output_error_ == 0) output_error_ = errno;
@@ -155,7 +162,7 @@ class Run {
     for (const engine::ChatDelta& delta : deltas) {
       if (!delta.reasoning.empty()) {
         if (!std::exchange(thinks_, true) && dims_) fmt::print(stderr, "\033[2m");
-        fmt::print(stderr, "{}", delta.reasoning);
+        fmt::print(stderr, "{}", thoughts_.add(delta.reasoning));
       } else {
         end_thoughts();
         written = print(delta.content) && written;
@@ -180,6 +187,7 @@ class Run {
                generator_->generate(std::move(tokens), generation,
                                     [&](auto piece) { return print(stream.add(piece)); }));
     print(stream.end());
+    if (terminal_out_) write(visible_.rest());
     end_thoughts();
     print("\n");
     report_.add(done);
@@ -275,7 +283,10 @@ class Run {
   std::string typed_;  // and not used yet
   bool input_ended_ = false;
   RunReport report_;
-  int output_error_ = 0;  // errno of the first write that failed
+  const bool terminal_out_ = ::isatty(STDOUT_FILENO) != 0;
+  VisibleStream visible_;   // what the terminal is shown of an answer,
+  VisibleStream thoughts_;  // and of thoughts: standard error is for people
+  int output_error_ = 0;    // errno of the first write that failed
 };
 
 }  // namespace

@@ -11,12 +11,13 @@
 #include "base/progress.h"
 #include "batch/executor.h"
 #include "cli/memory_map.h"
+#include "engine/sampler_memory.h"
 
 namespace strata::cli {
 namespace {
 
-// Chat templates, grammars and the texts of requests that wait. Estimated.
-constexpr Bytes kRequests{32ULL << 20};
+// The texts and tokens of requests that wait. Estimated.
+constexpr Bytes kRequests{8ULL << 20};
 constexpr std::uint32_t kMostSequences = 256;  // libllama's limit
 constexpr std::uint64_t kPartForCache = 4;     // of the budget, at most: weights that stay are worth more
 constexpr std::uint64_t kMostCells = 1U << 20;
@@ -39,8 +40,7 @@ class Contexts {
       : base_(std::move(base)),
         expected_(expected),
         places_(places_for_prefixes(engine, expected.work.requests)),
-        for_each_(2 * sizeof(llama_token_data) *
-                  static_cast<std::uint64_t>(llama_vocab_n_tokens(engine.vocab()))) {}
+        vocabulary_(static_cast<std::size_t>(llama_vocab_n_tokens(engine.vocab()))) {}
 
   /// Requests that it lets run at once: some more than those of the usual length.
   [[nodiscard]] std::uint32_t at_once(std::uint32_t tokens) const {
@@ -57,7 +57,9 @@ class Contexts {
   [[nodiscard]] engine::ContextOptions with(std::uint32_t requests) const {
     engine::ContextOptions out = base_;
     out.sequences = requests + places_;
-    out.client_reserve = kRequests + expected_.client_reserve + Bytes{for_each_ * requests};
+    out.client_reserve =
+        kRequests + expected_.client_reserve +
+        engine::sampler_memory({.vocabulary = vocabulary_, .at_once = requests}, engine::foreign_limits());
     return out;
   }
   [[nodiscard]] const plan::SharedWork& work() const { return expected_.work; }
@@ -69,7 +71,7 @@ class Contexts {
   engine::ContextOptions base_;
   const ExpectedRequests& expected_;
   const std::uint32_t places_;
-  const std::uint64_t for_each_;  // bytes: candidates of its sampler, and their copy
+  const std::size_t vocabulary_;  // tokens
 };
 
 std::uint32_t cells(std::uint64_t tokens) {

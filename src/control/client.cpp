@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/json_text.h"
 #include "control/connection.h"
 #include "control/socket_folder.h"
 
@@ -60,9 +61,10 @@ Result<nlohmann::json> ask(pid_t pid, const nlohmann::json& request, std::chrono
   if (!send_line(socket.get(), request.dump(), limit)) return silent();
   const auto line = receive_line(socket.get(), kLongestAnswer, limit);
   if (!line) return silent();
-  nlohmann::json answer = nlohmann::json::parse(*line, nullptr, false);
-  if (!answer.is_object())
+  auto parsed = parse_json(*line);
+  if (!parsed || !parsed->is_object())
     return fail(ErrorCode::kIo, fmt::format("process {} gave an answer that makes no sense", pid));
+  nlohmann::json answer = std::move(*parsed);
   if (!answer.contains("error")) return answer;
   ErrorCode code = ErrorCode::kIo;
   for (const ErrorCode one : {ErrorCode::kInfeasible, ErrorCode::kInvalidArgument}) {

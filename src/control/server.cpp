@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "base/json_text.h"
 #include "control/socket_folder.h"
 
 namespace strata::control {
@@ -111,9 +112,10 @@ void Server::serve() {
 void Server::answer(Descriptor socket) {
   const auto line = receive_line(socket.get(), kLongestRequest, kPatience);
   if (!line) return;
-  nlohmann::json request = nlohmann::json::parse(*line, nullptr, false);
-  if (!request.is_object() || !request.contains("ask") || !request["ask"].is_string())
+  auto parsed = parse_json(*line);
+  if (!parsed || !parsed->is_object() || !parsed->contains("ask") || !(*parsed)["ask"].is_string())
     return refuse(socket.get(), "not a request: send an object with 'ask'");
+  nlohmann::json request = std::move(*parsed);
   if (request["ask"] == "status") {
     std::string status;
     {

@@ -4,46 +4,25 @@
 #include <json-schema-to-grammar.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <nlohmann/json.hpp>
 #include <string_view>
+#include <utility>
+
+#include "base/json_text.h"
+#include "base/visible_text.h"
+#include "engine/foreign_limits.h"
+#include "engine/grammar_rules.h"
+#include "engine/wide_objects.h"
 
 namespace strata::engine {
 namespace {
 
-// llama.cpp reads grammars and schemas by recursion: some thousands of levels end its stack.
-constexpr int kDeepest = 500;
+using Json = nlohmann::ordered_json;
 
-std::unexpected<Error> refused(std::string_view flag, std::string_view why) {
-  return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", flag, why));
-}
-
-std::unexpected<Error> too_deep(std::string_view flag) {
-  return refused(flag, fmt::format("is nested more than {} levels deep", kDeepest));
-}
-
-/// One past the text that opens at `at` and ends with `close`; a backslash takes the meaning of what follows.
-std::size_t end_of_quoted(std::string_view text, std::size_t at, char close) {
-  for (++at; at < text.size() && text[at] != close; ++at) {
-    if (text[at] == '\\') ++at;
-  }
-  return at;
-}
-
-int nesting_of_gbnf(std::string_view text) {
-  int depth = 0;
-  int deepest = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    switch (text[i]) {
-      case '"': i = end_of_quoted(text, i, '"'); break;
-      case '[': i = end_of_quoted(text, i, ']'); break;
-      case '#': i = std::min(text.find('\n', i), text.size()); break;
-      case '(': deepest = std::max(deepest, ++depth); break;
-      case ')': --depth; break;
-      default: break;
-    }
-  }
-  return deepest;
+std::unexpected<Error> refused(std::string_view name, std::string_view why) {
+  return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", name, why));
 }
 
 /// What llama.cpp says about a schema, without its own headline.
@@ -52,7 +31,33 @@ std::string reason(std::string_view what) {
   constexpr std::string_view kPlace = "JSON schema error at ";
   if (what.starts_with(kHeadline)) what.remove_prefix(kHeadline.size());
   if (what.starts_with(kPlace)) what.remove_prefix(kPlace.size());
-  return std::string(what.substr(0, what.find('\n')));
+  return visible_text(what.substr(0, what.find('\n')));
+}
+
+/// A maximum below its minimum: llama.cpp would write such a repetition without an end.
+Status check_bounds(const Json& node) {
+  constexpr std::array<std::pair<const char*, const char*>, 6> kBounds{
+      {{"minItems", "maxItems"},
+       {"minLength", "maxLength"},
+       {"minimum", "maximum"},
+       {"minProperties", "maxProperties"},
+       {"minContains", "maxContains"},
+       {"exclusiveMinimum", "exclusiveMaximum"}}};
+  if (node.is_object()) {
+    for (const auto& [least, most] : kBounds) {
+      const auto low = node.find(least);
+      const auto high = node.find(most);
+      if (low == node.end() || high == node.end() || !low->is_number() || !high->is_number()) continue;
+      if (low->get<double>() > high->get<double>())
+        return fail(ErrorCode::kInvalidArgument, fmt::format("{} is below {}", most, least));
+    }
+  }
+  for (const auto& [key, inner] : node.items()) {
+    const bool holds_text =
+        node.is_object() && (key == "enum" || key == "const" || key == "default" || key == "examples");
+    if (inner.is_structured() && !holds_text) STRATA_TRY_VOID(check_bounds(inner));
+  }
+  return {};
 }
 
 /// With `prefix` before the name of each rule.
@@ -107,28 +112,34 @@ std::string either_grammar(std::string_view one, std::string_view other) {
 }
 
 Result<common_grammar> grammar_of_gbnf(const std::string& text, std::string_view name) {
-  if (nesting_of_gbnf(text) > kDeepest) return too_deep(name);
+  if (const Status read = check_grammar_text(text); !read) return refused(name, read.error().message);
   return common_grammar(COMMON_GRAMMAR_TYPE_USER, text);
 }
 
+Result<ReadySchema> ready_schema(const std::string& text, std::string_view name) {
+  auto schema = parse_ordered_json(text, kDeepestSchema);
+  if (!schema) return refused(name, schema.error().message);
+  if (const Status read = check_bounds(*schema); !read) return refused(name, read.error().message);
+  ReadySchema out;
+  out.is_marked = mark_wide_objects(*schema);
+  out.text = out.is_marked ? schema->dump() : text;
+  return out;
+}
+
 Result<common_grammar> grammar_of_schema(const std::string& text, std::string_view name) {
-  int deepest = 0;
-  const auto watch = [&](int depth, nlohmann::json::parse_event_t, const nlohmann::json&) {
-    deepest = std::max(deepest, depth);
-    return true;
-  };
-  try {
-    [[maybe_unused]] const auto json = nlohmann::json::parse(text, watch);
-  } catch (const nlohmann::json::parse_error& error) {
-    return refused(name, fmt::format("is no JSON from byte {} on", error.byte));
-  }
-  if (deepest > kDeepest) return too_deep(name);
-  try {
-    return common_grammar(COMMON_GRAMMAR_TYPE_OUTPUT_FORMAT,
-                          json_schema_to_grammar(common_json::parse(text)));
-  } catch (const std::exception& error) {
-    return refused(name, fmt::format("is no schema that can be followed: {}", reason(error.what())));
-  }
+  STRATA_TRY(const ReadySchema schema, ready_schema(text, name));
+  auto grammar = read_foreign([&](const Fence&) -> Result<std::string> {
+    std::string out = json_schema_to_grammar(common_json::parse(schema.text));
+    if (!schema.is_marked) return out;
+    return unmark_wide_objects(out);
+  });
+  if (!grammar)
+    return refused(name,
+                   fmt::format("is no schema that can be followed: {}", reason(grammar.error().message)));
+  if (!*grammar) return refused(name, grammar->error().message);
+  if (const Status read = check_grammar_text(**grammar); !read)
+    return refused(name, fmt::format("is no schema that can be followed: {}", read.error().message));
+  return common_grammar(COMMON_GRAMMAR_TYPE_OUTPUT_FORMAT, std::move(**grammar));
 }
 
 }  // namespace strata::engine

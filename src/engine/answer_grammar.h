@@ -21,5 +21,12 @@ namespace strata::engine {
 
 /// A grammar of all texts that one of the two follows. Both are GBNF.
 [[nodiscard]] std::string either_grammar(std::string_view one, std::string_view other);
+/// A schema that llama.cpp can be given. Its grammar goes through unmark_wide_objects() where it is marked.
+struct ReadySchema {
+  std::string text;
+  bool is_marked = false;
+};
+/// Checks a schema's JSON and its bounds, and marks its wide objects. Errors: as above.
+[[nodiscard]] Result<ReadySchema> ready_schema(const std::string& text, std::string_view name);
 
 }  // namespace strata::engine

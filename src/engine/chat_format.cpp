@@ -4,10 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <mutex>
 #include <utility>
 
 #include "engine/answer_grammar.h"
+#include "engine/chat_templates.h"
+#include "engine/wide_objects.h"
 
 namespace strata::engine {
 namespace {
@@ -59,7 +60,6 @@ Result<common_chat_templates_inputs> inputs_of(const ChatRequest& request) {
   }
   out.tool_choice = to_common(request.tool_choice);
   out.enable_thinking = request.enable_thinking;
-  if (request.json_schema) out.json_schema = text_of(*request.json_schema);
   for (const auto& [name, value] : request.template_arguments)
     out.chat_template_kwargs[name] = text_of(value);
   out.reasoning_format =
@@ -91,7 +91,7 @@ std::string_view field_at_fault(const common_chat_templates* templates,
     common_chat_templates_inputs less = inputs;
     leave_out(less);
     try {
-      (void)common_chat_templates_apply(templates, less);
+      (void)apply_chat_templates(templates, less);
       return true;
     } catch (const std::exception&) {
       return false;
@@ -106,23 +106,35 @@ std::string_view field_at_fault(const common_chat_templates* templates,
   return "messages";
 }
 
-Result<common_chat_params> apply_template(const common_chat_templates* templates,
+/// A model's templates, and how a request's schema was made ready for them.
+struct Template {
+  const common_chat_templates* templates = nullptr;
+  bool schema_is_marked = false;
+};
+
+Result<common_chat_params> apply_template(const Template& model,
                                           const common_chat_templates_inputs& inputs) {
   try {
-    return common_chat_templates_apply(templates, inputs);
+    common_chat_params out = apply_chat_templates(model.templates, inputs);
+    if (model.schema_is_marked && !inputs.json_schema.empty() && !out.grammar.empty()) {
+      STRATA_TRY(out.grammar, unmark_wide_objects(out.grammar));
+    }
+    return out;
   } catch (const std::exception& error) {  // a template may refuse roles, tools, an order of messages
     const std::string why = reason(error.what());
-    return refuse(field_at_fault(templates, inputs),
+    return refuse(field_at_fault(model.templates, inputs),
                   fmt::format("the model's chat template refuses this: {}", why));
   }
 }
 
-std::shared_ptr<const common_chat_parser_params> parser_of(const common_chat_params& chat,
-                                                           const common_chat_templates_inputs& inputs) {
-  const auto out = std::make_shared<common_chat_parser_params>(chat);
+using SharedParser = std::shared_ptr<const common_chat_parser_params>;
+
+Result<SharedParser> parser_of(const common_chat_params& chat, const common_chat_templates_inputs& inputs) {
+  auto read = read_chat_parser(chat);
+  if (!read) return refuse("messages", read.error().message);
+  const auto out = std::make_shared<common_chat_parser_params>(std::move(*read));
   out->reasoning_format = inputs.reasoning_format;
   out->is_continuation = inputs.continue_final_message != COMMON_CHAT_CONTINUATION_NONE;
-  if (!chat.parser.empty()) out->parser.load(chat.parser);
   return out;
 }
 
@@ -149,22 +161,22 @@ Status add_rules(const llama_vocab* vocab, const common_grammar& rules, const co
 struct Applied {
   common_chat_params chat;
   common_grammar rules;                                               // beside the template's own
-  std::shared_ptr<const common_chat_parser_params> parser_of_schema;  // null: the template's own is all
+  SharedParser parser_of_schema;  // null: the template's own is all
 };
 
 /// The model may call a tool or answer by a schema: templates know only one of the two. The grammar is that
 /// of either.
-Result<Applied> let_answer_or_call(const common_chat_templates* templates,
+Result<Applied> let_answer_or_call(const Template& model,
                                    const common_chat_templates_inputs& inputs, const common_grammar& rules) {
   common_chat_templates_inputs calls = inputs;
   calls.json_schema.clear();
   common_chat_templates_inputs answers = inputs;
   answers.tools.clear();
   Applied out{.chat = {}, .rules = rules, .parser_of_schema = {}};
-  STRATA_TRY(out.chat, apply_template(templates, calls));
+  STRATA_TRY(out.chat, apply_template(model, calls));
   calls.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
-  STRATA_TRY(const common_chat_params must_call, apply_template(templates, calls));
-  STRATA_TRY(const common_chat_params must_answer, apply_template(templates, answers));
+  STRATA_TRY(const common_chat_params must_call, apply_template(model, calls));
+  STRATA_TRY(const common_chat_params must_answer, apply_template(model, answers));
   if (must_call.grammar.empty()) {  // the template knows no tools
     out.chat.grammar = must_answer.grammar;
     out.chat.parser = must_answer.parser;
@@ -173,16 +185,16 @@ Result<Applied> let_answer_or_call(const common_chat_templates* templates,
         either_grammar(must_call.grammar, grammar_behind(out.chat.generation_prompt, rules.grammar));
   } else {
     out.chat.grammar = either_grammar(must_call.grammar, must_answer.grammar);
-    out.parser_of_schema = parser_of(must_answer, answers);
+    STRATA_TRY(out.parser_of_schema, parser_of(must_answer, answers));
   }
   out.chat.grammar_lazy = false;
   out.chat.grammar_triggers.clear();
   return out;
 }
 
-Result<Applied> apply_to(const common_chat_templates* templates, common_chat_templates_inputs& inputs,
+Result<Applied> apply_to(const Template& model, common_chat_templates_inputs& inputs,
                          const ChatRequest& request, std::vector<std::string>& warnings) {
-  const auto able = common_chat_templates_get_caps(templates);
+  const auto able = common_chat_templates_get_caps(model.templates);
   const auto can = [&](const char* what) {
     const auto at = able.find(what);
     return at != able.end() && at->second;
@@ -191,10 +203,10 @@ Result<Applied> apply_to(const common_chat_templates* templates, common_chat_tem
   const bool may_call = !inputs.tools.empty() && request.tool_choice != ToolChoice::kNone;
   const bool must_call = may_call && request.tool_choice == ToolChoice::kRequired;
   if (may_call && !must_call && request.json_schema)
-    return let_answer_or_call(templates, inputs, request.grammar);
+    return let_answer_or_call(model, inputs, request.grammar);
   if (must_call) inputs.json_schema.clear();  // a schema is for the content, and there is none
   Applied out{.chat = {}, .rules = must_call ? common_grammar() : request.grammar, .parser_of_schema = {}};
-  STRATA_TRY(out.chat, apply_template(templates, inputs));
+  STRATA_TRY(out.chat, apply_template(model, inputs));
   if (must_call && out.chat.grammar.empty())
     return refuse("tool_choice",
                   "this model's chat template knows no tools, so that no call can be required");
@@ -221,7 +233,6 @@ void add_thinking(const llama_vocab* vocab, const ChatRequest& request, const co
 
 struct ChatFormat::Templates {
   common_chat_templates_ptr of_model;
-  std::mutex applying;  // templates keep state
 };
 
 ChatFormat::ChatFormat(const Engine& engine, std::unique_ptr<Templates> templates)
@@ -231,24 +242,27 @@ ChatFormat::~ChatFormat() = default;
 
 Result<ChatFormat> ChatFormat::create(const Engine& engine, const std::string& chat_template) {
   auto templates = std::make_unique<Templates>();
-  try {
-    templates->of_model = common_chat_templates_init(engine.model(), chat_template);
-  } catch (const std::exception& error) {
-    return fail(ErrorCode::kUnsupported, fmt::format("the chat template cannot be read: {}", error.what()));
-  }
+  auto read = read_chat_templates(engine.model(), chat_template);
+  if (!read)
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("the chat template cannot be read: {}", read.error().message));
+  templates->of_model = std::move(*read);
   return ChatFormat(engine, std::move(templates));
 }
 
 Result<ChatPrompt> ChatFormat::apply(const ChatRequest& request) const {
   STRATA_TRY(common_chat_templates_inputs inputs, inputs_of(request));
-  ChatPrompt out;
-  Applied applied;
-  {
-    const std::lock_guard lock(templates_->applying);
-    STRATA_TRY(applied, apply_to(templates_->of_model.get(), inputs, request, out.warnings));
+  ReadySchema schema;
+  if (request.json_schema) {
+    STRATA_TRY(schema, ready_schema(text_of(*request.json_schema), "response_format"));
+    inputs.json_schema = schema.text;
   }
+  ChatPrompt out;
+  const Template model{templates_->of_model.get(), schema.is_marked};
+  STRATA_TRY(Applied applied, apply_to(model, inputs, request, out.warnings));
   common_chat_params& chat = applied.chat;
-  out.parser = ChatParser(parser_of(chat, inputs), request.continues);
+  STRATA_TRY(SharedParser parser, parser_of(chat, inputs));
+  out.parser = ChatParser(std::move(parser), request.continues);
   if (applied.parser_of_schema) out.parser.try_first(applied.parser_of_schema);
   STRATA_TRY_VOID(add_rules(engine_.vocab(), applied.rules, chat, out.rules));
   add_thinking(engine_.vocab(), request, chat, out.rules);

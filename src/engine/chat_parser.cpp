@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <random>
 
+#include "engine/chat_templates.h"
+
 namespace strata::engine {
 namespace {
 
@@ -87,7 +89,7 @@ std::optional<ChatMessage> ChatParser::understand(const std::string& text, bool 
   for (const common_chat_parser_params* const params : {first_.get(), params_.get()}) {
     if (params == nullptr) continue;
     try {
-      return to_message(common_chat_parse(text, partial, *params));
+      return to_message(parse_chat_answer(text, partial, *params));
     } catch (const std::exception&) {  // llama.cpp says so of each text that its parser does not understand
       continue;
     }

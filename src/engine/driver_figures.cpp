@@ -6,6 +6,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/json_text.h"
+
 namespace strata::engine {
 namespace {
 
@@ -25,9 +27,10 @@ std::string name_of(ggml_backend_dev_t device) {
 
 DriverFigures::DriverFigures(fs::path file) : file_(std::move(file)) {
   std::ifstream in(file_);
-  const ordered_json devices = ordered_json::parse(in, nullptr, false);
-  if (!devices.is_object()) return;
-  for (const auto& [device, uses] : devices.items()) {
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  const auto devices = parse_ordered_json(text);
+  if (!devices || !devices->is_object()) return;
+  for (const auto& [device, uses] : devices->items()) {
     if (!uses.is_object()) continue;
     for (const auto& [use, bytes] : uses.items()) {
       if (bytes.is_number_unsigned()) known_[{device, use}] = Bytes{bytes.get<std::uint64_t>()};

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/foreign_limits.h"
 #include "engine/llama_log.h"
 #include "memory/page_tables.h"
 #include "memory/program_pages.h"
@@ -60,6 +61,11 @@ Engine::Engine(OpenOptions options, model::ModelProfile profile, Bytes budget)
 
 Engine::~Engine() = default;
 
+const FirstCharacters& Engine::first_characters() const {
+  std::call_once(first_characters_once_, [this] { first_characters_.emplace(vocab()); });
+  return *first_characters_;
+}
+
 Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
   capture_llama_logs();
   // One heap: a second one for every thread would hold memory that nobody uses.
@@ -71,6 +77,7 @@ Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
   STRATA_TRY(const hardware::HostMemory host,
              options.machine ? *options.machine : hardware::read_host_memory());
   const Bytes budget = options.ram.value_or(hardware::default_host_budget(host));
+  set_foreign_limits(budget);
   std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(profile), budget));
   STRATA_TRY_VOID(engine->load_model());
   return engine;

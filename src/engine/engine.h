@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,6 +14,7 @@
 #include "engine/draft_model.h"
 #include "engine/driver_account.h"
 #include "engine/driver_figures.h"
+#include "engine/first_characters.h"
 #include "engine/model_loader.h"
 #include "engine/saved_sequence.h"
 #include "hardware/host_memory.h"
@@ -115,6 +117,10 @@ class Engine {
   /// The same ones as long as the engine lives, on whatever devices the model is computed.
   [[nodiscard]] const llama_model* model() const { return model_.get(); }
   [[nodiscard]] const llama_vocab* vocab() const { return llama_model_get_vocab(model_.get()); }
+  /// Of the vocabulary. Made at the first call. Threading: any.
+  [[nodiscard]] const FirstCharacters& first_characters() const;
+  /// A place for the candidates of one token: whoever samples fills it anew. Threading: as the engine.
+  [[nodiscard]] std::vector<llama_token_data>& candidates() const { return candidates_; }
 
   /// Decides what start() will do, and reads no weight.
   /// Errors: kInvalidArgument for a prompt longer than the context; kInfeasible: the message has the bytes
@@ -293,6 +299,9 @@ class Engine {
   plan::RunPlan plan_;
   ContextOptions prepared_;  // with the context and the ubatch that were chosen
   std::optional<Bytes> least_budget_;
+  mutable std::once_flag first_characters_once_;
+  mutable std::optional<FirstCharacters> first_characters_;
+  mutable std::vector<llama_token_data> candidates_;
   std::vector<std::string> notes_;
   bool can_go_on_ = true;
   volatile int aborted_ = 0;

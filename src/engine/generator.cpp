@@ -14,14 +14,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// For each token of the vocabulary: a candidate; two more places of it where all are sorted; and where a
-/// grammar refuses the first choice, what llama.cpp's grammar keeps of every token (src/llama-grammar.cpp).
-Bytes bytes_per_token(const common_params_sampling& params) {
-  constexpr std::uint64_t kCandidate = sizeof(llama_token_data);
-  constexpr std::uint64_t kGrammarCandidates = 256;
-  if (!params.grammar.empty()) return Bytes{3 * kCandidate + kGrammarCandidates};
-  const bool sorts_all = params.temp > 0 && (params.top_k <= 0 || params.top_k > 128);
-  return Bytes{(sorts_all ? 3 : 1) * kCandidate};
+/// From how many candidates on a chain sorts its whole vocabulary.
+constexpr std::int32_t kMostPartlySorted = 128;
+
+SamplerWork work_of(const Engine& engine, const common_params_sampling& params) {
+  return {.vocabulary = static_cast<std::size_t>(llama_vocab_n_tokens(engine.vocab())),
+          .at_once = 0,  // the one there is was made before the budget was planned
+          .sorts_all = params.temp > 0 && (params.top_k <= 0 || params.top_k > kMostPartlySorted),
+          .log_probabilities = false,
+          .grammars = !params.grammar.empty(),
+          .templates = false};
 }
 
 }  // namespace
@@ -61,15 +63,17 @@ std::string_view to_string(StopReason reason) {
 
 Result<std::unique_ptr<Generator>> Generator::create(Engine& engine, common_params_sampling params) {
   STRATA_TRY(auto sampler, make_sampler(engine, params));
-  return std::unique_ptr<Generator>(new Generator(engine, std::move(sampler), bytes_per_token(params)));
+  return std::unique_ptr<Generator>(new Generator(engine, std::move(sampler), work_of(engine, params)));
 }
 
 Result<std::vector<llama_token>> Generator::tokenize(const std::string& text, bool add_special) const {
   return engine::tokenize(engine_.vocab(), text, add_special, true);
 }
 
-Bytes Generator::working_bytes() const {
-  return bytes_per_token_ * static_cast<std::uint64_t>(llama_vocab_n_tokens(engine_.vocab()));
+Bytes Generator::working_bytes(bool with_template) const {
+  SamplerWork work = work_;
+  work.templates = with_template;
+  return sampler_memory(work, foreign_limits());
 }
 
 Status Generator::prefill(const GenerationOptions& options, Generation& out) {
@@ -141,8 +145,8 @@ Status Generator::begin(Generation& out) {
                 fmt::format("the prompt has {} tokens and the context holds {}: use -c {} or more",
                             prompt.size(), context, align_up(prompt.size() + 1, 256)));
   }
-  common_sampler_reset(sampler_.get());
-  for (const llama_token id : prompt) common_sampler_accept(sampler_.get(), id, false);
+  STRATA_TRY_VOID(sampler_->reset());
+  for (const llama_token id : prompt) sampler_->accept_prompt(id);
   if (!speculation_) {
     const DraftOptions& drafts = engine_.draft_options();
     speculation_.emplace(
@@ -166,8 +170,7 @@ Status Generator::write(const GenerationOptions& options, Text& text, Generation
   std::size_t right = 0;           // tokens of it that the text went on with
   while (left() > 0) {
     const bool from_prompt = out.decode_seconds.empty();
-    STRATA_TRY(const llama_token id,
-               sample(*sampler_, engine_, from_prompt ? -1 : static_cast<std::int32_t>(right)));
+    STRATA_TRY(const llama_token id, sampler_->sample(from_prompt ? -1 : static_cast<std::int32_t>(right)));
     out.token_ids.push_back(id);
     if (!from_prompt) ++out.decode_tokens;
     speculation_->wrote(id);

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/sampler.h"
+#include "engine/sampler_memory.h"
 #include "engine/speculation.h"
 
 namespace strata::engine {
@@ -63,8 +65,9 @@ class Generator {
   /// Errors: kUnsupported when the model's vocabulary cannot express the text.
   [[nodiscard]] Result<std::vector<llama_token>> tokenize(const std::string& text, bool add_special) const;
 
-  /// What sampling allocates at most while it runs, beside what the sampler holds already.
-  [[nodiscard]] Bytes working_bytes() const;
+  /// What sampling allocates at most while it runs, beside what the sampler holds already; and what the chat
+  /// template takes, where a history is rendered while the model runs.
+  [[nodiscard]] Bytes working_bytes(bool with_template) const;
 
   /// Called with each piece of text; returning false stops the generation.
   using OnText = std::function<bool(std::string_view piece)>;
@@ -76,8 +79,8 @@ class Generator {
                                             const OnText& on_text);
 
  private:
-  Generator(Engine& engine, common_sampler_ptr sampler, Bytes bytes_per_token)
-      : engine_(engine), sampler_(std::move(sampler)), bytes_per_token_(bytes_per_token) {}
+  Generator(Engine& engine, SamplerPtr sampler, SamplerWork work)
+      : engine_(engine), sampler_(std::move(sampler)), work_(work) {}
   class Text;
   [[nodiscard]] Status begin(Generation& out);
   [[nodiscard]] Status prefill(const GenerationOptions& options, Generation& out);
@@ -87,8 +90,8 @@ class Generator {
   void forget_drafts();
 
   Engine& engine_;
-  common_sampler_ptr sampler_;
-  const Bytes bytes_per_token_;      // of the vocabulary: what sampling works with
+  SamplerPtr sampler_;
+  const SamplerWork work_;
   std::vector<llama_token> cached_;  // what the KV cache holds, beside drafts
   std::optional<Speculation> speculation_;
 };

@@ -12,6 +12,8 @@
 #include <string_view>
 #include <utility>
 
+#include "base/visible_text.h"
+
 namespace strata::engine {
 namespace {
 
@@ -24,9 +26,7 @@ void keep(ggml_log_level level, const char* text, void*) {
   const std::lock_guard lock(mutex);
   last_error = text;
   while (!last_error.empty() && last_error.back() == '\n') last_error.pop_back();
-  for (char& c : last_error) {  // it may quote the file: one line, and nothing that steers a terminal
-    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
-  }
+  last_error = visible_text(last_error);  // it may quote the file
   if (first_error.empty()) first_error = last_error;
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/json_text.h"
 #include "hardware/child_process.h"
 #include "hardware/fields.h"
 #include "hardware/nvml.h"
@@ -35,7 +36,9 @@ std::string to_text(const NvmlAnswer& answer) {
 
 /// Nothing when what the driver said makes no sense, such as more free memory than there is.
 std::optional<NvmlAnswer> from_text(std::string_view text) {
-  const json object = json::parse(text, nullptr, false);
+  const auto parsed = parse_json(text);
+  if (!parsed) return std::nullopt;
+  const json& object = *parsed;
   if (!object.is_object() || !object.contains("error") || !object["error"].is_number_integer())
     return std::nullopt;
   std::string problem;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/json_text.h"
 #include "hardware/fields.h"
 #include "hardware/profile_json.h"
 
@@ -231,12 +232,10 @@ std::string to_json(const Profile& profile) {
 }
 
 Result<Profile> parse_profile(std::string_view text) {
-  json object;
-  try {
-    object = json::parse(text);
-  } catch (const json::exception& error) {
-    return fail(ErrorCode::kCorrupt, fmt::format("not a hardware profile: no valid JSON: {}", error.what()));
-  }
+  const auto parsed = parse_json(text);
+  if (!parsed)
+    return fail(ErrorCode::kCorrupt, fmt::format("not a hardware profile: {}", parsed.error().message));
+  const json& object = *parsed;
   std::string problem;
   Fields fields(object, "", problem);
   if (!fields.has("profile_version"))

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/json_text.h"
 #include "hub/http_headers.h"
 #include "model/gguf_reader.h"
 
@@ -32,13 +33,13 @@ Result<std::string> read_page(Http& http, const std::string& url, std::vector<st
     return !too_large;
   };
   STRATA_TRY(const Answer answer, http.get(url, std::nullopt, append));
-  const auto list = nlohmann::json::parse(text, nullptr, false);
-  if (too_large || !list.is_array()) {
+  const auto list = parse_json(text);
+  if (too_large || !list || !list->is_array()) {
     return fail(ErrorCode::kCorrupt,
                 fmt::format("{}: answers with something else than a list of files: is HF_ENDPOINT right?",
                             shown(url)));
   }
-  for (const auto& entry : list) {
+  for (const auto& entry : *list) {
     if (!entry.is_object() || !entry.contains("path") || !entry["path"].is_string()) continue;
     if (entry.value("type", nlohmann::json()) == "file") paths.push_back(entry["path"].get<std::string>());
   }

@@ -9,6 +9,8 @@
 #include <type_traits>
 #include <unordered_set>
 
+#include "base/visible_text.h"
+
 namespace strata::model {
 namespace {
 
@@ -387,12 +389,7 @@ Result<std::variant<GgufHeader, NeedMore>> parse_gguf(std::span<const std::byte>
 
 std::string in_quotes(std::string_view text) {
   constexpr std::size_t kLongest = 80;
-  std::string out = "'";
-  for (const char c : text.substr(0, kLongest)) {
-    const auto byte = static_cast<unsigned char>(c);
-    out += byte < 0x20 || byte == 0x7F ? '?' : c;
-  }
-  return out + (text.size() > kLongest ? "...'" : "'");
+  return "'" + visible_text(text.substr(0, kLongest)) + (text.size() > kLongest ? "...'" : "'");
 }
 
 }  // namespace strata::model

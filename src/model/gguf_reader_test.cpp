@@ -158,7 +158,7 @@ TEST(GgufReader, RefusesWrongMagicAndVersions) {
   expect_refused(file, ErrorCode::kCorrupt, "not a GGUF model");
   file = small_model();
   file.magic = "\x1b[2J";
-  expect_refused(file, ErrorCode::kCorrupt, "'?[2J'");
+  expect_refused(file, ErrorCode::kCorrupt, "'␛[2J'");
   for (const std::uint32_t version : {0U, 1U, 4U, 1000U}) {
     file = small_model();
     file.version = version;

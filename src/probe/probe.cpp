@@ -13,6 +13,7 @@
 #include <sstream>
 #include <thread>
 
+#include "base/json_text.h"
 #include "hardware/child_process.h"
 #include "hardware/cpu.h"
 #include "hardware/disk.h"
@@ -81,8 +82,9 @@ void measure_links_apart(const ProbeOptions& options, hardware::Profile& profile
       kLinksTime);
   std::string problem;
   if (end.how == ChildEnd::How::kReturned) {
-    const nlohmann::json text = nlohmann::json::parse(end.text, nullptr, false);
-    hardware::Fields answer(text, "", problem);
+    const auto text = parse_json(end.text);
+    const nlohmann::json none;
+    hardware::Fields answer(text ? *text : none, "", problem);
     std::vector<hardware::Gpu> gpus;
     for (hardware::Fields& gpu : answer.list("gpus")) gpus.push_back(hardware::parse_gpu(std::move(gpu)));
     const auto why = answer.maybe("problem", &hardware::Fields::text);

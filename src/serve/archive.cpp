@@ -8,6 +8,7 @@
 #include <chrono>
 #include <random>
 
+#include "base/json_text.h"
 #include "base/private_files.h"
 #include "batch/database.h"
 
@@ -123,6 +124,7 @@ Result<std::unique_ptr<Archive>> Archive::open(const std::filesystem::path& fold
                       "NULL UNIQUE, kind TEXT NOT NULL, object TEXT NOT NULL)",
                       table));
     }
+    database->exec("CREATE TABLE IF NOT EXISTS attempts (id TEXT PRIMARY KEY, count INTEGER NOT NULL)");
     transaction.commit();
     return std::unique_ptr<Archive>(new Archive(folder, std::move(database)));
   });
@@ -139,7 +141,7 @@ Result<Json> Archive::object(const char* table, const std::string& id) const {
   SQLite::Statement select(*database_, fmt::format("SELECT object FROM {} WHERE id = ?", table));
   select.bind(1, id);
   if (!select.executeStep()) return no_such(table, id);
-  return Json::parse(select.getColumn(0).getString());
+  return parse_ordered_json(select.getColumn(0).getString());
 }
 
 Result<Archive::Page> Archive::page(const char* table, const Select& select) const {
@@ -162,7 +164,8 @@ Result<Archive::Page> Archive::page(const char* table, const Select& select) con
   Page out;
   while (some.executeStep()) {
     out.has_more = out.objects.size() == select.limit;
-    if (!out.has_more) out.objects.push_back(Json::parse(some.getColumn(0).getString()));
+    if (out.has_more) continue;
+    STRATA_TRY(out.objects.emplace_back(), parse_ordered_json(some.getColumn(0).getString()));
   }
   return out;
 }
@@ -265,8 +268,34 @@ Result<std::vector<Json>> Archive::open_batches() const {
     std::vector<Json> out;
     SQLite::Statement select(*database_, "SELECT object FROM batches WHERE kind = ? ORDER BY number");
     select.bind(1, kOpen);
-    while (select.executeStep()) out.push_back(Json::parse(select.getColumn(0).getString()));
+    while (select.executeStep()) {
+      STRATA_TRY(out.emplace_back(), parse_ordered_json(select.getColumn(0).getString()));
+    }
     return out;
+  });
+}
+
+Result<int> Archive::begin_attempt(const std::string& batch) {
+  return guarded([&]() -> Result<int> {
+    SQLite::Statement add(
+        *database_,
+        "INSERT INTO attempts (id, count) VALUES (?, 1) ON CONFLICT (id) DO UPDATE SET count "
+        "= count + 1 RETURNING count");
+    add.bind(1, batch);
+    if (!add.executeStep()) return fail(ErrorCode::kIo, "the archive does not count attempts");
+    const int count = add.getColumn(0).getInt();
+    while (add.executeStep()) {
+    }
+    return count;
+  });
+}
+
+Status Archive::end_attempt(const std::string& batch) {
+  return guarded([&]() -> Status {
+    SQLite::Statement remove(*database_, "DELETE FROM attempts WHERE id = ?");
+    remove.bind(1, batch);
+    remove.exec();
+    return {};
   });
 }
 

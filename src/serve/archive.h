@@ -83,6 +83,11 @@ class Archive {
   [[nodiscard]] Result<Json> change_batch(const std::string& id, const std::function<Status(Json&)>& change);
   /// Those that have not ended, the oldest first.
   [[nodiscard]] Result<std::vector<Json>> open_batches() const;
+  /// Counts that a batch is taken up, before anything of it is read. Returns how often that was, this time
+  /// included, since end_attempt(): more than once where the process ended in between.
+  [[nodiscard]] Result<int> begin_attempt(const std::string& batch);
+  /// The batch made progress, or was left in order: it does not end the process.
+  [[nodiscard]] Status end_attempt(const std::string& batch);
   /// Grows with each change of a batch.
   [[nodiscard]] std::uint64_t changes() const { return changes_; }
 

@@ -16,6 +16,7 @@ constexpr std::chrono::seconds kLongestPause{60};  // at most
 constexpr std::chrono::seconds kBetweenLooks{60};  // at batches that wait, which may expire
 constexpr std::chrono::seconds kBetweenCounts{1};
 constexpr int kMostFailures = 10;
+constexpr int kMostAttempts = 2;  // after so many ends of the process, a batch is not taken up again
 
 Json list_of_errors(const std::vector<batch::WrongLine>& wrong) {
   Json data = Json::array();
@@ -81,6 +82,7 @@ void BatchQueue::failed(const Error& error) {
 
 void BatchQueue::stop() {
   if (writing_.valid()) writing_.wait();
+  end_attempt();
   if (!job_) return;
   job_->withdraw(executor_);
   if (const Status kept = job_->keep_outcomes(); !kept)
@@ -90,6 +92,13 @@ void BatchQueue::stop() {
 void BatchQueue::leave_job() {
   if (job_) job_->withdraw(executor_);
   job_.reset();
+  end_attempt();
+}
+
+/// Where it cannot be written down, the next start counts one attempt too many: no reason to end this one.
+void BatchQueue::end_attempt() {
+  if (!attempt_) return;
+  if (archive_.end_attempt(*attempt_)) attempt_.reset();
 }
 
 Status BatchQueue::change(const std::function<Status(Json&)>& change) {
@@ -132,6 +141,7 @@ Status BatchQueue::go_on() {
   if (end && (*batch_)["in_progress_at"].is_null()) {
     if (job_) STRATA_TRY_VOID(job_->take_account_away());
     job_.reset();
+    end_attempt();
     return change([&](Json& batch) {
       if (gave_up_) set_errors(batch, one_error("server_error", *gave_up_));
       return end_now(batch, *end);
@@ -148,6 +158,17 @@ Status BatchQueue::go_on() {
 
 Status BatchQueue::take_up() {
   const std::string id = (*batch_)["id"];
+  if (!attempt_) {
+    STRATA_TRY(const int attempts, archive_.begin_attempt(id));
+    attempt_ = id;
+    if (attempts > kMostAttempts) {
+      return end_with_errors(
+          one_error("server_error",
+                    fmt::format("the server ended {} times in a row while it computed this batch, before any "
+                                "of its requests was answered: send them in smaller batches to find the one",
+                                attempts - 1)));
+    }
+  }
   output_ = output_of(id);
   errors_ = errors_of(id);
   batch::JobFiles files{archive_.content((*batch_)["input_file_id"]), archive_.content(output_),
@@ -205,6 +226,7 @@ Status BatchQueue::compute() {
     counted_ = Clock::now();
     done_ = done;
     failures_ = 0;
+    end_attempt();
     STRATA_TRY_VOID(change([&](Json& batch) -> Status {
       show_counts(batch);
       return {};
@@ -236,6 +258,7 @@ Status BatchQueue::finish() {
   }));
   STRATA_TRY_VOID(job_->take_account_away());
   job_.reset();
+  end_attempt();
   failures_ = 0;
   gave_up_.reset();
   return {};

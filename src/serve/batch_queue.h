@@ -42,6 +42,7 @@ class BatchQueue {
   [[nodiscard]] Status finish();
   void pause(const Error& error);
   void leave_job();
+  void end_attempt();
   [[nodiscard]] Status end_with_errors(Archive::Json errors);
   [[nodiscard]] Status change(const std::function<Status(Archive::Json&)>& change);
   void show_counts(Archive::Json& batch) const;
@@ -61,6 +62,7 @@ class BatchQueue {
   Clock::time_point not_before_;
   Clock::time_point counted_;
   int failures_ = 0;                    // in a row
+  std::optional<std::string> attempt_;  // the batch whose attempt is counted in the archive
   std::optional<std::string> gave_up_;  // on the current one, and why
   std::int64_t done_ = 0;
 };

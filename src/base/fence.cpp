@@ -1,0 +1,200 @@
+#include "base/fence.h"
+
+#include <fmt/format.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
+namespace strata {
+namespace {
+
+constexpr std::size_t kHeader = 8;               // bytes that malloc keeps for each block
+constexpr std::size_t kLeftOfStack = 256 << 10;  // bytes for what runs once the stack's limit is met
+constexpr std::size_t kMostOfStack = 2 << 20;    // bytes of stack that a library may fill
+constexpr std::size_t kLargeBlock = 4096;        // bytes: filling such a block takes time of its own
+constexpr unsigned kBetweenLooks = 32;           // allocations
+constexpr std::int64_t kWorthTrimming = 4 << 20;
+// A thread that is not running uses no processor time, but a client waits all the same.
+constexpr std::chrono::milliseconds kLongest{3500};
+
+constinit thread_local Fence* current = nullptr;
+
+std::chrono::nanoseconds processor_time() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
+
+/// The lowest address of this thread's stack. Read once a thread: for the first one it costs a file.
+const std::byte* end_of_stack() {
+  thread_local const std::byte* const end = [] {
+    pthread_attr_t attributes;
+    void* base = nullptr;
+    std::size_t size = 0;
+    if (::pthread_getattr_np(::pthread_self(), &attributes) == 0) {
+      ::pthread_attr_getstack(&attributes, &base, &size);
+      ::pthread_attr_destroy(&attributes);
+    }
+    return static_cast<const std::byte*>(base);
+  }();
+  return end;
+}
+
+const std::byte* floor_below(const void* frame) {
+  const auto here = reinterpret_cast<std::uintptr_t>(frame);
+  const auto end = reinterpret_cast<std::uintptr_t>(end_of_stack()) + kLeftOfStack;
+  return reinterpret_cast<const std::byte*>(here > kMostOfStack ? std::max(end, here - kMostOfStack) : end);
+}
+
+/// Derives from bad_alloc, as what throws it is `operator new`.
+struct FenceIsMet : std::bad_alloc {
+  [[nodiscard]] const char* what() const noexcept override { return "the fence around this library is met"; }
+};
+
+}  // namespace
+
+/// What `operator new` and `operator delete` call. A nested struct cannot be named there.
+struct FenceHooks {
+  static void before(std::size_t size) {
+    Fence& fence = *current;
+    if (fence.hit_ == Fence::Hit::kNone) {
+      if (fence.held_ > static_cast<std::int64_t>(fence.limits_.bytes.value) ||
+          size >
+              fence.limits_.bytes.value - static_cast<std::uint64_t>(std::max<std::int64_t>(fence.held_, 0)))
+        fence.meet(Fence::Hit::kBytes);
+      else if (static_cast<const std::byte*>(__builtin_frame_address(0)) < fence.floor_)
+        fence.meet(Fence::Hit::kStack);
+      else if ((size >= kLargeBlock || fence.until_look_-- == 0) && fence.time_is_up())
+        fence.meet(Fence::Hit::kTime);
+    }
+    // While an exception is on its way, a second one would end the process.
+    if (fence.hit_ != Fence::Hit::kNone && std::uncaught_exceptions() == 0) throw FenceIsMet();
+  }
+  static void after(void* block) {
+    Fence& fence = *current;
+    fence.held_ += static_cast<std::int64_t>(::malloc_usable_size(block) + kHeader);
+    if (fence.held_ > fence.peak_) fence.peak_ = fence.held_;
+  }
+  static void freed(void* block) {
+    current->held_ -= static_cast<std::int64_t>(::malloc_usable_size(block) + kHeader);
+  }
+};
+
+Fence::Fence(const FenceLimits& limits) noexcept
+    : limits_(limits),
+      outer_(current),
+      floor_(floor_below(__builtin_frame_address(0))),
+      look_(std::chrono::steady_clock::now() + limits.time),
+      latest_(std::chrono::steady_clock::now() + std::max(kLongest, limits.time)),
+      begin_(processor_time()),
+      until_look_(kBetweenLooks) {
+  current = this;
+}
+
+Fence::~Fence() {
+  current = outer_;
+  if (outer_ == nullptr) return;
+  outer_->peak_ = std::max(outer_->peak_, outer_->held_ + peak_);
+  outer_->held_ += held_;
+  if (outer_->hit_ == Hit::kNone) outer_->hit_ = hit_;
+}
+
+void Fence::meet(Hit hit) { hit_ = hit; }
+
+bool Fence::time_is_up() {
+  until_look_ = kBetweenLooks;
+  const auto now = std::chrono::steady_clock::now();
+  if (now < look_) return false;
+  if (now >= latest_) return true;
+  const auto left = limits_.time - (processor_time() - begin_);
+  if (left <= std::chrono::nanoseconds(0)) return true;
+  look_ = now + left;
+  return false;
+}
+
+std::string Fence::reason(Hit hit, const FenceLimits& limits) {
+  switch (hit) {
+    case Hit::kBytes: return fmt::format("it takes more than {} of memory", format_bytes(limits.bytes));
+    case Hit::kTime: return fmt::format("it takes more than {} ms", limits.time.count());
+    case Hit::kStack: return "it calls itself too deeply";
+    case Hit::kNone: break;
+  }
+  return "it ended by itself";
+}
+
+void give_back_freed_memory(const Fence& fence) {
+  if (fence.is_hit() || fence.peak() - fence.held() > kWorthTrimming) ::malloc_trim(0);
+}
+
+}  // namespace strata
+
+// ---- The program's operator new: malloc, and a look at the fence of this thread, if it has one. ----
+
+namespace {
+
+void* allocate(std::size_t size, std::size_t alignment) {
+  if (strata::current != nullptr) strata::FenceHooks::before(size);
+  void* block = nullptr;
+  if (alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) {
+    block = std::malloc(size == 0 ? 1 : size);
+  } else if (::posix_memalign(&block, alignment, size == 0 ? 1 : size) != 0) {
+    block = nullptr;
+  }
+  if (block == nullptr) throw std::bad_alloc();
+  if (strata::current != nullptr) strata::FenceHooks::after(block);
+  return block;
+}
+
+void* allocate_or_null(std::size_t size, std::size_t alignment) noexcept {
+  try {
+    return allocate(size, alignment);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
+void release(void* block) noexcept {
+  if (block != nullptr && strata::current != nullptr) strata::FenceHooks::freed(block);
+  std::free(block);
+}
+
+constexpr std::size_t kUsual = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
+
+}  // namespace
+
+void* operator new(std::size_t size) { return allocate(size, kUsual); }
+void* operator new[](std::size_t size) { return allocate(size, kUsual); }
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  return allocate(size, static_cast<std::size_t>(alignment));
+}
+void* operator new[](std::size_t size, std::align_val_t alignment) {
+  return allocate(size, static_cast<std::size_t>(alignment));
+}
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  return allocate_or_null(size, kUsual);
+}
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
+  return allocate_or_null(size, kUsual);
+}
+void* operator new(std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+  return allocate_or_null(size, static_cast<std::size_t>(alignment));
+}
+void* operator new[](std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+  return allocate_or_null(size, static_cast<std::size_t>(alignment));
+}
+void operator delete(void* block) noexcept { release(block); }
+void operator delete[](void* block) noexcept { release(block); }
+void operator delete(void* block, std::size_t) noexcept { release(block); }
+void operator delete[](void* block, std::size_t) noexcept { release(block); }
+void operator delete(void* block, std::align_val_t) noexcept { release(block); }
+void operator delete[](void* block, std::align_val_t) noexcept { release(block); }
+void operator delete(void* block, std::size_t, std::align_val_t) noexcept { release(block); }
+void operator delete[](void* block, std::size_t, std::align_val_t) noexcept { release(block); }
+void operator delete(void* block, const std::nothrow_t&) noexcept { release(block); }
+void operator delete[](void* block, const std::nothrow_t&) noexcept { release(block); }
+void operator delete(void* block, std::align_val_t, const std::nothrow_t&) noexcept { release(block); }
+void operator delete[](void* block, std::align_val_t, const std::nothrow_t&) noexcept { release(block); }

@@ -1,0 +1,56 @@
+#include "base/json_text.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace strata {
+namespace {
+
+std::string error_of(std::string_view text) {
+  const auto read = parse_json(text);
+  return read ? "" : read.error().message;
+}
+
+TEST(JsonText, IsReadWhole) {
+  const auto read = parse_json(R"({"a":[1,2.5,"x",null,true]})");
+  ASSERT_TRUE(read);
+  EXPECT_EQ((*read)["a"][1], 2.5);
+}
+
+TEST(JsonText, KeepsTheOrderOfMembersWhereAsked) {
+  const auto read = parse_ordered_json(R"({"z":1,"a":2})");
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->begin().key(), "z");
+}
+
+TEST(JsonText, NamesTheByteThatIsWrong) {
+  EXPECT_EQ(error_of("{"), "is no JSON from byte 2 on");
+  EXPECT_EQ(error_of(""), "is no JSON from byte 1 on");
+  EXPECT_EQ(error_of("{} x"), "is no JSON from byte 4 on");
+}
+
+TEST(JsonText, NamesLineAndColumnWhereThereAreLines) {
+  EXPECT_EQ(error_of("{\n \"a\": x\n}"), "is no JSON from line 2, column 7 on");
+}
+
+TEST(JsonText, RefusesNumbersThatNoDoubleHolds) {
+  EXPECT_EQ(error_of(R"({"temperature": 1e400})"), "holds a number that is out of range, at byte 21");
+  EXPECT_EQ(error_of("[-1e999]"), "holds a number that is out of range, at byte 7");
+}
+
+TEST(JsonText, RefusesBytesThatAreNoUtf8) {
+  EXPECT_NE(error_of("[\"\xff\"]"), "");
+  EXPECT_NE(error_of("[\"\xed\xa0\x80\"]"), "");
+  EXPECT_NE(error_of(std::string_view("[\"a\0b\"]", 7)), "");
+}
+
+TEST(JsonText, RefusesWhatIsNestedTooDeep) {
+  const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
+  EXPECT_EQ(error_of(deep), "is nested more than 256 levels deep");
+  EXPECT_EQ(error_of(std::string(256, '[') + std::string(256, ']')), "");
+  EXPECT_EQ(error_of(std::string(100'000, '[')), "is nested more than 256 levels deep");
+}
+
+}  // namespace
+}  // namespace strata

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <llama-grammar.h>
+#include <llama.h>
+
+#include <string>
+#include <string_view>
+
+#include "base/fence.h"
+#include "base/result.h"
+
+namespace strata::engine {
+
+/// Checks of a GBNF text that need no vocabulary: nesting, and repetitions whose bounds contradict each
+/// other. Cost: one walk over the text. Errors: kInvalidArgument, without a prefix.
+[[nodiscard]] Status check_grammar_text(std::string_view text);
+
+/// Reads a GBNF text with llama.cpp's own parser, inside a fence, and checks what llama.cpp does not survive
+/// or does not bound: rules that are missing, left recursion, and the cost of looking for it. What passes can
+/// be given to llama.cpp, which prints nothing about it. Errors: kInvalidArgument, without a prefix.
+[[nodiscard]] Status check_grammar(const std::string& text, const llama_vocab* vocab,
+                                   const FenceLimits& limits);
+
+/// Reads a GBNF text with llama.cpp's parser, which prints nothing this way. Throws what the parser throws.
+[[nodiscard]] llama_grammar_parser parse_grammar(const std::string& text, const llama_vocab* vocab);
+
+}  // namespace strata::engine

@@ -1,0 +1,30 @@
+#include "engine/sampler_memory.h"
+
+#include <llama.h>
+
+namespace strata::engine {
+namespace {
+
+constexpr std::uint64_t kCandidate = sizeof(llama_token_data);
+constexpr std::uint64_t kOrder = sizeof(llama_token);    // of a list that is sorted for log probabilities
+constexpr std::uint64_t kGroup = sizeof(std::uint16_t);  // of a token's first character
+constexpr Bytes kAnswer = kKiB * 32;      // a chain, its parameters, what was written. Measured: 9 to 20 KiB
+constexpr std::uint64_t kLostInHeap = 8;  // an eighth, between the blocks
+
+}  // namespace
+
+Bytes sampler_memory(const SamplerWork& work, const ForeignLimits& limits) {
+  std::uint64_t for_token = kCandidate;
+  if (work.sorts_all) for_token += 2 * kCandidate;
+  if (work.log_probabilities) for_token += kOrder;
+  if (work.grammars) for_token += kGroup;
+  Bytes out = Bytes{for_token * work.vocabulary} + kAnswer * work.at_once;
+  Bytes foreign;
+  if (work.templates) foreign += limits.reading.bytes;
+  // One token's work, and what the grammars of all answers keep.
+  if (work.grammars) foreign += limits.sampling.bytes * 2;
+  if (foreign > Bytes{}) out += foreign + Bytes{foreign.value / kLostInHeap} + ForeignLimits::kStack;
+  return out;
+}
+
+}  // namespace strata::engine
