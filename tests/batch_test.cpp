@@ -245,14 +245,6 @@ TEST_F(BatchCommand, InterferedWithAtAnyCallItAnswersEachOnce) {
   }
 }
 
-TEST_F(BatchCommand, AnAccountBelongsToItsInput) {
-  write_some(300, 60);
-  ASSERT_TRUE(run(std::chrono::milliseconds(1500)).timed_out);
-  ASSERT_TRUE(std::filesystem::exists(output_.string() + ".strata"));
-  write_some(3, 5);
-  expect_refused(run(), "belongs to another input");
-}
-
 TEST_F(BatchCommand, OneProcessAtATime) {
   write_some(300, 60);
   std::thread first([&] { EXPECT_TRUE(run(std::chrono::milliseconds(4000)).timed_out); });

@@ -99,10 +99,12 @@ Json embeddings_body(const AnswerHead& head, const ApiRequest& request, const st
         {{"object", "embedding"}, {"index", data.size()}, {"embedding", vector_json(vector, request)}});
   }
   const std::size_t tokens = request.prompt_tokens();
-  return {{"object", object_name(request.endpoint)},
-          {"data", std::move(data)},
-          {"model", head.model},
-          {"usage", {{"prompt_tokens", tokens}, {"total_tokens", tokens}}}};
+  Json out = {{"object", object_name(request.endpoint)},
+              {"data", std::move(data)},
+              {"model", head.model},
+              {"usage", {{"prompt_tokens", tokens}, {"total_tokens", tokens}}}};
+  if (!head.fingerprint.empty()) out["system_fingerprint"] = head.fingerprint;
+  return out;
 }
 
 bool is_the_requests_fault(ErrorCode code) {
@@ -145,12 +147,14 @@ Json answer_body(const AnswerHead& head, const ApiRequest& request, const std::v
   Json choices = Json::array();
   for (std::size_t i = 0; i < answers.size(); ++i)
     choices.push_back(choice_of(request, answers[i], i, vocab));
-  return {{"id", head.id},
-          {"object", object_name(request.endpoint)},
-          {"created", head.created},
-          {"model", head.model},
-          {"choices", std::move(choices)},
-          {"usage", usage_json(request, answers)}};
+  Json out = {{"id", head.id},
+              {"object", object_name(request.endpoint)},
+              {"created", head.created},
+              {"model", head.model},
+              {"choices", std::move(choices)},
+              {"usage", usage_json(request, answers)}};
+  if (!head.fingerprint.empty()) out["system_fingerprint"] = head.fingerprint;
+  return out;
 }
 
 Json error_body(const Error& error) {

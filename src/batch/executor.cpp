@@ -48,17 +48,20 @@ Executor::Executor(engine::Engine& engine, std::size_t most_running)
 
 Executor::~Executor() = default;
 
+Status Executor::check_length(std::size_t prompt) const {
+  const std::size_t context = cells_.capacity();
+  const std::size_t most =
+      engine_.only_embeds() ? std::min<std::size_t>(context, llama_n_ubatch(engine_.context())) : context;
+  if (prompt <= most) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("the prompt has {} tokens and the context holds {}", prompt, most));
+}
+
 Result<Executor::Id> Executor::submit(Request request, Listener listener) {
   if (request.prompt.empty()) return fail(ErrorCode::kInvalidArgument, "the prompt is empty");
   if (engine_.only_embeds() && !request.embed)
     return fail(ErrorCode::kInvalidArgument, "this model writes no text: it only embeds");
-  const std::size_t context = cells_.capacity();
-  const std::size_t most =
-      engine_.only_embeds() ? std::min<std::size_t>(context, llama_n_ubatch(engine_.context())) : context;
-  if (request.prompt.size() > most) {
-    return fail(ErrorCode::kInvalidArgument, fmt::format("the prompt has {} tokens and the context holds {}",
-                                                         request.prompt.size(), most));
-  }
+  STRATA_TRY_VOID(check_length(request.prompt.size()));
   const Id id = next_++;
   const Turn turn{request.priority, id};
   waiting_.emplace(turn, std::make_unique<Sequence>(std::move(request), std::move(listener)));
