@@ -246,18 +246,6 @@ TEST_F(BatchCommand, InterferedWithAtAnyCallItAnswersEachOnce) {
   }
 }
 
-TEST_F(BatchCommand, AnAccountBelongsToItsInput) {
-  write_some(300, 60);
-  {
-    RunningProgram first(command(output_));
-    ASSERT_TRUE(first.says("host memory, budget")) << first.said();
-    first.kill();
-  }
-  ASSERT_TRUE(std::filesystem::exists(output_.string() + ".strata"));
-  write_some(3, 5);
-  expect_refused(run(), "belongs to another input");
-}
-
 TEST_F(BatchCommand, OneProcessAtATime) {
   write_some(3000, 60);
   RunningProgram first(command(output_));

@@ -2,7 +2,7 @@
 
 namespace strata::tests {
 
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool kSanitized = true;  ///< a sanitizer's own memory is in no budget
 #else
 inline constexpr bool kSanitized = false;

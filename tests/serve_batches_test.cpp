@@ -239,6 +239,33 @@ TEST_F(ServedBatches, BatchesOutliveServersThatAreKilled) {
   EXPECT_EQ(left, 0U) << "no account is left";
 }
 
+TEST_F(ServedBatches, AServerThatWouldAnswerOtherwiseEndsTheBatchOfTheOneBefore) {
+  const TemporaryDirectory state;
+  std::vector<std::string> flags = {"--ram", kAmpleRam, "--max-num-seqs",
+                                    "2",     "--state", state.path().string()};
+  std::string id;
+  {
+    Server server(flags);
+    id = start_batch(server, upload(server, batch_lines(200, 60))).at("id");
+    wait_for_batch(server, id,
+                   [](const json& batch) { return batch.at("request_counts").at("completed") > 0; });
+    server.signal(SIGKILL);
+    server.wait();
+  }
+  flags.insert(flags.end(), {"-c", "512"});
+  const Server server(flags);
+  const json end = end_of_batch(server, id);
+  EXPECT_EQ(end.at("status"), "failed");
+  const std::string why = end.at("errors").at("data").at(0).at("message");
+  EXPECT_NE(why.find("-c was not given and is now 512"), std::string::npos) << why;
+  const auto answers = outcomes(server, end, "output_file_id");
+  const auto left = outcomes(server, end, "error_file_id");
+  EXPECT_GT(answers.size(), 0U);
+  EXPECT_EQ(answers.size() + left.size(), 200U) << "each request is in one of them";
+  const json next = start_batch(server, upload(server, batch_lines(2, 3)));
+  EXPECT_EQ(end_of_batch(server, next.at("id")).at("status"), "completed") << "a new batch is answered";
+}
+
 /// What became of each request of a batch.
 std::map<std::string, std::string> all_outcomes(const Server& server, const json& batch) {
   auto out = outcomes(server, batch, "output_file_id");

@@ -100,10 +100,12 @@ Json embeddings_body(const AnswerHead& head, const ApiRequest& request, const st
         {{"object", "embedding"}, {"index", data.size()}, {"embedding", vector_json(vector, request)}});
   }
   const std::size_t tokens = request.prompt_tokens();
-  return {{"object", object_name(request.endpoint)},
-          {"data", std::move(data)},
-          {"model", head.model},
-          {"usage", {{"prompt_tokens", tokens}, {"total_tokens", tokens}}}};
+  Json out = {{"object", object_name(request.endpoint)},
+              {"data", std::move(data)},
+              {"model", head.model},
+              {"usage", {{"prompt_tokens", tokens}, {"total_tokens", tokens}}}};
+  if (!head.fingerprint.empty()) out["system_fingerprint"] = head.fingerprint;
+  return out;
 }
 
 bool is_the_requests_fault(ErrorCode code) {
@@ -153,6 +155,7 @@ Json answer_body(const AnswerHead& head, const ApiRequest& request, const std::v
               {"choices", std::move(choices)},
               {"usage", usage_json(request, answers)}};
   if (!request.warnings.empty()) out["warnings"] = request.warnings;
+  if (!head.fingerprint.empty()) out["system_fingerprint"] = head.fingerprint;
   return out;
 }
 

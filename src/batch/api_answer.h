@@ -12,6 +12,7 @@ struct AnswerHead {
   std::string id;
   std::string model;
   std::int64_t created = 0;  ///< s since 1970
+  std::string fingerprint;   ///< `system_fingerprint`, see batch::fingerprint(); empty: the field is left out
 };
 
 /// `stop`, `length` or `tool_calls`.

@@ -52,16 +52,19 @@ Executor::Executor(engine::Engine& engine, std::size_t most_running, std::size_t
 
 Executor::~Executor() = default;
 
+Status Executor::check_length(std::size_t prompt) const {
+  const std::size_t context = std::min<std::size_t>(cells_.capacity(), longest_text_);
+  const std::size_t most =
+      engine_.only_embeds() ? std::min<std::size_t>(context, llama_n_ubatch(engine_.context())) : context;
+  if (prompt <= most) return {};
+  return std::unexpected(prompt_too_long({prompt, most}));
+}
+
 Result<Executor::Id> Executor::submit(Request request, Listener listener) {
   if (request.prompt.empty()) return fail(ErrorCode::kInvalidArgument, "the prompt is empty");
   if (engine_.only_embeds() && !request.embed)
     return fail(ErrorCode::kInvalidArgument, "this model writes no text: it only embeds");
-  const std::size_t context = std::min<std::size_t>(cells_.capacity(), longest_text_);
-  const std::size_t most =
-      engine_.only_embeds() ? std::min<std::size_t>(context, llama_n_ubatch(engine_.context())) : context;
-  if (request.prompt.size() > most) {
-    return std::unexpected(prompt_too_long({request.prompt.size(), most}));
-  }
+  STRATA_TRY_VOID(check_length(request.prompt.size()));
   const Id id = next_++;
   const Turn turn{request.priority, id};
   waiting_.emplace(turn, std::make_unique<Sequence>(std::move(request), std::move(listener)));

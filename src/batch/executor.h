@@ -49,6 +49,8 @@ class Executor {
   [[nodiscard]] static bool can_share_parts(const llama_model* model);
 
   using Id = std::uint64_t;
+  /// Whether a prompt of so many tokens can be computed. Errors: kInvalidArgument, with both numbers.
+  [[nodiscard]] Status check_length(std::size_t prompt) const;
   /// Puts the request into the queue. Errors: kInvalidArgument for a prompt that is empty, or longer than the
   /// context or, of a model that only embeds, than a pass; and for a text that such a model is to write.
   [[nodiscard]] Result<Id> submit(Request request, Listener listener);

@@ -2,14 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 #include <unordered_set>
 
+#include "base/check.h"
 #include "batch/api_answer.h"
 #include "batch/api_fields.h"
 #include "batch/api_submit.h"
-#include "batch/line_file.h"
+#include "batch/stream_file.h"
 
 namespace strata::batch {
 namespace {
@@ -17,7 +19,6 @@ namespace {
 using nlohmann::json;
 using Json = nlohmann::ordered_json;
 
-constexpr std::size_t kLongestLine = 8U << 20;
 constexpr std::size_t kLongestId = 512;     // as OpenAI has it
 constexpr std::size_t kSaid = 10;           // lines that are wrong
 constexpr std::size_t kAhead = 64;          // requests that wait: to be compared for common prefixes
@@ -30,8 +31,7 @@ struct ParsedLine {
 };
 
 /// Errors: kInvalidArgument, beginning with a field.
-Result<ParsedLine> parse_line(std::string_view text, const ApiReader& reader, std::optional<Endpoint> only) {
-  STRATA_TRY(const json line, parse_json(text));
+Result<ParsedLine> parse_line(const json& line, const ApiReader& reader, std::optional<Endpoint> only) {
   if (!line.is_object()) return fail(ErrorCode::kInvalidArgument, "must be a JSON object");
   const Fields fields(line);
   STRATA_TRY(const auto custom_id, fields.text("custom_id"));
@@ -72,7 +72,7 @@ std::string outcome_json(const Line& line, int status, Json body, Json error) {
                 {"body", std::move(body)}};
   }
   const Json out = {{"id", fmt::format("batch_req_{}", line.number)},
-                    {"custom_id", line.custom_id},
+                    {"custom_id", line.custom_id ? Json(*line.custom_id) : Json()},
                     {"response", std::move(response)},
                     {"error", std::move(error)}};
   return out.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -97,64 +97,71 @@ struct Job::Checking {
 
   LineReader lines;
   std::vector<Line> of_this_shard;
+  std::vector<Outcome> unreadable;  // those of this shard
   std::unordered_set<std::string> ids;
   std::size_t wrong = 0;
 };
 
-Job::Job(JobFiles files, const ApiReader& reader, std::string model, Shard shard, Store store)
+Job::Job(JobFiles files, const ApiReader& reader, JobSettings settings, Store store)
     : files_(std::move(files)),
       reader_(reader),
-      model_(std::move(model)),
-      shard_(shard),
+      settings_(std::move(settings)),
+      fingerprint_(batch::fingerprint(settings_.answers)),
       store_(std::move(store)) {}
 Job::~Job() = default;
 
-Result<std::unique_ptr<Job>> Job::open(JobFiles files, const ApiReader& reader, std::string model,
-                                       Shard shard) {
-  files = files.of(shard);
+Result<std::unique_ptr<Job>> Job::open(JobFiles files, const ApiReader& reader, JobSettings settings) {
   const bool known = std::filesystem::exists(files.account());
   for (const auto& file : {files.output, files.errors}) {
     if (!known) STRATA_TRY_VOID(check_absent(file));
   }
   std::string identity = files.identity;
   if (identity.empty()) {
-    STRATA_TRY(identity, read_lines(files.input, [](const auto&) { return Status{}; }));
+    STRATA_TRY(identity, read_lines(
+                             files.input, [](const auto&) { return Status{}; }, kLongestLine));
   }
-  STRATA_TRY(LineReader lines, LineReader::open(files.input, kLongestLine));
+  STRATA_TRY_VOID(LineReader::open(files.input, kLongestLine));  // before anything is made
   STRATA_TRY(Store store, Store::open(files.account(), identity));
-  std::unique_ptr<Job> out(new Job(std::move(files), reader, std::move(model), shard, std::move(store)));
+  if (!files.kept_input.empty()) {
+    STRATA_TRY_VOID(move_file(files.input, files.kept_input));
+    files.input = files.kept_input;
+  }
+  std::unique_ptr<Job> out(new Job(std::move(files), reader, std::move(settings), std::move(store)));
   STRATA_TRY(out->resumed_, out->store_.has_lines());
-  if (!out->resumed_) out->checking_ = std::make_unique<Checking>(std::move(lines));
+  if (out->resumed_) {
+    STRATA_TRY(const Settings before, out->store_.settings());
+    out->difference_ = batch::difference(before, out->settings_.answers);
+    const auto name = std::ranges::find(before, kServedName, &Setting::name);
+    if (name != before.end()) out->settings_.model = name->value;
+  } else {
+    STRATA_TRY_VOID(out->begin_checking());
+  }
   STRATA_TRY(out->counts_, out->store_.counts());
   return out;
+}
+
+Status Job::begin_checking() {
+  STRATA_TRY(LineReader lines, LineReader::open(files_.input, kLongestLine));
+  checking_ = std::make_unique<Checking>(std::move(lines));
+  return {};
+}
+
+Status Job::begin_anew() {
+  STRATA_TRY_VOID(store_.begin_anew());
+  STRATA_TRY_VOID(begin_checking());
+  resumed_ = false;
+  difference_.clear();
+  submitted_ = 0;
+  STRATA_TRY(counts_, store_.counts());
+  return {};
 }
 
 Result<bool> Job::check(std::chrono::milliseconds time) {
   const auto end = std::chrono::steady_clock::now() + time;
   while (checking_) {
     STRATA_TRY(const auto line, checking_->lines.next());
-    if (!line) {
-      STRATA_TRY_VOID(end_checking());
-      break;
-    }
-    auto parsed = parse_line(line->text, reader_, only_);
-    if (line->too_long)
-      parsed =
-          fail(ErrorCode::kInvalidArgument, fmt::format("line: has more than {} MiB", kLongestLine >> 20));
-    if (parsed && !checking_->ids.insert(parsed->custom_id).second)
-      parsed = fail(ErrorCode::kInvalidArgument,
-                    fmt::format("custom_id: '{}' was there before", parsed->custom_id));
-    const bool too_many = checking_->ids.size() > most_lines_;
-    if (too_many)
-      parsed = fail(ErrorCode::kInvalidArgument,
-                    fmt::format("line: a batch may have {} requests here", most_lines_));
-    if (!parsed) {
-      if (++checking_->wrong <= kSaid) wrong_.push_back({line->number, parsed.error().message});
-    } else if (shard_.has(line->number)) {
-      checking_->of_this_shard.push_back({line->number, parsed->custom_id, line->offset, line->text.size(),
-                                          parsed->request.longest_prompt(), tokens_of(parsed->request)});
-    }
-    if (too_many) {
+    if (line) STRATA_TRY_VOID(look_at(*line));
+    if (!line || checking_->ids.size() > most_lines_) {
       STRATA_TRY_VOID(end_checking());
       break;
     }
@@ -164,7 +171,45 @@ Result<bool> Job::check(std::chrono::milliseconds time) {
   return true;
 }
 
+/// Errors: none yet. What is wrong with the line is kept.
+Status Job::look_at(const LineReader::Line& line) {
+  const auto read = line.too_long ? fail(ErrorCode::kInvalidArgument,
+                                         fmt::format("has more than {} MiB", kLongestLine >> 20))
+                                  : parse_json(line.text);
+  if (!read && settings_.unreadable_lines_fail_alone) {
+    if (!settings_.shard.has(line.number)) return {};
+    const Line failed{
+        .number = line.number, .custom_id = {}, .offset = line.offset, .bytes = line.text.size()};
+    const Error error{ErrorCode::kInvalidArgument,
+                      fmt::format("line {}: {}", line.number, read.error().message)};
+    checking_->of_this_shard.push_back(failed);
+    checking_->unreadable.push_back({line.number, true, outcome_json(failed, 400, error_body(error), {})});
+    if (++unreadable_count_ <= kSaid) unreadable_.push_back({line.number, read.error().message});
+    return {};
+  }
+  auto parsed =
+      read ? parse_line(*read, reader_, only_) : fail(ErrorCode::kInvalidArgument, read.error().message);
+  if (parsed && !checking_->ids.insert(parsed->custom_id).second)
+    parsed =
+        fail(ErrorCode::kInvalidArgument, fmt::format("custom_id: '{}' was there before", parsed->custom_id));
+  if (checking_->ids.size() > most_lines_)
+    parsed = fail(ErrorCode::kInvalidArgument,
+                  fmt::format("line: a batch may have {} requests here", most_lines_));
+  if (!parsed) {
+    if (++checking_->wrong <= kSaid) wrong_.push_back({line.number, parsed.error().message});
+  } else if (settings_.shard.has(line.number)) {
+    checking_->of_this_shard.push_back({line.number, parsed->custom_id, line.offset, line.text.size(),
+                                        parsed->request.longest_prompt(), tokens_of(parsed->request)});
+  }
+  return {};
+}
+
 Status Job::end_checking() {
+  // Where no line can be read, the file is another one than the user means.
+  if (checking_->ids.empty() && checking_->wrong == 0) {
+    wrong_ = std::exchange(unreadable_, {});
+    checking_->wrong = unreadable_count_;
+  }
   std::string why;
   for (const WrongLine& wrong : wrong_)
     why += fmt::format("{}line {}: {}", why.empty() ? "" : "; ", wrong.number, wrong.what);
@@ -172,10 +217,14 @@ Status Job::end_checking() {
     why += fmt::format("; and {} more lines", checking_->wrong - wrong_.size());
   if (checking_->ids.empty() && why.empty()) why = "holds no request";
   if (!why.empty()) {
-    STRATA_TRY_VOID(store_.take_away());
-    return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", files_.input.string(), why));
+    STRATA_TRY_VOID(take_account_away());
+    const std::string name = files_.input_name.empty() ? files_.input.string() : files_.input_name;
+    return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", name, why));
   }
-  STRATA_TRY_VOID(store_.add(checking_->of_this_shard));
+  Settings kept = settings_.answers;
+  std::erase_if(kept, [](const Setting& setting) { return setting.name == kServedName; });
+  kept.push_back({kServedName, settings_.model, ""});
+  STRATA_TRY_VOID(store_.add(checking_->of_this_shard, checking_->unreadable, kept));
   checking_.reset();
   return {};
 }
@@ -208,8 +257,15 @@ Status Job::submit_some(Executor& executor, std::chrono::milliseconds time) {
 }
 
 Status Job::submit(Executor& executor, const Line& line) {
+  STRATA_CHECK(difference_.empty());
+  // It is not read again: a long text takes many times its size while it becomes tokens.
+  if (const Status fits = executor.check_length(line.prompt); !fits) {
+    refused(line, fits.error());
+    return {};
+  }
   STRATA_TRY(const std::string text, read_at(files_.input, line.offset, line.bytes));
-  auto parsed = parse_line(text, reader_, only_);
+  const auto read = parse_json(text);
+  auto parsed = read ? parse_line(*read, reader_, only_) : std::unexpected(read.error());
   if (!parsed) {
     refused(line, parsed.error());
     return {};
@@ -256,8 +312,8 @@ void Job::answered(const Line& line, const ApiRequest& request, Result<std::vect
   if (!answers) return refused(line, answers.error());
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const AnswerHead head{
-      fmt::format("{}-{}", request.endpoint == Endpoint::kChat ? "chatcmpl" : "cmpl", line.number), model_,
-      std::chrono::duration_cast<std::chrono::seconds>(now).count()};
+      fmt::format("{}-{}", request.endpoint == Endpoint::kChat ? "chatcmpl" : "cmpl", line.number),
+      settings_.model, std::chrono::duration_cast<std::chrono::seconds>(now).count(), fingerprint_};
   try {
     outcomes_.push_back({line.number, false,
                          outcome_json(line, 200, answer_body(head, request, *answers, reader_.vocab()), {})});
@@ -280,11 +336,18 @@ Status Job::keep_outcomes() {
 }
 
 Status Job::write_files() {
-  const auto write = [&](const std::filesystem::path& path, bool failed) -> Status {
+  const auto write = [&](const std::filesystem::path& path, std::optional<bool> failed) -> Status {
+    if (is_stream(path)) {
+      STRATA_TRY(StreamWriter stream, StreamWriter::open(path));
+      STRATA_TRY_VOID(
+          store_.for_each(failed, [&](const std::string& json) { return stream.write_line(json); }));
+      return stream.flush();
+    }
     STRATA_TRY(WholeFile file, WholeFile::create(path));
     STRATA_TRY_VOID(store_.for_each(failed, [&](const std::string& json) { return file.write_line(json); }));
     return file.commit();
   };
+  if (files_.output == files_.errors) return write(files_.output, std::nullopt);
   STRATA_TRY_VOID(write(files_.output, false));
   return counts_.failed > 0 ? write(files_.errors, true) : Status{};
 }
@@ -292,6 +355,16 @@ Status Job::write_files() {
 Status Job::write_out(const Watch& watch) {
   STRATA_TRY_VOID(patiently(watch, [&] { return write_files(); }));
   return take_account_away();
+}
+
+Status Job::take_account_away() {
+  STRATA_TRY_VOID(store_.take_away());
+  if (files_.kept_input.empty()) return {};
+  std::error_code error;
+  std::filesystem::remove(files_.kept_input, error);
+  if (!error) return {};
+  return fail(ErrorCode::kIo,
+              fmt::format("{}: cannot be removed: {}", files_.kept_input.string(), error.message()));
 }
 
 }  // namespace strata::batch

@@ -10,6 +10,7 @@
 
 #include "batch/api_request.h"
 #include "batch/executor.h"
+#include "batch/line_file.h"
 #include "batch/store.h"
 
 namespace strata::batch {
@@ -24,16 +25,30 @@ struct Shard {
 };
 
 struct JobFiles {
-  std::filesystem::path input;   ///< lines of OpenAI's batch API
-  std::filesystem::path output;  ///< an answer for each line that got one
-  std::filesystem::path errors;  ///< for each of the others; made only where there are some
-  std::string identity;          ///< of an input that never changes; empty: its content tells it from others
+  std::filesystem::path
+      input;  ///< lines of OpenAI's batch API; a file that can be read again: see keep_stream()
+  std::filesystem::path output;   ///< an answer for each line that got one; may be a stream: see is_stream()
+  std::filesystem::path errors;   ///< for each of the others; a file is made only where there are some
+  std::string identity;           ///< of an input that never changes; empty: its content tells it from others
+  std::filesystem::path journal;  ///< Empty: the output's name with `.strata` behind it.
+  std::string input_name;         ///< What messages call the input; empty: its path.
+  std::filesystem::path kept_input;  ///< Where `input` moves to, until the journal goes; empty: it stays.
 
   /// Those of a part.
   [[nodiscard]] JobFiles of(const Shard& shard) const;
 
   /// How far it has come, until output and errors are written.
-  [[nodiscard]] std::filesystem::path account() const { return output.string() + ".strata"; }
+  [[nodiscard]] std::filesystem::path account() const {
+    return journal.empty() ? std::filesystem::path(output.string() + ".strata") : journal;
+  }
+};
+
+/// What a job is computed with.
+struct JobSettings {
+  std::string model;  ///< The model's name in answers. A job that goes on keeps the name that it began with.
+  Settings answers;   ///< Everything that changes answers; compared with what an earlier run kept.
+  Shard shard = {};
+  bool unreadable_lines_fail_alone = true;  ///< False: one of them is reason to refuse the whole input.
 };
 
 /// What is wrong with a line, beginning with the field.
@@ -46,9 +61,10 @@ struct WrongLine {
 /// when all are, whole. Threading: one thread.
 class Job {
  public:
-  /// Begins, or goes on where an earlier one was stopped. Errors: kNotFound; those of Store.
+  /// Begins, or goes on where an earlier one was stopped. `files`: those of the shard. Errors: kNotFound;
+  /// those of Store.
   [[nodiscard]] static Result<std::unique_ptr<Job>> open(JobFiles files, const ApiReader& reader,
-                                                         std::string model, Shard shard = {});
+                                                         JobSettings settings);
   ~Job();
   Job(const Job&) = delete;
   Job& operator=(const Job&) = delete;
@@ -57,15 +73,27 @@ class Job {
   void allow_only(Endpoint endpoint) { only_ = endpoint; }
   void allow_at_most(std::size_t lines) { most_lines_ = lines; }
 
+  /// What an earlier run was given that would make other answers, for people: see batch::difference(). Where
+  /// it is not empty, nothing may be computed: the job can only be given up, written out or begun anew.
+  [[nodiscard]] const std::string& difference() const { return difference_; }
+  /// Forgets what an earlier run did. Requires: nothing is in an executor. Errors: those of Store, kNotFound.
+  [[nodiscard]] Status begin_anew();
+
   /// Looks at lines that it has not looked at yet, those of other shards too, for about so long. True: at all
   /// of them, and they can be answered. Errors: kInvalidArgument, with line and field of the first ones that
   /// are wrong, and the account is gone; those of Store.
   [[nodiscard]] Result<bool> check(std::chrono::milliseconds time);
-  /// The first ones.
+  /// The first lines that are wrong.
   [[nodiscard]] const std::vector<WrongLine>& wrong_lines() const { return wrong_; }
+  /// The first lines of this shard that cannot be read and fail alone, and how many there are; known in the
+  /// run that has checked them.
+  [[nodiscard]] const std::vector<WrongLine>& unreadable_lines() const { return unreadable_; }
+  [[nodiscard]] std::size_t unreadable_count() const { return unreadable_count_; }
   [[nodiscard]] bool is_checked() const { return checking_ == nullptr; }
 
   [[nodiscard]] const Store::Counts& counts() const { return counts_; }
+  /// What is left, and the decisions that the job keeps.
+  [[nodiscard]] Store& store() { return store_; }
   /// Whether an earlier one had begun it.
   [[nodiscard]] bool resumed() const { return resumed_; }
 
@@ -76,7 +104,8 @@ class Job {
   };
   /// Answers what has no answer yet. Errors: kCancelled, those of Executor::step and of Store.
   [[nodiscard]] Status run(Executor& executor, const Watch& watch);
-  /// Writes output and errors, and takes the account away. Requires: nothing is left.
+  /// Writes output and errors, and takes the account away. Requires: nothing is left. Errors: kIo where an
+  /// output is a stream that takes no more: the journal stays, and all is written again by the next run.
   [[nodiscard]] Status write_out(const Watch& watch);
 
   // --- The parts of these, for who drives the executor himself ---
@@ -91,11 +120,13 @@ class Job {
   [[nodiscard]] Result<bool> give_up(Executor& executor, const std::string& code, const std::string& message);
   /// Output and errors, again where they are there. Requires: nothing is left.
   [[nodiscard]] Status write_files();
-  [[nodiscard]] Status take_account_away() { return store_.take_away(); }
+  [[nodiscard]] Status take_account_away();
 
  private:
   struct Checking;
-  Job(JobFiles files, const ApiReader& reader, std::string model, Shard shard, Store store);
+  Job(JobFiles files, const ApiReader& reader, JobSettings settings, Store store);
+  [[nodiscard]] Status begin_checking();
+  [[nodiscard]] Status look_at(const LineReader::Line& line);
   [[nodiscard]] Status end_checking();
   [[nodiscard]] Status submit(Executor& executor, const Line& line);
   void answered(const Line& line, const ApiRequest& request, Result<std::vector<Answer>> answers);
@@ -103,15 +134,18 @@ class Job {
 
   JobFiles files_;
   const ApiReader& reader_;
-  std::string model_;
-  Shard shard_;
+  JobSettings settings_;
+  std::string fingerprint_;
   Store store_;
   Store::Counts counts_;
   bool resumed_ = false;
+  std::string difference_;
   std::optional<Endpoint> only_;
   std::size_t most_lines_ = SIZE_MAX;
   std::unique_ptr<Checking> checking_;  // until all lines have been
   std::vector<WrongLine> wrong_;
+  std::vector<WrongLine> unreadable_;
+  std::size_t unreadable_count_ = 0;
   std::int64_t submitted_ = 0;  // the last line that was
   std::map<std::int64_t, std::vector<Executor::Id>> in_executor_;
   std::vector<Outcome> outcomes_;

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "batch/stream_file.h"
+
 namespace strata::batch {
 namespace {
 
@@ -64,8 +66,9 @@ Result<std::optional<LineReader::Line>> LineReader::next() {
 std::string LineReader::fingerprint() const { return fmt::format("{:016x}-{}", hash_, offset_); }
 
 Result<std::string> read_lines(const std::filesystem::path& path,
-                               const std::function<Status(const LineReader::Line&)>& take) {
-  STRATA_TRY(LineReader reader, LineReader::open(path));
+                               const std::function<Status(const LineReader::Line&)>& take,
+                               std::size_t longest) {
+  STRATA_TRY(LineReader reader, LineReader::open(path, longest));
   for (;;) {
     STRATA_TRY(const auto line, reader.next());
     if (!line) return reader.fingerprint();
@@ -83,7 +86,7 @@ Result<std::string> read_at(const std::filesystem::path& path, std::uint64_t off
 }
 
 Status check_absent(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) return {};
+  if (is_stream(path) || !std::filesystem::exists(path)) return {};
   return fail(ErrorCode::kInvalidArgument,
               fmt::format("{}: exists already: take it away, or name another file", path.string()));
 }

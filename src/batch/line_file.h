@@ -12,6 +12,9 @@
 
 namespace strata::batch {
 
+/// Bytes of a line with a request, at most: a longer line cannot be read.
+inline constexpr std::size_t kLongestLine = 8U << 20;
+
 /// Lines of a file, one after the other. Move-only.
 class LineReader {
  public:
@@ -44,15 +47,17 @@ class LineReader {
   std::uint64_t hash_ = 14695981039346656037ULL;  // FNV-1a, 64 bits
 };
 
-/// Calls `take` with each line. Returns the fingerprint of them all. Errors: as LineReader; those of `take`.
+/// Calls `take` with each line; of lines that are longer than `longest`, no text is kept. Returns the
+/// fingerprint of them all. Errors: as LineReader; those of `take`.
 [[nodiscard]] Result<std::string> read_lines(const std::filesystem::path& path,
-                                             const std::function<Status(const LineReader::Line&)>& take);
+                                             const std::function<Status(const LineReader::Line&)>& take,
+                                             std::size_t longest = SIZE_MAX);
 
 /// So many bytes from `offset` on. Errors: kIo.
 [[nodiscard]] Result<std::string> read_at(const std::filesystem::path& path, std::uint64_t offset,
                                           std::uint64_t bytes);
 
-/// Errors: kInvalidArgument where there is such a file: nobody's answers are written over.
+/// Errors: kInvalidArgument where there is a file that keeps its content: nobody's answers are written over.
 [[nodiscard]] Status check_absent(const std::filesystem::path& path);
 
 /// A file that appears under its name when it is whole and on the disk, or not at all.

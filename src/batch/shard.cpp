@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <functional>
 #include <map>
 
 #include "batch/api_fields.h"
 #include "batch/line_file.h"
+#include "batch/stream_file.h"
 
 namespace strata::batch {
 namespace {
@@ -31,32 +33,84 @@ struct Place {
   std::uint64_t bytes = 0;
   bool failed = false;
 };
-using Places = std::map<std::string, Place>;  // by custom_id
+using Places = std::map<std::string, Place>;  // by key_of()
 
-Result<std::string> custom_id(const fs::path& path, const LineReader::Line& line) {
-  const auto json = parse_json(line.text);
-  if (json && json->is_object()) {
+/// Which model and flags some answers were computed with.
+struct Origin {
+  std::string fingerprint;  // empty: the answers do not say
+  std::string model;        // the name that they give it
+};
+
+std::string text_of(const Origin& origin) {
+  return origin.fingerprint.empty() ? "no system_fingerprint" : origin.fingerprint;
+}
+
+/// What an outcome and its line of the input have in common: the custom_id, or of a line that cannot be read
+/// its number, as outcomes write it, behind a `#`.
+std::string key_of_line(std::int64_t number) { return fmt::format("#batch_req_{}", number); }
+
+/// Of a line of the input.
+Result<std::string> key_of(const fs::path& path, const LineReader::Line& line) {
+  const auto json = line.too_long ? fail(ErrorCode::kInvalidArgument, "too long") : parse_json(line.text);
+  if (!json) return key_of_line(line.number);
+  if (json->is_object()) {
     const auto id = Fields(*json).text("custom_id");
     if (id && *id) return **id;
   }
   return fail(ErrorCode::kCorrupt, fmt::format("{}: line {}: has no custom_id", path.string(), line.number));
 }
 
-Status find_outcomes(const fs::path& path, bool failed, Places& places) {
+/// Of an outcome. Errors: kCorrupt.
+Result<std::string> key_of_outcome(const nlohmann::json& outcome) {
+  if (outcome.is_object()) {
+    const Fields fields(outcome);
+    const auto custom_id = fields.text("custom_id");
+    if (custom_id && *custom_id) return **custom_id;
+    const auto id = fields.text("id");
+    if (custom_id && id && *id) return "#" + **id;
+  }
+  return fail(ErrorCode::kCorrupt, "has no custom_id");
+}
+
+/// Of an answer.
+Origin origin_of(const nlohmann::json& outcome) {
+  const auto text = [](const nlohmann::json& object, const char* name) -> std::string {
+    const auto found = object.find(name);
+    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+  };
+  const auto response = outcome.find("response");
+  if (response == outcome.end() || !response->is_object()) return {};
+  const auto body = response->find("body");
+  if (body == response->end() || !body->is_object()) return {};
+  return {text(*body, "system_fingerprint"), text(*body, "model")};
+}
+
+/// Calls `on_answer` with each outcome that did not fail.
+Status find_outcomes(const fs::path& path, bool failed, Places& places,
+                     const std::function<Status(const Origin&)>& on_answer) {
   const auto take = [&](const LineReader::Line& line) -> Status {
-    STRATA_TRY(std::string id, custom_id(path, line));
+    const auto json = parse_json(line.text);
+    auto key = json ? key_of_outcome(*json) : fail(ErrorCode::kCorrupt, json.error().message);
+    if (!key) {
+      return fail(ErrorCode::kCorrupt,
+                  fmt::format("{}: line {}: {}", path.string(), line.number, key.error().message));
+    }
     const auto [at, fresh] =
-        places.try_emplace(std::move(id), Place{path, line.offset, line.text.size(), failed});
-    if (fresh) return {};
-    return fail(ErrorCode::kCorrupt, fmt::format("{}: line {}: '{}' is in {}, too", path.string(),
-                                                 line.number, at->first, at->second.file.string()));
+        places.try_emplace(std::move(*key), Place{path, line.offset, line.text.size(), failed});
+    if (!fresh) {
+      return fail(ErrorCode::kCorrupt, fmt::format("{}: line {}: '{}' is in {}, too", path.string(),
+                                                   line.number, at->first, at->second.file.string()));
+    }
+    return failed ? Status{} : on_answer(origin_of(*json));
   };
   STRATA_TRY(const std::string content, read_lines(path, take));
   return {};
 }
 
+/// Errors: kInvalidArgument where parts were computed with different models or flags, too.
 Result<Places> find_all_outcomes(const JobFiles& files, std::uint32_t count) {
   Places places;
+  std::optional<std::pair<fs::path, Origin>> first;
   for (Shard shard{0, count}; shard.index < count; ++shard.index) {
     const JobFiles part = files.of(shard);
     if (fs::exists(part.account()) || !fs::exists(part.output)) {
@@ -64,8 +118,18 @@ Result<Places> find_all_outcomes(const JobFiles& files, std::uint32_t count) {
                   fmt::format("{}: shard {}/{} is not finished: run it again, with the same command",
                               part.output.string(), shard.index, count));
     }
-    STRATA_TRY_VOID(find_outcomes(part.output, false, places));
-    if (fs::exists(part.errors)) STRATA_TRY_VOID(find_outcomes(part.errors, true, places));
+    const auto compare = [&](const Origin& origin) -> Status {
+      if (!first) first = {part.output, origin};
+      if (first->second.fingerprint == origin.fingerprint) return {};
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format("{} holds answers of '{}' ({}) and {} of '{}' ({}): they were computed with different "
+                      "models or flags; compute one of them again",
+                      first->first.string(), first->second.model, text_of(first->second),
+                      part.output.string(), origin.model, text_of(origin)));
+    };
+    STRATA_TRY_VOID(find_outcomes(part.output, false, places, compare));
+    if (fs::exists(part.errors)) STRATA_TRY_VOID(find_outcomes(part.errors, true, places, compare));
   }
   return places;
 }
@@ -85,36 +149,51 @@ Result<Shard> parse_shard(const std::string& text) {
 }
 
 fs::path part_of(const fs::path& path, const Shard& shard) {
-  if (shard.count == 1) return path;
+  if (shard.count == 1 || is_stream(path)) return path;
   fs::path out = path;
   return out.replace_extension(
       fmt::format(".{}-of-{}{}", shard.index, shard.count, path.extension().string()));
 }
 
 JobFiles JobFiles::of(const Shard& shard) const {
-  return {input, part_of(output, shard), part_of(errors, shard), identity};
+  JobFiles out = *this;
+  out.output = part_of(output, shard);
+  out.errors = part_of(errors, shard);
+  return out;
 }
 
-Result<std::optional<Merged>> finished(const JobFiles& whole, const Shard& shard) {
+Result<std::optional<Merged>> finished(const JobFiles& whole, const Shard& shard, const std::string& model,
+                                       const std::string& fingerprint) {
   const JobFiles files = whole.of(shard);
+  if (is_stream(files.input) || is_stream(files.output)) return std::nullopt;
   if (fs::exists(files.account()) || !fs::exists(files.output)) return std::nullopt;
   std::error_code ec;
   const auto written = fs::last_write_time(files.output, ec);
   if (ec || fs::last_write_time(files.input, ec) > written) return std::nullopt;
   Places places;
-  Status read = find_outcomes(files.output, false, places);
-  if (read && fs::exists(files.errors)) read = find_outcomes(files.errors, true, places);
+  const auto compare = [&](const Origin& origin) -> Status {
+    if (origin.fingerprint == fingerprint) return {};
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format(
+            "{}: holds answers of '{}' ({}), and this command asks for '{}' ({}): the model or a flag "
+            "that changes answers is another one; name another output, or remove this one",
+            files.output.string(), origin.model, text_of(origin), model, fingerprint));
+  };
+  Status read = find_outcomes(files.output, false, places, compare);
+  if (read && fs::exists(files.errors)) read = find_outcomes(files.errors, true, places, compare);
   Merged out;
   const auto take = [&](const LineReader::Line& line) -> Status {
     if (!shard.has(line.number)) return {};
-    STRATA_TRY(const std::string id, custom_id(files.input, line));
+    STRATA_TRY(const std::string id, key_of(files.input, line));
     const auto at = places.find(id);
     if (at == places.end()) return fail(ErrorCode::kCorrupt, id);
     ++(at->second.failed ? out.failed : out.answers);
     return {};
   };
   if (read) {
-    if (const auto content = read_lines(files.input, take); !content) read = std::unexpected(content.error());
+    if (const auto content = read_lines(files.input, take, kLongestLine); !content)
+      read = std::unexpected(content.error());
   }
   if (!read && read.error().code != ErrorCode::kCorrupt) return std::unexpected(read.error());
   if (!read || static_cast<std::size_t>(out.answers + out.failed) != places.size()) return std::nullopt;
@@ -122,17 +201,25 @@ Result<std::optional<Merged>> finished(const JobFiles& whole, const Shard& shard
 }
 
 Result<Merged> merge_parts(const JobFiles& files, std::uint32_t count) {
+  if (is_stream(files.output)) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format(
+            "--output-file {}: --merge finds the parts by the name of a file: give the name that they "
+            "were written under",
+            files.output.string()));
+  }
   STRATA_TRY_VOID(check_absent(files.output));
   STRATA_TRY(const Places places, find_all_outcomes(files, count));
   Merged merged;
   STRATA_TRY(WholeFile output, WholeFile::create(files.output));
   std::optional<WholeFile> errors;
   const auto take = [&](const LineReader::Line& line) -> Status {
-    STRATA_TRY(const std::string id, custom_id(files.input, line));
+    STRATA_TRY(const std::string id, key_of(files.input, line));
     const auto at = places.find(id);
     if (at == places.end()) {
       return fail(ErrorCode::kCorrupt,
-                  fmt::format("{}: line {}: no part has an answer to '{}': were the parts made of "
+                  fmt::format("{}: line {}: no part has an answer to it ('{}'): were the parts made of "
                               "another input?",
                               files.input.string(), line.number, id));
     }
@@ -145,7 +232,7 @@ Result<Merged> merge_parts(const JobFiles& files, std::uint32_t count) {
     ++(place.failed ? merged.failed : merged.answers);
     return (place.failed ? *errors : output).write_line(outcome);
   };
-  STRATA_TRY(const std::string content, read_lines(files.input, take));
+  STRATA_TRY(const std::string content, read_lines(files.input, take, kLongestLine));
   if (static_cast<std::size_t>(merged.answers + merged.failed) != places.size()) {
     return fail(
         ErrorCode::kCorrupt,

@@ -23,12 +23,17 @@ struct Merged {
 };
 
 /// What output and errors of a shard hold, where it is finished: each request of the input once, and no
-/// other. Nothing where it is not, other content is there, or the input is newer. Errors: kNotFound, kIo.
-[[nodiscard]] Result<std::optional<Merged>> finished(const JobFiles& files, const Shard& shard);
+/// other. Nothing where it is not, other content is there, the input is newer, or input or output is a
+/// stream. Errors: kNotFound, kIo; kInvalidArgument where an answer has another `system_fingerprint` than
+/// `fingerprint`; `model` is what the message calls the model of this command.
+[[nodiscard]] Result<std::optional<Merged>> finished(const JobFiles& files, const Shard& shard,
+                                                     const std::string& model,
+                                                     const std::string& fingerprint);
 
 /// Puts the parts of `count` shards together, in the order of the input: output and, where there are some,
 /// errors. The parts stay. Errors: kNotFound for a part that is missing or not finished; kCorrupt where the
-/// parts do not hold each request of the input exactly once; kInvalidArgument, kIo, kNoSpace.
+/// parts do not hold each request of the input exactly once; kInvalidArgument where they were computed with
+/// different models or flags; kIo, kNoSpace.
 [[nodiscard]] Result<Merged> merge_parts(const JobFiles& files, std::uint32_t count);
 
 }  // namespace strata::batch

@@ -4,12 +4,16 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <filesystem>
 
 #include "batch/job.h"
 #include "batch/shard.h"
+#include "batch/stream_file.h"
+#include "cli/answer_settings.h"
+#include "cli/batch_files.h"
 #include "cli/exit_code.h"
 #include "cli/live.h"
 #include "cli/run_options.h"
@@ -23,6 +27,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kPatience{200};      // until a signal is seen
 constexpr std::uint64_t kLeastAnswer = 256;              // tokens that the longest prompt must leave room for
+constexpr const char* kCacheType = "-ctk";               // the choice that a batch keeps
 constexpr std::chrono::milliseconds kBetweenLooks{200};  // of who watches a terminal
 constexpr std::chrono::seconds kBetweenLines{60};        // of who reads a log
 
@@ -86,21 +91,41 @@ class Batch {
 
   Status execute() {
     batch::JobFiles files{options_.input, options_.output, options_.errors};
-    if (options_.errors.empty()) files.errors = errors_beside(files.output);
+    if (options_.errors.empty())
+      files.errors = batch::is_stream(files.output) ? files.output : errors_beside(files.output);
+    STRATA_TRY(const batch::Shard shard, batch::parse_shard(options_.shard));
+    STRATA_TRY_VOID(check_files(files.of(shard)));
     if (options_.merge > 0) return merge(files);
     if (options_.run.model.empty()) return fail(ErrorCode::kInvalidArgument, "-m is missing: the model");
-    STRATA_TRY(const batch::Shard shard, batch::parse_shard(options_.shard));
+    STRATA_TRY_VOID(refuse_drafts(options_.run, "batch"));
+    STRATA_TRY(engine::OpenOptions open, open_options(options_.run));
+    STRATA_TRY(settings_, answer_settings(options_.run, open, options_.served_name));
     // As where a job is queued again that had come to its end.
-    STRATA_TRY(const auto there, batch::finished(files, shard));
+    STRATA_TRY(const auto there,
+               batch::finished(files, shard, open.model.filename().string(), batch::fingerprint(settings_)));
     if (there) {
       fmt::print(stderr, "finished before: ");
       say_what_is_there(files.of(shard), there->answers, there->failed);
       return {};
     }
-    return compute(std::move(files), shard);
+    watch_for_stops();
+    STRATA_TRY(const BatchFiles prepared,
+               BatchFiles::prepare(files.of(shard), shard, batch::fingerprint(settings_), watch_));
+    return compute(prepared.get(), shard, std::move(open));
   }
 
  private:
+  Status check_files(const batch::JobFiles& files) const {
+    std::vector<NamedFile> read = {{"-i", files.input}, {"-m", options_.run.model}};
+    std::vector<NamedFile> written;
+    for (const std::string& file : options_.run.loras) read.push_back({"--lora", file});
+    for (const std::string& file : options_.run.control_vectors) read.push_back({"--control-vector", file});
+    if (options_.run.chat_template_file)
+      read.push_back({"--chat-template-file", *options_.run.chat_template_file});
+    if (options_.stats_file) written.push_back({"--stats", *options_.stats_file});
+    return check_distinct(files, read, written);
+  }
+
   Status merge(const batch::JobFiles& files) {
     STRATA_TRY(const batch::Merged merged, batch::merge_parts(files, options_.merge));
     say_what_is_there(files, merged.answers, merged.failed);
@@ -108,49 +133,58 @@ class Batch {
   }
 
   static void say_what_is_there(const batch::JobFiles& files, std::int64_t answers, std::int64_t failed) {
-    fmt::print(stderr, "{}: {} answers", files.output.string(), answers);
-    if (failed > 0) fmt::print(stderr, "; {}: {} requests that failed", files.errors.string(), failed);
+    fmt::print(stderr, "{}: {} answers", batch::output_name(files.output), answers);
+    if (failed > 0)
+      fmt::print(stderr, "; {}: {} requests that failed", batch::output_name(files.errors), failed);
     fmt::print(stderr, "\n");
   }
 
-  Status compute(batch::JobFiles files, batch::Shard shard) {
+  void watch_for_stops() {
+    std::signal(SIGPIPE, SIG_IGN);  // who reads standard output may go away: that is an error of a write
     struct sigaction action {};
     action.sa_handler = on_stop;
     ::sigaction(SIGINT, &action, nullptr);
     ::sigaction(SIGTERM, &action, nullptr);
-    STRATA_TRY_VOID(refuse_drafts(options_.run, "batch"));
+    watch_ = {.stopped = [] { return stops > 0; },
+              .on_progress = {},
+              .on_pause =
+                  [](const Error& error) {
+                    fmt::print(stderr, "paused: {}; it goes on when there is room\n", error.message);
+                  }};
+  }
+
+  Status compute(const batch::JobFiles& files, batch::Shard shard, engine::OpenOptions open) {
     if (options_.stats_file) STRATA_TRY_VOID(check_writable(*options_.stats_file));
-    STRATA_TRY(engine::OpenOptions open, open_options(options_.run));
     STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
     STRATA_TRY(const std::string chat_template, cli::chat_template(options_.run));
     STRATA_TRY(const auto reader, batch::ApiReader::create(*engine_, chat_template));
     const std::string name = options_.served_name.empty() ? engine_->profile().name : options_.served_name;
-    const batch::Job::Watch watch{.stopped = [] { return stops > 0; },
-                                  .on_progress = {},
-                                  .on_pause =
-                                      [](const Error& error) {
-                                        fmt::print(stderr, "paused: {}; it goes on when there is room\n",
-                                                   error.message);
-                                      }};
     std::unique_ptr<batch::Job> opened;
-    STRATA_TRY_VOID(batch::patiently(watch, [&]() -> Status {
-      STRATA_TRY(opened, batch::Job::open(files, reader, name, shard));
+    STRATA_TRY_VOID(batch::patiently(watch_, [&]() -> Status {
+      STRATA_TRY(opened,
+                 batch::Job::open(files, reader, {.model = name, .answers = settings_, .shard = shard}));
       return {};
     }));
     batch::Job& job = *opened;
-    for (bool checked = false; !checked;) {
-      if (stops > 0) return fail(ErrorCode::kCancelled, "stopped before anything was answered");
-      STRATA_TRY_VOID(batch::patiently(watch, [&]() -> Status {
-        STRATA_TRY(checked, job.check(kPatience));
-        return {};
-      }));
+    if (!job.difference().empty()) {
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format(
+              "{}: this batch was begun with what makes other answers: {}; give what was given before, "
+              "or remove this file to begin anew",
+              files.account().string(), job.difference()));
     }
+    STRATA_TRY_VOID(check_lines(job));
+    if (batch::is_stream(files.output))
+      fmt::print(stderr,
+                 "note: until {} has all answers, {} keeps them; the same command goes on from there\n",
+                 batch::output_name(files.output), files.account().string());
     if (job.resumed())
       fmt::print(stderr, "going on: {} of {} requests are answered\n",
                  job.counts().lines - job.counts().left(), job.counts().lines);
-    if (job.counts().left() > 0) STRATA_TRY_VOID(answer(job, watch));
-    STRATA_TRY_VOID(job.write_out(watch));
-    say_what_is_there(files.of(shard), job.counts().completed, job.counts().failed);
+    if (job.counts().left() > 0) STRATA_TRY_VOID(answer(job));
+    STRATA_TRY_VOID(job.write_out(watch_));
+    say_what_is_there(files, job.counts().completed, job.counts().failed);
     return {};
   }
 
@@ -159,13 +193,35 @@ class Batch {
     return output.replace_extension(".errors" + extension);
   }
 
-  Status answer(batch::Job& job, batch::Job::Watch watch) {
-    STRATA_TRY(const std::uint32_t at_once, prepare(job.counts()));
-    Live live(*engine_, options_.run.model);
-    STRATA_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
-    live.started();
+  Status check_lines(batch::Job& job) const {
+    for (bool checked = false; !checked;) {
+      if (stops > 0) return fail(ErrorCode::kCancelled, "stopped before anything was answered");
+      STRATA_TRY_VOID(batch::patiently(watch_, [&]() -> Status {
+        STRATA_TRY(checked, job.check(kPatience));
+        return {};
+      }));
+    }
+    if (job.unreadable_count() == 0) return {};
+    std::string which;
+    for (const batch::WrongLine& line : job.unreadable_lines())
+      which += fmt::format("{}line {}: {}", which.empty() ? "" : "; ", line.number, line.what);
+    fmt::print(stderr, "note: {} cannot be read and {}: {}{}\n",
+               job.unreadable_count() == 1 ? "one line" : fmt::format("{} lines", job.unreadable_count()),
+               job.unreadable_count() == 1 ? "fails" : "fail", which,
+               job.unreadable_count() > job.unreadable_lines().size() ? "; and more" : "");
+    return {};
+  }
+
+  Status answer(batch::Job& job) {
+    const auto at_once = start(job);
+    if (!at_once) {
+      // Nothing was computed: what was given did not fit, and may be given in another way.
+      if (!job.resumed() && at_once.error().code != ErrorCode::kCancelled)
+        STRATA_TRY_VOID(job.take_account_away());
+      return std::unexpected(at_once.error());
+    }
     batch::Executor executor(
-        *engine_, at_once, SIZE_MAX,
+        *engine_, *at_once, SIZE_MAX,
         options_.batch_invariant ? batch::Executor::Company::kOneByOne : batch::Executor::Company::kTogether);
     const auto begin = Clock::now();
     BatchReport report{.load_seconds = std::chrono::duration<double>(begin - begin_).count()};
@@ -173,11 +229,12 @@ class Batch {
     Status lives;
     {
       Progress progress(job.counts().lines - job.counts().left());
+      batch::Job::Watch watch = watch_;
       watch.on_progress = [&](const batch::Job& now) {
         progress.show(now, executor);
         const batch::Statistics& did = executor.statistics();
-        lives =
-            live.between_passes({did.prompt_tokens, did.tokens, true}, [&] { return executor.put_aside(); });
+        lives = live_->between_passes({did.prompt_tokens, did.tokens, true},
+                                      [&] { return executor.put_aside(); });
       };
       watch.stopped = [&] { return stops > 0 || !lives; };
       status = job.run(executor, watch);
@@ -197,22 +254,82 @@ class Batch {
     return status;
   }
 
-  Result<std::uint32_t> prepare(const batch::Store::Counts& counts) {
+  /// How many requests may run at once in the context that it starts.
+  Result<std::uint32_t> start(batch::Job& job) {
+    STRATA_TRY(const std::uint32_t at_once, prepare(job));
+    live_.emplace(*engine_, options_.run.model);
+    STRATA_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
+    live_->started();
+    return at_once;
+  }
+
+  Result<std::uint32_t> prepare(batch::Job& job) {
+    const bool chooses_cache = chooses_cache_type(options_.run);
+    if (chooses_cache) {  // once for the whole batch: another type would write other answers
+      STRATA_TRY(const auto before, job.store().choice(kCacheType));
+      if (before) options_.run.type_k = options_.run.type_v = *before;
+    }
     STRATA_TRY(const engine::ContextOptions context, context_options(options_.run));
-    const auto wanted = static_cast<std::uint32_t>(std::min<std::int64_t>(options_.sequences, counts.left()));
-    return prepare_shared(*engine_, context,
-                          {.work = {wanted, static_cast<double>(counts.mean_prompt),
-                                    static_cast<double>(counts.mean_tokens - counts.mean_prompt)},
-                           .lengths_known = true,
-                           .most_tokens = counts.most_tokens,
-                           .least_tokens = counts.longest_prompt + kLeastAnswer,
-                           .chooses_cache = chooses_cache_type(options_.run)},
-                          known_machine(options_.run, engine_->profile()));
+    STRATA_TRY(const std::uint64_t longest, longest_prompt(job.store(), context));
+    STRATA_TRY(const ExpectedRequests expected, expected_requests(job.store(), longest));
+    STRATA_TRY(const std::uint32_t at_once,
+               prepare_shared(*engine_, context, expected, known_machine(options_.run, engine_->profile())));
+    if (chooses_cache)
+      STRATA_TRY_VOID(job.store().keep_choice(kCacheType, ggml_type_name(engine_->prepared().type_k)));
+    const std::uint64_t holds = engine_->plan().context;
+    STRATA_TRY(const batch::Store::Work all, job.store().work(kLeastAnswer));
+    STRATA_TRY(const batch::Store::Work fits, job.store().work(kLeastAnswer, holds));
+    if (!engine_->only_embeds() && fits.lines < all.lines)
+      fmt::print(stderr,
+                 "note: {} of {} requests have prompts longer than the context of {} tokens, and fail{}\n",
+                 all.lines - fits.lines, all.lines, holds,
+                 context.context ? "" : ": -c TOKENS, and the budget for it, lets them be computed");
+    return at_once;
+  }
+
+  Result<ExpectedRequests> expected_requests(const batch::Store& store, std::uint64_t longest) const {
+    STRATA_TRY(const batch::Store::Work work, store.work(kLeastAnswer, longest));
+    const auto wanted =
+        static_cast<std::uint32_t>(std::clamp<std::int64_t>(work.lines, 1, std::int64_t{options_.sequences}));
+    // Where every prompt is too long, any context tells so.
+    const std::uint64_t some = work.lines > 0 ? 0 : kLeastAnswer;
+    return ExpectedRequests{.work = {wanted, static_cast<double>(work.mean_prompt),
+                                     static_cast<double>(work.mean_tokens - work.mean_prompt)},
+                            .lengths_known = true,
+                            .most_tokens = work.most_tokens + some,
+                            .least_tokens = work.least_tokens + some,
+                            .chooses_cache = chooses_cache_type(options_.run)};
+  }
+
+  /// Tokens of the longest prompt that the context is made for, where no flag says how large it is: one that
+  /// the model was trained for and the budget holds. Longer ones fail, each alone.
+  Result<std::uint64_t> longest_prompt(const batch::Store& store, const engine::ContextOptions& context) {
+    constexpr std::uint64_t kAny = INT64_MAX;
+    if (context.context || engine_->only_embeds()) return kAny;
+    STRATA_TRY(std::vector<std::uint64_t> lengths, store.prompt_lengths());
+    if (const std::uint32_t trained = engine_->profile().train_context; trained > 0)
+      std::erase_if(lengths, [&](std::uint64_t length) { return length > trained; });
+    if (lengths.size() < 2) return lengths.empty() ? 0 : lengths.back();
+    const auto fits = [&](std::uint64_t length) -> Result<bool> {
+      STRATA_TRY(const ExpectedRequests expected, expected_requests(store, length));
+      return holds_least(*engine_, context, expected);
+    };
+    // Lengths before `first` fit, from `end` on they do not.
+    std::size_t first = 0;
+    std::size_t end = lengths.size();
+    for (std::size_t next = end - 1; first < end; next = (first + end) / 2) {
+      STRATA_TRY(const bool fit, fits(lengths[next]));
+      (fit ? first : end) = fit ? next + 1 : next;
+    }
+    return lengths[first > 0 ? first - 1 : 0];
   }
 
   const Clock::time_point begin_ = Clock::now();
   BatchOptions options_;
+  batch::Settings settings_;
+  batch::Job::Watch watch_;
   std::unique_ptr<engine::Engine> engine_;
+  std::optional<Live> live_;
 };
 
 }  // namespace
@@ -221,11 +338,18 @@ void add_batch_command(CLI::App& app, int& exit_code) {
   auto* const command = app.add_subcommand("batch", "answer a file of requests of OpenAI's batch API");
   auto options = std::make_shared<BatchOptions>();
   command->add_option("-m,--model", options->run.model, "GGUF file (of a split model: the first part)");
-  command->add_option("-i,--input-file", options->input, "requests: JSON lines of OpenAI's batch API")
+  command
+      ->add_option("-i,--input-file", options->input,
+                   "requests: JSON lines of OpenAI's batch API; '-': standard input")
       ->required();
-  command->add_option("-o,--output-file", options->output, "answers; appears when all are there")->required();
-  command->add_option("--error-file", options->errors,
-                      "requests that failed (default: OUTPUT with .errors in its name)");
+  command
+      ->add_option("-o,--output-file", options->output,
+                   "answers; appears when all are there; '-': standard output")
+      ->required();
+  command->add_option(
+      "--error-file", options->errors,
+      "requests that failed (default: OUTPUT with .errors in its name; with '-o -', they stand among the "
+      "answers)");
   command->add_option("--shard", options->shard,
                       "I/N: every Nth request, from the Ith (from 0) on; into parts of the output");
   command->add_option("--merge", options->merge, "put the parts of so many shards together; needs no model")

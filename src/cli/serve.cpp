@@ -8,6 +8,7 @@
 #include <csignal>
 #include <fstream>
 
+#include "cli/answer_settings.h"
 #include "cli/exit_code.h"
 #include "cli/live.h"
 #include "cli/run_options.h"
@@ -62,6 +63,7 @@ class Serve {
     const std::string url = listener.url();
     STRATA_TRY(const auto archive, open_archive());
     STRATA_TRY(engine::OpenOptions open, open_options(options_.run));
+    STRATA_TRY(batch::Settings settings, answer_settings(options_.run, open, ""));
     STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
     STRATA_TRY(const std::string chat_template, cli::chat_template(options_.run));
     STRATA_TRY(const auto reader, batch::ApiReader::create(*engine_, chat_template));
@@ -79,7 +81,7 @@ class Serve {
         *engine_, at_once, options_.server.longest_text,
         options_.batch_invariant ? batch::Executor::Company::kOneByOne : batch::Executor::Company::kTogether);
     std::optional<serve::BatchQueue> batches;
-    if (archive) batches.emplace(*archive, reader, executor, model);
+    if (archive) batches.emplace(*archive, reader, executor, model, with_cache_type(std::move(settings)));
     server.loaded();
     fmt::print(stderr, "listening on {}\n", url);
     serve::Service service(*engine_, executor, inbox, board, batches ? &*batches : nullptr);
@@ -103,6 +105,15 @@ class Serve {
   }
 
  private:
+  /// The type of the cache that was chosen where the flag left it open.
+  [[nodiscard]] batch::Settings with_cache_type(batch::Settings settings) const {
+    for (batch::Setting& setting : settings) {
+      if (setting.name == "-ctk") setting.value = ggml_type_name(engine_->prepared().type_k);
+      if (setting.name == "-ctv") setting.value = ggml_type_name(engine_->prepared().type_v);
+    }
+    return settings;
+  }
+
   /// A connection is one, and the usual limit is little more than a thousand.
   static void allow_many_files() {
     struct rlimit limit {};

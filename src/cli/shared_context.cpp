@@ -243,14 +243,28 @@ Result<std::uint32_t> least_context(engine::Engine& engine, const Contexts& cont
   return tokens;
 }
 
+engine::ContextOptions shared(engine::ContextOptions context) {
+  context.drafts = {};
+  context.shared_cells = true;
+  context.embeddings = true;
+  return context;
+}
+
 }  // namespace
+
+Result<bool> holds_least(engine::Engine& engine, engine::ContextOptions context,
+                         const ExpectedRequests& expected) {
+  const std::uint32_t least = cells(std::min(expected.most_tokens, expected.least_tokens));
+  context.least_context = least;
+  const Status prepared = engine.prepare(Contexts(engine, shared(std::move(context)), expected).of(least));
+  if (!prepared && prepared.error().code != ErrorCode::kInfeasible) return std::unexpected(prepared.error());
+  return prepared.has_value();
+}
 
 Result<std::uint32_t> prepare_shared(engine::Engine& engine, engine::ContextOptions context,
                                      const ExpectedRequests& expected,
                                      const std::optional<hardware::Profile>& machine) {
-  context.drafts = {};
-  context.shared_cells = true;
-  context.embeddings = true;
+  context = shared(std::move(context));
   const Contexts contexts(engine, context, expected);
   // Of models that only embed there is no cache to share.
   if (context.context || engine.only_embeds()) {

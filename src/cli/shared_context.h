@@ -28,6 +28,11 @@ struct ExpectedRequests {
                                                    const ExpectedRequests& expected,
                                                    const std::optional<hardware::Profile>& machine);
 
+/// Whether a context can be prepared that holds `expected.least_tokens`. Says nothing, and leaves the engine
+/// prepared or not. Errors: those of Engine::prepare() but kInfeasible.
+[[nodiscard]] Result<bool> holds_least(engine::Engine& engine, engine::ContextOptions context,
+                                       const ExpectedRequests& expected);
+
 /// Engine::start(), with a progress bar; then what was adapted, and the memory maps. `stopped`: asked again
 /// and again. Errors: those of Engine::start().
 [[nodiscard]] Status start_and_show(engine::Engine& engine, const std::function<bool()>& stopped);

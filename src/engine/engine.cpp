@@ -49,7 +49,7 @@ Error with_llama_error(ErrorCode code, std::string what) {
   return Error{code, why.empty() ? std::move(what) : fmt::format("{} ({})", what, why)};
 }
 
-bool abort_requested(void* data) { return *static_cast<const volatile int*>(data) != 0; }
+bool abort_requested(void* data) { return static_cast<const std::atomic<bool>*>(data)->load(); }
 
 }  // namespace
 
@@ -201,7 +201,7 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
   params.type_v = options.type_v;
   params.flash_attn_type = options.flash_attention;
   params.abort_callback = abort_requested;
-  params.abort_callback_data = const_cast<int*>(&aborted_);
+  params.abort_callback_data = &aborted_;
   params.no_perf = true;
   // libllama gives flash attention up where it does not find it on the device of the layer.
   device_->leave_batches(0);

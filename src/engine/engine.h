@@ -2,6 +2,7 @@
 
 #include <llama.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -128,6 +129,8 @@ class Engine {
   [[nodiscard]] Status prepare(const ContextOptions& options);
   /// Requires: prepare() succeeded, and start() was not called.
   [[nodiscard]] const plan::RunPlan& plan() const { return plan_; }
+  /// What prepare() was given, with the context and the ubatch that it chose. Requires: as plan().
+  [[nodiscard]] const ContextOptions& prepared() const { return prepared_; }
   /// The smallest budget that would do, once prepare() has found that this one does not.
   [[nodiscard]] std::optional<Bytes> least_budget() const { return least_budget_; }
 
@@ -186,8 +189,8 @@ class Engine {
 
   /// Makes the running decode(), and every later one until resume(), end with kCancelled.
   /// Safe in a signal handler.
-  void abort() { aborted_ = 1; }
-  void resume() { aborted_ = 0; }
+  void abort() { aborted_ = true; }
+  void resume() { aborted_ = false; }
 
   /// The most the process ever held, as the kernel counts it.
   [[nodiscard]] std::optional<Bytes> peak_bytes() const {
@@ -304,7 +307,8 @@ class Engine {
   mutable std::vector<llama_token_data> candidates_;
   std::vector<std::string> notes_;
   bool can_go_on_ = true;
-  volatile int aborted_ = 0;
+  std::atomic<bool> aborted_ = false;  // read between the nodes of a graph by libllama's callback
+  static_assert(std::atomic<bool>::is_always_lock_free);  // or abort() would not be safe in a signal handler
 };
 
 }  // namespace strata::engine

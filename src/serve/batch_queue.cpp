@@ -173,13 +173,20 @@ Status BatchQueue::take_up() {
   errors_ = errors_of(id);
   batch::JobFiles files{archive_.content((*batch_)["input_file_id"]), archive_.content(output_),
                         archive_.content(errors_), id};
-  auto job = batch::Job::open(std::move(files), reader_, model_);
+  auto job = batch::Job::open(
+      std::move(files), reader_,
+      {.model = model_, .answers = settings_, .shard = {}, .unreadable_lines_fail_alone = false});
   if (!job && job.error().code != ErrorCode::kNotFound) return std::unexpected(job.error());
   if (!job) return end_with_errors(one_error("invalid_input_file", "the input file is gone"));
   job_ = std::move(*job);
   job_->allow_only(*batch::endpoint_of((*batch_)["endpoint"].get<std::string>()));
   job_->allow_at_most(kMostLines);
   done_ = -1;
+  if (job_->difference().empty() || (job_->is_checked() && job_->counts().left() == 0)) return {};
+  if (job_->counts().left() == job_->counts().lines) return job_->begin_anew();
+  gave_up_ = fmt::format(
+      "the server was started again with what makes other answers: {}; send the rest in a new batch",
+      job_->difference());
   return {};
 }
 

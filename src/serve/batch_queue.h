@@ -17,9 +17,15 @@ class BatchQueue {
  public:
   static constexpr std::size_t kMostLines = 50'000;  ///< of a batch, as OpenAI has it
 
-  /// All outlive it.
-  BatchQueue(Archive& archive, const batch::ApiReader& reader, batch::Executor& executor, std::string model)
-      : archive_(archive), reader_(reader), executor_(executor), model_(std::move(model)) {}
+  /// All outlive it. `model`: its name in answers. `settings`: what changes answers; a batch that was begun
+  /// with other ones fails, with the answers that it has.
+  BatchQueue(Archive& archive, const batch::ApiReader& reader, batch::Executor& executor, std::string model,
+             batch::Settings settings)
+      : archive_(archive),
+        reader_(reader),
+        executor_(executor),
+        model_(std::move(model)),
+        settings_(std::move(settings)) {}
 
   /// Before each pass: takes up a batch, looks at its lines, submits some, ends it. Whether there is work
   /// now. No error ends the server: what a batch meets is its own, and said there.
@@ -51,6 +57,7 @@ class BatchQueue {
   const batch::ApiReader& reader_;
   batch::Executor& executor_;
   const std::string model_;
+  const batch::Settings settings_;
   std::optional<Archive::Json> batch_;  // the current one, as the archive has it
   std::unique_ptr<batch::Job> job_;
   std::string output_;  // ids of its files

@@ -3,6 +3,7 @@
 #include <ggml-backend-impl.h>
 
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -65,7 +66,7 @@ class GgmlDevice {
   void keep_values(ggml_cgraph& graph) const;
 
   bool skipping_ = false;
-  std::string_view kept_node_;
+  std::string kept_node_;
   std::vector<float>* kept_ = nullptr;
   ggml_backend_device device_{};
   ggml_backend_reg reg_{};

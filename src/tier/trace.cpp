@@ -12,6 +12,7 @@ namespace strata::tier {
 namespace {
 
 constexpr std::uint32_t kRing = UINT32_MAX;  // a counter, not a line
+constexpr std::size_t kNameBytes = 128;      // of a tensor's name in names_: 64 at most, and its node
 
 double microseconds(std::int64_t ns) { return static_cast<double>(ns) / 1000; }
 
@@ -32,7 +33,9 @@ Trace::Trace() {
   experts_.reserve(kMostExperts);
 }
 
-Bytes Trace::bytes() { return Bytes{kMostEvents * sizeof(Event) + kMostExperts * sizeof(std::uint32_t)}; }
+Bytes Trace::bytes() {
+  return Bytes{kMostEvents * sizeof(Event) + kMostExperts * sizeof(std::uint32_t) + kMostNames * kNameBytes};
+}
 
 std::int64_t Trace::since_start(Clock::time_point at) const {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(at - start_).count();
@@ -42,14 +45,17 @@ void Trace::span(std::uint32_t lane, std::string_view name, Clock::time_point be
                  std::span<const std::uint32_t> experts) {
   const std::int64_t end = since_start(Clock::now());
   const std::lock_guard lock(mutex_);
-  if (events_.size() == kMostEvents || experts_.size() + experts.size() > kMostExperts) {
+  auto kept = names_.find(name);
+  const bool names_are_full = kept == names_.end() && names_.size() == kMostNames;
+  if (names_are_full || events_.size() == kMostEvents || experts_.size() + experts.size() > kMostExperts) {
     ++dropped_;
     return;
   }
+  if (kept == names_.end()) kept = names_.emplace(name).first;
   const auto first = static_cast<std::uint32_t>(experts_.size());
   experts_.insert(experts_.end(), experts.begin(), experts.end());
   events_.push_back(
-      {name, lane, static_cast<std::uint32_t>(experts.size()), first, since_start(begin), end, bytes});
+      {&*kept, lane, static_cast<std::uint32_t>(experts.size()), first, since_start(begin), end, bytes});
 }
 
 void Trace::ring(std::uint64_t bytes) { span(kRing, "ring", Clock::now(), bytes); }
@@ -71,7 +77,7 @@ Status Trace::write(const std::filesystem::path& path) const {
         << ",\n";
   }
   for (const Event& event : events_) {
-    nlohmann::ordered_json json{{"name", event.name}, {"pid", 1}, {"ts", microseconds(event.begin_ns)}};
+    nlohmann::ordered_json json{{"name", *event.name}, {"pid", 1}, {"ts", microseconds(event.begin_ns)}};
     if (event.lane == kRing) {
       json["ph"] = "C";
       json["args"] = {{"bytes", event.bytes}};

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,13 +22,14 @@ class Trace {
   using Clock = std::chrono::steady_clock;
   static constexpr std::size_t kMostEvents = 1U << 16;
   static constexpr std::size_t kMostExperts = 1U << 18;
+  static constexpr std::size_t kMostNames = 1U << 12;  ///< different ones; of tensors, most
 
   /// A line of the picture. Reads that are under way together have lines of their own, from kReads on.
   enum Lane : std::uint32_t { kPasses, kRuns, kWaits, kExperts, kReads };
 
   Trace();
 
-  /// From `begin` until now. `name` is kept as it is: it must outlive the trace. `experts`: of a step.
+  /// From `begin` until now. `name` is copied, once for each different one. `experts`: of a step.
   void span(std::uint32_t lane, std::string_view name, Clock::time_point begin, std::uint64_t bytes = 0,
             std::span<const std::uint32_t> experts = {});
   /// A value that holds from now on: bytes of the ring that wait to be used.
@@ -41,7 +43,7 @@ class Trace {
 
  private:
   struct Event {
-    std::string_view name;
+    const std::string* name = nullptr;  // in names_
     std::uint32_t lane = 0;
     std::uint32_t experts = 0;  // how many of experts_, from first_expert on
     std::uint32_t first_expert = 0;
@@ -53,6 +55,7 @@ class Trace {
 
   const Clock::time_point start_ = Clock::now();
   mutable std::mutex mutex_;
+  std::set<std::string, std::less<>> names_;  // elements stay where they are
   std::vector<Event> events_;
   std::vector<std::uint32_t> experts_;
   std::size_t dropped_ = 0;

@@ -1,0 +1,142 @@
+#include "cli/batch_files.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <utility>
+
+#include "base/hash.h"
+#include "batch/line_file.h"
+#include "batch/stream_file.h"
+
+namespace strata::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kUnfinished = ".part";
+constexpr const char* kCopy = "input-";  // of a stream, until its requests are known
+
+bool is_terminal_or_device(const fs::path& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 && S_ISCHR(info.st_mode);
+}
+
+bool are_the_same(const fs::path& one, const fs::path& other) {
+  if (one.empty() || other.empty() || one == batch::kStandard || other == batch::kStandard) return false;
+  if (is_terminal_or_device(one)) return false;  // each use of it is another stream
+  std::error_code error;
+  if (fs::exists(one, error) && fs::exists(other, error)) return fs::equivalent(one, other, error);
+  return fs::weakly_canonical(one, error) == fs::weakly_canonical(other, error);
+}
+
+/// The output and the files that come and go beside it.
+std::vector<NamedFile> written_for(const char* flag, const fs::path& path) {
+  std::vector<NamedFile> out = {{flag, path}};
+  if (!path.empty() && !batch::is_stream(path)) out.push_back({flag, path.string() + kUnfinished});
+  return out;
+}
+
+Status make_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (!error) fs::permissions(folder, fs::perms::owner_all, error);  // requests are nobody else's business
+  if (!error) return {};
+  return fail(ErrorCode::kIo,
+              fmt::format("{}: cannot be made: {}: set XDG_STATE_HOME to a folder of your own",
+                          folder.string(), error.message()));
+}
+
+/// Copies that belong to no process any more: who writes one holds its lock.
+void remove_abandoned_copies(const fs::path& folder) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (!entry.path().filename().string().starts_with(kCopy)) continue;
+    const int file = ::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (file < 0) continue;
+    if (::flock(file, LOCK_EX | LOCK_NB) == 0) ::unlink(entry.path().c_str());
+    ::close(file);
+  }
+}
+
+}  // namespace
+
+fs::path journal_folder() {
+  if (const char* const state = std::getenv("XDG_STATE_HOME"); state != nullptr && *state != '\0')
+    return fs::path(state) / "strata" / "batches";
+  const char* const home = std::getenv("HOME");
+  return fs::path(home != nullptr ? home : ".") / ".local" / "state" / "strata" / "batches";
+}
+
+Status check_distinct(const batch::JobFiles& files, const std::vector<NamedFile>& read,
+                      const std::vector<NamedFile>& also_written) {
+  std::vector<NamedFile> written = written_for("-o", files.output);
+  if (!batch::is_stream(files.output)) {
+    for (const char* const end : {"", "-wal", "-shm"})
+      written.push_back({"-o", files.account().string() + end});
+  }
+  for (NamedFile& file : written_for("--error-file", files.errors)) {
+    // One stream may take both; each line says what it is.
+    if (!batch::is_stream(files.errors) || files.errors != files.output) written.push_back(std::move(file));
+  }
+  written.insert(written.end(), also_written.begin(), also_written.end());
+  for (std::size_t i = 0; i < written.size(); ++i) {
+    const auto check = [&](const NamedFile& other) -> Status {
+      if (!are_the_same(written[i].path, other.path)) return {};
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{} {}: is the same file as {} {}, which would be lost: name another file",
+                              written[i].flag, written[i].path.string(), other.flag, other.path.string()));
+    };
+    for (const NamedFile& other : read) STRATA_TRY_VOID(check(other));
+    for (std::size_t j = 0; j < i; ++j) STRATA_TRY_VOID(check(written[j]));
+  }
+  return {};
+}
+
+Result<BatchFiles> BatchFiles::prepare(batch::JobFiles files, const batch::Shard& shard,
+                                       const std::string& fingerprint, const batch::Job::Watch& watch) {
+  BatchFiles out;
+  if (!fs::exists(files.account())) {  // before somebody's requests are read
+    for (const fs::path& file : {files.output, files.errors}) STRATA_TRY_VOID(batch::check_absent(file));
+  }
+  const bool streams_out = batch::is_stream(files.output);
+  const fs::path folder = journal_folder();
+  if (streams_out) {
+    STRATA_TRY_VOID(make_folder(folder));
+    remove_abandoned_copies(folder);
+  }
+  const bool streams_in = batch::is_stream(files.input);
+  if (streams_in) {
+    out.copy_ = (streams_out ? (folder / fmt::format("{}{}", kCopy, ::getpid())).string()
+                             : files.account().string() + "-input") +
+                kUnfinished;
+    STRATA_TRY_VOID(batch::keep_stream(files.input, out.copy_, watch.stopped,
+                                       [&](const auto& write) { return batch::patiently(watch, write); }));
+    files.input_name = batch::input_name(files.input);
+    files.input = out.copy_;
+  }
+  if (streams_out) {
+    STRATA_TRY(files.identity, batch::read_lines(
+                                   files.input, [](const auto&) { return Status{}; }, batch::kLongestLine));
+    Hash64 name;
+    name.add(fmt::format("{} {} {}/{}", files.identity, fingerprint, shard.index, shard.count));
+    files.journal = folder / fmt::format("{:016x}.strata", name.value());
+  }
+  if (streams_in) files.kept_input = files.account().string() + "-input";
+  out.files_ = std::move(files);
+  return out;
+}
+
+BatchFiles::BatchFiles(BatchFiles&& other) noexcept
+    : files_(std::move(other.files_)), copy_(std::exchange(other.copy_, {})) {}
+
+BatchFiles::~BatchFiles() {
+  std::error_code error;
+  if (!copy_.empty()) fs::remove(copy_, error);
+}
+
+}  // namespace strata::cli
