@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "hardware/compute_threads.h"
 #include "hardware/system_text.h"
