@@ -84,7 +84,12 @@ void expect_same_tokens(const std::filesystem::path& path) {
       EXPECT_EQ((*engine)->memory_map().budget, budget);
       if (!kSanitized) {
         EXPECT_LE(held_by_process(), budget);
+        // The peak is the new budget's own, not that of the larger one before.
+        ASSERT_TRUE((*engine)->peak_bytes());
+        EXPECT_LE(*(*engine)->peak_bytes(), budget);
       }
+      ASSERT_EQ((*engine)->earlier_peaks().size(), 1U);
+      EXPECT_EQ((*engine)->earlier_peaks()[0].budget, kGiB);
     } else if (time == 3) {
       const Status changed = (*engine)->change_budgets({.ram = kGiB});
       ASSERT_TRUE(changed) << changed.error().message;

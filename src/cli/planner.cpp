@@ -1,6 +1,5 @@
 #include "cli/planner.h"
 
-#include <common.h>
 #include <fmt/format.h>
 
 #include <charconv>
@@ -148,6 +147,7 @@ Result<PlanReport> make_report(const PlanOptions& options) {
   STRATA_TRY(const hub::LocalModel local, hub::locate({options.run.model, options.hub}));
   open.model = local.path;
   open.weights = model::Weights::kMayBeMissing;
+  open.claims_memory = false;
   STRATA_TRY(model::ModelProfile profile, model::read_model(local.path, open.weights));
   STRATA_TRY(hardware::Profile machine, machine_of(options, profile, open.threads));
   STRATA_TRY(auto devices, device_budgets(options, machine, report.elsewhere));

@@ -1,6 +1,5 @@
 #include "cli/probe.h"
 
-#include <common.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 #include "cli/model_listing.h"
 #include "cli/probe_text.h"
 #include "hardware/complaints.h"
+#include "hardware/compute_threads.h"
 #include "probe/probe.h"
 
 namespace strata::cli {
@@ -33,7 +33,9 @@ Status show_machine(const Options& options) {
   const auto refresh = options.refresh ? probe::Refresh::kAll
                        : options.quick ? probe::Refresh::kModelsTypes
                                        : probe::Refresh::kNever;
-  const int threads = options.threads.value_or(std::max(1, common_cpu_get_num_math()));
+  const auto choice = hardware::choose_threads(options.threads, hardware::read_compute_limits(), "-t");
+  if (choice.note) fmt::print(stderr, "note: {}\n", *choice.note);
+  const int threads = choice.threads;
   STRATA_TRY(const hardware::Profile machine,
              measure_machine(profile ? &*profile : nullptr, threads, refresh));
   if (options.json) return write_standard_output(hardware::to_json(machine) + '\n');

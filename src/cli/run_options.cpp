@@ -1,6 +1,5 @@
 #include "cli/run_options.h"
 
-#include <common.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -16,6 +15,7 @@
 #include "engine/answer_grammar.h"
 #include "engine/driver_account.h"
 #include "engine/sampling_options.h"
+#include "hardware/compute_threads.h"
 #include "plan/placement_rules.h"
 #include "probe/probe.h"
 
@@ -106,7 +106,19 @@ Result<std::string> read_file(const std::string& path, std::string_view what) {
 }
 
 int threads_of(const RunOptions& options) {
-  return options.threads.value_or(std::max(1, common_cpu_get_num_math()));
+  return hardware::choose_threads(options.threads, hardware::read_compute_limits(), "-t").threads;
+}
+
+/// Sets the numbers of threads, with a note where one of the user's is lowered.
+void set_threads(const RunOptions& options, engine::OpenOptions& out) {
+  const hardware::ComputeLimits limits = hardware::read_compute_limits();
+  const auto choose = [&](std::optional<int> wanted, const std::string& flag) {
+    const hardware::ThreadChoice choice = hardware::choose_threads(wanted, limits, flag);
+    if (choice.note) out.notes.push_back(*choice.note);
+    return choice.threads;
+  };
+  out.threads = choose(options.threads, "-t");
+  out.threads_batch = options.threads_batch ? choose(options.threads_batch, "-tb") : out.threads;
 }
 
 }  // namespace
@@ -322,8 +334,7 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
   STRATA_TRY(out.may_lie_on, placement_rules(o, devices));
   STRATA_TRY(out.loras, adapters("--lora", o.loras));
   STRATA_TRY(out.control_vectors, adapters("--control-vector", o.control_vectors));
-  out.threads = threads_of(o);
-  out.threads_batch = o.threads_batch.value_or(out.threads);
+  set_threads(o, out);
   if (!out.offload.empty()) {
     out.sending = [threads = out.threads, device = out.offload.front().device](
                       const model::ModelProfile& model) { return worth_sending(model, threads, device); };

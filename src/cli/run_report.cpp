@@ -54,6 +54,11 @@ nlohmann::ordered_json engine_stats(const engine::Engine& engine, const std::str
   json["model"] = model;
   json["budget_bytes"]["host"] = map.budget.value;
   if (peak) json["peak_bytes"]["host"] = peak->value;
+  for (const hardware::BudgetPeak& earlier : engine.earlier_peaks()) {
+    nlohmann::ordered_json& entry = json["earlier_budgets"].emplace_back();
+    entry["budget_bytes"]["host"] = earlier.budget.value;
+    if (earlier.peak) entry["peak_bytes"]["host"] = earlier.peak->value;
+  }
   json["weights_bytes"] = engine::weights_json(map);
   json["memory_bytes"] = engine::owners_json(map);
   for (const auto& [device, sent, experts] : engine.devices()) {
@@ -84,6 +89,17 @@ std::string describe_drafts(const engine::Generation& total) {
                      total.drafted, per(total.decode_tokens, total.decode_seconds.size()));
 }
 
+/// The peak of the budget that holds, and of those before it.
+std::string describe_peaks(const engine::Engine& engine) {
+  const auto one = [](std::optional<Bytes> peak, Bytes budget) {
+    return fmt::format("{} of {}", peak ? format_bytes(*peak) : "unknown", format_bytes(budget));
+  };
+  std::string out = one(engine.peak_bytes(), engine.memory_map().budget);
+  for (const hardware::BudgetPeak& earlier : engine.earlier_peaks())
+    out += fmt::format(", earlier {}", one(earlier.peak, earlier.budget));
+  return out;
+}
+
 }  // namespace
 
 void RunReport::add(const engine::Generation& turn) {
@@ -104,16 +120,13 @@ void RunReport::add(const engine::Generation& turn) {
 
 std::string describe(const RunReport& report, const engine::Engine& engine) {
   const engine::Generation& total = report.total;
-  const Bytes budget = engine.memory_map().budget;
-  const auto peak = engine.peak_bytes();
   return fmt::format(
       "load {:.1f} s | prompt {} tokens, {:.1f} tokens/s | decode {} tokens, {:.2f} tokens/s ({})\n"
-      "{}disk {} per token | peak memory {} of {}\n",
+      "{}disk {} per token | peak memory {}\n",
       report.load_seconds, total.prompt_computed, per_second(total.prompt_computed, total.prompt_time),
       total.token_ids.size(), per_second(total.decode_tokens, total.decode_time + total.draft_time),
       to_string(total.reason), describe_drafts(total),
-      format_bytes(Bytes{static_cast<std::uint64_t>(disk_bytes_per_token(total))}),
-      peak ? format_bytes(*peak) : "unknown", format_bytes(budget));
+      format_bytes(Bytes{static_cast<std::uint64_t>(disk_bytes_per_token(total))}), describe_peaks(engine));
 }
 
 std::string describe(const BatchReport& report) {

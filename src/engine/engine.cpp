@@ -54,10 +54,7 @@ bool abort_requested(void* data) { return static_cast<const std::atomic<bool>*>(
 }  // namespace
 
 Engine::Engine(OpenOptions options, model::ModelProfile profile, Bytes budget)
-    : options_(std::move(options)),
-      profile_(std::move(profile)),
-      pool_("host", budget),
-      peak_before_(hardware::cgroup_peak_bytes(budget)) {}
+    : options_(std::move(options)), profile_(std::move(profile)), pool_("host", budget), peak_(budget) {}
 
 Engine::~Engine() = default;
 
@@ -76,9 +73,11 @@ Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
   STRATA_TRY(model::ModelProfile profile, model::read_model(options.model, options.weights));
   STRATA_TRY(const hardware::HostMemory host,
              options.machine ? *options.machine : hardware::read_host_memory());
-  const Bytes budget = options.ram.value_or(hardware::default_host_budget(host));
-  set_foreign_limits(budget);
-  std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(profile), budget));
+  // Until prepare() knows what other instances take: this much holds the vocabulary.
+  const hardware::HostBudget alone = hardware::decide_host_budget(options.ram, {.host = host});
+  std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(profile), alone.bytes));
+  set_foreign_limits(alone.bytes);
+  engine->announce();
   STRATA_TRY_VOID(engine->load_model());
   return engine;
 }
@@ -325,12 +324,15 @@ Error Engine::infeasible(const plan::Demand& demand, const ContextOptions& optio
           format_bytes(demand.held + demand.adapters), format_bytes(demand.kv_cache),
           format_bytes(demand.compute),
           draft_model_ ? fmt::format("draft model {}, ", format_bytes(demand.draft_model)) : "",
-          format_bytes(demand.growth), format_bytes(demand.least_for_weights))};
+          format_bytes(demand.growth), format_bytes(demand.least_for_weights)) +
+          (budget_note_ ? "; " + *budget_note_ : "")};
 }
 
 Status Engine::prepare(const ContextOptions& wanted) {
   least_budget_.reset();
-  notes_.clear();
+  STRATA_TRY_VOID(take_first_budget());
+  notes_ = options_.notes;
+  if (budget_note_) notes_.push_back(*budget_note_);
   if (const auto note = vocabulary_note(model_.get())) notes_.push_back(*note);
   ContextOptions options = wanted;
   if (!offloads_.empty()) options.drafts = {};  // they cannot be checked bit for bit yet
@@ -406,6 +408,7 @@ Status Engine::start(const tier::Device::Progress& progress) {
 
 Status Engine::begin(const tier::Device::Progress& progress) {
   plan::RunPlan plan = std::exchange(plan_, {});  // its memory is the device's from here on
+  settle_claim(plan.memory_map(profile_).peak());
   STRATA_TRY(runtime_, pool_.reserve(plan.runtime(), memory::Owner::kRuntime));
   STRATA_TRY_VOID(adapters_.apply_control_vector(context_.get()));
   if (draft_model_) STRATA_TRY_VOID(draft_model_->place());

@@ -19,6 +19,8 @@
 #include "engine/model_loader.h"
 #include "engine/saved_sequence.h"
 #include "hardware/host_memory.h"
+#include "hardware/memory_claims.h"
+#include "hardware/memory_peak.h"
 #include "memory/pool.h"
 #include "model/model_profile.h"
 #include "plan/device_split.h"
@@ -60,6 +62,9 @@ struct OpenOptions {
   std::optional<std::filesystem::path> draft_model;  ///< resident, inside the same budget
   /// For a plan of another machine: its memory is what counts, not this one's.
   std::optional<hardware::HostMemory> machine;
+  std::vector<std::string> notes;  ///< What Engine::notes() begins with.
+  /// Other instances of this user learn what this one will take, and wait while it decides.
+  bool claims_memory = true;
   model::Weights weights = model::Weights::kRequired;  ///< may be missing where nothing will be computed
 };
 
@@ -192,10 +197,10 @@ class Engine {
   void abort() { aborted_ = true; }
   void resume() { aborted_ = false; }
 
-  /// The most the process ever held, as the kernel counts it.
-  [[nodiscard]] std::optional<Bytes> peak_bytes() const {
-    return hardware::peak_bytes(pool_.capacity(), peak_before_);
-  }
+  /// The most that the process held with the budget that it has now, as the kernel counts it.
+  [[nodiscard]] std::optional<Bytes> peak_bytes() const { return peak_.peak(); }
+  /// The budgets that it had before, the first one first, and the most that it held with each.
+  [[nodiscard]] const std::vector<hardware::BudgetPeak>& earlier_peaks() const { return earlier_peaks_; }
   /// Of the host's passes; reads and waits of what is sent to devices are in them, too.
   [[nodiscard]] tier::PassStatistics pass_statistics() const;
   /// Bytes of resident weights read from disk at start, whole blocks.
@@ -264,6 +269,11 @@ class Engine {
   /// What the budget leaves to this process now.
   [[nodiscard]] Result<Bytes> room() const;
   [[nodiscard]] Result<hardware::HostMemory> machine() const;
+  [[nodiscard]] Result<hardware::HostBudget> decide_budget(std::optional<Bytes> wanted);
+  void announce();
+  [[nodiscard]] Status take_first_budget();
+  void settle_claim(Bytes most);
+  [[nodiscard]] Status carry_out(const BudgetChange& change);
   [[nodiscard]] std::vector<Shape> shapes_to_try(const ContextOptions& options) const;
   [[nodiscard]] Status check_list(Shape shape) const;
   [[nodiscard]] Status make_context(const ContextOptions& options, Shape shape);
@@ -283,7 +293,11 @@ class Engine {
   const OpenOptions options_;
   const model::ModelProfile profile_;
   memory::Pool pool_;
-  const std::optional<Bytes> peak_before_;
+  hardware::MemoryPeak peak_;
+  std::vector<hardware::BudgetPeak> earlier_peaks_;
+  std::unique_ptr<hardware::MemoryClaim> claim_;  // null where this process tells the others nothing
+  bool has_budget_ = false;                       // the first budget is decided
+  std::optional<std::string> budget_note_;        // why the budget is not what the user expects
   memory::Reservation runtime_;
   std::unique_ptr<tier::Device> device_;  // outlives model and context
   std::vector<Offload> offloads_;         // so do they

@@ -4,9 +4,60 @@
 
 #include <algorithm>
 
+#include "control/socket_folder.h"
 #include "engine/engine.h"
 
 namespace strata::engine {
+
+/// Where other instances cannot be seen, the budget is what is free, as if this were the only one.
+void Engine::announce() {
+  if (!options_.claims_memory || options_.machine) return;
+  const auto folder = control::socket_folder();
+  if (!folder) return;
+  if (auto claim = hardware::MemoryClaim::announce(*folder)) claim_ = std::move(*claim);
+}
+
+/// Others wait from here on until settle_claim().
+Result<hardware::HostBudget> Engine::decide_budget(std::optional<Bytes> wanted) {
+  hardware::BudgetBounds bounds;
+  hardware::MemoryClaim::Others others;
+  if (claim_) {
+    others = claim_->begin_to_decide();
+  } else if (const auto folder = control::socket_folder(); folder && !options_.machine) {
+    others = hardware::MemoryClaim::read(*folder);
+    others.starting = 0;
+  }
+  bounds.others = std::move(others.decided);
+  bounds.starting = others.starting;
+  STRATA_TRY(bounds.host, machine());
+  if (!options_.machine) {
+    STRATA_TRY(hardware::ProcessMemory process, hardware::read_process_memory());
+    process.resident = process.anonymous;
+    bounds.own = hardware::held_bytes(process);
+  }
+  hardware::HostBudget out = hardware::decide_host_budget(wanted, bounds);
+  if (claim_) claim_->promise(out.bytes);
+  return out;
+}
+
+Status Engine::take_first_budget() {
+  if (has_budget_) return {};
+  STRATA_TRY(hardware::HostBudget budget, decide_budget(options_.ram));
+  if (budget.bytes != pool_.capacity()) {
+    STRATA_TRY_VOID(pool_.resize(budget.bytes));
+    peak_ = hardware::MemoryPeak(budget.bytes);
+  }
+  budget_note_ = std::move(budget.note);
+  has_budget_ = true;
+  return {};
+}
+
+/// `most`: what this process will hold, which is known now.
+void Engine::settle_claim(Bytes most) {
+  if (!claim_) return;
+  claim_->promise(most);
+  claim_->settle();
+}
 
 BudgetChange Engine::budgets() const {
   BudgetChange out{pool_.capacity(), {}};
@@ -95,8 +146,23 @@ Status Engine::give_back() {
   return {};
 }
 
-Status Engine::change_budgets(const BudgetChange& change) {
-  STRATA_TRY_VOID(check_devices(change));
+Status Engine::change_budgets(const BudgetChange& wanted) {
+  STRATA_TRY_VOID(check_devices(wanted));
+  BudgetChange change = wanted;
+  std::optional<std::string> note = budget_note_;
+  if (change.ram) {
+    STRATA_TRY(hardware::HostBudget budget, decide_budget(change.ram));
+    change.ram = budget.bytes;
+    note = std::move(budget.note);
+  }
+  std::swap(budget_note_, note);
+  Status changed = carry_out(change);
+  if (!changed) std::swap(budget_note_, note);
+  settle_claim(memory_map().peak());
+  return changed;
+}
+
+Status Engine::carry_out(const BudgetChange& change) {
   const BudgetChange before = budgets();
   can_go_on_ = false;
   plan::Placement placement = device_->placement();
@@ -115,11 +181,15 @@ Status Engine::change_budgets(const BudgetChange& change) {
   placement = {};
   STRATA_TRY_VOID(give_back());
 
+  const hardware::BudgetPeak ended = peak_.begin(change.ram.value_or(*before.ram));
   Status changed = start_inside(change, sequence);
   if (!changed) {
     STRATA_TRY_VOID(displace_weights());
     STRATA_TRY_VOID(give_back());
+    peak_.begin(*before.ram, ended.peak);
     STRATA_TRY_VOID(start_inside(before, sequence));
+  } else {
+    earlier_peaks_.push_back(ended);
   }
   can_go_on_ = true;
   return changed;

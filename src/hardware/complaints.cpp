@@ -133,6 +133,11 @@ void about_gpus(const Profile& profile, Sentences& all) {
 
 std::vector<std::string> complaints(const Profile& profile, std::optional<Bytes> model_bytes) {
   Sentences all;
+  if (profile.disturbed_by)
+    all.push_back(fmt::format(
+        "While the rates were measured, other programs used {:.1f} of the {} processors: the rates "
+        "are too low, and so is every forecast. `strata probe` measures again when they are done.",
+        *profile.disturbed_by, profile.cpu.threads));
   if (model_bytes) about_the_model(profile, *model_bytes, all);
   about_swap(profile.ram, all);
   about_the_disk(profile.disk, all);

@@ -39,6 +39,13 @@ TEST(Complaints, AreNoneAboutAGoodMachine) {
   EXPECT_THAT(complaints(good_machine(), kGiB * 40), IsEmpty());  // RAM and VRAM together
 }
 
+TEST(Complaints, SayThatRatesWereMeasuredBesideOtherPrograms) {
+  Profile profile = good_machine();
+  profile.cpu.threads = 2;
+  profile.disturbed_by = 1.04;
+  EXPECT_THAT(complaints(profile, std::nullopt), ElementsAre(HasSubstr("used 1.0 of the 2 processors")));
+}
+
 TEST(Complaints, AreNoneAboutWhatIsNotKnown) { EXPECT_THAT(complaints(Profile{}, std::nullopt), IsEmpty()); }
 
 TEST(Complaints, NameWhatHurts) {

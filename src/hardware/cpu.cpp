@@ -1,13 +1,12 @@
 #include "hardware/cpu.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <array>
-#include <memory>
+#include <functional>
 #include <set>
 #include <utility>
 
+#include "hardware/compute_threads.h"
 #include "hardware/host_memory.h"
 #include "hardware/system_text.h"
 
@@ -126,18 +125,6 @@ std::string model(const CpuLines& lines) {
   return std::string(board) + " (" + std::string(part) + ")";
 }
 
-std::optional<std::uint32_t> affinity_threads() {
-  for (int cpus = 1024; cpus <= 1 << 18; cpus *= 4) {  // the kernel refuses a set smaller than its own
-    const std::unique_ptr<cpu_set_t, void (*)(cpu_set_t*)> set(CPU_ALLOC(static_cast<std::size_t>(cpus)),
-                                                               [](cpu_set_t* s) { CPU_FREE(s); });
-    if (!set) return std::nullopt;
-    const std::size_t size = CPU_ALLOC_SIZE(static_cast<std::size_t>(cpus));
-    if (::sched_getaffinity(0, size, set.get()) == 0)
-      return static_cast<std::uint32_t>(std::max(1, CPU_COUNT_S(size, set.get())));
-  }
-  return std::nullopt;
-}
-
 std::optional<double> read_quota(const fs::path& dir, bool v2) {
   if (v2) {
     const auto text = read_text(dir / "cpu.max");
@@ -146,6 +133,19 @@ std::optional<double> read_quota(const fs::path& dir, bool v2) {
   const auto quota = read_text(dir / "cpu.cfs_quota_us");
   const auto period = read_text(dir / "cpu.cfs_period_us");
   return quota && period ? parse_cfs_quota(*quota, *period) : std::nullopt;
+}
+
+/// Calls `visit` with the folder of this process's own cgroup and of each above it.
+void for_each_cpu_cgroup(const fs::path& root, const std::function<void(const fs::path&, bool v2)>& visit) {
+  const auto text = read_text(root / "proc/self/cgroup");
+  const auto cgroup = text ? parse_cgroup_path(*text, "cpu") : std::nullopt;
+  if (!cgroup) return;
+  const fs::path mount = root / (cgroup->v2 ? "sys/fs/cgroup" : "sys/fs/cgroup/cpu");
+  // Inside a container the path may be the host's: then only the mount itself is there.
+  for (fs::path path = fs::path(cgroup->path).relative_path();; path = path.parent_path()) {
+    visit(mount / path, cgroup->v2);
+    if (path.empty()) return;
+  }
 }
 
 }  // namespace
@@ -175,28 +175,58 @@ std::optional<double> parse_cfs_quota(std::string_view quota, std::string_view p
 
 std::uint32_t usable_threads(std::uint32_t allowed, std::optional<double> quota) {
   if (!quota || *quota >= static_cast<double>(allowed)) return allowed;
-  return std::max(1U, static_cast<std::uint32_t>(*quota));
+  constexpr double kWorthAThread = 0.25;
+  const auto whole = static_cast<std::uint32_t>(*quota);
+  return std::max(1U, *quota - whole < kWorthAThread ? whole : whole + 1);
 }
 
 std::optional<double> read_cpu_quota(const fs::path& root) {
-  const auto text = read_text(root / "proc/self/cgroup");
-  const auto cgroup = text ? parse_cgroup_path(*text, "cpu") : std::nullopt;
-  if (!cgroup) return std::nullopt;
-  const fs::path mount = root / (cgroup->v2 ? "sys/fs/cgroup" : "sys/fs/cgroup/cpu");
   std::optional<double> tightest;
-  // Inside a container the path may be the host's: then only the mount itself is there.
-  for (fs::path path = fs::path(cgroup->path).relative_path();; path = path.parent_path()) {
-    const auto quota = read_quota(mount / path, cgroup->v2);
+  for_each_cpu_cgroup(root, [&](const fs::path& dir, bool v2) {
+    const auto quota = read_quota(dir, v2);
     if (quota) tightest = tightest ? std::min(*tightest, *quota) : *quota;
-    if (path.empty()) return tightest;
+  });
+  return tightest;
+}
+
+std::uint64_t read_times_throttled(const fs::path& root) {
+  std::uint64_t times = 0;
+  for_each_cpu_cgroup(root, [&](const fs::path& dir, bool) {
+    const auto text = read_text(dir / "cpu.stat");
+    if (text) times += parse_field(*text, "nr_throttled").value_or(Bytes{}).value;
+  });
+  return times;
+}
+
+std::optional<std::uint64_t> parse_idle_ticks(std::string_view text,
+                                              std::span<const std::uint32_t> processors) {
+  std::uint64_t idle = 0;
+  std::size_t found = 0;
+  while (!text.empty()) {
+    std::string_view line = next_line(text);  // `cpu3 USER NICE SYSTEM IDLE IOWAIT ..`
+    const std::string_view name = next_word(line);
+    if (!name.starts_with("cpu")) break;  // they come first
+    const auto number = parse_number(name.substr(3));
+    if (!number || std::ranges::find(processors, *number) == processors.end()) continue;
+    ++found;
+    for (int i = 0; i < 3; ++i) next_word(line);
+    idle += parse_number(next_word(line)).value_or(0);
+    idle += parse_number(next_word(line)).value_or(0);
   }
+  return found == processors.size() && found > 0 ? std::optional(idle) : std::nullopt;
+}
+
+std::optional<std::uint64_t> read_idle_ticks(std::span<const std::uint32_t> processors,
+                                             const fs::path& root) {
+  const auto text = read_text(root / "proc/stat");
+  return text ? parse_idle_ticks(*text, processors) : std::nullopt;
 }
 
 Cpu read_cpu(const fs::path& root) {
   const auto text = read_text(root / "proc/cpuinfo");
   Cpu cpu = text ? parse_cpuinfo(*text) : Cpu{};
-  const auto allowed = affinity_threads();
-  if (allowed) cpu.threads = text ? std::min(cpu.threads, *allowed) : *allowed;
+  const auto allowed = static_cast<std::uint32_t>(allowed_processors().size());
+  if (allowed > 0) cpu.threads = text ? std::min(cpu.threads, allowed) : allowed;
   cpu.threads = usable_threads(cpu.threads, read_cpu_quota(root));
   return cpu;
 }

@@ -116,7 +116,9 @@ TEST(CpuQuota, IsReadFromBothVersions) {
 
 TEST(CpuQuota, LimitsThreads) {
   EXPECT_EQ(usable_threads(8, std::nullopt), 8U);
-  EXPECT_EQ(usable_threads(8, 2.5), 2U);
+  EXPECT_EQ(usable_threads(8, 2.5), 3U);
+  EXPECT_EQ(usable_threads(8, 2.2), 2U);
+  EXPECT_EQ(usable_threads(8, 1.0), 1U);
   EXPECT_EQ(usable_threads(8, 0.5), 1U);
   EXPECT_EQ(usable_threads(2, 1e30), 2U);
 }
@@ -135,6 +137,26 @@ TEST(CpuQuota, IsTheTightestAboveThisProcess) {
   EXPECT_EQ(read_cpu_quota(v1.path()), 2.0);
 
   EXPECT_EQ(read_cpu_quota(RecordedTree().path()), std::nullopt);
+}
+
+TEST(CpuQuota, CountsHowOftenItStoppedTheProcess) {
+  RecordedTree v2;
+  v2.file("proc/self/cgroup", "0::/a/b\n");
+  v2.file("sys/fs/cgroup/a/cpu.stat", "usage_usec 7\nnr_periods 9\nnr_throttled 3\nthrottled_usec 1\n");
+  v2.file("sys/fs/cgroup/a/b/cpu.stat", "usage_usec 7\nnr_throttled 2\n");
+  EXPECT_EQ(read_times_throttled(v2.path()), 5U);
+  EXPECT_EQ(read_times_throttled(RecordedTree().path()), 0U);
+}
+
+TEST(IdleTicks, AreCountedOfTheProcessorsThatMayBeUsed) {
+  constexpr std::string_view kStat =
+      "cpu  100 0 100 3000 30 0 0 0 0 0\ncpu0 10 0 10 1000 10 0 0 0 0 0\ncpu1 90 0 90 2000 20 0 0 0 0 0\n"
+      "intr 5 4\ncpu2 1 1 1 1 1\n";
+  const std::uint32_t both[] = {0, 1}, second[] = {1}, missing[] = {1, 2};
+  EXPECT_EQ(parse_idle_ticks(kStat, both), 3030U);
+  EXPECT_EQ(parse_idle_ticks(kStat, second), 2020U);
+  EXPECT_EQ(parse_idle_ticks(kStat, missing), std::nullopt);
+  EXPECT_EQ(parse_idle_ticks("", {}), std::nullopt);
 }
 
 TEST(ReadCpu, TakesNoMoreThreadsThanAllowed) {

@@ -27,8 +27,8 @@ std::optional<CgroupMemory> read_cgroup(const fs::path& dir, bool v2) {
   const auto peak_text =
       read_text(dir / (v2 ? "memory.peak" : "memory.max_usage_in_bytes"));  // v2: Linux 5.19
   const auto peak = peak_text ? parse_number(*peak_text) : std::nullopt;
-  return CgroupMemory{dir.string(), *limit, Bytes{*usage}, cache,
-                      peak ? std::optional(Bytes{*peak}) : std::nullopt};
+  return CgroupMemory{
+      dir.string(), *limit, Bytes{*usage}, cache, peak ? std::optional(Bytes{*peak}) : std::nullopt, {}};
 }
 
 Bytes mapped_file_bytes(std::string_view maps) {
@@ -102,7 +102,10 @@ Result<HostMemory> read_host_memory(const fs::path& root) {
   const fs::path mount = root / (cgroup->v2 ? "sys/fs/cgroup" : "sys/fs/cgroup/memory");
   // Inside a container the path may be the host's: then only the mount itself is there.
   for (fs::path path = fs::path(cgroup->path).relative_path();; path = path.parent_path()) {
-    if (auto found = read_cgroup(mount / path, cgroup->v2)) memory.cgroups.push_back(std::move(*found));
+    if (auto found = read_cgroup(mount / path, cgroup->v2)) {
+      found->name = (fs::path("/") / path).string();
+      memory.cgroups.push_back(std::move(*found));
+    }
     if (path.empty()) break;
   }
   return memory;
@@ -114,18 +117,12 @@ Result<ProcessMemory> read_process_memory(const fs::path& root) {
   const auto resident = status ? parse_field(*status, "VmRSS") : std::nullopt;
   if (!resident || !maps)
     return fail(ErrorCode::kIo, "cannot read this process's memory from /proc/self/status");
-  return ProcessMemory{parse_field(*status, "VmHWM").value_or(*resident), *resident,
-                       parse_field(*status, "VmPTE").value_or(Bytes{}), mapped_file_bytes(*maps),
-                       static_cast<std::uint32_t>(parse_field(*status, "Threads").value_or(Bytes{1}).value)};
-}
-
-Bytes default_host_budget(const HostMemory& memory) {
-  Bytes free = memory.available;
-  for (const CgroupMemory& cgroup : memory.cgroups) {
-    free = std::min(free, saturating_sub(cgroup.limit, saturating_sub(cgroup.usage, cgroup.cache)));
-  }
-  const Bytes reserve{std::min(std::max(free.value / 20, 256 * kMiB.value), free.value / 2)};
-  return free - reserve;
+  return ProcessMemory{parse_field(*status, "VmHWM").value_or(*resident),
+                       *resident,
+                       parse_field(*status, "VmPTE").value_or(Bytes{}),
+                       mapped_file_bytes(*maps),
+                       static_cast<std::uint32_t>(parse_field(*status, "Threads").value_or(Bytes{1}).value),
+                       parse_field(*status, "RssAnon").value_or(*resident)};
 }
 
 Bytes held_bytes(const ProcessMemory& process) {
@@ -140,15 +137,6 @@ std::optional<Bytes> cgroup_peak_bytes(Bytes budget) {
     }
   }
   return std::nullopt;
-}
-
-std::optional<Bytes> peak_bytes(Bytes budget, std::optional<Bytes> cgroup_peak_before) {
-  const auto peak = cgroup_peak_bytes(budget);
-  if (peak && (!cgroup_peak_before || *peak > *cgroup_peak_before)) return peak;
-  auto process = read_process_memory();
-  if (!process) return std::nullopt;
-  process->resident = process->peak;
-  return held_bytes(*process);
 }
 
 Bytes room(Bytes budget, const HostMemory& host, const ProcessMemory& process) {

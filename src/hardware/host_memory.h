@@ -18,6 +18,7 @@ struct CgroupMemory {
   Bytes usage;                ///< everything charged to it, page cache and kernel memory included
   Bytes cache;                ///< page cache within `usage`: most of it can be reclaimed
   std::optional<Bytes> peak;  ///< the highest `usage` so far, where the kernel keeps it
+  std::string name;           ///< Its path below the controller's mount, such as `/a/b`; `/` is the mount.
 };
 
 /// What the machine's memory allows this process, as the kernel tells it.
@@ -34,6 +35,7 @@ struct ProcessMemory {
   Bytes page_tables;   ///< VmPTE
   Bytes mapped_files;  ///< whole size of the files it maps (program and libraries): bounds their page cache
   std::uint32_t threads = 1;
+  Bytes anonymous;  ///< RssAnon: the part of `resident` that is no file's; `resident` where it is not told
 };
 
 // The parsers are pure; texts as the kernel writes them.
@@ -59,15 +61,6 @@ struct CgroupPath {
 
 /// The most ever charged to a cgroup limited to `budget` or less, whoever it was; nothing without one.
 [[nodiscard]] std::optional<Bytes> cgroup_peak_bytes(Bytes budget);
-
-/// The most this process ever held: by the account of a cgroup limited to `budget` or less, if its peak has
-/// risen above `cgroup_peak_before` (others may have been there earlier), else by its own account.
-/// Nothing where /proc cannot be read.
-[[nodiscard]] std::optional<Bytes> peak_bytes(Bytes budget, std::optional<Bytes> cgroup_peak_before = {});
-
-/// The budget when the user names none: what the tightest cgroup or the available memory allows, less a
-/// reserve of 5% of it, at least 256 MiB (or half of a small amount), for everything else that runs.
-[[nodiscard]] Bytes default_host_budget(const HostMemory& memory);
 
 /// What this process holds by its own account: resident pages, page tables, and the kernel's stacks.
 [[nodiscard]] Bytes held_bytes(const ProcessMemory& process);

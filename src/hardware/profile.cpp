@@ -228,6 +228,7 @@ std::string to_json(const Profile& profile) {
               {"ram", ram_json(profile.ram)}, {"disk", disk_json(profile.disk)},
               {"gpus", std::move(gpus)},      {"compute", compute_json(profile.compute)}};
   put(object, "gpu_problem", profile.gpu_problem);
+  put(object, "disturbed_by_processors", profile.disturbed_by);
   return dump(object, 2);
 }
 
@@ -256,6 +257,7 @@ Result<Profile> parse_profile(std::string_view text) {
   for (Fields& gpu : fields.list("gpus")) profile.gpus.push_back(parse_gpu(std::move(gpu)));
   profile.gpu_problem = fields.maybe("gpu_problem", &Fields::text);
   profile.compute = parse_compute(fields.part("compute"));
+  profile.disturbed_by = fields.maybe("disturbed_by_processors", &Fields::seconds);
   if (!problem.empty()) return fail(ErrorCode::kCorrupt, fmt::format("the hardware profile: {}", problem));
   return profile;
 }

@@ -123,6 +123,9 @@ struct Profile {
   std::vector<Gpu> gpus;
   std::optional<std::string> gpu_problem;  ///< a card without a working driver: what was seen
   Compute compute;
+  /// Processors that other programs used while the rates were measured: these are too low then. Unset where
+  /// nothing disturbed.
+  std::optional<double> disturbed_by;
 };
 
 /// What strata probe --json writes. Rates must be there, finite and above 0.

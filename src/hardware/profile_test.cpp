@@ -146,6 +146,13 @@ TEST(ParseProfile, RefusesRatesThatAreNoNumbers) {
   EXPECT_THAT(parsed.error().message, HasSubstr("compute.element_bytes_per_s must be a rate"));
 }
 
+TEST(ParseProfile, KeepsThatOtherProgramsDisturbed) {
+  Profile profile = measured_machine();
+  EXPECT_EQ(parse_profile(to_json(profile))->disturbed_by, std::nullopt);
+  profile.disturbed_by = 1.5;
+  EXPECT_EQ(parse_profile(to_json(profile))->disturbed_by, 1.5);
+}
+
 TEST(ParseProfile, SaysThatAnotherVersionIsAnother) {
   const auto parsed = parse_profile(with("/profile_version", 1));
   ASSERT_FALSE(parsed);

@@ -18,6 +18,7 @@
 #include "hardware/cpu.h"
 #include "hardware/disk.h"
 #include "hardware/gpu.h"
+#include "hardware/processor_load.h"
 #include "hardware/profile_json.h"
 #include "hardware/ram.h"
 #include "model/synth_type.h"
@@ -158,6 +159,7 @@ class Probe {
   }
 
   Status measure(hardware::Profile& profile) {
+    hardware::ProcessorLoad load;
     if (options_.refresh == Refresh::kAll && options_.devices) {
       step("copies to GPUs");
       measure_links_apart(options_, profile);  // before this process has other threads
@@ -173,6 +175,8 @@ class Probe {
       STRATA_TRY_VOID(measure_disk(profile, *kernels));
     }
     STRATA_TRY_VOID(measure_kernels(profile.compute, *kernels, models_types_, false));
+    profile.disturbed_by = load.of_others();
+    if (profile.disturbed_by && !hardware::is_loaded(*profile.disturbed_by)) profile.disturbed_by.reset();
     profile.measured = fmt::format("{:%FT%TZ}", fmt::gmtime(std::time(nullptr)));
     return {};
   }
@@ -279,6 +283,7 @@ Result<Machine> read_machine(const ProbeOptions& options) {
   if (!cached) return out;
   out.measured = true;
   facts.measured = std::move(cached->measured);
+  facts.disturbed_by = cached->disturbed_by;
   facts.compute = std::move(cached->compute);
   facts.ram.read_bytes_per_s = cached->ram.read_bytes_per_s;
   facts.ram.touch_bytes_per_s = cached->ram.touch_bytes_per_s;
@@ -287,12 +292,21 @@ Result<Machine> read_machine(const ProbeOptions& options) {
   return out;
 }
 
+/// Whether other programs use the processors at this moment.
+bool is_loaded_now() {
+  hardware::ProcessorLoad load;
+  std::this_thread::sleep_for(milliseconds{300});
+  return hardware::is_loaded(load.of_others().value_or(0));
+}
+
 }  // namespace
 
 Result<hardware::Profile> probe(const ProbeOptions& options) {
   STRATA_TRY(Machine machine, read_machine(options));
   ProbeOptions measuring = options;
   if (!machine.measured) measuring.refresh = Refresh::kAll;
+  // Rates that were measured beside other programs are replaced as soon as these are done.
+  if (machine.profile.disturbed_by && !is_loaded_now()) measuring.refresh = Refresh::kAll;
   if (measuring.refresh == Refresh::kNever) {
     const bool unknown = std::ranges::any_of(
         machine.profile.gpus, [](const hardware::Gpu& gpu) { return !gpu.host_to_device_bytes_per_s; });
@@ -307,7 +321,7 @@ Result<hardware::Profile> probe(const ProbeOptions& options) {
 
 std::optional<hardware::Profile> known(const ProbeOptions& options) {
   auto machine = read_machine(options);
-  if (!machine || !machine->measured) return std::nullopt;
+  if (!machine || !machine->measured || machine->profile.disturbed_by) return std::nullopt;
   return std::move(machine->profile);
 }
 

@@ -34,12 +34,15 @@ struct ProbeOptions {
 
 /// What this machine is and how fast. Facts are read each time; rates are measured once and kept in the cache
 /// for this hardware, number of threads and disk: where any of these changes, they are measured again.
+/// Rates that were measured while other programs used the processors are marked (Profile::disturbed_by), and
+/// measured again by the first call that finds the processors free.
 /// Blocks: about a minute when it measures. Errors: kIo, kInternal, kBudgetExceeded where there is no memory
 /// to measure in. A cache that cannot be written is no error.
 [[nodiscard]] Result<hardware::Profile> probe(const ProbeOptions& options);
 
 /// What probe() found the last time on this machine as it is now; nothing is measured. Nothing where it never
-/// was. Call it while this process has no other threads (hardware::read_gpus).
+/// was, or only while other programs used the processors. Call it while this process has no other threads
+/// (hardware::read_gpus).
 [[nodiscard]] std::optional<hardware::Profile> known(const ProbeOptions& options);
 
 }  // namespace strata::probe

@@ -11,10 +11,6 @@
 namespace strata::tier {
 namespace {
 
-// Between two runs a worker polls this long (of 100) before it sleeps: runs follow one another closely, but
-// a worker that spins through a wait for the disk takes a core from the reader.
-constexpr std::uint32_t kPoll = 2;
-
 // Four threads for the ring; each takes its stack and the kernel's structures (measured: 130 KiB).
 constexpr Bytes kReaderThreads{4 * 144 * 1024};
 
@@ -40,13 +36,12 @@ bool Device::supports_buffer_type(ggml_backend_buffer_type_t type) const {
 void Device::started(Stream& stream) {
   stream.threads = options_.threads;
   stream_ = &stream;
-  ggml_backend_cpu_set_threadpool(stream.inner, threads_);
+  threads_->prepare(stream.inner, stream.threads);
 }
 
-void Device::set_threads(Stream& stream, int threads) {
-  stream.threads = threads;
-  ggml_backend_cpu_set_n_threads(stream.inner, threads);
-}
+void Device::ended(Stream& stream) { threads_->forget(stream.inner); }
+
+void Device::set_threads(Stream& stream, int threads) { stream.threads = threads; }
 
 void Device::set_abort_callback(Stream& stream, ggml_abort_callback callback, void* data) {
   ggml_backend_cpu_set_abort_callback(stream.inner, callback, data);
@@ -70,14 +65,8 @@ Result<std::unique_ptr<Device>> Device::create(const model::ModelProfile& profil
     device->threads_ = device->options_.share_threads->threads_;
     return device;
   }
-  ggml_threadpool_params params = ggml_threadpool_params_default(device->options_.threads);
-  params.poll = kPoll;
-  device->threads_ = ggml_threadpool_new(&params);
-  if (device->threads_ == nullptr) {
-    return fail(ErrorCode::kInternal,
-                fmt::format("cannot start {} compute threads", device->options_.threads));
-  }
-  device->owns_threads_ = true;
+  STRATA_TRY(device->own_threads_, ComputeThreads::create(device->options_.threads));
+  device->threads_ = device->own_threads_.get();
   return device;
 }
 
@@ -93,9 +82,7 @@ Device::Device(const model::ModelProfile& profile, memory::Pool& pool, ggml_back
   weights_.attach(&files_);
 }
 
-Device::~Device() {
-  if (owns_threads_) ggml_threadpool_free(threads_);
-}
+Device::~Device() = default;
 
 void Device::record(int threads, const ggml_cgraph& graph) {
   merge(recorded_, needs_of(graph, weights_, *layout_));
@@ -103,7 +90,8 @@ void Device::record(int threads, const ggml_cgraph& graph) {
   if (std::ranges::find(work_, work.tokens, &plan::GraphWork::tokens) == work_.end())
     work_.push_back(std::move(work));
   // Repacked kernels convert their inputs to the same types as the plain ones: they need no more.
-  work_bytes_ = std::max(work_bytes_, std::uint64_t{ggml_graph_plan(&graph, threads, threads_).work_size});
+  work_bytes_ =
+      std::max(work_bytes_, std::uint64_t{ggml_graph_plan(&graph, threads, threads_->pool()).work_size});
 }
 
 Status Device::record_token_by_token(ggml_backend_t inner, const ggml_cgraph& graph) {
@@ -201,7 +189,7 @@ Status Device::place(plan::Placement placement, const Progress& progress) {
   STRATA_TRY(auto experts, read_weights(progress));
   executor_ = std::make_unique<Executor>(
       files_, weights_, table_, *layout_, Executor::Memory{arena_.data(), staging_.data(), gathers},
-      options_.make_reader, std::move(row_reader_), std::move(experts), options_.trace);
+      options_.make_reader, std::move(row_reader_), std::move(experts), options_.trace, *threads_);
   return {};
 }
 
@@ -215,11 +203,13 @@ Result<std::unique_ptr<ExpertCache>> Device::read_weights(const Progress& progre
   };
   STRATA_TRY_VOID(read_residents(more));
 
-  const std::unique_ptr<ggml_backend, decltype(&ggml_backend_free)> inner(
-      ggml_backend_dev_init(inner_, nullptr), ggml_backend_free);
+  const auto end = [this](ggml_backend_t backend) {
+    threads_->forget(backend);
+    ggml_backend_free(backend);
+  };
+  const std::unique_ptr<ggml_backend, decltype(end)> inner(ggml_backend_dev_init(inner_, nullptr), end);
   if (inner == nullptr) return fail(ErrorCode::kInternal, "ggml's CPU device cannot be started");
-  ggml_backend_cpu_set_threadpool(inner.get(), threads_);
-  ggml_backend_cpu_set_n_threads(inner.get(), options_.threads);
+  threads_->prepare(inner.get(), options_.threads);
   const auto rearrange = [&](std::span<const FreshRows> fresh) {
     return layout_->repack(inner.get(), table_, fresh);
   };
@@ -260,6 +250,7 @@ Status Device::read_residents(const std::function<bool(Bytes)>& more) {
 }
 
 Status Device::compute(const Stream& stream, ggml_cgraph& graph) {
+  threads_->prepare(stream.inner, stream.threads);
   if (recording_) {
     record(stream.threads, graph);
     return token_by_token_ ? record_token_by_token(stream.inner, graph) : Status{};

@@ -7,12 +7,11 @@
 #include "memory/pool.h"
 #include "plan/graph_work.h"
 #include "plan/placement.h"
+#include "tier/compute_threads.h"
 #include "tier/executor.h"
 #include "tier/ggml_device.h"
 #include "tier/host_buffer.h"
 #include "tier/weight_buffer.h"
-
-struct ggml_threadpool;
 
 namespace strata::tier {
 
@@ -98,6 +97,7 @@ class Device final : public GgmlDevice {
   /// For another device's graph, while that is computed: products of experts that it lacks, and the experts.
   /// As Executor's. Requires: the weights are placed, and a context lives.
   [[nodiscard]] Status multiply(const ggml_cgraph& graph, bool again) {
+    threads_->prepare(stream_->inner, stream_->threads);
     return executor_->multiply(stream_->inner, graph, again);
   }
   [[nodiscard]] Status bring(std::span<const std::uint32_t> tensors, std::span<const std::uint32_t> experts,
@@ -106,6 +106,8 @@ class Device final : public GgmlDevice {
   }
 
   [[nodiscard]] PassStatistics statistics() const;
+  /// The threads that compute, shared with the devices of DeviceOptions::share_threads.
+  [[nodiscard]] ComputeThreads& threads() const { return *threads_; }
   [[nodiscard]] Bytes loaded() const { return loaded_; }
 
  private:
@@ -118,6 +120,7 @@ class Device final : public GgmlDevice {
   [[nodiscard]] bool supports_op(const ggml_tensor& op) const override;
   [[nodiscard]] bool supports_buffer_type(ggml_backend_buffer_type_t type) const override;
   void started(Stream& stream) override;
+  void ended(Stream& stream) override;
   void set_threads(Stream& stream, int threads) override;
   void set_abort_callback(Stream& stream, ggml_abort_callback callback, void* data) override;
   [[nodiscard]] Status compute(const Stream& stream, ggml_cgraph& graph) override;
@@ -136,9 +139,9 @@ class Device final : public GgmlDevice {
   const model::ModelProfile& profile_;
   const DeviceOptions options_;
   const DiskFiles files_;
-  const Stream* stream_ = nullptr;  // of the newest context
-  ggml_threadpool* threads_ = nullptr;
-  bool owns_threads_ = false;
+  const Stream* stream_ = nullptr;               // of the newest context
+  std::unique_ptr<ComputeThreads> own_threads_;  // null where they are another device's
+  ComputeThreads* threads_ = nullptr;
   std::int64_t batches_elsewhere_ = 0;
   HostBufferType host_;
   WeightBufferType weights_;

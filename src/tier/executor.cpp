@@ -27,6 +27,20 @@ std::string_view name_of(std::span<ggml_tensor* const> nodes, const model::Model
   return "run";
 }
 
+/// How many of `nodes` are computed before the number of threads may change. Where threads wait for one
+/// another at each node, 64 nodes take a quarter of a second. A stretch begins with a product, so that nodes
+/// that ggml computes together stay together; products of many tokens take long enough by themselves.
+std::size_t length_of_stretch(std::span<ggml_tensor* const> nodes, bool short_one) {
+  constexpr std::size_t kNodes = 64;
+  constexpr std::int64_t kManyTokens = 32;
+  for (std::size_t i = 1; i < nodes.size(); ++i) {
+    const ggml_tensor& node = *nodes[i];
+    if (node.op != GGML_OP_MUL_MAT && node.op != GGML_OP_MUL_MAT_ID) continue;
+    if (short_one || i >= kNodes || node.ne[1] >= kManyTokens) return i;
+  }
+  return nodes.size();
+}
+
 }  // namespace
 
 PassStatistics& PassStatistics::operator+=(const PassStatistics& other) {
@@ -45,7 +59,8 @@ Bytes Executor::staging_bytes(std::uint64_t rows, std::uint64_t row_bytes) {
 
 Executor::Executor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table,
                    const RepackedLayout& layout, Memory memory, ReaderFactory make_reader,
-                   std::unique_ptr<DiskReader> row_reader, std::unique_ptr<ExpertCache> experts, Trace* trace)
+                   std::unique_ptr<DiskReader> row_reader, std::unique_ptr<ExpertCache> experts, Trace* trace,
+                   ComputeThreads& threads)
     : files_(files),
       weights_(weights),
       table_(table),
@@ -54,6 +69,7 @@ Executor::Executor(const DiskFiles& files, const WeightBufferType& weights, cons
       row_reader_(std::move(row_reader)),
       experts_(std::move(experts)),
       trace_(trace),
+      threads_(threads),
       stream_(files, std::move(make_reader), memory.arena, table.placement().ring, trace) {}
 
 Status Executor::compute(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split) {
@@ -103,14 +119,28 @@ Status Executor::execute(ggml_backend_t inner, const ggml_cgraph& graph,
                          std::span<ggml_tensor* const> nodes) {
   if (nodes.empty()) return {};
   const auto begin = Trace::Clock::now();
+  for (std::size_t done = 0; done < nodes.size();) {
+    const std::size_t count =
+        threads_.most() == 1 ? nodes.size() : length_of_stretch(nodes.subspan(done), threads_.on_trial());
+    STRATA_TRY_VOID(execute_stretch(inner, graph, nodes.subspan(done, count)));
+    done += count;
+  }
+  if (trace_ != nullptr) trace_->span(Trace::kRuns, name_of(nodes, table_.profile()), begin);
+  return {};
+}
+
+Status Executor::execute_stretch(ggml_backend_t inner, const ggml_cgraph& graph,
+                                 std::span<ggml_tensor* const> nodes) {
   ggml_cgraph part = graph;  // its hash set tells ggml which nodes it may fuse
   part.nodes = const_cast<ggml_tensor**>(nodes.data());
   part.n_nodes = static_cast<int>(nodes.size());
   part.n_leafs = 0;
   part.leafs = nullptr;
   part.uid = 0;
+  threads_.again(inner);
+  const auto begin = ThreadCount::Time::clock::now();
   const ggml_status status = ggml_backend_graph_compute(inner, &part);
-  if (trace_ != nullptr) trace_->span(Trace::kRuns, name_of(nodes, table_.profile()), begin);
+  threads_.computed(begin, ThreadCount::Time::clock::now());
   switch (status) {
     case GGML_STATUS_SUCCESS: return {};
     case GGML_STATUS_ABORTED: return fail(ErrorCode::kCancelled, "the computation was cancelled");

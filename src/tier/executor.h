@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "memory/region.h"
+#include "tier/compute_threads.h"
 #include "tier/expert_cache.h"
 #include "tier/expert_predictor.h"
 #include "tier/pass_program.h"
@@ -41,11 +42,12 @@ class Executor {
   /// Staging for GET_ROWS of up to `rows` rows: the rows, their ids, and blocks to read them through.
   [[nodiscard]] static Bytes staging_bytes(std::uint64_t rows, std::uint64_t row_bytes);
 
-  /// `files`, `weights`, `table` and `layout` outlive it. `row_reader` reads gathered rows. `experts`:
-  /// filled; null where the placement has no groups.
+  /// `files`, `weights`, `table`, `layout` and `threads` outlive it. `row_reader` reads gathered rows.
+  /// `experts`: filled; null where the placement has no groups.
   Executor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table,
            const RepackedLayout& layout, Memory memory, ReaderFactory make_reader,
-           std::unique_ptr<DiskReader> row_reader, std::unique_ptr<ExpertCache> experts, Trace* trace);
+           std::unique_ptr<DiskReader> row_reader, std::unique_ptr<ExpertCache> experts, Trace* trace,
+           ComputeThreads& threads);
 
   /// Computes the whole graph on `inner`; with `split`, each of its tokens as if it were the only one.
   /// Errors: those of the reads; kIo when a model file was changed; kCancelled when the inner device was told
@@ -69,6 +71,8 @@ class Executor {
   [[nodiscard]] Status checked(Status status);
   [[nodiscard]] Status execute(ggml_backend_t inner, const ggml_cgraph& graph,
                                std::span<ggml_tensor* const> nodes);
+  [[nodiscard]] Status execute_stretch(ggml_backend_t inner, const ggml_cgraph& graph,
+                                       std::span<ggml_tensor* const> nodes);
   [[nodiscard]] Status begin_step(ggml_backend_t inner, const PassProgram& program, std::size_t step,
                                   bool again);
   void predict(const PassProgram& program, std::size_t step);
@@ -86,6 +90,7 @@ class Executor {
   const std::unique_ptr<DiskReader> row_reader_;
   const std::unique_ptr<ExpertCache> experts_;
   Trace* const trace_;
+  ComputeThreads& threads_;
   PassStream stream_;
   ExpertPredictor predictor_;
   std::chrono::nanoseconds expert_stalls_{0};

@@ -96,6 +96,7 @@ Status Executor::repack(ggml_backend_t inner, std::span<const FreshRows> fresh) 
   if (std::ranges::none_of(fresh, [&](const FreshRows& rows) { return table_.repacked(rows.tensor); }))
     return {};
   const auto begin = Trace::Clock::now();
+  threads_.again(inner);
   const Status status = layout_.repack(inner, table_, fresh);
   if (trace_ != nullptr) trace_->span(Trace::kRuns, "rearrange experts", begin);
   return status;

@@ -63,6 +63,7 @@ struct DeviceCalls {
     return &value;
   }
   static void free_backend(ggml_backend_t backend) {
+    of(backend).device->ended(of(backend));
     ggml_backend_free(of(backend).inner);
     delete &of(backend);
     delete backend;

@@ -53,6 +53,7 @@ class GgmlDevice {
   [[nodiscard]] virtual bool supports_op(const ggml_tensor& op) const = 0;
   [[nodiscard]] virtual bool supports_buffer_type(ggml_backend_buffer_type_t type) const = 0;
   virtual void started(Stream&) {}
+  virtual void ended(Stream&) {}
   virtual void set_threads(Stream&, int) {}
   virtual void set_abort_callback(Stream& stream, ggml_abort_callback callback, void* data) = 0;
   [[nodiscard]] virtual Status compute(const Stream& stream, ggml_cgraph& graph) = 0;

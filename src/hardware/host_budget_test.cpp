@@ -1,0 +1,126 @@
+#include "hardware/host_budget.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace strata::hardware {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+CgroupMemory cgroup(Bytes limit, Bytes usage, Bytes cache, std::string name = "/x") {
+  return {"/sys/fs/cgroup" + name, limit, usage, cache, std::nullopt, name};
+}
+
+BudgetBounds machine(Bytes total, Bytes available, std::vector<CgroupMemory> cgroups = {}) {
+  return {.host = {total, available, std::move(cgroups)}};
+}
+
+Bytes default_of(const BudgetBounds& bounds) { return decide_host_budget({}, bounds).bytes; }
+
+TEST(DefaultHostBudget, LeavesAReserveOfWhatIsFree) {
+  EXPECT_EQ(default_of(machine(kGiB * 32, kGiB * 20)), kGiB * 19);           // 5%
+  EXPECT_EQ(default_of(machine(kGiB * 32, kGiB * 2)), kMiB * (2048 - 256));  // at least 256 MiB
+  EXPECT_EQ(default_of(machine(kGiB * 32, kMiB * 300)), kMiB * 150);         // or half
+  EXPECT_EQ(default_of(machine(kGiB * 32, Bytes{})), Bytes{});
+}
+
+TEST(DefaultHostBudget, FollowsTheTightestCgroup) {
+  EXPECT_EQ(default_of(machine(kGiB * 32, kGiB * 30,
+                               {cgroup(kGiB * 24, kGiB * 2, kGiB), cgroup(kGiB * 25, kGiB * 6, kGiB)})),
+            kGiB * 19);  // of 25 - (6 - 1) = 20
+  EXPECT_EQ(default_of(machine(kGiB * 32, kGiB * 30, {cgroup(kGiB, kGiB * 2, Bytes{})})), Bytes{});
+}
+
+TEST(DefaultHostBudget, LeavesWhatOtherInstancesWillStillTake) {
+  BudgetBounds bounds = machine(kGiB * 32, kGiB * 20);
+  bounds.others = {{.pid = 7, .promised = kGiB * 12, .untaken = kGiB * 10, .memory_cgroup = ""}};
+  const HostBudget budget = decide_host_budget({}, bounds);
+  EXPECT_EQ(budget.bytes, kMiB * (10240 - 512));
+  ASSERT_TRUE(budget.note);
+  EXPECT_THAT(*budget.note, HasSubstr("process 7 may take 12.0 GiB"));
+}
+
+TEST(DefaultHostBudget, IsSharedByThoseThatStartAtOnce) {
+  BudgetBounds bounds = machine(kGiB * 32, kGiB * 20);
+  bounds.starting = 1;
+  EXPECT_EQ(default_of(bounds), kMiB * 19 * 512);
+}
+
+TEST(DefaultHostBudget, HoldsWhatTheProcessHasAlready) {
+  BudgetBounds bounds = machine(kGiB * 32, kGiB * 19);
+  bounds.own = kGiB;
+  EXPECT_EQ(default_of(bounds), kGiB * 19);  // 5% less than 20
+}
+
+TEST(DefaultHostBudget, CountsAnotherInstanceOnlyInItsOwnCgroup) {
+  BudgetBounds bounds = machine(kGiB * 32, kGiB * 30, {cgroup(kGiB * 20, Bytes{}, Bytes{}, "/a")});
+  bounds.others = {{.pid = 7, .promised = kGiB * 4, .untaken = kGiB * 4, .memory_cgroup = "/b"}};
+  EXPECT_EQ(default_of(bounds), kGiB * 19);
+  bounds.others[0].memory_cgroup = "/ab";
+  EXPECT_EQ(default_of(bounds), kGiB * 19);
+  for (const char* inside : {"/a", "/a/c", ""}) {
+    bounds.others[0].memory_cgroup = inside;
+    EXPECT_EQ(default_of(bounds).value, (kGiB * 16).value - (kGiB * 16).value / 20) << inside;
+  }
+}
+
+TEST(GivenHostBudget, IsWhatTheUserSays) {
+  const HostBudget budget = decide_host_budget(kGiB * 8, machine(kGiB * 32, kGiB * 20));
+  EXPECT_EQ(budget.bytes, kGiB * 8);
+  EXPECT_FALSE(budget.note);
+}
+
+TEST(GivenHostBudget, CountsAsWhatTheMachineHas) {
+  const HostBudget budget = decide_host_budget(kGiB * 1024, machine(kGiB * 32, kGiB * 20));
+  EXPECT_EQ(budget.bytes, kGiB * 19);
+  ASSERT_TRUE(budget.note);
+  EXPECT_THAT(*budget.note, HasSubstr("this machine has (32.0 GiB)"));
+}
+
+TEST(GivenHostBudget, IsKeptWithANoteWhereLessIsFree) {
+  const HostBudget budget = decide_host_budget(kGiB * 24, machine(kGiB * 32, kGiB * 20));
+  EXPECT_EQ(budget.bytes, kGiB * 24);
+  ASSERT_TRUE(budget.note);
+  EXPECT_THAT(*budget.note, HasSubstr("20.0 GiB of memory that is free"));
+}
+
+TEST(GivenHostBudget, IsTheCgroupsLimitAndNamesIt) {
+  const HostBudget budget =
+      decide_host_budget(kGiB * 8, machine(kGiB * 32, kGiB * 20, {cgroup(kMiB * 300, kMiB * 2, Bytes{})}));
+  EXPECT_EQ(budget.bytes, kMiB * 300);
+  ASSERT_TRUE(budget.note);
+  EXPECT_THAT(*budget.note, HasSubstr("the cgroup /sys/fs/cgroup/x is limited to 300"));
+  EXPECT_THAT(*budget.note, Not(HasSubstr("other processes")));
+}
+
+TEST(GivenHostBudget, IsExactlyTheCgroupsLimitWhereItIsAsLarge) {
+  const HostBudget budget =
+      decide_host_budget(kMiB * 300, machine(kGiB * 32, kGiB * 20, {cgroup(kMiB * 300, kMiB * 9, kMiB)}));
+  EXPECT_EQ(budget.bytes, kMiB * 300);
+  EXPECT_FALSE(budget.note);
+}
+
+TEST(GivenHostBudget, LeavesWhatOtherProcessesTakeOfTheCgroup) {
+  BudgetBounds bounds = machine(kGiB * 32, kGiB * 20, {cgroup(kMiB * 300, kMiB * 140, kMiB * 10)});
+  bounds.own = kMiB * 30;
+  const HostBudget budget = decide_host_budget(kMiB * 300, bounds);
+  EXPECT_EQ(budget.bytes, kMiB * 200);
+  ASSERT_TRUE(budget.note);
+  EXPECT_THAT(*budget.note, HasSubstr("of which other processes take 100"));
+}
+
+TEST(GivenHostBudget, LeavesWhatOtherInstancesWillStillTake) {
+  BudgetBounds bounds = machine(kGiB * 32, kGiB * 20);
+  bounds.others = {{.pid = 7, .promised = kGiB * 12, .untaken = kGiB * 12, .memory_cgroup = ""},
+                   {.pid = 8, .promised = kGiB, .untaken = Bytes{}, .memory_cgroup = ""}};
+  const HostBudget budget = decide_host_budget(kGiB * 16, bounds);
+  EXPECT_EQ(budget.bytes, kGiB * 8);
+  ASSERT_TRUE(budget.note);
+  EXPECT_THAT(*budget.note, HasSubstr("process 7 may take 12.0 GiB, and 1 more run"));
+  EXPECT_EQ(decide_host_budget(kGiB * 4, bounds).bytes, kGiB * 4);
+}
+
+}  // namespace
+}  // namespace strata::hardware
