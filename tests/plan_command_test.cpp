@@ -60,9 +60,8 @@ TEST_F(PlanProgram, IsCarriedOutExactlyByRun) {
   ASSERT_EQ(json["fits"], true);
   ASSERT_GT(json["streamed_bytes_per_pass"], 0);
   std::ofstream(file("plan.json")) << json;
-  const ProgramRun run =
-      run_strata({"run", "-m", model_.string(), "--plan", file("plan.json"), "--raw", "-p", "Once", "-n", "4",
-                  "--temp", "0", "--ignore-eos", "--stats", file("stats.json")});
+  const ProgramRun run = run_strata({"run", "--plan", file("plan.json"), "--raw", "-p", "Once", "-n", "4",
+                                     "--temp", "0", "--ignore-eos", "--stats", file("stats.json")});
   ASSERT_EQ(run.exit_code, 0) << run.err;
   std::ifstream in(file("stats.json"));
   const nlohmann::json stats = nlohmann::json::parse(in);
@@ -85,6 +84,42 @@ TEST_F(PlanProgram, ARunThatContradictsItsPlanIsRefused) {
   expect_refused(run({"--plan", file("no-plan.json")}), "nothing to run");
   expect_refused(run({"--plan", file("absent.json")}), "cannot read the plan");
   expect_refused(run({"--plan", model_.string()}), "not a plan");
+}
+
+TEST_F(PlanProgram, IsForOneModelWhereverItLies) {
+  std::ofstream(file("plan.json")) << plan({"--like", kDesktop, "--ram", "90MiB"});
+  const auto run = [&](std::vector<std::string> more) {
+    std::vector<std::string> all{"run", "--plan", file("plan.json"), "--raw", "-p", "x", "-n", "1"};
+    all.insert(all.end(), more.begin(), more.end());
+    return run_strata(all);
+  };
+  std::filesystem::copy_file(model_, file("copy.gguf"));
+  EXPECT_EQ(run({"-m", file("copy.gguf")}).exit_code, 0) << "the same header";
+  const auto other = model::design_synth({.like = "llama-tiny", .type = "Q8_0"});
+  ASSERT_TRUE(other && model::write_synth(*other, file("other.gguf"), true, nullptr));
+  expect_refused(run({"-m", file("other.gguf")}), "other.gguf has another header");
+  const ProgramRun none = run_strata({"run", "--raw", "-p", "x"});
+  EXPECT_EQ(none.exit_code, 2);
+  expect_refused(none, "-m FILE, or --plan FILE");
+}
+
+TEST_F(PlanProgram, OfAModelWithAShortContextIsForWhatItHas) {
+  const auto design = model::design_synth({.like = "llama-tiny", .type = "F16", .context = 256});
+  ASSERT_TRUE(design && model::write_synth(*design, file("short.gguf"), true, nullptr));
+  const auto planned = [&](std::vector<std::string> more) {
+    std::vector<std::string> all{"plan", "-m", file("short.gguf"), "-t", "2", "--like", kDesktop, "--json"};
+    all.insert(all.end(), more.begin(), more.end());
+    const ProgramRun run = run_strata(all);
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    return nlohmann::json::parse(run.out, nullptr, false);
+  };
+  const nlohmann::json usual = planned({});
+  EXPECT_EQ(usual["run"]["context"], 256);
+  EXPECT_EQ(usual["workload"]["prompt_tokens"], 128) << "half is left to the answer";
+  const nlohmann::json given = planned({"--prompt-tokens", "512"});
+  EXPECT_EQ(given["workload"]["prompt_tokens"], 256);
+  EXPECT_NE(given["notes"].dump().find("the context holds 256"), std::string::npos) << given["notes"];
+  EXPECT_EQ(planned({"--for", "batch:8"})["run"]["context"], 1024) << "each has its own";
 }
 
 TEST_F(PlanProgram, WhatDoesNotFitIsAnAnswerAndWhatCannotBeFoundOutIsNone) {
@@ -163,9 +198,11 @@ TEST_F(PlanProgram, PlansA70BModelFromItsHeaderForAMachineThatIsNotHere) {
   EXPECT_LT(json["decode_tokens_per_second"], 1.5);
   std::string changes;
   for (const auto& change : json["changes"]) changes += change["what"].get<std::string>() + '\n';
-  for (const char* what :
-       {"quantisation Q3_K_M", "quantisation Q2_K", "24.00 GiB of VRAM", "a model of 13B", "batch of 8"})
+  for (const char* what : {"quantisation Q3_K_M", "24.00 GiB of VRAM", "batch of 8"})
     EXPECT_NE(changes.find(what), std::string::npos) << what << " in\n" << changes;
+  for (const char* what : {"quantisation Q2_K", "a model of"})
+    EXPECT_EQ(changes.find(what), std::string::npos) << what << " is of lesser quality";
+  for (const auto& change : json["changes"]) EXPECT_GT(change["factor"], 1.0) << change;
 }
 
 TEST_F(PlanProgram, OfAModelThatIsElsewhereOnlyTheHeaderIsFetched) {

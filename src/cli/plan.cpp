@@ -67,9 +67,10 @@ void add_plan_command(CLI::App& app, int& exit_code) {
   add_placement_flags(*command, options->run);
   command->add_option("--for", options->purpose, "chat, batch or batch:N: N requests that decode together")
       ->capture_default_str();
-  command->add_option("--prompt-tokens", options->prompt_tokens, "tokens of the prompt")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
+  command
+      ->add_option("--prompt-tokens", options->prompt_tokens,
+                   "tokens of the prompt (default: 512, or half of a shorter context)")
+      ->check(CLI::Range(1, 1 << 20));
   command
       ->add_flag("--json", options->json, "print JSON (docs/plan-json.md); `strata run --plan` executes it")
       ->group("Output");

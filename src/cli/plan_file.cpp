@@ -1,11 +1,11 @@
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/json_text.h"
 #include "cli/run_options.h"
+#include "model/header_fingerprint.h"
 
 namespace strata::cli {
 namespace {
@@ -20,16 +20,34 @@ Status take(std::string_view flag, std::optional<T>& given, const T& value) {
   return {};
 }
 
+/// The model that the plan names, unless -m names one: that may lie elsewhere, but must have the same header.
+Status take_model(const nlohmann::json& json, RunOptions& o) {
+  const nlohmann::json& run = json.at("run");
+  const auto name = json.at("model").get<std::string>();
+  if (o.model.empty() && !run.contains("model")) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("it is for {}, of which only the header was fetched: download the model and name "
+                            "its file with -m",
+                            name));
+  }
+  if (o.model.empty()) o.model = run.at("model").get<std::string>();
+  STRATA_TRY(const model::ModelProfile profile, model::read_model(o.model, model::Weights::kMayBeMissing));
+  STRATA_TRY(const std::string header, model::header_fingerprint(profile.files));
+  if (header == run.at("model_header").get<std::string>()) return {};
+  return fail(
+      ErrorCode::kInvalidArgument,
+      fmt::format("it is for {}, and {} has another header: plan again, or name the model of the plan "
+                  "with -m",
+                  name, o.model));
+}
+
 Status take_over(const nlohmann::json& json, RunOptions& o) {
   if (!json.value("fits", false))
     return fail(ErrorCode::kInvalidArgument, "it does not fit: there is nothing to run");
   if (json.at("budget_bytes").size() > 1)
     return fail(ErrorCode::kUnsupported,
                 "it uses a GPU: such a plan is a forecast; strata run --vram makes its own");
-  std::error_code error;
-  const auto model = json.at("model").get<std::string>();
-  if (!std::filesystem::equivalent(model, o.model, error))
-    return fail(ErrorCode::kInvalidArgument, fmt::format("it is for {}, not {}", model, o.model));
+  STRATA_TRY_VOID(take_model(json, o));
   if (json.at("workload").at("sequences") != 1)
     return fail(ErrorCode::kUnsupported, "it is for a batch, and run has one sequence: plan with --for chat");
   const nlohmann::json& run = json.at("run");

@@ -5,6 +5,15 @@
 
 namespace strata::cli {
 
+namespace {
+
+nlohmann::ordered_json seconds_json(const plan::PassCost& cost) {
+  return {{"total", cost.seconds},          {"compute", cost.compute_seconds}, {"disk", cost.disk_seconds},
+          {"experts", cost.expert_seconds}, {"gpu", cost.device_seconds},      {"link", cost.link_seconds}};
+}
+
+}  // namespace
+
 nlohmann::ordered_json plan_json(const PlanReport& report, const PlanOptions& options) {
   using Json = nlohmann::ordered_json;
   const plan::Plan& p = report.plan;
@@ -28,19 +37,19 @@ nlohmann::ordered_json plan_json(const PlanReport& report, const PlanOptions& op
   }
   json["resident_weights_bytes"] = map.resident_weight_bytes.value;
   json["streamed_bytes_per_pass"] = map.streamed_per_pass.value;
+  json["read_bytes_per_pass"] = f.decode.reads.value;
   json["decode_tokens_per_second"] = f.decode_tokens_per_second;
   json["prompt_tokens_per_second"] = f.prompt_tokens_per_second;
   json["first_token_seconds"] = f.first_token_seconds;
   json["load_seconds"] = f.load_seconds;
-  json["bound_by"] = {{"decode", to_string(f.decode.bound_by)}, {"prompt", to_string(f.prompt.bound_by)}};
-  json["seconds_per_pass"] = {{"total", f.decode.seconds},
-                              {"compute", f.decode.compute_seconds},
-                              {"disk", f.decode.disk_seconds},
-                              {"experts", f.decode.expert_seconds}};
+  json["bound_by"] = {{"decode", to_string(f.decode.bound_by())}, {"prompt", to_string(f.prompt.bound_by())}};
+  json["seconds_per_pass"] = seconds_json(f.decode);
+  json["seconds_per_prompt"] = seconds_json(f.prompt);
   json["workload"] = {{"sequences", report.inputs.workload.sequences},
                       {"prompt_tokens", report.inputs.workload.prompt_tokens}};
   // What `strata run --plan` needs to do exactly this.
-  json["run"] = {{"ram_bytes", map.budget.value},
+  json["run"] = {{"model_header", report.model_header},
+                 {"ram_bytes", map.budget.value},
                  {"weights_budget_bytes", p.host.demand.for_weights(p.host.budget).value},
                  {"context", p.host.context},
                  {"ubatch", p.host.ubatch},
@@ -49,6 +58,7 @@ nlohmann::ordered_json plan_json(const PlanReport& report, const PlanOptions& op
                  {"cache_type_k", options.run.type_k},
                  {"cache_type_v", options.run.type_v},
                  {"flash_attention", options.run.flash_attention}};
+  if (!report.model_file.empty()) json["run"]["model"] = report.model_file;
   json["notes"] = report.notes;
   json["complaints"] = report.complaints;
   json["changes"] = Json::array();

@@ -112,7 +112,7 @@ std::string plan_svg(const PlanReport& report) {
       "<rect width=\"{0}\" height=\"{1}\" fill=\"white\"/>\n"
       "<text x=\"{2}\" y=\"20\" class=\"h\">{3}: {4:.2f} tokens/s, bound by {5}</text>\n",
       kWidth, height, kLeft, escaped(report.inputs.profile.name), p.forecast.decode_tokens_per_second,
-      to_string(p.forecast.decode.bound_by));
+      to_string(p.forecast.decode.bound_by()));
   int top = 34;
   for (const Tier& tier : tiers) {
     out += draw(tier, top);

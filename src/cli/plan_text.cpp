@@ -51,14 +51,18 @@ std::string plan_text(const PlanReport& report) {
   for (const plan::DeviceShare& device : p.devices.devices) out += draw_device_map(device);
   out += draw_memory_map(p.host.memory_map(profile));
 
-  const Bytes reads = p.host.placement.streamed_per_pass;
+  const bool experts = f.decode.reads > p.host.placement.streamed_per_pass;
+  const std::string reads =
+      f.decode.reads == Bytes{}
+          ? ""
+          : fmt::format(" ({} reads {}{} from the disk)", sequences > 1 ? "a pass" : "each token",
+                        experts ? "about " : "", format_bytes(f.decode.reads));
   out += fmt::format("\ndecode   {:.2f} tokens/s{}: {} a pass, bound by {}{}\n", f.decode_tokens_per_second,
                      sequences > 1 ? fmt::format(" for {} together", sequences) : "",
-                     duration(f.decode.seconds), to_string(f.decode.bound_by),
-                     reads.value > 0 ? fmt::format(" (each pass reads {})", format_bytes(reads)) : "");
+                     duration(f.decode.seconds), to_string(f.decode.bound_by()), reads);
   out += fmt::format("prompt   {:.1f} tokens/s: the first of an answer to {} tokens after {}, bound by {}\n",
                      f.prompt_tokens_per_second, report.inputs.workload.prompt_tokens,
-                     duration(f.first_token_seconds), to_string(f.prompt.bound_by));
+                     duration(f.first_token_seconds), to_string(f.prompt.bound_by()));
   out += fmt::format("load     {}\n", duration(f.load_seconds));
   if (!p.devices.devices.empty()) out += "note: figures of VRAM are a forecast: none was measured\n";
 

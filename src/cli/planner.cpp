@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <chrono>
+#include <filesystem>
 
 #include "cli/device_options.h"
 #include "cli/probe_text.h"
@@ -12,6 +13,7 @@
 #include "hardware/complaints.h"
 #include "hardware/presets.h"
 #include "hub/model_source.h"
+#include "model/header_fingerprint.h"
 #include "model/model_profile.h"
 #include "plan/requantise.h"
 
@@ -20,6 +22,8 @@ namespace {
 
 constexpr std::int64_t kDefaultBatch = 8;
 constexpr std::uint64_t kShareOfAccounts = 4096;
+constexpr std::uint32_t kUsualPrompt = 512;  // tokens
+constexpr double kMostPerplexity = 0.7;  // that another quantisation may cost and still be of like quality
 
 Result<std::int64_t> sequences_of(const std::string& purpose) {
   if (purpose == "chat") return 1;
@@ -74,16 +78,26 @@ Result<hardware::Profile> machine_of(const PlanOptions& options, const model::Mo
   return measure_machine(&model, threads, probe::Refresh::kNever);
 }
 
+/// Most of the weights are of a type that the model was trained in: other types only lose.
+bool is_trained_in_its_type(const model::ModelProfile& profile) {
+  Bytes bytes;
+  for (const model::TensorInfo& tensor : profile.tensors) {
+    if (tensor.type == GGML_TYPE_MXFP4) bytes += tensor.bytes;
+  }
+  return bytes * 2 > profile.weight_bytes();
+}
+
 std::vector<plan::Variant> quantisation_variants(const engine::Engine& engine, const plan::Inputs& inputs) {
   std::vector<plan::Variant> out;
+  if (is_trained_in_its_type(inputs.profile)) return out;
   const Bytes now = inputs.profile.weight_bytes();
   for (const engine::QuantisationMix& mix : engine::quantisation_mixes()) {
+    if (!mix.perplexity || *mix.perplexity > kMostPerplexity) continue;
     const auto types = engine::types_in_mix(*engine.model(), inputs.profile, mix);
     if (types.empty()) continue;
-    plan::Variant variant{
-        fmt::format("quantisation {}", mix.name),
-        mix.perplexity ? fmt::format("perplexity +{:.2f} (Llama-3-8B)", *mix.perplexity) : "",
-        plan::requantised(inputs, types), true};
+    plan::Variant variant{fmt::format("quantisation {}", mix.name),
+                          fmt::format("perplexity +{:.2f} (Llama-3-8B)", *mix.perplexity),
+                          plan::requantised(inputs, types), true};
     const Bytes then = variant.inputs.profile.weight_bytes();
     // The model's own, or nearly, and what is larger, is no change for the better.
     if (then.value < now.value - now.value / 50) out.push_back(std::move(variant));
@@ -118,14 +132,26 @@ std::vector<plan::Variant> context_variants(engine::Engine& engine, const engine
   return out;
 }
 
-/// -c is of each sequence.
-void shape_context(engine::ContextOptions& context, const PlanOptions& options, std::int64_t sequences) {
+/// -c is of each sequence; without it, a sequence has at most what the model was trained on (0: not known).
+/// A prompt that nobody gave leaves half of the context to the answer. Returns what was adapted, for people.
+std::vector<std::string> shape_context(engine::ContextOptions& context, const PlanOptions& options,
+                                       std::int64_t sequences, std::uint32_t trained) {
+  std::vector<std::string> notes;
   context.sequences = static_cast<std::uint32_t>(sequences);
+  const std::uint32_t of_each = context.context.value_or(0) > 0 ? *context.context : trained;
   if (context.context) context.context = *context.context * context.sequences;
-  context.prompt_tokens = options.prompt_tokens;
-  if (context.context && *context.context > 0)
-    context.prompt_tokens = std::min(context.prompt_tokens, *context.context / context.sequences);
-  context.least_context = context.prompt_tokens * context.sequences;
+  std::uint32_t prompt = options.prompt_tokens.value_or(kUsualPrompt);
+  if (of_each > 0) prompt = std::min(prompt, options.prompt_tokens ? of_each : std::max(of_each / 2, 1U));
+  if (options.prompt_tokens && prompt < *options.prompt_tokens) {
+    notes.push_back(fmt::format("--prompt-tokens {}: the context holds {}: the plan is for a prompt of {}",
+                                *options.prompt_tokens, of_each, prompt));
+  }
+  context.prompt_tokens = prompt;
+  context.least_context = prompt * context.sequences;
+  // Sequences share the context, and each may be as long as the model was trained on.
+  if (!context.context && sequences > 1 && trained > 0 && context.least_context > trained)
+    context.context = context.least_context;
+  return notes;
 }
 
 }  // namespace
@@ -149,6 +175,8 @@ Result<PlanReport> make_report(const PlanOptions& options) {
   open.weights = model::Weights::kMayBeMissing;
   open.claims_memory = false;
   STRATA_TRY(model::ModelProfile profile, model::read_model(local.path, open.weights));
+  STRATA_TRY(report.model_header, model::header_fingerprint(profile.files));
+  if (!local.header_only()) report.model_file = std::filesystem::absolute(local.path).string();
   STRATA_TRY(hardware::Profile machine, machine_of(options, profile, open.threads));
   STRATA_TRY(auto devices, device_budgets(options, machine, report.elsewhere));
   std::vector<std::string> device_names;
@@ -164,7 +192,7 @@ Result<PlanReport> make_report(const PlanOptions& options) {
   STRATA_TRY(const auto engine, engine::Engine::open(std::move(open)));
   STRATA_TRY(const auto generator, engine::Generator::create(*engine, sampling));
   const double opened = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  shape_context(context, options, sequences);
+  report.notes = shape_context(context, options, sequences, profile.train_context);
   if (profile.weights_missing) {  // which drafts keep their bits is asked of real rows
     context.drafts = {};
     report.notes.emplace_back("planned from the header alone, without drafts");
@@ -194,7 +222,7 @@ Result<PlanReport> make_report(const PlanOptions& options) {
   // Another process will carry it out, and the kernel's account of it may be a little larger than its own.
   inputs.run.demand.growth += engine::Engine::kRunToRun + Bytes{inputs.host_budget.value / kShareOfAccounts};
   STRATA_TRY(report.plan, plan::make_plan(inputs));
-  report.complaints = hardware::complaints(inputs.machine, inputs.profile.weight_bytes());
+  report.complaints = hardware::complaints(inputs.machine, std::nullopt);  // the plan says what is read
 
   std::vector<plan::Variant> variants = plan::standard_variants(inputs);
   std::ranges::move(quantisation_variants(*engine, inputs), std::back_inserter(variants));

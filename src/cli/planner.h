@@ -14,19 +14,22 @@ namespace strata::cli {
 /// What `strata plan` is asked.
 struct PlanOptions {
   RunOptions run;
-  std::string hub;                      ///< -hf
-  std::optional<std::string> vram;      ///< `11.5GiB`, or `CUDA0=8GiB,CUDA1=6GiB`
-  std::optional<std::string> hardware;  ///< file: a profile, or presets of one's own
-  std::optional<std::string> like;      ///< presets' names
-  std::string purpose = "chat";         ///< `chat`, `batch`, `batch:N`
-  std::uint32_t prompt_tokens = 512;
+  std::string hub;                             ///< -hf
+  std::optional<std::string> vram;             ///< `11.5GiB`, or `CUDA0=8GiB,CUDA1=6GiB`
+  std::optional<std::string> hardware;         ///< file: a profile, or presets of one's own
+  std::optional<std::string> like;             ///< presets' names
+  std::string purpose = "chat";                ///< `chat`, `batch`, `batch:N`
+  std::optional<std::uint32_t> prompt_tokens;  ///< unset: 512, or half of the context where that is less
   bool json = false;
   std::optional<std::string> svg;
 };
 
 /// A plan and all that is to be said about it.
 struct PlanReport {
-  std::string model;
+  std::string model;  ///< as it was named
+  /// Where the file lies, from the root; empty where only a header was fetched.
+  std::string model_file;
+  std::string model_header;  ///< its fingerprint
   plan::Inputs inputs;
   plan::Plan plan;
   std::vector<std::string> notes;       ///< what was adapted to the budget

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "base/standard_output.h"
 #include "cli/exit_code.h"
@@ -25,6 +26,17 @@ struct Options {
   bool json = false;
 };
 
+hardware::ModelSize size_of(const model::ModelProfile& profile) {
+  hardware::ModelSize out{profile.weight_bytes()};
+  for (const model::TensorInfo& tensor : profile.tensors) {
+    if (tensor.role != model::Role::kExpert || tensor.shape[2] <= 1) continue;
+    out.experts += tensor.bytes;
+    out.share_used = std::clamp(
+        static_cast<double>(profile.experts_used) / static_cast<double>(tensor.shape[2]), 0.001, 1.0);
+  }
+  return out;
+}
+
 Status show_machine(const Options& options) {
   std::optional<model::ModelProfile> profile;
   if (options.model) {
@@ -40,8 +52,8 @@ Status show_machine(const Options& options) {
              measure_machine(profile ? &*profile : nullptr, threads, refresh));
   if (options.json) return write_standard_output(hardware::to_json(machine) + '\n');
   std::string text = machine_text(machine);
-  const auto bytes = profile ? std::optional(profile->weight_bytes()) : std::nullopt;
-  for (const std::string& complaint : hardware::complaints(machine, bytes))
+  const auto size = profile ? std::optional(size_of(*profile)) : std::nullopt;
+  for (const std::string& complaint : hardware::complaints(machine, size))
     text += fmt::format("mind: {}\n", complaint);
   if (!profile) text += "note: name a model with -m to measure the disk it lies on\n";
   return write_standard_output(text);

@@ -295,7 +295,11 @@ void add_run_command(CLI::App& app, int& exit_code) {
   auto* const command = app.add_subcommand("run", "complete a prompt or chat, inside a memory budget");
   auto options = std::make_shared<RunOptions>();
   add_run_flags(*command, *options);
-  command->callback([options, &exit_code] { exit_code = report(Run(*options).execute()); });
+  command->callback([options, &exit_code] {
+    if (options->model.empty() && !options->plan_file)
+      throw CLI::RequiredError("-m FILE, or --plan FILE that names a model,");
+    exit_code = report(Run(*options).execute());
+  });
 }
 
 }  // namespace strata::cli

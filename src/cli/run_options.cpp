@@ -124,7 +124,7 @@ void set_threads(const RunOptions& options, engine::OpenOptions& out) {
 }  // namespace
 
 void add_run_flags(CLI::App& command, RunOptions& o) {
-  command.add_option("-m,--model,model", o.model, "GGUF file (of a split model: the first part)")->required();
+  command.add_option("-m,--model,model", o.model, "GGUF file (of a split model: the first part)");
   command.add_option("-p,--prompt", o.prompt, "prompt; without one, a chat on the terminal");
   command.add_option("-f,--file", o.prompt_file, "read the prompt from a file ('-': standard input)");
   command.add_option("--system", o.system, "system message of a chat");

@@ -155,7 +155,7 @@ class Choice {
         "plan: {} requests at once in {} tokens{}, -ub {}: about {:.1f} tokens/s, bound by {}, {} read "
         "in each pass\n",
         best_->forecast.at_once, best_->context, best_->small_cache ? " of q8_0" : "", best_->ubatch,
-        best_->forecast.tokens_per_second, to_string(best_->forecast.decode.bound_by),
+        best_->forecast.tokens_per_second, to_string(best_->forecast.decode.bound_by()),
         format_bytes(best_->streamed));
     fmt::print(stderr, "plan: weighed{}\n", weighed_.substr(1));
     engine::ContextOptions context = contexts_.of(best_->context);

@@ -46,6 +46,7 @@ Status Engine::take_first_budget() {
   if (budget.bytes != pool_.capacity()) {
     STRATA_TRY_VOID(pool_.resize(budget.bytes));
     peak_ = hardware::MemoryPeak(budget.bytes);
+    set_foreign_limits(budget.bytes);
   }
   budget_note_ = std::move(budget.note);
   has_budget_ = true;

@@ -82,8 +82,9 @@ bool Catalogue::has(std::string_view group, std::string_view name) const {
 std::vector<std::string> Catalogue::names(std::string_view group) const {
   std::string problem;
   Fields all(groups_, "", problem);
-  if (group == "memory" || group == "cpu") return all.part(fmt::format("{}_rules", group)).texts("names");
   std::vector<std::string> names;
+  if (group == "memory" || group == "cpu") names = all.part(fmt::format("{}_rules", group)).texts("names");
+  if (group == "memory") return names;
   const auto found = groups_.find(group);
   if (found == groups_.end() || !found->is_object()) return names;
   for (const auto& [name, figures] : found->items()) names.push_back(name);
@@ -93,7 +94,7 @@ std::vector<std::string> Catalogue::names(std::string_view group) const {
 std::string Catalogue::source(std::string_view group, std::string_view name) const {
   std::string problem;
   Fields all(groups_, "", problem);
-  if (group == "cpu") return all.part("cpu_rules").text("source");
+  if (group == "cpu" && !has("cpu", name)) return all.part("cpu_rules").text("source");
   const auto memory = parse_memory_name(name);
   return all.part(group).part(group == "memory" && memory ? memory->kind : name).text("source");
 }
@@ -174,7 +175,24 @@ Result<Ram> Catalogue::ram(const MemoryName& name) const {
   return ram;
 }
 
+std::optional<CpuName> Catalogue::find_cpu(std::string_view name) const {
+  if (!has("cpu", name)) return parse_cpu_name(name);
+  return CpuName{.cores = 1, .threads = 1, .listed = std::string(name)};
+}
+
+Result<Cpu> Catalogue::listed_cpu(std::string_view name) const {
+  std::string problem;
+  Fields all(groups_, "", problem);
+  Fields figures = all.part("cpu").part(name);
+  Fields rules = all.part("cpu_rules");
+  Cpu cpu{figures.text("name"), figures.count("cores"), figures.count("threads"),
+          (figures.has("instruction_sets") ? figures : rules).texts("instruction_sets")};
+  if (!problem.empty()) return std::unexpected(corrupt(problem));
+  return cpu;
+}
+
 Result<Cpu> Catalogue::cpu(const CpuName& name) const {
+  if (!name.listed.empty()) return listed_cpu(name.listed);
   std::string problem;
   Fields all(groups_, "", problem);
   Fields rules = all.part("cpu_rules");
@@ -187,6 +205,16 @@ Result<Cpu> Catalogue::cpu(const CpuName& name) const {
   return cpu;
 }
 
+Result<std::optional<double>> Catalogue::most_read_bytes_per_s(const CpuName& name) const {
+  if (name.listed.empty()) return std::nullopt;
+  std::string problem;
+  Fields all(groups_, "", problem);
+  const auto fabric = all.part("cpu").part(name.listed).maybe("fabric_bytes_per_s", &Fields::rate);
+  const double share = all.part("cpu_rules").share("fabric_share");
+  if (!problem.empty()) return std::unexpected(corrupt(problem));
+  return fabric ? std::optional(*fabric * share) : std::nullopt;
+}
+
 Result<Compute> Catalogue::compute(std::uint32_t cores, const Ram& ram) const {
   std::string problem;
   Fields all(groups_, "", problem);
@@ -195,6 +223,9 @@ Result<Compute> Catalogue::compute(std::uint32_t cores, const Ram& ram) const {
   Compute compute;
   compute.threads = static_cast<int>(cores);
   const double expert_share = core.share("expert_share");
+  Fields product = core.part("expert_product");
+  const double product_bytes = product.rate("bytes");
+  const double product_seconds = product.seconds("seconds");
   const auto kernels = groups_.find("kernel");
   if (kernels == groups_.end() || !kernels->is_object() || kernels->empty())
     return std::unexpected(corrupt("kernel is missing"));
@@ -205,7 +236,8 @@ Result<Compute> Catalogue::compute(std::uint32_t cores, const Ram& ram) const {
     rate.decode_bytes_per_s = from_ram(kernel.rate("decode_bytes_per_s"));
     rate.batch_multiplications_per_s = cores * kernel.rate("batch_multiplications_per_s");
     rate.prompt_multiplications_per_s = cores * kernel.rate("prompt_multiplications_per_s");
-    rate.expert_decode_bytes_per_s = rate.decode_bytes_per_s;
+    rate.expert_decode_bytes_per_s =
+        product_bytes / (product_bytes / rate.decode_bytes_per_s + product_seconds);
     rate.expert_multiplications_per_s = rate.batch_multiplications_per_s * expert_share;
     const auto repack = kernel.maybe("repack_bytes_per_s", &Fields::rate);
     if (repack) rate.repack_bytes_per_s = from_ram(*repack);

@@ -21,10 +21,11 @@ struct MemoryName {
 /// The form alone; such a kind need not exist. Pure.
 [[nodiscard]] std::optional<MemoryName> parse_memory_name(std::string_view name);
 
-/// What `8c16t` or `16-threads` (two a core) says.
+/// What `8c16t` or `16-threads` (two a core) says; or the name of a CPU that is listed.
 struct CpuName {
   std::uint32_t cores = 1;
   std::uint32_t threads = 1;
+  std::string listed = {};  ///< `i9-14900k`: then its figures count, not those above
 };
 /// Nothing unless each core has one or two threads, or some have one and some two. Pure.
 [[nodiscard]] std::optional<CpuName> parse_cpu_name(std::string_view name);
@@ -50,12 +51,18 @@ class Catalogue {
   /// Also kInvalidArgument: no such kind, or a size or speed that it does not come in.
   [[nodiscard]] Result<Ram> ram(const MemoryName& name) const;
   [[nodiscard]] Result<Cpu> cpu(const CpuName& name) const;
+  /// The CPU that is called so: listed, or by rule. Nothing where there is none.
+  [[nodiscard]] std::optional<CpuName> find_cpu(std::string_view name) const;
+  /// What a CPU can read from any memory, where its own connections are what limits it.
+  [[nodiscard]] Result<std::optional<double>> most_read_bytes_per_s(const CpuName& name) const;
   /// What those cores compute beside that RAM.
   [[nodiscard]] Result<Compute> compute(std::uint32_t cores, const Ram& ram) const;
   /// The CPU of a machine that names none.
   [[nodiscard]] Result<CpuName> usual_cpu() const;
 
  private:
+  [[nodiscard]] Result<Cpu> listed_cpu(std::string_view name) const;
+
   nlohmann::json groups_ = nlohmann::json::object();
 };
 

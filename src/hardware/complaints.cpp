@@ -30,20 +30,27 @@ Bytes usable_ram(const Ram& ram) {
   return ram.cgroup_limit ? std::min(ram.available, *ram.cgroup_limit) : ram.available;
 }
 
-void about_the_model(const Profile& profile, Bytes model, Sentences& all) {
+/// Bytes of a pass that writes one token, of `rest` that memory does not hold. Each expert is as likely as
+/// another; those that memory lacks are the last that would get a place.
+Bytes read_for_a_token(const ModelSize& model, Bytes rest) {
+  const Bytes experts = std::min(rest, model.experts);
+  return rest - experts + Bytes{static_cast<std::uint64_t>(number(experts) * model.share_used)};
+}
+
+void about_the_model(const Profile& profile, const ModelSize& model, Sentences& all) {
   const Bytes ram = usable_ram(profile.ram);
   Bytes vram;
   for (const Gpu& gpu : profile.gpus) vram += saturating_sub(gpu.free, gpu.runtime.value_or(Bytes{}));
-  if (model <= ram + vram) return;
-  const Bytes rest = model - ram - vram;
-  std::string sentence = fmt::format(
-      "The model has {} of weights, and {} of RAM{} are free: at least {} stream from the disk in each pass",
-      format_bytes(model), format_bytes(ram),
-      vram > Bytes{} ? fmt::format(" and {} of VRAM", format_bytes(vram)) : "", format_bytes(rest));
+  if (model.weights <= ram + vram) return;
+  const Bytes reads = read_for_a_token(model, model.weights - ram - vram);
+  std::string sentence =
+      fmt::format("The model has {} of weights, and {} of RAM{} are free: a token reads {}{} from the disk",
+                  format_bytes(model.weights), format_bytes(ram),
+                  vram > Bytes{} ? fmt::format(" and {} of VRAM", format_bytes(vram)) : "",
+                  model.experts > Bytes{} ? "about " : "at least ", format_bytes(reads));
   const double disk = streaming_rate(profile.disk);
   if (disk > 0)
-    sentence += fmt::format(", which takes {} at this disk's {} (less for models of experts)",
-                            duration(number(rest) / disk), rate(disk));
+    sentence += fmt::format(", which takes {} at this disk's {}", duration(number(reads) / disk), rate(disk));
   all.push_back(sentence + ".");
 }
 
@@ -131,14 +138,14 @@ void about_gpus(const Profile& profile, Sentences& all) {
 
 }  // namespace
 
-std::vector<std::string> complaints(const Profile& profile, std::optional<Bytes> model_bytes) {
+std::vector<std::string> complaints(const Profile& profile, const std::optional<ModelSize>& model) {
   Sentences all;
   if (profile.disturbed_by)
     all.push_back(fmt::format(
         "While the rates were measured, other programs used {:.1f} of the {} processors: the rates "
         "are too low, and so is every forecast. `strata probe` measures again when they are done.",
         *profile.disturbed_by, profile.cpu.threads));
-  if (model_bytes) about_the_model(profile, *model_bytes, all);
+  if (model) about_the_model(profile, *model, all);
   about_swap(profile.ram, all);
   about_the_disk(profile.disk, all);
   about_gpus(profile, all);

@@ -36,7 +36,7 @@ Profile good_machine() {
 
 TEST(Complaints, AreNoneAboutAGoodMachine) {
   EXPECT_THAT(complaints(good_machine(), std::nullopt), IsEmpty());
-  EXPECT_THAT(complaints(good_machine(), kGiB * 40), IsEmpty());  // RAM and VRAM together
+  EXPECT_THAT(complaints(good_machine(), ModelSize{kGiB * 40}), IsEmpty());  // RAM and VRAM together
 }
 
 TEST(Complaints, SayThatRatesWereMeasuredBesideOtherPrograms) {
@@ -127,35 +127,40 @@ TEST(Complaints, KeepQuietBelowWhatMatters) {
 
 TEST(Complaints, SayHowLongAModelThatDoesNotFitStreams) {
   EXPECT_THAT(
-      complaints(good_machine(), kGiB * 42),
+      complaints(good_machine(), ModelSize{kGiB * 42}),
       ElementsAre(
-          "The model has 42.00 GiB of weights, and 28.00 GiB of RAM and 12.00 GiB of VRAM are free: at "
-          "least 2.00 GiB stream from the disk in each pass, which takes 1.07 s at this disk's 2 GB/s "
-          "(less for models of experts)."));
+          "The model has 42.00 GiB of weights, and 28.00 GiB of RAM and 12.00 GiB of VRAM are free: a token "
+          "reads at least 2.00 GiB from the disk, which takes 1.07 s at this disk's 2 GB/s."));
   Profile slow = good_machine();
   slow.gpus.clear();
   slow.ram.cgroup_limit = kGiB * 16;
   slow.disk.beside_compute_bytes_per_s = 0.1e9;
   EXPECT_THAT(
-      complaints(slow, kGiB * 32)[0],
-      HasSubstr(
-          "16.00 GiB of RAM are free: at least 16.00 GiB stream from the disk in each pass, which takes "
-          "2.86 minutes at this disk's 100 MB/s"));
+      complaints(slow, ModelSize{kGiB * 32})[0],
+      HasSubstr("16.00 GiB of RAM are free: a token reads at least 16.00 GiB from the disk, which takes "
+                "2.86 minutes at this disk's 100 MB/s"));
+}
+
+TEST(Complaints, CountOfExpertsOnlyThoseThatATokenUses) {
+  // Of 60 GiB, 20 lie on the disk alone, all of them experts, of which a token uses a thirty-second part.
+  EXPECT_THAT(complaints(good_machine(), ModelSize{kGiB * 60, kGiB * 56, 1.0 / 32}),
+              ElementsAre(HasSubstr(
+                  "a token reads about 640.0 MiB from the disk, which takes 0.34 s at this disk's")));
 }
 
 TEST(Complaints, WithoutRatesSayOnlyThatItStreams) {
   Profile profile = good_machine();
   profile.disk.reads.clear();
   profile.disk.beside_compute_bytes_per_s = 0;
-  EXPECT_THAT(complaints(profile, kGiB * 50),
-              ElementsAre(HasSubstr("10.00 GiB stream from the disk in each pass.")));
+  EXPECT_THAT(complaints(profile, ModelSize{kGiB * 50}),
+              ElementsAre(HasSubstr("a token reads at least 10.00 GiB from the disk.")));
 }
 
 TEST(Complaints, CountVramWithoutWhatTheDriverHolds) {
   Profile profile = good_machine();
   profile.gpus[0].runtime = kMiB * 512;
-  EXPECT_THAT(complaints(profile, kGiB * 40),
-              ElementsAre(HasSubstr("11.50 GiB of VRAM are free: at least 512.0 MiB")));
+  EXPECT_THAT(complaints(profile, ModelSize{kGiB * 40}),
+              ElementsAre(HasSubstr("11.50 GiB of VRAM are free: a token reads at least 512.0 MiB")));
 }
 
 }  // namespace

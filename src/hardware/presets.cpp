@@ -95,7 +95,7 @@ Result<Parts> sort_names(const Catalogue& catalogue, const std::vector<std::stri
       STRATA_TRY_VOID(put_once(parts.disk, name, "disk", name));
     } else if (auto memory = parse_memory_name(name)) {
       STRATA_TRY_VOID(put_once(parts.memory, std::move(*memory), "memory", name));
-    } else if (const auto cpu = parse_cpu_name(name)) {
+    } else if (const auto cpu = catalogue.find_cpu(name)) {
       STRATA_TRY_VOID(put_once(parts.cpu, *cpu, "CPU", name));
     } else {
       return fail(ErrorCode::kInvalidArgument,
@@ -121,6 +121,9 @@ Result<Profile> machine_of(const Catalogue& catalogue, std::string_view spec) {
   }
   STRATA_TRY(const CpuName usual, catalogue.usual_cpu());
   STRATA_TRY(profile.cpu, catalogue.cpu(parts.cpu.value_or(usual)));
+  STRATA_TRY(const std::optional<double> most_read,
+             catalogue.most_read_bytes_per_s(parts.cpu.value_or(usual)));
+  if (most_read) profile.ram.read_bytes_per_s = std::min(profile.ram.read_bytes_per_s, *most_read);
   if (!parts.cpu) profile.name += fmt::format(", {}c{}t", usual.cores, usual.threads);
   STRATA_TRY(profile.compute, catalogue.compute(profile.cpu.cores, profile.ram));
   return profile;
@@ -143,7 +146,7 @@ Result<std::string> figures_of(const Catalogue& catalogue, std::string_view kind
     STRATA_TRY(const Ram ram, catalogue.ram(*memory));
     return fmt::format("{}, reads {}", *ram.kind, gigabytes(ram.read_bytes_per_s));
   }
-  const auto cpu = parse_cpu_name(name);
+  const auto cpu = catalogue.find_cpu(name);
   if (kind != "cpu" || !cpu) return fail(ErrorCode::kCorrupt, fmt::format("'{}' is no {}", name, kind));
   STRATA_TRY(const Cpu found, catalogue.cpu(*cpu));
   return fmt::format("{}, {}", found.model, fmt::join(found.instruction_sets, " "));

@@ -8,7 +8,7 @@ namespace strata::plan {
 namespace {
 
 constexpr double kLeastGain = 1.03;
-constexpr double kWorthKnowing = 0.5;   // a smaller file that is slower than this is no advice
+constexpr double kMostLoss = 0.9;       // of the prompt's rate: what is slower than this helps nobody
 constexpr double kGeneration4 = 6.5e9;  // bytes/s that an NVMe SSD of PCIe 4.0 reads
 constexpr std::uint64_t kFewSequences = 8;
 
@@ -38,49 +38,6 @@ Variant with_vram(const Inputs& inputs, Bytes total) {
   return out;
 }
 
-GraphWork part_of(GraphWork work, double part) {
-  for (Products& products : work.products) products.multiplications *= part;
-  const auto scaled = [&](Bytes bytes) {
-    return Bytes{static_cast<std::uint64_t>(static_cast<double>(bytes.value) * part)};
-  };
-  work.attention = scaled(work.attention);
-  work.attention_multiplications *= part;
-  work.elements = scaled(work.elements);
-  work.nodes = static_cast<std::int64_t>(static_cast<double>(work.nodes) * part);
-  return work;
-}
-
-/// This model with so few of its layers that it has `parameters`: what a smaller model of the same
-/// quantisation would do.
-Variant smaller_model(const Inputs& inputs, double parameters, std::string what) {
-  Variant out{std::move(what), "as many layers less of this one", inputs, true};
-  const double part = parameters / static_cast<double>(inputs.profile.parameters);
-  const auto layers = std::max(1, static_cast<int>(inputs.profile.layers * part));
-  model::ModelProfile& profile = out.inputs.profile;
-  const auto dropped = [&](const model::TensorInfo& tensor) {
-    return tensor.layer && *tensor.layer >= layers;
-  };
-  std::vector<std::uint32_t> index(profile.tensors.size());
-  std::vector<model::TensorInfo> kept;
-  for (std::size_t i = 0; i < profile.tensors.size(); ++i) {
-    index[i] = static_cast<std::uint32_t>(kept.size());
-    if (!dropped(profile.tensors[i])) kept.push_back(profile.tensors[i]);
-  }
-  std::erase_if(out.inputs.run.demand.uses,
-                [&](const TensorUse& use) { return dropped(inputs.profile.tensors[use.tensor]); });
-  for (TensorUse& use : out.inputs.run.demand.uses) {
-    use.tensor = index[use.tensor];
-    if (use.expert_group) use.expert_group = index[*use.expert_group];
-  }
-  profile.tensors = std::move(kept);
-  profile.layers = static_cast<std::uint32_t>(layers);
-  out.inputs.run.decode = part_of(inputs.run.decode, part);
-  out.inputs.run.prompt = part_of(inputs.run.prompt, part);
-  Demand& demand = out.inputs.run.demand;
-  demand.kv_cache = Bytes{demand.kv_cache.value / inputs.profile.layers * profile.layers};
-  return out;
-}
-
 }  // namespace
 
 std::vector<Variant> standard_variants(const Inputs& inputs) {
@@ -105,11 +62,6 @@ std::vector<Variant> standard_variants(const Inputs& inputs) {
       if (gib > now) out.push_back(with_vram(inputs, kGiB * gib));
     }
   }
-  for (const double billions : {32.0, 13.0, 7.0}) {
-    if (inputs.profile.layers > 1 && static_cast<double>(inputs.profile.parameters) > 1.5e9 * billions)
-      out.push_back(
-          smaller_model(inputs, billions * 1e9, fmt::format("a model of {:.0f}B parameters", billions)));
-  }
   if (inputs.workload.sequences == 1) {
     Variant batch{fmt::format("a batch of {} requests instead of a chat", kFewSequences),
                   "tokens/s of all together; the KV cache grows with each", inputs};
@@ -128,9 +80,11 @@ std::vector<Change> rank(const Plan& plan, const std::vector<Variant>& variants)
     if (!changed) continue;
     const double rate = changed->forecast.decode_tokens_per_second;
     const double factor = rate / plan.forecast.decode_tokens_per_second;
-    if (factor < (variant.other_model ? kWorthKnowing : kLeastGain)) continue;
+    if (factor < kLeastGain) continue;
+    if (changed->forecast.prompt_tokens_per_second < plan.forecast.prompt_tokens_per_second * kMostLoss)
+      continue;
     out.push_back({variant.what, variant.note, rate, factor,
-                   variant.other_model ? variant.inputs.profile.weight_bytes() : Bytes{}});
+                   variant.other_weights ? variant.inputs.profile.weight_bytes() : Bytes{}});
   }
   std::ranges::stable_sort(out, std::greater{}, &Change::factor);
   return out;

@@ -192,15 +192,34 @@ PassLoad load_of(const GraphWork& work, std::int64_t cells, const model::ModelPr
   return load;
 }
 
-Beside run_beside(double first_seconds, double first_beside, double second_seconds, double second_beside) {
+double run_beside(double first_seconds, double first_beside, double second_seconds, double second_beside) {
   const double first_end = first_seconds / first_beside;
   const double second_end = second_seconds / second_beside;
-  if (first_end <= second_end) return {first_end + second_seconds - first_end * second_beside, false};
-  return {second_end + first_seconds - second_end * first_beside, true};
+  if (first_end <= second_end) return first_end + second_seconds - first_end * second_beside;
+  return second_end + first_seconds - second_end * first_beside;
+}
+
+Bound PassCost::bound_by() const {
+  const double disk = disk_seconds + expert_seconds;
+  const double longest = std::max({compute_seconds, disk, device_seconds, link_seconds});
+  if (compute_seconds == longest) return waits_for_ram ? Bound::kRam : Bound::kCompute;
+  if (disk == longest) return Bound::kDisk;
+  return device_seconds == longest ? Bound::kDevice : Bound::kLink;
+}
+
+PassCost& PassCost::operator+=(const PassCost& next) {
+  seconds += next.seconds;
+  compute_seconds += next.compute_seconds;
+  disk_seconds += next.disk_seconds;
+  expert_seconds += next.expert_seconds;
+  device_seconds += next.device_seconds;
+  link_seconds += next.link_seconds;
+  reads += next.reads;
+  return *this;
 }
 
 PassCost cost_of(const PassLoad& load, const hardware::Profile& machine) {
-  PassCost cost;
+  PassCost cost{.reads = load.streamed + load.expert_reads};
   cost.compute_seconds = compute_seconds(load, machine.compute);
   const hardware::Disk& disk = machine.disk;
   const double latency = disk.seconds_per_read.value_or(kUnknownLatency);
@@ -211,15 +230,11 @@ PassCost cost_of(const PassLoad& load, const hardware::Profile& machine) {
                           static_cast<double>(load.expert_steps) * latency;
   const double disk_beside =
       load.streamed.value > 0 ? disk.beside_compute_bytes_per_s / disk.best_bytes_per_s() : 1;
-  const Beside both = run_beside(cost.compute_seconds, machine.compute.share_beside_reads, cost.disk_seconds,
+  const double both = run_beside(cost.compute_seconds, machine.compute.share_beside_reads, cost.disk_seconds,
                                  std::min(disk_beside, 1.0));
-  cost.seconds = both.seconds + kSeams * std::min(cost.compute_seconds, cost.disk_seconds) +
+  cost.seconds = both + kSeams * std::min(cost.compute_seconds, cost.disk_seconds) +
                  static_cast<double>(load.streamed_runs) * latency + cost.expert_seconds;
-  if (!both.first_is_last || cost.expert_seconds > both.seconds) {
-    cost.bound_by = Bound::kDisk;
-  } else if (load.work.tokens == 1 && memory_is_the_limit(load, machine, cost.compute_seconds)) {
-    cost.bound_by = Bound::kRam;
-  }
+  cost.waits_for_ram = load.work.tokens == 1 && memory_is_the_limit(load, machine, cost.compute_seconds);
   return cost;
 }
 

@@ -8,7 +8,7 @@
 
 namespace strata::plan {
 
-/// What ends last in a pass.
+/// The part of the machine that a pass keeps busy for the longest time.
 enum class Bound { kCompute, kRam, kDisk, kDevice, kLink };
 [[nodiscard]] std::string_view to_string(Bound bound);
 
@@ -34,12 +34,22 @@ struct PassLoad {
   std::int64_t expert_steps = 0;   ///< layers that wait for such reads
 };
 
+/// How long a pass takes, and the parts of that time. Each part is what it would take if nothing else ran, so
+/// that parts which overlap add up to more than `seconds`.
 struct PassCost {
   double seconds = 0;
-  double compute_seconds = 0;  ///< of the cores, if nothing else ran
-  double disk_seconds = 0;     ///< of the streamed bytes, if nothing else ran
-  double expert_seconds = 0;   ///< waiting for experts
-  Bound bound_by = Bound::kCompute;
+  double compute_seconds = 0;  ///< of the cores
+  double disk_seconds = 0;     ///< reads of the bytes that stream
+  double expert_seconds = 0;   ///< reads of chosen experts that no slot holds
+  double device_seconds = 0;   ///< of GPUs
+  double link_seconds = 0;     ///< weights, rows and waits between the host and GPUs
+  bool waits_for_ram = false;  ///< the cores wait for memory more than they compute
+  Bytes reads;                 ///< that the pass is expected to take from the disk
+
+  /// The longest part: reads of either kind count as the disk's.
+  [[nodiscard]] Bound bound_by() const;
+  /// Adds a pass that follows. Whether the cores wait for memory stays as it is.
+  PassCost& operator+=(const PassCost& next);
 };
 
 /// A pass of `work` over weights that lie as `placement` says, with `cells` of the KV cache in use. Nothing
@@ -56,13 +66,9 @@ struct PassCost {
                                   const Placement& placement, Bytes other_memory,
                                   const hardware::Profile& machine);
 
-/// Of two things that run beside one another, and each alone when the other is done: see docs/design-plan.md.
-/// `beside`: the share of its own rate that each has meanwhile, in (0, 1].
-struct Beside {
-  double seconds = 0;
-  bool first_is_last = false;  ///< the first one ended last
-};
-[[nodiscard]] Beside run_beside(double first_seconds, double first_beside, double second_seconds,
+/// Seconds until both of two things are done, which run beside one another until one is done: then the other
+/// goes on alone. `beside`: the share of its own rate that each has meanwhile, in (0, 1].
+[[nodiscard]] double run_beside(double first_seconds, double first_beside, double second_seconds,
                                 double second_beside);
 
 }  // namespace strata::plan

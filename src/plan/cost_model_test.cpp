@@ -7,14 +7,13 @@ namespace {
 
 TEST(Beside, TheSlowerOfTwoGoesOnAlone) {
   // Alone 2 s and 3 s, each at its full rate beside the other: the longer one's time.
-  EXPECT_DOUBLE_EQ(run_beside(2, 1, 3, 1).seconds, 3);
-  EXPECT_FALSE(run_beside(2, 1, 3, 1).first_is_last);
-  EXPECT_TRUE(run_beside(3, 1, 2, 1).first_is_last);
+  EXPECT_DOUBLE_EQ(run_beside(2, 1, 3, 1), 3);
+  EXPECT_DOUBLE_EQ(run_beside(3, 1, 2, 1), 3);
   // At half the rate for 2 s, 2 s of work are left; 1 of the first 2 s was done.
-  EXPECT_DOUBLE_EQ(run_beside(2, 1, 3, 0.5).seconds, 4);
+  EXPECT_DOUBLE_EQ(run_beside(2, 1, 3, 0.5), 4);
   // Both at half: the first ends after 4 s, the second then has 1 s left.
-  EXPECT_DOUBLE_EQ(run_beside(2, 0.5, 3, 0.5).seconds, 5);
-  EXPECT_DOUBLE_EQ(run_beside(2, 0.9, 0, 1).seconds, 2);
+  EXPECT_DOUBLE_EQ(run_beside(2, 0.5, 3, 0.5), 5);
+  EXPECT_DOUBLE_EQ(run_beside(2, 0.9, 0, 1), 2);
 }
 
 hardware::Profile machine() {
@@ -88,10 +87,10 @@ TEST(Cost, StreamedBytesAreReadBesideTheComputing) {
   PassLoad load = products_of(1);
   load.streamed = Bytes{1'000'000'000};
   EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 1 + 0.05);  // a tenth of the shorter: seams
-  EXPECT_NE(cost_of(load, machine()).bound_by, Bound::kDisk);
+  EXPECT_NE(cost_of(load, machine()).bound_by(), Bound::kDisk);
   load.streamed = Bytes{6'000'000'000};
   EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 3 + 0.1);
-  EXPECT_EQ(cost_of(load, machine()).bound_by, Bound::kDisk);
+  EXPECT_EQ(cost_of(load, machine()).bound_by(), Bound::kDisk);
 }
 
 TEST(Cost, ExpertsAreReadWhileTheComputingWaits) {

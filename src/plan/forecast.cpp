@@ -1,14 +1,25 @@
 #include "plan/forecast.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 namespace strata::plan {
 namespace {
 
-// Assumptions about GPUs, until a device tier can measure them.
-constexpr double kDeviceEfficiency = 0.8;          // of the memory's rate, that products of one token reach
-constexpr double kDeviceSecondsPerNode = 3e-6;     // to start a kernel
+// What is assumed of GPUs, as no probe measures it. docs/adr/0021-one-story.md has the sources.
+
+/// The share of the memory's rate that products of one token reach.
+constexpr double kDeviceEfficiency = 0.9;
+/// What it takes to start a kernel.
+constexpr double kDeviceSecondsPerNode = 3e-6;
+/// What it takes to leave a device in the middle of a layer for products on the host, and to come back: the
+/// host waits until the device has done what was queued, fetches the rows and the router's choice, wakes its
+/// threads, sends the result back and starts the next kernels.
+constexpr double kSecondsPerDetour = 0.3e-3;
+/// In long batches, weights of 16 bits are multiplied so many times as fast as quantised ones: tensor cores
+/// need no scale for each block.
+constexpr double kHalfByQuantised = 1.35;
 constexpr double kUnknownMemoryRate = 300e9;       // bytes/s
 constexpr double kUnknownMultiplications = 10e12;  // multiply-adds/s
 constexpr double kUnknownLink = 12e9;              // bytes/s
@@ -45,10 +56,73 @@ class DeviceParts {
   std::map<std::pair<ggml_type, bool>, std::pair<double, double>> parts_;
 };
 
+/// Where the matrices of each layer lie: what makes a pass go from one place to another and back.
+class LayerPlaces {
+ public:
+  LayerPlaces(const model::ModelProfile& profile, const RunPlan& plan, const DeviceSplit& split)
+      : profile_(profile) {
+    for (std::size_t d = 0; d < split.devices.size(); ++d) {
+      for (const std::uint32_t tensor : split.devices[d].tensors) {
+        if (Layer* const layer = layer_of(tensor)) layer->device = d;
+      }
+      for (const CachedExperts& group : split.devices[d].groups) {
+        const auto experts = static_cast<double>(profile.tensors[group.tensors.front()].shape[2]);
+        if (Layer* const layer = layer_of(group.tensors.front())) layer->cached = group.slots / experts;
+      }
+    }
+    for (const TensorUse& use : plan.demand.uses) {
+      if (!use.by_rows && !use.whole) continue;
+      Layer* const layer = layer_of(use.tensor);
+      if (layer != nullptr) (use.expert_group ? layer->experts_on_host : layer->dense_on_host) = true;
+    }
+  }
+
+  /// Ways to the host and back, in a pass over `work`. Matrices that are sent to a device cost none.
+  [[nodiscard]] double detours(const GraphWork& work, bool sends_dense, bool sends_experts) const {
+    double out = 0;
+    std::optional<std::optional<std::size_t>> before;
+    for (const auto& [index, layer] : layers_) {
+      // Layers of one place follow those of another: the way there, without a way back.
+      if (before && *before != layer.device) out += 0.5;
+      before = layer.device;
+      if (!layer.device) continue;
+      if (layer.dense_on_host && !sends_dense) {
+        out += 1;
+      } else if (layer.experts_on_host && !sends_experts) {
+        const double chosen = static_cast<double>(work.experts_used * work.tokens);
+        const bool finds_slots = work.tokens <= kMostTokensOfSlots;
+        out += finds_slots ? 1 - std::pow(layer.cached, chosen) : 1;
+      }
+    }
+    return out;
+  }
+
+ private:
+  struct Layer {
+    std::optional<std::size_t> device = std::nullopt;  // of its matrices; unset: the host
+    bool dense_on_host = false;
+    bool experts_on_host = false;
+    double cached = 0;  // the share of its experts that has slots on a device
+  };
+
+  /// Nothing for what is of no layer, and for norms: these are computed where their neighbours lie.
+  Layer* layer_of(std::uint32_t tensor) {
+    const model::TensorInfo& info = profile_.tensors[tensor];
+    return info.layer && info.rows() > 1 ? &layers_[*info.layer] : nullptr;
+  }
+
+  const model::ModelProfile& profile_;
+  std::map<int, Layer> layers_;
+};
+
 struct DeviceRates {
   double memory = kUnknownMemoryRate;
-  double multiplications = kUnknownMultiplications;
+  double multiplications = kUnknownMultiplications;  // with quantised weights
   double link = kUnknownLink;
+
+  [[nodiscard]] double multiplications_of(ggml_type type) const {
+    return ggml_is_quantized(type) ? multiplications : multiplications * kHalfByQuantised;
+  }
 };
 
 /// Of several devices, which work one after the other: their means, weighed by what lies there.
@@ -77,8 +151,9 @@ struct Divided {
   double device_seconds = 0;
 };
 
-/// What a device computes of `work`, and what is left to the host.
-Divided divide(const GraphWork& work, const DeviceParts& parts, const DeviceSplit& split) {
+/// What a device computes of `work` with `cells` of the KV cache in use, and what is left to the host.
+Divided divide(const GraphWork& work, std::int64_t cells, const DeviceParts& parts,
+               const DeviceSplit& split) {
   Divided out{work, 0};
   if (split.weights.value == 0) return out;
   const DeviceRates rates = rates_of(split);
@@ -86,14 +161,17 @@ Divided divide(const GraphWork& work, const DeviceParts& parts, const DeviceSpli
     const double part = parts.of(products);
     const double multiplications = products.multiplications * part;
     const double bytes = multiplications / products.columns * bytes_per_weight(products.type);
-    out.device_seconds +=
-        std::max(bytes / (rates.memory * kDeviceEfficiency), multiplications / rates.multiplications);
+    out.device_seconds += std::max(bytes / (rates.memory * kDeviceEfficiency),
+                                   multiplications / rates.multiplications_of(products.type));
     products.multiplications -= multiplications;
   }
   const double share = split.share_of_attention;
-  const double attention = static_cast<double>(work.attention.value) * share;
-  out.device_seconds += std::max(attention / (rates.memory * kDeviceEfficiency),
-                                 work.attention_multiplications * share / rates.multiplications);
+  const double used =
+      work.cells > 0 ? share * static_cast<double>(cells) / static_cast<double>(work.cells) : 0;
+  const double attention = static_cast<double>(work.attention.value) * used;
+  out.device_seconds +=
+      std::max(attention / (rates.memory * kDeviceEfficiency),
+               work.attention_multiplications * used / rates.multiplications_of(GGML_TYPE_F16));
   out.device_seconds += static_cast<double>(work.elements.value) * share / (rates.memory * kDeviceEfficiency);
   out.device_seconds += static_cast<double>(work.nodes) * share * kDeviceSecondsPerNode;
   out.host.attention =
@@ -109,17 +187,24 @@ bool sends(const DeviceSplit& split, const Products& products) {
   return !products.experts || std::ranges::any_of(split.devices, &DeviceShare::ring_for_experts);
 }
 
-/// The host's products computed on the device instead, their weights crossing the link meanwhile.
-double seconds_across_link(const GraphWork& host, const DeviceSplit& split) {
-  const DeviceRates rates = rates_of(split);
+/// What a pass takes of devices and of the way to them.
+struct AwaySeconds {
+  double device = 0;
   double link = 0;
-  double compute = 0;
+  double both = 0;  ///< from begin to end: copies go on while devices compute
+};
+
+/// The host's products computed on the device instead, their weights crossing the link meanwhile.
+AwaySeconds across_link(const GraphWork& host, const DeviceSplit& split) {
+  const DeviceRates rates = rates_of(split);
+  AwaySeconds out;
   for (const Products& products : host.products) {
     if (!sends(split, products)) continue;
-    link += products.multiplications / products.columns * bytes_per_weight(products.type) / rates.link;
-    compute += products.multiplications / rates.multiplications;
+    out.link += products.multiplications / products.columns * bytes_per_weight(products.type) / rates.link;
+    out.device += products.multiplications / rates.multiplications_of(products.type);
   }
-  return std::max(link, compute);
+  out.both = std::max(out.link, out.device);
+  return out;
 }
 
 /// `work` of a full ubatch, cut down to `tokens`.
@@ -145,28 +230,34 @@ class Forecaster {
         plan_(plan),
         split_(split),
         machine_(machine),
+        places_(profile, plan, split),
         few_(profile, all_uses(profile, plan, split), split, true),
         many_(profile, all_uses(profile, plan, split), split, false) {}
 
   [[nodiscard]] PassCost pass(const GraphWork& work, std::int64_t cells) const {
     const bool few = work.tokens <= kMostTokensOfSlots;
-    const Divided divided = divide(work, few ? few_ : many_, split_);
+    const Divided divided = divide(work, cells, few ? few_ : many_, split_);
     PassLoad load = load_of(divided.host, cells, profile_, plan_.demand.uses, plan_.placement);
     if (few)
       load.expert_reads =
           Bytes{static_cast<std::uint64_t>(static_cast<double>(load.expert_reads.value) * share_read())};
     PassCost cost = cost_of(load, machine_);
     if (split_.weights.value == 0) return cost;
-    // The disk goes on while the device computes.
-    const PassCost here = with_device(load, divided.device_seconds);
+    const double detours = places_.detours(work, false, false) * kSecondsPerDetour;
+    const PassCost here =
+        with_devices(load, {divided.device_seconds, detours, divided.device_seconds + detours});
     if (work.tokens < 2) return here;  // computed where the weights lie
     PassLoad across = load;
     std::erase_if(across.work.products, [&](const Products& products) { return sends(split_, products); });
     across.rearranged.clear();
-    PassCost there = with_device(across, divided.device_seconds + seconds_across_link(divided.host, split_));
-    if (there.seconds >= here.seconds) return here;
-    if (there.bound_by == Bound::kDevice) there.bound_by = Bound::kLink;
-    return there;
+    AwaySeconds away = across_link(divided.host, split_);
+    const bool sends_experts = sends(split_, {.experts = true});
+    const double fewer_detours = places_.detours(work, true, sends_experts) * kSecondsPerDetour;
+    away.device += divided.device_seconds;
+    away.link += fewer_detours;
+    away.both += divided.device_seconds + fewer_detours;
+    const PassCost there = with_devices(across, away);
+    return there.seconds >= here.seconds ? here : there;
   }
 
  private:
@@ -205,12 +296,13 @@ class Forecaster {
     return uses;
   }
 
-  [[nodiscard]] PassCost with_device(const PassLoad& load, double device_seconds) const {
+  /// The disk goes on while devices compute.
+  [[nodiscard]] PassCost with_devices(const PassLoad& load, const AwaySeconds& away) const {
     PassCost cost = cost_of(load, machine_);
-    const double host = cost.compute_seconds;
-    const double waits = std::max(0.0, cost.disk_seconds - host);  // that device work may fill
-    cost.seconds += std::max(0.0, device_seconds - waits);
-    if (device_seconds > host && device_seconds > cost.disk_seconds) cost.bound_by = Bound::kDevice;
+    cost.device_seconds = away.device;
+    cost.link_seconds = away.link;
+    const double waits = std::max(0.0, cost.disk_seconds - cost.compute_seconds);  // that devices may fill
+    cost.seconds += std::max(0.0, away.both - waits);
     return cost;
   }
 
@@ -218,6 +310,7 @@ class Forecaster {
   const RunPlan& plan_;
   const DeviceSplit& split_;
   const hardware::Profile& machine_;
+  const LayerPlaces places_;
   const DeviceParts few_;  // tokens
   const DeviceParts many_;
 };
@@ -234,12 +327,7 @@ Forecast forecast(const model::ModelProfile& profile, const RunPlan& plan, const
   for (std::int64_t at = 0; at < workload.prompt_tokens; at += plan.prompt.tokens) {
     const std::int64_t tokens = std::min(plan.prompt.tokens, workload.prompt_tokens - at);
     // Kernels skip what a token may not see: of its own ubatch, half.
-    const PassCost pass = forecaster.pass(part_of(plan.prompt, tokens), at + (tokens + 1) / 2);
-    out.prompt.seconds += pass.seconds;
-    out.prompt.compute_seconds += pass.compute_seconds;
-    out.prompt.disk_seconds += pass.disk_seconds;
-    out.prompt.expert_seconds += pass.expert_seconds;
-    out.prompt.bound_by = pass.bound_by;
+    out.prompt += forecaster.pass(part_of(plan.prompt, tokens), at + (tokens + 1) / 2);
   }
   out.prompt_tokens_per_second = static_cast<double>(workload.prompt_tokens) / out.prompt.seconds;
   out.first_token_seconds = out.prompt.seconds;

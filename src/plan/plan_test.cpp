@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <map>
 #include <random>
 
 #include "plan/advice.h"
@@ -100,7 +103,10 @@ Inputs model_of(int layers, std::int64_t size, std::int64_t experts) {
     }
     const auto n = static_cast<double>(tokens);
     graph.products.push_back({GGML_TYPE_Q4_K, true, false, n, dense * n});
-    if (experts > 0) graph.products.push_back({GGML_TYPE_Q4_K, true, true, 1, chosen * n});
+    if (experts > 0) {
+      const double of_each = n * static_cast<double>(graph.experts_used) / static_cast<double>(experts);
+      graph.products.push_back({GGML_TYPE_Q4_K, true, true, std::max(of_each, 1.0), chosen * n});
+    }
     graph.attention = Bytes{16} * kMiB.value;
     graph.attention_multiplications = 8e6 * n;
     graph.elements = kMiB * static_cast<std::uint64_t>(tokens);
@@ -221,11 +227,11 @@ TEST(Plan, MoreOfAnythingIsNeverSlower) {
 TEST(Plan, IsBoundByTheDiskWhereMostOfItStreams) {
   Inputs inputs = model_of(24, 2048, 0);
   inputs.host_budget = inputs.run.demand.fixed() + inputs.profile.weight_bytes();
-  EXPECT_EQ(make_plan(inputs)->forecast.decode.bound_by, Bound::kRam);
+  EXPECT_EQ(make_plan(inputs)->forecast.decode.bound_by(), Bound::kRam);
   inputs.host_budget = inputs.run.demand.fixed() + Bytes{inputs.profile.weight_bytes().value / 2};
   const auto half = make_plan(inputs);
   ASSERT_TRUE(half);
-  EXPECT_EQ(half->forecast.decode.bound_by, Bound::kDisk);
+  EXPECT_EQ(half->forecast.decode.bound_by(), Bound::kDisk);
   // Half of the bytes at 3 GB/s alone, a little less beside the cores.
   const double streamed = static_cast<double>(half->host.placement.streamed_per_pass.value);
   EXPECT_GT(half->forecast.decode.seconds, streamed / 3e9);
@@ -308,6 +314,137 @@ TEST(Plan, SaysWhatIsMissingAndWhere) {
   ASSERT_FALSE(plan);
   EXPECT_EQ(plan.error().code, ErrorCode::kInfeasible);
   EXPECT_NE(plan.error().message.find("CUDA0 needs"), std::string::npos);
+}
+
+/// As random_inputs(), with disks from slow to fast and prompts from one token to many.
+Inputs random_machine(std::mt19937& random) {
+  const auto pick = [&](int low, int high) { return std::uniform_int_distribution(low, high)(random); };
+  Inputs out = random_inputs(random);
+  const double faster = std::pow(10.0, pick(-15, 5) / 10.0);
+  for (hardware::ReadRate& read : out.machine.disk.reads) read.bytes_per_s *= faster;
+  out.machine.disk.beside_compute_bytes_per_s *= faster;
+  out.workload.prompt_tokens = std::int64_t{1} << pick(0, 12);
+  out.workload.cells = out.workload.prompt_tokens;
+  return out;
+}
+
+void expect_consistent(const PassCost& cost) {
+  const double disk = cost.disk_seconds + cost.expert_seconds;
+  const std::map<Bound, double> parts{{Bound::kCompute, cost.compute_seconds},
+                                      {Bound::kDisk, disk},
+                                      {Bound::kDevice, cost.device_seconds},
+                                      {Bound::kLink, cost.link_seconds}};
+  const Bound named = cost.bound_by() == Bound::kRam ? Bound::kCompute : cost.bound_by();
+  double sum = 0;
+  for (const auto& [bound, seconds] : parts) {
+    EXPECT_GE(seconds, 0);
+    EXPECT_LE(seconds, parts.at(named)) << to_string(bound) << " takes longer than " << to_string(named);
+    EXPECT_LE(seconds, cost.seconds * (1 + 1e-9)) << to_string(bound) << " takes longer than all";
+    sum += seconds;
+  }
+  EXPECT_LE(cost.seconds, 1.5 * sum + 0.1) << "what takes the time has no name";
+  EXPECT_EQ(cost.reads == Bytes{}, disk == 0);
+}
+
+TEST(Plan, TellsOneStory) {
+  std::mt19937 random(5);
+  std::map<Bound, int> seen;
+  for (int i = 0; i < 150; ++i) {
+    SCOPED_TRACE(testing::Message() << "machine " << i);
+    const Inputs inputs = random_machine(random);
+    const auto plan = make_plan(inputs);
+    ASSERT_TRUE(plan) << plan.error().message;
+    const Forecast& f = plan->forecast;
+    expect_consistent(f.decode);
+    expect_consistent(f.prompt);
+    ++seen[f.decode.bound_by()];
+    ++seen[f.prompt.bound_by()];
+    EXPECT_NEAR(f.decode_tokens_per_second * f.decode.seconds, static_cast<double>(inputs.workload.sequences),
+                1e-6);
+    EXPECT_NEAR(f.prompt_tokens_per_second * f.prompt.seconds,
+                static_cast<double>(inputs.workload.prompt_tokens), 1e-6);
+    EXPECT_DOUBLE_EQ(f.first_token_seconds, f.prompt.seconds);
+    // What is said to be read is what streams and what experts miss: nothing where all is in memory.
+    const MemoryMap map = plan->host.memory_map(inputs.profile);
+    EXPECT_GE(f.decode.reads, map.streamed_per_pass);
+    EXPECT_LE(f.decode.reads, inputs.profile.weight_bytes() + inputs.profile.weight_bytes());
+    EXPECT_TRUE(map.streams() || f.decode.reads == Bytes{});
+    if (testing::Test::HasFailure()) return;
+  }
+  for (const Bound bound : {Bound::kCompute, Bound::kRam, Bound::kDisk, Bound::kDevice, Bound::kLink})
+    EXPECT_GT(seen[bound], 0) << "never bound by " << to_string(bound);
+}
+
+TEST(Plan, AHardDiskBoundsThePromptAndNotTheLinkBesideIt) {
+  Inputs inputs = model_of(24, 2048, 32);
+  inputs.devices = {{"CUDA0", gpu(12), kMiB * 900}};
+  inputs.host_budget = inputs.run.demand.fixed() + Bytes{inputs.profile.weight_bytes().value / 3};
+  inputs.machine.disk.reads = {{kMiB, 150e6}};
+  inputs.machine.disk.beside_compute_bytes_per_s = 140e6;
+  inputs.workload.prompt_tokens = 100;
+  const auto plan = make_plan(inputs);
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_GT(plan->forecast.prompt.link_seconds, 0);
+  EXPECT_EQ(plan->forecast.prompt.bound_by(), Bound::kDisk);
+}
+
+TEST(Plan, OfExpertsATokenReadsThoseThatItUsesAndNotAllThatMemoryLacks) {
+  Inputs inputs = model_of(24, 2048, 64);
+  inputs.host_budget = inputs.run.demand.fixed() + Bytes{inputs.profile.weight_bytes().value / 2};
+  const auto plan = make_plan(inputs);
+  ASSERT_TRUE(plan) << plan.error().message;
+  const MemoryMap map = plan->host.memory_map(inputs.profile);
+  const double lacking = static_cast<double>((map.experts_total - map.experts_in_slots).value);
+  const double reads = static_cast<double>(plan->forecast.decode.reads.value);
+  EXPECT_NEAR(reads, lacking * 8 / 64, 0.02 * reads);  // 8 of 64 are used, and each is as likely
+  EXPECT_GT(plan->forecast.decode.seconds, reads / 3e9);
+  EXPECT_LT(plan->forecast.decode.seconds, lacking / 3e9);
+}
+
+TEST(Plan, ExpertsOnTheHostBesideAttentionOnAGpuCostADetourForEachLayer) {
+  Inputs inputs = model_of(24, 4096, 32);
+  inputs.host_budget = inputs.run.demand.fixed() + inputs.profile.weight_bytes() * 2;
+  inputs.devices = {{"CUDA0", gpu(12), Bytes{4} * kGiB.value}};
+  inputs.may_lie_on = [](std::string_view, const model::ModelProfile&, const model::TensorInfo& tensor) {
+    return tensor.shape[2] == 1;
+  };
+  const auto plan = make_plan(inputs);
+  ASSERT_TRUE(plan) << plan.error().message;
+  ASSERT_EQ(plan->devices.devices.front().layers, 24U);
+  EXPECT_NEAR(plan->forecast.decode.link_seconds, 24 * 0.3e-3, 1e-6);
+  // Half of a layer's attention elsewhere, and the other layers whole: fewer ways.
+  inputs.may_lie_on = [](std::string_view, const model::ModelProfile&, const model::TensorInfo& tensor) {
+    return tensor.shape[2] == 1 && tensor.layer.value_or(0) < 12;
+  };
+  const auto half = make_plan(inputs);
+  ASSERT_TRUE(half) << half.error().message;
+  EXPECT_NEAR(half->forecast.decode.link_seconds, 12.5 * 0.3e-3, 1e-6);
+}
+
+TEST(Plan, AdviceHelpsWhereverItIsGiven) {
+  std::mt19937 random(6);
+  int given = 0;
+  for (int i = 0; i < 25; ++i) {
+    const Inputs inputs = random_machine(random);
+    const auto plan = make_plan(inputs);
+    ASSERT_TRUE(plan) << plan.error().message;
+    const std::vector<Variant> variants = standard_variants(inputs);
+    for (const Change& change : rank(*plan, variants)) {
+      const auto variant = std::ranges::find(variants, change.what, &Variant::what);
+      ASSERT_NE(variant, variants.end()) << change.what;
+      const auto changed = make_plan(variant->inputs);
+      ASSERT_TRUE(changed) << changed.error().message;
+      const double factor =
+          changed->forecast.decode_tokens_per_second / plan->forecast.decode_tokens_per_second;
+      EXPECT_DOUBLE_EQ(change.factor, factor) << change.what;
+      EXPECT_GT(factor, 1.0) << change.what;
+      EXPECT_EQ(changed->host.memory_map(variant->inputs.profile).total_weights,
+                plan->host.memory_map(inputs.profile).total_weights)
+          << change.what << " is another model";
+      ++given;
+    }
+  }
+  EXPECT_GT(given, 25);
 }
 
 TEST(Plan, AdviceIsRankedByGain) {
