@@ -166,7 +166,7 @@ TEST_F(LiveProgram, SaysThatNothingRuns) {
   expect_refused(run_strata({"top"}), "no strata of this user runs a model");
   expect_refused(run_strata({"ctl", "--ram", "1GiB"}), "no strata of this user runs a model");
   expect_refused(run_strata({"ctl", "1", "--ram", "1GiB"}), "as process 1");
-  expect_refused(run_strata({"ctl"}), "say what to change");
+  expect_refused(run_strata({"ctl"}), "no strata of this user runs a model");
   expect_refused(run_strata({"ctl", "--ram", "a lot"}), "--ram: ");
 }
 

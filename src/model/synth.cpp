@@ -216,7 +216,9 @@ Result<SynthModel> design_synth(const SynthOptions& options) {
   STRATA_TRY(const ggml_type type, find_synth_type(options.type));
   std::shared_ptr<const SynthCore> core;
   if (options.around) {
-    if (ggml_quantize_requires_imatrix(type)) {
+    const bool needs_matrix = std::ranges::any_of(
+        options.types, [](const auto& named) { return ggml_quantize_requires_imatrix(named.second); });
+    if (needs_matrix || ggml_quantize_requires_imatrix(type)) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("--type {}: trained weights need an importance matrix for it", options.type));
     }
@@ -234,6 +236,11 @@ Result<SynthModel> design_synth(const SynthOptions& options) {
   gguf_set_kv(keys.get(), tokenizer.get());
 
   std::vector<SynthTensor> tensors = synth_tensors(shape, type, router, options.seed);
+  for (SynthTensor& tensor : tensors) {
+    const auto named = options.types.find(tensor.name);
+    if (named != options.types.end() && tensor.fill == SynthFill::kMatrix)
+      tensor.type = type_for_rows(named->second, tensor.shape[0]);
+  }
   if (core) core->put_into(tensors, shape, options.noise);
   const auto most_splits = static_cast<std::uint32_t>(std::min<std::size_t>(tensors.size(), 65535));
   STRATA_TRY_VOID(check_range("the number of splits", options.splits, 1, most_splits));
