@@ -68,7 +68,7 @@ class TypedTerminal {
   /// Reads until the program has shown `text`, after what the call before has found. Returns what it showed
   /// before `text`.
   std::string expect(std::string_view text) {
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(120);
+    const auto limit = std::chrono::steady_clock::now() + kPatience;
     std::size_t found = std::string::npos;
     while ((found = shown_.find(text)) == std::string::npos) {
       if (std::chrono::steady_clock::now() > limit || !read_more()) {
@@ -79,6 +79,11 @@ class TypedTerminal {
     std::string before = shown_.substr(0, found);
     shown_.erase(0, found + text.size());
     return before;
+  }
+  /// Reads until the program has shown anything more.
+  void expect_anything() {
+    const auto limit = std::chrono::steady_clock::now() + kPatience;
+    while (shown_.empty()) ASSERT_TRUE(std::chrono::steady_clock::now() < limit && read_more()) << "shows nothing";
   }
   /// Reads what is left until the program has ended. Returns its status, as waitpid has it.
   int wait_for_end() {
@@ -104,6 +109,8 @@ class TypedTerminal {
   }
 
  private:
+  static constexpr std::chrono::seconds kPatience{120};
+
   /// Waits for output a moment. No where the program has closed the terminal.
   bool read_more() {
     pollfd output{terminal_, POLLIN, 0};
