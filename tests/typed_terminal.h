@@ -83,7 +83,8 @@ class TypedTerminal {
   /// Reads until the program has shown anything more.
   void expect_anything() {
     const auto limit = std::chrono::steady_clock::now() + kPatience;
-    while (shown_.empty()) ASSERT_TRUE(std::chrono::steady_clock::now() < limit && read_more()) << "shows nothing";
+    while (shown_.empty())
+      ASSERT_TRUE(std::chrono::steady_clock::now() < limit && read_more()) << "shows nothing";
   }
   /// Reads what is left until the program has ended. Returns its status, as waitpid has it.
   int wait_for_end() {

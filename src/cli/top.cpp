@@ -85,8 +85,8 @@ Status show_once(Watch& watch, const std::vector<pid_t>& pids, bool as_json) {
   std::this_thread::sleep_for(kBetweenSamples);
   const json all = watch.sample(pids);
   if (all["processes"].empty()) return fail(ErrorCode::kNotFound, kHasEnded);
-  return write_standard_output(
-      as_json ? all.dump(2, ' ', false, json::error_handler_t::replace) + '\n' : sample_text(all));
+  return write_standard_output(as_json ? all.dump(2, ' ', false, json::error_handler_t::replace) + '\n'
+                                       : sample_text(all));
 }
 
 /// Until a person leaves, or nothing runs any more.

@@ -18,7 +18,7 @@ enum class Refresh {
   kMissing,      ///< everything, if the rate of any type of weights is not known yet
   kModelsTypes,  ///< of the kernels only those for the model's types (without one: for the usual types), even
                  ///< if they are known: half a minute
-  kAll,  ///< everything, even if it is known: some minutes
+  kAll,          ///< everything, even if it is known: some minutes
 };
 
 struct ProbeOptions {
