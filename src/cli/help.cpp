@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "cli/arguments.h"
 #include "cli/suggest.h"
@@ -72,8 +73,8 @@ constexpr const char* kExamples =
     "  strata plan model.gguf --ram 12GiB         will it fit, and how fast will it be?\n"
     "  strata serve model.gguf                    OpenAI's API on port 8080\n"
     "\n"
-    "'strata help COMMAND' explains a command and its flags. Exit codes: 0 done, 1 an error,\n"
-    "2 wrong flags, 3 the model does not fit the budgets.";
+    "'strata help COMMAND' explains a command and its flags. Exit codes: 0 done,\n"
+    "1 an error, 2 wrong flags, 3 the model does not fit the budgets.";
 
 /// `--ub` as people write it: `-ub`.
 std::string as_people_write_it(std::string name) {
@@ -137,6 +138,13 @@ std::string HelpFormatter::row(std::string_view left, std::string_view right) co
   return out + wrapped(right, column, width_) + '\n';
 }
 
+std::string HelpFormatter::make_help(const CLI::App* app, std::string name, CLI::AppFormatMode mode) const {
+  std::string out = CLI::Formatter::make_help(app, std::move(name), mode);
+  // CLI11 ends a group with an empty line, and begins the next one with another.
+  for (std::size_t at = 0; (at = out.find("\n\n\n", at)) != std::string::npos;) out.erase(at, 1);
+  return out;
+}
+
 std::string HelpFormatter::make_option(const CLI::Option* option, bool is_positional) const {
   return row(make_option_name(option, is_positional) + make_option_opts(option), make_option_desc(option));
 }
@@ -174,12 +182,17 @@ HelpText help_on(const CLI::App& app, const std::string& topic) {
   const auto commands =
       app.get_subcommands([&](const CLI::App* command) { return command->check_name(topic); });
   if (commands.empty()) {
-    return {fmt::format("there is no command '{}'{}; see 'strata help'", topic,
-                        suggestion(topic, command_names(app))),
+    return {with_help(fmt::format("there is no command '{}'{}", topic, suggestion(topic, command_names(app))),
+                      "strata help"),
             false};
   }
   const CLI::App* const about = commands.front();
   return {about->get_formatter()->make_help(about, app.get_name() + ' ' + topic, CLI::AppFormatMode::Normal)};
+}
+
+std::string with_help(std::string message, std::string_view command) {
+  message += fmt::format("{} see '{}'", message.ends_with('?') ? "" : ";", command);
+  return message;
 }
 
 std::vector<std::string> command_names(const CLI::App& app) {

@@ -21,6 +21,8 @@ class HelpFormatter : public CLI::Formatter {
  public:
   explicit HelpFormatter(std::size_t width) : width_(width) {}
 
+  [[nodiscard]] std::string make_help(const CLI::App* app, std::string name,
+                                      CLI::AppFormatMode mode) const override;
   [[nodiscard]] std::string make_option(const CLI::Option* option, bool is_positional) const override;
   [[nodiscard]] std::string make_option_name(const CLI::Option* option, bool is_positional) const override;
   [[nodiscard]] std::string make_subcommand(const CLI::App* command) const override;
@@ -43,6 +45,9 @@ struct HelpText {
   bool found = true;
 };
 [[nodiscard]] HelpText help_on(const CLI::App& app, const std::string& topic);
+
+/// `message; see 'COMMAND'`, for messages that may end with a question.
+[[nodiscard]] std::string with_help(std::string message, std::string_view command);
 
 /// The names of the commands.
 [[nodiscard]] std::vector<std::string> command_names(const CLI::App& app);

@@ -86,13 +86,13 @@ int run_program(std::span<char* const> given) {
   if (command == nullptr) return wrong_flags(help_on(app, given.front()).text);
   const std::string more_help = command == &app ? "strata help" : "strata help " + command->get_name();
   auto arguments = parser_arguments(*command, given);
-  if (!arguments) return wrong_flags(fmt::format("{}; see '{}'", arguments.error().message, more_help));
+  if (!arguments) return wrong_flags(with_help(arguments.error().message, more_help));
   try {
     app.parse(std::move(*arguments));
   } catch (const CLI::Success& call) {
     return answer(app, call);
   } catch (const CLI::ParseError& error) {
-    return wrong_flags(fmt::format("{}; see '{}'", error.what(), more_help));
+    return wrong_flags(with_help(error.what(), more_help));
   } catch (const std::exception& error) {  // a library's, or no memory: still one line, and no abort
     fmt::print(stderr, "strata: unexpected error: {}\n", error.what());
     return 1;

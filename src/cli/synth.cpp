@@ -49,6 +49,7 @@ const engine::QuantisationMix* mix_called(const std::string& name) {
 /// model: the header of one without weights.
 Status apply_mix(const engine::QuantisationMix& mix, model::SynthOptions& options) {
   options.type = "F16";
+  options.mix = mix.name;
   model::SynthOptions plain = options;
   plain.around.reset();
   plain.splits = 1;

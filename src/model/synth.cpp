@@ -44,11 +44,11 @@ Status check_router(const SynthShape& shape, SynthRouter router) {
               fmt::format("'{}' has no experts, so its router cannot be skewed", shape.name));
 }
 
-void add_model_keys(gguf_context* to, const SynthShape& shape, ggml_type type) {
+void add_model_keys(gguf_context* to, const SynthShape& shape, const std::string& type) {
   const SynthDesign& design = find_synth_design(shape.design);
   gguf_set_val_str(to, "general.architecture", std::string(design.architecture).c_str());
   // libllama treats vocabularies by the name of the model, so it must not be that of a real one.
-  gguf_set_val_str(to, "general.name", fmt::format("synthetic {}", synth_type_name(type)).c_str());
+  gguf_set_val_str(to, "general.name", fmt::format("synthetic {}", type).c_str());
   gguf_set_val_str(to, "general.description",
                    fmt::format("random weights in the shape of {}", shape.name).c_str());
   gguf_set_val_u32(to, "general.quantization_version", GGML_QNT_VERSION);
@@ -232,7 +232,7 @@ Result<SynthModel> design_synth(const SynthOptions& options) {
   STRATA_TRY(const GgufPtr tokenizer, make_tokenizer(shape, options));
   shape.vocabulary = token_count(tokenizer.get());
   const GgufPtr keys(gguf_init_empty());
-  add_model_keys(keys.get(), shape, type);
+  add_model_keys(keys.get(), shape, options.mix.empty() ? synth_type_name(type) : options.mix);
   gguf_set_kv(keys.get(), tokenizer.get());
 
   std::vector<SynthTensor> tensors = synth_tensors(shape, type, router, options.seed);
