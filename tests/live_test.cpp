@@ -168,7 +168,7 @@ TEST_F(LiveProgram, SaysThatNothingRuns) {
   expect_refused(run_strata({"top"}), "no strata of this user runs a model");
   expect_refused(run_strata({"ctl", "--ram", "1GiB"}), "no strata of this user runs a model");
   expect_refused(run_strata({"ctl", "1", "--ram", "1GiB"}), "as process 1");
-  expect_refused(run_strata({"ctl"}), "say what to change");
+  expect_refused(run_strata({"ctl"}), "no strata of this user runs a model");
   expect_refused(run_strata({"ctl", "--ram", "a lot"}), "--ram: ");
 }
 
@@ -199,10 +199,10 @@ TEST_F(LiveProgram, ListensWhileItWaitsForItsUser) {
   EXPECT_EQ(chat.exit_code, 0) << chat.out;
   EXPECT_THAT(chat.out, HasSubstr("peak memory"));
 
-  // The second Ctrl-D ends the line, and with it the input.
+  // Ctrl-C gives up the line that was begun, and not the chat.
   const ProgramRun unfinished = run_strata_on_terminal(
       {"run", "-m", written->front().string(), "-n", "4", "-c", "256", "-t", "1", "--ram", "1GiB"},
-      {"one", "two\x04\x04"});
+      {"one", "two\x03"});
   EXPECT_FALSE(unfinished.timed_out);
   EXPECT_EQ(unfinished.exit_code, 0) << unfinished.out;
 }

@@ -7,6 +7,8 @@
 #include <array>
 #include <string_view>
 
+#include "cli/suggest.h"
+
 namespace strata::cli {
 namespace {
 
@@ -24,22 +26,55 @@ bool takes_a_value(const CLI::App& command, const std::string& flag) {
   return option != nullptr && option->get_items_expected_min() > 0;
 }
 
-std::unexpected<Error> unknown_flag(std::string_view flag) {
-  return fail(ErrorCode::kInvalidArgument, fmt::format("there is no flag '{}'", flag));
+/// Every flag of the command as people write it.
+std::vector<std::string> flags_of(const CLI::App& command) {
+  std::vector<std::string> out;
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& name : option->get_snames()) out.push_back('-' + name);
+    for (const std::string& name : option->get_lnames())
+      out.push_back(is_flag_with_one_dash('-' + name) ? '-' + name : "--" + name);
+  }
+  return out;
+}
+
+std::unexpected<Error> unknown_flag(const CLI::App& command, std::string_view flag) {
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("there is no flag '{}'{}", flag, suggestion(flag, flags_of(command))));
+}
+
+bool is_number(std::string_view text) {
+  const std::size_t digits = text.find_first_not_of("-.");
+  return digits != std::string_view::npos && text[digits] >= '0' && text[digits] <= '9';
+}
+
+/// `-t` of `-t 4` and `-t4`, `--ram` of `--ram=1GiB`.
+std::string name_of(const std::string& argument) {
+  if (argument.starts_with("--")) return argument.substr(0, argument.find('='));
+  return argument.substr(0, 2);
 }
 
 }  // namespace
 
+bool is_flag_with_one_dash(std::string_view flag) {
+  return std::ranges::find(kFlagsWithOneDash, flag) != kFlagsWithOneDash.end();
+}
+
 Result<std::vector<std::string>> parser_arguments(const CLI::App& command, std::span<char* const> arguments) {
   std::vector<std::string> out;
   bool is_value = false;
+  bool flags_end = false;  // after a lone `--`
   for (std::string argument : arguments) {
-    if (!is_value && has_letters_behind_one_dash(argument)) {
-      const std::string flag = argument.substr(0, argument.find('='));
-      if (std::ranges::find(kFlagsWithOneDash, flag) == kFlagsWithOneDash.end()) return unknown_flag(flag);
-      argument.insert(0, "-");
-      if (command.get_option_no_throw(argument.substr(0, argument.find('='))) == nullptr)
-        return unknown_flag(flag);
+    if (!is_value && !flags_end && argument.size() > 1 && argument[0] == '-') {
+      flags_end = argument == "--";
+      const std::string given = argument;
+      if (has_letters_behind_one_dash(argument)) {
+        const std::string flag = argument.substr(0, argument.find('='));
+        if (!is_flag_with_one_dash(flag)) return unknown_flag(command, flag);
+        argument.insert(0, "-");
+      }
+      const bool known = command.get_option_no_throw(name_of(argument)) != nullptr;
+      if (!flags_end && !known && !is_number(argument))
+        return unknown_flag(command, given.substr(0, given.find('=')));
     }
     is_value = !is_value && takes_a_value(command, argument);
     out.push_back(std::move(argument));

@@ -8,6 +8,7 @@
 #include "cli/device_options.h"
 #include "cli/exit_code.h"
 #include "cli/status_text.h"
+#include "cli/watch.h"
 #include "control/client.h"
 
 namespace strata::cli {
@@ -38,24 +39,57 @@ Result<nlohmann::json> request_of(const Options& options) {
       if (part.name) budget["name"] = *part.name;
     }
   }
-  if (!options.ram && !options.vram)
-    return fail(ErrorCode::kInvalidArgument,
-                "say what to change: --ram, --vram; strata top shows what there is");
   return request;
 }
 
-/// The one that there is.
-Result<pid_t> only_one() {
-  STRATA_TRY(const std::vector<pid_t> pids, control::running());
-  if (pids.empty()) return fail(ErrorCode::kNotFound, "no strata of this user runs a model");
-  if (pids.size() > 1) {
-    return fail(ErrorCode::kInvalidArgument, fmt::format("{} models run: name one of the processes {}",
-                                                         pids.size(), fmt::join(pids, ", ")));
+/// What each of the processes says of itself.
+nlohmann::json statuses_of(const std::vector<pid_t>& pids) {
+  nlohmann::json out = nlohmann::json::array();
+  for (const pid_t pid : pids) {
+    auto status = control::ask(pid, {{"ask", "status"}}, Watch::kPatience);
+    out.push_back(status ? std::move(*status) : nlohmann::json{{"pid", pid}});
   }
-  return pids.front();
+  return out;
+}
+
+Result<std::vector<pid_t>> running() {
+  STRATA_TRY(std::vector<pid_t> pids, control::running());
+  if (pids.empty()) return fail(ErrorCode::kNotFound, kNothingRuns);
+  return pids;
+}
+
+/// Lists the models that run: what `strata ctl` does where nothing is to be changed.
+Status list(const Options& options) {
+  std::vector<pid_t> pids;
+  if (options.pid) {
+    pids = {*options.pid};
+    STRATA_TRY_VOID(control::ask(*options.pid, {{"ask", "status"}}, Watch::kPatience));
+  } else {
+    STRATA_TRY(pids, running());
+  }
+  const nlohmann::json statuses = statuses_of(pids);
+  if (options.json) {
+    const auto replace = nlohmann::json::error_handler_t::replace;
+    return write_standard_output(statuses.dump(2, ' ', false, replace) + '\n');
+  }
+  const std::string example =
+      pids.size() > 1 ? fmt::format(", such as: strata ctl {} --ram 6GiB", pids.front()) : "";
+  return write_standard_output(
+      fmt::format("{}--ram SIZE and --vram SIZE change a budget{}\n", running_text(statuses), example));
+}
+
+/// The only process that runs a model. Where there are several, they are listed on stderr.
+Result<pid_t> only_one() {
+  STRATA_TRY(const std::vector<pid_t> pids, running());
+  if (pids.size() == 1) return pids.front();
+  fmt::print(stderr, "{}", running_text(statuses_of(pids)));
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("{} models run: name the process, such as: strata ctl {} --ram 6GiB", pids.size(),
+                          pids.front()));
 }
 
 Status change(const Options& options) {
+  if (!options.ram && !options.vram) return list(options);
   STRATA_TRY(const nlohmann::json request, request_of(options));
   pid_t pid = options.pid.value_or(0);
   if (!options.pid) {
@@ -74,7 +108,7 @@ Status change(const Options& options) {
 }  // namespace
 
 void add_ctl_command(CLI::App& app, int& exit_code) {
-  auto* const command = app.add_subcommand("ctl", "change the budgets of a model that runs");
+  auto* const command = app.add_subcommand("ctl", "list the models that run, and change their budgets");
   auto options = std::make_shared<Options>();
   command->add_option("pid", options->pid, "process that runs it (default: the only one)");
   command->add_option("--ram", options->ram, "host budget for everything, such as 11.5GiB");

@@ -49,6 +49,20 @@ Result<std::vector<VramPart>> parse_vram(const std::string& text) {
   return out;
 }
 
+std::string unused_devices_note(const std::vector<VramPart>& parts, const std::vector<std::string>& used,
+                                const std::vector<std::string>& all) {
+  const bool unnamed = std::ranges::any_of(parts, [](const VramPart& part) { return !part.name; });
+  if (!unnamed || used.empty() || used.size() >= all.size()) return {};
+  std::string given;
+  for (const VramPart& part : parts) given += (given.empty() ? "" : ",") + part.text;
+  std::string named;
+  for (const std::string& device : all)
+    named += fmt::format("{}{}={}", named.empty() ? "" : ",", device, format_bytes(parts.front().size));
+  std::erase(named, ' ');
+  return fmt::format("--vram {} is the budget of {} only, of the GPUs {}; to use more, name each: --vram {}",
+                     given, fmt::join(used, ", "), fmt::join(all, ", "), named);
+}
+
 Status add_rpc_servers(const std::string& endpoints) {
   std::istringstream list(endpoints);
   for (std::string endpoint; std::getline(list, endpoint, ',');)
@@ -96,6 +110,12 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vr
     }
     if (size > Bytes{}) out.push_back({device, size});
   }
+  std::vector<std::string> used;
+  for (const engine::OffloadOption& option : out) used.emplace_back(ggml_backend_dev_name(option.device));
+  std::vector<std::string> all;
+  for (ggml_backend_dev_t const device : devices) all.emplace_back(ggml_backend_dev_name(device));
+  if (const std::string note = unused_devices_note(parts, used, all); !note.empty())
+    fmt::print(stderr, "note: {}\n", note);
   return out;
 }
 

@@ -20,6 +20,13 @@ struct VramPart {
 /// SIZE, or NAME=SIZE for each device, with commas between. Errors: kInvalidArgument.
 [[nodiscard]] Result<std::vector<VramPart>> parse_vram(const std::string& text);
 
+/// What a person has to know where --vram names no device: which one it is the budget of, and that others
+/// stay unused. `used` are the devices of `parts` in order, `all` those of the machine. Empty where there is
+/// nothing to say.
+[[nodiscard]] std::string unused_devices_note(const std::vector<VramPart>& parts,
+                                              const std::vector<std::string>& used,
+                                              const std::vector<std::string>& all);
+
 /// What --vram gives of the devices that ggml has here; plug-ins are loaded where these are not enough.
 /// Errors: kInvalidArgument; kUnsupported without any.
 [[nodiscard]] Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vram);

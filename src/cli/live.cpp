@@ -177,6 +177,7 @@ Status Live::carry_out(control::Request& request, const std::function<void()>& e
   std::string budgets = fmt::format("host {}", format_bytes(engine_.memory_map().budget));
   for (const engine::DeviceUse& device : engine_.devices())
     budgets += fmt::format(", {} {}", device.share.name, format_bytes(device.share.budget));
+  ++notes_;
   fmt::print(stderr, "\nnote: budgets are now: {} ({:.1f} s)\n", budgets, seconds);
   for (const std::string& note : engine_.notes()) fmt::print(stderr, "note: {}\n", note);
   return {};

@@ -34,6 +34,8 @@ class Live {
   /// Waits until standard input has something to read, and does meanwhile what is asked for. Whether it has:
   /// not where `give_up` says yes, which is asked after a signal and twice a second. Errors: as before_pass.
   [[nodiscard]] Result<bool> wait_for_input(const std::function<bool()>& give_up);
+  /// Number of times that something was written to stderr here: it stands in the way of what a person types.
+  [[nodiscard]] std::size_t notes() const { return notes_; }
 
  private:
   void publish(std::string_view state);
@@ -50,6 +52,7 @@ class Live {
   engine::GenerationProgress progress_;  // of the turn
   std::size_t computed_before_ = 0;      // tokens of prompts, in earlier turns
   std::size_t written_before_ = 0;
+  std::size_t notes_ = 0;
 };
 
 }  // namespace strata::cli

@@ -1,7 +1,8 @@
+#include <fmt/format.h>
 #include <llama.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
+#include <memory>
 #include <span>
 #include <sstream>
 #include <string>
@@ -11,6 +12,7 @@
 #include "cli/batch.h"
 #include "cli/ctl.h"
 #include "cli/exit_code.h"
+#include "cli/help.h"
 #include "cli/plan.h"
 #include "cli/probe.h"
 #include "cli/run.h"
@@ -19,65 +21,89 @@
 #include "cli/synth.h"
 #include "cli/top.h"
 
+namespace strata::cli {
 namespace {
+
+constexpr int kWrongFlags = 2;
+
+int wrong_flags(std::string_view message) {
+  fmt::print(stderr, "strata: {}\n", message);
+  return kWrongFlags;
+}
 
 /// What --help and --version print. Returns the exit code.
 int answer(const CLI::App& app, const CLI::Success& call) {
   std::ostringstream text;
   const int code = app.exit(call, text, text);
-  const strata::Status written = strata::write_standard_output(text.str());
-  return written ? code : strata::cli::report(written);
+  const Status written = write_standard_output(text.str());
+  return written ? code : report(written);
 }
 
-}  // namespace
+void add_commands(CLI::App& app, int& exit_code) {
+  add_run_command(app, exit_code);
+  add_serve_command(app, exit_code);
+  add_batch_command(app, exit_code);
+  add_top_command(app, exit_code);
+  add_ctl_command(app, exit_code);
+  add_plan_command(app, exit_code);
+  add_probe_command(app, exit_code);
+  add_show_command(app, exit_code);
+  add_synth_command(app, exit_code);
+  auto* const help = app.add_subcommand("help", "show this help, or that of a command");
+  const auto topic = std::make_shared<std::string>();
+  help->add_option("command", *topic, "command to explain");
+  help->callback([topic, &app, &exit_code] {
+    const HelpText help_text = help_on(app, *topic);
+    exit_code = help_text.found ? report(write_standard_output(help_text.text)) : wrong_flags(help_text.text);
+  });
+  arrange_help(app);
+}
 
-int main(int argc, char** argv) {
+/// The command that the arguments name; `app` itself where the first argument is a flag; null where there is
+/// no such command.
+const CLI::App* named_command(const CLI::App& app, std::span<char* const> arguments) {
+  if (arguments.empty() || arguments.front()[0] == '-') return &app;
+  const auto commands =
+      app.get_subcommands([&](const CLI::App* command) { return command->check_name(arguments.front()); });
+  return commands.empty() ? nullptr : commands.front();
+}
+
+int run_program(std::span<char* const> given) {
   int exit_code = 0;
   CLI::App app("Strata runs any GGUF model inside exact byte budgets.", "strata");
+  app.formatter(std::make_shared<HelpFormatter>(help_width()));
   app.set_version_flag("--version", std::string("strata " STRATA_VERSION "\nllama.cpp ") + llama_version() +
                                         "\nggml " + ggml_version());
   app.require_subcommand(1);
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // as in llama.cpp
-  strata::cli::add_run_command(app, exit_code);
-  strata::cli::add_batch_command(app, exit_code);
-  strata::cli::add_serve_command(app, exit_code);
-  strata::cli::add_ctl_command(app, exit_code);
-  strata::cli::add_top_command(app, exit_code);
-  strata::cli::add_plan_command(app, exit_code);
-  strata::cli::add_probe_command(app, exit_code);
-  strata::cli::add_show_command(app, exit_code);
-  strata::cli::add_synth_command(app, exit_code);
-  auto* const help = app.add_subcommand("help", "show this help, or that of a command");
-  std::string topic;
-  help->add_option("command", topic, "command to explain");
-  help->callback([&] {
-    const CLI::App* const about = topic.empty() ? &app : app.get_subcommand(topic);  // throws, naming it
-    exit_code = strata::cli::report(strata::write_standard_output(about->help()));
-  });
+  add_commands(app, exit_code);
 
-  const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
-  const auto named = [&](const CLI::App* command) { return argc > 1 && command->check_name(argv[1]); };
-  const auto command = std::find_if(commands.begin(), commands.end(), named);
-  if (argc > 1 && argv[1][0] != '-' && command == commands.end()) {
-    std::fprintf(stderr, "strata: there is no command '%s'; see 'strata help'\n", argv[1]);
-    return 2;
+  if (given.empty()) {
+    fmt::print(stderr, "{}", help_on(app, "").text);
+    return kWrongFlags;
   }
-  auto arguments = strata::cli::parser_arguments(command == commands.end() ? app : **command,
-                                                 std::span(argv, static_cast<std::size_t>(argc)).subspan(1));
-  if (!arguments) {
-    std::fprintf(stderr, "strata: %s; see 'strata help'\n", arguments.error().message.c_str());
-    return 2;
-  }
+  const CLI::App* const command = named_command(app, given);
+  if (command == nullptr) return wrong_flags(help_on(app, given.front()).text);
+  const std::string more_help = command == &app ? "strata help" : "strata help " + command->get_name();
+  auto arguments = parser_arguments(*command, given);
+  if (!arguments) return wrong_flags(with_help(arguments.error().message, more_help));
   try {
     app.parse(std::move(*arguments));
   } catch (const CLI::Success& call) {
     return answer(app, call);
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "strata: %s; see 'strata help'\n", error.what());
-    return 2;
+    return wrong_flags(with_help(error.what(), more_help));
   } catch (const std::exception& error) {  // a library's, or no memory: still one line, and no abort
-    std::fprintf(stderr, "strata: unexpected error: %s\n", error.what());
+    fmt::print(stderr, "strata: unexpected error: {}\n", error.what());
     return 1;
   }
   return exit_code;
+}
+
+}  // namespace
+}  // namespace strata::cli
+
+int main(int argc, char** argv) {
+  const std::span<char* const> arguments(argv, static_cast<std::size_t>(argc));
+  return strata::cli::run_program(arguments.subspan(argc > 0 ? 1 : 0));
 }

@@ -93,13 +93,6 @@ std::string plain(std::string_view text, std::size_t width) {
   return out + (text.size() > width ? "..." : "");
 }
 
-std::string parameters_text(std::uint64_t count) {
-  const auto value = static_cast<double>(count);
-  if (count >= 1'000'000'000) return fmt::format("{:.2f} billion", value / 1e9);
-  if (count >= 1'000'000) return fmt::format("{:.2f} million", value / 1e6);
-  return fmt::format("{}", count);
-}
-
 void add_summary(std::string& out, const ModelProfile& profile) {
   Bytes on_disk;
   for (const model::ModelFile& file : profile.files) on_disk += file.size;
@@ -201,6 +194,14 @@ std::string model_text(const ModelProfile& profile, const std::vector<MetadataEn
   add_tensors(out, profile);
   add_metadata(out, entries);
   return out;
+}
+
+std::string parameters_text(std::uint64_t count) {
+  const auto value = static_cast<double>(count);
+  for (const auto& [unit, name] : {std::pair{1e12, "trillion"}, {1e9, "billion"}, {1e6, "million"}}) {
+    if (value >= unit * 0.99995) return fmt::format("{:.1f} {}", value / unit, name);
+  }
+  return fmt::format("{}", count);
 }
 
 nlohmann::json model_json(const ModelProfile& profile, const std::vector<MetadataEntry>& entries) {

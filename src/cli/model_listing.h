@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -16,6 +17,9 @@ namespace strata::cli {
 /// The same, complete, for programs.
 [[nodiscard]] nlohmann::json model_json(const model::ModelProfile& profile,
                                         const std::vector<model::MetadataEntry>& entries);
+
+/// A number of parameters as people say it: `15.2 million`, `7.2 billion`.
+[[nodiscard]] std::string parameters_text(std::uint64_t count);
 
 /// Strings that are not UTF-8 are mended. `indent`: -1 for one line.
 [[nodiscard]] std::string json_text(const nlohmann::json& json, int indent = -1);

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "cli/memory_map.h"
+#include "cli/model_listing.h"
 #include "cli/plan_output.h"
 #include "cli/probe_text.h"
 #include "model/gguf_reader.h"
@@ -37,10 +38,9 @@ std::string plan_text(const PlanReport& report) {
   const plan::Forecast& f = p.forecast;
   const model::ModelProfile& profile = report.inputs.profile;
   const std::int64_t sequences = report.inputs.workload.sequences;
-  std::string out =
-      fmt::format("model    {} ({}): {} of weights, {:.1f} billion parameters\n",
-                  model::in_quotes(profile.name), profile.architecture, format_bytes(profile.weight_bytes()),
-                  static_cast<double>(profile.parameters) / 1e9);
+  std::string out = fmt::format("model    {} ({}): {} of weights, {} parameters\n",
+                                model::in_quotes(profile.name), profile.architecture,
+                                format_bytes(profile.weight_bytes()), parameters_text(profile.parameters));
   out += machine_line(report);
   out += fmt::format("context  {} tokens{}, ubatch {}\n", p.host.context,
                      sequences > 1 ? fmt::format(" for {} sequences", sequences) : "", p.host.ubatch);

@@ -181,6 +181,13 @@ Result<PlanReport> make_report(const PlanOptions& options) {
   STRATA_TRY(auto devices, device_budgets(options, machine, report.elsewhere));
   std::vector<std::string> device_names;
   for (const plan::DeviceBudget& device : devices) device_names.push_back(device.name);
+  if (options.vram) {
+    STRATA_TRY(const std::vector<VramPart> parts, parse_vram(*options.vram));
+    std::vector<std::string> all;
+    for (std::size_t i = 0; i < machine.gpus.size(); ++i) all.push_back(fmt::format("CUDA{}", i));
+    const std::string note = unused_devices_note(parts, device_names, all);
+    if (!note.empty()) report.notes.push_back(note);
+  }
   STRATA_TRY(plan::MayLieOn may_lie_on, placement_rules(options.run, device_names));
   if (report.elsewhere) {
     open.machine = hardware::HostMemory{machine.ram.total, machine.ram.available, {}};

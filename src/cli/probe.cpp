@@ -22,7 +22,6 @@ struct Options {
   std::optional<int> threads;
   bool refresh = false;
   bool quick = false;
-
   bool json = false;
 };
 
@@ -44,12 +43,12 @@ Status show_machine(const Options& options) {
   }
   const auto refresh = options.refresh ? probe::Refresh::kAll
                        : options.quick ? probe::Refresh::kModelsTypes
-                                       : probe::Refresh::kNever;
+                                       : probe::Refresh::kMissing;
   const auto choice = hardware::choose_threads(options.threads, hardware::read_compute_limits(), "-t");
   if (choice.note) fmt::print(stderr, "note: {}\n", *choice.note);
   const int threads = choice.threads;
   STRATA_TRY(const hardware::Profile machine,
-             measure_machine(profile ? &*profile : nullptr, threads, refresh));
+             measure_machine(profile ? &*profile : nullptr, threads, refresh, MeasureNews::kAlways));
   if (options.json) return write_standard_output(hardware::to_json(machine) + '\n');
   std::string text = machine_text(machine);
   const auto size = profile ? std::optional(size_of(*profile)) : std::nullopt;
@@ -70,7 +69,7 @@ void add_probe_command(CLI::App& app, int& exit_code) {
       ->check(CLI::Range(1, 512));
   command->add_flag("--refresh", options->refresh, "measure again, even if nothing has changed");
   command->add_flag("--quick", options->quick,
-                    "measure again only what the model given with -m needs: a few seconds");
+                    "measure only the types of the model given with -m, else the usual ones: half a minute");
   command->add_flag("--json", options->json, "print JSON, for `strata plan --hardware`");
   command->callback([options, &exit_code] { exit_code = report(show_machine(*options)); });
 }

@@ -4,6 +4,8 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
+#include <chrono>
+
 #include "engine/back_ends.h"
 #include "engine/llama_log.h"
 #include "probe/probe.h"
@@ -11,6 +13,11 @@
 
 namespace strata::cli {
 namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::seconds kBetweenLines{5};
+constexpr const char* kWipeLine = "\r\033[K";
 
 std::string gpu_line(const hardware::Gpu& gpu) {
   std::string out =
@@ -30,7 +37,7 @@ std::string rate_text(double bytes_per_s) {
 }
 
 Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int threads,
-                                          probe::Refresh refresh) {
+                                          probe::Refresh refresh, MeasureNews news) {
   engine::capture_llama_logs();
   probe::ProbeOptions options{.threads = threads, .model = model, .refresh = refresh};
   options.devices = []() -> Result<std::vector<ggml_backend_dev_t>> {
@@ -41,14 +48,19 @@ Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int 
     return devices;
   };
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
-  if (terminal) {
-    options.progress = [](std::string_view what, int done, int steps) {
-      fmt::print(stderr, "\r\033[Kmeasuring this machine, once: {} ({} of {})", what, done + 1, steps);
+  if (terminal || news == MeasureNews::kAlways) {
+    options.progress = [terminal, said = Clock::time_point()](std::string_view what, int done,
+                                                              int steps) mutable {
+      const auto now = Clock::now();
+      if (!terminal && said != Clock::time_point() && now - said < kBetweenLines) return;
+      said = now;
+      fmt::print(stderr, "{}measuring this machine, once: {} ({} of {}){}", terminal ? kWipeLine : "", what,
+                 done + 1, steps, terminal ? "" : "\n");
       std::fflush(stderr);
     };
   }
   auto machine = probe::probe(options);
-  if (terminal) fmt::print(stderr, "\r\033[K");
+  if (terminal) fmt::print(stderr, "{}", kWipeLine);
   return machine;
 }
 

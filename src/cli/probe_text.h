@@ -8,9 +8,14 @@
 
 namespace strata::cli {
 
-/// This machine, measured once; shows what it is doing on a terminal. `model`: whose disk counts, or null.
+/// Where stderr is a terminal, one line there says what is being measured. kAlways: elsewhere, too, with a
+/// line every few seconds.
+enum class MeasureNews { kOnTerminal, kAlways };
+
+/// This machine, measured once. `model`: whose disk counts, or null.
 [[nodiscard]] Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int threads,
-                                                        probe::Refresh refresh);
+                                                        probe::Refresh refresh,
+                                                        MeasureNews news = MeasureNews::kOnTerminal);
 
 /// `3.20 GiB/s`
 [[nodiscard]] std::string rate_text(double bytes_per_s);

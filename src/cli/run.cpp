@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
@@ -13,12 +12,15 @@
 
 #include "base/progress.h"
 #include "base/visible_text.h"
+#include "cli/chat.h"
 #include "cli/exit_code.h"
+#include "cli/line_reader.h"
 #include "cli/live.h"
 #include "cli/memory_map.h"
 #include "cli/planner.h"
 #include "cli/run_options.h"
 #include "cli/run_report.h"
+#include "cli/terminal_mode.h"
 #include "engine/chat_format.h"
 #include "model/gguf_reader.h"
 
@@ -27,9 +29,14 @@ namespace {
 
 std::atomic<engine::Engine*> interruptible{nullptr};
 std::atomic<int> interrupts{0};
+std::atomic<bool> chatting{false};
 
 void on_interrupt(int) {
-  if (++interrupts > 1) std::_Exit(130);  // a second Ctrl-C: the first one is taking too long
+  // A second Ctrl-C: the first one is taking too long. In a chat it ends the answer and never the program.
+  if (++interrupts > 1 && !chatting) {
+    TerminalMode::restore_before_exit();
+    std::_Exit(130);
+  }
   if (engine::Engine* const engine = interruptible.load()) engine->abort();
 }
 
@@ -37,26 +44,30 @@ void on_interrupt(int) {
 class Run {
  public:
   explicit Run(RunOptions options) : options_(std::move(options)) {}
-  ~Run() { interruptible = nullptr; }
+  ~Run() {
+    interruptible = nullptr;
+    chatting = false;
+  }
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
 
   Status execute() {
     std::signal(SIGPIPE, SIG_IGN);  // a reader that goes away ends the generation, not the program
     struct sigaction action {};
-    action.sa_handler = on_interrupt;  // without SA_RESTART: Ctrl-C ends the wait for a line, too
+    action.sa_handler = on_interrupt;  // without SA_RESTART: Ctrl-C ends the wait for a line
     ::sigaction(SIGINT, &action, nullptr);
     if (options_.plan_file) STRATA_TRY_VOID(apply_plan(*options_.plan_file, options_));
     STRATA_TRY(std::optional<std::string> prompt, read_prompt(options_));
-    const bool terminal = ::isatty(STDIN_FILENO) != 0;
     for (const auto& file : {options_.stats_file, options_.trace_file}) {
       if (file) STRATA_TRY_VOID(check_writable(*file));
     }
-    if (!prompt && !terminal) return fail(ErrorCode::kInvalidArgument, "no prompt: give one with -p or -f");
+    if (!prompt) STRATA_TRY_VOID(open_lines());
     STRATA_TRY_VOID(open());
-    if (!prompt && !format_) {
+    if (!format_ && (!prompt || options_.system)) {
       return fail(ErrorCode::kInvalidArgument,
-                  "this model has no chat template: give a text to complete with -p or -f");
+                  fmt::format("{}: {}", options_.raw ? "--raw" : "this model has no chat template",
+                              prompt ? "--system has no place in a plain text: leave it out"
+                                     : "give a text to complete with -p or -f"));
     }
 
     std::vector<llama_token> tokens;
@@ -67,7 +78,8 @@ class Run {
     }
     STRATA_TRY_VOID(start(tokens));
     if (options_.display_prompt && prompt) print(*prompt);
-    const Status status = prompt ? turn(std::move(tokens)) : chat();
+    const Status status = prompt ? turn(std::move(tokens)) : talk();
+    lines_.reset();  // the terminal is as it was
     if (!status && report_.total.prompt_computed == 0) return status;
     fmt::print(stderr, "\n{}", describe(report_, *engine_));
     if (options_.stats_file)
@@ -100,8 +112,9 @@ class Run {
     context.prompt_tokens = static_cast<std::uint32_t>(prompt.size());
     const std::size_t wanted = prompt.size() + static_cast<std::size_t>(std::max(options_.limit, 1));
     context.least_context = static_cast<std::uint32_t>(std::min<std::size_t>(wanted, 1U << 20));
-    context.client_reserve =
-        client_reserve(*generator_, format_.has_value()) + (trace_ ? tier::Trace::bytes() : Bytes{});
+    context.client_reserve = client_reserve(*generator_, format_.has_value()) +
+                             (trace_ ? tier::Trace::bytes() : Bytes{}) +
+                             (lines_ ? LineReader::memory(longest_line_) : Bytes{});
 
     std::optional<ProgressBar> bar;
     const auto progress = [&](Bytes done, Bytes total) {
@@ -204,46 +217,81 @@ class Run {
     return {};
   }
 
-  Status chat() {
-    fmt::print(stderr, "Chat with {}. Ctrl-C stops an answer, Ctrl-D ends.\n",
-               model::in_quotes(engine_->profile().name));
-    for (;;) {
-      fmt::print(stderr, "\n> ");
-      STRATA_TRY(const std::optional<std::string> line, next_line());
-      if (!line) return {};
-      if (line->empty()) continue;
-      add_message("user", *line);
-      STRATA_TRY(std::vector<llama_token> tokens, chat_tokens());
-      STRATA_TRY_VOID(make_room(tokens));
-      if (tokens.size() >= llama_n_ctx(engine_->context())) {
-        fmt::print(stderr, "note: this message alone is longer than the context: start with a larger -c\n");
-        messages_.erase(messages_.size() - 1);
-        continue;
-      }
-      STRATA_TRY_VOID(turn(std::move(tokens)));
-      interrupts = 0;
-      engine_->resume();
-    }
+  /// What a chat is read from: a terminal, or a pipe with a message in each line.
+  Status open_lines() {
+    const bool terminal = ::isatty(STDIN_FILENO) != 0;
+    longest_line_ = LineReader::longest_line(options_.context.value_or(0));
+    STRATA_TRY(lines_, LineReader::create([this] { return wait_for_input(); }, longest_line_));
+    if (terminal) return {};
+    // The model is not loaded where there is nothing to say to it.
+    STRATA_TRY(first_line_, lines_->read(""));
+    if (first_line_->kind != LineReader::Line::Kind::kEnd) return {};
+    return fail(ErrorCode::kInvalidArgument,
+                "no prompt: give one with -p or -f, or messages on standard input, one in a line");
   }
 
-  /// Of standard input; nothing where it ends, or at Ctrl-C.
-  Result<std::optional<std::string>> next_line() {
-    std::size_t newline = 0;
-    while ((newline = typed_.find('\n')) == std::string::npos) {
-      if (input_ended_) return std::nullopt;
-      STRATA_TRY(const bool readable, live_->wait_for_input([] { return interrupts > 0; }));
-      std::array<char, 4096> piece{};
-      const ssize_t got = readable ? ::read(STDIN_FILENO, piece.data(), piece.size()) : -1;
-      if (interrupts > 0 || got < 0 || (got == 0 && typed_.empty())) return std::nullopt;
-      if (got == 0) {  // the last line, without its newline
-        input_ended_ = true;
-        return std::exchange(typed_, {});
-      }
-      typed_.append(piece.data(), static_cast<std::size_t>(got));
+  /// Whether standard input has something to read; not after Ctrl-C.
+  Result<bool> wait_for_input() {
+    if (!live_) return interrupts == 0;
+    std::size_t notes = live_->notes();
+    STRATA_TRY(const bool readable, live_->wait_for_input([&] {
+      lines_->redraw_if_asked();
+      if (std::exchange(notes, live_->notes()) != notes) lines_->redraw();
+      return interrupts > 0;
+    }));
+    if (!readable) next_answer();
+    return readable;
+  }
+
+  /// Ctrl-C was meant for what came before.
+  void next_answer() {
+    interrupts = 0;
+    engine_->resume();
+  }
+
+  Status talk() {
+    chatting = lines_->is_terminal();
+    return chat(*lines_, {.name = model::in_quotes(engine_->profile().name),
+                          .first_line = std::move(first_line_),
+                          .answer = [this](const std::string& message) { return answer(message); },
+                          .clear = [this] { clear(); },
+                          .set_system = [this](const std::string& text) { set_system(text); },
+                          .system = [this] { return options_.system.value_or(""); },
+                          .statistics = [this] { return describe(report_, *engine_); }});
+  }
+
+  Status answer(const std::string& message) {
+    add_message("user", message);
+    auto tokens = chat_tokens();
+    if (!tokens) {  // the template refuses this conversation: another message may do
+      fmt::print(stderr, "note: {}\n", tokens.error().message);
+      messages_.erase(messages_.size() - 1);
+      return {};
     }
-    std::string line = typed_.substr(0, newline);
-    typed_.erase(0, newline + 1);
-    return line;
+    STRATA_TRY_VOID(make_room(*tokens));
+    if (tokens->size() >= llama_n_ctx(engine_->context())) {
+      fmt::print(stderr, "note: this message alone is longer than the context: start with a larger -c\n");
+      messages_.erase(messages_.size() - 1);
+      return {};
+    }
+    const Status done = turn(std::move(*tokens));
+    if (!lines_->is_terminal() && interrupts > 0) return done;  // a pipe has no person who goes on
+    next_answer();
+    return done;
+  }
+
+  void clear() {
+    messages_.clear();
+    if (options_.system) add_message("system", *options_.system);
+  }
+
+  /// The conversation stays, with this in front of it.
+  void set_system(const std::string& text) {
+    const nlohmann::json before = std::exchange(messages_, nlohmann::json::array());
+    const std::size_t begin = options_.system ? 1 : 0;
+    options_.system = text;
+    add_message("system", text);
+    for (std::size_t i = begin; i < before.size(); ++i) messages_.push_back(before[i]);
   }
 
   /// Forgets the oldest turns until the history leaves room for an answer.
@@ -280,8 +328,9 @@ class Run {
   engine::ChatParser parser_;
   bool thinks_ = false;  // thoughts are being printed
   const bool dims_ = ::isatty(STDERR_FILENO) != 0;
-  std::string typed_;  // and not used yet
-  bool input_ended_ = false;
+  std::size_t longest_line_ = 0;                // bytes
+  std::unique_ptr<LineReader> lines_;           // of a chat
+  std::optional<LineReader::Line> first_line_;  // of a pipe: read before the model was opened
   RunReport report_;
   const bool terminal_out_ = ::isatty(STDOUT_FILENO) != 0;
   VisibleStream visible_;   // what the terminal is shown of an answer,

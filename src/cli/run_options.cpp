@@ -137,7 +137,9 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
   add_device_flags(command, o);
 
   const std::string sampling = "Sampling";
-  command.add_option("-s,--seed", o.sampling.seed, "seed (default: random)")->group(sampling);
+  command.add_option("-s,--seed", o.sampling.seed, "seed (-1, the default: random)")
+      ->group(sampling)
+      ->transform([](std::string text) { return text == "-1" ? std::to_string(LLAMA_DEFAULT_SEED) : text; });
   for (const engine::SamplingOption& option : engine::sampling_options()) {
     std::visit(
         [&](auto value) {

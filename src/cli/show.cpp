@@ -49,7 +49,8 @@ void add_show_command(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("show", "Show what is in a model: size, quantisation, tensors, metadata");
-  command->add_option("MODEL", options->model, "GGUF file, or the first part of a split model")->required();
+  command->add_option("-m,--model,MODEL", options->model, "GGUF file, or the first part of a split model")
+      ->required();
   command->add_flag("--json", options->json, "Print JSON");
   command->callback([options, &exit_code] { exit_code = run(*options); });
 }

@@ -103,6 +103,24 @@ std::string draw_tiers(const json& tiers) {
   return out;
 }
 
+std::string running_text(const json& statuses) {
+  std::string out;
+  for (const json& status : statuses) {
+    std::string budgets;
+    for (const json& tier : status.value("tiers", json::array())) {
+      budgets += fmt::format("{}{} {}", budgets.empty() ? "" : ", ", tier.value("name", ""),
+                             format_bytes(bytes_of(tier, "budget_bytes")));
+    }
+    if (status.contains("model")) {
+      out += fmt::format("  process {:<8} {}  {}{}{}\n", status.value("pid", 0), status.value("model", ""),
+                         status.value("state", ""), budgets.empty() ? "" : "  budgets: ", budgets);
+    } else {
+      out += fmt::format("  process {:<8} does not answer: is it stopped?\n", status.value("pid", 0));
+    }
+  }
+  return out;
+}
+
 std::string sample_text(const json& all) {
   std::string out;
   for (const json& process : all["processes"]) out += text_of_process(process) + "\n";
@@ -115,6 +133,22 @@ std::string sample_text(const json& all) {
              : fmt::format("swap: {} in, {} out: this machine's RAM is too small for what runs\n",
                            per_second(in), per_second(out_rate));
   return out;
+}
+
+std::string screen_text(std::string_view text, std::size_t rows) {
+  constexpr const char* kHome = "\033[H";
+  constexpr const char* kWipeRestOfLine = "\033[K";
+  constexpr const char* kWipeRestOfScreen = "\033[J";
+  std::string out = kHome;
+  std::size_t used = 0;
+  while (!text.empty() && used + 1 < rows) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    out += fmt::format("{}{}\n", text.substr(0, end), kWipeRestOfLine);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    ++used;
+  }
+  return out + fmt::format("{}{}{}", text.empty() ? "q ends" : "q ends; a higher window shows more",
+                           kWipeRestOfLine, kWipeRestOfScreen);
 }
 
 }  // namespace strata::cli

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -11,6 +13,9 @@
 #include "base/result.h"
 #include "base/standard_output.h"
 #include "cli/exit_code.h"
+#include "engine/engine.h"
+#include "engine/quantisation_mix.h"
+#include "hub/temporary_folder.h"
 #include "model/synth.h"
 
 namespace strata::cli {
@@ -30,7 +35,45 @@ Result<std::vector<std::filesystem::path>> write(const model::SynthModel& design
   return model::write_synth(design, arguments.output, arguments.force, [&](Bytes done) { bar.update(done); });
 }
 
-Status run_synth(const SynthArguments& arguments) {
+/// The mix that llama.cpp's quantiser calls so, in any case; null where it has none. A name that is a type of
+/// ggml, too, such as Q8_0, means the type.
+const engine::QuantisationMix* mix_called(const std::string& name) {
+  const auto& mixes = engine::all_quantisation_mixes();
+  const auto found = std::ranges::find_if(mixes, [&](const engine::QuantisationMix& mix) {
+    return CLI::detail::to_lower(std::string(mix.name)) == CLI::detail::to_lower(name);
+  });
+  return found != mixes.end() && !model::find_synth_type(name) ? &*found : nullptr;
+}
+
+/// Gives each tensor the type that llama.cpp's quantiser gives it in the mix. It asks libllama, which wants a
+/// model: the header of one without weights.
+Status apply_mix(const engine::QuantisationMix& mix, model::SynthOptions& options) {
+  options.type = "F16";
+  options.mix = mix.name;
+  model::SynthOptions plain = options;
+  plain.around.reset();
+  plain.splits = 1;
+  if (options.around) plain.tokenizer_from = options.around;
+  STRATA_TRY(const model::SynthModel design, model::design_synth(plain));
+  STRATA_TRY(const hub::TemporaryFolder folder, hub::TemporaryFolder::make());
+  STRATA_TRY(const auto headers, model::write_synth_headers(design, folder.path() / "header.gguf", false));
+  engine::OpenOptions open{.model = headers.front()};
+  open.weights = model::Weights::kMayBeMissing;
+  STRATA_TRY(const auto engine, engine::Engine::open(std::move(open)));
+  const std::vector<ggml_type> types = engine::types_in_mix(*engine->model(), engine->profile(), mix);
+  if (types.empty()) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("--type {}: llama.cpp's quantiser does not know the architecture "
+                            "of {}; give a type such as Q4_K",
+                            mix.name, options.like));
+  }
+  for (std::size_t i = 0; i < types.size(); ++i) options.types[engine->profile().tensors[i].name] = types[i];
+  return {};
+}
+
+Status run_synth(SynthArguments arguments) {
+  if (const engine::QuantisationMix* const mix = mix_called(arguments.options.type))
+    STRATA_TRY_VOID(apply_mix(*mix, arguments.options));
   STRATA_TRY(const model::SynthModel design, model::design_synth(arguments.options));
   STRATA_TRY(const std::vector<std::filesystem::path> paths, write(design, arguments));
   const std::string size = arguments.header_only
@@ -58,7 +101,10 @@ void add_synth_command(CLI::App& app, int& exit_code) {
   const auto arguments = std::make_shared<SynthArguments>();
   model::SynthOptions& options = arguments->options;
   command->add_option("--like", options.like, "Shape: " + shape_names())->capture_default_str();
-  command->add_option("--type", options.type, "Weight type, by ggml's name")->capture_default_str();
+  command
+      ->add_option("--type", options.type,
+                   "Weight type by ggml's name, such as Q4_K, or mix by llama.cpp's, such as Q4_K_M")
+      ->capture_default_str();
   command->add_option("-o,--output", arguments->output, "File to write")->required();
   command->add_option("--layers", options.layers, "Layers, in place of the shape's");
   command->add_option("--vocab", options.vocabulary, "Tokens in the vocabulary, in place of the shape's");

@@ -1,14 +1,21 @@
 #include "cli/top.h"
 
 #include <fmt/format.h>
+#include <poll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
+#include <atomic>
+#include <csignal>
 #include <thread>
+#include <utility>
 
 #include "base/standard_output.h"
 #include "cli/exit_code.h"
 #include "cli/status_text.h"
+#include "cli/terminal_mode.h"
 #include "cli/watch.h"
 #include "control/client.h"
 
@@ -17,52 +24,113 @@ namespace {
 
 using nlohmann::json;
 
+constexpr const char* kHasEnded = "the model's process has ended";
 constexpr std::chrono::seconds kBetweenSamples{1};
-constexpr const char* kHome = "\033[H\033[J";  // of the screen, which is wiped from there on
+// The screen beside the usual one, no cursor, no lines that go on in the next row; and back.
+constexpr const char* kEnterScreen = "\033[?1049h\033[?25l\033[?7l";
+constexpr const char* kLeaveScreen = "\033[?7h\033[?25h\033[?1049l";
 
 struct Options {
   std::optional<pid_t> pid;
   bool json = false;
+  bool once = false;
 };
+
+std::atomic<bool> interrupted{false};
+
+/// The terminal while samples are drawn again and again: its usual screen comes back at the end.
+class Screen {
+ public:
+  static Result<Screen> enter() {
+    struct sigaction action {};
+    action.sa_handler = [](int) { interrupted = true; };
+    ::sigaction(SIGINT, &action, nullptr);
+    STRATA_TRY(auto mode, TerminalMode::enter(kEnterScreen, kLeaveScreen));
+    return Screen(std::move(mode));
+  }
+
+  /// Draws as many lines of `text` as the window has rows.
+  [[nodiscard]] static Status draw(const std::string& text) {
+    winsize size{};
+    const bool known = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 1;
+    return write_standard_output(screen_text(text, known ? size.ws_row : kUsualRows));
+  }
+
+  /// Waits until the next sample is due. No where a person wants to leave.
+  static bool wait() {
+    const auto due = std::chrono::steady_clock::now() + kBetweenSamples;
+    while (!interrupted) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(due - std::chrono::steady_clock::now());
+      pollfd keys{STDIN_FILENO, POLLIN, 0};
+      const int ready = left.count() > 0 ? ::poll(&keys, 1, static_cast<int>(left.count())) : 0;
+      if (ready == 0) return true;
+      if (ready < 0) continue;
+      std::array<char, 64> typed{};
+      const ssize_t got = ::read(STDIN_FILENO, typed.data(), typed.size());
+      if (got <= 0) return false;  // the terminal has gone
+      const std::string_view pressed(typed.data(), static_cast<std::size_t>(got));
+      if (pressed.find_first_of("qQ\x04") != std::string_view::npos || pressed == "\033") return false;
+    }
+    return false;
+  }
+
+ private:
+  static constexpr std::size_t kUsualRows = 24;
+  explicit Screen(std::unique_ptr<TerminalMode> mode) : mode_(std::move(mode)) {}
+  std::unique_ptr<TerminalMode> mode_;
+};
+
+/// One sample, of a second.
+Status show_once(Watch& watch, const std::vector<pid_t>& pids, bool as_json) {
+  std::this_thread::sleep_for(kBetweenSamples);
+  const json all = watch.sample(pids);
+  if (all["processes"].empty()) return fail(ErrorCode::kNotFound, kHasEnded);
+  return write_standard_output(as_json ? all.dump(2, ' ', false, json::error_handler_t::replace) + '\n'
+                                       : sample_text(all));
+}
+
+/// Until a person leaves, or nothing runs any more.
+Status show_again(Watch& watch, std::vector<pid_t> pids, bool find_others) {
+  STRATA_TRY(std::optional<Screen> screen, Screen::enter());
+  while (Screen::wait()) {
+    if (find_others) {
+      STRATA_TRY(pids, control::running());
+    }
+    const json all = watch.sample(pids);
+    if (all["processes"].empty()) {
+      screen.reset();
+      fmt::print(stderr, "{}\n", kHasEnded);
+      return {};
+    }
+    STRATA_TRY_VOID(Screen::draw(sample_text(all)));
+  }
+  return {};
+}
 
 Status show(const Options& options) {
   std::vector<pid_t> pids;
-  const auto find = [&]() -> Status {
-    if (options.pid) {
-      pids = {*options.pid};
-      return {};
-    }
+  if (options.pid) {
+    pids = {*options.pid};
+    STRATA_TRY_VOID(control::ask(*options.pid, {{"ask", "status"}}, Watch::kPatience));
+  } else {
     STRATA_TRY(pids, control::running());
-    return {};
-  };
-  STRATA_TRY_VOID(find());
-  if (pids.empty()) return fail(ErrorCode::kNotFound, "no strata of this user runs a model");
+  }
+  if (pids.empty()) return fail(ErrorCode::kNotFound, kNothingRuns);
   Watch watch;
-  if (options.pid) STRATA_TRY_VOID(control::ask(*options.pid, {{"ask", "status"}}, Watch::kPatience));
   (void)watch.sample(pids);
-  const bool again = !options.json && ::isatty(STDOUT_FILENO) == 1;
-  do {
-    std::this_thread::sleep_for(kBetweenSamples);
-    if (again) STRATA_TRY_VOID(find());
-    const json all = watch.sample(pids);
-    if (all["processes"].empty()) {
-      if (!again) return fail(ErrorCode::kNotFound, "the model's process has ended");
-      fmt::print(stderr, "the model's process has ended\n");
-      return {};
-    }
-    STRATA_TRY_VOID(write_standard_output(options.json
-                                              ? all.dump(2, ' ', false, json::error_handler_t::replace) + '\n'
-                                              : (again ? kHome : "") + sample_text(all)));
-  } while (again);
-  return {};
+  const bool person = ::isatty(STDOUT_FILENO) == 1 && ::isatty(STDIN_FILENO) == 1;
+  if (options.json || options.once || !person) return show_once(watch, pids, options.json);
+  return show_again(watch, std::move(pids), !options.pid);
 }
 
 }  // namespace
 
 void add_top_command(CLI::App& app, int& exit_code) {
-  auto* const command = app.add_subcommand("top", "watch the models that run: tiers, rates, VRAM, swapping");
+  auto* const command = app.add_subcommand(
+      "top", "watch the models that run, until q is pressed: tiers, rates, VRAM, swapping");
   auto options = std::make_shared<Options>();
   command->add_option("pid", options->pid, "process that runs a model (default: all of them)");
+  command->add_flag("--once", options->once, "write one sample, of a second, and end");
   command->add_flag("--json", options->json, "write one sample, of a second, as JSON");
   command->callback([options, &exit_code] { exit_code = report(show(*options)); });
 }

@@ -12,6 +12,10 @@
 
 namespace strata::cli {
 
+/// What `strata top` and `strata ctl` say where there is nothing to show.
+inline constexpr const char* kNothingRuns =
+    "no strata of this user runs a model: start one with strata run or strata serve";
+
 /// Follows running models from one sample to the next: docs/control.md has the fields.
 /// Call it while this process has no other threads (hardware::read_gpus).
 class Watch {

@@ -6,6 +6,7 @@
 
 #include "control/socket_folder.h"
 #include "engine/engine.h"
+#include "engine/foreign_limits.h"
 
 namespace strata::engine {
 

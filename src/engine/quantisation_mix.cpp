@@ -21,6 +21,19 @@ const std::vector<QuantisationMix>& quantisation_mixes() {
   return mixes;
 }
 
+const std::vector<QuantisationMix>& all_quantisation_mixes() {
+  static const std::vector<QuantisationMix> mixes = [] {
+    std::vector<QuantisationMix> out = quantisation_mixes();
+    out.insert(out.end(), {{"Q2_K_S", LLAMA_FTYPE_MOSTLY_Q2_K_S, std::nullopt},
+                           {"IQ3_M", LLAMA_FTYPE_MOSTLY_IQ3_M, std::nullopt},
+                           {"IQ3_XS", LLAMA_FTYPE_MOSTLY_IQ3_XS, std::nullopt},
+                           {"IQ2_M", LLAMA_FTYPE_MOSTLY_IQ2_M, std::nullopt},
+                           {"MXFP4_MOE", LLAMA_FTYPE_MOSTLY_MXFP4_MOE, std::nullopt}});
+    return out;
+  }();
+  return mixes;
+}
+
 std::vector<ggml_type> types_in_mix(const llama_model& model, const model::ModelProfile& profile,
                                     const QuantisationMix& mix) {
   std::vector<ggml_type> out;

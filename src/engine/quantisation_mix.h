@@ -19,6 +19,8 @@ struct QuantisationMix {
   std::optional<double> perplexity;
 };
 [[nodiscard]] const std::vector<QuantisationMix>& quantisation_mixes();
+/// These, and the mixes that few people choose: every name of llama.cpp's quantiser that is a mix of types.
+[[nodiscard]] const std::vector<QuantisationMix>& all_quantisation_mixes();
 
 /// The type that llama.cpp's quantiser would give each tensor of the profile. No weight is read. `model` was
 /// made from the profile. Empty where llama.cpp refuses.

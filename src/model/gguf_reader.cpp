@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "base/visible_text.h"
+#include "model/foreign_file.h"
 
 namespace strata::model {
 namespace {
@@ -30,6 +31,10 @@ class Cursor {
 
   [[nodiscard]] std::uint64_t position() const { return position_; }
   [[nodiscard]] std::uint64_t left_in_file() const { return file_size_ - position_; }
+  /// At most the first 512 bytes of the file.
+  [[nodiscard]] std::span<const std::byte> beginning() const {
+    return bytes_.first(std::min<std::size_t>(bytes_.size(), 512));
+  }
   [[nodiscard]] bool must_be_whole() const { return weights_ == Weights::kRequired; }
 
   bool fail(ErrorCode code, std::string message) {
@@ -125,6 +130,8 @@ bool read_version(Cursor& in, GgufHeader& header) {
   std::array<char, 4> magic{};
   if (!in.read(magic, "the magic bytes")) return false;
   if (std::string_view(magic.data(), 4) != "GGUF") {
+    const std::string_view kind = foreign_file(in.beginning());
+    if (!kind.empty()) return in.corrupt(std::string(kind));
     return in.corrupt(fmt::format("starts with {} instead of 'GGUF': this is not a GGUF model",
                                   in_quotes({magic.data(), magic.size()})));
   }

@@ -44,11 +44,11 @@ Status check_router(const SynthShape& shape, SynthRouter router) {
               fmt::format("'{}' has no experts, so its router cannot be skewed", shape.name));
 }
 
-void add_model_keys(gguf_context* to, const SynthShape& shape, ggml_type type) {
+void add_model_keys(gguf_context* to, const SynthShape& shape, const std::string& type) {
   const SynthDesign& design = find_synth_design(shape.design);
   gguf_set_val_str(to, "general.architecture", std::string(design.architecture).c_str());
   // libllama treats vocabularies by the name of the model, so it must not be that of a real one.
-  gguf_set_val_str(to, "general.name", fmt::format("synthetic {}", synth_type_name(type)).c_str());
+  gguf_set_val_str(to, "general.name", fmt::format("synthetic {}", type).c_str());
   gguf_set_val_str(to, "general.description",
                    fmt::format("random weights in the shape of {}", shape.name).c_str());
   gguf_set_val_u32(to, "general.quantization_version", GGML_QNT_VERSION);
@@ -216,7 +216,9 @@ Result<SynthModel> design_synth(const SynthOptions& options) {
   STRATA_TRY(const ggml_type type, find_synth_type(options.type));
   std::shared_ptr<const SynthCore> core;
   if (options.around) {
-    if (ggml_quantize_requires_imatrix(type)) {
+    const bool needs_matrix = std::ranges::any_of(
+        options.types, [](const auto& named) { return ggml_quantize_requires_imatrix(named.second); });
+    if (needs_matrix || ggml_quantize_requires_imatrix(type)) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("--type {}: trained weights need an importance matrix for it", options.type));
     }
@@ -230,10 +232,15 @@ Result<SynthModel> design_synth(const SynthOptions& options) {
   STRATA_TRY(const GgufPtr tokenizer, make_tokenizer(shape, options));
   shape.vocabulary = token_count(tokenizer.get());
   const GgufPtr keys(gguf_init_empty());
-  add_model_keys(keys.get(), shape, type);
+  add_model_keys(keys.get(), shape, options.mix.empty() ? synth_type_name(type) : options.mix);
   gguf_set_kv(keys.get(), tokenizer.get());
 
   std::vector<SynthTensor> tensors = synth_tensors(shape, type, router, options.seed);
+  for (SynthTensor& tensor : tensors) {
+    const auto named = options.types.find(tensor.name);
+    if (named != options.types.end() && tensor.fill == SynthFill::kMatrix)
+      tensor.type = type_for_rows(named->second, tensor.shape[0]);
+  }
   if (core) core->put_into(tensors, shape, options.noise);
   const auto most_splits = static_cast<std::uint32_t>(std::min<std::size_t>(tensors.size(), 65535));
   STRATA_TRY_VOID(check_range("the number of splits", options.splits, 1, most_splits));

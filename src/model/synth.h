@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,6 +23,9 @@ namespace strata::model {
 struct SynthOptions {
   std::string like = "llama-7b";  ///< a name of synth_shapes()
   std::string type = "Q4_K";      ///< a name of synth_types()
+  /// Types of single matrices, by the tensor's name; the others have `type`.
+  std::map<std::string, ggml_type> types;
+  std::string mix;  ///< what `types` is called, a part of the model's name; empty: `type` is that part
   std::optional<std::uint32_t> layers;
   std::optional<std::uint32_t> vocabulary;  ///< tokens
   std::optional<std::uint32_t> context;     ///< tokens

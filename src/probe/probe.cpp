@@ -115,9 +115,11 @@ void write_cache(const fs::path& file, const hardware::Profile& profile) {
   fs::rename(part, file, error);  // another probe may write the same file
 }
 
-/// All where no model is given.
+/// Where no model is given: all, or those of most files that people download, where it has to be quick.
 std::vector<ggml_type> models_types(const ProbeOptions& options) {
   std::vector<ggml_type> types = model::synth_types();
+  if (options.model == nullptr && options.refresh == Refresh::kModelsTypes)
+    return {GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_Q6_K, GGML_TYPE_Q4_K};
   if (options.model == nullptr) return types;
   std::erase_if(types, [&](ggml_type type) {
     return std::ranges::none_of(options.model->tensors, [&](const model::TensorInfo& tensor) {
@@ -125,6 +127,29 @@ std::vector<ggml_type> models_types(const ProbeOptions& options) {
     });
   });
   return types;
+}
+
+/// Whether the rates of all `types` are known.
+bool knows(const hardware::Compute& compute, const std::vector<ggml_type>& types) {
+  return std::ranges::all_of(types, [&](ggml_type type) {
+    return std::ranges::find(compute.kernels, ggml_type_name(type), &hardware::KernelRate::type) !=
+           compute.kernels.end();
+  });
+}
+
+/// What has to be measured, where `known` was measured before.
+Refresh refresh_of(const ProbeOptions& options, const hardware::Compute* known) {
+  switch (options.refresh) {
+    case Refresh::kAll:
+    case Refresh::kModelsTypes: return options.refresh;
+    case Refresh::kMissing:
+      return known && knows(*known, model::synth_types()) ? Refresh::kNever : Refresh::kAll;
+    case Refresh::kNever: break;
+  }
+  if (known == nullptr) return Refresh::kAll;
+  // It was measured for a model with other types (kModelsTypes).
+  return knows(*known, models_types(options)) || options.model == nullptr ? Refresh::kNever
+                                                                          : Refresh::kModelsTypes;
 }
 
 /// The rate of both measurements together, each of the same work.
@@ -153,14 +178,14 @@ class Probe {
       : options_(options),
         models_types_(models_types(options)),
         types_(options.refresh == Refresh::kModelsTypes ? models_types_ : model::synth_types()),
-        steps_(static_cast<int>(types_.size() + models_types_.size()) +
-               (options.refresh == Refresh::kAll && options.devices ? 4 : 3)) {
+        measures_links_(options.devices && (options.refresh == Refresh::kAll || !options.known_before)),
+        steps_(static_cast<int>(types_.size() + models_types_.size()) + (measures_links_ ? 4 : 3)) {
     if (options.model != nullptr) steps_ += static_cast<int>(std::size(kReadSizes)) + 1;
   }
 
   Status measure(hardware::Profile& profile) {
     hardware::ProcessorLoad load;
-    if (options_.refresh == Refresh::kAll && options_.devices) {
+    if (measures_links_) {
       step("copies to GPUs");
       measure_links_apart(options_, profile);  // before this process has other threads
     }
@@ -245,6 +270,7 @@ class Probe {
   const ProbeOptions& options_;
   const std::vector<ggml_type> models_types_;
   const std::vector<ggml_type> types_;
+  const bool measures_links_;
   int steps_;
   int done_ = 0;
 };
@@ -304,7 +330,8 @@ bool is_loaded_now() {
 Result<hardware::Profile> probe(const ProbeOptions& options) {
   STRATA_TRY(Machine machine, read_machine(options));
   ProbeOptions measuring = options;
-  if (!machine.measured) measuring.refresh = Refresh::kAll;
+  measuring.refresh = refresh_of(options, machine.measured ? &machine.profile.compute : nullptr);
+  measuring.known_before = machine.measured;
   // Rates that were measured beside other programs are replaced as soon as these are done.
   if (machine.profile.disturbed_by && !is_loaded_now()) measuring.refresh = Refresh::kAll;
   if (measuring.refresh == Refresh::kNever) {

@@ -12,15 +12,21 @@
 
 namespace strata::probe {
 
-/// What is measured anew, even if this machine was measured before. kModelsTypes: of the kernels only those
-/// for the model's types.
-enum class Refresh { kNever, kModelsTypes, kAll };
+/// What is measured.
+enum class Refresh {
+  kNever,        ///< what is not known yet and the model needs; everything where nothing is known
+  kMissing,      ///< everything, if the rate of any type of weights is not known yet
+  kModelsTypes,  ///< of the kernels only those for the model's types (without one: for the usual types), even
+                 ///< if they are known: half a minute
+  kAll,          ///< everything, even if it is known: some minutes
+};
 
 struct ProbeOptions {
   int threads = 1;
   /// Whose disk is measured; without one the profile has no disk.
   const model::ModelProfile* model = nullptr;
   Refresh refresh = Refresh::kNever;
+  bool known_before = false;  ///< set by probe(): this machine was measured before
   std::filesystem::path cache = default_cache();
   /// ggml's devices with memory of their own, for how fast copies to them are; unset: none. Called where that
   /// is measured, in a process of its own: with kAll, the first time, and as long as a card has no rate.

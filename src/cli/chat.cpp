@@ -1,0 +1,106 @@
+#include "cli/chat.h"
+
+#include <fmt/format.h>
+
+#include "cli/chat_input.h"
+
+namespace strata::cli {
+namespace {
+
+constexpr std::string_view kPrompt = "> ";
+constexpr std::string_view kPromptInside = ". ";  // a message between """ goes on
+
+class Chat {
+ public:
+  Chat(LineReader& reader, const ChatModel& model) : reader_(reader), model_(model) {}
+
+  Status run() {
+    if (reader_.is_terminal()) {
+      fmt::print(stderr, "Chat with {}. /help lists commands, Ctrl-C stops an answer, Ctrl-D ends.\n",
+                 model_.name);
+    }
+    if (model_.first_line) STRATA_TRY_VOID(take(*model_.first_line));
+    while (!left_) {
+      if (reader_.is_terminal() && !input_.goes_on()) fmt::print(stderr, "\n");
+      STRATA_TRY(const LineReader::Line line, reader_.read(input_.goes_on() ? kPromptInside : kPrompt));
+      STRATA_TRY_VOID(take(line));
+    }
+    return {};
+  }
+
+ private:
+  using Kind = LineReader::Line::Kind;
+
+  Status take(const LineReader::Line& line) {
+    switch (line.kind) {
+      case Kind::kText: return take_text(line.text);
+      case Kind::kEnd: return end();
+      case Kind::kTooLong:
+        fmt::print(stderr, "note: this is longer than the context can be: nothing was sent\n");
+        return {};
+      case Kind::kGivenUp: break;
+    }
+    fmt::print(stderr, "\n");
+    const bool nothing_typed = input_.forget().empty() && line.text.empty();
+    if (!reader_.is_terminal()) {
+      left_ = true;
+    } else if (nothing_typed) {
+      fmt::print(stderr, "Ctrl-D or /bye ends the chat.\n");
+    }
+    return {};
+  }
+
+  Status take_text(const std::string& text) {
+    reader_.remember(text);
+    // A program that writes to a pipe means no commands: its lines are messages.
+    const std::optional<ChatInput> input =
+        reader_.is_terminal() ? input_.take(text) : ChatInput{ChatInput::Kind::kMessage, text};
+    if (!input) return {};
+    return carry_out(*input);
+  }
+
+  /// A message that was begun with """ is complete where the input ends.
+  Status end() {
+    left_ = true;
+    const std::string begun = input_.forget();
+    return begun.empty() ? Status{} : model_.answer(begun);
+  }
+
+  Status carry_out(const ChatInput& input) {
+    switch (input.kind) {
+      case ChatInput::Kind::kMessage: return input.text.empty() ? Status{} : model_.answer(input.text);
+      case ChatInput::Kind::kNothing: break;
+      case ChatInput::Kind::kHelp: fmt::print(stderr, "{}", chat_help()); break;
+      case ChatInput::Kind::kLeave: left_ = true; break;
+      case ChatInput::Kind::kClear:
+        model_.clear();
+        fmt::print(stderr, "The conversation is forgotten.\n");
+        break;
+      case ChatInput::Kind::kSystem: set_system(input.text); break;
+      case ChatInput::Kind::kStatistics: fmt::print(stderr, "{}", model_.statistics()); break;
+      case ChatInput::Kind::kUnknown: fmt::print(stderr, "{}\n", input.text); break;
+    }
+    return {};
+  }
+
+  void set_system(const std::string& text) {
+    if (!text.empty()) {
+      model_.set_system(text);
+      fmt::print(stderr, "The system message is set.\n");
+      return;
+    }
+    const std::string now = model_.system();
+    fmt::print(stderr, "{}\n", now.empty() ? "There is no system message." : now);
+  }
+
+  LineReader& reader_;
+  const ChatModel& model_;
+  ChatLines input_;
+  bool left_ = false;
+};
+
+}  // namespace
+
+Status chat(LineReader& lines, const ChatModel& model) { return Chat(lines, model).run(); }
+
+}  // namespace strata::cli

@@ -1,0 +1,205 @@
+#include "cli/help.h"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "cli/arguments.h"
+#include "cli/suggest.h"
+
+namespace strata::cli {
+namespace {
+
+constexpr std::size_t kNarrow = 40;
+constexpr std::size_t kUsual = 80;
+constexpr std::size_t kWide = 120;
+constexpr std::size_t kLeftColumn = 28;   // where a description begins
+constexpr std::size_t kSmallColumn = 12;  // the same for commands
+
+struct CommandHelp {
+  const char* name;
+  const char* group;
+  const char* examples;
+};
+
+constexpr std::array kCommands{
+    CommandHelp{"run", "Use a model",
+                "Examples:\n"
+                "  strata run model.gguf                            chat on the terminal\n"
+                "  strata run model.gguf -p \"Why is the sky blue?\"  one answer\n"
+                "  strata run model.gguf --ram 12GiB --vram 8GiB    within these budgets"},
+    CommandHelp{"serve", "Use a model",
+                "Examples:\n"
+                "  strata serve model.gguf                 OpenAI's API on http://127.0.0.1:8080/v1\n"
+                "  strata serve model.gguf --ram 12GiB --port 9000"},
+    CommandHelp{"batch", "Use a model",
+                "Example:\n"
+                "  strata batch -m model.gguf -i requests.jsonl -o answers.jsonl --ram 12GiB"},
+    CommandHelp{"top", "Watch and change a model that runs",
+                "Examples:\n"
+                "  strata top           until you press q\n"
+                "  strata top --once    one sample"},
+    CommandHelp{"ctl", "Watch and change a model that runs",
+                "Examples:\n"
+                "  strata ctl                   lists the models that run\n"
+                "  strata ctl --ram 6GiB        the only model that runs steps aside\n"
+                "  strata ctl 4711 --ram 12GiB  process 4711"},
+    CommandHelp{"plan", "Before you run or download",
+                "Examples:\n"
+                "  strata plan model.gguf --ram 12GiB\n"
+                "  strata plan -hf bartowski/Llama-3.3-70B-Instruct-GGUF:Q4_K_M --like \"rtx-3060-12gb, "
+                "64gb-ddr4-3600\""},
+    CommandHelp{"probe", "Before you run or download",
+                "Examples:\n"
+                "  strata probe model.gguf          this machine, and the disk of this model\n"
+                "  strata probe model.gguf --quick  only what this model needs"},
+    CommandHelp{"show", "Before you run or download", "Example:\n  strata show model.gguf"},
+    CommandHelp{"synth", "Before you run or download",
+                "Example:\n  strata synth --like llama-7b --type Q4_K_M -o random.gguf"},
+    CommandHelp{"help", "Help", "Example:\n  strata help run"},
+};
+
+constexpr const char* kExamples =
+    "Examples:\n"
+    "  strata run model.gguf                      chat with a model\n"
+    "  strata run model.gguf --ram 12GiB          the same within 12 GiB of memory\n"
+    "  strata plan model.gguf --ram 12GiB         will it fit, and how fast will it be?\n"
+    "  strata serve model.gguf                    OpenAI's API on port 8080\n"
+    "\n"
+    "'strata help COMMAND' explains a command and its flags. Exit codes: 0 done,\n"
+    "1 an error, 2 wrong flags, 3 the model does not fit the budgets.";
+
+/// `--ub` as people write it: `-ub`.
+std::string as_people_write_it(std::string name) {
+  if (name.starts_with("--") && is_flag_with_one_dash(std::string_view(name).substr(1))) name.erase(0, 1);
+  return name;
+}
+
+}  // namespace
+
+std::string wrapped(std::string_view text, std::size_t indent, std::size_t width) {
+  const std::size_t room = width > indent ? width - indent : 1;
+  std::string out;
+  std::size_t column = 0;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find_first_of(" \n"), text.size());
+    const std::string_view word = text.substr(0, end);
+    const bool ends_line = end < text.size() && text[end] == '\n';
+    if (!word.empty()) {
+      if (column > 0 && column + 1 + word.size() > room) {
+        out += '\n' + std::string(indent, ' ');
+        column = 0;
+      }
+      if (column > 0) {
+        out += ' ';
+        ++column;
+      }
+      out += word;
+      column += word.size();
+    }
+    if (ends_line) {
+      out += '\n' + std::string(indent, ' ');
+      column = 0;
+    }
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return out;
+}
+
+std::size_t help_width() {
+  winsize size{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+    return std::clamp<std::size_t>(size.ws_col, kNarrow, kWide);
+  std::size_t columns = 0;
+  if (const char* const given = std::getenv("COLUMNS"); given != nullptr) {
+    const char* const end = given + std::strlen(given);
+    const auto [stop, error] = std::from_chars(given, end, columns);
+    if (error == std::errc{} && stop == end && columns > 0) return std::clamp(columns, kNarrow, kWide);
+  }
+  return kUsual;
+}
+
+std::string HelpFormatter::row(std::string_view left, std::string_view right) const {
+  const std::size_t column = width_ < kUsual - 10 ? 6 : kLeftColumn;
+  std::string out = fmt::format("  {}", left);
+  if (right.empty()) return out + '\n';
+  if (out.size() + 2 > column) {
+    out += '\n' + std::string(column, ' ');
+  } else {
+    out.resize(column, ' ');
+  }
+  return out + wrapped(right, column, width_) + '\n';
+}
+
+std::string HelpFormatter::make_help(const CLI::App* app, std::string name, CLI::AppFormatMode mode) const {
+  std::string out = CLI::Formatter::make_help(app, std::move(name), mode);
+  // CLI11 ends a group with an empty line, and begins the next one with another.
+  for (std::size_t at = 0; (at = out.find("\n\n\n", at)) != std::string::npos;) out.erase(at, 1);
+  return out;
+}
+
+std::string HelpFormatter::make_option(const CLI::Option* option, bool is_positional) const {
+  return row(make_option_name(option, is_positional) + make_option_opts(option), make_option_desc(option));
+}
+
+std::string HelpFormatter::make_option_name(const CLI::Option* option, bool is_positional) const {
+  if (is_positional) return option->get_name(true, false);
+  std::string out;
+  for (const std::string& name : CLI::detail::split(option->get_name(false, true), ','))
+    out += (out.empty() ? "" : ",") + as_people_write_it(name);
+  return out;
+}
+
+std::string HelpFormatter::make_subcommand(const CLI::App* command) const {
+  std::string out = fmt::format("  {:<{}}", command->get_name(), kSmallColumn - 2);
+  return out + wrapped(command->get_description(), kSmallColumn, width_) + '\n';
+}
+
+std::string HelpFormatter::make_description(const CLI::App* app) const {
+  return wrapped(app->get_description(), 0, width_) + "\n\n";
+}
+
+void arrange_help(CLI::App& app) {
+  app.footer(kExamples);
+  for (const CommandHelp& help : kCommands) {
+    CLI::App* const command = app.get_subcommand(help.name);
+    command->group(help.group);
+    command->footer(help.examples);
+  }
+}
+
+HelpText help_on(const CLI::App& app, const std::string& topic) {
+  // App::help would delegate to the command that was parsed last, which is `help`.
+  if (topic.empty())
+    return {app.get_formatter()->make_help(&app, app.get_name(), CLI::AppFormatMode::Normal)};
+  const auto commands =
+      app.get_subcommands([&](const CLI::App* command) { return command->check_name(topic); });
+  if (commands.empty()) {
+    return {with_help(fmt::format("there is no command '{}'{}", topic, suggestion(topic, command_names(app))),
+                      "strata help"),
+            false};
+  }
+  const CLI::App* const about = commands.front();
+  return {about->get_formatter()->make_help(about, app.get_name() + ' ' + topic, CLI::AppFormatMode::Normal)};
+}
+
+std::string with_help(std::string message, std::string_view command) {
+  message += fmt::format("{} see '{}'", message.ends_with('?') ? "" : ";", command);
+  return message;
+}
+
+std::vector<std::string> command_names(const CLI::App& app) {
+  std::vector<std::string> out;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    out.push_back(command->get_name());
+  return out;
+}
+
+}  // namespace strata::cli

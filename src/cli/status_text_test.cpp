@@ -1,0 +1,42 @@
+#include "cli/status_text.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace strata::cli {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::Not;
+
+TEST(ScreenText, FillsNoMoreThanTheRows) {
+  const std::string small = screen_text("one\ntwo\n", 24);
+  EXPECT_THAT(small, HasSubstr("one\033[K\ntwo\033[K\nq ends\033[K"));
+  EXPECT_TRUE(small.starts_with("\033[H")) << "drawn over what was there";
+  const std::string cut = screen_text("one\ntwo\nthree\nfour\n", 3);
+  EXPECT_EQ(std::ranges::count(cut, '\n'), 2) << "the last row has no newline: nothing scrolls away";
+  EXPECT_THAT(cut, HasSubstr("two"));
+  EXPECT_THAT(cut, Not(HasSubstr("three")));
+  EXPECT_THAT(cut, HasSubstr("a higher window shows more"));
+}
+
+TEST(RunningText, NamesProcessesWithTheirModelsAndBudgets) {
+  const json statuses{{{"pid", 4711},
+                       {"model", "/models/a.gguf"},
+                       {"state", "writing"},
+                       {"tiers",
+                        {{{"name", "host"}, {"budget_bytes", 12ULL << 30}},
+                         {{"name", "CUDA0"}, {"budget_bytes", 8ULL << 30}}}}},
+                      {{"pid", 4712}, {"model", "b.gguf"}, {"state", "loading"}},
+                      {{"pid", 4713}}};
+  const std::string text = running_text(statuses);
+  EXPECT_THAT(text, HasSubstr("4711     /models/a.gguf  writing  budgets: host 12.0 GiB, CUDA0 8.0 GiB\n"));
+  EXPECT_THAT(text, HasSubstr("4712     b.gguf  loading\n"));
+  EXPECT_THAT(text, HasSubstr("4713     does not answer"));
+}
+
+}  // namespace
+}  // namespace strata::cli

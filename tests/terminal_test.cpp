@@ -1,0 +1,199 @@
+// The program as a person at a terminal meets it: chat, top, ctl, help, and files that are no model.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "model/synth.h"
+#include "program_run.h"
+#include "runtime_directory.h"
+#include "sanitized.h"
+#include "temporary_directory.h"
+#include "typed_terminal.h"
+
+namespace strata::tests {
+namespace {
+
+using nlohmann::json;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr const char* kTemplate =
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}";
+
+class AtATerminal : public testing::Test {
+ protected:
+  std::string model(const std::string& name = "chat.gguf", const std::string& chat_template = kTemplate) {
+    const auto design =
+        model::design_synth({.like = "llama-tiny", .type = "Q4_0", .chat_template = chat_template});
+    if (!design) return {};
+    const auto written = model::write_synth(*design, directory_.path() / name, true, [](Bytes) {});
+    return written ? written->front().string() : std::string();
+  }
+  [[nodiscard]] std::string path(const std::string& name) const {
+    return (directory_.path() / name).string();
+  }
+  std::string file(const std::string& name, const std::string& text) {
+    std::ofstream(path(name)) << text;
+    return path(name);
+  }
+  std::vector<std::string> chat(std::vector<std::string> more) {
+    std::vector<std::string> all{
+        "run",  "-m",    model(), "-t",           "1",      "-n", "4",       "-c",
+        "1024", "--ram", "1GiB",  "--ignore-eos", "--temp", "0",  "--stats", path("stats.json")};
+    std::ranges::move(more, std::back_inserter(all));
+    return all;
+  }
+  [[nodiscard]] json stats() const {
+    std::ifstream in(path("stats.json"));
+    return json::parse(in, nullptr, false);
+  }
+
+  TemporaryDirectory directory_;
+  const RuntimeDirectory runtime_;
+};
+
+TEST_F(AtATerminal, AChatHasCommandsAHistoryAndMessagesOfSeveralLines) {
+  TypedTerminal terminal(chat({}));
+  terminal.expect("/help lists commands");
+  const auto type = [&](std::string_view keys) {
+    terminal.expect("\n> ");
+    terminal.type(keys);
+  };
+  type("/help\r");
+  EXPECT_THAT(terminal.expect("Ctrl-R"), AllOf(HasSubstr("/bye"), HasSubstr("/system"), HasSubstr("/stats")));
+  type("/hlep\r");
+  terminal.expect("do you mean '/help'?");
+  type("/system\r");
+  terminal.expect("There is no system message.");
+  type("/system Be kind\r");
+  type("/system\r");
+  terminal.expect("\r\nBe kind\r\n");
+  type("hello\r");                              // the first message
+  type("\033[A\r");                             // the second, out of the history
+  type("\033[200~one\rtwo\rthree\033[201~\r");  // the third
+  terminal.expect("three");
+  type("\"\"\"first\r");
+  terminal.expect(". ");
+  terminal.type("/bye\r");
+  terminal.expect(". ");
+  terminal.type("last\"\"\"\r");  // the fourth
+  type("/stats\r");
+  terminal.expect("peak memory");
+  type("/clear\r");
+  terminal.expect("The conversation is forgotten.");
+  type("lost\x03");
+  EXPECT_THAT(terminal.expect("\n> "), Not(HasSubstr("ends the chat")));
+  terminal.type("\x03");
+  terminal.expect("Ctrl-D or /bye ends the chat.");
+  type("/bye\r");
+  EXPECT_EQ(terminal.wait_for_end(), 0) << terminal.rest();
+  EXPECT_THAT(terminal.rest(), HasSubstr("peak memory"));
+  EXPECT_TRUE(terminal.takes_whole_lines()) << "the terminal is as it was";
+  EXPECT_EQ(stats()["decode"]["tokens"], 4 * 4);
+}
+
+TEST_F(AtATerminal, CtrlCEndsAnAnswerAndNeverTheChat) {
+  TypedTerminal terminal(chat({"-n", "100000", "-c", "100000"}));
+  for (int answer = 0; answer < 2; ++answer) {
+    terminal.expect("\n> ");
+    terminal.type("hello\r");
+    // The echo of the line, and then what the model says.
+    terminal.expect("hello\r\n");
+    terminal.expect_anything();
+    terminal.type("\x03\x03\x03");
+  }
+  terminal.expect("\n> ");
+  terminal.type("\x04");
+  EXPECT_EQ(terminal.wait_for_end(), 0) << terminal.rest();
+  EXPECT_THAT(terminal.rest(), HasSubstr("peak memory"));
+  EXPECT_LT(stats()["decode"]["tokens"], 100000);
+}
+
+TEST_F(AtATerminal, TopEndsWithQAndLeavesTheScreenAsItWas) {
+  TypedTerminal running(chat({}));
+  running.expect("\n> ");
+  TypedTerminal top({"top"});
+  EXPECT_THAT(top.expect("q ends"), AllOf(HasSubstr("\033[?1049h"), HasSubstr("chat.gguf  waiting")));
+  top.type("q");
+  EXPECT_EQ(top.wait_for_end(), 0);
+  EXPECT_THAT(top.rest(), HasSubstr("\033[?1049l"));
+  EXPECT_TRUE(top.takes_whole_lines());
+
+  TypedTerminal once({"top", "--once"});
+  EXPECT_EQ(once.wait_for_end(), 0);
+  EXPECT_THAT(once.rest(), AllOf(HasSubstr("chat.gguf  waiting"), Not(HasSubstr("\033["))));
+
+  TypedTerminal interrupted({"top"});
+  interrupted.expect("q ends");
+  interrupted.type("\x03");
+  EXPECT_EQ(interrupted.wait_for_end(), 0);
+  EXPECT_THAT(interrupted.rest(), HasSubstr("\033[?1049l"));
+}
+
+TEST_F(AtATerminal, CtlListsTheModelsThatRun) {
+  const std::string other = model("other.gguf");
+  TypedTerminal first(chat({}));
+  first.expect("\n> ");
+  TypedTerminal second({"run", "-m", other, "-t", "1", "-c", "256", "--ram", "900MiB"});
+  second.expect("\n> ");
+  const ProgramRun listed = run_strata({"ctl"});
+  EXPECT_EQ(listed.exit_code, 0) << listed.err;
+  EXPECT_THAT(listed.out, AllOf(HasSubstr("chat.gguf  waiting  budgets: host 1.0 GiB"),
+                                HasSubstr("other.gguf  waiting  budgets: host 900.0 MiB")));
+  const ProgramRun unclear = run_strata({"ctl", "--ram", "800MiB"});
+  EXPECT_EQ(unclear.exit_code, 1);
+  EXPECT_THAT(unclear.err, AllOf(HasSubstr("chat.gguf"), HasSubstr("other.gguf"),
+                                 HasSubstr("strata: 2 models run: name the process, such as: strata ctl ")));
+}
+
+TEST_F(AtATerminal, HelpListsTheCommandsAndMistypedNamesAreRecognised) {
+  const ProgramRun help = run_strata({"help"});
+  EXPECT_EQ(help.exit_code, 0) << help.err;
+  for (const char* command : {"run", "serve", "batch", "top", "ctl", "plan", "probe", "show", "synth"}) {
+    EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command + ' '));
+    const ProgramRun about = run_strata({"help", command});
+    EXPECT_EQ(about.exit_code, 0) << about.err;
+    EXPECT_THAT(about.out, AllOf(HasSubstr(std::string("strata ") + command), HasSubstr("Example")));
+    EXPECT_EQ(about.out, run_strata({command, "--help"}).out);
+  }
+  expect_refused(run_strata({"help", "nosuch"}), "there is no command 'nosuch'; see 'strata help'");
+  expect_refused(run_strata({"help", "serv"}), "do you mean 'serve'?");
+  expect_refused(run_strata({"rnu"}), "do you mean 'run'?");
+  expect_refused(run_strata({"run", "--rma", "1GiB"}), "do you mean '--ram'? see 'strata help run'");
+  EXPECT_EQ(run_strata({}).exit_code, 2);
+  EXPECT_EQ(run_strata({"help", "nosuch"}).exit_code, 2);
+}
+
+TEST_F(AtATerminal, FilesThatAreNoModelAreNamed) {
+  expect_refused(
+      run_strata({"show", file("a.gguf", "version https://git-lfs.github.com/spec/v1\noid sha256:4\n")}),
+      "git-lfs pointer");
+  expect_refused(run_strata({"run", "-m", file("b.gguf", "<!doctype html><html>"), "-p", "a"}), "web page");
+  expect_refused(run_strata({"plan", file("c.gguf", "PK\x03\x04 and so on")}), "PyTorch");
+  expect_refused(run_strata({"show", "-m", file("d.gguf", "")}), "the file is empty");
+  expect_refused(run_strata({"show", directory_.path().string()}), "is a directory");
+}
+
+TEST_F(AtATerminal, ASystemMessageWithoutATemplateIsNotIgnored) {
+  expect_refused(
+      run_strata({"run", "-m", model("plain.gguf", ""), "--system", "Be kind", "-p", "a", "-n", "1"}),
+      "--system");
+  expect_refused(run_strata({"run", "-m", model(), "--raw", "--system", "Be kind", "-p", "a", "-n", "1"}),
+                 "--system");
+}
+
+TEST_F(AtATerminal, MinusOneIsARandomSeed) {
+  const ProgramRun run =
+      run_strata({"run", "-m", model(), "-s", "-1", "-p", "a", "-n", "1", "--ram", "1GiB"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+}
+
+}  // namespace
+}  // namespace strata::tests
