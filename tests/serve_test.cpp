@@ -154,7 +154,7 @@ TEST_F(ServeCommand, AnAddressIsOneServers) {
 }
 
 TEST_F(ServeCommand, FullQueueSaysWhenToComeAgain) {
-  Server server({"--ram", kAmpleRam, "--max-num-seqs", "1", "--max-queue", "1"});
+  Server server({"--ram", kAmpleRam, "-c", "8192", "--max-num-seqs", "1", "--max-queue", "1"});
   std::vector<std::jthread> clients;
   for (int i = 0; i < 2; ++i)
     clients.emplace_back([&] {
@@ -169,7 +169,7 @@ TEST_F(ServeCommand, FullQueueSaysWhenToComeAgain) {
 }
 
 TEST_F(ServeCommand, ClientsThatGoAwayFreeTheirSequences) {
-  Server server({"--ram", kAmpleRam, "--max-num-seqs", "1"});
+  Server server({"--ram", kAmpleRam, "-c", "8192", "--max-num-seqs", "1"});
   for (const bool stream : {false, true}) {
     const int socket = server.connect();
     const std::string body = completion(100'000, stream).dump();
@@ -185,7 +185,7 @@ TEST_F(ServeCommand, ClientsThatGoAwayFreeTheirSequences) {
 }
 
 TEST_F(ServeCommand, SlowReadersHoldNobodyUp) {
-  const Server server({"--ram", kAmpleRam, "--max-num-seqs", "8"});
+  const Server server({"--ram", kAmpleRam, "-c", "8192", "--max-num-seqs", "8"});
   std::vector<int> sockets;
   json wordy = completion(700, true);
   wordy["logprobs"] = 20;
@@ -247,7 +247,7 @@ TEST_F(ServeCommand, BudgetsMoveWhileItWrites) {
 }
 
 TEST_F(ServeCommand, TimeIsLimited) {
-  Server server({"--ram", kAmpleRam, "--timeout", "1"});
+  Server server({"--ram", kAmpleRam, "-c", "8192", "--timeout", "1"});
   const auto got = server.client().Post("/v1/completions", completion(1'000'000).dump(), kJson);
   ASSERT_TRUE(got);
   // A small context may be full before.
