@@ -283,7 +283,7 @@ TEST_F(ServeCommand, BudgetsMoveWhileItWrites) {
 }
 
 TEST_F(ServeCommand, TimeIsLimited) {
-  Server server({"--ram", kAmpleRam, "--timeout", "1"});
+  Server server({"--ram", kAmpleRam, "-c", "8192", "--timeout", "1"});
   const auto got = server.client().Post("/v1/completions", completion(1'000'000).dump(), kJson);
   ASSERT_TRUE(got);
   // A small context may be full before.
