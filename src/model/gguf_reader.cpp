@@ -389,7 +389,7 @@ Result<std::variant<GgufHeader, NeedMore>> parse_gguf(std::span<const std::byte>
 
 std::string in_quotes(std::string_view text) {
   constexpr std::size_t kLongest = 80;
-  return "'" + visible_text(text.substr(0, kLongest)) + (text.size() > kLongest ? "...'" : "'");
+  return fmt::format("'{}{}'", visible_text(text.substr(0, kLongest)), text.size() > kLongest ? "..." : "");
 }
 
 }  // namespace strata::model

@@ -278,6 +278,7 @@ void ApiServer::answer(batch::Endpoint endpoint, const httplib::Request& request
   Result<batch::ApiRequest> read = reader_.read(endpoint, body.json);
   body = {};  // it may be long until the answer is there
   if (!read) return refuse(response, read.error());
+  if (const Status checked = reader_.check_grammar(*read); !checked) return refuse(response, checked.error());
   if (read->longest_prompt() > most_tokens_) {
     return refuse(response, {ErrorCode::kInvalidArgument,
                              fmt::format("the prompt has {} tokens and the context holds {}",
