@@ -1,5 +1,7 @@
 // `strata serve`: files and batches, which outlive it.
 
+#include <SQLiteCpp/SQLiteCpp.h>
+#include <gmock/gmock.h>
 #include <filesystem>
 #include <map>
 #include <sstream>
@@ -264,6 +266,31 @@ TEST_F(ServedBatches, AServerThatWouldAnswerOtherwiseEndsTheBatchOfTheOneBefore)
   EXPECT_EQ(answers.size() + left.size(), 200U) << "each request is in one of them";
   const json next = start_batch(server, upload(server, batch_lines(2, 3)));
   EXPECT_EQ(end_of_batch(server, next.at("id")).at("status"), "completed") << "a new batch is answered";
+}
+
+TEST_F(ServedBatches, ABatchThatEndsTheServerAgainAndAgainFails) {
+  const TemporaryDirectory state;
+  const std::vector<std::string> flags = {"--ram", kAmpleRam, "--state", state.path().string()};
+  std::string id;
+  {
+    Server server(flags);
+    id = start_batch(server, upload(server, batch_lines(60, 30))).at("id");
+    server.signal(SIGKILL);
+    server.wait();
+  }
+  {  // As if two more starts had ended before a request was answered.
+    SQLite::Database archive(state.path() / "archive.sqlite", SQLite::OPEN_READWRITE);
+    SQLite::Statement attempts(archive, "INSERT OR REPLACE INTO attempts (id, count) VALUES (?, 2)");
+    attempts.bind(1, id);
+    attempts.exec();
+  }
+  const Server server(flags);
+  const json end = end_of_batch(server, id);
+  EXPECT_EQ(end.at("status"), "failed");
+  EXPECT_THAT(end.at("errors").at("data").at(0).at("message").get<std::string>(),
+              testing::HasSubstr("ended 2 times"));
+  const json next = end_of_batch(server, start_batch(server, upload(server, batch_lines(2, 4))).at("id"));
+  EXPECT_EQ(next.at("status"), "completed") << "others are computed";
 }
 
 /// What became of each request of a batch.

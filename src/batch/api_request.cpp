@@ -250,11 +250,7 @@ Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
   std::ranges::move(prompt.stops, std::back_inserter(out.request.stop_strings));
   std::ranges::move(prompt.warnings, std::back_inserter(out.warnings));
   out.parser = std::move(prompt.parser);
-  const bool has_schema = fields.find("response_format") != nullptr || fields.find("json_schema") != nullptr;
-  return check_grammar(fields.find("grammar") != nullptr ? "grammar"
-                       : has_schema                      ? "response_format"
-                                                         : "tools",
-                       out.request.sampling);
+  return {};
 }
 
 Status ApiReader::read_completion(const json& body, ApiRequest& out) const {
@@ -281,14 +277,17 @@ Status ApiReader::read_completion(const json& body, ApiRequest& out) const {
     STRATA_TRY(auto tokens, tokens_of(one ? *prompt : (*prompt)[i], "prompt", i));
     (i == 0 ? out.request.prompt : out.more_prompts.emplace_back()) = std::move(tokens);
   }
-  return check_grammar(fields.find("grammar") != nullptr ? "grammar" : "response_format",
-                       out.request.sampling);
+  return {};
 }
 
-/// Whether an answer can begin under the grammar. Here, and not only on the executor's thread.
-Status ApiReader::check_grammar(const char* field, const common_params_sampling& sampling) const {
+Status ApiReader::check_grammar(const ApiRequest& request) const {
+  const common_params_sampling& sampling = request.request.sampling;
   const Status tried = engine::try_grammar(engine_, sampling);
   if (tried) return {};
+  const std::string_view field = sampling.grammar.type == COMMON_GRAMMAR_TYPE_USER ? "grammar"
+                                 : sampling.grammar.type == COMMON_GRAMMAR_TYPE_TOOL_CALLS
+                                     ? "tools"
+                                     : "response_format";
   return fail(tried.error().code, fmt::format("{}: {}", field, tried.error().message));
 }
 

@@ -57,6 +57,11 @@ class ApiReader {
   /// `{"content": TEXT}`, with llama-server's `add_special` and `parse_special`. Errors: kInvalidArgument.
   [[nodiscard]] Result<std::vector<llama_token>> tokenize(const nlohmann::json& body) const;
 
+  /// Whether an answer can begin under the request's grammar. The executor finds that out, too; a server asks
+  /// before, on a thread of its own, so that nobody waits for a grammar that takes long. Blocks: up to some
+  /// seconds. Errors: kInvalidArgument, beginning with the field's name.
+  [[nodiscard]] Status check_grammar(const ApiRequest& request) const;
+
   [[nodiscard]] const llama_vocab* vocab() const { return engine_.vocab(); }
 
  private:
@@ -66,7 +71,6 @@ class ApiReader {
   [[nodiscard]] Status read_completion(const nlohmann::json& body, ApiRequest& out) const;
   [[nodiscard]] Status read_embeddings(const nlohmann::json& body, ApiRequest& out) const;
   [[nodiscard]] Status read_delivery(const nlohmann::json& body, ApiRequest& out) const;
-  [[nodiscard]] Status check_grammar(const char* field, const common_params_sampling& sampling) const;
   [[nodiscard]] Result<std::vector<llama_token>> tokenize(const std::string& text, const char* field,
                                                           bool special = true, bool parse = true) const;
 

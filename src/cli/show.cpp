@@ -1,6 +1,7 @@
 #include "cli/show.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "base/standard_output.h"
+#include "base/visible_text.h"
 #include "cli/exit_code.h"
 #include "cli/model_listing.h"
 
@@ -34,7 +36,9 @@ Result<std::string> listing(const Options& options) {
 
 int run(const Options& options) {
   const Result<std::string> text = listing(options);
-  if (text) return report(write_standard_output(*text));
+  // Names in a model's file are anybody's: they steer no terminal. A pipe gets them as they are.
+  const bool on_terminal = ::isatty(STDOUT_FILENO) != 0;
+  if (text) return report(write_standard_output(on_terminal ? visible_lines(*text) : *text));
   if (options.json) {
     const nlohmann::json json{
         {"error", {{"code", to_string(text.error().code)}, {"message", text.error().message}}}};

@@ -173,6 +173,7 @@ Result<SamplerPtr> make_sampler(const Engine& engine, common_params_sampling& pa
     const Status read =
         check_grammar(common_grammar_value(params.grammar), engine.vocab(), foreign_limits().sampling);
     if (!read) return grammar_fails(read.error().message);
+    (void)engine.first_characters();  // of the engine, not of this answer
   }
   auto sampler = fenced(foreign_limits().sampling, [&](const Fence& fence) {
     auto out = std::make_unique<Sampler>(engine, params);

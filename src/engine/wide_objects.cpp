@@ -177,7 +177,7 @@ class ObjectRules {
   [[nodiscard]] std::string block(std::size_t begin) const {
     std::string out = fmt::format("{}-b{} ::= ", rule_, begin);
     const std::size_t end = std::min(begin + block_, optional_.size());
-    for (std::size_t i = begin; i < end; ++i) out += (i > begin ? " | " : "") + property(i);
+    for (std::size_t i = begin; i < end; ++i) out += fmt::format("{}{}", i > begin ? " | " : "", property(i));
     return out + or_from(end) + "\n";
   }
 

@@ -169,6 +169,7 @@ HttpResponse ApiServer::answer(batch::Endpoint endpoint, ReadBody body) {
   Result<batch::ApiRequest> read = reader_.read(endpoint, body.json);
   body = {};  // it may be long until the answer is there
   if (!read) return refused(read.error());
+  if (const Status checked = reader_.check_grammar(*read); !checked) return refused(checked.error());
   if (read->longest_prompt() > most_tokens_) {
     return refused(
         {ErrorCode::kInvalidArgument, fmt::format("the prompt has {} tokens and the context holds {}",
