@@ -43,7 +43,8 @@ RunningProgram::RunningProgram(const std::vector<std::string>& arguments, const 
   std::array<int, 2> err{};
   if (::pipe2(out.data(), O_CLOEXEC) != 0 || ::pipe2(err.data(), O_CLOEXEC) != 0) return;
   pid_ = ::fork();
-  if (pid_ == 0) become_strata(command.argv(), cgroup != nullptr ? entrance.c_str() : nullptr, out[1], err[1]);
+  if (pid_ == 0)
+    become_strata(command.argv(), cgroup != nullptr ? entrance.c_str() : nullptr, out[1], err[1]);
   ::close(out[1]);
   ::close(err[1]);
   written_reader_ = std::thread([this, fd = out[0]] { read_from(fd, written_); });

@@ -266,8 +266,7 @@ TEST_F(ServeCommand, BudgetsMoveWhileItWrites) {
       EXPECT_GE(server.metric("strata_sequences_parked_total"), 1);
       EXPECT_EQ(server.metric("llamacpp:requests_processing"), 1) << "it writes all the while";
       const std::size_t before = stream.text().size();
-      while (stream.text().size() < before + 200 && !server.has_ended())
-        std::this_thread::sleep_for(5ms);
+      while (stream.text().size() < before + 200 && !server.has_ended()) std::this_thread::sleep_for(5ms);
       stream.enough();
     }
     moved = stream.text();

@@ -111,8 +111,11 @@ inline const std::vector<std::string> kEndless = {"-c", "16384"};
 class HeldRequest {
  public:
   explicit HeldRequest(const ServedProgram& server, bool stream = true) : socket_(server.connect()) {
-    const nlohmann::json body = {{"prompt", "Once upon a time"}, {"max_tokens", -1}, {"temperature", 0},
-                                 {"ignore_eos", true},           {"stream", stream}};
+    const nlohmann::json body = {{"prompt", "Once upon a time"},
+                                 {"max_tokens", -1},
+                                 {"temperature", 0},
+                                 {"ignore_eos", true},
+                                 {"stream", stream}};
     const std::string text = body.dump();
     const std::string request =
         "POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"

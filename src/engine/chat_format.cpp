@@ -112,8 +112,7 @@ struct Template {
   bool schema_is_marked = false;
 };
 
-Result<common_chat_params> apply_template(const Template& model,
-                                          const common_chat_templates_inputs& inputs) {
+Result<common_chat_params> apply_template(const Template& model, const common_chat_templates_inputs& inputs) {
   try {
     common_chat_params out = apply_chat_templates(model.templates, inputs);
     if (model.schema_is_marked && !inputs.json_schema.empty() && !out.grammar.empty()) {
@@ -160,14 +159,14 @@ Status add_rules(const llama_vocab* vocab, const common_grammar& rules, const co
 /// A template applied to a request, and what its answer may be.
 struct Applied {
   common_chat_params chat;
-  common_grammar rules;                                               // beside the template's own
+  common_grammar rules;           // beside the template's own
   SharedParser parser_of_schema;  // null: the template's own is all
 };
 
 /// The model may call a tool or answer by a schema: templates know only one of the two. The grammar is that
 /// of either.
-Result<Applied> let_answer_or_call(const Template& model,
-                                   const common_chat_templates_inputs& inputs, const common_grammar& rules) {
+Result<Applied> let_answer_or_call(const Template& model, const common_chat_templates_inputs& inputs,
+                                   const common_grammar& rules) {
   common_chat_templates_inputs calls = inputs;
   calls.json_schema.clear();
   common_chat_templates_inputs answers = inputs;

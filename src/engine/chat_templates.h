@@ -24,8 +24,8 @@ namespace strata::engine {
 [[nodiscard]] common_chat_params apply_chat_templates(const common_chat_templates* templates,
                                                       const common_chat_templates_inputs& inputs);
 
-/// The parser of answers that comes with applied templates, read inside a fence. Errors: kInvalidArgument, one
-/// line, without a prefix. Threading: any.
+/// The parser of answers that comes with applied templates, read inside a fence. Errors: kInvalidArgument,
+/// one line, without a prefix. Threading: any.
 [[nodiscard]] Result<common_chat_parser_params> read_chat_parser(const common_chat_params& applied);
 
 /// common_chat_parse() inside a fence. Throws std::runtime_error with one line. Threading: any.
