@@ -61,8 +61,8 @@ HttpConnection::Awaitable<void> HttpConnection::run(std::shared_ptr<HttpConnecti
   try {
     while (co_await self->serve_one()) {
     }
-  } catch (const std::exception&) {
-    // Memory for this client has run out: all that can be done is to let it go.
+  } catch (...) {
+    // Memory for this client has run out, or a library threw what it should not: the client is let go.
   }
   error_code ignored;
   self->socket_.close(ignored);
@@ -220,6 +220,8 @@ HttpResponse HttpConnection::failure(const std::exception_ptr& thrown) {
     std::rethrow_exception(thrown);
   } catch (const std::exception& error) {
     return loop_.handler.refusal(500, error.what());
+  } catch (...) {  // of a library: it has no text
+    return loop_.handler.refusal(500, "an unknown error");
   }
 }
 
