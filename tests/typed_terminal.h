@@ -59,7 +59,9 @@ class TypedTerminal {
     while (!keys.empty()) {
       pollfd ready{terminal_, POLLIN | POLLOUT, 0};
       ASSERT_GT(::poll(&ready, 1, 120'000), 0) << "the program takes no more keys";
-      if ((ready.revents & POLLIN) != 0) ASSERT_TRUE(read_more());
+      if ((ready.revents & POLLIN) != 0) {
+        ASSERT_TRUE(read_more()) << "the program has ended";
+      }
       if ((ready.revents & POLLOUT) == 0) continue;
       const ssize_t done = ::write(terminal_, keys.data(), std::min<std::size_t>(keys.size(), 512));
       if (done > 0) keys.remove_prefix(static_cast<std::size_t>(done));
