@@ -2,14 +2,10 @@
 
 #include <llama.h>
 #include <log.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
-#include <string_view>
 #include <utility>
 
 #include "base/visible_text.h"
@@ -52,27 +48,6 @@ std::string take_first_llama_error() {
   const std::lock_guard lock(mutex);
   last_error.clear();
   return std::exchange(first_error, {});
-}
-
-CapturedStderr::CapturedStderr()
-    : stderr_(::dup(STDERR_FILENO)), captured_(::memfd_create("stderr", MFD_CLOEXEC)) {
-  std::fflush(stderr);
-  if (stderr_ >= 0 && captured_ >= 0) ::dup2(captured_, STDERR_FILENO);
-}
-
-CapturedStderr::~CapturedStderr() {
-  std::fflush(stderr);
-  if (stderr_ >= 0) ::dup2(stderr_, STDERR_FILENO);
-  ::close(stderr_);
-  ::close(captured_);
-}
-
-std::string CapturedStderr::first_line() const {
-  std::fflush(stderr);
-  std::array<char, 400> text{};
-  const ::ssize_t size = ::pread(captured_, text.data(), text.size(), 0);
-  const std::string_view all(text.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
-  return std::string(all.substr(0, all.find('\n')));
 }
 
 }  // namespace strata::engine

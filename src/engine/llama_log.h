@@ -14,21 +14,4 @@ void capture_llama_logs();
 /// The first one: where errors follow from each other, the cause.
 [[nodiscard]] std::string take_first_llama_error();
 
-/// Keeps what is written to stderr while it lives: libllama prints some errors there instead of logging them.
-/// Process-wide; one at a time.
-class CapturedStderr {
- public:
-  CapturedStderr();
-  ~CapturedStderr();
-  CapturedStderr(const CapturedStderr&) = delete;
-  CapturedStderr& operator=(const CapturedStderr&) = delete;
-
-  /// The first line written so far; empty when there is none.
-  [[nodiscard]] std::string first_line() const;
-
- private:
-  int stderr_ = -1;  // the real one
-  int captured_ = -1;
-};
-
 }  // namespace strata::engine
