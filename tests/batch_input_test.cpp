@@ -28,6 +28,7 @@ class BatchInput : public testing::Test {
   }
 
   using Flags = std::vector<std::pair<std::string, std::string>>;
+  static inline const Flags kFewAtOnce = {{"--max-num-seqs", "4"}};  // the first ones are answered soon
 
   /// The flags in `more` take the place of the usual ones.
   [[nodiscard]] std::vector<std::string> command(const Flags& more = {}) const {
@@ -67,14 +68,15 @@ class BatchInput : public testing::Test {
   /// Starts the batch and kills it, until some of its requests are answered and some are not.
   void stop_half_way() const {
     for (std::chrono::milliseconds limit{400};; limit = limit * 3 / 2) {
-      const ProgramRun ran = run_strata(command(), nullptr, limit);
+      const ProgramRun ran = run_strata(command(kFewAtOnce), nullptr, limit);
       ASSERT_TRUE(ran.timed_out) << "it has ended: " << ran.err;
       if (std::filesystem::exists(journal_) && answered() > 0) return;
       ASSERT_LT(limit, std::chrono::minutes(2));
     }
   }
   [[nodiscard]] int answered() const {
-    SQLite::Database database(journal_.string(), SQLite::OPEN_READWRITE);
+    constexpr int kPatienceMs = 20'000;  // a process that was killed may still hold its lock for a moment
+    SQLite::Database database(journal_.string(), SQLite::OPEN_READWRITE, kPatienceMs);
     return database.tableExists("lines") ? database.execAndGet("SELECT count(failed) FROM lines").getInt()
                                          : 0;
   }
@@ -96,7 +98,7 @@ std::filesystem::path another_model(const std::filesystem::path& model, const st
 }
 
 TEST_F(BatchInput, WhatChangesAnswersIsRefusedWhereABatchGoesOn) {
-  write_file(input_, some_lines(400, 60));
+  write_file(input_, some_lines(80, 40));
   stop_half_way();
   const std::string kept = content_of(journal_);
   const auto other = another_model(model_, directory_.path() / "other.gguf");
@@ -134,7 +136,7 @@ TEST_F(BatchInput, WhatChangesAnswersIsRefusedWhereABatchGoesOn) {
   ASSERT_EQ(last.exit_code, 0) << last.err;
   EXPECT_THAT(last.err, HasSubstr("going on: "));
   const auto answers = outcomes_of(content_of(output_));
-  ASSERT_EQ(answers.size(), 400U);
+  ASSERT_EQ(answers.size(), 80U);
   std::set<std::string> models;
   std::set<std::string> fingerprints;
   for (const auto& [id, answer] : answers) {
@@ -188,7 +190,6 @@ TEST_F(BatchInput, ALineThatCannotBeReadFailsAlone) {
   const ProgramRun ran = run();
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_THAT(ran.err, HasSubstr("note: 5 lines cannot be read and fail: line 2: "));
-  EXPECT_THAT(ran.err, HasSubstr("note: 1 of 3 requests have prompts longer than the context"));
   const auto answers = outcomes_of(content_of(output_));
   EXPECT_EQ(answers.size(), 2U);
   auto failed = outcomes_of(content_of(errors_));
@@ -286,9 +287,9 @@ TEST_F(BatchInput, PipesAreReadOnceAndAnswersMayGoIntoThem) {
 }
 
 TEST_F(BatchInput, APipeThatIsGivenAgainGoesOn) {
-  write_file(input_, some_lines(300, 40));
+  write_file(input_, some_lines(80, 40));
   const std::string batch =
-      "strata batch -i - -o out.jsonl -m '" + model_.string() + "' -t 1 --ram " + kAmpleRam;
+      "strata batch -i - -o out.jsonl -m '" + model_.string() + "' -t 1 --max-num-seqs 4 --ram " + kAmpleRam;
   for (double limit = 0.5; !std::filesystem::exists(journal_) || answered() == 0; limit *= 1.5) {
     ASSERT_LT(limit, 100);
     const ProgramRun ran = run_shell("cat in.jsonl | timeout -s KILL " + std::to_string(limit) +
@@ -299,7 +300,7 @@ TEST_F(BatchInput, APipeThatIsGivenAgainGoesOn) {
   const ProgramRun last = run_shell("cat in.jsonl | " + batch);
   ASSERT_EQ(last.exit_code, 0) << last.err;
   EXPECT_THAT(last.err, HasSubstr("going on: "));
-  EXPECT_EQ(outcomes_of(content_of(output_)).size(), 300U);
+  EXPECT_EQ(outcomes_of(content_of(output_)).size(), 80U);
   EXPECT_FALSE(std::filesystem::exists(journal_.string() + "-input"));
 }
 

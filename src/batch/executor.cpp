@@ -52,10 +52,13 @@ Executor::Executor(engine::Engine& engine, std::size_t most_running, std::size_t
 
 Executor::~Executor() = default;
 
-Status Executor::check_length(std::size_t prompt) const {
+std::size_t Executor::longest_prompt() const {
   const std::size_t context = std::min<std::size_t>(cells_.capacity(), longest_text_);
-  const std::size_t most =
-      engine_.only_embeds() ? std::min<std::size_t>(context, llama_n_ubatch(engine_.context())) : context;
+  return engine_.only_embeds() ? std::min<std::size_t>(context, llama_n_ubatch(engine_.context())) : context;
+}
+
+Status Executor::check_length(std::size_t prompt) const {
+  const std::size_t most = longest_prompt();
   if (prompt <= most) return {};
   return std::unexpected(prompt_too_long({prompt, most}));
 }

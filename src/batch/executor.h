@@ -49,6 +49,8 @@ class Executor {
   [[nodiscard]] static bool can_share_parts(const llama_model* model);
 
   using Id = std::uint64_t;
+  /// Tokens of the longest prompt that can be computed.
+  [[nodiscard]] std::size_t longest_prompt() const;
   /// Whether a prompt of so many tokens can be computed. Errors: kInvalidArgument, with both numbers.
   [[nodiscard]] Status check_length(std::size_t prompt) const;
   /// Puts the request into the queue. Errors: kInvalidArgument for a prompt that is empty, or longer than the

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <thread>
 #include <unordered_set>
 
@@ -11,6 +12,7 @@
 #include "batch/api_answer.h"
 #include "batch/api_fields.h"
 #include "batch/api_submit.h"
+#include "batch/prompt_length.h"
 #include "batch/stream_file.h"
 
 namespace strata::batch {
@@ -57,6 +59,37 @@ Result<ParsedLine> parse_line(const json& line, const ApiReader& reader, std::op
   }
 }
 
+/// Bytes of text that one token stands for, at most. 0 where a tokenizer may leave text out, or write more of
+/// it with one token than its piece shows.
+std::size_t longest_token(const llama_vocab* vocab) {
+  const enum llama_vocab_type type = llama_vocab_type(vocab);
+  if (type != LLAMA_VOCAB_TYPE_SPM && type != LLAMA_VOCAB_TYPE_BPE) return 0;
+  std::size_t out = 0;
+  for (llama_token token = 0; token < llama_vocab_n_tokens(vocab); ++token)
+    out = std::max(out, std::strlen(llama_vocab_get_text(vocab, token)));
+  return out;
+}
+
+/// Bytes of the longest text that becomes tokens.
+std::size_t longest_text(const json& body) {
+  const auto of = [](const json& value, const auto& self) -> std::size_t {
+    if (value.is_string()) return value.get_ref<const std::string&>().size();
+    std::size_t out = 0;
+    if (value.is_array()) {
+      for (const json& one : value) out = std::max(out, self(one, self));
+    }
+    for (const char* const name : {"content", "text"}) {
+      if (value.is_object() && value.contains(name)) out = std::max(out, self(value[name], self));
+    }
+    return out;
+  };
+  std::size_t out = 0;
+  for (const char* const name : {"prompt", "input", "messages"}) {
+    if (body.is_object() && body.contains(name)) out = std::max(out, of(body[name], of));
+  }
+  return out;
+}
+
 std::uint64_t tokens_of(const ApiRequest& request) {
   const int limit = request.request.limit;
   if (request.endpoint == Endpoint::kEmbeddings) return request.longest_prompt();
@@ -97,7 +130,7 @@ struct Job::Checking {
 
   LineReader lines;
   std::vector<Line> of_this_shard;
-  std::vector<Outcome> unreadable;  // those of this shard
+  std::vector<Outcome> refused;  // of lines of this shard that fail before anything is computed
   std::unordered_set<std::string> ids;
   std::size_t wrong = 0;
 };
@@ -107,6 +140,7 @@ Job::Job(JobFiles files, const ApiReader& reader, JobSettings settings, Store st
       reader_(reader),
       settings_(std::move(settings)),
       fingerprint_(batch::fingerprint(settings_.answers)),
+      longest_token_(longest_token(reader.vocab())),
       store_(std::move(store)) {}
 Job::~Job() = default;
 
@@ -183,8 +217,16 @@ Status Job::look_at(const LineReader::Line& line) {
     const Error error{ErrorCode::kInvalidArgument,
                       fmt::format("line {}: {}", line.number, read.error().message)};
     checking_->of_this_shard.push_back(failed);
-    checking_->unreadable.push_back({line.number, true, outcome_json(failed, 400, error_body(error), {})});
+    checking_->refused.push_back({line.number, true, outcome_json(failed, 400, error_body(error), {})});
     if (++unreadable_count_ <= kSaid) unreadable_.push_back({line.number, read.error().message});
+    return {};
+  }
+  Line line_out{.number = line.number, .custom_id = {}, .offset = line.offset, .bytes = line.text.size()};
+  if (const auto error = read ? too_long(*read, line_out) : std::nullopt;
+      error && checking_->ids.insert(*line_out.custom_id).second) {
+    if (!settings_.shard.has(line.number)) return {};
+    checking_->of_this_shard.push_back(line_out);
+    checking_->refused.push_back({line.number, true, outcome_json(line_out, 400, error_body(*error), {})});
     return {};
   }
   auto parsed =
@@ -202,6 +244,25 @@ Status Job::look_at(const LineReader::Line& line) {
                                         parsed->request.longest_prompt(), tokens_of(parsed->request)});
   }
   return {};
+}
+
+/// Whether the line's text has more tokens than any context holds, told by its bytes alone; then `out` has
+/// its custom_id, and the least number of tokens.
+std::optional<Error> Job::too_long(const json& line, Line& out) const {
+  if (longest_token_ == 0 || !settings_.most_context || !line.is_object()) return std::nullopt;
+  const Fields fields(line);
+  const json* const body = fields.find("body");
+  const auto custom_id = fields.text("custom_id");
+  if (body == nullptr || !custom_id || !*custom_id || (*custom_id)->empty() ||
+      (*custom_id)->size() > kLongestId)
+    return std::nullopt;
+  const std::uint64_t tokens = longest_text(*body) / longest_token_;
+  if (tokens <= *settings_.most_context) return std::nullopt;
+  out.custom_id = **custom_id;
+  out.prompt = out.tokens = tokens;
+  Error error = prompt_too_long({tokens, *settings_.most_context});
+  error.message += "; it has at least so many, told by its size";
+  return error;
 }
 
 Status Job::end_checking() {
@@ -224,7 +285,7 @@ Status Job::end_checking() {
   Settings kept = settings_.answers;
   std::erase_if(kept, [](const Setting& setting) { return setting.name == kServedName; });
   kept.push_back({kServedName, settings_.model, ""});
-  STRATA_TRY_VOID(store_.add(checking_->of_this_shard, checking_->unreadable, kept));
+  STRATA_TRY_VOID(store_.add(checking_->of_this_shard, checking_->refused, kept));
   checking_.reset();
   return {};
 }

@@ -48,6 +48,9 @@ struct JobSettings {
   std::string model;  ///< The model's name in answers. A job that goes on keeps the name that it began with.
   Settings answers;   ///< Everything that changes answers; compared with what an earlier run kept.
   Shard shard = {};
+  /// Tokens that no context of this job exceeds; unset: not known. A line whose text cannot be that short
+  /// fails alone before it becomes tokens, which takes many times the memory of the text.
+  std::optional<std::uint64_t> most_context;
   bool unreadable_lines_fail_alone = true;  ///< False: one of them is reason to refuse the whole input.
 };
 
@@ -127,6 +130,7 @@ class Job {
   Job(JobFiles files, const ApiReader& reader, JobSettings settings, Store store);
   [[nodiscard]] Status begin_checking();
   [[nodiscard]] Status look_at(const LineReader::Line& line);
+  [[nodiscard]] std::optional<Error> too_long(const nlohmann::json& line, Line& out) const;
   [[nodiscard]] Status end_checking();
   [[nodiscard]] Status submit(Executor& executor, const Line& line);
   void answered(const Line& line, const ApiRequest& request, Result<std::vector<Answer>> answers);
@@ -136,6 +140,7 @@ class Job {
   const ApiReader& reader_;
   JobSettings settings_;
   std::string fingerprint_;
+  std::size_t longest_token_;  // bytes of text that one token stands for, at most; 0: not known
   Store store_;
   Store::Counts counts_;
   bool resumed_ = false;

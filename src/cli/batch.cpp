@@ -162,7 +162,9 @@ class Batch {
     std::unique_ptr<batch::Job> opened;
     STRATA_TRY_VOID(batch::patiently(watch_, [&]() -> Status {
       STRATA_TRY(opened,
-                 batch::Job::open(files, reader, {.model = name, .answers = settings_, .shard = shard}));
+                 batch::Job::open(
+                     files, reader,
+                     {.model = name, .answers = settings_, .shard = shard, .most_context = most_context()}));
       return {};
     }));
     batch::Job& job = *opened;
@@ -186,6 +188,14 @@ class Batch {
     STRATA_TRY_VOID(job.write_out(watch_));
     say_what_is_there(files, job.counts().completed, job.counts().failed);
     return {};
+  }
+
+  /// Tokens that the context does not exceed, as far as is known before it is prepared.
+  [[nodiscard]] std::optional<std::uint64_t> most_context() const {
+    const std::uint32_t given = options_.run.context.value_or(0);
+    const std::uint32_t trained = engine_->profile().train_context;
+    if (given == 0 && trained == 0) return std::nullopt;
+    return given > 0 ? given : trained;
   }
 
   static std::filesystem::path errors_beside(std::filesystem::path output) {

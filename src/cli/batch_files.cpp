@@ -111,11 +111,12 @@ Result<BatchFiles> BatchFiles::prepare(batch::JobFiles files, const batch::Shard
   }
   const bool streams_in = batch::is_stream(files.input);
   if (streams_in) {
-    out.copy_ = (streams_out ? (folder / fmt::format("{}{}", kCopy, ::getpid())).string()
-                             : files.account().string() + "-input") +
-                kUnfinished;
-    STRATA_TRY_VOID(batch::keep_stream(files.input, out.copy_, watch.stopped,
+    const std::string copy = (streams_out ? (folder / fmt::format("{}{}", kCopy, ::getpid())).string()
+                                          : files.account().string() + "-input") +
+                             kUnfinished;
+    STRATA_TRY_VOID(batch::keep_stream(files.input, copy, watch.stopped,
                                        [&](const auto& write) { return batch::patiently(watch, write); }));
+    out.copy_ = copy;
     files.input_name = batch::input_name(files.input);
     files.input = out.copy_;
   }

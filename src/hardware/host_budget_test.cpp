@@ -39,7 +39,7 @@ TEST(DefaultHostBudget, LeavesWhatOtherInstancesWillStillTake) {
   const HostBudget budget = decide_host_budget({}, bounds);
   EXPECT_EQ(budget.bytes, kMiB * (10240 - 512));
   ASSERT_TRUE(budget.note);
-  EXPECT_THAT(*budget.note, HasSubstr("process 7 may take 12.0 GiB"));
+  EXPECT_THAT(*budget.note, HasSubstr("process 7 may take 12.00 GiB"));
 }
 
 TEST(DefaultHostBudget, IsSharedByThoseThatStartAtOnce) {
@@ -76,14 +76,14 @@ TEST(GivenHostBudget, CountsAsWhatTheMachineHas) {
   const HostBudget budget = decide_host_budget(kGiB * 1024, machine(kGiB * 32, kGiB * 20));
   EXPECT_EQ(budget.bytes, kGiB * 19);
   ASSERT_TRUE(budget.note);
-  EXPECT_THAT(*budget.note, HasSubstr("this machine has (32.0 GiB)"));
+  EXPECT_THAT(*budget.note, HasSubstr("this machine has (32.00 GiB)"));
 }
 
 TEST(GivenHostBudget, IsKeptWithANoteWhereLessIsFree) {
   const HostBudget budget = decide_host_budget(kGiB * 24, machine(kGiB * 32, kGiB * 20));
   EXPECT_EQ(budget.bytes, kGiB * 24);
   ASSERT_TRUE(budget.note);
-  EXPECT_THAT(*budget.note, HasSubstr("20.0 GiB of memory that is free"));
+  EXPECT_THAT(*budget.note, HasSubstr("20.00 GiB of memory that is free"));
 }
 
 TEST(GivenHostBudget, IsTheCgroupsLimitAndNamesIt) {
@@ -118,7 +118,7 @@ TEST(GivenHostBudget, LeavesWhatOtherInstancesWillStillTake) {
   const HostBudget budget = decide_host_budget(kGiB * 16, bounds);
   EXPECT_EQ(budget.bytes, kGiB * 8);
   ASSERT_TRUE(budget.note);
-  EXPECT_THAT(*budget.note, HasSubstr("process 7 may take 12.0 GiB, and 1 more run"));
+  EXPECT_THAT(*budget.note, HasSubstr("process 7 may take 12.00 GiB, and 1 more run"));
   EXPECT_EQ(decide_host_budget(kGiB * 4, bounds).bytes, kGiB * 4);
 }
 

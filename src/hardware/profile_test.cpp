@@ -127,8 +127,8 @@ TEST(ParseProfile, NamesTheFieldThatIsWrong) {
       {with("/compute/seconds_per_node", -1e-6), "compute.seconds_per_node must be a number of seconds"},
       {with("/profile_version", gone), "profile_version is missing"},
       {"[]", "not a hardware profile"},
-      {"", "no valid JSON"},
-      {"{\"profile_version\": 1, \"name\": 1e999}", "no valid JSON"},
+      {"", "is no JSON from byte 1 on"},
+      {"{\"profile_version\": 1, \"name\": 1e999}", "holds a number that is out of range"},
   };
   for (const Case& c : cases) {
     const auto parsed = parse_profile(c.text);

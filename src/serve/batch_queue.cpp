@@ -173,9 +173,12 @@ Status BatchQueue::take_up() {
   errors_ = errors_of(id);
   batch::JobFiles files{archive_.content((*batch_)["input_file_id"]), archive_.content(output_),
                         archive_.content(errors_), id};
-  auto job = batch::Job::open(
-      std::move(files), reader_,
-      {.model = model_, .answers = settings_, .shard = {}, .unreadable_lines_fail_alone = false});
+  auto job = batch::Job::open(std::move(files), reader_,
+                              {.model = model_,
+                               .answers = settings_,
+                               .shard = {},
+                               .most_context = executor_.longest_prompt(),
+                               .unreadable_lines_fail_alone = false});
   if (!job && job.error().code != ErrorCode::kNotFound) return std::unexpected(job.error());
   if (!job) return end_with_errors(one_error("invalid_input_file", "the input file is gone"));
   job_ = std::move(*job);
