@@ -6,6 +6,8 @@
 #include <numeric>
 #include <optional>
 
+#include "plan/kernel_rows.h"
+
 namespace strata::plan {
 namespace {
 
@@ -29,6 +31,10 @@ void add_units(const model::TensorInfo& tensor, std::uint32_t index, bool splitt
     const auto parts = static_cast<std::int64_t>((tensor.bytes.value + unit_bytes - 1) / unit_bytes);
     step = (rows + parts - 1) / parts;
     step = (step + kRowStep - 1) / kRowStep * kRowStep;
+    if (rows % kKernelRows != 0) {
+      const auto other_kernel = [rows](std::int64_t part) { return part != 0 && part % kKernelRows == 0; };
+      while (other_kernel(step) || other_kernel(rows % step)) ++step;
+    }
   }
   for (std::int64_t row = 0; row < rows; row += step) {
     const std::int64_t count = std::min(step, rows - row);

@@ -7,6 +7,8 @@
 #include <map>
 #include <random>
 
+#include "plan/kernel_rows.h"
+
 namespace strata::plan {
 namespace {
 
@@ -118,6 +120,9 @@ void expect_covered(const Case& c, const Placement& placement) {
       const Unit& unit = placement.units[i];
       EXPECT_GT(unit.rows, 0);
       EXPECT_EQ(unit.first_row, rows);
+      if (tensor.rows() % kKernelRows != 0) {
+        EXPECT_NE(unit.rows % kKernelRows, 0) << tensor.name << " is computed by another kernel in parts";
+      }
       EXPECT_EQ(unit.file, tensor.file);
       EXPECT_EQ(unit.offset, tensor.offset + static_cast<std::uint64_t>(rows) * tensor.row_bytes().value);
       EXPECT_EQ(unit.bytes, tensor.row_bytes() * static_cast<std::uint64_t>(unit.rows));

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "base/check.h"
+#include "plan/kernel_rows.h"
 #include "tier/graph_nodes.h"
 
 namespace strata::tier {
@@ -199,7 +200,12 @@ class PassCompiler {
     for (std::size_t i = 0; i < units.size();) {
       std::size_t end = i + 1;
       std::int64_t rows = units[i].rows;
-      while (units[i].resident && end < units.size() && units[end].resident) rows += units[end++].rows;
+      // Parts that lie side by side are one part, unless together they would get another kernel than the
+      // whole.
+      const bool any_rows = node->src[0]->ne[1] % plan::kKernelRows == 0;
+      while (units[i].resident && end < units.size() && units[end].resident &&
+             (any_rows || (rows + units[end].rows) % plan::kKernelRows != 0))
+        rows += units[end++].rows;
 
       ggml_tensor* const weight = units[i].resident
                                       ? shadow_of(node->src[0], units[i].tensor, table_.address(units[i]))
