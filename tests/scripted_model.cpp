@@ -22,6 +22,7 @@ struct Vocabulary {
 
   Vocabulary() {
     for (int byte = 0; byte < 256; ++byte) add(fmt::format("<0x{:02X}>", byte), 6);
+    add(" ", 1);
   }
   std::int32_t add(const std::string& text, std::int32_t type) {
     const auto found = std::ranges::find(texts, text);

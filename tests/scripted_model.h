@@ -7,7 +7,8 @@
 namespace strata::tests {
 
 /// A model that says one text, whatever it is asked: each token of the script follows the one before, at any
-/// temperature near 0. It has no attention, 259 tokens for bytes and the ends of a text, and those below.
+/// temperature near 0. It has no attention, tokens for each byte, a space and the ends of a text, and those
+/// below.
 struct Script {
   std::vector<std::string> tokens;  ///< What it says, in order; each once. Then its text ends.
   /// It says these tokens instead where the prompt ends with the control token `after`.

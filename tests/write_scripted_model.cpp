@@ -15,8 +15,8 @@ int main(int argc, char** argv) {
                                .control = given.value("control", Texts()),
                                .chat_template = given.value("chat_template", ""),
                                .trained_context = given.value("trained_context", 512U)};
-  for (const auto& [after, tokens] : given.value("others", nlohmann::json::object()).items())
-    script.others.push_back({after, tokens.get<Texts>()});
+  const nlohmann::json others = given.value("others", nlohmann::json::object());
+  for (const auto& [after, tokens] : others.items()) script.others.push_back({after, tokens.get<Texts>()});
   std::puts(strata::tests::write_scripted_model(argv[1], script).c_str());
   return 0;
 }

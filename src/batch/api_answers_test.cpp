@@ -246,7 +246,7 @@ TEST(ApiAnswers, AnAssistantsLastMessageIsContinued) {
   Said said({.tokens = {"the", " moon"}, .chat_template = kChatMl});
   const json ends = {{{"role", "user"}, {"content", "Where?"}},
                      {{"role", "assistant"}, {"content", "It is"}}};
-  EXPECT_TRUE(said.prompt({{"messages", ends}}).ends_with("<|im_start|>assistant\nIt is"));
+  EXPECT_TRUE(said.prompt({{"messages", ends}}).ends_with("It is"));
   EXPECT_EQ(said.message({{"messages", ends}})["content"], "the moon");
   EXPECT_TRUE(said.prompt({{"messages", ends}, {"continue_final_message", false}})
                   .ends_with("<|im_start|>assistant\n"));
@@ -268,8 +268,8 @@ TEST(ApiAnswers, ErrorsNameTheirField) {
   const Said picky(
       {.tokens = {"Hi"},
        .chat_template = std::string("{% if mood is defined %}{{ raise_exception('no moods') }}{% endif %}"
-                                    "{% for m in messages %}{% if m.role == 'system' %}{{ "
-                                    "raise_exception('no systems') }}{% endif %}{% endfor %}") +
+                                    "{% for m in messages %}{% if m.content == 'odd' %}{{ "
+                                    "raise_exception('no odd ones') }}{% endif %}{% endfor %}") +
                         kPlain});
   const std::pair<json, const char*> cases[] = {
       {{{"tools", 3}}, "tools: "},
@@ -290,10 +290,8 @@ TEST(ApiAnswers, ErrorsNameTheirField) {
   EXPECT_THAT(picky.refusal({{"chat_template_kwargs", {{"mood", "good"}}}}),
               testing::AllOf(testing::StartsWith("chat_template_kwargs: "), testing::HasSubstr("no moods"),
                              testing::Not(testing::HasSubstr("\n"))));
-  EXPECT_THAT(
-      picky.refusal(
-          {{"messages", {{{"role", "system"}, {"content", "x"}}, {{"role", "user"}, {"content", "x"}}}}}),
-      testing::AllOf(testing::StartsWith("messages: "), testing::HasSubstr("no systems")));
+  EXPECT_THAT(picky.refusal({{"messages", {{{"role", "user"}, {"content", "odd"}}}}}),
+              testing::AllOf(testing::StartsWith("messages: "), testing::HasSubstr("no odd ones")));
 }
 
 TEST(ApiAnswers, SamplingOptionsAreObeyedAndUnknownFieldsAreNamed) {
@@ -350,18 +348,18 @@ TEST(ApiAnswers, WhatASchemaAsksForInVainIsAWarningOrAnErrorWhereItIsStrict) {
 TEST(ApiAnswers, ClientsMayWriteNumbersBiasesAndPromptsInTheirWays) {
   Said said({.tokens = {"one", "two", "three"}, .chat_template = kChatMl});
   EXPECT_EQ(said.message({{"max_tokens", 2.0}})["content"], "onetwo");
-  const auto biased = said.read({{"logit_bias", {{300, -1.5}, {"259", false}}}});
+  const auto biased = said.read({{"logit_bias", {{260U, -1.5}, {"259", false}}}});
   ASSERT_TRUE(biased) << biased.error().message;
   ASSERT_EQ(biased->request.sampling.logit_bias.size(), 2U);
-  EXPECT_EQ(biased->request.sampling.logit_bias[0].token, 300);
+  EXPECT_EQ(biased->request.sampling.logit_bias[0].token, 260);
   EXPECT_EQ(biased->request.sampling.logit_bias[1].bias, -INFINITY);
   EXPECT_TRUE(said.read({{"messages", {{{"role", "user"}, {"content", nullptr}}}}}));
-  const auto mixed = said.read({{"prompt", {260, "x", 261}}}, Endpoint::kCompletion);
+  const auto mixed = said.read({{"prompt", {260U, "x", 261U}}}, Endpoint::kCompletion);
   ASSERT_TRUE(mixed) << mixed.error().message;
   EXPECT_EQ(mixed->request.prompt.front(), 260);
   EXPECT_EQ(mixed->request.prompt.back(), 261);
   EXPECT_TRUE(mixed->more_prompts.empty());
-  const auto two = said.read({{"prompt", {{260, 261}, "x"}}}, Endpoint::kCompletion);
+  const auto two = said.read({{"prompt", {{260U, 261U}, "x"}}}, Endpoint::kCompletion);
   ASSERT_TRUE(two) << two.error().message;
   EXPECT_EQ(two->more_prompts.size(), 1U);
 }
@@ -377,8 +375,9 @@ TEST(ApiAnswers, APromptThatIsTooLongIsToldWithItsNumbers) {
 
 TEST(ApiAnswers, ATextIsNoLongerThanTheModelWasTrainedOn) {
   Said said({.tokens = {"one", "two", "three", "four"}, .chat_template = kChatMl});
-  const json short_one =
-      said.ask({{"prompt", {260, 261}}, {"max_tokens", 50}, {"ignore_eos", true}}, Endpoint::kCompletion, 8);
+  const json short_one = said.ask({{"prompt", {260U, 261U}}, {"max_tokens", 50}, {"ignore_eos", true}},
+                                  Endpoint::kCompletion, 8);
+  ASSERT_TRUE(short_one.contains("usage")) << short_one;
   EXPECT_EQ(short_one["usage"]["total_tokens"], 9) << short_one;  // the last token is not computed
   EXPECT_EQ(short_one["choices"][0]["finish_reason"], "length");
   const json refused = said.ask({{"prompt", std::string(20, 'x')}}, Endpoint::kCompletion, 8);

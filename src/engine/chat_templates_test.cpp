@@ -52,16 +52,31 @@ common_chat_msg answer(Spoken spoken) {
   return out;
 }
 
-/// What a model of this template writes, found by rendering it: what an answer adds to the prompt. Nothing
-/// where the template does not render such answers behind its own prompt.
-std::optional<std::string> rendered(const common_chat_templates* templates, Spoken spoken) {
-  common_chat_templates_inputs inputs = question(spoken.calls);
+/// The whole conversation, with an answer, behind the prompt that asks for it. Nothing where the template
+/// does not write the two alike.
+std::optional<std::string> behind_prompt(const common_chat_templates* templates, Spoken spoken,
+                                         bool with_tools) {
+  common_chat_templates_inputs inputs = question(with_tools);
   const std::string prompt = common_chat_templates_apply(templates, inputs).prompt;
   inputs.messages.push_back(answer(spoken));
   inputs.add_generation_prompt = false;
   const std::string all = common_chat_templates_apply(templates, inputs).prompt;
   if (!all.starts_with(prompt)) return std::nullopt;
   return all.substr(prompt.size());
+}
+
+/// What a model of this template writes: what an answer adds to the prompt, without the end of a turn, which
+/// a plain answer shows.
+std::optional<std::string> rendered(const common_chat_templates* templates, Spoken spoken) {
+  auto text = behind_prompt(templates, spoken, spoken.calls);
+  const auto plain = behind_prompt(templates, {}, spoken.calls);
+  if (!text || !plain) return std::nullopt;
+  constexpr std::string_view kContent = "It is there.";
+  const std::size_t at = plain->find(kContent);
+  if (at == std::string::npos) return std::nullopt;
+  const std::string end = plain->substr(at + kContent.size());
+  if (text->ends_with(end)) text->resize(text->size() - end.size());
+  return text;
 }
 
 class ChatTemplates : public testing::TestWithParam<std::filesystem::path> {};
