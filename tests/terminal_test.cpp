@@ -145,7 +145,7 @@ TEST_F(AtATerminal, CtlListsTheModelsThatRun) {
   second.expect("\n> ");
   const ProgramRun listed = run_strata({"ctl"});
   EXPECT_EQ(listed.exit_code, 0) << listed.err;
-  EXPECT_THAT(listed.out, AllOf(HasSubstr("chat.gguf  waiting  budgets: host 1.0 GiB"),
+  EXPECT_THAT(listed.out, AllOf(HasSubstr("chat.gguf  waiting  budgets: host 1.00 GiB"),
                                 HasSubstr("other.gguf  waiting  budgets: host 900.0 MiB")));
   const ProgramRun unclear = run_strata({"ctl", "--ram", "800MiB"});
   EXPECT_EQ(unclear.exit_code, 1);
