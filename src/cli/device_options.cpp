@@ -51,14 +51,13 @@ Result<std::vector<VramPart>> parse_vram(const std::string& text) {
 
 std::string unused_devices_note(const std::vector<VramPart>& parts, const std::vector<std::string>& used,
                                 const std::vector<std::string>& all) {
-  const bool unnamed = std::ranges::any_of(parts, [](const VramPart& part) { return !part.name; });
-  if (!unnamed || used.empty() || used.size() >= all.size()) return {};
+  const auto unnamed = std::ranges::find_if(parts, [](const VramPart& part) { return !part.name; });
+  if (unnamed == parts.end() || used.empty() || used.size() >= all.size()) return {};
   std::string given;
   for (const VramPart& part : parts) given += (given.empty() ? "" : ",") + part.text;
   std::string named;
   for (const std::string& device : all)
-    named += fmt::format("{}{}={}", named.empty() ? "" : ",", device, format_bytes(parts.front().size));
-  std::erase(named, ' ');
+    named += fmt::format("{}{}={}", named.empty() ? "" : ",", device, unnamed->text);
   return fmt::format("--vram {} is the budget of {} only, of the GPUs {}; to use more, name each: --vram {}",
                      given, fmt::join(used, ", "), fmt::join(all, ", "), named);
 }

@@ -15,7 +15,7 @@ TEST(UnusedDevicesNote, SaysWhichDeviceABudgetWithoutANameMeans) {
   EXPECT_EQ(
       note("8GiB", {"CUDA0"}, {"CUDA0", "CUDA1"}),
       "--vram 8GiB is the budget of CUDA0 only, of the GPUs CUDA0, CUDA1; to use more, name each: --vram "
-      "CUDA0=8.0GiB,CUDA1=8.0GiB");
+      "CUDA0=8GiB,CUDA1=8GiB");
 }
 
 TEST(UnusedDevicesNote, KeepsSilentWhereNothingIsUnclear) {

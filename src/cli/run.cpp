@@ -274,7 +274,9 @@ class Run {
       messages_.erase(messages_.size() - 1);
       return {};
     }
-    const Status done = turn(std::move(*tokens));
+    Status done = turn(std::move(*tokens));
+    // Ctrl-C before the first token of the answer: the question stays, and the chat goes on.
+    if (!done && done.error().code == ErrorCode::kCancelled && chatting) done = Status();
     if (!lines_->is_terminal() && interrupts > 0) return done;  // a pipe has no person who goes on
     next_answer();
     return done;

@@ -33,7 +33,7 @@ TEST(RunningText, NamesProcessesWithTheirModelsAndBudgets) {
                       {{"pid", 4712}, {"model", "b.gguf"}, {"state", "loading"}},
                       {{"pid", 4713}}};
   const std::string text = running_text(statuses);
-  EXPECT_THAT(text, HasSubstr("4711     /models/a.gguf  writing  budgets: host 12.0 GiB, CUDA0 8.0 GiB\n"));
+  EXPECT_THAT(text, HasSubstr("4711     /models/a.gguf  writing  budgets: host 12.00 GiB, CUDA0 8.00 GiB\n"));
   EXPECT_THAT(text, HasSubstr("4712     b.gguf  loading\n"));
   EXPECT_THAT(text, HasSubstr("4713     does not answer"));
 }
