@@ -119,7 +119,7 @@ TEST_F(PlanProgram, OfAModelWithAShortContextIsForWhatItHas) {
   const nlohmann::json given = planned({"--prompt-tokens", "512"});
   EXPECT_EQ(given["workload"]["prompt_tokens"], 256);
   EXPECT_NE(given["notes"].dump().find("the context holds 256"), std::string::npos) << given["notes"];
-  EXPECT_EQ(planned({"--for", "batch:8"})["run"]["context"], 1024) << "each has its own";
+  EXPECT_GE(planned({"--for", "batch:8"})["run"]["context"], 8 * 128) << "each has its own";
 }
 
 TEST_F(PlanProgram, WhatDoesNotFitIsAnAnswerAndWhatCannotBeFoundOutIsNone) {
