@@ -74,7 +74,7 @@ HostBudget decide_host_budget(std::optional<Bytes> wanted, const BudgetBounds& b
   const std::string flag = fmt::format("--ram {}", format_bytes(*wanted));
   if (*wanted > bounds.host.total) {
     const Bytes budget = by_default(bounds).bytes;
-    return {budget, fmt::format("{} is more than this machine has ({}): the host budget is {}, what is free "
+    return {budget, fmt::format("{} is more than the machine has ({}): the host budget is {}, what is free "
                                 "now less a reserve",
                                 flag, format_bytes(bounds.host.total), format_bytes(budget))};
   }

@@ -76,7 +76,7 @@ TEST(GivenHostBudget, CountsAsWhatTheMachineHas) {
   const HostBudget budget = decide_host_budget(kGiB * 1024, machine(kGiB * 32, kGiB * 20));
   EXPECT_EQ(budget.bytes, kGiB * 19);
   ASSERT_TRUE(budget.note);
-  EXPECT_THAT(*budget.note, HasSubstr("this machine has (32.00 GiB)"));
+  EXPECT_THAT(*budget.note, HasSubstr("the machine has (32.00 GiB)"));
 }
 
 TEST(GivenHostBudget, IsKeptWithANoteWhereLessIsFree) {
