@@ -1,5 +1,6 @@
 // Bad or missing input: one clear line, an exit code that is not 0, no crash, no hang.
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -224,7 +225,10 @@ TEST_F(BadInput, ACommandLineWithoutWhatItNeeds) {
   expect_refused(run({}), "model");
   expect_refused(run({"-m", model}), "prompt");
   expect_refused(run({"-m", model, "-f", directory_.path() / "none.txt"}), "none.txt");
-  expect_refused(run_strata({}, nullptr, kSoon), "");
+  const ProgramRun help = run_strata({}, nullptr, kSoon);  // the one answer of several lines
+  EXPECT_EQ(help.exit_code, 2);
+  EXPECT_EQ(help.out, "");
+  EXPECT_THAT(help.err, testing::HasSubstr("Usage: strata"));
   expect_refused(run_strata({"fly"}, nullptr, kSoon), "fly");
   expect_refused(run_strata({"show", directory_.path() / "none.gguf"}, nullptr, kSoon), "none.gguf");
 }

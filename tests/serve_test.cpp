@@ -209,8 +209,8 @@ TEST_F(ServeCommand, SlowReadersHoldNobodyUp) {
   EXPECT_EQ(server.client().Get("/health")->status, 200);
 }
 
-constexpr int kMore = kSanitized ? 1000 : 260;  // MiB
-constexpr int kLess = kSanitized ? 800 : 190;
+constexpr int kMore = kSanitized ? 1000 : 340;  // MiB
+constexpr int kLess = kSanitized ? 800 : 250;
 std::string mib(int count) { return std::to_string(count) + "MiB"; }
 
 /// The text of a stream's events so far, and the client's wish to go on.

@@ -150,6 +150,7 @@ Script thinks_and_calls() {
 TEST(ApiAnswers, MarksThatAreControlTokensReachTheParserAndCallsHaveIds) {
   Said said(thinks_and_calls());
   const json answer = said.ask({{"tools", {kTool}}});
+  ASSERT_TRUE(answer.contains("choices")) << answer;
   const json& message = answer["choices"][0]["message"];
   EXPECT_EQ(message["reasoning_content"], "Hm.") << answer;
   EXPECT_EQ(message["content"], "I look:");

@@ -16,9 +16,8 @@ namespace {
 constexpr int kDeepest = 500;
 // Rules that llama.cpp enters while it looks for left recursion: it enters a rule again for each reference.
 constexpr std::uint64_t kMostVisits = 20'000'000;
-constexpr std::uint64_t kMostSteps = 200'000'000;  // of the search for rules that may be empty
-constexpr std::uint32_t kLongestChain = 10'000;    // rules: the depth of that recursion
-constexpr std::size_t kQuoted = 40;                // bytes of a grammar that an error repeats
+constexpr std::uint32_t kLongestChain = 10'000;  // rules: the depth of that recursion
+constexpr std::size_t kQuoted = 40;              // bytes of a grammar that an error repeats
 
 std::unexpected<Error> refused(std::string why) { return fail(ErrorCode::kInvalidArgument, std::move(why)); }
 
@@ -69,13 +68,11 @@ std::string first_words(std::string_view message) {
 class Rules {
  public:
   explicit Rules(const llama_grammar_rules& rules)
-      : rules_(rules), nullable_(rules.size()), first_(rules.size()) {
-    for (const llama_grammar_rule& rule : rules_) elements_ += rule.size();
-  }
+      : rules_(rules), nullable_(rules.size()), first_(rules.size()) {}
 
   /// Walks the graph of first rules in depth-first order, without recursion.
   Status check() {
-    if (!find_nullable()) return refused("too many of its rules may be empty only because others may");
+    for (std::size_t i = 0; i < rules_.size(); ++i) nullable_[i] = may_be_empty(i);
     for (std::size_t i = 0; i < rules_.size(); ++i) collect_first(i);
     visits_.resize(rules_.size());
     depth_.resize(rules_.size());
@@ -97,41 +94,30 @@ class Rules {
     return element.type == LLAMA_GRETYPE_END || element.type == LLAMA_GRETYPE_ALT;
   }
 
-  /// Calls `f` for each reference that may stand first in an alternative. Returns whether one is nullable.
-  template <typename F>
-  bool walk_firsts(std::size_t rule, F&& f) const {
-    bool nullable = false;
+  /// The references that may stand first in an alternative.
+  void collect_first(std::size_t rule) {
     bool open = true;  // everything before, in this alternative, may be empty
     for (const llama_grammar_element& element : rules_[rule]) {
       if (ends(element)) {
-        nullable = nullable || open;
         open = true;
       } else if (open && element.type == LLAMA_GRETYPE_RULE_REF) {
-        f(element.value);
+        first_[rule].push_back(element.value);
         open = nullable_[element.value];
       } else {
         open = false;
       }
     }
-    return nullable;
   }
 
-  /// False where it would take too long: each walk over the rules may find one more.
-  bool find_nullable() {
-    std::uint64_t steps = 0;
-    for (bool changed = true; changed;) {
-      changed = false;
-      if ((steps += elements_) > kMostSteps) return false;
-      for (std::size_t i = rules_.size(); i-- > 0;) {
-        if (nullable_[i] || !walk_firsts(i, [](std::uint32_t) {})) continue;
-        nullable_[i] = changed = true;
-      }
+  /// Whether an alternative of the rule is empty. As llama.cpp has it: a rule that may be empty only because
+  /// the rules in it may be does not count, and the grammars of its tool calls rely on that.
+  [[nodiscard]] bool may_be_empty(std::size_t rule) const {
+    bool at_begin = true;
+    for (const llama_grammar_element& element : rules_[rule]) {
+      if (ends(element) && at_begin) return true;
+      at_begin = ends(element);
     }
-    return true;
-  }
-
-  void collect_first(std::size_t rule) {
-    walk_firsts(rule, [&](std::uint32_t other) { first_[rule].push_back(other); });
+    return false;
   }
 
   Status visit(std::uint32_t start) {
@@ -164,7 +150,6 @@ class Rules {
   }
 
   const llama_grammar_rules& rules_;
-  std::size_t elements_ = 0;
   std::vector<bool> nullable_;
   std::vector<std::vector<std::uint32_t>> first_;
   std::vector<std::uint64_t> visits_;

@@ -132,7 +132,7 @@ TEST(HeaderReceiver, RefusesWhatIsNoModel) {
     return bytes;
   }();
   for (const bool tells_size : {true, false}) {
-    EXPECT_THAT(refused({page.begin(), page.end()}, tells_size), HasSubstr("not a GGUF model"));
+    EXPECT_THAT(refused({page.begin(), page.end()}, tells_size), HasSubstr("this is a web page"));
     EXPECT_THAT(refused(cut, tells_size), HasSubstr("the file ends inside"));
     EXPECT_THAT(refused({}, tells_size), HasSubstr("the file is empty"));
   }

@@ -51,7 +51,7 @@ TEST(StatusError, TellsWhatIsMissingFromWhatFails) {
 TEST(TransferError, SaysWhatToDo) {
   const auto text = [](CURLcode code) { return transfer_error(kFile, code, "a\nb").message; };
   EXPECT_THAT(text(CURLE_COULDNT_RESOLVE_HOST), HasSubstr("no host of this name"));
-  EXPECT_THAT(text(CURLE_COULDNT_CONNECT), AllOf(HasSubstr("'a?b'"), HasSubstr("https_proxy")));
+  EXPECT_THAT(text(CURLE_COULDNT_CONNECT), AllOf(HasSubstr("'a␊b'"), HasSubstr("https_proxy")));
   EXPECT_THAT(text(CURLE_OPERATION_TIMEDOUT), HasSubstr("takes too long"));
   EXPECT_THAT(text(CURLE_PEER_FAILED_VERIFICATION), HasSubstr("SSL_CERT_FILE"));
   EXPECT_THAT(text(CURLE_SSL_CONNECT_ERROR), AllOf(HasSubstr("https?"), Not(HasSubstr("SSL_CERT_FILE"))));

@@ -354,7 +354,7 @@ TEST(GgufReader, RefusesAnEmptyFile) {
 }
 
 TEST(InQuotes, KeepsTextOnOneLineAndOffTheTerminal) {
-  EXPECT_EQ(in_quotes("a\nb\x1b[0m"), "'a?b?[0m'");
+  EXPECT_EQ(in_quotes("a\nb\x1b[0m"), "'a␊b␛[0m'");
   EXPECT_EQ(in_quotes(std::string(100, 'x')), "'" + std::string(80, 'x') + "...'");
 }
 

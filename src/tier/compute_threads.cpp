@@ -61,6 +61,7 @@ Result<std::unique_ptr<ComputeThreads>> ComputeThreads::create(int most) {
 
 ComputeThreads::~ComputeThreads() {
   free_pool();
+  if (whole_ != nullptr) ggml_threadpool_free(whole_);
   if (alone_ != nullptr) ggml_threadpool_free(alone_);
 }
 
@@ -126,6 +127,7 @@ void ComputeThreads::look_at(Thread& thread, pid_t id) {
 }
 
 void ComputeThreads::prepare(ggml_backend_t backend, int wanted) {
+  with_all_ = false;
   wanted_ = wanted;
   const bool fits = now() == 1 || pool_threads_ == now() || make_pool(now()).has_value();
   used_ = fits ? std::min(wanted, now()) : 1;
@@ -135,10 +137,22 @@ void ComputeThreads::prepare(ggml_backend_t backend, int wanted) {
   ggml_backend_cpu_set_n_threads(backend, used_);
 }
 
+void ComputeThreads::all_again(ggml_backend_t backend) {
+  ggml_threadpool* pool = pool_;
+  if (pool_threads_ < wanted_) {
+    if (whole_ == nullptr) whole_ = new_pool(most());
+    pool = whole_;
+  }
+  // Without a pool ggml makes one for this graph: slower, and the same bits.
+  ggml_backend_cpu_set_threadpool(backend, pool);
+  ggml_backend_cpu_set_n_threads(backend, wanted_);
+  with_all_ = true;
+}
+
 void ComputeThreads::forget(ggml_backend_t backend) { std::erase(backends_, backend); }
 
 void ComputeThreads::computed(ThreadCount::Time begin, ThreadCount::Time end) {
-  if (most() == 1) return;
+  if (most() == 1 || with_all_) return;
   seen_threads_ = seen_ == ThreadCount::Duration{0} || seen_threads_ == used_ ? used_ : 0;
   seen_ += end - begin;
   if (seen_ >= count_.window()) observe(end);

@@ -40,6 +40,11 @@ class ComputeThreads {
   void prepare(ggml_backend_t backend, int wanted);
   /// As prepare(), with the same number wanted as at its last call.
   void again(ggml_backend_t backend) { prepare(backend, wanted_); }
+  /// Whether now() is less than the last prepare() wanted.
+  [[nodiscard]] bool has_fewer() const { return now() < wanted_; }
+  /// As again(), with all the threads that were wanted, even where some are taken back: for a node whose bits
+  /// depend on their number.
+  void all_again(ggml_backend_t backend);
   /// A stretch has ended that the back end of the last prepare() or again() computed.
   void computed(ThreadCount::Time begin, ThreadCount::Time end);
   /// `backend` ends.
@@ -68,8 +73,10 @@ class ComputeThreads {
   ggml_threadpool* alone_ = nullptr;  // of the caller only: it has no thread of its own
   ggml_threadpool* pool_ = nullptr;   // of pool_threads_
   int pool_threads_ = 0;
-  int wanted_ = 1;                        // of the last prepare()
-  int used_ = 1;                          // threads of the stretch that is computed
+  ggml_threadpool* whole_ = nullptr;  // of most(), for all_again() where pool_ has fewer; made when needed
+  bool with_all_ = false;             // all_again() came last: what the stretch takes tells nothing
+  int wanted_ = 1;                    // of the last prepare()
+  int used_ = 1;                      // threads of the stretch that is computed
   std::vector<ggml_backend_t> backends_;  // that know a pool
   std::vector<Thread> threads_;           // of pool_
   ThreadCount::Duration seen_{0};         // computed since the last look

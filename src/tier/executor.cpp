@@ -27,14 +27,24 @@ std::string_view name_of(std::span<ggml_tensor* const> nodes, const model::Model
   return "run";
 }
 
+/// Whether the bits of a node depend on how many threads compute it: ggml cuts the attention of a single
+/// token over many cells into as many parts as there are threads (ggml-cpu/ops.cpp).
+bool depends_on_threads(const ggml_tensor& node) {
+  constexpr std::int64_t kManyCells = 512;
+  return node.op == GGML_OP_FLASH_ATTN_EXT && node.src[0]->ne[1] == 1 && node.src[1]->ne[1] >= kManyCells;
+}
+
 /// How many of `nodes` are computed before the number of threads may change. Where threads wait for one
 /// another at each node, 64 nodes take a quarter of a second. A stretch begins with a product, so that nodes
 /// that ggml computes together stay together; products of many tokens take long enough by themselves.
-std::size_t length_of_stretch(std::span<ggml_tensor* const> nodes, bool short_one) {
+/// Where some threads are taken back (`fewer`), a node that needs them all is a stretch of its own.
+std::size_t length_of_stretch(std::span<ggml_tensor* const> nodes, bool short_one, bool fewer) {
   constexpr std::size_t kNodes = 64;
   constexpr std::int64_t kManyTokens = 32;
+  if (fewer && depends_on_threads(*nodes[0])) return 1;
   for (std::size_t i = 1; i < nodes.size(); ++i) {
     const ggml_tensor& node = *nodes[i];
+    if (fewer && depends_on_threads(node)) return i;
     if (node.op != GGML_OP_MUL_MAT && node.op != GGML_OP_MUL_MAT_ID) continue;
     if (short_one || i >= kNodes || node.ne[1] >= kManyTokens) return i;
   }
@@ -120,8 +130,15 @@ Status Executor::execute(ggml_backend_t inner, const ggml_cgraph& graph,
   if (nodes.empty()) return {};
   const auto begin = Trace::Clock::now();
   for (std::size_t done = 0; done < nodes.size();) {
-    const std::size_t count =
-        threads_.most() == 1 ? nodes.size() : length_of_stretch(nodes.subspan(done), threads_.on_trial());
+    const bool fewer = threads_.has_fewer();
+    const std::size_t count = threads_.most() == 1
+                                  ? nodes.size()
+                                  : length_of_stretch(nodes.subspan(done), threads_.on_trial(), fewer);
+    if (fewer && depends_on_threads(*nodes[done])) {
+      threads_.all_again(inner);
+    } else {
+      threads_.again(inner);
+    }
     STRATA_TRY_VOID(execute_stretch(inner, graph, nodes.subspan(done, count)));
     done += count;
   }
@@ -137,7 +154,6 @@ Status Executor::execute_stretch(ggml_backend_t inner, const ggml_cgraph& graph,
   part.n_leafs = 0;
   part.leafs = nullptr;
   part.uid = 0;
-  threads_.again(inner);
   const auto begin = ThreadCount::Time::clock::now();
   const ggml_status status = ggml_backend_graph_compute(inner, &part);
   threads_.computed(begin, ThreadCount::Time::clock::now());
