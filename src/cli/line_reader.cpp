@@ -136,6 +136,8 @@ class TerminalReader final : public LineReader {
     error_.reset();
     in_line_ = true;
     int count = 0;
+    // libedit would show the prompt first: keys typed at once would be the terminal's own to edit.
+    ::el_wset(editor_.get(), EL_PREP_TERM, 1);
     const wchar_t* const line = ::el_wgets(editor_.get(), &count);
     in_line_ = false;
     if (error_) return std::unexpected(*error_);
