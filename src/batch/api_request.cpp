@@ -88,6 +88,7 @@ Result<Rules> rules_of(const json& body, std::vector<std::string>& warnings) {
   }
   if (!named) return out;
   const char* const field = fields.find("json_schema") != nullptr ? "json_schema" : "response_format";
+  STRATA_TRY_VOID(engine::check_schema_bounds(named->schema, field));
   engine::AnswerSchema schema = engine::schema_for_grammar(named->schema);
   if (named->strict && !schema.not_enforced.empty())
     return fields.refuse(field, fmt::format("its schema is strict, and this cannot be enforced: {}",
@@ -238,8 +239,9 @@ Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
   STRATA_TRY_VOID(read_conversation(body, chat));
   for (json& tool : chat.tools) {
     json& function = tool["function"];
-    if (function.contains("parameters"))
-      function["parameters"] = engine::schema_for_grammar(function["parameters"]).schema;
+    if (!function.contains("parameters")) continue;
+    STRATA_TRY_VOID(engine::check_schema_bounds(function["parameters"], "tools"));
+    function["parameters"] = engine::schema_for_grammar(function["parameters"]).schema;
   }
   STRATA_TRY(Rules rules, rules_of(body, out.warnings));
   chat.json_schema = std::move(rules.schema);

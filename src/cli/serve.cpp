@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <fstream>
@@ -30,7 +31,9 @@ constexpr double kMeanAnswer = 256;
 constexpr std::uint64_t kUsualContext =
     4096;  // that one request may have, where the model and the budget allow it
 constexpr std::uint64_t kLeastContext = 1024;
-constexpr Bytes kArchive{8ULL << 20};  // SQLite's caches, ids of a batch's requests. Estimated
+constexpr Bytes kLeastForBodies{16ULL
+                                << 20};  // of requests, an eighth of the budget: one of 4 MiB still fits
+constexpr Bytes kArchive{8ULL << 20};    // SQLite's caches, ids of a batch's requests. Estimated
 
 struct ServeOptions {
   RunOptions run;
@@ -168,6 +171,10 @@ class Serve {
     const std::uint64_t trained = engine_->profile().train_context;
     const std::uint64_t usual = trained > 0 ? std::min(trained, kUsualContext) : kUsualContext;
     const Bytes connections = serve::ApiServer::kConnection * options_.server.http.most_connections;
+    if (options_.run.ram) {  // open_options() has checked it
+      const Bytes share{parse_bytes(*options_.run.ram).value_or(Bytes{}).value / 8};
+      options_.server.largest_bodies = std::clamp(share, kLeastForBodies, options_.server.largest_bodies);
+    }
     return prepare_shared(*engine_, context,
                           {.work = {options_.sequences, kMeanPrompt, kMeanAnswer},
                            .most_tokens = usual,

@@ -34,8 +34,9 @@ std::string reason(std::string_view what) {
   return visible_text(what.substr(0, what.find('\n')));
 }
 
-/// A maximum below its minimum: llama.cpp would write such a repetition without an end.
-Status check_bounds(const Json& node) {
+/// A maximum below its minimum, also in a pattern: llama.cpp would write such a repetition without an end.
+template <typename AnyJson>
+Status check_bounds(const AnyJson& node) {
   constexpr std::array<std::pair<const char*, const char*>, 6> kBounds{
       {{"minItems", "maxItems"},
        {"minLength", "maxLength"},
@@ -48,11 +49,13 @@ Status check_bounds(const Json& node) {
       const auto low = node.find(least);
       const auto high = node.find(most);
       if (low == node.end() || high == node.end() || !low->is_number() || !high->is_number()) continue;
-      if (low->get<double>() > high->get<double>())
+      if (low->template get<double>() > high->template get<double>())
         return fail(ErrorCode::kInvalidArgument, fmt::format("{} is below {}", most, least));
     }
   }
   for (const auto& [key, inner] : node.items()) {
+    if (key == "pattern" && inner.is_string())
+      STRATA_TRY_VOID(check_repetitions(inner.template get_ref<const std::string&>()));
     const bool holds_text =
         node.is_object() && (key == "enum" || key == "const" || key == "default" || key == "examples");
     if (inner.is_structured() && !holds_text) STRATA_TRY_VOID(check_bounds(inner));
@@ -101,6 +104,11 @@ std::string with_prefix(std::string_view grammar, std::string_view prefix) {
 }
 
 }  // namespace
+
+Status check_schema_bounds(const nlohmann::json& schema, std::string_view name) {
+  const Status checked = check_bounds(schema);
+  return checked ? checked : Status(refused(name, checked.error().message));
+}
 
 std::string grammar_behind(std::string_view text, std::string_view grammar) {
   std::string literal;

@@ -2,6 +2,7 @@
 
 #include <common.h>
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,10 @@ namespace strata::engine {
 
 /// The grammar of all JSON that follows a schema. Errors: as above.
 [[nodiscard]] Result<common_grammar> grammar_of_schema(const std::string& text, std::string_view name);
+
+/// Whether each bound of a schema lets something through: a maximum may not be below its minimum. Errors: as
+/// above.
+[[nodiscard]] Status check_schema_bounds(const nlohmann::json& schema, std::string_view name);
 
 /// A grammar of `text`, and behind it of what `grammar` allows.
 [[nodiscard]] std::string grammar_behind(std::string_view text, std::string_view grammar);

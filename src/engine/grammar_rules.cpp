@@ -206,6 +206,17 @@ Status check_grammar_text(std::string_view text) {
   return {};
 }
 
+Status check_repetitions(std::string_view pattern) {
+  for (std::size_t i = 0; i < pattern.size(); ++i) {
+    if (pattern[i] == '\\') {
+      ++i;
+    } else if (pattern[i] == '{') {
+      STRATA_TRY_VOID(check_repetition(pattern, i));
+    }
+  }
+  return {};
+}
+
 Status check_grammar(const std::string& text, const llama_vocab* vocab, const FenceLimits& limits) {
   STRATA_TRY_VOID(check_grammar_text(text));
   auto read = fenced(limits, [&](const Fence&) { return check_rules(parse_grammar(text, vocab)); });
