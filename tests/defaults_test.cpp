@@ -112,22 +112,26 @@ TEST_F(Defaults, MoreThreadsThanProcessorsAreLoweredWithANote) {
   }
 }
 
-TEST(ComputeThreads, ChangeNoBitOfTheLogits) {
+/// With as many tokens in front: ggml computes the attention of one token in another way from 512 cells on.
+class ComputeThreadsBehind : public testing::TestWithParam<std::size_t> {};
+
+TEST_P(ComputeThreadsBehind, ChangeNoBitOfTheLogits) {
+  const std::size_t before = GetParam();
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q4_K"});
   ASSERT_FALSE(path.empty());
   constexpr int kThreads = 2;
-  const Settings settings{.context = 256, .ubatch = 64, .threads = kThreads};
+  const Settings settings{.context = 1024, .ubatch = 1024, .threads = kThreads};
   const auto logits_with = [&](const std::function<int(int)>& threads, unsigned percent) {
     auto tiered = TieredModel::load(path, settings, percent_of_weights(percent));
     EXPECT_TRUE(tiered) << tiered.error().message;
     std::vector<std::vector<float>> out;
     llama_memory_clear(llama_get_memory((*tiered)->context()), true);
-    std::vector<llama_token> next = some_tokens((*tiered)->context(), 50);
+    std::vector<llama_token> next = some_tokens((*tiered)->context(), before);
     for (int pass = 0; pass < 6; ++pass) {
       (*tiered)->device().threads().compute_with(threads(pass));
       SequenceBatch batch;
-      const auto first = static_cast<llama_pos>(pass == 0 ? 0 : 49 + pass);
+      const auto first = static_cast<llama_pos>(pass == 0 ? 0 : before - 1 + static_cast<std::size_t>(pass));
       batch.add(0, first, next);
       batch.tokens.back().output = true;
       const auto logits = outputs_of((*tiered)->context(), batch);
@@ -144,6 +148,9 @@ TEST(ComputeThreads, ChangeNoBitOfTheLogits) {
     EXPECT_EQ(logits_with([](int pass) { return 1 + pass % kThreads; }, percent), expected) << percent;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Tokens, ComputeThreadsBehind, testing::Values(50U, 600U),
+                         [](const auto& test) { return std::to_string(test.param); });
 
 }  // namespace
 }  // namespace strata::tests

@@ -11,6 +11,7 @@
 #include "model/synth.h"
 #include "program_run.h"
 #include "sanitized.h"
+#include "scripted_model.h"
 #include "served_program.h"
 #include "temporary_directory.h"
 
@@ -65,8 +66,11 @@ class SamplerBudget : public testing::TestWithParam<std::uint32_t> {
     static std::map<std::uint32_t, std::filesystem::path> written;
     std::filesystem::path& path = written[vocabulary];
     if (!path.empty()) return path;
-    const auto design =
-        model::design_synth({.like = "llama", .type = "Q8_0", .vocabulary = vocabulary, .context = 512});
+    const auto design = model::design_synth({.like = "llama",
+                                             .type = "Q8_0",
+                                             .vocabulary = vocabulary,
+                                             .context = 512,
+                                             .chat_template = kChatMl});
     if (!design) return {};
     const auto files =
         model::write_synth(*design, directory.path() / (std::to_string(vocabulary) + ".gguf"), true, nullptr);

@@ -6,6 +6,21 @@
 
 namespace strata::tests {
 
+/// A chat template that knows tools, thoughts and `reasoning_effort`, as those of Qwen and Hermes do.
+inline constexpr const char* kChatMl = R"({%- if tools %}{{- '<|im_start|>system\n<tools>' }}
+{%- for tool in tools %}{{- '\n' }}{{- tool | tojson }}{%- endfor %}{{- '\n</tools><|im_end|>\n' }}{%- endif %}
+{%- for message in messages %}
+{{- '<|im_start|>' + message.role + '\n' }}
+{%- if message.reasoning_content %}{{- '<think>\n' + message.reasoning_content + '\n</think>\n\n' }}{%- endif %}
+{%- if message.content %}{{- message.content }}{%- endif %}
+{%- for call in message.tool_calls or [] %}
+{{- '\n<tool_call>\n{"name": "' + call.function.name + '", "arguments": ' }}{{- call.function.arguments | tojson }}{{- '}\n</tool_call>' }}
+{%- endfor %}
+{{- '<|im_end|>\n' }}
+{%- endfor %}
+{%- if reasoning_effort is defined %}{{- 'effort ' + reasoning_effort }}{%- endif %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %})";
+
 /// A model that says one text, whatever it is asked: each token of the script follows the one before, at any
 /// temperature near 0. It has no attention, tokens for each byte, a space and the ends of a text, and those
 /// below.

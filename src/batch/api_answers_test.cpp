@@ -16,19 +16,7 @@ namespace {
 using nlohmann::json;
 using tests::Script;
 
-constexpr const char* kChatMl = R"({%- if tools %}{{- '<|im_start|>system\n<tools>' }}
-{%- for tool in tools %}{{- '\n' }}{{- tool | tojson }}{%- endfor %}{{- '\n</tools><|im_end|>\n' }}{%- endif %}
-{%- for message in messages %}
-{{- '<|im_start|>' + message.role + '\n' }}
-{%- if message.reasoning_content %}{{- '<think>\n' + message.reasoning_content + '\n</think>\n\n' }}{%- endif %}
-{%- if message.content %}{{- message.content }}{%- endif %}
-{%- for call in message.tool_calls or [] %}
-{{- '\n<tool_call>\n{"name": "' + call.function.name + '", "arguments": ' }}{{- call.function.arguments | tojson }}{{- '}\n</tool_call>' }}
-{%- endfor %}
-{{- '<|im_end|>\n' }}
-{%- endfor %}
-{%- if reasoning_effort is defined %}{{- 'effort ' + reasoning_effort }}{%- endif %}
-{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %})";
+using tests::kChatMl;
 constexpr const char* kPlain =
     "{% for message in messages %}{{ message.role + ': ' + message.content + '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}";

@@ -100,6 +100,7 @@ class Batch {
     STRATA_TRY_VOID(refuse_drafts(options_.run, "batch"));
     STRATA_TRY(engine::OpenOptions open, open_options(options_.run));
     STRATA_TRY(settings_, answer_settings(options_.run, open, options_.served_name));
+    settings_.push_back({"--batch-invariant", options_.batch_invariant ? "on" : "", ""});
     // As where a job is queued again that had come to its end.
     STRATA_TRY(const auto there,
                batch::finished(files, shard, open.model.filename().string(), batch::fingerprint(settings_)));

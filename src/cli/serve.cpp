@@ -67,6 +67,7 @@ class Serve {
     STRATA_TRY(const auto archive, open_archive());
     STRATA_TRY(engine::OpenOptions open, open_options(options_.run));
     STRATA_TRY(batch::Settings settings, answer_settings(options_.run, open, ""));
+    settings.push_back({"--batch-invariant", options_.batch_invariant ? "on" : "", ""});
     STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
     STRATA_TRY(const std::string chat_template, cli::chat_template(options_.run));
     STRATA_TRY(const auto reader, batch::ApiReader::create(*engine_, chat_template));
