@@ -63,14 +63,6 @@ Status check_bounds(const AnyJson& node) {
   return {};
 }
 
-/// One past the text that opens at `at` and ends with `close`; a backslash takes the meaning of what follows.
-std::size_t end_of_quoted(std::string_view text, std::size_t at, char close) {
-  for (++at; at < text.size() && text[at] != close; ++at) {
-    if (text[at] == '\\') ++at;
-  }
-  return at;
-}
-
 /// With `prefix` before the name of each rule.
 std::string with_prefix(std::string_view grammar, std::string_view prefix) {
   const auto is_name = [](char c) {

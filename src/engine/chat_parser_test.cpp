@@ -3,25 +3,13 @@
 #include <chat.h>
 #include <gtest/gtest.h>
 
+#include "scripted_model.h"
+
 namespace strata::engine {
 namespace {
 
-// A template that knows thoughts and tools, without ids of calls, as Qwen 3 has it.
-constexpr const char* kTemplate = R"({%- if tools %}{{- '<|im_start|>system\n<tools>' }}
-{%- for tool in tools %}{{- '\n' }}{{- tool | tojson }}{%- endfor %}{{- '\n</tools><|im_end|>\n' }}{%- endif %}
-{%- for message in messages %}
-{{- '<|im_start|>' + message.role + '\n' }}
-{%- if message.reasoning_content %}{{- '<think>\n' + message.reasoning_content + '\n</think>\n\n' }}{%- endif %}
-{%- if message.content %}{{- message.content }}{%- endif %}
-{%- for call in message.tool_calls or [] %}
-{{- '\n<tool_call>\n{"name": "' + call.function.name + '", "arguments": ' }}{{- call.function.arguments | tojson }}{{- '}\n</tool_call>' }}
-{%- endfor %}
-{{- '<|im_end|>\n' }}
-{%- endfor %}
-{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %})";
-
 ChatParser parser() {
-  const auto templates = common_chat_templates_init(nullptr, kTemplate);
+  const auto templates = common_chat_templates_init(nullptr, tests::kChatMl);
   common_chat_templates_inputs inputs;
   common_chat_msg question;
   question.role = "user";

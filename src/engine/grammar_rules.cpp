@@ -21,14 +21,6 @@ constexpr std::size_t kQuoted = 40;              // bytes of a grammar that an e
 
 std::unexpected<Error> refused(std::string why) { return fail(ErrorCode::kInvalidArgument, std::move(why)); }
 
-/// The index of the closing `close`, or the size of the text. A backslash takes the meaning of what follows.
-std::size_t end_of_quoted(std::string_view text, std::size_t at, char close) {
-  for (++at; at < text.size() && text[at] != close; ++at) {
-    if (text[at] == '\\') ++at;
-  }
-  return at;
-}
-
 /// `{m,n}` at the index of its brace: m may not be above n. Anything else is for llama.cpp to judge.
 Status check_repetition(std::string_view text, std::size_t at) {
   const auto skip = [&] {
@@ -182,6 +174,13 @@ llama_grammar_parser parse_grammar(const std::string& text, const llama_vocab* v
   llama_grammar_parser parser(vocab);
   for (const char* at = first_rule(text.c_str()); *at != '\0';) at = parser.parse_rule(at);
   return parser;
+}
+
+std::size_t end_of_quoted(std::string_view text, std::size_t at, char close) {
+  for (++at; at < text.size() && text[at] != close; ++at) {
+    if (text[at] == '\\') ++at;
+  }
+  return at;
 }
 
 Status check_grammar_text(std::string_view text) {

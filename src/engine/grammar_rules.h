@@ -11,6 +11,10 @@
 
 namespace strata::engine {
 
+/// The index of the `close` that ends what opens at index `at` of a GBNF text, or the size of the text. A
+/// backslash takes the meaning of the character behind it.
+[[nodiscard]] std::size_t end_of_quoted(std::string_view text, std::size_t at, char close);
+
 /// Checks of a GBNF text that need no vocabulary: nesting, and repetitions whose bounds contradict each
 /// other. Cost: one walk over the text. Errors: kInvalidArgument, without a prefix.
 [[nodiscard]] Status check_grammar_text(std::string_view text);
