@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "sanitized.h"
+
 namespace strata::memory {
 namespace {
 
@@ -43,6 +45,7 @@ TEST(Region, DiscardGivesThePagesBackAndZeroesThem) {
 }
 
 TEST(Region, ReservesFarMoreThanTheMachineHas) {
+  if (tests::kThreadSanitized) GTEST_SKIP() << "most of the address space is the thread sanitizer's";
   const auto region = Region::reserve(kGiB * 4096);
   ASSERT_TRUE(region);
   EXPECT_EQ(region->size(), kGiB * 4096);
