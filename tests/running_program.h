@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "memory_cgroup.h"
+#include "sanitized.h"
 
 namespace strata::tests {
 
@@ -20,7 +21,7 @@ namespace strata::tests {
 class RunningProgram {
  public:
   /// How long a test waits for anything before it gives up: no speed of a machine is assumed.
-  static constexpr std::chrono::seconds kPatience{120};
+  static constexpr std::chrono::seconds kPatience{kThreadSanitized ? 1200 : 120};
 
   /// With a cgroup, every byte is charged there from the first instruction on.
   explicit RunningProgram(const std::vector<std::string>& arguments, const MemoryCgroup* cgroup = nullptr);

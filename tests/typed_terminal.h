@@ -19,6 +19,8 @@
 #include <string_view>
 #include <vector>
 
+#include "sanitized.h"
+
 namespace strata::tests {
 
 /// A terminal of xterm's kind with a program on it: types keys, and reads what the program shows.
@@ -112,7 +114,7 @@ class TypedTerminal {
   }
 
  private:
-  static constexpr std::chrono::seconds kPatience{120};
+  static constexpr std::chrono::seconds kPatience{kThreadSanitized ? 1200 : 120};
 
   /// Waits for output a moment. No where the program has closed the terminal.
   bool read_more() {
