@@ -199,7 +199,8 @@ TEST_F(RunProgram, AdaptsOnlyWhatWasLeftOpen) {
   const std::string model = chat_model();
   const std::string prompt(300, 'z');
   const auto run = [&](std::vector<std::string> more) {
-    more.insert(more.end(), {"-m", model, "--raw", "-p", prompt, "-n", "2", "-t", "1"});  // no note on threads
+    more.insert(more.end(),
+                {"-m", model, "--raw", "-p", prompt, "-n", "2", "-t", "1"});  // no note on threads
     return run_strata(command(more));
   };
   const ProgramRun whole = run({"--ram", "128MiB"});  // a part of the reserve grows with the budget
