@@ -6,10 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <utility>
 
 #include "base/hash.h"
+#include "base/user_folders.h"
 #include "batch/line_file.h"
 #include "batch/stream_file.h"
 
@@ -65,12 +65,7 @@ void remove_abandoned_copies(const fs::path& folder) {
 
 }  // namespace
 
-fs::path journal_folder() {
-  if (const char* const state = std::getenv("XDG_STATE_HOME"); state != nullptr && *state != '\0')
-    return fs::path(state) / "strata" / "batches";
-  const char* const home = std::getenv("HOME");
-  return fs::path(home != nullptr ? home : ".") / ".local" / "state" / "strata" / "batches";
-}
+fs::path journal_folder() { return state_folder() / "batches"; }
 
 Status check_distinct(const batch::JobFiles& files, const std::vector<NamedFile>& read,
                       const std::vector<NamedFile>& also_written) {

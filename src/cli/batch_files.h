@@ -44,8 +44,7 @@ class BatchFiles {
   std::filesystem::path copy_;  // of the input; empty: there is none
 };
 
-/// Where the journals of outputs that are streams lie: `$XDG_STATE_HOME/strata/batches`, or the same in
-/// ~/.local/state.
+/// Where the journals of outputs that are streams lie: `batches` in state_folder().
 [[nodiscard]] std::filesystem::path journal_folder();
 
 }  // namespace strata::cli

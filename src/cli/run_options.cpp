@@ -11,6 +11,7 @@
 #include <limits>
 #include <sstream>
 
+#include "base/user_folders.h"
 #include "cli/device_options.h"
 #include "engine/answer_grammar.h"
 #include "engine/driver_account.h"
@@ -319,8 +320,7 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
   if (o.vram) {
     const auto account = std::make_shared<engine::DriverAccount>();
     out.held_on_device = [account](ggml_backend_dev_t device) { return account->held_on(device); };
-    out.driver_figures =
-        std::make_shared<engine::DriverFigures>(probe::ProbeOptions::default_cache() / "drivers.json");
+    out.driver_figures = std::make_shared<engine::DriverFigures>(cache_folder() / "drivers.json");
   }
   if (!o.vram && (o.gpu_layers || o.cpu_moe_layers || !o.overrides.empty()))
     return fail(ErrorCode::kInvalidArgument,

@@ -277,15 +277,6 @@ class Probe {
 
 }  // namespace
 
-fs::path ProbeOptions::default_cache() {
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0')
-    return fs::path(cache) / "strata";
-  const char* home = std::getenv("HOME");
-  return fs::path(home != nullptr ? home : "/tmp") / ".cache/strata";
-}
-
-namespace {
-
 /// Facts, and where the rates that go with them are kept.
 struct Machine {
   hardware::Profile profile;

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/user_folders.h"
 #include "hardware/profile.h"
 #include "model/model_profile.h"
 
@@ -27,15 +28,12 @@ struct ProbeOptions {
   const model::ModelProfile* model = nullptr;
   Refresh refresh = Refresh::kNever;
   bool known_before = false;  ///< set by probe(): this machine was measured before
-  std::filesystem::path cache = default_cache();
+  std::filesystem::path cache = cache_folder();
   /// ggml's devices with memory of their own, for how fast copies to them are; unset: none. Called where that
   /// is measured, in a process of its own: with kAll, the first time, and as long as a card has no rate.
   std::function<Result<std::vector<ggml_backend_dev_t>>()> devices;
   /// What is being measured, and how many of how many steps are done.
   std::function<void(std::string_view what, int done, int steps)> progress;
-
-  /// $XDG_CACHE_HOME/strata, or ~/.cache/strata.
-  [[nodiscard]] static std::filesystem::path default_cache();
 };
 
 /// What this machine is and how fast. Facts are read each time; rates are measured once and kept in the cache

@@ -10,6 +10,7 @@
 
 #include "base/json_text.h"
 #include "base/private_files.h"
+#include "base/user_folders.h"
 #include "batch/database.h"
 
 namespace strata::serve {
@@ -84,11 +85,7 @@ Archive::Archive(std::filesystem::path folder, std::unique_ptr<SQLite::Database>
 Archive::~Archive() = default;
 
 std::filesystem::path Archive::usual_folder(int port) {
-  const std::string name = fmt::format("server-{}", port);
-  if (const char* const state = std::getenv("XDG_STATE_HOME"); state != nullptr && *state != '\0')
-    return std::filesystem::path(state) / "strata" / name;
-  const char* const home = std::getenv("HOME");
-  return std::filesystem::path(home != nullptr ? home : ".") / ".local" / "state" / "strata" / name;
+  return state_folder() / fmt::format("server-{}", port);
 }
 
 /// What a batch that has not ended has written stays, too.

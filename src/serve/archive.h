@@ -27,7 +27,7 @@ class Archive {
  public:
   using Json = nlohmann::ordered_json;
 
-  /// Of a server at this port: in $XDG_STATE_HOME/strata, or ~/.local/state/strata.
+  /// Of a server at this port: in state_folder().
   [[nodiscard]] static std::filesystem::path usual_folder(int port);
 
   /// Opens the folder, or makes it, closes it to other users, and removes from it what no object names:
