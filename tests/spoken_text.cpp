@@ -60,29 +60,46 @@ bool has_parts(const std::string& text, Spoken spoken) {
   return false;
 }
 
+constexpr std::string_view kSpace = " \n";
+
+std::string_view without_space_in_front(std::string_view text) {
+  return text.substr(std::min(text.find_first_not_of(kSpace), text.size()));
+}
 std::string_view trimmed(std::string_view text) {
-  const auto is_space = [](char c) { return c == ' ' || c == '\n'; };
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-  return text;
+  text = without_space_in_front(text);
+  return text.substr(0, text.find_last_not_of(kSpace) + 1);
 }
 
-/// An answer as the template writes it into a history, from where it differs from what ends the prompt. What
-/// ends the prompt is left over where the template, as those of DeepSeek, lets thoughts begin there and leaves
-/// them out of a history.
-struct BehindTurn {
-  std::string text;
-  std::string left_over;  // of the prompt
+/// How a template marks thoughts.
+struct ThoughtTags {
+  std::string begin;
+  std::string end;
+  bool begin_in_prompt = false;  ///< The prompt ends with `begin`.
+
+  explicit ThoughtTags(const common_chat_params& chat)
+      : begin(chat.thinking_start_tag),
+        end(chat.thinking_end_tags.empty() ? "" : chat.thinking_end_tags.front()),
+        begin_in_prompt(exist() && trimmed(chat.prompt).ends_with(trimmed(begin))) {}
+  [[nodiscard]] bool exist() const { return !begin.empty() && !end.empty(); }
 };
 
-std::optional<BehindTurn> behind_turn(const common_chat_templates* templates, Spoken spoken, bool with_tool) {
-  const std::string prompt = conversation(templates, std::nullopt, with_tool, true);
-  const std::string question = conversation(templates, std::nullopt, with_tool, false);
-  const std::string all = conversation(templates, spoken, with_tool, false);
-  const auto common = std::ranges::mismatch(prompt, all);
-  const auto size = static_cast<std::size_t>(common.in1 - prompt.begin());
-  if (size < question.size()) return std::nullopt;
-  return BehindTurn{.text = all.substr(size), .left_over = prompt.substr(size)};
+/// What the template renders of an answer without thoughts, behind the prompt and without the tags of
+/// thoughts.
+std::optional<std::string> without_thoughts(const common_chat_templates* templates, Spoken spoken,
+                                            const ThoughtTags& tags, std::string_view prompt) {
+  const bool with_tool = spoken.what == What::kCall;
+  const std::string all = conversation(templates, {{.what = spoken.what}}, with_tool, false);
+  const auto end = end_of_turn(templates, with_tool);
+  if (tags.begin_in_prompt) prompt = prompt.substr(0, prompt.rfind(trimmed(tags.begin)));
+  if (!end || !all.starts_with(prompt)) return std::nullopt;
+  const std::string rest = without_end(all.substr(prompt.size()), *end);
+  std::string_view out = rest;
+  for (const std::string& tag : {tags.begin, tags.end}) {
+    const std::string_view text = without_space_in_front(out);
+    if (!trimmed(tag).empty() && text.starts_with(trimmed(tag))) out = text.substr(trimmed(tag).size());
+  }
+  if (!has_parts(rest, {.what = spoken.what})) return std::nullopt;
+  return std::string(out);
 }
 
 }  // namespace
@@ -111,23 +128,17 @@ std::optional<SpokenText> spoken_text(const common_chat_templates* templates, Sp
   if (auto text = rendered_text(templates, spoken); text && has_parts(*text, spoken))
     return SpokenText{.text = std::move(*text)};
 
-  const auto end = end_of_turn(templates, with_tool);
   const common_chat_params chat = common_chat_templates_apply(templates, spoken_question(with_tool));
-  const auto behind = behind_turn(templates, {.what = spoken.what}, with_tool);
-  if (!end || !behind) return std::nullopt;
-  const std::string rest = without_end(behind->text, *end);
-  if (!has_parts(rest, {.what = spoken.what})) return std::nullopt;
-  const bool has_tags = !chat.thinking_start_tag.empty() && !chat.thinking_end_tags.empty();
-  const std::string_view begun = trimmed(behind->left_over);
-  const bool thinks_already = has_tags && begun == trimmed(chat.thinking_start_tag);
-  if (!begun.empty() && !thinks_already) return std::nullopt;
-  if (!spoken.thinks)
-    return SpokenText{.text = (thinks_already ? chat.thinking_end_tags.front() : "") + rest,
-                      .is_rendered = false};
-  if (!has_tags) return std::nullopt;
-  return SpokenText{.text = (thinks_already ? "" : chat.thinking_start_tag) + kSpokenThoughts +
-                            chat.thinking_end_tags.front() + rest,
-                    .is_rendered = false};
+  const ThoughtTags tags(chat);
+  const auto rest = without_thoughts(templates, spoken, tags, chat.prompt);
+  if (spoken.thinks && !tags.exist()) return std::nullopt;
+  if (!rest && (spoken.thinks || with_tool)) return std::nullopt;
+  SpokenText out{.text = rest.value_or(spoken.what == What::kJson ? kSpokenJson : kSpokenContent),
+                 .is_rendered = false};
+  if (spoken.thinks) out.text = kSpokenThoughts + tags.end + out.text;
+  if (spoken.thinks && !tags.begin_in_prompt) out.text = tags.begin + out.text;
+  if (!spoken.thinks && tags.begin_in_prompt) out.text = tags.end + out.text;
+  return out;
 }
 
 }  // namespace strata::tests

@@ -40,8 +40,8 @@ struct SpokenText {
 [[nodiscard]] std::optional<std::string> rendered_text(const common_chat_templates* templates, Spoken spoken);
 
 /// As rendered_text(), and where that has nothing: thoughts between the template's tags for them, and behind
-/// them what it renders of the answer without thoughts. Nothing where the template knows no thoughts, or no
-/// tools.
+/// them what it renders of the answer without thoughts, or the plain text. Nothing where the template knows no
+/// thoughts, or writes no calls of tools.
 [[nodiscard]] std::optional<SpokenText> spoken_text(const common_chat_templates* templates, Spoken spoken);
 
 }  // namespace strata::tests

@@ -9,8 +9,9 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
-#include <iostream>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <set>
 #include <sstream>
 
@@ -33,6 +34,16 @@ constexpr Kind kKinds[] = {{"content", {}},
                            {"thinks_calls", {.what = What::kCall, .thinks = true}},
                            {"json", {.what = What::kJson}},
                            {"thinks_json", {.what = What::kJson, .thinks = true}}};
+
+/// Control tokens that a vocabulary made for this template has: what it names as `<|this|>`. llama.cpp knows
+/// some of them, such as the ends of turns.
+std::vector<std::string> named_tokens(const std::string& source) {
+  static const std::regex name(R"(<\|[A-Za-z_]+\|>)");
+  std::set<std::string> out;
+  for (std::sregex_iterator at(source.begin(), source.end(), name); at != std::sregex_iterator(); ++at)
+    out.insert(at->str());
+  return {out.begin(), out.end()};
+}
 
 /// What the template writes for the question, with and without the tool.
 struct Questions {
@@ -63,16 +74,17 @@ nlohmann::json write(const std::filesystem::path& folder, const std::string& sou
   const Questions asked = questions(templates);
   const auto chunks =
       strata::tests::spoken_chunks(text->text, {asked.marks.begin(), asked.marks.end()}, asked.prompts);
+  std::vector<std::string> control = chunks.control;
+  std::ranges::copy(named_tokens(source), std::back_inserter(control));
   const std::filesystem::path place = folder / kind.name;
   std::filesystem::create_directories(place);
   const auto path = strata::tests::write_scripted_model(place, {.tokens = chunks.tokens,
-                                                                .control = chunks.control,
+                                                                .control = control,
                                                                 .chat_template = source,
                                                                 .trained_context = 1U << 15});
   return {{"model", path.string()},
           {"text", text->text},
-          {"is_rendered", text->is_rendered},
-          {"control", chunks.control}};
+          {"is_rendered", text->is_rendered}};
 }
 
 }  // namespace
