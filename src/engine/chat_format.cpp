@@ -8,6 +8,7 @@
 
 #include "engine/answer_grammar.h"
 #include "engine/chat_templates.h"
+#include "engine/framed_schema.h"
 #include "engine/wide_objects.h"
 
 namespace strata::engine {
@@ -115,6 +116,10 @@ struct Template {
 Result<common_chat_params> apply_template(const Template& model, const common_chat_templates_inputs& inputs) {
   try {
     common_chat_params out = apply_chat_templates(model.templates, inputs);
+    const bool continues = inputs.continue_final_message != COMMON_CHAT_CONTINUATION_NONE;
+    const bool may_call = !inputs.tools.empty() && inputs.tool_choice != COMMON_CHAT_TOOL_CHOICE_NONE;
+    if (!inputs.json_schema.empty() && !may_call && !continues)
+      STRATA_TRY_VOID(frame_schema(model.templates, inputs, out));
     if (model.schema_is_marked && !inputs.json_schema.empty() && !out.grammar.empty()) {
       STRATA_TRY(out.grammar, unmark_wide_objects(out.grammar));
     }
