@@ -71,11 +71,13 @@ nlohmann::json write(const std::filesystem::path& folder, const std::string& sou
     return nullptr;  // the template refuses such a conversation
   }
   if (!text) return nullptr;
-  const Questions asked = questions(templates);
+  Questions asked = questions(templates);
+  const auto named = named_tokens(source);
+  asked.marks.insert(named.begin(), named.end());
   const auto chunks =
       strata::tests::spoken_chunks(text->text, {asked.marks.begin(), asked.marks.end()}, asked.prompts);
   std::vector<std::string> control = chunks.control;
-  std::ranges::copy(named_tokens(source), std::back_inserter(control));
+  std::ranges::copy(named, std::back_inserter(control));
   const std::filesystem::path place = folder / kind.name;
   std::filesystem::create_directories(place);
   const auto path = strata::tests::write_scripted_model(place, {.tokens = chunks.tokens,

@@ -72,6 +72,11 @@ ChatMessage to_message(const common_chat_msg& message) {
   return out;
 }
 
+/// A parser may read all of a text as marks, such as a call of a tool where there are none.
+bool is_empty(const ChatMessage& message) {
+  return message.content.empty() && message.reasoning.empty() && message.tool_calls.empty();
+}
+
 /// `text` behind what it has in common with `prefix`.
 std::string without(const std::string& text, const std::string& prefix) {
   return text.substr(static_cast<std::size_t>(std::ranges::mismatch(text, prefix).in1 - text.begin()));
@@ -112,6 +117,7 @@ ChatMessage ChatParser::parse(std::string_view text) const {
   for (ToolCall& call : message->tool_calls) {
     if (call.id.empty()) call.id = new_call_id();
   }
+  if (is_empty(*message)) message->content = std::move(clean);
   return std::move(*message);
 }
 
@@ -150,6 +156,7 @@ std::vector<ChatDelta> ChatStream::update(bool last) {
   tell(&ChatDelta::reasoning, added(prefill_.reasoning, told_.reasoning, now->reasoning), told_.reasoning);
   tell(&ChatDelta::content, added(prefill_.content, told_.content, now->content), told_.content);
   tell_calls(now->tool_calls, last, out);
+  if (last && is_empty(told_)) return tell_as_it_is(text_);
   return out;
 }
 

@@ -51,7 +51,7 @@ class ChatParser {
   /// Another parser, for texts that this one reads in another way: it goes first, where it understands them.
   void try_first(std::shared_ptr<const common_chat_parser_params> params) { first_ = std::move(params); }
 
-  /// A text that the template's parser does not understand is content, as it is.
+  /// A text that the template's parser does not understand, or finds nothing in, is content, as it is.
   [[nodiscard]] ChatMessage parse(std::string_view text) const;
 
  private:

@@ -61,6 +61,14 @@ struct Frame {
   std::optional<std::string> plain;  // without thoughts
 };
 
+/// `text` behind the tags of thoughts that it begins with.
+std::string without_tags(std::string_view text, std::string_view begin, std::string_view end) {
+  for (const std::string_view tag : {trimmed(begin), trimmed(end)}) {
+    if (trimmed(text).starts_with(tag)) text = trimmed(text).substr(tag.size());
+  }
+  return std::string(text);
+}
+
 Frame frame_of(const common_chat_templates* templates, const common_chat_templates_inputs& inputs,
                const common_chat_params& chat, std::optional<std::string> plain) {
   Frame out{.thoughts = {}, .plain = std::move(plain)};
@@ -69,9 +77,11 @@ Frame frame_of(const common_chat_templates* templates, const common_chat_templat
   if (at != std::string::npos) {
     out.thoughts = {with_thoughts->substr(0, at), with_thoughts->substr(at + kThoughts.size())};
   } else if (!chat.thinking_start_tag.empty() && !chat.thinking_end_tags.empty()) {
-    out.thoughts = {chat.thinking_start_tag, chat.thinking_end_tags.front()};
-    // The prompt has begun them.
-    if (trimmed(chat.prompt).ends_with(trimmed(chat.thinking_start_tag))) out.thoughts->begin.clear();
+    // The template leaves thoughts out of a history: they go before what it writes without them.
+    const std::string& begin = chat.thinking_start_tag;
+    const std::string& end = chat.thinking_end_tags.front();
+    const bool begun = trimmed(chat.prompt).ends_with(trimmed(begin));
+    out.thoughts = {begun ? "" : begin, end + without_tags(out.plain.value_or(""), begin, end)};
   }
   if (out.thoughts && trimmed(out.thoughts->end).empty()) out.thoughts.reset();
   return out;
