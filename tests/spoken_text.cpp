@@ -44,8 +44,14 @@ std::optional<std::string> end_of_turn(const common_chat_templates* templates, b
   return all.substr(at + std::string_view(kSpokenContent).size());
 }
 
+/// Without what it has of `end`, which may begin with a mark that ends a text only.
 std::string without_end(std::string text, const std::string& end) {
-  if (text.ends_with(end)) text.resize(text.size() - end.size());
+  for (std::size_t at = 0; at < end.size(); at = end.find('<', at + 1)) {
+    const std::string_view rest = std::string_view(end).substr(at);
+    if (!text.ends_with(rest)) continue;
+    text.resize(text.size() - rest.size());
+    break;
+  }
   return text;
 }
 

@@ -56,6 +56,7 @@ struct Frame {
   struct Thoughts {
     std::string begin;
     std::string end;
+    std::string stop;  // what `end` begins with, and no thoughts have
   };
   std::optional<Thoughts> thoughts;
   std::optional<std::string> plain;  // without thoughts
@@ -69,21 +70,33 @@ std::string without_tags(std::string_view text, std::string_view begin, std::str
   return std::string(text);
 }
 
+std::optional<Frame::Thoughts> thoughts_of(const common_chat_templates* templates,
+                                           const common_chat_templates_inputs& inputs,
+                                           const common_chat_params& chat, const std::string& plain) {
+  const auto rendered = before_content(templates, inputs, chat.prompt, true);
+  const std::size_t at = rendered ? rendered->find(kThoughts) : std::string::npos;
+  if (at != std::string::npos)
+    return Frame::Thoughts{
+        .begin = rendered->substr(0, at), .end = rendered->substr(at + kThoughts.size()), .stop = {}};
+  if (chat.thinking_start_tag.empty() || chat.thinking_end_tags.empty()) return std::nullopt;
+  // The template leaves thoughts out of a history: they go before what it writes without them.
+  const std::string& begin = chat.thinking_start_tag;
+  const std::string& end = chat.thinking_end_tags.front();
+  const bool begun = trimmed(chat.prompt).ends_with(trimmed(begin));
+  return Frame::Thoughts{
+      .begin = begun ? "" : begin, .end = end + without_tags(plain, begin, end), .stop = {}};
+}
+
 Frame frame_of(const common_chat_templates* templates, const common_chat_templates_inputs& inputs,
                const common_chat_params& chat, std::optional<std::string> plain) {
-  Frame out{.thoughts = {}, .plain = std::move(plain)};
-  const auto with_thoughts = before_content(templates, inputs, chat.prompt, true);
-  const std::size_t at = with_thoughts ? with_thoughts->find(kThoughts) : std::string::npos;
-  if (at != std::string::npos) {
-    out.thoughts = {with_thoughts->substr(0, at), with_thoughts->substr(at + kThoughts.size())};
-  } else if (!chat.thinking_start_tag.empty() && !chat.thinking_end_tags.empty()) {
-    // The template leaves thoughts out of a history: they go before what it writes without them.
-    const std::string& begin = chat.thinking_start_tag;
-    const std::string& end = chat.thinking_end_tags.front();
-    const bool begun = trimmed(chat.prompt).ends_with(trimmed(begin));
-    out.thoughts = {begun ? "" : begin, end + without_tags(out.plain.value_or(""), begin, end)};
+  Frame out{.thoughts = thoughts_of(templates, inputs, chat, plain.value_or("")), .plain = std::move(plain)};
+  if (!out.thoughts) return out;
+  const std::string_view end = trimmed(out.thoughts->end);
+  out.thoughts->stop = end;
+  for (const std::string& tag : chat.thinking_end_tags) {
+    if (!trimmed(tag).empty() && end.starts_with(trimmed(tag))) out.thoughts->stop = trimmed(tag);
   }
-  if (out.thoughts && trimmed(out.thoughts->end).empty()) out.thoughts.reset();
+  if (end.empty()) out.thoughts.reset();
   return out;
 }
 
@@ -107,8 +120,8 @@ common_peg_arena parser_of(const Frame& frame, const common_chat_templates_input
     auto before = p.choice();
     bool must_end_thoughts = false;
     if (frame.thoughts) {
-      const auto& [begin, end] = *frame.thoughts;
-      const auto text = p.until(std::string(trimmed(end)));
+      const auto& [begin, end, stop] = *frame.thoughts;
+      const auto text = p.until(stop);
       before |= p.optspace(begin) + (apart ? p.reasoning(text) : text) + p.optspace(end);
       must_end_thoughts = trimmed(begin).empty();
     }
