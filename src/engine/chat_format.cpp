@@ -233,6 +233,15 @@ void add_thinking(const llama_vocab* vocab, const ChatRequest& request, const co
   out.generation_prompt = chat.generation_prompt;
 }
 
+/// The tokens of a mark are shown as text. Of a mark of several tokens that are the control tokens: the others
+/// are text anyway.
+void preserve(const llama_vocab* vocab, const std::string& mark, common_params_sampling& out) {
+  const auto tokens = common_tokenize(vocab, mark, false, true);
+  for (const llama_token token : tokens) {
+    if (tokens.size() == 1 || llama_vocab_is_control(vocab, token)) out.preserved_tokens.insert(token);
+  }
+}
+
 }  // namespace
 
 struct ChatFormat::Templates {
@@ -270,10 +279,7 @@ Result<ChatPrompt> ChatFormat::apply(const ChatRequest& request) const {
   if (applied.parser_of_schema) out.parser.try_first(applied.parser_of_schema);
   STRATA_TRY_VOID(add_rules(engine_.vocab(), applied.rules, chat, out.rules));
   add_thinking(engine_.vocab(), request, chat, out.rules);
-  for (const std::string& piece : chat.preserved_tokens) {
-    const auto tokens = common_tokenize(engine_.vocab(), piece, false, true);
-    if (tokens.size() == 1) out.rules.preserved_tokens.insert(tokens.front());
-  }
+  for (const std::string& mark : chat.preserved_tokens) preserve(engine_.vocab(), mark, out.rules);
   out.stops = std::move(chat.additional_stops);
   auto tokens = tokenize(engine_.vocab(), chat.prompt, true, true);
   if (!tokens) return refuse("messages", tokens.error().message);
