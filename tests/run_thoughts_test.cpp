@@ -1,5 +1,5 @@
-// `strata run` with templates whose models think: thoughts stand apart, and no mark of a template comes back as
-// part of the conversation.
+// `strata run` with templates whose models think: thoughts stand apart, and no mark of a template comes back
+// as part of the conversation.
 
 #include <chat.h>
 #include <gmock/gmock.h>

@@ -12,7 +12,7 @@ namespace strata::tests {
 namespace {
 
 constexpr std::int64_t kEmbedding = 512;  // one dimension for each token: all vectors are one-hot
-constexpr std::int64_t kHead = 64;         // one: there is nothing to attend to, and prompts are long
+constexpr std::int64_t kHead = 64;        // one: there is nothing to attend to, and prompts are long
 constexpr std::int64_t kFeedForward = 32;
 constexpr std::int32_t kEnd = 2;
 

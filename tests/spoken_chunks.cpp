@@ -92,7 +92,8 @@ SpokenChunks spoken_chunks(const std::string& text, std::vector<std::string> mar
     const auto is_mark = [&](const std::string& token) {
       return std::ranges::find(out.control, token) != out.control.end();
     };
-    const auto next = std::find_if(out.tokens.begin() + static_cast<std::ptrdiff_t>(place), out.tokens.end(), is_mark);
+    const auto next =
+        std::find_if(out.tokens.begin() + static_cast<std::ptrdiff_t>(place), out.tokens.end(), is_mark);
     std::erase(marks, next == out.tokens.end() ? out.control.back() : *next);
   }
 }

@@ -26,8 +26,8 @@ std::string conversation(const common_chat_templates* templates, std::optional<S
   return common_chat_templates_apply(templates, inputs).prompt;
 }
 
-/// The whole conversation, with an answer, behind the prompt that asks for it. Nothing where the template does
-/// not write the two alike.
+/// The whole conversation, with an answer, behind the prompt that asks for it. Nothing where the template
+/// does not write the two alike.
 std::optional<std::string> behind_prompt(const common_chat_templates* templates, Spoken spoken,
                                          bool with_tool) {
   const std::string prompt = conversation(templates, std::nullopt, with_tool, true);
@@ -78,7 +78,7 @@ std::string_view trimmed(std::string_view text) {
 
 /// How a template marks thoughts.
 struct ThoughtTags {
-  std::string begin;
+  std::string begin;  ///< Empty: the prompt itself begins them.
   std::string end;
   bool begin_in_prompt = false;  ///< The prompt ends with `begin`.
 
@@ -86,7 +86,7 @@ struct ThoughtTags {
       : begin(chat.thinking_start_tag),
         end(chat.thinking_end_tags.empty() ? "" : chat.thinking_end_tags.front()),
         begin_in_prompt(exist() && trimmed(chat.prompt).ends_with(trimmed(begin))) {}
-  [[nodiscard]] bool exist() const { return !begin.empty() && !end.empty(); }
+  [[nodiscard]] bool exist() const { return !end.empty(); }
 };
 
 /// What the template renders of an answer without thoughts, behind the prompt and without the tags of
@@ -138,7 +138,7 @@ std::optional<SpokenText> spoken_text(const common_chat_templates* templates, Sp
   const ThoughtTags tags(chat);
   const auto rest = without_thoughts(templates, spoken, tags, chat.prompt);
   if (spoken.thinks && !tags.exist()) return std::nullopt;
-  if (!rest && (spoken.thinks || with_tool)) return std::nullopt;
+  if (!rest && with_tool) return std::nullopt;
   SpokenText out{.text = rest.value_or(spoken.what == What::kJson ? kSpokenJson : kSpokenContent),
                  .is_rendered = false};
   if (spoken.thinks) out.text = kSpokenThoughts + tags.end + out.text;

@@ -34,14 +34,14 @@ struct SpokenText {
   bool is_rendered = true;  ///< false: the template does not render it; it is made of the template's tags.
 };
 
-/// What a model of this template writes where it gives such an answer: what the template renders of the answer
-/// behind the prompt that asks for it, without the end of the turn. Nothing where the template renders no such
-/// answer. Throws what the template throws.
+/// What a model of this template writes where it gives such an answer: what the template renders of the
+/// answer behind the prompt that asks for it, without the end of the turn. Nothing where the template renders
+/// no such answer. Throws what the template throws.
 [[nodiscard]] std::optional<std::string> rendered_text(const common_chat_templates* templates, Spoken spoken);
 
 /// As rendered_text(), and where that has nothing: thoughts between the template's tags for them, and behind
-/// them what it renders of the answer without thoughts, or the plain text. Nothing where the template knows no
-/// thoughts, or writes no calls of tools.
+/// them what it renders of the answer without thoughts, or the plain text. Nothing where the template knows
+/// no thoughts, or writes no calls of tools.
 [[nodiscard]] std::optional<SpokenText> spoken_text(const common_chat_templates* templates, Spoken spoken);
 
 }  // namespace strata::tests

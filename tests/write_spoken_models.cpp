@@ -80,13 +80,10 @@ nlohmann::json write(const std::filesystem::path& folder, const std::string& sou
   std::ranges::copy(named, std::back_inserter(control));
   const std::filesystem::path place = folder / kind.name;
   std::filesystem::create_directories(place);
-  const auto path = strata::tests::write_scripted_model(place, {.tokens = chunks.tokens,
-                                                                .control = control,
-                                                                .chat_template = source,
-                                                                .trained_context = 1U << 15});
-  return {{"model", path.string()},
-          {"text", text->text},
-          {"is_rendered", text->is_rendered}};
+  const auto path = strata::tests::write_scripted_model(
+      place,
+      {.tokens = chunks.tokens, .control = control, .chat_template = source, .trained_context = 1U << 15});
+  return {{"model", path.string()}, {"text", text->text}, {"is_rendered", text->is_rendered}};
 }
 
 }  // namespace

@@ -233,8 +233,8 @@ void add_thinking(const llama_vocab* vocab, const ChatRequest& request, const co
   out.generation_prompt = chat.generation_prompt;
 }
 
-/// The tokens of a mark are shown as text. Of a mark of several tokens that are the control tokens: the others
-/// are text anyway.
+/// The tokens of a mark are shown as text. Of a mark of several tokens that are the control tokens: the
+/// others are text anyway.
 void preserve(const llama_vocab* vocab, const std::string& mark, common_params_sampling& out) {
   const auto tokens = common_tokenize(vocab, mark, false, true);
   for (const llama_token token : tokens) {

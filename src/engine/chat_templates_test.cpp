@@ -37,7 +37,8 @@ TEST_P(ChatTemplates, AnswersAreReadBackWholeAndStreamed) {
   source << in.rdbuf();
   const auto read = common_chat_templates_init(nullptr, source.str(), "<s>", "</s>");
   ASSERT_NE(read, nullptr);
-  for (const Spoken spoken : {Spoken{}, Spoken{.thinks = true}, Spoken{.what = What::kCall}, Spoken{.what = What::kCall, .thinks = true}}) {
+  for (const Spoken spoken : {Spoken{}, Spoken{.thinks = true}, Spoken{.what = What::kCall},
+                              Spoken{.what = What::kCall, .thinks = true}}) {
     const bool calls = spoken.what == What::kCall;
     SCOPED_TRACE(std::string(spoken.thinks ? "thinks " : "") + (calls ? "calls" : ""));
     std::optional<std::string> text;

@@ -1,5 +1,5 @@
-// Templates for which llama.cpp makes no grammar of a schema, or one in which the template's own marks have no
-// place.
+// Templates for which llama.cpp makes no grammar of a schema, or one in which the template's own marks have
+// no place.
 
 #include "engine/framed_schema.h"
 
