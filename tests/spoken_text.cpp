@@ -44,8 +44,21 @@ std::optional<std::string> end_of_turn(const common_chat_templates* templates, b
   return all.substr(at + std::string_view(kSpokenContent).size());
 }
 
-/// Without what it has of `end`, which may begin with a mark that ends a text only.
+constexpr std::string_view kSpace = " \n";
+
+std::string_view without_space_in_front(std::string_view text) {
+  return text.substr(std::min(text.find_first_not_of(kSpace), text.size()));
+}
+std::string_view trimmed(std::string_view text) {
+  text = without_space_in_front(text);
+  return text.substr(0, text.find_last_not_of(kSpace) + 1);
+}
+
+/// Up to where the turn ends. Where a call ends in another way than a text, `end` has to be found in part: from
+/// one of its marks on.
 std::string without_end(std::string text, const std::string& end) {
+  const std::size_t whole = trimmed(end).empty() ? std::string::npos : text.rfind(trimmed(end));
+  if (whole != std::string::npos) return text.substr(0, whole);
   for (std::size_t at = 0; at < end.size(); at = end.find('<', at + 1)) {
     const std::string_view rest = std::string_view(end).substr(at);
     if (!text.ends_with(rest)) continue;
@@ -64,16 +77,6 @@ bool has_parts(const std::string& text, Spoken spoken) {
     case What::kCall: return has(kSpokenTool) && has("moon");
   }
   return false;
-}
-
-constexpr std::string_view kSpace = " \n";
-
-std::string_view without_space_in_front(std::string_view text) {
-  return text.substr(std::min(text.find_first_not_of(kSpace), text.size()));
-}
-std::string_view trimmed(std::string_view text) {
-  text = without_space_in_front(text);
-  return text.substr(0, text.find_last_not_of(kSpace) + 1);
 }
 
 /// How a template marks thoughts.
