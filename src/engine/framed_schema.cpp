@@ -38,7 +38,6 @@ std::optional<std::string> before_content(const common_chat_templates* templates
   answer.content = kContent;
   if (thinks) answer.reasoning_content = kThoughts;
   inputs.messages.push_back(std::move(answer));
-  inputs.json_schema.clear();
   inputs.add_generation_prompt = false;
   try {
     const std::string all = apply_chat_templates(templates, inputs).prompt;
@@ -131,7 +130,11 @@ common_peg_arena parser_of(const Frame& frame, const common_chat_templates_input
       before |= p.eps();
     }
     const auto json = p.schema(p.json(), "response-format-schema", common_json::parse(inputs.json_schema));
-    const auto answer = apart ? before + p.space() + p.content(json) : p.content(before + p.space() + json);
+    const auto content = apart ? p.content(json) : json;
+    // Many models put JSON into such a block where they are asked for it.
+    const auto block = p.literal("```json") + p.space() + content + p.space() + p.literal("```");
+    const auto framed = before + p.space() + (block | content);
+    const auto answer = apart ? framed : p.content(framed);
     return p.literal(chat.generation_prompt) + answer + p.space() + p.end();
   });
 }
