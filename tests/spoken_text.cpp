@@ -54,10 +54,14 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(0, text.find_last_not_of(kSpace) + 1);
 }
 
-/// Up to where the turn ends. Where a call ends in another way than a text, `end` has to be found in part: from
-/// one of its marks on.
-std::string without_end(std::string text, const std::string& end) {
-  const std::size_t whole = trimmed(end).empty() ? std::string::npos : text.rfind(trimmed(end));
+/// Up to where the turn ends. Where a call ends in another way than a text, `end` has to be found in part:
+/// from one of its marks on.
+std::string without_end(std::string text, const std::string& end, What what) {
+  const char* const part = what == What::kCall ? "moon" : what == What::kJson ? kSpokenJson : kSpokenContent;
+  const std::size_t at_part = text.rfind(part);
+  const std::size_t whole = trimmed(end).empty() || at_part == std::string::npos
+                                ? std::string::npos
+                                : text.find(trimmed(end), at_part + std::string_view(part).size());
   if (whole != std::string::npos) return text.substr(0, whole);
   for (std::size_t at = 0; at < end.size(); at = end.find('<', at + 1)) {
     const std::string_view rest = std::string_view(end).substr(at);
@@ -101,7 +105,7 @@ std::optional<std::string> without_thoughts(const common_chat_templates* templat
   const auto end = end_of_turn(templates, with_tool);
   if (tags.begin_in_prompt) prompt = prompt.substr(0, prompt.rfind(trimmed(tags.begin)));
   if (!end || !all.starts_with(prompt)) return std::nullopt;
-  const std::string rest = without_end(all.substr(prompt.size()), *end);
+  const std::string rest = without_end(all.substr(prompt.size()), *end, spoken.what);
   std::string_view out = rest;
   for (const std::string& tag : {tags.begin, tags.end}) {
     const std::string_view text = without_space_in_front(out);
@@ -129,7 +133,7 @@ std::optional<std::string> rendered_text(const common_chat_templates* templates,
   const auto text = behind_prompt(templates, spoken, with_tool);
   const auto end = end_of_turn(templates, with_tool);
   if (!text || !end) return std::nullopt;
-  return without_end(*text, *end);
+  return without_end(*text, *end, spoken.what);
 }
 
 std::optional<SpokenText> spoken_text(const common_chat_templates* templates, Spoken spoken) {

@@ -276,7 +276,7 @@ Result<ChatPrompt> ChatFormat::apply(const ChatRequest& request) const {
   common_chat_params& chat = applied.chat;
   STRATA_TRY(SharedParser parser, parser_of(chat, inputs));
   out.parser = ChatParser(std::move(parser), request.continues);
-  if (applied.parser_of_schema) out.parser.try_first(applied.parser_of_schema);
+  if (applied.parser_of_schema) out.parser.read_by_schema(applied.parser_of_schema);
   STRATA_TRY_VOID(add_rules(engine_.vocab(), applied.rules, chat, out.rules));
   add_thinking(engine_.vocab(), request, chat, out.rules);
   for (const std::string& mark : chat.preserved_tokens) preserve(engine_.vocab(), mark, out.rules);
