@@ -12,7 +12,7 @@ namespace strata::tests {
 namespace {
 
 constexpr std::int64_t kEmbedding = 512;  // one dimension for each token: all vectors are one-hot
-constexpr std::int64_t kHead = 64;
+constexpr std::int64_t kHead = 64;        // one: there is nothing to attend to, and prompts are long
 constexpr std::int64_t kFeedForward = 32;
 constexpr std::int32_t kEnd = 2;
 
@@ -68,9 +68,11 @@ void write_metadata(gguf_context* file, const Script& script, const Vocabulary& 
   gguf_set_val_u32(file, "llama.embedding_length", kEmbedding);
   gguf_set_val_u32(file, "llama.block_count", 1);
   gguf_set_val_u32(file, "llama.feed_forward_length", kFeedForward);
-  gguf_set_val_u32(file, "llama.attention.head_count", kEmbedding / kHead);
+  gguf_set_val_u32(file, "llama.attention.head_count", 1);
   gguf_set_val_u32(file, "llama.attention.head_count_kv", 1);
   gguf_set_val_f32(file, "llama.attention.layer_norm_rms_epsilon", 1e-5F);
+  gguf_set_val_u32(file, "llama.attention.key_length", kHead);
+  gguf_set_val_u32(file, "llama.attention.value_length", kHead);
   gguf_set_val_u32(file, "llama.rope.dimension_count", kHead);
   gguf_set_val_u32(file, "llama.vocab_size", static_cast<std::uint32_t>(vocabulary.texts.size()));
   gguf_set_val_str(file, "tokenizer.ggml.model", "llama");
@@ -125,10 +127,10 @@ std::filesystem::path write_scripted_model(const std::filesystem::path& folder, 
   for (std::int64_t i = 0; i < size; ++i) output[next[static_cast<std::size_t>(i)] * kEmbedding + i] = 1;
   for (const char* const norm : {"blk.0.attn_norm.weight", "blk.0.ffn_norm.weight"})
     writer.tensor(norm, kEmbedding, 1, 1);
-  writer.tensor("blk.0.attn_q.weight", kEmbedding, kEmbedding, 0);
+  writer.tensor("blk.0.attn_q.weight", kEmbedding, kHead, 0);
   writer.tensor("blk.0.attn_k.weight", kEmbedding, kHead, 0);
   writer.tensor("blk.0.attn_v.weight", kEmbedding, kHead, 0);
-  writer.tensor("blk.0.attn_output.weight", kEmbedding, kEmbedding, 0);
+  writer.tensor("blk.0.attn_output.weight", kHead, kEmbedding, 0);
   writer.tensor("blk.0.ffn_gate.weight", kEmbedding, kFeedForward, 0);
   writer.tensor("blk.0.ffn_up.weight", kEmbedding, kFeedForward, 0);
   writer.tensor("blk.0.ffn_down.weight", kFeedForward, kEmbedding, 0);

@@ -8,6 +8,7 @@
 
 #include "engine/answer_grammar.h"
 #include "engine/chat_templates.h"
+#include "engine/framed_schema.h"
 #include "engine/wide_objects.h"
 
 namespace strata::engine {
@@ -115,6 +116,10 @@ struct Template {
 Result<common_chat_params> apply_template(const Template& model, const common_chat_templates_inputs& inputs) {
   try {
     common_chat_params out = apply_chat_templates(model.templates, inputs);
+    const bool continues = inputs.continue_final_message != COMMON_CHAT_CONTINUATION_NONE;
+    const bool may_call = !inputs.tools.empty() && inputs.tool_choice != COMMON_CHAT_TOOL_CHOICE_NONE;
+    if (!inputs.json_schema.empty() && !may_call && !continues)
+      STRATA_TRY_VOID(frame_schema(model.templates, inputs, out));
     if (model.schema_is_marked && !inputs.json_schema.empty() && !out.grammar.empty()) {
       STRATA_TRY(out.grammar, unmark_wide_objects(out.grammar));
     }
@@ -228,6 +233,15 @@ void add_thinking(const llama_vocab* vocab, const ChatRequest& request, const co
   out.generation_prompt = chat.generation_prompt;
 }
 
+/// The tokens of a mark are shown as text. Of a mark of several tokens that are the control tokens: the
+/// others are text anyway.
+void preserve(const llama_vocab* vocab, const std::string& mark, common_params_sampling& out) {
+  const auto tokens = common_tokenize(vocab, mark, false, true);
+  for (const llama_token token : tokens) {
+    if (tokens.size() == 1 || llama_vocab_is_control(vocab, token)) out.preserved_tokens.insert(token);
+  }
+}
+
 }  // namespace
 
 struct ChatFormat::Templates {
@@ -262,13 +276,10 @@ Result<ChatPrompt> ChatFormat::apply(const ChatRequest& request) const {
   common_chat_params& chat = applied.chat;
   STRATA_TRY(SharedParser parser, parser_of(chat, inputs));
   out.parser = ChatParser(std::move(parser), request.continues);
-  if (applied.parser_of_schema) out.parser.try_first(applied.parser_of_schema);
+  if (applied.parser_of_schema) out.parser.read_by_schema(applied.parser_of_schema);
   STRATA_TRY_VOID(add_rules(engine_.vocab(), applied.rules, chat, out.rules));
   add_thinking(engine_.vocab(), request, chat, out.rules);
-  for (const std::string& piece : chat.preserved_tokens) {
-    const auto tokens = common_tokenize(engine_.vocab(), piece, false, true);
-    if (tokens.size() == 1) out.rules.preserved_tokens.insert(tokens.front());
-  }
+  for (const std::string& mark : chat.preserved_tokens) preserve(engine_.vocab(), mark, out.rules);
   out.stops = std::move(chat.additional_stops);
   auto tokens = tokenize(engine_.vocab(), chat.prompt, true, true);
   if (!tokens) return refuse("messages", tokens.error().message);

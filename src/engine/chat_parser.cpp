@@ -72,6 +72,26 @@ ChatMessage to_message(const common_chat_msg& message) {
   return out;
 }
 
+/// A parser may read all of a text as marks, such as a call of a tool where there are none.
+bool is_empty(const ChatMessage& message) {
+  return message.content.empty() && message.reasoning.empty() && message.tool_calls.empty();
+}
+
+/// Nothing: the parser does not understand the text.
+std::optional<ChatMessage> read(const common_chat_parser_params* params, const std::string& text,
+                                bool partial) {
+  try {
+    return to_message(parse_chat_answer(text, partial, *params));
+  } catch (const std::exception&) {  // llama.cpp says so of each text that its parser does not understand
+    return std::nullopt;
+  }
+}
+
+/// What both texts begin with.
+std::string in_common(const std::string& one, const std::string& other) {
+  return {one.begin(), std::ranges::mismatch(one, other).in1};
+}
+
 /// `text` behind what it has in common with `prefix`.
 std::string without(const std::string& text, const std::string& prefix) {
   return text.substr(static_cast<std::size_t>(std::ranges::mismatch(text, prefix).in1 - text.begin()));
@@ -86,15 +106,14 @@ std::string beyond(const std::string& told, const std::string& now, bool last) {
 }  // namespace
 
 std::optional<ChatMessage> ChatParser::understand(const std::string& text, bool partial) const {
-  for (const common_chat_parser_params* const params : {first_.get(), params_.get()}) {
-    if (params == nullptr) continue;
-    try {
-      return to_message(parse_chat_answer(text, partial, *params));
-    } catch (const std::exception&) {  // llama.cpp says so of each text that its parser does not understand
-      continue;
-    }
-  }
-  return std::nullopt;
+  auto message = read(params_.get(), text, partial);
+  if (by_schema_ == nullptr || (message && !message->tool_calls.empty())) return message;
+  auto by_schema = read(by_schema_.get(), text, partial);
+  if (!by_schema || !message || !partial) return by_schema ? by_schema : message;
+  // It may still become a call, whose JSON is no content.
+  by_schema->content = in_common(by_schema->content, message->content);
+  by_schema->reasoning = in_common(by_schema->reasoning, message->reasoning);
+  return by_schema;
 }
 
 ChatMessage ChatParser::prefill() const {
@@ -112,6 +131,7 @@ ChatMessage ChatParser::parse(std::string_view text) const {
   for (ToolCall& call : message->tool_calls) {
     if (call.id.empty()) call.id = new_call_id();
   }
+  if (is_empty(*message)) message->content = std::move(clean);
   return std::move(*message);
 }
 
@@ -150,6 +170,7 @@ std::vector<ChatDelta> ChatStream::update(bool last) {
   tell(&ChatDelta::reasoning, added(prefill_.reasoning, told_.reasoning, now->reasoning), told_.reasoning);
   tell(&ChatDelta::content, added(prefill_.content, told_.content, now->content), told_.content);
   tell_calls(now->tool_calls, last, out);
+  if (last && is_empty(told_)) return tell_as_it_is(text_);
   return out;
 }
 

@@ -48,10 +48,12 @@ class ChatParser {
   ChatParser(std::shared_ptr<const common_chat_parser_params> params, bool prefilled)
       : params_(std::move(params)), prefilled_(prefilled) {}
 
-  /// Another parser, for texts that this one reads in another way: it goes first, where it understands them.
-  void try_first(std::shared_ptr<const common_chat_parser_params> params) { first_ = std::move(params); }
+  /// Another parser, of answers that follow a schema: it reads those that call no tool.
+  void read_by_schema(std::shared_ptr<const common_chat_parser_params> params) {
+    by_schema_ = std::move(params);
+  }
 
-  /// A text that the template's parser does not understand is content, as it is.
+  /// A text that the template's parser does not understand, or finds nothing in, is content, as it is.
   [[nodiscard]] ChatMessage parse(std::string_view text) const;
 
  private:
@@ -62,8 +64,8 @@ class ChatParser {
   /// What the prompt itself holds of the answer.
   [[nodiscard]] ChatMessage prefill() const;
 
-  std::shared_ptr<const common_chat_parser_params> params_;  // null: all text is content
-  std::shared_ptr<const common_chat_parser_params> first_;   // null: there is none
+  std::shared_ptr<const common_chat_parser_params> params_;     // null: all text is content
+  std::shared_ptr<const common_chat_parser_params> by_schema_;  // null: there is none
   bool prefilled_ = false;
 };
 

@@ -100,6 +100,14 @@ TEST(ChatParser, KeepsATextThatItDoesNotUnderstandAsContent) {
   }
 }
 
+TEST(ChatParser, KeepsATextInWhichThereIsNothingButMarksAsContent) {
+  for (const std::string text : {"<think>", "<think>\n</think>\n"}) {
+    EXPECT_EQ(parser().parse(text).content, text);
+    for (const std::size_t size : kSizes) EXPECT_EQ(put_together(parser(), text, size).content, text) << size;
+  }
+  EXPECT_EQ(parser().parse("").content, "");
+}
+
 TEST(ChatParser, NeverCutsCharactersAndReplacesBytesThatAreNone) {
   const std::string text = "ä€😀 \xff and \xe4";
   EXPECT_EQ(parser().parse(text).content, "ä€😀 \uFFFD and \uFFFD");

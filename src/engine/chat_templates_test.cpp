@@ -10,11 +10,14 @@
 #include <sstream>
 
 #include "engine/chat_parser.h"
+#include "spoken_text.h"
 
 namespace strata::engine {
 namespace {
 
 using nlohmann::json;
+using tests::Spoken;
+using What = Spoken::What;
 
 std::vector<std::filesystem::path> templates() {
   std::vector<std::filesystem::path> out;
@@ -23,60 +26,6 @@ std::vector<std::filesystem::path> templates() {
   }
   std::ranges::sort(out);
   return out;
-}
-
-struct Spoken {
-  bool thinks = false;
-  bool calls = false;
-};
-
-common_chat_templates_inputs question(bool with_tools) {
-  common_chat_templates_inputs out;
-  common_chat_msg user;
-  user.role = "user";
-  user.content = "Where is it?";
-  out.messages = {user};
-  out.reasoning_format = COMMON_REASONING_FORMAT_DEEPSEEK;
-  if (with_tools)
-    out.tools = {{"look", "Looks.",
-                  R"({"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]})"}};
-  return out;
-}
-
-common_chat_msg answer(Spoken spoken) {
-  common_chat_msg out;
-  out.role = "assistant";
-  out.content = spoken.calls ? "" : "It is there.";
-  if (spoken.thinks) out.reasoning_content = "I think.";
-  if (spoken.calls) out.tool_calls = {{"look", R"({"at": "moon"})", "123456789"}};
-  return out;
-}
-
-/// The whole conversation, with an answer, behind the prompt that asks for it. Nothing where the template
-/// does not write the two alike.
-std::optional<std::string> behind_prompt(const common_chat_templates* templates, Spoken spoken,
-                                         bool with_tools) {
-  common_chat_templates_inputs inputs = question(with_tools);
-  const std::string prompt = common_chat_templates_apply(templates, inputs).prompt;
-  inputs.messages.push_back(answer(spoken));
-  inputs.add_generation_prompt = false;
-  const std::string all = common_chat_templates_apply(templates, inputs).prompt;
-  if (!all.starts_with(prompt)) return std::nullopt;
-  return all.substr(prompt.size());
-}
-
-/// What a model of this template writes: what an answer adds to the prompt, without the end of a turn, which
-/// a plain answer shows.
-std::optional<std::string> rendered(const common_chat_templates* templates, Spoken spoken) {
-  auto text = behind_prompt(templates, spoken, spoken.calls);
-  const auto plain = behind_prompt(templates, {}, spoken.calls);
-  if (!text || !plain) return std::nullopt;
-  constexpr std::string_view kContent = "It is there.";
-  const std::size_t at = plain->find(kContent);
-  if (at == std::string::npos) return std::nullopt;
-  const std::string end = plain->substr(at + kContent.size());
-  if (text->ends_with(end)) text->resize(text->size() - end.size());
-  return text;
 }
 
 class ChatTemplates : public testing::TestWithParam<std::filesystem::path> {};
@@ -88,13 +37,15 @@ TEST_P(ChatTemplates, AnswersAreReadBackWholeAndStreamed) {
   source << in.rdbuf();
   const auto read = common_chat_templates_init(nullptr, source.str(), "<s>", "</s>");
   ASSERT_NE(read, nullptr);
-  for (const Spoken spoken : {Spoken{}, Spoken{.thinks = true}, Spoken{.calls = true}, Spoken{true, true}}) {
-    SCOPED_TRACE(std::string(spoken.thinks ? "thinks " : "") + (spoken.calls ? "calls" : ""));
+  for (const Spoken spoken : {Spoken{}, Spoken{.thinks = true}, Spoken{.what = What::kCall},
+                              Spoken{.what = What::kCall, .thinks = true}}) {
+    const bool calls = spoken.what == What::kCall;
+    SCOPED_TRACE(std::string(spoken.thinks ? "thinks " : "") + (calls ? "calls" : ""));
     std::optional<std::string> text;
     common_chat_params chat;
     try {
-      text = rendered(read.get(), spoken);
-      chat = common_chat_templates_apply(read.get(), question(spoken.calls));
+      text = tests::rendered_text(read.get(), spoken);
+      chat = common_chat_templates_apply(read.get(), tests::spoken_question(calls));
     } catch (const std::exception&) {
       continue;  // the template refuses such a conversation
     }
@@ -145,7 +96,7 @@ TEST_P(ChatTemplates, AnswersAreReadBackWholeAndStreamed) {
       EXPECT_EQ(streamed.tool_calls[i].arguments, whole.tool_calls[i].arguments);
       EXPECT_FALSE(streamed.tool_calls[i].id.empty());
     }
-    if (!spoken.calls) continue;
+    if (!calls) continue;
     RecordProperty("calls_read", static_cast<int>(whole.tool_calls.size()));
     if (!whole.tool_calls.empty()) {
       EXPECT_EQ(whole.tool_calls[0].name, "look");
