@@ -121,9 +121,11 @@ std::vector<Bomb> bombs() {
 /// Of requests that are no grammar: too much of something, or of another type than the API wants.
 std::vector<Bomb> other_bombs() {
   json tools = json::array();
-  const json deep = json::parse(R"({"type":"object","properties":{"a":{"type":"object","properties":{"a":{}}}}})");
+  const json deep =
+      json::parse(R"({"type":"object","properties":{"a":{"type":"object","properties":{"a":{}}}}})");
   for (int i = 0; i < 5000; ++i)
-    tools.push_back({{"type", "function"}, {"function", {{"name", "f" + std::to_string(i)}, {"parameters", deep}}}});
+    tools.push_back(
+        {{"type", "function"}, {"function", {{"name", "f" + std::to_string(i)}, {"parameters", deep}}}});
   const json tool = {{"type", "function"}, {"function", {{"name", "f"}}}};
   json described = tool;
   described["function"]["description"] = {{"a", 1}};
@@ -138,7 +140,8 @@ std::vector<Bomb> other_bombs() {
   const std::string control_tokens = repeated("<s></s>", 100'000);
   return {
       chat_bomb("many tools", {{"tools", tools}}),
-      chat_bomb("a choice of a tool that is a list", {{"tools", {tool}}, {"tool_choice", {{"function", {1}}}}}),
+      chat_bomb("a choice of a tool that is a list",
+                {{"tools", {tool}}, {"tool_choice", {{"function", {1}}}}}),
       chat_bomb("a description that is an object", {{"tools", {described}}}),
       chat_bomb("a name that is an object",
                 {{"messages", {{{"role", "user"}, {"content", "x"}, {"name", {{"a", 1}}}}}}}),
@@ -205,8 +208,8 @@ void expect_refused_alone(const ServedProgram& server, const OtherClient& other,
   const std::string message = json::parse(got->body)["error"]["message"];
   EXPECT_EQ(message.find('\n'), std::string::npos) << message;
   EXPECT_EQ(message.find("json.exception"), std::string::npos) << message;
-  std::printf("[          ] %5.2f s, %3d pieces for the other: %s: %s\n", took.count(), other.pieces() - before,
-              bomb.name.c_str(), message.substr(0, 120).c_str());
+  std::printf("[          ] %5.2f s, %3d pieces for the other: %s: %s\n", took.count(),
+              other.pieces() - before, bomb.name.c_str(), message.substr(0, 120).c_str());
   const auto health = server.client().Get("/health");
   ASSERT_TRUE(health);
   EXPECT_EQ(health->status, 200);

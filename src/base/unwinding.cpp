@@ -15,8 +15,8 @@ class CallTable {
  public:
   explicit CallTable(const void* data) : at_(static_cast<const std::uint8_t*>(data)) {}
 
-  /// Whether an exception may leave the call at `offset`, counted from the function's begin. A call that has no
-  /// entry must not throw. Nothing where the table cannot be read.
+  /// Whether an exception may leave the call at `offset`, counted from the function's begin. A call that has
+  /// no entry must not throw. Nothing where the table cannot be read.
   std::optional<bool> lets_through(std::uint64_t offset) {
     if (const std::uint8_t base = *at_++; base != kOmitted && !value(base)) return std::nullopt;
     if (const std::uint8_t types = *at_++; types != kOmitted) (void)unsigned_leb128();
@@ -27,7 +27,7 @@ class CallTable {
       const auto begin = value(encoding);
       const auto length = value(encoding);
       if (!begin || !length || !value(encoding)) return std::nullopt;
-      (void)unsigned_leb128();  // what is done with the exception
+      (void)unsigned_leb128();            // what is done with the exception
       if (offset < *begin) return false;  // entries are in order
       if (offset < *begin + *length) return true;
     }

@@ -14,7 +14,8 @@ constexpr Bytes kLeastForSampling = kMiB * 2;
 constexpr std::uint64_t kShareForReading = 12;  // of the budget: a twelfth
 constexpr std::uint64_t kShareForSampling = 24;
 constexpr std::chrono::milliseconds kTimeForReading{1000};
-constexpr std::uint64_t kForTextToken = 400;  // bytes for each token that a context holds: some 5 bytes of text
+constexpr std::uint64_t kForTextToken =
+    400;  // bytes for each token that a context holds: some 5 bytes of text
 constexpr std::chrono::microseconds kTimeForTextToken{20};
 constexpr std::uint64_t kShareForText = 4;  // of the budget, where there is no context yet: a quarter
 constexpr std::chrono::milliseconds kTimeForToken{500};  // all other answers wait as long
@@ -43,8 +44,8 @@ FenceLimits limits_of_text(std::optional<std::uint64_t> tokens) {
     return out;
   }
   out.bytes = std::max(out.bytes, Bytes{kForTextToken * *tokens});
-  out.time = std::max(out.time,
-                      std::chrono::duration_cast<std::chrono::milliseconds>(kTimeForTextToken * *tokens));
+  out.time =
+      std::max(out.time, std::chrono::duration_cast<std::chrono::milliseconds>(kTimeForTextToken * *tokens));
   return out;
 }
 

@@ -164,7 +164,8 @@ Result<llama_token> Sampler::sample(std::int32_t output) {
     return chosen;
   });
   if (!token && is_slow && token.error().message == Fence::reason(Fence::Hit::kTime, limits))
-    return grammar_fails(fmt::format("its tokens take more than {} ms each", TimeAllowance::kForToken.count()));
+    return grammar_fails(
+        fmt::format("its tokens take more than {} ms each", TimeAllowance::kForToken.count()));
   if (!token) return grammar_fails(token.error().message);
   if (allowance_) allowance_->spend(time);
   STRATA_TRY_VOID(check_size());

@@ -5,10 +5,9 @@
 
 namespace strata::engine {
 
-/// Processor time that the tokens of one answer may take under its grammar, where other answers wait for them.
-/// Single tokens may take long; many in a row may not: otherwise one grammar that is just below the limit of a
-/// token would slow down everybody for as long as its answer is written.
-/// Threading: one thread.
+/// Processor time that the tokens of one answer may take under its grammar, where other answers wait for
+/// them. Single tokens may take long; many in a row may not: otherwise one grammar that is just below the
+/// limit of a token would slow down everybody for as long as its answer is written. Threading: one thread.
 class TimeAllowance {
  public:
   static constexpr std::chrono::milliseconds kForToken{100};  ///< On average, in the long run.
@@ -21,7 +20,8 @@ class TimeAllowance {
   }
   /// One token took so long.
   void spend(std::chrono::nanoseconds time) {
-    left_ = std::clamp<std::chrono::nanoseconds>(left_ - time + kForToken, std::chrono::nanoseconds(0), kAhead);
+    left_ =
+        std::clamp<std::chrono::nanoseconds>(left_ - time + kForToken, std::chrono::nanoseconds(0), kAhead);
   }
 
  private:
