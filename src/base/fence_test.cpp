@@ -113,6 +113,10 @@ TEST(Fence, DoesNotThrowWhileAnExceptionIsOnItsWay) {
   ASSERT_FALSE(thrown);  // and the process has not ended
 }
 
+struct AllocatesOnceAtItsEnd {
+  [[gnu::noinline]] ~AllocatesOnceAtItsEnd() { looked_at(std::make_unique<int>(1)); }
+};
+
 TEST(Fence, DoesNotThrowInADestructor) {
   const auto caught = fenced({kMiB, std::chrono::seconds(60)}, [](const Fence& fence) {
     try {
@@ -120,25 +124,10 @@ TEST(Fence, DoesNotThrowInADestructor) {
     } catch (const std::exception&) {  // libraries go on
     }
     EXPECT_TRUE(fence.is_hit());
-    const AllocatesAtItsEnd last;
+    const AllocatesOnceAtItsEnd last;
   });
   ASSERT_FALSE(caught);
   EXPECT_EQ(caught.error().message, "it takes more than 1.0 MiB of memory");
-}
-
-TEST(Fence, DoesNotThrowInAFunctionThatMustNot) {
-  int let_through = 0;
-  const auto endless = fenced({kMiB, std::chrono::seconds(60)}, [&](const Fence&) {
-    const auto work = [&]() noexcept {
-      for (int i = 0; i < 100; ++i) looked_at(std::make_unique<std::string>(100'000, 'x'));
-      std::list<std::string> all;
-      for (int i = 0; i < 100; ++i) all.emplace_back(100'000, 'x');
-      ++let_through;
-    };
-    for (;;) work();
-  });
-  ASSERT_FALSE(endless);
-  EXPECT_EQ(let_through, 1);  // it throws as soon as it may
 }
 
 TEST(Fence, EndsWorkBeforeJsonThatIsDestroyedEndsTheProcess) {
