@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "base/unwinding.h"
+
 namespace strata {
 namespace {
 
@@ -59,7 +61,8 @@ struct FenceIsMet : std::bad_alloc {
 
 /// What `operator new` and `operator delete` call. A nested struct cannot be named there.
 struct FenceHooks {
-  static void before(std::size_t size) {
+  /// Whether the fence is met, by these bytes or before.
+  static bool is_met_with(std::size_t size) {
     Fence& fence = *current;
     if (fence.hit_ == Fence::Hit::kNone) {
       if (fence.held_ > static_cast<std::int64_t>(fence.limits_.bytes.value) ||
@@ -71,8 +74,12 @@ struct FenceHooks {
       else if ((size >= kLargeBlock || fence.until_look_-- == 0) && fence.time_is_up())
         fence.meet(Fence::Hit::kTime);
     }
-    // While an exception is on its way, a second one would end the process.
-    if (fence.hit_ != Fence::Hit::kNone && std::uncaught_exceptions() == 0) throw FenceIsMet();
+    return fence.hit_ != Fence::Hit::kNone;
+  }
+  /// While an exception is on its way, and inside functions that must not throw, an exception would end the
+  /// process. What they allocate is let through: the next allocation outside them throws.
+  static void end_the_work() {
+    if (std::uncaught_exceptions() == 0 && can_unwind_to(current)) throw FenceIsMet();
   }
   static void after(void* block) {
     Fence& fence = *current;
@@ -105,12 +112,14 @@ Fence::~Fence() {
 
 void Fence::meet(Hit hit) { hit_ = hit; }
 
+std::chrono::nanoseconds Fence::time() const { return processor_time() - begin_; }
+
 bool Fence::time_is_up() {
   until_look_ = kBetweenLooks;
   const auto now = std::chrono::steady_clock::now();
   if (now < look_) return false;
   if (now >= latest_) return true;
-  const auto left = limits_.time - (processor_time() - begin_);
+  const auto left = limits_.time - time();
   if (left <= std::chrono::nanoseconds(0)) return true;
   look_ = now + left;
   return false;
@@ -136,25 +145,29 @@ void give_back_freed_memory(const Fence& fence) {
 
 namespace {
 
-void* allocate(std::size_t size, std::size_t alignment) {
-  if (strata::current != nullptr) strata::FenceHooks::before(size);
+/// Null where there is no memory.
+void* allocate_or_null(std::size_t size, std::size_t alignment) noexcept {
   void* block = nullptr;
   if (alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) {
     block = std::malloc(size == 0 ? 1 : size);
   } else if (::posix_memalign(&block, alignment, size == 0 ? 1 : size) != 0) {
     block = nullptr;
   }
-  if (block == nullptr) throw std::bad_alloc();
-  if (strata::current != nullptr) strata::FenceHooks::after(block);
+  if (block != nullptr && strata::current != nullptr) strata::FenceHooks::after(block);
   return block;
 }
 
-void* allocate_or_null(std::size_t size, std::size_t alignment) noexcept {
-  try {
-    return allocate(size, alignment);
-  } catch (const std::bad_alloc&) {
-    return nullptr;
-  }
+void* allocate(std::size_t size, std::size_t alignment) {
+  if (strata::current != nullptr && strata::FenceHooks::is_met_with(size)) strata::FenceHooks::end_the_work();
+  void* const block = allocate_or_null(size, alignment);
+  if (block == nullptr) throw std::bad_alloc();
+  return block;
+}
+
+/// For those who take null for an answer, inside a fence that is met, too.
+void* allocate_if_free(std::size_t size, std::size_t alignment) noexcept {
+  if (strata::current != nullptr && strata::FenceHooks::is_met_with(size)) return nullptr;
+  return allocate_or_null(size, alignment);
 }
 
 void release(void* block) noexcept {
@@ -175,16 +188,16 @@ void* operator new[](std::size_t size, std::align_val_t alignment) {
   return allocate(size, static_cast<std::size_t>(alignment));
 }
 void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  return allocate_or_null(size, kUsual);
+  return allocate_if_free(size, kUsual);
 }
 void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
-  return allocate_or_null(size, kUsual);
+  return allocate_if_free(size, kUsual);
 }
 void* operator new(std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
-  return allocate_or_null(size, static_cast<std::size_t>(alignment));
+  return allocate_if_free(size, static_cast<std::size_t>(alignment));
 }
 void* operator new[](std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
-  return allocate_or_null(size, static_cast<std::size_t>(alignment));
+  return allocate_if_free(size, static_cast<std::size_t>(alignment));
 }
 void operator delete(void* block) noexcept { release(block); }
 void operator delete[](void* block) noexcept { release(block); }

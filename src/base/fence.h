@@ -25,7 +25,9 @@ struct FenceLimits {
 /// A fence around a call into a library that cannot be interrupted: a grammar, a JSON schema or a chat
 /// template is a program of its author, and the library runs it. While a Fence lives, each `operator new` of
 /// its thread checks three limits: the bytes that live, the time, and the depth of the stack. Beyond a limit,
-/// `operator new` throws, and keeps throwing, because libraries catch exceptions and go on.
+/// `operator new` throws, and keeps throwing, because libraries catch exceptions and go on. Inside a function
+/// that must not throw, a destructor above all, it lets allocations through, since an exception would end the
+/// process there.
 ///
 /// The fence does not see a loop or a recursion that allocates nothing, nor what calls malloc directly:
 /// docs/design-untrusted.md lists how these are bounded.
@@ -46,6 +48,9 @@ class Fence {
   [[nodiscard]] std::int64_t held() const { return held_; }
   /// The most that held() ever was.
   [[nodiscard]] std::int64_t peak() const { return peak_; }
+
+  /// Processor time of the thread since the fence began.
+  [[nodiscard]] std::chrono::nanoseconds time() const;
 
   enum class Hit { kNone, kBytes, kTime, kStack };
   [[nodiscard]] Hit hit() const { return hit_; }

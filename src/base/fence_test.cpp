@@ -5,6 +5,8 @@
 #include <atomic>
 #include <list>
 #include <memory>
+#include <new>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 #include <vector>
@@ -109,6 +111,50 @@ TEST(Fence, DoesNotThrowWhileAnExceptionIsOnItsWay) {
     return much.size();
   });
   ASSERT_FALSE(thrown);  // and the process has not ended
+}
+
+struct AllocatesOnceAtItsEnd {
+  [[gnu::noinline]] ~AllocatesOnceAtItsEnd() { looked_at(std::make_unique<int>(1)); }
+};
+
+TEST(Fence, DoesNotThrowInADestructor) {
+  const auto caught = fenced({kMiB, std::chrono::seconds(60)}, [](const Fence& fence) {
+    try {
+      looked_at(std::make_unique<std::vector<char>>(2 << 20));
+    } catch (const std::exception&) {  // libraries go on
+    }
+    EXPECT_TRUE(fence.is_hit());
+    const AllocatesOnceAtItsEnd last;
+  });
+  ASSERT_FALSE(caught);
+  EXPECT_EQ(caught.error().message, "it takes more than 1.0 MiB of memory");
+}
+
+TEST(Fence, EndsWorkBeforeJsonThatIsDestroyedEndsTheProcess) {
+  // nlohmann::json's destructor collects what it holds in a list.
+  for (std::uint64_t bytes = 100'000; bytes < 1'500'000; bytes += 10'000) {
+    const auto read = fenced({Bytes{bytes}, std::chrono::seconds(60)}, [](const Fence&) {
+      std::size_t sum = 0;
+      for (int i = 0; i < 3; ++i) {
+        try {
+          nlohmann::json list = nlohmann::json::array();
+          for (int j = 0; j < 2000; ++j) list.push_back({{"a", {j, {{"b", j}}}}});
+          sum += nlohmann::json(list).size();
+        } catch (const std::exception&) {  // libraries go on
+        }
+      }
+      return sum;
+    });
+    EXPECT_EQ(read.has_value(), false) << bytes;
+  }
+}
+
+TEST(Fence, TellsTheOnesWhoTakeNullForAnAnswer) {
+  const auto none = fenced({Bytes{1000}, std::chrono::seconds(60)}, [](const Fence&) {
+    const std::unique_ptr<char[]> block(new (std::nothrow) char[1 << 20]);
+    EXPECT_EQ(looked_at(block), nullptr);
+  });
+  ASSERT_FALSE(none);
 }
 
 TEST(Fence, TellsWhatALibraryThrew) {

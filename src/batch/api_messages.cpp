@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/json_text.h"
 #include "batch/api_fields.h"
 
 namespace strata::batch {
@@ -38,11 +39,13 @@ Status read_call(json& call, const std::string& path) {
     function["arguments"] = arguments->dump(-1, ' ', false, json::error_handler_t::replace);
   } else if (!arguments->is_string()) {
     return fields.refuse("arguments", "must be a JSON text");
-  } else if (!json::accept(arguments->get<std::string>())) {
+  } else if (const std::string& text = arguments->get_ref<const std::string&>(); !json::accept(text)) {
     return fields.refuse(
         "arguments",
         "is not all of a JSON text: this call was cut off, as by a limit of tokens; leave it out "
         "of the conversation, or complete it");
+  } else if (const auto read = parse_json(text); !read) {  // templates call themselves for each level
+    return fields.refuse("arguments", read.error().message);
   }
   return {};
 }
@@ -51,6 +54,8 @@ Status read_message(json& message, const std::string& path) {
   const Fields fields(message, path + ".");
   STRATA_TRY(const auto role, fields.text("role"));
   if (!role) return fields.refuse("role", "is missing");
+  for (const char* const name : {"name", "tool_call_id", "reasoning_content"})
+    STRATA_TRY_VOID(fields.text(name));
   bool calls = false;
   if (const json* const given = fields.find("tool_calls")) {
     if (!given->is_array()) return fields.refuse("tool_calls", "must be an array");
@@ -115,11 +120,18 @@ Status check_tools(const Fields& fields, const json& tools) {
     const Fields inner(*function, path + ".function.");
     STRATA_TRY(const auto name, inner.text("name"));
     if (!name || name->empty()) return inner.refuse("name", "is missing");
+    STRATA_TRY_VOID(inner.text("description"));
     const json* const parameters = inner.find("parameters");
     if (parameters != nullptr && !parameters->is_object())
       return inner.refuse("parameters", "must be a JSON schema");
   }
   return {};
+}
+
+/// Of `{"function": {"name": ...}}`; null for anything else.
+json function_name(const json& value) {
+  if (!value.is_object() || !value.contains("function") || !value["function"].is_object()) return {};
+  return value["function"].value("name", json());
 }
 
 /// `tools`, `tool_choice` and `parallel_tool_calls`.
@@ -139,8 +151,7 @@ Status read_tools(const json& body, engine::ChatRequest& out) {
       return fields.refuse("tool_choice", "requires tools, and there are none");
     return {};
   }
-  const json::json_pointer place("/function/name");
-  const json name = choice->is_object() ? choice->value(place, json()) : json();
+  const json name = function_name(*choice);
   if (!name.is_string())
     return fields.refuse("tool_choice",
                          "must be none, auto, required, or an object with the name of a function");
@@ -148,7 +159,7 @@ Status read_tools(const json& body, engine::ChatRequest& out) {
   out.tool_choice = engine::ToolChoice::kRequired;
   json named = json::array();
   for (const json& tool : out.tools) {
-    if (tool.value(place, json()) == name) named.push_back(tool);
+    if (function_name(tool) == name) named.push_back(tool);
   }
   if (named.empty()) return fields.refuse("tool_choice", "names none of the tools");
   out.tools = std::move(named);

@@ -206,7 +206,7 @@ Result<std::vector<llama_token>> ApiReader::tokenize(const json& body) const {
 
 Result<std::vector<llama_token>> ApiReader::tokenize(const std::string& text, const char* field, bool special,
                                                      bool parse) const {
-  auto tokens = engine::tokenize(engine_.vocab(), text, special, parse);
+  auto tokens = engine::tokenize_bounded(engine_, text, special, parse);
   if (!tokens) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", field, tokens.error().message));
   return tokens;
 }

@@ -16,6 +16,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::size_t kLongestBias = 1024;  // bytes of a text whose tokens `logit_bias` names
+
 /// Errors: kInvalidArgument.
 Status read_option(const Fields& fields, const engine::SamplingOption& option, const char* name,
                    common_params_sampling& out) {
@@ -47,7 +49,7 @@ Result<std::vector<llama_token>> biased_tokens(const json& key, const llama_voca
   std::uint64_t id = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
   if (error == std::errc{} && end == text.data() + text.size()) return as_token(id);
-  if (text.empty() || text.front() == '-') return std::vector<llama_token>{};
+  if (text.empty() || text.front() == '-' || text.size() > kLongestBias) return std::vector<llama_token>{};
   return engine::tokenize(vocab, text, false, false);
 }
 

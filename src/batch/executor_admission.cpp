@@ -116,6 +116,7 @@ Executor::Admission Executor::start(const Turn& turn, Sequence& sequence) {
     sequence.grammar_memory = (*sampler)->grammar_memory();
     if (!grammar_fits(sequence)) return Admission::kLater;
     sequence.sampler = std::move(*sampler);
+    sequence.sampler->share_time();
     for (const llama_token id : sequence.tokens) sequence.sampler->accept_prompt(id);
   }
   sequence.answer.prompt_shared = std::min(source.count, sequence.prompt_tokens);

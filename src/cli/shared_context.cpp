@@ -52,6 +52,8 @@ class Contexts {
   [[nodiscard]] engine::ContextOptions of(std::uint32_t tokens) const {
     engine::ContextOptions out = with(at_once(tokens));
     out.context = tokens;
+    const Bytes for_text = engine::limits_of_text(tokens).bytes;
+    out.client_reserve += for_text - std::min(for_text, engine::foreign_limits().reading.bytes);
     return out;
   }
   [[nodiscard]] engine::ContextOptions with(std::uint32_t requests) const {

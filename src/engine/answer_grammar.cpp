@@ -35,8 +35,9 @@ std::string reason(std::string_view what) {
 }
 
 /// A maximum below its minimum, also in a pattern: llama.cpp would write such a repetition without an end.
+/// `has_names`: the keys of `node` are names that somebody chose, and no keywords.
 template <typename AnyJson>
-Status check_bounds(const AnyJson& node) {
+Status check_bounds(const AnyJson& node, bool has_names = false) {
   constexpr std::array<std::pair<const char*, const char*>, 6> kBounds{
       {{"minItems", "maxItems"},
        {"minLength", "maxLength"},
@@ -44,7 +45,11 @@ Status check_bounds(const AnyJson& node) {
        {"minProperties", "maxProperties"},
        {"minContains", "maxContains"},
        {"exclusiveMinimum", "exclusiveMaximum"}}};
-  if (node.is_object()) {
+  constexpr std::array<std::string_view, 5> kMaps{"properties", "patternProperties", "$defs", "definitions",
+                                                  "dependentSchemas"};
+  constexpr std::array<std::string_view, 4> kTexts{"enum", "const", "default", "examples"};
+  const bool is_schema = node.is_object() && !has_names;
+  if (is_schema) {
     for (const auto& [least, most] : kBounds) {
       const auto low = node.find(least);
       const auto high = node.find(most);
@@ -54,11 +59,13 @@ Status check_bounds(const AnyJson& node) {
     }
   }
   for (const auto& [key, inner] : node.items()) {
-    if (key == "pattern" && inner.is_string())
+    if (is_schema && key == "pattern" && inner.is_string())
       STRATA_TRY_VOID(check_repetitions(inner.template get_ref<const std::string&>()));
-    const bool holds_text =
-        node.is_object() && (key == "enum" || key == "const" || key == "default" || key == "examples");
-    if (inner.is_structured() && !holds_text) STRATA_TRY_VOID(check_bounds(inner));
+    const auto is_one_of = [&](const auto& keywords) {
+      return is_schema && std::ranges::find(keywords, key) != keywords.end();
+    };
+    if (inner.is_structured() && !is_one_of(kTexts))
+      STRATA_TRY_VOID(check_bounds(inner, inner.is_object() && is_one_of(kMaps)));
   }
   return {};
 }
@@ -78,7 +85,7 @@ std::string with_prefix(std::string_view grammar, std::string_view prefix) {
     switch (const char c = grammar[at]) {
       case '"': copy_until(at, end_of_quoted(grammar, at, '"') + 1); continue;
       case '[': copy_until(at, end_of_quoted(grammar, at, ']') + 1); continue;
-      case '#': copy_until(at, grammar.find('\n', at)); continue;
+      case '#': copy_until(at, end_of_comment(grammar, at)); continue;
       case '{': copy_until(at, grammar.find('}', at)); continue;
       case '<': copy_until(at, grammar.find('>', at)); continue;  // a token
       default:

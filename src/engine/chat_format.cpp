@@ -9,6 +9,7 @@
 #include "engine/answer_grammar.h"
 #include "engine/chat_templates.h"
 #include "engine/framed_schema.h"
+#include "engine/foreign_limits.h"
 #include "engine/wide_objects.h"
 
 namespace strata::engine {
@@ -281,7 +282,7 @@ Result<ChatPrompt> ChatFormat::apply(const ChatRequest& request) const {
   add_thinking(engine_.vocab(), request, chat, out.rules);
   for (const std::string& mark : chat.preserved_tokens) preserve(engine_.vocab(), mark, out.rules);
   out.stops = std::move(chat.additional_stops);
-  auto tokens = tokenize(engine_.vocab(), chat.prompt, true, true);
+  auto tokens = tokenize_bounded(engine_, chat.prompt, true, true);
   if (!tokens) return refuse("messages", tokens.error().message);
   out.tokens = std::move(*tokens);
   if (const auto note = two_beginnings(engine_.vocab(), out.tokens))
@@ -307,6 +308,20 @@ void ChatPrompt::constrain(common_params_sampling& sampling) const {
   sampling.reasoning_budget_start = rules.reasoning_budget_start;
   sampling.reasoning_budget_end = rules.reasoning_budget_end;
   sampling.reasoning_budget_forced = rules.reasoning_budget_forced;
+}
+
+Result<std::vector<llama_token>> tokenize_bounded(const Engine& engine, const std::string& text, bool special,
+                                                  bool parse) {
+  std::optional<std::uint64_t> context;
+  if (engine.context() != nullptr) context = llama_n_ctx(engine.context());
+  const FenceLimits limits = limits_of_text(context);
+  const ForeignReading right;
+  auto out = fenced(limits, [&](const Fence&) { return tokenize(engine.vocab(), text, special, parse); });
+  if (!out)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("the text of {} is too long to become tokens here: {}",
+                            format_bytes(Bytes{text.size()}), out.error().message));
+  return std::move(*out);
 }
 
 Result<std::vector<llama_token>> tokenize(const llama_vocab* vocab, const std::string& text, bool special,

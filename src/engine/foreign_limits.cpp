@@ -14,6 +14,10 @@ constexpr Bytes kLeastForSampling = kMiB * 2;
 constexpr std::uint64_t kShareForReading = 12;  // of the budget: a twelfth
 constexpr std::uint64_t kShareForSampling = 24;
 constexpr std::chrono::milliseconds kTimeForReading{1000};
+constexpr std::uint64_t kForTextToken =
+    400;  // bytes for each token that a context holds: some 5 bytes of text
+constexpr std::chrono::microseconds kTimeForTextToken{20};
+constexpr std::uint64_t kShareForText = 4;  // of the budget, where there is no context yet: a quarter
 constexpr std::chrono::milliseconds kTimeForToken{500};  // all other answers wait as long
 
 std::atomic<std::uint64_t> budget_of_process{UINT64_MAX};
@@ -31,6 +35,19 @@ ForeignLimits foreign_limits_for(Bytes budget) {
 
 ForeignLimits foreign_limits() { return foreign_limits_for(Bytes{budget_of_process.load()}); }
 void set_foreign_limits(Bytes budget) { budget_of_process = budget.value; }
+
+FenceLimits limits_of_text(std::optional<std::uint64_t> tokens) {
+  FenceLimits out = foreign_limits().reading;
+  if (!tokens) {
+    out.bytes = std::max(out.bytes, Bytes{budget_of_process.load() / kShareForText});
+    out.time *= 3;  // nobody else waits
+    return out;
+  }
+  out.bytes = std::max(out.bytes, Bytes{kForTextToken * *tokens});
+  out.time =
+      std::max(out.time, std::chrono::duration_cast<std::chrono::milliseconds>(kTimeForTextToken * *tokens));
+  return out;
+}
 
 ForeignReading::ForeignReading() { reading.lock(); }
 ForeignReading::~ForeignReading() { reading.unlock(); }

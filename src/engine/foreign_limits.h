@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <optional>
+
 #include "base/fence.h"
 
 namespace strata::engine {
@@ -20,6 +23,12 @@ struct ForeignLimits {
 /// Of this process. Before set_foreign_limits(): those of a large budget. Threading: any.
 [[nodiscard]] ForeignLimits foreign_limits();
 void set_foreign_limits(Bytes budget);
+
+/// For making tokens of one text of a client: llama.cpp takes up to 75 bytes for each byte, and looks through
+/// all pieces of a text again for each control token in it. `tokens`: of the context. Before there is one,
+/// unset: then it is what the budget can spare. Whoever plans a context reserves what this has beyond
+/// ForeignLimits::reading.
+[[nodiscard]] FenceLimits limits_of_text(std::optional<std::uint64_t> tokens);
 
 /// The right to read a foreign text: one thread of the process has it at a time. Blocks until it is free,
 /// which is no longer than the limits of the one who has it. A thread that has it may ask again.

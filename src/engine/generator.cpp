@@ -67,7 +67,7 @@ Result<std::unique_ptr<Generator>> Generator::create(Engine& engine, common_para
 }
 
 Result<std::vector<llama_token>> Generator::tokenize(const std::string& text, bool add_special) const {
-  return engine::tokenize(engine_.vocab(), text, add_special, true);
+  return tokenize_bounded(engine_, text, add_special, true);
 }
 
 Bytes Generator::working_bytes(bool with_template) const {

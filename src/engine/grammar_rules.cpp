@@ -23,8 +23,10 @@ std::unexpected<Error> refused(std::string why) { return fail(ErrorCode::kInvali
 
 /// `{m,n}` at the index of its brace: m may not be above n. Anything else is for llama.cpp to judge.
 Status check_repetition(std::string_view text, std::size_t at) {
+  constexpr std::string_view kBlanks = " \t\r\n#";  // in a group, lines may end there
   const auto skip = [&] {
-    while (at < text.size() && (text[at] == ' ' || text[at] == '\t')) ++at;
+    while (at < text.size() && kBlanks.find(text[at]) != std::string_view::npos)
+      at = text[at] == '#' ? end_of_comment(text, at) : at + 1;
   };
   const auto number = [&](std::uint64_t& out) {
     skip();
@@ -176,6 +178,10 @@ llama_grammar_parser parse_grammar(const std::string& text, const llama_vocab* v
   return parser;
 }
 
+std::size_t end_of_comment(std::string_view text, std::size_t at) {
+  return std::min(text.find_first_of("\r\n", at), text.size());
+}
+
 std::size_t end_of_quoted(std::string_view text, std::size_t at, char close) {
   for (++at; at < text.size() && text[at] != close; ++at) {
     if (text[at] == '\\') ++at;
@@ -193,7 +199,8 @@ Status check_grammar_text(std::string_view text) {
     switch (text[i]) {
       case '"': i = end_of_quoted(text, i, '"'); break;
       case '[': i = end_of_quoted(text, i, ']'); break;
-      case '#': i = std::min(text.find('\n', i), text.size()); break;
+      case '#': i = end_of_comment(text, i); break;
+      case '<': i = std::min(text.find('>', i), text.size()); break;  // a token, by its text
       case '{': STRATA_TRY_VOID(check_repetition(text, i)); break;
       case '(':
         if (++depth > kDeepest) return refused(fmt::format("is nested more than {} levels deep", kDeepest));

@@ -15,6 +15,9 @@ namespace strata::engine {
 /// backslash takes the meaning of the character behind it.
 [[nodiscard]] std::size_t end_of_quoted(std::string_view text, std::size_t at, char close);
 
+/// The index of the line's end behind the comment that begins at index `at`, or the size of the text.
+[[nodiscard]] std::size_t end_of_comment(std::string_view text, std::size_t at);
+
 /// Checks of a GBNF text that need no vocabulary: nesting, and repetitions whose bounds contradict each
 /// other. Cost: one walk over the text. Errors: kInvalidArgument, without a prefix.
 [[nodiscard]] Status check_grammar_text(std::string_view text);

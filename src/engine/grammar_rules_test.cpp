@@ -35,6 +35,12 @@ TEST(GrammarRules, AreTakenWhereTheyAreSound) {
 TEST(GrammarRules, AreRefusedWithTheirReason) {
   EXPECT_EQ(error_of("root ::= \"a\"{3,1}"), "a repetition {3,1} has its maximum below its minimum");
   EXPECT_EQ(error_of("root ::= \"a\"{ 3 , 1 }"), "a repetition {3,1} has its maximum below its minimum");
+  // In a group, a repetition may go on over lines and comments, which end at either character of a line's
+  // end.
+  for (const char* const text :
+       {"root ::= (\"a\"{3\n,1})", "root ::= (\"a\"{3,\r\n1})", "root ::= (\"a\"{ # {\n3,1})",
+        "# x\rroot ::= \"a\"{3,1}", "root ::= <\"> \"a\"{3,1} <\">"})
+    EXPECT_EQ(error_of(text), "a repetition {3,1} has its maximum below its minimum") << text;
   EXPECT_EQ(error_of("other ::= \"a\""), "it has no rule named root");
   EXPECT_EQ(error_of("root ::= nobody"), "the rule nobody is used, and defined nowhere");
   EXPECT_EQ(error_of("%llguidance {}"), "it is no GBNF: %llguidance is not understood here");

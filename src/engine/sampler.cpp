@@ -62,6 +62,7 @@ void Sampler::make_thinking_budget() {
 }
 
 Status Sampler::reset() {
+  if (allowance_) share_time();
   const auto made = fenced(foreign_limits().sampling, [&](const Fence& fence) {
     common_sampler_reset(chain_.get());
     make_thinking_budget();
@@ -151,13 +152,22 @@ Result<llama_token> Sampler::sample(std::int32_t output) {
       return fail(ErrorCode::kUnsupported, fmt::format("llama.cpp cannot choose a token: {}", error.what()));
     }
   }
-  const auto token = fenced(foreign_limits().sampling, [&](const Fence& fence) {
+  FenceLimits limits = foreign_limits().sampling;
+  const bool is_slow = allowance_ && allowance_->left() < limits.time;
+  if (is_slow) limits.time = allowance_->left();
+  std::chrono::nanoseconds time{};
+  const auto token = fenced(limits, [&](const Fence& fence) {
     const llama_token chosen = choose_allowed(output);
     accept(chosen);
     grammar_bytes_ += fence.held();
+    time = fence.time();
     return chosen;
   });
+  if (!token && is_slow && token.error().message == Fence::reason(Fence::Hit::kTime, limits))
+    return grammar_fails(
+        fmt::format("its tokens take more than {} ms each", TimeAllowance::kForToken.count()));
   if (!token) return grammar_fails(token.error().message);
+  if (allowance_) allowance_->spend(time);
   STRATA_TRY_VOID(check_size());
   return *token;
 }

@@ -8,6 +8,7 @@
 
 #include "engine/engine.h"
 #include "engine/grammar_state.h"
+#include "engine/time_allowance.h"
 
 namespace strata::engine {
 
@@ -26,6 +27,8 @@ class Sampler {
   [[nodiscard]] Status reset();
   /// Tokens of the prompt, for penalties of repetition.
   void accept_prompt(llama_token token);
+  /// Other answers wait while this one's grammar works: its tokens have to keep to a TimeAllowance.
+  void share_time() { allowance_.emplace(); }
   /// The next token, from output `output` of the last pass. Errors: kInvalidArgument for a grammar that takes
   /// too much time or memory, or that no token of the vocabulary goes on with.
   [[nodiscard]] Result<llama_token> sample(std::int32_t output);
@@ -51,6 +54,7 @@ class Sampler {
   common_sampler_ptr chain_;  // without a grammar
   std::unique_ptr<llama_sampler, Free> thinking_budget_;
   std::unique_ptr<GrammarState> grammar_;
+  std::optional<TimeAllowance> allowance_;
   std::int64_t grammar_bytes_ = 0;  // that it holds
 };
 

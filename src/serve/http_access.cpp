@@ -18,17 +18,23 @@ bool same(std::string_view a, std::string_view b) {
   return differ == 0;
 }
 
+/// Nothing, or a colon and digits.
+bool is_port(std::string_view text) {
+  return text.empty() ||
+         (text.starts_with(':') && text.find_first_not_of("0123456789", 1) == std::string_view::npos);
+}
+
 /// The name without its port and without the brackets of an IPv6 address, in lower case. Empty: it is no
 /// name.
 std::string name_of(std::string_view host) {
   if (host.starts_with('[')) {
     const std::size_t end = host.find(']');
     if (end == std::string_view::npos) return {};
-    const std::string_view rest = host.substr(end + 1);
-    if (!rest.empty() && !rest.starts_with(':')) return {};
+    if (!is_port(host.substr(end + 1))) return {};
     return lower_case(host.substr(1, end - 1));
   }
   std::string_view name = host.substr(0, host.find(':'));
+  if (!is_port(host.substr(name.size()))) return {};
   if (name.ends_with('.')) name.remove_suffix(1);
   return lower_case(name);
 }
@@ -91,12 +97,14 @@ std::optional<HttpAccess::Refusal> HttpAccess::check_origin(const HttpRequest& r
                                "and that name, or with --api-key",
                                request.host)};
   }
-  const std::string_view origin = request.field("origin");
-  if (origin.empty() || may_share_with(origin)) return std::nullopt;
-  if (origin == "http://" + request.host || origin == "https://" + request.host) return std::nullopt;
-  return Refusal{
-      403, fmt::format("pages of {} may not use this server: start it with --cors-origin {} if they are to",
-                       origin, origin)};
+  for (const auto& [name, origin] : request.fields) {  // one, but for clients that do not play fair
+    if (name != "origin" || origin.empty() || may_share_with(origin)) continue;
+    if (origin == "http://" + request.host || origin == "https://" + request.host) continue;
+    return Refusal{
+        403, fmt::format("pages of {} may not use this server: start it with --cors-origin {} if they are to",
+                         origin, origin)};
+  }
+  return std::nullopt;
 }
 
 std::optional<HttpAccess::Refusal> HttpAccess::check_key(const HttpRequest& request) const {

@@ -32,7 +32,8 @@ TEST(HttpAccessTest, WithoutAKeyOnlyNamesOfThisMachineAreTaken) {
     EXPECT_TRUE(lets_in(access, host)) << host;
   for (const char* const host :
        {"evil.example", "localhost.evil.example", "evil.example:8080", "127.0.0.1.evil.example", "0.0.0.0",
-        "192.168.1.2", "[::2]", "[::1]x", "[::1", "127.evil", "::1", "@localhost"})
+        "192.168.1.2", "[::2]", "[::1]x", "[::1", "127.evil", "::1", "@localhost",
+        "localhost:80@evil.example", "localhost:80:80", "[::1]:a"})
     EXPECT_FALSE(lets_in(access, host)) << host;
   EXPECT_TRUE(lets_in(HttpAccess({.host = "box.example"}), "box.example:8080"));
   EXPECT_TRUE(lets_in(HttpAccess({.host = "::1"}), "[::1]:8080"));
@@ -59,6 +60,8 @@ TEST(HttpAccessTest, PagesOfOtherOriginsAreRefused) {
   for (const char* const origin :
        {"http://evil.example", "http://localhost:3000", "null", "http://localhost"})
     EXPECT_FALSE(lets_in(access, "localhost:8080", {{"origin", origin}})) << origin;
+  for (const char* const first : {"http://localhost:8080", ""})
+    EXPECT_FALSE(lets_in(access, "localhost:8080", {{"origin", first}, {"origin", "http://evil.example"}}));
   const HttpAccess some({.cors_origins = {"http://localhost:3000"}});
   EXPECT_TRUE(lets_in(some, "localhost:8080", {{"origin", "http://localhost:3000"}}));
   EXPECT_FALSE(lets_in(some, "localhost:8080", {{"origin", "http://localhost:30000"}}));
