@@ -37,7 +37,8 @@ class Machine {
                                               .type_v = cache});
     EXPECT_TRUE(prepared) << prepared.error().message;
     EXPECT_TRUE(engine_->start({}));
-    executor_ = std::make_unique<Executor>(*engine_, 4, SIZE_MAX, company);
+    executor_ =
+        std::make_unique<Executor>(*engine_, Executor::Options{.most_running = 4, .company = company});
   }
   [[nodiscard]] Executor& executor() { return *executor_; }
   [[nodiscard]] engine::Engine& engine() { return *engine_; }
