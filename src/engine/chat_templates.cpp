@@ -200,8 +200,7 @@ Result<common_chat_parser_params> read_chat_parser(const common_chat_params& app
 common_chat_msg parse_chat_answer(const std::string& text, bool is_partial,
                                   const common_chat_parser_params& params) {
   // Not one at a time: answers that are streamed do not wait for a template that takes long.
-  const ForeignLimits limits = foreign_limits();
-  auto out = fenced({limits.reading.bytes, limits.reading.time},
+  auto out = fenced(foreign_limits().reading,
                     [&](const Fence&) { return common_chat_parse(text, is_partial, params); });
   if (!out) throw std::runtime_error(reason_in(out.error().message));
   return std::move(*out);
