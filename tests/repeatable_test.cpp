@@ -288,7 +288,7 @@ class RepeatableServer : public NeedsStories {
       case 2: ask({text(30) + " Then" + text(1 + random() % 9, number)}, 5); break;  // it begins alike
       case 3: {  // a client that goes away in the middle of its answer
         HeldRequest gone(*server_);
-        EXPECT_TRUE(server_->becomes("strata_requests_running", 1));
+        EXPECT_TRUE(server_->becomes("llamacpp:requests_processing", 1));
         gone.let_go();
         break;
       }
@@ -306,7 +306,7 @@ class RepeatableServer : public NeedsStories {
         for (std::thread& client : clients) client.join();
       }
     }
-    EXPECT_TRUE(server_->becomes("strata_requests_running", 0));
+    EXPECT_TRUE(server_->becomes("llamacpp:requests_processing", 0));
   }
 
   static inline const std::string kShort = text(1);
