@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <exception>
 #include <memory>
@@ -17,7 +18,8 @@
 namespace strata {
 namespace {
 
-constexpr std::chrono::milliseconds kStill{100};  // of processor time without a step: this is a loop
+constexpr std::chrono::milliseconds kTick{100};   // of processor time
+constexpr int kMostStill = 3;                     // ticks without a step: this is a loop
 constexpr std::size_t kGuard = 64 << 10;          // bytes below a stack, where its overflow is met
 constexpr std::size_t kForHandler = 16 << 10;     // bytes of stack, beside what the kernel puts there
 constexpr std::size_t kOfFrames = 16 << 10;       // bytes of stack that stay untouched after an overflow
@@ -28,6 +30,7 @@ struct Way {
   const std::byte* low = nullptr;   // the end of the stack
   const std::byte* here = nullptr;  // the frame of the call
   std::uint64_t seen = UINT64_MAX;  // steps at the last tick of the timer
+  int still = 0;                    // ticks since the last step
   Escape::End end = Escape::End::kReturned;
 };
 
@@ -66,22 +69,18 @@ class SignalStack {
   std::unique_ptr<std::byte[]> bytes_;
 };
 
-/// Ticks once the thread has used `patience` of processor time, and every kStill after.
+/// Ticks as the thread uses the processor.
 class Timer {
  public:
-  explicit Timer(std::chrono::milliseconds patience) {
+  Timer() {
     sigevent event{};
     event.sigev_notify = SIGEV_THREAD_ID;
     event.sigev_signo = tick_signal();
     event._sigev_un._tid = ::gettid();
     if (::timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer_) != 0) return;
     exists_ = true;
-    const auto spec = [](std::chrono::milliseconds time) {
-      const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
-      return timespec{seconds.count(), std::chrono::nanoseconds(time - seconds).count()};
-    };
-    const itimerspec times{.it_interval = spec(kStill),
-                           .it_value = spec(std::max(patience, std::chrono::milliseconds(1)))};
+    const timespec tick{.tv_sec = 0, .tv_nsec = std::chrono::nanoseconds(kTick).count()};
+    const itimerspec times{.it_interval = tick, .it_value = tick};
     ::timer_settime(timer_, 0, &times, nullptr);
   }
   ~Timer() {
@@ -123,9 +122,9 @@ struct EscapeSignals {
   static void on_tick(int) {
     Way* const out = way;
     if (out == nullptr) return;
-    const std::uint64_t seen = out->seen;
+    out->still = out->seen == Escape::steps_ ? out->still + 1 : 0;
     out->seen = Escape::steps_;
-    if (seen == Escape::steps_ && std::uncaught_exceptions() == 0) leave(*out, Escape::End::kLoop);
+    if (out->still >= kMostStill && std::uncaught_exceptions() == 0) leave(*out, Escape::End::kLoop);
   }
   static void on_fault(int signal, siginfo_t* info, void*) {
     Way* const out = way;
@@ -146,8 +145,7 @@ struct EscapeSignals {
   }
 };
 
-Escape::End Escape::run(void (*function)(const void*), const void* argument,
-                        std::chrono::milliseconds patience) noexcept {
+Escape::End Escape::run(void (*function)(const void*), const void* argument) noexcept {
   if (way != nullptr) {
     function(argument);
     return End::kReturned;
@@ -161,7 +159,7 @@ Escape::End Escape::run(void (*function)(const void*), const void* argument,
   out.here = static_cast<const std::byte*>(__builtin_frame_address(0));
   way = &out;
   {
-    const Timer timer(patience);
+    const Timer timer;
     (void)returns(out, function, argument);
     way = nullptr;
   }

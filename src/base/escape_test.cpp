@@ -16,8 +16,6 @@ namespace {
 
 using tests::kSanitized;
 
-constexpr std::chrono::milliseconds kSoon{20};
-
 /// Read and written in loops, so that no compiler leaves them out.
 volatile std::uint64_t spun = 0;
 
@@ -33,7 +31,7 @@ int deeper(int level) {
 
 template <typename F>
 Escape::End run(const F& work) {
-  return Escape::run([](const void* any) { (*static_cast<const F*>(any))(); }, &work, kSoon);
+  return Escape::run([](const void* any) { (*static_cast<const F*>(any))(); }, &work);
 }
 
 class EscapeTest : public testing::Test {
@@ -50,15 +48,15 @@ TEST_F(EscapeTest, LetsWorkThroughThatReturns) {
 }
 
 TEST_F(EscapeTest, EndsALoopThatAllocatesNothingOnAnyThread) {
-  EXPECT_EQ(run(spin_for_ever), Escape::End::kLoop);
-  EXPECT_EQ(run(spin_for_ever), Escape::End::kLoop) << "again and again";
-  std::thread([] { EXPECT_EQ(run(spin_for_ever), Escape::End::kLoop); }).join();
+  EXPECT_EQ(run([] { spin_for_ever(); }), Escape::End::kLoop);
+  EXPECT_EQ(run([] { spin_for_ever(); }), Escape::End::kLoop) << "again and again";
+  std::thread([] { EXPECT_EQ(run([] { spin_for_ever(); }), Escape::End::kLoop); }).join();
 }
 
 TEST_F(EscapeTest, LeavesALoopAloneThatGetsOn) {
   const auto begin = processor_time_of_thread();
   EXPECT_EQ(run([&] {
-              while (processor_time_of_thread() - begin < std::chrono::milliseconds(500)) Escape::note_step();
+              while (processor_time_of_thread() - begin < std::chrono::milliseconds(800)) Escape::note_step();
             }),
             Escape::End::kReturned);
 }
@@ -84,7 +82,7 @@ TEST_F(EscapeTest, LeavesOtherFaultsToEndTheProcess) {
 }
 
 TEST_F(EscapeTest, IsAFenceOfTimeAndStackWhereTheLimitsAllowIt) {
-  const FenceLimits limits{.bytes = kMiB, .time = kSoon, .may_escape = true};
+  const FenceLimits limits{.bytes = kMiB, .may_escape = true};
   const Bytes before = memory_lost_to_escapes();
   const auto endless = fenced(limits, [](const Fence&) {
     const std::string lost(100'000, 'x');
@@ -92,7 +90,7 @@ TEST_F(EscapeTest, IsAFenceOfTimeAndStackWhereTheLimitsAllowIt) {
     spin_for_ever();
   });
   ASSERT_FALSE(endless);
-  EXPECT_EQ(endless.error().message, "it takes more than 20 ms");
+  EXPECT_EQ(endless.error().message, "it takes more than 1000 ms");
   EXPECT_GE(memory_lost_to_escapes(), before + Bytes{100'000});
   const auto deep = fenced(limits, [](const Fence&) { spun = static_cast<std::uint64_t>(deeper(0)); });
   ASSERT_FALSE(deep);

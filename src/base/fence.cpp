@@ -21,7 +21,6 @@ constexpr std::size_t kLargeBlock = 4096;        // bytes: filling such a block 
 constexpr unsigned kBetweenLooks = 32;           // allocations
 constexpr std::int64_t kWorthTrimming = 4 << 20;
 constexpr std::chrono::milliseconds kUsualLongest{3500};
-constexpr std::chrono::milliseconds kBeforeEscape{50};  // behind the limit: a library that allocates ends first
 
 constinit thread_local Fence* current = nullptr;
 std::atomic<std::uint64_t> lost{0};  // bytes
@@ -96,8 +95,7 @@ Fence::~Fence() {
 void Fence::meet(Hit hit) { hit_ = hit; }
 
 void Fence::run(void (*function)(const void*), const void* argument) {
-  const auto left = std::max(limits_.time - limits_.used, std::chrono::milliseconds(0));
-  const Escape::End end = Escape::run(function, argument, left + kBeforeEscape);
+  const Escape::End end = Escape::run(function, argument);
   if (end == Escape::End::kReturned) return;
   current = this;  // fences inside this one are gone
   lost += static_cast<std::uint64_t>(std::max<std::int64_t>(held_, 0));

@@ -15,12 +15,13 @@ constexpr std::uint64_t kShareForReading = 12;  // of the budget: a twelfth
 constexpr std::uint64_t kShareForSampling = 24;
 constexpr std::chrono::milliseconds kTimeForReading{1000};
 constexpr std::chrono::milliseconds kTimeForToken{500};  // all other answers wait as long
+constexpr std::chrono::milliseconds kLongestForToken{1000};
 
 // Of requests that come at the same time: when the last one is answered, and how many are looked at.
 constexpr std::chrono::milliseconds kUntilAllAreRead{4000};
 constexpr std::size_t kMostOthers = 7;
 constexpr std::chrono::milliseconds kLeastShare{250};
-constexpr std::chrono::milliseconds kLongest{3500};
+constexpr std::chrono::milliseconds kLongest{2500};
 
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
@@ -47,7 +48,9 @@ ForeignLimits foreign_limits_for(Bytes budget) {
     return std::clamp(Bytes{budget.value / share}, least, most);
   };
   return {{part(kShareForReading, kLeastForReading, kMostForReading), kTimeForReading},
-          {part(kShareForSampling, kLeastForSampling, kMostForSampling), kTimeForToken}};
+          {.bytes = part(kShareForSampling, kLeastForSampling, kMostForSampling),
+           .time = kTimeForToken,
+           .longest = kLongestForToken}};
 }
 
 ForeignLimits foreign_limits() {
@@ -58,7 +61,8 @@ ForeignLimits foreign_limits() {
   const ForeignTime::Times used = time_of_request->used();
   const milliseconds left_of_processor = std::max(out.reading.time - used.processor, milliseconds(0));
   for (FenceLimits* const limits : {&out.reading, &out.sampling}) {
-    limits->longest = std::max(*time_of_request->share_ - used.clock, milliseconds(0));
+    const milliseconds left = std::max(*time_of_request->share_ - used.clock, milliseconds(0));
+    limits->longest = std::min(left, limits->longest.value_or(left));
     limits->used = std::max(limits->time - left_of_processor, milliseconds(0));
   }
   return out;

@@ -8,7 +8,7 @@ namespace {
 using std::chrono::milliseconds;
 
 TEST(ShareOfReading, IsSmallerTheMoreRequestsCome) {
-  EXPECT_EQ(share_of_reading(0, milliseconds(0)), milliseconds(3500)) << "alone";
+  EXPECT_EQ(share_of_reading(0, milliseconds(0)), milliseconds(2500)) << "alone";
   EXPECT_EQ(share_of_reading(7, milliseconds(0)), milliseconds(500));
   EXPECT_EQ(share_of_reading(500, milliseconds(0)), milliseconds(500)) << "most of many are quick";
   EXPECT_EQ(share_of_reading(3, milliseconds(2000)), milliseconds(500));
@@ -34,7 +34,7 @@ TEST(ForeignTime, IsSharedByTheTextsOfOneRequest) {
     });
     EXPECT_TRUE(busy);
     EXPECT_GE(foreign_limits().reading.used, milliseconds(29));
-    EXPECT_LT(*foreign_limits().reading.longest, milliseconds(3500));
+    EXPECT_LT(*foreign_limits().reading.longest, milliseconds(2500));
   }
   EXPECT_EQ(foreign_limits().reading.used, whole.reading.used) << "another request has its own";
 }
