@@ -112,7 +112,7 @@ void write_metadata(gguf_context* file, const Script& script, const Vocabulary& 
                                     : text);
   }
   if (script.byte_pairs) {
-    const char* const merge = "q q";
+    const char* merge = "q q";
     gguf_set_arr_str(file, "tokenizer.ggml.merges", &merge, 1);
   }
   std::vector<const char*> pointers;

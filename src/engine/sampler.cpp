@@ -201,6 +201,7 @@ Status try_grammar(const Engine& engine, const common_params_sampling& params) {
   const ForeignLimits limits = foreign_limits();
   FenceLimits trial = limits.sampling;
   trial.bytes = limits.reading.bytes;
+  trial.longest = limits.reading.longest;
   const auto left = fenced(trial, [&](const Fence&) {
     std::vector<llama_token_data> all(static_cast<std::size_t>(llama_vocab_n_tokens(engine.vocab())));
     for (std::size_t i = 0; i < all.size(); ++i) all[i] = {static_cast<llama_token>(i), 0, 0};
