@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "batch/api_stream.h"
+#include "scripted_model.h"
 #include "synth_model.h"
 #include "temporary_directory.h"
 
@@ -11,21 +12,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kTemplate = R"({%- if tools %}
-{{- '<|im_start|>system\n<tools>' }}
-{%- for tool in tools %}{{- '\n' }}{{- tool | tojson }}{%- endfor %}
-{{- '\n</tools><|im_end|>\n' }}
-{%- endif %}
-{%- for message in messages %}
-{{- '<|im_start|>' + message.role + '\n' }}
-{%- if message.content %}{{- message.content }}{%- endif %}
-{%- for call in message.tool_calls or [] %}
-{{- '\n<tool_call>\n{"name": "' + call.function.name + '", "arguments": ' }}{{- call.function.arguments | tojson }}{{- '}\n</tool_call>' }}
-{%- endfor %}
-{{- '<|im_end|>\n' }}
-{%- endfor %}
-{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %})";
-
 class AnswerStreamTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -33,7 +19,7 @@ class AnswerStreamTest : public testing::Test {
         engine::Engine::open({.model = synth_model(directory_, {.like = "qwen3"}), .ram = kMiB * 512});
     ASSERT_TRUE(engine) << engine.error().message;
     engine_ = std::move(*engine);
-    auto reader = batch::ApiReader::create(*engine_, kTemplate);
+    auto reader = batch::ApiReader::create(*engine_, kChatMl);
     ASSERT_TRUE(reader) << reader.error().message;
     reader_.emplace(std::move(*reader));
   }

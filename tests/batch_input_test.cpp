@@ -326,5 +326,73 @@ TEST_F(BatchInput, NoFileIsReadAndWritten) {
   EXPECT_EQ(content_of(input_), before);
 }
 
+TEST_F(BatchInput, PartsOfOtherModelsAreNotPutTogether) {
+  write_file(input_, some_lines(4, 3));
+  const auto other = another_model(model_, directory_.path() / "other.gguf");
+  EXPECT_EQ(run({{"--shard", "0/2"}}).exit_code, 0);
+  EXPECT_EQ(run({{"--shard", "1/2"}, {"-m", other.string()}, {"--served-model-name", "other"}}).exit_code, 0);
+  const std::vector<std::string> merge{"batch", "--merge",       "2", "-i", input_.string(),
+                                       "-o",    output_.string()};
+  const ProgramRun refused = run_strata(merge);
+  expect_refused(refused, "out.0-of-2.jsonl holds answers of '");
+  EXPECT_THAT(refused.err, HasSubstr("out.1-of-2.jsonl of 'other' (fp_"));
+  EXPECT_FALSE(std::filesystem::exists(output_));
+  std::filesystem::remove(directory_.path() / "out.1-of-2.jsonl");
+  EXPECT_EQ(run({{"--shard", "1/2"}}).exit_code, 0);
+  EXPECT_EQ(run_strata(merge).exit_code, 0) << "computed again with the same model";
+  EXPECT_EQ(outcomes_of(content_of(output_)).size(), 4U);
+}
+
+/// The model was trained on 256 tokens: more would be nonsense.
+TEST_F(BatchInput, ARequestGetsNoMoreTokensThanTheModelWasTrainedOn) {
+  const auto line = [](const std::string& id, const std::string& prompt) {
+    json out = completion_line(id, prompt, 100'000);
+    out["body"]["ignore_eos"] = true;
+    return out.dump() + "\n";
+  };
+  std::string long_prompt;
+  for (int i = 0; i < 300; ++i) long_prompt += " day";
+  write_file(input_, line("endless", "Once") + line("too long", long_prompt));
+  const ProgramRun ran = run();
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  const auto tokens = [&](const std::string& id) -> int {
+    return outcomes_of(content_of(output_)).at(id)["response"]["body"]["usage"]["total_tokens"];
+  };
+  EXPECT_EQ(tokens("endless"), 257) << "the last token is not computed";
+  const json failed = outcomes_of(content_of(errors_)).at("too long");
+  EXPECT_EQ(failed["response"]["body"]["error"]["n_ctx"], 256) << failed;
+  for (const auto& file : {output_, errors_}) std::filesystem::remove(file);
+
+  write_file(input_, line("endless", "Once"));
+  ASSERT_EQ(run({{"-c", "512"}}).exit_code, 0) << "-c says otherwise";
+  EXPECT_EQ(tokens("endless"), 513);
+}
+
+/// Another type of the cache would write other answers: what a batch was begun with it goes on with.
+TEST_F(BatchInput, TheTypeOfTheCacheThatWasChosenIsKept) {
+  const Flags automatic = {{"-ctk", "auto"}, {"-ctv", "auto"}, {"-c", "2048"}, {"--max-num-seqs", "4"}};
+  write_file(input_, some_lines(80, 40));
+  for (std::chrono::milliseconds limit{400};; limit = limit * 3 / 2) {
+    const ProgramRun ran = run_strata(command(automatic), nullptr, limit);
+    ASSERT_TRUE(ran.timed_out) << "it has ended: " << ran.err;
+    if (std::filesystem::exists(journal_) && answered() > 0) break;
+    ASSERT_LT(limit, std::chrono::minutes(2));
+  }
+  {
+    SQLite::Database journal(journal_.string(), SQLite::OPEN_READWRITE, 20'000);
+    EXPECT_EQ(journal.execAndGet("SELECT value FROM choices WHERE name = '-ctk'").getString(), "f16");
+    journal.exec("UPDATE choices SET value = 'q8_0'");  // as on a machine where that is faster
+  }
+  Flags with_stats = automatic;
+  const auto stats = directory_.path() / "stats.json";
+  with_stats.emplace_back("--stats", stats.string());
+  const ProgramRun ran = run(with_stats);
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_EQ(outcomes_of(content_of(output_)).size(), 80U);
+  // 2048 tokens of 6 layers with 288 keys and 288 values: 13.5 MiB of F16, 7.2 MiB of Q8_0.
+  const json memory = json::parse(content_of(stats))["memory_bytes"];
+  EXPECT_LT(memory["kv_cache"].get<std::uint64_t>(), (kMiB * 9).value) << memory;
+}
+
 }  // namespace
 }  // namespace strata::tests

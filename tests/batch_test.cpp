@@ -16,6 +16,7 @@
 #include "program_run.h"
 #include "running_program.h"
 #include "sanitized.h"
+#include "synth_model.h"
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
@@ -274,9 +275,12 @@ TEST_F(BatchCommand, KeepsToItsBudget) {
 /// One line asks for more than any context could hold: it gets what there is, and the others their answers.
 TEST_F(BatchCommand, AContextThatNoBudgetHoldsShrinks) {
   json huge = completion("huge", "Once upon a time", 1000000);
-  huge["body"]["stop"] = ".";
+  huge["body"]["stop"] = {"a", "e", "i", "o", "u"};
   write({completion("usual", "One day", 10), huge});
-  const ProgramRun ran = run();
+  const auto model = synth_model(directory_, {.like = "llama-tiny", .type = "Q8_0", .context = 1U << 21});
+  auto arguments = command(output_);
+  *std::next(std::ranges::find(arguments, "-m")) = model.string();
+  const ProgramRun ran = run_strata(arguments);
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_THAT(ran.err, HasSubstr("note: the budget holds no context of 10000"));
   const auto got = answers(output_);

@@ -58,7 +58,7 @@ Requests::Requests(const std::filesystem::path& path, Shape shape) {
                                             .for_weights = shape.for_weights});
   EXPECT_TRUE(prepared) << prepared.error().message;
   EXPECT_TRUE(engine_->start({}));
-  executor_ = std::make_unique<Executor>(*engine_, shape.most_running);
+  executor_ = std::make_unique<Executor>(*engine_, Executor::Options{.most_running = shape.most_running});
 }
 
 Executor::Id Requests::submit(std::vector<llama_token> prompt, int limit, Priority priority,

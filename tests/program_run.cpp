@@ -21,6 +21,8 @@ ProgramRun outcome_of(RunningProgram& program, std::chrono::steady_clock::time_p
   run.exit_code = program.wait();
   run.took = std::chrono::steady_clock::now() - begin;
   run.timed_out = program.timed_out();
+  run.processor_time = program.processor_time();
+  run.peak = program.peak();
   run.out = program.written();
   run.err = program.said();
   return run;

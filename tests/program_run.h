@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
 #include "memory_cgroup.h"
 #include "sanitized.h"
 
@@ -20,6 +21,8 @@ struct ProgramRun {
   std::string out;
   std::string err;
   std::chrono::duration<double> took{0};
+  std::chrono::duration<double> processor_time{0};  ///< of all its threads
+  Bytes peak;                                       ///< resident memory, as the kernel counts it
 };
 
 /// Runs `strata ARGUMENTS` to its end, without a terminal and with nothing on standard input. It may read and

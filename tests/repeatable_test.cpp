@@ -4,9 +4,16 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cstdlib>
+#include <fstream>
+#include <optional>
 #include <random>
+#include <thread>
 
 #include "executor_requests.h"
+#include "program_run.h"
+#include "runtime_directory.h"
 #include "served_program.h"
 
 namespace strata::tests {
@@ -37,7 +44,8 @@ class Machine {
                                               .type_v = cache});
     EXPECT_TRUE(prepared) << prepared.error().message;
     EXPECT_TRUE(engine_->start({}));
-    executor_ = std::make_unique<Executor>(*engine_, 4, SIZE_MAX, company);
+    executor_ =
+        std::make_unique<Executor>(*engine_, Executor::Options{.most_running = 4, .company = company});
   }
   [[nodiscard]] Executor& executor() { return *executor_; }
   [[nodiscard]] engine::Engine& engine() { return *engine_; }
@@ -239,25 +247,91 @@ TEST_F(RepeatableExecutor, OneByOneCompanyChangesNothing) {
   }
 }
 
-TEST(RepeatableServer, GivesOneTextToTheSameRequest) {
-  if (stories15m().empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  const ServedProgram server({"--ram", "256MiB", "-t", "2", "-c", "2048"});
-  auto client = server.client();
-  std::string prompt;
-  for (int i = 0; i < 60; ++i) prompt += "Once upon a time there was a dog. ";
-  const auto ask = [&](const std::string& text, int tokens) {
-    const nlohmann::json body{{"prompt", text}, {"max_tokens", tokens}, {"temperature", 0}};
-    const auto answer = client.Post("/v1/completions", body.dump(), "application/json");
-    EXPECT_TRUE(answer && answer->status == 200);
-    return answer ? nlohmann::json::parse(answer->body).at("choices").at(0).at("text").get<std::string>()
-                  : "";
-  };
-  const std::string expected = ask(prompt, 30);
-  EXPECT_FALSE(expected.empty());
-  for (int i = 0; i < 4; ++i) {
-    ask(prompt.substr(0, 300 + 100 * static_cast<std::size_t>(i)) + " A cat", 10);
-    EXPECT_EQ(ask(prompt, 30), expected) << i;
+/// A server with two threads, and what may happen to it between two requests that are the same.
+class RepeatableServer : public NeedsStories {
+ protected:
+  void SetUp() override {
+    NeedsStories::SetUp();
+    if (IsSkipped()) return;
+    const auto chat_template = directory_.path() / "chat.jinja";
+    std::ofstream(chat_template) << "{% for m in messages %}{{ m.content }} {% endfor %}";
+    server_.emplace(std::vector<std::string>{"--ram", kAmpleRam, "-t", "2", "-c", "2048", "--max-num-seqs",
+                                             "4", "--chat-template-file", chat_template.string()});
   }
+
+  using Messages = std::vector<std::string>;
+  /// The answer to a chat at temperature 0; the user speaks first.
+  std::string ask(const Messages& messages, int tokens) {
+    nlohmann::json body{{"max_tokens", tokens}, {"temperature", 0}, {"messages", nlohmann::json::array()}};
+    for (std::size_t i = 0; i < messages.size(); ++i)
+      body["messages"].push_back({{"role", i % 2 == 0 ? "user" : "assistant"}, {"content", messages[i]}});
+    const nlohmann::json answer = parsed(server_->client().Post("/v1/chat/completions", body.dump(), kJson));
+    return answer.is_null() ? "" : answer["choices"][0]["message"]["content"].get<std::string>();
+  }
+
+  /// Text `number` of so many sentences: about eight tokens each.
+  static std::string text(std::size_t sentences, std::size_t number = 0) {
+    constexpr std::array kWho{"a dog", "a cat", "a girl", "a big bear", "a very small bird"};
+    std::string out = "Once upon a time";
+    for (std::size_t i = 0; i < sentences; ++i)
+      out += std::string(" there was ") + kWho[(i + number) % kWho.size()] + " in the park.";
+    return out;
+  }
+
+  void some_history(std::mt19937& random) {
+    const std::size_t number = random() % 1000;
+    switch (random() % 6) {
+      case 0: ask({text(1 + random() % 80, number)}, 4); break;
+      case 1: ask({kShort, short_answer_, text(2, number)}, 8); break;  // the conversation goes on
+      case 2: ask({text(30) + " Then" + text(1 + random() % 9, number)}, 5); break;  // it begins alike
+      case 3: {  // a client that goes away in the middle of its answer
+        HeldRequest gone(*server_);
+        EXPECT_TRUE(server_->becomes("llamacpp:requests_processing", 1));
+        gone.let_go();
+        break;
+      }
+      case 4: {  // budgets are moved
+        const std::string ram = std::to_string(150 + random() % 100) + "MiB";
+        const ProgramRun moved =
+            run_strata({"ctl", std::to_string(server_->pid()), "--ram", kSanitized ? kAmpleRam : ram});
+        EXPECT_EQ(moved.exit_code, 0) << moved.err;
+        break;
+      }
+      default: {  // several at once, one of which is this one: in company its text may be another one
+        std::vector<std::thread> clients;
+        for (std::size_t i = 0; i < 4; ++i)
+          clients.emplace_back([&, i] { ask({i == 0 ? kShort : text(5 * i, number)}, 12); });
+        for (std::thread& client : clients) client.join();
+      }
+    }
+    EXPECT_TRUE(server_->becomes("llamacpp:requests_processing", 0));
+  }
+
+  static inline const std::string kShort = text(1);
+  static inline const std::string kLong = text(60);  // the attention of one token is cut from 512 cells on
+  TemporaryDirectory directory_;
+  const RuntimeDirectory runtime_;
+  std::optional<ServedProgram> server_;
+  std::string short_answer_;
+};
+
+/// STRATA_TEST_REPEATS: how many times, in place of 15.
+TEST_F(RepeatableServer, GivesOneTextToTheSameRequestAfterAnyHistory) {
+  const char* const wanted = std::getenv("STRATA_TEST_REPEATS");
+  const int times = wanted != nullptr ? std::atoi(wanted) : 15;
+  short_answer_ = ask({kShort}, 100);
+  const std::string long_answer = ask({kLong}, 40);
+  ASSERT_FALSE(short_answer_.empty() || long_answer.empty());
+  std::mt19937 random(11);
+  int same = 0;
+  for (int i = 0; i < times; ++i) {
+    some_history(random);
+    const bool is_long = i % 3 == 0;
+    const std::string said = is_long ? ask({kLong}, 40) : ask({kShort}, 100);
+    EXPECT_EQ(said, is_long ? long_answer : short_answer_) << i;
+    same += said == (is_long ? long_answer : short_answer_) ? 1 : 0;
+  }
+  std::printf("[          ] %d of %d the same\n", same, times);
 }
 
 }  // namespace

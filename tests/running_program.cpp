@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -100,7 +101,8 @@ int RunningProgram::wait(std::chrono::milliseconds limit) {
   if (status_) return *status_;
   const auto end = Clock::now() + limit;
   int status = 0;
-  while (::waitpid(pid_, &status, WNOHANG) == 0) {
+  rusage used{};
+  while (::wait4(pid_, &status, WNOHANG, &used) == 0) {
     if (!timed_out_ && Clock::now() > end) {
       timed_out_ = true;
       signal(SIGKILL);
@@ -109,6 +111,11 @@ int RunningProgram::wait(std::chrono::milliseconds limit) {
   }
   said_reader_.join();
   written_reader_.join();
+  const auto time = [](const timeval& value) {
+    return std::chrono::seconds(value.tv_sec) + std::chrono::microseconds(value.tv_usec);
+  };
+  processor_time_ = time(used.ru_utime) + time(used.ru_stime);
+  peak_ = kKiB * static_cast<std::uint64_t>(used.ru_maxrss);
   status_ = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   return *status_;
 }

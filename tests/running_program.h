@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/bytes.h"
 #include "memory_cgroup.h"
 #include "sanitized.h"
 
@@ -43,6 +44,10 @@ class RunningProgram {
   /// Waits for its end: the exit code, or minus the number of the signal that ended it. It is killed where it
   /// has not ended by itself after `limit`.
   int wait(std::chrono::milliseconds limit = kPatience);
+  /// What it has used, once wait() has returned: the time of all its threads, and the most resident memory
+  /// that it or this process at its start had.
+  [[nodiscard]] std::chrono::duration<double> processor_time() const { return processor_time_; }
+  [[nodiscard]] Bytes peak() const { return peak_; }
   /// Whether wait() had to kill it.
   [[nodiscard]] bool timed_out() const { return timed_out_; }
   /// kill -9, and wait().
@@ -59,6 +64,8 @@ class RunningProgram {
   std::thread said_reader_;
   std::thread written_reader_;
   std::optional<int> status_;
+  std::chrono::duration<double> processor_time_{0};
+  Bytes peak_;
   bool timed_out_ = false;
 };
 

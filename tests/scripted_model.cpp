@@ -33,6 +33,26 @@ struct Vocabulary {
   }
 };
 
+/// As GPT-2 writes bytes: those that can be seen as their character, the others from U+0100 on, in order.
+std::string in_byte_pairs(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const auto seen = [](int byte) { return (byte > 32 && byte < 127) || (byte > 160 && byte != 173); };
+    const int byte = static_cast<unsigned char>(c);
+    int code = byte;
+    if (!seen(byte)) {
+      code = 256;
+      for (int before = 0; before < byte; ++before) code += seen(before) ? 0 : 1;
+    }
+    if (code < 0x80) {
+      out += static_cast<char>(code);
+    } else {
+      out += {static_cast<char>(0xc0 | code >> 6), static_cast<char>(0x80 | (code & 0x3f))};
+    }
+  }
+  return out;
+}
+
 /// As SentencePiece writes spaces.
 std::string in_vocabulary(const std::string& text) {
   std::string out;
@@ -63,7 +83,7 @@ class Writer {
 
 void write_metadata(gguf_context* file, const Script& script, const Vocabulary& vocabulary) {
   gguf_set_val_str(file, "general.architecture", "llama");
-  gguf_set_val_str(file, "general.name", "script");
+  gguf_set_val_str(file, "general.name", script.name.c_str());
   gguf_set_val_u32(file, "llama.context_length", script.trained_context);
   gguf_set_val_u32(file, "llama.embedding_length", kEmbedding);
   gguf_set_val_u32(file, "llama.block_count", 1);
@@ -75,18 +95,35 @@ void write_metadata(gguf_context* file, const Script& script, const Vocabulary& 
   gguf_set_val_u32(file, "llama.attention.value_length", kHead);
   gguf_set_val_u32(file, "llama.rope.dimension_count", kHead);
   gguf_set_val_u32(file, "llama.vocab_size", static_cast<std::uint32_t>(vocabulary.texts.size()));
-  gguf_set_val_str(file, "tokenizer.ggml.model", "llama");
+  gguf_set_val_str(file, "tokenizer.ggml.model", script.byte_pairs ? "gpt2" : "llama");
   if (script.splits_said) gguf_set_val_str(file, "tokenizer.ggml.pre", "default");
   std::vector<std::string> texts;
-  for (const std::string& text : vocabulary.texts) texts.push_back(in_vocabulary(text));
+  std::vector<std::int32_t> types = vocabulary.types;
+  for (std::size_t i = 0; i < vocabulary.texts.size(); ++i) {
+    const std::string& text = vocabulary.texts[i];
+    if (!script.byte_pairs) {
+      texts.push_back(in_vocabulary(text));
+      continue;
+    }
+    // Bytes are tokens like others here, and the space is one of them: the one beside them is never met.
+    const bool is_byte = types[i] == 6;
+    if (is_byte) types[i] = 1;
+    texts.push_back(text == " "     ? "space"
+                    : is_byte       ? in_byte_pairs(std::string(1, static_cast<char>(i - 3)))
+                    : types[i] == 1 ? in_byte_pairs(text)
+                                    : text);
+  }
+  if (script.byte_pairs) {
+    const char* merge = "q q";
+    gguf_set_arr_str(file, "tokenizer.ggml.merges", &merge, 1);
+  }
   std::vector<const char*> pointers;
   for (const std::string& text : texts) pointers.push_back(text.c_str());
   gguf_set_arr_str(file, "tokenizer.ggml.tokens", pointers.data(), pointers.size());
   std::vector<float> scores(texts.size(), 0.0F);
   for (std::size_t i = 259; i < scores.size(); ++i) scores[i] = -static_cast<float>(i - 259);
   gguf_set_arr_data(file, "tokenizer.ggml.scores", GGUF_TYPE_FLOAT32, scores.data(), scores.size());
-  gguf_set_arr_data(file, "tokenizer.ggml.token_type", GGUF_TYPE_INT32, vocabulary.types.data(),
-                    vocabulary.types.size());
+  gguf_set_arr_data(file, "tokenizer.ggml.token_type", GGUF_TYPE_INT32, types.data(), types.size());
   gguf_set_val_u32(file, "tokenizer.ggml.bos_token_id", 1);
   gguf_set_val_u32(file, "tokenizer.ggml.eos_token_id", kEnd);
   gguf_set_val_u32(file, "tokenizer.ggml.unknown_token_id", 0);

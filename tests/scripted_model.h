@@ -36,7 +36,9 @@ struct Script {
   std::vector<std::string> more;        ///< Tokens that it does not say.
   std::string chat_template;            ///< Jinja; empty: none.
   std::uint32_t trained_context = 512;  ///< Tokens.
-  bool splits_said = true;              ///< tokenizer.ggml.pre is there.
+  std::string name = "script";
+  bool byte_pairs = false;  ///< A vocabulary as GPT-2 has it, instead of SentencePiece's.
+  bool splits_said = true;  ///< tokenizer.ggml.pre is there.
 };
 
 /// Writes such a model as GGUF. The file is there until the caller removes it.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -20,6 +21,7 @@ namespace {
 
 using nlohmann::json;
 using testing::AllOf;
+using testing::AnyOf;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -153,6 +155,29 @@ TEST_F(AtATerminal, CtlListsTheModelsThatRun) {
   EXPECT_EQ(unclear.exit_code, 1);
   EXPECT_THAT(unclear.err, AllOf(HasSubstr("chat.gguf"), HasSubstr("other.gguf"),
                                  HasSubstr("strata: 2 models run: name the process, such as: strata ctl ")));
+}
+
+TEST_F(AtATerminal, CtlSaysWhereTheMachineHasLessThanIsAsked) {
+  TypedTerminal running(chat({}));
+  running.expect("\n> ");
+  const ProgramRun changed = run_strata({"ctl", "--ram", "900TiB"});
+  EXPECT_EQ(changed.exit_code, 0) << changed.err;
+  EXPECT_THAT(changed.out, AllOf(HasSubstr("note: --ram 900"), HasSubstr("is more than the machine has")));
+  EXPECT_THAT(run_strata({"ctl"}).out, Not(HasSubstr("TiB")));
+}
+
+/// A program that writes to a pipe means no commands: each of its lines is a message.
+TEST_F(AtATerminal, AChatWhoseInputIsAPipeAnswersLineByLine) {
+  const std::string input = file("lines", "one\n\"\"\"two\nthree\"\"\"\n\n/bye\nlast without an end");
+  std::string command = "'" STRATA_PROGRAM "'";
+  for (const std::string& word : chat({})) command += " '" + word + "'";
+  const std::string all =
+      "cat '" + input + "' | " + command + " >'" + path("out") + "' 2>'" + path("err") + "'";
+  ASSERT_EQ(std::system(all.c_str()), 0);
+  EXPECT_EQ(stats()["decode"]["tokens"], 5 * 4) << "five messages: the blank line is none";
+  std::ifstream err(path("err"));
+  const std::string said(std::istreambuf_iterator<char>(err), {});
+  EXPECT_THAT(said, Not(AnyOf(HasSubstr("> "), HasSubstr("\033"), HasSubstr("/help lists")))) << said;
 }
 
 TEST_F(AtATerminal, HelpListsTheCommandsAndMistypedNamesAreRecognised) {

@@ -4,8 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <set>
 #include <thread>
 
+#include "batch_requests.h"
+#include "bombs.h"
+#include "other_client.h"
 #include "program_run.h"
 #include "sanitized.h"
 #include "served_program.h"
@@ -16,25 +20,6 @@ namespace {
 
 using nlohmann::json;
 
-std::string repeated(const std::string& text, int times) {
-  std::string out;
-  for (int i = 0; i < times; ++i) out += text;
-  return out;
-}
-
-/// Rules `r0` to `rN`, each as `body` has it with the next one's name for `$`; the last one is `last`.
-std::string chain(int rules, const std::string& body, const std::string& last) {
-  std::string out = "root ::= r0\n";
-  for (int i = 0; i < rules; ++i) {
-    std::string rule = i + 1 == rules ? last : body;
-    const std::string next = "r" + std::to_string(i + 1);
-    for (std::size_t at = rule.find('$'); at != std::string::npos; at = rule.find('$', at + next.size()))
-      rule.replace(at, 1, next);
-    out += "r" + std::to_string(i) + " ::= " + rule + "\n";
-  }
-  return out;
-}
-
 std::string object_of(int properties) {
   std::string out = R"({"type":"object","properties":{)";
   for (int i = 0; i < properties; ++i)
@@ -42,84 +27,47 @@ std::string object_of(int properties) {
   return out + "}}";
 }
 
-struct Bomb {
+/// A request that carries a bomb.
+struct BombRequest {
   std::string name;
   json body;
   std::string path = "/v1/completions";
 };
 
-Bomb grammar_bomb(const std::string& name, const std::string& grammar) {
-  return {name,
-          {{"prompt", "x"}, {"max_tokens", 30}, {"temperature", 0}, {"grammar", grammar}},
-          "/v1/completions"};
+json completion_with(json more) {
+  json out = {{"prompt", "x"}, {"max_tokens", 30}, {"temperature", 0}};
+  out.update(more);
+  return out;
 }
-Bomb schema_bomb(const std::string& name, const std::string& schema) {
-  return {
-      name,
-      {{"prompt", "x"},
-       {"max_tokens", 30},
-       {"temperature", 0},
-       {"response_format", {{"type", "json_schema"}, {"json_schema", {{"schema", json::parse(schema)}}}}}},
-      "/v1/completions"};
+json schema_format(const std::string& schema) {
+  return {{"type", "json_schema"}, {"json_schema", {{"schema", json::parse(schema)}}}};
 }
-Bomb chat_bomb(const std::string& name, json more) {
+json chat_with(json more) {
   json body = {{"messages", {{{"role", "user"}, {"content", "x"}}}}, {"max_tokens", 30}};
   body.update(more);
-  return {name, body, "/v1/chat/completions"};
-}
-Bomb prompt_bomb(const std::string& name, json more) {
-  json body = {{"prompt", "x"}, {"max_tokens", 30}};
-  body.update(more);
-  return {name, body, "/v1/completions"};
+  return body;
 }
 
-std::vector<Bomb> bombs() {
-  const std::string string_of = R"({"type":"string","pattern":")";
-  std::string nested = R"({"type":"integer"})";
-  for (int i = 0; i < 120; ++i) nested = R"({"type":"array","items":)" + nested + "}";
-  return {
-      grammar_bomb("maximum below minimum", R"(root ::= "a"{3,1})"),
-      grammar_bomb("maximum below minimum, on another line", "root ::= (\"a\"{3\n,1})"),
-      grammar_bomb("maximum below minimum, behind a comment", "root ::= (\"a\"{ # {\n3,1})"),
-      grammar_bomb("maximum below minimum, behind the end of a comment", "# x\rroot ::= \"a\"{3,1}"),
-      grammar_bomb("rules that may be empty, twice each", chain(20, "$ | $ $", R"("x" | "")")),
-      grammar_bomb("rules that begin with the next, twice each", chain(60, "$ | $", R"("x")")),
-      grammar_bomb("optional characters at the beginning", "root ::= " + repeated("[a-z ]? ", 400)),
-      grammar_bomb("optional characters later", R"(root ::= [^x]? )" + repeated("[^x]? ", 400)),
-      grammar_bomb("left recursion", R"(root ::= root "a" | "b")"),
-      grammar_bomb("left recursion through an empty rule",
-                   "root ::= a root \"x\" | \"y\"\na ::= b\nb ::= \"z\" | \"\""),
-      grammar_bomb("another library's grammar", "%llguidance {}\nstart: \"a\""),
-      grammar_bomb("nested groups",
-                   "root ::= " + std::string(100'000, '(') + "\"a\"" + std::string(100'000, ')')),
-      grammar_bomb("a long chain of rules", chain(15'000, "$", R"("x")")),
-      grammar_bomb("a rule that is missing", "root ::= nobody"),
-      grammar_bomb("no root", R"(other ::= "a")"),
-      grammar_bomb("a text that is no grammar", "\x1b[31m ::= ]]]"),
-      grammar_bomb("a string without an end", "root ::= \"abc"),
-      grammar_bomb("a character that no token has", R"(root ::= "\x00")"),
-      grammar_bomb("a repetition beyond all numbers", R"(root ::= "a"{99999999999999999999999})"),
-      grammar_bomb("repetitions of repetitions", R"(root ::= ((("a"{1000}){1000}){1000}){1000})"),
-      schema_bomb("items", R"({"type":"array","minItems":5,"maxItems":2,"items":{"type":"string"}})"),
-      schema_bomb("length", R"({"type":"string","minLength":9,"maxLength":2})"),
-      schema_bomb("numbers", R"({"type":"integer","minimum":9,"maximum":2})"),
-      schema_bomb("a pattern's repetition", string_of + R"(^a{3,1}$"})"),
-      schema_bomb("a pattern of a property that has a keyword's name",
-                  R"({"type":"object","properties":{"enum":)" + string_of + R"(^a{3,1}$"}}})"),
-      schema_bomb("a pattern of anything", string_of + "^" + repeated(".*", 100) + R"($"})"),
-      schema_bomb("a pattern of optional things", string_of + "^" + repeated("[a-z]?", 300) + R"($"})"),
-      schema_bomb("a reference to itself", R"({"$ref":"#"})"),
-      schema_bomb("references in a circle",
-                  R"({"$ref":"#/$defs/a","$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}}})"),
-      chat_bomb("a schema's maximum in a chat",
-                {{"response_format",
-                  {{"type", "json_schema"},
-                   {"json_schema", {{"schema", {{"type", "array"}, {"minItems", 7}, {"maxItems", 3}}}}}}}}),
-  };
+BombRequest chat_bomb(const std::string& name, json more) {
+  return {name, chat_with(std::move(more)), "/v1/chat/completions"};
+}
+BombRequest prompt_bomb(const std::string& name, json more) {
+  return {name, completion_with(std::move(more))};
+}
+
+std::vector<BombRequest> bomb_requests() {
+  std::vector<BombRequest> out;
+  for (const Bomb& bomb : grammar_bombs())
+    out.push_back({bomb.name, completion_with({{"grammar", bomb.text}})});
+  for (const Bomb& bomb : schema_bombs())
+    out.push_back({bomb.name, completion_with({{"response_format", schema_format(bomb.text)}})});
+  out.push_back(chat_bomb("a schema's maximum in a chat",
+                          {{"response_format", schema_format(schema_bombs().front().text)}}));
+  return out;
 }
 
 /// Of requests that are no grammar: too much of something, or of another type than the API wants.
-std::vector<Bomb> other_bombs() {
+std::vector<BombRequest> other_bombs() {
   json tools = json::array();
   const json deep =
       json::parse(R"({"type":"object","properties":{"a":{"type":"object","properties":{"a":{}}}}})");
@@ -158,45 +106,10 @@ std::vector<Bomb> other_bombs() {
   };
 }
 
-/// A client that asks again and again, and reads what is written.
-class OtherClient {
- public:
-  explicit OtherClient(const ServedProgram& server) : thread_([this, &server] { ask(server); }) {}
-  ~OtherClient() {
-    stopping_ = true;
-    thread_.join();
-  }
-  [[nodiscard]] int pieces() const { return pieces_; }
-  [[nodiscard]] int failures() const { return failures_; }
-
- private:
-  void ask(const ServedProgram& server) {
-    const auto body = completion(100, true).dump();
-    while (!stopping_) {
-      httplib::Request request;
-      request.method = "POST";
-      request.path = "/v1/completions";
-      request.body = body;
-      request.headers = {{"Content-Type", kJson}};
-      request.content_receiver = [&](const char*, std::size_t, std::uint64_t, std::uint64_t) {
-        ++pieces_;
-        return !stopping_;
-      };
-      const auto got = server.client().send(request);
-      if (!stopping_ && (!got || got->status != 200)) ++failures_;
-    }
-  }
-
-  std::atomic<bool> stopping_ = false;
-  std::atomic<int> pieces_ = 0;
-  std::atomic<int> failures_ = 0;
-  std::thread thread_;
-};
-
 class Untrusted : public NeedsStories {};
 
 /// 400, in one line of our own words, and the server goes on.
-void expect_refused_alone(const ServedProgram& server, const OtherClient& other, const Bomb& bomb) {
+void expect_refused_alone(const ServedProgram& server, const OtherClient& other, const BombRequest& bomb) {
   SCOPED_TRACE(bomb.name);
   const int before = other.pieces();
   const auto began = std::chrono::steady_clock::now();
@@ -220,7 +133,8 @@ TEST_F(Untrusted, GrammarsAndSchemasEndAloneInAServer) {
   ServedProgram server({"--ram", "128MiB", "--max-num-seqs", "4"});
   {
     const OtherClient other(server);
-    for (const Bomb& bomb : bombs()) ASSERT_NO_FATAL_FAILURE(expect_refused_alone(server, other, bomb));
+    for (const BombRequest& bomb : bomb_requests())
+      ASSERT_NO_FATAL_FAILURE(expect_refused_alone(server, other, bomb));
     EXPECT_GT(other.pieces(), 0);
     EXPECT_EQ(other.failures(), 0);
     if (!kSanitized) {
@@ -236,7 +150,8 @@ TEST_F(Untrusted, RequestsThatAreTooMuchEndAloneInAServer) {
   ServedProgram server({"--ram", "128MiB", "--max-num-seqs", "4"});
   {
     const OtherClient other(server);
-    for (const Bomb& bomb : other_bombs()) ASSERT_NO_FATAL_FAILURE(expect_refused_alone(server, other, bomb));
+    for (const BombRequest& bomb : other_bombs())
+      ASSERT_NO_FATAL_FAILURE(expect_refused_alone(server, other, bomb));
     EXPECT_GT(other.pieces(), 0);
     EXPECT_EQ(other.failures(), 0);
     if (!kSanitized) {
@@ -287,6 +202,9 @@ TEST_F(Untrusted, NumbersOutOfRangeFailAlone) {
 
 /// Of `run`, for templates and grammars: one line, and exit code 1.
 class UntrustedRun : public Untrusted {
+ public:
+  static constexpr const char* kRam = kSanitized ? "1GiB" : "160MiB";
+
  protected:
   ProgramRun run(const std::vector<std::string>& more) {
     std::vector<std::string> all{
@@ -300,7 +218,6 @@ class UntrustedRun : public Untrusted {
     EXPECT_EQ(run.err.find('\x1b'), std::string::npos);
     std::printf("[          ] %s", run.err.c_str());
   }
-  static constexpr const char* kRam = "160MiB";
   TemporaryDirectory directory_;
 };
 
@@ -327,39 +244,67 @@ TEST_F(UntrustedRun, TemplatesThatBreakTheirEngineAreRefusedInOneLine) {
   }
 }
 
-TEST_F(UntrustedRun, GrammarsAreRefusedInOneLine) {
-  expect_refused(run({"--raw", "--grammar", R"(root ::= "a"{3,1})"}));
-  expect_refused(run({"--raw", "--grammar", chain(20, "$ | $ $", R"("x" | "")")}));
-  expect_refused(run({"--raw", "--json-schema", R"({"minimum": 1e400})"}));
-  expect_refused(run({"--raw", "--json-schema", R"({"type":"array","minItems":5,"maxItems":2})"}));
+/// Where the budget holds the model, its map is shown before a first token is chosen: the error is one line.
+void expect_one_error(const ProgramRun& ran) {
+  EXPECT_EQ(ran.exit_code, 1) << ran.err;
+  const std::string::size_type at = ran.err.find("strata: ");
+  ASSERT_NE(at, std::string::npos) << ran.err;
+  EXPECT_EQ(ran.err.find('\n', at), ran.err.size() - 1) << "one line, and the last one: " << ran.err;
+  EXPECT_EQ(ran.err.find('\x1b'), std::string::npos);
+  EXPECT_LT(ran.processor_time, std::chrono::seconds(5));
+  if (!kSanitized) {
+    EXPECT_LE(ran.peak, *parse_bytes(UntrustedRun::kRam));
+  }
+  std::printf("[          ] %.2f s of the processor, %s: %s", ran.processor_time.count(),
+              format_bytes(ran.peak).c_str(), ran.err.substr(at, 150).c_str());
+}
+
+TEST_F(UntrustedRun, GrammarsAndSchemasEndInOneLine) {
+  for (const Bomb& bomb : grammar_bombs()) {
+    SCOPED_TRACE(bomb.name);
+    expect_one_error(run({"--raw", "-n", "30", "--grammar", bomb.text}));
+  }
+  for (const Bomb& bomb : schema_bombs()) {
+    SCOPED_TRACE(bomb.name);
+    expect_one_error(run({"--raw", "-n", "30", "--json-schema", bomb.text}));
+  }
+  expect_one_error(run({"--raw", "--json-schema", R"({"minimum": 1e400})"}));
 }
 
 TEST_F(UntrustedRun, BatchesFailLineByLine) {
   const auto input = directory_.path() / "in.jsonl";
   const std::string output = directory_.path() / "out.jsonl";
-  const auto line = [](const std::string& id, const json& more) {
-    json body = {{"prompt", "x"}, {"max_tokens", 4}};
-    body.update(more);
-    return json{{"custom_id", id}, {"method", "POST"}, {"url", "/v1/completions"}, {"body", body}}.dump() +
-           "\n";
+  const auto line = [](const std::string& id, const json& body) {
+    const char* const url = body.contains("messages") ? "/v1/chat/completions" : "/v1/completions";
+    return json{{"custom_id", id}, {"method", "POST"}, {"url", url}, {"body", body}}.dump() + "\n";
   };
-  std::ofstream(input) << line("good", json::object())
-                       << line("slow", {{"grammar", "root ::= [^x]? " + repeated("[^x]? ", 400)}})
-                       << line("endless", {{"grammar", chain(20, "$ | $ $", R"("x" | "")")}});
-  const std::vector<std::string> arguments{
-      "batch", "-m", stories15m().string(), "-i", input.string(), "-o", output, "--ram", kAmpleRam,
-      "-t",    "1"};
-  const ProgramRun ran = run_strata(arguments);
+  std::ofstream(input) << line("good", completion_with({{"max_tokens", 4}}));
+  std::set<std::string> bombs;
+  for (const BombRequest& bomb : bomb_requests()) {
+    std::ofstream(input, std::ios::app) << line(bomb.name, bomb.body);
+    bombs.insert(bomb.name);
+  }
+  ASSERT_GE(bombs.size(), 20U);
+  const ProgramRun ran = run_strata(
+      {"batch", "-m", stories15m().string(), "-i", input.string(), "-o", output, "--ram", kRam, "-t", "1"});
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
-  const auto lines_of = [](const std::filesystem::path& file) {
-    std::ifstream in(file);
-    std::string out;
-    for (std::string one; std::getline(in, one);)
-      out += json::parse(one).at("custom_id").get<std::string>() + " ";
-    return out;
-  };
-  EXPECT_EQ(lines_of(output), "good ");
-  EXPECT_EQ(lines_of(directory_.path() / "out.errors.jsonl"), "slow endless ");
+  if (!kSanitized) {
+    EXPECT_LE(ran.peak, *parse_bytes(kRam));
+  }
+  EXPECT_LT(ran.processor_time, std::chrono::seconds(5) * bombs.size());
+  std::printf("[          ] %.2f s of the processor, %s\n", ran.processor_time.count(),
+              format_bytes(ran.peak).c_str());
+  const auto good = outcomes_of(content_of(output));
+  EXPECT_EQ(good.size(), 1U);
+  EXPECT_TRUE(good.contains("good"));
+  const auto failed = outcomes_of(content_of(directory_.path() / "out.errors.jsonl"));
+  EXPECT_EQ(failed.size(), bombs.size());
+  for (const auto& [id, outcome] : failed) {
+    EXPECT_TRUE(bombs.contains(id)) << id;
+    EXPECT_EQ(outcome.at("response").at("status_code"), 400) << id;
+    const std::string why = outcome.at("response").at("body").at("error").at("message");
+    EXPECT_EQ(why.find('\n'), std::string::npos) << why;
+  }
 }
 
 }  // namespace

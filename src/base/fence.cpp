@@ -2,13 +2,14 @@
 
 #include <fmt/format.h>
 #include <malloc.h>
-#include <pthread.h>
 #include <time.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <new>
 
+#include "base/escape.h"
 #include "base/unwinding.h"
 
 namespace strata {
@@ -20,31 +21,10 @@ constexpr std::size_t kMostOfStack = 2 << 20;    // bytes of stack that a librar
 constexpr std::size_t kLargeBlock = 4096;        // bytes: filling such a block takes time of its own
 constexpr unsigned kBetweenLooks = 32;           // allocations
 constexpr std::int64_t kWorthTrimming = 4 << 20;
-// A thread that is not running uses no processor time, but a client waits all the same.
-constexpr std::chrono::milliseconds kLongest{3500};
+constexpr std::chrono::milliseconds kUsualLongest{3500};
 
 constinit thread_local Fence* current = nullptr;
-
-std::chrono::nanoseconds processor_time() {
-  timespec now{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
-}
-
-/// The lowest address of this thread's stack. Read once a thread: for the first one it costs a file.
-const std::byte* end_of_stack() {
-  thread_local const std::byte* const end = [] {
-    pthread_attr_t attributes;
-    void* base = nullptr;
-    std::size_t size = 0;
-    if (::pthread_getattr_np(::pthread_self(), &attributes) == 0) {
-      ::pthread_attr_getstack(&attributes, &base, &size);
-      ::pthread_attr_destroy(&attributes);
-    }
-    return static_cast<const std::byte*>(base);
-  }();
-  return end;
-}
+std::atomic<std::uint64_t> lost{0};  // bytes
 
 const std::byte* floor_below(const void* frame) {
   const auto here = reinterpret_cast<std::uintptr_t>(frame);
@@ -64,6 +44,7 @@ struct FenceHooks {
   /// Whether the fence is met, by these bytes or before.
   static bool is_met_with(std::size_t size) {
     Fence& fence = *current;
+    Escape::note_step();
     if (fence.hit_ == Fence::Hit::kNone) {
       if (fence.held_ > static_cast<std::int64_t>(fence.limits_.bytes.value) ||
           size >
@@ -87,17 +68,25 @@ struct FenceHooks {
     if (fence.held_ > fence.peak_) fence.peak_ = fence.held_;
   }
   static void freed(void* block) {
+    Escape::note_step();
     current->held_ -= static_cast<std::int64_t>(::malloc_usable_size(block) + kHeader);
   }
 };
+
+std::chrono::nanoseconds processor_time_of_thread() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
 
 Fence::Fence(const FenceLimits& limits) noexcept
     : limits_(limits),
       outer_(current),
       floor_(floor_below(__builtin_frame_address(0))),
-      look_(std::chrono::steady_clock::now() + limits.time),
-      latest_(std::chrono::steady_clock::now() + std::max(kLongest, limits.time)),
-      begin_(processor_time()),
+      latest_(std::chrono::steady_clock::now() +
+              limits.longest.value_or(std::max(kUsualLongest, limits.time))),
+      look_(std::min(latest_, std::chrono::steady_clock::now() + limits.time - limits.used)),
+      begin_(processor_time_of_thread()),
       until_look_(kBetweenLooks) {
   current = this;
 }
@@ -112,16 +101,24 @@ Fence::~Fence() {
 
 void Fence::meet(Hit hit) { hit_ = hit; }
 
-std::chrono::nanoseconds Fence::time() const { return processor_time() - begin_; }
+std::chrono::nanoseconds Fence::time() const { return processor_time_of_thread() - begin_; }
+
+void Fence::run(void (*function)(const void*), const void* argument) {
+  const Escape::End end = Escape::run(function, argument);
+  if (end == Escape::End::kReturned) return;
+  current = this;  // fences inside this one are gone
+  lost += static_cast<std::uint64_t>(std::max<std::int64_t>(held_, 0));
+  meet(end == Escape::End::kLoop ? Hit::kTime : Hit::kStack);
+}
 
 bool Fence::time_is_up() {
   until_look_ = kBetweenLooks;
   const auto now = std::chrono::steady_clock::now();
   if (now < look_) return false;
   if (now >= latest_) return true;
-  const auto left = limits_.time - time();
+  const auto left = limits_.time - limits_.used - time();
   if (left <= std::chrono::nanoseconds(0)) return true;
-  look_ = now + left;
+  look_ = std::min(latest_, now + left);
   return false;
 }
 
@@ -134,6 +131,8 @@ std::string Fence::reason(Hit hit, const FenceLimits& limits) {
   }
   return "it ended by itself";
 }
+
+Bytes memory_lost_to_escapes() { return Bytes{lost}; }
 
 void give_back_freed_memory(const Fence& fence) {
   if (fence.is_hit() || fence.peak() - fence.held() > kWorthTrimming) ::malloc_trim(0);

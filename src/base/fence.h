@@ -16,10 +16,20 @@
 
 namespace strata {
 
+/// Processor time that this thread has used.
+[[nodiscard]] std::chrono::nanoseconds processor_time_of_thread();
+
 /// What a call into a library may take.
 struct FenceLimits {
   Bytes bytes;                                              ///< live at once, allocated inside the fence
   std::chrono::milliseconds time{std::chrono::seconds(1)};  ///< of this thread's processor time
+  std::chrono::milliseconds used{0};                        ///< of that time, before the call
+  /// From the begin of the call, by the clock; unset: the time, and 3.5 s at least. A thread that is not
+  /// running uses no processor time, but a client waits all the same.
+  std::optional<std::chrono::milliseconds> longest;
+  /// A loop or a recursion that allocates nothing is ended, too: see Escape for what that asks of the
+  /// library.
+  bool may_escape = false;
 };
 
 /// A fence around a call into a library that cannot be interrupted: a grammar, a JSON schema or a chat
@@ -29,8 +39,9 @@ struct FenceLimits {
 /// that must not throw, a destructor above all, it lets allocations through, since an exception would end the
 /// process there.
 ///
-/// The fence does not see a loop or a recursion that allocates nothing, nor what calls malloc directly:
-/// docs/design-untrusted.md lists how these are bounded.
+/// `operator new` does not see a loop or a recursion that allocates nothing, nor what calls malloc directly:
+/// an Escape ends the former where the limits allow it, and docs/design-untrusted.md lists how the rest is
+/// bounded.
 ///
 /// Threading: a fence belongs to the thread that made it. Fences nest: what the inner one holds at its end
 /// counts for the outer one, and a limit that it met is met for the outer one, too. Invariant: other threads
@@ -56,19 +67,27 @@ class Fence {
   [[nodiscard]] Hit hit() const { return hit_; }
   /// For an error, such as "it takes more than 32 MiB of memory". It allocates: call it outside the fence.
   [[nodiscard]] static std::string reason(Hit hit, const FenceLimits& limits);
+  /// Calls `work`, which lets no exception out, and ends it where it does not end by itself.
+  template <typename F>
+  void run(const F& work) {
+    if (!limits_.may_escape) return work();
+    run([](const void* any) { (*static_cast<const F*>(any))(); }, &work);
+  }
 
  private:
   friend struct FenceHooks;
+
+  void run(void (*function)(const void*), const void* argument);
 
   void meet(Hit hit);
   [[nodiscard]] bool time_is_up();
 
   const FenceLimits limits_;
   Fence* const outer_;
-  const std::byte* const floor_;                // the stack may not grow below this
-  std::chrono::steady_clock::time_point look_;  // when the processor time is looked at next
+  const std::byte* const floor_;  // the stack may not grow below this
   const std::chrono::steady_clock::time_point latest_;
-  const std::chrono::nanoseconds begin_;  // processor time of the thread
+  std::chrono::steady_clock::time_point look_;  // when the processor time is looked at next
+  const std::chrono::nanoseconds begin_;        // processor time of the thread
   std::int64_t held_ = 0;
   std::int64_t peak_ = 0;
   unsigned until_look_ = 0;  // allocations until the clock is read
@@ -85,6 +104,9 @@ class KeptText {
   std::array<char, 1024> text_{};
 };
 
+/// What libraries held in all when an Escape ended them: nobody can free it.
+[[nodiscard]] Bytes memory_lost_to_escapes();
+
 /// Gives freed memory back to the kernel where a fence saw much of it. Blocks for some milliseconds.
 void give_back_freed_memory(const Fence& fence);
 
@@ -98,18 +120,21 @@ template <typename F>
   const auto run = [&]() -> std::optional<Result<Value>> {
     Fence fence(limits);
     std::optional<Result<Value>> out;
-    try {
-      if constexpr (std::is_void_v<Value>) {
-        std::forward<F>(f)(fence);
-        out.emplace();
-      } else {
-        out.emplace(std::forward<F>(f)(fence));
+    const auto work = [&] {
+      try {
+        if constexpr (std::is_void_v<Value>) {
+          std::forward<F>(f)(fence);
+          out.emplace();
+        } else {
+          out.emplace(std::forward<F>(f)(fence));
+        }
+      } catch (const std::exception& error) {
+        thrown.keep(error.what());
+      } catch (...) {
+        thrown.keep("a library threw something that is no error");
       }
-    } catch (const std::exception& error) {
-      thrown.keep(error.what());
-    } catch (...) {
-      thrown.keep("a library threw something that is no error");
-    }
+    };
+    fence.run(work);
     hit = fence.hit();
     if (hit != Fence::Hit::kNone) out.reset();
     give_back_freed_memory(fence);

@@ -67,7 +67,7 @@ class Said {
     if (!body.contains("temperature")) body["temperature"] = 0;
     auto request = read(std::move(body), endpoint);
     if (!request) return error_body(request.error());
-    Executor executor(*engine_, 4, longest);
+    Executor executor(*engine_, {.most_running = 4, .longest_text = longest});
     AnswerStream stream({"id", "model", 1}, *request, reader_->vocab());
     std::string events;
     Result<std::vector<Answer>> answers;

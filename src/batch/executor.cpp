@@ -36,12 +36,11 @@ WrittenLogprobs logprobs_of(std::span<const float> logits, llama_token written, 
 
 }  // namespace
 
-Executor::Executor(engine::Engine& engine, std::size_t most_running, std::size_t longest_text,
-                   Company company)
+Executor::Executor(engine::Engine& engine, const Options& options)
     : engine_(engine),
-      most_running_(company == Company::kOneByOne ? 1 : most_running),
-      longest_text_(longest_text),
-      company_(company),
+      most_running_(options.company == Company::kOneByOne ? 1 : options.most_running),
+      longest_text_(options.longest_text),
+      company_(options.company),
       pieces_(llama_n_ubatch(engine.context())),
       shares_parts_(can_share_parts(engine.model())),
       cells_(llama_n_ctx(engine.context())) {

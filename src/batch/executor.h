@@ -38,11 +38,15 @@ class Executor {
   /// computed from its first to its last token before the next one begins (a more urgent one parks it), so
   /// that each one, repeatable or not, gets the tokens that it gets alone.
   enum class Company { kTogether, kOneByOne };
-  /// At most so many requests run at once; common prefixes take places of the context beside these.
-  /// `longest_text`: tokens that a request may have with its answer, even where the context has room for
-  /// more. Requires: the engine has started, with ContextOptions::shared_cells.
-  explicit Executor(engine::Engine& engine, std::size_t most_running = SIZE_MAX,
-                    std::size_t longest_text = SIZE_MAX, Company company = Company::kTogether);
+  struct Options {
+    /// Requests that run at once; common prefixes take places of the context beside these.
+    std::size_t most_running = SIZE_MAX;
+    /// Tokens that a request may have with its answer, even where the context has room for more.
+    std::size_t longest_text = SIZE_MAX;
+    Company company = Company::kTogether;
+  };
+  /// Requires: the engine has started, with ContextOptions::shared_cells.
+  Executor(engine::Engine& engine, const Options& options);
   ~Executor();
 
   /// Whether a context of this model lets texts share any part of their beginnings.

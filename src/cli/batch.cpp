@@ -199,6 +199,13 @@ class Batch {
     return given > 0 ? given : trained;
   }
 
+  /// Tokens that a request may have with its answer: as many as the model was trained on, where no flag says
+  /// how large the context is. The context itself holds many requests.
+  [[nodiscard]] std::uint64_t longest_text() const {
+    const std::uint32_t trained = engine_->profile().train_context;
+    return trained > 0 && !options_.run.context ? trained : SIZE_MAX;
+  }
+
   static std::filesystem::path errors_beside(std::filesystem::path output) {
     const std::string extension = output.extension().string();
     return output.replace_extension(".errors" + extension);
@@ -231,9 +238,11 @@ class Batch {
         STRATA_TRY_VOID(job.take_account_away());
       return std::unexpected(at_once.error());
     }
-    batch::Executor executor(
-        *engine_, *at_once, SIZE_MAX,
-        options_.batch_invariant ? batch::Executor::Company::kOneByOne : batch::Executor::Company::kTogether);
+    batch::Executor executor(*engine_,
+                             {.most_running = *at_once,
+                              .longest_text = longest_text(),
+                              .company = options_.batch_invariant ? batch::Executor::Company::kOneByOne
+                                                                  : batch::Executor::Company::kTogether});
     const auto begin = Clock::now();
     BatchReport report{.load_seconds = std::chrono::duration<double>(begin - begin_).count()};
     Status status;
@@ -287,7 +296,7 @@ class Batch {
                prepare_shared(*engine_, context, expected, known_machine(options_.run, engine_->profile())));
     if (chooses_cache)
       STRATA_TRY_VOID(job.store().keep_choice(kCacheType, ggml_type_name(engine_->prepared().type_k)));
-    const std::uint64_t holds = engine_->plan().context;
+    const std::uint64_t holds = std::min<std::uint64_t>(engine_->plan().context, longest_text());
     STRATA_TRY(const batch::Store::Work all, job.store().work(kLeastAnswer));
     STRATA_TRY(const batch::Store::Work fits, job.store().work(kLeastAnswer, holds));
     if (!engine_->only_embeds() && fits.lines < all.lines)
@@ -304,11 +313,13 @@ class Batch {
         static_cast<std::uint32_t>(std::clamp<std::int64_t>(work.lines, 1, std::int64_t{options_.sequences}));
     // Where every prompt is too long, any context tells so.
     const std::uint64_t some = work.lines > 0 ? 0 : kLeastAnswer;
+    const auto at_most_longest = [&](std::uint64_t tokens) { return std::min(tokens, longest_text()); };
+    const auto mean_tokens = static_cast<double>(at_most_longest(work.mean_tokens));
     return ExpectedRequests{.work = {wanted, static_cast<double>(work.mean_prompt),
-                                     static_cast<double>(work.mean_tokens - work.mean_prompt)},
+                                     std::max(mean_tokens - static_cast<double>(work.mean_prompt), 0.0)},
                             .lengths_known = true,
-                            .most_tokens = work.most_tokens + some,
-                            .least_tokens = work.least_tokens + some,
+                            .most_tokens = at_most_longest(work.most_tokens + some),
+                            .least_tokens = at_most_longest(work.least_tokens + some),
                             .chooses_cache = chooses_cache_type(options_.run)};
   }
 

@@ -81,9 +81,11 @@ class Serve {
     serve::ApiServer server(std::move(listener), options_.server, *engine_, reader, model, inbox, board,
                             archive.get());
     STRATA_TRY_VOID(start());
-    batch::Executor executor(
-        *engine_, at_once, options_.server.longest_text,
-        options_.batch_invariant ? batch::Executor::Company::kOneByOne : batch::Executor::Company::kTogether);
+    batch::Executor executor(*engine_,
+                             {.most_running = at_once,
+                              .longest_text = options_.server.longest_text,
+                              .company = options_.batch_invariant ? batch::Executor::Company::kOneByOne
+                                                                  : batch::Executor::Company::kTogether});
     std::optional<serve::BatchQueue> batches;
     if (archive) batches.emplace(*archive, reader, executor, model, with_cache_type(std::move(settings)));
     server.loaded();

@@ -11,9 +11,9 @@
 #include <utility>
 
 #include "base/json_text.h"
-#include "base/visible_text.h"
 #include "engine/foreign_limits.h"
 #include "engine/grammar_rules.h"
+#include "engine/library_reason.h"
 #include "engine/wide_objects.h"
 
 namespace strata::engine {
@@ -23,15 +23,6 @@ using Json = nlohmann::ordered_json;
 
 std::unexpected<Error> refused(std::string_view name, std::string_view why) {
   return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", name, why));
-}
-
-/// What llama.cpp says about a schema, without its own headline.
-std::string reason(std::string_view what) {
-  constexpr std::string_view kHeadline = "JSON schema conversion failed:\n";
-  constexpr std::string_view kPlace = "JSON schema error at ";
-  if (what.starts_with(kHeadline)) what.remove_prefix(kHeadline.size());
-  if (what.starts_with(kPlace)) what.remove_prefix(kPlace.size());
-  return visible_text(what.substr(0, what.find('\n')));
 }
 
 /// A maximum below its minimum, also in a pattern: llama.cpp would write such a repetition without an end.
@@ -149,8 +140,8 @@ Result<common_grammar> grammar_of_schema(const std::string& text, std::string_vi
     return unmark_wide_objects(out);
   });
   if (!grammar)
-    return refused(name,
-                   fmt::format("is no schema that can be followed: {}", reason(grammar.error().message)));
+    return refused(
+        name, fmt::format("is no schema that can be followed: {}", library_reason(grammar.error().message)));
   if (!*grammar) return refused(name, grammar->error().message);
   if (const Status read = check_grammar_text(**grammar); !read)
     return refused(name, fmt::format("is no schema that can be followed: {}", read.error().message));

@@ -8,8 +8,8 @@
 
 #include "engine/answer_grammar.h"
 #include "engine/chat_templates.h"
-#include "engine/framed_schema.h"
 #include "engine/foreign_limits.h"
+#include "engine/framed_schema.h"
 #include "engine/wide_objects.h"
 
 namespace strata::engine {
@@ -73,19 +73,6 @@ Result<common_chat_templates_inputs> inputs_of(const ChatRequest& request) {
   return out;
 }
 
-/// What llama.cpp says, in one line: without the headlines, the template's source, and the marks around it.
-std::string reason(std::string_view what) {
-  constexpr std::string_view kLastPart = "\nError: ";
-  if (const std::size_t at = what.rfind(kLastPart); at != std::string_view::npos)
-    what.remove_prefix(at + kLastPart.size());
-  for (const std::string_view headline :
-       {"Unable to generate parser for this template. Automatic parser generation failed: ",
-        "JSON schema conversion failed:\n", "JSON schema error at ", "Jinja Exception: "}) {
-    if (what.starts_with(headline)) what.remove_prefix(headline.size());
-  }
-  return std::string(what.substr(0, what.find('\n')));
-}
-
 /// The same chat without one of its parts: where that does, the part is what was wrong.
 std::string_view field_at_fault(const common_chat_templates* templates,
                                 const common_chat_templates_inputs& inputs) {
@@ -126,9 +113,8 @@ Result<common_chat_params> apply_template(const Template& model, const common_ch
     }
     return out;
   } catch (const std::exception& error) {  // a template may refuse roles, tools, an order of messages
-    const std::string why = reason(error.what());
     return refuse(field_at_fault(model.templates, inputs),
-                  fmt::format("the model's chat template refuses this: {}", why));
+                  fmt::format("the model's chat template refuses this: {}", error.what()));
   }
 }
 

@@ -6,8 +6,8 @@
 #include <array>
 #include <stdexcept>
 
-#include "base/visible_text.h"
 #include "engine/foreign_limits.h"
+#include "engine/library_reason.h"
 #include "hardware/child_process.h"
 
 namespace strata::engine {
@@ -109,20 +109,6 @@ class TemplateText {
   int elifs_ = 0;
 };
 
-/// Of an error of the template engine: it ends with the reason, behind a drawing of the place.
-std::string reason_in(std::string_view what) {
-  constexpr std::string_view kReason = "\nError: ";
-  if (const std::size_t at = what.rfind(kReason); at != std::string_view::npos) {
-    what.remove_prefix(at + kReason.size());
-  } else if (const std::size_t first = what.find_first_not_of("\n\r -"); first != std::string_view::npos) {
-    what.remove_prefix(first);
-  }
-  // llama.cpp throws a copy of the base class: the words are gone.
-  if (what == "std::exception") return "it does not follow the language of chat templates";
-  constexpr std::size_t kEnough = 300;
-  return visible_text(what.substr(0, std::min(what.find('\n'), kEnough)));
-}
-
 common_chat_msg message(const char* role, const char* content) {
   common_chat_msg out;
   out.role = role;
@@ -162,7 +148,7 @@ Status try_in_own_process(const llama_model* model, const std::string& text) {
     return refused("it crashes the library that reads it, as one does that calls itself without an end");
   if (end.how == How::kTimedOut)
     return refused(fmt::format("it takes more than {} s", kTrial.count() / 1000));
-  if (end.how == How::kReturned && !end.text.empty()) return refused(reason_in(end.text));
+  if (end.how == How::kReturned && !end.text.empty()) return refused(library_reason(end.text));
   return {};
 }
 
@@ -178,14 +164,14 @@ Result<common_chat_templates_ptr> read_chat_templates(const llama_model* model, 
   }
   STRATA_TRY_VOID(try_in_own_process(model, text));
   auto read = read_foreign([&](const Fence&) { return common_chat_templates_init(model, text); });
-  if (!read) return refused(reason_in(read.error().message));
+  if (!read) return refused(library_reason(read.error().message));
   return read;
 }
 
 common_chat_params apply_chat_templates(const common_chat_templates* templates,
                                         const common_chat_templates_inputs& inputs) {
   auto out = read_foreign([&](const Fence&) { return common_chat_templates_apply(templates, inputs); });
-  if (!out) throw std::runtime_error(reason_in(out.error().message));
+  if (!out) throw std::runtime_error(library_reason(out.error().message));
   return std::move(*out);
 }
 
@@ -200,10 +186,9 @@ Result<common_chat_parser_params> read_chat_parser(const common_chat_params& app
 common_chat_msg parse_chat_answer(const std::string& text, bool is_partial,
                                   const common_chat_parser_params& params) {
   // Not one at a time: answers that are streamed do not wait for a template that takes long.
-  const ForeignLimits limits = foreign_limits();
-  auto out = fenced({limits.reading.bytes, limits.reading.time},
+  auto out = fenced(foreign_limits().reading,
                     [&](const Fence&) { return common_chat_parse(text, is_partial, params); });
-  if (!out) throw std::runtime_error(reason_in(out.error().message));
+  if (!out) throw std::runtime_error(library_reason(out.error().message));
   return std::move(*out);
 }
 

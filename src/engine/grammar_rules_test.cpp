@@ -4,25 +4,16 @@
 
 #include <string>
 
+#include "bombs.h"
+
 namespace strata::engine {
 namespace {
+
+using tests::chain;
 
 std::string error_of(const std::string& text) {
   const Status read = check_grammar(text, nullptr, {kMiB * 16, std::chrono::seconds(20)});
   return read ? "" : read.error().message;
-}
-
-/// Rules r0 to rN; `body` names the next one by `$`.
-std::string chain(int rules, const std::string& body, const std::string& last) {
-  std::string out = "root ::= r0\n";
-  for (int i = 0; i < rules; ++i) {
-    std::string rule = i + 1 == rules ? last : body;
-    const std::string next = "r" + std::to_string(i + 1);
-    for (std::size_t at = rule.find('$'); at != std::string::npos; at = rule.find('$', at + next.size()))
-      rule.replace(at, 1, next);
-    out += "r" + std::to_string(i) + " ::= " + rule + "\n";
-  }
-  return out;
 }
 
 TEST(GrammarRules, AreTakenWhereTheyAreSound) {

@@ -207,7 +207,12 @@ Status try_grammar(const Engine& engine, const common_params_sampling& params) {
   if (std::ranges::find(tried, key) != tried.end()) return {};
   common_params_sampling own = params;
   STRATA_TRY(const SamplerPtr sampler, make_sampler(engine, own));
-  const auto left = fenced(foreign_limits().reading, [&](const Fence&) {
+  // No longer than the executor lets it take, but with room for all candidates.
+  const ForeignLimits limits = foreign_limits();
+  FenceLimits trial = limits.sampling;
+  trial.bytes = limits.reading.bytes;
+  trial.longest = limits.reading.longest;
+  const auto left = fenced(trial, [&](const Fence&) {
     std::vector<llama_token_data> all(static_cast<std::size_t>(llama_vocab_n_tokens(engine.vocab())));
     for (std::size_t i = 0; i < all.size(); ++i) all[i] = {static_cast<llama_token>(i), 0, 0};
     return sampler->grammar_->filter(all);

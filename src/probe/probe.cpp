@@ -118,7 +118,7 @@ void write_cache(const fs::path& file, const hardware::Profile& profile) {
 /// Where no model is given: all, or those of most files that people download, where it has to be quick.
 std::vector<ggml_type> models_types(const ProbeOptions& options) {
   std::vector<ggml_type> types = model::synth_types();
-  if (options.model == nullptr && options.refresh == Refresh::kModelsTypes)
+  if (options.model == nullptr && options.refresh == Refresh::kUsualTypes)
     return {GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_Q6_K, GGML_TYPE_Q4_K};
   if (options.model == nullptr) return types;
   std::erase_if(types, [&](ggml_type type) {
@@ -141,6 +141,7 @@ bool knows(const hardware::Compute& compute, const std::vector<ggml_type>& types
 Refresh refresh_of(const ProbeOptions& options, const hardware::Compute* known) {
   switch (options.refresh) {
     case Refresh::kAll:
+    case Refresh::kUsualTypes:
     case Refresh::kModelsTypes: return options.refresh;
     case Refresh::kMissing:
       return known && knows(*known, model::synth_types()) ? Refresh::kNever : Refresh::kAll;
@@ -177,9 +178,11 @@ class Probe {
   explicit Probe(const ProbeOptions& options)
       : options_(options),
         models_types_(models_types(options)),
-        types_(options.refresh == Refresh::kModelsTypes ? models_types_ : model::synth_types()),
+        types_(options.refresh == Refresh::kAll ? model::synth_types() : models_types_),
+        twice_(options.refresh != Refresh::kUsualTypes),
         measures_links_(options.devices && (options.refresh == Refresh::kAll || !options.known_before)),
-        steps_(static_cast<int>(types_.size() + models_types_.size()) + (measures_links_ ? 4 : 3)) {
+        steps_(static_cast<int>(types_.size()) + (measures_links_ ? 3 : 2)) {
+    if (twice_) steps_ += static_cast<int>(models_types_.size()) + 1;
     if (options.model != nullptr) steps_ += static_cast<int>(std::size(kReadSizes)) + 1;
   }
 
@@ -199,7 +202,7 @@ class Probe {
     if (options_.model != nullptr) {
       STRATA_TRY_VOID(measure_disk(profile, *kernels));
     }
-    STRATA_TRY_VOID(measure_kernels(profile.compute, *kernels, models_types_, false));
+    if (twice_) STRATA_TRY_VOID(measure_kernels(profile.compute, *kernels, models_types_, false));
     profile.disturbed_by = load.of_others();
     if (profile.disturbed_by && !hardware::is_loaded(*profile.disturbed_by)) profile.disturbed_by.reset();
     profile.measured = fmt::format("{:%FT%TZ}", fmt::gmtime(std::time(nullptr)));
@@ -270,6 +273,7 @@ class Probe {
   const ProbeOptions& options_;
   const std::vector<ggml_type> models_types_;
   const std::vector<ggml_type> types_;
+  const bool twice_;
   const bool measures_links_;
   int steps_;
   int done_ = 0;

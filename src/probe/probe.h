@@ -17,8 +17,8 @@ namespace strata::probe {
 enum class Refresh {
   kNever,        ///< what is not known yet and the model needs; everything where nothing is known
   kMissing,      ///< everything, if the rate of any type of weights is not known yet
-  kModelsTypes,  ///< of the kernels only those for the model's types (without one: for the usual types), even
-                 ///< if they are known: half a minute
+  kModelsTypes,  ///< of the kernels only those for the model's types, even if they are known: half a minute
+  kUsualTypes,   ///< without a model: only the types of most files, and once, not twice: some seconds
   kAll,          ///< everything, even if it is known: some minutes
 };
 

@@ -165,11 +165,17 @@ Json ApiServer::model_json() const {
             {"size", profile.weight_bytes().value}}}};
 }
 
+Result<batch::ApiRequest> ApiServer::read(batch::Endpoint endpoint, const ReadBody& body) const {
+  const engine::ForeignTime time(*body.arrival);
+  STRATA_TRY(batch::ApiRequest out, reader_.read(endpoint, body.json));
+  STRATA_TRY_VOID(reader_.check_grammar(out));
+  return out;
+}
+
 HttpResponse ApiServer::answer(batch::Endpoint endpoint, ReadBody body) {
-  Result<batch::ApiRequest> read = reader_.read(endpoint, body.json);
+  Result<batch::ApiRequest> read = this->read(endpoint, body);
   body = {};  // it may be long until the answer is there
   if (!read) return refused(read.error());
-  if (const Status checked = reader_.check_grammar(*read); !checked) return refused(checked.error());
   if (read->longest_prompt() > most_tokens_) {
     return refused(
         {ErrorCode::kInvalidArgument, fmt::format("the prompt has {} tokens and the context holds {}",

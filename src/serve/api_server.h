@@ -52,6 +52,7 @@ class ApiServer final : private HttpHandler {
 
   [[nodiscard]] std::optional<HttpResponse> refuse_client(const HttpRequest& request) const;
   void add_endpoints();
+  [[nodiscard]] Result<batch::ApiRequest> read(batch::Endpoint endpoint, const ReadBody& body) const;
   [[nodiscard]] HttpResponse answer(batch::Endpoint endpoint, ReadBody body);
   [[nodiscard]] nlohmann::ordered_json model_json() const;
 

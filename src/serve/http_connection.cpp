@@ -136,6 +136,7 @@ HttpConnection::Awaitable<HttpResponse> HttpConnection::do_task(HttpParser& pars
   if (auto refused = co_await read_body(parser, plan)) co_return std::move(*refused);
   enter(Phase::kAnswering);
   watch_socket();
+  plan.task->body_is_complete();
   HttpResponse out;
   std::exception_ptr thrown;
   const auto work = [&] { out = plan.task->answer(); };

@@ -83,7 +83,9 @@ class HttpTask {
     (void)piece;
     return std::nullopt;
   }
-  /// The server calls it once, when the body is complete.
+  /// The server calls it once on its I/O thread, when the body is complete.
+  virtual void body_is_complete() {}
+  /// The server calls it once, then, as soon as a thread is free for it.
   [[nodiscard]] virtual HttpResponse answer() = 0;
 };
 

@@ -27,13 +27,20 @@ std::uint64_t values_in(std::string_view text) {
 
 class JsonTask final : public HttpTask {
  public:
-  JsonTask(BodyLimits& limits, std::function<HttpResponse(ReadBody body)> answer)
-      : limits_(limits), answer_(std::move(answer)), counted_(std::make_shared<Counted>(limits.taken)) {}
+  JsonTask(BodyLimits& limits, Lane lane, std::function<HttpResponse(ReadBody body)> answer)
+      : limits_(limits),
+        lane_(lane),
+        answer_(std::move(answer)),
+        counted_(std::make_shared<Counted>(limits.taken)) {}
 
   std::optional<HttpResponse> take(std::string_view piece) override {
     if (Bytes{counted_->add(piece.size())} > limits_.all) return refused(too_many());
     text_ += piece;
     return std::nullopt;
+  }
+
+  void body_is_complete() override {
+    if (lane_ == Lane::kReading) arrival_ = std::make_unique<engine::ForeignArrival>();
   }
 
   HttpResponse answer() override {
@@ -57,20 +64,22 @@ class JsonTask final : public HttpTask {
     auto body = parse_json(text);
     if (!body) return fail(body.error().code, fmt::format("the body: {}", body.error().message));
     if (!body->is_object()) return fail(ErrorCode::kInvalidArgument, "the body must be a JSON object");
-    return ReadBody{std::move(*body), std::move(counted_)};
+    return ReadBody{std::move(*body), std::move(counted_), std::move(arrival_)};
   }
 
   BodyLimits& limits_;
+  const Lane lane_;
   const std::function<HttpResponse(ReadBody body)> answer_;
   std::shared_ptr<Counted> counted_;
   std::string text_;
+  std::unique_ptr<engine::ForeignArrival> arrival_;
 };
 
 }  // namespace
 
 HttpPlan json_plan(BodyLimits& limits, Lane lane, std::function<HttpResponse(ReadBody body)> answer) {
   HttpPlan out;
-  out.task = std::make_unique<JsonTask>(limits, std::move(answer));
+  out.task = std::make_unique<JsonTask>(limits, lane, std::move(answer));
   out.lane = lane;
   out.largest_body = limits.one.value;
   out.is_json = true;

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/bytes.h"
+#include "engine/foreign_limits.h"
 #include "serve/counted.h"
 #include "serve/http_server.h"
 
@@ -19,6 +21,7 @@ struct BodyLimits {
 struct ReadBody {
   nlohmann::json json;
   std::shared_ptr<Counted> counted;
+  std::unique_ptr<engine::ForeignArrival> arrival;  ///< of a request in Lane::kReading
 };
 
 /// A plan for a request with a JSON object as its body, which `answer` gets in `lane`. `limits` outlives it.

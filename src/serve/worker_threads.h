@@ -14,7 +14,7 @@ namespace strata::serve {
 /// free. Threading: any thread may call post().
 class WorkerThreads {
  public:
-  static constexpr std::size_t kStack = 8U
+  static constexpr std::size_t kStack = 4U
                                         << 20;  ///< bytes of address space: only what is touched takes memory
 
   explicit WorkerThreads(std::size_t most) : most_(most) {}

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <atomic>
+#include <thread>
+
+#include "served_program.h"
+
+namespace strata::tests {
+
+/// A client that asks again and again, and reads what is written.
+class OtherClient {
+ public:
+  explicit OtherClient(const ServedProgram& server) : thread_([this, &server] { ask(server); }) {}
+  ~OtherClient() {
+    stopping_ = true;
+    thread_.join();
+  }
+  [[nodiscard]] int pieces() const { return pieces_; }
+  [[nodiscard]] int failures() const { return failures_; }
+
+ private:
+  void ask(const ServedProgram& server) {
+    const auto body = completion(100, true).dump();
+    while (!stopping_) {
+      httplib::Request request;
+      request.method = "POST";
+      request.path = "/v1/completions";
+      request.body = body;
+      request.headers = {{"Content-Type", kJson}};
+      request.content_receiver = [&](const char*, std::size_t, std::uint64_t, std::uint64_t) {
+        ++pieces_;
+        return !stopping_;
+      };
+      const auto got = server.client().send(request);
+      if (!stopping_ && (!got || got->status != 200)) ++failures_;
+    }
+  }
+
+  std::atomic<bool> stopping_ = false;
+  std::atomic<int> pieces_ = 0;
+  std::atomic<int> failures_ = 0;
+  std::thread thread_;
+};
+
+}  // namespace strata::tests

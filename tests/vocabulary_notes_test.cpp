@@ -1,0 +1,46 @@
+// What llama.cpp only logs about a model's vocabulary is a note on standard error: answers may be worse.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "program_run.h"
+#include "scripted_model.h"
+#include "temporary_directory.h"
+
+namespace strata::tests {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+class VocabularyNotes : public testing::Test {
+ protected:
+  /// What `strata run` says of a model that says "one two".
+  std::string said_of(Script script) {
+    script.tokens = {"one", " two"};
+    const auto model = write_scripted_model(directory_.path(), script);
+    const ProgramRun ran = run_strata(
+        {"run", "-m", model.string(), "-p", "x", "-n", "4", "-t", "1", "--temp", "0", "--ram", kAmpleRam});
+    EXPECT_EQ(ran.exit_code, 0) << ran.err;
+    EXPECT_THAT(ran.out, HasSubstr("one two"));
+    return ran.err;
+  }
+  const TemporaryDirectory directory_;
+};
+
+TEST_F(VocabularyNotes, BytePairsWithoutARuleHowTextIsSplit) {
+  constexpr const char* kNote = "note: the file does not say how its vocabulary splits text";
+  EXPECT_THAT(said_of({.byte_pairs = true, .splits_said = false}), HasSubstr(kNote));
+  EXPECT_THAT(said_of({.byte_pairs = true}), Not(HasSubstr(kNote)));
+  EXPECT_THAT(said_of({.splits_said = false}), Not(HasSubstr(kNote))) << "SentencePiece needs none";
+}
+
+TEST_F(VocabularyNotes, TwoTokensForTheBeginningOfAText) {
+  constexpr const char* kNote = "note: the prompt begins with two tokens for the beginning of a text";
+  const std::string turns = "{% for m in messages %}{{ m.content }}{% endfor %}";
+  EXPECT_THAT(said_of({.chat_template = "<s>" + turns}), HasSubstr(kNote));
+  EXPECT_THAT(said_of({.chat_template = turns}), Not(HasSubstr(kNote)));
+}
+
+}  // namespace
+}  // namespace strata::tests
