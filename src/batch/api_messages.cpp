@@ -9,7 +9,7 @@
 namespace strata::batch {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 Status check_parts(const Fields& fields, const json& parts) {
   for (const json& part : parts) {

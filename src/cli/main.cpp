@@ -7,6 +7,7 @@
 #include <sstream>
 #include <string>
 
+#include "base/standard_error.h"
 #include "base/standard_output.h"
 #include "cli/arguments.h"
 #include "cli/batch.h"
@@ -27,7 +28,7 @@ namespace {
 constexpr int kWrongFlags = 2;
 
 int wrong_flags(std::string_view message) {
-  fmt::print(stderr, "strata: {}\n", message);
+  tell("strata: {}\n", message);
   return kWrongFlags;
 }
 
@@ -79,7 +80,7 @@ int run_program(std::span<char* const> given) {
   add_commands(app, exit_code);
 
   if (given.empty()) {
-    fmt::print(stderr, "{}", help_on(app, "").text);
+    tell("{}", help_on(app, "").text);
     return kWrongFlags;
   }
   const CLI::App* const command = named_command(app, given);
@@ -94,7 +95,7 @@ int run_program(std::span<char* const> given) {
   } catch (const CLI::ParseError& error) {
     return wrong_flags(with_help(error.what(), more_help));
   } catch (const std::exception& error) {  // a library's, or no memory: still one line, and no abort
-    fmt::print(stderr, "strata: unexpected error: {}\n", error.what());
+    tell("strata: unexpected error: {}\n", error.what());
     return 1;
   }
   return exit_code;

@@ -17,7 +17,7 @@ struct BodyLimits {
 
 /// The JSON of a request, and the memory that it is counted with while it is there.
 struct ReadBody {
-  nlohmann::json json;
+  nlohmann::ordered_json json;
   std::shared_ptr<Counted> counted;
 };
 
