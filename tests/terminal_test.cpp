@@ -169,6 +169,7 @@ TEST_F(AtATerminal, HelpListsTheCommandsAndMistypedNamesAreRecognised) {
   expect_refused(run_strata({"help", "serv"}), "do you mean 'serve'?");
   expect_refused(run_strata({"rnu"}), "do you mean 'run'?");
   expect_refused(run_strata({"run", "--rma", "1GiB"}), "do you mean '--ram'? see 'strata help run'");
+  expect_refused(run_strata({"--ram", "8GiB", "run", "m.gguf"}), "strata run --ram");
   EXPECT_EQ(run_strata({}).exit_code, 2);
   EXPECT_EQ(run_strata({"help", "nosuch"}).exit_code, 2);
 }

@@ -358,6 +358,24 @@ TEST(ApiAnswers, WhatAToolsSchemaAsksForInVainIsToldToo) {
   EXPECT_THAT(loose->warnings, testing::ElementsAre(testing::HasSubstr("format at /properties/at")));
 }
 
+TEST(ApiAnswers, OnlyAllowedToolsAreOffered) {
+  const Said said({.tokens = {"7"}, .chat_template = kChatMl});
+  json other = kTool;
+  other["function"]["name"] = "hear";
+  const auto with = [&](const json& names, const char* mode) {
+    json tools = json::array();
+    for (const json& name : names) tools.push_back({{"type", "function"}, {"function", {{"name", name}}}});
+    return json{
+        {"tools", {kTool, other}},
+        {"tool_choice", {{"type", "allowed_tools"}, {"allowed_tools", {{"mode", mode}, {"tools", tools}}}}}};
+  };
+  const std::string prompt = said.prompt(with({"hear"}, "auto"));
+  EXPECT_THAT(prompt, testing::HasSubstr("hear"));
+  EXPECT_THAT(prompt, testing::Not(testing::HasSubstr("look")));
+  EXPECT_THAT(said.refusal(with({"smell"}, "auto")), testing::StartsWith("tool_choice: "));
+  EXPECT_THAT(said.refusal(with({"hear"}, "never")), testing::StartsWith("tool_choice.allowed_tools.mode: "));
+}
+
 TEST(ApiAnswers, FieldsKeepTheOrderInWhichAClientWritesThem) {
   const Said said({.tokens = {"7"}, .chat_template = kChatMl});
   const auto request = said.read_text(R"({

@@ -139,16 +139,30 @@ Status read_tools(const json& body, engine::ChatRequest& out) {
       return fields.refuse("tool_choice", "requires tools, and there are none");
     return {};
   }
-  const json::json_pointer place("/function/name");
-  const json name = choice->is_object() ? choice->value(place, json()) : json();
-  if (!name.is_string())
-    return fields.refuse("tool_choice",
-                         "must be none, auto, required, or an object with the name of a function");
-  // The one that is named has to be called, and no other can be.
-  out.tool_choice = engine::ToolChoice::kRequired;
-  json named = json::array();
+  const json::json_pointer name_of("/function/name");
+  // Some, of which the model chooses: OpenAI's `allowed_tools`.
+  const json* const allowed = choice->is_object() ? Fields(*choice).find("allowed_tools") : nullptr;
+  json names = json::array();
+  if (allowed != nullptr && allowed->is_object()) {
+    const Fields some(*allowed, "tool_choice.allowed_tools.");
+    STRATA_TRY(const auto mode, some.text("mode"));
+    if (mode && *mode != "auto" && *mode != "required")
+      return some.refuse("mode", "must be auto or required");
+    if (mode == "required") out.tool_choice = engine::ToolChoice::kRequired;
+    const json* const tools = some.find("tools");
+    if (tools == nullptr || !tools->is_array()) return some.refuse("tools", "must be an array");
+    for (const json& tool : *tools) names.push_back(tool.is_object() ? tool.value(name_of, json()) : json());
+  } else {
+    const json name = choice->is_object() ? choice->value(name_of, json()) : json();
+    if (!name.is_string())
+      return fields.refuse("tool_choice",
+                           "must be none, auto, required, or an object with the name of a function");
+    out.tool_choice = engine::ToolChoice::kRequired;  // the one that is named has to be called
+    names.push_back(name);
+  }
+  json named = json::array();  // no other can be
   for (const json& tool : out.tools) {
-    if (tool.value(place, json()) == name) named.push_back(tool);
+    if (std::ranges::find(names, tool.value(name_of, json())) != names.end()) named.push_back(tool);
   }
   if (named.empty()) return fields.refuse("tool_choice", "names none of the tools");
   out.tools = std::move(named);

@@ -41,6 +41,13 @@ Result<hardware::HostBudget> Engine::decide_budget(std::optional<Bytes> wanted) 
   return out;
 }
 
+Result<Bytes> Engine::most_budget() {
+  STRATA_CHECK(!claim_);
+  STRATA_TRY(const hardware::HostMemory host, machine());
+  STRATA_TRY(const hardware::HostBudget most, decide_budget(host.available));
+  return most.bytes;
+}
+
 Status Engine::take_first_budget() {
   if (has_budget_) return {};
   STRATA_TRY(hardware::HostBudget budget, decide_budget(options_.ram));
