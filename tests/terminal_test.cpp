@@ -118,6 +118,30 @@ TEST_F(AtATerminal, CtrlCEndsAnAnswerAndNeverTheChat) {
   EXPECT_LT(stats()["decode"]["tokens"], 100000);
 }
 
+TEST_F(AtATerminal, KeysTypedDuringAnAnswerAreReadAfterIt) {
+  TypedTerminal terminal(chat({"-n", "200"}));
+  terminal.expect("\n> ");
+  terminal.type("hello\r");
+  terminal.expect("hello\r\n");
+  terminal.expect_anything();
+  terminal.type("/system\r\x04");  // the model still writes
+  terminal.expect("There is no system message.");
+  EXPECT_EQ(terminal.wait_for_end(), 0) << terminal.rest();
+  EXPECT_EQ(stats()["decode"]["tokens"], 200);
+}
+
+TEST_F(AtATerminal, CtrlCGivesUpALineAlsoWhereEnterFollowsAtOnce) {
+  TypedTerminal terminal(chat({}));
+  for (int line = 0; line < 20; ++line) {
+    terminal.expect("\n> ");
+    terminal.type("two\x03\r");
+  }
+  terminal.expect("\n> ");
+  terminal.type("\x04");
+  EXPECT_EQ(terminal.wait_for_end(), 0) << terminal.rest();
+  EXPECT_EQ(stats()["decode"]["tokens"], 0);
+}
+
 TEST_F(AtATerminal, TopEndsWithQAndLeavesTheScreenAsItWas) {
   TypedTerminal running(chat({}));
   running.expect("\n> ");

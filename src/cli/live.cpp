@@ -133,7 +133,7 @@ Result<bool> Live::wait_for_input(const std::function<bool()>& give_up) {
     if (::poll(waiting.data(), waiting.size(), static_cast<int>(kWhileWaiting.count())) < 0) continue;
     publish("waiting");
     if (waiting[1].revents != 0) STRATA_TRY_VOID(carry_out_requests());
-    if (waiting[0].revents != 0) return true;
+    if (waiting[0].revents != 0) return !give_up();  // Ctrl-C came before what can be read now
   }
   return false;
 }

@@ -260,6 +260,10 @@ class Run {
   }
 
   Status answer(const std::string& message) {
+    if (chatting && interrupts > 0) {  // Ctrl-C and Enter, before the line was read
+      next_answer();
+      return {};
+    }
     add_message("user", message);
     auto tokens = chat_tokens();
     if (!tokens) {  // the template refuses this conversation: another message may do
