@@ -233,7 +233,8 @@ TEST(ApiAnswers, ArgumentsOfEarlierCallsMayBeEmptyAndCutOffOnesAreNamed) {
                       {"function", {{"name", "look"}, {"arguments", arguments}}}}}}},
                   {{"role", "tool"}, {"tool_call_id", "abcdefghi"}, {"content", "moon"}}}}};
   };
-  EXPECT_THAT(said.prompt(with("")), testing::HasSubstr(R"("arguments": {})"));
+  for (const char* const nothing : {"", " \n"})
+    EXPECT_THAT(said.prompt(with(nothing)), testing::HasSubstr(R"("arguments": {})"));
   EXPECT_THAT(said.prompt(with({{"at", "sun"}})), testing::HasSubstr("sun"));
   EXPECT_THAT(said.refusal(with("{\"at\": \"mo")),
               testing::AllOf(testing::StartsWith("messages[1].tool_calls[0].function.arguments: "),
@@ -356,6 +357,32 @@ TEST(ApiAnswers, WhatAToolsSchemaAsksForInVainIsToldToo) {
   const auto loose = said.read(with(false));
   ASSERT_TRUE(loose) << loose.error().message;
   EXPECT_THAT(loose->warnings, testing::ElementsAre(testing::HasSubstr("format at /properties/at")));
+}
+
+TEST(ApiAnswers, FieldsOfEarlierAnswersMayBeNullOrHaveOtherNames) {
+  const Said said({.tokens = {"7"}, .chat_template = kChatMl});
+  const auto prompt_with = [&](json answer) {
+    answer["role"] = "assistant";
+    return said.prompt(
+        {{"messages",
+          {{{"role", "user"}, {"content", "Where?"}}, answer, {{"role", "user"}, {"content", "And?"}}}}});
+  };
+  const std::string plain = prompt_with({{"content", "There"}});
+  EXPECT_EQ(prompt_with({{"content", "There"},
+                         {"reasoning_content", nullptr},
+                         {"name", nullptr},
+                         {"tool_call_id", nullptr},
+                         {"tool_calls", nullptr},
+                         {"refusal", nullptr},
+                         {"audio", nullptr},
+                         {"function_call", nullptr}}),
+            plain);
+  EXPECT_EQ(prompt_with({{"content", {{{"type", "refusal"}, {"refusal", "There"}}}}}), plain);
+  EXPECT_THAT(prompt_with({{"content", "There"}, {"reasoning_content", "Hm"}}), testing::HasSubstr("Hm"));
+  EXPECT_EQ(prompt_with({{"content", "There"}, {"reasoning", "Hm"}}),
+            prompt_with({{"content", "There"}, {"reasoning_content", "Hm"}}));
+  EXPECT_THAT(said.refusal({{"messages", {{{"role", "user"}, {"content", "a"}, {"reasoning_content", 5}}}}}),
+              testing::StartsWith("messages[0].reasoning_content: "));
 }
 
 TEST(ApiAnswers, OnlyAllowedToolsAreOffered) {

@@ -11,10 +11,15 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-Status check_parts(const Fields& fields, const json& parts) {
-  for (const json& part : parts) {
-    const auto has_text = [&](const char* key) { return part.contains(key) && part[key].is_string(); };
-    if (!part.is_object() || !has_text("type") || part["type"] != "text" || !has_text("text"))
+/// What the assistant refused in OpenAI's words was text, too.
+Status read_parts(const Fields& fields, json& parts) {
+  for (json& part : parts) {
+    const auto has_text = [&](const char* key) {
+      return part.is_object() && part.contains(key) && part[key].is_string();
+    };
+    const bool is_refusal = has_text("type") && part["type"] == "refusal" && has_text("refusal");
+    if (is_refusal) part = {{"type", "text"}, {"text", json(part["refusal"])}};
+    if (!has_text("type") || part["type"] != "text" || !has_text("text"))
       return fields.refuse("content", "parts must be text: images and sound are not understood here");
   }
   return {};
@@ -32,7 +37,11 @@ Status read_call(json& call, const std::string& path) {
   if (!name || name->empty()) return fields.refuse("name", "is missing");
   call["type"] = "function";
   const json* const arguments = fields.find("arguments");
-  if (arguments == nullptr || *arguments == "") {
+  const auto is_blank = [](const json& text) {
+    return text.is_string() &&
+           text.get_ref<const std::string&>().find_first_not_of(" \t\r\n") == std::string::npos;
+  };
+  if (arguments == nullptr || is_blank(*arguments)) {
     function["arguments"] = "{}";
   } else if (arguments->is_object()) {
     function["arguments"] = arguments->dump(-1, ' ', false, json::error_handler_t::replace);
@@ -47,10 +56,23 @@ Status read_call(json& call, const std::string& path) {
   return {};
 }
 
+/// Clients send back all fields of an answer: null is nothing. `reasoning` is vLLM's name for thoughts.
+Status read_texts(json& message, const std::string& path) {
+  const Fields fields(message, path + ".");
+  for (const char* const name : {"reasoning_content", "reasoning", "name", "tool_call_id"}) {
+    STRATA_TRY(const auto text, fields.text(name));
+    if (!text) message.erase(name);
+  }
+  if (message.contains("reasoning") && !message.contains("reasoning_content"))
+    message["reasoning_content"] = json(message["reasoning"]);
+  return {};
+}
+
 Status read_message(json& message, const std::string& path) {
   const Fields fields(message, path + ".");
   STRATA_TRY(const auto role, fields.text("role"));
   if (!role) return fields.refuse("role", "is missing");
+  STRATA_TRY_VOID(read_texts(message, path));
   bool calls = false;
   if (const json* const given = fields.find("tool_calls")) {
     if (!given->is_array()) return fields.refuse("tool_calls", "must be an array");
@@ -67,7 +89,7 @@ Status read_message(json& message, const std::string& path) {
   }
   if (content->is_string()) return {};
   if (!content->is_array()) return fields.refuse("content", "must be a string or an array of parts");
-  return check_parts(fields, *content);
+  return read_parts(fields, message["content"]);
 }
 
 Result<json> read_messages(const json& body) {

@@ -82,6 +82,9 @@ TEST_F(AnswerSchemaTest, PatternsAreEnforcedWhateverTheirForm) {
       {R"(^"q"$)", {R"("\"q\"")"}, {R"(""q"")"}},
       {R"(^.*$)", {R"("any \"thing\"")", R"("")"}, {R"("a"b")"}},
       {R"(^ä+$)", {R"("ää")"}, {R"("a")"}},
+      {R"(^(?P<year>\d{4})$)", {R"("2026")"}, {R"("26")"}},
+      {R"(\Aab\Z)", {R"("ab")"}, {R"("abc")"}},
+      {R"(^{a}b{c$)", {R"("{a}b{c")"}, {R"("ab")"}},
       {R"(^[ä-ü]\u00df$)", {R"("öß")"}, {R"("zß")"}},
   };
   for (const PatternCase& one : cases) {
@@ -94,8 +97,9 @@ TEST_F(AnswerSchemaTest, PatternsAreEnforcedWhateverTheirForm) {
 }
 
 TEST_F(AnswerSchemaTest, WhatAPatternCannotSayToAGrammarIsNamed) {
-  for (const char* const pattern : {"^(?=a)b$", "(?!x)", R"(\bword\b)", R"(^(a)\1$)", R"(^\p{L}+$)",
-                                    "^a{3,1}$", "a++", "(a", "a)", "[a", "*a", "^a{99999999}$"}) {
+  for (const char* const pattern :
+       {"^(?=a)b$", "(?!x)", R"(\bword\b)", R"(^(a)\1$)", R"(^\p{L}+$)", "^a{3,1}$", "a++", "(a", "a)", "[a",
+        "*a", "^a{99999999}$", "^{2}a$", "^a{,3}$"}) {
     EXPECT_FALSE(pattern_for_grammar(pattern)) << pattern;
     const AnswerSchema schema = schema_for_grammar(
         {{"type", "object"}, {"properties", {{"p", {{"type", "string"}, {"pattern", pattern}}}}}});
