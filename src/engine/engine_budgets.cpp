@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "control/socket_folder.h"
 #include "engine/engine.h"
 #include "engine/foreign_limits.h"
