@@ -436,7 +436,11 @@ class Merger {
           schema.contains("required") ? names_of(schema["required"]) : std::set<std::string>();
       json& properties = schema["properties"];
       for (auto at = properties.begin(); at != properties.end();) {
-        at = *at == json(false) && !required.contains(at.key()) ? properties.erase(at) : at + 1;
+        if (*at == json(false) && !required.contains(at.key())) {
+          at = properties.erase(at);
+        } else {
+          ++at;
+        }
       }
     }
     if (!schema.contains("required") || !schema["required"].is_array() || schema["required"].empty()) return;
