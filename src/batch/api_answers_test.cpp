@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/json_text.h"
 #include "batch/api_stream.h"
 #include "batch/api_submit.h"
 #include "batch/executor.h"
