@@ -6,6 +6,8 @@
 
 #include <array>
 #include <cstdio>
+#include <fstream>
+#include <sstream>
 
 #include "synth_model.h"
 
@@ -66,6 +68,24 @@ TEST_F(FullOutput, WhatArrivesIsNoError) {
     run(arguments, "/dev/null");
     EXPECT_EQ(exit_code_, 0) << arguments;
     EXPECT_EQ(errors_, "") << arguments;
+  }
+}
+
+TEST_F(FullOutput, NotesThatNobodyCanReadStopNothing) {
+  const std::string arguments = "run " + model_.string() + " -p Once -n 3 --temp 0";
+  const auto text_with = [&](const std::string& errors) {
+    const std::string out = (directory_->path() / "out.txt").string();
+    run(arguments, out + " 2>" + errors);
+    std::ostringstream text;
+    text << std::ifstream(out).rdbuf();
+    return text.str();
+  };
+  const std::string expected = text_with("/dev/null");
+  EXPECT_EQ(exit_code_, 0);
+  EXPECT_NE(expected, "");
+  for (const char* const errors : {"/dev/full", "&-"}) {
+    EXPECT_EQ(text_with(errors), expected) << errors;
+    EXPECT_EQ(exit_code_, 0) << errors;
   }
 }
 

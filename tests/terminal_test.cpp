@@ -120,6 +120,30 @@ TEST_F(AtATerminal, CtrlCEndsAnAnswerAndNeverTheChat) {
   EXPECT_LT(stats()["decode"]["tokens"], 100000);
 }
 
+TEST_F(AtATerminal, KeysTypedDuringAnAnswerAreReadAfterIt) {
+  TypedTerminal terminal(chat({"-n", "200"}));
+  terminal.expect("\n> ");
+  terminal.type("hello\r");
+  terminal.expect("hello\r\n");
+  terminal.expect_anything();
+  terminal.type("/system\r\x04");  // the model still writes
+  terminal.expect("There is no system message.");
+  EXPECT_EQ(terminal.wait_for_end(), 0) << terminal.rest();
+  EXPECT_EQ(stats()["decode"]["tokens"], 200);
+}
+
+TEST_F(AtATerminal, CtrlCGivesUpALineAlsoWhereEnterFollowsAtOnce) {
+  TypedTerminal terminal(chat({}));
+  for (int line = 0; line < 20; ++line) {
+    terminal.expect("\n> ");
+    terminal.type("two\x03\r");
+  }
+  terminal.expect("\n> ");
+  terminal.type("\x04");
+  EXPECT_EQ(terminal.wait_for_end(), 0) << terminal.rest();
+  EXPECT_EQ(stats()["decode"]["tokens"], 0);
+}
+
 TEST_F(AtATerminal, TopEndsWithQAndLeavesTheScreenAsItWas) {
   TypedTerminal running(chat({}));
   running.expect("\n> ");
@@ -194,6 +218,7 @@ TEST_F(AtATerminal, HelpListsTheCommandsAndMistypedNamesAreRecognised) {
   expect_refused(run_strata({"help", "serv"}), "do you mean 'serve'?");
   expect_refused(run_strata({"rnu"}), "do you mean 'run'?");
   expect_refused(run_strata({"run", "--rma", "1GiB"}), "do you mean '--ram'? see 'strata help run'");
+  expect_refused(run_strata({"--ram", "8GiB", "run", "m.gguf"}), "strata run --ram");
   EXPECT_EQ(run_strata({}).exit_code, 2);
   EXPECT_EQ(run_strata({"help", "nosuch"}).exit_code, 2);
 }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <iterator>
 #include <string>
 
 namespace strata {
@@ -22,6 +23,23 @@ TEST(JsonText, KeepsTheOrderOfMembersWhereAsked) {
   const auto read = parse_ordered_json(R"({"z":1,"a":2})");
   ASSERT_TRUE(read);
   EXPECT_EQ(read->begin().key(), "z");
+}
+
+TEST(JsonText, OfMembersOfOneNameTheLastOneCounts) {
+  const auto read = parse_ordered_json(R"({"b":1,"a":[{"c":2},3],"b":{"d":null,"d":4}})");
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->dump(), R"({"b":{"d":4},"a":[{"c":2},3]})");
+}
+
+TEST(JsonText, AnObjectOfManyMembersIsReadInTimeThatGrowsWithThem) {
+  std::string text = "{";
+  for (int i = 0; i < 100'000; ++i) text += "\"" + std::to_string(i) + "\":0,";
+  text.back() = '}';
+  // Each name compared with all before it would be five thousand million comparisons.
+  const auto read = parse_ordered_json(text);
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->size(), 100'000U);
+  EXPECT_EQ(std::prev(read->end()).key(), "99999");
 }
 
 TEST(JsonText, NamesTheByteThatIsWrong) {

@@ -1,5 +1,7 @@
 #include "base/progress.h"
 
+#include "base/standard_error.h"
+
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -54,13 +56,13 @@ void ProgressBar::update(Bytes done) {
   if (now - drawn_ < kRedrawInterval) return;
   drawn_ = now;
   shown_ = true;
-  fmt::print(stderr, "{}{}", kWipeLine, progress_text(label_, done, total_, now - start_));
+  tell("{}{}", kWipeLine, progress_text(label_, done, total_, now - start_));
   std::fflush(stderr);
 }
 
 void ProgressBar::finish() {
   if (shown_) {
-    fmt::print(stderr, "{}", kWipeLine);
+    tell("{}", kWipeLine);
     std::fflush(stderr);
   }
   active_ = false;

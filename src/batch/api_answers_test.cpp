@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/json_text.h"
 #include "batch/api_stream.h"
 #include "batch/api_submit.h"
 #include "batch/executor.h"
@@ -51,6 +52,15 @@ class Said {
       body["messages"] = {{{"role", "user"}, {"content", "Where?"}}};
     return reader_->read(endpoint, body);
   }
+  /// As a client writes it: the order of its fields is its own.
+  [[nodiscard]] Result<ApiRequest> read_text(const std::string& body) const {
+    const auto parsed = parse_ordered_json(body);
+    EXPECT_TRUE(parsed) << parsed.error().message;
+    return reader_->read(Endpoint::kChat, *parsed);
+  }
+  [[nodiscard]] std::string prompt_of(const ApiRequest& request) const {
+    return common_detokenize(engine_->vocab(), request.request.prompt, true);
+  }
   [[nodiscard]] std::string refusal(const json& body, Endpoint endpoint = Endpoint::kChat) const {
     const auto request = read(body, endpoint);
     return request ? "it was taken" : request.error().message;
@@ -58,7 +68,7 @@ class Said {
   [[nodiscard]] std::string prompt(const json& body) const {
     const auto request = read(body);
     EXPECT_TRUE(request) << request.error().message;
-    return request ? common_detokenize(engine_->vocab(), request->request.prompt, true) : "";
+    return request ? prompt_of(*request) : "";
   }
 
   /// The answer, whole; what the stream tells has to be the same.
@@ -224,7 +234,8 @@ TEST(ApiAnswers, ArgumentsOfEarlierCallsMayBeEmptyAndCutOffOnesAreNamed) {
                       {"function", {{"name", "look"}, {"arguments", arguments}}}}}}},
                   {{"role", "tool"}, {"tool_call_id", "abcdefghi"}, {"content", "moon"}}}}};
   };
-  EXPECT_THAT(said.prompt(with("")), testing::HasSubstr(R"("arguments": {})"));
+  for (const char* const nothing : {"", " \n"})
+    EXPECT_THAT(said.prompt(with(nothing)), testing::HasSubstr(R"("arguments": {})"));
   EXPECT_THAT(said.prompt(with({{"at", "sun"}})), testing::HasSubstr("sun"));
   EXPECT_THAT(said.refusal(with("{\"at\": \"mo")),
               testing::AllOf(testing::StartsWith("messages[1].tool_calls[0].function.arguments: "),
@@ -332,6 +343,103 @@ TEST(ApiAnswers, WhatASchemaAsksForInVainIsAWarningOrAnErrorWhereItIsStrict) {
   const auto loose = said.read(with(false));
   ASSERT_TRUE(loose) << loose.error().message;
   EXPECT_THAT(loose->warnings, testing::ElementsAre(testing::HasSubstr("multipleOf")));
+}
+
+TEST(ApiAnswers, WhatAToolsSchemaAsksForInVainIsToldToo) {
+  const Said said({.tokens = {"7"}, .chat_template = kChatMl});
+  const auto with = [](bool strict) {
+    json tool = kTool;
+    tool["function"]["strict"] = strict;
+    tool["function"]["parameters"]["properties"]["at"]["format"] = "email";
+    return json{{"tools", {tool}}};
+  };
+  EXPECT_THAT(said.refusal(with(true)),
+              testing::AllOf(testing::StartsWith("tools: "), testing::HasSubstr("format at /properties/at")));
+  const auto loose = said.read(with(false));
+  ASSERT_TRUE(loose) << loose.error().message;
+  EXPECT_THAT(loose->warnings, testing::ElementsAre(testing::HasSubstr("format at /properties/at")));
+}
+
+TEST(ApiAnswers, FieldsOfEarlierAnswersMayBeNullOrHaveOtherNames) {
+  const Said said({.tokens = {"7"}, .chat_template = kChatMl});
+  const auto prompt_with = [&](json answer) {
+    answer["role"] = "assistant";
+    return said.prompt(
+        {{"messages",
+          {{{"role", "user"}, {"content", "Where?"}}, answer, {{"role", "user"}, {"content", "And?"}}}}});
+  };
+  const std::string plain = prompt_with({{"content", "There"}});
+  EXPECT_EQ(prompt_with({{"content", "There"},
+                         {"reasoning_content", nullptr},
+                         {"name", nullptr},
+                         {"tool_call_id", nullptr},
+                         {"tool_calls", nullptr},
+                         {"refusal", nullptr},
+                         {"audio", nullptr},
+                         {"function_call", nullptr}}),
+            plain);
+  EXPECT_EQ(prompt_with({{"content", {{{"type", "refusal"}, {"refusal", "There"}}}}}), plain);
+  EXPECT_THAT(prompt_with({{"content", "There"}, {"reasoning_content", "Hm"}}), testing::HasSubstr("Hm"));
+  EXPECT_EQ(prompt_with({{"content", "There"}, {"reasoning", "Hm"}}),
+            prompt_with({{"content", "There"}, {"reasoning_content", "Hm"}}));
+  EXPECT_THAT(said.refusal({{"messages", {{{"role", "user"}, {"content", "a"}, {"reasoning_content", 5}}}}}),
+              testing::StartsWith("messages[0].reasoning_content: "));
+}
+
+TEST(ApiAnswers, OnlyAllowedToolsAreOffered) {
+  const Said said({.tokens = {"7"}, .chat_template = kChatMl});
+  json other = kTool;
+  other["function"]["name"] = "hear";
+  const auto with = [&](const json& names, const char* mode) {
+    json tools = json::array();
+    for (const json& name : names) tools.push_back({{"type", "function"}, {"function", {{"name", name}}}});
+    return json{
+        {"tools", {kTool, other}},
+        {"tool_choice", {{"type", "allowed_tools"}, {"allowed_tools", {{"mode", mode}, {"tools", tools}}}}}};
+  };
+  const std::string prompt = said.prompt(with({"hear"}, "auto"));
+  EXPECT_THAT(prompt, testing::HasSubstr("hear"));
+  EXPECT_THAT(prompt, testing::Not(testing::HasSubstr("look")));
+  EXPECT_THAT(said.refusal(with({"smell"}, "auto")), testing::StartsWith("tool_choice: "));
+  EXPECT_THAT(said.refusal(with({"hear"}, "never")), testing::StartsWith("tool_choice.allowed_tools.mode: "));
+}
+
+TEST(ApiAnswers, FieldsKeepTheOrderInWhichAClientWritesThem) {
+  const Said said({.tokens = {"7"}, .chat_template = kChatMl});
+  const auto request = said.read_text(R"({
+    "messages": [{"role": "user", "content": "Where?"}],
+    "response_format": {"type": "json_schema", "json_schema": {"schema": {
+      "type": "object", "properties": {"why": {"type": "string"}, "answer": {"type": "integer"}},
+      "required": ["why", "answer"]}}}})");
+  ASSERT_TRUE(request) << request.error().message;
+  const std::string grammar = common_grammar_value(request->request.sampling.grammar);
+  // A model thinks in the order in which it writes.
+  EXPECT_THAT(grammar, testing::ContainsRegex("why-kv .*answer-kv"));
+
+  const auto with_tool = said.read_text(R"({
+    "messages": [{"role": "user", "content": "Where?"}],
+    "tools": [{"type": "function", "function": {"name": "look", "parameters": {
+      "type": "object", "properties": {"zone": {"type": "string"}, "at": {"type": "string"}}}}}]})");
+  ASSERT_TRUE(with_tool) << with_tool.error().message;
+  const std::string prompt = said.prompt_of(*with_tool);
+  EXPECT_LT(prompt.find("\"zone\""), prompt.find("\"at\"")) << prompt;
+}
+
+TEST(ApiAnswers, MinusOneIsAllOfTheContextAndWhatChangesNothingIsTaken) {
+  Said said({.tokens = {"one", "two", "three"}, .chat_template = kChatMl});
+  EXPECT_EQ(said.message({{"repeat_last_n", -1},
+                          {"dry_penalty_last_n", -1},
+                          {"dry_multiplier", 0.5},
+                          {"repeat_penalty", 1.5},
+                          {"top_k", -1},
+                          {"max_tokens", 2}})["content"],
+            "onetwo");
+  EXPECT_TRUE(said.read({{"prompt", "x"}, {"suffix", ""}}, Endpoint::kCompletion));
+  EXPECT_THAT(said.refusal({{"prompt", "x"}, {"suffix", "y"}}, Endpoint::kCompletion),
+              testing::StartsWith("suffix: "));
+  const auto best = said.read({{"prompt", "x"}, {"n", 2}, {"best_of", 3}}, Endpoint::kCompletion);
+  ASSERT_TRUE(best) << best.error().message;
+  EXPECT_THAT(best->warnings, testing::ElementsAre(testing::StartsWith("best_of: ")));
 }
 
 TEST(ApiAnswers, ClientsMayWriteNumbersBiasesAndPromptsInTheirWays) {

@@ -5,7 +5,7 @@
 #include <cmath>
 
 namespace strata::batch {
-const nlohmann::json* Fields::find(const char* name) const {
+const nlohmann::ordered_json* Fields::find(const char* name) const {
   const auto found = object_.find(name);
   return found == object_.end() || found->is_null() ? nullptr : &*found;
 }
@@ -15,7 +15,7 @@ std::unexpected<Error> Fields::refuse(const char* name, const std::string& why) 
 }
 
 Result<std::optional<double>> Fields::number(const char* name, double least, double most) const {
-  const nlohmann::json* const value = find(name);
+  const nlohmann::ordered_json* const value = find(name);
   if (value == nullptr) return std::nullopt;
   if (!value->is_number() || !(value->get<double>() >= least && value->get<double>() <= most))
     return refuse(name, fmt::format("must be a number from {} to {}", least, most));
@@ -24,7 +24,7 @@ Result<std::optional<double>> Fields::number(const char* name, double least, dou
 
 Result<std::optional<std::int64_t>> Fields::integer(const char* name, std::int64_t least,
                                                     std::int64_t most) const {
-  const nlohmann::json* const value = find(name);
+  const nlohmann::ordered_json* const value = find(name);
   if (value == nullptr) return std::nullopt;
   // Some clients write whole numbers as 8.0.
   if (value->is_number_float()) {
@@ -42,26 +42,26 @@ Result<std::optional<std::int64_t>> Fields::integer(const char* name, std::int64
 }
 
 Result<std::optional<bool>> Fields::boolean(const char* name) const {
-  const nlohmann::json* const value = find(name);
+  const nlohmann::ordered_json* const value = find(name);
   if (value == nullptr) return std::nullopt;
   if (!value->is_boolean()) return refuse(name, "must be true or false");
   return value->get<bool>();
 }
 
 Result<std::optional<std::string>> Fields::text(const char* name) const {
-  const nlohmann::json* const value = find(name);
+  const nlohmann::ordered_json* const value = find(name);
   if (value == nullptr) return std::nullopt;
   if (!value->is_string()) return refuse(name, "must be a string");
   return value->get<std::string>();
 }
 
 Result<std::vector<std::string>> Fields::texts(const char* name) const {
-  const nlohmann::json* const value = find(name);
+  const nlohmann::ordered_json* const value = find(name);
   if (value == nullptr) return std::vector<std::string>{};
   if (value->is_string()) return std::vector{value->get<std::string>()};
   std::vector<std::string> out;
   if (!value->is_array()) return refuse(name, "must be a string or an array of strings");
-  for (const nlohmann::json& one : *value) {
+  for (const nlohmann::ordered_json& one : *value) {
     if (!one.is_string()) return refuse(name, "must be a string or an array of strings");
     out.push_back(one.get<std::string>());
   }

@@ -18,10 +18,10 @@ namespace strata::batch {
 class Fields {
  public:
   /// `object` outlives this. `path` stands before the names, such as `messages[0].`.
-  explicit Fields(const nlohmann::json& object, std::string path = "")
+  explicit Fields(const nlohmann::ordered_json& object, std::string path = "")
       : object_(object), path_(std::move(path)) {}
 
-  [[nodiscard]] const nlohmann::json* find(const char* name) const;
+  [[nodiscard]] const nlohmann::ordered_json* find(const char* name) const;
   [[nodiscard]] Result<std::optional<double>> number(const char* name, double least, double most) const;
   [[nodiscard]] Result<std::optional<std::int64_t>> integer(const char* name, std::int64_t least,
                                                             std::int64_t most) const;
@@ -32,7 +32,7 @@ class Fields {
   [[nodiscard]] std::unexpected<Error> refuse(const char* name, const std::string& why) const;
 
  private:
-  const nlohmann::json& object_;
+  const nlohmann::ordered_json& object_;
   const std::string path_;
 };
 

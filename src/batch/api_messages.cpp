@@ -10,12 +10,17 @@
 namespace strata::batch {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
-Status check_parts(const Fields& fields, const json& parts) {
-  for (const json& part : parts) {
-    const auto has_text = [&](const char* key) { return part.contains(key) && part[key].is_string(); };
-    if (!part.is_object() || !has_text("type") || part["type"] != "text" || !has_text("text"))
+/// What the assistant refused in OpenAI's words was text, too.
+Status read_parts(const Fields& fields, json& parts) {
+  for (json& part : parts) {
+    const auto has_text = [&](const char* key) {
+      return part.is_object() && part.contains(key) && part[key].is_string();
+    };
+    const bool is_refusal = has_text("type") && part["type"] == "refusal" && has_text("refusal");
+    if (is_refusal) part = {{"type", "text"}, {"text", json(part["refusal"])}};
+    if (!has_text("type") || part["type"] != "text" || !has_text("text"))
       return fields.refuse("content", "parts must be text: images and sound are not understood here");
   }
   return {};
@@ -33,7 +38,11 @@ Status read_call(json& call, const std::string& path) {
   if (!name || name->empty()) return fields.refuse("name", "is missing");
   call["type"] = "function";
   const json* const arguments = fields.find("arguments");
-  if (arguments == nullptr || *arguments == "") {
+  const auto is_blank = [](const json& text) {
+    return text.is_string() &&
+           text.get_ref<const std::string&>().find_first_not_of(" \t\r\n") == std::string::npos;
+  };
+  if (arguments == nullptr || is_blank(*arguments)) {
     function["arguments"] = "{}";
   } else if (arguments->is_object()) {
     function["arguments"] = arguments->dump(-1, ' ', false, json::error_handler_t::replace);
@@ -50,12 +59,23 @@ Status read_call(json& call, const std::string& path) {
   return {};
 }
 
+/// Clients send back all fields of an answer: null is nothing. `reasoning` is vLLM's name for thoughts.
+Status read_texts(json& message, const std::string& path) {
+  const Fields fields(message, path + ".");
+  for (const char* const name : {"reasoning_content", "reasoning", "name", "tool_call_id"}) {
+    STRATA_TRY(const auto text, fields.text(name));
+    if (!text) message.erase(name);
+  }
+  if (message.contains("reasoning") && !message.contains("reasoning_content"))
+    message["reasoning_content"] = json(message["reasoning"]);
+  return {};
+}
+
 Status read_message(json& message, const std::string& path) {
   const Fields fields(message, path + ".");
   STRATA_TRY(const auto role, fields.text("role"));
   if (!role) return fields.refuse("role", "is missing");
-  for (const char* const name : {"name", "tool_call_id", "reasoning_content"})
-    STRATA_TRY_VOID(fields.text(name));
+  STRATA_TRY_VOID(read_texts(message, path));
   bool calls = false;
   if (const json* const given = fields.find("tool_calls")) {
     if (!given->is_array()) return fields.refuse("tool_calls", "must be an array");
@@ -72,7 +92,7 @@ Status read_message(json& message, const std::string& path) {
   }
   if (content->is_string()) return {};
   if (!content->is_array()) return fields.refuse("content", "must be a string or an array of parts");
-  return check_parts(fields, *content);
+  return read_parts(fields, message["content"]);
 }
 
 Result<json> read_messages(const json& body) {
@@ -151,15 +171,29 @@ Status read_tools(const json& body, engine::ChatRequest& out) {
       return fields.refuse("tool_choice", "requires tools, and there are none");
     return {};
   }
-  const json name = function_name(*choice);
-  if (!name.is_string())
-    return fields.refuse("tool_choice",
-                         "must be none, auto, required, or an object with the name of a function");
-  // The one that is named has to be called, and no other can be.
-  out.tool_choice = engine::ToolChoice::kRequired;
-  json named = json::array();
+  // Some, of which the model chooses: OpenAI's `allowed_tools`.
+  const json* const allowed = choice->is_object() ? Fields(*choice).find("allowed_tools") : nullptr;
+  json names = json::array();
+  if (allowed != nullptr && allowed->is_object()) {
+    const Fields some(*allowed, "tool_choice.allowed_tools.");
+    STRATA_TRY(const auto mode, some.text("mode"));
+    if (mode && *mode != "auto" && *mode != "required")
+      return some.refuse("mode", "must be auto or required");
+    if (mode == "required") out.tool_choice = engine::ToolChoice::kRequired;
+    const json* const tools = some.find("tools");
+    if (tools == nullptr || !tools->is_array()) return some.refuse("tools", "must be an array");
+    for (const json& tool : *tools) names.push_back(function_name(tool));
+  } else {
+    const json name = function_name(*choice);
+    if (!name.is_string())
+      return fields.refuse("tool_choice",
+                           "must be none, auto, required, or an object with the name of a function");
+    out.tool_choice = engine::ToolChoice::kRequired;  // the one that is named has to be called
+    names.push_back(name);
+  }
+  json named = json::array();  // no other can be
   for (const json& tool : out.tools) {
-    if (function_name(tool) == name) named.push_back(tool);
+    if (std::ranges::find(names, function_name(tool)) != names.end()) named.push_back(tool);
   }
   if (named.empty()) return fields.refuse("tool_choice", "names none of the tools");
   out.tools = std::move(named);

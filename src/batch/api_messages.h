@@ -10,6 +10,6 @@ namespace strata::batch {
 /// Reads what a body of `/v1/chat/completions` says of the conversation: messages, tools, thoughts, and
 /// whether the last message is to be continued. `out` keeps the rest. Errors: kInvalidArgument, beginning
 /// with the field's name.
-[[nodiscard]] Status read_conversation(const nlohmann::json& body, engine::ChatRequest& out);
+[[nodiscard]] Status read_conversation(const nlohmann::ordered_json& body, engine::ChatRequest& out);
 
 }  // namespace strata::batch

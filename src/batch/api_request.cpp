@@ -15,7 +15,7 @@
 namespace strata::batch {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 constexpr std::int64_t kMostTokens = INT32_MAX;
 constexpr std::size_t kLongestGrammar = 256 << 10;  // each request that waits holds its own
@@ -74,7 +74,30 @@ struct Rules {
   common_grammar grammar;
 };
 
-/// What the schema asks for in vain is a warning, and an error where it is strict.
+/// As llama.cpp can follow it. What the schema asks for in vain is a warning, and an error where it is
+/// strict.
+Result<json> followed_schema(const json& schema, bool strict, const char* field,
+                             std::vector<std::string>& warnings) {
+  STRATA_TRY_VOID(engine::check_schema_bounds(schema, field));
+  engine::AnswerSchema out = engine::schema_for_grammar(schema);
+  if (strict && !out.not_enforced.empty())
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: its schema is strict, and this cannot be enforced: {}", field,
+                            fmt::join(out.not_enforced, ", ")));
+  for (const std::string& what : out.not_enforced)
+    warnings.push_back(fmt::format("{}: this is not enforced: {}", field, what));
+  return std::move(out.schema);
+}
+
+Status ready_tool(json& function, std::vector<std::string>& warnings) {
+  const Fields fields(function, fmt::format("tools.{}.", function["name"].get<std::string>()));
+  STRATA_TRY(const auto strict, fields.boolean("strict"));
+  if (fields.find("parameters") == nullptr) return {};
+  STRATA_TRY(function["parameters"],
+             followed_schema(function["parameters"], strict.value_or(false), "tools", warnings));
+  return {};
+}
+
 Result<Rules> rules_of(const json& body, std::vector<std::string>& warnings) {
   const Fields fields(body);
   Rules out;
@@ -88,18 +111,12 @@ Result<Rules> rules_of(const json& body, std::vector<std::string>& warnings) {
   }
   if (!named) return out;
   const char* const field = fields.find("json_schema") != nullptr ? "json_schema" : "response_format";
-  STRATA_TRY_VOID(engine::check_schema_bounds(named->schema, field));
-  engine::AnswerSchema schema = engine::schema_for_grammar(named->schema);
-  if (named->strict && !schema.not_enforced.empty())
-    return fields.refuse(field, fmt::format("its schema is strict, and this cannot be enforced: {}",
-                                            fmt::join(schema.not_enforced, ", ")));
-  for (const std::string& what : schema.not_enforced)
-    warnings.push_back(fmt::format("{}: this is not enforced: {}", field, what));
-  const std::string text = schema.schema.dump();
+  STRATA_TRY(json schema, followed_schema(named->schema, named->strict, field, warnings));
+  const std::string text = schema.dump();
   if (text.size() > kLongestGrammar)
     return fields.refuse(field, fmt::format("its schema has more than {} KiB", kLongestGrammar >> 10));
   STRATA_TRY(out.grammar, engine::grammar_of_schema(text, field));
-  out.schema = std::move(schema.schema);
+  out.schema = std::move(schema);
   return out;
 }
 
@@ -237,12 +254,7 @@ Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
   if (logprobs.value_or(false)) out.request.top_logprobs = static_cast<int>(top.value_or(0));
   engine::ChatRequest chat;
   STRATA_TRY_VOID(read_conversation(body, chat));
-  for (json& tool : chat.tools) {
-    json& function = tool["function"];
-    if (!function.contains("parameters")) continue;
-    STRATA_TRY_VOID(engine::check_schema_bounds(function["parameters"], "tools"));
-    function["parameters"] = engine::schema_for_grammar(function["parameters"]).schema;
-  }
+  for (json& tool : chat.tools) STRATA_TRY_VOID(ready_tool(tool["function"], out.warnings));
   STRATA_TRY(Rules rules, rules_of(body, out.warnings));
   chat.json_schema = std::move(rules.schema);
   chat.grammar = std::move(rules.grammar);
@@ -261,7 +273,12 @@ Status ApiReader::read_completion(const json& body, ApiRequest& out) const {
   out.request.limit = limit.value_or(kCompletionLimit);
   STRATA_TRY(const auto logprobs, fields.integer("logprobs", 0, kMostLogprobs));
   if (logprobs) out.request.top_logprobs = static_cast<int>(*logprobs);
-  if (fields.find("suffix") != nullptr) return fields.refuse("suffix", "is not understood here");
+  STRATA_TRY(const auto suffix, fields.text("suffix"));
+  if (suffix && !suffix->empty()) return fields.refuse("suffix", "is not understood here");
+  STRATA_TRY(const auto best_of, fields.integer("best_of", 1, kMostAnswers));
+  if (best_of.value_or(out.answers) > out.answers)
+    out.warnings.emplace_back(
+        "best_of: is not understood here; the answers are the first ones, not the best");
   STRATA_TRY(const auto echo, fields.boolean("echo"));
   if (echo.value_or(false)) return fields.refuse("echo", "is not understood here");
   STRATA_TRY(Rules rules, rules_of(body, out.warnings));

@@ -52,10 +52,10 @@ class ApiReader {
 
   /// Fields that would change an answer and are not understood end in ApiRequest::warnings. Errors:
   /// kInvalidArgument, beginning with the field's name.
-  [[nodiscard]] Result<ApiRequest> read(Endpoint endpoint, const nlohmann::json& body) const;
+  [[nodiscard]] Result<ApiRequest> read(Endpoint endpoint, const nlohmann::ordered_json& body) const;
 
   /// `{"content": TEXT}`, with llama-server's `add_special` and `parse_special`. Errors: kInvalidArgument.
-  [[nodiscard]] Result<std::vector<llama_token>> tokenize(const nlohmann::json& body) const;
+  [[nodiscard]] Result<std::vector<llama_token>> tokenize(const nlohmann::ordered_json& body) const;
 
   /// Whether an answer can begin under the request's grammar. The executor finds that out, too; a server asks
   /// before, on a thread of its own, so that nobody waits for a grammar that takes long. Blocks: up to some
@@ -67,15 +67,15 @@ class ApiReader {
  private:
   ApiReader(const engine::Engine& engine, engine::ChatFormat format)
       : engine_(engine), format_(std::move(format)) {}
-  [[nodiscard]] Status read_chat(const nlohmann::json& body, ApiRequest& out) const;
-  [[nodiscard]] Status read_completion(const nlohmann::json& body, ApiRequest& out) const;
-  [[nodiscard]] Status read_embeddings(const nlohmann::json& body, ApiRequest& out) const;
-  [[nodiscard]] Status read_delivery(const nlohmann::json& body, ApiRequest& out) const;
+  [[nodiscard]] Status read_chat(const nlohmann::ordered_json& body, ApiRequest& out) const;
+  [[nodiscard]] Status read_completion(const nlohmann::ordered_json& body, ApiRequest& out) const;
+  [[nodiscard]] Status read_embeddings(const nlohmann::ordered_json& body, ApiRequest& out) const;
+  [[nodiscard]] Status read_delivery(const nlohmann::ordered_json& body, ApiRequest& out) const;
   [[nodiscard]] Result<std::vector<llama_token>> tokenize(const std::string& text, const char* field,
                                                           bool special = true, bool parse = true) const;
 
-  [[nodiscard]] Result<std::vector<llama_token>> tokens_of(const nlohmann::json& text, const char* field,
-                                                           std::size_t i) const;
+  [[nodiscard]] Result<std::vector<llama_token>> tokens_of(const nlohmann::ordered_json& text,
+                                                           const char* field, std::size_t i) const;
 
   const engine::Engine& engine_;
   engine::ChatFormat format_;

@@ -14,7 +14,7 @@
 namespace strata::batch {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 constexpr std::size_t kLongestBias = 1024;  // bytes of a text whose tokens `logit_bias` names
 
@@ -27,10 +27,8 @@ Status read_option(const Fields& fields, const engine::SamplingOption& option, c
     if (value) out.*(*real) = static_cast<float>(*value);
     return {};
   }
-  // -1 is llama.cpp's other word for no top-k.
-  const double least = std::string_view(name) == "top_k" ? -1 : option.least;
   STRATA_TRY(const auto value,
-             fields.integer(name, static_cast<std::int64_t>(least), static_cast<std::int64_t>(most)));
+             fields.integer(name, static_cast<std::int64_t>(option.least), static_cast<std::int64_t>(most)));
   if (value)
     out.*std::get<std::int32_t common_params_sampling::*>(option.value) = static_cast<std::int32_t>(*value);
   return {};

@@ -19,8 +19,7 @@
 namespace strata::batch {
 namespace {
 
-using nlohmann::json;
-using Json = nlohmann::ordered_json;
+using json = nlohmann::ordered_json;
 
 constexpr std::size_t kLongestId = 512;     // as OpenAI has it
 constexpr std::size_t kSaid = 10;           // lines that are wrong
@@ -98,18 +97,18 @@ std::uint64_t tokens_of(const ApiRequest& request) {
 }
 
 /// As OpenAI writes them.
-std::string outcome_json(const Line& line, int status, Json body, Json error) {
-  Json response;
+std::string outcome_json(const Line& line, int status, json body, json error) {
+  json response;
   if (!body.is_null()) {
     response = {{"status_code", status},
                 {"request_id", fmt::format("req_{}", line.number)},
                 {"body", std::move(body)}};
   }
-  const Json out = {{"id", fmt::format("batch_req_{}", line.number)},
-                    {"custom_id", line.custom_id ? Json(*line.custom_id) : Json()},
+  const json out = {{"id", fmt::format("batch_req_{}", line.number)},
+                    {"custom_id", line.custom_id ? json(*line.custom_id) : json()},
                     {"response", std::move(response)},
                     {"error", std::move(error)}};
-  return out.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 }  // namespace
@@ -219,7 +218,7 @@ Result<bool> Job::check(std::chrono::milliseconds time) {
 Status Job::look_at(const LineReader::Line& line) {
   const auto read = line.too_long ? fail(ErrorCode::kInvalidArgument,
                                          fmt::format("has more than {} MiB", kLongestLine >> 20))
-                                  : parse_json(line.text);
+                                  : parse_ordered_json(line.text);
   if (!read && settings_.unreadable_lines_fail_alone) {
     if (!settings_.shard.has(line.number)) return {};
     const Line failed{
@@ -335,7 +334,7 @@ Status Job::submit(Executor& executor, const Line& line) {
     return {};
   }
   STRATA_TRY(const std::string text, read_at(files_.input, line.offset, line.bytes));
-  const auto read = parse_json(text);
+  const auto read = parse_ordered_json(text);
   auto parsed = read ? parse_line(*read, reader_, only_) : std::unexpected(read.error());
   if (!parsed) {
     refused(line, parsed.error());

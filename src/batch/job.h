@@ -130,7 +130,7 @@ class Job {
   Job(JobFiles files, const ApiReader& reader, JobSettings settings, Store store);
   [[nodiscard]] Status begin_checking();
   [[nodiscard]] Status look_at(const LineReader::Line& line);
-  [[nodiscard]] std::optional<Error> too_long(const nlohmann::json& line, Line& out) const;
+  [[nodiscard]] std::optional<Error> too_long(const nlohmann::ordered_json& line, Line& out) const;
   [[nodiscard]] Status end_checking();
   [[nodiscard]] Status submit(Executor& executor, const Line& line);
   void answered(const Line& line, const ApiRequest& request, Result<std::vector<Answer>> answers);

@@ -51,7 +51,8 @@ std::string key_of_line(std::int64_t number) { return fmt::format("#batch_req_{}
 
 /// Of a line of the input.
 Result<std::string> key_of(const fs::path& path, const LineReader::Line& line) {
-  const auto json = line.too_long ? fail(ErrorCode::kInvalidArgument, "too long") : parse_json(line.text);
+  const auto json =
+      line.too_long ? fail(ErrorCode::kInvalidArgument, "too long") : parse_ordered_json(line.text);
   if (!json) return key_of_line(line.number);
   if (json->is_object()) {
     const auto id = Fields(*json).text("custom_id");
@@ -61,7 +62,7 @@ Result<std::string> key_of(const fs::path& path, const LineReader::Line& line) {
 }
 
 /// Of an outcome. Errors: kCorrupt.
-Result<std::string> key_of_outcome(const nlohmann::json& outcome) {
+Result<std::string> key_of_outcome(const nlohmann::ordered_json& outcome) {
   if (outcome.is_object()) {
     const Fields fields(outcome);
     const auto custom_id = fields.text("custom_id");
@@ -73,8 +74,8 @@ Result<std::string> key_of_outcome(const nlohmann::json& outcome) {
 }
 
 /// Of an answer.
-Origin origin_of(const nlohmann::json& outcome) {
-  const auto text = [](const nlohmann::json& object, const char* name) -> std::string {
+Origin origin_of(const nlohmann::ordered_json& outcome) {
+  const auto text = [](const nlohmann::ordered_json& object, const char* name) -> std::string {
     const auto found = object.find(name);
     return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
   };
@@ -89,7 +90,7 @@ Origin origin_of(const nlohmann::json& outcome) {
 Status find_outcomes(const fs::path& path, bool failed, Places& places,
                      const std::function<Status(const Origin&)>& on_answer) {
   const auto take = [&](const LineReader::Line& line) -> Status {
-    const auto json = parse_json(line.text);
+    const auto json = parse_ordered_json(line.text);
     auto key = json ? key_of_outcome(*json) : fail(ErrorCode::kCorrupt, json.error().message);
     if (!key) {
       return fail(ErrorCode::kCorrupt,

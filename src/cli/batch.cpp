@@ -9,6 +9,7 @@
 #include <csignal>
 #include <filesystem>
 
+#include "base/standard_error.h"
 #include "batch/job.h"
 #include "batch/shard.h"
 #include "batch/stream_file.h"
@@ -69,13 +70,12 @@ class Progress {
     const std::string left =
         rate > 0 ? fmt::format(", {:.0f} s left", static_cast<double>(counts.left()) / rate) : "";
     wipe();
-    fmt::print(stderr, "{} of {} answered, {} at once, {:.1f} tokens/s{}{}", done, counts.lines,
-               executor.running(), static_cast<double>(executor.statistics().tokens) / took.count(), left,
-               terminal_ ? "" : "\n");
+    tell("{} of {} answered, {} at once, {:.1f} tokens/s{}{}", done, counts.lines, executor.running(),
+         static_cast<double>(executor.statistics().tokens) / took.count(), left, terminal_ ? "" : "\n");
     std::fflush(stderr);
   }
   void wipe() {
-    if (terminal_) fmt::print(stderr, "\r\033[K");
+    if (terminal_) tell("\r\033[K");
   }
 
  private:
@@ -105,7 +105,7 @@ class Batch {
     STRATA_TRY(const auto there,
                batch::finished(files, shard, open.model.filename().string(), batch::fingerprint(settings_)));
     if (there) {
-      fmt::print(stderr, "finished before: ");
+      tell("finished before: ");
       say_what_is_there(files.of(shard), there->answers, there->failed);
       return {};
     }
@@ -134,10 +134,9 @@ class Batch {
   }
 
   static void say_what_is_there(const batch::JobFiles& files, std::int64_t answers, std::int64_t failed) {
-    fmt::print(stderr, "{}: {} answers", batch::output_name(files.output), answers);
-    if (failed > 0)
-      fmt::print(stderr, "; {}: {} requests that failed", batch::output_name(files.errors), failed);
-    fmt::print(stderr, "\n");
+    tell("{}: {} answers", batch::output_name(files.output), answers);
+    if (failed > 0) tell("; {}: {} requests that failed", batch::output_name(files.errors), failed);
+    tell("\n");
   }
 
   void watch_for_stops() {
@@ -146,12 +145,11 @@ class Batch {
     action.sa_handler = on_stop;
     ::sigaction(SIGINT, &action, nullptr);
     ::sigaction(SIGTERM, &action, nullptr);
-    watch_ = {.stopped = [] { return stops > 0; },
-              .on_progress = {},
-              .on_pause =
-                  [](const Error& error) {
-                    fmt::print(stderr, "paused: {}; it goes on when there is room\n", error.message);
-                  }};
+    watch_ = {
+        .stopped = [] { return stops > 0; },
+        .on_progress = {},
+        .on_pause =
+            [](const Error& error) { tell("paused: {}; it goes on when there is room\n", error.message); }};
   }
 
   Status compute(const batch::JobFiles& files, batch::Shard shard, engine::OpenOptions open) {
@@ -179,12 +177,11 @@ class Batch {
     }
     STRATA_TRY_VOID(check_lines(job));
     if (batch::is_stream(files.output))
-      fmt::print(stderr,
-                 "note: until {} has all answers, {} keeps them; the same command goes on from there\n",
-                 batch::output_name(files.output), files.account().string());
+      tell("note: until {} has all answers, {} keeps them; the same command goes on from there\n",
+           batch::output_name(files.output), files.account().string());
     if (job.resumed())
-      fmt::print(stderr, "going on: {} of {} requests are answered\n",
-                 job.counts().lines - job.counts().left(), job.counts().lines);
+      tell("going on: {} of {} requests are answered\n", job.counts().lines - job.counts().left(),
+           job.counts().lines);
     if (job.counts().left() > 0) STRATA_TRY_VOID(answer(job));
     STRATA_TRY_VOID(job.write_out(watch_));
     say_what_is_there(files, job.counts().completed, job.counts().failed);
@@ -223,10 +220,10 @@ class Batch {
     std::string which;
     for (const batch::WrongLine& line : job.unreadable_lines())
       which += fmt::format("{}line {}: {}", which.empty() ? "" : "; ", line.number, line.what);
-    fmt::print(stderr, "note: {} cannot be read and {}: {}{}\n",
-               job.unreadable_count() == 1 ? "one line" : fmt::format("{} lines", job.unreadable_count()),
-               job.unreadable_count() == 1 ? "fails" : "fail", which,
-               job.unreadable_count() > job.unreadable_lines().size() ? "; and more" : "");
+    tell("note: {} cannot be read and {}: {}{}\n",
+         job.unreadable_count() == 1 ? "one line" : fmt::format("{} lines", job.unreadable_count()),
+         job.unreadable_count() == 1 ? "fails" : "fail", which,
+         job.unreadable_count() > job.unreadable_lines().size() ? "; and more" : "");
     return {};
   }
 
@@ -262,7 +259,7 @@ class Batch {
     if (!lives) status = lives;
     report.took = Clock::now() - begin;
     report.did = executor.statistics();
-    fmt::print(stderr, "{}", describe(report));
+    tell("{}", describe(report));
     if (options_.stats_file)
       STRATA_TRY_VOID(write_stats(*options_.stats_file, report, *engine_, options_.run.model));
     if (!status && status.error().code == ErrorCode::kCancelled) {
@@ -300,10 +297,9 @@ class Batch {
     STRATA_TRY(const batch::Store::Work all, job.store().work(kLeastAnswer));
     STRATA_TRY(const batch::Store::Work fits, job.store().work(kLeastAnswer, holds));
     if (!engine_->only_embeds() && fits.lines < all.lines)
-      fmt::print(stderr,
-                 "note: {} of {} requests have prompts longer than the context of {} tokens, and fail{}\n",
-                 all.lines - fits.lines, all.lines, holds,
-                 context.context ? "" : ": -c TOKENS, and the budget for it, lets them be computed");
+      tell("note: {} of {} requests have prompts longer than the context of {} tokens, and fail{}\n",
+           all.lines - fits.lines, all.lines, holds,
+           context.context ? "" : ": -c TOKENS, and the budget for it, lets them be computed");
     return at_once;
   }
 

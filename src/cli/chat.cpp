@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/standard_error.h"
 #include "cli/chat_input.h"
 
 namespace strata::cli {
@@ -16,12 +17,11 @@ class Chat {
 
   Status run() {
     if (reader_.is_terminal()) {
-      fmt::print(stderr, "Chat with {}. /help lists commands, Ctrl-C stops an answer, Ctrl-D ends.\n",
-                 model_.name);
+      tell("Chat with {}. /help lists commands, Ctrl-C stops an answer, Ctrl-D ends.\n", model_.name);
     }
     if (model_.first_line) STRATA_TRY_VOID(take(*model_.first_line));
     while (!left_) {
-      if (reader_.is_terminal() && !input_.goes_on()) fmt::print(stderr, "\n");
+      if (reader_.is_terminal() && !input_.goes_on()) tell("\n");
       STRATA_TRY(const LineReader::Line line, reader_.read(input_.goes_on() ? kPromptInside : kPrompt));
       STRATA_TRY_VOID(take(line));
     }
@@ -36,16 +36,16 @@ class Chat {
       case Kind::kText: return take_text(line.text);
       case Kind::kEnd: return end();
       case Kind::kTooLong:
-        fmt::print(stderr, "note: this is longer than the context can be: nothing was sent\n");
+        tell("note: this is longer than the context can be: nothing was sent\n");
         return {};
       case Kind::kGivenUp: break;
     }
-    fmt::print(stderr, "\n");
+    tell("\n");
     const bool nothing_typed = input_.forget().empty() && line.text.empty();
     if (!reader_.is_terminal()) {
       left_ = true;
     } else if (nothing_typed) {
-      fmt::print(stderr, "Ctrl-D or /bye ends the chat.\n");
+      tell("Ctrl-D or /bye ends the chat.\n");
     }
     return {};
   }
@@ -70,15 +70,15 @@ class Chat {
     switch (input.kind) {
       case ChatInput::Kind::kMessage: return input.text.empty() ? Status{} : model_.answer(input.text);
       case ChatInput::Kind::kNothing: break;
-      case ChatInput::Kind::kHelp: fmt::print(stderr, "{}", chat_help()); break;
+      case ChatInput::Kind::kHelp: tell("{}", chat_help()); break;
       case ChatInput::Kind::kLeave: left_ = true; break;
       case ChatInput::Kind::kClear:
         model_.clear();
-        fmt::print(stderr, "The conversation is forgotten.\n");
+        tell("The conversation is forgotten.\n");
         break;
       case ChatInput::Kind::kSystem: set_system(input.text); break;
-      case ChatInput::Kind::kStatistics: fmt::print(stderr, "{}", model_.statistics()); break;
-      case ChatInput::Kind::kUnknown: fmt::print(stderr, "{}\n", input.text); break;
+      case ChatInput::Kind::kStatistics: tell("{}", model_.statistics()); break;
+      case ChatInput::Kind::kUnknown: tell("{}\n", input.text); break;
     }
     return {};
   }
@@ -86,11 +86,11 @@ class Chat {
   void set_system(const std::string& text) {
     if (!text.empty()) {
       model_.set_system(text);
-      fmt::print(stderr, "The system message is set.\n");
+      tell("The system message is set.\n");
       return;
     }
     const std::string now = model_.system();
-    fmt::print(stderr, "{}\n", now.empty() ? "There is no system message." : now);
+    tell("{}\n", now.empty() ? "There is no system message." : now);
   }
 
   LineReader& reader_;

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/standard_error.h"
 #include "base/standard_output.h"
 #include "cli/device_options.h"
 #include "cli/exit_code.h"
@@ -82,7 +83,7 @@ Status list(const Options& options) {
 Result<pid_t> only_one() {
   STRATA_TRY(const std::vector<pid_t> pids, running());
   if (pids.size() == 1) return pids.front();
-  fmt::print(stderr, "{}", running_text(statuses_of(pids)));
+  tell("{}", running_text(statuses_of(pids)));
   return fail(ErrorCode::kInvalidArgument,
               fmt::format("{} models run: name the process, such as: strata ctl {} --ram 6GiB", pids.size(),
                           pids.front()));

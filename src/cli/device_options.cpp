@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "base/standard_error.h"
 #include "engine/back_ends.h"
 #include "engine/remote_devices.h"
 #include "plan/sending.h"
@@ -113,8 +114,7 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vr
   for (const engine::OffloadOption& option : out) used.emplace_back(ggml_backend_dev_name(option.device));
   std::vector<std::string> all;
   for (ggml_backend_dev_t const device : devices) all.emplace_back(ggml_backend_dev_name(device));
-  if (const std::string note = unused_devices_note(parts, used, all); !note.empty())
-    fmt::print(stderr, "note: {}\n", note);
+  if (const std::string note = unused_devices_note(parts, used, all); !note.empty()) tell("note: {}\n", note);
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "base/result.h"
+#include "base/standard_error.h"
 #include "base/visible_text.h"
 
 namespace strata::cli {
@@ -17,7 +18,7 @@ namespace strata::cli {
 
 /// Says in a line on stderr what went wrong, if anything did. Returns the exit code.
 [[nodiscard]] inline int report(const Status& status) {
-  if (!status) fmt::print(stderr, "strata: {}\n", visible_lines(status.error().message));
+  if (!status) tell("strata: {}\n", visible_lines(status.error().message));
   return exit_code_of(status);
 }
 

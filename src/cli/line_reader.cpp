@@ -198,6 +198,8 @@ class TerminalReader final : public LineReader {
     ::el_wset(e, EL_SIGNAL, 0);
     ::el_wset(e, EL_EDITOR, L"emacs");
     ::el_wset(e, EL_HIST, ::history_w, history_.get());
+    // Between two lines libedit would have the terminal edit and echo: Ctrl-D typed then would be lost.
+    ::el_wset(e, EL_SETTY, L"-x", L"-icanon", L"-echo", L"-iexten", nullptr);
     ::el_wset(
         e, EL_GETCFN, +[](EditLine* editor, wchar_t* out) { return of(editor).get_character(*out); });
     ::el_wset(

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 
+#include "base/standard_error.h"
 #include "engine/status_json.h"
 
 namespace strata::cli {
@@ -71,7 +72,7 @@ Live::Live(engine::Engine& engine, std::string model) : engine_(engine), model_(
   if (server) {
     server_ = std::move(*server);
   } else {
-    fmt::print(stderr, "note: strata top and strata ctl cannot reach this run: {}\n", server.error().message);
+    tell("note: strata top and strata ctl cannot reach this run: {}\n", server.error().message);
   }
   publish("loading");
 }
@@ -132,7 +133,7 @@ Result<bool> Live::wait_for_input(const std::function<bool()>& give_up) {
     if (::poll(waiting.data(), waiting.size(), static_cast<int>(kWhileWaiting.count())) < 0) continue;
     publish("waiting");
     if (waiting[1].revents != 0) STRATA_TRY_VOID(carry_out_requests());
-    if (waiting[0].revents != 0) return true;
+    if (waiting[0].revents != 0) return !give_up();  // Ctrl-C came before what can be read now
   }
   return false;
 }
@@ -178,8 +179,8 @@ Status Live::carry_out(control::Request& request, const std::function<void()>& e
   for (const engine::DeviceUse& device : engine_.devices())
     budgets += fmt::format(", {} {}", device.share.name, format_bytes(device.share.budget));
   ++notes_;
-  fmt::print(stderr, "\nnote: budgets are now: {} ({:.1f} s)\n", budgets, seconds);
-  for (const std::string& note : engine_.notes()) fmt::print(stderr, "note: {}\n", note);
+  tell("\nnote: budgets are now: {} ({:.1f} s)\n", budgets, seconds);
+  for (const std::string& note : engine_.notes()) tell("note: {}\n", note);
   return {};
 }
 

@@ -7,6 +7,7 @@
 #include <sstream>
 #include <string>
 
+#include "base/standard_error.h"
 #include "base/standard_output.h"
 #include "cli/arguments.h"
 #include "cli/batch.h"
@@ -27,7 +28,7 @@ namespace {
 constexpr int kWrongFlags = 2;
 
 int wrong_flags(std::string_view message) {
-  fmt::print(stderr, "strata: {}\n", message);
+  tell("strata: {}\n", message);
   return kWrongFlags;
 }
 
@@ -68,6 +69,17 @@ const CLI::App* named_command(const CLI::App& app, std::span<char* const> argume
   return commands.empty() ? nullptr : commands.front();
 }
 
+/// People write a command's flags in front of it.
+std::string hint_of_command(const CLI::App& app, std::span<char* const> arguments) {
+  for (std::size_t i = 1; i < arguments.size(); ++i) {
+    const CLI::App* const command = named_command(app, arguments.subspan(i));
+    if (command != nullptr && command != &app)
+      return fmt::format("; flags of '{0}' stand behind it: strata {0} {1} ...", command->get_name(),
+                         arguments.front());
+  }
+  return {};
+}
+
 int run_program(std::span<char* const> given) {
   int exit_code = 0;
   CLI::App app("Strata runs any GGUF model inside exact byte budgets.", "strata");
@@ -79,13 +91,15 @@ int run_program(std::span<char* const> given) {
   add_commands(app, exit_code);
 
   if (given.empty()) {
-    fmt::print(stderr, "{}", help_on(app, "").text);
+    tell("{}", help_on(app, "").text);
     return kWrongFlags;
   }
   const CLI::App* const command = named_command(app, given);
   if (command == nullptr) return wrong_flags(help_on(app, given.front()).text);
   const std::string more_help = command == &app ? "strata help" : "strata help " + command->get_name();
   auto arguments = parser_arguments(*command, given);
+  if (!arguments && command == &app)
+    return wrong_flags(with_help(arguments.error().message + hint_of_command(app, given), more_help));
   if (!arguments) return wrong_flags(with_help(arguments.error().message, more_help));
   try {
     app.parse(std::move(*arguments));
@@ -94,7 +108,7 @@ int run_program(std::span<char* const> given) {
   } catch (const CLI::ParseError& error) {
     return wrong_flags(with_help(error.what(), more_help));
   } catch (const std::exception& error) {  // a library's, or no memory: still one line, and no abort
-    fmt::print(stderr, "strata: unexpected error: {}\n", error.what());
+    tell("strata: unexpected error: {}\n", error.what());
     return 1;
   }
   return exit_code;
@@ -104,6 +118,7 @@ int run_program(std::span<char* const> given) {
 }  // namespace strata::cli
 
 int main(int argc, char** argv) {
+  strata::hold_standard_streams();
   const std::span<char* const> arguments(argv, static_cast<std::size_t>(argc));
   return strata::cli::run_program(arguments.subspan(argc > 0 ? 1 : 0));
 }

@@ -215,11 +215,13 @@ Result<PlanReport> make_report(const PlanOptions& options) {
         plan::worth_sending(profile, machine.compute, first.gpu.host_to_device_bytes_per_s);
     plan::add_rings(first, profile, sending, engine->plan().ubatch);
   }
+  STRATA_TRY(const Bytes most, engine->most_budget());
   plan::Inputs& inputs = report.inputs;
   inputs = plan::Inputs{.profile = std::move(profile),
                         .run = engine->plan(),
                         .machine = std::move(machine),
                         .host_budget = engine->plan().budget,
+                        .most_host_budget = most,
                         .devices = std::move(devices),
                         .may_lie_on = std::move(may_lie_on),
                         .workload = {.sequences = sequences,

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
+#include "base/standard_error.h"
 #include "base/standard_output.h"
 #include "cli/exit_code.h"
 #include "cli/model_listing.h"
@@ -46,7 +47,7 @@ Status show_machine(const Options& options) {
                            ? (profile ? probe::Refresh::kModelsTypes : probe::Refresh::kUsualTypes)
                            : probe::Refresh::kMissing;
   const auto choice = hardware::choose_threads(options.threads, hardware::read_compute_limits(), "-t");
-  if (choice.note) fmt::print(stderr, "note: {}\n", *choice.note);
+  if (choice.note) tell("note: {}\n", *choice.note);
   const int threads = choice.threads;
   STRATA_TRY(const hardware::Profile machine,
              measure_machine(profile ? &*profile : nullptr, threads, refresh, MeasureNews::kAlways));

@@ -6,6 +6,7 @@
 
 #include <chrono>
 
+#include "base/standard_error.h"
 #include "engine/back_ends.h"
 #include "engine/llama_log.h"
 #include "probe/probe.h"
@@ -54,13 +55,13 @@ Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int 
       const auto now = Clock::now();
       if (!terminal && said != Clock::time_point() && now - said < kBetweenLines) return;
       said = now;
-      fmt::print(stderr, "{}measuring this machine, once: {} ({} of {}){}", terminal ? kWipeLine : "", what,
-                 done + 1, steps, terminal ? "" : "\n");
+      tell("{}measuring this machine, once: {} ({} of {}){}", terminal ? kWipeLine : "", what, done + 1,
+           steps, terminal ? "" : "\n");
       std::fflush(stderr);
     };
   }
   auto machine = probe::probe(options);
-  if (terminal) fmt::print(stderr, "{}", kWipeLine);
+  if (terminal) tell("{}", kWipeLine);
   return machine;
 }
 

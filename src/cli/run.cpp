@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/progress.h"
+#include "base/standard_error.h"
 #include "base/visible_text.h"
 #include "cli/chat.h"
 #include "cli/exit_code.h"
@@ -73,15 +74,14 @@ class Run {
     std::vector<llama_token> tokens;
     if (prompt) {
       STRATA_TRY(tokens, first_tokens(*prompt));
-      if (const auto note = engine::two_beginnings(engine_->vocab(), tokens))
-        fmt::print(stderr, "note: {}\n", *note);
+      if (const auto note = engine::two_beginnings(engine_->vocab(), tokens)) tell("note: {}\n", *note);
     }
     STRATA_TRY_VOID(start(tokens));
     if (options_.display_prompt && prompt) print(*prompt);
     const Status status = prompt ? turn(std::move(tokens)) : talk();
     lines_.reset();  // the terminal is as it was
     if (!status && report_.total.prompt_computed == 0) return status;
-    fmt::print(stderr, "\n{}", describe(report_, *engine_));
+    tell("\n{}", describe(report_, *engine_));
     if (options_.stats_file)
       STRATA_TRY_VOID(write_stats(*options_.stats_file, report_, *engine_, options_.model));
     if (trace_) STRATA_TRY_VOID(trace_->write(*options_.trace_file));
@@ -130,10 +130,9 @@ class Run {
     if (bar) bar->finish();
     live_->started();
     report_.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
-    for (const std::string& note : engine_->notes()) fmt::print(stderr, "note: {}\n", note);
-    for (const engine::DeviceUse& device : engine_->devices())
-      fmt::print(stderr, "{}", draw_device_map(device.share));
-    fmt::print(stderr, "{}\n", draw_memory_map(engine_->memory_map()));
+    for (const std::string& note : engine_->notes()) tell("note: {}\n", note);
+    for (const engine::DeviceUse& device : engine_->devices()) tell("{}", draw_device_map(device.share));
+    tell("{}\n", draw_memory_map(engine_->memory_map()));
     return {};
   }
 
@@ -174,8 +173,8 @@ class Run {
     bool written = true;
     for (const engine::ChatDelta& delta : deltas) {
       if (!delta.reasoning.empty()) {
-        if (!std::exchange(thinks_, true) && dims_) fmt::print(stderr, "\033[2m");
-        fmt::print(stderr, "{}", thoughts_.add(delta.reasoning));
+        if (!std::exchange(thinks_, true) && dims_) tell("\033[2m");
+        tell("{}", thoughts_.add(delta.reasoning));
       } else {
         end_thoughts();
         written = print(delta.content) && written;
@@ -185,7 +184,7 @@ class Run {
   }
 
   void end_thoughts() {
-    if (std::exchange(thinks_, false)) fmt::print(stderr, "{}\n\n", dims_ ? "\033[0m" : "");
+    if (std::exchange(thinks_, false)) tell("{}\n\n", dims_ ? "\033[0m" : "");
   }
 
   Status turn(std::vector<llama_token> tokens) {
@@ -261,16 +260,20 @@ class Run {
   }
 
   Status answer(const std::string& message) {
+    if (chatting && interrupts > 0) {  // Ctrl-C and Enter, before the line was read
+      next_answer();
+      return {};
+    }
     add_message("user", message);
     auto tokens = chat_tokens();
     if (!tokens) {  // the template refuses this conversation: another message may do
-      fmt::print(stderr, "note: {}\n", tokens.error().message);
+      tell("note: {}\n", tokens.error().message);
       messages_.erase(messages_.size() - 1);
       return {};
     }
     STRATA_TRY_VOID(make_room(*tokens));
     if (tokens->size() >= llama_n_ctx(engine_->context())) {
-      fmt::print(stderr, "note: this message alone is longer than the context: start with a larger -c\n");
+      tell("note: this message alone is longer than the context: start with a larger -c\n");
       messages_.erase(messages_.size() - 1);
       return {};
     }
@@ -289,7 +292,7 @@ class Run {
 
   /// The conversation stays, with this in front of it.
   void set_system(const std::string& text) {
-    const nlohmann::json before = std::exchange(messages_, nlohmann::json::array());
+    const nlohmann::ordered_json before = std::exchange(messages_, nlohmann::ordered_json::array());
     const std::size_t begin = options_.system ? 1 : 0;
     options_.system = text;
     add_message("system", text);
@@ -308,8 +311,7 @@ class Run {
       ++forgotten;
       STRATA_TRY(tokens, chat_tokens());
     }
-    if (forgotten > 0)
-      fmt::print(stderr, "note: the context is full: the oldest turns are forgotten ({})\n", forgotten);
+    if (forgotten > 0) tell("note: the context is full: the oldest turns are forgotten ({})\n", forgotten);
     return {};
   }
 
@@ -324,7 +326,7 @@ class Run {
   std::unique_ptr<engine::Generator> generator_;
   std::optional<Live> live_;
   std::optional<engine::ChatFormat> format_;  // unset: prompts are plain text
-  nlohmann::json messages_ = nlohmann::json::array();
+  nlohmann::ordered_json messages_ = nlohmann::ordered_json::array();
   std::vector<std::string> stops_;
   std::set<llama_token> shown_tokens_;
   engine::ChatParser parser_;

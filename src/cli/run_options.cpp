@@ -11,9 +11,12 @@
 #include <limits>
 #include <sstream>
 
+#include "base/json_text.h"
+#include "base/standard_error.h"
 #include "base/user_folders.h"
 #include "cli/device_options.h"
 #include "engine/answer_grammar.h"
+#include "engine/answer_schema.h"
 #include "engine/driver_account.h"
 #include "engine/sampling_options.h"
 #include "hardware/compute_threads.h"
@@ -120,6 +123,18 @@ void set_threads(const RunOptions& options, engine::OpenOptions& out) {
   };
   out.threads = choose(options.threads, "-t");
   out.threads_batch = options.threads_batch ? choose(options.threads_batch, "-tb") : out.threads;
+}
+
+/// A schema as llama.cpp can follow it; what it asks for in vain is told.
+Result<common_grammar> grammar_of_given_schema(const std::string& text) {
+  constexpr const char* kFlag = "--json-schema";
+  const auto given = parse_ordered_json(text, kDeepestSchema);
+  if (!given) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", kFlag, given.error().message));
+  STRATA_TRY_VOID(engine::check_schema_bounds(*given, kFlag));
+  const engine::AnswerSchema schema = engine::schema_for_grammar(*given);
+  for (const std::string& what : schema.not_enforced)
+    tell("note: {}: this is not enforced: {}\n", kFlag, what);
+  return engine::grammar_of_schema(schema.schema.dump(), kFlag);
 }
 
 }  // namespace
@@ -387,7 +402,7 @@ Result<common_params_sampling> sampling_params(const RunOptions& o) {
     STRATA_TRY(out.grammar, engine::grammar_of_gbnf(*o.grammar, "--grammar"));
   }
   if (o.json_schema) {
-    STRATA_TRY(out.grammar, engine::grammar_of_schema(*o.json_schema, "--json-schema"));
+    STRATA_TRY(out.grammar, grammar_of_given_schema(*o.json_schema));
   }
   return out;
 }

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <fstream>
 
+#include "base/standard_error.h"
 #include "cli/answer_settings.h"
 #include "cli/exit_code.h"
 #include "cli/live.h"
@@ -89,14 +90,13 @@ class Serve {
     std::optional<serve::BatchQueue> batches;
     if (archive) batches.emplace(*archive, reader, executor, model, with_cache_type(std::move(settings)));
     server.loaded();
-    fmt::print(stderr, "listening on {}\n", url);
+    tell("listening on {}\n", url);
     serve::Service service(*engine_, executor, inbox, board, batches ? &*batches : nullptr);
     const Status status = service.run(
         {.stopping =
              [&] {
                if (stops == 0) return false;
-               fmt::print(stderr, "stopping: {} requests are still answered; once more ends at once\n",
-                          inbox.open());
+               tell("stopping: {} requests are still answered; once more ends at once\n", inbox.open());
                server.refuse_more();
                return true;
              },
@@ -165,7 +165,7 @@ class Serve {
     if (!options_.state.empty()) return serve::Archive::open(options_.state);
     auto out = serve::Archive::open(serve::Archive::usual_folder(options_.port));
     if (out) return out;
-    fmt::print(stderr, "note: no /v1/files and /v1/batches: {}\n", out.error().message);
+    tell("note: no /v1/files and /v1/batches: {}\n", out.error().message);
     return nullptr;
   }
 
@@ -194,7 +194,7 @@ class Serve {
     const std::string& host = options_.server.access.host;
     if (options_.server.access.api_keys.empty() && host != "127.0.0.1" && host != "localhost" &&
         host != "::1")
-      fmt::print(stderr, "note: whoever reaches {} may use this server: --api-key keeps others out\n", host);
+      tell("note: whoever reaches {} may use this server: --api-key keeps others out\n", host);
     return {};
   }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/progress.h"
+#include "base/standard_error.h"
 #include "batch/executor.h"
 #include "cli/memory_map.h"
 #include "engine/sampler_memory.h"
@@ -152,14 +153,13 @@ class Choice {
 
   /// Prepares the best one. Requires: there is one.
   Status take() {
-    fmt::print(
-        stderr,
+    tell(
         "plan: {} requests at once in {} tokens{}, -ub {}: about {:.1f} tokens/s, bound by {}, {} read "
         "in each pass\n",
         best_->forecast.at_once, best_->context, best_->small_cache ? " of q8_0" : "", best_->ubatch,
         best_->forecast.tokens_per_second, to_string(best_->forecast.decode.bound_by()),
         format_bytes(best_->streamed));
-    fmt::print(stderr, "plan: weighed{}\n", weighed_.substr(1));
+    tell("plan: weighed{}\n", weighed_.substr(1));
     engine::ContextOptions context = contexts_.of(best_->context);
     context.ubatch = best_->ubatch;
     if (best_->small_cache) context.type_k = context.type_v = GGML_TYPE_Q8_0;
@@ -207,9 +207,9 @@ Result<std::uint32_t> prepare_best(engine::Engine& engine, const Contexts& conte
 /// Cells for as many requests as may come, where these take no large part of the budget. Tokens of the
 /// context.
 Result<std::uint32_t> prepare_usual(engine::Engine& engine, const Contexts& contexts, std::uint32_t least) {
-  fmt::print(stderr,
-             "note: nothing is known of this machine's speed: strata probe -m MODEL measures it, for a "
-             "better plan\n");
+  tell(
+      "note: nothing is known of this machine's speed: strata probe -m MODEL measures it, for a "
+      "better plan\n");
   const std::uint32_t requests = std::min(contexts.work().requests, kUsualRequests);
   std::uint32_t tokens =
       std::max(least, cells(requests * static_cast<std::uint64_t>(contexts.work().tokens())));
@@ -238,10 +238,10 @@ Result<std::uint32_t> least_context(engine::Engine& engine, const Contexts& cont
     tokens = std::max(smallest, cells(tokens / 2));
   }
   if (tokens < wanted)
-    fmt::print(stderr,
-               "note: the budget holds no context of {} tokens, which the largest request may take: answers "
-               "end after {}, with their prompt\n",
-               expected.most_tokens, tokens);
+    tell(
+        "note: the budget holds no context of {} tokens, which the largest request may take: answers "
+        "end after {}, with their prompt\n",
+        expected.most_tokens, tokens);
   return tokens;
 }
 
@@ -292,10 +292,9 @@ Status start_and_show(engine::Engine& engine, const std::function<bool()>& stopp
       return !stopped();
     }));
   }
-  for (const std::string& note : engine.notes()) fmt::print(stderr, "note: {}\n", note);
-  for (const engine::DeviceUse& device : engine.devices())
-    fmt::print(stderr, "{}", draw_device_map(device.share));
-  fmt::print(stderr, "{}", draw_memory_map(engine.memory_map()));
+  for (const std::string& note : engine.notes()) tell("note: {}\n", note);
+  for (const engine::DeviceUse& device : engine.devices()) tell("{}", draw_device_map(device.share));
+  tell("{}", draw_memory_map(engine.memory_map()));
   return {};
 }
 

@@ -11,6 +11,7 @@ namespace {
 
 // Names are short. A longer word is no mistyped name, and comparing it costs its length times a name's.
 constexpr std::size_t kLongestWord = 64;
+constexpr std::size_t kShortestBeginning = 4;  // shorter ones begin too much
 
 bool same(char a, char b) {
   return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
@@ -26,6 +27,21 @@ std::string_view without_dashes(std::string_view name) {
 bool begins(std::string_view word, std::string_view name) {
   return word.size() >= 3 && word.size() < name.size() &&
          std::ranges::equal(word, name.substr(0, word.size()), same);
+}
+
+/// A mistyped beginning of one name only, such as `--inptu` of `--input-file`.
+std::optional<std::string> nearest_beginning(std::string_view word, std::span<const std::string> names) {
+  if (word.size() < kShortestBeginning) return std::nullopt;
+  const std::string* best = nullptr;
+  std::size_t count = 0;
+  for (const std::string& name : names) {
+    const std::string_view plain = without_dashes(name);
+    if (plain.size() <= word.size() || edit_distance(word, plain.substr(0, word.size())) > 1) continue;
+    best = &name;
+    ++count;
+  }
+  if (count != 1) return std::nullopt;
+  return *best;
 }
 
 }  // namespace
@@ -70,8 +86,8 @@ std::optional<std::string> nearest(std::string_view word, std::span<const std::s
     }
   }
   if (fewest > 1 && begun_names == 1) return *begun;
-  if (best == nullptr) return std::nullopt;
-  return *best;
+  if (best != nullptr) return *best;
+  return nearest_beginning(plain, names);
 }
 
 std::string suggestion(std::string_view word, std::span<const std::string> names) {

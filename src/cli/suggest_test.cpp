@@ -38,6 +38,13 @@ TEST(Nearest, FindsAMistypedFlagWithItsDashes) {
   EXPECT_EQ(nearest("--mod", kFlags), "--model") << "the word begins one name only";
 }
 
+TEST(Nearest, FindsAMistypedBeginning) {
+  const std::vector<std::string> flags{"--input-file", "--output-file", "--cache-type-k", "--cache-type-v"};
+  EXPECT_EQ(nearest("--inptu", flags), "--input-file");
+  EXPECT_EQ(nearest("--otuput", flags), "--output-file");
+  EXPECT_EQ(nearest("--cahce", flags), std::nullopt) << "two flags begin so";
+}
+
 TEST(Nearest, KeepsSilentWhereNothingIsNear) {
   EXPECT_EQ(nearest("nosuch", kNames), std::nullopt);
   EXPECT_EQ(nearest("", kNames), std::nullopt);

@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/standard_error.h"
 #include "base/standard_output.h"
 #include "cli/exit_code.h"
 #include "cli/status_text.h"
@@ -99,7 +100,7 @@ Status show_again(Watch& watch, std::vector<pid_t> pids, bool find_others) {
     const json all = watch.sample(pids);
     if (all["processes"].empty()) {
       screen.reset();
-      fmt::print(stderr, "{}\n", kHasEnded);
+      tell("{}\n", kHasEnded);
       return {};
     }
     STRATA_TRY_VOID(Screen::draw(sample_text(all)));

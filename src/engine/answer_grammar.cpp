@@ -95,7 +95,7 @@ std::string with_prefix(std::string_view grammar, std::string_view prefix) {
 
 }  // namespace
 
-Status check_schema_bounds(const nlohmann::json& schema, std::string_view name) {
+Status check_schema_bounds(const nlohmann::ordered_json& schema, std::string_view name) {
   const Status checked = check_bounds(schema);
   return checked ? checked : Status(refused(name, checked.error().message));
 }

@@ -19,7 +19,7 @@ namespace strata::engine {
 
 /// Whether each bound of a schema lets something through: a maximum may not be below its minimum. Errors: as
 /// above.
-[[nodiscard]] Status check_schema_bounds(const nlohmann::json& schema, std::string_view name);
+[[nodiscard]] Status check_schema_bounds(const nlohmann::ordered_json& schema, std::string_view name);
 
 /// A grammar of `text`, and behind it of what `grammar` allows.
 [[nodiscard]] std::string grammar_behind(std::string_view text, std::string_view grammar);

@@ -4,17 +4,19 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <string_view>
 
+#include "engine/schema_merge.h"
 #include "engine/schema_pattern.h"
 
 namespace strata::engine {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 /// Keywords that llama.cpp's converter does not look at.
-constexpr std::array<const char*, 19> kNeverEnforced{"not",
+constexpr std::array<const char*, 21> kNeverEnforced{"not",
                                                      "multipleOf",
                                                      "if",
                                                      "then",
@@ -30,10 +32,13 @@ constexpr std::array<const char*, 19> kNeverEnforced{"not",
                                                      "dependentRequired",
                                                      "dependentSchemas",
                                                      "dependencies",
+                                                     "$dynamicRef",
+                                                     "$recursiveRef",
                                                      "unevaluatedProperties",
                                                      "unevaluatedItems",
                                                      "contentEncoding"};
 constexpr std::array<const char*, 4> kBounds{"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"};
+constexpr double kFar = 9.2e18;  // bounds beyond it are no 64-bit integers
 constexpr std::array<const char*, 4> kMapsOfSchemas{"properties", "$defs", "definitions", "dependentSchemas"};
 constexpr std::array<const char*, 4> kListsOfSchemas{"anyOf", "oneOf", "allOf", "prefixItems"};
 constexpr std::array<const char*, 2> kSchemas{"additionalProperties", "items"};
@@ -75,14 +80,22 @@ class Walk {
 
   /// Of integers they are enforced: one lower and one upper one.
   void visit_bounds(const json& schema, const std::string& path) {
-    const json type = schema.value("type", json());
+    const bool is_integer = is_integer_or_no_number(schema.value("type", json()));
     for (const char* const keyword : kBounds) {
       if (!schema.contains(keyword)) continue;
       const bool hidden =
           std::string_view(keyword).starts_with("exclusive") &&
           schema.contains(std::string_view(keyword).ends_with("Minimum") ? "minimum" : "maximum");
-      if (type != "integer" || hidden || !schema[keyword].is_number_integer()) report(keyword, path);
+      const bool is_far = !schema[keyword].is_number() || std::abs(schema[keyword].get<double>()) >= kFar;
+      if (!is_integer || hidden || is_far) report(keyword, path);
     }
+  }
+
+  /// Where a list of types has an integer, it has its bounds, and all but numbers have none.
+  static bool is_integer_or_no_number(const json& type) {
+    if (!type.is_array()) return type == "integer";
+    const auto has = [&](const char* name) { return std::ranges::find(type, json(name)) != type.end(); };
+    return has("integer") && !has("number");
   }
 
   void visit_text(json& schema, const std::string& path) {
@@ -115,6 +128,7 @@ class Walk {
 
 AnswerSchema schema_for_grammar(const json& schema) {
   AnswerSchema out{.schema = schema, .not_enforced = {}};
+  merge_schema(out.schema, out.not_enforced);
   Walk(out).visit(out.schema, "");
   return out;
 }

@@ -8,12 +8,13 @@ namespace strata::engine {
 
 /// A JSON schema as llama.cpp's converter can follow it.
 struct AnswerSchema {
-  nlohmann::json schema;  ///< With its patterns rewritten; those that cannot be followed are left out.
+  nlohmann::ordered_json
+      schema;  ///< With its patterns rewritten; those that cannot be followed are left out.
   /// What an answer need not follow: each names a keyword and its place, such as `multipleOf at
   /// /properties/n`.
   std::vector<std::string> not_enforced;
 };
 
-[[nodiscard]] AnswerSchema schema_for_grammar(const nlohmann::json& schema);
+[[nodiscard]] AnswerSchema schema_for_grammar(const nlohmann::ordered_json& schema);
 
 }  // namespace strata::engine

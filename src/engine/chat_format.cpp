@@ -15,7 +15,7 @@
 namespace strata::engine {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 /// Bytes that are no UTF-8, as a prompt on the command line may have them, become U+FFFD.
 std::string text_of(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }

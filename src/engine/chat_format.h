@@ -19,8 +19,8 @@ enum class ToolChoice { kAuto, kRequired, kNone };
 
 /// What a chat asks for. JSON is as OpenAI's API has it.
 struct ChatRequest {
-  nlohmann::json messages;  ///< An array of one message at least.
-  nlohmann::json tools;     ///< An array; null: none.
+  nlohmann::ordered_json messages;  ///< An array of one message at least.
+  nlohmann::ordered_json tools;     ///< An array; null: none.
   ToolChoice tool_choice = ToolChoice::kAuto;
   std::optional<bool>
       parallel_tool_calls;             ///< More than one call in an answer; unset: where the template can.
@@ -28,8 +28,9 @@ struct ChatRequest {
   bool thoughts_apart = true;          ///< false: what the model thinks is content, marks included.
   std::optional<int> thinking_tokens;  ///< After so many, thoughts are ended; unset: no limit.
   bool continues = false;              ///< The last message is the assistant's: the answer goes on with it.
-  std::map<std::string, nlohmann::json> template_arguments;  ///< More variables of the template, by name.
-  std::optional<nlohmann::json> json_schema;                 ///< The answer's content must follow it.
+  std::map<std::string, nlohmann::ordered_json>
+      template_arguments;                             ///< More variables of the template, by name.
+  std::optional<nlohmann::ordered_json> json_schema;  ///< The answer's content must follow it.
   common_grammar grammar;  ///< The answer must follow it: of that schema, or the user's own; empty: none.
 };
 

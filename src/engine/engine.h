@@ -206,6 +206,10 @@ class Engine {
   /// Bytes of resident weights read from disk at start, whole blocks.
   [[nodiscard]] Bytes loaded_bytes() const { return device_->loaded(); }
 
+  /// What a host budget may be at most, with what others and cgroups leave now.
+  /// Requires: it claims no memory (OpenOptions::claims_memory).
+  [[nodiscard]] Result<Bytes> most_budget();
+
  private:
   struct ContextFree {
     void operator()(llama_context* c) const { llama_free(c); }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "control/socket_folder.h"
 #include "engine/engine.h"
 #include "engine/foreign_limits.h"
@@ -39,6 +40,13 @@ Result<hardware::HostBudget> Engine::decide_budget(std::optional<Bytes> wanted) 
   hardware::HostBudget out = hardware::decide_host_budget(wanted, bounds);
   if (claim_) claim_->promise(out.bytes);
   return out;
+}
+
+Result<Bytes> Engine::most_budget() {
+  STRATA_CHECK(!claim_);
+  STRATA_TRY(const hardware::HostMemory host, machine());
+  STRATA_TRY(const hardware::HostBudget most, decide_budget(host.available));
+  return most.bytes;
 }
 
 Status Engine::take_first_budget() {

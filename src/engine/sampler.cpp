@@ -42,6 +42,9 @@ Sampler::Sampler(const Engine& engine, const common_params_sampling& params)
   plain.generation_prompt.clear();
   plain.reasoning_budget_start.clear();
   plain.reasoning_control = false;
+  for (std::int32_t* const newest : {&plain.penalty_last_n, &plain.dry_penalty_last_n}) {
+    if (*newest < 0) *newest = static_cast<std::int32_t>(llama_n_ctx_seq(engine.context()));
+  }
   chain_.reset(common_sampler_init(engine.model(), plain));
   if (chain_ == nullptr) throw std::runtime_error("llama.cpp does not take the sampling parameters");
   make_thinking_budget();

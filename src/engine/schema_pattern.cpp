@@ -119,11 +119,11 @@ class Rewriter {
   std::string one_alternative(int depth) {
     const std::string anything = in_json(CharacterSet({{0, kLast}})) + "*";
     std::string out;
-    if (depth == 0 && !take("^")) out = anything;
+    if (depth == 0 && !take("^") && !take("\\A")) out = anything;
     bool ends = false;
     while (more() && pattern_[at_] != '|' && pattern_[at_] != ')') {
       if (ends) give_up();
-      if (depth == 0 && take("$")) {
+      if (depth == 0 && (take("$") || take("\\Z") || take("\\z"))) {
         ends = true;
       } else {
         out += item(depth);
@@ -139,6 +139,7 @@ class Rewriter {
     std::string out;
     if (take("(")) {
       if (take("?") && !take(":")) {
+        take("P");  // Python's way of naming a group
         const bool named = take("<") && more() && pattern_[at_] != '=' && pattern_[at_] != '!';
         const std::size_t end = pattern_.find('>', at_);
         if (!named || end == std::string_view::npos) {
@@ -165,12 +166,19 @@ class Rewriter {
       out = "+";
     } else if (take("?")) {
       out = "?";
-    } else if (more() && pattern_[at_] == '{') {
+    } else if (begins_repetition()) {
       out = repetition();
     }
     if (!out.empty() && take("+")) give_up();  // it never gives back what it took
     if (!out.empty()) take("?");               // that it takes as few as it can makes no difference
     return out;
+  }
+
+  /// `{2}` and `{,3}` of Python, too; any other brace is a character.
+  [[nodiscard]] bool begins_repetition() const {
+    if (!more() || pattern_[at_] != '{') return false;
+    const std::size_t end = pattern_.find_first_not_of("0123456789,", at_ + 1);
+    return end != std::string_view::npos && end > at_ + 1 && pattern_[end] == '}';
   }
 
   std::string repetition() {
@@ -198,8 +206,9 @@ class Rewriter {
     if (take(".")) return CharacterSet({{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}}).inverted();
     if (take("[")) return bracketed();
     if (take("\\")) return escape(false);
-    constexpr std::string_view kMeaning = "^$*+?{}()|]";
-    if (!more() || kMeaning.find(pattern_[at_]) != std::string_view::npos) return std::nullopt;
+    constexpr std::string_view kMeaning = "^$*+?()|]";
+    if (!more() || begins_repetition() || kMeaning.find(pattern_[at_]) != std::string_view::npos)
+      return std::nullopt;
     return only(code_point());
   }
 

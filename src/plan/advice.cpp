@@ -42,16 +42,24 @@ Variant with_vram(const Inputs& inputs, Bytes total) {
 
 std::vector<Variant> standard_variants(const Inputs& inputs) {
   std::vector<Variant> out;
-  if (inputs.host_budget < inputs.machine.ram.available) {
-    Variant larger{fmt::format("--ram {}: all that is free", format_bytes(inputs.machine.ram.available)), "",
-                   inputs};
-    larger.inputs.host_budget = inputs.machine.ram.available;
+  const hardware::Ram& ram = inputs.machine.ram;
+  const Bytes most = inputs.most_host_budget.value_or(ram.available);
+  const auto with_budget = [&](Bytes budget, std::string what) {
+    Variant larger{std::move(what), "", inputs};
+    larger.inputs.host_budget = budget;
     out.push_back(std::move(larger));
-  }
-  const std::uint64_t installed = align_up(inputs.machine.ram.total, kGiB).value / kGiB.value;
+  };
+  if (inputs.host_budget < most)
+    with_budget(most, fmt::format("--ram {}: all that is free", format_bytes(most)));
+  // More memory in the machine does not help a process whose cgroup may not have what is there already.
+  const bool in_cgroup = ram.cgroup_limit && *ram.cgroup_limit < ram.total;
+  if (in_cgroup && most < ram.available && inputs.host_budget < ram.available)
+    with_budget(ram.available, fmt::format("a memory limit of {} for its cgroup, now {}",
+                                           format_bytes(ram.available), format_bytes(*ram.cgroup_limit)));
+  const std::uint64_t installed = align_up(ram.total, kGiB).value / kGiB.value;
   const Bytes enough = inputs.run.demand.fixed() + inputs.profile.weight_bytes();
   for (const std::uint64_t gib : {16U, 32U, 64U, 96U, 128U, 192U, 256U}) {
-    if (gib <= installed || gib > 4 * installed) continue;
+    if (in_cgroup || gib <= installed || gib > 4 * installed) continue;
     if (out.empty() || out.back().inputs.host_budget < enough) out.push_back(with_ram(inputs, kGiB * gib));
   }
   if (!inputs.machine.disk.reads.empty() && inputs.machine.disk.best_bytes_per_s() < kGeneration4)

@@ -14,6 +14,7 @@ struct Inputs {
   RunPlan run;  ///< the shape of the context, its demand and its work; the placement is not looked at
   hardware::Profile machine;
   Bytes host_budget;
+  std::optional<Bytes> most_host_budget = {};  ///< What others and cgroups leave; else what is available.
   std::vector<DeviceBudget> devices;
   MayLieOn may_lie_on = {};  ///< of these
   Workload workload;

@@ -238,6 +238,22 @@ TEST(Plan, IsBoundByTheDiskWhereMostOfItStreams) {
   EXPECT_LT(half->forecast.decode.seconds, 1.2 * streamed / 2.8e9);
 }
 
+TEST(Advice, NamesNoMoreMemoryThanACgroupAllows) {
+  Inputs inputs = model_of(24, 2048, 0);
+  inputs.host_budget = inputs.run.demand.fixed() + Bytes{inputs.profile.weight_bytes().value / 2};
+  inputs.machine.ram.cgroup_limit = inputs.host_budget;
+  inputs.most_host_budget = inputs.host_budget;
+  std::string all;
+  for (const Variant& variant : standard_variants(inputs)) all += variant.what + "\n";
+  EXPECT_EQ(all.find("--ram"), std::string::npos) << all;
+  EXPECT_EQ(all.find("of RAM"), std::string::npos) << all;
+  EXPECT_NE(all.find("a memory limit of 60.00 GiB for its cgroup"), std::string::npos) << all;
+  // Others hold what the machine says is available.
+  inputs.machine.ram.cgroup_limit.reset();
+  inputs.most_host_budget = inputs.host_budget + kGiB;
+  EXPECT_EQ(standard_variants(inputs).front().inputs.host_budget, *inputs.most_host_budget);
+}
+
 TEST(Plan, ABatchTakesMoreTokensFromAPassThatWaitsForTheDisk) {
   Inputs inputs = model_of(24, 2048, 0);
   inputs.host_budget = inputs.run.demand.fixed() + Bytes{inputs.profile.weight_bytes().value / 2};

@@ -88,7 +88,10 @@ std::variant<HttpResponse, HttpPlan> ApiServer::begin(const HttpRequest& request
   }
   if (found.allowed.empty() && request.path != "*") {
     return refused(
-        {ErrorCode::kNotFound, fmt::format("there is no {} {} here", request.method, request.path)});
+        {ErrorCode::kNotFound,
+         fmt::format("there is no {} {} here; OpenAI's API is at /v1/chat/completions, /v1/completions, "
+                     "/v1/embeddings and /v1/models",
+                     request.method, request.path)});
   }
   HttpResponse out{.status = 204};
   if (request.method != "OPTIONS")

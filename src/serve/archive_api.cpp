@@ -13,7 +13,6 @@
 namespace strata::serve {
 namespace {
 
-using nlohmann::json;
 using Json = Archive::Json;
 
 constexpr std::size_t kLongestField = 256;
@@ -45,7 +44,7 @@ Result<std::int64_t> seconds_of_window(const std::string& text) {
 }
 
 /// As OpenAI limits it.
-bool is_metadata(const json& value) {
+bool is_metadata(const Json& value) {
   if (!value.is_object() || value.size() > 16) return false;
   for (const auto& [key, text] : value.items()) {
     if (key.size() > 64 || !text.is_string() || text.get_ref<const std::string&>().size() > 512) return false;
@@ -53,7 +52,7 @@ bool is_metadata(const json& value) {
   return true;
 }
 
-Result<Json> batch_of(const json& body) {
+Result<Json> batch_of(const Json& body) {
   const batch::Fields fields(body);
   STRATA_TRY(const auto input, fields.text("input_file_id"));
   if (!input) return fields.refuse("input_file_id", "is missing");
@@ -62,7 +61,7 @@ Result<Json> batch_of(const json& body) {
     return fields.refuse("endpoint", "must be /v1/chat/completions, /v1/completions or /v1/embeddings");
   STRATA_TRY(const auto window, fields.text("completion_window"));
   STRATA_TRY(const std::int64_t seconds, seconds_of_window(window.value_or("24h")));
-  const json* const metadata = fields.find("metadata");
+  const Json* const metadata = fields.find("metadata");
   if (metadata != nullptr && !is_metadata(*metadata))
     return fields.refuse("metadata", "must be an object of 16 short texts at most");
   const std::int64_t now = unix_time();
@@ -84,7 +83,7 @@ Result<Json> batch_of(const json& body) {
               {"cancelling_at", nullptr},
               {"cancelled_at", nullptr},
               {"request_counts", {{"total", 0}, {"completed", 0}, {"failed", 0}}},
-              {"metadata", metadata != nullptr ? Json::parse(metadata->dump()) : Json()}};
+              {"metadata", metadata != nullptr ? *metadata : Json()}};
 }
 
 /// Takes a file that a client sends.
@@ -258,7 +257,7 @@ HttpResponse ArchiveApi::send_content(const std::string& id) {
   return out;
 }
 
-HttpResponse ArchiveApi::create_batch(const json& body) {
+HttpResponse ArchiveApi::create_batch(const Json& body) {
   auto batch = batch_of(body);
   if (!batch) return refused(batch.error());
   const auto input = archive_.file((*batch)["input_file_id"]);

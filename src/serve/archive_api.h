@@ -21,7 +21,7 @@ class ArchiveApi {
   [[nodiscard]] HttpPlan upload(const HttpRequest& request);
   [[nodiscard]] HttpResponse list(const HttpRequest& request, bool files) const;
   [[nodiscard]] HttpResponse send_content(const std::string& id);
-  [[nodiscard]] HttpResponse create_batch(const nlohmann::json& body);
+  [[nodiscard]] HttpResponse create_batch(const nlohmann::ordered_json& body);
   [[nodiscard]] HttpResponse cancel_batch(const std::string& id);
 
   Archive& archive_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/standard_error.h"
 #include "batch/api_fields.h"
 
 namespace strata::serve {
@@ -63,7 +64,7 @@ bool BatchQueue::advance() {
 /// It is tried again: a full disk may have room by then.
 void BatchQueue::pause(const Error& error) {
   not_before_ = Clock::now() + std::min(kPause * (1 << std::min(failures_, 6)), kLongestPause);
-  if (failures_++ == 0) fmt::print(stderr, "strata: a batch waits: {}\n", error.message);
+  if (failures_++ == 0) tell("strata: a batch waits: {}\n", error.message);
   if (failures_ < kMostFailures || error.code == ErrorCode::kNoSpace || !batch_) return;
   if (job_ && job_->is_checked()) {  // what is answered stays
     gave_up_ = error.message;
@@ -86,7 +87,7 @@ void BatchQueue::stop() {
   if (!job_) return;
   job_->withdraw(executor_);
   if (const Status kept = job_->keep_outcomes(); !kept)
-    fmt::print(stderr, "strata: some answers of a batch are computed again: {}\n", kept.error().message);
+    tell("strata: some answers of a batch are computed again: {}\n", kept.error().message);
 }
 
 void BatchQueue::leave_job() {

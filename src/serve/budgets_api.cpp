@@ -12,7 +12,7 @@
 namespace strata::serve {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 using namespace std::chrono_literals;
 
 constexpr auto kChanging = 10min;  // weights are read again
@@ -49,8 +49,8 @@ Result<json> request_of(const json& body) {
   return out;
 }
 
-HttpResponse answer(const Result<json>& told) {
-  return told ? json_response(nlohmann::ordered_json(*told)) : refused(told.error());
+HttpResponse answer(const Result<nlohmann::json>& told) {
+  return told ? json_response(json(*told)) : refused(told.error());
 }
 
 }  // namespace

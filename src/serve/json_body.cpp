@@ -61,7 +61,7 @@ class JsonTask final : public HttpTask {
                   fmt::format("the body holds more than {} values, numbers of arrays included", kMostValues));
     if (Bytes{counted_->add(values * kValue + kCopies * text.size())} > limits_.all)
       return std::unexpected(too_many());
-    auto body = parse_json(text);
+    auto body = parse_ordered_json(text);
     if (!body) return fail(body.error().code, fmt::format("the body: {}", body.error().message));
     if (!body->is_object()) return fail(ErrorCode::kInvalidArgument, "the body must be a JSON object");
     return ReadBody{std::move(*body), std::move(counted_), std::move(arrival_)};

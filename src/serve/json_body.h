@@ -19,7 +19,7 @@ struct BodyLimits {
 
 /// The JSON of a request, and the memory that it is counted with while it is there.
 struct ReadBody {
-  nlohmann::json json;
+  nlohmann::ordered_json json;
   std::shared_ptr<Counted> counted;
   std::unique_ptr<engine::ForeignArrival> arrival;  ///< of a request in Lane::kReading
 };

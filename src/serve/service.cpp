@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/standard_error.h"
 #include "batch/api_submit.h"
 #include "engine/status_json.h"
 
@@ -50,7 +51,7 @@ Status Service::compute(const Watch& watch) {
     if (!stepped) {
       cancel_all(stepped.error());
       if (batches_ != nullptr) batches_->failed(stepped.error());
-      fmt::print(stderr, "strata: {}\n", stepped.error().message);
+      tell("strata: {}\n", stepped.error().message);
       if (stepped.error().code == ErrorCode::kDeviceLost) return std::unexpected(stepped.error());
     }
     std::erase_if(open_, [](const Open& open) { return open.ended; });
