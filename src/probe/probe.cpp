@@ -279,8 +279,6 @@ class Probe {
   int done_ = 0;
 };
 
-}  // namespace
-
 /// Facts, and where the rates that go with them are kept.
 struct Machine {
   hardware::Profile profile;
