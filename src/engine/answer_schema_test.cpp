@@ -14,7 +14,7 @@
 namespace strata::engine {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 /// Which texts a grammar lets a model of llama.cpp's own vocabulary write.
 class AnswerSchemaTest : public testing::Test {
