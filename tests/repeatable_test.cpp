@@ -282,7 +282,7 @@ class RepeatableServer : public NeedsStories {
     const std::size_t number = random() % 1000;
     switch (random() % 6) {
       case 0: ask({text(1 + random() % 80, number)}, 4); break;
-      case 1: ask({kShort, short_answer_, text(2, number)}, 8); break;  // the conversation goes on
+      case 1: ask({short_, short_answer_, text(2, number)}, 8); break;  // the conversation goes on
       case 2: ask({text(30) + " Then" + text(1 + random() % 9, number)}, 5); break;  // it begins alike
       case 3: {  // a client that goes away in the middle of its answer
         HeldRequest gone(*server_);
@@ -300,15 +300,15 @@ class RepeatableServer : public NeedsStories {
       default: {  // several at once, one of which is this one: in company its text may be another one
         std::vector<std::thread> clients;
         for (std::size_t i = 0; i < 4; ++i)
-          clients.emplace_back([&, i] { ask({i == 0 ? kShort : text(5 * i, number)}, 12); });
+          clients.emplace_back([&, i] { ask({i == 0 ? short_ : text(5 * i, number)}, 12); });
         for (std::thread& client : clients) client.join();
       }
     }
     EXPECT_TRUE(server_->becomes("llamacpp:requests_processing", 0));
   }
 
-  static inline const std::string kShort = text(1);
-  static inline const std::string kLong = text(60);  // the attention of one token is cut from 512 cells on
+  const std::string short_ = text(1);
+  const std::string long_ = text(60);  // the attention of one token is cut from 512 cells on
   TemporaryDirectory directory_;
   const RuntimeDirectory runtime_;
   std::optional<ServedProgram> server_;
@@ -319,15 +319,15 @@ class RepeatableServer : public NeedsStories {
 TEST_F(RepeatableServer, GivesOneTextToTheSameRequestAfterAnyHistory) {
   const char* const wanted = std::getenv("STRATA_TEST_REPEATS");
   const int times = wanted != nullptr ? std::atoi(wanted) : 15;
-  short_answer_ = ask({kShort}, 100);
-  const std::string long_answer = ask({kLong}, 40);
+  short_answer_ = ask({short_}, 100);
+  const std::string long_answer = ask({long_}, 40);
   ASSERT_FALSE(short_answer_.empty() || long_answer.empty());
   std::mt19937 random(11);
   int same = 0;
   for (int i = 0; i < times; ++i) {
     some_history(random);
     const bool is_long = i % 3 == 0;
-    const std::string said = is_long ? ask({kLong}, 40) : ask({kShort}, 100);
+    const std::string said = is_long ? ask({long_}, 40) : ask({short_}, 100);
     EXPECT_EQ(said, is_long ? long_answer : short_answer_) << i;
     same += said == (is_long ? long_answer : short_answer_) ? 1 : 0;
   }
