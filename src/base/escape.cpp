@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -36,6 +37,7 @@ struct Way {
 
 constinit thread_local Way* way = nullptr;
 struct sigaction before_us {};  // what SIGSEGV did before
+std::terminate_handler terminate_before_us = nullptr;
 
 [[noreturn]] void leave(Way& out, Escape::End end) {
   out.end = end;
@@ -133,7 +135,13 @@ struct EscapeSignals {
       leave(*out, Escape::End::kStack);
     ::sigaction(signal, &before_us, nullptr);  // the same instruction faults again, and ends as it would have
   }
+  static void on_terminate() {
+    if (way != nullptr && Escape::fence_is_met_) leave(*way, Escape::End::kTerminate);
+    if (terminate_before_us != nullptr) terminate_before_us();
+    std::abort();
+  }
   static void install() {
+    terminate_before_us = std::set_terminate(&on_terminate);
     struct sigaction tick {};
     tick.sa_handler = &on_tick;
     tick.sa_flags = SA_RESTART | SA_ONSTACK;
@@ -158,6 +166,7 @@ Escape::End Escape::run(void (*function)(const void*), const void* argument) noe
   out.low = end_of_stack();
   out.here = static_cast<const std::byte*>(__builtin_frame_address(0));
   way = &out;
+  fence_is_met_ = false;
   {
     const Timer timer;
     (void)returns(out, function, argument);

@@ -18,13 +18,18 @@ namespace strata {
 /// outside the objects of the call.
 ///
 /// Threading: any thread; each has its own way out. Inner calls use the way out of the outer one.
+/// A fence's exception that meets a function that must not throw would end the process: the runtime's handler
+/// jumps back instead.
 class Escape {
  public:
-  enum class End { kReturned, kLoop, kStack };
+  enum class End { kReturned, kLoop, kStack, kTerminate };
 
   /// Runs `function(argument)`, which lets no exception out. Where the system gives no timer, or no stack for
   /// signals, nothing is ended.
   [[nodiscard]] static End run(void (*function)(const void*), const void* argument) noexcept;
+
+  /// The exceptions that are thrown from here on come from a fence: the process need not end for one of them.
+  static void note_fence_is_met() noexcept { fence_is_met_ = true; }
 
   /// A step: the thread has allocated or freed.
   static void note_step() noexcept { ++steps_; }
@@ -32,6 +37,7 @@ class Escape {
  private:
   friend struct EscapeSignals;
   static inline constinit thread_local std::uint64_t steps_ = 0;
+  static inline constinit thread_local bool fence_is_met_ = false;  // in the run() of this thread
 };
 
 }  // namespace strata

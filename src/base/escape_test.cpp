@@ -5,6 +5,8 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <exception>
+#include <list>
 #include <string>
 #include <thread>
 
@@ -79,6 +81,22 @@ TEST_F(EscapeTest, LeavesOtherFaultsToEndTheProcess) {
         });
       },
       testing::KilledBySignal(SIGSEGV), "");
+}
+
+TEST_F(EscapeTest, LeavesAFunctionThatMustNotThrow) {
+  const FenceLimits limits{.bytes = kMiB, .time = std::chrono::minutes(10), .may_escape = true};
+  for (int time = 0; time < 3; ++time) {
+    const auto endless = fenced(limits, [](const Fence&) {
+      const auto work = []() noexcept {
+        std::list<std::string> all;
+        for (;;) all.emplace_back(100'000, 'x');
+      };
+      work();
+    });
+    ASSERT_FALSE(endless);
+    EXPECT_EQ(endless.error().message, "it takes more than 1.0 MiB of memory");
+    EXPECT_EQ(std::uncaught_exceptions(), 0);
+  }
 }
 
 TEST_F(EscapeTest, IsAFenceOfTimeAndStackWhereTheLimitsAllowIt) {

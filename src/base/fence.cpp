@@ -58,9 +58,11 @@ struct FenceHooks {
     return fence.hit_ != Fence::Hit::kNone;
   }
   /// While an exception is on its way, and inside functions that must not throw, an exception would end the
-  /// process. What they allocate is let through: the next allocation outside them throws.
+  /// process. What they allocate is let through: the next allocation outside them throws. One that goes on
+  /// and on is thrown in all the same where an Escape leads out of it.
   static void end_the_work() {
-    if (std::uncaught_exceptions() == 0 && can_unwind_to(current)) throw FenceIsMet();
+    if (std::uncaught_exceptions() > 0) return;
+    if (can_unwind_to(current) || current->must_be_escaped()) throw FenceIsMet();
   }
   static void after(void* block) {
     Fence& fence = *current;
@@ -99,7 +101,10 @@ Fence::~Fence() {
   if (outer_->hit_ == Hit::kNone) outer_->hit_ = hit_;
 }
 
-void Fence::meet(Hit hit) { hit_ = hit; }
+void Fence::meet(Hit hit) {
+  hit_ = hit;
+  Escape::note_fence_is_met();
+}
 
 std::chrono::nanoseconds Fence::time() const { return processor_time_of_thread() - begin_; }
 
@@ -108,7 +113,17 @@ void Fence::run(void (*function)(const void*), const void* argument) {
   if (end == Escape::End::kReturned) return;
   current = this;  // fences inside this one are gone
   lost += static_cast<std::uint64_t>(std::max<std::int64_t>(held_, 0));
-  meet(end == Escape::End::kLoop ? Hit::kTime : Hit::kStack);
+  if (hit_ != Hit::kNone) return;
+  switch (end) {
+    case Escape::End::kLoop: return meet(Hit::kTime);
+    case Escape::End::kStack: return meet(Hit::kStack);
+    case Escape::End::kReturned:
+    case Escape::End::kTerminate: return meet(Hit::kBytes);  // of a fence inside this one
+  }
+}
+
+bool Fence::must_be_escaped() const {
+  return limits_.may_escape && held_ > 2 * static_cast<std::int64_t>(limits_.bytes.value);
 }
 
 bool Fence::time_is_up() {

@@ -80,6 +80,8 @@ class Fence {
   void run(void (*function)(const void*), const void* argument);
 
   void meet(Hit hit);
+  /// Whether it holds twice what it may.
+  [[nodiscard]] bool must_be_escaped() const;
   [[nodiscard]] bool time_is_up();
 
   const FenceLimits limits_;
