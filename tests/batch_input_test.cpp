@@ -381,7 +381,7 @@ TEST_F(BatchInput, TheTypeOfTheCacheThatWasChosenIsKept) {
   {
     SQLite::Database journal(journal_.string(), SQLite::OPEN_READWRITE, 20'000);
     EXPECT_EQ(journal.execAndGet("SELECT value FROM choices WHERE name = '-ctk'").getString(), "f16");
-    journal.exec("UPDATE choices SET value = 'q8_0'");  // as on a machine where that is faster
+    journal.exec("UPDATE choices SET value = 'f32'");  // as if another machine had chosen it
   }
   Flags with_stats = automatic;
   const auto stats = directory_.path() / "stats.json";
@@ -389,9 +389,9 @@ TEST_F(BatchInput, TheTypeOfTheCacheThatWasChosenIsKept) {
   const ProgramRun ran = run(with_stats);
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_EQ(outcomes_of(content_of(output_)).size(), 80U);
-  // 2048 tokens of 6 layers with 288 keys and 288 values: 13.5 MiB of F16, 7.2 MiB of Q8_0.
+  // 2048 tokens of 6 layers with 288 keys and 288 values: 13.5 MiB of F16, 27 MiB of F32.
   const json memory = json::parse(content_of(stats))["memory_bytes"];
-  EXPECT_LT(memory["kv_cache"].get<std::uint64_t>(), (kMiB * 9).value) << memory;
+  EXPECT_GT(memory["kv_cache"].get<std::uint64_t>(), (kMiB * 25).value) << memory;
 }
 
 }  // namespace
