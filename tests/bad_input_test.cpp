@@ -168,7 +168,7 @@ TEST_F(BadInput, SamplingValuesOutOfRange) {
       {"--temp", "inf", "0 to 100"},        {"--temp", "1e40", "0 to 100"},
       {"--top-p", "2", "0 to 1"},           {"--top-p", "-0.1", "0 to 1"},
       {"--top-p", "nan", "0 to 1"},         {"--min-p", "2", "0 to 1"},
-      {"--min-p", "-1", "0 to 1"},          {"--top-k", "-5", "0 to 2147483647"},
+      {"--min-p", "-1", "0 to 1"},          {"--top-k", "-5", "-1 to 2147483647"},
       {"--repeat-penalty", "0", "0.01 to"}, {"--repeat-penalty", "nan", "0.01 to"},
   };
   for (const auto& [flag, value, range] : cases) {
@@ -207,7 +207,7 @@ TEST_F(BadInput, SchemasAndGrammars) {
       {"--json-schema", "", "is no JSON from byte 1 on"},
       {"--json-schema", "{\"type\":\"nosuch\"}", "is no schema that can be followed: #: unrecognized type"},
       {"--json-schema", "[]", "is no schema that can be followed: #: schema must be an object"},
-      {"--json-schema", "{\"pattern\":\"^(a$\",\"type\":\"string\"}", "unbalanced parentheses"},
+      {"--json-schema", "{\"pattern\":\"^(a$\",\"type\":\"string\"}", "a pattern has unbalanced parentheses"},
       {"--json-schema", nested("{\"items\":", "}"), "nested more than"},
       {"--grammar", "root ::= root \"a\"", "grammar"},
       {"--grammar", "root ::= " + nested("(", ")"), "nested more than"},

@@ -64,6 +64,8 @@ inline std::vector<Bomb> schema_bombs() {
       {"length", R"({"type":"string","minLength":9,"maxLength":2})"},
       {"numbers", R"({"type":"integer","minimum":9,"maximum":2})"},
       {"a pattern's repetition", string_of + R"(^a{3,1}$"})"},
+      {"a pattern's open group", string_of + R"(^(a$"})"},
+      {"a pattern's open class", string_of + R"(^[a$"})"},
       {"a pattern of a property that has a keyword's name",
        R"({"type":"object","properties":{"enum":)" + string_of + R"(^a{3,1}$"}}})"},
       {"a pattern of anything", string_of + "^" + repeated(".*", 100) + R"($"})"},

@@ -76,8 +76,7 @@ TEST_F(VisibleOutput, AnAnswerIsMadeVisibleForATerminalOnly) {
 
 TEST_F(VisibleOutput, ANameIsMadeVisibleForATerminal) {
   for (const std::vector<std::string>& command :
-       {std::vector<std::string>{"show", model_},
-        {"plan", model_, "--like", "16gb-ddr4-3200, nvme-gen3"}}) {
+       {std::vector<std::string>{"show", model_}, {"plan", model_, "--like", "16gb-ddr4-3200, nvme-gen3"}}) {
     SCOPED_TRACE(command.front());
     const std::string seen = shown(command);
     EXPECT_TRUE(is_only_shown(seen)) << seen;

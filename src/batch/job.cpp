@@ -9,7 +9,6 @@
 #include <unordered_set>
 
 #include "base/check.h"
-#include "base/user_folders.h"
 #include "batch/api_answer.h"
 #include "batch/api_fields.h"
 #include "batch/api_submit.h"
@@ -144,16 +143,7 @@ Job::Job(JobFiles files, const ApiReader& reader, JobSettings settings, Store st
       store_(std::move(store)) {}
 Job::~Job() = default;
 
-/// A batch that was begun under the project's old name goes on.
-static void take_over_journal(const std::filesystem::path& journal) {
-  std::filesystem::path old = journal;
-  old.replace_extension(kOldName);
-  for (const char* const end : {"", "-wal", "-shm", "-input"})
-    take_over(old.string() + end, journal.string() + end);
-}
-
 Result<std::unique_ptr<Job>> Job::open(JobFiles files, const ApiReader& reader, JobSettings settings) {
-  take_over_journal(files.account());
   const bool known = std::filesystem::exists(files.account());
   for (const auto& file : {files.output, files.errors}) {
     if (!known) STRATA_TRY_VOID(check_absent(file));

@@ -51,7 +51,7 @@ Status check_bounds(const AnyJson& node, bool has_names = false) {
   }
   for (const auto& [key, inner] : node.items()) {
     if (is_schema && key == "pattern" && inner.is_string())
-      STRATA_TRY_VOID(check_repetitions(inner.template get_ref<const std::string&>()));
+      STRATA_TRY_VOID(check_pattern(inner.template get_ref<const std::string&>()));
     const auto is_one_of = [&](const auto& keywords) {
       return is_schema && std::ranges::find(keywords, key) != keywords.end();
     };

@@ -212,14 +212,24 @@ Status check_grammar_text(std::string_view text) {
   return {};
 }
 
-Status check_repetitions(std::string_view pattern) {
+Status check_pattern(std::string_view pattern) {
+  int depth = 0;
   for (std::size_t i = 0; i < pattern.size(); ++i) {
-    if (pattern[i] == '\\') {
-      ++i;
-    } else if (pattern[i] == '{') {
-      STRATA_TRY_VOID(check_repetition(pattern, i));
+    switch (pattern[i]) {
+      case '\\': ++i; break;
+      case '[':
+        i = end_of_quoted(pattern, i, ']');
+        if (i >= pattern.size()) return refused("a pattern has a class of characters without an end");
+        break;
+      case '{': STRATA_TRY_VOID(check_repetition(pattern, i)); break;
+      case '(': ++depth; break;
+      case ')':
+        if (--depth < 0) return refused("a pattern has unbalanced parentheses");
+        break;
+      default: break;
     }
   }
+  if (depth != 0) return refused("a pattern has unbalanced parentheses");
   return {};
 }
 

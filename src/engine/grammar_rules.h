@@ -22,8 +22,9 @@ namespace strata::engine {
 /// other. Cost: one walk over the text. Errors: kInvalidArgument, without a prefix.
 [[nodiscard]] Status check_grammar_text(std::string_view text);
 
-/// Whether each repetition `{m,n}` of a regular expression has m at most n. Errors: as above.
-[[nodiscard]] Status check_repetitions(std::string_view pattern);
+/// Whether a regular expression has a partner for each parenthesis and bracket, and each of its repetitions
+/// `{m,n}` has m at most n. Errors: as above.
+[[nodiscard]] Status check_pattern(std::string_view pattern);
 
 /// Reads a GBNF text with llama.cpp's own parser, inside a fence, and checks what llama.cpp does not survive
 /// or does not bound: rules that are missing, left recursion, and the cost of looking for it. What passes can
