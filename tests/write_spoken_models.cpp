@@ -35,10 +35,10 @@ constexpr Kind kKinds[] = {{"content", {}},
                            {"json", {.what = What::kJson}},
                            {"thinks_json", {.what = What::kJson, .thinks = true}}};
 
-/// Control tokens that a vocabulary made for this template has: what it names as `<|this|>`. llama.cpp knows
-/// some of them, such as the ends of turns.
+/// Control tokens that a vocabulary made for this template has: what it names as `<|this|>`, or with wide
+/// bars. llama.cpp knows some of them, such as the ends of turns.
 std::vector<std::string> named_tokens(const std::string& source) {
-  static const std::regex name(R"(<\|[A-Za-z_]+\|>)");
+  static const std::regex name(R"(<\|[A-Za-z_]+\|>|<｜[^<>{}'"]+｜>)");
   std::set<std::string> out;
   for (std::sregex_iterator at(source.begin(), source.end(), name); at != std::sregex_iterator(); ++at)
     out.insert(at->str());

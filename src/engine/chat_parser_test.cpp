@@ -3,7 +3,11 @@
 #include <chat.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <sstream>
+
 #include "scripted_model.h"
+#include "spoken_text.h"
 
 namespace strata::engine {
 namespace {
@@ -106,6 +110,38 @@ TEST(ChatParser, KeepsATextInWhichThereIsNothingButMarksAsContent) {
     for (const std::size_t size : kSizes) EXPECT_EQ(put_together(parser(), text, size).content, text) << size;
   }
   EXPECT_EQ(parser().parse("").content, "");
+}
+
+/// Of a question with a tool, or with a schema for the answer.
+std::shared_ptr<common_chat_parser_params> params_of(const common_chat_templates* templates, bool with_tool) {
+  common_chat_templates_inputs inputs = tests::spoken_question(with_tool);
+  if (!with_tool) inputs.json_schema = R"({"type": "object", "properties": {"place": {"type": "string"}}})";
+  const common_chat_params chat = common_chat_templates_apply(templates, inputs);
+  auto out = std::make_shared<common_chat_parser_params>(chat);
+  out->reasoning_format = inputs.reasoning_format;
+  out->parser.load(chat.parser);
+  return out;
+}
+
+TEST(ChatParser, TellsACallThatIsPlainJsonFromAnAnswerByASchema) {
+  std::ifstream in(STRATA_LLAMA_CPP_DIR "/models/templates/meta-llama-Llama-3.1-8B-Instruct.jinja");
+  std::ostringstream source;
+  source << in.rdbuf();
+  const auto templates = common_chat_templates_init(nullptr, source.str(), "<s>", "</s>");
+  ChatParser either(params_of(templates.get(), true), false);
+  either.read_by_schema(params_of(templates.get(), false));
+  const std::string call = R"({"name": "look", "parameters": {"at": "moon"}})";
+  for (const std::size_t size : kSizes) {
+    const ChatMessage called = put_together(either, call, size);
+    EXPECT_EQ(called.content, "") << size;
+    ASSERT_EQ(called.tool_calls.size(), 1U) << size;
+    EXPECT_EQ(called.tool_calls[0].arguments, R"({"at": "moon"})") << size;
+    const ChatMessage answered = put_together(either, tests::kSpokenJson, size);
+    EXPECT_EQ(answered.content, tests::kSpokenJson) << size;
+    EXPECT_TRUE(answered.tool_calls.empty()) << size;
+  }
+  EXPECT_EQ(either.parse(call).tool_calls.size(), 1U);
+  EXPECT_EQ(either.parse(tests::kSpokenJson).content, tests::kSpokenJson);
 }
 
 TEST(ChatParser, NeverCutsCharactersAndReplacesBytesThatAreNone) {
