@@ -144,7 +144,8 @@ std::optional<SpokenText> spoken_text(const common_chat_templates* templates, Sp
   const common_chat_params chat = common_chat_templates_apply(templates, spoken_question(with_tool));
   const ThoughtTags tags(chat);
   const auto rest = without_thoughts(templates, spoken, tags, chat.prompt);
-  if (spoken.thinks && !tags.exist()) return std::nullopt;
+  const bool can_think = tags.exist() && !trimmed(chat.prompt).ends_with(trimmed(tags.end));
+  if (spoken.thinks && !can_think) return std::nullopt;
   if (!rest && with_tool) return std::nullopt;
   SpokenText out{.text = rest.value_or(spoken.what == What::kJson ? kSpokenJson : kSpokenContent),
                  .is_rendered = false};
