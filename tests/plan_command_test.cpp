@@ -4,6 +4,7 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "model_server.h"
 #include "program_run.h"
@@ -237,23 +238,20 @@ TEST_F(PlanProgram, ThisMachineIsMeasuredOnceAndRemembered) {
 }
 
 /// Whoever waits for it without a terminal sees what it does, too.
-TEST_F(PlanProgram, AQuickProbeTellsEachStepToAPipe) {
+TEST_F(PlanProgram, AQuickProbeTellsAPipeWhatItMeasures) {
   ASSERT_EQ(::setenv("XDG_CACHE_HOME", directory_.path().c_str(), 1), 0);
   const ProgramRun ran =
       run_strata({"probe", "--quick", "-t", "2", "--json"}, nullptr, std::chrono::seconds(280));
   ::unsetenv("XDG_CACHE_HOME");
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
-  const auto count = [&](const std::string& text) {
-    int found = 0;
-    for (std::size_t at = 0; (at = ran.err.find(text, at)) != std::string::npos; ++at) ++found;
-    return found;
-  };
-  const int steps = count("measuring this machine, once: ");
-  EXPECT_LE(steps, 7) << ran.err;
-  for (int step = 1; step <= steps; ++step)
-    EXPECT_EQ(count("(" + std::to_string(step) + " of " + std::to_string(steps) + ")\n"), 1) << ran.err;
+  // Not each step: one that follows at once is left out.
+  const std::regex line("measuring this machine, once: .+ \\(([0-9]+) of ([0-9]+)\\)\n");
+  std::smatch first;
+  ASSERT_TRUE(std::regex_search(ran.err, first, line)) << ran.err;
+  EXPECT_EQ(first[1], "1") << ran.err;
+  EXPECT_LE(std::stoi(first[2]), 7) << ran.err;
   EXPECT_GE(nlohmann::json::parse(ran.out)["compute"]["kernels"].size(), 4U) << ran.out;
-  std::printf("[          ] %.1f s, %d steps\n", ran.took.count(), steps);
+  std::printf("[          ] %.1f s\n", ran.took.count());
 }
 
 }  // namespace

@@ -291,7 +291,7 @@ class RepeatableServer : public NeedsStories {
         break;
       }
       case 4: {  // budgets are moved
-        const std::string ram = std::to_string(150 + random() % 100) + "MiB";
+        const std::string ram = std::to_string(190 + random() % 66) + "MiB";
         const ProgramRun moved =
             run_strata({"ctl", std::to_string(server_->pid()), "--ram", kSanitized ? kAmpleRam : ram});
         EXPECT_EQ(moved.exit_code, 0) << moved.err;

@@ -106,6 +106,8 @@ std::vector<BombRequest> other_bombs() {
   };
 }
 
+constexpr const char* kSmall = kSanitized ? "1GiB" : "128MiB";
+
 class Untrusted : public NeedsStories {};
 
 /// 400, in one line of our own words, and the server goes on.
@@ -130,7 +132,7 @@ void expect_refused_alone(const ServedProgram& server, const OtherClient& other,
 
 TEST_F(Untrusted, GrammarsAndSchemasEndAloneInAServer) {
   constexpr Bytes kBudget = kMiB * 128;
-  ServedProgram server({"--ram", "128MiB", "--max-num-seqs", "4"});
+  ServedProgram server({"--ram", kSmall, "--max-num-seqs", "4"});
   {
     const OtherClient other(server);
     for (const BombRequest& bomb : bomb_requests())
@@ -147,7 +149,7 @@ TEST_F(Untrusted, GrammarsAndSchemasEndAloneInAServer) {
 
 TEST_F(Untrusted, RequestsThatAreTooMuchEndAloneInAServer) {
   constexpr Bytes kBudget = kMiB * 128;
-  ServedProgram server({"--ram", "128MiB", "--max-num-seqs", "4"});
+  ServedProgram server({"--ram", kSmall, "--max-num-seqs", "4"});
   {
     const OtherClient other(server);
     for (const BombRequest& bomb : other_bombs())
