@@ -45,7 +45,7 @@ inline std::vector<Bomb> grammar_bombs() {
       {"left recursion through an empty rule", "root ::= a root \"x\" | \"y\"\na ::= b\nb ::= \"z\" | \"\""},
       {"another library's grammar", "%llguidance {}\nstart: \"a\""},
       {"nested groups", "root ::= " + std::string(60'000, '(') + "\"a\"" + std::string(60'000, ')')},
-      {"a long chain of rules", chain(6'000, "$", R"("x")")},
+      {"a long chain of rules", chain(15'000, "$", R"("x")")},
       {"a rule that is missing", "root ::= nobody"},
       {"no root", R"(other ::= "a")"},
       {"a text that is no grammar", "\x1b[31m ::= ]]]"},

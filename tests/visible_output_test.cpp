@@ -82,7 +82,11 @@ TEST_F(VisibleOutput, ANameIsMadeVisibleForATerminal) {
     EXPECT_TRUE(is_only_shown(seen)) << seen;
     EXPECT_NE(seen.find("[31m"), std::string::npos) << "the name is there: " << seen;
   }
-  TypedTerminal chat({"run", "-m", model_, "-t", "1", "--ram", kAmpleRam});
+  const auto file = directory_.path() / "template.jinja";
+  std::ofstream(file) << "{{ messages[0].content }}";
+  TypedTerminal chat(
+      {"run", "-m", model_, "-t", "1", "--ram", kAmpleRam, "--chat-template-file", file.string()});
+  chat.expect("\x1b[?2004h");  // the program's own: a paste comes marked as one
   const std::string greeting = chat.expect("/help lists commands");
   EXPECT_TRUE(is_only_shown(greeting)) << greeting;
   EXPECT_NE(greeting.find("[31m"), std::string::npos) << greeting;

@@ -16,11 +16,16 @@ using testing::Not;
 class VocabularyNotes : public testing::Test {
  protected:
   /// What `strata run` says of a model that says "one two".
-  std::string said_of(Script script) {
+  std::string said_of(Script script, const std::string& prompt = "x") {
     script.tokens = {"one", " two"};
     const auto model = write_scripted_model(directory_.path(), script);
+<<<<<<< HEAD
     const ProgramRun ran = run_strata(
         {"run", "-m", model.string(), "-p", "x", "-n", "4", "-t", "1", "--temp", "0", "--ram", kAmpleRam});
+=======
+    const ProgramRun ran = run_strata(
+        {"run", "-m", model.string(), "-p", prompt, "-n", "4", "-t", "1", "--temp", "0", "--ram", kAmpleRam});
+>>>>>>> gaps
     EXPECT_EQ(ran.exit_code, 0) << ran.err;
     EXPECT_THAT(ran.out, HasSubstr("one two"));
     return ran.err;
@@ -37,9 +42,12 @@ TEST_F(VocabularyNotes, BytePairsWithoutARuleHowTextIsSplit) {
 
 TEST_F(VocabularyNotes, TwoTokensForTheBeginningOfAText) {
   constexpr const char* kNote = "note: the prompt begins with two tokens for the beginning of a text";
+  EXPECT_THAT(said_of({}, "<s>x"), HasSubstr(kNote)) << "the vocabulary adds one";
+  EXPECT_THAT(said_of({}), Not(HasSubstr(kNote)));
+  // llama.cpp takes one away that a chat template writes, and no more.
   const std::string turns = "{% for m in messages %}{{ m.content }}{% endfor %}";
-  EXPECT_THAT(said_of({.chat_template = "<s>" + turns}), HasSubstr(kNote));
-  EXPECT_THAT(said_of({.chat_template = turns}), Not(HasSubstr(kNote)));
+  EXPECT_THAT(said_of({.chat_template = "<s><s>" + turns}), HasSubstr(kNote));
+  EXPECT_THAT(said_of({.chat_template = "<s>" + turns}), Not(HasSubstr(kNote)));
 }
 
 }  // namespace

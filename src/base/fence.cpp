@@ -20,6 +20,7 @@ constexpr std::size_t kLeftOfStack = 256 << 10;  // bytes for what runs once the
 constexpr std::size_t kMostOfStack = 2 << 20;    // bytes of stack that a library may fill
 constexpr std::size_t kLargeBlock = 4096;        // bytes: filling such a block takes time of its own
 constexpr unsigned kBetweenLooks = 32;           // allocations
+constexpr unsigned kMostLooks = 10;  // at the frames of a stack, which takes long where it is deep
 constexpr std::int64_t kWorthTrimming = 4 << 20;
 constexpr std::chrono::milliseconds kUsualLongest{3500};
 
@@ -62,7 +63,7 @@ struct FenceHooks {
   /// and on is thrown in all the same where an Escape leads out of it.
   static void end_the_work() {
     if (std::uncaught_exceptions() > 0) return;
-    if (can_unwind_to(current) || current->must_be_escaped()) throw FenceIsMet();
+    if (current->must_be_escaped() || can_unwind_to(current)) throw FenceIsMet();
   }
   static void after(void* block) {
     Fence& fence = *current;
@@ -122,8 +123,9 @@ void Fence::run(void (*function)(const void*), const void* argument) {
   }
 }
 
-bool Fence::must_be_escaped() const {
-  return limits_.may_escape && held_ > 2 * static_cast<std::int64_t>(limits_.bytes.value);
+bool Fence::must_be_escaped() {
+  if (!limits_.may_escape) return false;
+  return held_ > 2 * static_cast<std::int64_t>(limits_.bytes.value) || looked_for_way_++ >= kMostLooks;
 }
 
 bool Fence::time_is_up() {

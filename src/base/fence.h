@@ -80,8 +80,8 @@ class Fence {
   void run(void (*function)(const void*), const void* argument);
 
   void meet(Hit hit);
-  /// Whether it holds twice what it may.
-  [[nodiscard]] bool must_be_escaped() const;
+  /// Whether the work goes on although it has been let through again and again, or holds twice what it may.
+  [[nodiscard]] bool must_be_escaped();
   [[nodiscard]] bool time_is_up();
 
   const FenceLimits limits_;
@@ -92,7 +92,8 @@ class Fence {
   const std::chrono::nanoseconds begin_;        // processor time of the thread
   std::int64_t held_ = 0;
   std::int64_t peak_ = 0;
-  unsigned until_look_ = 0;  // allocations until the clock is read
+  unsigned until_look_ = 0;      // allocations until the clock is read
+  unsigned looked_for_way_ = 0;  // times, for one that an exception may take
   Hit hit_ = Hit::kNone;
 };
 

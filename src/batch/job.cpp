@@ -29,6 +29,7 @@ constexpr std::chrono::seconds kPause{1};   // until a full disk is looked at ag
 struct ParsedLine {
   std::string custom_id;
   ApiRequest request;
+  std::optional<Error> fails;  // the model's chat template does not take this conversation
 };
 
 /// Errors: kInvalidArgument, beginning with a field.
@@ -51,8 +52,12 @@ Result<ParsedLine> parse_line(const json& line, const ApiReader& reader, std::op
   if (body == nullptr) return fields.refuse("body", "is missing");
   try {
     auto request = reader.read(*endpoint, *body);
-    if (!request) return fail(request.error().code, "body." + request.error().message);
-    return ParsedLine{*custom_id, std::move(*request)};
+    if (!request) {
+      Error error{request.error().code, "body." + request.error().message};
+      if (error.code == ErrorCode::kUnsupported) return ParsedLine{*custom_id, {}, std::move(error)};
+      return std::unexpected(std::move(error));
+    }
+    return ParsedLine{*custom_id, std::move(*request), {}};
   } catch (const std::exception& error) {  // llama.cpp's readers throw
     return fields.refuse("body", error.what());
   }
@@ -241,6 +246,11 @@ Status Job::look_at(const LineReader::Line& line) {
   } else if (settings_.shard.has(line.number)) {
     checking_->of_this_shard.push_back({line.number, parsed->custom_id, line.offset, line.text.size(),
                                         parsed->request.longest_prompt(), tokens_of(parsed->request)});
+    if (parsed->fails) {
+      line_out.custom_id = parsed->custom_id;
+      checking_->refused.push_back(
+          {line.number, true, outcome_json(line_out, 400, error_body(*parsed->fails), {})});
+    }
   }
   return {};
 }

@@ -113,8 +113,8 @@ Result<common_chat_params> apply_template(const Template& model, const common_ch
     }
     return out;
   } catch (const std::exception& error) {  // a template may refuse roles, tools, an order of messages
-    return refuse(field_at_fault(model.templates, inputs),
-                  fmt::format("the model's chat template refuses this: {}", error.what()));
+    return fail(ErrorCode::kUnsupported, fmt::format("{}: the model's chat template refuses this: {}",
+                                                     field_at_fault(model.templates, inputs), error.what()));
   }
 }
 

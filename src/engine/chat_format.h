@@ -56,8 +56,9 @@ class ChatFormat {
   ChatFormat(ChatFormat&&) noexcept;
   ~ChatFormat();
 
-  /// Errors: kInvalidArgument; the message begins with the field that is wrong, as OpenAI's API names it:
-  /// `messages`, `tools`, `tool_choice`, `response_format`, `chat_template_kwargs`.
+  /// Errors: kInvalidArgument, and kUnsupported where the template does not take the chat; the message begins
+  /// with the field that is wrong, as OpenAI's API names it: `messages`, `tools`, `tool_choice`,
+  /// `response_format`, `chat_template_kwargs`.
   [[nodiscard]] Result<ChatPrompt> apply(const ChatRequest& request) const;
 
  private:
