@@ -331,7 +331,8 @@ TEST_F(BatchInput, PartsOfOtherModelsAreNotPutTogether) {
   const auto other = another_model(model_, directory_.path() / "other.gguf");
   EXPECT_EQ(run({{"--shard", "0/2"}}).exit_code, 0);
   EXPECT_EQ(run({{"--shard", "1/2"}, {"-m", other.string()}, {"--served-model-name", "other"}}).exit_code, 0);
-  const std::vector<std::string> merge{"batch", "--merge", "2", "-i", input_.string(), "-o", output_.string()};
+  const std::vector<std::string> merge{"batch", "--merge",       "2", "-i", input_.string(),
+                                       "-o",    output_.string()};
   const ProgramRun refused = run_strata(merge);
   expect_refused(refused, "out.0-of-2.jsonl holds answers of '");
   EXPECT_THAT(refused.err, HasSubstr("out.1-of-2.jsonl of 'other' (fp_"));

@@ -262,12 +262,10 @@ class RepeatableServer : public NeedsStories {
   using Messages = std::vector<std::string>;
   /// The answer to a chat at temperature 0; the user speaks first.
   std::string ask(const Messages& messages, int tokens) {
-    nlohmann::json body{
-        {"max_tokens", tokens}, {"temperature", 0}, {"messages", nlohmann::json::array()}};
+    nlohmann::json body{{"max_tokens", tokens}, {"temperature", 0}, {"messages", nlohmann::json::array()}};
     for (std::size_t i = 0; i < messages.size(); ++i)
       body["messages"].push_back({{"role", i % 2 == 0 ? "user" : "assistant"}, {"content", messages[i]}});
-    const nlohmann::json answer =
-        parsed(server_->client().Post("/v1/chat/completions", body.dump(), kJson));
+    const nlohmann::json answer = parsed(server_->client().Post("/v1/chat/completions", body.dump(), kJson));
     return answer.is_null() ? "" : answer["choices"][0]["message"]["content"].get<std::string>();
   }
 

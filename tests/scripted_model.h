@@ -37,8 +37,8 @@ struct Script {
   std::string chat_template;            ///< Jinja; empty: none.
   std::uint32_t trained_context = 512;  ///< Tokens.
   std::string name = "script";
-  bool byte_pairs = false;              ///< A vocabulary as GPT-2 has it, instead of SentencePiece's.
-  bool splits_said = true;              ///< tokenizer.ggml.pre is there.
+  bool byte_pairs = false;  ///< A vocabulary as GPT-2 has it, instead of SentencePiece's.
+  bool splits_said = true;  ///< tokenizer.ggml.pre is there.
 };
 
 /// Writes such a model as GGUF. The file is there until the caller removes it.

@@ -171,7 +171,8 @@ TEST_F(AtATerminal, AChatWhoseInputIsAPipeAnswersLineByLine) {
   const std::string input = file("lines", "one\n\"\"\"two\nthree\"\"\"\n\n/bye\nlast without an end");
   std::string command = "'" STRATA_PROGRAM "'";
   for (const std::string& word : chat({})) command += " '" + word + "'";
-  const std::string all = "cat '" + input + "' | " + command + " >'" + path("out") + "' 2>'" + path("err") + "'";
+  const std::string all =
+      "cat '" + input + "' | " + command + " >'" + path("out") + "' 2>'" + path("err") + "'";
   ASSERT_EQ(std::system(all.c_str()), 0);
   EXPECT_EQ(stats()["decode"]["tokens"], 5 * 4) << "five messages: the blank line is none";
   std::ifstream err(path("err"));

@@ -88,8 +88,8 @@ json chat(const TemplateBomb* bomb) {
   json out = {{"messages", {{{"role", "user"}, {"content", breaks && !bomb->by_tool ? "deep" : "shallow"}}}},
               {"max_tokens", 3}};
   if (breaks && bomb->by_tool)
-    out["tools"] = {{{"type", "function"},
-                     {"function", {{"name", "deep"}, {"parameters", {{"type", "object"}}}}}}};
+    out["tools"] = {
+        {{"type", "function"}, {"function", {{"name", "deep"}, {"parameters", {{"type", "object"}}}}}}};
   return out;
 }
 
@@ -180,8 +180,7 @@ std::vector<json> slow_requests(int count) {
     switch (i % 3) {
       case 0: body["grammar"] = "root ::= [^x]? " + repeated("[^x]? ", 400) + "\"" + own + "\""; break;
       case 1: body["grammar"] = "root ::= " + repeated("[a-z ]? ", 400) + "\"" + own + "\""; break;
-      default:
-        body["json_schema"] = {{"type", "string"}, {"pattern", "^" + repeated(".*", 100) + own + "$"}};
+      default: body["json_schema"] = {{"type", "string"}, {"pattern", "^" + repeated(".*", 100) + own + "$"}};
     }
     out.push_back(std::move(body));
   }
@@ -206,8 +205,7 @@ TEST_F(UntrustedRequests, EightAtOnceAreAllAnsweredSoonAndHealthMeanwhile) {
     for (int i = 0; i < 3; ++i) std::printf("[          ] %.2f s\n", refused(requests[i]).count());
     std::vector<std::thread> clients;
     std::array<Seconds, kClients> took{};
-    for (int i = 0; i < kClients; ++i)
-      clients.emplace_back([&, i] { took[i] = refused(requests[3 + i]); });
+    for (int i = 0; i < kClients; ++i) clients.emplace_back([&, i] { took[i] = refused(requests[3 + i]); });
     for (std::thread& client : clients) client.join();
     std::printf("[          ] the last of %d waited %.2f s\n", kClients, std::ranges::max(took).count());
     health.stop();

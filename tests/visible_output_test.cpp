@@ -13,7 +13,8 @@
 namespace strata::tests {
 namespace {
 
-// U+009B begins a control sequence, as ESC [ does; U+202E turns the direction of text; 0x9b alone is no UTF-8.
+// U+009B begins a control sequence, as ESC [ does; U+202E turns the direction of text; 0x9b alone is no
+// UTF-8.
 const std::string kC1 = "\xc2\x9b";
 const std::string kTurned = "\xe2\x80\xae";
 const std::string kName = "a\x1b[31mb" + kC1 + "31mc" + kTurned + "d\x9b" + "e";
@@ -42,8 +43,8 @@ testing::AssertionResult is_only_shown(const std::string& text) {
 class VisibleOutput : public testing::Test {
  protected:
   void SetUp() override {
-    model_ = write_scripted_model(directory_.path(), {.tokens = {"one", kC1, "31m", kTurned, "<0x9B>", "two"},
-                                                      .name = kName})
+    model_ = write_scripted_model(directory_.path(),
+                                  {.tokens = {"one", kC1, "31m", kTurned, "<0x9B>", "two"}, .name = kName})
                  .string();
   }
   /// What a terminal gets, standard output and standard error, of `strata ARGUMENTS`.
@@ -75,8 +76,7 @@ TEST_F(VisibleOutput, AnAnswerIsMadeVisibleForATerminalOnly) {
 
 TEST_F(VisibleOutput, ANameIsMadeVisibleForATerminal) {
   for (const std::vector<std::string>& command :
-       {std::vector<std::string>{"show", model_},
-        {"plan", model_, "--like", "16gb-ddr4-3200, nvme-gen3"}}) {
+       {std::vector<std::string>{"show", model_}, {"plan", model_, "--like", "16gb-ddr4-3200, nvme-gen3"}}) {
     SCOPED_TRACE(command.front());
     const std::string seen = shown(command);
     EXPECT_TRUE(is_only_shown(seen)) << seen;
@@ -106,7 +106,8 @@ TEST_F(VisibleOutput, ANameThatIsNoUtf8IsAnsweredAsJson) {
 
 TEST_F(VisibleOutput, WhatATemplateRaisesIsMadeVisible) {
   const auto file = directory_.path() / "template.jinja";
-  std::ofstream(file) << "{{ raise_exception('\x1b[31mno" << kC1 << kTurned << "\x9b" << "') }}";
+  std::ofstream(file) << "{{ raise_exception('\x1b[31mno" << kC1 << kTurned << "\x9b"
+                      << "') }}";
   const std::string seen = shown(run({"--chat-template-file", file.string()}));
   EXPECT_TRUE(is_only_shown(seen)) << seen;
   EXPECT_NE(seen.find("[31mno"), std::string::npos) << "the reason is there: " << seen;

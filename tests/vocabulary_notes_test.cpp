@@ -19,8 +19,8 @@ class VocabularyNotes : public testing::Test {
   std::string said_of(Script script, const std::string& prompt = "x") {
     script.tokens = {"one", " two"};
     const auto model = write_scripted_model(directory_.path(), script);
-    const ProgramRun ran = run_strata({"run", "-m", model.string(), "-p", prompt, "-n", "4", "-t", "1", "--temp",
-                                       "0", "--ram", kAmpleRam});
+    const ProgramRun ran = run_strata(
+        {"run", "-m", model.string(), "-p", prompt, "-n", "4", "-t", "1", "--temp", "0", "--ram", kAmpleRam});
     EXPECT_EQ(ran.exit_code, 0) << ran.err;
     EXPECT_THAT(ran.out, HasSubstr("one two"));
     return ran.err;

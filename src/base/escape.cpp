@@ -18,11 +18,11 @@
 namespace strata {
 namespace {
 
-constexpr std::chrono::milliseconds kTick{100};   // of processor time
-constexpr int kMostStill = 3;                     // ticks without a step: this is a loop
-constexpr std::size_t kGuard = 64 << 10;          // bytes below a stack, where its overflow is met
-constexpr std::size_t kForHandler = 16 << 10;     // bytes of stack, beside what the kernel puts there
-constexpr std::size_t kOfFrames = 16 << 10;       // bytes of stack that stay untouched after an overflow
+constexpr std::chrono::milliseconds kTick{100};  // of processor time
+constexpr int kMostStill = 3;                    // ticks without a step: this is a loop
+constexpr std::size_t kGuard = 64 << 10;         // bytes below a stack, where its overflow is met
+constexpr std::size_t kForHandler = 16 << 10;    // bytes of stack, beside what the kernel puts there
+constexpr std::size_t kOfFrames = 16 << 10;      // bytes of stack that stay untouched after an overflow
 
 /// Where a thread jumps back to.
 struct Way {

@@ -9,8 +9,8 @@ namespace strata {
 [[nodiscard]] const std::byte* end_of_stack();
 
 /// The way out of a library that neither returns nor allocates: a loop without an end, or a recursion that
-/// fills the stack. A Fence sees neither. A signal of the kernel ends them: when the thread has used 300 ms of
-/// processor time without a step, or when the stack is full, it jumps back to where the call was made.
+/// fills the stack. A Fence sees neither. A signal of the kernel ends them: when the thread has used 300 ms
+/// of processor time without a step, or when the stack is full, it jumps back to where the call was made.
 ///
 /// No destructor runs for what is jumped over: the memory that the library held is lost. The thread only
 /// jumps out of a loop in which it has not allocated or freed for so long, and never while an exception is on

@@ -77,7 +77,8 @@ Fence::Fence(const FenceLimits& limits) noexcept
     : limits_(limits),
       outer_(current),
       floor_(floor_below(__builtin_frame_address(0))),
-      latest_(std::chrono::steady_clock::now() + limits.longest.value_or(std::max(kUsualLongest, limits.time))),
+      latest_(std::chrono::steady_clock::now() +
+              limits.longest.value_or(std::max(kUsualLongest, limits.time))),
       look_(std::min(latest_, std::chrono::steady_clock::now() + limits.time - limits.used)),
       begin_(processor_time_of_thread()),
       until_look_(kBetweenLooks) {

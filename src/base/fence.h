@@ -27,7 +27,8 @@ struct FenceLimits {
   /// From the begin of the call, by the clock; unset: the time, and 3.5 s at least. A thread that is not
   /// running uses no processor time, but a client waits all the same.
   std::optional<std::chrono::milliseconds> longest;
-  /// A loop or a recursion that allocates nothing is ended, too: see Escape for what that asks of the library.
+  /// A loop or a recursion that allocates nothing is ended, too: see Escape for what that asks of the
+  /// library.
   bool may_escape = false;
 };
 
@@ -78,10 +79,10 @@ class Fence {
 
   const FenceLimits limits_;
   Fence* const outer_;
-  const std::byte* const floor_;                // the stack may not grow below this
+  const std::byte* const floor_;  // the stack may not grow below this
   const std::chrono::steady_clock::time_point latest_;
   std::chrono::steady_clock::time_point look_;  // when the processor time is looked at next
-  const std::chrono::nanoseconds begin_;  // processor time of the thread
+  const std::chrono::nanoseconds begin_;        // processor time of the thread
   std::int64_t held_ = 0;
   std::int64_t peak_ = 0;
   unsigned until_look_ = 0;  // allocations until the clock is read

@@ -42,8 +42,9 @@ Status show_machine(const Options& options) {
     STRATA_TRY(profile, model::read_model(*options.model));
   }
   const auto refresh = options.refresh ? probe::Refresh::kAll
-                       : options.quick ? (profile ? probe::Refresh::kModelsTypes : probe::Refresh::kUsualTypes)
-                                       : probe::Refresh::kMissing;
+                       : options.quick
+                           ? (profile ? probe::Refresh::kModelsTypes : probe::Refresh::kUsualTypes)
+                           : probe::Refresh::kMissing;
   const auto choice = hardware::choose_threads(options.threads, hardware::read_compute_limits(), "-t");
   if (choice.note) fmt::print(stderr, "note: {}\n", *choice.note);
   const int threads = choice.threads;
@@ -68,8 +69,9 @@ void add_probe_command(CLI::App& app, int& exit_code) {
   command->add_option("-t,--threads", options->threads, "threads to compute with (default: physical cores)")
       ->check(CLI::Range(1, 512));
   command->add_flag("--refresh", options->refresh, "measure again, even if nothing has changed");
-  command->add_flag("--quick", options->quick,
-                    "measure only the types of the model given with -m: half a minute; else the usual ones: some seconds");
+  command->add_flag(
+      "--quick", options->quick,
+      "measure only the types of the model given with -m: half a minute; else the usual ones: some seconds");
   command->add_flag("--json", options->json, "print JSON, for `strata plan --hardware`");
   command->callback([options, &exit_code] { exit_code = report(show_machine(*options)); });
 }

@@ -15,7 +15,6 @@ constexpr std::uint64_t kShareForReading = 12;  // of the budget: a twelfth
 constexpr std::uint64_t kShareForSampling = 24;
 constexpr std::chrono::milliseconds kTimeForReading{1000};
 constexpr std::chrono::milliseconds kTimeForToken{500};  // all other answers wait as long
-constexpr std::chrono::milliseconds kLongestForToken{2000};  // by the clock
 
 // Of requests that come at the same time: when the last one is answered, and how many are looked at.
 constexpr std::chrono::milliseconds kUntilAllAreRead{4000};
@@ -48,9 +47,7 @@ ForeignLimits foreign_limits_for(Bytes budget) {
     return std::clamp(Bytes{budget.value / share}, least, most);
   };
   return {{part(kShareForReading, kLeastForReading, kMostForReading), kTimeForReading},
-          {.bytes = part(kShareForSampling, kLeastForSampling, kMostForSampling),
-           .time = kTimeForToken,
-           .longest = kLongestForToken}};
+          {part(kShareForSampling, kLeastForSampling, kMostForSampling), kTimeForToken}};
 }
 
 ForeignLimits foreign_limits() {
@@ -62,7 +59,7 @@ ForeignLimits foreign_limits() {
   const milliseconds left_of_processor = std::max(out.reading.time - used.processor, milliseconds(0));
   for (FenceLimits* const limits : {&out.reading, &out.sampling}) {
     const milliseconds left = std::max(*time_of_request->share_ - used.clock, milliseconds(0));
-    limits->longest = std::min(left, limits->longest.value_or(left));
+    limits->longest = left;
     limits->used = std::max(limits->time - left_of_processor, milliseconds(0));
   }
   return out;

@@ -21,8 +21,8 @@ struct ForeignLimits {
 /// Of a process with this budget for its memory: less where the budget is small.
 [[nodiscard]] ForeignLimits foreign_limits_for(Bytes budget);
 
-/// Of this process, without what escapes have lost. Before set_foreign_limits(): those of a large budget. On a
-/// thread that has a ForeignTime: what is left of it. Threading: any.
+/// Of this process, without what escapes have lost. Before set_foreign_limits(): those of a large budget. On
+/// a thread that has a ForeignTime: what is left of it. Threading: any.
 [[nodiscard]] ForeignLimits foreign_limits();
 void set_foreign_limits(Bytes budget);
 

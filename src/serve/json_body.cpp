@@ -28,7 +28,10 @@ std::uint64_t values_in(std::string_view text) {
 class JsonTask final : public HttpTask {
  public:
   JsonTask(BodyLimits& limits, Lane lane, std::function<HttpResponse(ReadBody body)> answer)
-      : limits_(limits), lane_(lane), answer_(std::move(answer)), counted_(std::make_shared<Counted>(limits.taken)) {}
+      : limits_(limits),
+        lane_(lane),
+        answer_(std::move(answer)),
+        counted_(std::make_shared<Counted>(limits.taken)) {}
 
   std::optional<HttpResponse> take(std::string_view piece) override {
     if (Bytes{counted_->add(piece.size())} > limits_.all) return refused(too_many());
