@@ -1,5 +1,6 @@
 #include "base/escape.h"
 
+#include <cxxabi.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -25,6 +26,13 @@ constexpr std::size_t kGuard = 64 << 10;         // bytes below a stack, where i
 constexpr std::size_t kForHandler = 16 << 10;    // bytes of stack, beside what the kernel puts there
 constexpr std::size_t kOfFrames = 16 << 10;      // bytes of stack that stay untouched after an overflow
 
+/// What the runtime knows of a thread's exceptions: __cxa_eh_globals of the Itanium C++ ABI, 2.2.2.
+struct Exceptions {
+  void* caught;
+  unsigned int uncaught;
+};
+Exceptions& exceptions_of_thread() { return *reinterpret_cast<Exceptions*>(abi::__cxa_get_globals()); }
+
 /// Where a thread jumps back to.
 struct Way {
   sigjmp_buf back;
@@ -33,6 +41,7 @@ struct Way {
   std::uint64_t seen = UINT64_MAX;  // steps at the last tick of the timer
   int still = 0;                    // ticks since the last step
   Escape::End end = Escape::End::kReturned;
+  Exceptions exceptions{};  // of the thread, at the call
 };
 
 constinit thread_local Way* way = nullptr;
@@ -98,7 +107,11 @@ class Timer {
 
 /// Apart, so that nothing that lives in the caller is kept in a register over the jump.
 [[gnu::noinline]] bool returns(Way& out, void (*function)(const void*), const void* argument) {
-  if (sigsetjmp(out.back, 1) != 0) return false;
+  out.exceptions = exceptions_of_thread();
+  if (sigsetjmp(out.back, 1) != 0) {
+    exceptions_of_thread() = out.exceptions;  // none that was left behind is on its way any more
+    return false;
+  }
   function(argument);
   return true;
 }

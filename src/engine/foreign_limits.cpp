@@ -18,8 +18,7 @@ constexpr std::uint64_t kForTextToken =
     400;  // bytes for each token that a context holds: some 5 bytes of text
 constexpr std::chrono::microseconds kTimeForTextToken{20};
 constexpr std::uint64_t kShareForText = 4;  // of the budget, where there is no context yet: a quarter
-constexpr std::chrono::milliseconds kTimeForToken{500};      // all other answers wait as long
-constexpr std::chrono::milliseconds kLongestForToken{2000};  // by the clock
+constexpr std::chrono::milliseconds kTimeForToken{500};  // all other answers wait as long
 
 // Of requests that come at the same time: when the last one is answered, and how many are looked at.
 constexpr std::chrono::milliseconds kUntilAllAreRead{4000};
@@ -52,9 +51,7 @@ ForeignLimits foreign_limits_for(Bytes budget) {
     return std::clamp(Bytes{budget.value / share}, least, most);
   };
   return {{part(kShareForReading, kLeastForReading, kMostForReading), kTimeForReading},
-          {.bytes = part(kShareForSampling, kLeastForSampling, kMostForSampling),
-           .time = kTimeForToken,
-           .longest = kLongestForToken}};
+          {part(kShareForSampling, kLeastForSampling, kMostForSampling), kTimeForToken}};
 }
 
 ForeignLimits foreign_limits() {
@@ -66,7 +63,7 @@ ForeignLimits foreign_limits() {
   const milliseconds left_of_processor = std::max(out.reading.time - used.processor, milliseconds(0));
   for (FenceLimits* const limits : {&out.reading, &out.sampling}) {
     const milliseconds left = std::max(*time_of_request->share_ - used.clock, milliseconds(0));
-    limits->longest = std::min(left, limits->longest.value_or(left));
+    limits->longest = left;
     limits->used = std::max(limits->time - left_of_processor, milliseconds(0));
   }
   return out;
