@@ -23,7 +23,8 @@ TEST(MemoryPeak, IsOfItsBudgetAlone) {
   ASSERT_TRUE(first);
   const BudgetPeak ended = peak.begin(Bytes{1});
   EXPECT_EQ(ended.budget, Bytes{});
-  EXPECT_EQ(ended.peak, first);
+  EXPECT_GE(ended.peak, first);
+  EXPECT_LT(*ended.peak, *first + kMiB) << "the kernel brings its count up to date a little later";
   const auto second = peak.peak();
   ASSERT_TRUE(second);
   EXPECT_LT(*second, *first - kMiB * 32);
