@@ -32,11 +32,11 @@ Status read_call(json& call, const std::string& path) {
   if (!call.is_object()) return outer.refuse("function", "is missing");
   const json* const given = outer.find("function");
   if (given == nullptr || !given->is_object()) return outer.refuse("function", "must be an object");
+  call["type"] = "function";  // first: a new member moves the others
   json& function = call["function"];
   const Fields fields(function, path + ".function.");
   STRATA_TRY(const auto name, fields.text("name"));
   if (!name || name->empty()) return fields.refuse("name", "is missing");
-  call["type"] = "function";
   const json* const arguments = fields.find("arguments");
   const auto is_blank = [](const json& text) {
     return text.is_string() &&
