@@ -74,8 +74,8 @@ TEST_F(EscapeTest, LeavesOtherFaultsToEndTheProcess) {
   EXPECT_EXIT(
       {
         (void)run([] {
-          volatile int* const nowhere = reinterpret_cast<volatile int*>(std::uintptr_t{64});
-          *nowhere = 1;
+          volatile std::uintptr_t nowhere = 64;  // no compiler may know it
+          *reinterpret_cast<volatile int*>(nowhere) = 1;
         });
       },
       testing::KilledBySignal(SIGSEGV), "");
