@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -236,24 +238,19 @@ TEST_F(PlanProgram, ThisMachineIsMeasuredOnceAndRemembered) {
   EXPECT_EQ(plan({"--hardware", file("machine.json"), "--ram", "90MiB"})["fits"], true);
 }
 
-/// Whoever waits for it without a terminal sees what it does, too.
-TEST_F(PlanProgram, AQuickProbeTellsEachStepToAPipe) {
+/// Whoever waits for it without a terminal sees that it works, too. A step a few moments after another one is
+/// not told.
+TEST_F(PlanProgram, AQuickProbeTellsAPipeWhatItDoes) {
   ASSERT_EQ(::setenv("XDG_CACHE_HOME", directory_.path().c_str(), 1), 0);
   const ProgramRun ran =
       run_strata({"probe", "--quick", "-t", "2", "--json"}, nullptr, std::chrono::seconds(280));
   ::unsetenv("XDG_CACHE_HOME");
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
-  const auto count = [&](const std::string& text) {
-    int found = 0;
-    for (std::size_t at = 0; (at = ran.err.find(text, at)) != std::string::npos; ++at) ++found;
-    return found;
-  };
-  const int steps = count("measuring this machine, once: ");
-  EXPECT_LE(steps, 7) << ran.err;
-  for (int step = 1; step <= steps; ++step)
-    EXPECT_EQ(count("(" + std::to_string(step) + " of " + std::to_string(steps) + ")\n"), 1) << ran.err;
-  EXPECT_GE(nlohmann::json::parse(ran.out)["compute"]["kernels"].size(), 4U) << ran.out;
-  std::printf("[          ] %.1f s, %d steps\n", ran.took.count(), steps);
+  EXPECT_NE(ran.err.find("measuring this machine, once: copies to GPUs (1 of 7)\n"), std::string::npos)
+      << ran.err;
+  EXPECT_GE(std::ranges::count(ran.err, '\n'), 2) << ran.err;
+  EXPECT_EQ(nlohmann::json::parse(ran.out)["compute"]["kernels"].size(), 4U) << "the usual types, once";
+  std::printf("[          ] %.1f s\n", ran.took.count());
 }
 
 }  // namespace
