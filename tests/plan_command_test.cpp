@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -248,7 +246,6 @@ TEST_F(PlanProgram, AQuickProbeTellsAPipeWhatItDoes) {
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_NE(ran.err.find("measuring this machine, once: copies to GPUs (1 of 7)\n"), std::string::npos)
       << ran.err;
-  EXPECT_GE(std::ranges::count(ran.err, '\n'), 2) << ran.err;
   EXPECT_EQ(nlohmann::json::parse(ran.out)["compute"]["kernels"].size(), 4U) << "the usual types, once";
   std::printf("[          ] %.1f s\n", ran.took.count());
 }
