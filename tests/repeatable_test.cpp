@@ -315,10 +315,10 @@ class RepeatableServer : public NeedsStories {
   std::string short_answer_;
 };
 
-/// STRATA_TEST_REPEATS: how many times, in place of 12.
+/// STRATA_TEST_REPEATS: how many times, in place of 10.
 TEST_F(RepeatableServer, GivesOneTextToTheSameRequestAfterAnyHistory) {
   const char* const wanted = std::getenv("STRATA_TEST_REPEATS");
-  const int times = wanted != nullptr ? std::atoi(wanted) : 12;
+  const int times = wanted != nullptr ? std::atoi(wanted) : 10;
   short_answer_ = ask({short_}, 100);
   const std::string long_answer = ask({long_}, 40);
   ASSERT_FALSE(short_answer_.empty() || long_answer.empty());
