@@ -129,13 +129,13 @@ void expect_refused_alone(const ServedProgram& server, const OtherClient& other,
   EXPECT_EQ(health->status, 200);
 }
 
-TEST_F(Untrusted, GrammarsAndSchemasEndAloneInAServer) {
+/// Each bomb, one after the other, in a small server that another client uses, too.
+void expect_all_refused_alone(const std::vector<BombRequest>& bombs) {
   constexpr Bytes kBudget = kMiB * 128;
   ServedProgram server({"--ram", kSmall, "--max-num-seqs", "4"});
   {
     const OtherClient other(server);
-    for (const BombRequest& bomb : bomb_requests())
-      ASSERT_NO_FATAL_FAILURE(expect_refused_alone(server, other, bomb));
+    for (const BombRequest& bomb : bombs) ASSERT_NO_FATAL_FAILURE(expect_refused_alone(server, other, bomb));
     EXPECT_GT(other.pieces(), 0);
     EXPECT_EQ(other.failures(), 0);
     if (!kSanitized) {
@@ -146,22 +146,9 @@ TEST_F(Untrusted, GrammarsAndSchemasEndAloneInAServer) {
   EXPECT_EQ(server.wait(), 0) << server.said();
 }
 
-TEST_F(Untrusted, RequestsThatAreTooMuchEndAloneInAServer) {
-  constexpr Bytes kBudget = kMiB * 128;
-  ServedProgram server({"--ram", kSmall, "--max-num-seqs", "4"});
-  {
-    const OtherClient other(server);
-    for (const BombRequest& bomb : other_bombs())
-      ASSERT_NO_FATAL_FAILURE(expect_refused_alone(server, other, bomb));
-    EXPECT_GT(other.pieces(), 0);
-    EXPECT_EQ(other.failures(), 0);
-    if (!kSanitized) {
-      EXPECT_LE(server.high_water_mark(), kBudget);
-    }
-  }
-  server.signal(SIGTERM);
-  EXPECT_EQ(server.wait(), 0) << server.said();
-}
+TEST_F(Untrusted, GrammarsAndSchemasEndAloneInAServer) { expect_all_refused_alone(bomb_requests()); }
+
+TEST_F(Untrusted, RequestsThatAreTooMuchEndAloneInAServer) { expect_all_refused_alone(other_bombs()); }
 
 TEST_F(Untrusted, GrammarsAndSchemasThatAreOnlyLargeWork) {
   const ServedProgram server({"--ram", kAmpleRam});

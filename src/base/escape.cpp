@@ -20,7 +20,7 @@
 namespace strata {
 namespace {
 
-constexpr std::chrono::milliseconds kTick{100};  // of processor time
+constexpr std::chrono::milliseconds kTick{100};  // The timer counts the thread's processor time.
 constexpr int kMostStill = 3;                    // ticks without a step: this is a loop
 constexpr std::size_t kGuard = 64 << 10;         // bytes below a stack, where its overflow is met
 constexpr std::size_t kForHandler = 16 << 10;    // bytes of stack, beside what the kernel puts there
@@ -41,7 +41,7 @@ struct Way {
   std::uint64_t seen = UINT64_MAX;  // steps at the last tick of the timer
   int still = 0;                    // ticks since the last step
   Escape::End end = Escape::End::kReturned;
-  Exceptions exceptions{};  // of the thread, at the call
+  Exceptions exceptions{};  // What the thread had when the call began.
 };
 
 constinit thread_local Way* way = nullptr;

@@ -37,7 +37,8 @@ class Escape {
  private:
   friend struct EscapeSignals;
   static inline constinit thread_local std::uint64_t steps_ = 0;
-  static inline constinit thread_local bool fence_is_met_ = false;  // in the run() of this thread
+  static inline constinit thread_local bool fence_is_met_ =
+      false;  // Counts for the run() that the thread is in.
 };
 
 }  // namespace strata

@@ -12,11 +12,13 @@
 #include "engine/chat_parser.h"
 #include "engine/grammar_factoring.h"
 #include "engine/grammar_rules.h"
+#include "grammar_acceptance.h"
 #include "spoken_text.h"
 
 namespace strata::engine {
 namespace {
 
+using tests::accepts;
 using tests::Spoken;
 using What = Spoken::What;
 
@@ -29,20 +31,6 @@ std::string source_of(const std::string& name) {
   std::ostringstream out;
   out << in.rdbuf();
   return out.str();
-}
-
-/// Whether llama.cpp takes the text for a whole answer under the grammar.
-bool accepts(const std::string& grammar, const std::string& text) {
-  llama_grammar_parser parser = parse_grammar(grammar, nullptr);
-  factor_rules(parser.rules);
-  std::vector<const llama_grammar_element*> rules = parser.c_rules();
-  llama_grammar* const state =
-      llama_grammar_init_impl(nullptr, rules.data(), rules.size(), parser.symbol_ids.at("root"));
-  for (const char c : text) llama_grammar_accept(state, static_cast<unsigned char>(c));
-  const bool whole =
-      std::ranges::any_of(llama_grammar_get_stacks(state), [](const auto& stack) { return stack.empty(); });
-  llama_grammar_free_impl(state);
-  return whole;
 }
 
 /// A template applied to a question with a schema.

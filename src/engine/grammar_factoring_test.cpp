@@ -7,23 +7,12 @@
 #include <vector>
 
 #include "engine/grammar_rules.h"
+#include "grammar_acceptance.h"
 
 namespace strata::engine {
 namespace {
 
-/// Whether the text may stand under the grammar, with its rules as they are or rewritten.
-bool accepts(const std::string& grammar, const std::string& text, bool factored) {
-  llama_grammar_parser parser = parse_grammar(grammar, nullptr);
-  if (factored) factor_rules(parser.rules);
-  std::vector<const llama_grammar_element*> rules = parser.c_rules();
-  llama_grammar* const state =
-      llama_grammar_init_impl(nullptr, rules.data(), rules.size(), parser.symbol_ids.at("root"));
-  for (const char c : text) llama_grammar_accept(state, static_cast<unsigned char>(c));
-  const bool whole =
-      std::ranges::any_of(llama_grammar_get_stacks(state), [](const auto& stack) { return stack.empty(); });
-  llama_grammar_free_impl(state);
-  return whole;
-}
+using tests::accepts;
 
 TEST(GrammarFactoring, KeepsTheLanguage) {
   const std::string grammar =

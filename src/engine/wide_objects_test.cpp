@@ -10,10 +10,12 @@
 
 #include "engine/grammar_factoring.h"
 #include "engine/grammar_rules.h"
+#include "grammar_acceptance.h"
 
 namespace strata::engine {
 namespace {
 
+using tests::accepts;
 using Json = nlohmann::ordered_json;
 
 Json object_of(int properties, const std::vector<std::string>& required = {}) {
@@ -34,20 +36,6 @@ TEST(WideObjects, LeaveNarrowOnesAlone) {
   const Json before = schema;
   EXPECT_FALSE(mark_wide_objects(schema));
   EXPECT_EQ(schema, before);
-}
-
-/// Whether llama.cpp takes the text for a whole answer under the grammar.
-bool accepts(const std::string& grammar, const std::string& text) {
-  llama_grammar_parser parser = parse_grammar(grammar, nullptr);
-  factor_rules(parser.rules);
-  std::vector<const llama_grammar_element*> rules = parser.c_rules();
-  llama_grammar* const state =
-      llama_grammar_init_impl(nullptr, rules.data(), rules.size(), parser.symbol_ids.at("root"));
-  for (const char c : text) llama_grammar_accept(state, static_cast<unsigned char>(c));
-  const bool whole =
-      std::ranges::any_of(llama_grammar_get_stacks(state), [](const auto& stack) { return stack.empty(); });
-  llama_grammar_free_impl(state);
-  return whole;
 }
 
 /// `{"f3":1,"f7":1}` of 3 and 7.

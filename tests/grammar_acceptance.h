@@ -1,0 +1,29 @@
+#pragma once
+
+#include <llama-grammar.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "engine/grammar_factoring.h"
+#include "engine/grammar_rules.h"
+
+namespace strata::tests {
+
+/// Whether llama.cpp takes the text for a whole answer under the grammar, with its rules as they are or
+/// `factored`.
+inline bool accepts(const std::string& grammar, const std::string& text, bool factored = true) {
+  llama_grammar_parser parser = engine::parse_grammar(grammar, nullptr);
+  if (factored) engine::factor_rules(parser.rules);
+  std::vector<const llama_grammar_element*> rules = parser.c_rules();
+  llama_grammar* const state =
+      llama_grammar_init_impl(nullptr, rules.data(), rules.size(), parser.symbol_ids.at("root"));
+  for (const char c : text) llama_grammar_accept(state, static_cast<unsigned char>(c));
+  const bool whole =
+      std::ranges::any_of(llama_grammar_get_stacks(state), [](const auto& stack) { return stack.empty(); });
+  llama_grammar_free_impl(state);
+  return whole;
+}
+
+}  // namespace strata::tests
