@@ -1,5 +1,5 @@
 // How fast this disk can hand out this file: sequential O_DIRECT reads, the best of a few settings. The
-// benchmark's yardstick, so it shares no code with Strata's own reader.
+// benchmark's yardstick, so it shares no code with Brimful's own reader.
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -141,7 +141,7 @@ int main(int argc, char** argv) {
     std::cout << nlohmann::ordered_json{{"file", path}, {"bytes_per_second", best}, {"settings", settings}}
               << '\n';
   } catch (const std::exception& error) {
-    std::cerr << "strata-disk-bandwidth: " << error.what() << '\n';
+    std::cerr << "brimful-disk-bandwidth: " << error.what() << '\n';
     return 1;
   }
 }

@@ -1,6 +1,7 @@
-// strata-draft-replay: how many tokens a pass would give on a known text, drafted from what stands before it.
-// The text is the model's answer by assumption; the machine is the three numbers that are given. Everything
-// else is what `strata run` does: the same tokens, the same drafts, the same choice of their length.
+// brimful-draft-replay: how many tokens a pass would give on a known text, drafted from what stands before
+// it. The text is the model's answer by assumption; the machine is the three numbers that are given.
+// Everything else is what `brimful run` does: the same tokens, the same drafts, the same choice of their
+// length.
 
 #include <common.h>
 #include <fmt/format.h>
@@ -17,7 +18,7 @@
 
 namespace {
 
-using strata::engine::Speculation;
+using brimful::engine::Speculation;
 using Tokens = std::vector<llama_token>;
 
 /// Seconds: what a pass waits for the disk, what one token computes, and the share that each more adds.
@@ -76,7 +77,7 @@ nlohmann::ordered_json replay(Speculation& speculation, const Machine& machine, 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Replays a text against the drafts that its prompt would have given.", "strata-draft-replay");
+  CLI::App app("Replays a text against the drafts that its prompt would have given.", "brimful-draft-replay");
   std::string model, before, after;
   Machine machine;
   std::size_t longest = 15;
@@ -89,12 +90,12 @@ int main(int argc, char** argv) {
   app.add_option("--spec-draft-n-max", longest, "most tokens of a draft");
   CLI11_PARSE(app, argc, argv);
 
-  strata::engine::capture_llama_logs();
+  brimful::engine::capture_llama_logs();
   llama_model_params params = llama_model_default_params();
   params.vocab_only = true;
   llama_model* const loaded = llama_model_load_from_file(model.c_str(), params);
   if (loaded == nullptr) {
-    fmt::print(stderr, "strata-draft-replay: {}: cannot be loaded\n", model);
+    fmt::print(stderr, "brimful-draft-replay: {}: cannot be loaded\n", model);
     return 1;
   }
   try {
@@ -104,7 +105,7 @@ int main(int argc, char** argv) {
                                common_tokenize(vocab, read(after), false));
     fmt::print("{}\n", result.dump());
   } catch (const CLI::Error& error) {
-    fmt::print(stderr, "strata-draft-replay: {}\n", error.what());
+    fmt::print(stderr, "brimful-draft-replay: {}\n", error.what());
     return 1;
   }
   llama_model_free(loaded);

@@ -1,5 +1,5 @@
 // Plain llama.cpp, as the benchmark's opponent: greedy decoding through llama.h, with the same options and
-// the same statistics as `strata run`, and nothing of Strata.
+// the same statistics as `brimful run`, and nothing of Brimful.
 
 #include <CLI/CLI.hpp>
 
@@ -62,7 +62,7 @@ using ThreadPool = std::unique_ptr<ggml_threadpool, Free<ggml_threadpool_free>>;
 
 Options parse_command_line(int argc, char** argv) {
   Options o;
-  CLI::App app{"plain llama.cpp with the statistics of `strata run`"};
+  CLI::App app{"plain llama.cpp with the statistics of `brimful run`"};
   app.add_option("-m,--model", o.model)->required();
   app.add_option("--load-mode", o.load_mode)->check(CLI::IsMember({"mmap", "none", "dio", "mlock"}));
   app.add_option("--repack", o.repack)->check(CLI::IsMember({"on", "off"}));
@@ -308,7 +308,7 @@ int main(int argc, char** argv) {
       if (!(out << stats << std::endl)) throw std::runtime_error("cannot write " + options.stats);
     }
   } catch (const std::exception& error) {
-    std::cerr << "strata-llama-peer: " << error.what() << '\n';
+    std::cerr << "brimful-llama-peer: " << error.what() << '\n';
     return 1;
   }
 }

@@ -1,7 +1,7 @@
 # The pinned llama.cpp with ggml: fetched and verified by scripts/fetch-llama-cpp, built as static libraries.
 
-set(STRATA_LLAMA_CPP_DIR ${CMAKE_SOURCE_DIR}/.deps/llama.cpp CACHE PATH "Sources of the pinned llama.cpp")
-execute_process(COMMAND ${CMAKE_SOURCE_DIR}/scripts/fetch-llama-cpp ${STRATA_LLAMA_CPP_DIR}
+set(BRIMFUL_LLAMA_CPP_DIR ${CMAKE_SOURCE_DIR}/.deps/llama.cpp CACHE PATH "Sources of the pinned llama.cpp")
+execute_process(COMMAND ${CMAKE_SOURCE_DIR}/scripts/fetch-llama-cpp ${BRIMFUL_LLAMA_CPP_DIR}
                 RESULT_VARIABLE fetch_result)
 if(NOT fetch_result EQUAL 0)
   message(FATAL_ERROR "the pinned llama.cpp sources could not be fetched; see the line above")
@@ -31,10 +31,10 @@ endif()
 # ggml builds as C++17; only our own targets are C++23.
 set(CMAKE_CXX_STANDARD 17)
 add_compile_options(${no_amx})
-add_subdirectory(${STRATA_LLAMA_CPP_DIR} ${CMAKE_BINARY_DIR}/llama.cpp EXCLUDE_FROM_ALL SYSTEM)
+add_subdirectory(${BRIMFUL_LLAMA_CPP_DIR} ${CMAKE_BINARY_DIR}/llama.cpp EXCLUDE_FROM_ALL SYSTEM)
 
 # ggml's kernels load unaligned words and shift into the sign bit on purpose; its rpc-server reads messages where they lie.
-if(STRATA_SANITIZE)
+if(BRIMFUL_SANITIZE)
   foreach(target ggml-base ggml-cpu ggml-rpc)
     target_compile_options(${target} PRIVATE -fno-sanitize=alignment,shift)
   endforeach()
@@ -42,5 +42,5 @@ endif()
 
 # ggml's internal headers: only src/tier and the test device may use them.
 add_library(ggml_internal INTERFACE)
-target_include_directories(ggml_internal SYSTEM INTERFACE ${STRATA_LLAMA_CPP_DIR}/ggml/src)
+target_include_directories(ggml_internal SYSTEM INTERFACE ${BRIMFUL_LLAMA_CPP_DIR}/ggml/src)
 target_link_libraries(ggml_internal INTERFACE ggml)

@@ -1,6 +1,6 @@
 // Turns a llama2.c checkpoint into a GGUF file, with the tokenizer of another GGUF file.
 //
-//   strata-convert-llama2c llama2.data --vocab ggml-vocab-llama-spm.gguf -o stories15M.gguf [--type Q8_0]
+//   brimful-convert-llama2c llama2.data --vocab ggml-vocab-llama-spm.gguf -o stories15M.gguf [--type Q8_0]
 //
 // A checkpoint is seven int32 (dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len) and then
 // the weights in f32; bytes after them are ignored. llama2.c rotates neighbouring pairs of q and k, as GGUF's
@@ -31,7 +31,7 @@
 
 namespace {
 
-using namespace strata;
+using namespace brimful;
 
 constexpr float kRmsEpsilon = 1e-5F;
 constexpr float kRopeBase = 10000.0F;
@@ -59,7 +59,7 @@ class Checkpoint {
     checkpoint.path_ = path;
     checkpoint.file_.open(path, std::ios::binary);
     if (!checkpoint.file_) return fail(ErrorCode::kIo, fmt::format("cannot open {}", path.string()));
-    STRATA_TRY_VOID(checkpoint.read_header());
+    BRIMFUL_TRY_VOID(checkpoint.read_header());
     return checkpoint;
   }
 
@@ -67,14 +67,14 @@ class Checkpoint {
 
   Result<std::vector<float>> read(std::int64_t count) {
     std::vector<float> values(static_cast<std::size_t>(count));
-    STRATA_TRY_VOID(read_bytes(values.data(), values.size() * sizeof(float)));
+    BRIMFUL_TRY_VOID(read_bytes(values.data(), values.size() * sizeof(float)));
     return values;
   }
 
  private:
   Status read_header() {
     std::array<std::int32_t, 7> header{};
-    STRATA_TRY_VOID(read_bytes(header.data(), sizeof(header)));
+    BRIMFUL_TRY_VOID(read_bytes(header.data(), sizeof(header)));
     for (const std::int32_t number : header) {
       if (number == 0 || std::abs(std::int64_t{number}) > kMaxSize) return not_a_checkpoint();
     }
@@ -114,7 +114,7 @@ class Checkpoint {
 Status read_layers(Checkpoint& from, const std::string& name, std::int64_t row_length, std::int64_t rows,
                    std::vector<Tensor>& to) {
   for (std::int64_t layer = 0; layer < from.sizes().layers; ++layer) {
-    STRATA_TRY(std::vector<float> values, from.read(row_length * std::max<std::int64_t>(rows, 1)));
+    BRIMFUL_TRY(std::vector<float> values, from.read(row_length * std::max<std::int64_t>(rows, 1)));
     to.push_back({fmt::format("blk.{}.{}.weight", layer, name), row_length, rows, std::move(values)});
   }
   return {};
@@ -123,22 +123,22 @@ Status read_layers(Checkpoint& from, const std::string& name, std::int64_t row_l
 Result<std::vector<Tensor>> read_tensors(Checkpoint& from) {
   const Sizes& s = from.sizes();
   std::vector<Tensor> to;
-  STRATA_TRY(std::vector<float> embedding, from.read(s.dim * s.vocabulary));
+  BRIMFUL_TRY(std::vector<float> embedding, from.read(s.dim * s.vocabulary));
   to.push_back({"token_embd.weight", s.dim, s.vocabulary, std::move(embedding)});
-  STRATA_TRY_VOID(read_layers(from, "attn_norm", s.dim, 0, to));
-  STRATA_TRY_VOID(read_layers(from, "attn_q", s.dim, s.dim, to));
-  STRATA_TRY_VOID(read_layers(from, "attn_k", s.dim, s.kv_dim(), to));
-  STRATA_TRY_VOID(read_layers(from, "attn_v", s.dim, s.kv_dim(), to));
-  STRATA_TRY_VOID(read_layers(from, "attn_output", s.dim, s.dim, to));
-  STRATA_TRY_VOID(read_layers(from, "ffn_norm", s.dim, 0, to));
-  STRATA_TRY_VOID(read_layers(from, "ffn_gate", s.dim, s.hidden, to));
-  STRATA_TRY_VOID(read_layers(from, "ffn_down", s.hidden, s.dim, to));
-  STRATA_TRY_VOID(read_layers(from, "ffn_up", s.dim, s.hidden, to));
-  STRATA_TRY(std::vector<float> norm, from.read(s.dim));
+  BRIMFUL_TRY_VOID(read_layers(from, "attn_norm", s.dim, 0, to));
+  BRIMFUL_TRY_VOID(read_layers(from, "attn_q", s.dim, s.dim, to));
+  BRIMFUL_TRY_VOID(read_layers(from, "attn_k", s.dim, s.kv_dim(), to));
+  BRIMFUL_TRY_VOID(read_layers(from, "attn_v", s.dim, s.kv_dim(), to));
+  BRIMFUL_TRY_VOID(read_layers(from, "attn_output", s.dim, s.dim, to));
+  BRIMFUL_TRY_VOID(read_layers(from, "ffn_norm", s.dim, 0, to));
+  BRIMFUL_TRY_VOID(read_layers(from, "ffn_gate", s.dim, s.hidden, to));
+  BRIMFUL_TRY_VOID(read_layers(from, "ffn_down", s.hidden, s.dim, to));
+  BRIMFUL_TRY_VOID(read_layers(from, "ffn_up", s.dim, s.hidden, to));
+  BRIMFUL_TRY(std::vector<float> norm, from.read(s.dim));
   to.push_back({"output_norm.weight", s.dim, 0, std::move(norm)});
   if (s.shared_output) return to;
-  STRATA_TRY(const std::vector<float> rotations, from.read(s.context * s.head()));  // two tables nobody uses
-  STRATA_TRY(std::vector<float> output, from.read(s.dim * s.vocabulary));
+  BRIMFUL_TRY(const std::vector<float> rotations, from.read(s.context * s.head()));  // two tables nobody uses
+  BRIMFUL_TRY(std::vector<float> output, from.read(s.dim * s.vocabulary));
   to.push_back({"output.weight", s.dim, s.vocabulary, std::move(output)});
   return to;
 }
@@ -181,13 +181,13 @@ Status write_file(const gguf_context* context, const std::vector<std::vector<std
   Bytes size{header.size()};
   for (const auto& tensor : tensors) size += Bytes{align_up(tensor.size(), alignment)};
 
-  STRATA_TRY(model::OutputFile out, model::OutputFile::create(path, size, true));
-  STRATA_TRY_VOID(out.append(header));
+  BRIMFUL_TRY(model::OutputFile out, model::OutputFile::create(path, size, true));
+  BRIMFUL_TRY_VOID(out.append(header));
   for (const auto& tensor : tensors) {
-    STRATA_TRY_VOID(out.append(tensor));
-    STRATA_TRY_VOID(out.append_zeros(align_up(tensor.size(), alignment) - tensor.size()));
+    BRIMFUL_TRY_VOID(out.append(tensor));
+    BRIMFUL_TRY_VOID(out.append_zeros(align_up(tensor.size(), alignment) - tensor.size()));
   }
-  STRATA_TRY_VOID(out.finish());
+  BRIMFUL_TRY_VOID(out.finish());
   return out.publish();
 }
 
@@ -197,15 +197,15 @@ struct Arguments {
 };
 
 Status convert(const Arguments& arguments) {
-  STRATA_TRY(const ggml_type wanted, model::find_synth_type(arguments.type));
-  STRATA_TRY(const model::GgufPtr tokenizer, model::read_tokenizer(arguments.vocabulary));
-  STRATA_TRY(Checkpoint checkpoint, Checkpoint::open(arguments.checkpoint));
+  BRIMFUL_TRY(const ggml_type wanted, model::find_synth_type(arguments.type));
+  BRIMFUL_TRY(const model::GgufPtr tokenizer, model::read_tokenizer(arguments.vocabulary));
+  BRIMFUL_TRY(Checkpoint checkpoint, Checkpoint::open(arguments.checkpoint));
   if (checkpoint.sizes().vocabulary != model::token_count(tokenizer.get())) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{} has {} tokens, and the checkpoint {}", arguments.vocabulary.string(),
                             model::token_count(tokenizer.get()), checkpoint.sizes().vocabulary));
   }
-  STRATA_TRY(const std::vector<Tensor> tensors, read_tensors(checkpoint));
+  BRIMFUL_TRY(const std::vector<Tensor> tensors, read_tensors(checkpoint));
 
   const model::GgufPtr context(gguf_init_empty());
   add_keys(context.get(), checkpoint.sizes(), arguments.output.stem().string());
@@ -238,7 +238,7 @@ int main(int argc, char** argv) {
   app.add_option("--type", arguments.type, "Type of the matrices")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   if (const Status done = convert(arguments); !done) {
-    fmt::print(stderr, "strata: {}\n", done.error().message);
+    fmt::print(stderr, "brimful: {}\n", done.error().message);
     return EXIT_FAILURE;
   }
 }

@@ -10,7 +10,7 @@
 #include "model/header_file.h"
 #include "model/virtual_file.h"
 
-namespace strata::fuzz {
+namespace brimful::fuzz {
 namespace {
 
 using model::GgufKeyValue;
@@ -32,12 +32,12 @@ struct Parsed {
 
 Parsed parse(const ModelProfile& profile) {
   const auto stream = model::open_virtual_file(profile);
-  STRATA_CHECK(stream);
+  BRIMFUL_CHECK(stream);
   std::FILE* const file = stream->get();
   Parsed out;
-  STRATA_CHECK(::fseeko(file, 0, SEEK_END) == 0);
+  BRIMFUL_CHECK(::fseeko(file, 0, SEEK_END) == 0);
   out.file_size = static_cast<std::uint64_t>(::ftello(file));
-  STRATA_CHECK(::fseeko(file, 0, SEEK_SET) == 0);
+  BRIMFUL_CHECK(::fseeko(file, 0, SEEK_SET) == 0);
   ggml_context* tensors = nullptr;
   out.keys.reset(gguf_init_from_file_ptr(file, {.no_alloc = true, .ctx = &tensors}));
   out.tensors.reset(tensors);
@@ -50,7 +50,7 @@ void check_strings(const gguf_context* parsed, std::int64_t id, const GgufValues
   for (std::size_t i = 0; i < strings.size(); ++i) {
     const std::string text(strings[i]);
     const char* const theirs = kv.is_array ? gguf_get_arr_str(parsed, id, i) : gguf_get_val_str(parsed, id);
-    STRATA_CHECK(std::strcmp(theirs, text.c_str()) == 0);
+    BRIMFUL_CHECK(std::strcmp(theirs, text.c_str()) == 0);
   }
 }
 
@@ -60,25 +60,25 @@ void check_numbers(const gguf_context* parsed, std::int64_t id, std::span<const 
   const std::span theirs(static_cast<const std::byte*>(data), ours.size());
   for (std::size_t i = 0; i < ours.size(); ++i) {
     if (kv.type == GGUF_TYPE_BOOL) {
-      STRATA_CHECK((theirs[i] != std::byte{}) == (ours[i] != std::byte{}));
+      BRIMFUL_CHECK((theirs[i] != std::byte{}) == (ours[i] != std::byte{}));
     } else {
-      STRATA_CHECK(theirs[i] == ours[i]);
+      BRIMFUL_CHECK(theirs[i] == ours[i]);
     }
   }
 }
 
 void check_keys(const gguf_context* parsed, const ModelProfile& profile) {
   const auto file = model::read_header(profile.files[0].path, profile.weights());
-  STRATA_CHECK(file);
+  BRIMFUL_CHECK(file);
   const GgufValues values(file->header, file->bytes);
   std::int64_t id = 0;
   for (const GgufKeyValue& kv : file->header.keys) {
     if (profile.files.size() > 1 && kv.key.starts_with("split.")) continue;
-    STRATA_CHECK(id < gguf_get_n_kv(parsed));
-    STRATA_CHECK(kv.key == gguf_get_key(parsed, id));
-    STRATA_CHECK((gguf_get_kv_type(parsed, id) == GGUF_TYPE_ARRAY) == kv.is_array);
-    STRATA_CHECK(kv.type == (kv.is_array ? gguf_get_arr_type(parsed, id) : gguf_get_kv_type(parsed, id)));
-    STRATA_CHECK(!kv.is_array || gguf_get_arr_n(parsed, id) == kv.count);
+    BRIMFUL_CHECK(id < gguf_get_n_kv(parsed));
+    BRIMFUL_CHECK(kv.key == gguf_get_key(parsed, id));
+    BRIMFUL_CHECK((gguf_get_kv_type(parsed, id) == GGUF_TYPE_ARRAY) == kv.is_array);
+    BRIMFUL_CHECK(kv.type == (kv.is_array ? gguf_get_arr_type(parsed, id) : gguf_get_kv_type(parsed, id)));
+    BRIMFUL_CHECK(!kv.is_array || gguf_get_arr_n(parsed, id) == kv.count);
     if (kv.type == GGUF_TYPE_STRING) {
       check_strings(parsed, id, values, kv);
     } else {
@@ -86,34 +86,34 @@ void check_keys(const gguf_context* parsed, const ModelProfile& profile) {
     }
     ++id;
   }
-  STRATA_CHECK(id == gguf_get_n_kv(parsed));
+  BRIMFUL_CHECK(id == gguf_get_n_kv(parsed));
 }
 
 void check_tensors(const Parsed& parsed, const ModelProfile& profile) {
-  STRATA_CHECK(static_cast<std::size_t>(gguf_get_n_tensors(parsed.keys.get())) == profile.tensors.size());
+  BRIMFUL_CHECK(static_cast<std::size_t>(gguf_get_n_tensors(parsed.keys.get())) == profile.tensors.size());
   ggml_tensor* theirs = ggml_get_first_tensor(parsed.tensors.get());
   for (std::size_t i = 0; i < profile.tensors.size(); ++i) {
     const TensorInfo& ours = profile.tensors[i];
-    STRATA_CHECK(theirs != nullptr && ours.name == ggml_get_name(theirs));
-    STRATA_CHECK(ours.type == theirs->type && ours.bytes.value == ggml_nbytes(theirs));
-    STRATA_CHECK(ours.rows() == ggml_nrows(theirs));
-    for (std::size_t n = 0; n < ours.shape.size(); ++n) STRATA_CHECK(ours.shape[n] == theirs->ne[n]);
+    BRIMFUL_CHECK(theirs != nullptr && ours.name == ggml_get_name(theirs));
+    BRIMFUL_CHECK(ours.type == theirs->type && ours.bytes.value == ggml_nbytes(theirs));
+    BRIMFUL_CHECK(ours.rows() == ggml_nrows(theirs));
+    for (std::size_t n = 0; n < ours.shape.size(); ++n) BRIMFUL_CHECK(ours.shape[n] == theirs->ne[n]);
     const std::uint64_t offset = gguf_get_data_offset(parsed.keys.get()) +
                                  gguf_get_tensor_offset(parsed.keys.get(), static_cast<std::int64_t>(i));
-    STRATA_CHECK(offset <= parsed.file_size && ours.bytes.value <= parsed.file_size - offset);
-    STRATA_CHECK(profile.files.size() > 1 || offset == ours.offset);
+    BRIMFUL_CHECK(offset <= parsed.file_size && ours.bytes.value <= parsed.file_size - offset);
+    BRIMFUL_CHECK(profile.files.size() > 1 || offset == ours.offset);
     theirs = ggml_get_next_tensor(parsed.tensors.get(), theirs);
   }
-  STRATA_CHECK(theirs == nullptr);
+  BRIMFUL_CHECK(theirs == nullptr);
 }
 
 }  // namespace
 
 void check_against_ggml(const ModelProfile& profile) {
   const Parsed parsed = parse(profile);
-  STRATA_CHECK(parsed.keys != nullptr && parsed.tensors != nullptr);
+  BRIMFUL_CHECK(parsed.keys != nullptr && parsed.tensors != nullptr);
   check_keys(parsed.keys.get(), profile);
   check_tensors(parsed, profile);
 }
 
-}  // namespace strata::fuzz
+}  // namespace brimful::fuzz

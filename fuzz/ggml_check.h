@@ -2,10 +2,10 @@
 
 #include "model/model_profile.h"
 
-namespace strata::fuzz {
+namespace brimful::fuzz {
 
 /// Stops where ggml does not read the file that libllama will be given, or reads something else than we did:
 /// keys, values, names, types, shapes, places.
 void check_against_ggml(const model::ModelProfile& profile);
 
-}  // namespace strata::fuzz
+}  // namespace brimful::fuzz

@@ -17,7 +17,7 @@
 #include "model_files.h"
 #include "placement_check.h"
 
-namespace strata::fuzz {
+namespace brimful::fuzz {
 namespace {
 
 using model::GgufHeader;
@@ -33,8 +33,8 @@ bool is_control(char c) {
 
 /// One line, and nothing in it that a terminal would obey.
 void check_error(const Error& error) {
-  STRATA_CHECK(!error.message.empty() && error.message.size() < 1000);
-  for (const char c : error.message) STRATA_CHECK(!is_control(c));
+  BRIMFUL_CHECK(!error.message.empty() && error.message.size() < 1000);
+  for (const char c : error.message) BRIMFUL_CHECK(!is_control(c));
 }
 
 /// However much of a good header is there, the reader asks for more, and never for more than there is.
@@ -42,9 +42,9 @@ void check_prefix(std::span<const std::byte> bytes, const GgufHeader& header, st
   const std::size_t size =
       choice % std::min<std::uint64_t>(bytes.size(), header.keys.empty() ? 24 : header.keys.back().end);
   const auto parsed = model::parse_gguf(bytes.first(size), header.end());
-  STRATA_CHECK(parsed);
+  BRIMFUL_CHECK(parsed);
   const auto* const need = std::get_if<NeedMore>(&*parsed);
-  STRATA_CHECK(need != nullptr && need->bytes > size && need->bytes <= header.end());
+  BRIMFUL_CHECK(need != nullptr && need->bytes > size && need->bytes <= header.end());
 }
 
 /// The part, if its header is good and complete.
@@ -61,9 +61,9 @@ std::optional<Part> parse_part(std::span<const std::byte> bytes, Weights weights
   if (header == nullptr) return std::nullopt;
   const std::uint64_t end = header->end();
   check_prefix(bytes, *header, choice);
-  STRATA_CHECK(model::parse_gguf(bytes, end));
-  STRATA_CHECK(!model::parse_gguf(bytes, end - 1));
-  STRATA_CHECK(cut);
+  BRIMFUL_CHECK(model::parse_gguf(bytes, end));
+  BRIMFUL_CHECK(!model::parse_gguf(bytes, end - 1));
+  BRIMFUL_CHECK(cut);
   return Part{bytes, weights == Weights::kRequired ? end : std::min<std::uint64_t>(end, bytes.size())};
 }
 
@@ -71,24 +71,24 @@ void check_profile(const ModelProfile& profile) {
   Bytes sum;
   std::unordered_set<std::string_view> names;
   for (const TensorInfo& tensor : profile.tensors) {
-    STRATA_CHECK(names.insert(tensor.name).second);
+    BRIMFUL_CHECK(names.insert(tensor.name).second);
     const std::uint64_t size = profile.files.at(tensor.file).size.value;
-    STRATA_CHECK(profile.weights_missing ||
-                 (tensor.offset <= size && tensor.bytes.value <= size - tensor.offset));
-    STRATA_CHECK(tensor.row_bytes() * static_cast<std::uint64_t>(tensor.rows()) == tensor.bytes);
+    BRIMFUL_CHECK(profile.weights_missing ||
+                  (tensor.offset <= size && tensor.bytes.value <= size - tensor.offset));
+    BRIMFUL_CHECK(tensor.row_bytes() * static_cast<std::uint64_t>(tensor.rows()) == tensor.bytes);
     sum += tensor.bytes;
   }
-  STRATA_CHECK(profile.find(profile.tensors.back().name) == &profile.tensors.back());
-  STRATA_CHECK(profile.find("") == nullptr);
-  STRATA_CHECK(profile.weight_bytes() == sum && sum.value > 0);
-  STRATA_CHECK(profile.layers > 0 && profile.embedding > 0 && !profile.architecture.empty());
+  BRIMFUL_CHECK(profile.find(profile.tensors.back().name) == &profile.tensors.back());
+  BRIMFUL_CHECK(profile.find("") == nullptr);
+  BRIMFUL_CHECK(profile.weight_bytes() == sum && sum.value > 0);
+  BRIMFUL_CHECK(profile.layers > 0 && profile.embedding > 0 && !profile.architecture.empty());
 }
 
 void check_listing(const ModelProfile& profile, std::size_t max_elements) {
   const auto entries = model::read_metadata(profile, max_elements);
-  STRATA_CHECK(entries);
-  for (const char c : cli::model_text(profile, *entries)) STRATA_CHECK(c == '\n' || !is_control(c));
-  STRATA_CHECK(nlohmann::json::accept(cli::json_text(cli::model_json(profile, *entries))));
+  BRIMFUL_CHECK(entries);
+  for (const char c : cli::model_text(profile, *entries)) BRIMFUL_CHECK(c == '\n' || !is_control(c));
+  BRIMFUL_CHECK(nlohmann::json::accept(cli::json_text(cli::model_json(profile, *entries))));
 }
 
 void check_input(std::span<const std::byte> input) {
@@ -111,9 +111,9 @@ void check_input(std::span<const std::byte> input) {
 }
 
 }  // namespace
-}  // namespace strata::fuzz
+}  // namespace brimful::fuzz
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  strata::fuzz::check_input(std::as_bytes(std::span(data, size)));
+  brimful::fuzz::check_input(std::as_bytes(std::span(data, size)));
   return 0;
 }

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace strata::fuzz {
+namespace brimful::fuzz {
 
 std::vector<std::span<const std::byte>> split_input(std::span<const std::byte> input) {
   const auto mark = std::as_bytes(std::span(kPartMark));
@@ -22,4 +22,4 @@ Result<std::variant<model::GgufHeader, model::NeedMore>> parse_unbounded(std::sp
   return model::parse_gguf(bytes, INT64_MAX);
 }
 
-}  // namespace strata::fuzz
+}  // namespace brimful::fuzz

@@ -9,7 +9,7 @@
 
 /// What the fuzzer's bytes mean: the headers of the parts of a model, with kPartMark between them. No
 /// weights: each part is given the size that its header claims, or is read as a file without them.
-namespace strata::fuzz {
+namespace brimful::fuzz {
 
 inline constexpr std::string_view kPartMark = "--PART--";
 inline constexpr std::size_t kMaxParts = 3;
@@ -26,4 +26,4 @@ struct Part {
 [[nodiscard]] Result<std::variant<model::GgufHeader, model::NeedMore>> parse_unbounded(
     std::span<const std::byte> bytes);
 
-}  // namespace strata::fuzz
+}  // namespace brimful::fuzz

@@ -9,25 +9,25 @@
 #include "base/check.h"
 #include "model/split_names.h"
 
-namespace strata::fuzz {
+namespace brimful::fuzz {
 namespace {
 
 void fill(int file, const Part& part) {
-  STRATA_CHECK(::ftruncate(file, 0) == 0);
+  BRIMFUL_CHECK(::ftruncate(file, 0) == 0);
   const auto size = static_cast<ssize_t>(part.bytes.size());
-  STRATA_CHECK(::pwrite(file, part.bytes.data(), part.bytes.size(), 0) == size);
-  STRATA_CHECK(::ftruncate(file, static_cast<off_t>(part.file_size)) == 0);
+  BRIMFUL_CHECK(::pwrite(file, part.bytes.data(), part.bytes.size(), 0) == size);
+  BRIMFUL_CHECK(::ftruncate(file, static_cast<off_t>(part.file_size)) == 0);
 }
 
 }  // namespace
 
 ModelFiles::ModelFiles() {
-  std::string folder = (std::filesystem::temp_directory_path() / "strata-fuzz-XXXXXX").string();
-  STRATA_CHECK(::mkdtemp(folder.data()) != nullptr);
+  std::string folder = (std::filesystem::temp_directory_path() / "brimful-fuzz-XXXXXX").string();
+  BRIMFUL_CHECK(::mkdtemp(folder.data()) != nullptr);
   folder_ = folder;
   for (std::size_t i = 0; i < kMaxParts; ++i) {
     files_.push_back(::memfd_create("part", MFD_CLOEXEC));
-    STRATA_CHECK(files_.back() >= 0);
+    BRIMFUL_CHECK(files_.back() >= 0);
   }
   // A name for each part of each number of parts; all lead to the same few files.
   for (std::uint32_t parts = 1; parts <= kMaxParts; ++parts) {
@@ -45,10 +45,10 @@ ModelFiles::~ModelFiles() {
 }
 
 std::filesystem::path ModelFiles::write(std::span<const Part> parts) {
-  STRATA_CHECK(!parts.empty() && parts.size() <= kMaxParts);
+  BRIMFUL_CHECK(!parts.empty() && parts.size() <= kMaxParts);
   for (std::size_t i = 0; i < parts.size(); ++i) fill(files_[i], parts[i]);
   const auto count = static_cast<std::uint32_t>(parts.size());
   return model::SplitName{.stem = folder_ / "model", .part = 1, .parts = count}.path_of(1);
 }
 
-}  // namespace strata::fuzz
+}  // namespace brimful::fuzz

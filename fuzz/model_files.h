@@ -6,7 +6,7 @@
 
 #include "input.h"
 
-namespace strata::fuzz {
+namespace brimful::fuzz {
 
 /// The parts of a model as files that read_model can open: in memory, with a hole where the weights would
 /// be, under names in a folder of their own that is removed at the end.
@@ -26,4 +26,4 @@ class ModelFiles {
   std::vector<int> files_;
 };
 
-}  // namespace strata::fuzz
+}  // namespace brimful::fuzz

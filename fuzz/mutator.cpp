@@ -12,7 +12,7 @@
 
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t max_size);
 
-namespace strata::fuzz {
+namespace brimful::fuzz {
 namespace {
 
 using model::GgufHeader;
@@ -179,11 +179,11 @@ std::vector<std::byte> mutate_header(std::span<const std::byte> bytes, const Ggu
 }
 
 }  // namespace
-}  // namespace strata::fuzz
+}  // namespace brimful::fuzz
 
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t max_size,
                                                unsigned seed) {
-  using namespace strata;
+  using namespace brimful;
   const auto input = std::as_bytes(std::span(data, size));
   const auto parts = fuzz::split_input(input);
   const auto part = parts[seed / 2 % parts.size()];

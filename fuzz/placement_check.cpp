@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "plan/placement.h"
 
-namespace strata::fuzz {
+namespace brimful::fuzz {
 namespace {
 
 // A plan's cost is that of its units: more would only make each run slow.
@@ -39,24 +39,24 @@ std::vector<plan::TensorUse> uses_of(const model::ModelProfile& profile, std::ui
 }
 
 void check_unit(const plan::Unit& unit, const plan::Placement& plan, const model::TensorInfo& tensor) {
-  STRATA_CHECK(unit.rows > 0 && unit.first_row >= 0 && unit.first_row + unit.rows <= tensor.rows());
-  STRATA_CHECK(unit.offset >= tensor.offset);
-  STRATA_CHECK(unit.offset + unit.bytes.value <= tensor.offset + tensor.bytes.value);
+  BRIMFUL_CHECK(unit.rows > 0 && unit.first_row >= 0 && unit.first_row + unit.rows <= tensor.rows());
+  BRIMFUL_CHECK(unit.offset >= tensor.offset);
+  BRIMFUL_CHECK(unit.offset + unit.bytes.value <= tensor.offset + tensor.bytes.value);
   if (!unit.resident) return;
-  STRATA_CHECK(unit.place >= plan.ring.value && unit.place + unit.bytes.value <= plan.arena_bytes().value);
+  BRIMFUL_CHECK(unit.place >= plan.ring.value && unit.place + unit.bytes.value <= plan.arena_bytes().value);
 }
 
 void check_group(const plan::ExpertGroup& group, const plan::Placement& plan) {
-  STRATA_CHECK(group.slots <= group.experts);
+  BRIMFUL_CHECK(group.slots <= group.experts);
   for (const plan::ExpertPart& part : group.parts) {
-    STRATA_CHECK(part.place >= plan.ring.value);
-    STRATA_CHECK(part.place + (part.stride * group.slots).value <= plan.arena_bytes().value);
+    BRIMFUL_CHECK(part.place >= plan.ring.value);
+    BRIMFUL_CHECK(part.place + (part.stride * group.slots).value <= plan.arena_bytes().value);
   }
 }
 
 void check_plan(const plan::Placement& plan, const std::vector<plan::TensorUse>& uses,
                 const model::ModelProfile& profile, Bytes budget) {
-  STRATA_CHECK(plan.arena_bytes() + plan.bookkeeping(kCosts) <= budget);
+  BRIMFUL_CHECK(plan.arena_bytes() + plan.bookkeeping(kCosts) <= budget);
   std::vector<std::uint64_t> covered(profile.tensors.size());
   for (const plan::Unit& unit : plan.units) {
     check_unit(unit, plan, profile.tensors[unit.tensor]);
@@ -68,7 +68,7 @@ void check_plan(const plan::Placement& plan, const std::vector<plan::TensorUse>&
   }
   for (const plan::TensorUse& use : uses) {
     if (!use.by_rows && !use.whole) continue;
-    STRATA_CHECK(covered[use.tensor] == profile.tensors[use.tensor].bytes.value);
+    BRIMFUL_CHECK(covered[use.tensor] == profile.tensors[use.tensor].bytes.value);
   }
 }
 
@@ -80,12 +80,12 @@ void check_placement(const model::ModelProfile& profile, std::uint64_t choice) {
   const Bytes least = plan::smallest_budget(profile, uses, kCosts);
   for (const Bytes budget : {least, least + profile.weight_bytes(), least + Bytes{choice % 4096}}) {
     const auto plan = plan::place(profile, uses, budget, kCosts);
-    STRATA_CHECK(plan);
+    BRIMFUL_CHECK(plan);
     check_plan(*plan, uses, profile, budget);
   }
   if (least.value == 0) return;
   const auto refused = plan::place(profile, uses, least - Bytes{1}, kCosts);
-  STRATA_CHECK(!refused && refused.error().code == ErrorCode::kInfeasible);
+  BRIMFUL_CHECK(!refused && refused.error().code == ErrorCode::kInfeasible);
 }
 
-}  // namespace strata::fuzz
+}  // namespace brimful::fuzz

@@ -12,7 +12,7 @@
 #include "model/gguf_test_file.h"
 #include "model/synth.h"
 
-namespace strata::fuzz {
+namespace brimful::fuzz {
 namespace {
 
 using model::testing::add_model;
@@ -33,7 +33,7 @@ class Folder {
                 static_cast<std::streamsize>(parts[i].size()));
     }
     out.close();
-    STRATA_CHECK(out.good());
+    BRIMFUL_CHECK(out.good());
   }
   void add(const TestFile& file) { add({file.header()}); }
 
@@ -53,7 +53,7 @@ void add_made_up_models(Folder& folder) {
                                                .splits = splits,
                                                .tokenizer_from = {},
                                                .chat_template = "{{ messages }}"});
-      STRATA_CHECK(design);
+      BRIMFUL_CHECK(design);
       std::vector<std::vector<std::byte>> parts;
       for (const auto& file : design->files) parts.push_back(file.header);
       folder.add(parts);
@@ -168,10 +168,10 @@ int write_seeds(const char* path) {
 }
 
 }  // namespace
-}  // namespace strata::fuzz
+}  // namespace brimful::fuzz
 
 int main(int count, char** arguments) {
-  if (count == 2) return strata::fuzz::write_seeds(arguments[1]);
+  if (count == 2) return brimful::fuzz::write_seeds(arguments[1]);
   fmt::print(stderr, "usage: fuzz_gguf_seeds FOLDER\n");
   return 1;
 }

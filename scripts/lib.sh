@@ -4,12 +4,12 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$root/scripts/pins.sh"
-downloads=${XDG_CACHE_HOME:-$HOME/.cache}/strata
+downloads=${XDG_CACHE_HOME:-$HOME/.cache}/brimful
 
 say() {
   if [ -t 2 ]; then printf '\033[1m==>\033[0m %s\n' "$*" >&2; else printf '==> %s\n' "$*" >&2; fi
 }
-die() { printf 'strata: %s\n' "$*" >&2; exit 1; }
+die() { printf 'brimful: %s\n' "$*" >&2; exit 1; }
 
 # Stops here when the disk that holds DIR has less than MIB free.
 need_space() {

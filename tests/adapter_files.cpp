@@ -11,7 +11,7 @@
 #include "model/synth_tokenizer.h"
 #include "model/synth_weights.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 constexpr std::int64_t kRank = 4;
@@ -82,4 +82,4 @@ AdapterFile control_vector_for(const std::filesystem::path& model) {
   return out;
 }
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

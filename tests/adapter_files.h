@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace strata::tests {
+namespace brimful::tests {
 
 /// The parts of an adapter's file, to be written whole or broken.
 struct AdapterFile {
@@ -31,4 +31,4 @@ struct AdapterFile {
 /// A direction for each layer but the first two.
 [[nodiscard]] AdapterFile control_vector_for(const std::filesystem::path& model);
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

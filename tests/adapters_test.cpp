@@ -1,4 +1,4 @@
-// `strata run --lora` and `--control-vector`: plain llama.cpp's tokens, or one clear line.
+// `brimful run --lora` and `--control-vector`: plain llama.cpp's tokens, or one clear line.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,7 +11,7 @@
 #include "synth_model.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 class AdapterFlags : public testing::Test {
@@ -26,7 +26,7 @@ class AdapterFlags : public testing::Test {
                                  "-n",  "12", "-c",      "256",   "--temp", "0",
                                  "-t",  "1",  "--stats", stats_,  "--ram",  ram_};
     all.insert(all.end(), more.begin(), more.end());
-    return run_strata(all);
+    return run_brimful(all);
   }
 
   nlohmann::json tokens(const std::vector<std::string>& more) {
@@ -45,7 +45,7 @@ class AdapterFlags : public testing::Test {
   void expect_refused(const std::string& text, const std::string& flag) {
     const ProgramRun refused = run({flag, adapter_});
     EXPECT_THAT(refused.exit_code, testing::AnyOf(1, 3));  // 3: it does not fit
-    EXPECT_TRUE(refused.err.starts_with("strata: " + adapter_)) << refused.err;
+    EXPECT_TRUE(refused.err.starts_with("brimful: " + adapter_)) << refused.err;
     EXPECT_EQ(std::ranges::count(refused.err, '\n'), 1) << refused.err;
     EXPECT_NE(refused.err.find(text), std::string::npos) << refused.err;
   }
@@ -191,4 +191,4 @@ TEST_F(AdapterFlags, RefusesFilesThatAreNotThereOrCut) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

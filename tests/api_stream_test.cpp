@@ -7,7 +7,7 @@
 #include "synth_model.h"
 #include "temporary_directory.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using nlohmann::json;
@@ -134,4 +134,4 @@ TEST_F(AnswerStreamTest, CharactersAreNeverCut) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -5,7 +5,7 @@
 #include "synth_model.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 constexpr unsigned kBudgets[] = {100, 75, 50, 25};  // percent of the weights, or the least that is feasible
@@ -149,4 +149,4 @@ INSTANTIATE_TEST_SUITE_P(All, ExpertsOfType, testing::ValuesIn(model::synth_type
                          [](const auto& test) { return model::synth_type_name(test.param); });
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

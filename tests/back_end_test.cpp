@@ -13,7 +13,7 @@
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using ::testing::ElementsAre;
@@ -25,7 +25,7 @@ constexpr std::uint32_t kContext = 512;
 
 /// The first device of the plug-ins that the environment names; null where it names none.
 ggml_backend_dev_t plugged_in() {
-  const char* const folder = std::getenv("STRATA_TEST_BACK_ENDS");
+  const char* const folder = std::getenv("BRIMFUL_TEST_BACK_ENDS");
   if (folder == nullptr) return nullptr;
   EXPECT_THAT(engine::load_back_ends(folder), IsEmpty());
   const std::vector<ggml_backend_dev_t> devices = tier::gpu_devices();
@@ -87,4 +87,4 @@ TEST(BackEnd, EachThatCannotBeLoadedIsNamed) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

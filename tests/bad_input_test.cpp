@@ -16,14 +16,14 @@
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 constexpr std::chrono::seconds kSoon{10};
 
 ProgramRun run(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "run");
-  return run_strata(arguments, nullptr, kSoon);
+  return run_brimful(arguments, nullptr, kSoon);
 }
 
 void expect_model_refused(const std::filesystem::path& path, const std::string& text) {
@@ -225,12 +225,12 @@ TEST_F(BadInput, ACommandLineWithoutWhatItNeeds) {
   expect_refused(run({}), "model");
   expect_refused(run({"-m", model}), "prompt");
   expect_refused(run({"-m", model, "-f", directory_.path() / "none.txt"}), "none.txt");
-  const ProgramRun help = run_strata({}, nullptr, kSoon);  // the one answer of several lines
+  const ProgramRun help = run_brimful({}, nullptr, kSoon);  // the one answer of several lines
   EXPECT_EQ(help.exit_code, 2);
   EXPECT_EQ(help.out, "");
-  EXPECT_THAT(help.err, testing::HasSubstr("Usage: strata"));
-  expect_refused(run_strata({"fly"}, nullptr, kSoon), "fly");
-  expect_refused(run_strata({"show", directory_.path() / "none.gguf"}, nullptr, kSoon), "none.gguf");
+  EXPECT_THAT(help.err, testing::HasSubstr("Usage: brimful"));
+  expect_refused(run_brimful({"fly"}, nullptr, kSoon), "fly");
+  expect_refused(run_brimful({"show", directory_.path() / "none.gguf"}, nullptr, kSoon), "none.gguf");
 }
 
 TEST_F(BadInput, APromptLongerThanTheContext) {
@@ -282,4 +282,4 @@ TEST_F(BadInput, StatisticsThatCannotBeWrittenAreRefusedBeforeAnyWork) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -5,7 +5,7 @@
 #include "synth_model.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 constexpr std::size_t kMost = 16;
@@ -216,4 +216,4 @@ TEST(BatchBits, AreThoseOfSingleTokensWithAQuantizedCache) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -1,4 +1,4 @@
-// `strata batch`: which input, output and flags it takes, and what a batch that goes on insists on.
+// `brimful batch`: which input, output and flags it takes, and what a batch that goes on insists on.
 
 #include "batch_requests.h"
 
@@ -15,7 +15,7 @@
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using nlohmann::json;
@@ -45,14 +45,14 @@ class BatchInput : public testing::Test {
     for (const auto& [flag, value] : flags) out.insert(out.end(), {flag, value});
     return out;
   }
-  [[nodiscard]] ProgramRun run(const Flags& more = {}) const { return run_strata(command(more)); }
+  [[nodiscard]] ProgramRun run(const Flags& more = {}) const { return run_brimful(command(more)); }
 
-  /// Runs a command of the shell, in which `strata` is the program; no standard input, unless the command
+  /// Runs a command of the shell, in which `brimful` is the program; no standard input, unless the command
   /// says so.
   [[nodiscard]] ProgramRun run_shell(const std::string& text) const {
     const auto out = directory_.path() / "shell.out";
     const auto err = directory_.path() / "shell.err";
-    write_file(directory_.path() / "shell.sh", "strata() { " STRATA_PROGRAM " \"$@\"; }\ncd '" +
+    write_file(directory_.path() / "shell.sh", "brimful() { " BRIMFUL_PROGRAM " \"$@\"; }\ncd '" +
                                                    directory_.path().string() + "'\n" + text + "\n");
     const std::string all = "bash '" + (directory_.path() / "shell.sh").string() + "' </dev/null >'" +
                             out.string() + "' 2>'" + err.string() + "'";
@@ -68,7 +68,7 @@ class BatchInput : public testing::Test {
   /// Starts the batch and kills it, until some of its requests are answered and some are not.
   void stop_half_way() const {
     for (std::chrono::milliseconds limit{400};; limit = limit * 3 / 2) {
-      const ProgramRun ran = run_strata(command(kFewAtOnce), nullptr, limit);
+      const ProgramRun ran = run_brimful(command(kFewAtOnce), nullptr, limit);
       ASSERT_TRUE(ran.timed_out) << "it has ended: " << ran.err;
       if (std::filesystem::exists(journal_) && answered() > 0) return;
       ASSERT_LT(limit, std::chrono::minutes(2));
@@ -86,7 +86,7 @@ class BatchInput : public testing::Test {
   const std::filesystem::path input_ = directory_.path() / "in.jsonl";
   const std::filesystem::path output_ = directory_.path() / "out.jsonl";
   const std::filesystem::path errors_ = directory_.path() / "out.errors.jsonl";
-  const std::filesystem::path journal_ = directory_.path() / "out.jsonl.strata";
+  const std::filesystem::path journal_ = directory_.path() / "out.jsonl.brimful";
 };
 
 /// A copy with the same header and other weights.
@@ -105,7 +105,7 @@ TEST_F(BatchInput, WhatChangesAnswersIsRefusedWhereABatchGoesOn) {
   const ProgramRun with_other = run({{"-m", other.string()}});
   expect_refused(with_other, "-m was " + model_.filename().string() + " (");
   EXPECT_THAT(with_other.err, HasSubstr(" and is now other.gguf ("));
-  EXPECT_THAT(with_other.err, HasSubstr("out.jsonl.strata: this batch was begun with"));
+  EXPECT_THAT(with_other.err, HasSubstr("out.jsonl.brimful: this batch was begun with"));
 
   write_file(directory_.path() / "chat.jinja", "{{ messages[0]['content'] }}");
   const ProgramRun with_flags = run({{"-c", "512"},
@@ -163,7 +163,7 @@ TEST_F(BatchInput, AJournalOfAnotherFormatIsRefusedWithItsReason) {
         "outcome TEXT)");
     old.exec("INSERT INTO lines VALUES (1, 'request 0', 0, 10, 5, 8, 0, '{}')");
   }
-  expect_refused(run(), "out.jsonl.strata: another version of Strata began this batch");
+  expect_refused(run(), "out.jsonl.brimful: another version of Brimful began this batch");
   SQLite::Database(journal_.string(), SQLite::OPEN_READWRITE)
       .exec("UPDATE lines SET failed = NULL, outcome = NULL");
   const ProgramRun ran = run();
@@ -211,7 +211,7 @@ TEST_F(BatchInput, ALineThatCannotBeReadFailsAlone) {
     ASSERT_EQ(part.exit_code, 0) << part.err;
   }
   const ProgramRun merged =
-      run_strata({"batch", "--merge", "2", "-i", input_.string(), "-o", parts.string()});
+      run_brimful({"batch", "--merge", "2", "-i", input_.string(), "-o", parts.string()});
   ASSERT_EQ(merged.exit_code, 0) << merged.err;
   EXPECT_EQ(outcomes_of(content_of(parts)).size(), 2U);
   EXPECT_EQ(outcomes_of(content_of(directory_.path() / "parts.errors.jsonl")).size(), 6U);
@@ -253,24 +253,24 @@ TEST_F(BatchInput, PipesAreReadOnceAndAnswersMayGoIntoThem) {
   const std::string flags = " -m '" + model_.string() + "' -t 1 --ram " + kAmpleRam;
   const std::string state = "export XDG_STATE_HOME='" + (directory_.path() / "state").string() + "'\n";
 
-  ProgramRun ran = run_shell("cat in.jsonl | strata batch -i - -o out.jsonl" + flags);
+  ProgramRun ran = run_shell("cat in.jsonl | brimful batch -i - -o out.jsonl" + flags);
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_EQ(texts(content_of(output_)), expected);
-  expect_refused(run_shell("cat in.jsonl | strata batch -i - -o out.jsonl" + flags), "exists already");
+  expect_refused(run_shell("cat in.jsonl | brimful batch -i - -o out.jsonl" + flags), "exists already");
   std::filesystem::remove(output_);
 
-  ran = run_shell("strata batch -i <(cat in.jsonl) -o out.jsonl" + flags);
+  ran = run_shell("brimful batch -i <(cat in.jsonl) -o out.jsonl" + flags);
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_EQ(texts(content_of(output_)), expected);
   std::filesystem::remove(output_);
 
-  ran = run_shell(state + "strata batch -i in.jsonl -o -" + flags);
+  ran = run_shell(state + "brimful batch -i in.jsonl -o -" + flags);
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_EQ(texts(ran.out), expected);
   EXPECT_THAT(ran.err, HasSubstr("standard output: 3 answers"));
 
   // Nothing of a pipe's answers is lost where nobody takes them.
-  const std::string both = "{ cat in.jsonl; echo no json; } | strata batch -i - -o -" + flags;
+  const std::string both = "{ cat in.jsonl; echo no json; } | brimful batch -i - -o -" + flags;
   ran = run_shell(state + both + " >/dev/full");
   EXPECT_EQ(ran.exit_code, 1) << ran.err;
   EXPECT_THAT(ran.err, HasSubstr("standard output: "));
@@ -278,8 +278,8 @@ TEST_F(BatchInput, PipesAreReadOnceAndAnswersMayGoIntoThem) {
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_THAT(ran.err, HasSubstr("going on: 4 of 4 requests are answered"));
   EXPECT_EQ(outcomes_of(ran.out).size(), 4U) << "each request has its line, also where it failed";
-  EXPECT_TRUE(std::filesystem::is_empty(directory_.path() / "state/strata/batches"));
-  expect_refused(run_shell(state + "strata batch -i - -o -" + flags + " </dev/null"),
+  EXPECT_TRUE(std::filesystem::is_empty(directory_.path() / "state/brimful/batches"));
+  expect_refused(run_shell(state + "brimful batch -i - -o -" + flags + " </dev/null"),
                  "standard input: holds no request");
 
   for (const auto& file : std::filesystem::directory_iterator(directory_.path()))
@@ -289,11 +289,11 @@ TEST_F(BatchInput, PipesAreReadOnceAndAnswersMayGoIntoThem) {
 TEST_F(BatchInput, APipeThatIsGivenAgainGoesOn) {
   write_file(input_, some_lines(80, 40));
   const std::string batch =
-      "strata batch -i - -o out.jsonl -m '" + model_.string() + "' -t 1 --max-num-seqs 4 --ram " + kAmpleRam;
+      "brimful batch -i - -o out.jsonl -m '" + model_.string() + "' -t 1 --max-num-seqs 4 --ram " + kAmpleRam;
   for (double limit = 0.5; !std::filesystem::exists(journal_) || answered() == 0; limit *= 1.5) {
     ASSERT_LT(limit, 100);
     const ProgramRun ran = run_shell("cat in.jsonl | timeout -s KILL " + std::to_string(limit) +
-                                     " " STRATA_PROGRAM + batch.substr(6));
+                                     " " BRIMFUL_PROGRAM + batch.substr(6));
     ASSERT_NE(ran.exit_code, 0) << "it has ended";
   }
   expect_refused(run_shell("head -n 5 in.jsonl | " + batch), "belongs to another input");
@@ -317,7 +317,7 @@ TEST_F(BatchInput, NoFileIsReadAndWritten) {
     expect_refused(run({{"--error-file", output}}), "is the same file as -i");
   }
   expect_refused(run({{"--error-file", path("folder/out.jsonl")}}), "--error-file");
-  expect_refused(run({{"--error-file", output_.string() + ".strata"}}), "is the same file as -o");
+  expect_refused(run({{"--error-file", output_.string() + ".brimful"}}), "is the same file as -o");
   expect_refused(run({{"--stats", input_.string()}}), "--stats");
   std::filesystem::rename(path("hard.jsonl"), path("out.0-of-2.jsonl"));
   expect_refused(run({{"-i", path("out.0-of-2.jsonl")}, {"--shard", "0/2"}}), "is the same file as -i");
@@ -333,13 +333,13 @@ TEST_F(BatchInput, PartsOfOtherModelsAreNotPutTogether) {
   EXPECT_EQ(run({{"--shard", "1/2"}, {"-m", other.string()}, {"--served-model-name", "other"}}).exit_code, 0);
   const std::vector<std::string> merge{"batch", "--merge",       "2", "-i", input_.string(),
                                        "-o",    output_.string()};
-  const ProgramRun refused = run_strata(merge);
+  const ProgramRun refused = run_brimful(merge);
   expect_refused(refused, "out.0-of-2.jsonl holds answers of '");
   EXPECT_THAT(refused.err, HasSubstr("out.1-of-2.jsonl of 'other' (fp_"));
   EXPECT_FALSE(std::filesystem::exists(output_));
   std::filesystem::remove(directory_.path() / "out.1-of-2.jsonl");
   EXPECT_EQ(run({{"--shard", "1/2"}}).exit_code, 0);
-  EXPECT_EQ(run_strata(merge).exit_code, 0) << "computed again with the same model";
+  EXPECT_EQ(run_brimful(merge).exit_code, 0) << "computed again with the same model";
   EXPECT_EQ(outcomes_of(content_of(output_)).size(), 4U);
 }
 
@@ -373,7 +373,7 @@ TEST_F(BatchInput, TheTypeOfTheCacheThatWasChosenIsKept) {
   const Flags automatic = {{"-ctk", "auto"}, {"-ctv", "auto"}, {"-c", "2048"}, {"--max-num-seqs", "4"}};
   write_file(input_, some_lines(80, 40));
   for (std::chrono::milliseconds limit{400};; limit = limit * 3 / 2) {
-    const ProgramRun ran = run_strata(command(automatic), nullptr, limit);
+    const ProgramRun ran = run_brimful(command(automatic), nullptr, limit);
     ASSERT_TRUE(ran.timed_out) << "it has ended: " << ran.err;
     if (std::filesystem::exists(journal_) && answered() > 0) break;
     ASSERT_LT(limit, std::chrono::minutes(2));
@@ -395,4 +395,4 @@ TEST_F(BatchInput, TheTypeOfTheCacheThatWasChosenIsKept) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -9,7 +9,7 @@
 #include <sstream>
 #include <string>
 
-namespace strata::tests {
+namespace brimful::tests {
 
 /// A line of a batch that completes a text, at temperature 0.
 inline nlohmann::json completion_line(const std::string& id, const std::string& prompt, int tokens) {
@@ -50,4 +50,4 @@ inline void write_file(const std::filesystem::path& file, const std::string& con
   std::ofstream(file, std::ios::binary) << content;
 }
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -1,4 +1,4 @@
-// `strata batch`: every request ends once, whatever happens on the way.
+// `brimful batch`: every request ends once, whatever happens on the way.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -20,7 +20,7 @@
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using nlohmann::json;
@@ -56,7 +56,7 @@ class BatchCommand : public testing::Test {
             "-t",    "1"};
   }
   [[nodiscard]] ProgramRun run(std::chrono::milliseconds limit = std::chrono::seconds(120)) const {
-    return run_strata(command(output_), nullptr, limit);
+    return run_brimful(command(output_), nullptr, limit);
   }
 
   /// By custom_id; each may be there once.
@@ -101,8 +101,8 @@ TEST_F(BatchCommand, AnswersEachRequestAsOpenAiDoes) {
   EXPECT_EQ(body("first").at("object"), "text_completion");
   EXPECT_EQ(body("first").at("usage").at("completion_tokens"), 16);
   EXPECT_EQ(body("first").at("choices").at(0).at("finish_reason"), "length");
-  const ProgramRun alone = run_strata({"run", "-m", stories15m().string(), "-p", "Once upon a time", "--raw",
-                                       "-n", "16", "--temp", "0", "--spec-type", "none", "-t", "1"});
+  const ProgramRun alone = run_brimful({"run", "-m", stories15m().string(), "-p", "Once upon a time", "--raw",
+                                        "-n", "16", "--temp", "0", "--spec-type", "none", "-t", "1"});
   EXPECT_EQ(body("first").at("choices").at(0).at("text"), alone.out.substr(0, alone.out.size() - 1));
 
   EXPECT_EQ(body("chat").at("object"), "chat.completion");
@@ -140,7 +140,7 @@ TEST_F(BatchCommand, NothingBeginsBeforeAllLinesAreRight) {
 TEST_F(BatchCommand, AnInputThatFailsWhileItIsReadIsAnError) {
   std::vector<std::string> arguments = command(output_);
   *std::ranges::find(arguments, input_) = "/proc/self/mem";  // opens, and cannot be read
-  expect_refused(run_strata(arguments), "/proc/self/mem: Input/output error");
+  expect_refused(run_brimful(arguments), "/proc/self/mem: Input/output error");
 }
 
 TEST_F(BatchCommand, WhatFailsGoesToTheErrors) {
@@ -155,11 +155,11 @@ TEST_F(BatchCommand, WhatFailsGoesToTheErrors) {
   EXPECT_EQ(failed.at("refused").at("response").at("status_code"), 400);
 }
 
-// Killed wherever it stands, the same command goes on. STRATA_TEST_KILLS: how often, beside the few of each
+// Killed wherever it stands, the same command goes on. BRIMFUL_TEST_KILLS: how often, beside the few of each
 // run.
 TEST_F(BatchCommand, KilledAtAnyInstantItGoesOnAndAnswersEachOnce) {
   write_some(60, 30);
-  const char* const more = std::getenv("STRATA_TEST_KILLS");
+  const char* const more = std::getenv("BRIMFUL_TEST_KILLS");
   const int kills = more != nullptr ? std::atoi(more) : 8;
   std::mt19937 random(7);
   int killed = 0;
@@ -176,7 +176,7 @@ TEST_F(BatchCommand, KilledAtAnyInstantItGoesOnAndAnswersEachOnce) {
     ASSERT_EQ(answers(output_).size(), 60U);
     std::filesystem::remove(output_);
   }
-  const bool begun = std::filesystem::exists(output_.string() + ".strata");
+  const bool begun = std::filesystem::exists(output_.string() + ".brimful");
   const ProgramRun last = run();
   ASSERT_EQ(last.exit_code, 0) << last.err;
   if (begun) {
@@ -184,7 +184,7 @@ TEST_F(BatchCommand, KilledAtAnyInstantItGoesOnAndAnswersEachOnce) {
   }
   const auto got = answers(output_);
   EXPECT_EQ(got.size(), 60U);
-  EXPECT_FALSE(std::filesystem::exists(output_.string() + ".strata"));
+  EXPECT_FALSE(std::filesystem::exists(output_.string() + ".brimful"));
   const auto written = std::filesystem::last_write_time(output_);
   const ProgramRun again = run();
   EXPECT_EQ(again.exit_code, 0) << "what is finished is not done again: " << again.err;
@@ -196,10 +196,10 @@ TEST_F(BatchCommand, KilledAtAnyInstantItGoesOnAndAnswersEachOnce) {
 
 // Before each write, sync, rename and removal of account, output and errors: the process ends, the call
 // fails, the disk is full; and before some allocations, no memory. By default some of these places;
-// STRATA_TEST_KILLS: all, and more allocations.
+// BRIMFUL_TEST_KILLS: all, and more allocations.
 TEST_F(BatchCommand, InterferedWithAtAnyCallItAnswersEachOnce) {
   if (kSanitized) GTEST_SKIP() << "NOT TESTED what calls that fail do: sanitizers are in their place";
-  const int stride = std::getenv("STRATA_TEST_KILLS") != nullptr ? 1 : 9;
+  const int stride = std::getenv("BRIMFUL_TEST_KILLS") != nullptr ? 1 : 9;
   std::vector<json> lines;
   for (int i = 0; i < 3; ++i) lines.push_back(completion("request " + std::to_string(i), "And", 2));
   lines[2]["body"]["prompt"] = std::string(20'000, 'x');  // does not fit: there are errors to write, too
@@ -207,10 +207,10 @@ TEST_F(BatchCommand, InterferedWithAtAnyCallItAnswersEachOnce) {
   auto arguments = command(output_);
   arguments.insert(arguments.end(), {"-c", "256"});
   const std::filesystem::path errors = directory_.path() / "out.errors.jsonl";
-  const std::filesystem::path account = output_.string() + ".strata";
+  const std::filesystem::path account = output_.string() + ".brimful";
   const auto interfered = [&](const std::string& what, int call) {
     const Interference interference(what, call, directory_.path() / "out");
-    return run_strata(arguments);
+    return run_brimful(arguments);
   };
   const auto clear = [&] {
     for (const auto& file : std::filesystem::directory_iterator(directory_.path())) {
@@ -233,12 +233,12 @@ TEST_F(BatchCommand, InterferedWithAtAnyCallItAnswersEachOnce) {
       if (what == "kill") {
         ASSERT_EQ(ran.exit_code, -SIGKILL) << ran.err;
       } else if (ran.exit_code != 0) {
-        EXPECT_THAT(ran.err, HasSubstr(memory ? "bad_alloc" : "strata: ")) << "it says why";
+        EXPECT_THAT(ran.err, HasSubstr(memory ? "bad_alloc" : "brimful: ")) << "it says why";
       }
       if (std::filesystem::exists(account) || !std::filesystem::exists(output_)) {
         ASSERT_NE(ran.exit_code, 0) << "an account that stays is not the end";
       }
-      const ProgramRun again = run_strata(arguments);
+      const ProgramRun again = run_brimful(arguments);
       ASSERT_EQ(again.exit_code, 0) << "the same command goes on, or has nothing left to do: " << again.err;
       ASSERT_EQ(answers(output_).size(), 2U);
       ASSERT_EQ(answers(errors).size(), 1U);
@@ -265,7 +265,7 @@ TEST_F(BatchCommand, KeepsToItsBudget) {
   drop_page_cache();
   auto arguments = command(output_);
   arguments.at(8) = std::to_string(budget.value);
-  const ProgramRun ran = run_strata(arguments, cgroup->get());
+  const ProgramRun ran = run_brimful(arguments, cgroup->get());
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_EQ(answers(output_).size(), 40U);
   EXPECT_EQ((*cgroup)->times_at_limit(), 0U) << ran.err;
@@ -280,7 +280,7 @@ TEST_F(BatchCommand, AContextThatNoBudgetHoldsShrinks) {
   const auto model = synth_model(directory_, {.like = "llama-tiny", .type = "Q8_0", .context = 1U << 21});
   auto arguments = command(output_);
   *std::next(std::ranges::find(arguments, "-m")) = model.string();
-  const ProgramRun ran = run_strata(arguments);
+  const ProgramRun ran = run_brimful(arguments);
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_THAT(ran.err, HasSubstr("note: the budget holds no context of 10000"));
   const auto got = answers(output_);
@@ -338,36 +338,36 @@ TEST_F(BatchCommand, ShardsPutTogetherAreTheWhole) {
     out.insert(out.end(), more.begin(), more.end());
     return out;
   };
-  ASSERT_EQ(run_strata(with(output_, {})).exit_code, 0);
+  ASSERT_EQ(run_brimful(with(output_, {})).exit_code, 0);
   const auto whole = answers(output_);
   ASSERT_EQ(whole.size(), 6U);
 
   const std::filesystem::path parts = directory_.path() / "parts.jsonl";
   const std::vector<std::string> merge = {"batch", "--merge", "3", "-i", input_, "-o", parts.string()};
   for (int shard = 0; shard < 3; ++shard) {
-    expect_refused(run_strata(merge), "shard " + std::to_string(shard) + "/3 is not finished");
-    const ProgramRun ran = run_strata(with(parts, {"--shard", std::to_string(shard) + "/3"}));
+    expect_refused(run_brimful(merge), "shard " + std::to_string(shard) + "/3 is not finished");
+    const ProgramRun ran = run_brimful(with(parts, {"--shard", std::to_string(shard) + "/3"}));
     ASSERT_EQ(ran.exit_code, 0) << ran.err;
   }
-  const ProgramRun merged = run_strata(merge);
+  const ProgramRun merged = run_brimful(merge);
   ASSERT_EQ(merged.exit_code, 0) << merged.err;
   const auto together = answers(parts);
   ASSERT_EQ(together.size(), 6U);
   for (const auto& [id, answer] : whole)
     EXPECT_EQ(together.at(id)["response"]["body"]["choices"], answer.at("response")["body"]["choices"]) << id;
   EXPECT_EQ(answers(directory_.path() / "parts.errors.jsonl").size(), 1U);
-  expect_refused(run_strata(merge), "exists already");
+  expect_refused(run_brimful(merge), "exists already");
 
   std::filesystem::remove(parts);
   lines.push_back(completion("one more", "And", 1));
   write(lines);
-  expect_refused(run_strata(merge), "'one more'");
-  expect_refused(run_strata(with(parts, {"--shard", "3/3"})), "--shard 3/3");
+  expect_refused(run_brimful(merge), "'one more'");
+  expect_refused(run_brimful(with(parts, {"--shard", "3/3"})), "--shard 3/3");
 }
 
 /// What each pod of docs/examples/kubernetes-job.yaml runs, with its folders put in another place.
 TEST_F(BatchCommand, TheCommandOfTheKubernetesExample) {
-  std::ifstream file(STRATA_EXAMPLES_DIR "/kubernetes-job.yaml");
+  std::ifstream file(BRIMFUL_EXAMPLES_DIR "/kubernetes-job.yaml");
   std::string text{std::istreambuf_iterator<char>(file), {}};
   const std::size_t begin = text.find("args: [\"");
   ASSERT_NE(begin, std::string::npos);
@@ -377,7 +377,7 @@ TEST_F(BatchCommand, TheCommandOfTheKubernetesExample) {
     ASSERT_NE(command.find(from), std::string::npos) << from << " in " << command;
     command.replace(command.find(from), from.size(), to);
   };
-  replace("strata", std::string(STRATA_PROGRAM));
+  replace("brimful", std::string(BRIMFUL_PROGRAM));
   replace("/data/model.gguf", stories15m().string());
   replace("/data/requests.jsonl", input_);
   replace("/data/answers.jsonl", output_.string());
@@ -388,10 +388,10 @@ TEST_F(BatchCommand, TheCommandOfTheKubernetesExample) {
     EXPECT_EQ(std::system((command + " -t 1 2>/dev/null").c_str()), 0) << index;
   }
   ::unsetenv("JOB_COMPLETION_INDEX");
-  const ProgramRun merged = run_strata({"batch", "--merge", "4", "-i", input_, "-o", output_.string()});
+  const ProgramRun merged = run_brimful({"batch", "--merge", "4", "-i", input_, "-o", output_.string()});
   ASSERT_EQ(merged.exit_code, 0) << merged.err;
   EXPECT_EQ(answers(output_).size(), 10U);
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

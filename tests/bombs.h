@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-namespace strata::tests {
+namespace brimful::tests {
 
 inline std::string repeated(const std::string& text, int times) {
   std::string out;
@@ -76,4 +76,4 @@ inline std::vector<Bomb> schema_bombs() {
   };
 }
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -17,7 +17,7 @@
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 struct Outcome {
@@ -57,7 +57,7 @@ class Budget : public testing::Test {
 
   /// What the program takes beside the weights.
   Bytes base() {
-    const ProgramRun run = run_strata(arguments(smallest() + Bytes{std::filesystem::file_size(model_)}));
+    const ProgramRun run = run_brimful(arguments(smallest() + Bytes{std::filesystem::file_size(model_)}));
     EXPECT_EQ(run.exit_code, 0) << run.err;
     if (run.exit_code != 0) return {};
     const auto memory = stats()["memory_bytes"];
@@ -68,7 +68,7 @@ class Budget : public testing::Test {
 
   /// The --ram that the refusal of a too small one names.
   Bytes smallest() {
-    const ProgramRun run = run_strata(arguments(kMiB));
+    const ProgramRun run = run_brimful(arguments(kMiB));
     EXPECT_NE(run.exit_code, 0);
     std::smatch match;
     if (!std::regex_search(run.err, match, std::regex("--ram ([0-9]+[A-Za-z]*) would fit"))) {
@@ -92,7 +92,7 @@ class Budget : public testing::Test {
       ADD_FAILURE() << cgroup.error().message;
       return outcome;
     }
-    const ProgramRun run = run_strata(arguments(budget), cgroup->get());
+    const ProgramRun run = run_brimful(arguments(budget), cgroup->get());
     outcome.peak = (*cgroup)->peak();
     EXPECT_EQ(run.exit_code, 0) << run.err;
     EXPECT_EQ((*cgroup)->times_at_limit(), 0U)
@@ -241,7 +241,7 @@ TEST_F(SyntheticBudget, IsExactWithAdapters) {
   lora_for(model_).write(lora, 1);
   control_vector_for(model_).write(vector, 2);
   more_ = {"--lora", lora.string() + ":0.5", "--lora", lora, "--control-vector", vector};
-  const ProgramRun run = run_strata(arguments(kGiB));
+  const ProgramRun run = run_brimful(arguments(kGiB));
   ASSERT_EQ(run.exit_code, 0) << run.err;
   const auto memory = stats()["memory_bytes"];
   const auto weights = stats()["weights_bytes"]["total"].get<std::uint64_t>();
@@ -272,4 +272,4 @@ TEST_F(Budget, IsExactForALargeModel) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -3,12 +3,12 @@
 #include <string>
 #include <vector>
 
-namespace strata::tests {
+namespace brimful::tests {
 
-/// `strata ARGUMENTS` as exec wants it. Lifetime: argv() is valid as long as this lives.
+/// `brimful ARGUMENTS` as exec wants it. Lifetime: argv() is valid as long as this lives.
 class CommandLine {
  public:
-  explicit CommandLine(const std::vector<std::string>& arguments) : words_{"strata"} {
+  explicit CommandLine(const std::vector<std::string>& arguments) : words_{"brimful"} {
     words_.insert(words_.end(), arguments.begin(), arguments.end());
     for (std::string& word : words_) argv_.push_back(word.data());
     argv_.push_back(nullptr);
@@ -22,4 +22,4 @@ class CommandLine {
   std::vector<char*> argv_;
 };
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

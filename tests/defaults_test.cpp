@@ -20,7 +20,7 @@
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using nlohmann::json;
@@ -57,13 +57,13 @@ class Defaults : public testing::Test {
 TEST_F(Defaults, ABudgetAboveTheMachinesMemoryCountsAsWhatItHas) {
   const auto machine = hardware::read_host_memory();
   ASSERT_TRUE(machine);
-  const ProgramRun ran = run_strata(run({"--ram", "900TiB"}));
+  const ProgramRun ran = run_brimful(run({"--ram", "900TiB"}));
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_THAT(ran.err, HasSubstr("is more than the machine has"));
   EXPECT_LE(stats()["budget_bytes"]["host"].get<std::uint64_t>(), machine->total.value);
 
   const ProgramRun planned =
-      run_strata({"plan", "-m", model_, "--like", "16gb-ddr4-3200, nvme-gen3", "--ram", "900TiB"});
+      run_brimful({"plan", "-m", model_, "--like", "16gb-ddr4-3200, nvme-gen3", "--ram", "900TiB"});
   EXPECT_EQ(planned.exit_code, 0) << planned.err;
   EXPECT_THAT(planned.out + planned.err, HasSubstr("than the machine has (15.5"));
   EXPECT_THAT(planned.out, Not(HasSubstr("TiB of RAM")));
@@ -75,7 +75,7 @@ TEST_F(Defaults, ACgroupBelowTheBudgetIsTheBudget) {
   const auto cgroup = MemoryCgroup::create(kLimit);
   if (!cgroup) GTEST_SKIP() << "NOT TESTED: " << cgroup.error().message << " (needs root)";
   drop_page_cache();
-  const ProgramRun ran = run_strata(run({"--ram", "4GiB"}), cgroup->get());
+  const ProgramRun ran = run_brimful(run({"--ram", "4GiB"}), cgroup->get());
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_THAT(ran.err, HasSubstr("is limited to 128"));
   EXPECT_THAT(ran.err, HasSubstr((*cgroup)->entrance().parent_path().filename().string())) << "its name";
@@ -86,13 +86,13 @@ TEST_F(Defaults, ACgroupBelowTheBudgetIsTheBudget) {
 
 TEST_F(Defaults, TwoThatStartAtOnceBothLive) {
   if (kSanitized) GTEST_SKIP() << kNoBudgetHolds;
-  const char* const wanted = std::getenv("STRATA_TEST_STARTS");
+  const char* const wanted = std::getenv("BRIMFUL_TEST_STARTS");
   const int rounds = wanted != nullptr ? std::atoi(wanted) : 4;
   for (int round = 0; round < rounds; ++round) {
     const auto cgroup = MemoryCgroup::create(kMiB * 256);
     if (!cgroup) GTEST_SKIP() << "NOT TESTED: " << cgroup.error().message << " (needs root)";
     const auto start = [&](const std::string& name) {
-      return std::async(std::launch::async, [&, name] { return run_strata(run({}, name), cgroup->get()); });
+      return std::async(std::launch::async, [&, name] { return run_brimful(run({}, name), cgroup->get()); });
     };
     auto first = start("first");
     auto second = start("second");
@@ -105,7 +105,7 @@ TEST_F(Defaults, TwoThatStartAtOnceBothLive) {
 }
 
 TEST_F(Defaults, MoreThreadsThanProcessorsAreLoweredWithANote) {
-  const ProgramRun ran = run_strata(run({"-t", "512", "--ram", kAmpleRam}));
+  const ProgramRun ran = run_brimful(run({"-t", "512", "--ram", kAmpleRam}));
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   if (hardware::read_compute_limits().most() < 512) {
     EXPECT_THAT(ran.err, HasSubstr("note: -t 512: "));
@@ -153,4 +153,4 @@ INSTANTIATE_TEST_SUITE_P(Tokens, ComputeThreadsBehind, testing::Values(50U, 600U
                          [](const auto& test) { return std::to_string(test.param); });
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -8,7 +8,7 @@
 #include "test_device.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 constexpr Settings kSettings{
@@ -159,4 +159,4 @@ TEST(DeviceExperts, WhatIsUsedMostComesToTheDevice) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -6,7 +6,7 @@
 #include "probe/device_rates.h"
 #include "test_device.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using ::testing::HasSubstr;
@@ -48,4 +48,4 @@ TEST(DeviceRates, AreAbsentWhereThereIsNoRoom) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -13,7 +13,7 @@
 #include "temporary_directory.h"
 #include "tier/disk_reader.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 
 /// Files of random bytes, in a fresh directory or in a given one, as a model's files are opened.
 class DiskTestFiles {
@@ -75,4 +75,4 @@ class BlockMemory {
   std::unique_ptr<std::byte, decltype(&std::free)> data_;
 };
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

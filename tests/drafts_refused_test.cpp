@@ -5,7 +5,7 @@
 
 #include "program_run.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 class DraftsRefused : public testing::TestWithParam<const char*> {
@@ -17,7 +17,7 @@ class DraftsRefused : public testing::TestWithParam<const char*> {
         arguments.emplace_back(more);
     }
     arguments.insert(arguments.end(), flags.begin(), flags.end());
-    return run_strata(arguments);
+    return run_brimful(arguments);
   }
 };
 
@@ -37,4 +37,4 @@ INSTANTIATE_TEST_SUITE_P(All, DraftsRefused, testing::Values("serve", "batch"),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

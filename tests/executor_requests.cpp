@@ -4,7 +4,7 @@
 #include <cmath>
 #include <random>
 
-namespace strata::tests {
+namespace brimful::tests {
 
 using batch::Answer;
 using batch::Executor;
@@ -40,7 +40,7 @@ class FlakyReader final : public tier::DiskReader {
 Requests::Requests(const std::filesystem::path& path, Shape shape) {
   const auto make_reader = [this](const tier::DiskFiles& files,
                                   std::size_t depth) -> Result<std::unique_ptr<tier::DiskReader>> {
-    STRATA_TRY(auto inner, tier::make_reader(files, tier::ReaderKind::kAuto, depth));
+    BRIMFUL_TRY(auto inner, tier::make_reader(files, tier::ReaderKind::kAuto, depth));
     return std::make_unique<FlakyReader>(std::move(inner), fails_one_in_);
   };
   auto opened = engine::Engine::open(
@@ -150,4 +150,4 @@ void expect_right(const std::filesystem::path& path, const std::vector<Wanted>& 
   }
 }
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

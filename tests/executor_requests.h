@@ -15,7 +15,7 @@
 #include "synth_model.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 
 struct Shape {
   std::uint32_t context = 1024;
@@ -90,4 +90,4 @@ class BatchExecutor : public testing::Test {
   std::int32_t vocabulary_ = 0;
 };
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -2,7 +2,7 @@
 
 #include "executor_requests.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using batch::Priority;
@@ -108,4 +108,4 @@ TEST_F(BatchExecutor, ConversationsMakeRoomForOneAnother) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

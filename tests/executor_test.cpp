@@ -2,7 +2,7 @@
 
 #include "executor_requests.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using batch::Executor;
@@ -179,4 +179,4 @@ TEST_F(BatchExecutor, EndsForEachReason) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

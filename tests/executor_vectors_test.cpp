@@ -4,7 +4,7 @@
 
 #include "executor_requests.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using batch::Priority;
@@ -111,4 +111,4 @@ TEST_F(Vectors, OfRecurrentModelsAreRefused) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -14,7 +14,7 @@
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 constexpr int kSteps = 4;
@@ -84,7 +84,7 @@ class Faults : public testing::Test {
     return TieredModel::load(
         path_, settings_, percent_of_weights(25),
         [this](const tier::DiskFiles& files, std::size_t depth) -> Result<std::unique_ptr<tier::DiskReader>> {
-          STRATA_TRY(auto inner, tier::make_reader(files, tier::ReaderKind::kAuto, depth));
+          BRIMFUL_TRY(auto inner, tier::make_reader(files, tier::ReaderKind::kAuto, depth));
           return std::make_unique<FaultyReader>(std::move(inner), disk_);
         });
   }
@@ -291,4 +291,4 @@ TEST_F(Faults, ACancelledPassLeavesNothingBehind) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -8,7 +8,7 @@
 #include "synth_model.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using Outputs = std::vector<std::vector<float>>;
@@ -190,4 +190,4 @@ INSTANTIATE_TEST_SUITE_P(All, Feature,
                          test_name);
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

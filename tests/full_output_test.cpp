@@ -11,7 +11,7 @@
 
 #include "synth_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 class FullOutput : public testing::Test {
@@ -25,9 +25,9 @@ class FullOutput : public testing::Test {
     directory_ = nullptr;
   }
 
-  /// Runs `strata ARGUMENTS` through the shell, so that its output goes to `place`.
+  /// Runs `brimful ARGUMENTS` through the shell, so that its output goes to `place`.
   void run(const std::string& arguments, const std::string& place) {
-    const std::string command = std::string(STRATA_PROGRAM) + " " + arguments + " 2>&1 >" + place;
+    const std::string command = std::string(BRIMFUL_PROGRAM) + " " + arguments + " 2>&1 >" + place;
     errors_.clear();
     FILE* const out = ::popen(command.c_str(), "r");
     ASSERT_NE(out, nullptr);
@@ -90,4 +90,4 @@ TEST_F(FullOutput, NotesThatNobodyCanReadStopNothing) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -9,7 +9,7 @@
 #include "engine/grammar_factoring.h"
 #include "engine/grammar_rules.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 
 /// Whether llama.cpp takes the text for a whole answer under the grammar, with its rules as they are or
 /// `factored`.
@@ -26,4 +26,4 @@ inline bool accepts(const std::string& grammar, const std::string& text, bool fa
   return whole;
 }
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -17,7 +17,7 @@
 #include "model_server.h"
 #include "temporary_directory.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 namespace fs = std::filesystem;
@@ -65,7 +65,7 @@ class HubTest : public ::testing::Test {
   }
 
   Result<std::vector<fs::path>> fetch(const std::string& url) {
-    STRATA_TRY(hub::Http http, hub::Http::open(settings_));
+    BRIMFUL_TRY(hub::Http http, hub::Http::open(settings_));
     return hub::fetch_headers(http, url, directory_.path());
   }
 
@@ -392,4 +392,4 @@ TEST(HubSettings, ComeFromTheEnvironment) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

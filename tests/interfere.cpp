@@ -1,6 +1,6 @@
 // Preloaded into the program: comes before the Nth call that changes a file of a folder, to end the process
 // as kill -9 does, or to let this one call fail; or before the Nth of its C++ allocations, which then finds
-// no memory. Environment: STRATA_INTERFERE=WHAT:N:FOLDER, with WHAT kill, EIO, ENOSPC or ENOMEM; count: says
+// no memory. Environment: BRIMFUL_INTERFERE=WHAT:N:FOLDER, with WHAT kill, EIO, ENOSPC or ENOMEM; count: says
 // how many there were, at the end.
 #include <dlfcn.h>
 #include <sys/types.h>
@@ -24,7 +24,7 @@ struct Order {
   std::string folder;
 
   Order() {
-    const char* const text = std::getenv("STRATA_INTERFERE");
+    const char* const text = std::getenv("BRIMFUL_INTERFERE");
     if (text == nullptr) return;
     const std::string all = text;
     const std::size_t first = all.find(':');

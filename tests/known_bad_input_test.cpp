@@ -10,7 +10,7 @@
 #include "program_run.h"
 #include "temporary_directory.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using model::testing::ByteList;
@@ -27,9 +27,9 @@ class KnownBadInput : public testing::Test {
     file.write(path);
     if (size > 0) std::filesystem::resize_file(path, size);
     constexpr std::chrono::seconds kSoon{10};
-    expect_refused(run_strata({"run", "-m", path, "-p", "a", "-n", "1", "--ram", "256MiB"}, nullptr, kSoon),
+    expect_refused(run_brimful({"run", "-m", path, "-p", "a", "-n", "1", "--ram", "256MiB"}, nullptr, kSoon),
                    text);
-    expect_refused(run_strata({"show", path}, nullptr, kSoon), text);
+    expect_refused(run_brimful({"show", path}, nullptr, kSoon), text);
   }
 
  private:
@@ -180,4 +180,4 @@ TEST_F(KnownBadInput, NamesThatAreEmptyOrThereTwice) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

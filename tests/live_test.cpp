@@ -1,4 +1,4 @@
-// `strata ctl` and `strata top`: a run that is watched and changed while it writes.
+// `brimful ctl` and `brimful top`: a run that is watched and changed while it writes.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -18,7 +18,7 @@
 #include "sanitized.h"
 #include "temporary_directory.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using nlohmann::json;
@@ -72,7 +72,7 @@ class LiveProgram : public testing::Test {
   static json wait_until_writing() {
     const auto end = std::chrono::steady_clock::now() + RunningProgram::kPatience;
     while (std::chrono::steady_clock::now() < end) {
-      const ProgramRun top = run_strata({"top", "--json"});
+      const ProgramRun top = run_brimful({"top", "--json"});
       const json sample = json::parse(top.out, nullptr, false);
       if (top.exit_code == 0 && !sample["processes"].empty() && sample["processes"][0]["state"] == "writing")
         return sample["processes"][0];
@@ -108,16 +108,16 @@ TEST_F(LiveProgram, WritesTheSameTokensWithOtherBudgets) {
   EXPECT_GT(before["rates"]["written_tokens_per_second"], 0);
   EXPECT_GT(before["process"]["resident_bytes"], 0);
 
-  const ProgramRun refused = run_strata({"ctl", "--ram", "1MiB"});
+  const ProgramRun refused = run_brimful({"ctl", "--ram", "1MiB"});
   EXPECT_EQ(refused.exit_code, 3) << refused.err;
   EXPECT_THAT(refused.err, HasSubstr("does not fit --ram 1.0 MiB"));
-  EXPECT_NE(run_strata({"ctl", "--vram", "1MiB"}).exit_code, 0);
+  EXPECT_NE(run_brimful({"ctl", "--vram", "1MiB"}).exit_code, 0);
 
   const json& bytes = before["tiers"][0]["bytes"];
   const auto of = [&](const char* owner) { return Bytes{bytes[owner].get<std::uint64_t>()}; };
   const Bytes smaller =
       align_down(kLimit - of("unused") - Bytes{of("weights").value / 3}, Bytes{std::uint64_t{4096}});
-  const ProgramRun less = run_strata({"ctl", "--json", "--ram", std::to_string(smaller.value)});
+  const ProgramRun less = run_brimful({"ctl", "--json", "--ram", std::to_string(smaller.value)});
   ASSERT_EQ(less.exit_code, 0) << less.err;
   const json after = json::parse(less.out, nullptr, false);
   EXPECT_EQ(after["tiers"][0]["budget_bytes"], smaller.value);
@@ -130,7 +130,7 @@ TEST_F(LiveProgram, WritesTheSameTokensWithOtherBudgets) {
   if (cgroup) {
     EXPECT_TRUE((*cgroup)->set_limit(kLimit));
   }
-  const ProgramRun more = run_strata({"ctl", "--ram", std::to_string(kLimit.value)});
+  const ProgramRun more = run_brimful({"ctl", "--ram", std::to_string(kLimit.value)});
   EXPECT_EQ(more.exit_code, 0) << more.err;
   EXPECT_THAT(more.out, HasSubstr("budget " + format_bytes(kLimit)));
 
@@ -143,7 +143,7 @@ TEST_F(LiveProgram, WritesTheSameTokensWithOtherBudgets) {
   }
   const json changed = read(stats_file("changed"))["token_ids"];
   const ProgramRun undisturbed =
-      run_strata(command(static_cast<int>(changed.size()), stats_file("undisturbed")));
+      run_brimful(command(static_cast<int>(changed.size()), stats_file("undisturbed")));
   ASSERT_EQ(undisturbed.exit_code, 0) << undisturbed.err;
   EXPECT_EQ(changed, read(stats_file("undisturbed"))["token_ids"]);
   EXPECT_EQ(running.written(), undisturbed.out);
@@ -154,7 +154,7 @@ TEST_F(LiveProgram, WritesTheSameTokensWithOtherBudgets) {
 TEST_F(LiveProgram, ShowsPeopleWhatRuns) {
   RunningProgram running(command(-1, stats_file("watched")));
   ASSERT_TRUE(wait_until_writing().is_object());
-  const ProgramRun top = run_strata({"top"});
+  const ProgramRun top = run_brimful({"top"});
   EXPECT_EQ(top.exit_code, 0) << top.err;
   EXPECT_THAT(top.out, HasSubstr(model_ + "  writing"));
   EXPECT_THAT(top.out, HasSubstr("host memory, budget " + format_bytes(kLimit)));
@@ -165,17 +165,17 @@ TEST_F(LiveProgram, ShowsPeopleWhatRuns) {
 }
 
 TEST_F(LiveProgram, SaysThatNothingRuns) {
-  expect_refused(run_strata({"top"}), "no strata of this user runs a model");
-  expect_refused(run_strata({"ctl", "--ram", "1GiB"}), "no strata of this user runs a model");
-  expect_refused(run_strata({"ctl", "1", "--ram", "1GiB"}), "as process 1");
-  expect_refused(run_strata({"ctl"}), "no strata of this user runs a model");
-  expect_refused(run_strata({"ctl", "--ram", "a lot"}), "--ram: ");
+  expect_refused(run_brimful({"top"}), "no brimful of this user runs a model");
+  expect_refused(run_brimful({"ctl", "--ram", "1GiB"}), "no brimful of this user runs a model");
+  expect_refused(run_brimful({"ctl", "1", "--ram", "1GiB"}), "as process 1");
+  expect_refused(run_brimful({"ctl"}), "no brimful of this user runs a model");
+  expect_refused(run_brimful({"ctl", "--ram", "a lot"}), "--ram: ");
 }
 
 TEST_F(LiveProgram, RunsWithoutASocketToo) {
-  ASSERT_EQ(::mkdir((runtime_.path() / "strata").c_str(), 0755), 0);
-  ::chmod((runtime_.path() / "strata").c_str(), 0755);
-  const ProgramRun run = run_strata(command(4, stats_file("alone")));
+  ASSERT_EQ(::mkdir((runtime_.path() / "brimful").c_str(), 0755), 0);
+  ::chmod((runtime_.path() / "brimful").c_str(), 0755);
+  const ProgramRun run = run_brimful(command(4, stats_file("alone")));
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_THAT(run.err, HasSubstr("cannot reach this run"));
 }
@@ -189,10 +189,10 @@ TEST_F(LiveProgram, ListensWhileItWaitsForItsUser) {
   const auto written = model::write_synth(*design, directory_.path() / "chat.gguf", true, [](Bytes) {});
   ASSERT_TRUE(written) << written.error().message;
   ProgramRun changed;
-  const ProgramRun chat = run_strata_on_terminal(
+  const ProgramRun chat = run_brimful_on_terminal(
       {"run", "-m", written->front().string(), "-n", "4", "-c", "256", "-t", "1", "--ram", "1GiB"},
       {"one", "two"}, [&](std::size_t line) {
-        if (line == 1) changed = run_strata({"ctl", "--ram", "900MiB"});
+        if (line == 1) changed = run_brimful({"ctl", "--ram", "900MiB"});
       });
   EXPECT_EQ(changed.exit_code, 0) << changed.err;
   EXPECT_THAT(changed.out, HasSubstr("budget 900.0 MiB"));
@@ -201,4 +201,4 @@ TEST_F(LiveProgram, ListensWhileItWaitsForItsUser) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

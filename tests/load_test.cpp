@@ -11,7 +11,7 @@
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 /// Bytes that this process made the disk read, direct reads included.
@@ -65,4 +65,4 @@ TEST_F(Load, FillsNoMemoryForWeightsThatStream) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -10,7 +10,7 @@
 
 #include "hardware/host_memory.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 namespace fs = std::filesystem;
@@ -51,7 +51,7 @@ Result<std::unique_ptr<MemoryCgroup>> MemoryCgroup::create(Bytes limit) {
   const auto parent = own ? parent_of(*own) : std::nullopt;
   if (!parent) return fail(ErrorCode::kUnsupported, "no memory cgroup controller");
   const fs::path path =
-      *parent / ("strata-test-" + std::to_string(::getpid()) + "-" + std::to_string(count++));
+      *parent / ("brimful-test-" + std::to_string(::getpid()) + "-" + std::to_string(count++));
   std::error_code error;
   if (!fs::create_directory(path, error)) {
     return fail(ErrorCode::kUnsupported, path.string() + ": " + error.message());
@@ -90,4 +90,4 @@ void drop_page_cache() {
   write_text("/proc/sys/vm/drop_caches", "1");
 }
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

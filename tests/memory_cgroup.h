@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 
 /// A fresh memory cgroup (v1 or v2) with a limit: the operating system as the judge of a budget.
 /// Removed at the end, when no process is left in it.
@@ -39,4 +39,4 @@ class MemoryCgroup {
 /// Does nothing for an ordinary user.
 void drop_page_cache();
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -1,4 +1,4 @@
-// One model file that somebody else wrote, named by STRATA_TEST_MODEL_FILE: bit for bit what plain llama.cpp
+// One model file that somebody else wrote, named by BRIMFUL_TEST_MODEL_FILE: bit for bit what plain llama.cpp
 // computes, with room for all weights and with the smallest budget. scripts/test --architectures runs both
 // tests for each model that llama.cpp's own test program writes, one process a model, as a model that
 // libllama cannot run may end the process.
@@ -9,7 +9,7 @@
 
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 constexpr std::size_t kPrompts[] = {1, 7, 100};
@@ -18,9 +18,9 @@ constexpr int kSteps = 3;
 class ModelFile : public testing::Test {
  protected:
   void SetUp() override {
-    const char* const path = std::getenv("STRATA_TEST_MODEL_FILE");
+    const char* const path = std::getenv("BRIMFUL_TEST_MODEL_FILE");
     if (path == nullptr)
-      GTEST_SKIP() << "STRATA_TEST_MODEL_FILE names no model: scripts/test --architectures does";
+      GTEST_SKIP() << "BRIMFUL_TEST_MODEL_FILE names no model: scripts/test --architectures does";
     path_ = path;
   }
 
@@ -56,4 +56,4 @@ TEST_F(ModelFile, GivesTheBitsOfPlainLlamaCppAtEveryBudget) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <thread>
 
-namespace strata::tests {
+namespace brimful::tests {
 
 struct ModelServer::State {
   Handler handler;
@@ -104,4 +104,4 @@ std::vector<ModelServer::Request> ModelServer::requests() const {
 
 std::uint64_t ModelServer::bytes_sent() const { return state_->sent; }
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

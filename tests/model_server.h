@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-namespace strata::tests {
+namespace brimful::tests {
 
 /// An HTTP server on this machine, in the test's own process, which records what it is asked for.
 class ModelServer {
@@ -48,4 +48,4 @@ class ModelServer {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -13,7 +13,7 @@
 #include "test_device.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 constexpr int kTokens = 24;
@@ -25,14 +25,14 @@ using Held = decltype(engine::OpenOptions::held_on_device);
 Result<std::unique_ptr<engine::Engine>> start(const std::filesystem::path& path, Bytes ram,
                                               std::vector<engine::OffloadOption> offload = {},
                                               Held held = {}) {
-  STRATA_TRY(auto engine, engine::Engine::open({.model = path,
-                                                .ram = ram,
-                                                .threads = 2,
-                                                .threads_batch = 2,
-                                                .offload = std::move(offload),
-                                                .held_on_device = std::move(held)}));
-  STRATA_TRY_VOID(engine->prepare(kContext));
-  STRATA_TRY_VOID(engine->start({}));
+  BRIMFUL_TRY(auto engine, engine::Engine::open({.model = path,
+                                                 .ram = ram,
+                                                 .threads = 2,
+                                                 .threads_batch = 2,
+                                                 .offload = std::move(offload),
+                                                 .held_on_device = std::move(held)}));
+  BRIMFUL_TRY_VOID(engine->prepare(kContext));
+  BRIMFUL_TRY_VOID(engine->start({}));
   return engine;
 }
 
@@ -343,4 +343,4 @@ TEST(ExactDevice, AFigureBelowItsOwnBuffersIsNoAnswer) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -10,7 +10,7 @@
 #include "test_device.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 constexpr std::size_t kPrompts[] = {1, 7, 100, 600};
@@ -175,13 +175,13 @@ struct Filled {
 Result<Filled> run_with(const std::filesystem::path& path, Bytes budget,
                         const std::vector<llama_token>& prompt) {
   TestDevice device({.capacity = budget});
-  STRATA_TRY(const auto engine, engine::Engine::open({.model = path,
-                                                      .ram = kGiB,
-                                                      .threads = 2,
-                                                      .threads_batch = 2,
-                                                      .offload = {{device.handle(), budget}}}));
-  STRATA_TRY_VOID(engine->prepare(kContext));
-  STRATA_TRY_VOID(engine->start({}));
+  BRIMFUL_TRY(const auto engine, engine::Engine::open({.model = path,
+                                                       .ram = kGiB,
+                                                       .threads = 2,
+                                                       .threads_batch = 2,
+                                                       .offload = {{device.handle(), budget}}}));
+  BRIMFUL_TRY_VOID(engine->prepare(kContext));
+  BRIMFUL_TRY_VOID(engine->start({}));
   Filled out{generate(*engine, prompt, 8), engine->devices().at(0).share, {}};
   out.peak = device.peak();
   return out;
@@ -341,4 +341,4 @@ TEST(Offload, ACopyThatFailsIsAnErrorThatNamesTheDevice) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

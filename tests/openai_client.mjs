@@ -1,4 +1,4 @@
-// OpenAI's own client against `strata serve`. Usage: node openai_client.mjs PROGRAM MODEL CLIENT_FOLDER
+// OpenAI's own client against `brimful serve`. Usage: node openai_client.mjs PROGRAM MODEL CLIENT_FOLDER
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -10,7 +10,7 @@ import { join } from "node:path";
 const [program, model, client] = process.argv.slice(2);
 const { default: OpenAI } = await import(`${client}/index.mjs`);
 
-const state = await mkdtemp(join(tmpdir(), "strata-client-"));
+const state = await mkdtemp(join(tmpdir(), "brimful-client-"));
 process.on("exit", () => rmSync(state, { recursive: true, force: true }));
 const server = spawn(program, ["serve", "-m", model, "--port", "0", "-t", "1", "--ram", "256MiB", "--api-key", "secret",
                                "--served-model-name", "stories", "--state", state], { stdio: ["ignore", "ignore", "pipe"] });

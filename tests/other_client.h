@@ -5,7 +5,7 @@
 
 #include "served_program.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 
 /// A client that asks again and again, and reads what is written.
 class OtherClient {
@@ -42,4 +42,4 @@ class OtherClient {
   std::thread thread_;
 };
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

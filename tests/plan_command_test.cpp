@@ -1,4 +1,4 @@
-// `strata plan` and `strata probe` as people and programs use them.
+// `brimful plan` and `brimful probe` as people and programs use them.
 
 #include <gtest/gtest.h>
 
@@ -11,7 +11,7 @@
 #include "synth_model.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 constexpr const char* kDesktop = "64gb-ddr4-3600, nvme-gen3, 8c16t";
@@ -26,7 +26,7 @@ class PlanProgram : public testing::Test {
   }
   [[nodiscard]] nlohmann::json plan(std::vector<std::string> more, int exit_code = 0) const {
     more.emplace_back("--json");
-    const ProgramRun run = run_strata(command(std::move(more)));
+    const ProgramRun run = run_brimful(command(std::move(more)));
     EXPECT_EQ(run.exit_code, exit_code) << run.err;
     return nlohmann::json::parse(run.out, nullptr, false);
   }
@@ -61,8 +61,8 @@ TEST_F(PlanProgram, IsCarriedOutExactlyByRun) {
   ASSERT_EQ(json["fits"], true);
   ASSERT_GT(json["streamed_bytes_per_pass"], 0);
   std::ofstream(file("plan.json")) << json;
-  const ProgramRun run = run_strata({"run", "--plan", file("plan.json"), "--raw", "-p", "Once", "-n", "4",
-                                     "--temp", "0", "--ignore-eos", "--stats", file("stats.json")});
+  const ProgramRun run = run_brimful({"run", "--plan", file("plan.json"), "--raw", "-p", "Once", "-n", "4",
+                                      "--temp", "0", "--ignore-eos", "--stats", file("stats.json")});
   ASSERT_EQ(run.exit_code, 0) << run.err;
   std::ifstream in(file("stats.json"));
   const nlohmann::json stats = nlohmann::json::parse(in);
@@ -79,7 +79,7 @@ TEST_F(PlanProgram, ARunThatContradictsItsPlanIsRefused) {
   const auto run = [&](std::vector<std::string> more) {
     std::vector<std::string> all{"run", "-m", model_.string(), "--raw", "-p", "x", "-n", "1"};
     all.insert(all.end(), more.begin(), more.end());
-    return run_strata(all);
+    return run_brimful(all);
   };
   expect_refused(run({"--plan", file("plan.json"), "-c", "1024"}), "-c contradicts the plan");
   expect_refused(run({"--plan", file("no-plan.json")}), "nothing to run");
@@ -92,14 +92,14 @@ TEST_F(PlanProgram, IsForOneModelWhereverItLies) {
   const auto run = [&](std::vector<std::string> more) {
     std::vector<std::string> all{"run", "--plan", file("plan.json"), "--raw", "-p", "x", "-n", "1"};
     all.insert(all.end(), more.begin(), more.end());
-    return run_strata(all);
+    return run_brimful(all);
   };
   std::filesystem::copy_file(model_, file("copy.gguf"));
   EXPECT_EQ(run({"-m", file("copy.gguf")}).exit_code, 0) << "the same header";
   const auto other = model::design_synth({.like = "llama-tiny", .type = "Q8_0"});
   ASSERT_TRUE(other && model::write_synth(*other, file("other.gguf"), true, nullptr));
   expect_refused(run({"-m", file("other.gguf")}), "other.gguf has another header");
-  const ProgramRun none = run_strata({"run", "--raw", "-p", "x"});
+  const ProgramRun none = run_brimful({"run", "--raw", "-p", "x"});
   EXPECT_EQ(none.exit_code, 2);
   expect_refused(none, "-m FILE, or --plan FILE");
 }
@@ -110,7 +110,7 @@ TEST_F(PlanProgram, OfAModelWithAShortContextIsForWhatItHas) {
   const auto planned = [&](std::vector<std::string> more) {
     std::vector<std::string> all{"plan", "-m", file("short.gguf"), "-t", "2", "--like", kDesktop, "--json"};
     all.insert(all.end(), more.begin(), more.end());
-    const ProgramRun run = run_strata(all);
+    const ProgramRun run = run_brimful(all);
     EXPECT_EQ(run.exit_code, 0) << run.err;
     return nlohmann::json::parse(run.out, nullptr, false);
   };
@@ -124,20 +124,20 @@ TEST_F(PlanProgram, OfAModelWithAShortContextIsForWhatItHas) {
 }
 
 TEST_F(PlanProgram, WhatDoesNotFitIsAnAnswerAndWhatCannotBeFoundOutIsNone) {
-  const ProgramRun small = run_strata(command({"--like", kDesktop, "--ram", "20MiB"}));
+  const ProgramRun small = run_brimful(command({"--like", kDesktop, "--ram", "20MiB"}));
   EXPECT_EQ(small.exit_code, 3);
   EXPECT_NE(small.err.find("are missing; --ram "), std::string::npos) << small.err;
   EXPECT_EQ(plan({"--like", kDesktop, "--ram", "20MiB"}, 3)["fits"], false);
 
-  const ProgramRun run = run_strata({"run", "-m", model_.string(), "-t", "2", "-c", "512", "-ub", "64",
-                                     "--ram", "20MiB", "--raw", "-p", "x", "-n", "1"});
+  const ProgramRun run = run_brimful({"run", "-m", model_.string(), "-t", "2", "-c", "512", "-ub", "64",
+                                      "--ram", "20MiB", "--raw", "-p", "x", "-n", "1"});
   EXPECT_EQ(run.exit_code, 3);
   EXPECT_NE(run.err.find("are missing; --ram "), std::string::npos) << run.err;
 
-  EXPECT_EQ(run_strata({"plan", "-m", file("absent.gguf"), "--like", kDesktop}).exit_code, 1);
-  expect_refused(run_strata(command({"--like", "quantum-9000, 64gb-ddr4-3600, nvme-gen3"})), "quantum-9000");
-  expect_refused(run_strata(command({"--like", kDesktop, "--for", "everyone"})), "--for everyone");
-  expect_refused(run_strata(command({"--like", kDesktop, "--vram", "8GiB"})), "--vram");
+  EXPECT_EQ(run_brimful({"plan", "-m", file("absent.gguf"), "--like", kDesktop}).exit_code, 1);
+  expect_refused(run_brimful(command({"--like", "quantum-9000, 64gb-ddr4-3600, nvme-gen3"})), "quantum-9000");
+  expect_refused(run_brimful(command({"--like", kDesktop, "--for", "everyone"})), "--for everyone");
+  expect_refused(run_brimful(command({"--like", kDesktop, "--vram", "8GiB"})), "--vram");
 }
 
 TEST_F(PlanProgram, FillsTheGpuToItsBudget) {
@@ -159,12 +159,12 @@ TEST_F(PlanProgram, KeepsToWhatMayLieOnTheGpu) {
   const std::int64_t all = weights_there({});
   EXPECT_LT(weights_there({"-ngl", "1"}), all);
   EXPECT_LT(weights_there({"-ot", "ffn=CPU"}), all);
-  expect_refused(run_strata(command({"--like", kDesktopWithGpu, "--vram", "1GiB", "-ot", "ffn=CUDA1"})),
+  expect_refused(run_brimful(command({"--like", kDesktopWithGpu, "--vram", "1GiB", "-ot", "ffn=CUDA1"})),
                  "no device 'CUDA1' has a budget: CPU, CUDA0");
 }
 
 TEST_F(PlanProgram, SaysWhatWouldBeBetter) {
-  const ProgramRun run = run_strata(command({"--like", kDesktop, "--ram", tight()}));
+  const ProgramRun run = run_brimful(command({"--like", kDesktop, "--ram", tight()}));
   ASSERT_EQ(run.exit_code, 0) << run.err;
   for (const char* text :
        {"It fits.", "bound by ", "What would be better", "quantisation Q4", "perplexity", "NVMe"})
@@ -172,7 +172,7 @@ TEST_F(PlanProgram, SaysWhatWouldBeBetter) {
 }
 
 TEST_F(PlanProgram, DrawsTheTiers) {
-  ASSERT_EQ(run_strata(command({"--like", kDesktopWithGpu, "--svg", file("plan.svg")})).exit_code, 0);
+  ASSERT_EQ(run_brimful(command({"--like", kDesktopWithGpu, "--svg", file("plan.svg")})).exit_code, 0);
   std::ifstream in(file("plan.svg"));
   const std::string text((std::istreambuf_iterator<char>(in)), {});
   EXPECT_TRUE(text.starts_with("<svg")) << text.substr(0, 80);
@@ -184,11 +184,11 @@ TEST_F(PlanProgram, DrawsTheTiers) {
 /// is.
 TEST_F(PlanProgram, PlansA70BModelFromItsHeaderForAMachineThatIsNotHere) {
   ASSERT_EQ(
-      run_strata({"synth", "--like", "llama-70b", "--type", "Q8_0", "--header-only", "-o", file("70b.gguf")})
+      run_brimful({"synth", "--like", "llama-70b", "--type", "Q8_0", "--header-only", "-o", file("70b.gguf")})
           .exit_code,
       0);
-  const ProgramRun run = run_strata({"plan", "-m", file("70b.gguf"), "--json", "--vram", "11.5GiB", "--like",
-                                     "rtx-3060-12gb, 64gb-ddr4-3600, nvme-gen3, 16-threads"});
+  const ProgramRun run = run_brimful({"plan", "-m", file("70b.gguf"), "--json", "--vram", "11.5GiB", "--like",
+                                      "rtx-3060-12gb, 64gb-ddr4-3600, nvme-gen3, 16-threads"});
   ASSERT_EQ(run.exit_code, 0) << run.err;
   const auto json = nlohmann::json::parse(run.out);
   EXPECT_LE(json["peak_bytes"]["CUDA0"]["total"], std::uint64_t{23} << 29);
@@ -214,20 +214,20 @@ TEST_F(PlanProgram, OfAModelThatIsElsewhereOnlyTheHeaderIsFetched) {
     return ModelServer::Reply{.body = whole, .size = std::uint64_t{1} << 36};
   });
   const ProgramRun run =
-      run_strata({"plan", "-m", server.address() + "/tiny.gguf", "--like", kDesktop, "-c", "512"});
+      run_brimful({"plan", "-m", server.address() + "/tiny.gguf", "--like", kDesktop, "-c", "512"});
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_NE(run.out.find("from the header alone"), std::string::npos) << run.out;
   EXPECT_LE(server.bytes_sent(), std::uint64_t{2} << 20);
   EXPECT_LE(server.requests().size(), 2U);
-  const ProgramRun both = run_strata({"plan", "-m", model_.string(), "-hf", "a/b", "--like", kDesktop});
+  const ProgramRun both = run_brimful({"plan", "-m", model_.string(), "-hf", "a/b", "--like", kDesktop});
   EXPECT_EQ(both.exit_code, 1) << both.out;
 }
 
 TEST_F(PlanProgram, ThisMachineIsMeasuredOnceAndRemembered) {
   ASSERT_EQ(::setenv("XDG_CACHE_HOME", directory_.path().c_str(), 1), 0);
-  const ProgramRun first = run_strata({"probe", "-m", model_.string(), "-t", "2", "--json"}, nullptr,
-                                      std::chrono::seconds(280));  // a slow machine takes minutes
-  const ProgramRun second = run_strata({"probe", "-m", model_.string(), "-t", "2", "--json"});
+  const ProgramRun first = run_brimful({"probe", "-m", model_.string(), "-t", "2", "--json"}, nullptr,
+                                       std::chrono::seconds(280));  // a slow machine takes minutes
+  const ProgramRun second = run_brimful({"probe", "-m", model_.string(), "-t", "2", "--json"});
   ::unsetenv("XDG_CACHE_HOME");
   ASSERT_EQ(first.exit_code, 0) << first.err;
   const auto machine = nlohmann::json::parse(first.out);
@@ -241,7 +241,7 @@ TEST_F(PlanProgram, ThisMachineIsMeasuredOnceAndRemembered) {
 TEST_F(PlanProgram, AQuickProbeTellsAPipeWhatItMeasures) {
   ASSERT_EQ(::setenv("XDG_CACHE_HOME", directory_.path().c_str(), 1), 0);
   const ProgramRun ran =
-      run_strata({"probe", "--quick", "-t", "2", "--json"}, nullptr, std::chrono::seconds(280));
+      run_brimful({"probe", "--quick", "-t", "2", "--json"}, nullptr, std::chrono::seconds(280));
   ::unsetenv("XDG_CACHE_HOME");
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   // Not each step: one that follows at once is left out.
@@ -255,4 +255,4 @@ TEST_F(PlanProgram, AQuickProbeTellsAPipeWhatItMeasures) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

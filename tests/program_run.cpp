@@ -13,7 +13,7 @@
 #include "command_line.h"
 #include "running_program.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 ProgramRun outcome_of(RunningProgram& program, std::chrono::steady_clock::time_point begin) {
@@ -32,15 +32,15 @@ constexpr const char* kCtrlD = "\x04";
 
 }  // namespace
 
-ProgramRun run_strata(const std::vector<std::string>& arguments, const MemoryCgroup* cgroup,
-                      std::chrono::milliseconds limit) {
+ProgramRun run_brimful(const std::vector<std::string>& arguments, const MemoryCgroup* cgroup,
+                       std::chrono::milliseconds limit) {
   const auto begin = std::chrono::steady_clock::now();
   RunningProgram program(arguments, cgroup);
   program.wait(limit);
   return outcome_of(program, begin);
 }
 
-ProgramRun run_strata_and_interrupt(const std::vector<std::string>& arguments, std::size_t bytes) {
+ProgramRun run_brimful_and_interrupt(const std::vector<std::string>& arguments, std::size_t bytes) {
   const auto begin = std::chrono::steady_clock::now();
   RunningProgram program(arguments);
   while (!program.has_ended() && program.written().size() < bytes)
@@ -49,16 +49,16 @@ ProgramRun run_strata_and_interrupt(const std::vector<std::string>& arguments, s
   return outcome_of(program, begin);
 }
 
-ProgramRun run_strata_on_terminal(const std::vector<std::string>& arguments,
-                                  const std::vector<std::string>& input,
-                                  const std::function<void(std::size_t)>& before_line) {
+ProgramRun run_brimful_on_terminal(const std::vector<std::string>& arguments,
+                                   const std::vector<std::string>& input,
+                                   const std::function<void(std::size_t)>& before_line) {
   const CommandLine command(arguments);
   ProgramRun run;
   const auto begin = std::chrono::steady_clock::now();
   int terminal = -1;
   const pid_t pid = ::forkpty(&terminal, nullptr, nullptr, nullptr);
   if (pid == 0) {
-    ::execv(STRATA_PROGRAM, command.argv());
+    ::execv(BRIMFUL_PROGRAM, command.argv());
     ::_exit(127);
   }
   std::size_t typed = 0;
@@ -95,10 +95,10 @@ void expect_refused(const ProgramRun& run, const std::string& text) {
   EXPECT_FALSE(run.timed_out) << "hangs";
   EXPECT_GT(run.exit_code, 0) << "ended by signal " << -run.exit_code;
   EXPECT_EQ(run.out, "");
-  EXPECT_TRUE(run.err.starts_with("strata: ")) << run.err;
+  EXPECT_TRUE(run.err.starts_with("brimful: ")) << run.err;
   EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
   EXPECT_TRUE(run.err.ends_with('\n')) << run.err;
   EXPECT_NE(run.err.find(text), std::string::npos) << "no '" << text << "' in: " << run.err;
 }
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -1,5 +1,5 @@
-// What `strata plan` says of machines that others have measured, beside what they measured: docs/adr/0021 has
-// the sources. Of the models there are only headers.
+// What `brimful plan` says of machines that others have measured, beside what they measured: docs/adr/0021
+// has the sources. Of the models there are only headers.
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include "program_run.h"
 #include "synth_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 struct Measured {
@@ -30,7 +30,7 @@ class PublicRates : public testing::Test {
     EXPECT_TRUE(written) << written.error().message;
     std::vector<std::string> all{"plan", "-m", file.string(), "--json", "--like", machine};
     all.insert(all.end(), more.begin(), more.end());
-    const ProgramRun run = run_strata(all);
+    const ProgramRun run = run_brimful(all);
     EXPECT_EQ(run.exit_code, 0) << run.err;
     return nlohmann::json::parse(run.out, nullptr, false);
   }
@@ -91,4 +91,4 @@ TEST_F(PublicRates, OfSeventyBillionWeightsOnCoresAlone) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <utility>
 
-namespace strata::tests {
+namespace brimful::tests {
 
 /// A client that sends exactly the bytes it is told to send, right or wrong. Every wait ends after a minute.
 /// Threading: none.
@@ -97,4 +97,4 @@ class RawClient {
   std::string came_;
 };
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

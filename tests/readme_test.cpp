@@ -11,7 +11,7 @@
 #include "sanitized.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 /// The lines of a memory map in `text`, from its title to the layers.
@@ -43,13 +43,13 @@ TEST(Readme, ShowsTheMemoryMapThatTheDemoShows) {
   if (kSanitized) GTEST_SKIP() << "no small budget holds a sanitizer";
   const auto model = stories15m();
   if (model.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  std::ifstream readme(STRATA_EXAMPLES_DIR "/../../README.md");
+  std::ifstream readme(BRIMFUL_EXAMPLES_DIR "/../../README.md");
   const std::string text((std::istreambuf_iterator<char>(readme)), {});
   const std::vector<std::string> shown = memory_map_in(text);
   ASSERT_FALSE(shown.empty());
 
   // As scripts/demo runs it.
-  const ProgramRun run = run_strata(
+  const ProgramRun run = run_brimful(
       {"run", "-m", model, "-p", "Once upon a time", "-n", "200", "--seed", "1", "--ram", "48MiB"});
   ASSERT_EQ(run.exit_code, 0) << run.err;
   const std::vector<std::string> now = memory_map_in(run.err);
@@ -63,4 +63,4 @@ TEST(Readme, ShowsTheMemoryMapThatTheDemoShows) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -16,7 +16,7 @@
 #include "runtime_directory.h"
 #include "served_program.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using batch::Answer;
@@ -293,7 +293,7 @@ class RepeatableServer : public NeedsStories {
       case 4: {  // budgets are moved
         const std::string ram = std::to_string(190 + random() % 66) + "MiB";
         const ProgramRun moved =
-            run_strata({"ctl", std::to_string(server_->pid()), "--ram", kSanitized ? kAmpleRam : ram});
+            run_brimful({"ctl", std::to_string(server_->pid()), "--ram", kSanitized ? kAmpleRam : ram});
         EXPECT_EQ(moved.exit_code, 0) << moved.err;
         break;
       }
@@ -315,9 +315,9 @@ class RepeatableServer : public NeedsStories {
   std::string short_answer_;
 };
 
-/// STRATA_TEST_REPEATS: how many times, in place of 10.
+/// BRIMFUL_TEST_REPEATS: how many times, in place of 10.
 TEST_F(RepeatableServer, GivesOneTextToTheSameRequestAfterAnyHistory) {
-  const char* const wanted = std::getenv("STRATA_TEST_REPEATS");
+  const char* const wanted = std::getenv("BRIMFUL_TEST_REPEATS");
   const int times = wanted != nullptr ? std::atoi(wanted) : 10;
   short_answer_ = ask({short_}, 100);
   const std::string long_answer = ask({long_}, 40);
@@ -335,4 +335,4 @@ TEST_F(RepeatableServer, GivesOneTextToTheSameRequestAfterAnyHistory) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

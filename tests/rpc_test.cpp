@@ -17,7 +17,7 @@
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 sockaddr_in loopback(int port) {
@@ -54,7 +54,7 @@ class RpcServer {
     if (pid_ == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       if (std::freopen("/dev/null", "w", stdout) == nullptr) ::_exit(126);
-      ::execl(STRATA_RPC_SERVER, "rpc_server", where.c_str(), "2", nullptr);
+      ::execl(BRIMFUL_RPC_SERVER, "rpc_server", where.c_str(), "2", nullptr);
       ::_exit(127);
     }
     for (int i = 0; i < 500 && !answers(port_); ++i)
@@ -85,7 +85,7 @@ TEST(Rpc, TwoServersAndTheHostShareAModel) {
     std::vector<std::string> all{"run", "-m",     path, "--raw", "-p", "Once upon a time", "-n", "24", "-c",
                                  "256", "--temp", "0",  "-t",    "2",  "--stats",          stats};
     all.insert(all.end(), more.begin(), more.end());
-    const ProgramRun done = run_strata(all);
+    const ProgramRun done = run_brimful(all);
     EXPECT_EQ(done.exit_code, 0) << done.err;
     std::ifstream in(stats);
     return nlohmann::json::parse(in, nullptr, false);
@@ -111,7 +111,7 @@ TEST(Rpc, FlagsOfLlamaCppSayWhatMayLieThere) {
                 {"run", "-m",    path.string(),     "--raw",  "-p",           "a",  "-n", "2",
                  "-c",  "256",   "--temp",          "0",      "--ignore-eos", "-t", "1",  "--stats",
                  stats, "--rpc", server.endpoint(), "--vram", "64MiB"});
-    const ProgramRun ran = run_strata(more);
+    const ProgramRun ran = run_brimful(more);
     EXPECT_EQ(ran.exit_code, 0) << ran.err;
     std::ifstream in(stats);
     const nlohmann::json json = nlohmann::json::parse(in, nullptr, false);
@@ -140,10 +140,10 @@ TEST(Rpc, APromptIsComputedThereWithWeightsThatAreSent) {
   for (int i = 0; i < 20; ++i) prompt += "Once upon a time there was a cat. ";
   std::vector<std::string> command{"run", "-m",  path,     "--raw", "-p", prompt, "-n",      "8",
                                    "-c",  "512", "--temp", "0",     "-t", "2",    "--stats", stats};
-  const ProgramRun alone = run_strata(command);
+  const ProgramRun alone = run_brimful(command);
   ASSERT_EQ(alone.exit_code, 0) << alone.err;
   command.insert(command.end(), {"--rpc", server.endpoint(), "--vram", "16MiB"});
-  const ProgramRun sent = run_strata(command);
+  const ProgramRun sent = run_brimful(command);
   ASSERT_EQ(sent.exit_code, 0) << sent.err;
   EXPECT_EQ(sent.out, alone.out);
   std::ifstream in(stats);
@@ -169,7 +169,7 @@ TEST(Rpc, VectorsComeFromWhereTheOutputIs) {
                                      "-t",
                                      "1"};
     command.insert(command.end(), more.begin(), more.end());
-    const ProgramRun run = run_strata(command);
+    const ProgramRun run = run_brimful(command);
     EXPECT_EQ(run.exit_code, 0) << run.err;
     std::vector<std::vector<double>> out;
     std::ifstream in(directory.path() / name);
@@ -189,17 +189,17 @@ TEST(Rpc, AGrammarOutlivesTheSplit) {
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
   const RpcServer server;
-  const ProgramRun run = run_strata({"run",       "-m",
-                                     path,        "--raw",
-                                     "-p",        "Once",
-                                     "-n",        "12",
-                                     "-c",        "256",
-                                     "--temp",    "0",
-                                     "-t",        "2",
-                                     "--grammar", "root ::= [a-z ]+",
-                                     "--rpc",     server.endpoint(),
-                                     "--vram",    "16MiB",
-                                     "-ngl",      "2"});
+  const ProgramRun run = run_brimful({"run",       "-m",
+                                      path,        "--raw",
+                                      "-p",        "Once",
+                                      "-n",        "12",
+                                      "-c",        "256",
+                                      "--temp",    "0",
+                                      "-t",        "2",
+                                      "--grammar", "root ::= [a-z ]+",
+                                      "--rpc",     server.endpoint(),
+                                      "--vram",    "16MiB",
+                                      "-ngl",      "2"});
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_EQ(run.out.find_first_not_of("abcdefghijklmnopqrstuvwxyz \n"), std::string::npos) << run.out;
 }
@@ -213,19 +213,19 @@ TEST(Rpc, KeepsTheHostsBudgetToo) {
   const RpcServer server;
   std::string prompt;
   for (int i = 0; i < 20; ++i) prompt += "Once upon a time there was a cat. ";
-  const ProgramRun run = run_strata({"run", "-m", path, "--raw", "-p", prompt, "-n", "8", "-c", "512", "-t",
-                                     "2", "--rpc", server.endpoint(), "--vram", "16MiB", "--ram", "72MiB"},
-                                    cgroup->get());
+  const ProgramRun run = run_brimful({"run", "-m", path, "--raw", "-p", prompt, "-n", "8", "-c", "512", "-t",
+                                      "2", "--rpc", server.endpoint(), "--vram", "16MiB", "--ram", "72MiB"},
+                                     cgroup->get());
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_EQ((*cgroup)->times_at_limit(), 0U);
 }
 
 TEST(Rpc, WhereNoServerIsTheFlagIsNamed) {
   expect_refused(
-      run_strata({"run", "-m", "no.gguf", "-p", "x", "--rpc", "127.0.0.1:" + std::to_string(free_port())}),
+      run_brimful({"run", "-m", "no.gguf", "-p", "x", "--rpc", "127.0.0.1:" + std::to_string(free_port())}),
       "--rpc 127.0.0.1:");
-  expect_refused(run_strata({"run", "-m", "no.gguf", "-p", "x", "--rpc", "nonsense"}), "--rpc nonsense");
+  expect_refused(run_brimful({"run", "-m", "no.gguf", "-p", "x", "--rpc", "nonsense"}), "--rpc nonsense");
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -1,4 +1,4 @@
-// `strata run` as people and programs use it.
+// `brimful run` as people and programs use it.
 
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 constexpr const char* kTemplate =
@@ -49,8 +49,8 @@ TEST_F(RunProgram, WritesPlainLlamaCppsTokens) {
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
   constexpr int kTokens = 40;
-  const ProgramRun run = run_strata(command({"-m", path, "--raw", "-p", "Once upon a time", "-n",
-                                             std::to_string(kTokens), "-c", "256", "--ram", "48MiB"}));
+  const ProgramRun run = run_brimful(command({"-m", path, "--raw", "-p", "Once upon a time", "-n",
+                                              std::to_string(kTokens), "-c", "256", "--ram", "48MiB"}));
   ASSERT_EQ(run.exit_code, 0) << run.err;
   EXPECT_GT(stats()["weights_bytes"]["streamed_per_pass"], 0);
 
@@ -69,7 +69,7 @@ TEST_F(RunProgram, TracesPassesRunsAndReads) {
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
   const std::string trace_file = (directory_.path() / "trace.json").string();
-  const ProgramRun run = run_strata(command(
+  const ProgramRun run = run_brimful(command(
       {"-m", path, "--raw", "-p", "Once", "-n", "5", "-c", "256", "--ram", "48MiB", "--trace", trace_file}));
   ASSERT_EQ(run.exit_code, 0) << run.err;
   std::ifstream in(trace_file);
@@ -97,7 +97,7 @@ TEST_F(RunProgram, PutsThePromptInFrontWhenAsked) {
   const std::string model = chat_model();
   const auto with = [&](std::vector<std::string> more) {
     more.insert(more.end(), {"-m", model, "--raw", "-p", "Hello", "-n", "3", "--ram", "1GiB"});
-    return run_strata(command(more)).out;
+    return run_brimful(command(more)).out;
   };
   EXPECT_EQ(with({"--display-prompt"}), "Hello" + with({}));
 }
@@ -106,7 +106,7 @@ TEST_F(RunProgram, MakesATurnOfAPromptByTheModelsTemplate) {
   const std::string model = chat_model();
   const auto prompt_tokens = [&](std::vector<std::string> more) {
     more.insert(more.end(), {"-m", model, "-n", "2", "--ram", "1GiB"});
-    const ProgramRun run = run_strata(command(more));
+    const ProgramRun run = run_brimful(command(more));
     EXPECT_EQ(run.exit_code, 0) << run.err;
     return stats()["prompt"]["tokens"].get<int>();
   };
@@ -117,14 +117,14 @@ TEST_F(RunProgram, MakesATurnOfAPromptByTheModelsTemplate) {
 }
 
 TEST_F(RunProgram, SaysThatATemplateCannotBeRead) {
-  const ProgramRun run = run_strata(command({"-m", chat_model("{% for %}"), "-p", "Hi", "-n", "2"}));
+  const ProgramRun run = run_brimful(command({"-m", chat_model("{% for %}"), "-p", "Hi", "-n", "2"}));
   EXPECT_EQ(run.exit_code, 1);
   EXPECT_NE(run.err.find("--raw"), std::string::npos) << run.err;
 }
 
 TEST_F(RunProgram, ChatsOnATerminalAndForgetsTheOldestWhenTheContextIsFull) {
   const std::string long_message(400, 'x');  // the vocabulary has little but bytes
-  const ProgramRun run = run_strata_on_terminal(
+  const ProgramRun run = run_brimful_on_terminal(
       command({"-m", chat_model(), "-n", "4", "-c", "512", "--ram", "1GiB", "--ignore-eos"}),
       {"Hello", long_message, long_message, std::string(2000, 'y'), "still there?"});
   EXPECT_EQ(run.exit_code, 0) << run.out;
@@ -138,9 +138,9 @@ TEST_F(RunProgram, EndsOnCtrlCWithItsStatistics) {
   if (kSanitized) GTEST_SKIP() << "no small budget holds a sanitizer";
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  const ProgramRun run = run_strata_and_interrupt(command({"-m", path, "--raw", "-p", "Once", "-n", "1900",
-                                                           "-c", "2048", "--ignore-eos", "--ram", "60MiB"}),
-                                                  20);
+  const ProgramRun run = run_brimful_and_interrupt(command({"-m", path, "--raw", "-p", "Once", "-n", "1900",
+                                                            "-c", "2048", "--ignore-eos", "--ram", "60MiB"}),
+                                                   20);
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_NE(run.err.find("(cancelled)"), std::string::npos) << run.err;
   EXPECT_EQ(stats()["stop_reason"], "cancelled");
@@ -149,17 +149,17 @@ TEST_F(RunProgram, EndsOnCtrlCWithItsStatistics) {
 }
 
 TEST_F(RunProgram, SaysThatItsTextIsLost) {
-  const std::string command = "exec " STRATA_PROGRAM " run -m " + chat_model() +
+  const std::string command = "exec " BRIMFUL_PROGRAM " run -m " + chat_model() +
                               " --raw -p a -n 3 --ram 1GiB --ignore-eos >/dev/full 2>" + stats_file();
   EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 1);
   std::ifstream in(stats_file());
   const std::string text((std::istreambuf_iterator<char>(in)), {});
-  EXPECT_NE(text.find("strata: the text cannot be written to stdout: No space left"), std::string::npos)
+  EXPECT_NE(text.find("brimful: the text cannot be written to stdout: No space left"), std::string::npos)
       << text;
 }
 
 TEST_F(RunProgram, TakesTheLastOfAFlagThatIsGivenTwice) {
-  const ProgramRun run = run_strata(command(
+  const ProgramRun run = run_brimful(command(
       {"-m", chat_model(), "--raw", "-p", "a", "-n", "9", "-n", "3", "--ram", "1GiB", "--ignore-eos"}));
   ASSERT_EQ(run.exit_code, 0) << run.err;
   EXPECT_EQ(stats()["token_ids"].size(), 3U);
@@ -168,7 +168,7 @@ TEST_F(RunProgram, TakesTheLastOfAFlagThatIsGivenTwice) {
 TEST_F(RunProgram, TakesValuesThatLookLikeFlags) {
   const std::string model = chat_model();
   for (const std::string prompt : {"-ub", "-ngl is what?", "--", "-1"}) {
-    const ProgramRun run = run_strata(
+    const ProgramRun run = run_brimful(
         command({"-m", model, "--raw", "--display-prompt", "-p", prompt, "-n1", "-ub=64", "--ram", "1GiB"}));
     EXPECT_EQ(run.exit_code, 0) << run.err;
     EXPECT_TRUE(run.out.starts_with(prompt)) << run.out;
@@ -178,14 +178,14 @@ TEST_F(RunProgram, TakesValuesThatLookLikeFlags) {
 TEST_F(RunProgram, CountsTheNestingOfAGrammarOutsideItsTexts) {
   const std::string parentheses(600, '(');
   const ProgramRun run =
-      run_strata(command({"-m", chat_model(), "--raw", "-p", "a", "-n", "700", "-c", "1024", "--ram", "1GiB",
-                          "--grammar", "root ::= \"" + parentheses + "\\\"(\" [(\\](] # (((\n"}));
+      run_brimful(command({"-m", chat_model(), "--raw", "-p", "a", "-n", "700", "-c", "1024", "--ram", "1GiB",
+                           "--grammar", "root ::= \"" + parentheses + "\\\"(\" [(\\](] # (((\n"}));
   ASSERT_EQ(run.exit_code, 0) << run.err;
   EXPECT_TRUE(run.out.starts_with(parentheses + "\"(")) << run.out;
 }
 
 TEST_F(RunProgram, FollowsAJsonSchema) {
-  const ProgramRun run = run_strata(command(
+  const ProgramRun run = run_brimful(command(
       {"-m", chat_model(), "--raw", "-p", "a", "-n", "60", "--ram", "1GiB", "--json-schema",
        R"({"type":"object","properties":{"ok":{"type":"boolean"}},"required":["ok"],"additionalProperties":false})"}));
   ASSERT_EQ(run.exit_code, 0) << run.err;
@@ -201,7 +201,7 @@ TEST_F(RunProgram, AdaptsOnlyWhatWasLeftOpen) {
   const auto run = [&](std::vector<std::string> more) {
     more.insert(more.end(),
                 {"-m", model, "--raw", "-p", prompt, "-n", "2", "-t", "1"});  // no note on threads
-    return run_strata(command(more));
+    return run_brimful(command(more));
   };
   const ProgramRun whole = run({"--ram", "128MiB"});  // a part of the reserve grows with the budget
   ASSERT_EQ(whole.exit_code, 0) << whole.err;
@@ -223,4 +223,4 @@ TEST_F(RunProgram, AdaptsOnlyWhatWasLeftOpen) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -1,4 +1,4 @@
-// `strata run` with templates whose models think: thoughts stand apart, and no mark of a template comes back
+// `brimful run` with templates whose models think: thoughts stand apart, and no mark of a template comes back
 // as part of the conversation.
 
 #include <chat.h>
@@ -16,7 +16,7 @@
 #include "spoken_text.h"
 #include "temporary_directory.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using testing::HasSubstr;
@@ -39,7 +39,7 @@ class RunThoughts : public testing::TestWithParam<const char*> {
  protected:
   /// Thinks, and answers.
   [[nodiscard]] std::string model() const {
-    std::ifstream in(std::string(STRATA_LLAMA_CPP_DIR "/models/templates/") + GetParam());
+    std::ifstream in(std::string(BRIMFUL_LLAMA_CPP_DIR "/models/templates/") + GetParam());
     std::ostringstream source;
     source << kOnlyCleanHistories << in.rdbuf();
     const auto templates = common_chat_templates_init(nullptr, source.str(), "<s>", "</s>");
@@ -67,7 +67,7 @@ class RunThoughts : public testing::TestWithParam<const char*> {
 };
 
 TEST_P(RunThoughts, StandApartOnATerminalAndLeaveTheHistoryClean) {
-  const ProgramRun run = run_strata_on_terminal(command(), {kQuestion, "And then?"});
+  const ProgramRun run = run_brimful_on_terminal(command(), {kQuestion, "And then?"});
   EXPECT_EQ(run.exit_code, 0) << run.out;
   EXPECT_EQ(count(run.out, "\033[2m"), 2U) << run.out;  // dimmed
   EXPECT_EQ(count(run.out, kSpokenThoughts), 2U) << run.out;
@@ -77,7 +77,7 @@ TEST_P(RunThoughts, StandApartOnATerminalAndLeaveTheHistoryClean) {
 
 TEST_P(RunThoughts, GoToStandardErrorWhereMessagesComeFromAPipe) {
   const std::string errors = (directory_.path() / "errors").string();
-  std::string line = std::string("printf '") + kQuestion + "\\nAnd then?\\n' | " STRATA_PROGRAM;
+  std::string line = std::string("printf '") + kQuestion + "\\nAnd then?\\n' | " BRIMFUL_PROGRAM;
   for (const std::string& word : command()) line += " '" + word + "'";
   line += " 2>'" + errors + "'";
   FILE* const out = ::popen(line.c_str(), "r");
@@ -104,4 +104,4 @@ INSTANTIATE_TEST_SUITE_P(Of, RunThoughts,
                          });
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -12,14 +12,14 @@
 
 #include "command_line.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kBetweenLooks{5};
 
 /// Between fork and exec: system calls only.
-[[noreturn]] void become_strata(char* const* argv, const char* entrance, int out, int err) {
+[[noreturn]] void become_brimful(char* const* argv, const char* entrance, int out, int err) {
   if (entrance != nullptr) {
     const int fd = ::open(entrance, O_WRONLY | O_CLOEXEC);
     if (fd < 0 || ::write(fd, "0", 1) != 1) ::_exit(126);
@@ -31,7 +31,7 @@ constexpr std::chrono::milliseconds kBetweenLooks{5};
   ::dup2(nothing, STDIN_FILENO);
   ::dup2(out, STDOUT_FILENO);
   ::dup2(err, STDERR_FILENO);
-  ::execv(STRATA_PROGRAM, argv);
+  ::execv(BRIMFUL_PROGRAM, argv);
   ::_exit(127);
 }
 
@@ -45,7 +45,7 @@ RunningProgram::RunningProgram(const std::vector<std::string>& arguments, const 
   if (::pipe2(out.data(), O_CLOEXEC) != 0 || ::pipe2(err.data(), O_CLOEXEC) != 0) return;
   pid_ = ::fork();
   if (pid_ == 0)
-    become_strata(command.argv(), cgroup != nullptr ? entrance.c_str() : nullptr, out[1], err[1]);
+    become_brimful(command.argv(), cgroup != nullptr ? entrance.c_str() : nullptr, out[1], err[1]);
   ::close(out[1]);
   ::close(err[1]);
   written_reader_ = std::thread([this, fd = out[0]] { read_from(fd, written_); });
@@ -125,4 +125,4 @@ void RunningProgram::kill() {
   wait();
 }
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

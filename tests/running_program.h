@@ -13,9 +13,9 @@
 #include "memory_cgroup.h"
 #include "sanitized.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 
-/// `strata ARGUMENTS` in a process of its own, which a test watches and acts on while it runs: a test waits
+/// `brimful ARGUMENTS` in a process of its own, which a test watches and acts on while it runs: a test waits
 /// for what the program says, never for a time. Its standard input is empty, and it may read and write what
 /// its user may, even if that is root. The destructor kills it.
 /// Threading: one thread uses it; said() and written() may be called from any.
@@ -69,4 +69,4 @@ class RunningProgram {
   bool timed_out_ = false;
 };
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

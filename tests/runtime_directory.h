@@ -4,13 +4,13 @@
 #include <filesystem>
 #include <string>
 
-namespace strata::tests {
+namespace brimful::tests {
 
 /// A fresh $XDG_RUNTIME_DIR for this process and those it starts, removed at the end.
 class RuntimeDirectory {
  public:
   RuntimeDirectory() {
-    std::string name = "/tmp/strata-test-XXXXXX";  // short: the name of a socket must be
+    std::string name = "/tmp/brimful-test-XXXXXX";  // short: the name of a socket must be
     path_ = ::mkdtemp(name.data());
     ::setenv("XDG_RUNTIME_DIR", path_.c_str(), 1);
   }
@@ -27,4 +27,4 @@ class RuntimeDirectory {
   std::filesystem::path path_;
 };
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -5,7 +5,7 @@
 #include "synth_model.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 constexpr unsigned kBudgets[] = {100, 75, 50, 25, 0};  // percent of the weights; 0: the smallest feasible
@@ -150,4 +150,4 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

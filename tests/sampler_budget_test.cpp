@@ -15,7 +15,7 @@
 #include "served_program.h"
 #include "temporary_directory.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using nlohmann::json;
@@ -100,7 +100,7 @@ TEST_P(SamplerBudget, HoldsInRun) {
     std::vector<std::string> arguments{"run", "-m", model_.string(), "--raw", "-p", "a", "-n", "6",
                                        "-t",  "1",  "--ram",         kRam};
     arguments.insert(arguments.end(), more.begin(), more.end());
-    const ProgramRun run = run_strata(arguments, cgroup->get());
+    const ProgramRun run = run_brimful(arguments, cgroup->get());
     EXPECT_EQ(run.exit_code, 0) << run.err;
     expect_within(**cgroup, kBudget);
   }
@@ -117,7 +117,7 @@ TEST_P(SamplerBudget, HoldsInBatch) {
       out << json{{"custom_id", kind.name}, {"method", "POST"}, {"url", kind.url}, {"body", kind.body}}.dump()
           << "\n";
   }
-  const ProgramRun run = run_strata(
+  const ProgramRun run = run_brimful(
       {"batch", "-m", model_.string(), "-i", input.string(), "-o", output.string(), "-t", "1", "--ram", kRam},
       cgroup->get());
   EXPECT_EQ(run.exit_code, 0) << run.err;
@@ -152,4 +152,4 @@ INSTANTIATE_TEST_SUITE_P(Vocabularies, SamplerBudget, testing::Values(32000U, 26
                          [](const auto& test) { return std::to_string(test.param); });
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -1,6 +1,6 @@
 #pragma once
 
-namespace strata::tests {
+namespace brimful::tests {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool kSanitized = true;  ///< a sanitizer's own memory is in no budget
@@ -15,4 +15,4 @@ inline constexpr bool kThreadSanitized = false;
 inline constexpr const char* kNoBudgetHolds =
     "NOT TESTED that the budget holds: a sanitizer's own memory is in no budget";
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

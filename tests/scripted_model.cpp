@@ -8,7 +8,7 @@
 #include <memory>
 #include <numeric>
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 constexpr std::int64_t kEmbedding = 512;  // one dimension for each token: all vectors are one-hot
@@ -177,4 +177,4 @@ std::filesystem::path write_scripted_model(const std::filesystem::path& folder, 
   return path;
 }
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace strata::tests {
+namespace brimful::tests {
 
 /// A chat template that knows tools, thoughts and `reasoning_effort`, as those of Qwen and Hermes do.
 inline constexpr const char* kChatMl = R"({%- if tools %}{{- '<|im_start|>system\n<tools>' }}
@@ -44,4 +44,4 @@ struct Script {
 /// Writes such a model as GGUF. The file is there until the caller removes it.
 std::filesystem::path write_scripted_model(const std::filesystem::path& folder, const Script& script);
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -1,4 +1,4 @@
-// `strata serve`: files and batches, which outlive it.
+// `brimful serve`: files and batches, which outlive it.
 
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <gmock/gmock.h>
@@ -11,7 +11,7 @@
 #include "served_program.h"
 #include "temporary_directory.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using nlohmann::json;
@@ -219,7 +219,7 @@ TEST_F(ServedBatches, BatchesOutliveServersThatAreKilled) {
                    [](const json& batch) { return batch.at("request_counts").at("completed") > 0; });
     const std::vector<std::string> another = {"serve", "-m",      stories15m().string(), "--port",
                                               "0",     "--state", flags.back()};
-    expect_refused(run_strata(another), "another server");
+    expect_refused(run_brimful(another), "another server");
     server.signal(SIGKILL);
     server.wait();
   }
@@ -301,8 +301,8 @@ std::map<std::string, std::string> all_outcomes(const Server& server, const json
   return out;
 }
 
-// As with strata batch: before each call that changes the folder, the process ends, the call fails, the disk
-// is full. By default some of these places; STRATA_TEST_KILLS: all.
+// As with brimful batch: before each call that changes the folder, the process ends, the call fails, the disk
+// is full. By default some of these places; BRIMFUL_TEST_KILLS: all.
 TEST_F(ServedBatches, InterferedWithAtAnyCallABatchIsAnsweredOnce) {
   if (kSanitized) GTEST_SKIP() << "NOT TESTED what calls that fail do: sanitizers are in their place";
   json too_long = json::parse(batch_lines(1, 2));
@@ -328,7 +328,7 @@ TEST_F(ServedBatches, InterferedWithAtAnyCallABatchIsAnsweredOnce) {
   }
   ASSERT_EQ(expected.size(), 4U);
   ASSERT_GT(calls, 20);
-  const bool all = std::getenv("STRATA_TEST_KILLS") != nullptr;
+  const bool all = std::getenv("BRIMFUL_TEST_KILLS") != nullptr;
   for (const std::string what : {"kill", "EIO", "ENOSPC"}) {
     for (int call = 1; call <= calls; call += all ? 1 : std::max(1, calls / (what == "kill" ? 7 : 3))) {
       SCOPED_TRACE(what + " at call " + std::to_string(call));
@@ -362,4 +362,4 @@ TEST_F(ServedBatches, InterferedWithAtAnyCallABatchIsAnsweredOnce) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -1,4 +1,4 @@
-// `strata serve` as a program of the network: rude clients, web pages of other origins, and what it keeps.
+// `brimful serve` as a program of the network: rude clients, web pages of other origins, and what it keeps.
 
 #include <gmock/gmock.h>
 #include <sys/stat.h>
@@ -11,7 +11,7 @@
 #include "served_program.h"
 #include "temporary_directory.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 namespace fs = std::filesystem;
@@ -86,14 +86,14 @@ TEST_F(ServedHttp, PagesOfOtherOriginsCannotUseIt) {
   const std::string own = "Host: " + host + "\r\n";
   const std::string json_type = "Content-Type: application/json\r\n";
   const std::string budgets = R"({"ram":"1MiB"})";
-  EXPECT_THAT(ask("POST /strata/budgets", own + "Content-Type: text/plain\r\nOrigin: http://evil.example\r\n",
-                  budgets),
+  EXPECT_THAT(ask("POST /brimful/budgets",
+                  own + "Content-Type: text/plain\r\nOrigin: http://evil.example\r\n", budgets),
               HasSubstr(" 403 "));
-  EXPECT_THAT(ask("POST /strata/budgets", own + json_type + "Origin: http://evil.example\r\n", budgets),
+  EXPECT_THAT(ask("POST /brimful/budgets", own + json_type + "Origin: http://evil.example\r\n", budgets),
               HasSubstr(" 403 "));
-  EXPECT_THAT(ask("POST /strata/budgets", own + "Content-Type: text/plain\r\n", budgets),
+  EXPECT_THAT(ask("POST /brimful/budgets", own + "Content-Type: text/plain\r\n", budgets),
               testing::AllOf(HasSubstr(" 415 "), HasSubstr("Content-Type: application/json")));
-  EXPECT_THAT(ask("GET /strata/status", "Host: evil.example\r\n"),
+  EXPECT_THAT(ask("GET /brimful/status", "Host: evil.example\r\n"),
               testing::AllOf(HasSubstr(" 403 "), HasSubstr("evil.example"), Not(HasSubstr("budget_bytes"))));
   EXPECT_THAT(ask("POST /v1/files", own + "Origin: null\r\nContent-Type: multipart/form-data; boundary=b\r\n",
                   "--b\r\nContent-Disposition: form-data; name=purpose\r\n\r\nbatch\r\n--b--"),
@@ -134,8 +134,8 @@ TEST_F(ServedHttp, WhatItKeepsIsClosedToOthers) {
   fs::create_directory(root.path() / "shared");
   ::chmod((root.path() / "shared").c_str(), 0777);
   const auto refused = [&](const char* name, const char* why) {
-    expect_refused(run_strata({"serve", stories15m().string(), "--port", "0", "--state", root.path() / name}),
-                   why);
+    expect_refused(
+        run_brimful({"serve", stories15m().string(), "--port", "0", "--state", root.path() / name}), why);
   };
   refused("link", "symbolic link");
   refused("shared", "other users can write");
@@ -148,16 +148,16 @@ TEST_F(ServedHttp, EmptyKeysAreRefusedAtTheStart) {
   const auto refused = [](std::vector<std::string> more, const char* why) {
     std::vector<std::string> arguments = {"serve", stories15m().string(), "--port", "0"};
     arguments.insert(arguments.end(), more.begin(), more.end());
-    expect_refused(run_strata(arguments), why);
+    expect_refused(run_brimful(arguments), why);
   };
   refused({"--api-key", ""}, "--api-key");
   refused({"--api-key", "good", "--api-key", ""}, "--api-key");
   refused({"--api-key-file", file}, "no key");
   refused({"--cors-origin", "example.org"}, "--cors-origin");
-  ::setenv("STRATA_API_KEY", "", 1);
-  refused({}, "STRATA_API_KEY");
-  ::unsetenv("STRATA_API_KEY");
+  ::setenv("BRIMFUL_API_KEY", "", 1);
+  refused({}, "BRIMFUL_API_KEY");
+  ::unsetenv("BRIMFUL_API_KEY");
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -1,4 +1,4 @@
-// `strata serve`: OpenAI's API, as clients meet it, the rude ones among them.
+// `brimful serve`: OpenAI's API, as clients meet it, the rude ones among them.
 
 #include <gmock/gmock.h>
 
@@ -6,7 +6,7 @@
 #include "runtime_directory.h"
 #include "served_program.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using nlohmann::json;
@@ -39,8 +39,8 @@ TEST_F(ServeCommand, AnswersAsRunDoesWholeAndInPieces) {
   Server server({"--ram", kAmpleRam});
   auto client = server.client();
   const ProgramRun alone =
-      run_strata({"run", "-m", stories15m().string(), "-p", "Once upon a time", "--raw", "-n", "24", "--temp",
-                  "0", "--ignore-eos", "--spec-type", "none", "-t", "1"});
+      run_brimful({"run", "-m", stories15m().string(), "-p", "Once upon a time", "--raw", "-n", "24",
+                   "--temp", "0", "--ignore-eos", "--spec-type", "none", "-t", "1"});
   const std::string text = alone.out.substr(0, alone.out.size() - 1);
 
   const auto whole = client.Post("/v1/completions", completion(24).dump(), kJson);
@@ -148,9 +148,9 @@ TEST_F(ServeCommand, KeysKeepOthersOut) {
 
 TEST_F(ServeCommand, AnAddressIsOneServers) {
   const Server server({"--ram", kAmpleRam});
-  expect_refused(run_strata({"serve", stories15m().string(), "--port", std::to_string(server.port())}),
+  expect_refused(run_brimful({"serve", stories15m().string(), "--port", std::to_string(server.port())}),
                  "another program");
-  expect_refused(run_strata({"serve", stories15m().string(), "--port", "0", "--api-key-file", "/no/such"}),
+  expect_refused(run_brimful({"serve", stories15m().string(), "--port", "0", "--api-key-file", "/no/such"}),
                  "--api-key-file");
 }
 
@@ -259,11 +259,11 @@ TEST_F(ServeCommand, BudgetsMoveWhileItWrites) {
       const std::jthread client([&] { stream.ask(server, completion(-1, true)); });
       EXPECT_TRUE(server.becomes("llamacpp:requests_processing", 1));
       for (const int budget : {kLess, kMore}) {
-        const ProgramRun changed = run_strata({"ctl", "--ram", mib(budget)});
+        const ProgramRun changed = run_brimful({"ctl", "--ram", mib(budget)});
         EXPECT_EQ(changed.exit_code, 0) << changed.err;
       }
-      EXPECT_NE(run_strata({"ctl", "--ram", "1MiB"}).exit_code, 0);
-      EXPECT_GE(server.metric("strata_sequences_parked_total"), 1);
+      EXPECT_NE(run_brimful({"ctl", "--ram", "1MiB"}).exit_code, 0);
+      EXPECT_GE(server.metric("brimful:sequences_parked_total"), 1);
       EXPECT_EQ(server.metric("llamacpp:requests_processing"), 1) << "it writes all the while";
       const std::size_t before = stream.text().size();
       while (stream.text().size() < before + 200 && !server.has_ended()) std::this_thread::sleep_for(5ms);
@@ -441,14 +441,14 @@ TEST_F(ServeCommand, BudgetsMoveOverHttp) {
   const RuntimeDirectory sockets;
   const Server server({"--ram", mib(kMore), "--max-num-seqs", "2", "-c", "1024"});
   auto client = server.client();
-  const json changed = parsed(client.Post("/strata/budgets", json{{"ram", mib(kLess)}}.dump(), kJson));
+  const json changed = parsed(client.Post("/brimful/budgets", json{{"ram", mib(kLess)}}.dump(), kJson));
   EXPECT_EQ(changed.at("tiers").at(0).at("budget_bytes"), kLess << 20);
-  EXPECT_EQ(parsed(client.Get("/strata/status")).at("tiers").at(0).at("budget_bytes"), kLess << 20);
-  EXPECT_EQ(client.Post("/strata/budgets", R"({"ram":"1MiB"})", kJson)->status, 409);
-  EXPECT_EQ(client.Post("/strata/budgets", R"({"ram":true})", kJson)->status, 400);
-  EXPECT_EQ(client.Post("/strata/budgets", "{}", kJson)->status, 400);
+  EXPECT_EQ(parsed(client.Get("/brimful/status")).at("tiers").at(0).at("budget_bytes"), kLess << 20);
+  EXPECT_EQ(client.Post("/brimful/budgets", R"({"ram":"1MiB"})", kJson)->status, 409);
+  EXPECT_EQ(client.Post("/brimful/budgets", R"({"ram":true})", kJson)->status, 400);
+  EXPECT_EQ(client.Post("/brimful/budgets", "{}", kJson)->status, 400);
   EXPECT_EQ(client.Post("/v1/completions", completion(5).dump(), kJson)->status, 200) << "it goes on";
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -17,9 +17,9 @@
 #include "running_program.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 
-/// `strata serve` until it is stopped: with the demo's model, where `more` names no other.
+/// `brimful serve` until it is stopped: with the demo's model, where `more` names no other.
 class ServedProgram {
  public:
   /// With a cgroup, all that the program takes is charged there.
@@ -161,4 +161,4 @@ inline nlohmann::json parsed(const httplib::Result& got) {
   return got && got->status == 200 ? nlohmann::json::parse(got->body) : nlohmann::json();
 }
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -41,7 +41,7 @@ extern "C" int __io_uring_get_cqe(io_uring* ring, io_uring_cqe** cqe, unsigned s
   return result;
 }
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 void expect_right_tokens_with(tier::ReaderKind kind) {
@@ -82,4 +82,4 @@ TEST(ShortReads, AreGoneOnWithByIoUring) {
 TEST(ShortReads, AreGoneOnWithByThreads) { expect_right_tokens_with(tier::ReaderKind::kThreads); }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

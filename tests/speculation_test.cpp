@@ -12,7 +12,7 @@
 #include "synth_model.h"
 #include "tiered_model.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 #ifdef __SANITIZE_ADDRESS__
@@ -41,13 +41,13 @@ class Speculating : public testing::Test {
     if (stories15m().empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
   }
 
-  /// The statistics of `strata run` on the story, one thread.
+  /// The statistics of `brimful run` on the story, one thread.
   nlohmann::json run(std::vector<std::string> more) {
     const std::string stats = (directory_.path() / "stats.json").string();
     std::vector<std::string> all{"run", "-m",  stories15m(), "--raw", "-p",      kStory,
                                  "-c",  "512", "-t",         "1",     "--stats", stats};
     all.insert(all.end(), more.begin(), more.end());
-    const ProgramRun done = run_strata(all);
+    const ProgramRun done = run_brimful(all);
     EXPECT_EQ(done.exit_code, 0) << done.err;
     std::ifstream in(stats);
     nlohmann::json json = nlohmann::json::parse(in, nullptr, false);
@@ -160,10 +160,10 @@ TEST_F(Speculating, RefusesADraftModelWithAnotherVocabulary) {
   const auto other = synth_model(directory_, {.like = "llama-tiny", .type = "Q4_0"});
   ASSERT_FALSE(other.empty());
   const ProgramRun done =
-      run_strata({"run", "-m", stories15m(), "--raw", "-p", "a", "-n", "2", "--ram", "1GiB", "-md", other});
+      run_brimful({"run", "-m", stories15m(), "--raw", "-p", "a", "-n", "2", "--ram", "1GiB", "-md", other});
   EXPECT_EQ(done.exit_code, 1);
   EXPECT_EQ(done.err,
-            "strata: -md " + other.string() +
+            "brimful: -md " + other.string() +
                 ": its vocabulary is not the one of the model it drafts for: use a smaller model of "
                 "the same family\n");
 }
@@ -171,14 +171,14 @@ TEST_F(Speculating, RefusesADraftModelWithAnotherVocabulary) {
 TEST_F(Speculating, RefusesKindsItDoesNotHave) {
   const auto says = [&](const std::vector<std::string>& flags) {
     const ProgramRun done =
-        run_strata(plus({"run", "-m", stories15m(), "--raw", "-p", "a", "-n", "2", "--ram", "1GiB"}, flags));
+        run_brimful(plus({"run", "-m", stories15m(), "--raw", "-p", "a", "-n", "2", "--ram", "1GiB"}, flags));
     EXPECT_EQ(done.exit_code, 1);
     return done.err;
   };
   EXPECT_EQ(says({"--spec-type", "ngram-mod"}),
-            "strata: --spec-type ngram-mod: not one of ngram-simple, draft-simple, none\n");
+            "brimful: --spec-type ngram-mod: not one of ngram-simple, draft-simple, none\n");
   EXPECT_EQ(says({"--spec-type", "draft-simple"}),
-            "strata: --spec-type draft-simple: name the draft model with -md\n");
+            "brimful: --spec-type draft-simple: name the draft model with -md\n");
   EXPECT_NE(says({"-md", "/no/such/file.gguf"}).find("/no/such/file.gguf"), std::string::npos);
 }
 
@@ -290,4 +290,4 @@ TEST_F(SpeculatingTurns, EndWhenTheyAreAbortedAndStartAfresh) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -4,7 +4,7 @@
 #include <ranges>
 #include <string_view>
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 constexpr std::size_t kChunk = 7;  // bytes
@@ -98,4 +98,4 @@ SpokenChunks spoken_chunks(const std::string& text, std::vector<std::string> mar
   }
 }
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-namespace strata::tests {
+namespace brimful::tests {
 
 /// A text as a scripted model says it: in tokens that each occur once.
 struct SpokenChunks {
@@ -16,4 +16,4 @@ struct SpokenChunks {
 [[nodiscard]] SpokenChunks spoken_chunks(const std::string& text, std::vector<std::string> marks,
                                          const std::vector<std::string>& prompts);
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using What = Spoken::What;
@@ -155,4 +155,4 @@ std::optional<SpokenText> spoken_text(const common_chat_templates* templates, Sp
   return out;
 }
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-namespace strata::tests {
+namespace brimful::tests {
 
 /// What an answer to "Where is it?" consists of: a text, JSON by a schema, or a call of the tool `look`;
 /// thoughts may go before each.
@@ -44,4 +44,4 @@ struct SpokenText {
 /// no thoughts, or writes no calls of tools.
 [[nodiscard]] std::optional<SpokenText> spoken_text(const common_chat_templates* templates, Spoken spoken);
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

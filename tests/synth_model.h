@@ -10,7 +10,7 @@
 #include "model/synth.h"
 #include "temporary_directory.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 
 /// Writes a made-up model into the directory; empty when that failed.
 inline std::filesystem::path synth_model(const TemporaryDirectory& directory,
@@ -29,4 +29,4 @@ inline std::string test_name(const testing::TestParamInfo<const char*>& test) {
   return name;
 }
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -4,14 +4,14 @@
 #include <filesystem>
 #include <string>
 
-namespace strata::tests {
+namespace brimful::tests {
 
 /// A fresh directory on a real disk (beside the build, not in memory), removed at the end.
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
-    std::string name = std::string(STRATA_TEST_DIR) + "/XXXXXX";
-    std::filesystem::create_directories(STRATA_TEST_DIR);
+    std::string name = std::string(BRIMFUL_TEST_DIR) + "/XXXXXX";
+    std::filesystem::create_directories(BRIMFUL_TEST_DIR);
     path_ = ::mkdtemp(name.data());
   }
   ~TemporaryDirectory() {
@@ -27,4 +27,4 @@ class TemporaryDirectory {
   std::filesystem::path path_;
 };
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -16,7 +16,7 @@
 #include "temporary_directory.h"
 #include "typed_terminal.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using nlohmann::json;
@@ -171,29 +171,30 @@ TEST_F(AtATerminal, CtlListsTheModelsThatRun) {
   first.expect("\n> ");
   TypedTerminal second({"run", "-m", other, "-t", "1", "-c", "256", "--ram", "900MiB"});
   second.expect("\n> ");
-  const ProgramRun listed = run_strata({"ctl"});
+  const ProgramRun listed = run_brimful({"ctl"});
   EXPECT_EQ(listed.exit_code, 0) << listed.err;
   EXPECT_THAT(listed.out, AllOf(HasSubstr("chat.gguf  waiting  budgets: host 1.00 GiB"),
                                 HasSubstr("other.gguf  waiting  budgets: host 900.0 MiB")));
-  const ProgramRun unclear = run_strata({"ctl", "--ram", "800MiB"});
+  const ProgramRun unclear = run_brimful({"ctl", "--ram", "800MiB"});
   EXPECT_EQ(unclear.exit_code, 1);
-  EXPECT_THAT(unclear.err, AllOf(HasSubstr("chat.gguf"), HasSubstr("other.gguf"),
-                                 HasSubstr("strata: 2 models run: name the process, such as: strata ctl ")));
+  EXPECT_THAT(unclear.err,
+              AllOf(HasSubstr("chat.gguf"), HasSubstr("other.gguf"),
+                    HasSubstr("brimful: 2 models run: name the process, such as: brimful ctl ")));
 }
 
 TEST_F(AtATerminal, CtlSaysWhereTheMachineHasLessThanIsAsked) {
   TypedTerminal running(chat({}));
   running.expect("\n> ");
-  const ProgramRun changed = run_strata({"ctl", "--ram", "900TiB"});
+  const ProgramRun changed = run_brimful({"ctl", "--ram", "900TiB"});
   EXPECT_EQ(changed.exit_code, 0) << changed.err;
   EXPECT_THAT(changed.out, AllOf(HasSubstr("note: --ram "), HasSubstr("is more than the machine has")));
-  EXPECT_THAT(run_strata({"ctl"}).out, Not(HasSubstr("TiB")));
+  EXPECT_THAT(run_brimful({"ctl"}).out, Not(HasSubstr("TiB")));
 }
 
 /// A program that writes to a pipe means no commands: each of its lines is a message.
 TEST_F(AtATerminal, AChatWhoseInputIsAPipeAnswersLineByLine) {
   const std::string input = file("lines", "one\n\"\"\"two\nthree\"\"\"\n\n/bye\nlast without an end");
-  std::string command = "'" STRATA_PROGRAM "'";
+  std::string command = "'" BRIMFUL_PROGRAM "'";
   for (const std::string& word : chat({})) command += " '" + word + "'";
   const std::string all =
       "cat '" + input + "' | " + command + " >'" + path("out") + "' 2>'" + path("err") + "'";
@@ -205,47 +206,47 @@ TEST_F(AtATerminal, AChatWhoseInputIsAPipeAnswersLineByLine) {
 }
 
 TEST_F(AtATerminal, HelpListsTheCommandsAndMistypedNamesAreRecognised) {
-  const ProgramRun help = run_strata({"help"});
+  const ProgramRun help = run_brimful({"help"});
   EXPECT_EQ(help.exit_code, 0) << help.err;
   for (const char* command : {"run", "serve", "batch", "top", "ctl", "plan", "probe", "show", "synth"}) {
     EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command + ' '));
-    const ProgramRun about = run_strata({"help", command});
+    const ProgramRun about = run_brimful({"help", command});
     EXPECT_EQ(about.exit_code, 0) << about.err;
-    EXPECT_THAT(about.out, AllOf(HasSubstr(std::string("strata ") + command), HasSubstr("Example")));
-    EXPECT_EQ(about.out, run_strata({command, "--help"}).out);
+    EXPECT_THAT(about.out, AllOf(HasSubstr(std::string("brimful ") + command), HasSubstr("Example")));
+    EXPECT_EQ(about.out, run_brimful({command, "--help"}).out);
   }
-  expect_refused(run_strata({"help", "nosuch"}), "there is no command 'nosuch'; see 'strata help'");
-  expect_refused(run_strata({"help", "serv"}), "do you mean 'serve'?");
-  expect_refused(run_strata({"rnu"}), "do you mean 'run'?");
-  expect_refused(run_strata({"run", "--rma", "1GiB"}), "do you mean '--ram'? see 'strata help run'");
-  expect_refused(run_strata({"--ram", "8GiB", "run", "m.gguf"}), "strata run --ram");
-  EXPECT_EQ(run_strata({}).exit_code, 2);
-  EXPECT_EQ(run_strata({"help", "nosuch"}).exit_code, 2);
+  expect_refused(run_brimful({"help", "nosuch"}), "there is no command 'nosuch'; see 'brimful help'");
+  expect_refused(run_brimful({"help", "serv"}), "do you mean 'serve'?");
+  expect_refused(run_brimful({"rnu"}), "do you mean 'run'?");
+  expect_refused(run_brimful({"run", "--rma", "1GiB"}), "do you mean '--ram'? see 'brimful help run'");
+  expect_refused(run_brimful({"--ram", "8GiB", "run", "m.gguf"}), "brimful run --ram");
+  EXPECT_EQ(run_brimful({}).exit_code, 2);
+  EXPECT_EQ(run_brimful({"help", "nosuch"}).exit_code, 2);
 }
 
 TEST_F(AtATerminal, FilesThatAreNoModelAreNamed) {
   expect_refused(
-      run_strata({"show", file("a.gguf", "version https://git-lfs.github.com/spec/v1\noid sha256:4\n")}),
+      run_brimful({"show", file("a.gguf", "version https://git-lfs.github.com/spec/v1\noid sha256:4\n")}),
       "git-lfs pointer");
-  expect_refused(run_strata({"run", "-m", file("b.gguf", "<!doctype html><html>"), "-p", "a"}), "web page");
-  expect_refused(run_strata({"plan", file("c.gguf", "PK\x03\x04 and so on")}), "PyTorch");
-  expect_refused(run_strata({"show", "-m", file("d.gguf", "")}), "the file is empty");
-  expect_refused(run_strata({"show", directory_.path().string()}), "is a directory");
+  expect_refused(run_brimful({"run", "-m", file("b.gguf", "<!doctype html><html>"), "-p", "a"}), "web page");
+  expect_refused(run_brimful({"plan", file("c.gguf", "PK\x03\x04 and so on")}), "PyTorch");
+  expect_refused(run_brimful({"show", "-m", file("d.gguf", "")}), "the file is empty");
+  expect_refused(run_brimful({"show", directory_.path().string()}), "is a directory");
 }
 
 TEST_F(AtATerminal, ASystemMessageWithoutATemplateIsNotIgnored) {
   expect_refused(
-      run_strata({"run", "-m", model("plain.gguf", ""), "--system", "Be kind", "-p", "a", "-n", "1"}),
+      run_brimful({"run", "-m", model("plain.gguf", ""), "--system", "Be kind", "-p", "a", "-n", "1"}),
       "--system");
-  expect_refused(run_strata({"run", "-m", model(), "--raw", "--system", "Be kind", "-p", "a", "-n", "1"}),
+  expect_refused(run_brimful({"run", "-m", model(), "--raw", "--system", "Be kind", "-p", "a", "-n", "1"}),
                  "--system");
 }
 
 TEST_F(AtATerminal, MinusOneIsARandomSeed) {
   const ProgramRun run =
-      run_strata({"run", "-m", model(), "-s", "-1", "-p", "a", "-n", "1", "--ram", "1GiB"});
+      run_brimful({"run", "-m", model(), "-s", "-1", "-p", "a", "-n", "1", "--ram", "1GiB"});
   EXPECT_EQ(run.exit_code, 0) << run.err;
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -10,7 +10,7 @@
 #include <map>
 #include <set>
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 std::mutex pinned_mutex;
@@ -410,4 +410,4 @@ void TestDevice::copied(Bytes bytes) const {
   if (time.count() > 0) std::this_thread::sleep_for(time);
 }
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

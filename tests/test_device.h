@@ -13,7 +13,7 @@
 
 #include "base/bytes.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 
 /// A ggml device that stands in for a GPU: memory of its own that nobody else can touch (an access from
 /// outside is a segmentation fault, while the device is idle), a hard capacity, a queue that works
@@ -89,4 +89,4 @@ class TestDevice {
   int graphs_ = 0;
 };
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -8,7 +8,7 @@
 #include "engine/llama_log.h"
 #include "model/virtual_file.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 ContextPtr make_context(llama_model* model, const Settings& settings) {
@@ -129,11 +129,11 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
                                                        tier::ReaderFactory make_reader, OffloadTo offload) {
   engine::capture_llama_logs();
   std::unique_ptr<TieredModel> out(new TieredModel);
-  STRATA_TRY(out->profile_, model::read_model(path));
-  STRATA_TRY(out->device_, tier::Device::create(out->profile_, out->pool_,
-                                                {.threads = settings.threads,
-                                                 .make_reader = std::move(make_reader),
-                                                 .file_order = settings.file_order}));
+  BRIMFUL_TRY(out->profile_, model::read_model(path));
+  BRIMFUL_TRY(out->device_, tier::Device::create(out->profile_, out->pool_,
+                                                 {.threads = settings.threads,
+                                                  .make_reader = std::move(make_reader),
+                                                  .file_order = settings.file_order}));
   std::vector<engine::OffloadedLayers> layers;
   if (offload.device != nullptr) {
     out->device_pool_ = std::make_unique<memory::Pool>("device", offload.budget);
@@ -147,7 +147,7 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
     if (offload.ring > Bytes{}) out->device_->leave_batches(out->offload_->sending().from_tokens);
     layers.push_back({out->offload_.get(), offload.layers});
   }
-  STRATA_TRY(out->model_, engine::load_without_weights(out->profile_, *out->device_, layers));
+  BRIMFUL_TRY(out->model_, engine::load_without_weights(out->profile_, *out->device_, layers));
   out->context_ = make_context(out->model_.get(), settings);
   if (out->context_ == nullptr) {
     const auto why = out->offload_ ? out->offload_->take_error() : std::nullopt;
@@ -182,11 +182,11 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
           out->device_->take_error().value_or(Error{ErrorCode::kInternal, "recording failed"}));
   }
   const tier::Needs needs = out->device_->needs();
-  STRATA_TRY(out->placement_, plan::place(out->profile_, needs.uses, arena(out->profile_, needs.uses)));
-  STRATA_TRY_VOID(out->device_->place(out->placement_, {}));
+  BRIMFUL_TRY(out->placement_, plan::place(out->profile_, needs.uses, arena(out->profile_, needs.uses)));
+  BRIMFUL_TRY_VOID(out->device_->place(out->placement_, {}));
   if (out->offload_ == nullptr) return out;
-  STRATA_TRY_VOID(out->offload_->place(out->pool_, {}));
-  STRATA_TRY_VOID(out->offload_->connect());
+  BRIMFUL_TRY_VOID(out->offload_->place(out->pool_, {}));
+  BRIMFUL_TRY_VOID(out->offload_->connect());
   return out;
 }
 
@@ -214,13 +214,13 @@ std::vector<llama_token> some_tokens(const llama_context* context, std::size_t c
 }
 
 std::filesystem::path shared_file(const std::string& name) {
-  const auto path = std::filesystem::path(STRATA_SHARED_DIR) / name;
+  const auto path = std::filesystem::path(BRIMFUL_SHARED_DIR) / name;
   return std::filesystem::exists(path) ? path : std::filesystem::path();
 }
 
 std::filesystem::path stories15m() {
-  const std::filesystem::path made(STRATA_MODELS_DIR "/stories15M-f32.gguf");
+  const std::filesystem::path made(BRIMFUL_MODELS_DIR "/stories15M-f32.gguf");
   return std::filesystem::exists(made) ? made : shared_file("models/stories15M-f32.gguf");
 }
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

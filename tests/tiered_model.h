@@ -16,7 +16,7 @@
 #include "tier/device.h"
 #include "tier/offload_device.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 
 struct ContextFree {
   void operator()(llama_context* c) const { llama_free(c); }
@@ -134,4 +134,4 @@ class TieredModel {
 /// A file of ../shared; empty when it is not there.
 [[nodiscard]] std::filesystem::path shared_file(const std::string& name);
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -21,7 +21,7 @@
 
 #include "sanitized.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 
 /// A terminal of xterm's kind with a program on it: types keys, and reads what the program shows.
 class TypedTerminal {
@@ -38,13 +38,13 @@ class TypedTerminal {
     program();
     ::_exit(127);
   }
-  /// Runs `strata ARGUMENTS`.
+  /// Runs `brimful ARGUMENTS`.
   explicit TypedTerminal(const std::vector<std::string>& arguments)
       : TypedTerminal([&] {
-          std::vector<char*> words{const_cast<char*>("strata")};
+          std::vector<char*> words{const_cast<char*>("brimful")};
           for (const std::string& argument : arguments) words.push_back(const_cast<char*>(argument.c_str()));
           words.push_back(nullptr);
-          ::execv(STRATA_PROGRAM, words.data());
+          ::execv(BRIMFUL_PROGRAM, words.data());
         }) {}
   ~TypedTerminal() {
     if (child_ > 0) {
@@ -133,4 +133,4 @@ class TypedTerminal {
   std::string shown_;
 };
 
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -15,7 +15,7 @@
 #include "served_program.h"
 #include "temporary_directory.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using nlohmann::json;
@@ -156,8 +156,8 @@ TEST_F(UntrustedRequests, ATemplateThatBreaksAtALineOfABatchFailsThatLineAlone) 
     }
     write_file(input, lines);
     const ProgramRun ran =
-        run_strata({"batch", "-m", stories15m().string(), "-i", input.string(), "-o", output.string(), "-t",
-                    "1", "--ram", kRam, "--chat-template-file", template_file(bomb)});
+        run_brimful({"batch", "-m", stories15m().string(), "-i", input.string(), "-o", output.string(), "-t",
+                     "1", "--ram", kRam, "--chat-template-file", template_file(bomb)});
     EXPECT_EQ(ran.exit_code, 0) << ran.err;
     if (!kSanitized) {
       EXPECT_LE(ran.peak, *parse_bytes(kRam));
@@ -220,4 +220,4 @@ TEST_F(UntrustedRequests, EightAtOnceAreAllAnsweredSoonAndHealthMeanwhile) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -14,7 +14,7 @@
 #include "served_program.h"
 #include "temporary_directory.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using nlohmann::json;
@@ -198,7 +198,7 @@ class UntrustedRun : public Untrusted {
     std::vector<std::string> all{
         "run", "-m", stories15m().string(), "-p", "x", "-n", "4", "-t", "1", "--ram", kRam, "--temp", "0"};
     all.insert(all.end(), more.begin(), more.end());
-    return run_strata(all);
+    return run_brimful(all);
   }
   void expect_refused(const ProgramRun& run) {
     EXPECT_EQ(run.exit_code, 1) << run.err;
@@ -235,7 +235,7 @@ TEST_F(UntrustedRun, TemplatesThatBreakTheirEngineAreRefusedInOneLine) {
 /// Where the budget holds the model, its map is shown before a first token is chosen: the error is one line.
 void expect_one_error(const ProgramRun& ran) {
   EXPECT_EQ(ran.exit_code, 1) << ran.err;
-  const std::string::size_type at = ran.err.find("strata: ");
+  const std::string::size_type at = ran.err.find("brimful: ");
   ASSERT_NE(at, std::string::npos) << ran.err;
   EXPECT_EQ(ran.err.find('\n', at), ran.err.size() - 1) << "one line, and the last one: " << ran.err;
   EXPECT_EQ(ran.err.find('\x1b'), std::string::npos);
@@ -276,8 +276,8 @@ TEST_F(UntrustedRun, InABatchEachIsNamedOrFailsAlone) {
   for (const BombRequest& bomb : bombs) {
     SCOPED_TRACE(bomb.name);
     write_file(input, line("good", completion_with({{"max_tokens", 4}})) + line("bomb", bomb.body));
-    const ProgramRun ran = run_strata({"batch", "-m", stories15m().string(), "-i", input.string(), "-o",
-                                       output.string(), "--ram", kRam, "-t", "1"});
+    const ProgramRun ran = run_brimful({"batch", "-m", stories15m().string(), "-i", input.string(), "-o",
+                                        output.string(), "--ram", kRam, "-t", "1"});
     EXPECT_LT(ran.processor_time, std::chrono::seconds(5));
     if (!kSanitized) {
       EXPECT_LE(ran.peak, *parse_bytes(kRam));
@@ -301,4 +301,4 @@ TEST_F(UntrustedRun, InABatchEachIsNamedOrFailsAlone) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

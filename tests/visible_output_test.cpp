@@ -10,7 +10,7 @@
 #include "temporary_directory.h"
 #include "typed_terminal.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 // U+009B begins a control sequence, as ESC [ does; U+202E turns the direction of text; 0x9b alone is no
@@ -47,7 +47,7 @@ class VisibleOutput : public testing::Test {
                                   {.tokens = {"one", kC1, "31m", kTurned, "<0x9B>", "two"}, .name = kName})
                  .string();
   }
-  /// What a terminal gets, standard output and standard error, of `strata ARGUMENTS`.
+  /// What a terminal gets, standard output and standard error, of `brimful ARGUMENTS`.
   static std::string shown(const std::vector<std::string>& arguments) {
     TypedTerminal terminal(arguments);
     terminal.wait_for_end();
@@ -69,7 +69,7 @@ TEST_F(VisibleOutput, AnAnswerIsMadeVisibleForATerminalOnly) {
   EXPECT_TRUE(is_only_shown(seen)) << seen;
   EXPECT_NE(seen.find("one"), std::string::npos) << seen;
   EXPECT_NE(seen.find("two"), std::string::npos) << seen;
-  const ProgramRun piped = run_strata(run({"--raw"}));
+  const ProgramRun piped = run_brimful(run({"--raw"}));
   EXPECT_EQ(piped.exit_code, 0) << piped.err;
   EXPECT_NE(piped.out.find("one" + kC1 + "31m" + kTurned + "\x9btwo"), std::string::npos) << piped.out;
 }
@@ -114,4 +114,4 @@ TEST_F(VisibleOutput, WhatATemplateRaisesIsMadeVisible) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -7,7 +7,7 @@
 #include "scripted_model.h"
 #include "temporary_directory.h"
 
-namespace strata::tests {
+namespace brimful::tests {
 namespace {
 
 using testing::HasSubstr;
@@ -15,11 +15,11 @@ using testing::Not;
 
 class VocabularyNotes : public testing::Test {
  protected:
-  /// What `strata run` says of a model that says "one two".
+  /// What `brimful run` says of a model that says "one two".
   std::string said_of(Script script, const std::string& prompt = "x") {
     script.tokens = {"one", " two"};
     const auto model = write_scripted_model(directory_.path(), script);
-    const ProgramRun ran = run_strata(
+    const ProgramRun ran = run_brimful(
         {"run", "-m", model.string(), "-p", prompt, "-n", "4", "-t", "1", "--temp", "0", "--ram", kAmpleRam});
     EXPECT_EQ(ran.exit_code, 0) << ran.err;
     EXPECT_THAT(ran.out, HasSubstr("one two"));
@@ -46,4 +46,4 @@ TEST_F(VocabularyNotes, TwoTokensForTheBeginningOfAText) {
 }
 
 }  // namespace
-}  // namespace strata::tests
+}  // namespace brimful::tests

@@ -11,12 +11,12 @@ int main(int argc, char** argv) {
   if (argc != 2) return 2;
   const auto given = nlohmann::json::parse(std::cin);
   using Texts = std::vector<std::string>;
-  strata::tests::Script script{.tokens = given.at("tokens").get<Texts>(),
-                               .control = given.value("control", Texts()),
-                               .chat_template = given.value("chat_template", ""),
-                               .trained_context = given.value("trained_context", 512U)};
+  brimful::tests::Script script{.tokens = given.at("tokens").get<Texts>(),
+                                .control = given.value("control", Texts()),
+                                .chat_template = given.value("chat_template", ""),
+                                .trained_context = given.value("trained_context", 512U)};
   const nlohmann::json others = given.value("others", nlohmann::json::object());
   for (const auto& [after, tokens] : others.items()) script.others.push_back({after, tokens.get<Texts>()});
-  std::puts(strata::tests::write_scripted_model(argv[1], script).c_str());
+  std::puts(brimful::tests::write_scripted_model(argv[1], script).c_str());
   return 0;
 }

@@ -21,7 +21,7 @@
 
 namespace {
 
-using strata::tests::Spoken;
+using brimful::tests::Spoken;
 using What = Spoken::What;
 
 struct Kind {
@@ -55,7 +55,7 @@ Questions questions(const common_chat_templates* templates) {
   Questions out;
   for (const bool with_tool : {false, true}) {
     const common_chat_params chat =
-        common_chat_templates_apply(templates, strata::tests::spoken_question(with_tool));
+        common_chat_templates_apply(templates, brimful::tests::spoken_question(with_tool));
     out.prompts.push_back(chat.prompt);
     out.marks.insert(chat.preserved_tokens.begin(), chat.preserved_tokens.end());
   }
@@ -64,9 +64,9 @@ Questions questions(const common_chat_templates* templates) {
 
 nlohmann::json write(const std::filesystem::path& folder, const std::string& source,
                      const common_chat_templates* templates, const Kind& kind) {
-  std::optional<strata::tests::SpokenText> text;
+  std::optional<brimful::tests::SpokenText> text;
   try {
-    text = strata::tests::spoken_text(templates, kind.spoken);
+    text = brimful::tests::spoken_text(templates, kind.spoken);
   } catch (const std::exception&) {
     return nullptr;  // the template refuses such a conversation
   }
@@ -75,12 +75,12 @@ nlohmann::json write(const std::filesystem::path& folder, const std::string& sou
   const auto named = named_tokens(source);
   asked.marks.insert(named.begin(), named.end());
   const auto chunks =
-      strata::tests::spoken_chunks(text->text, {asked.marks.begin(), asked.marks.end()}, asked.prompts);
+      brimful::tests::spoken_chunks(text->text, {asked.marks.begin(), asked.marks.end()}, asked.prompts);
   std::vector<std::string> control = chunks.control;
   std::ranges::copy(named, std::back_inserter(control));
   const std::filesystem::path place = folder / kind.name;
   std::filesystem::create_directories(place);
-  const auto path = strata::tests::write_scripted_model(
+  const auto path = brimful::tests::write_scripted_model(
       place,
       {.tokens = chunks.tokens, .control = control, .chat_template = source, .trained_context = 1U << 15});
   return {{"model", path.string()}, {"text", text->text}, {"is_rendered", text->is_rendered}};

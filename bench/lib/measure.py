@@ -74,17 +74,17 @@ class RowMeasurement:
         self.percent, self.limit_bytes, self.prompt_file = percent, limit_bytes, prompt_file
         self.candidates, self.timeout, self.probe_timeout = candidates, timeout, probe_timeout
         self.problems, self.probes = [], []
-        self.peer_runs, self.strata_runs = [], []
+        self.peer_runs, self.brimful_runs = [], []
 
     def measure(self, reps):
         peer = self._choose_peer_settings()
         for rep in range(reps):
             before = self.programs.disk_bytes_per_second()
-            strata = self.programs.run_strata(self.case, self.prompt_file, self.limit_bytes, self.timeout)
+            brimful = self.programs.run_brimful(self.case, self.prompt_file, self.limit_bytes, self.timeout)
             after = self.programs.disk_bytes_per_second()
-            strata.disk_bytes_per_second = (before + after) / 2
-            self.strata_runs.append(strata)
-            self._note(strata, rep, reps)
+            brimful.disk_bytes_per_second = (before + after) / 2
+            self.brimful_runs.append(brimful)
+            self._note(brimful, rep, reps)
             if peer:
                 outcome = self.programs.run_peer(self.case, self.prompt_file, self.limit_bytes, self.timeout, **peer)
                 self.peer_runs.append(outcome)
@@ -112,41 +112,41 @@ class RowMeasurement:
         say(f"    {rep + 1}/{reps} {outcome.program}: " + (f"{rate:.3f} tokens/s" if rate else outcome.failure))
 
     def _check(self):
-        runs = [run for run in self.strata_runs + self.peer_runs if run.stats]
+        runs = [run for run in self.brimful_runs + self.peer_runs if run.stats]
         if len({run.stats["prompt"]["tokens"] for run in runs}) > 1:
             self.problems.append("the two sides saw prompts of different lengths")
-        # Strata computes with the repacked layout; the plain one has other kernels, which need not give equal bits.
-        compared = [run for run in runs if run.program == "strata" or run.stats["repack"] == "on"]
+        # Brimful computes with the repacked layout; the plain one has other kernels, which need not give equal bits.
+        compared = [run for run in runs if run.program == "brimful" or run.stats["repack"] == "on"]
         if len({tuple(run.stats["token_ids"]) for run in compared}) > 1:
             self.problems.append("WRONG TOKENS: the runs did not generate the same tokens")
-        hits = max((run.failcnt for run in self.strata_runs), default=0)
+        hits = max((run.failcnt for run in self.brimful_runs), default=0)
         if hits:
-            self.problems.append(f"strata ran into its limit {hits} times")
+            self.problems.append(f"brimful ran into its limit {hits} times")
 
     def _row(self, peer):
         rates = {side: [tokens_per_second(self.kind, run) for run in runs]
-                 for side, runs in (("strata", self.strata_runs), ("llama.cpp", self.peer_runs))}
-        pairs = [s / p for s, p in zip(rates["strata"], rates["llama.cpp"]) if s and p]
+                 for side, runs in (("brimful", self.brimful_runs), ("llama.cpp", self.peer_runs))}
+        pairs = [s / p for s, p in zip(rates["brimful"], rates["llama.cpp"]) if s and p]
         row = {"kind": self.kind, "model": self.programs.model.name, "model_bytes": self.programs.model.stat().st_size,
                "limit_percent": self.percent, "limit_bytes": self.limit_bytes,
-               "strata": self._side(self.strata_runs, rates["strata"]),
+               "brimful": self._side(self.brimful_runs, rates["brimful"]),
                "llama.cpp": self._side(self.peer_runs, rates["llama.cpp"]),
                "peer_settings": peer, "peer_probes": self.probes,
                "peer_survived": [settings(probe["load_mode"], probe["repack"])
                                  for probe in self.probes if not probe["failure"]],
                "ratio": spread(pairs),
                "ratio_at_least": self.case["ratio_at_least"].get(str(self.percent)),
-               "disk_bytes_per_second": spread([run.disk_bytes_per_second for run in self.strata_runs]),
+               "disk_bytes_per_second": spread([run.disk_bytes_per_second for run in self.brimful_runs]),
                "problems": sorted(set(self.problems)),
-               "runs": [vars(run) for run in self.strata_runs + self.peer_runs]}
-        experts = [run.stats["experts"]["decode"] for run in self.strata_runs if run.stats and "experts" in run.stats]
+               "runs": [vars(run) for run in self.brimful_runs + self.peer_runs]}
+        experts = [run.stats["experts"]["decode"] for run in self.brimful_runs if run.stats and "experts" in run.stats]
         if experts and self.kind == "decode":
             row["expert_hit_rate"] = spread([e["hit_rate"] for e in experts])
             row["read_per_missed"] = spread([e["read_bytes_per_token"] / e["missed_bytes_per_token"] for e in experts
                                              if e["missed_bytes_per_token"]])
             row["read_per_missed_at_most"] = self.case.get("read_per_missed_at_most")
         if row["ratio"]:
-            row["ratio"]["median"] = row["strata"]["tokens_per_second"]["median"] / \
+            row["ratio"]["median"] = row["brimful"]["tokens_per_second"]["median"] / \
                 row["llama.cpp"]["tokens_per_second"]["median"]
         return row
 
@@ -169,13 +169,13 @@ def add_shares(rows, share_at_least):
     for row in decode:
         resident = [1 / other[side]["tokens_per_second"]["median"] for other in decode
                     if other["model"] == row["model"] and other["limit_percent"] >= ALL_RESIDENT_PERCENT
-                    for side in ("strata", "llama.cpp") if other[side]["tokens_per_second"]]
+                    for side in ("brimful", "llama.cpp") if other[side]["tokens_per_second"]]
         compute = min(resident, default=None)
         row["compute_seconds_per_pass"] = compute
         row["share_at_least"] = share_at_least
         shares, streamed = [], None
         for run in row["runs"]:
-            if run["program"] != "strata" or not run["stats"]:
+            if run["program"] != "brimful" or not run["stats"]:
                 continue
             streamed = run["stats"]["weights_bytes"]["streamed_per_pass"] + expert_bytes_per_pass(run["stats"])
             bound = max(streamed / run["disk_bytes_per_second"], compute or 0)

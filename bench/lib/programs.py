@@ -34,7 +34,7 @@ def run_limited(program, command, limit_bytes, timeout):
     """`command` gets `--stats FILE` appended. Never raises for what the program does."""
     outcome = Outcome(program, [str(part) for part in command])
     empty_page_cache()
-    with tempfile.TemporaryDirectory() as scratch, MemoryCgroup(f"strata-bench-{os.getpid()}", limit_bytes) as group:
+    with tempfile.TemporaryDirectory() as scratch, MemoryCgroup(f"brimful-bench-{os.getpid()}", limit_bytes) as group:
         stats_file, errors_file = Path(scratch) / "stats.json", Path(scratch) / "errors"
         with open(errors_file, "wb") as errors:
             start = time.monotonic()
@@ -93,27 +93,27 @@ class Programs:
 
     def __init__(self, folder, model, threads):
         self.model, self.threads = model, threads
-        self.strata = folder / "strata"
-        self.peer = folder / "strata-llama-peer"
-        self.disk = folder / "strata-disk-bandwidth"
+        self.brimful = folder / "brimful"
+        self.peer = folder / "brimful-llama-peer"
+        self.disk = folder / "brimful-disk-bandwidth"
 
     def missing(self):
-        return [str(p) for p in (self.strata, self.peer, self.disk) if not p.exists()]
+        return [str(p) for p in (self.brimful, self.peer, self.disk) if not p.exists()]
 
     def _shared(self, case, prompt_file):
         return ["-m", self.model, "-f", prompt_file, "-n", case["tokens"], "-t", self.threads,
                 "-c", case["context"], "-b", case["ubatch"], "-ub", case["ubatch"]]
 
-    def strata_command(self, case, prompt_file, limit_bytes):
-        return [self.strata, "run", *self._shared(case, prompt_file), "--raw", "--temp", 0, "--ignore-eos",
+    def brimful_command(self, case, prompt_file, limit_bytes):
+        return [self.brimful, "run", *self._shared(case, prompt_file), "--raw", "--temp", 0, "--ignore-eos",
                 "--spec-type", "none",  # a pass a token, as on the other side
                 "--ram", limit_bytes]
 
     def peer_command(self, case, prompt_file, load_mode, repack):
         return [self.peer, *self._shared(case, prompt_file), "--load-mode", load_mode, "--repack", repack]
 
-    def run_strata(self, case, prompt_file, limit_bytes, timeout):
-        return run_limited("strata", self.strata_command(case, prompt_file, limit_bytes), limit_bytes, timeout)
+    def run_brimful(self, case, prompt_file, limit_bytes, timeout):
+        return run_limited("brimful", self.brimful_command(case, prompt_file, limit_bytes), limit_bytes, timeout)
 
     def run_peer(self, case, prompt_file, limit_bytes, timeout, load_mode, repack):
         return run_limited("llama.cpp", self.peer_command(case, prompt_file, load_mode, repack), limit_bytes, timeout)
@@ -128,6 +128,6 @@ class Programs:
                               capture_output=True, check=True)
         return json.loads(done.stdout)["prompt"]["tokens"]
 
-    def strata_version(self):
-        done = subprocess.run([self.strata, "--version"], capture_output=True, text=True)
+    def brimful_version(self):
+        done = subprocess.run([self.brimful, "--version"], capture_output=True, text=True)
         return done.stdout.strip().splitlines()

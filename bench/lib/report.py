@@ -6,7 +6,7 @@ from pathlib import Path
 from html import escape
 
 GB = 1e9
-SIDES = (("strata", "#2a78d6"), ("llama.cpp", "#b0b0b0"))
+SIDES = (("brimful", "#2a78d6"), ("llama.cpp", "#b0b0b0"))
 
 
 def number(value, digits=2):
@@ -38,7 +38,7 @@ def settings(row):
 
 
 def runs_a_side(row):
-    return sum(run["program"] == "strata" for run in row["runs"])
+    return sum(run["program"] == "brimful" for run in row["runs"])
 
 
 def table(header, lines):
@@ -54,15 +54,15 @@ def _verdict(row):
 
 
 def _decode_line(row):
-    strata, peer, bandwidth = row["strata"], row["llama.cpp"], row["disk_bytes_per_second"]
+    brimful, peer, bandwidth = row["brimful"], row["llama.cpp"], row["disk_bytes_per_second"]
     streamed, read = row.get("streamed_bytes_per_pass"), peer["disk_bytes_read"]
     return [row["model"], f"{row['limit_percent']}%", str(runs_a_side(row)),
-            with_spread(strata["tokens_per_second"]), with_spread(peer["tokens_per_second"]), settings(row),
+            with_spread(brimful["tokens_per_second"]), with_spread(peer["tokens_per_second"]), settings(row),
             with_spread(row["ratio"]), with_spread(row.get("share")), number(row["ratio_at_least"], 1),
             number(streamed / GB if streamed is not None else None),
             number(bandwidth and bandwidth["median"] / GB),
-            number(strata["peak_bytes"] and strata["peak_bytes"] / row["limit_bytes"] * 100, 1), str(strata["failcnt"]),
-            number(strata["load_seconds"] and strata["load_seconds"]["median"], 1),
+            number(brimful["peak_bytes"] and brimful["peak_bytes"] / row["limit_bytes"] * 100, 1), str(brimful["failcnt"]),
+            number(brimful["load_seconds"] and brimful["load_seconds"]["median"], 1),
             number(read and read["median"] / GB, 1), _verdict(row)]
 
 
@@ -72,9 +72,9 @@ def _experts_line(row):
 
 
 def _prompt_line(row):
-    return [row["model"], f"{row['limit_percent']}%", str(runs_a_side(row)), with_spread(row["strata"]["tokens_per_second"]),
+    return [row["model"], f"{row['limit_percent']}%", str(runs_a_side(row)), with_spread(row["brimful"]["tokens_per_second"]),
             with_spread(row["llama.cpp"]["tokens_per_second"]), settings(row), with_spread(row["ratio"]),
-            number(row["ratio_at_least"], 1), str(row["strata"]["failcnt"]), _verdict(row)]
+            number(row["ratio_at_least"], 1), str(row["brimful"]["failcnt"]), _verdict(row)]
 
 
 def markdown(result):
@@ -94,11 +94,11 @@ def markdown(result):
     experts = [row for row in result["rows"] if "expert_hit_rate" in row]
     for kind, title, header, line in (
             ("decode", "## Decode",
-             ["model", "limit", "runs", "strata tok/s", "llama.cpp tok/s", "its settings", "ratio", "share of the limit",
-              "ratio wanted", "streamed GB/pass", "disk GB/s", "strata peak %", "failcnt", "load s",
+             ["model", "limit", "runs", "brimful tok/s", "llama.cpp tok/s", "its settings", "ratio", "share of the limit",
+              "ratio wanted", "streamed GB/pass", "disk GB/s", "brimful peak %", "failcnt", "load s",
               "llama.cpp read GB", "verdict"], _decode_line),
             ("prompt", "## Prompt",
-             ["model", "limit", "runs", "strata tok/s", "llama.cpp tok/s", "its settings", "ratio", "ratio wanted", "failcnt",
+             ["model", "limit", "runs", "brimful tok/s", "llama.cpp tok/s", "its settings", "ratio", "ratio wanted", "failcnt",
               "verdict"], _prompt_line)):
         rows = [row for row in result["rows"] if row["kind"] == kind]
         if rows:

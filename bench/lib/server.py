@@ -20,7 +20,7 @@ class Server:
 
     def __enter__(self):
         empty_page_cache()
-        self.group = cgroup.MemoryCgroup(f"strata-bench-{os.getpid()}", self.limit)
+        self.group = cgroup.MemoryCgroup(f"brimful-bench-{os.getpid()}", self.limit)
         self.group.__enter__()
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL, preexec_fn=self.group.enter)

@@ -6,7 +6,7 @@
 #include <charconv>
 #include <cmath>
 
-namespace strata {
+namespace brimful {
 namespace {
 
 struct Unit {
@@ -84,4 +84,4 @@ std::string format_mib(Bytes bytes) {
   return fmt::format("{:.2f} MiB", static_cast<double>(bytes.value) / static_cast<double>(kMiB.value));
 }
 
-}  // namespace strata
+}  // namespace brimful

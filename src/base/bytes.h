@@ -7,7 +7,7 @@
 
 #include "base/result.h"
 
-namespace strata {
+namespace brimful {
 
 /// A number of bytes. A type of its own, so that bytes, tokens and elements cannot be mixed.
 /// Arithmetic is plain unsigned arithmetic: callers check for underflow where it can happen.
@@ -53,4 +53,4 @@ constexpr Bytes saturating_sub(Bytes a, Bytes b) { return a < b ? Bytes{} : a - 
 /// Exact MiB with two decimals (`1536.00 MiB`): for tables whose rows must add up.
 [[nodiscard]] std::string format_mib(Bytes bytes);
 
-}  // namespace strata
+}  // namespace brimful

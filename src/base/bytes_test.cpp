@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace strata {
+namespace brimful {
 namespace {
 
 std::uint64_t parsed(std::string_view text) {
@@ -97,4 +97,4 @@ TEST(Bytes, AlignAndSubtract) {
 }
 
 }  // namespace
-}  // namespace strata
+}  // namespace brimful

@@ -5,10 +5,10 @@
 
 /// Stops the program when an invariant of our own code is broken. Never for input, I/O or memory state:
 /// those are a Result.
-#define STRATA_CHECK(cond)                                                                       \
-  do {                                                                                           \
-    if (!(cond)) {                                                                               \
-      std::fprintf(stderr, "strata: broken invariant: %s (%s:%d)\n", #cond, __FILE__, __LINE__); \
-      std::abort();                                                                              \
-    }                                                                                            \
+#define BRIMFUL_CHECK(cond)                                                                       \
+  do {                                                                                            \
+    if (!(cond)) {                                                                                \
+      std::fprintf(stderr, "brimful: broken invariant: %s (%s:%d)\n", #cond, __FILE__, __LINE__); \
+      std::abort();                                                                               \
+    }                                                                                             \
   } while (0)

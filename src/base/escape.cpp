@@ -17,7 +17,7 @@
 #include <mutex>
 #include <new>
 
-namespace strata {
+namespace brimful {
 namespace {
 
 constexpr std::chrono::milliseconds kTick{100};  // The timer counts the thread's processor time.
@@ -195,4 +195,4 @@ Escape::End Escape::run(void (*function)(const void*), const void* argument) noe
   return out.end;
 }
 
-}  // namespace strata
+}  // namespace brimful

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace strata {
+namespace brimful {
 
 /// The lowest address of this thread's stack. Read once a thread: for the first one it costs a file.
 [[nodiscard]] const std::byte* end_of_stack();
@@ -41,4 +41,4 @@ class Escape {
       false;  // Counts for the run() that the thread is in.
 };
 
-}  // namespace strata
+}  // namespace brimful

@@ -13,7 +13,7 @@
 #include "base/fence.h"
 #include "sanitized.h"
 
-namespace strata {
+namespace brimful {
 namespace {
 
 using tests::kSanitized;
@@ -117,4 +117,4 @@ TEST_F(EscapeTest, IsAFenceOfTimeAndStackWhereTheLimitsAllowIt) {
 }
 
 }  // namespace
-}  // namespace strata
+}  // namespace brimful

@@ -12,7 +12,7 @@
 #include "base/escape.h"
 #include "base/unwinding.h"
 
-namespace strata {
+namespace brimful {
 namespace {
 
 constexpr std::size_t kHeader = 8;               // bytes that malloc keeps for each block
@@ -155,7 +155,7 @@ void give_back_freed_memory(const Fence& fence) {
   if (fence.is_hit() || fence.peak() - fence.held() > kWorthTrimming) ::malloc_trim(0);
 }
 
-}  // namespace strata
+}  // namespace brimful
 
 // ---- The program's operator new: malloc, and a look at the fence of this thread, if it has one. ----
 
@@ -169,12 +169,13 @@ void* allocate_or_null(std::size_t size, std::size_t alignment) noexcept {
   } else if (::posix_memalign(&block, alignment, size == 0 ? 1 : size) != 0) {
     block = nullptr;
   }
-  if (block != nullptr && strata::current != nullptr) strata::FenceHooks::after(block);
+  if (block != nullptr && brimful::current != nullptr) brimful::FenceHooks::after(block);
   return block;
 }
 
 void* allocate(std::size_t size, std::size_t alignment) {
-  if (strata::current != nullptr && strata::FenceHooks::is_met_with(size)) strata::FenceHooks::end_the_work();
+  if (brimful::current != nullptr && brimful::FenceHooks::is_met_with(size))
+    brimful::FenceHooks::end_the_work();
   void* const block = allocate_or_null(size, alignment);
   if (block == nullptr) throw std::bad_alloc();
   return block;
@@ -182,12 +183,12 @@ void* allocate(std::size_t size, std::size_t alignment) {
 
 /// For those who take null for an answer, inside a fence that is met, too.
 void* allocate_if_free(std::size_t size, std::size_t alignment) noexcept {
-  if (strata::current != nullptr && strata::FenceHooks::is_met_with(size)) return nullptr;
+  if (brimful::current != nullptr && brimful::FenceHooks::is_met_with(size)) return nullptr;
   return allocate_or_null(size, alignment);
 }
 
 void release(void* block) noexcept {
-  if (block != nullptr && strata::current != nullptr) strata::FenceHooks::freed(block);
+  if (block != nullptr && brimful::current != nullptr) brimful::FenceHooks::freed(block);
   std::free(block);
 }
 

@@ -14,7 +14,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 
-namespace strata {
+namespace brimful {
 
 /// Processor time that this thread has used.
 [[nodiscard]] std::chrono::nanoseconds processor_time_of_thread();
@@ -149,4 +149,4 @@ template <typename F>
               hit != Fence::Hit::kNone ? Fence::reason(hit, limits) : thrown.text());
 }
 
-}  // namespace strata
+}  // namespace brimful

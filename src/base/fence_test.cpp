@@ -11,7 +11,7 @@
 #include <thread>
 #include <vector>
 
-namespace strata {
+namespace brimful {
 namespace {
 
 /// The optimizer may leave out memory that nobody looks at: this looks at it.
@@ -199,4 +199,4 @@ TEST(Fence, LeavesOtherThreadsAlone) {
 }
 
 }  // namespace
-}  // namespace strata
+}  // namespace brimful

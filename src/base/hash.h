@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace strata {
+namespace brimful {
 
 /// FNV-1a with 64 bits: tells one content from another. It is no protection against somebody who looks for
 /// two contents with the same value.
@@ -19,4 +19,4 @@ class Hash64 {
   std::uint64_t value_ = 14695981039346656037ULL;
 };
 
-}  // namespace strata
+}  // namespace brimful

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-namespace strata {
+namespace brimful {
 namespace {
 
 /// Of the first byte that is wrong, counted from 1.
@@ -150,7 +150,7 @@ Status check(std::string_view text, int deepest) {
 }  // namespace
 
 Result<nlohmann::json> parse_json(std::string_view text, int deepest) {
-  STRATA_TRY_VOID(check(text, deepest));
+  BRIMFUL_TRY_VOID(check(text, deepest));
   try {
     return nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& error) {  // not after the check
@@ -159,11 +159,11 @@ Result<nlohmann::json> parse_json(std::string_view text, int deepest) {
 }
 
 Result<nlohmann::ordered_json> parse_ordered_json(std::string_view text, int deepest) {
-  STRATA_TRY_VOID(check(text, deepest));
+  BRIMFUL_TRY_VOID(check(text, deepest));
   OrderedBuilder builder;
   if (!nlohmann::ordered_json::sax_parse(text, &builder))  // not after the check
     return fail(ErrorCode::kInternal, "a JSON text is read in two ways");
   return builder.take();
 }
 
-}  // namespace strata
+}  // namespace brimful

@@ -5,7 +5,7 @@
 
 #include "base/result.h"
 
-namespace strata {
+namespace brimful {
 
 inline constexpr int kDeepestJson = 256;    ///< levels of a request: what reads it calls itself for each
 inline constexpr int kDeepestSchema = 256;  ///< levels of a JSON schema
@@ -21,4 +21,4 @@ inline constexpr int kDeepestSchema = 256;  ///< levels of a JSON schema
 [[nodiscard]] Result<nlohmann::ordered_json> parse_ordered_json(std::string_view text,
                                                                 int deepest = kDeepestJson);
 
-}  // namespace strata
+}  // namespace brimful

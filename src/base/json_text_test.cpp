@@ -5,7 +5,7 @@
 #include <iterator>
 #include <string>
 
-namespace strata {
+namespace brimful {
 namespace {
 
 std::string error_of(std::string_view text) {
@@ -71,4 +71,4 @@ TEST(JsonText, RefusesWhatIsNestedTooDeep) {
 }
 
 }  // namespace
-}  // namespace strata
+}  // namespace brimful

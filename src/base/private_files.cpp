@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
-namespace strata {
+namespace brimful {
 namespace {
 
 namespace fs = std::filesystem;
@@ -51,7 +51,7 @@ Status make_private(const fs::path& path, int opened, mode_t type, mode_t mode) 
 Status make_private_folder(const fs::path& folder) {
   const fs::path parent = folder.has_filename() ? folder.parent_path() : folder.parent_path().parent_path();
   struct stat facts {};
-  if (!parent.empty() && ::stat(parent.c_str(), &facts) != 0) STRATA_TRY_VOID(make_private_folder(parent));
+  if (!parent.empty() && ::stat(parent.c_str(), &facts) != 0) BRIMFUL_TRY_VOID(make_private_folder(parent));
   const std::string name =
       (folder.has_filename() ? folder : folder.parent_path()).string();  // no slash at its end
   const bool made = ::mkdir(name.c_str(), kFolder) == 0;
@@ -69,4 +69,4 @@ Status make_private_file(const fs::path& file) {
   return failed(file, errno);
 }
 
-}  // namespace strata
+}  // namespace brimful

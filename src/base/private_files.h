@@ -4,7 +4,7 @@
 
 #include "base/result.h"
 
-namespace strata {
+namespace brimful {
 
 /// Makes `folder` one that only this user can enter (0700), with the folders above it that are missing.
 /// A folder that is there already is taken over where it belongs to this user and nobody else can write into
@@ -15,4 +15,4 @@ namespace strata {
 /// Errors: kUnsupported for a file of somebody else, and for what is no plain file; kIo.
 [[nodiscard]] Status make_private_file(const std::filesystem::path& file);
 
-}  // namespace strata
+}  // namespace brimful

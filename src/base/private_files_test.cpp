@@ -9,7 +9,7 @@
 
 #include "temporary_directory.h"
 
-namespace strata {
+namespace brimful {
 namespace {
 
 namespace fs = std::filesystem;
@@ -92,4 +92,4 @@ TEST_F(PrivateFiles, WhatOthersCouldHaveMadeIsRefused) {
 }
 
 }  // namespace
-}  // namespace strata
+}  // namespace brimful

@@ -9,7 +9,7 @@
 #include <cstdio>
 #include <utility>
 
-namespace strata {
+namespace brimful {
 namespace {
 
 constexpr std::chrono::milliseconds kRedrawInterval{100};
@@ -69,4 +69,4 @@ void ProgressBar::finish() {
   shown_ = false;
 }
 
-}  // namespace strata
+}  // namespace brimful

@@ -5,7 +5,7 @@
 
 #include "base/bytes.h"
 
-namespace strata {
+namespace brimful {
 
 /// One line on stderr that shows how far a long copy of bytes has come: percent, rate and time left.
 /// Draws only where stderr is a terminal, and at most ten times a second; otherwise it does nothing.
@@ -40,4 +40,4 @@ class ProgressBar {
 [[nodiscard]] std::string progress_text(const std::string& label, Bytes done, Bytes total,
                                         std::chrono::duration<double> elapsed);
 
-}  // namespace strata
+}  // namespace brimful

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace strata {
+namespace brimful {
 namespace {
 
 TEST(ProgressTextTest, ShowsPercentRateAndTimeLeft) {
@@ -23,4 +23,4 @@ TEST(ProgressBarTest, DrawsNothingWhereStderrIsNoTerminal) {
 }
 
 }  // namespace
-}  // namespace strata
+}  // namespace brimful

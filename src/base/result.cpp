@@ -1,6 +1,6 @@
 #include "base/result.h"
 
-namespace strata {
+namespace brimful {
 
 std::string_view to_string(ErrorCode code) {
   switch (code) {
@@ -19,4 +19,4 @@ std::string_view to_string(ErrorCode code) {
   return "unknown error";
 }
 
-}  // namespace strata
+}  // namespace brimful

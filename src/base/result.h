@@ -5,7 +5,7 @@
 #include <string_view>
 #include <utility>
 
-namespace strata {
+namespace brimful {
 
 /// Everything the outside world can cause. A closed set: callers may switch over it.
 /// "Does not fit" (kInfeasible, kBudgetExceeded) is not "could not find out" (kIo, kUnsupported, ...).
@@ -39,19 +39,19 @@ using Status = Result<void>;
   return std::unexpected(Error{code, std::move(message)});
 }
 
-}  // namespace strata
+}  // namespace brimful
 
-/// `STRATA_TRY(auto x, f());` returns f's error to the caller, or binds its value.
-#define STRATA_TRY_CONCAT_(a, b) a##b
-#define STRATA_TRY_NAME_(line) STRATA_TRY_CONCAT_(strata_try_, line)
-#define STRATA_TRY(decl, expr)                                                                            \
-  auto STRATA_TRY_NAME_(__LINE__) = (expr);                                                               \
-  if (!STRATA_TRY_NAME_(__LINE__)) return std::unexpected(std::move(STRATA_TRY_NAME_(__LINE__)).error()); \
-  decl = std::move(*STRATA_TRY_NAME_(__LINE__))
+/// `BRIMFUL_TRY(auto x, f());` returns f's error to the caller, or binds its value.
+#define BRIMFUL_TRY_CONCAT_(a, b) a##b
+#define BRIMFUL_TRY_NAME_(line) BRIMFUL_TRY_CONCAT_(brimful_try_, line)
+#define BRIMFUL_TRY(decl, expr)                                                                             \
+  auto BRIMFUL_TRY_NAME_(__LINE__) = (expr);                                                                \
+  if (!BRIMFUL_TRY_NAME_(__LINE__)) return std::unexpected(std::move(BRIMFUL_TRY_NAME_(__LINE__)).error()); \
+  decl = std::move(*BRIMFUL_TRY_NAME_(__LINE__))
 
 /// The same for a Status.
-#define STRATA_TRY_VOID(expr)                                                             \
-  do {                                                                                    \
-    auto strata_try_status = (expr);                                                      \
-    if (!strata_try_status) return std::unexpected(std::move(strata_try_status).error()); \
+#define BRIMFUL_TRY_VOID(expr)                                                              \
+  do {                                                                                      \
+    auto brimful_try_status = (expr);                                                       \
+    if (!brimful_try_status) return std::unexpected(std::move(brimful_try_status).error()); \
   } while (0)

@@ -5,7 +5,7 @@
 
 #include <cstdio>
 
-namespace strata {
+namespace brimful {
 
 void tell_text(std::string_view text) noexcept {
   // fmt::print would throw, and end the program.
@@ -21,4 +21,4 @@ void hold_standard_streams() noexcept {
   }
 }
 
-}  // namespace strata
+}  // namespace brimful

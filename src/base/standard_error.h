@@ -5,7 +5,7 @@
 #include <string_view>
 #include <utility>
 
-namespace strata {
+namespace brimful {
 
 /// Writes to standard error, for people. That nobody can read it (a closed pipe, a full disk) stops nothing:
 /// then it is left out.
@@ -21,4 +21,4 @@ void tell(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
   tell_text(fmt::format(format, std::forward<Arguments>(arguments)...));
 }
 
-}  // namespace strata
+}  // namespace brimful

@@ -8,7 +8,7 @@
 #include <cstdio>
 #include <cstring>
 
-namespace strata {
+namespace brimful {
 namespace {
 
 Status failed(int error) {
@@ -41,4 +41,4 @@ Status write_standard_output(std::string_view text) {
   return {};
 }
 
-}  // namespace strata
+}  // namespace brimful

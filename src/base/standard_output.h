@@ -4,7 +4,7 @@
 
 #include "base/result.h"
 
-namespace strata {
+namespace brimful {
 
 /// Writes all of `text` to standard output at once, so that a full disk or a closed output is an error and
 /// not lost in stdio's buffer. What stdio still holds is written before it.
@@ -13,4 +13,4 @@ namespace strata {
 /// Threading: one thread writes to standard output.
 [[nodiscard]] Status write_standard_output(std::string_view text);
 
-}  // namespace strata
+}  // namespace brimful

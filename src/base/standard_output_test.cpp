@@ -10,7 +10,7 @@
 #include <string>
 #include <thread>
 
-namespace strata {
+namespace brimful {
 namespace {
 
 /// While it lives, standard output is another file.
@@ -83,4 +83,4 @@ TEST(StandardOutput, AllOfALongTextArrivesThroughAPipeThatDoesNotBlock) {
 }
 
 }  // namespace
-}  // namespace strata
+}  // namespace brimful

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <optional>
 
-namespace strata {
+namespace brimful {
 namespace {
 
 /// Reads the "language-specific data" of a function, in the form that GCC and Clang share: a head, and then a
@@ -98,4 +98,4 @@ bool can_unwind_to(const void* frame) {
   return walk.is_free;
 }
 
-}  // namespace strata
+}  // namespace brimful

@@ -1,6 +1,6 @@
 #pragma once
 
-namespace strata {
+namespace brimful {
 
 /// Whether an exception that is thrown here reaches the function in whose stack frame `frame` lies. It does
 /// not where a function in between must not throw: the runtime ends the process there. Destructors are such
@@ -13,4 +13,4 @@ namespace strata {
 /// caller's frame.
 [[nodiscard]] bool can_unwind_to(const void* frame);
 
-}  // namespace strata
+}  // namespace brimful

@@ -2,7 +2,7 @@
 
 #include <cstdlib>
 
-namespace strata {
+namespace brimful {
 namespace {
 
 namespace fs = std::filesystem;
@@ -14,7 +14,7 @@ fs::path folder_of(const char* variable, const fs::path& otherwise) {
   const fs::path base = given != nullptr && *given != '\0'
                             ? fs::path(given)
                             : fs::path(home != nullptr ? home : ".") / otherwise;
-  return base / "strata";
+  return base / "brimful";
 }
 
 }  // namespace
@@ -23,4 +23,4 @@ fs::path cache_folder() { return folder_of("XDG_CACHE_HOME", ".cache"); }
 
 fs::path state_folder() { return folder_of("XDG_STATE_HOME", fs::path(".local") / "state"); }
 
-}  // namespace strata
+}  // namespace brimful

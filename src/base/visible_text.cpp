@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <utility>
 
-namespace strata {
+namespace brimful {
 namespace {
 
 constexpr std::string_view kNoUtf8 = "\xef\xbf\xbd";  // U+FFFD
@@ -91,4 +91,4 @@ std::string VisibleStream::add(std::string_view piece) {
 
 std::string VisibleStream::rest() { return std::exchange(cut_, {}).empty() ? "" : std::string(kNoUtf8); }
 
-}  // namespace strata
+}  // namespace brimful

@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-namespace strata {
+namespace brimful {
 
 /// A text of unknown origin, such as a model's name or a library's error, in a form that steers no terminal:
 /// control characters (C0, DEL, C1), marks that change the direction of text, and bytes that are no UTF-8
@@ -26,4 +26,4 @@ class VisibleStream {
   std::string cut_;  // the first bytes of a character, at most 3
 };
 
-}  // namespace strata
+}  // namespace brimful

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace strata {
+namespace brimful {
 namespace {
 
 TEST(VisibleText, LeavesOrdinaryTextAlone) {
@@ -56,4 +56,4 @@ TEST(VisibleStream, WaitsForTheRestOfACharacter) {
 }
 
 }  // namespace
-}  // namespace strata
+}  // namespace brimful

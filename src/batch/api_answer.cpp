@@ -9,7 +9,7 @@
 #include "batch/api_fields.h"
 #include "batch/prompt_length.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -176,4 +176,4 @@ Json error_body(const Error& error) {
   return out;
 }
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

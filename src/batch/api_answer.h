@@ -5,7 +5,7 @@
 
 #include "batch/api_request.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 
 /// What all answers to one request have in common.
 struct AnswerHead {
@@ -36,4 +36,4 @@ struct AnswerHead {
 /// `{"error": {..}}`, with the field that the message begins with as `param`.
 [[nodiscard]] nlohmann::ordered_json error_body(const Error& error);
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

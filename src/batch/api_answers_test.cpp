@@ -11,7 +11,7 @@
 #include "scripted_model.h"
 #include "temporary_directory.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 namespace {
 
 using nlohmann::json;
@@ -482,4 +482,4 @@ TEST(ApiAnswers, ATextIsNoLongerThanTheModelWasTrainedOn) {
 }
 
 }  // namespace
-}  // namespace strata::batch
+}  // namespace brimful::batch

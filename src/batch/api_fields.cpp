@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-namespace strata::batch {
+namespace brimful::batch {
 const nlohmann::ordered_json* Fields::find(const char* name) const {
   const auto found = object_.find(name);
   return found == object_.end() || found->is_null() ? nullptr : &*found;
@@ -74,4 +74,4 @@ std::optional<std::string> field_of(const std::string& message) {
   return message.substr(0, colon);
 }
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

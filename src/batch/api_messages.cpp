@@ -7,7 +7,7 @@
 #include "base/json_text.h"
 #include "batch/api_fields.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 namespace {
 
 using json = nlohmann::ordered_json;
@@ -35,7 +35,7 @@ Status read_call(json& call, const std::string& path) {
   call["type"] = "function";  // first: a new member moves the others
   json& function = call["function"];
   const Fields fields(function, path + ".function.");
-  STRATA_TRY(const auto name, fields.text("name"));
+  BRIMFUL_TRY(const auto name, fields.text("name"));
   if (!name || name->empty()) return fields.refuse("name", "is missing");
   const json* const arguments = fields.find("arguments");
   const auto is_blank = [](const json& text) {
@@ -63,7 +63,7 @@ Status read_call(json& call, const std::string& path) {
 Status read_texts(json& message, const std::string& path) {
   const Fields fields(message, path + ".");
   for (const char* const name : {"reasoning_content", "reasoning", "name", "tool_call_id"}) {
-    STRATA_TRY(const auto text, fields.text(name));
+    BRIMFUL_TRY(const auto text, fields.text(name));
     if (!text) message.erase(name);
   }
   if (message.contains("reasoning") && !message.contains("reasoning_content"))
@@ -73,16 +73,16 @@ Status read_texts(json& message, const std::string& path) {
 
 Status read_message(json& message, const std::string& path) {
   const Fields fields(message, path + ".");
-  STRATA_TRY(const auto role, fields.text("role"));
+  BRIMFUL_TRY(const auto role, fields.text("role"));
   if (!role) return fields.refuse("role", "is missing");
-  STRATA_TRY_VOID(read_texts(message, path));
+  BRIMFUL_TRY_VOID(read_texts(message, path));
   bool calls = false;
   if (const json* const given = fields.find("tool_calls")) {
     if (!given->is_array()) return fields.refuse("tool_calls", "must be an array");
     calls = !given->empty();
     json& list = message["tool_calls"];
     for (std::size_t i = 0; i < list.size(); ++i)
-      STRATA_TRY_VOID(read_call(list[i], fmt::format("{}.tool_calls[{}]", path, i)));
+      BRIMFUL_TRY_VOID(read_call(list[i], fmt::format("{}.tool_calls[{}]", path, i)));
   }
   const json* const content = fields.find("content");
   if (content == nullptr) {
@@ -104,7 +104,7 @@ Result<json> read_messages(const json& body) {
   for (std::size_t i = 0; i < out.size(); ++i) {
     const std::string path = fmt::format("messages[{}]", i);
     if (!out[i].is_object()) return fields.refuse(path.c_str(), "must be an object");
-    STRATA_TRY_VOID(read_message(out[i], path));
+    BRIMFUL_TRY_VOID(read_message(out[i], path));
   }
   return out;
 }
@@ -112,8 +112,8 @@ Result<json> read_messages(const json& body) {
 /// An assistant's message at the end is the beginning of the answer, unless the request says otherwise.
 Result<bool> read_continuation(const json& body, const json& messages) {
   const Fields fields(body);
-  STRATA_TRY(const auto wanted, fields.boolean("continue_final_message"));
-  STRATA_TRY(const auto new_turn, fields.boolean("add_generation_prompt"));
+  BRIMFUL_TRY(const auto wanted, fields.boolean("continue_final_message"));
+  BRIMFUL_TRY(const auto new_turn, fields.boolean("add_generation_prompt"));
   const bool assistant_is_last = messages.back()["role"] == "assistant";
   if (wanted.value_or(false) && !assistant_is_last)
     return fields.refuse("continue_final_message", "the last message is not the assistant's");
@@ -133,14 +133,14 @@ Status check_tools(const Fields& fields, const json& tools) {
     const std::string path = fmt::format("tools[{}]", i);
     if (!tools[i].is_object()) return fields.refuse(path.c_str(), "must be an object");
     const Fields tool(tools[i], path + ".");
-    STRATA_TRY(const auto type, tool.text("type"));
+    BRIMFUL_TRY(const auto type, tool.text("type"));
     if (type && *type != "function") return tool.refuse("type", "must be function");
     const json* const function = tool.find("function");
     if (function == nullptr || !function->is_object()) return tool.refuse("function", "must be an object");
     const Fields inner(*function, path + ".function.");
-    STRATA_TRY(const auto name, inner.text("name"));
+    BRIMFUL_TRY(const auto name, inner.text("name"));
     if (!name || name->empty()) return inner.refuse("name", "is missing");
-    STRATA_TRY_VOID(inner.text("description"));
+    BRIMFUL_TRY_VOID(inner.text("description"));
     const json* const parameters = inner.find("parameters");
     if (parameters != nullptr && !parameters->is_object())
       return inner.refuse("parameters", "must be a JSON schema");
@@ -158,11 +158,11 @@ json function_name(const json& value) {
 Status read_tools(const json& body, engine::ChatRequest& out) {
   const Fields fields(body);
   if (const json* const tools = fields.find("tools")) {
-    STRATA_TRY_VOID(check_tools(fields, *tools));
+    BRIMFUL_TRY_VOID(check_tools(fields, *tools));
     if (!tools->empty()) out.tools = *tools;
     for (json& tool : out.tools) tool["type"] = "function";
   }
-  STRATA_TRY(out.parallel_tool_calls, fields.boolean("parallel_tool_calls"));
+  BRIMFUL_TRY(out.parallel_tool_calls, fields.boolean("parallel_tool_calls"));
   const json* const choice = fields.find("tool_choice");
   if (choice == nullptr || *choice == "auto") return {};
   if (*choice == "none" || *choice == "required") {
@@ -176,7 +176,7 @@ Status read_tools(const json& body, engine::ChatRequest& out) {
   json names = json::array();
   if (allowed != nullptr && allowed->is_object()) {
     const Fields some(*allowed, "tool_choice.allowed_tools.");
-    STRATA_TRY(const auto mode, some.text("mode"));
+    BRIMFUL_TRY(const auto mode, some.text("mode"));
     if (mode && *mode != "auto" && *mode != "required")
       return some.refuse("mode", "must be auto or required");
     if (mode == "required") out.tool_choice = engine::ToolChoice::kRequired;
@@ -205,24 +205,24 @@ Status read_thinking(const json& body, engine::ChatRequest& out) {
   const Fields fields(body);
   if (const json* const arguments = fields.find("chat_template_kwargs")) {
     if (!arguments->is_object()) return fields.refuse("chat_template_kwargs", "must be an object");
-    STRATA_TRY(const auto thinks, Fields(*arguments, "chat_template_kwargs.").boolean("enable_thinking"));
+    BRIMFUL_TRY(const auto thinks, Fields(*arguments, "chat_template_kwargs.").boolean("enable_thinking"));
     out.enable_thinking = thinks.value_or(true);
     for (const auto& [name, value] : arguments->items()) out.template_arguments[name] = value;
   }
-  STRATA_TRY(const auto effort, fields.text("reasoning_effort"));
+  BRIMFUL_TRY(const auto effort, fields.text("reasoning_effort"));
   if (effort == "none") {
     out.enable_thinking = false;
     out.template_arguments.erase("reasoning_effort");
   } else if (effort && !effort->empty()) {
     out.template_arguments["reasoning_effort"] = *effort;
   }
-  STRATA_TRY(const auto format, fields.text("reasoning_format"));
+  BRIMFUL_TRY(const auto format, fields.text("reasoning_format"));
   if (format && *format != "none" && *format != "auto" && *format != "deepseek")
     return fields.refuse("reasoning_format", "must be none, auto or deepseek");
   out.thoughts_apart = format != "none";
-  STRATA_TRY(auto tokens, fields.integer("reasoning_budget_tokens", -1, INT32_MAX));
+  BRIMFUL_TRY(auto tokens, fields.integer("reasoning_budget_tokens", -1, INT32_MAX));
   if (!tokens) {
-    STRATA_TRY(tokens, fields.integer("thinking_budget_tokens", -1, INT32_MAX));
+    BRIMFUL_TRY(tokens, fields.integer("thinking_budget_tokens", -1, INT32_MAX));
   }
   if (tokens && *tokens >= 0) out.thinking_tokens = static_cast<int>(*tokens);
   return {};
@@ -231,10 +231,10 @@ Status read_thinking(const json& body, engine::ChatRequest& out) {
 }  // namespace
 
 Status read_conversation(const json& body, engine::ChatRequest& out) {
-  STRATA_TRY(out.messages, read_messages(body));
-  STRATA_TRY(out.continues, read_continuation(body, out.messages));
-  STRATA_TRY_VOID(read_tools(body, out));
+  BRIMFUL_TRY(out.messages, read_messages(body));
+  BRIMFUL_TRY(out.continues, read_continuation(body, out.messages));
+  BRIMFUL_TRY_VOID(read_tools(body, out));
   return read_thinking(body, out);
 }
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

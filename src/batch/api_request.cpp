@@ -12,7 +12,7 @@
 #include "engine/answer_schema.h"
 #include "engine/sampler.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 namespace {
 
 using json = nlohmann::ordered_json;
@@ -30,7 +30,7 @@ constexpr int kCompletionLimit = 16;                  // where a completion name
 Result<std::optional<int>> limit_of(const Fields& fields, std::initializer_list<const char*> names) {
   std::optional<int> out;
   for (const char* const name : names) {
-    STRATA_TRY(const auto given, fields.integer(name, -1, kMostTokens));
+    BRIMFUL_TRY(const auto given, fields.integer(name, -1, kMostTokens));
     if (given == 0) return fields.refuse(name, "must be 1 or more, or -1 for no limit");
     if (given && !out) out = static_cast<int>(*given);
   }
@@ -53,7 +53,7 @@ Result<std::optional<NamedSchema>> schema_of(const json& body) {
   if (format == nullptr) return std::nullopt;
   if (!format->is_object()) return fields.refuse("response_format", "must be an object");
   const Fields inner(*format, "response_format.");
-  STRATA_TRY(const auto type, inner.text("type"));
+  BRIMFUL_TRY(const auto type, inner.text("type"));
   if (!type || *type == "text") return std::nullopt;
   if (*type == "json_object") {
     const json* const schema = inner.find("schema");
@@ -63,7 +63,7 @@ Result<std::optional<NamedSchema>> schema_of(const json& body) {
   const json* const named = inner.find("json_schema");
   if (named == nullptr || !named->is_object() || !named->contains("schema"))
     return inner.refuse("json_schema", "must be an object with a schema");
-  STRATA_TRY(const auto strict, Fields(*named, "response_format.json_schema.").boolean("strict"));
+  BRIMFUL_TRY(const auto strict, Fields(*named, "response_format.json_schema.").boolean("strict"));
   const json& schema = named->at("schema");
   return NamedSchema{schema.is_object() && schema.empty() ? any : schema, strict.value_or(false)};
 }
@@ -78,7 +78,7 @@ struct Rules {
 /// strict.
 Result<json> followed_schema(const json& schema, bool strict, const char* field,
                              std::vector<std::string>& warnings) {
-  STRATA_TRY_VOID(engine::check_schema_bounds(schema, field));
+  BRIMFUL_TRY_VOID(engine::check_schema_bounds(schema, field));
   engine::AnswerSchema out = engine::schema_for_grammar(schema);
   if (strict && !out.not_enforced.empty())
     return fail(ErrorCode::kInvalidArgument,
@@ -91,31 +91,31 @@ Result<json> followed_schema(const json& schema, bool strict, const char* field,
 
 Status ready_tool(json& function, std::vector<std::string>& warnings) {
   const Fields fields(function, fmt::format("tools.{}.", function["name"].get<std::string>()));
-  STRATA_TRY(const auto strict, fields.boolean("strict"));
+  BRIMFUL_TRY(const auto strict, fields.boolean("strict"));
   if (fields.find("parameters") == nullptr) return {};
-  STRATA_TRY(function["parameters"],
-             followed_schema(function["parameters"], strict.value_or(false), "tools", warnings));
+  BRIMFUL_TRY(function["parameters"],
+              followed_schema(function["parameters"], strict.value_or(false), "tools", warnings));
   return {};
 }
 
 Result<Rules> rules_of(const json& body, std::vector<std::string>& warnings) {
   const Fields fields(body);
   Rules out;
-  STRATA_TRY(const auto named, schema_of(body));
-  STRATA_TRY(const auto gbnf, fields.text("grammar"));
+  BRIMFUL_TRY(const auto named, schema_of(body));
+  BRIMFUL_TRY(const auto gbnf, fields.text("grammar"));
   if (gbnf && gbnf->size() > kLongestGrammar)
     return fields.refuse("grammar", fmt::format("has more than {} KiB", kLongestGrammar >> 10));
   if (named && gbnf) return fields.refuse("grammar", "cannot be used beside a JSON schema");
   if (gbnf && !gbnf->empty()) {
-    STRATA_TRY(out.grammar, engine::grammar_of_gbnf(*gbnf, "grammar"));
+    BRIMFUL_TRY(out.grammar, engine::grammar_of_gbnf(*gbnf, "grammar"));
   }
   if (!named) return out;
   const char* const field = fields.find("json_schema") != nullptr ? "json_schema" : "response_format";
-  STRATA_TRY(json schema, followed_schema(named->schema, named->strict, field, warnings));
+  BRIMFUL_TRY(json schema, followed_schema(named->schema, named->strict, field, warnings));
   const std::string text = schema.dump();
   if (text.size() > kLongestGrammar)
     return fields.refuse(field, fmt::format("its schema has more than {} KiB", kLongestGrammar >> 10));
-  STRATA_TRY(out.grammar, engine::grammar_of_schema(text, field));
+  BRIMFUL_TRY(out.grammar, engine::grammar_of_schema(text, field));
   out.schema = std::move(schema);
   return out;
 }
@@ -190,7 +190,7 @@ std::size_t ApiRequest::longest_prompt() const {
 }
 
 Result<ApiReader> ApiReader::create(const engine::Engine& engine, const std::string& chat_template) {
-  STRATA_TRY(auto format, engine::ChatFormat::create(engine, chat_template));
+  BRIMFUL_TRY(auto format, engine::ChatFormat::create(engine, chat_template));
   return ApiReader(engine, std::move(format));
 }
 
@@ -198,26 +198,26 @@ Result<ApiRequest> ApiReader::read(Endpoint endpoint, const json& body) const {
   if (!body.is_object()) return fail(ErrorCode::kInvalidArgument, "the body must be a JSON object");
   ApiRequest out{.endpoint = endpoint};
   if (endpoint == Endpoint::kEmbeddings) {
-    STRATA_TRY_VOID(read_embeddings(body, out));
+    BRIMFUL_TRY_VOID(read_embeddings(body, out));
     return out;
   }
   if (engine_.only_embeds())
     return fail(ErrorCode::kInvalidArgument, "this model writes no text: ask it for /v1/embeddings");
-  STRATA_TRY_VOID(read_sampling(body, engine_.vocab(), out.request.sampling));
+  BRIMFUL_TRY_VOID(read_sampling(body, engine_.vocab(), out.request.sampling));
   const common_params_sampling& sampling = out.request.sampling;
   out.request.repeatable = sampling.temp <= 0 || sampling.seed != LLAMA_DEFAULT_SEED;
-  STRATA_TRY_VOID(read_delivery(body, out));
+  BRIMFUL_TRY_VOID(read_delivery(body, out));
   out.warnings = unknown_fields(endpoint, body);
-  STRATA_TRY_VOID(endpoint == Endpoint::kChat ? read_chat(body, out) : read_completion(body, out));
+  BRIMFUL_TRY_VOID(endpoint == Endpoint::kChat ? read_chat(body, out) : read_completion(body, out));
   return out;
 }
 
 Result<std::vector<llama_token>> ApiReader::tokenize(const json& body) const {
   const Fields fields(body);
-  STRATA_TRY(const auto content, fields.text("content"));
+  BRIMFUL_TRY(const auto content, fields.text("content"));
   if (!content) return fields.refuse("content", "is missing");
-  STRATA_TRY(const auto special, fields.boolean("add_special"));
-  STRATA_TRY(const auto parse, fields.boolean("parse_special"));
+  BRIMFUL_TRY(const auto special, fields.boolean("add_special"));
+  BRIMFUL_TRY(const auto parse, fields.boolean("parse_special"));
   return tokenize(*content, "content", special.value_or(false), parse.value_or(true));
 }
 
@@ -231,15 +231,15 @@ Result<std::vector<llama_token>> ApiReader::tokenize(const std::string& text, co
 /// How many answers, where they end, and whether they are streamed.
 Status ApiReader::read_delivery(const json& body, ApiRequest& out) const {
   const Fields fields(body);
-  STRATA_TRY(const auto count, fields.integer("n", 1, kMostAnswers));
+  BRIMFUL_TRY(const auto count, fields.integer("n", 1, kMostAnswers));
   out.answers = static_cast<std::uint32_t>(count.value_or(1));
-  STRATA_TRY(out.request.stop_strings, fields.texts("stop"));
+  BRIMFUL_TRY(out.request.stop_strings, fields.texts("stop"));
   std::erase(out.request.stop_strings, "");
-  STRATA_TRY(const auto stream, fields.boolean("stream"));
+  BRIMFUL_TRY(const auto stream, fields.boolean("stream"));
   out.stream = stream.value_or(false);
   if (const json* const options = fields.find("stream_options")) {
     if (!options->is_object()) return fields.refuse("stream_options", "must be an object");
-    STRATA_TRY(const auto usage, Fields(*options, "stream_options.").boolean("include_usage"));
+    BRIMFUL_TRY(const auto usage, Fields(*options, "stream_options.").boolean("include_usage"));
     out.stream_usage = usage.value_or(false);
   }
   return {};
@@ -247,18 +247,18 @@ Status ApiReader::read_delivery(const json& body, ApiRequest& out) const {
 
 Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
   const Fields fields(body);
-  STRATA_TRY(const auto limit, limit_of(fields, {"n_predict", "max_completion_tokens", "max_tokens"}));
+  BRIMFUL_TRY(const auto limit, limit_of(fields, {"n_predict", "max_completion_tokens", "max_tokens"}));
   out.request.limit = limit.value_or(-1);
-  STRATA_TRY(const auto logprobs, fields.boolean("logprobs"));
-  STRATA_TRY(const auto top, fields.integer("top_logprobs", 0, kMostLogprobs));
+  BRIMFUL_TRY(const auto logprobs, fields.boolean("logprobs"));
+  BRIMFUL_TRY(const auto top, fields.integer("top_logprobs", 0, kMostLogprobs));
   if (logprobs.value_or(false)) out.request.top_logprobs = static_cast<int>(top.value_or(0));
   engine::ChatRequest chat;
-  STRATA_TRY_VOID(read_conversation(body, chat));
-  for (json& tool : chat.tools) STRATA_TRY_VOID(ready_tool(tool["function"], out.warnings));
-  STRATA_TRY(Rules rules, rules_of(body, out.warnings));
+  BRIMFUL_TRY_VOID(read_conversation(body, chat));
+  for (json& tool : chat.tools) BRIMFUL_TRY_VOID(ready_tool(tool["function"], out.warnings));
+  BRIMFUL_TRY(Rules rules, rules_of(body, out.warnings));
   chat.json_schema = std::move(rules.schema);
   chat.grammar = std::move(rules.grammar);
-  STRATA_TRY(engine::ChatPrompt prompt, format_.apply(chat));
+  BRIMFUL_TRY(engine::ChatPrompt prompt, format_.apply(chat));
   prompt.constrain(out.request.sampling);
   out.request.prompt = std::move(prompt.tokens);
   std::ranges::move(prompt.stops, std::back_inserter(out.request.stop_strings));
@@ -269,19 +269,19 @@ Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
 
 Status ApiReader::read_completion(const json& body, ApiRequest& out) const {
   const Fields fields(body);
-  STRATA_TRY(const auto limit, limit_of(fields, {"n_predict", "max_tokens"}));
+  BRIMFUL_TRY(const auto limit, limit_of(fields, {"n_predict", "max_tokens"}));
   out.request.limit = limit.value_or(kCompletionLimit);
-  STRATA_TRY(const auto logprobs, fields.integer("logprobs", 0, kMostLogprobs));
+  BRIMFUL_TRY(const auto logprobs, fields.integer("logprobs", 0, kMostLogprobs));
   if (logprobs) out.request.top_logprobs = static_cast<int>(*logprobs);
-  STRATA_TRY(const auto suffix, fields.text("suffix"));
+  BRIMFUL_TRY(const auto suffix, fields.text("suffix"));
   if (suffix && !suffix->empty()) return fields.refuse("suffix", "is not understood here");
-  STRATA_TRY(const auto best_of, fields.integer("best_of", 1, kMostAnswers));
+  BRIMFUL_TRY(const auto best_of, fields.integer("best_of", 1, kMostAnswers));
   if (best_of.value_or(out.answers) > out.answers)
     out.warnings.emplace_back(
         "best_of: is not understood here; the answers are the first ones, not the best");
-  STRATA_TRY(const auto echo, fields.boolean("echo"));
+  BRIMFUL_TRY(const auto echo, fields.boolean("echo"));
   if (echo.value_or(false)) return fields.refuse("echo", "is not understood here");
-  STRATA_TRY(Rules rules, rules_of(body, out.warnings));
+  BRIMFUL_TRY(Rules rules, rules_of(body, out.warnings));
   out.request.sampling.grammar = std::move(rules.grammar);
   const json* const prompt = fields.find("prompt");
   if (prompt == nullptr) return fields.refuse("prompt", "is missing");
@@ -293,7 +293,7 @@ Status ApiReader::read_completion(const json& body, ApiRequest& out) const {
     return fields.refuse(
         "prompt", fmt::format("would get {} answers; {} at most", prompts * out.answers, kMostAnswers));
   for (std::size_t i = 0; i < prompts; ++i) {
-    STRATA_TRY(auto tokens, tokens_of(one ? *prompt : (*prompt)[i], "prompt", i));
+    BRIMFUL_TRY(auto tokens, tokens_of(one ? *prompt : (*prompt)[i], "prompt", i));
     (i == 0 ? out.request.prompt : out.more_prompts.emplace_back()) = std::move(tokens);
   }
   return {};
@@ -315,13 +315,13 @@ Result<std::vector<llama_token>> ApiReader::tokens_of(const json& text, const ch
                                                       std::size_t i) const {
   std::vector<llama_token> out;
   if (text.is_string()) {
-    STRATA_TRY(out, tokenize(text.get<std::string>(), field));
+    BRIMFUL_TRY(out, tokenize(text.get<std::string>(), field));
   } else if (are_token_ids(text, engine_.vocab())) {
     out = text.get<std::vector<llama_token>>();
   } else if (is_mixed(text)) {
     for (const json& part : text) {
-      STRATA_TRY(const auto more, part.is_string() ? tokenize(part.get<std::string>(), field, out.empty())
-                                                   : tokens_of(json::array({part}), field, i));
+      BRIMFUL_TRY(const auto more, part.is_string() ? tokenize(part.get<std::string>(), field, out.empty())
+                                                    : tokens_of(json::array({part}), field, i));
       out.insert(out.end(), more.begin(), more.end());
     }
   }
@@ -331,12 +331,12 @@ Result<std::vector<llama_token>> ApiReader::tokens_of(const json& text, const ch
 }
 
 Status ApiReader::read_embeddings(const json& body, ApiRequest& out) const {
-  STRATA_TRY_VOID(engine_.can_embed());
+  BRIMFUL_TRY_VOID(engine_.can_embed());
   const Fields fields(body);
   const auto size = static_cast<std::size_t>(llama_model_n_embd_out(engine_.model()));
-  STRATA_TRY(const auto dimensions, fields.integer("dimensions", 1, static_cast<std::int64_t>(size)));
+  BRIMFUL_TRY(const auto dimensions, fields.integer("dimensions", 1, static_cast<std::int64_t>(size)));
   out.embeddings.dimensions = static_cast<std::size_t>(dimensions.value_or(0));
-  STRATA_TRY(const auto format, fields.text("encoding_format"));
+  BRIMFUL_TRY(const auto format, fields.text("encoding_format"));
   if (format && *format != "float" && *format != "base64")
     return fields.refuse("encoding_format", "must be float or base64");
   out.embeddings.base64 = format == "base64";
@@ -352,7 +352,7 @@ Status ApiReader::read_embeddings(const json& body, ApiRequest& out) const {
         "input", fmt::format("has {} inputs; of this model's vectors a request may ask for {}", count, most));
   std::size_t total = 0;
   for (std::size_t i = 0; i < count; ++i) {
-    STRATA_TRY(auto tokens, tokens_of(one ? *input : (*input)[i], "input", i));
+    BRIMFUL_TRY(auto tokens, tokens_of(one ? *input : (*input)[i], "input", i));
     total += tokens.size();
     out.embeddings.inputs.push_back(std::move(tokens));
     if (total > kMostTokensOfInputs)
@@ -361,4 +361,4 @@ Status ApiReader::read_embeddings(const json& body, ApiRequest& out) const {
   return {};
 }
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

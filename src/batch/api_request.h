@@ -10,7 +10,7 @@
 #include "batch/request.h"
 #include "engine/chat_format.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 
 /// Of `/v1/chat/completions`, `/v1/completions` and `/v1/embeddings`.
 [[nodiscard]] std::optional<Endpoint> endpoint_of(std::string_view url);
@@ -81,4 +81,4 @@ class ApiReader {
   engine::ChatFormat format_;
 };
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

@@ -11,7 +11,7 @@
 #include "engine/chat_format.h"
 #include "engine/sampling_options.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 namespace {
 
 using json = nlohmann::ordered_json;
@@ -23,12 +23,12 @@ Status read_option(const Fields& fields, const engine::SamplingOption& option, c
                    common_params_sampling& out) {
   const double most = option.most_in_requests.value_or(option.most);
   if (const auto* const real = std::get_if<float common_params_sampling::*>(&option.value)) {
-    STRATA_TRY(const auto value, fields.number(name, option.least, most));
+    BRIMFUL_TRY(const auto value, fields.number(name, option.least, most));
     if (value) out.*(*real) = static_cast<float>(*value);
     return {};
   }
-  STRATA_TRY(const auto value,
-             fields.integer(name, static_cast<std::int64_t>(option.least), static_cast<std::int64_t>(most)));
+  BRIMFUL_TRY(const auto value,
+              fields.integer(name, static_cast<std::int64_t>(option.least), static_cast<std::int64_t>(most)));
   if (value)
     out.*std::get<std::int32_t common_params_sampling::*>(option.value) = static_cast<std::int32_t>(*value);
   return {};
@@ -66,13 +66,13 @@ Status read_biases(const Fields& fields, const llama_vocab* vocab, common_params
     return {};
   };
   if (given->is_object()) {
-    for (const auto& [key, bias] : given->items()) STRATA_TRY_VOID(add(key, bias));
+    for (const auto& [key, bias] : given->items()) BRIMFUL_TRY_VOID(add(key, bias));
     return {};
   }
   if (!given->is_array()) return refused();
   for (const json& pair : *given) {
     if (!pair.is_array() || pair.size() != 2) return refused();
-    STRATA_TRY_VOID(add(pair[0], pair[1]));
+    BRIMFUL_TRY_VOID(add(pair[0], pair[1]));
   }
   return {};
 }
@@ -80,7 +80,7 @@ Status read_biases(const Fields& fields, const llama_vocab* vocab, common_params
 Status read_samplers(const Fields& fields, common_params_sampling& out) {
   const json* const given = fields.find("samplers");
   if (given == nullptr) return {};
-  STRATA_TRY(const auto names, fields.texts("samplers"));
+  BRIMFUL_TRY(const auto names, fields.texts("samplers"));
   auto samplers = given->is_string() ? engine::samplers_of_letters(names.at(0)) : engine::samplers_of(names);
   if (!samplers) return fields.refuse("samplers", samplers.error().message);
   out.samplers = std::move(*samplers);
@@ -117,17 +117,17 @@ bool is_known(Endpoint endpoint, std::string_view field) {
 Status read_sampling(const json& body, const llama_vocab* vocab, common_params_sampling& out) {
   const Fields fields(body);
   for (const engine::SamplingOption& option : engine::sampling_options()) {
-    if (option.other_field != nullptr) STRATA_TRY_VOID(read_option(fields, option, option.other_field, out));
-    STRATA_TRY_VOID(read_option(fields, option, option.field, out));
+    if (option.other_field != nullptr) BRIMFUL_TRY_VOID(read_option(fields, option, option.other_field, out));
+    BRIMFUL_TRY_VOID(read_option(fields, option, option.field, out));
   }
-  STRATA_TRY(const auto seed, fields.integer("seed", INT64_MIN, INT64_MAX));
+  BRIMFUL_TRY(const auto seed, fields.integer("seed", INT64_MIN, INT64_MAX));
   if (seed) out.seed = static_cast<std::uint32_t>(*seed);
-  STRATA_TRY(const auto ignore_eos, fields.boolean("ignore_eos"));
+  BRIMFUL_TRY(const auto ignore_eos, fields.boolean("ignore_eos"));
   out.ignore_eos = ignore_eos.value_or(out.ignore_eos);
-  STRATA_TRY_VOID(read_biases(fields, vocab, out));
-  STRATA_TRY_VOID(read_samplers(fields, out));
+  BRIMFUL_TRY_VOID(read_biases(fields, vocab, out));
+  BRIMFUL_TRY_VOID(read_samplers(fields, out));
   if (fields.find("dry_sequence_breakers") != nullptr) {
-    STRATA_TRY(out.dry_sequence_breakers, fields.texts("dry_sequence_breakers"));
+    BRIMFUL_TRY(out.dry_sequence_breakers, fields.texts("dry_sequence_breakers"));
     if (out.dry_sequence_breakers.empty())
       return fields.refuse("dry_sequence_breakers", "must have one at least");
   }
@@ -143,4 +143,4 @@ std::vector<std::string> unknown_fields(Endpoint endpoint, const json& body) {
   return out;
 }
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

@@ -6,7 +6,7 @@
 
 #include "batch/request.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 
 enum class Endpoint { kChat, kCompletion, kEmbeddings };
 
@@ -18,4 +18,4 @@ enum class Endpoint { kChat, kCompletion, kEmbeddings };
 /// A sentence for each field that would change an answer and is not understood here.
 [[nodiscard]] std::vector<std::string> unknown_fields(Endpoint endpoint, const nlohmann::ordered_json& body);
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <span>
 
-namespace strata::batch {
+namespace brimful::batch {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -124,4 +124,4 @@ std::string AnswerStream::end(const std::vector<Answer>& answers) {
 
 std::string AnswerStream::fail(const Error& error) { return event(error_body(error)); }
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

@@ -4,7 +4,7 @@
 
 #include "batch/api_answer.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 
 /// An answer piece by piece, as server-sent events of OpenAI's API: chunks of a chat (with the deltas of
 /// text, reasoning and tool calls that its template's parser finds) or of a completion, each
@@ -51,4 +51,4 @@ class AnswerStream {
   std::vector<Choice> choices_;
 };
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

@@ -3,7 +3,7 @@
 #include <memory>
 #include <optional>
 
-namespace strata::batch {
+namespace brimful::batch {
 namespace {
 
 /// The parts of a request, until all have ended.
@@ -62,4 +62,4 @@ Result<std::vector<Executor::Id>> submit(Executor& executor, const ApiRequest& r
   return ids;
 }
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

@@ -6,7 +6,7 @@
 #include "batch/api_request.h"
 #include "batch/executor.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 
 /// As Listener, for all parts of an ApiRequest, which it numbers.
 struct ApiListener {
@@ -19,4 +19,4 @@ struct ApiListener {
 [[nodiscard]] Result<std::vector<Executor::Id>> submit(Executor& executor, const ApiRequest& request,
                                                        Priority priority, ApiListener listener);
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

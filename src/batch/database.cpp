@@ -5,7 +5,7 @@
 
 #include "base/private_files.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 
 std::unique_ptr<SQLite::Database> open_database(const std::string& file) {
   // SQLite gives the files beside it the same rights. They hold what people ask, and what they are told.
@@ -26,9 +26,9 @@ Error sqlite_error(const std::string& file, const SQLite::Exception& thrown) {
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
       return {ErrorCode::kCorrupt,
-              fmt::format("{}: damaged, or no file of Strata's: take it away to begin anew", file)};
+              fmt::format("{}: damaged, or no file of Brimful's: take it away to begin anew", file)};
     default: return {ErrorCode::kIo, fmt::format("{}: {}", file, thrown.what())};
   }
 }
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

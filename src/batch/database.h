@@ -7,7 +7,7 @@
 
 #include "base/result.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 
 /// A file of ours: WAL, synced with each commit, for one process at a time, closed to other users. Throws
 /// SQLite::Exception.
@@ -27,4 +27,4 @@ auto guarded(const std::string& file, Work work) -> decltype(work()) {
   }
 }
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

@@ -11,7 +11,7 @@
 #include "batch/prompt_length.h"
 #include "batch/sequence.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 namespace {
 
 /// Formula: log softmax, with the largest logit taken out so that nothing overflows.
@@ -66,7 +66,7 @@ Result<Executor::Id> Executor::submit(Request request, Listener listener) {
   if (request.prompt.empty()) return fail(ErrorCode::kInvalidArgument, "the prompt is empty");
   if (engine_.only_embeds() && !request.embed)
     return fail(ErrorCode::kInvalidArgument, "this model writes no text: it only embeds");
-  STRATA_TRY_VOID(check_length(request.prompt.size()));
+  BRIMFUL_TRY_VOID(check_length(request.prompt.size()));
   const Id id = next_++;
   const Turn turn{request.priority, id};
   waiting_.emplace(turn, std::make_unique<Sequence>(std::move(request), std::move(listener)));
@@ -269,4 +269,4 @@ void Executor::remove_ended() {
   std::erase_if(running_, [](const auto& entry) { return entry.second->ended; });
 }
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

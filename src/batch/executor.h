@@ -10,7 +10,7 @@
 #include "batch/request.h"
 #include "engine/engine.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 
 struct Statistics {
   std::uint64_t passes = 0;
@@ -146,4 +146,4 @@ class Executor {
   Statistics statistics_;
 };
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

@@ -8,7 +8,7 @@
 #include "engine/foreign_limits.h"
 #include "engine/sampler.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 namespace {
 
 // Cells are reserved so many tokens ahead of what is written: parking is rare then, and few lie idle.
@@ -394,4 +394,4 @@ bool Executor::drop_prefix(Drop which) {
   return true;
 }
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

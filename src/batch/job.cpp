@@ -15,7 +15,7 @@
 #include "batch/prompt_length.h"
 #include "batch/stream_file.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 namespace {
 
 using json = nlohmann::ordered_json;
@@ -36,13 +36,13 @@ struct ParsedLine {
 Result<ParsedLine> parse_line(const json& line, const ApiReader& reader, std::optional<Endpoint> only) {
   if (!line.is_object()) return fail(ErrorCode::kInvalidArgument, "must be a JSON object");
   const Fields fields(line);
-  STRATA_TRY(const auto custom_id, fields.text("custom_id"));
+  BRIMFUL_TRY(const auto custom_id, fields.text("custom_id"));
   if (!custom_id || custom_id->empty()) return fields.refuse("custom_id", "is missing");
   if (custom_id->size() > kLongestId)
     return fields.refuse("custom_id", fmt::format("has more than {} bytes", kLongestId));
-  STRATA_TRY(const auto method, fields.text("method"));
+  BRIMFUL_TRY(const auto method, fields.text("method"));
   if (method.value_or("POST") != "POST") return fields.refuse("method", "must be POST");
-  STRATA_TRY(const auto url, fields.text("url"));
+  BRIMFUL_TRY(const auto url, fields.text("url"));
   if (!url) return fields.refuse("url", "is missing");
   const auto endpoint = endpoint_of(*url);
   if (!endpoint)
@@ -151,61 +151,61 @@ Job::~Job() = default;
 Result<std::unique_ptr<Job>> Job::open(JobFiles files, const ApiReader& reader, JobSettings settings) {
   const bool known = std::filesystem::exists(files.account());
   for (const auto& file : {files.output, files.errors}) {
-    if (!known) STRATA_TRY_VOID(check_absent(file));
+    if (!known) BRIMFUL_TRY_VOID(check_absent(file));
   }
   std::string identity = files.identity;
   if (identity.empty()) {
-    STRATA_TRY(identity, read_lines(
-                             files.input, [](const auto&) { return Status{}; }, kLongestLine));
+    BRIMFUL_TRY(identity, read_lines(
+                              files.input, [](const auto&) { return Status{}; }, kLongestLine));
   }
-  STRATA_TRY_VOID(LineReader::open(files.input, kLongestLine));  // before anything is made
-  STRATA_TRY(Store store, Store::open(files.account(), identity));
+  BRIMFUL_TRY_VOID(LineReader::open(files.input, kLongestLine));  // before anything is made
+  BRIMFUL_TRY(Store store, Store::open(files.account(), identity));
   if (!files.kept_input.empty()) {
-    STRATA_TRY_VOID(move_file(files.input, files.kept_input));
+    BRIMFUL_TRY_VOID(move_file(files.input, files.kept_input));
     files.input = files.kept_input;
   }
   std::unique_ptr<Job> out(new Job(std::move(files), reader, std::move(settings), std::move(store)));
-  STRATA_TRY(out->resumed_, out->store_.has_lines());
+  BRIMFUL_TRY(out->resumed_, out->store_.has_lines());
   if (out->resumed_) {
-    STRATA_TRY(const Settings before, out->store_.settings());
+    BRIMFUL_TRY(const Settings before, out->store_.settings());
     out->difference_ = batch::difference(before, out->settings_.answers);
     const auto name = std::ranges::find(before, kServedName, &Setting::name);
     if (name != before.end()) out->settings_.model = name->value;
   } else {
-    STRATA_TRY_VOID(out->begin_checking());
+    BRIMFUL_TRY_VOID(out->begin_checking());
   }
-  STRATA_TRY(out->counts_, out->store_.counts());
+  BRIMFUL_TRY(out->counts_, out->store_.counts());
   return out;
 }
 
 Status Job::begin_checking() {
-  STRATA_TRY(LineReader lines, LineReader::open(files_.input, kLongestLine));
+  BRIMFUL_TRY(LineReader lines, LineReader::open(files_.input, kLongestLine));
   checking_ = std::make_unique<Checking>(std::move(lines));
   return {};
 }
 
 Status Job::begin_anew() {
-  STRATA_TRY_VOID(store_.begin_anew());
-  STRATA_TRY_VOID(begin_checking());
+  BRIMFUL_TRY_VOID(store_.begin_anew());
+  BRIMFUL_TRY_VOID(begin_checking());
   resumed_ = false;
   difference_.clear();
   submitted_ = 0;
-  STRATA_TRY(counts_, store_.counts());
+  BRIMFUL_TRY(counts_, store_.counts());
   return {};
 }
 
 Result<bool> Job::check(std::chrono::milliseconds time) {
   const auto end = std::chrono::steady_clock::now() + time;
   while (checking_) {
-    STRATA_TRY(const auto line, checking_->lines.next());
-    if (line) STRATA_TRY_VOID(look_at(*line));
+    BRIMFUL_TRY(const auto line, checking_->lines.next());
+    if (line) BRIMFUL_TRY_VOID(look_at(*line));
     if (!line || checking_->ids.size() > most_lines_) {
-      STRATA_TRY_VOID(end_checking());
+      BRIMFUL_TRY_VOID(end_checking());
       break;
     }
     if (std::chrono::steady_clock::now() > end) return false;
   }
-  STRATA_TRY(counts_, store_.counts());
+  BRIMFUL_TRY(counts_, store_.counts());
   return true;
 }
 
@@ -287,14 +287,14 @@ Status Job::end_checking() {
     why += fmt::format("; and {} more lines", checking_->wrong - wrong_.size());
   if (checking_->ids.empty() && why.empty()) why = "holds no request";
   if (!why.empty()) {
-    STRATA_TRY_VOID(take_account_away());
+    BRIMFUL_TRY_VOID(take_account_away());
     const std::string name = files_.input_name.empty() ? files_.input.string() : files_.input_name;
     return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", name, why));
   }
   Settings kept = settings_.answers;
   std::erase_if(kept, [](const Setting& setting) { return setting.name == kServedName; });
   kept.push_back({kServedName, settings_.model, ""});
-  STRATA_TRY_VOID(store_.add(checking_->of_this_shard, checking_->refused, kept));
+  BRIMFUL_TRY_VOID(store_.add(checking_->of_this_shard, checking_->refused, kept));
   checking_.reset();
   return {};
 }
@@ -302,14 +302,14 @@ Status Job::end_checking() {
 Status Job::run(Executor& executor, const Watch& watch) {
   for (;;) {
     if (watch.stopped && watch.stopped()) return fail(ErrorCode::kCancelled, "stopped");
-    STRATA_TRY_VOID(submit_some(executor, std::chrono::hours(1)));
-    STRATA_TRY_VOID(patiently(watch, [&] { return keep_outcomes(); }));
+    BRIMFUL_TRY_VOID(submit_some(executor, std::chrono::hours(1)));
+    BRIMFUL_TRY_VOID(patiently(watch, [&] { return keep_outcomes(); }));
     bool more = false;
-    STRATA_TRY_VOID(patiently(watch, [&]() -> Status {
-      STRATA_TRY(more, executor.step());
+    BRIMFUL_TRY_VOID(patiently(watch, [&]() -> Status {
+      BRIMFUL_TRY(more, executor.step());
       return {};
     }));
-    STRATA_TRY_VOID(patiently(watch, [&] { return keep_outcomes(); }));
+    BRIMFUL_TRY_VOID(patiently(watch, [&] { return keep_outcomes(); }));
     if (watch.on_progress) watch.on_progress(*this);
     if (!more && counts_.left() == 0) return {};
   }
@@ -318,22 +318,22 @@ Status Job::run(Executor& executor, const Watch& watch) {
 Status Job::submit_some(Executor& executor, std::chrono::milliseconds time) {
   const auto end = std::chrono::steady_clock::now() + time;
   while (executor.waiting() < kAhead && std::chrono::steady_clock::now() < end) {
-    STRATA_TRY(const auto line, store_.next(submitted_));
+    BRIMFUL_TRY(const auto line, store_.next(submitted_));
     if (!line) return {};
-    STRATA_TRY_VOID(submit(executor, *line));
+    BRIMFUL_TRY_VOID(submit(executor, *line));
     submitted_ = line->number;
   }
   return {};
 }
 
 Status Job::submit(Executor& executor, const Line& line) {
-  STRATA_CHECK(difference_.empty());
+  BRIMFUL_CHECK(difference_.empty());
   // It is not read again: a long text takes many times its size while it becomes tokens.
   if (const Status fits = executor.check_length(line.prompt); !fits) {
     refused(line, fits.error());
     return {};
   }
-  STRATA_TRY(const std::string text, read_at(files_.input, line.offset, line.bytes));
+  BRIMFUL_TRY(const std::string text, read_at(files_.input, line.offset, line.bytes));
   const auto read = parse_ordered_json(text);
   auto parsed = read ? parse_line(*read, reader_, only_) : std::unexpected(read.error());
   if (!parsed) {
@@ -365,15 +365,15 @@ void Job::withdraw(Executor& executor) {
 Result<bool> Job::give_up(Executor& executor, const std::string& code, const std::string& message) {
   constexpr std::size_t kAtOnce = 200;
   withdraw(executor);
-  STRATA_TRY_VOID(keep_outcomes());
+  BRIMFUL_TRY_VOID(keep_outcomes());
   for (std::int64_t after = 0; outcomes_.size() < kAtOnce;) {
-    STRATA_TRY(const auto line, store_.next(after));
+    BRIMFUL_TRY(const auto line, store_.next(after));
     if (!line) break;
     after = line->number;
     outcomes_.push_back(
         {line->number, true, outcome_json(*line, 0, {}, {{"code", code}, {"message", message}})});
   }
-  STRATA_TRY_VOID(keep_outcomes());
+  BRIMFUL_TRY_VOID(keep_outcomes());
   return counts_.left() == 0;
 }
 
@@ -399,7 +399,7 @@ void Job::refused(const Line& line, const Error& error) {
 
 Status Job::keep_outcomes() {
   if (outcomes_.empty()) return {};
-  STRATA_TRY_VOID(store_.finish(outcomes_));
+  BRIMFUL_TRY_VOID(store_.finish(outcomes_));
   for (const Outcome& outcome : outcomes_) ++(outcome.failed ? counts_.failed : counts_.completed);
   outcomes_.clear();
   return {};
@@ -408,27 +408,27 @@ Status Job::keep_outcomes() {
 Status Job::write_files() {
   const auto write = [&](const std::filesystem::path& path, std::optional<bool> failed) -> Status {
     if (is_stream(path)) {
-      STRATA_TRY(StreamWriter stream, StreamWriter::open(path));
-      STRATA_TRY_VOID(
+      BRIMFUL_TRY(StreamWriter stream, StreamWriter::open(path));
+      BRIMFUL_TRY_VOID(
           store_.for_each(failed, [&](const std::string& json) { return stream.write_line(json); }));
       return stream.flush();
     }
-    STRATA_TRY(WholeFile file, WholeFile::create(path));
-    STRATA_TRY_VOID(store_.for_each(failed, [&](const std::string& json) { return file.write_line(json); }));
+    BRIMFUL_TRY(WholeFile file, WholeFile::create(path));
+    BRIMFUL_TRY_VOID(store_.for_each(failed, [&](const std::string& json) { return file.write_line(json); }));
     return file.commit();
   };
   if (files_.output == files_.errors) return write(files_.output, std::nullopt);
-  STRATA_TRY_VOID(write(files_.output, false));
+  BRIMFUL_TRY_VOID(write(files_.output, false));
   return counts_.failed > 0 ? write(files_.errors, true) : Status{};
 }
 
 Status Job::write_out(const Watch& watch) {
-  STRATA_TRY_VOID(patiently(watch, [&] { return write_files(); }));
+  BRIMFUL_TRY_VOID(patiently(watch, [&] { return write_files(); }));
   return take_account_away();
 }
 
 Status Job::take_account_away() {
-  STRATA_TRY_VOID(store_.take_away());
+  BRIMFUL_TRY_VOID(store_.take_away());
   if (files_.kept_input.empty()) return {};
   std::error_code error;
   std::filesystem::remove(files_.kept_input, error);
@@ -437,4 +437,4 @@ Status Job::take_account_away() {
               fmt::format("{}: cannot be removed: {}", files_.kept_input.string(), error.message()));
 }
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

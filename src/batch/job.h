@@ -13,7 +13,7 @@
 #include "batch/line_file.h"
 #include "batch/store.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 
 /// Of a batch that several processes work on, on one machine or many: every `count`th line, from the
 /// `index`th on.
@@ -30,7 +30,7 @@ struct JobFiles {
   std::filesystem::path output;   ///< an answer for each line that got one; may be a stream: see is_stream()
   std::filesystem::path errors;   ///< for each of the others; a file is made only where there are some
   std::string identity;           ///< of an input that never changes; empty: its content tells it from others
-  std::filesystem::path journal;  ///< Empty: the output's name with `.strata` behind it.
+  std::filesystem::path journal;  ///< Empty: the output's name with `.brimful` behind it.
   std::string input_name;         ///< What messages call the input; empty: its path.
   std::filesystem::path kept_input;  ///< Where `input` moves to, until the journal goes; empty: it stays.
 
@@ -39,7 +39,7 @@ struct JobFiles {
 
   /// How far it has come, until output and errors are written.
   [[nodiscard]] std::filesystem::path account() const {
-    return journal.empty() ? std::filesystem::path(output.string() + ".strata") : journal;
+    return journal.empty() ? std::filesystem::path(output.string() + ".brimful") : journal;
   }
 };
 
@@ -159,4 +159,4 @@ class Job {
 /// Again and again, while it fails with kNoSpace, until `watch` says to stop. Blocks.
 [[nodiscard]] Status patiently(const Job::Watch& watch, const std::function<Status()>& work);
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

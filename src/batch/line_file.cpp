@@ -9,7 +9,7 @@
 
 #include "batch/stream_file.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 namespace {
 
 constexpr std::size_t kBuffer = 64 * 1024;
@@ -68,11 +68,11 @@ std::string LineReader::fingerprint() const { return fmt::format("{:016x}-{}", h
 Result<std::string> read_lines(const std::filesystem::path& path,
                                const std::function<Status(const LineReader::Line&)>& take,
                                std::size_t longest) {
-  STRATA_TRY(LineReader reader, LineReader::open(path, longest));
+  BRIMFUL_TRY(LineReader reader, LineReader::open(path, longest));
   for (;;) {
-    STRATA_TRY(const auto line, reader.next());
+    BRIMFUL_TRY(const auto line, reader.next());
     if (!line) return reader.fingerprint();
-    STRATA_TRY_VOID(take(*line));
+    BRIMFUL_TRY_VOID(take(*line));
   }
 }
 
@@ -132,7 +132,7 @@ Status WholeFile::write_line(std::string_view line) {
 }
 
 Status WholeFile::commit() {
-  STRATA_TRY_VOID(flush());
+  BRIMFUL_TRY_VOID(flush());
   if (::fsync(file_) != 0) return std::unexpected(failed(path_));
   if (::rename(unfinished().c_str(), path_.c_str()) != 0) return std::unexpected(failed(path_));
   ::close(std::exchange(file_, -1));
@@ -146,4 +146,4 @@ Status WholeFile::commit() {
   return synced ? Status{} : std::unexpected(error);
 }
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

@@ -10,7 +10,7 @@
 
 #include "base/result.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 
 /// Bytes of a line with a request, at most: a longer line cannot be read.
 inline constexpr std::size_t kLongestLine = 8U << 20;
@@ -83,4 +83,4 @@ class WholeFile {
   std::string buffer_;
 };
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

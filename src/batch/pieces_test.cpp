@@ -4,7 +4,7 @@
 
 #include <vector>
 
-namespace strata::batch {
+namespace brimful::batch {
 namespace {
 
 std::vector<std::size_t> cut(const Pieces& pieces, std::size_t prompt, std::size_t from = 0) {
@@ -56,4 +56,4 @@ TEST(Pieces, AreTheSameBehindABeginningThatIsReused) {
 }
 
 }  // namespace
-}  // namespace strata::batch
+}  // namespace brimful::batch

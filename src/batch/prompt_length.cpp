@@ -4,7 +4,7 @@
 
 #include <cstdio>
 
-namespace strata::batch {
+namespace brimful::batch {
 
 Error prompt_too_long(PromptLength length) {
   return {ErrorCode::kInvalidArgument,
@@ -18,4 +18,4 @@ std::optional<PromptLength> too_long_prompt(const Error& error) {
   return error.code == ErrorCode::kInvalidArgument && found == 2 ? std::optional(out) : std::nullopt;
 }
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

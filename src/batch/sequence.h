@@ -10,7 +10,7 @@
 #include "engine/saved_sequence.h"
 #include "engine/stop_filter.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 
 /// Tokens, of which the context holds the first ones. Invariant: the cells of `before`, then `cells`, hold
 /// what is computed.
@@ -197,4 +197,4 @@ class Executor::Pass {
   std::vector<std::int8_t> outputs_;
 };
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

@@ -6,7 +6,7 @@
 
 #include "base/hash.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 namespace {
 
 std::string text_of(const Setting& setting) {
@@ -37,4 +37,4 @@ std::string difference(const Settings& before, const Settings& now) {
   return out;
 }
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

@@ -5,7 +5,7 @@
 
 #include "base/result.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 
 /// One thing that changes answers: a flag, or the content of a file that a flag names.
 struct Setting {
@@ -28,4 +28,4 @@ inline constexpr const char* kServedName = "--served-model-name";
 /// setting that `before` lacks counts as not given. Empty: there is no difference.
 [[nodiscard]] std::string difference(const Settings& before, const Settings& now);
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

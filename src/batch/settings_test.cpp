@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace strata::batch {
+namespace brimful::batch {
 namespace {
 
 const Settings kBefore = {{"-m", "1f-60", "a.gguf (60 B, 1f)"}, {"-c", "512", ""}, {kServedName, "a", ""}};
@@ -34,4 +34,4 @@ TEST(BatchSettings, TheFingerprintFollowsWhatChangesAnswers) {
 }
 
 }  // namespace
-}  // namespace strata::batch
+}  // namespace brimful::batch

@@ -11,7 +11,7 @@
 #include "batch/line_file.h"
 #include "batch/stream_file.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 namespace {
 
 namespace fs = std::filesystem;
@@ -104,7 +104,7 @@ Status find_outcomes(const fs::path& path, bool failed, Places& places,
     }
     return failed ? Status{} : on_answer(origin_of(*json));
   };
-  STRATA_TRY(const std::string content, read_lines(path, take));
+  BRIMFUL_TRY(const std::string content, read_lines(path, take));
   return {};
 }
 
@@ -129,8 +129,8 @@ Result<Places> find_all_outcomes(const JobFiles& files, std::uint32_t count) {
                       first->first.string(), first->second.model, text_of(first->second),
                       part.output.string(), origin.model, text_of(origin)));
     };
-    STRATA_TRY_VOID(find_outcomes(part.output, false, places, compare));
-    if (fs::exists(part.errors)) STRATA_TRY_VOID(find_outcomes(part.errors, true, places, compare));
+    BRIMFUL_TRY_VOID(find_outcomes(part.output, false, places, compare));
+    if (fs::exists(part.errors)) BRIMFUL_TRY_VOID(find_outcomes(part.errors, true, places, compare));
   }
   return places;
 }
@@ -186,7 +186,7 @@ Result<std::optional<Merged>> finished(const JobFiles& whole, const Shard& shard
   Merged out;
   const auto take = [&](const LineReader::Line& line) -> Status {
     if (!shard.has(line.number)) return {};
-    STRATA_TRY(const std::string id, key_of(files.input, line));
+    BRIMFUL_TRY(const std::string id, key_of(files.input, line));
     const auto at = places.find(id);
     if (at == places.end()) return fail(ErrorCode::kCorrupt, id);
     ++(at->second.failed ? out.failed : out.answers);
@@ -210,13 +210,13 @@ Result<Merged> merge_parts(const JobFiles& files, std::uint32_t count) {
             "were written under",
             files.output.string()));
   }
-  STRATA_TRY_VOID(check_absent(files.output));
-  STRATA_TRY(const Places places, find_all_outcomes(files, count));
+  BRIMFUL_TRY_VOID(check_absent(files.output));
+  BRIMFUL_TRY(const Places places, find_all_outcomes(files, count));
   Merged merged;
-  STRATA_TRY(WholeFile output, WholeFile::create(files.output));
+  BRIMFUL_TRY(WholeFile output, WholeFile::create(files.output));
   std::optional<WholeFile> errors;
   const auto take = [&](const LineReader::Line& line) -> Status {
-    STRATA_TRY(const std::string id, key_of(files.input, line));
+    BRIMFUL_TRY(const std::string id, key_of(files.input, line));
     const auto at = places.find(id);
     if (at == places.end()) {
       return fail(ErrorCode::kCorrupt,
@@ -225,24 +225,24 @@ Result<Merged> merge_parts(const JobFiles& files, std::uint32_t count) {
                               files.input.string(), line.number, id));
     }
     const Place& place = at->second;
-    STRATA_TRY(const std::string outcome, read_at(place.file, place.offset, place.bytes));
+    BRIMFUL_TRY(const std::string outcome, read_at(place.file, place.offset, place.bytes));
     if (place.failed && !errors) {
-      STRATA_TRY(WholeFile file, WholeFile::create(files.errors));
+      BRIMFUL_TRY(WholeFile file, WholeFile::create(files.errors));
       errors.emplace(std::move(file));
     }
     ++(place.failed ? merged.failed : merged.answers);
     return (place.failed ? *errors : output).write_line(outcome);
   };
-  STRATA_TRY(const std::string content, read_lines(files.input, take, kLongestLine));
+  BRIMFUL_TRY(const std::string content, read_lines(files.input, take, kLongestLine));
   if (static_cast<std::size_t>(merged.answers + merged.failed) != places.size()) {
     return fail(
         ErrorCode::kCorrupt,
         fmt::format("the parts hold {} answers, and {} has {} requests: were they made of another input?",
                     places.size(), files.input.string(), merged.answers + merged.failed));
   }
-  if (errors) STRATA_TRY_VOID(errors->commit());
-  STRATA_TRY_VOID(output.commit());
+  if (errors) BRIMFUL_TRY_VOID(errors->commit());
+  BRIMFUL_TRY_VOID(output.commit());
   return merged;
 }
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

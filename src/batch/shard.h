@@ -8,7 +8,7 @@
 #include "base/result.h"
 #include "batch/job.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 
 /// `I/N`, as a Slurm array or an indexed job of Kubernetes count: from 0. Errors: kInvalidArgument.
 [[nodiscard]] Result<Shard> parse_shard(const std::string& text);
@@ -36,4 +36,4 @@ struct Merged {
 /// different models or flags; kIo, kNoSpace.
 [[nodiscard]] Result<Merged> merge_parts(const JobFiles& files, std::uint32_t count);
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

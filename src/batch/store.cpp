@@ -4,7 +4,7 @@
 
 #include "batch/database.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 namespace {
 
 // Of the tables, in SQLite's user_version. Version 1, which had 0 there, did not keep settings.
@@ -25,7 +25,7 @@ Status leave_other_formats(SQLite::Database& database) {
     if (has_outcomes(database)) {
       return fail(
           ErrorCode::kInvalidArgument,
-          fmt::format("{}: another version of Strata began this batch, and the file does not say with which "
+          fmt::format("{}: another version of Brimful began this batch, and the file does not say with which "
                       "model and flags: end it with that version, or take the file away to begin anew",
                       database.getFilename()));
     }
@@ -65,7 +65,7 @@ Result<Store> Store::open(const std::filesystem::path& path, const std::string& 
   return guarded(path.string(), [&]() -> Result<Store> {
     auto database = open_database(path.string());
     SQLite::Transaction transaction(*database, SQLite::TransactionBehavior::IMMEDIATE);
-    STRATA_TRY_VOID(leave_other_formats(*database));
+    BRIMFUL_TRY_VOID(leave_other_formats(*database));
     database->exec("CREATE TABLE IF NOT EXISTS batch (input TEXT NOT NULL)");
     database->exec(
         "CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL, shown TEXT NOT "
@@ -126,7 +126,7 @@ Status Store::add(std::span<const Line> lines, std::span<const Outcome> outcomes
       insert.exec();
       insert.reset();
     }
-    STRATA_TRY_VOID(insert_outcomes(*database_, outcomes));
+    BRIMFUL_TRY_VOID(insert_outcomes(*database_, outcomes));
     SQLite::Statement keep(*database_, "INSERT OR REPLACE INTO settings VALUES (?, ?, ?)");
     for (const Setting& setting : settings) {
       keep.bind(1, setting.name);
@@ -233,7 +233,7 @@ Status Store::finish(std::span<const Outcome> outcomes) {
   if (outcomes.empty()) return {};
   return guarded(database_->getFilename(), [&]() -> Status {
     SQLite::Transaction transaction(*database_);
-    STRATA_TRY_VOID(insert_outcomes(*database_, outcomes));
+    BRIMFUL_TRY_VOID(insert_outcomes(*database_, outcomes));
     transaction.commit();
     return {};
   });
@@ -245,7 +245,7 @@ Status Store::for_each(std::optional<bool> failed,
     SQLite::Statement select(*database_,
                              "SELECT outcome FROM lines WHERE failed = coalesce(?, failed) ORDER BY number");
     if (failed) select.bind(1, *failed ? 1 : 0);
-    while (select.executeStep()) STRATA_TRY_VOID(take(select.getColumn(0).getString()));
+    while (select.executeStep()) BRIMFUL_TRY_VOID(take(select.getColumn(0).getString()));
     return {};
   });
 }
@@ -259,4 +259,4 @@ Status Store::take_away() {
   return fail(ErrorCode::kIo, fmt::format("{}: cannot be taken away: {}", path_, error.message()));
 }
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

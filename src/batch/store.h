@@ -16,7 +16,7 @@ namespace SQLite {
 class Database;
 }
 
-namespace strata::batch {
+namespace brimful::batch {
 
 /// One line of a batch: where it stands in the input.
 struct Line {
@@ -103,4 +103,4 @@ class Store {
   std::string path_;  // once it is closed
 };
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

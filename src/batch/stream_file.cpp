@@ -13,7 +13,7 @@
 #include <span>
 #include <utility>
 
-namespace strata::batch {
+namespace brimful::batch {
 namespace {
 
 constexpr std::size_t kBlock = 64 * 1024;
@@ -98,9 +98,9 @@ Status keep_stream(const std::filesystem::path& stream, const std::filesystem::p
     if (::ftruncate(to.get(), 0) != 0) return std::unexpected(failed(copy.string(), errno));
     std::array<char, kBlock> block{};
     for (;;) {
-      STRATA_TRY(std::string_view bytes, read_some(from.get(), name, block, stopped));
+      BRIMFUL_TRY(std::string_view bytes, read_some(from.get(), name, block, stopped));
       if (bytes.empty()) break;
-      STRATA_TRY_VOID(patiently([&] { return write_all(to.get(), bytes, copy.string()); }));
+      BRIMFUL_TRY_VOID(patiently([&] { return write_all(to.get(), bytes, copy.string()); }));
     }
     return patiently([&]() -> Status {
       return ::fsync(to.get()) == 0 ? Status{} : std::unexpected(failed(copy.string(), errno));
@@ -145,4 +145,4 @@ Status StreamWriter::flush() {
   return {};
 }
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

@@ -7,7 +7,7 @@
 
 #include "base/result.h"
 
-namespace strata::batch {
+namespace brimful::batch {
 
 /// The path that means standard input, or standard output.
 inline constexpr const char* kStandard = "-";
@@ -52,4 +52,4 @@ class StreamWriter {
   std::string buffer_;
 };
 
-}  // namespace strata::batch
+}  // namespace brimful::batch

@@ -5,7 +5,7 @@
 #include "base/hash.h"
 #include "model/file_fingerprint.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 /// `a.gguf (58.1 MiB, 1f2e3d4c)`: what a person needs to tell one file from another.
@@ -21,7 +21,7 @@ std::string shown(const std::filesystem::path& path, const std::string& fingerpr
 Result<batch::Setting> adapters(const char* flag, const std::vector<engine::AdapterOption>& given) {
   batch::Setting out{flag, "", ""};
   for (const engine::AdapterOption& adapter : given) {
-    STRATA_TRY(const std::string content, model::file_fingerprint(adapter.path));
+    BRIMFUL_TRY(const std::string content, model::file_fingerprint(adapter.path));
     const char* const separator = out.value.empty() ? "" : ", ";
     out.value += fmt::format("{}{} x{:g}", separator, content, adapter.scale);
     out.shown += fmt::format("{}{} x{:g}", separator, shown(adapter.path, content), adapter.scale);
@@ -38,14 +38,14 @@ std::string text_of(const std::optional<std::uint32_t>& number) {
 Result<batch::Settings> answer_settings(const RunOptions& options, const engine::OpenOptions& open,
                                         const std::string& served_name) {
   batch::Settings out;
-  STRATA_TRY(const model::ModelProfile model, model::read_model(open.model));
-  STRATA_TRY(const std::string content, model::model_fingerprint(model.files));
+  BRIMFUL_TRY(const model::ModelProfile model, model::read_model(open.model));
+  BRIMFUL_TRY(const std::string content, model::model_fingerprint(model.files));
   out.push_back({"-m", content, shown(model.files.front().path, content, model.files.size())});
-  STRATA_TRY(batch::Setting loras, adapters("--lora", open.loras));
-  STRATA_TRY(batch::Setting vectors, adapters("--control-vector", open.control_vectors));
+  BRIMFUL_TRY(batch::Setting loras, adapters("--lora", open.loras));
+  BRIMFUL_TRY(batch::Setting vectors, adapters("--control-vector", open.control_vectors));
   out.push_back(std::move(loras));
   out.push_back(std::move(vectors));
-  STRATA_TRY(const std::string given_template, chat_template(options));
+  BRIMFUL_TRY(const std::string given_template, chat_template(options));
   batch::Setting chat{"--chat-template-file", "", ""};
   if (options.chat_template_file && given_template != model.chat_template) {
     Hash64 hash;
@@ -64,4 +64,4 @@ Result<batch::Settings> answer_settings(const RunOptions& options, const engine:
   return out;
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -9,7 +9,7 @@
 
 #include "cli/suggest.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 constexpr std::array<std::string_view, 9> kFlagsWithOneDash{"-ub", "-tb", "-fa",  "-ctk", "-ctv",
@@ -83,4 +83,4 @@ Result<std::vector<std::string>> parser_arguments(const CLI::App& command, std::
   return out;
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -11,7 +11,7 @@ namespace CLI {
 class App;
 }
 
-namespace strata::cli {
+namespace brimful::cli {
 
 /// Whether `flag` is one of llama.cpp's flags that have several letters behind one dash, such as `-ub`.
 [[nodiscard]] bool is_flag_with_one_dash(std::string_view flag);
@@ -22,4 +22,4 @@ namespace strata::cli {
 [[nodiscard]] Result<std::vector<std::string>> parser_arguments(const CLI::App& command,
                                                                 std::span<char* const> arguments);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -21,7 +21,7 @@
 #include "cli/run_report.h"
 #include "cli/shared_context.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -93,25 +93,25 @@ class Batch {
     batch::JobFiles files{options_.input, options_.output, options_.errors};
     if (options_.errors.empty())
       files.errors = batch::is_stream(files.output) ? files.output : errors_beside(files.output);
-    STRATA_TRY(const batch::Shard shard, batch::parse_shard(options_.shard));
-    STRATA_TRY_VOID(check_files(files.of(shard)));
+    BRIMFUL_TRY(const batch::Shard shard, batch::parse_shard(options_.shard));
+    BRIMFUL_TRY_VOID(check_files(files.of(shard)));
     if (options_.merge > 0) return merge(files);
     if (options_.run.model.empty()) return fail(ErrorCode::kInvalidArgument, "-m is missing: the model");
-    STRATA_TRY_VOID(refuse_drafts(options_.run, "batch"));
-    STRATA_TRY(engine::OpenOptions open, open_options(options_.run));
-    STRATA_TRY(settings_, answer_settings(options_.run, open, options_.served_name));
+    BRIMFUL_TRY_VOID(refuse_drafts(options_.run, "batch"));
+    BRIMFUL_TRY(engine::OpenOptions open, open_options(options_.run));
+    BRIMFUL_TRY(settings_, answer_settings(options_.run, open, options_.served_name));
     settings_.push_back({"--batch-invariant", options_.batch_invariant ? "on" : "", ""});
     // As where a job is queued again that had come to its end.
-    STRATA_TRY(const auto there,
-               batch::finished(files, shard, open.model.filename().string(), batch::fingerprint(settings_)));
+    BRIMFUL_TRY(const auto there,
+                batch::finished(files, shard, open.model.filename().string(), batch::fingerprint(settings_)));
     if (there) {
       tell("finished before: ");
       say_what_is_there(files.of(shard), there->answers, there->failed);
       return {};
     }
     watch_for_stops();
-    STRATA_TRY(const BatchFiles prepared,
-               BatchFiles::prepare(files.of(shard), shard, batch::fingerprint(settings_), watch_));
+    BRIMFUL_TRY(const BatchFiles prepared,
+                BatchFiles::prepare(files.of(shard), shard, batch::fingerprint(settings_), watch_));
     return compute(prepared.get(), shard, std::move(open));
   }
 
@@ -128,7 +128,7 @@ class Batch {
   }
 
   Status merge(const batch::JobFiles& files) {
-    STRATA_TRY(const batch::Merged merged, batch::merge_parts(files, options_.merge));
+    BRIMFUL_TRY(const batch::Merged merged, batch::merge_parts(files, options_.merge));
     say_what_is_there(files, merged.answers, merged.failed);
     return {};
   }
@@ -153,17 +153,17 @@ class Batch {
   }
 
   Status compute(const batch::JobFiles& files, batch::Shard shard, engine::OpenOptions open) {
-    if (options_.stats_file) STRATA_TRY_VOID(check_writable(*options_.stats_file));
-    STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
-    STRATA_TRY(const std::string chat_template, cli::chat_template(options_.run));
-    STRATA_TRY(const auto reader, batch::ApiReader::create(*engine_, chat_template));
+    if (options_.stats_file) BRIMFUL_TRY_VOID(check_writable(*options_.stats_file));
+    BRIMFUL_TRY(engine_, engine::Engine::open(std::move(open)));
+    BRIMFUL_TRY(const std::string chat_template, cli::chat_template(options_.run));
+    BRIMFUL_TRY(const auto reader, batch::ApiReader::create(*engine_, chat_template));
     const std::string name = options_.served_name.empty() ? engine_->profile().name : options_.served_name;
     std::unique_ptr<batch::Job> opened;
-    STRATA_TRY_VOID(batch::patiently(watch_, [&]() -> Status {
-      STRATA_TRY(opened,
-                 batch::Job::open(
-                     files, reader,
-                     {.model = name, .answers = settings_, .shard = shard, .most_context = most_context()}));
+    BRIMFUL_TRY_VOID(batch::patiently(watch_, [&]() -> Status {
+      BRIMFUL_TRY(opened,
+                  batch::Job::open(
+                      files, reader,
+                      {.model = name, .answers = settings_, .shard = shard, .most_context = most_context()}));
       return {};
     }));
     batch::Job& job = *opened;
@@ -175,15 +175,15 @@ class Batch {
               "or remove this file to begin anew",
               files.account().string(), job.difference()));
     }
-    STRATA_TRY_VOID(check_lines(job));
+    BRIMFUL_TRY_VOID(check_lines(job));
     if (batch::is_stream(files.output))
       tell("note: until {} has all answers, {} keeps them; the same command goes on from there\n",
            batch::output_name(files.output), files.account().string());
     if (job.resumed())
       tell("going on: {} of {} requests are answered\n", job.counts().lines - job.counts().left(),
            job.counts().lines);
-    if (job.counts().left() > 0) STRATA_TRY_VOID(answer(job));
-    STRATA_TRY_VOID(job.write_out(watch_));
+    if (job.counts().left() > 0) BRIMFUL_TRY_VOID(answer(job));
+    BRIMFUL_TRY_VOID(job.write_out(watch_));
     say_what_is_there(files, job.counts().completed, job.counts().failed);
     return {};
   }
@@ -211,8 +211,8 @@ class Batch {
   Status check_lines(batch::Job& job) const {
     for (bool checked = false; !checked;) {
       if (stops > 0) return fail(ErrorCode::kCancelled, "stopped before anything was answered");
-      STRATA_TRY_VOID(batch::patiently(watch_, [&]() -> Status {
-        STRATA_TRY(checked, job.check(kPatience));
+      BRIMFUL_TRY_VOID(batch::patiently(watch_, [&]() -> Status {
+        BRIMFUL_TRY(checked, job.check(kPatience));
         return {};
       }));
     }
@@ -232,7 +232,7 @@ class Batch {
     if (!at_once) {
       // Nothing was computed: what was given did not fit, and may be given in another way.
       if (!job.resumed() && at_once.error().code != ErrorCode::kCancelled)
-        STRATA_TRY_VOID(job.take_account_away());
+        BRIMFUL_TRY_VOID(job.take_account_away());
       return std::unexpected(at_once.error());
     }
     batch::Executor executor(*engine_,
@@ -261,7 +261,7 @@ class Batch {
     report.did = executor.statistics();
     tell("{}", describe(report));
     if (options_.stats_file)
-      STRATA_TRY_VOID(write_stats(*options_.stats_file, report, *engine_, options_.run.model));
+      BRIMFUL_TRY_VOID(write_stats(*options_.stats_file, report, *engine_, options_.run.model));
     if (!status && status.error().code == ErrorCode::kCancelled) {
       return fail(
           ErrorCode::kCancelled,
@@ -273,9 +273,9 @@ class Batch {
 
   /// How many requests may run at once in the context that it starts.
   Result<std::uint32_t> start(batch::Job& job) {
-    STRATA_TRY(const std::uint32_t at_once, prepare(job));
+    BRIMFUL_TRY(const std::uint32_t at_once, prepare(job));
     live_.emplace(*engine_, options_.run.model);
-    STRATA_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
+    BRIMFUL_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
     live_->started();
     return at_once;
   }
@@ -283,19 +283,19 @@ class Batch {
   Result<std::uint32_t> prepare(batch::Job& job) {
     const bool chooses_cache = chooses_cache_type(options_.run);
     if (chooses_cache) {  // once for the whole batch: another type would write other answers
-      STRATA_TRY(const auto before, job.store().choice(kCacheType));
+      BRIMFUL_TRY(const auto before, job.store().choice(kCacheType));
       if (before) options_.run.type_k = options_.run.type_v = *before;
     }
-    STRATA_TRY(const engine::ContextOptions context, context_options(options_.run));
-    STRATA_TRY(const std::uint64_t longest, longest_prompt(job.store(), context));
-    STRATA_TRY(const ExpectedRequests expected, expected_requests(job.store(), longest));
-    STRATA_TRY(const std::uint32_t at_once,
-               prepare_shared(*engine_, context, expected, known_machine(options_.run, engine_->profile())));
+    BRIMFUL_TRY(const engine::ContextOptions context, context_options(options_.run));
+    BRIMFUL_TRY(const std::uint64_t longest, longest_prompt(job.store(), context));
+    BRIMFUL_TRY(const ExpectedRequests expected, expected_requests(job.store(), longest));
+    BRIMFUL_TRY(const std::uint32_t at_once,
+                prepare_shared(*engine_, context, expected, known_machine(options_.run, engine_->profile())));
     if (chooses_cache)
-      STRATA_TRY_VOID(job.store().keep_choice(kCacheType, ggml_type_name(engine_->prepared().type_k)));
+      BRIMFUL_TRY_VOID(job.store().keep_choice(kCacheType, ggml_type_name(engine_->prepared().type_k)));
     const std::uint64_t holds = std::min<std::uint64_t>(engine_->plan().context, longest_text());
-    STRATA_TRY(const batch::Store::Work all, job.store().work(kLeastAnswer));
-    STRATA_TRY(const batch::Store::Work fits, job.store().work(kLeastAnswer, holds));
+    BRIMFUL_TRY(const batch::Store::Work all, job.store().work(kLeastAnswer));
+    BRIMFUL_TRY(const batch::Store::Work fits, job.store().work(kLeastAnswer, holds));
     if (!engine_->only_embeds() && fits.lines < all.lines)
       tell("note: {} of {} requests have prompts longer than the context of {} tokens, and fail{}\n",
            all.lines - fits.lines, all.lines, holds,
@@ -304,7 +304,7 @@ class Batch {
   }
 
   Result<ExpectedRequests> expected_requests(const batch::Store& store, std::uint64_t longest) const {
-    STRATA_TRY(const batch::Store::Work work, store.work(kLeastAnswer, longest));
+    BRIMFUL_TRY(const batch::Store::Work work, store.work(kLeastAnswer, longest));
     const auto wanted =
         static_cast<std::uint32_t>(std::clamp<std::int64_t>(work.lines, 1, std::int64_t{options_.sequences}));
     // Where every prompt is too long, any context tells so.
@@ -324,19 +324,19 @@ class Batch {
   Result<std::uint64_t> longest_prompt(const batch::Store& store, const engine::ContextOptions& context) {
     constexpr std::uint64_t kAny = INT64_MAX;
     if (context.context || engine_->only_embeds()) return kAny;
-    STRATA_TRY(std::vector<std::uint64_t> lengths, store.prompt_lengths());
+    BRIMFUL_TRY(std::vector<std::uint64_t> lengths, store.prompt_lengths());
     if (const std::uint32_t trained = engine_->profile().train_context; trained > 0)
       std::erase_if(lengths, [&](std::uint64_t length) { return length > trained; });
     if (lengths.size() < 2) return lengths.empty() ? 0 : lengths.back();
     const auto fits = [&](std::uint64_t length) -> Result<bool> {
-      STRATA_TRY(const ExpectedRequests expected, expected_requests(store, length));
+      BRIMFUL_TRY(const ExpectedRequests expected, expected_requests(store, length));
       return holds_least(*engine_, context, expected);
     };
     // Lengths before `first` fit, from `end` on they do not.
     std::size_t first = 0;
     std::size_t end = lengths.size();
     for (std::size_t next = end - 1; first < end; next = (first + end) / 2) {
-      STRATA_TRY(const bool fit, fits(lengths[next]));
+      BRIMFUL_TRY(const bool fit, fits(lengths[next]));
       (fit ? first : end) = fit ? next + 1 : next;
     }
     return lengths[first > 0 ? first - 1 : 0];
@@ -389,4 +389,4 @@ void add_batch_command(CLI::App& app, int& exit_code) {
   command->callback([options, &exit_code] { exit_code = report(Batch(*options).execute()); });
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -13,7 +13,7 @@
 #include "batch/line_file.h"
 #include "batch/stream_file.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 namespace fs = std::filesystem;
@@ -86,8 +86,8 @@ Status check_distinct(const batch::JobFiles& files, const std::vector<NamedFile>
                   fmt::format("{} {}: is the same file as {} {}, which would be lost: name another file",
                               written[i].flag, written[i].path.string(), other.flag, other.path.string()));
     };
-    for (const NamedFile& other : read) STRATA_TRY_VOID(check(other));
-    for (std::size_t j = 0; j < i; ++j) STRATA_TRY_VOID(check(written[j]));
+    for (const NamedFile& other : read) BRIMFUL_TRY_VOID(check(other));
+    for (std::size_t j = 0; j < i; ++j) BRIMFUL_TRY_VOID(check(written[j]));
   }
   return {};
 }
@@ -96,12 +96,12 @@ Result<BatchFiles> BatchFiles::prepare(batch::JobFiles files, const batch::Shard
                                        const std::string& fingerprint, const batch::Job::Watch& watch) {
   BatchFiles out;
   if (!fs::exists(files.account())) {  // before somebody's requests are read
-    for (const fs::path& file : {files.output, files.errors}) STRATA_TRY_VOID(batch::check_absent(file));
+    for (const fs::path& file : {files.output, files.errors}) BRIMFUL_TRY_VOID(batch::check_absent(file));
   }
   const bool streams_out = batch::is_stream(files.output);
   const fs::path folder = journal_folder();
   if (streams_out) {
-    STRATA_TRY_VOID(make_folder(folder));
+    BRIMFUL_TRY_VOID(make_folder(folder));
     remove_abandoned_copies(folder);
   }
   const bool streams_in = batch::is_stream(files.input);
@@ -109,18 +109,18 @@ Result<BatchFiles> BatchFiles::prepare(batch::JobFiles files, const batch::Shard
     const std::string copy = (streams_out ? (folder / fmt::format("{}{}", kCopy, ::getpid())).string()
                                           : files.account().string() + "-input") +
                              kUnfinished;
-    STRATA_TRY_VOID(batch::keep_stream(files.input, copy, watch.stopped,
-                                       [&](const auto& write) { return batch::patiently(watch, write); }));
+    BRIMFUL_TRY_VOID(batch::keep_stream(files.input, copy, watch.stopped,
+                                        [&](const auto& write) { return batch::patiently(watch, write); }));
     out.copy_ = copy;
     files.input_name = batch::input_name(files.input);
     files.input = out.copy_;
   }
   if (streams_out) {
-    STRATA_TRY(files.identity, batch::read_lines(
-                                   files.input, [](const auto&) { return Status{}; }, batch::kLongestLine));
+    BRIMFUL_TRY(files.identity, batch::read_lines(
+                                    files.input, [](const auto&) { return Status{}; }, batch::kLongestLine));
     Hash64 name;
     name.add(fmt::format("{} {} {}/{}", files.identity, fingerprint, shard.index, shard.count));
-    files.journal = folder / fmt::format("{:016x}.strata", name.value());
+    files.journal = folder / fmt::format("{:016x}.brimful", name.value());
   }
   if (streams_in) files.kept_input = files.account().string() + "-input";
   out.files_ = std::move(files);
@@ -135,4 +135,4 @@ BatchFiles::~BatchFiles() {
   if (!copy_.empty()) fs::remove(copy_, error);
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

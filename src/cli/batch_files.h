@@ -7,7 +7,7 @@
 
 #include "batch/job.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 
 /// A file, and the flag that names it.
 struct NamedFile {
@@ -47,4 +47,4 @@ class BatchFiles {
 /// Where the journals of outputs that are streams lie: `batches` in state_folder().
 [[nodiscard]] std::filesystem::path journal_folder();
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

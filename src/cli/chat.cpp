@@ -5,7 +5,7 @@
 #include "base/standard_error.h"
 #include "cli/chat_input.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 constexpr std::string_view kPrompt = "> ";
@@ -19,11 +19,11 @@ class Chat {
     if (reader_.is_terminal()) {
       tell("Chat with {}. /help lists commands, Ctrl-C stops an answer, Ctrl-D ends.\n", model_.name);
     }
-    if (model_.first_line) STRATA_TRY_VOID(take(*model_.first_line));
+    if (model_.first_line) BRIMFUL_TRY_VOID(take(*model_.first_line));
     while (!left_) {
       if (reader_.is_terminal() && !input_.goes_on()) tell("\n");
-      STRATA_TRY(const LineReader::Line line, reader_.read(input_.goes_on() ? kPromptInside : kPrompt));
-      STRATA_TRY_VOID(take(line));
+      BRIMFUL_TRY(const LineReader::Line line, reader_.read(input_.goes_on() ? kPromptInside : kPrompt));
+      BRIMFUL_TRY_VOID(take(line));
     }
     return {};
   }
@@ -103,4 +103,4 @@ class Chat {
 
 Status chat(LineReader& lines, const ChatModel& model) { return Chat(lines, model).run(); }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -7,7 +7,7 @@
 #include "base/result.h"
 #include "cli/line_reader.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 
 /// What a chat needs of the model.
 struct ChatModel {
@@ -30,4 +30,4 @@ struct ChatModel {
 /// itself goes to stderr. Blocks. Errors: those of `lines` and of `model`.
 [[nodiscard]] Status chat(LineReader& lines, const ChatModel& model);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

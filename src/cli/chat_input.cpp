@@ -9,7 +9,7 @@
 
 #include "cli/suggest.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 using Kind = ChatInput::Kind;
@@ -103,4 +103,4 @@ std::string_view chat_help() {
          "line. A message that begins with a slash needs a space before it.\n";
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

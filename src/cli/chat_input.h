@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-namespace strata::cli {
+namespace brimful::cli {
 
 /// What a line that a person typed in a chat asks for.
 struct ChatInput {
@@ -31,4 +31,4 @@ class ChatLines {
 /// The commands, one in a line, for people.
 [[nodiscard]] std::string_view chat_help();
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 using Kind = ChatInput::Kind;
@@ -71,4 +71,4 @@ TEST(ChatLines, ForgetsAMessageThatWasGivenUp) {
 }
 
 }  // namespace
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -12,7 +12,7 @@
 #include "cli/watch.h"
 #include "control/client.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 // A change waits for the pass that is computed, and reads weights again.
@@ -33,7 +33,7 @@ Result<nlohmann::json> request_of(const Options& options) {
     request["ram"] = ram->value;
   }
   if (options.vram) {
-    STRATA_TRY(const std::vector<VramPart> parts, parse_vram(*options.vram));
+    BRIMFUL_TRY(const std::vector<VramPart> parts, parse_vram(*options.vram));
     request["vram"] = nlohmann::json::array();
     for (const VramPart& part : parts) {
       nlohmann::json& budget = request["vram"].emplace_back(nlohmann::json{{"bytes", part.size.value}});
@@ -54,19 +54,19 @@ nlohmann::json statuses_of(const std::vector<pid_t>& pids) {
 }
 
 Result<std::vector<pid_t>> running() {
-  STRATA_TRY(std::vector<pid_t> pids, control::running());
+  BRIMFUL_TRY(std::vector<pid_t> pids, control::running());
   if (pids.empty()) return fail(ErrorCode::kNotFound, kNothingRuns);
   return pids;
 }
 
-/// Lists the models that run: what `strata ctl` does where nothing is to be changed.
+/// Lists the models that run: what `brimful ctl` does where nothing is to be changed.
 Status list(const Options& options) {
   std::vector<pid_t> pids;
   if (options.pid) {
     pids = {*options.pid};
-    STRATA_TRY_VOID(control::ask(*options.pid, {{"ask", "status"}}, Watch::kPatience));
+    BRIMFUL_TRY_VOID(control::ask(*options.pid, {{"ask", "status"}}, Watch::kPatience));
   } else {
-    STRATA_TRY(pids, running());
+    BRIMFUL_TRY(pids, running());
   }
   const nlohmann::json statuses = statuses_of(pids);
   if (options.json) {
@@ -74,29 +74,29 @@ Status list(const Options& options) {
     return write_standard_output(statuses.dump(2, ' ', false, replace) + '\n');
   }
   const std::string example =
-      pids.size() > 1 ? fmt::format(", such as: strata ctl {} --ram 6GiB", pids.front()) : "";
+      pids.size() > 1 ? fmt::format(", such as: brimful ctl {} --ram 6GiB", pids.front()) : "";
   return write_standard_output(
       fmt::format("{}--ram SIZE and --vram SIZE change a budget{}\n", running_text(statuses), example));
 }
 
 /// The only process that runs a model. Where there are several, they are listed on stderr.
 Result<pid_t> only_one() {
-  STRATA_TRY(const std::vector<pid_t> pids, running());
+  BRIMFUL_TRY(const std::vector<pid_t> pids, running());
   if (pids.size() == 1) return pids.front();
   tell("{}", running_text(statuses_of(pids)));
   return fail(ErrorCode::kInvalidArgument,
-              fmt::format("{} models run: name the process, such as: strata ctl {} --ram 6GiB", pids.size(),
+              fmt::format("{} models run: name the process, such as: brimful ctl {} --ram 6GiB", pids.size(),
                           pids.front()));
 }
 
 Status change(const Options& options) {
   if (!options.ram && !options.vram) return list(options);
-  STRATA_TRY(const nlohmann::json request, request_of(options));
+  BRIMFUL_TRY(const nlohmann::json request, request_of(options));
   pid_t pid = options.pid.value_or(0);
   if (!options.pid) {
-    STRATA_TRY(pid, only_one());
+    BRIMFUL_TRY(pid, only_one());
   }
-  STRATA_TRY(const nlohmann::json answer, control::ask(pid, request, kPatience));
+  BRIMFUL_TRY(const nlohmann::json answer, control::ask(pid, request, kPatience));
   if (options.json) return write_standard_output(answer.dump(2) + '\n');
   std::string text = draw_tiers(answer.value("tiers", nlohmann::json::array()));
   for (const nlohmann::json& note : answer.value("notes", nlohmann::json::array())) {
@@ -118,4 +118,4 @@ void add_ctl_command(CLI::App& app, int& exit_code) {
   command->callback([options, &exit_code] { exit_code = report(change(*options)); });
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

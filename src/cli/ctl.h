@@ -4,9 +4,9 @@ namespace CLI {
 class App;
 }
 
-namespace strata::cli {
+namespace brimful::cli {
 
-/// Adds `strata ctl`, which changes a run that goes on. Its exit code is left in `exit_code`.
+/// Adds `brimful ctl`, which changes a run that goes on. Its exit code is left in `exit_code`.
 void add_ctl_command(CLI::App& app, int& exit_code);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

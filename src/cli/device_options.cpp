@@ -13,7 +13,7 @@
 #include "probe/probe.h"
 #include "tier/offload_device.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 /// The device that `part` names, or the next one; null where there is none.
@@ -66,12 +66,12 @@ std::string unused_devices_note(const std::vector<VramPart>& parts, const std::v
 Status add_rpc_servers(const std::string& endpoints) {
   std::istringstream list(endpoints);
   for (std::string endpoint; std::getline(list, endpoint, ',');)
-    STRATA_TRY_VOID(engine::add_rpc_server(endpoint));
+    BRIMFUL_TRY_VOID(engine::add_rpc_server(endpoint));
   return {};
 }
 
 Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vram) {
-  STRATA_TRY(const std::vector<VramPart> parts, parse_vram(vram));
+  BRIMFUL_TRY(const std::vector<VramPart> parts, parse_vram(vram));
   std::vector<ggml_backend_dev_t> devices = tier::gpu_devices();
   std::vector<ggml_backend_dev_t> chosen = devices_for(parts, devices);
   std::vector<std::string> problems;
@@ -127,4 +127,4 @@ plan::Sending worth_sending(const model::ModelProfile& model, int threads, ggml_
   return plan::worth_sending(model, machine->compute, gpu->host_to_device_bytes_per_s);
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

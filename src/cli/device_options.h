@@ -8,7 +8,7 @@
 #include "base/result.h"
 #include "engine/engine.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 
 /// One part of --vram.
 struct VramPart {
@@ -39,4 +39,4 @@ struct VramPart {
 /// engine::add_rpc_server.
 [[nodiscard]] Status add_rpc_servers(const std::string& endpoints);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

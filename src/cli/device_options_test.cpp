@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 std::string note(const std::string& vram, const std::vector<std::string>& used,
@@ -25,4 +25,4 @@ TEST(UnusedDevicesNote, KeepsSilentWhereNothingIsUnclear) {
 }
 
 }  // namespace
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -8,7 +8,7 @@
 #include "base/standard_error.h"
 #include "base/visible_text.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 
 /// 0 all well, 3 "it does not fit", 1 any other error. (2: wrong flags.)
 [[nodiscard]] inline int exit_code_of(const Status& status) {
@@ -18,8 +18,8 @@ namespace strata::cli {
 
 /// Says in a line on stderr what went wrong, if anything did. Returns the exit code.
 [[nodiscard]] inline int report(const Status& status) {
-  if (!status) tell("strata: {}\n", visible_lines(status.error().message));
+  if (!status) tell("brimful: {}\n", visible_lines(status.error().message));
   return exit_code_of(status);
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

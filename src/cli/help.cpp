@@ -14,7 +14,7 @@
 #include "cli/arguments.h"
 #include "cli/suggest.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 constexpr std::size_t kNarrow = 40;
@@ -32,48 +32,48 @@ struct CommandHelp {
 constexpr std::array kCommands{
     CommandHelp{"run", "Use a model",
                 "Examples:\n"
-                "  strata run model.gguf                            chat on the terminal\n"
-                "  strata run model.gguf -p \"Why is the sky blue?\"  one answer\n"
-                "  strata run model.gguf --ram 12GiB --vram 8GiB    within these budgets"},
+                "  brimful run model.gguf                            chat on the terminal\n"
+                "  brimful run model.gguf -p \"Why is the sky blue?\"  one answer\n"
+                "  brimful run model.gguf --ram 12GiB --vram 8GiB    within these budgets"},
     CommandHelp{"serve", "Use a model",
                 "Examples:\n"
-                "  strata serve model.gguf                 OpenAI's API on http://127.0.0.1:8080/v1\n"
-                "  strata serve model.gguf --ram 12GiB --port 9000"},
+                "  brimful serve model.gguf                 OpenAI's API on http://127.0.0.1:8080/v1\n"
+                "  brimful serve model.gguf --ram 12GiB --port 9000"},
     CommandHelp{"batch", "Use a model",
                 "Example:\n"
-                "  strata batch -m model.gguf -i requests.jsonl -o answers.jsonl --ram 12GiB"},
+                "  brimful batch -m model.gguf -i requests.jsonl -o answers.jsonl --ram 12GiB"},
     CommandHelp{"top", "Watch and change a model that runs",
                 "Examples:\n"
-                "  strata top           until you press q\n"
-                "  strata top --once    one sample"},
+                "  brimful top           until you press q\n"
+                "  brimful top --once    one sample"},
     CommandHelp{"ctl", "Watch and change a model that runs",
                 "Examples:\n"
-                "  strata ctl                   lists the models that run\n"
-                "  strata ctl --ram 6GiB        the only model that runs steps aside\n"
-                "  strata ctl 4711 --ram 12GiB  process 4711"},
+                "  brimful ctl                   lists the models that run\n"
+                "  brimful ctl --ram 6GiB        the only model that runs steps aside\n"
+                "  brimful ctl 4711 --ram 12GiB  process 4711"},
     CommandHelp{"plan", "Before you run or download",
                 "Examples:\n"
-                "  strata plan model.gguf --ram 12GiB\n"
-                "  strata plan -hf bartowski/Llama-3.3-70B-Instruct-GGUF:Q4_K_M --like \"rtx-3060-12gb, "
+                "  brimful plan model.gguf --ram 12GiB\n"
+                "  brimful plan -hf bartowski/Llama-3.3-70B-Instruct-GGUF:Q4_K_M --like \"rtx-3060-12gb, "
                 "64gb-ddr4-3600\""},
     CommandHelp{"probe", "Before you run or download",
                 "Examples:\n"
-                "  strata probe model.gguf          this machine, and the disk of this model\n"
-                "  strata probe model.gguf --quick  only what this model needs"},
-    CommandHelp{"show", "Before you run or download", "Example:\n  strata show model.gguf"},
+                "  brimful probe model.gguf          this machine, and the disk of this model\n"
+                "  brimful probe model.gguf --quick  only what this model needs"},
+    CommandHelp{"show", "Before you run or download", "Example:\n  brimful show model.gguf"},
     CommandHelp{"synth", "Before you run or download",
-                "Example:\n  strata synth --like llama-7b --type Q4_K_M -o random.gguf"},
-    CommandHelp{"help", "Help", "Example:\n  strata help run"},
+                "Example:\n  brimful synth --like llama-7b --type Q4_K_M -o random.gguf"},
+    CommandHelp{"help", "Help", "Example:\n  brimful help run"},
 };
 
 constexpr const char* kExamples =
     "Examples:\n"
-    "  strata run model.gguf                      chat with a model\n"
-    "  strata run model.gguf --ram 12GiB          the same within 12 GiB of memory\n"
-    "  strata plan model.gguf --ram 12GiB         will it fit, and how fast will it be?\n"
-    "  strata serve model.gguf                    OpenAI's API on port 8080\n"
+    "  brimful run model.gguf                      chat with a model\n"
+    "  brimful run model.gguf --ram 12GiB          the same within 12 GiB of memory\n"
+    "  brimful plan model.gguf --ram 12GiB         will it fit, and how fast will it be?\n"
+    "  brimful serve model.gguf                    OpenAI's API on port 8080\n"
     "\n"
-    "'strata help COMMAND' explains a command and its flags. Exit codes: 0 done,\n"
+    "'brimful help COMMAND' explains a command and its flags. Exit codes: 0 done,\n"
     "1 an error, 2 wrong flags, 3 the model does not fit the budgets.";
 
 /// `--ub` as people write it: `-ub`.
@@ -183,7 +183,7 @@ HelpText help_on(const CLI::App& app, const std::string& topic) {
       app.get_subcommands([&](const CLI::App* command) { return command->check_name(topic); });
   if (commands.empty()) {
     return {with_help(fmt::format("there is no command '{}'{}", topic, suggestion(topic, command_names(app))),
-                      "strata help"),
+                      "brimful help"),
             false};
   }
   const CLI::App* const about = commands.front();
@@ -202,4 +202,4 @@ std::vector<std::string> command_names(const CLI::App& app) {
   return out;
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

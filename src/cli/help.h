@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-namespace strata::cli {
+namespace brimful::cli {
 
 /// Writes `text` in lines of at most `width` columns. Every line after the first one begins with `indent`
 /// spaces. A word that is longer than a line stays whole.
@@ -52,4 +52,4 @@ struct HelpText {
 /// The names of the commands.
 [[nodiscard]] std::vector<std::string> command_names(const CLI::App& app);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

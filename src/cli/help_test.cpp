@@ -8,7 +8,7 @@
 
 #include "cli/arguments.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 using testing::HasSubstr;
@@ -43,7 +43,7 @@ class Help : public testing::Test {
     return arguments ? "" : arguments.error().message;
   }
 
-  CLI::App app_{"About", "strata"};
+  CLI::App app_{"About", "brimful"};
   CLI::App* command_ = nullptr;
   int number_ = 0;
   std::string text_;
@@ -63,8 +63,8 @@ TEST_F(Help, FitsTheWidthAndShowsFlagsAsPeopleWriteThem) {
 TEST_F(Help, NamesTheNearestCommand) {
   const HelpText help = help_on(app_, "rnu");
   EXPECT_FALSE(help.found);
-  EXPECT_EQ(help.text, "there is no command 'rnu'; do you mean 'run'? see 'strata help'");
-  EXPECT_EQ(help_on(app_, "nosuch").text, "there is no command 'nosuch'; see 'strata help'");
+  EXPECT_EQ(help.text, "there is no command 'rnu'; do you mean 'run'? see 'brimful help'");
+  EXPECT_EQ(help_on(app_, "nosuch").text, "there is no command 'nosuch'; see 'brimful help'");
 }
 
 TEST_F(Help, NamesTheNearestFlag) {
@@ -83,4 +83,4 @@ TEST_F(Help, TakesValuesAndWhatFollowsTwoDashesAsTheyAre) {
 }
 
 }  // namespace
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -5,7 +5,7 @@
 #include <tuple>
 #include <utility>
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 constexpr std::string_view kPasteBegins = "\033[200~";
@@ -154,4 +154,4 @@ std::string to_utf8(std::wstring_view text) {
   return out;
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

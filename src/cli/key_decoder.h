@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace strata::cli {
+namespace brimful::cli {
 
 /// Turns the bytes of a terminal into characters for the line editor. It knows UTF-8, and the marks that a
 /// terminal puts around a text that is pasted (bracketed paste). A paste becomes one character, kPaste,
@@ -45,4 +45,4 @@ class KeyDecoder {
 /// `text` as UTF-8.
 [[nodiscard]] std::string to_utf8(std::wstring_view text);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

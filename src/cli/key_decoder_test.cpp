@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 constexpr std::size_t kAmple = 1 << 20;
@@ -76,4 +76,4 @@ TEST(ToUtf8, WritesWhatWasDecoded) {
 }
 
 }  // namespace
-}  // namespace strata::cli
+}  // namespace brimful::cli

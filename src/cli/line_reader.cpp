@@ -17,7 +17,7 @@
 #include "cli/key_decoder.h"
 #include "cli/terminal_mode.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 constexpr std::size_t kShortestLimit = 64 * 1024;  // bytes
@@ -81,7 +81,7 @@ class PlainReader final : public LineReader {
         if (too_long) return Line{Line::Kind::kTooLong, {}};
         return line.empty() ? Line{} : Line{Line::Kind::kText, std::move(line)};
       }
-      STRATA_TRY(const bool readable, wait_());
+      BRIMFUL_TRY(const bool readable, wait_());
       if (!readable) return Line{Line::Kind::kGivenUp, {}};
       std::array<char, 4096> piece{};
       const ssize_t got = ::read(STDIN_FILENO, piece.data(), piece.size());
@@ -119,10 +119,10 @@ class TerminalReader final : public LineReader {
     }
     if (screen_ == nullptr)
       return fail(ErrorCode::kIo, fmt::format("/dev/tty cannot be opened: {}", std::strerror(errno)));
-    STRATA_TRY(mode_, TerminalMode::enter(kBracketedPasteOn, kBracketedPasteOff));
+    BRIMFUL_TRY(mode_, TerminalMode::enter(kBracketedPasteOn, kBracketedPasteOff));
     const Utf8Scope scope(utf8_.get());
     const int screen = ::fileno(screen_);
-    editor_.reset(::el_init_fd("strata", stdin, screen_, screen_, STDIN_FILENO, screen, screen));
+    editor_.reset(::el_init_fd("brimful", stdin, screen_, screen_, STDIN_FILENO, screen, screen));
     history_.reset(::history_winit());
     if (!editor_ || !history_) return fail(ErrorCode::kIo, "the line editor cannot be started");
     configure();
@@ -205,14 +205,14 @@ class TerminalReader final : public LineReader {
     ::el_wset(
         e, EL_PROMPT, +[](EditLine* editor) { return of(editor).prompt_.data(); });
     ::el_wset(
-        e, EL_ADDFN, L"strata-paste", L"Insert what was pasted",
+        e, EL_ADDFN, L"brimful-paste", L"Insert what was pasted",
         +[](EditLine* editor, wint_t) { return of(editor).insert(of(editor).keys_.take_paste()); });
     ::el_wset(
-        e, EL_ADDFN, L"strata-newline", L"Begin another line of the same message",
+        e, EL_ADDFN, L"brimful-newline", L"Begin another line of the same message",
         +[](EditLine* editor, wint_t) { return of(editor).insert(L"\n"); });
-    bind(L"^^", L"strata-paste");
-    bind(L"\\e\\r", L"strata-newline");  // Alt-Enter
-    bind(L"\\e\\n", L"strata-newline");
+    bind(L"^^", L"brimful-paste");
+    bind(L"\\e\\r", L"brimful-newline");  // Alt-Enter
+    bind(L"\\e\\n", L"brimful-newline");
     bind(L"^R", L"em-inc-search-prev");
     bind(L"^W", L"ed-delete-prev-word");
     bind(L"\\e[3~", L"ed-delete-next-char");
@@ -300,8 +300,8 @@ Bytes LineReader::memory(std::size_t longest_line) {
 Result<std::unique_ptr<LineReader>> LineReader::create(Wait wait, std::size_t longest_line) {
   if (::isatty(STDIN_FILENO) == 0) return std::make_unique<PlainReader>(std::move(wait), longest_line);
   auto out = std::make_unique<TerminalReader>(std::move(wait), longest_line);
-  STRATA_TRY_VOID(out->open());
+  BRIMFUL_TRY_VOID(out->open());
   return out;
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

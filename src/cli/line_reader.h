@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 
 /// Reads what a person types, line by line: on a terminal with editing, a history, and pastes of many lines
 /// as one text; else plain lines, as from a pipe. Nothing is cut: a line that is too long is refused whole.
@@ -51,4 +51,4 @@ class LineReader {
   LineReader() = default;
 };
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

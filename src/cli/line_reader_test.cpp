@@ -14,7 +14,7 @@
 
 #include "typed_terminal.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 using Kind = LineReader::Line::Kind;
@@ -138,4 +138,4 @@ TEST_F(TypedLines, GoOnAfterCtrlZ) {
 }
 
 }  // namespace
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -11,7 +11,7 @@
 #include "base/standard_error.h"
 #include "engine/status_json.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -25,7 +25,7 @@ std::optional<Bytes> bytes_of(const nlohmann::json& object, const char* key) {
 }
 
 /// `{"ram": BYTES, "vram": [{"name": "CUDA0", "bytes": BYTES}, ..]}`; without a name: the next device that
-/// has none yet, as in `strata run`.
+/// has none yet, as in `brimful run`.
 Result<engine::BudgetChange> change_of(const nlohmann::json& request, const engine::Engine& engine) {
   engine::BudgetChange change{bytes_of(request, "ram"), {}};
   if (change.ram == Bytes{})
@@ -72,7 +72,7 @@ Live::Live(engine::Engine& engine, std::string model) : engine_(engine), model_(
   if (server) {
     server_ = std::move(*server);
   } else {
-    tell("note: strata top and strata ctl cannot reach this run: {}\n", server.error().message);
+    tell("note: brimful top and brimful ctl cannot reach this run: {}\n", server.error().message);
   }
   publish("loading");
 }
@@ -132,7 +132,7 @@ Result<bool> Live::wait_for_input(const std::function<bool()>& give_up) {
         {{STDIN_FILENO, POLLIN, 0}, {server_ ? server_->wake_descriptor() : -1, POLLIN, 0}}};
     if (::poll(waiting.data(), waiting.size(), static_cast<int>(kWhileWaiting.count())) < 0) continue;
     publish("waiting");
-    if (waiting[1].revents != 0) STRATA_TRY_VOID(carry_out_requests());
+    if (waiting[1].revents != 0) BRIMFUL_TRY_VOID(carry_out_requests());
     if (waiting[0].revents != 0) return !give_up();  // Ctrl-C came before what can be read now
   }
   return false;
@@ -142,7 +142,7 @@ Status Live::carry_out_requests(const std::function<void()>& empty_context) {
   while (server_) {
     std::optional<control::Request> request = server_->take();
     if (!request) break;
-    STRATA_TRY_VOID(carry_out(*request, empty_context));
+    BRIMFUL_TRY_VOID(carry_out(*request, empty_context));
   }
   return {};
 }
@@ -184,4 +184,4 @@ Status Live::carry_out(control::Request& request, const std::function<void()>& e
   return {};
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -8,9 +8,9 @@
 #include "control/server.h"
 #include "engine/generator.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 
-/// A run as other processes see it, and may change it: answers `strata top` and `strata ctl`.
+/// A run as other processes see it, and may change it: answers `brimful top` and `brimful ctl`.
 /// docs/control.md. Threading: as Engine.
 class Live {
  public:
@@ -55,4 +55,4 @@ class Live {
   std::size_t notes_ = 0;
 };
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -22,13 +22,13 @@
 #include "cli/synth.h"
 #include "cli/top.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 constexpr int kWrongFlags = 2;
 
 int wrong_flags(std::string_view message) {
-  tell("strata: {}\n", message);
+  tell("brimful: {}\n", message);
   return kWrongFlags;
 }
 
@@ -74,7 +74,7 @@ std::string hint_of_command(const CLI::App& app, std::span<char* const> argument
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     const CLI::App* const command = named_command(app, arguments.subspan(i));
     if (command != nullptr && command != &app)
-      return fmt::format("; flags of '{0}' stand behind it: strata {0} {1} ...", command->get_name(),
+      return fmt::format("; flags of '{0}' stand behind it: brimful {0} {1} ...", command->get_name(),
                          arguments.front());
   }
   return {};
@@ -82,9 +82,9 @@ std::string hint_of_command(const CLI::App& app, std::span<char* const> argument
 
 int run_program(std::span<char* const> given) {
   int exit_code = 0;
-  CLI::App app("Strata runs any GGUF model inside exact byte budgets.", "strata");
+  CLI::App app("Brimful runs any GGUF model inside exact byte budgets.", "brimful");
   app.formatter(std::make_shared<HelpFormatter>(help_width()));
-  app.set_version_flag("--version", std::string("strata " STRATA_VERSION "\nllama.cpp ") + llama_version() +
+  app.set_version_flag("--version", std::string("brimful " BRIMFUL_VERSION "\nllama.cpp ") + llama_version() +
                                         "\nggml " + ggml_version());
   app.require_subcommand(1);
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // as in llama.cpp
@@ -96,7 +96,7 @@ int run_program(std::span<char* const> given) {
   }
   const CLI::App* const command = named_command(app, given);
   if (command == nullptr) return wrong_flags(help_on(app, given.front()).text);
-  const std::string more_help = command == &app ? "strata help" : "strata help " + command->get_name();
+  const std::string more_help = command == &app ? "brimful help" : "brimful help " + command->get_name();
   auto arguments = parser_arguments(*command, given);
   if (!arguments && command == &app)
     return wrong_flags(with_help(arguments.error().message + hint_of_command(app, given), more_help));
@@ -108,17 +108,17 @@ int run_program(std::span<char* const> given) {
   } catch (const CLI::ParseError& error) {
     return wrong_flags(with_help(error.what(), more_help));
   } catch (const std::exception& error) {  // a library's, or no memory: still one line, and no abort
-    tell("strata: unexpected error: {}\n", error.what());
+    tell("brimful: unexpected error: {}\n", error.what());
     return 1;
   }
   return exit_code;
 }
 
 }  // namespace
-}  // namespace strata::cli
+}  // namespace brimful::cli
 
 int main(int argc, char** argv) {
-  strata::hold_standard_streams();
+  brimful::hold_standard_streams();
   const std::span<char* const> arguments(argv, static_cast<std::size_t>(argc));
-  return strata::cli::run_program(arguments.subspan(argc > 0 ? 1 : 0));
+  return brimful::cli::run_program(arguments.subspan(argc > 0 ? 1 : 0));
 }

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <vector>
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 const OwnerName& owner(std::string_view key) { return *std::ranges::find(kOwnerNames, key, &OwnerName::key); }
@@ -107,4 +107,4 @@ std::string draw_device_map(const plan::DeviceShare& d, int width) {
   return draw_tier(fmt::format("{} memory ({})", d.name, d.gpu.name), d.budget, parts, width);
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

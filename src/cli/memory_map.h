@@ -8,7 +8,7 @@
 #include "engine/engine.h"
 #include "plan/device_split.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 
 /// Who holds memory of a tier: as it is called in JSON, in pictures, and by people.
 struct OwnerName {
@@ -42,4 +42,4 @@ struct TierPart {
 /// The same for a GPU.
 [[nodiscard]] std::string draw_device_map(const plan::DeviceShare& device, int width = 78);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

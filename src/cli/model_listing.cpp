@@ -8,7 +8,7 @@
 
 #include "model/tensor_names.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 using model::MetadataEntry;
@@ -224,4 +224,4 @@ std::string json_text(const nlohmann::json& json, int indent) {
   return json.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

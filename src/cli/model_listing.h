@@ -8,7 +8,7 @@
 #include "model/metadata.h"
 #include "model/model_profile.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 
 /// What is in a model, for people: lines of text without control bytes, whatever the file holds.
 [[nodiscard]] std::string model_text(const model::ModelProfile& profile,
@@ -24,4 +24,4 @@ namespace strata::cli {
 /// Strings that are not UTF-8 are mended. `indent`: -1 for one line.
 [[nodiscard]] std::string json_text(const nlohmann::json& json, int indent = -1);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

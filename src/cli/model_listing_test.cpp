@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 TEST(ParametersText, TakesTheUnitThatShowsTheNumber) {
@@ -15,4 +15,4 @@ TEST(ParametersText, TakesTheUnitThatShowsTheNumber) {
 }
 
 }  // namespace
-}  // namespace strata::cli
+}  // namespace brimful::cli

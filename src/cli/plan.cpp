@@ -12,7 +12,7 @@
 #include "cli/model_listing.h"
 #include "cli/plan_output.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 Status write_file(const std::string& path, const std::string& text) {
@@ -24,7 +24,7 @@ Status write_file(const std::string& path, const std::string& text) {
 }
 
 Status show(const PlanReport& report, const PlanOptions& options) {
-  if (options.svg) STRATA_TRY_VOID(write_file(*options.svg, plan_svg(report)));
+  if (options.svg) BRIMFUL_TRY_VOID(write_file(*options.svg, plan_svg(report)));
   if (!options.json) return write_standard_output(plan_text(report));
   const auto replace = nlohmann::json::error_handler_t::replace;
   return write_standard_output(plan_json(report, options).dump(2, ' ', false, replace) + '\n');
@@ -60,7 +60,8 @@ void add_plan_command(CLI::App& app, int& exit_code) {
       ->add_option("--like", options->like, "another machine: \"rtx-3060-12gb, 64gb-ddr4-3600, nvme-gen3\"")
       ->group(machine);
   command
-      ->add_option("--hardware", options->hardware, "another machine: what `strata probe --json` wrote there")
+      ->add_option("--hardware", options->hardware,
+                   "another machine: what `brimful probe --json` wrote there")
       ->group(machine);
   command->add_option("--vram", options->vram, "budget of the GPU, or of each: CUDA0=8GiB,CUDA1=6GiB")
       ->group(machine);
@@ -72,10 +73,10 @@ void add_plan_command(CLI::App& app, int& exit_code) {
                    "tokens of the prompt (default: 512, or half of a shorter context)")
       ->check(CLI::Range(1, 1 << 20));
   command
-      ->add_flag("--json", options->json, "print JSON (docs/plan-json.md); `strata run --plan` executes it")
+      ->add_flag("--json", options->json, "print JSON (docs/plan-json.md); `brimful run --plan` executes it")
       ->group("Output");
   command->add_option("--svg", options->svg, "draw the tiers into a file")->group("Output");
   command->callback([options, &exit_code] { exit_code = run(*options); });
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

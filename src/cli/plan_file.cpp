@@ -7,7 +7,7 @@
 #include "cli/run_options.h"
 #include "model/header_fingerprint.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 /// `value` of the plan, unless a flag gave another.
@@ -31,8 +31,8 @@ Status take_model(const nlohmann::json& json, RunOptions& o) {
                             name));
   }
   if (o.model.empty()) o.model = run.at("model").get<std::string>();
-  STRATA_TRY(const model::ModelProfile profile, model::read_model(o.model, model::Weights::kMayBeMissing));
-  STRATA_TRY(const std::string header, model::header_fingerprint(profile.files));
+  BRIMFUL_TRY(const model::ModelProfile profile, model::read_model(o.model, model::Weights::kMayBeMissing));
+  BRIMFUL_TRY(const std::string header, model::header_fingerprint(profile.files));
   if (header == run.at("model_header").get<std::string>()) return {};
   return fail(
       ErrorCode::kInvalidArgument,
@@ -46,16 +46,16 @@ Status take_over(const nlohmann::json& json, RunOptions& o) {
     return fail(ErrorCode::kInvalidArgument, "it does not fit: there is nothing to run");
   if (json.at("budget_bytes").size() > 1)
     return fail(ErrorCode::kUnsupported,
-                "it uses a GPU: such a plan is a forecast; strata run --vram makes its own");
-  STRATA_TRY_VOID(take_model(json, o));
+                "it uses a GPU: such a plan is a forecast; brimful run --vram makes its own");
+  BRIMFUL_TRY_VOID(take_model(json, o));
   if (json.at("workload").at("sequences") != 1)
     return fail(ErrorCode::kUnsupported, "it is for a batch, and run has one sequence: plan with --for chat");
   const nlohmann::json& run = json.at("run");
-  STRATA_TRY_VOID(take("--ram", o.ram, fmt::format("{}", run.at("ram_bytes").get<std::uint64_t>())));
-  STRATA_TRY_VOID(take("-c", o.context, run.at("context").get<std::uint32_t>()));
-  STRATA_TRY_VOID(take("-ub", o.ubatch, run.at("ubatch").get<std::uint32_t>()));
-  STRATA_TRY_VOID(take("-t", o.threads, run.at("threads").get<int>()));
-  STRATA_TRY_VOID(take("--spec-draft-n-max", o.longest_draft, run.at("longest_draft").get<std::uint32_t>()));
+  BRIMFUL_TRY_VOID(take("--ram", o.ram, fmt::format("{}", run.at("ram_bytes").get<std::uint64_t>())));
+  BRIMFUL_TRY_VOID(take("-c", o.context, run.at("context").get<std::uint32_t>()));
+  BRIMFUL_TRY_VOID(take("-ub", o.ubatch, run.at("ubatch").get<std::uint32_t>()));
+  BRIMFUL_TRY_VOID(take("-t", o.threads, run.at("threads").get<int>()));
+  BRIMFUL_TRY_VOID(take("--spec-draft-n-max", o.longest_draft, run.at("longest_draft").get<std::uint32_t>()));
   o.type_k = run.at("cache_type_k").get<std::string>();
   o.type_v = run.at("cache_type_v").get<std::string>();
   o.flash_attention = run.at("flash_attention").get<std::string>();
@@ -72,15 +72,15 @@ Status apply_plan(const std::string& file, RunOptions& options) {
   const auto plan = parse_json(text);
   if (!plan)
     return fail(ErrorCode::kCorrupt,
-                fmt::format("{}: not a plan of `strata plan --json`: {}", file, plan.error().message));
+                fmt::format("{}: not a plan of `brimful plan --json`: {}", file, plan.error().message));
   try {
     Status status = take_over(*plan, options);
     if (!status) status.error().message = fmt::format("{}: {}", file, status.error().message);
     return status;
   } catch (const nlohmann::json::exception& error) {
     return fail(ErrorCode::kCorrupt,
-                fmt::format("{}: not a plan of `strata plan --json` ({})", file, error.what()));
+                fmt::format("{}: not a plan of `brimful plan --json` ({})", file, error.what()));
   }
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

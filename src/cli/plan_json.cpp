@@ -3,7 +3,7 @@
 #include "cli/plan_output.h"
 #include "engine/status_json.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 
 namespace {
 
@@ -47,7 +47,7 @@ nlohmann::ordered_json plan_json(const PlanReport& report, const PlanOptions& op
   json["seconds_per_prompt"] = seconds_json(f.prompt);
   json["workload"] = {{"sequences", report.inputs.workload.sequences},
                       {"prompt_tokens", report.inputs.workload.prompt_tokens}};
-  // What `strata run --plan` needs to do exactly this.
+  // What `brimful run --plan` needs to do exactly this.
   json["run"] = {{"model_header", report.model_header},
                  {"ram_bytes", map.budget.value},
                  {"weights_budget_bytes", p.host.demand.for_weights(p.host.budget).value},
@@ -73,4 +73,4 @@ nlohmann::ordered_json plan_json(const PlanReport& report, const PlanOptions& op
   return json;
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -5,7 +5,7 @@
 
 #include "cli/planner.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 
 /// The whole answer for people: what lies where, how fast, what bounds it, and what would be better.
 [[nodiscard]] std::string plan_text(const PlanReport& report);
@@ -16,4 +16,4 @@ namespace strata::cli {
 /// The tiers as a picture.
 [[nodiscard]] std::string plan_svg(const PlanReport& report);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -4,7 +4,7 @@
 
 #include "cli/plan_output.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 struct Part {
@@ -121,4 +121,4 @@ std::string plan_svg(const PlanReport& report) {
   return out + "</svg>\n";
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -6,7 +6,7 @@
 #include "cli/probe_text.h"
 #include "model/gguf_reader.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 constexpr std::size_t kMostChanges = 16;
@@ -78,4 +78,4 @@ std::string plan_text(const PlanReport& report) {
   return out;
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

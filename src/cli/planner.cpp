@@ -17,7 +17,7 @@
 #include "model/model_profile.h"
 #include "plan/requantise.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 constexpr std::int64_t kDefaultBatch = 8;
@@ -48,7 +48,7 @@ Result<std::vector<plan::DeviceBudget>> device_budgets(const PlanOptions& option
       out.push_back({name(i), machine.gpus[i], saturating_sub(machine.gpus[i].total, machine.gpus[i].used)});
     return out;
   }
-  STRATA_TRY(const std::vector<VramPart> parts, parse_vram(*options.vram));
+  BRIMFUL_TRY(const std::vector<VramPart> parts, parse_vram(*options.vram));
   for (const auto& [part, given, size] : parts) {
     const std::string wanted = given.value_or(name(out.size()));
     std::size_t index = 0;
@@ -163,32 +163,32 @@ Bytes client_reserve(const engine::Generator& generator, bool with_template) {
 Result<PlanReport> make_report(const PlanOptions& options) {
   PlanReport report{.model = options.hub.empty() ? options.run.model : options.hub,
                     .elsewhere = options.like || options.hardware};
-  STRATA_TRY(const std::int64_t sequences, sequences_of(options.purpose));
+  BRIMFUL_TRY(const std::int64_t sequences, sequences_of(options.purpose));
   RunOptions run = options.run;
   run.gpu_layers = run.cpu_moe_layers = std::nullopt;  // of the plan's devices, not of this machine's
   run.overrides.clear();
-  STRATA_TRY(engine::OpenOptions open, open_options(run));
-  STRATA_TRY(engine::ContextOptions context, context_options(options.run));
-  STRATA_TRY(const common_params_sampling sampling, sampling_params(options.run));
-  STRATA_TRY(const hub::LocalModel local, hub::locate({options.run.model, options.hub}));
+  BRIMFUL_TRY(engine::OpenOptions open, open_options(run));
+  BRIMFUL_TRY(engine::ContextOptions context, context_options(options.run));
+  BRIMFUL_TRY(const common_params_sampling sampling, sampling_params(options.run));
+  BRIMFUL_TRY(const hub::LocalModel local, hub::locate({options.run.model, options.hub}));
   open.model = local.path;
   open.weights = model::Weights::kMayBeMissing;
   open.claims_memory = false;
-  STRATA_TRY(model::ModelProfile profile, model::read_model(local.path, open.weights));
-  STRATA_TRY(report.model_header, model::header_fingerprint(profile.files));
+  BRIMFUL_TRY(model::ModelProfile profile, model::read_model(local.path, open.weights));
+  BRIMFUL_TRY(report.model_header, model::header_fingerprint(profile.files));
   if (!local.header_only()) report.model_file = std::filesystem::absolute(local.path).string();
-  STRATA_TRY(hardware::Profile machine, machine_of(options, profile, open.threads));
-  STRATA_TRY(auto devices, device_budgets(options, machine, report.elsewhere));
+  BRIMFUL_TRY(hardware::Profile machine, machine_of(options, profile, open.threads));
+  BRIMFUL_TRY(auto devices, device_budgets(options, machine, report.elsewhere));
   std::vector<std::string> device_names;
   for (const plan::DeviceBudget& device : devices) device_names.push_back(device.name);
   if (options.vram) {
-    STRATA_TRY(const std::vector<VramPart> parts, parse_vram(*options.vram));
+    BRIMFUL_TRY(const std::vector<VramPart> parts, parse_vram(*options.vram));
     std::vector<std::string> all;
     for (std::size_t i = 0; i < machine.gpus.size(); ++i) all.push_back(fmt::format("CUDA{}", i));
     const std::string note = unused_devices_note(parts, device_names, all);
     if (!note.empty()) report.notes.push_back(note);
   }
-  STRATA_TRY(plan::MayLieOn may_lie_on, placement_rules(options.run, device_names));
+  BRIMFUL_TRY(plan::MayLieOn may_lie_on, placement_rules(options.run, device_names));
   if (report.elsewhere) {
     open.machine = hardware::HostMemory{machine.ram.total, machine.ram.available, {}};
     if (!options.run.threads) open.threads = open.threads_batch = machine.compute.threads;
@@ -196,8 +196,8 @@ Result<PlanReport> make_report(const PlanOptions& options) {
 
   report.threads = open.threads;
   const auto begin = std::chrono::steady_clock::now();
-  STRATA_TRY(const auto engine, engine::Engine::open(std::move(open)));
-  STRATA_TRY(const auto generator, engine::Generator::create(*engine, sampling));
+  BRIMFUL_TRY(const auto engine, engine::Engine::open(std::move(open)));
+  BRIMFUL_TRY(const auto generator, engine::Generator::create(*engine, sampling));
   const double opened = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   report.notes = shape_context(context, options, sequences, profile.train_context);
   if (profile.weights_missing) {  // which drafts keep their bits is asked of real rows
@@ -206,7 +206,7 @@ Result<PlanReport> make_report(const PlanOptions& options) {
   }
   context.client_reserve =
       client_reserve(*generator, !engine->profile().chat_template.empty() && !options.run.raw);
-  STRATA_TRY_VOID(engine->prepare(context));
+  BRIMFUL_TRY_VOID(engine->prepare(context));
   std::ranges::copy(engine->notes(), std::back_inserter(report.notes));
 
   if (!devices.empty()) {
@@ -215,7 +215,7 @@ Result<PlanReport> make_report(const PlanOptions& options) {
         plan::worth_sending(profile, machine.compute, first.gpu.host_to_device_bytes_per_s);
     plan::add_rings(first, profile, sending, engine->plan().ubatch);
   }
-  STRATA_TRY(const Bytes most, engine->most_budget());
+  BRIMFUL_TRY(const Bytes most, engine->most_budget());
   plan::Inputs& inputs = report.inputs;
   inputs = plan::Inputs{.profile = std::move(profile),
                         .run = engine->plan(),
@@ -230,7 +230,7 @@ Result<PlanReport> make_report(const PlanOptions& options) {
                         .open_seconds = opened};
   // Another process will carry it out, and the kernel's account of it may be a little larger than its own.
   inputs.run.demand.growth += engine::Engine::kRunToRun + Bytes{inputs.host_budget.value / kShareOfAccounts};
-  STRATA_TRY(report.plan, plan::make_plan(inputs));
+  BRIMFUL_TRY(report.plan, plan::make_plan(inputs));
   report.complaints = hardware::complaints(inputs.machine, std::nullopt);  // the plan says what is read
 
   std::vector<plan::Variant> variants = plan::standard_variants(inputs);
@@ -240,4 +240,4 @@ Result<PlanReport> make_report(const PlanOptions& options) {
   return report;
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -9,9 +9,9 @@
 #include "engine/generator.h"
 #include "plan/advice.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 
-/// What `strata plan` is asked.
+/// What `brimful plan` is asked.
 struct PlanOptions {
   RunOptions run;
   std::string hub;                             ///< -hf
@@ -43,7 +43,7 @@ struct PlanReport {
 /// Errors: kInfeasible: the plan's answer; all others: it could not be found out.
 [[nodiscard]] Result<PlanReport> make_report(const PlanOptions& options);
 
-/// Bytes that `strata run` itself will allocate, beside the engine.
+/// Bytes that `brimful run` itself will allocate, beside the engine.
 [[nodiscard]] Bytes client_reserve(const engine::Generator& generator, bool with_template);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

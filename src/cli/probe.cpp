@@ -15,7 +15,7 @@
 #include "hardware/compute_threads.h"
 #include "probe/probe.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 struct Options {
@@ -40,7 +40,7 @@ hardware::ModelSize size_of(const model::ModelProfile& profile) {
 Status show_machine(const Options& options) {
   std::optional<model::ModelProfile> profile;
   if (options.model) {
-    STRATA_TRY(profile, model::read_model(*options.model));
+    BRIMFUL_TRY(profile, model::read_model(*options.model));
   }
   const auto refresh = options.refresh ? probe::Refresh::kAll
                        : options.quick
@@ -49,8 +49,8 @@ Status show_machine(const Options& options) {
   const auto choice = hardware::choose_threads(options.threads, hardware::read_compute_limits(), "-t");
   if (choice.note) tell("note: {}\n", *choice.note);
   const int threads = choice.threads;
-  STRATA_TRY(const hardware::Profile machine,
-             measure_machine(profile ? &*profile : nullptr, threads, refresh, MeasureNews::kAlways));
+  BRIMFUL_TRY(const hardware::Profile machine,
+              measure_machine(profile ? &*profile : nullptr, threads, refresh, MeasureNews::kAlways));
   if (options.json) return write_standard_output(hardware::to_json(machine) + '\n');
   std::string text = machine_text(machine);
   const auto size = profile ? std::optional(size_of(*profile)) : std::nullopt;
@@ -73,8 +73,8 @@ void add_probe_command(CLI::App& app, int& exit_code) {
   command->add_flag(
       "--quick", options->quick,
       "measure only the types of the model given with -m: half a minute; else the usual ones: some seconds");
-  command->add_flag("--json", options->json, "print JSON, for `strata plan --hardware`");
+  command->add_flag("--json", options->json, "print JSON, for `brimful plan --hardware`");
   command->callback([options, &exit_code] { exit_code = report(show_machine(*options)); });
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

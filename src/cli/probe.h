@@ -4,8 +4,8 @@ namespace CLI {
 class App;
 }
 
-namespace strata::cli {
+namespace brimful::cli {
 
 void add_probe_command(CLI::App& app, int& exit_code);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -12,7 +12,7 @@
 #include "probe/probe.h"
 #include "tier/offload_device.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -111,4 +111,4 @@ std::string machine_text(const hardware::Profile& m) {
   return out;
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -6,7 +6,7 @@
 #include "model/model_profile.h"
 #include "probe/probe.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 
 /// Where stderr is a terminal, one line there says what is being measured. kAlways: elsewhere, too, with a
 /// line every few seconds.
@@ -23,4 +23,4 @@ enum class MeasureNews { kOnTerminal, kAlways };
 /// A machine for people: facts, rates, and what limits it.
 [[nodiscard]] std::string machine_text(const hardware::Profile& machine);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

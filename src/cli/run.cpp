@@ -25,7 +25,7 @@
 #include "engine/chat_format.h"
 #include "model/gguf_reader.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 std::atomic<engine::Engine*> interruptible{nullptr};
@@ -57,13 +57,13 @@ class Run {
     struct sigaction action {};
     action.sa_handler = on_interrupt;  // without SA_RESTART: Ctrl-C ends the wait for a line
     ::sigaction(SIGINT, &action, nullptr);
-    if (options_.plan_file) STRATA_TRY_VOID(apply_plan(*options_.plan_file, options_));
-    STRATA_TRY(std::optional<std::string> prompt, read_prompt(options_));
+    if (options_.plan_file) BRIMFUL_TRY_VOID(apply_plan(*options_.plan_file, options_));
+    BRIMFUL_TRY(std::optional<std::string> prompt, read_prompt(options_));
     for (const auto& file : {options_.stats_file, options_.trace_file}) {
-      if (file) STRATA_TRY_VOID(check_writable(*file));
+      if (file) BRIMFUL_TRY_VOID(check_writable(*file));
     }
-    if (!prompt) STRATA_TRY_VOID(open_lines());
-    STRATA_TRY_VOID(open());
+    if (!prompt) BRIMFUL_TRY_VOID(open_lines());
+    BRIMFUL_TRY_VOID(open());
     if (!format_ && (!prompt || options_.system)) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("{}: {}", options_.raw ? "--raw" : "this model has no chat template",
@@ -73,29 +73,29 @@ class Run {
 
     std::vector<llama_token> tokens;
     if (prompt) {
-      STRATA_TRY(tokens, first_tokens(*prompt));
+      BRIMFUL_TRY(tokens, first_tokens(*prompt));
       if (const auto note = engine::two_beginnings(engine_->vocab(), tokens)) tell("note: {}\n", *note);
     }
-    STRATA_TRY_VOID(start(tokens));
+    BRIMFUL_TRY_VOID(start(tokens));
     if (options_.display_prompt && prompt) print(*prompt);
     const Status status = prompt ? turn(std::move(tokens)) : talk();
     lines_.reset();  // the terminal is as it was
     if (!status && report_.total.prompt_computed == 0) return status;
     tell("\n{}", describe(report_, *engine_));
     if (options_.stats_file)
-      STRATA_TRY_VOID(write_stats(*options_.stats_file, report_, *engine_, options_.model));
-    if (trace_) STRATA_TRY_VOID(trace_->write(*options_.trace_file));
+      BRIMFUL_TRY_VOID(write_stats(*options_.stats_file, report_, *engine_, options_.model));
+    if (trace_) BRIMFUL_TRY_VOID(trace_->write(*options_.trace_file));
     return status;
   }
 
  private:
   Status open() {
-    STRATA_TRY(engine::OpenOptions open, open_options(options_));
+    BRIMFUL_TRY(engine::OpenOptions open, open_options(options_));
     if (options_.trace_file) open.trace = &trace_.emplace();
-    STRATA_TRY(common_params_sampling sampling, sampling_params(options_));
-    STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
-    STRATA_TRY(generator_, engine::Generator::create(*engine_, std::move(sampling)));
-    STRATA_TRY(const std::string chat_template, cli::chat_template(options_));
+    BRIMFUL_TRY(common_params_sampling sampling, sampling_params(options_));
+    BRIMFUL_TRY(engine_, engine::Engine::open(std::move(open)));
+    BRIMFUL_TRY(generator_, engine::Generator::create(*engine_, std::move(sampling)));
+    BRIMFUL_TRY(const std::string chat_template, cli::chat_template(options_));
     if (options_.raw || (engine_->profile().chat_template.empty() && chat_template.empty())) return {};
     auto format = engine::ChatFormat::create(*engine_, chat_template);
     if (!format) {
@@ -108,7 +108,7 @@ class Run {
   }
 
   Status start(const std::vector<llama_token>& prompt) {
-    STRATA_TRY(engine::ContextOptions context, context_options(options_));
+    BRIMFUL_TRY(engine::ContextOptions context, context_options(options_));
     context.prompt_tokens = static_cast<std::uint32_t>(prompt.size());
     const std::size_t wanted = prompt.size() + static_cast<std::size_t>(std::max(options_.limit, 1));
     context.least_context = static_cast<std::uint32_t>(std::min<std::size_t>(wanted, 1U << 20));
@@ -123,9 +123,9 @@ class Run {
       return interrupts == 0;
     };
     interruptible = engine_.get();
-    STRATA_TRY_VOID(engine_->prepare(context));
+    BRIMFUL_TRY_VOID(engine_->prepare(context));
     live_.emplace(*engine_, options_.model);  // after the measuring, which its thread would blur
-    STRATA_TRY_VOID(engine_->start(progress));
+    BRIMFUL_TRY_VOID(engine_->start(progress));
     if (interrupts > 0) return fail(ErrorCode::kCancelled, "interrupted before the first token");
     if (bar) bar->finish();
     live_->started();
@@ -195,9 +195,9 @@ class Run {
         .stop_strings = stops_,
         .before_pass = [this](const auto& so_far) { return live_->before_pass(so_far); }};
     engine::ChatStream stream(parser_);
-    STRATA_TRY(const engine::Generation done,
-               generator_->generate(std::move(tokens), generation,
-                                    [&](auto piece) { return print(stream.add(piece)); }));
+    BRIMFUL_TRY(const engine::Generation done,
+                generator_->generate(std::move(tokens), generation,
+                                     [&](auto piece) { return print(stream.add(piece)); }));
     print(stream.end());
     if (terminal_out_) write(visible_.rest());
     end_thoughts();
@@ -220,10 +220,10 @@ class Run {
   Status open_lines() {
     const bool terminal = ::isatty(STDIN_FILENO) != 0;
     longest_line_ = LineReader::longest_line(options_.context.value_or(0));
-    STRATA_TRY(lines_, LineReader::create([this] { return wait_for_input(); }, longest_line_));
+    BRIMFUL_TRY(lines_, LineReader::create([this] { return wait_for_input(); }, longest_line_));
     if (terminal) return {};
     // The model is not loaded where there is nothing to say to it.
-    STRATA_TRY(first_line_, lines_->read(""));
+    BRIMFUL_TRY(first_line_, lines_->read(""));
     if (first_line_->kind != LineReader::Line::Kind::kEnd) return {};
     return fail(ErrorCode::kInvalidArgument,
                 "no prompt: give one with -p or -f, or messages on standard input, one in a line");
@@ -233,7 +233,7 @@ class Run {
   Result<bool> wait_for_input() {
     if (!live_) return interrupts == 0;
     std::size_t notes = live_->notes();
-    STRATA_TRY(const bool readable, live_->wait_for_input([&] {
+    BRIMFUL_TRY(const bool readable, live_->wait_for_input([&] {
       lines_->redraw_if_asked();
       if (std::exchange(notes, live_->notes()) != notes) lines_->redraw();
       return interrupts > 0;
@@ -271,7 +271,7 @@ class Run {
       messages_.erase(messages_.size() - 1);
       return {};
     }
-    STRATA_TRY_VOID(make_room(*tokens));
+    BRIMFUL_TRY_VOID(make_room(*tokens));
     if (tokens->size() >= llama_n_ctx(engine_->context())) {
       tell("note: this message alone is longer than the context: start with a larger -c\n");
       messages_.erase(messages_.size() - 1);
@@ -309,7 +309,7 @@ class Run {
       const auto first = messages_.begin() + oldest;
       messages_.erase(first, first + 2);  // a question and its answer
       ++forgotten;
-      STRATA_TRY(tokens, chat_tokens());
+      BRIMFUL_TRY(tokens, chat_tokens());
     }
     if (forgotten > 0) tell("note: the context is full: the oldest turns are forgotten ({})\n", forgotten);
     return {};
@@ -355,4 +355,4 @@ void add_run_command(CLI::App& app, int& exit_code) {
   });
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

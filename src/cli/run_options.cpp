@@ -23,7 +23,7 @@
 #include "plan/placement_rules.h"
 #include "probe/probe.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 constexpr std::array kCacheTypes{GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16,
@@ -130,7 +130,7 @@ Result<common_grammar> grammar_of_given_schema(const std::string& text) {
   constexpr const char* kFlag = "--json-schema";
   const auto given = parse_ordered_json(text, kDeepestSchema);
   if (!given) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", kFlag, given.error().message));
-  STRATA_TRY_VOID(engine::check_schema_bounds(*given, kFlag));
+  BRIMFUL_TRY_VOID(engine::check_schema_bounds(*given, kFlag));
   const engine::AnswerSchema schema = engine::schema_for_grammar(*given);
   for (const std::string& what : schema.not_enforced)
     tell("note: {}: this is not enforced: {}\n", kFlag, what);
@@ -148,7 +148,7 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
   command.add_flag("--raw", o.raw, "complete plain text, even if the model has a chat template");
   command.add_flag("--display-prompt", o.display_prompt, "print the prompt before what follows it");
   command.add_option("-n,--predict", o.limit, "tokens to generate (-1: until the model ends)");
-  command.add_option("--plan", o.plan_file, "do exactly what a plan says that `strata plan --json` wrote");
+  command.add_option("--plan", o.plan_file, "do exactly what a plan says that `brimful plan --json` wrote");
   add_shape_flags(command, o);
   add_device_flags(command, o);
 
@@ -309,12 +309,12 @@ Status refuse_drafts(const RunOptions& o, std::string_view command) {
   const auto refused = [&](std::string_view flag) {
     return fail(
         ErrorCode::kInvalidArgument,
-        fmt::format("{}: 'strata {}' answers many requests at once and uses no drafts: leave the flag "
-                    "out ('strata run' uses drafts)",
+        fmt::format("{}: 'brimful {}' answers many requests at once and uses no drafts: leave the flag "
+                    "out ('brimful run' uses drafts)",
                     flag, command));
   };
   if (o.draft_model) return refused("-md");
-  STRATA_TRY(const DraftKinds asked, draft_kinds(o));
+  BRIMFUL_TRY(const DraftKinds asked, draft_kinds(o));
   if (o.spec_type && (asked.ngrams || asked.model))
     return refused(fmt::format("--spec-type {}", *o.spec_type));
   if (o.longest_draft.value_or(0) > 0) return refused(fmt::format("--spec-draft-n-max {}", *o.longest_draft));
@@ -331,7 +331,7 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
     if (ram->value == 0) return fail(ErrorCode::kInvalidArgument, "--ram: a budget of 0 bytes holds nothing");
     out.ram = *ram;
   }
-  if (o.rpc) STRATA_TRY_VOID(add_rpc_servers(*o.rpc));
+  if (o.rpc) BRIMFUL_TRY_VOID(add_rpc_servers(*o.rpc));
   if (o.vram) {
     const auto account = std::make_shared<engine::DriverAccount>();
     out.held_on_device = [account](ggml_backend_dev_t device) { return account->held_on(device); };
@@ -341,16 +341,16 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
     return fail(ErrorCode::kInvalidArgument,
                 "-ngl, --n-cpu-moe and -ot need --vram: how much the layers may take");
   if (o.vram) {
-    STRATA_TRY(out.offload, offload_options(*o.vram));
+    BRIMFUL_TRY(out.offload, offload_options(*o.vram));
   } else if (o.rpc) {
     return fail(ErrorCode::kInvalidArgument, "--rpc: say with --vram how much of its memory may be used");
   }
   std::vector<std::string> devices;
   for (const engine::OffloadOption& option : out.offload)
     devices.emplace_back(ggml_backend_dev_name(option.device));
-  STRATA_TRY(out.may_lie_on, placement_rules(o, devices));
-  STRATA_TRY(out.loras, adapters("--lora", o.loras));
-  STRATA_TRY(out.control_vectors, adapters("--control-vector", o.control_vectors));
+  BRIMFUL_TRY(out.may_lie_on, placement_rules(o, devices));
+  BRIMFUL_TRY(out.loras, adapters("--lora", o.loras));
+  BRIMFUL_TRY(out.control_vectors, adapters("--control-vector", o.control_vectors));
   set_threads(o, out);
   if (!out.offload.empty()) {
     out.sending = [threads = out.threads, device = out.offload.front().device](
@@ -359,7 +359,7 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
   const auto kind = o.io == "uring"     ? tier::ReaderKind::kUring
                     : o.io == "threads" ? tier::ReaderKind::kThreads
                                         : tier::ReaderKind::kAuto;
-  STRATA_TRY(const DraftKinds drafts, draft_kinds(o));
+  BRIMFUL_TRY(const DraftKinds drafts, draft_kinds(o));
   if (drafts.model) out.draft_model = *o.draft_model;
   out.make_reader = [kind](const tier::DiskFiles& files, std::size_t depth) {
     return make_reader(files, kind, depth);
@@ -377,9 +377,9 @@ Result<engine::ContextOptions> context_options(const RunOptions& o) {
     return fail(ErrorCode::kInvalidArgument, "-ub 0: a pass computes at least one token");
   if (o.batch && *o.batch == 0)
     return fail(ErrorCode::kInvalidArgument, "-b 0: a batch holds at least one token");
-  STRATA_TRY(out.type_k, cache_type("-ctk", o.type_k));
-  STRATA_TRY(out.type_v, cache_type("-ctv", o.type_v));
-  STRATA_TRY(const DraftKinds drafts, draft_kinds(o));
+  BRIMFUL_TRY(out.type_k, cache_type("-ctk", o.type_k));
+  BRIMFUL_TRY(out.type_v, cache_type("-ctv", o.type_v));
+  BRIMFUL_TRY(const DraftKinds drafts, draft_kinds(o));
   out.drafts = {drafts.ngrams, o.longest_draft, o.always_draft};
   out.flash_attention = o.flash_attention == "on"    ? LLAMA_FLASH_ATTN_TYPE_ENABLED
                         : o.flash_attention == "off" ? LLAMA_FLASH_ATTN_TYPE_DISABLED
@@ -396,13 +396,13 @@ Result<common_params_sampling> sampling_params(const RunOptions& o) {
   for (const engine::SamplingOption& option : engine::sampling_options()) {
     const double value =
         std::visit([&](auto member) { return static_cast<double>(out.*member); }, option.value);
-    STRATA_TRY_VOID(check_range(option.flags, value, option.least, option.most));
+    BRIMFUL_TRY_VOID(check_range(option.flags, value, option.least, option.most));
   }
   if (o.grammar) {
-    STRATA_TRY(out.grammar, engine::grammar_of_gbnf(*o.grammar, "--grammar"));
+    BRIMFUL_TRY(out.grammar, engine::grammar_of_gbnf(*o.grammar, "--grammar"));
   }
   if (o.json_schema) {
-    STRATA_TRY(out.grammar, grammar_of_given_schema(*o.json_schema));
+    BRIMFUL_TRY(out.grammar, grammar_of_given_schema(*o.json_schema));
   }
   return out;
 }
@@ -418,9 +418,9 @@ Result<std::optional<std::string>> read_prompt(const RunOptions& o) {
   if (o.prompt) return o.prompt;
   if (!o.prompt_file) return std::nullopt;
   if (*o.prompt_file == "-") return read_all(std::cin);
-  STRATA_TRY(std::string text, read_file(*o.prompt_file, "prompt file"));
+  BRIMFUL_TRY(std::string text, read_file(*o.prompt_file, "prompt file"));
   if (text.ends_with('\n')) text.pop_back();  // as llama.cpp: an editor's, not the prompt's
   return text;
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

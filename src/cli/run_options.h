@@ -12,9 +12,9 @@ namespace CLI {
 class App;
 }
 
-namespace strata::cli {
+namespace brimful::cli {
 
-/// The flags of `strata run`, named as in llama.cpp where they mean the same.
+/// The flags of `brimful run`, named as in llama.cpp where they mean the same.
 struct RunOptions {
   std::string model;
   std::optional<std::string> prompt;
@@ -68,7 +68,7 @@ void add_placement_flags(CLI::App& command, RunOptions& options);
 [[nodiscard]] Result<plan::MayLieOn> placement_rules(const RunOptions& options,
                                                      const std::vector<std::string>& devices);
 
-/// Takes what a plan of `strata plan --json` says, for what no flag was given for. Errors: kNotFound,
+/// Takes what a plan of `brimful plan --json` says, for what no flag was given for. Errors: kNotFound,
 /// kCorrupt; kInvalidArgument where a flag or the model contradicts it; kUnsupported for a plan that uses a
 /// GPU.
 [[nodiscard]] Status apply_plan(const std::string& file, RunOptions& options);
@@ -92,4 +92,4 @@ void add_placement_flags(CLI::App& command, RunOptions& options);
 /// -p, or what -f holds ('-': standard input); nothing when neither was given.
 [[nodiscard]] Result<std::optional<std::string>> read_prompt(const RunOptions& options);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

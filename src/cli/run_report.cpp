@@ -9,7 +9,7 @@
 
 #include "engine/status_json.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 double per_second(std::size_t tokens, std::chrono::nanoseconds time) {
@@ -182,4 +182,4 @@ Status write_stats(const std::string& path, const BatchReport& report, const eng
   return write(path, json);
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -5,7 +5,7 @@
 #include "batch/executor.h"
 #include "engine/generator.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 
 /// What a run took, over all its turns.
 struct RunReport {
@@ -37,4 +37,4 @@ struct BatchReport {
 [[nodiscard]] Status write_stats(const std::string& path, const BatchReport& report,
                                  const engine::Engine& engine, const std::string& model);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -18,7 +18,7 @@
 #include "serve/api_server.h"
 #include "serve/service.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 std::atomic<int> stops{0};
@@ -59,20 +59,20 @@ class Serve {
     action.sa_handler = on_stop;
     ::sigaction(SIGINT, &action, nullptr);
     ::sigaction(SIGTERM, &action, nullptr);
-    STRATA_TRY_VOID(refuse_drafts(options_.run, "serve"));
-    STRATA_TRY_VOID(read_keys());
-    STRATA_TRY_VOID(read_origins());
+    BRIMFUL_TRY_VOID(refuse_drafts(options_.run, "serve"));
+    BRIMFUL_TRY_VOID(read_keys());
+    BRIMFUL_TRY_VOID(read_origins());
     allow_many_files();
-    STRATA_TRY(serve::Listener listener, serve::Listener::bind(options_.server.access.host, options_.port));
+    BRIMFUL_TRY(serve::Listener listener, serve::Listener::bind(options_.server.access.host, options_.port));
     const std::string url = listener.url();
-    STRATA_TRY(const auto archive, open_archive());
-    STRATA_TRY(engine::OpenOptions open, open_options(options_.run));
-    STRATA_TRY(batch::Settings settings, answer_settings(options_.run, open, ""));
+    BRIMFUL_TRY(const auto archive, open_archive());
+    BRIMFUL_TRY(engine::OpenOptions open, open_options(options_.run));
+    BRIMFUL_TRY(batch::Settings settings, answer_settings(options_.run, open, ""));
     settings.push_back({"--batch-invariant", options_.batch_invariant ? "on" : "", ""});
-    STRATA_TRY(engine_, engine::Engine::open(std::move(open)));
-    STRATA_TRY(const std::string chat_template, cli::chat_template(options_.run));
-    STRATA_TRY(const auto reader, batch::ApiReader::create(*engine_, chat_template));
-    STRATA_TRY(const std::uint32_t at_once, prepare());
+    BRIMFUL_TRY(engine_, engine::Engine::open(std::move(open)));
+    BRIMFUL_TRY(const std::string chat_template, cli::chat_template(options_.run));
+    BRIMFUL_TRY(const auto reader, batch::ApiReader::create(*engine_, chat_template));
+    BRIMFUL_TRY(const std::uint32_t at_once, prepare());
     // Many requests share the context; one of them alone gets no more than the model was trained on.
     if (const std::uint32_t trained = engine_->profile().train_context; trained > 0 && !options_.run.context)
       options_.server.longest_text = trained;
@@ -81,7 +81,7 @@ class Serve {
     const std::string model = options_.served_name.empty() ? engine_->profile().name : options_.served_name;
     serve::ApiServer server(std::move(listener), options_.server, *engine_, reader, model, inbox, board,
                             archive.get());
-    STRATA_TRY_VOID(start());
+    BRIMFUL_TRY_VOID(start());
     batch::Executor executor(*engine_,
                              {.most_running = at_once,
                               .longest_text = options_.server.longest_text,
@@ -131,9 +131,9 @@ class Serve {
   /// Keys come from the environment or a file, too: every user of the machine can read a command line.
   Status read_keys() {
     std::vector<std::string>& keys = options_.server.access.api_keys;
-    for (const std::string& key : keys) STRATA_TRY_VOID(serve::check_api_key(key, "--api-key"));
-    if (const char* const key = std::getenv("STRATA_API_KEY"); key != nullptr) {
-      STRATA_TRY_VOID(serve::check_api_key(key, "STRATA_API_KEY"));
+    for (const std::string& key : keys) BRIMFUL_TRY_VOID(serve::check_api_key(key, "--api-key"));
+    if (const char* const key = std::getenv("BRIMFUL_API_KEY"); key != nullptr) {
+      BRIMFUL_TRY_VOID(serve::check_api_key(key, "BRIMFUL_API_KEY"));
       keys.emplace_back(key);
     }
     if (options_.key_file.empty()) return {};
@@ -143,7 +143,7 @@ class Serve {
       while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t'))
         line.pop_back();
       if (line.empty()) continue;
-      STRATA_TRY_VOID(serve::check_api_key(line, "--api-key-file " + options_.key_file));
+      BRIMFUL_TRY_VOID(serve::check_api_key(line, "--api-key-file " + options_.key_file));
       keys.push_back(line);
       ++count;
     }
@@ -155,7 +155,7 @@ class Serve {
 
   Status read_origins() {
     for (std::string& origin : options_.server.access.cors_origins) {
-      STRATA_TRY(origin, serve::read_origin(origin));
+      BRIMFUL_TRY(origin, serve::read_origin(origin));
     }
     return {};
   }
@@ -170,7 +170,7 @@ class Serve {
   }
 
   Result<std::uint32_t> prepare() {
-    STRATA_TRY(const engine::ContextOptions context, context_options(options_.run));
+    BRIMFUL_TRY(const engine::ContextOptions context, context_options(options_.run));
     const std::uint64_t trained = engine_->profile().train_context;
     const std::uint64_t usual = trained > 0 ? std::min(trained, kUsualContext) : kUsualContext;
     const Bytes connections = serve::ApiServer::kConnection * options_.server.http.most_connections;
@@ -189,7 +189,7 @@ class Serve {
 
   Status start() {
     live_.emplace(*engine_, options_.run.model);
-    STRATA_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
+    BRIMFUL_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
     live_->started();
     const std::string& host = options_.server.access.host;
     if (options_.server.access.api_keys.empty() && host != "127.0.0.1" && host != "localhost" &&
@@ -215,14 +215,14 @@ void add_serve_command(CLI::App& app, int& exit_code) {
       ->capture_default_str()
       ->check(CLI::Range(0, 65535));
   command->add_option("--api-key", options->server.access.api_keys,
-                      "only who knows it may use the server; also from STRATA_API_KEY");
+                      "only who knows it may use the server; also from BRIMFUL_API_KEY");
   command->add_option("--api-key-file", options->key_file, "keys, one in a line");
   command->add_option(
       "--cors-origin", options->server.access.cors_origins,
       "web pages of this origin may use the server, such as http://localhost:3000; * means all; "
       "may be repeated");
   command->add_option("--state", options->state,
-                      "folder for files and batches (default: one for each port, in ~/.local/state/strata)");
+                      "folder for files and batches (default: one for each port, in ~/.local/state/brimful)");
   command->add_option("-a,--alias,--served-model-name", options->served_name, "the model's name in answers");
   command->add_option("--max-num-seqs,--parallel", options->sequences, "requests computed at once, at most")
       ->capture_default_str()
@@ -243,4 +243,4 @@ void add_serve_command(CLI::App& app, int& exit_code) {
   command->callback([options, &exit_code] { exit_code = report(Serve(*options).execute()); });
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

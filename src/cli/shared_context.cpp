@@ -14,7 +14,7 @@
 #include "cli/memory_map.h"
 #include "engine/sampler_memory.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 // The texts and tokens of requests that wait. Estimated.
@@ -113,7 +113,7 @@ class Choice {
           fmt::format("; {} tokens{}: too much", tokens, ubatch ? fmt::format(" -ub {}", *ubatch) : "");
       return false;
     }
-    STRATA_TRY_VOID(prepared);
+    BRIMFUL_TRY_VOID(prepared);
     const plan::RunPlan& plan = engine_.plan();
     const plan::SharedForecast forecast = plan::forecast_shared(
         engine_.profile(), plan, split_of(engine_, machine_), machine_, contexts_.work());
@@ -187,20 +187,20 @@ Result<std::uint32_t> prepare_best(engine::Engine& engine, const Contexts& conte
       std::max(least, cells(work.requests * static_cast<std::uint64_t>(work.tokens())))};
   while (sizes.back() / 2 >= least && sizes.size() < kMostSizes) sizes.push_back(cells(sizes.back() / 2));
   for (const std::uint32_t size : sizes | std::views::reverse) {
-    STRATA_TRY(const bool fits, choice.weigh(size, ubatch));
+    BRIMFUL_TRY(const bool fits, choice.weigh(size, ubatch));
     if (!fits) break;
   }
   if (!choice.best()) {
-    STRATA_TRY_VOID(engine.prepare(contexts.of(least)));  // says what is missing
+    BRIMFUL_TRY_VOID(engine.prepare(contexts.of(least)));  // says what is missing
     return least;
   }
   const Choice::Shape first = *choice.best();
   for (const std::uint32_t other : {first.ubatch / 2, first.ubatch * 2}) {
     if (ubatch || other < kLeastUbatch || other > kMostUbatch) continue;
-    STRATA_TRY_VOID(choice.weigh(first.context, other));
+    BRIMFUL_TRY_VOID(choice.weigh(first.context, other));
   }
   choice.weigh_smaller_cache();
-  STRATA_TRY_VOID(choice.take());
+  BRIMFUL_TRY_VOID(choice.take());
   return choice.best()->context;
 }
 
@@ -208,7 +208,7 @@ Result<std::uint32_t> prepare_best(engine::Engine& engine, const Contexts& conte
 /// context.
 Result<std::uint32_t> prepare_usual(engine::Engine& engine, const Contexts& contexts, std::uint32_t least) {
   tell(
-      "note: nothing is known of this machine's speed: strata probe -m MODEL measures it, for a "
+      "note: nothing is known of this machine's speed: brimful probe -m MODEL measures it, for a "
       "better plan\n");
   const std::uint32_t requests = std::min(contexts.work().requests, kUsualRequests);
   std::uint32_t tokens =
@@ -218,7 +218,7 @@ Result<std::uint32_t> prepare_usual(engine::Engine& engine, const Contexts& cont
     const bool too_much = prepared ? engine.plan().demand.kv_cache * kPartForCache > engine.plan().budget
                                    : prepared.error().code == ErrorCode::kInfeasible;
     if (!too_much || tokens <= least) {
-      STRATA_TRY_VOID(prepared);
+      BRIMFUL_TRY_VOID(prepared);
       return tokens;
     }
     tokens = std::max(least, cells(tokens / 2));
@@ -272,21 +272,21 @@ Result<std::uint32_t> prepare_shared(engine::Engine& engine, engine::ContextOpti
   if (context.context || engine.only_embeds()) {
     const bool some = context.context && *context.context > 0 && !engine.only_embeds();
     const std::uint32_t requests = some ? contexts.at_once(*context.context) : expected.work.requests;
-    STRATA_TRY_VOID(engine.prepare(contexts.with(requests)));
+    BRIMFUL_TRY_VOID(engine.prepare(contexts.with(requests)));
     return requests;
   }
-  STRATA_TRY(const std::uint32_t least, least_context(engine, contexts, expected));
+  BRIMFUL_TRY(const std::uint32_t least, least_context(engine, contexts, expected));
   context.least_context = least;
   const Contexts from_least(engine, context, expected);
-  STRATA_TRY(const std::uint32_t tokens, machine ? prepare_best(engine, from_least, least, *machine)
-                                                 : prepare_usual(engine, from_least, least));
+  BRIMFUL_TRY(const std::uint32_t tokens, machine ? prepare_best(engine, from_least, least, *machine)
+                                                  : prepare_usual(engine, from_least, least));
   return contexts.at_once(tokens);
 }
 
 Status start_and_show(engine::Engine& engine, const std::function<bool()>& stopped) {
   {
     std::optional<ProgressBar> bar;
-    STRATA_TRY_VOID(engine.start([&](Bytes done, Bytes total) {
+    BRIMFUL_TRY_VOID(engine.start([&](Bytes done, Bytes total) {
       if (!bar) bar.emplace("loading", total);
       bar->update(done);
       return !stopped();
@@ -298,4 +298,4 @@ Status start_and_show(engine::Engine& engine, const std::function<bool()>& stopp
   return {};
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -7,7 +7,7 @@
 #include "hardware/profile.h"
 #include "plan/shared_forecast.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 
 /// What is known of requests that will be computed together.
 struct ExpectedRequests {
@@ -37,4 +37,4 @@ struct ExpectedRequests {
 /// and again. Errors: those of Engine::start().
 [[nodiscard]] Status start_and_show(engine::Engine& engine, const std::function<bool()>& stopped);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

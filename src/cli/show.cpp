@@ -14,7 +14,7 @@
 #include "cli/exit_code.h"
 #include "cli/model_listing.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 constexpr std::size_t kElementsForPeople = 6;
@@ -27,9 +27,9 @@ struct Options {
 
 /// The whole text that is shown.
 Result<std::string> listing(const Options& options) {
-  STRATA_TRY(const model::ModelProfile profile, model::read_model(options.model));
-  STRATA_TRY(const std::vector<model::MetadataEntry> entries,
-             model::read_metadata(profile, options.json ? kElementsInJson : kElementsForPeople));
+  BRIMFUL_TRY(const model::ModelProfile profile, model::read_model(options.model));
+  BRIMFUL_TRY(const std::vector<model::MetadataEntry> entries,
+              model::read_metadata(profile, options.json ? kElementsInJson : kElementsForPeople));
   if (options.json) return json_text(model_json(profile, entries), 2) + '\n';
   return model_text(profile, entries);
 }
@@ -59,4 +59,4 @@ void add_show_command(CLI::App& app, int& exit_code) {
   command->callback([options, &exit_code] { exit_code = run(*options); });
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

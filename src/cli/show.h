@@ -4,10 +4,10 @@ namespace CLI {
 class App;
 }
 
-namespace strata::cli {
+namespace brimful::cli {
 
-/// `strata show MODEL [--json]`: what is in a model, from its header alone; no weight is read.
+/// `brimful show MODEL [--json]`: what is in a model, from its header alone; no weight is read.
 /// The callback sets `exit_code`, which must outlive the parsing.
 void add_show_command(CLI::App& app, int& exit_code);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -7,7 +7,7 @@
 #include "cli/memory_map.h"
 #include "cli/watch.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 
 using nlohmann::json;
 
@@ -49,7 +49,7 @@ std::string per_second(double bytes) {
 std::string text_of_process(const json& p) {
   const json& rates = p["rates"];
   std::string out =
-      fmt::format("strata {}  {}  {}\n", p.value("pid", 0), p.value("model", ""), p.value("state", ""));
+      fmt::format("brimful {}  {}  {}\n", p.value("pid", 0), p.value("model", ""), p.value("state", ""));
   if (number_at(p, "/tokens/prompt_computed") < number_at(p, "/tokens/prompt")) {
     out += fmt::format("  prompt {:.0f} of {:.0f} tokens, {:.1f} tokens/s",
                        number_at(p, "/tokens/prompt_computed"), number_at(p, "/tokens/prompt"),
@@ -70,17 +70,17 @@ std::string text_of_process(const json& p) {
   return out + draw_tiers(p.value("tiers", json::array()));
 }
 
-/// What the driver says of a card, as nvidia-smi would: strata's share, and everyone else's.
+/// What the driver says of a card, as nvidia-smi would: brimful's share, and everyone else's.
 std::string text_of_card(const json& card, const json& processes) {
   std::uint64_t ours = 0;
   const std::string name = card.value("name", "");
   bool in_use = false;  // by processes of ours, as they say
-  for (const json& strata : processes) {
-    for (const json& tier : strata.value("tiers", json::array())) in_use |= tier.value("device", "") == name;
+  for (const json& brimful : processes) {
+    for (const json& tier : brimful.value("tiers", json::array())) in_use |= tier.value("device", "") == name;
   }
   for (const json& process : card["processes"]) {
-    for (const json& strata : processes) {
-      if (strata.value("pid", 0) == process.value("pid", -1))
+    for (const json& brimful : processes) {
+      if (brimful.value("pid", 0) == process.value("pid", -1))
         ours += process.value("used_bytes", std::uint64_t{0});
     }
   }
@@ -89,7 +89,7 @@ std::string text_of_card(const json& card, const json& processes) {
                                       format_bytes(Bytes{card.value("total_bytes", std::uint64_t{0})}));
   // As in containers: the driver lists no process of theirs.
   if (in_use && ours == 0) return all + ", by whom the driver does not say here\n";
-  return fmt::format("{}, {} by strata, {} by others\n", all, format_bytes(Bytes{ours}),
+  return fmt::format("{}, {} by brimful, {} by others\n", all, format_bytes(Bytes{ours}),
                      format_bytes(Bytes{used - std::min(used, ours)}));
 }
 
@@ -151,4 +151,4 @@ std::string screen_text(std::string_view text, std::size_t rows) {
                            kWipeRestOfLine, kWipeRestOfScreen);
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 using nlohmann::json;
@@ -39,4 +39,4 @@ TEST(RunningText, NamesProcessesWithTheirModelsAndBudgets) {
 }
 
 }  // namespace
-}  // namespace strata::cli
+}  // namespace brimful::cli

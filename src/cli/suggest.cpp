@@ -6,7 +6,7 @@
 #include <cctype>
 #include <vector>
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 // Names are short. A longer word is no mistyped name, and comparing it costs its length times a name's.
@@ -95,4 +95,4 @@ std::string suggestion(std::string_view word, std::span<const std::string> names
   return name ? fmt::format("; do you mean '{}'?", *name) : std::string();
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace strata::cli {
+namespace brimful::cli {
 
 /// Number of single steps from `a` to `b`: insert, remove or replace a character, or swap two neighbours.
 /// Upper and lower case count as equal.
@@ -18,4 +18,4 @@ namespace strata::cli {
 /// `; do you mean 'NAME'?`, or an empty text if no name is near.
 [[nodiscard]] std::string suggestion(std::string_view word, std::span<const std::string> names);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 const std::vector<std::string> kNames{"run",  "batch", "serve", "ctl",  "top",
@@ -56,4 +56,4 @@ TEST(Nearest, KeepsSilentWhereNothingIsNear) {
 }
 
 }  // namespace
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -18,7 +18,7 @@
 #include "hub/temporary_folder.h"
 #include "model/synth.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 struct SynthArguments {
@@ -54,12 +54,12 @@ Status apply_mix(const engine::QuantisationMix& mix, model::SynthOptions& option
   plain.around.reset();
   plain.splits = 1;
   if (options.around) plain.tokenizer_from = options.around;
-  STRATA_TRY(const model::SynthModel design, model::design_synth(plain));
-  STRATA_TRY(const hub::TemporaryFolder folder, hub::TemporaryFolder::make());
-  STRATA_TRY(const auto headers, model::write_synth_headers(design, folder.path() / "header.gguf", false));
+  BRIMFUL_TRY(const model::SynthModel design, model::design_synth(plain));
+  BRIMFUL_TRY(const hub::TemporaryFolder folder, hub::TemporaryFolder::make());
+  BRIMFUL_TRY(const auto headers, model::write_synth_headers(design, folder.path() / "header.gguf", false));
   engine::OpenOptions open{.model = headers.front()};
   open.weights = model::Weights::kMayBeMissing;
-  STRATA_TRY(const auto engine, engine::Engine::open(std::move(open)));
+  BRIMFUL_TRY(const auto engine, engine::Engine::open(std::move(open)));
   const std::vector<ggml_type> types = engine::types_in_mix(*engine->model(), engine->profile(), mix);
   if (types.empty()) {
     return fail(ErrorCode::kUnsupported,
@@ -73,9 +73,9 @@ Status apply_mix(const engine::QuantisationMix& mix, model::SynthOptions& option
 
 Status run_synth(SynthArguments arguments) {
   if (const engine::QuantisationMix* const mix = mix_called(arguments.options.type))
-    STRATA_TRY_VOID(apply_mix(*mix, arguments.options));
-  STRATA_TRY(const model::SynthModel design, model::design_synth(arguments.options));
-  STRATA_TRY(const std::vector<std::filesystem::path> paths, write(design, arguments));
+    BRIMFUL_TRY_VOID(apply_mix(*mix, arguments.options));
+  BRIMFUL_TRY(const model::SynthModel design, model::design_synth(arguments.options));
+  BRIMFUL_TRY(const std::vector<std::filesystem::path> paths, write(design, arguments));
   const std::string size = arguments.header_only
                                ? fmt::format("{} of {}, without weights", format_bytes(design.header_bytes()),
                                              format_bytes(design.bytes()))
@@ -136,4 +136,4 @@ void add_synth_command(CLI::App& app, int& exit_code) {
   command->callback([arguments, &exit_code] { exit_code = report(run_synth(*arguments)); });
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -2,10 +2,10 @@
 
 #include <CLI/CLI.hpp>
 
-namespace strata::cli {
+namespace brimful::cli {
 
-/// `strata synth`: writes a made-up but valid GGUF model. Sets `exit_code` to 1 where it fails.
+/// `brimful synth`: writes a made-up but valid GGUF model. Sets `exit_code` to 1 where it fails.
 /// Lifetime: `exit_code` must outlive the parse.
 void add_synth_command(CLI::App& app, int& exit_code);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

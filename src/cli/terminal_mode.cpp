@@ -13,7 +13,7 @@
 
 #include "base/check.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 // Signals that others end a process with. After a crash the shell mends the terminal.
@@ -74,7 +74,7 @@ struct sigaction action_of(void (*handler)(int), int flags) {
 }  // namespace
 
 Result<std::unique_ptr<TerminalMode>> TerminalMode::enter(std::string begin, std::string end) {
-  STRATA_CHECK(!entered);
+  BRIMFUL_CHECK(!entered);
   if (::tcgetattr(STDIN_FILENO, &state.before) != 0)
     return fail(ErrorCode::kIo, fmt::format("standard input is no terminal: {}", std::strerror(errno)));
   termios mode = state.before;
@@ -115,4 +115,4 @@ void TerminalMode::restore_before_exit() {
 
 bool TerminalMode::redraw_asked() { return redraw.exchange(false); }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -5,7 +5,7 @@
 
 #include "base/result.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 
 /// While it lives, the terminal on standard input gives each key at once, does not echo it, and has no limit
 /// for the length of a line. Ctrl-C, Ctrl-\ and Ctrl-Z raise their signals as always. `begin` is written to
@@ -30,4 +30,4 @@ class TerminalMode {
   TerminalMode() = default;
 };
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

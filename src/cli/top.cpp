@@ -20,7 +20,7 @@
 #include "cli/watch.h"
 #include "control/client.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 namespace {
 
 using nlohmann::json;
@@ -46,7 +46,7 @@ class Screen {
     struct sigaction action {};
     action.sa_handler = [](int) { interrupted = true; };
     ::sigaction(SIGINT, &action, nullptr);
-    STRATA_TRY(auto mode, TerminalMode::enter(kEnterScreen, kLeaveScreen));
+    BRIMFUL_TRY(auto mode, TerminalMode::enter(kEnterScreen, kLeaveScreen));
     return Screen(std::move(mode));
   }
 
@@ -92,10 +92,10 @@ Status show_once(Watch& watch, const std::vector<pid_t>& pids, bool as_json) {
 
 /// Until a person leaves, or nothing runs any more.
 Status show_again(Watch& watch, std::vector<pid_t> pids, bool find_others) {
-  STRATA_TRY(std::optional<Screen> screen, Screen::enter());
+  BRIMFUL_TRY(std::optional<Screen> screen, Screen::enter());
   while (Screen::wait()) {
     if (find_others) {
-      STRATA_TRY(pids, control::running());
+      BRIMFUL_TRY(pids, control::running());
     }
     const json all = watch.sample(pids);
     if (all["processes"].empty()) {
@@ -103,7 +103,7 @@ Status show_again(Watch& watch, std::vector<pid_t> pids, bool find_others) {
       tell("{}\n", kHasEnded);
       return {};
     }
-    STRATA_TRY_VOID(Screen::draw(sample_text(all)));
+    BRIMFUL_TRY_VOID(Screen::draw(sample_text(all)));
   }
   return {};
 }
@@ -112,9 +112,9 @@ Status show(const Options& options) {
   std::vector<pid_t> pids;
   if (options.pid) {
     pids = {*options.pid};
-    STRATA_TRY_VOID(control::ask(*options.pid, {{"ask", "status"}}, Watch::kPatience));
+    BRIMFUL_TRY_VOID(control::ask(*options.pid, {{"ask", "status"}}, Watch::kPatience));
   } else {
-    STRATA_TRY(pids, control::running());
+    BRIMFUL_TRY(pids, control::running());
   }
   if (pids.empty()) return fail(ErrorCode::kNotFound, kNothingRuns);
   Watch watch;
@@ -136,4 +136,4 @@ void add_top_command(CLI::App& app, int& exit_code) {
   command->callback([options, &exit_code] { exit_code = report(show(*options)); });
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -4,9 +4,9 @@ namespace CLI {
 class App;
 }
 
-namespace strata::cli {
+namespace brimful::cli {
 
-/// Adds `strata top`, which shows what runs. Its exit code is left in `exit_code`.
+/// Adds `brimful top`, which shows what runs. Its exit code is left in `exit_code`.
 void add_top_command(CLI::App& app, int& exit_code);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

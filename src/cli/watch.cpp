@@ -3,7 +3,7 @@
 #include "control/client.h"
 #include "hardware/gpu.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 
 using nlohmann::json;
 
@@ -93,4 +93,4 @@ json Watch::sample(const std::vector<pid_t>& pids) {
   return out;
 }
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

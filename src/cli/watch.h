@@ -10,11 +10,11 @@
 
 #include "hardware/activity.h"
 
-namespace strata::cli {
+namespace brimful::cli {
 
-/// What `strata top` and `strata ctl` say where there is nothing to show.
+/// What `brimful top` and `brimful ctl` say where there is nothing to show.
 inline constexpr const char* kNothingRuns =
-    "no strata of this user runs a model: start one with strata run or strata serve";
+    "no brimful of this user runs a model: start one with brimful run or brimful serve";
 
 /// Follows running models from one sample to the next: docs/control.md has the fields.
 /// Call it while this process has no other threads (hardware::read_gpus).
@@ -41,4 +41,4 @@ class Watch {
 /// The number at `pointer`; 0 where there is none.
 [[nodiscard]] double number_at(const nlohmann::json& object, const char* pointer);
 
-}  // namespace strata::cli
+}  // namespace brimful::cli

@@ -13,7 +13,7 @@
 #include "control/connection.h"
 #include "control/socket_folder.h"
 
-namespace strata::control {
+namespace brimful::control {
 namespace {
 
 constexpr std::chrono::seconds kToConnect{2};  // with a process that is stopped, and many who wait for it
@@ -21,7 +21,7 @@ constexpr std::chrono::seconds kToConnect{2};  // with a process that is stopped
 /// Nothing where nobody listens: what is left of the socket is removed.
 Result<Descriptor> connect(const std::filesystem::path& path, pid_t pid) {
   sockaddr_un address{};
-  STRATA_TRY_VOID(fill_address(path, address));
+  BRIMFUL_TRY_VOID(fill_address(path, address));
   Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const timeval limit{kToConnect.count(), 0};
   if (socket) ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
@@ -30,7 +30,7 @@ Result<Descriptor> connect(const std::filesystem::path& path, pid_t pid) {
   const int why = errno;
   if (why == ECONNREFUSED) ::unlink(path.c_str());
   if (why == ECONNREFUSED || why == ENOENT)
-    return fail(ErrorCode::kNotFound, fmt::format("no strata of this user runs a model as process {}", pid));
+    return fail(ErrorCode::kNotFound, fmt::format("no brimful of this user runs a model as process {}", pid));
   if (why == EAGAIN)
     return fail(ErrorCode::kIo, fmt::format("process {} takes no requests: is it stopped?", pid));
   return fail(ErrorCode::kIo, fmt::format("{}: {}", path.string(), std::strerror(why)));
@@ -39,7 +39,7 @@ Result<Descriptor> connect(const std::filesystem::path& path, pid_t pid) {
 }  // namespace
 
 Result<std::vector<pid_t>> running() {
-  STRATA_TRY(const std::filesystem::path folder, socket_folder());
+  BRIMFUL_TRY(const std::filesystem::path folder, socket_folder());
   std::vector<pid_t> out = sockets_in(folder);
   std::erase_if(out, [&](pid_t pid) {
     const auto connected = connect(socket_path(folder, pid), pid);
@@ -49,8 +49,8 @@ Result<std::vector<pid_t>> running() {
 }
 
 Result<nlohmann::json> ask(pid_t pid, const nlohmann::json& request, std::chrono::milliseconds limit) {
-  STRATA_TRY(const std::filesystem::path folder, socket_folder());
-  STRATA_TRY(const Descriptor socket, connect(socket_path(folder, pid), pid));
+  BRIMFUL_TRY(const std::filesystem::path folder, socket_folder());
+  BRIMFUL_TRY(const Descriptor socket, connect(socket_path(folder, pid), pid));
   const auto begin = std::chrono::steady_clock::now();
   const auto silent = [&] {
     if (std::chrono::steady_clock::now() - begin < limit)
@@ -74,4 +74,4 @@ Result<nlohmann::json> ask(pid_t pid, const nlohmann::json& request, std::chrono
               answer["error"].is_string() ? answer["error"].get<std::string>() : answer["error"].dump());
 }
 
-}  // namespace strata::control
+}  // namespace brimful::control

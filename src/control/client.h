@@ -8,7 +8,7 @@
 
 #include "base/result.h"
 
-namespace strata::control {
+namespace brimful::control {
 
 /// The processes of this user that run a model and answer. Sockets of those that ended are removed.
 /// Errors: those of socket_folder().
@@ -20,4 +20,4 @@ namespace strata::control {
 [[nodiscard]] Result<nlohmann::json> ask(pid_t pid, const nlohmann::json& request,
                                          std::chrono::milliseconds limit);
 
-}  // namespace strata::control
+}  // namespace brimful::control

@@ -11,7 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
-namespace strata::control {
+namespace brimful::control {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -82,4 +82,4 @@ bool send_line(int socket, std::string_view line, std::chrono::milliseconds limi
   return true;
 }
 
-}  // namespace strata::control
+}  // namespace brimful::control

@@ -11,7 +11,7 @@
 
 struct sockaddr_un;
 
-namespace strata::control {
+namespace brimful::control {
 
 /// A file descriptor that is closed when nobody needs it any more.
 class Descriptor {
@@ -43,4 +43,4 @@ inline constexpr std::size_t kLongestAnswer = std::size_t{64} * 1024;
 /// Whether all of it was sent within `limit`, with a newline behind it.
 bool send_line(int socket, std::string_view line, std::chrono::milliseconds limit);
 
-}  // namespace strata::control
+}  // namespace brimful::control

@@ -17,7 +17,7 @@
 #include "control/socket_folder.h"
 #include "runtime_directory.h"
 
-namespace strata::control {
+namespace brimful::control {
 namespace {
 
 namespace fs = std::filesystem;
@@ -30,7 +30,7 @@ constexpr std::chrono::milliseconds kLimit{5000};
 
 class Control : public testing::Test {
  protected:
-  [[nodiscard]] fs::path folder() const { return runtime_ / "strata"; }
+  [[nodiscard]] fs::path folder() const { return runtime_ / "brimful"; }
 
   const tests::RuntimeDirectory directory_;
   const fs::path runtime_ = directory_.path();
@@ -190,4 +190,4 @@ TEST_F(Control, SaysWhereANameIsTooLong) {
 }
 
 }  // namespace
-}  // namespace strata::control
+}  // namespace brimful::control

@@ -15,7 +15,7 @@
 #include "base/json_text.h"
 #include "control/socket_folder.h"
 
-namespace strata::control {
+namespace brimful::control {
 namespace {
 
 constexpr std::chrono::milliseconds kPatience{1000};  // with whoever connects, and sends or reads nothing
@@ -40,12 +40,12 @@ void Request::answer(const nlohmann::ordered_json& answer) {
 }
 
 Result<std::unique_ptr<Server>> Server::start() {
-  STRATA_TRY(const std::filesystem::path folder, socket_folder());
+  BRIMFUL_TRY(const std::filesystem::path folder, socket_folder());
   const std::filesystem::path path = socket_path(folder, ::getpid());
   const std::filesystem::path unborn = std::filesystem::path(path).replace_extension(".new");
   sockaddr_un address{};
-  STRATA_TRY_VOID(fill_address(path, address));
-  STRATA_TRY_VOID(fill_address(unborn, address));
+  BRIMFUL_TRY_VOID(fill_address(path, address));
+  BRIMFUL_TRY_VOID(fill_address(unborn, address));
   Descriptor listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   Descriptor wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   Descriptor stop(::eventfd(0, EFD_CLOEXEC));
@@ -136,4 +136,4 @@ void Server::answer(Descriptor socket) {
   refuse(socket.get(), "too many requests wait already");
 }
 
-}  // namespace strata::control
+}  // namespace brimful::control

@@ -12,7 +12,7 @@
 #include "base/bytes.h"
 #include "control/connection.h"
 
-namespace strata::control {
+namespace brimful::control {
 
 /// What another process wants of this one. Whoever asked waits for the answer.
 class Request {
@@ -63,4 +63,4 @@ class Server {
   std::thread thread_;
 };
 
-}  // namespace strata::control
+}  // namespace brimful::control

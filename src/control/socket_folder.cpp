@@ -10,7 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 
-namespace strata::control {
+namespace brimful::control {
 namespace {
 
 namespace fs = std::filesystem;
@@ -19,8 +19,8 @@ fs::path folder_name() {
   const char* const runtime = std::getenv("XDG_RUNTIME_DIR");
   std::error_code error;
   if (runtime != nullptr && fs::path(runtime).is_absolute() && fs::is_directory(runtime, error))
-    return fs::path(runtime) / "strata";
-  return fmt::format("/tmp/strata-{}", ::geteuid());
+    return fs::path(runtime) / "brimful";
+  return fmt::format("/tmp/brimful-{}", ::geteuid());
 }
 
 }  // namespace
@@ -58,4 +58,4 @@ std::vector<pid_t> sockets_in(const fs::path& folder) {
   return out;
 }
 
-}  // namespace strata::control
+}  // namespace brimful::control

@@ -10,7 +10,7 @@
 #include "engine/llama_log.h"
 #include "model/adapter.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 struct FileClose {
@@ -25,7 +25,7 @@ struct FileClose {
 
 Status Adapters::load_lora(const AdapterOption& option, const model::ModelProfile& profile,
                            llama_model* model, Bytes& room) {
-  STRATA_TRY(const model::LoraFile lora, model::read_lora(option.path, profile));
+  BRIMFUL_TRY(const model::LoraFile lora, model::read_lora(option.path, profile));
   // The weights, one of them once more while it is read, and the file's pages in the cache.
   const Bytes needed = lora.weights + lora.largest_tensor + lora.file.size;
   if (needed > room) {
@@ -50,9 +50,9 @@ Status Adapters::load_lora(const AdapterOption& option, const model::ModelProfil
 Status Adapters::load(const std::vector<AdapterOption>& loras,
                       const std::vector<AdapterOption>& control_vectors, const model::ModelProfile& profile,
                       llama_model* model, Bytes room) {
-  for (const AdapterOption& option : loras) STRATA_TRY_VOID(load_lora(option, profile, model, room));
+  for (const AdapterOption& option : loras) BRIMFUL_TRY_VOID(load_lora(option, profile, model, room));
   for (const AdapterOption& option : control_vectors) {
-    STRATA_TRY(const std::vector<float> directions, model::read_control_vector(option.path, profile));
+    BRIMFUL_TRY(const std::vector<float> directions, model::read_control_vector(option.path, profile));
     control_vector_.resize(directions.size(), 0.0F);
     for (std::size_t i = 0; i < directions.size(); ++i) control_vector_[i] += option.scale * directions[i];
   }
@@ -83,4 +83,4 @@ Status Adapters::apply_control_vector(llama_context* context) const {
   return fail(ErrorCode::kInternal, "llama.cpp cannot use this control vector");
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -9,7 +9,7 @@
 #include "base/result.h"
 #include "model/model_profile.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// A file that changes what the model does, and how strongly.
 struct AdapterOption {
@@ -46,4 +46,4 @@ class Adapters {
   std::uint32_t layers_ = 0;
 };
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

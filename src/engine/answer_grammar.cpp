@@ -16,7 +16,7 @@
 #include "engine/library_reason.h"
 #include "engine/wide_objects.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -51,12 +51,12 @@ Status check_bounds(const AnyJson& node, bool has_names = false) {
   }
   for (const auto& [key, inner] : node.items()) {
     if (is_schema && key == "pattern" && inner.is_string())
-      STRATA_TRY_VOID(check_pattern(inner.template get_ref<const std::string&>()));
+      BRIMFUL_TRY_VOID(check_pattern(inner.template get_ref<const std::string&>()));
     const auto is_one_of = [&](const auto& keywords) {
       return is_schema && std::ranges::find(keywords, key) != keywords.end();
     };
     if (inner.is_structured() && !is_one_of(kTexts))
-      STRATA_TRY_VOID(check_bounds(inner, inner.is_object() && is_one_of(kMaps)));
+      BRIMFUL_TRY_VOID(check_bounds(inner, inner.is_object() && is_one_of(kMaps)));
   }
   return {};
 }
@@ -133,7 +133,7 @@ Result<ReadySchema> ready_schema(const std::string& text, std::string_view name)
 }
 
 Result<common_grammar> grammar_of_schema(const std::string& text, std::string_view name) {
-  STRATA_TRY(const ReadySchema schema, ready_schema(text, name));
+  BRIMFUL_TRY(const ReadySchema schema, ready_schema(text, name));
   auto grammar = read_foreign([&](const Fence&) -> Result<std::string> {
     std::string out = json_schema_to_grammar(common_json::parse(schema.text));
     if (!schema.is_marked) return out;
@@ -148,4 +148,4 @@ Result<common_grammar> grammar_of_schema(const std::string& text, std::string_vi
   return common_grammar(COMMON_GRAMMAR_TYPE_OUTPUT_FORMAT, std::move(**grammar));
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

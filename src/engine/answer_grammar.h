@@ -8,7 +8,7 @@
 
 #include "base/result.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// A GBNF grammar that the answer must follow. Errors: kInvalidArgument, beginning with `name`: a flag or a
 /// field.
@@ -34,4 +34,4 @@ struct ReadySchema {
 /// Checks a schema's JSON and its bounds, and marks its wide objects. Errors: as above.
 [[nodiscard]] Result<ReadySchema> ready_schema(const std::string& text, std::string_view name);
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

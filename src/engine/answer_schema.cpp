@@ -10,7 +10,7 @@
 #include "engine/schema_merge.h"
 #include "engine/schema_pattern.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 using json = nlohmann::ordered_json;
@@ -133,4 +133,4 @@ AnswerSchema schema_for_grammar(const json& schema) {
   return out;
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

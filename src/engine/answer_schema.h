@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// A JSON schema as llama.cpp's converter can follow it.
 struct AnswerSchema {
@@ -17,4 +17,4 @@ struct AnswerSchema {
 
 [[nodiscard]] AnswerSchema schema_for_grammar(const nlohmann::ordered_json& schema);
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

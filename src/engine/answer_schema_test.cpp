@@ -11,7 +11,7 @@
 #include "engine/answer_grammar.h"
 #include "engine/schema_pattern.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 using json = nlohmann::ordered_json;
@@ -22,7 +22,7 @@ class AnswerSchemaTest : public testing::Test {
   static void SetUpTestSuite() {
     llama_model_params params = llama_model_default_params();
     params.vocab_only = true;
-    model_ = llama_model_load_from_file(STRATA_LLAMA_CPP_DIR "/models/ggml-vocab-llama-spm.gguf", params);
+    model_ = llama_model_load_from_file(BRIMFUL_LLAMA_CPP_DIR "/models/ggml-vocab-llama-spm.gguf", params);
     ASSERT_NE(model_, nullptr);
   }
   static void TearDownTestSuite() { llama_model_free(model_); }
@@ -240,4 +240,4 @@ TEST_F(AnswerSchemaTest, EitherOfTwoGrammarsMayBeFollowed) {
 }
 
 }  // namespace
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -9,7 +9,7 @@
 
 #include "engine/llama_log.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 namespace fs = std::filesystem;
@@ -54,4 +54,4 @@ std::vector<std::string> load_back_ends(const fs::path& folder) {
   return problems;
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

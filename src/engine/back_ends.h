@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// Where ggml's plug-ins for GPUs are looked for: `back-ends`, beside this program.
 [[nodiscard]] std::filesystem::path back_end_folder();
@@ -16,4 +16,4 @@ namespace strata::engine {
 [[nodiscard]] std::vector<std::string> load_back_ends(
     const std::filesystem::path& folder = back_end_folder());
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -12,7 +12,7 @@
 #include "engine/framed_schema.h"
 #include "engine/wide_objects.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 using json = nlohmann::ordered_json;
@@ -107,9 +107,9 @@ Result<common_chat_params> apply_template(const Template& model, const common_ch
     const bool continues = inputs.continue_final_message != COMMON_CHAT_CONTINUATION_NONE;
     const bool may_call = !inputs.tools.empty() && inputs.tool_choice != COMMON_CHAT_TOOL_CHOICE_NONE;
     if (!inputs.json_schema.empty() && !may_call && !continues)
-      STRATA_TRY_VOID(frame_schema(model.templates, inputs, out));
+      BRIMFUL_TRY_VOID(frame_schema(model.templates, inputs, out));
     if (model.schema_is_marked && !inputs.json_schema.empty() && !out.grammar.empty()) {
-      STRATA_TRY(out.grammar, unmark_wide_objects(out.grammar));
+      BRIMFUL_TRY(out.grammar, unmark_wide_objects(out.grammar));
     }
     return out;
   } catch (const std::exception& error) {  // a template may refuse roles, tools, an order of messages
@@ -164,10 +164,10 @@ Result<Applied> let_answer_or_call(const Template& model, const common_chat_temp
   common_chat_templates_inputs answers = inputs;
   answers.tools.clear();
   Applied out{.chat = {}, .rules = rules, .parser_of_schema = {}};
-  STRATA_TRY(out.chat, apply_template(model, calls));
+  BRIMFUL_TRY(out.chat, apply_template(model, calls));
   calls.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
-  STRATA_TRY(const common_chat_params must_call, apply_template(model, calls));
-  STRATA_TRY(const common_chat_params must_answer, apply_template(model, answers));
+  BRIMFUL_TRY(const common_chat_params must_call, apply_template(model, calls));
+  BRIMFUL_TRY(const common_chat_params must_answer, apply_template(model, answers));
   if (must_call.grammar.empty()) {  // the template knows no tools
     out.chat.grammar = must_answer.grammar;
     out.chat.parser = must_answer.parser;
@@ -176,7 +176,7 @@ Result<Applied> let_answer_or_call(const Template& model, const common_chat_temp
         either_grammar(must_call.grammar, grammar_behind(out.chat.generation_prompt, rules.grammar));
   } else {
     out.chat.grammar = either_grammar(must_call.grammar, must_answer.grammar);
-    STRATA_TRY(out.parser_of_schema, parser_of(must_answer, answers));
+    BRIMFUL_TRY(out.parser_of_schema, parser_of(must_answer, answers));
   }
   out.chat.grammar_lazy = false;
   out.chat.grammar_triggers.clear();
@@ -197,7 +197,7 @@ Result<Applied> apply_to(const Template& model, common_chat_templates_inputs& in
     return let_answer_or_call(model, inputs, request.grammar);
   if (must_call) inputs.json_schema.clear();  // a schema is for the content, and there is none
   Applied out{.chat = {}, .rules = must_call ? common_grammar() : request.grammar, .parser_of_schema = {}};
-  STRATA_TRY(out.chat, apply_template(model, inputs));
+  BRIMFUL_TRY(out.chat, apply_template(model, inputs));
   if (must_call && out.chat.grammar.empty())
     return refuse("tool_choice",
                   "this model's chat template knows no tools, so that no call can be required");
@@ -251,20 +251,20 @@ Result<ChatFormat> ChatFormat::create(const Engine& engine, const std::string& c
 }
 
 Result<ChatPrompt> ChatFormat::apply(const ChatRequest& request) const {
-  STRATA_TRY(common_chat_templates_inputs inputs, inputs_of(request));
+  BRIMFUL_TRY(common_chat_templates_inputs inputs, inputs_of(request));
   ReadySchema schema;
   if (request.json_schema) {
-    STRATA_TRY(schema, ready_schema(text_of(*request.json_schema), "response_format"));
+    BRIMFUL_TRY(schema, ready_schema(text_of(*request.json_schema), "response_format"));
     inputs.json_schema = schema.text;
   }
   ChatPrompt out;
   const Template model{templates_->of_model.get(), schema.is_marked};
-  STRATA_TRY(Applied applied, apply_to(model, inputs, request, out.warnings));
+  BRIMFUL_TRY(Applied applied, apply_to(model, inputs, request, out.warnings));
   common_chat_params& chat = applied.chat;
-  STRATA_TRY(SharedParser parser, parser_of(chat, inputs));
+  BRIMFUL_TRY(SharedParser parser, parser_of(chat, inputs));
   out.parser = ChatParser(std::move(parser), request.continues);
   if (applied.parser_of_schema) out.parser.read_by_schema(applied.parser_of_schema);
-  STRATA_TRY_VOID(add_rules(engine_.vocab(), applied.rules, chat, out.rules));
+  BRIMFUL_TRY_VOID(add_rules(engine_.vocab(), applied.rules, chat, out.rules));
   add_thinking(engine_.vocab(), request, chat, out.rules);
   for (const std::string& mark : chat.preserved_tokens) preserve(engine_.vocab(), mark, out.rules);
   out.stops = std::move(chat.additional_stops);
@@ -319,4 +319,4 @@ Result<std::vector<llama_token>> tokenize(const llama_vocab* vocab, const std::s
   }
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

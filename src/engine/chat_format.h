@@ -13,7 +13,7 @@
 #include "engine/chat_parser.h"
 #include "engine/engine.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 enum class ToolChoice { kAuto, kRequired, kNone };
 
@@ -84,4 +84,4 @@ class ChatFormat {
 [[nodiscard]] Result<std::vector<llama_token>> tokenize(const llama_vocab* vocab, const std::string& text,
                                                         bool special, bool parse);
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -7,7 +7,7 @@
 
 #include "engine/chat_templates.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 /// Bytes of the character that begins at `at`; 0 where the text is no UTF-8 there, or ends too early.
@@ -211,4 +211,4 @@ std::vector<ChatDelta> ChatStream::tell_as_it_is(std::string_view text) {
   return {{.content = std::string(text), .reasoning = {}, .call = {}}};
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -10,7 +10,7 @@
 struct common_chat_parser_params;
 struct common_chat_msg;
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// A call of a tool that a model asks for.
 struct ToolCall {
@@ -99,4 +99,4 @@ class ChatStream {
   bool understood_ = true;
 };
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -9,7 +9,7 @@
 #include "scripted_model.h"
 #include "spoken_text.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 ChatParser parser() {
@@ -124,7 +124,7 @@ std::shared_ptr<common_chat_parser_params> params_of(const common_chat_templates
 }
 
 TEST(ChatParser, TellsACallThatIsPlainJsonFromAnAnswerByASchema) {
-  std::ifstream in(STRATA_LLAMA_CPP_DIR "/models/templates/meta-llama-Llama-3.1-8B-Instruct.jinja");
+  std::ifstream in(BRIMFUL_LLAMA_CPP_DIR "/models/templates/meta-llama-Llama-3.1-8B-Instruct.jinja");
   std::ostringstream source;
   source << in.rdbuf();
   const auto templates = common_chat_templates_init(nullptr, source.str(), "<s>", "</s>");
@@ -158,4 +158,4 @@ TEST(ChatParser, WithoutATemplateAllTextIsContentByteByByte) {
 }
 
 }  // namespace
-}  // namespace strata::engine
+}  // namespace brimful::engine

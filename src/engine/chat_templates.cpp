@@ -10,7 +10,7 @@
 #include "engine/library_reason.h"
 #include "hardware/child_process.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 constexpr std::size_t kLongest = 1 << 20;          // bytes of a template
@@ -55,7 +55,7 @@ class TemplateText {
         at_ = end + 2;
       } else if (kind == '%' || kind == '{') {
         at_ = open + 2;
-        STRATA_TRY_VOID(tag(kind == '%' ? '%' : '}'));
+        BRIMFUL_TRY_VOID(tag(kind == '%' ? '%' : '}'));
       }
     }
     return {};
@@ -157,12 +157,12 @@ Status try_in_own_process(const llama_model* model, const std::string& text) {
 Status check_template_text(std::string_view text) { return TemplateText(text).check(); }
 
 Result<common_chat_templates_ptr> read_chat_templates(const llama_model* model, const std::string& text) {
-  STRATA_TRY_VOID(check_template_text(text));
+  BRIMFUL_TRY_VOID(check_template_text(text));
   for (const char* const name : {static_cast<const char*>(nullptr), "tool_use"}) {
     const char* const own = llama_model_chat_template(model, name);
-    if (own != nullptr && text.empty()) STRATA_TRY_VOID(check_template_text(own));
+    if (own != nullptr && text.empty()) BRIMFUL_TRY_VOID(check_template_text(own));
   }
-  STRATA_TRY_VOID(try_in_own_process(model, text));
+  BRIMFUL_TRY_VOID(try_in_own_process(model, text));
   auto read = read_foreign([&](const Fence&) { return common_chat_templates_init(model, text); });
   if (!read) return refused(library_reason(read.error().message));
   return read;
@@ -192,4 +192,4 @@ common_chat_msg parse_chat_answer(const std::string& text, bool is_partial,
   return std::move(*out);
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

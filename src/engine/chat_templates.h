@@ -7,7 +7,7 @@
 
 #include "base/result.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// How deep the text of a chat template nests: llama.cpp reads it by recursion that allocates nothing, so
 /// that no fence sees it. Errors: kUnsupported for one that is too deep, too long, or has one expression too
@@ -32,4 +32,4 @@ namespace strata::engine {
 [[nodiscard]] common_chat_msg parse_chat_answer(const std::string& text, bool is_partial,
                                                 const common_chat_parser_params& params);
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -12,7 +12,7 @@
 #include "engine/chat_parser.h"
 #include "spoken_text.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 using nlohmann::json;
@@ -21,7 +21,7 @@ using What = Spoken::What;
 
 std::vector<std::filesystem::path> templates() {
   std::vector<std::filesystem::path> out;
-  for (const auto& entry : std::filesystem::directory_iterator(STRATA_LLAMA_CPP_DIR "/models/templates")) {
+  for (const auto& entry : std::filesystem::directory_iterator(BRIMFUL_LLAMA_CPP_DIR "/models/templates")) {
     if (entry.path().extension() == ".jinja") out.push_back(entry.path());
   }
   std::ranges::sort(out);
@@ -113,4 +113,4 @@ INSTANTIATE_TEST_SUITE_P(Of, ChatTemplates, testing::ValuesIn(templates()), [](c
 });
 
 }  // namespace
-}  // namespace strata::engine
+}  // namespace brimful::engine

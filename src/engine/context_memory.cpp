@@ -2,7 +2,7 @@
 
 #include <llama-ext.h>
 
-namespace strata::engine {
+namespace brimful::engine {
 
 ContextMemory context_memory(const llama_context* context,
                              std::span<const ggml_backend_buffer_type_t> types) {
@@ -17,4 +17,4 @@ ContextMemory context_memory(const llama_context* context,
   return out;
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

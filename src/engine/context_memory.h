@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// What a context holds in buffers of some types.
 struct ContextMemory {
@@ -16,4 +16,4 @@ struct ContextMemory {
 [[nodiscard]] ContextMemory context_memory(const llama_context* context,
                                            std::span<const ggml_backend_buffer_type_t> types);
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

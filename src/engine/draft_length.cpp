@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 // The last ten or so drafts decide: whether a text repeats itself changes from one paragraph to the next.
@@ -84,4 +84,4 @@ DraftLength best_draft_length(const Acceptance& acceptance, const PassTime& pass
   return best;
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <vector>
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// How often the i-th token of a draft was right, given that those before it were. What was observed lately
 /// counts more. Pure.
@@ -66,4 +66,4 @@ struct DraftLength {
 [[nodiscard]] DraftLength best_draft_length(const Acceptance& acceptance, const PassTime& pass,
                                             double draft_seconds, std::size_t most);
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 constexpr std::size_t kMost = 15;
@@ -116,4 +116,4 @@ TEST(DraftLength, CountsTheTimeOfDrafting) {
 }
 
 }  // namespace
-}  // namespace strata::engine
+}  // namespace brimful::engine

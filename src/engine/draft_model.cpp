@@ -9,7 +9,7 @@
 #include "memory/page_tables.h"
 #include "model/gguf_reader.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -21,10 +21,10 @@ constexpr std::size_t kLongText = 32;          // reading more than this is not 
 
 Result<std::unique_ptr<DraftModel>> DraftModel::open(const std::filesystem::path& path, memory::Pool& host,
                                                      tier::DeviceOptions options) {
-  STRATA_TRY(model::ModelProfile profile, model::read_model(path));
+  BRIMFUL_TRY(model::ModelProfile profile, model::read_model(path));
   std::unique_ptr<DraftModel> draft(new DraftModel(std::move(profile), host));
-  STRATA_TRY(draft->device_, tier::Device::create(draft->profile_, draft->pool_, std::move(options)));
-  STRATA_TRY(draft->model_, load_without_weights(draft->profile_, *draft->device_));
+  BRIMFUL_TRY(draft->device_, tier::Device::create(draft->profile_, draft->pool_, std::move(options)));
+  BRIMFUL_TRY(draft->model_, load_without_weights(draft->profile_, *draft->device_));
   return draft;
 }
 
@@ -47,7 +47,7 @@ Status DraftModel::make_context(llama_context* target, const llama_context_param
     return fail(ErrorCode::kUnsupported,
                 fmt::format("{}: cannot be used as a draft model", profile_.files.front().path.string()));
   }
-  STRATA_TRY_VOID(record());
+  BRIMFUL_TRY_VOID(record());
 
   target_vocabulary_ = llama_vocab_n_tokens(llama_model_get_vocab(llama_get_model(target)));
   common_params_speculative spec;
@@ -76,7 +76,7 @@ Status DraftModel::record() {
   const bool fed = feed(tokens.size()) && (tokens.size() == llama_n_ctx(context_.get()) || feed(1));
   const bool forgets = llama_memory_seq_rm(memory, 0, 1, -1);
   llama_memory_clear(memory, false);
-  STRATA_TRY_VOID(take_error());
+  BRIMFUL_TRY_VOID(take_error());
   if (fed && forgets) return {};
   return fail(ErrorCode::kUnsupported,
               fmt::format("-md {}: {}", profile_.files.front().path.string(),
@@ -102,20 +102,20 @@ Bytes DraftModel::runtime_bytes(const plan::Placement& placement) const {
 
 Result<Bytes> DraftModel::bytes_to_place() {
   device_->host_buffers().discard();
-  STRATA_TRY(const plan::Placement placement, this->placement());
+  BRIMFUL_TRY(const plan::Placement placement, this->placement());
   const tier::Needs needs = device_->needs();
   return device_->host_buffers().kv_bytes() + device_->host_buffers().compute_bytes() + needs.work +
          needs.staging + placement.arena_bytes() + runtime_bytes(placement);
 }
 
 Status DraftModel::place() {
-  STRATA_TRY(plan::Placement placement, this->placement());
-  STRATA_TRY(runtime_, pool_.reserve(runtime_bytes(placement), memory::Owner::kRuntime));
+  BRIMFUL_TRY(plan::Placement placement, this->placement());
+  BRIMFUL_TRY(runtime_, pool_.reserve(runtime_bytes(placement), memory::Owner::kRuntime));
   return device_->place(std::move(placement), {});
 }
 
 Status DraftModel::displace() {
-  STRATA_TRY_VOID(device_->displace());
+  BRIMFUL_TRY_VOID(device_->displace());
   free_context();
   device_->host_buffers().forget_pool();
   runtime_ = {};
@@ -143,7 +143,7 @@ Result<std::size_t> DraftModel::catch_up(const std::vector<llama_token>& text) {
                                     llama_batch_get_one(first, static_cast<std::int32_t>(count)))) {
       llama_memory_clear(llama_get_memory(context_.get()), false);
       cached_.clear();
-      STRATA_TRY_VOID(take_error());
+      BRIMFUL_TRY_VOID(take_error());
       return fail(ErrorCode::kCancelled, "drafting was cancelled");
     }
     cached_.insert(cached_.end(), first, first + count);
@@ -174,7 +174,7 @@ Result<DraftModel::Draft> DraftModel::draft(const std::vector<llama_token>& text
   params.result = &out.tokens;
   common_speculative_draft(speculative_.get());
   out.seconds = std::chrono::duration<double>(Clock::now() - (*read > kLongText ? caught_up : begin)).count();
-  STRATA_TRY_VOID(take_error());
+  BRIMFUL_TRY_VOID(take_error());
   cached_.push_back(last);  // and what it drafted, but the last, or where it was cancelled
   cached_.insert(cached_.end(), out.tokens.begin(), out.tokens.end());
   cached_.resize(
@@ -186,4 +186,4 @@ Result<DraftModel::Draft> DraftModel::draft(const std::vector<llama_token>& text
   return out;
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -11,7 +11,7 @@
 #include "plan/placement.h"
 #include "tier/device.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// A small model that guesses what a large one will write. All of it is resident, inside the same budget.
 /// Used as an Engine uses its own model: open, make_context, bytes_to_place, place, draft.
@@ -71,4 +71,4 @@ class DraftModel {
   std::int32_t target_vocabulary_ = 0;
 };
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

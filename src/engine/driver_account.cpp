@@ -6,7 +6,7 @@
 
 #include "tier/offload_device.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 DriverAccount::DriverAccount(hardware::GpuQuery query) : query_(std::move(query)) {
   for (const hardware::Gpu& gpu : hardware::read_gpus(query_).cards) {
@@ -30,4 +30,4 @@ std::optional<DeviceHeld> DriverAccount::held_on(ggml_backend_dev_t device) cons
   return held(tier::card_of(device));
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

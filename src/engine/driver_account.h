@@ -8,7 +8,7 @@
 
 #include "hardware/gpu.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// What this process holds of a device.
 struct DeviceHeld {
@@ -32,4 +32,4 @@ class DriverAccount {
   std::map<std::string, Bytes> used_before_;  // by address
 };
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -7,11 +7,11 @@
 #include "engine/driver_figures.h"
 #include "temporary_directory.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 hardware::GpuQuery fake(const char* behaviour) {
-  return {std::string(STRATA_FAKE_NVML_DIR "/libfake_nvml_") + behaviour + ".so",
+  return {std::string(BRIMFUL_FAKE_NVML_DIR "/libfake_nvml_") + behaviour + ".so",
           std::chrono::milliseconds(20000), "/"};
 }
 
@@ -49,4 +49,4 @@ TEST(DriverFigures, AreKeptByUse) {
 }
 
 }  // namespace
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -8,7 +8,7 @@
 
 #include "base/json_text.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 namespace fs = std::filesystem;
@@ -67,4 +67,4 @@ void DriverFigures::write() const {
   if (!out || error) fs::remove(part, error);
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -9,7 +9,7 @@
 
 #include "base/bytes.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// What drivers took of devices in earlier runs, beside ggml's buffers, kept in a small file: a start that
 /// knows it places the weights once. A file that cannot be read or written is as good as none.
@@ -34,4 +34,4 @@ class DriverFigures {
   std::map<Key, Bytes> known_;
 };
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -11,7 +11,7 @@
 #include "memory/page_tables.h"
 #include "memory/program_pages.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 using memory::page_tables;
 
@@ -70,27 +70,27 @@ Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
   ::mallopt(M_MMAP_THRESHOLD, 256 * 1024);
   memory::prefer_small_pages();
 
-  STRATA_TRY(model::ModelProfile profile, model::read_model(options.model, options.weights));
-  STRATA_TRY(const hardware::HostMemory host,
-             options.machine ? *options.machine : hardware::read_host_memory());
+  BRIMFUL_TRY(model::ModelProfile profile, model::read_model(options.model, options.weights));
+  BRIMFUL_TRY(const hardware::HostMemory host,
+              options.machine ? *options.machine : hardware::read_host_memory());
   // Until prepare() knows what other instances take: this much holds the vocabulary.
   const hardware::HostBudget alone = hardware::decide_host_budget(options.ram, {.host = host});
   std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(profile), alone.bytes));
   set_foreign_limits(alone.bytes);
   engine->announce();
-  STRATA_TRY_VOID(engine->load_model());
+  BRIMFUL_TRY_VOID(engine->load_model());
   return engine;
 }
 
 Status Engine::load_model() {
   const int threads = std::max(options_.threads, options_.threads_batch);
-  STRATA_TRY(device_, tier::Device::create(profile_, pool_,
-                                           {.threads = threads,
-                                            .make_reader = options_.make_reader,
-                                            .trace = options_.trace,
-                                            .file_order = !options_.offload.empty()}));
+  BRIMFUL_TRY(device_, tier::Device::create(profile_, pool_,
+                                            {.threads = threads,
+                                             .make_reader = options_.make_reader,
+                                             .trace = options_.trace,
+                                             .file_order = !options_.offload.empty()}));
   make_offloads();
-  STRATA_TRY(model_, load_without_weights(profile_, *device_));
+  BRIMFUL_TRY(model_, load_without_weights(profile_, *device_));
   const auto unsupported = [&](std::string_view why) {
     return fail(ErrorCode::kUnsupported, fmt::format("{}: {}", options_.model.string(), why));
   };
@@ -105,16 +105,16 @@ Status Engine::load_model() {
       (!options_.loras.empty() || !options_.control_vectors.empty() || options_.draft_model)) {
     return unsupported("adapters and a draft model cannot be used with --vram yet; leave one of the two out");
   }
-  STRATA_TRY_VOID(load_adapters());
+  BRIMFUL_TRY_VOID(load_adapters());
   if (!options_.draft_model) return {};
-  STRATA_TRY(draft_model_, DraftModel::open(*options_.draft_model, pool_,
-                                            {threads, options_.make_reader, nullptr, device_.get()}));
+  BRIMFUL_TRY(draft_model_, DraftModel::open(*options_.draft_model, pool_,
+                                             {threads, options_.make_reader, nullptr, device_.get()}));
   return {};
 }
 
 Status Engine::load_adapters() {
   if (options_.loras.empty() && options_.control_vectors.empty()) return {};
-  STRATA_TRY(const Bytes room, this->room());
+  BRIMFUL_TRY(const Bytes room, this->room());
   return adapters_.load(options_.loras, options_.control_vectors, profile_, model_.get(), room);
 }
 
@@ -124,8 +124,8 @@ Result<hardware::HostMemory> Engine::machine() const {
 }
 
 Result<Bytes> Engine::room() const {
-  STRATA_TRY(const hardware::ProcessMemory process, hardware::read_process_memory());
-  STRATA_TRY(const hardware::HostMemory host, machine());
+  BRIMFUL_TRY(const hardware::ProcessMemory process, hardware::read_process_memory());
+  BRIMFUL_TRY(const hardware::HostMemory host, machine());
   return hardware::room(pool_.capacity(), host, process);
 }
 
@@ -162,7 +162,7 @@ std::vector<Engine::Shape> Engine::shapes_to_try(const ContextOptions& options) 
 /// Before a context is made: libllama fills this one part of it at once, and not with our buffers.
 Status Engine::check_list(Shape shape) const {
   if (llama_model_is_recurrent(model_.get())) return {};
-  STRATA_TRY(const Bytes room, this->room());
+  BRIMFUL_TRY(const Bytes room, this->room());
   const Bytes list = kListPerToken * shape.context;
   if (list <= kSmallList || list <= room) return {};
   return fail(ErrorCode::kInfeasible,
@@ -216,11 +216,11 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
     return fail(
         ErrorCode::kUnsupported,
         fmt::format("{}: it does not write text token by token ({})", options_.model.string(),
-                    only_embeds_ ? "what it makes of texts are vectors: use strata serve or strata batch"
+                    only_embeds_ ? "what it makes of texts are vectors: use brimful serve or brimful batch"
                                  : "diffusion models cannot be run yet"));
   }
-  STRATA_TRY_VOID(adapters_.apply(context_.get()));
-  STRATA_TRY_VOID(record_graphs(shape));
+  BRIMFUL_TRY_VOID(adapters_.apply(context_.get()));
+  BRIMFUL_TRY_VOID(record_graphs(shape));
   return prepare_drafts(shape, params);
 }
 
@@ -270,12 +270,12 @@ Result<plan::Demand> Engine::demand(const ContextOptions& options) const {
   plan::Demand out;
   device_->host_buffers().discard();
   if (draft_model_) {
-    STRATA_TRY(out.draft_model, draft_model_->bytes_to_place());
+    BRIMFUL_TRY(out.draft_model, draft_model_->bytes_to_place());
   }
   ::malloc_trim(0);
   memory::populate_program_pages();
-  STRATA_TRY(const hardware::ProcessMemory process, hardware::read_process_memory());
-  STRATA_TRY(const hardware::HostMemory host, machine());
+  BRIMFUL_TRY(const hardware::ProcessMemory process, hardware::read_process_memory());
+  BRIMFUL_TRY(const hardware::HostMemory host, machine());
   tier::Needs needs = device_->needs();
   const Bytes room = hardware::room(pool_.capacity(), host, process);
   out.held =
@@ -330,7 +330,7 @@ Error Engine::infeasible(const plan::Demand& demand, const ContextOptions& optio
 
 Status Engine::prepare(const ContextOptions& wanted) {
   least_budget_.reset();
-  STRATA_TRY_VOID(take_first_budget());
+  BRIMFUL_TRY_VOID(take_first_budget());
   notes_ = options_.notes;
   if (budget_note_) notes_.push_back(*budget_note_);
   if (const auto note = vocabulary_note(model_.get())) notes_.push_back(*note);
@@ -351,14 +351,14 @@ Status Engine::prepare(const ContextOptions& wanted) {
       if (last) return fits;
       continue;
     }
-    if (model_on_devices_) STRATA_TRY_VOID(load_on_devices({}));
+    if (model_on_devices_) BRIMFUL_TRY_VOID(load_on_devices({}));
     const Status made = make_context(options, shapes[i]);
     if (!made && made.error().code == ErrorCode::kUnsupported && shapes[i].can_go_without_draft) continue;
-    STRATA_TRY_VOID(made);
-    STRATA_TRY(plan::Demand demand, this->demand(options));
+    BRIMFUL_TRY_VOID(made);
+    BRIMFUL_TRY(plan::Demand demand, this->demand(options));
     if (!offloads_.empty()) {
-      STRATA_TRY_VOID(use_devices(options, shapes[i], demand));
-      STRATA_TRY(demand, this->demand(options));
+      BRIMFUL_TRY_VOID(use_devices(options, shapes[i], demand));
+      BRIMFUL_TRY(demand, this->demand(options));
     }
     if (demand.least() > pool_.capacity()) {
       if (!last) continue;
@@ -377,7 +377,7 @@ Status Engine::prepare(const ContextOptions& wanted) {
                               format_bytes(*options.for_weights), format_bytes(pool_.capacity()),
                               format_bytes(for_weights)));
     }
-    STRATA_TRY(
+    BRIMFUL_TRY(
         plan::Placement placement,
         plan::place(profile_, demand.uses, options.for_weights.value_or(for_weights), demand.bookkeeping));
     if (shapes[i].can_go_without_draft && drafts_are_dear(placement.units.size())) continue;
@@ -402,25 +402,25 @@ Status Engine::prepare(const ContextOptions& wanted) {
 }
 
 Status Engine::start(const tier::Device::Progress& progress) {
-  STRATA_TRY_VOID(begin(progress));
+  BRIMFUL_TRY_VOID(begin(progress));
   return options_.held_on_device ? fit_drivers(progress) : Status{};
 }
 
 Status Engine::begin(const tier::Device::Progress& progress) {
   plan::RunPlan plan = std::exchange(plan_, {});  // its memory is the device's from here on
   settle_claim(plan.memory_map(profile_).peak());
-  STRATA_TRY(runtime_, pool_.reserve(plan.runtime(), memory::Owner::kRuntime));
-  STRATA_TRY_VOID(adapters_.apply_control_vector(context_.get()));
-  if (draft_model_) STRATA_TRY_VOID(draft_model_->place());
+  BRIMFUL_TRY(runtime_, pool_.reserve(plan.runtime(), memory::Owner::kRuntime));
+  BRIMFUL_TRY_VOID(adapters_.apply_control_vector(context_.get()));
+  if (draft_model_) BRIMFUL_TRY_VOID(draft_model_->place());
   Bytes there;
   for (const Offload& offload : offloads_) there += offload.share.weights + offload.share.experts;
   Bytes placed;
   const Bytes total = there + plan.placement.resident + plan.placement.slot_bytes();
-  STRATA_TRY_VOID(place_on_devices(progress, placed, total));
-  STRATA_TRY_VOID(device_->place(std::move(plan.placement), [&](Bytes done, Bytes all) {
+  BRIMFUL_TRY_VOID(place_on_devices(progress, placed, total));
+  BRIMFUL_TRY_VOID(device_->place(std::move(plan.placement), [&](Bytes done, Bytes all) {
     return !progress || progress(placed + done, placed + all);
   }));
-  STRATA_TRY_VOID(connect_devices());
+  BRIMFUL_TRY_VOID(connect_devices());
   for (const Offload& offload : offloads_) {
     if (offload.device->sends_from_pageable())
       notes_.push_back(
@@ -486,9 +486,9 @@ Status Engine::decode(std::span<const llama_token> tokens, bool logits) {
   for (std::size_t at = 0; at < tokens.size(); at += batch) {
     const auto some = tokens.subspan(at, std::min(batch, tokens.size() - at));
     outputs[some.size() - 1] = logits && at + some.size() == tokens.size();
-    STRATA_TRY_VOID(compute(some, outputs.data()));
+    BRIMFUL_TRY_VOID(compute(some, outputs.data()));
   }
   return {};
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

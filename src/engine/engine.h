@@ -28,7 +28,7 @@
 #include "tier/device.h"
 #include "tier/offload_device.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// A device with memory of its own that may be used, and how much of it.
 struct OffloadOption {
@@ -329,4 +329,4 @@ class Engine {
   static_assert(std::atomic<bool>::is_always_lock_free);  // or abort() would not be safe in a signal handler
 };
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -9,7 +9,7 @@
 #include "engine/engine.h"
 #include "engine/foreign_limits.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// Where other instances cannot be seen, the budget is what is free, as if this were the only one.
 void Engine::announce() {
@@ -31,9 +31,9 @@ Result<hardware::HostBudget> Engine::decide_budget(std::optional<Bytes> wanted) 
   }
   bounds.others = std::move(others.decided);
   bounds.starting = others.starting;
-  STRATA_TRY(bounds.host, machine());
+  BRIMFUL_TRY(bounds.host, machine());
   if (!options_.machine) {
-    STRATA_TRY(hardware::ProcessMemory process, hardware::read_process_memory());
+    BRIMFUL_TRY(hardware::ProcessMemory process, hardware::read_process_memory());
     process.resident = process.anonymous;
     bounds.own = hardware::held_bytes(process);
   }
@@ -43,17 +43,17 @@ Result<hardware::HostBudget> Engine::decide_budget(std::optional<Bytes> wanted) 
 }
 
 Result<Bytes> Engine::most_budget() {
-  STRATA_CHECK(!claim_);
-  STRATA_TRY(const hardware::HostMemory host, machine());
-  STRATA_TRY(const hardware::HostBudget most, decide_budget(host.available));
+  BRIMFUL_CHECK(!claim_);
+  BRIMFUL_TRY(const hardware::HostMemory host, machine());
+  BRIMFUL_TRY(const hardware::HostBudget most, decide_budget(host.available));
   return most.bytes;
 }
 
 Status Engine::take_first_budget() {
   if (has_budget_) return {};
-  STRATA_TRY(hardware::HostBudget budget, decide_budget(options_.ram));
+  BRIMFUL_TRY(hardware::HostBudget budget, decide_budget(options_.ram));
   if (budget.bytes != pool_.capacity()) {
-    STRATA_TRY_VOID(pool_.resize(budget.bytes));
+    BRIMFUL_TRY_VOID(pool_.resize(budget.bytes));
     peak_ = hardware::MemoryPeak(budget.bytes);
     set_foreign_limits(budget.bytes);
   }
@@ -76,10 +76,10 @@ BudgetChange Engine::budgets() const {
 }
 
 Status Engine::resize_pools(const BudgetChange& change) {
-  if (change.ram) STRATA_TRY_VOID(pool_.resize(*change.ram));
+  if (change.ram) BRIMFUL_TRY_VOID(pool_.resize(*change.ram));
   for (const auto& [name, budget] : change.vram) {
     const auto offload = std::ranges::find(offloads_, name, &Offload::name);
-    STRATA_TRY_VOID(offload->pool->resize(budget));
+    BRIMFUL_TRY_VOID(offload->pool->resize(budget));
   }
   return {};
 }
@@ -116,7 +116,7 @@ Status Engine::check_devices(const BudgetChange& change) const {
 /// Before the weights are there: libllama needs memory to read the text.
 Status Engine::restore(const std::optional<SavedSequence>& sequence) {
   if (!sequence) return {};
-  STRATA_TRY_VOID(device_->host_buffers().commit(pool_));
+  BRIMFUL_TRY_VOID(device_->host_buffers().commit(pool_));
   return sequence->restore(context_.get());
 }
 
@@ -125,28 +125,28 @@ Status Engine::restart(const std::optional<SavedSequence>& sequence) {
   const bool some_tell =
       std::ranges::any_of(offloads_, [](const Offload& offload) { return offload.driver.has_value(); });
   if (!some_tell) {
-    STRATA_TRY_VOID(restore(sequence));
+    BRIMFUL_TRY_VOID(restore(sequence));
     return begin({});
   }
-  STRATA_TRY_VOID(begin({}));
-  STRATA_TRY_VOID(fit_drivers({}));  // with no text in the context
+  BRIMFUL_TRY_VOID(begin({}));
+  BRIMFUL_TRY_VOID(fit_drivers({}));  // with no text in the context
   if (!sequence) return {};
   plan::Placement placement = device_->placement();
-  STRATA_TRY_VOID(displace_weights());
-  STRATA_TRY_VOID(restore(sequence));
-  STRATA_TRY_VOID(device_->place(std::move(placement), {}));
+  BRIMFUL_TRY_VOID(displace_weights());
+  BRIMFUL_TRY_VOID(restore(sequence));
+  BRIMFUL_TRY_VOID(device_->place(std::move(placement), {}));
   return connect_devices();
 }
 
 Status Engine::start_inside(const BudgetChange& budgets, const std::optional<SavedSequence>& sequence) {
-  STRATA_TRY_VOID(resize_pools(budgets));
-  STRATA_TRY_VOID(prepare(ContextOptions(prepared_)));
+  BRIMFUL_TRY_VOID(resize_pools(budgets));
+  BRIMFUL_TRY_VOID(prepare(ContextOptions(prepared_)));
   return restart(sequence);
 }
 
 /// All but the vocabulary and the sequence, which is lost.
 Status Engine::give_back() {
-  if (draft_model_) STRATA_TRY_VOID(draft_model_->displace());
+  if (draft_model_) BRIMFUL_TRY_VOID(draft_model_->displace());
   free_context();
   model_on_devices_.reset();
   for (Offload& offload : offloads_) offload.device->displace();
@@ -157,11 +157,11 @@ Status Engine::give_back() {
 }
 
 Status Engine::change_budgets(const BudgetChange& wanted) {
-  STRATA_TRY_VOID(check_devices(wanted));
+  BRIMFUL_TRY_VOID(check_devices(wanted));
   BudgetChange change = wanted;
   std::optional<std::string> note = budget_note_;
   if (change.ram) {
-    STRATA_TRY(hardware::HostBudget budget, decide_budget(change.ram));
+    BRIMFUL_TRY(hardware::HostBudget budget, decide_budget(change.ram));
     change.ram = budget.bytes;
     note = std::move(budget.note);
   }
@@ -176,28 +176,28 @@ Status Engine::carry_out(const BudgetChange& change) {
   const BudgetChange before = budgets();
   can_go_on_ = false;
   plan::Placement placement = device_->placement();
-  STRATA_TRY_VOID(displace_weights());
+  BRIMFUL_TRY_VOID(displace_weights());
   std::optional<SavedSequence> sequence;
   if (llama_memory_seq_pos_max(llama_get_memory(context_.get()), 0) >= 0) {
     auto saved = SavedSequence::save(context_.get());
     if (!saved) {
-      STRATA_TRY_VOID(device_->place(std::move(placement), {}));
-      STRATA_TRY_VOID(connect_devices());
+      BRIMFUL_TRY_VOID(device_->place(std::move(placement), {}));
+      BRIMFUL_TRY_VOID(connect_devices());
       can_go_on_ = true;
       return std::unexpected(std::move(saved).error());
     }
     sequence.emplace(std::move(*saved));
   }
   placement = {};
-  STRATA_TRY_VOID(give_back());
+  BRIMFUL_TRY_VOID(give_back());
 
   const hardware::BudgetPeak ended = peak_.begin(change.ram.value_or(*before.ram));
   Status changed = start_inside(change, sequence);
   if (!changed) {
-    STRATA_TRY_VOID(displace_weights());
-    STRATA_TRY_VOID(give_back());
+    BRIMFUL_TRY_VOID(displace_weights());
+    BRIMFUL_TRY_VOID(give_back());
     peak_.begin(*before.ram, ended.peak);
-    STRATA_TRY_VOID(start_inside(before, sequence));
+    BRIMFUL_TRY_VOID(start_inside(before, sequence));
   } else {
     earlier_peaks_.push_back(ended);
   }
@@ -205,4 +205,4 @@ Status Engine::carry_out(const BudgetChange& change) {
   return changed;
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

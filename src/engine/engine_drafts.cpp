@@ -6,7 +6,7 @@
 
 #include "engine/engine.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 constexpr std::uint32_t kDefaultDraft = 15;
@@ -48,7 +48,7 @@ bool Engine::drafts_are_dear(std::size_t units) const {
 
 Status Engine::prepare_drafts(Shape shape, const llama_context_params& params) {
   longest_draft_ = shape.draft;
-  if (draft_model_) STRATA_TRY_VOID(draft_model_->make_context(context_.get(), params));
+  if (draft_model_) BRIMFUL_TRY_VOID(draft_model_->make_context(context_.get(), params));
   return shape.draft > 0 ? record_verification(shape) : Status{};
 }
 
@@ -88,4 +88,4 @@ Status Engine::verify(std::span<const llama_token> tokens) {
   return status;
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -6,7 +6,7 @@
 
 #include "engine/engine.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 constexpr const char* kHiddenState = "result_norm";  // what libllama's graphs call it
@@ -59,4 +59,4 @@ Result<std::vector<float>> Engine::hidden_state(std::size_t nth) const {
   return std::vector<float>(begin, begin + static_cast<std::ptrdiff_t>(size));
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -5,7 +5,7 @@
 #include "engine/context_memory.h"
 #include "engine/engine.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 // Compute buffers are known only once a context was made with the layers where they will be.
@@ -75,7 +75,7 @@ Status Engine::load_on_devices(const plan::DeviceSplit& split) {
       std::ranges::any_of(split.devices, [](const auto& share) { return share.ring > Bytes{}; });
   batches_elsewhere_ = sends ? offloads_.front().device->sending().from_tokens : 0;
   if (layers.empty()) return {};
-  STRATA_TRY(model_on_devices_, load_without_weights(profile_, *device_, layers));
+  BRIMFUL_TRY(model_on_devices_, load_without_weights(profile_, *device_, layers));
   return {};
 }
 
@@ -110,7 +110,7 @@ Result<bool> Engine::settle_devices(std::vector<plan::DeviceBudget>& budgets) {
     share.weights = device->weight_bytes() - share.experts;
     share.kv_cache = memory.kv_cache;
     share.compute = memory.compute;
-    STRATA_TRY_VOID(device->settle(share.kv_cache, share.compute));
+    BRIMFUL_TRY_VOID(device->settle(share.kv_cache, share.compute));
     const Bytes needed =
         share.weights + share.experts + share.kv_cache + share.compute + share.ring + share.runtime;
     fits = fits && needed <= share.budget;
@@ -154,7 +154,7 @@ Status Engine::use_devices(const ContextOptions& options, Shape shape, const pla
     if (attempt + 1 == kAttempts) {  // nothing there, rather than an error
       for (plan::DeviceBudget& budget : budgets) budget.compute = budget.budget;
     }
-    STRATA_TRY_VOID(load_on_devices(split(whole, budgets, shape)));
+    BRIMFUL_TRY_VOID(load_on_devices(split(whole, budgets, shape)));
     const Status made = make_context(options, shape);
     if (!made && made.error().code == ErrorCode::kBudgetExceeded && attempt + 1 < kAttempts) {
       // Buffers alone passed a budget: fewer layers, and a smaller part of the KV cache.
@@ -162,8 +162,8 @@ Status Engine::use_devices(const ContextOptions& options, Shape shape, const pla
         budget.compute = *budget.compute + Bytes{budget.budget.value / 8};
       continue;
     }
-    STRATA_TRY_VOID(made);
-    STRATA_TRY(const bool fits, settle_devices(budgets));
+    BRIMFUL_TRY_VOID(made);
+    BRIMFUL_TRY(const bool fits, settle_devices(budgets));
     // The first guess is on the safe side: once its buffers are known, more may fit.
     if (fits && (measured || !model_on_devices_)) return {};
     measured = true;
@@ -196,13 +196,13 @@ Status Engine::place_on_devices(const tier::Device::Progress& progress, Bytes& p
       placed = before + done;
       return !progress || progress(std::min(placed, total), total);
     };
-    STRATA_TRY_VOID(offload.device->place(pool_, more));
+    BRIMFUL_TRY_VOID(offload.device->place(pool_, more));
   }
   return {};
 }
 
 Status Engine::connect_devices() {
-  for (Offload& offload : offloads_) STRATA_TRY_VOID(offload.device->connect());
+  for (Offload& offload : offloads_) BRIMFUL_TRY_VOID(offload.device->connect());
   return {};
 }
 
@@ -225,14 +225,14 @@ Status Engine::warm_up() {
   const std::vector<llama_token> tokens(std::min<std::size_t>(llama_n_ubatch(context_.get()), context), 0);
   if (only_embeds_) return decode(tokens);
   const auto warm = [&](std::size_t count) -> Status {
-    STRATA_TRY_VOID(fill_context(context - count));
+    BRIMFUL_TRY_VOID(fill_context(context - count));
     return decode(std::span(tokens).first(count));
   };
-  STRATA_TRY_VOID(warm(tokens.size()));
+  BRIMFUL_TRY_VOID(warm(tokens.size()));
   if (std::ranges::any_of(offloads_, [](const Offload& offload) { return offload.device->has_experts(); }))
-    STRATA_TRY_VOID(warm(std::min<std::size_t>(plan::kMostTokensOfSlots, tokens.size())));
-  STRATA_TRY_VOID(fill_context(context - std::min<std::size_t>(kWarmSteps, context)));
-  for (int i = 0; i < kWarmSteps; ++i) STRATA_TRY_VOID(decode(std::span(tokens).first(1)));
+    BRIMFUL_TRY_VOID(warm(std::min<std::size_t>(plan::kMostTokensOfSlots, tokens.size())));
+  BRIMFUL_TRY_VOID(fill_context(context - std::min<std::size_t>(kWarmSteps, context)));
+  for (int i = 0; i < kWarmSteps; ++i) BRIMFUL_TRY_VOID(decode(std::span(tokens).first(1)));
   llama_memory_clear(llama_get_memory(context_.get()), false);
   return {};
 }
@@ -243,7 +243,7 @@ Result<bool> Engine::measure_drivers() {
   const bool some_tell = std::ranges::any_of(offloads_, [&](const Offload& offload) {
     return uses(offload.share) && options_.held_on_device(offload.device->inner());
   });
-  if (some_tell) STRATA_TRY_VOID(warm_up());
+  if (some_tell) BRIMFUL_TRY_VOID(warm_up());
   bool as_planned = true;
   for (auto& [pool, device, share, at_open, driver, use] : offloads_) {
     const auto held = options_.held_on_device(device->inner());
@@ -276,15 +276,15 @@ Result<bool> Engine::measure_drivers() {
 
 Status Engine::fit_drivers(const tier::Device::Progress& progress) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    STRATA_TRY(const bool as_planned, measure_drivers());
+    BRIMFUL_TRY(const bool as_planned, measure_drivers());
     if (as_planned) {
       keep_driver_figures();
       return {};
     }
-    STRATA_TRY_VOID(displace_weights());
-    STRATA_TRY_VOID(give_back());
-    STRATA_TRY_VOID(prepare(ContextOptions(prepared_)));
-    STRATA_TRY_VOID(begin(progress));
+    BRIMFUL_TRY_VOID(displace_weights());
+    BRIMFUL_TRY_VOID(give_back());
+    BRIMFUL_TRY_VOID(prepare(ContextOptions(prepared_)));
+    BRIMFUL_TRY_VOID(begin(progress));
   }
   return fail(ErrorCode::kBudgetExceeded,
               fmt::format("{}: a GPU's driver takes more with every start; is another program using it?",
@@ -330,4 +330,4 @@ std::optional<Error> Engine::take_device_error() {
   return std::nullopt;
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -6,7 +6,7 @@
 #include <string>
 #include <unordered_map>
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 /// Nothing for a text that does not begin with a whole character.
@@ -46,4 +46,4 @@ FirstCharacters::FirstCharacters(const llama_vocab* vocab)
   }
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

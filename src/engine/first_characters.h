@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// The first character of each token's text. A grammar that is asked for its first characters only leaves few
 /// tokens of a vocabulary to be looked at whole. Immutable; any thread. Size: 2 bytes a token.
@@ -28,4 +28,4 @@ class FirstCharacters {
   std::vector<std::uint32_t> characters_;
 };
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

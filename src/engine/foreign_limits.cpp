@@ -4,7 +4,7 @@
 #include <atomic>
 #include <mutex>
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 constexpr Bytes kMostForReading = kMiB * 20;
@@ -125,4 +125,4 @@ ForeignReading::~ForeignReading() {
   reading.unlock();
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

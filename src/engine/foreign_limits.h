@@ -7,7 +7,7 @@
 
 #include "base/fence.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// What grammars, schemas, chat templates and parsers of answers may take together. One such text is read at
 /// a time, and beside it the executor's thread samples under one grammar at a time.
@@ -102,4 +102,4 @@ template <typename F>
   return fenced(foreign_limits().reading, std::forward<F>(f));
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 using std::chrono::milliseconds;
@@ -40,4 +40,4 @@ TEST(ForeignTime, IsSharedByTheTextsOfOneRequest) {
 }
 
 }  // namespace
-}  // namespace strata::engine
+}  // namespace brimful::engine

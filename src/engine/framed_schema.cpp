@@ -15,7 +15,7 @@
 #include "engine/chat_templates.h"
 #include "engine/foreign_limits.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 constexpr std::string_view kContent = "CONTENT_OF_THE_ANSWER";
@@ -162,4 +162,4 @@ Status frame_schema(const common_chat_templates* templates, const common_chat_te
   return {};
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -4,7 +4,7 @@
 
 #include "base/result.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// Lets an answer with thoughts and marks follow a schema. llama.cpp makes no grammar of a schema for some
 /// formats of templates, and for others one that does not let the model write the marks that the template has
@@ -16,4 +16,4 @@ namespace strata::engine {
 [[nodiscard]] Status frame_schema(const common_chat_templates* templates,
                                   const common_chat_templates_inputs& inputs, common_chat_params& chat);
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

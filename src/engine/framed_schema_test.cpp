@@ -15,7 +15,7 @@
 #include "grammar_acceptance.h"
 #include "spoken_text.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 using tests::accepts;
@@ -27,7 +27,7 @@ constexpr const char* kSchema =
         "additionalProperties": false})";
 
 std::string source_of(const std::string& name) {
-  std::ifstream in(STRATA_LLAMA_CPP_DIR "/models/templates/" + name + ".jinja");
+  std::ifstream in(BRIMFUL_LLAMA_CPP_DIR "/models/templates/" + name + ".jinja");
   std::ostringstream out;
   out << in.rdbuf();
   return out.str();
@@ -99,4 +99,4 @@ TEST(FramedSchema, LeavesAGrammarAloneInWhichTheMarksHaveTheirPlace) {
 }
 
 }  // namespace
-}  // namespace strata::engine
+}  // namespace brimful::engine

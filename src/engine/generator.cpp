@@ -9,7 +9,7 @@
 #include "engine/sampler.h"
 #include "engine/stop_filter.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -62,7 +62,7 @@ std::string_view to_string(StopReason reason) {
 }
 
 Result<std::unique_ptr<Generator>> Generator::create(Engine& engine, common_params_sampling params) {
-  STRATA_TRY(auto sampler, make_sampler(engine, params));
+  BRIMFUL_TRY(auto sampler, make_sampler(engine, params));
   return std::unique_ptr<Generator>(new Generator(engine, std::move(sampler), work_of(engine, params)));
 }
 
@@ -94,10 +94,10 @@ Status Generator::prefill(const GenerationOptions& options, Generation& out) {
     const std::size_t ubatch = llama_n_ubatch(engine_.context());
     std::size_t end = common;
     for (std::size_t at = common; at < prompt.size(); at = end) {
-      if (options.before_pass) STRATA_TRY_VOID(options.before_pass({prompt.size(), common, at - common, 0}));
+      if (options.before_pass) BRIMFUL_TRY_VOID(options.before_pass({prompt.size(), common, at - common, 0}));
       const std::size_t batch_end = common + align_down(at - common, batch) + batch;  // cut as libllama would
       end = std::min({at + ubatch, batch_end, prompt.size()});
-      STRATA_TRY_VOID(engine_.decode(std::span(prompt).subspan(at, end - at), end == prompt.size()));
+      BRIMFUL_TRY_VOID(engine_.decode(std::span(prompt).subspan(at, end - at), end == prompt.size()));
     }
     return {};
   };
@@ -111,12 +111,12 @@ Status Generator::prefill(const GenerationOptions& options, Generation& out) {
 Result<std::vector<llama_token>> Generator::decode(llama_token id, std::size_t most_drafted,
                                                    Generation& out) {
   const auto begin = Clock::now();
-  STRATA_TRY(std::vector<llama_token> batch,
-             speculation_->draft(cached_, id, std::min(most_drafted, engine_.room_for_draft())));
+  BRIMFUL_TRY(std::vector<llama_token> batch,
+              speculation_->draft(cached_, id, std::min(most_drafted, engine_.room_for_draft())));
   const auto drafted = Clock::now();
   const auto stalled = engine_.pass_statistics().stalled;
   batch.insert(batch.begin(), id);
-  STRATA_TRY_VOID(batch.size() > 1 ? engine_.verify(batch) : engine_.decode(batch));
+  BRIMFUL_TRY_VOID(batch.size() > 1 ? engine_.verify(batch) : engine_.decode(batch));
   const auto took = Clock::now() - drafted;
   out.draft_time += drafted - begin;
   out.decode_time += took;
@@ -145,7 +145,7 @@ Status Generator::begin(Generation& out) {
                 fmt::format("the prompt has {} tokens and the context holds {}: use -c {} or more",
                             prompt.size(), context, align_up(prompt.size() + 1, 256)));
   }
-  STRATA_TRY_VOID(sampler_->reset());
+  BRIMFUL_TRY_VOID(sampler_->reset());
   for (const llama_token id : prompt) sampler_->accept_prompt(id);
   if (!speculation_) {
     const DraftOptions& drafts = engine_.draft_options();
@@ -170,7 +170,7 @@ Status Generator::write(const GenerationOptions& options, Text& text, Generation
   std::size_t right = 0;           // tokens of it that the text went on with
   while (left() > 0) {
     const bool from_prompt = out.decode_seconds.empty();
-    STRATA_TRY(const llama_token id, sampler_->sample(from_prompt ? -1 : static_cast<std::int32_t>(right)));
+    BRIMFUL_TRY(const llama_token id, sampler_->sample(from_prompt ? -1 : static_cast<std::int32_t>(right)));
     out.token_ids.push_back(id);
     if (!from_prompt) ++out.decode_tokens;
     speculation_->wrote(id);
@@ -191,9 +191,10 @@ Status Generator::write(const GenerationOptions& options, Text& text, Generation
     forget_drafts();
     right = 0;
     if (options.before_pass)
-      STRATA_TRY_VOID(options.before_pass({out.prompt_ids.size(), out.prompt_ids.size() - out.prompt_computed,
-                                           out.prompt_computed, out.token_ids.size()}));
-    STRATA_TRY(draft, decode(id, left() - 1, out));
+      BRIMFUL_TRY_VOID(
+          options.before_pass({out.prompt_ids.size(), out.prompt_ids.size() - out.prompt_computed,
+                               out.prompt_computed, out.token_ids.size()}));
+    BRIMFUL_TRY(draft, decode(id, left() - 1, out));
   }
   return end(StopReason::kLimit);
 }
@@ -202,7 +203,7 @@ Result<Generation> Generator::generate(std::vector<llama_token> prompt, const Ge
                                        const OnText& on_text) {
   Generation out;
   out.prompt_ids = std::move(prompt);
-  STRATA_TRY_VOID(begin(out));
+  BRIMFUL_TRY_VOID(begin(out));
   Text text(options.stop_strings, on_text, out.text);
   Status status = prefill(options, out);
   const tier::PassStatistics before = engine_.pass_statistics();
@@ -222,4 +223,4 @@ Result<Generation> Generator::generate(std::vector<llama_token> prompt, const Ge
   return out;
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

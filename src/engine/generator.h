@@ -13,7 +13,7 @@
 #include "engine/sampler_memory.h"
 #include "engine/speculation.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 enum class StopReason { kEndOfText, kLimit, kContextFull, kStopString, kCancelled };
 
@@ -96,4 +96,4 @@ class Generator {
   std::optional<Speculation> speculation_;
 };
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

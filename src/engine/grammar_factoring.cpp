@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 constexpr std::size_t kMany = 8;  // alternatives, from which on a rule is rewritten
@@ -112,4 +112,4 @@ void factor_rules(llama_grammar_rules& rules) {
   }
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -2,7 +2,7 @@
 
 #include <llama-grammar.h>
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// Rewrites rules with many alternatives so that alternatives that begin alike share their beginning: `"ab" |
 /// "ac"` becomes `"a" ("b" | "c")`. The language stays the same. llama.cpp follows each alternative by
@@ -10,4 +10,4 @@ namespace strata::engine {
 /// second a token otherwise. Rules keep their numbers; new ones follow behind. Cost: sorts the alternatives.
 void factor_rules(llama_grammar_rules& rules);
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -9,7 +9,7 @@
 #include "engine/grammar_rules.h"
 #include "grammar_acceptance.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 using tests::accepts;
@@ -51,4 +51,4 @@ TEST(GrammarFactoring, LeavesShortRulesAsTheyAre) {
 }
 
 }  // namespace
-}  // namespace strata::engine
+}  // namespace brimful::engine

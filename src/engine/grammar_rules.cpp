@@ -9,7 +9,7 @@
 
 #include "base/visible_text.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 // llama.cpp reads grammars by recursion: some thousands of levels end its stack.
@@ -72,7 +72,7 @@ class Rules {
     depth_.resize(rules_.size());
     state_.resize(rules_.size());
     for (std::size_t i = 0; i < rules_.size(); ++i) {
-      if (state_[i] == State::kNew) STRATA_TRY_VOID(visit(static_cast<std::uint32_t>(i)));
+      if (state_[i] == State::kNew) BRIMFUL_TRY_VOID(visit(static_cast<std::uint32_t>(i)));
     }
     return {};
   }
@@ -201,7 +201,7 @@ Status check_grammar_text(std::string_view text) {
       case '[': i = end_of_quoted(text, i, ']'); break;
       case '#': i = end_of_comment(text, i); break;
       case '<': i = std::min(text.find('>', i), text.size()); break;  // a token, by its text
-      case '{': STRATA_TRY_VOID(check_repetition(text, i)); break;
+      case '{': BRIMFUL_TRY_VOID(check_repetition(text, i)); break;
       case '(':
         if (++depth > kDeepest) return refused(fmt::format("is nested more than {} levels deep", kDeepest));
         break;
@@ -221,7 +221,7 @@ Status check_pattern(std::string_view pattern) {
         i = end_of_quoted(pattern, i, ']');
         if (i >= pattern.size()) return refused("a pattern has a class of characters without an end");
         break;
-      case '{': STRATA_TRY_VOID(check_repetition(pattern, i)); break;
+      case '{': BRIMFUL_TRY_VOID(check_repetition(pattern, i)); break;
       case '(': ++depth; break;
       case ')':
         if (--depth < 0) return refused("a pattern has unbalanced parentheses");
@@ -234,10 +234,10 @@ Status check_pattern(std::string_view pattern) {
 }
 
 Status check_grammar(const std::string& text, const llama_vocab* vocab, const FenceLimits& limits) {
-  STRATA_TRY_VOID(check_grammar_text(text));
+  BRIMFUL_TRY_VOID(check_grammar_text(text));
   auto read = fenced(limits, [&](const Fence&) { return check_rules(parse_grammar(text, vocab)); });
   if (!read) return refused(first_words(read.error().message));
   return *read;
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -9,7 +9,7 @@
 #include "base/fence.h"
 #include "base/result.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// The index of the `close` that ends what opens at index `at` of a GBNF text, or the size of the text. A
 /// backslash takes the meaning of the character behind it.
@@ -35,4 +35,4 @@ namespace strata::engine {
 /// Reads a GBNF text with llama.cpp's parser, which prints nothing this way. Throws what the parser throws.
 [[nodiscard]] llama_grammar_parser parse_grammar(const std::string& text, const llama_vocab* vocab);
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -6,7 +6,7 @@
 
 #include "bombs.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 using tests::chain;
@@ -67,4 +67,4 @@ TEST(GrammarRules, ErrorsAreOneShortLineThatSteersNoTerminal) {
 }
 
 }  // namespace
-}  // namespace strata::engine
+}  // namespace brimful::engine

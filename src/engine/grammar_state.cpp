@@ -12,7 +12,7 @@
 #include "engine/grammar_factoring.h"
 #include "engine/grammar_rules.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 constexpr std::size_t kPart =
@@ -173,4 +173,4 @@ void GrammarState::accept(llama_token token) {
   llama_grammar_accept_impl(*grammar_, token);
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

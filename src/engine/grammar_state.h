@@ -10,7 +10,7 @@
 
 struct llama_grammar;
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// How far an answer has come in its grammar. Wraps llama.cpp's grammar: the same tokens are allowed, but a
 /// vocabulary is looked at by first characters, and then in small parts, so that neither time nor memory
@@ -49,4 +49,4 @@ class GrammarState {
 [[nodiscard]] std::vector<llama_token> prefilled_tokens(const llama_vocab* vocab,
                                                         const common_params_sampling& params);
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

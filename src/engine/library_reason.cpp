@@ -4,7 +4,7 @@
 
 #include "base/visible_text.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 std::string library_reason(std::string_view what) {
   constexpr std::string_view kLastPart = "\nError: ";  // behind a drawing of the place in a template
@@ -24,4 +24,4 @@ std::string library_reason(std::string_view what) {
   return visible_text(what.substr(0, std::min(what.find('\n'), kEnough)));
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -10,7 +10,7 @@
 
 #include "base/visible_text.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 std::mutex mutex;
@@ -31,7 +31,7 @@ void keep(ggml_log_level level, const char* text, void*) {
 void capture_llama_logs() {
   llama_log_set(keep, nullptr);  // sets ggml's, too
   ggml_set_abort_callback([](const char* message) {
-    std::fprintf(stderr, "strata: ggml cannot go on: %s\n", message);
+    std::fprintf(stderr, "brimful: ggml cannot go on: %s\n", message);
     std::fflush(stderr);
     std::_Exit(1);
   });
@@ -50,4 +50,4 @@ std::string take_first_llama_error() {
   return std::exchange(first_error, {});
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -2,7 +2,7 @@
 
 #include <string>
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// Takes over the logs of libllama and ggml for the whole process: nothing is printed; warnings and errors
 /// are kept, so that a failure can be told in one line. Where ggml ends the process, one line is all it says.
@@ -14,4 +14,4 @@ void capture_llama_logs();
 /// The first one: where errors follow from each other, the cause.
 [[nodiscard]] std::string take_first_llama_error();
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -9,11 +9,11 @@
 #include "engine/llama_log.h"
 #include "model/virtual_file.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 Result<ModelPtr> load_without_weights(const model::ModelProfile& profile, tier::Device& device,
                                       std::span<const OffloadedLayers> offloaded) {
-  STRATA_TRY(const model::FilePtr file, model::open_virtual_file(profile));
+  BRIMFUL_TRY(const model::FilePtr file, model::open_virtual_file(profile));
   // libllama deals out layers from the first on, in these proportions.
   std::vector<ggml_backend_dev_t> devices;
   std::vector<float> layers;
@@ -47,4 +47,4 @@ Result<ModelPtr> load_without_weights(const model::ModelProfile& profile, tier::
                           why.empty() ? "" : fmt::format(" ({})", why)));
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -10,7 +10,7 @@
 #include "tier/device.h"
 #include "tier/offload_device.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 struct ModelFree {
   void operator()(llama_model* m) const { llama_model_free(m); }
@@ -30,4 +30,4 @@ struct OffloadedLayers {
 [[nodiscard]] Result<ModelPtr> load_without_weights(const model::ModelProfile& profile, tier::Device& device,
                                                     std::span<const OffloadedLayers> offloaded = {});
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -7,7 +7,7 @@
 #include <exception>
 #include <memory>
 
-namespace strata::engine {
+namespace brimful::engine {
 
 const std::vector<QuantisationMix>& quantisation_mixes() {
   static const std::vector<QuantisationMix> mixes{
@@ -65,4 +65,4 @@ std::vector<ggml_type> types_in_mix(const llama_model& model, const model::Model
   return out;
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

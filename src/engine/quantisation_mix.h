@@ -8,7 +8,7 @@
 
 #include "model/model_profile.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// One of llama.cpp's quantisation mixes that people choose from.
 struct QuantisationMix {
@@ -28,4 +28,4 @@ struct QuantisationMix {
                                                   const model::ModelProfile& profile,
                                                   const QuantisationMix& mix);
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -5,7 +5,7 @@
 
 #include "hardware/child_process.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 constexpr std::chrono::seconds kPatience{10};
@@ -26,4 +26,4 @@ Status add_rpc_server(const std::string& endpoint) {
   return {};
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -13,7 +13,7 @@
 #include "engine/foreign_limits.h"
 #include "engine/grammar_rules.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 constexpr std::size_t kRemembered = 64;  // grammars that were tried
@@ -171,7 +171,7 @@ Result<llama_token> Sampler::sample(std::int32_t output) {
         fmt::format("its tokens take more than {} ms each", TimeAllowance::kForToken.count()));
   if (!token) return grammar_fails(token.error().message);
   if (allowance_) allowance_->spend(time);
-  STRATA_TRY_VOID(check_size());
+  BRIMFUL_TRY_VOID(check_size());
   return *token;
 }
 
@@ -197,7 +197,7 @@ Result<SamplerPtr> make_sampler(const Engine& engine, common_params_sampling& pa
     return fail(ErrorCode::kInvalidArgument, fmt::format("the sampling parameters cannot be used: {}",
                                                          visible_text(sampler.error().message)));
   if (!sampler) return grammar_fails(sampler.error().message);
-  STRATA_TRY_VOID((*sampler)->check_size());
+  BRIMFUL_TRY_VOID((*sampler)->check_size());
   return sampler;
 }
 
@@ -209,7 +209,7 @@ Status try_grammar(const Engine& engine, const common_params_sampling& params) {
   const std::size_t key = key_of(engine, params);
   if (std::ranges::find(tried, key) != tried.end()) return {};
   common_params_sampling own = params;
-  STRATA_TRY(const SamplerPtr sampler, make_sampler(engine, own));
+  BRIMFUL_TRY(const SamplerPtr sampler, make_sampler(engine, own));
   // No longer than the executor lets it take, but with room for all candidates.
   const ForeignLimits limits = foreign_limits();
   FenceLimits trial = limits.sampling;
@@ -227,4 +227,4 @@ Status try_grammar(const Engine& engine, const common_params_sampling& params) {
   return {};
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

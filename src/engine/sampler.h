@@ -10,7 +10,7 @@
 #include "engine/grammar_state.h"
 #include "engine/time_allowance.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// Chooses the tokens of one answer: llama-common's chain of samplers, a grammar, and a budget of thoughts.
 /// The same tokens as llama-common's common_sampler chooses, which holds a list of all candidates for each
@@ -68,4 +68,4 @@ using SamplerPtr = std::unique_ptr<Sampler>;
 /// else. Errors: kInvalidArgument. Nothing where there is no grammar. Threading: any.
 [[nodiscard]] Status try_grammar(const Engine& engine, const common_params_sampling& params);
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

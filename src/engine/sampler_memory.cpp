@@ -2,7 +2,7 @@
 
 #include <llama.h>
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 constexpr std::uint64_t kCandidate = sizeof(llama_token_data);
@@ -27,4 +27,4 @@ Bytes sampler_memory(const SamplerWork& work, const ForeignLimits& limits) {
   return out;
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

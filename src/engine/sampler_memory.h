@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 #include "engine/foreign_limits.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// What is sampled, as far as it decides how much memory that takes.
 struct SamplerWork {
@@ -24,4 +24,4 @@ struct SamplerWork {
 /// written.
 [[nodiscard]] Bytes sampler_memory(const SamplerWork& work, const ForeignLimits& limits);
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -7,7 +7,7 @@
 #include <cfloat>
 #include <cstdint>
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 using P = common_params_sampling;
@@ -76,4 +76,4 @@ Result<std::vector<common_sampler_type>> samplers_of_letters(const std::string& 
   return checked(common_sampler_types_from_chars(letters), letters.size());
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

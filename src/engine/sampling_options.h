@@ -10,7 +10,7 @@
 
 #include "base/result.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// A number that shapes how tokens are chosen. One table of them serves the flags of `run` and the fields of
 /// requests; both have llama.cpp's names, meanings and defaults.
@@ -32,4 +32,4 @@ struct SamplingOption {
 /// The same by one letter for each, such as `edkypmxt`.
 [[nodiscard]] Result<std::vector<common_sampler_type>> samplers_of_letters(const std::string& letters);
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -14,7 +14,7 @@
 
 #include "engine/llama_log.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 Error failed(const std::string& place, std::string_view what, std::string why = take_llama_error()) {
@@ -40,7 +40,7 @@ bool is_memory(const std::string& path) {
 int open_nameless(const std::string& where) {
   const int file = ::open(where.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
   if (file >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)) return file;
-  std::string name = fmt::format("{}/strata-{}-XXXXXX", where, ::getpid());
+  std::string name = fmt::format("{}/brimful-{}-XXXXXX", where, ::getpid());
   const int named = ::mkostemp(name.data(), O_CLOEXEC);
   if (named >= 0) ::unlink(name.c_str());
   return named;
@@ -75,4 +75,4 @@ Status SavedSequence::restore(llama_context* context, llama_seq_id sequence) con
   return std::unexpected(failed(folder(), "read back"));
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -7,7 +7,7 @@
 
 #include "base/result.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// What a context remembers of one sequence (KV cache, recurrent state), put aside in a file without a name,
 /// which goes with this object, or with the process: in TMPDIR, else in /var/tmp. Move-only.
@@ -29,4 +29,4 @@ class SavedSequence {
   int file_;
 };
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

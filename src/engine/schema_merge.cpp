@@ -13,7 +13,7 @@
 #include <string_view>
 #include <utility>
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 using json = nlohmann::ordered_json;
@@ -476,4 +476,4 @@ void merge_schema(json& schema, std::vector<std::string>& not_enforced) {
   Merger(schema, not_enforced).all();
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// llama.cpp's converter reads one kind of keyword of a schema and passes over all others: beside `$ref`,
 /// `anyOf` or `oneOf` nothing counts, an `allOf` of anything but objects becomes an empty object, `items`
@@ -14,4 +14,4 @@ namespace strata::engine {
 /// What cannot be written so is left out, and named in `not_enforced`, as `keyword at /place`.
 void merge_schema(nlohmann::ordered_json& schema, std::vector<std::string>& not_enforced);
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

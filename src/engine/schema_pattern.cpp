@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 constexpr char32_t kLast = 0x10ffff;
@@ -308,4 +308,4 @@ class Rewriter {
 
 std::optional<std::string> pattern_for_grammar(std::string_view pattern) { return Rewriter(pattern).all(); }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// Rewrites a regular expression of a JSON schema's `pattern` in the few forms that llama.cpp's converter
 /// understands: anchored at both ends, characters and classes only. The result matches JSON's written form of
@@ -13,4 +13,4 @@ namespace strata::engine {
 /// lookahead, a back reference or a word boundary, or it is malformed.
 [[nodiscard]] std::optional<std::string> pattern_for_grammar(std::string_view pattern);
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -6,7 +6,7 @@
 
 #include "engine/draft_model.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 // What passes of several tokens cost is found out again after so many drafts that were withheld for it.
@@ -31,7 +31,7 @@ Result<std::vector<llama_token>> Speculation::draft(const std::vector<llama_toke
   if (most > 0 && options_.model != nullptr && (pass_time_.known() || options_.always)) {
     const DraftLength length = model_length(most);
     if (length.tokens > 0 && length.tokens_per_second > ngram.length.tokens_per_second) {
-      STRATA_TRY(DraftModel::Draft draft, options_.model->draft(text, last, length.tokens));
+      BRIMFUL_TRY(DraftModel::Draft draft, options_.model->draft(text, last, length.tokens));
       if (!draft.tokens.empty()) {
         const double each = draft.seconds / static_cast<double>(draft.tokens.size());
         model_seconds_ = model_seconds_ > 0 ? model_seconds_ + kNewest * (each - model_seconds_) : each;
@@ -105,4 +105,4 @@ void Speculation::Source::compare(llama_token id) {
   guess.clear();
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

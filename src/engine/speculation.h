@@ -9,7 +9,7 @@
 #include "base/result.h"
 #include "engine/draft_length.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 class DraftModel;
 
@@ -77,4 +77,4 @@ class Speculation {
   static constexpr unsigned kLongestPause = 256;
 };
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

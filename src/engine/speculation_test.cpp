@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 using Tokens = std::vector<llama_token>;
@@ -144,4 +144,4 @@ TEST(Speculation, IsOffWithoutASource) {
 }
 
 }  // namespace
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -1,6 +1,6 @@
 #include "engine/status_json.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 nlohmann::ordered_json owners_json(const plan::MemoryMap& map) {
   return {{"weights", map.resident_weights.value},
@@ -54,4 +54,4 @@ nlohmann::ordered_json tiers_json(const Engine& engine) {
   return tiers;
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

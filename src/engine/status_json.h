@@ -4,7 +4,7 @@
 
 #include "engine/engine.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// Bytes by owner; they add up to the budget.
 [[nodiscard]] nlohmann::ordered_json owners_json(const plan::MemoryMap& map);
@@ -18,4 +18,4 @@ namespace strata::engine {
 /// `tiers` of docs/control.md.
 [[nodiscard]] nlohmann::ordered_json tiers_json(const Engine& engine);
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// Holds back text that may be the beginning of a stop string.
 class StopFilter {
@@ -44,4 +44,4 @@ class StopFilter {
   bool stopped_ = false;
 };
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// Processor time that the tokens of one answer may take under its grammar, where other answers wait for
 /// them. Single tokens may take long; many in a row may not: otherwise one grammar that is just below the
@@ -28,4 +28,4 @@ class TimeAllowance {
   std::chrono::nanoseconds left_ = kAhead;
 };
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 using std::chrono::milliseconds;
@@ -44,4 +44,4 @@ TEST(TimeAllowance, DoesNotGrowWithoutAnEnd) {
 }
 
 }  // namespace
-}  // namespace strata::engine
+}  // namespace brimful::engine

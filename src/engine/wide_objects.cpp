@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -222,4 +222,4 @@ Result<std::string> unmark_wide_objects(const std::string& grammar) {
   return out;
 }
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

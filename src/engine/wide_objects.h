@@ -5,7 +5,7 @@
 
 #include "base/result.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 
 /// llama.cpp turns an object with n optional properties into a grammar in time that grows with the third
 /// power of n: 500 properties take 9 s, 2000 take minutes. For objects with many of them, two steps go around
@@ -23,4 +23,4 @@ bool mark_wide_objects(nlohmann::ordered_json& schema);
 /// each property. Errors: kInternal where the grammar does not look as expected.
 [[nodiscard]] Result<std::string> unmark_wide_objects(const std::string& grammar);
 
-}  // namespace strata::engine
+}  // namespace brimful::engine

@@ -12,7 +12,7 @@
 #include "engine/grammar_rules.h"
 #include "grammar_acceptance.h"
 
-namespace strata::engine {
+namespace brimful::engine {
 namespace {
 
 using tests::accepts;
@@ -95,4 +95,4 @@ TEST(WideObjects, OfTwoThousandPropertiesMakeASoundGrammar) {
 }
 
 }  // namespace
-}  // namespace strata::engine
+}  // namespace brimful::engine

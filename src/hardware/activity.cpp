@@ -7,7 +7,7 @@
 #include "hardware/host_memory.h"
 #include "hardware/system_text.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 std::optional<ProcessUse> read_process_use(pid_t pid, const std::filesystem::path& root) {
   const auto status = read_text(root / "proc" / std::to_string(pid) / "status");
@@ -25,4 +25,4 @@ std::optional<SwapTraffic> read_swap_traffic(const std::filesystem::path& root) 
   return SwapTraffic{*in * page, *out * page};
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 
 /// What the kernel shows of other processes, and of swapping.
-namespace strata::hardware {
+namespace brimful::hardware {
 
 struct ProcessUse {
   Bytes resident;  ///< VmRSS
@@ -25,4 +25,4 @@ struct SwapTraffic {
 };
 [[nodiscard]] std::optional<SwapTraffic> read_swap_traffic(const std::filesystem::path& root = "/");
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -5,14 +5,14 @@
 
 #include "hardware/recorded_tree.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 using testing::RecordedTree;
 
 TEST(Activity, ReadsWhatTheKernelShows) {
   RecordedTree tree;
-  tree.file("proc/77/status", "Name:\tstrata\nVmRSS:\t  2048 kB\nVmSwap:\t     512 kB\n");
+  tree.file("proc/77/status", "Name:\tbrimful\nVmRSS:\t  2048 kB\nVmSwap:\t     512 kB\n");
   tree.file("proc/vmstat", "pgpgin 9\npswpin 3\npswpout 5\n");
   const auto use = read_process_use(77, tree.path());
   ASSERT_TRUE(use);
@@ -38,4 +38,4 @@ TEST(Activity, ReadsThisProcess) {
 }
 
 }  // namespace
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

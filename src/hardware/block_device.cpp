@@ -7,7 +7,7 @@
 
 #include "hardware/system_text.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 namespace fs = std::filesystem;
@@ -88,4 +88,4 @@ std::optional<BlockDevice> read_block_device(const fs::path& sys_entry) {
   return device;
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 /// What a block device is made of.
 struct BlockDevice {
@@ -16,4 +16,4 @@ struct BlockDevice {
 /// other devices (device mapper, RAID) is those. Nothing where the folder is not there.
 [[nodiscard]] std::optional<BlockDevice> read_block_device(const std::filesystem::path& sys_entry);
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

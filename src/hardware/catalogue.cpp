@@ -10,7 +10,7 @@
 #include "hardware/preset_texts.h"
 #include "hardware/toml_text.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 using nlohmann::json;
@@ -68,7 +68,7 @@ std::optional<CpuName> parse_cpu_name(std::string_view name) {
 Result<Catalogue> Catalogue::built_in() {
   Catalogue catalogue;
   for (const PresetText& preset : preset_texts()) {
-    STRATA_TRY(const json groups, parse_toml(preset.text, preset.file));
+    BRIMFUL_TRY(const json groups, parse_toml(preset.text, preset.file));
     catalogue.add(groups);
   }
   return catalogue;
@@ -268,4 +268,4 @@ Result<CpuName> Catalogue::usual_cpu() const {
   return *cpu;
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -10,7 +10,7 @@
 #include "base/result.h"
 #include "hardware/profile.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 /// What a name such as `64gb-ddr4-3600` says.
 struct MemoryName {
@@ -66,4 +66,4 @@ class Catalogue {
   nlohmann::json groups_ = nlohmann::json::object();
 };
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -15,7 +15,7 @@
 #include <string_view>
 #include <thread>
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -123,4 +123,4 @@ ChildEnd run_in_child(const std::function<std::string()>& function, std::chrono:
   return end;
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -4,7 +4,7 @@
 #include <functional>
 #include <string>
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 /// How a function that ran in a process of its own ended.
 struct ChildEnd {
@@ -26,4 +26,4 @@ struct ChildEnd {
 [[nodiscard]] ChildEnd run_in_child(const std::function<std::string()>& function,
                                     std::chrono::milliseconds limit);
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

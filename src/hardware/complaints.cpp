@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 using Sentences = std::vector<std::string>;
@@ -143,7 +143,7 @@ std::vector<std::string> complaints(const Profile& profile, const std::optional<
   if (profile.disturbed_by)
     all.push_back(fmt::format(
         "While the rates were measured, other programs used {:.1f} of the {} processors: the rates "
-        "are too low, and so is every forecast. `strata probe` measures again when they are done.",
+        "are too low, and so is every forecast. `brimful probe` measures again when they are done.",
         *profile.disturbed_by, profile.cpu.threads));
   if (model) about_the_model(profile, *model, all);
   about_swap(profile.ram, all);
@@ -154,4 +154,4 @@ std::vector<std::string> complaints(const Profile& profile, const std::optional<
   return all;
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 #include "hardware/profile.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 /// What of a model must be read.
 struct ModelSize {
@@ -21,4 +21,4 @@ struct ModelSize {
 [[nodiscard]] std::vector<std::string> complaints(const Profile& profile,
                                                   const std::optional<ModelSize>& model);
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -5,7 +5,7 @@
 
 #include <functional>
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 using ::testing::ElementsAre;
@@ -164,4 +164,4 @@ TEST(Complaints, CountVramWithoutWhatTheDriverHolds) {
 }
 
 }  // namespace
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

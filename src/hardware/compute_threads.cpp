@@ -10,7 +10,7 @@
 #include "hardware/cpu.h"
 #include "hardware/system_text.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 namespace fs = std::filesystem;
@@ -103,4 +103,4 @@ ThreadChoice choose_threads(std::optional<int> wanted, const ComputeLimits& limi
                             most == 1 ? "" : "s", most == 1 ? "s" : "", limits.reason())};
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

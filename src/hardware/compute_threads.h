@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 /// What limits how many threads of this process can compute at the same time.
 struct ComputeLimits {
@@ -48,4 +48,4 @@ struct ThreadChoice {
 [[nodiscard]] ThreadChoice choose_threads(std::optional<int> wanted, const ComputeLimits& limits,
                                           const std::string& flag);
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -10,7 +10,7 @@
 #include "hardware/host_memory.h"
 #include "hardware/system_text.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 namespace fs = std::filesystem;
@@ -231,4 +231,4 @@ Cpu read_cpu(const fs::path& root) {
   return cpu;
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

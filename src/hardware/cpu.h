@@ -7,7 +7,7 @@
 
 #include "hardware/profile.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 // The parsers are pure; texts as the kernel writes them.
 
@@ -41,4 +41,4 @@ namespace strata::hardware {
 /// This machine's, with the threads that this process may run on. What cannot be read stays as in Cpu{}.
 [[nodiscard]] Cpu read_cpu(const std::filesystem::path& root = "/");
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

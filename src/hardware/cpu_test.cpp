@@ -5,7 +5,7 @@
 
 #include "hardware/recorded_tree.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 using ::testing::ElementsAre;
@@ -175,4 +175,4 @@ TEST(ReadCpu, KnowsThisMachine) {
 }
 
 }  // namespace
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

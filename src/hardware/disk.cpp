@@ -13,7 +13,7 @@
 #include "hardware/block_device.h"
 #include "hardware/system_text.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 namespace fs = std::filesystem;
@@ -191,4 +191,4 @@ Disk read_disk(const fs::path& path, const fs::path& root) {
   return disk;
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -11,7 +11,7 @@
 
 #include "hardware/profile.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 struct DeviceNumber {
   std::uint32_t major = 0;  ///< 0: not a block device: the kernel numbers such file systems as it likes
@@ -40,4 +40,4 @@ struct Mount {
 /// before `path`. What cannot be found out stays `unknown`.
 [[nodiscard]] Disk read_disk(const std::filesystem::path& path, const std::filesystem::path& root = "/");
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

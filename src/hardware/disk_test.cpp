@@ -4,7 +4,7 @@
 
 #include "hardware/recorded_tree.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 using testing::RecordedTree;
@@ -185,4 +185,4 @@ TEST(ReadDisk, OfThisMachineHasAFileSystem) {
 }
 
 }  // namespace
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -5,7 +5,7 @@
 #include <limits>
 #include <utility>
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 const nlohmann::json kEmpty = nlohmann::json::object();
@@ -134,4 +134,4 @@ std::vector<Fields> Fields::list(std::string_view key) {
   return all;
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

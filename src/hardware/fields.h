@@ -9,7 +9,7 @@
 
 #include "base/bytes.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 /// Reads the fields of an object that came from outside, and remembers the first thing that is wrong with
 /// them: a reader takes all it needs, and asks once. What is wrong reads as some valid value.
@@ -53,4 +53,4 @@ class Fields {
   std::string* problem_;
 };
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

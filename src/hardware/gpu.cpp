@@ -12,7 +12,7 @@
 #include "hardware/profile_json.h"
 #include "hardware/system_text.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 namespace fs = std::filesystem;
@@ -134,4 +134,4 @@ std::vector<PciCard> read_nvidia_cards(const fs::path& root) {
   return cards;
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

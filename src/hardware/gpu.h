@@ -8,7 +8,7 @@
 
 #include "hardware/profile.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 struct Gpus {
   std::vector<Gpu> cards;              ///< that a driver answers for; their rates are absent
@@ -33,4 +33,4 @@ struct PciCard {
 };
 [[nodiscard]] std::vector<PciCard> read_nvidia_cards(const std::filesystem::path& root = "/");
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -7,7 +7,7 @@
 #include "hardware/child_process.h"
 #include "hardware/recorded_tree.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 using ::testing::HasSubstr;
@@ -30,7 +30,7 @@ class Bus : public RecordedTree {
 /// Asks a library that stands in for NVIDIA's.
 Gpus ask(const std::string& fake, const std::filesystem::path& root = RecordedTree().path()) {
   return read_gpus(
-      {STRATA_FAKE_NVML_DIR "/libfake_nvml_" + fake + ".so", std::chrono::milliseconds(20000), root});
+      {BRIMFUL_FAKE_NVML_DIR "/libfake_nvml_" + fake + ".so", std::chrono::milliseconds(20000), root});
 }
 
 TEST(ReadGpus, DescribesEachCard) {
@@ -73,7 +73,7 @@ TEST(ReadGpus, OutlivesADriverThatCrashes) {
 
 TEST(ReadGpus, DoesNotWaitForADriverThatHangs) {
   const auto start = std::chrono::steady_clock::now();
-  const Gpus gpus = read_gpus({STRATA_FAKE_NVML_DIR "/libfake_nvml_hanging.so",
+  const Gpus gpus = read_gpus({BRIMFUL_FAKE_NVML_DIR "/libfake_nvml_hanging.so",
                                std::chrono::milliseconds(200), RecordedTree().path()});
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
   ASSERT_TRUE(gpus.problem);
@@ -150,4 +150,4 @@ TEST(RunInChild, SurvivesWhatIsThrown) {
 }
 
 }  // namespace
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 // What the two accounts of a process, its own and its cgroup's, may differ by: pages of libraries that others
@@ -49,7 +49,7 @@ Bytes left(const BudgetBounds& bounds) {
 /// `process 12 may take 3 GiB`, of the one that takes most; with how many more there are.
 std::string describe(const std::vector<OtherInstance>& others) {
   const OtherInstance& largest = *std::ranges::max_element(others, {}, &OtherInstance::promised);
-  return fmt::format("strata process {} may take {}{}", largest.pid, format_bytes(largest.promised),
+  return fmt::format("brimful process {} may take {}{}", largest.pid, format_bytes(largest.promised),
                      others.size() == 1 ? "" : fmt::format(", and {} more run", others.size() - 1));
 }
 
@@ -105,4 +105,4 @@ HostBudget decide_host_budget(std::optional<Bytes> wanted, const BudgetBounds& b
   return out;
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -9,7 +9,7 @@
 #include "base/bytes.h"
 #include "hardware/host_memory.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 /// Another process of this program that runs a model.
 struct OtherInstance {
@@ -42,4 +42,4 @@ struct HostBudget {
 /// cgroup, and to what other instances leave. More than the whole machine has counts as no wish.
 [[nodiscard]] HostBudget decide_host_budget(std::optional<Bytes> wanted, const BudgetBounds& bounds);
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

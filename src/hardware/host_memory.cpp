@@ -8,7 +8,7 @@
 
 #include "hardware/system_text.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 namespace fs = std::filesystem;
@@ -153,4 +153,4 @@ Bytes room(Bytes budget, const HostMemory& host, const ProcessMemory& process) {
   return left;
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -9,7 +9,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 /// One memory cgroup (v1 or v2) with a limit, this process's own or one above it.
 struct CgroupMemory {
@@ -70,4 +70,4 @@ struct CgroupPath {
 /// a cgroup counts only as far as this process's own files can be in it; the rest makes way.
 [[nodiscard]] Bytes room(Bytes budget, const HostMemory& host, const ProcessMemory& process);
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -7,7 +7,7 @@
 
 #include "hardware/recorded_tree.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 constexpr std::string_view kMeminfo =
@@ -15,7 +15,7 @@ constexpr std::string_view kMeminfo =
     "Buffers:            8652 kB\nCached:          1234567 kB\n";
 
 constexpr std::string_view kStatus =
-    "Name:\tstrata\nUmask:\t0022\nVmPeak:\t  999999 kB\nVmSize:\t  999998 kB\nVmHWM:\t   30000 kB\n"
+    "Name:\tbrimful\nUmask:\t0022\nVmPeak:\t  999999 kB\nVmSize:\t  999998 kB\nVmHWM:\t   30000 kB\n"
     "VmRSS:\t   20000 kB\nRssAnon:\t   12000 kB\nVmPTE:\t     400 kB\nThreads:\t3\n";
 
 constexpr std::string_view kStatV1 =
@@ -240,4 +240,4 @@ TEST(Room, FollowsTheAccountOfACgroupOfItsSize) {
 }
 
 }  // namespace
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -16,7 +16,7 @@
 
 #include "hardware/system_text.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 namespace fs = std::filesystem;
@@ -163,4 +163,4 @@ MemoryClaim::Others MemoryClaim::read(const fs::path& folder, const fs::path& ow
   return out;
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -7,7 +7,7 @@
 #include "base/result.h"
 #include "hardware/host_budget.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 /// What processes of this program tell one another about the memory that they will take.
 ///
@@ -53,4 +53,4 @@ class MemoryClaim {
   int deciding_ = -1;  // the lock of all, while this process holds it
 };
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -7,7 +7,7 @@
 
 #include "hardware/recorded_tree.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 using ::testing::IsEmpty;
@@ -116,4 +116,4 @@ TEST(MemoryClaim, IsRefusedInAFolderThatIsNotThere) {
 }
 
 }  // namespace
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 // Names and offsets are those of the SMBIOS reference specification (DSP0134), 7.18 Memory Device.
@@ -117,4 +117,4 @@ std::optional<MemoryModules> read_memory_modules(const std::filesystem::path& ro
           .first(static_cast<std::size_t>(std::max<std::streamsize>(0, in.gcount()))));
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

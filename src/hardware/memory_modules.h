@@ -7,7 +7,7 @@
 #include <span>
 #include <string>
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 /// The RAM modules as the firmware describes them (SMBIOS, structures of type 17).
 struct MemoryModules {
@@ -24,4 +24,4 @@ struct MemoryModules {
 /// Nothing where the table cannot be read: most systems show it to root only.
 [[nodiscard]] std::optional<MemoryModules> read_memory_modules(const std::filesystem::path& root = "/");
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

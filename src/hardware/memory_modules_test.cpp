@@ -8,7 +8,7 @@
 
 #include "hardware/recorded_tree.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 struct Module {
@@ -146,4 +146,4 @@ TEST(MemoryModules, AreReadFromTheFirmwaresTable) {
 }
 
 }  // namespace
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

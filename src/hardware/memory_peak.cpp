@@ -5,7 +5,7 @@
 
 #include "hardware/host_memory.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 /// Sets VmHWM back to what is resident now.
@@ -55,4 +55,4 @@ BudgetPeak MemoryPeak::begin(Bytes budget, std::optional<Bytes> at_least) {
   return ended;
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -4,7 +4,7 @@
 
 #include "base/bytes.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 /// The most that this process held while it had a budget.
 struct BudgetPeak {
@@ -34,4 +34,4 @@ class MemoryPeak {
   bool own_mark_is_new_ = true;  // the process's own mark was set back when the budget began
 };
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

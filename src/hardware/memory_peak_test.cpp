@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 void take_and_give_back(Bytes bytes) {
@@ -39,4 +39,4 @@ TEST(MemoryPeak, GoesOnWithTheOneBeforeWhereAChangeFailed) {
 }
 
 }  // namespace
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

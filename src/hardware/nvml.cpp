@@ -7,7 +7,7 @@
 #include <array>
 #include <optional>
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 // NVML's documented ABI: https://docs.nvidia.com/deploy/nvml-api
@@ -166,4 +166,4 @@ NvmlAnswer ask_nvml(const std::string& path) {
   return answer;
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -5,7 +5,7 @@
 
 #include "hardware/profile.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 /// What NVIDIA's management library answers.
 struct NvmlAnswer {
@@ -24,4 +24,4 @@ inline constexpr int kNvmlVersionMismatch = 18;
 /// read_gpus() calls this in a process of its own.
 [[nodiscard]] NvmlAnswer ask_nvml(const std::string& library);
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

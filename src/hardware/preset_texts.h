@@ -3,7 +3,7 @@
 #include <span>
 #include <string_view>
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 /// A file of hardware/ as it was when this was built.
 struct PresetText {
@@ -12,4 +12,4 @@ struct PresetText {
 };
 [[nodiscard]] std::span<const PresetText> preset_texts();
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -13,7 +13,7 @@
 #include "hardware/system_text.h"
 #include "hardware/toml_text.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 constexpr std::array<std::string_view, 4> kKinds{"gpu", "memory", "disk", "cpu"};
@@ -92,11 +92,11 @@ Result<Parts> sort_names(const Catalogue& catalogue, const std::vector<std::stri
     if (catalogue.has("gpu", name)) {
       parts.gpus.push_back(name);
     } else if (catalogue.has("disk", name)) {
-      STRATA_TRY_VOID(put_once(parts.disk, name, "disk", name));
+      BRIMFUL_TRY_VOID(put_once(parts.disk, name, "disk", name));
     } else if (auto memory = parse_memory_name(name)) {
-      STRATA_TRY_VOID(put_once(parts.memory, std::move(*memory), "memory", name));
+      BRIMFUL_TRY_VOID(put_once(parts.memory, std::move(*memory), "memory", name));
     } else if (const auto cpu = catalogue.find_cpu(name)) {
-      STRATA_TRY_VOID(put_once(parts.cpu, *cpu, "CPU", name));
+      BRIMFUL_TRY_VOID(put_once(parts.cpu, *cpu, "CPU", name));
     } else {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("no hardware is called '{:.64}'; near it are {}", name,
@@ -110,22 +110,22 @@ Result<Parts> sort_names(const Catalogue& catalogue, const std::vector<std::stri
 
 Result<Profile> machine_of(const Catalogue& catalogue, std::string_view spec) {
   const std::vector<std::string> names = names_of(spec);
-  STRATA_TRY(const Parts parts, sort_names(catalogue, names));
+  BRIMFUL_TRY(const Parts parts, sort_names(catalogue, names));
   Profile profile;
   profile.name = fmt::format("{}", fmt::join(names, ", "));
-  STRATA_TRY(profile.ram, catalogue.ram(*parts.memory));
-  STRATA_TRY(profile.disk, catalogue.disk(*parts.disk));
+  BRIMFUL_TRY(profile.ram, catalogue.ram(*parts.memory));
+  BRIMFUL_TRY(profile.disk, catalogue.disk(*parts.disk));
   for (const std::string& name : parts.gpus) {
-    STRATA_TRY(Gpu gpu, catalogue.gpu(name));
+    BRIMFUL_TRY(Gpu gpu, catalogue.gpu(name));
     profile.gpus.push_back(std::move(gpu));
   }
-  STRATA_TRY(const CpuName usual, catalogue.usual_cpu());
-  STRATA_TRY(profile.cpu, catalogue.cpu(parts.cpu.value_or(usual)));
-  STRATA_TRY(const std::optional<double> most_read,
-             catalogue.most_read_bytes_per_s(parts.cpu.value_or(usual)));
+  BRIMFUL_TRY(const CpuName usual, catalogue.usual_cpu());
+  BRIMFUL_TRY(profile.cpu, catalogue.cpu(parts.cpu.value_or(usual)));
+  BRIMFUL_TRY(const std::optional<double> most_read,
+              catalogue.most_read_bytes_per_s(parts.cpu.value_or(usual)));
   if (most_read) profile.ram.read_bytes_per_s = std::min(profile.ram.read_bytes_per_s, *most_read);
   if (!parts.cpu) profile.name += fmt::format(", {}c{}t", usual.cores, usual.threads);
-  STRATA_TRY(profile.compute, catalogue.compute(profile.cpu.cores, profile.ram));
+  BRIMFUL_TRY(profile.compute, catalogue.compute(profile.cpu.cores, profile.ram));
   return profile;
 }
 
@@ -133,22 +133,22 @@ std::string gigabytes(double bytes_per_s) { return fmt::format("{:.4g} GB/s", by
 
 Result<std::string> figures_of(const Catalogue& catalogue, std::string_view kind, const std::string& name) {
   if (kind == "gpu") {
-    STRATA_TRY(const Gpu gpu, catalogue.gpu(name));
+    BRIMFUL_TRY(const Gpu gpu, catalogue.gpu(name));
     return fmt::format("{} at {}, PCIe {}.0 x{}", format_bytes(gpu.total), gigabytes(*gpu.memory_bytes_per_s),
                        *gpu.pcie_generation, *gpu.pcie_width);
   }
   if (kind == "disk") {
-    STRATA_TRY(const Disk disk, catalogue.disk(name));
+    BRIMFUL_TRY(const Disk disk, catalogue.disk(name));
     return fmt::format("{}, {}", disk.kind, gigabytes(disk.best_bytes_per_s()));
   }
   const auto memory = parse_memory_name(name);
   if (kind == "memory" && memory) {
-    STRATA_TRY(const Ram ram, catalogue.ram(*memory));
+    BRIMFUL_TRY(const Ram ram, catalogue.ram(*memory));
     return fmt::format("{}, reads {}", *ram.kind, gigabytes(ram.read_bytes_per_s));
   }
   const auto cpu = catalogue.find_cpu(name);
   if (kind != "cpu" || !cpu) return fail(ErrorCode::kCorrupt, fmt::format("'{}' is no {}", name, kind));
-  STRATA_TRY(const Cpu found, catalogue.cpu(*cpu));
+  BRIMFUL_TRY(const Cpu found, catalogue.cpu(*cpu));
   return fmt::format("{}, {}", found.model, fmt::join(found.instruction_sets, " "));
 }
 
@@ -169,13 +169,13 @@ Result<std::string> read_whole(const std::filesystem::path& path) {
 }
 
 Result<Profile> parse_toml_machine(std::string_view text, const std::string& name) {
-  STRATA_TRY(const nlohmann::json groups, parse_toml(text, name));
+  BRIMFUL_TRY(const nlohmann::json groups, parse_toml(text, name));
   const auto machine = groups.find("machine");
   if (machine == groups.end() || !machine->is_string())
     return fail(ErrorCode::kCorrupt, fmt::format("{}: it needs a line such as machine = \"64gb-ddr4-3600, "
                                                  "nvme-gen3\"",
                                                  name));
-  STRATA_TRY(Catalogue catalogue, Catalogue::built_in());
+  BRIMFUL_TRY(Catalogue catalogue, Catalogue::built_in());
   catalogue.add(groups);
   auto profile = machine_of(catalogue, machine->get<std::string>());
   if (!profile) return fail(profile.error().code, fmt::format("{}: {}", name, profile.error().message));
@@ -198,12 +198,12 @@ std::vector<Preset> list_presets() {
 }
 
 Result<Profile> machine_like(std::string_view spec) {
-  STRATA_TRY(const Catalogue catalogue, Catalogue::built_in());
+  BRIMFUL_TRY(const Catalogue catalogue, Catalogue::built_in());
   return machine_of(catalogue, spec);
 }
 
 Result<Profile> read_hardware_file(const std::filesystem::path& path) {
-  STRATA_TRY(const std::string text, read_whole(path));
+  BRIMFUL_TRY(const std::string text, read_whole(path));
   if (!trim(text).starts_with('{')) return parse_toml_machine(text, path.string());
   auto profile = parse_profile(text);
   if (!profile)
@@ -211,4 +211,4 @@ Result<Profile> read_hardware_file(const std::filesystem::path& path) {
   return profile;
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

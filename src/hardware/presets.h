@@ -9,7 +9,7 @@
 #include "hardware/profile.h"
 
 /// Machines that are not here, from figures of public specifications: hardware/README.md.
-namespace strata::hardware {
+namespace brimful::hardware {
 
 struct Preset {
   std::string kind;     ///< `gpu`, `memory`, `disk` or `cpu`
@@ -27,8 +27,8 @@ struct Preset {
 /// is.
 [[nodiscard]] Result<Profile> machine_like(std::string_view spec);
 
-/// A profile in JSON, as strata probe --json writes it, or a TOML file of the presets' form with a `machine`.
-/// Errors: kNotFound, kIo; kCorrupt and kInvalidArgument, naming the file and the field or line.
+/// A profile in JSON, as brimful probe --json writes it, or a TOML file of the presets' form with a
+/// `machine`. Errors: kNotFound, kIo; kCorrupt and kInvalidArgument, naming the file and the field or line.
 [[nodiscard]] Result<Profile> read_hardware_file(const std::filesystem::path& path);
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

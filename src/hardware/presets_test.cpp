@@ -10,7 +10,7 @@
 #include "hardware/recorded_tree.h"
 #include "hardware/toml_text.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 using ::testing::AllOf;
@@ -348,4 +348,4 @@ TEST_F(HardwareFile, ThatIsNotThereIsNotFound) {
 }
 
 }  // namespace
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

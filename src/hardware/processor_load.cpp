@@ -9,7 +9,7 @@
 #include "hardware/compute_threads.h"
 #include "hardware/system_text.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 double seconds(const timeval& time) {
@@ -70,4 +70,4 @@ bool is_loaded(double processors_of_others) {
   return processors_of_others > kTooMuch;
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

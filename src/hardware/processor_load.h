@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 /// Clock ticks that some processors were busy since the machine started, all together: with any program, the
 /// kernel, or (of a virtual machine) taken by its host. From the text of /proc/stat. Unset where one of the
@@ -42,4 +42,4 @@ class ProcessorLoad {
 /// Whether so many processors in use by others make measured rates untrue.
 [[nodiscard]] bool is_loaded(double processors_of_others);
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -7,7 +7,7 @@
 
 #include <csignal>
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 TEST(BusyTicks, AreAllButTheIdleOnes) {
@@ -51,4 +51,4 @@ TEST(ProcessorLoad, OfADaemonIsNone) {
 }
 
 }  // namespace
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

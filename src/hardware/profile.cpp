@@ -9,7 +9,7 @@
 #include "hardware/fields.h"
 #include "hardware/profile_json.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 using nlohmann::json;
@@ -159,7 +159,7 @@ Compute parse_compute(Fields fields) {
 }  // namespace
 
 double Disk::bytes_per_s(Bytes size) const {
-  STRATA_CHECK(!reads.empty());
+  BRIMFUL_CHECK(!reads.empty());
   const auto above = std::ranges::find_if(reads, [&](const ReadRate& read) { return read.size >= size; });
   if (above == reads.end()) return reads.back().bytes_per_s;
   const auto at = [](Bytes bytes) { return static_cast<double>(bytes.value); };
@@ -241,12 +241,12 @@ Result<Profile> parse_profile(std::string_view text) {
   Fields fields(object, "", problem);
   if (!fields.has("profile_version"))
     return fail(ErrorCode::kCorrupt,
-                "not a hardware profile: profile_version is missing; strata probe --json writes one");
+                "not a hardware profile: profile_version is missing; brimful probe --json writes one");
   const std::uint32_t version = fields.count("profile_version");
   if (problem.empty() && version != kVersion)
     return fail(ErrorCode::kUnsupported,
                 fmt::format("the hardware profile has version {}, and this program reads version {}: "
-                            "measure anew with strata probe --json",
+                            "measure anew with brimful probe --json",
                             version, kVersion));
   Profile profile;
   profile.name = fields.text("name");
@@ -262,4 +262,4 @@ Result<Profile> parse_profile(std::string_view text) {
   return profile;
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

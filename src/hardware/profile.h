@@ -9,9 +9,9 @@
 #include "base/bytes.h"
 #include "base/result.h"
 
-/// What a machine is and how fast, as data: measured by `strata probe`, or read from presets. What could not
+/// What a machine is and how fast, as data: measured by `brimful probe`, or read from presets. What could not
 /// be found out is absent, never 0.
-namespace strata::hardware {
+namespace brimful::hardware {
 
 struct Cpu {
   std::string model;
@@ -128,9 +128,9 @@ struct Profile {
   std::optional<double> disturbed_by;
 };
 
-/// What strata probe --json writes. Rates must be there, finite and above 0.
+/// What brimful probe --json writes. Rates must be there, finite and above 0.
 /// Errors: kCorrupt, naming the field that is missing or wrong; kUnsupported for another version's.
 [[nodiscard]] Result<Profile> parse_profile(std::string_view json);
 [[nodiscard]] std::string to_json(const Profile& profile);
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -6,7 +6,7 @@
 #include "hardware/profile.h"
 
 /// Parts of a profile as JSON, for those that carry a part alone.
-namespace strata::hardware {
+namespace brimful::hardware {
 
 [[nodiscard]] nlohmann::json gpu_json(const Gpu& gpu);
 [[nodiscard]] Gpu parse_gpu(Fields fields);
@@ -14,4 +14,4 @@ namespace strata::hardware {
 /// As text. Names come from drivers and need not be UTF-8: what is not becomes U+FFFD.
 [[nodiscard]] std::string dump(const nlohmann::json& json, int indent);
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

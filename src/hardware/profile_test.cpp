@@ -6,7 +6,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 using ::testing::HasSubstr;
@@ -192,4 +192,4 @@ TEST(ComputeFind, FindsByGgmlsName) {
 }
 
 }  // namespace
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -6,10 +6,10 @@
 #include "hardware/memory_modules.h"
 #include "hardware/system_text.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 Result<Ram> read_ram(const std::filesystem::path& root) {
-  STRATA_TRY(const HostMemory host, read_host_memory(root));
+  BRIMFUL_TRY(const HostMemory host, read_host_memory(root));
   Ram ram;
   ram.total = host.total;
   ram.available = host.available;
@@ -29,4 +29,4 @@ Result<Ram> read_ram(const std::filesystem::path& root) {
   return ram;
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

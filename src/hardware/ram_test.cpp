@@ -4,7 +4,7 @@
 
 #include "hardware/recorded_tree.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 TEST(ReadRam, TakesMemoryAndSwap) {
@@ -58,4 +58,4 @@ TEST(ReadRam, FailsWithoutProc) {
 }
 
 }  // namespace
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

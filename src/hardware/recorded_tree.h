@@ -6,13 +6,13 @@
 #include <string>
 #include <string_view>
 
-namespace strata::hardware::testing {
+namespace brimful::hardware::testing {
 
 /// A directory that looks like / to the readers; removed at the end.
 class RecordedTree {
  public:
   RecordedTree() {
-    std::string name = (std::filesystem::temp_directory_path() / "strata-root-XXXXXX").string();
+    std::string name = (std::filesystem::temp_directory_path() / "brimful-root-XXXXXX").string();
     path_ = ::mkdtemp(name.data());
   }
   ~RecordedTree() {
@@ -43,4 +43,4 @@ class RecordedTree {
   std::filesystem::path path_;
 };
 
-}  // namespace strata::hardware::testing
+}  // namespace brimful::hardware::testing

@@ -5,7 +5,7 @@
 #include <fstream>
 #include <sstream>
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 constexpr std::string_view kBlank = " \t\r\n";
@@ -49,4 +49,4 @@ std::optional<std::uint64_t> parse_number(std::string_view text) {
   return value;
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -7,7 +7,7 @@
 #include <string_view>
 
 /// Texts as the kernel writes them under /proc and /sys.
-namespace strata::hardware {
+namespace brimful::hardware {
 
 /// The whole file; nothing where it cannot be opened.
 [[nodiscard]] std::optional<std::string> read_text(const std::filesystem::path& path);
@@ -24,4 +24,4 @@ std::string_view next_word(std::string_view& line);
 /// The decimal number that `text` begins with, after spaces.
 [[nodiscard]] std::optional<std::uint64_t> parse_number(std::string_view text);
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -11,7 +11,7 @@
 #define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
 
-namespace strata::hardware {
+namespace brimful::hardware {
 namespace {
 
 using nlohmann::json;
@@ -51,4 +51,4 @@ Result<json> parse_toml(std::string_view text, std::string_view name) {
   return to_json(parsed.table());
 }
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

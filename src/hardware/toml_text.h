@@ -5,9 +5,9 @@
 
 #include "base/result.h"
 
-namespace strata::hardware {
+namespace brimful::hardware {
 
 /// A TOML text as the same tree in JSON; dates become texts. Errors: kCorrupt, with `name` and the line.
 [[nodiscard]] Result<nlohmann::json> parse_toml(std::string_view text, std::string_view name);
 
-}  // namespace strata::hardware
+}  // namespace brimful::hardware

@@ -10,7 +10,7 @@
 #include "model/gguf_reader.h"
 #include "model/split_names.h"
 
-namespace strata::hub {
+namespace brimful::hub {
 namespace {
 
 constexpr std::string_view kDefault = "Q4_K_M";
@@ -128,4 +128,4 @@ Result<std::string> choose_file(std::span<const std::string> paths,
   return models.front();
 }
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

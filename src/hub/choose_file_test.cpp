@@ -3,7 +3,7 @@
 
 #include "hub/repository.h"
 
-namespace strata::hub {
+namespace brimful::hub {
 namespace {
 
 using testing::HasSubstr;
@@ -116,4 +116,4 @@ TEST(HubModel, RefusesOtherNames) {
 }
 
 }  // namespace
-}  // namespace strata::hub
+}  // namespace brimful::hub

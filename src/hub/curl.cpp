@@ -2,7 +2,7 @@
 
 #include <dlfcn.h>
 
-namespace strata::hub {
+namespace brimful::hub {
 namespace {
 
 void* open_library() {
@@ -41,4 +41,4 @@ Result<const Curl*> load_curl() {
   return &*curl;
 }
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

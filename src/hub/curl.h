@@ -4,7 +4,7 @@
 
 #include "base/result.h"
 
-namespace strata::hub {
+namespace brimful::hub {
 
 /// The functions of libcurl that are called here. It is loaded when a model is first asked for by address,
 /// and not with the program: it brings thirty libraries, and `run` counts each of their bytes to its budget.
@@ -20,4 +20,4 @@ struct Curl {
 /// Thread-safe. Lifetime: that of the process. Errors: kUnsupported where there is no libcurl to load.
 [[nodiscard]] Result<const Curl*> load_curl();
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

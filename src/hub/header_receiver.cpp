@@ -4,7 +4,7 @@
 #include <utility>
 #include <variant>
 
-namespace strata::hub {
+namespace brimful::hub {
 
 void HeaderReceiver::refuse(ErrorCode code, std::string message) {
   if (!error_) error_ = Error{code, std::move(message)};
@@ -63,4 +63,4 @@ std::span<const std::byte> HeaderReceiver::header() const {
   return std::span(bytes_).first(std::min<std::size_t>(bytes_.size(), header_->size));
 }
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

@@ -10,7 +10,7 @@
 #include "hub/http.h"
 #include "model/gguf_reader.h"
 
-namespace strata::hub {
+namespace brimful::hub {
 
 /// Puts a header together from one or several answers, and knows how much of the file is still needed.
 /// No I/O. After a failure it stays failed.
@@ -48,4 +48,4 @@ class HeaderReceiver {
   bool at_begin_ = true;
 };
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

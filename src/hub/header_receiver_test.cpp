@@ -5,7 +5,7 @@
 
 #include "model/gguf_test_file.h"
 
-namespace strata::hub {
+namespace brimful::hub {
 namespace {
 
 using model::testing::small_model;
@@ -152,4 +152,4 @@ TEST(HeaderReceiver, NeverWantsMoreThanTheLargestHeader) {
 }
 
 }  // namespace
-}  // namespace strata::hub
+}  // namespace brimful::hub

@@ -8,7 +8,7 @@
 #include "hub/http_errors.h"
 #include "hub/http_headers.h"
 
-namespace strata::hub {
+namespace brimful::hub {
 namespace {
 
 constexpr long kSlowestBytesPerSecond = 1024;
@@ -61,11 +61,11 @@ std::size_t on_body(char* data, std::size_t, std::size_t size, void* user) noexc
 }  // namespace
 
 Result<Http> Http::open(Settings settings) {
-  STRATA_TRY(const Curl* curl, load_curl());
+  BRIMFUL_TRY(const Curl* curl, load_curl());
   Handle handle(curl->easy_init(), Close{curl->easy_cleanup});
   if (!handle) return fail(ErrorCode::kInternal, "libcurl refuses to start");
   Http http(std::move(settings), *curl, std::move(handle));
-  STRATA_TRY_VOID(http.prepare());
+  BRIMFUL_TRY_VOID(http.prepare());
   return http;
 }
 
@@ -75,7 +75,7 @@ Status Http::prepare() {
   const bool prepared =
       set(CURLOPT_NOSIGNAL, 1L) && set(CURLOPT_PROTOCOLS_STR, "http,https") &&
       set(CURLOPT_FOLLOWLOCATION, 1L) && set(CURLOPT_MAXREDIRS, kMostRedirects) &&
-      set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) && set(CURLOPT_USERAGENT, "strata") &&
+      set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) && set(CURLOPT_USERAGENT, "brimful") &&
       set(CURLOPT_CONNECTTIMEOUT_MS, connect_ms) && set(CURLOPT_LOW_SPEED_LIMIT, kSlowestBytesPerSecond) &&
       set(CURLOPT_LOW_SPEED_TIME, stall_s) && set(CURLOPT_HEADERFUNCTION, &on_header) &&
       set(CURLOPT_WRITEFUNCTION, &on_body) &&
@@ -99,7 +99,7 @@ Status Http::aim(const std::string& url, const std::optional<ByteRange>& range) 
 }
 
 Result<Answer> Http::get(const std::string& url, const std::optional<ByteRange>& range, const Sink& sink) {
-  STRATA_TRY_VOID(aim(url, range));
+  BRIMFUL_TRY_VOID(aim(url, range));
   Transfer transfer{.sink = sink, .answer = {}};
   const bool set_up = set(CURLOPT_HEADERDATA, static_cast<void*>(&transfer)) &&
                       set(CURLOPT_WRITEDATA, static_cast<void*>(&transfer)) &&
@@ -115,4 +115,4 @@ Result<Answer> Http::get(const std::string& url, const std::optional<ByteRange>&
   return std::move(transfer.answer);
 }
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

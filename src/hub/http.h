@@ -12,7 +12,7 @@
 #include "hub/curl.h"
 #include "hub/settings.h"
 
-namespace strata::hub {
+namespace brimful::hub {
 
 /// Some bytes of a file.
 struct ByteRange {
@@ -71,4 +71,4 @@ class Http {
   Handle handle_;
 };
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

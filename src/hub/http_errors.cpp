@@ -5,7 +5,7 @@
 #include "hub/http_headers.h"
 #include "model/gguf_reader.h"
 
-namespace strata::hub {
+namespace brimful::hub {
 namespace {
 
 /// The page of the model that an address of the hub belongs to: for a person to visit.
@@ -103,4 +103,4 @@ Error status_error(std::string_view url, int status, const Settings& settings) {
                fmt::format("the server answers with status {}: is the address right?", status));
 }
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

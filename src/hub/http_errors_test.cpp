@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace strata::hub {
+namespace brimful::hub {
 namespace {
 
 using testing::AllOf;
@@ -62,4 +62,4 @@ TEST(TransferError, SaysWhatToDo) {
 }
 
 }  // namespace
-}  // namespace strata::hub
+}  // namespace brimful::hub

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
-namespace strata::hub {
+namespace brimful::hub {
 namespace {
 
 bool is_letter_or_digit(char c) {
@@ -97,4 +97,4 @@ std::string shown(std::string_view url) {
   return out;
 }
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

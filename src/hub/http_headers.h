@@ -6,7 +6,7 @@
 #include <string_view>
 
 /// Pure functions over the texts of HTTP.
-namespace strata::hub {
+namespace brimful::hub {
 
 /// `bytes 0-1023/5000`, or `bytes 0-1023/*` where the server does not know the size.
 struct ContentRange {
@@ -35,4 +35,4 @@ struct ContentRange {
 /// An address fit for a message: without a login, a query and control bytes.
 [[nodiscard]] std::string shown(std::string_view url);
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace strata::hub {
+namespace brimful::hub {
 namespace {
 
 TEST(ContentRange, TellsTheRangeAndTheSize) {
@@ -50,4 +50,4 @@ TEST(Shown, HidesLoginsAndQueries) {
 }
 
 }  // namespace
-}  // namespace strata::hub
+}  // namespace brimful::hub

@@ -7,7 +7,7 @@
 #include "hub/remote_header.h"
 #include "hub/repository.h"
 
-namespace strata::hub {
+namespace brimful::hub {
 namespace {
 
 bool is_path(const ModelSource& source) {
@@ -18,7 +18,7 @@ bool is_path(const ModelSource& source) {
 /// The address to fetch: `source.model`, or what the hub has under the name.
 Result<std::string> address_of(Http& http, const ModelSource& source) {
   if (source.hub.empty()) return source.model;
-  STRATA_TRY(const HubModel model, parse_hub_model(source.hub));
+  BRIMFUL_TRY(const HubModel model, parse_hub_model(source.hub));
   return find_model(http, model);
 }
 
@@ -26,7 +26,7 @@ Result<std::string> address_of(Http& http, const ModelSource& source) {
 
 Result<LocalModel> locate(const ModelSource& source) {
   if (is_path(source)) return locate(source, Settings());  // whatever the environment holds
-  STRATA_TRY(const Settings settings, settings_from_environment());
+  BRIMFUL_TRY(const Settings settings, settings_from_environment());
   return locate(source, settings);
 }
 
@@ -36,11 +36,11 @@ Result<LocalModel> locate(const ModelSource& source, const Settings& settings) {
                 "name one model: -m FILE, -m ADDRESS or -hf ORGANISATION/REPOSITORY[:QUANTISATION]");
   }
   if (is_path(source)) return LocalModel{.path = source.model};
-  STRATA_TRY(Http http, Http::open(settings));
-  STRATA_TRY(const std::string address, address_of(http, source));
-  STRATA_TRY(TemporaryFolder folder, TemporaryFolder::make());
-  STRATA_TRY(const std::vector<std::filesystem::path> files, fetch_headers(http, address, folder.path()));
+  BRIMFUL_TRY(Http http, Http::open(settings));
+  BRIMFUL_TRY(const std::string address, address_of(http, source));
+  BRIMFUL_TRY(TemporaryFolder folder, TemporaryFolder::make());
+  BRIMFUL_TRY(const std::vector<std::filesystem::path> files, fetch_headers(http, address, folder.path()));
   return LocalModel{.path = files.front(), .folder = std::move(folder)};
 }
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

@@ -8,7 +8,7 @@
 #include "hub/settings.h"
 #include "hub/temporary_folder.h"
 
-namespace strata::hub {
+namespace brimful::hub {
 
 /// How a user names a model. Requires: one of the two is empty.
 struct ModelSource {
@@ -32,4 +32,4 @@ struct LocalModel {
 [[nodiscard]] Result<LocalModel> locate(const ModelSource& source);
 [[nodiscard]] Result<LocalModel> locate(const ModelSource& source, const Settings& settings);
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

@@ -11,7 +11,7 @@
 #include "hub/http_headers.h"
 #include "model/split_names.h"
 
-namespace strata::hub {
+namespace brimful::hub {
 namespace {
 
 constexpr int kMostBreaks = 5;  // connections that broke off after they brought something
@@ -74,11 +74,11 @@ Status write(const std::filesystem::path& path, std::span<const std::byte> bytes
 Result<std::filesystem::path> fetch_header(Http& http, const FileAddress& address,
                                            const std::filesystem::path& directory) {
   HeaderReceiver receiver;
-  STRATA_TRY_VOID(receive(http, address.path + address.rest, receiver));
+  BRIMFUL_TRY_VOID(receive(http, address.path + address.rest, receiver));
   const std::string name = address.file_name();
   const bool is_name = !name.empty() && name != "." && name != ".." && name.size() < 200;
   const std::filesystem::path path = directory / (is_name ? name : "model.gguf");
-  STRATA_TRY_VOID(write(path, receiver.header()));
+  BRIMFUL_TRY_VOID(write(path, receiver.header()));
   return path;
 }
 
@@ -101,10 +101,10 @@ Result<std::vector<std::filesystem::path>> fetch_headers(Http& http, const std::
   std::vector<std::filesystem::path> files;
   for (std::uint32_t part = 1; part <= parts; ++part) {
     if (split) address.path = split->path_of(part).string();
-    STRATA_TRY(std::filesystem::path file, fetch_header(http, address, directory));
+    BRIMFUL_TRY(std::filesystem::path file, fetch_header(http, address, directory));
     files.push_back(std::move(file));
   }
   return files;
 }
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

@@ -7,7 +7,7 @@
 #include "base/result.h"
 #include "hub/http.h"
 
-namespace strata::hub {
+namespace brimful::hub {
 
 /// Fetches the headers of a GGUF model, and nothing of its weights: 1 MiB, then as much more as the header
 /// turns out to need. Of a split model (`-00001-of-0000N.gguf` in its address) the headers of all parts.
@@ -18,4 +18,4 @@ namespace strata::hub {
 [[nodiscard]] Result<std::vector<std::filesystem::path>> fetch_headers(
     Http& http, const std::string& url, const std::filesystem::path& directory);
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

@@ -9,7 +9,7 @@
 #include "hub/http_headers.h"
 #include "model/gguf_reader.h"
 
-namespace strata::hub {
+namespace brimful::hub {
 namespace {
 
 constexpr std::size_t kMostPages = 100;
@@ -32,7 +32,7 @@ Result<std::string> read_page(Http& http, const std::string& url, std::vector<st
     if (!too_large) text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     return !too_large;
   };
-  STRATA_TRY(const Answer answer, http.get(url, std::nullopt, append));
+  BRIMFUL_TRY(const Answer answer, http.get(url, std::nullopt, append));
   const auto list = parse_json(text);
   if (too_large || !list || !list->is_array()) {
     return fail(ErrorCode::kCorrupt,
@@ -68,7 +68,7 @@ Result<std::string> find_model(Http& http, const HubModel& model) {
   std::vector<std::string> paths;
   std::string page = fmt::format("{}/api/models/{}/tree/main?recursive=true", endpoint, model.repository);
   for (std::size_t pages = 0; !page.empty() && pages < kMostPages; ++pages) {
-    STRATA_TRY(page, read_page(http, page, paths));
+    BRIMFUL_TRY(page, read_page(http, page, paths));
   }
   const auto path = choose_file(paths, model.quantisation);
   if (!path) {
@@ -78,4 +78,4 @@ Result<std::string> find_model(Http& http, const HubModel& model) {
   return fmt::format("{}/{}/resolve/main/{}", endpoint, model.repository, percent_encoded(*path));
 }
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

@@ -10,7 +10,7 @@
 #include "hub/http.h"
 
 /// Models in the hub's repositories, named as llama.cpp's -hf does.
-namespace strata::hub {
+namespace brimful::hub {
 
 /// `organisation/repository[:quantisation]`
 struct HubModel {
@@ -35,4 +35,4 @@ struct HubModel {
 /// kCorrupt where the hub's answer is no list.
 [[nodiscard]] Result<std::string> find_model(Http& http, const HubModel& model);
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

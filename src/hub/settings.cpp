@@ -7,7 +7,7 @@
 
 #include "model/gguf_reader.h"
 
-namespace strata::hub {
+namespace brimful::hub {
 namespace {
 
 std::string variable(const char* name) {
@@ -44,4 +44,4 @@ Result<Settings> settings_from_environment() {
   return settings;
 }
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

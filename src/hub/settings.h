@@ -6,7 +6,7 @@
 
 #include "base/result.h"
 
-namespace strata::hub {
+namespace brimful::hub {
 
 /// How servers are spoken to. "The hub" is the one that `-hf` names models of.
 struct Settings {
@@ -24,4 +24,4 @@ struct Settings {
 /// https_proxy and its like.) Errors: kInvalidArgument, naming the variable.
 [[nodiscard]] Result<Settings> settings_from_environment();
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

@@ -8,12 +8,12 @@
 #include <string>
 #include <system_error>
 
-namespace strata::hub {
+namespace brimful::hub {
 
 Result<TemporaryFolder> TemporaryFolder::make() {
   std::error_code unknown;
   const std::filesystem::path parent = std::filesystem::temp_directory_path(unknown);
-  std::string name = ((unknown ? "/tmp" : parent) / "strata-XXXXXX").string();
+  std::string name = ((unknown ? "/tmp" : parent) / "brimful-XXXXXX").string();
   if (::mkdtemp(name.data()) != nullptr) return TemporaryFolder(name);
   return fail(ErrorCode::kIo, fmt::format("{}: no folder for temporary files can be made ({}): set TMPDIR",
                                           name, std::strerror(errno)));
@@ -24,4 +24,4 @@ TemporaryFolder::~TemporaryFolder() {
   if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
 }
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

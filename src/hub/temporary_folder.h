@@ -5,7 +5,7 @@
 
 #include "base/result.h"
 
-namespace strata::hub {
+namespace brimful::hub {
 
 /// A folder of our own among the temporary files, removed with all that is in it.
 class TemporaryFolder {
@@ -25,4 +25,4 @@ class TemporaryFolder {
   std::filesystem::path path_;  // empty after a move
 };
 
-}  // namespace strata::hub
+}  // namespace brimful::hub

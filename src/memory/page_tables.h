@@ -2,7 +2,7 @@
 
 #include "base/bytes.h"
 
-namespace strata::memory {
+namespace brimful::memory {
 
 /// What the kernel's page tables for `mapped` bytes take: a page for each 2 MiB, even behind a huge page.
 [[nodiscard]] constexpr Bytes page_tables(Bytes mapped) { return Bytes{mapped.value / 512 + 4096}; }
@@ -17,4 +17,4 @@ namespace strata::memory {
   return saturating_sub(room, page_tables(room));
 }
 
-}  // namespace strata::memory
+}  // namespace brimful::memory

@@ -6,7 +6,7 @@
 
 #include "base/check.h"
 
-namespace strata::memory {
+namespace brimful::memory {
 
 std::string_view to_string(Owner owner) {
   switch (owner) {
@@ -52,7 +52,7 @@ Bytes Pool::capacity() const {
 }
 
 Status Pool::resize(Bytes capacity) {
-  STRATA_CHECK(parent_ == nullptr);
+  BRIMFUL_CHECK(parent_ == nullptr);
   const std::lock_guard lock(mutex_);
   if (total_ > capacity) {
     return fail(ErrorCode::kBudgetExceeded,
@@ -64,13 +64,13 @@ Status Pool::resize(Bytes capacity) {
 }
 
 Result<Reservation> Pool::reserve(Bytes bytes, Owner owner) {
-  STRATA_TRY_VOID(claim(bytes, owner));
+  BRIMFUL_TRY_VOID(claim(bytes, owner));
   return Reservation(this, owner, bytes);
 }
 
 Status Pool::claim(Bytes bytes, Owner owner) {
   // What fits the parent fits here: what is held here is held there, too.
-  if (parent_ != nullptr) STRATA_TRY_VOID(parent_->claim(bytes, owner_in_parent_));
+  if (parent_ != nullptr) BRIMFUL_TRY_VOID(parent_->claim(bytes, owner_in_parent_));
   const std::lock_guard lock(mutex_);
   if (const Bytes free = capacity_ - total_; parent_ == nullptr && bytes > free) {
     return fail(
@@ -97,7 +97,7 @@ void Pool::release(Bytes bytes, Owner owner) {
   {
     const std::lock_guard lock(mutex_);
     Bytes& held = held_[static_cast<std::size_t>(owner)];
-    STRATA_CHECK(bytes <= held);
+    BRIMFUL_CHECK(bytes <= held);
     held -= bytes;
     total_ -= bytes;
   }
@@ -114,4 +114,4 @@ std::string Pool::account() const {
   return total_.value == 0 ? "nothing is held yet" : text;
 }
 
-}  // namespace strata::memory
+}  // namespace brimful::memory

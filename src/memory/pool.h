@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 
-namespace strata::memory {
+namespace brimful::memory {
 
 /// Who holds bytes. Shown to people, in this order.
 enum class Owner { kWeights, kExperts, kRing, kKvCache, kCompute, kDraft, kRuntime };
@@ -75,4 +75,4 @@ class Pool {
   Bytes total_;
 };
 
-}  // namespace strata::memory
+}  // namespace brimful::memory

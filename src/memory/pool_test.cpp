@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-namespace strata::memory {
+namespace brimful::memory {
 namespace {
 
 TEST(Pool, CountsExactlyAndByOwner) {
@@ -155,4 +155,4 @@ TEST(Pool, ItsCapacityMovesButNotBelowWhatIsHeld) {
 }
 
 }  // namespace
-}  // namespace strata::memory
+}  // namespace brimful::memory

@@ -9,7 +9,7 @@
 #include <fstream>
 #include <string>
 
-namespace strata::memory {
+namespace brimful::memory {
 
 void prefer_small_pages() {
   constexpr unsigned long kExceptAdvised = 2;  // PR_THP_DISABLE_EXCEPT_ADVISED, Linux 6.18
@@ -42,4 +42,4 @@ void populate_program_pages() {
   }
 }
 
-}  // namespace strata::memory
+}  // namespace brimful::memory

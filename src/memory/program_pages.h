@@ -1,6 +1,6 @@
 #pragma once
 
-namespace strata::memory {
+namespace brimful::memory {
 
 /// Asks for small pages wherever huge ones are not asked for by name: where the system backs everything with
 /// huge pages, one byte of a stack or of the heap can take 2 MiB. For threads and memory that are yet to
@@ -12,4 +12,4 @@ void prefer_small_pages();
 /// effort: a kernel that cannot only makes the measurement less exact.
 void populate_program_pages();
 
-}  // namespace strata::memory
+}  // namespace brimful::memory

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace strata::memory {
+namespace brimful::memory {
 namespace {
 
 constexpr std::size_t kHugePage = 2 * 1024 * 1024;
@@ -125,4 +125,4 @@ Status Region::commit() {
                           format_bytes(size_), std::strerror(error)));
 }
 
-}  // namespace strata::memory
+}  // namespace brimful::memory

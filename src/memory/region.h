@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 
-namespace strata::memory {
+namespace brimful::memory {
 
 /// A range of anonymous memory. Address space is taken at once, memory only by commit().
 /// Aligned to 2 MiB and backed by huge pages where the kernel gives them: direct reads into small pages
@@ -42,4 +42,4 @@ class Region {
   Bytes size_;
 };
 
-}  // namespace strata::memory
+}  // namespace brimful::memory

@@ -9,7 +9,7 @@
 
 #include "sanitized.h"
 
-namespace strata::memory {
+namespace brimful::memory {
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
@@ -81,4 +81,4 @@ TEST(Region, AMoveTakesTheMemoryAlong) {
 }
 
 }  // namespace
-}  // namespace strata::memory
+}  // namespace brimful::memory

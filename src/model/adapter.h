@@ -9,7 +9,7 @@
 
 // Files that change what a model does: they are as untrusted as the model's own.
 
-namespace strata::model {
+namespace brimful::model {
 
 /// What a LoRA adapter's header says, so that libllama may be given the file.
 struct LoraFile {
@@ -29,4 +29,4 @@ struct LoraFile {
 [[nodiscard]] Result<std::vector<float>> read_control_vector(const std::filesystem::path& path,
                                                              const ModelProfile& model);
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -8,7 +8,7 @@
 #include "model/gguf_checks.h"
 #include "model/hyper_parameters.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 // LLAMA_MAX_EXPERTS of the pinned llama.cpp.
@@ -17,7 +17,7 @@ constexpr std::uint32_t kMaxExperts = 1024;
 constexpr std::uint32_t kMaxVocabulary = 4 * 1024 * 1024;
 
 Result<std::uint32_t> required_size(const Hyper& hyper, std::string_view key, std::uint32_t largest) {
-  STRATA_TRY(const auto value, hyper.u32(key));
+  BRIMFUL_TRY(const auto value, hyper.u32(key));
   if (!value) return implausible(fmt::format("has no {}", in_quotes(hyper.full(key))));
   if (*value == 0 || *value > largest) {
     return implausible(fmt::format("{} is {}, not 1 to {}", in_quotes(hyper.full(key)), *value, largest));
@@ -27,15 +27,15 @@ Result<std::uint32_t> required_size(const Hyper& hyper, std::string_view key, st
 
 /// The width of the recurrent state, where libllama knows another way to it as well.
 Status check_recurrent_sizes(const Hyper& hyper, std::uint32_t embedding) {
-  STRATA_TRY(const auto inner, hyper.u32("ssm.inner_size"));
+  BRIMFUL_TRY(const auto inner, hyper.u32("ssm.inner_size"));
   if (!inner) return {};
   if (needs_double_inner_size(hyper.name()) && *inner != 2 * embedding) {
     return implausible(fmt::format("{} is {}, not twice the embedding length",
                                    in_quotes(hyper.full("ssm.inner_size")), *inner));
   }
   if (!needs_inner_size_of_heads(hyper.name())) return {};
-  STRATA_TRY(const std::uint64_t state, hyper.u32_or("ssm.state_size", 0));
-  STRATA_TRY(const std::uint64_t heads, hyper.u32_or("ssm.time_step_rank", 0));
+  BRIMFUL_TRY(const std::uint64_t state, hyper.u32_or("ssm.state_size", 0));
+  BRIMFUL_TRY(const std::uint64_t heads, hyper.u32_or("ssm.time_step_rank", 0));
   if (*inner == state * heads) return {};
   return implausible(fmt::format("{} is {}, not that of {} heads of {}",
                                  in_quotes(hyper.full("ssm.inner_size")), *inner, heads, state));
@@ -43,12 +43,12 @@ Status check_recurrent_sizes(const Hyper& hyper, std::uint32_t embedding) {
 
 Status check_sizes(const Hyper& hyper, std::uint32_t layers) {
   constexpr std::uint32_t kMaxEmbedding = 1024 * 1024;
-  STRATA_TRY(const std::uint32_t embedding, required_size(hyper, "embedding_length", kMaxEmbedding));
-  STRATA_TRY(const std::uint32_t nextn, hyper.u32_or("nextn_predict_layers", 0));
+  BRIMFUL_TRY(const std::uint32_t embedding, required_size(hyper, "embedding_length", kMaxEmbedding));
+  BRIMFUL_TRY(const std::uint32_t nextn, hyper.u32_or("nextn_predict_layers", 0));
   if (nextn >= layers) {
     return implausible(fmt::format("{} of {} layers predict further tokens, so none is left", nextn, layers));
   }
-  STRATA_TRY(const std::uint32_t vocabulary, hyper.u32_or("vocab_size", 0));
+  BRIMFUL_TRY(const std::uint32_t vocabulary, hyper.u32_or("vocab_size", 0));
   if (vocabulary > kMaxVocabulary) {
     return implausible(fmt::format("{} is {}", in_quotes(hyper.full("vocab_size")), vocabulary));
   }
@@ -74,13 +74,13 @@ Status check_gating(const Hyper& hyper, std::uint32_t experts) {
   if (!read) return {};  // The key has another type: libllama refuses it, or does not read it.
   const std::uint32_t way = read->value_or(0);
   if (way <= kWays && (way > 0 || !needed)) return {};
-  return fail(ErrorCode::kUnsupported, fmt::format("{} is {}; llama.cpp knows 1 to {}: update strata",
+  return fail(ErrorCode::kUnsupported, fmt::format("{} is {}; llama.cpp knows 1 to {}: update brimful",
                                                    in_quotes(hyper.full("expert_gating_func")), way, kWays));
 }
 
 Status check_expert_groups(const Hyper& hyper, std::uint32_t experts) {
-  STRATA_TRY(const std::uint32_t groups, hyper.u32_or("expert_group_count", 0));
-  STRATA_TRY(const std::uint32_t used, hyper.u32_or("expert_group_used_count", 0));
+  BRIMFUL_TRY(const std::uint32_t groups, hyper.u32_or("expert_group_count", 0));
+  BRIMFUL_TRY(const std::uint32_t used, hyper.u32_or("expert_group_used_count", 0));
   if (groups == 0) return {};
   if (groups >= experts)
     return implausible(fmt::format("has {} expert groups of {} experts", groups, experts));
@@ -91,8 +91,8 @@ Status check_expert_groups(const Hyper& hyper, std::uint32_t experts) {
 }
 
 Status check_experts(const Hyper& hyper, std::uint32_t layers) {
-  STRATA_TRY(std::uint32_t experts, hyper.u32_or("expert_count", 0));
-  STRATA_TRY(const auto used, hyper.per_layer("expert_used_count", layers));
+  BRIMFUL_TRY(std::uint32_t experts, hyper.u32_or("expert_count", 0));
+  BRIMFUL_TRY(const auto used, hyper.per_layer("expert_used_count", layers));
   std::uint32_t most_used = used.empty() ? 0 : *std::ranges::max_element(used);
   const bool one_is_none = hyper.name() == "hunyuan_vl" || hyper.name() == "hunyuan-dense";
   if (one_is_none && experts <= 1) experts = most_used = 0;
@@ -106,23 +106,23 @@ Status check_experts(const Hyper& hyper, std::uint32_t layers) {
   if (needs_experts(hyper.name()) && (experts == 0 || used.front() == 0)) {
     return implausible(fmt::format("is a mixture-of-experts model that uses no expert ({} in all)", experts));
   }
-  STRATA_TRY_VOID(check_gating(hyper, experts));
+  BRIMFUL_TRY_VOID(check_gating(hyper, experts));
   return check_expert_groups(hyper, experts);
 }
 
 Status check_loops(const Hyper& hyper, std::uint32_t layers) {
   if (hyper.name() != "nanbeige") return {};
-  STRATA_TRY(const std::uint32_t loops, hyper.u32_or("num_loops", 1));
+  BRIMFUL_TRY(const std::uint32_t loops, hyper.u32_or("num_loops", 1));
   if (loops > kMaxLayers / layers) return implausible(fmt::format("runs {} layers {} times", layers, loops));
   return {};
 }
 
 Status check_stacks(const Hyper& hyper, std::uint32_t layers) {
   if (hyper.name() != "hrm_text") return {};
-  STRATA_TRY(const std::uint64_t per_stack, hyper.u32_or("hrm.layers_per_stack", 0));
+  BRIMFUL_TRY(const std::uint64_t per_stack, hyper.u32_or("hrm.layers_per_stack", 0));
   if (per_stack == 0) return {};
-  STRATA_TRY(const std::uint64_t high, hyper.u32_or("hrm.h_cycles", 1));
-  STRATA_TRY(const std::uint64_t low, hyper.u32_or("hrm.l_cycles", 1));
+  BRIMFUL_TRY(const std::uint64_t high, hyper.u32_or("hrm.h_cycles", 1));
+  BRIMFUL_TRY(const std::uint64_t low, hyper.u32_or("hrm.l_cycles", 1));
   const bool fits = per_stack <= kMaxLayers && high <= kMaxLayers && low <= kMaxLayers;
   if (!fits || per_stack * high * (low + 1) != layers) {
     return implausible(
@@ -132,12 +132,12 @@ Status check_stacks(const Hyper& hyper, std::uint32_t layers) {
 }
 
 Status check_rope_scaling(const GgufValues& values, const Hyper& hyper) {
-  STRATA_TRY(const auto type, values.string(hyper.full("rope.scaling.type")));
+  BRIMFUL_TRY(const auto type, values.string(hyper.full("rope.scaling.type")));
   constexpr auto kKnown = std::to_array<std::string_view>({"none", "linear", "yarn", "longrope"});
   if (!type || std::ranges::find(kKnown, *type) != kKnown.end()) return {};
   return fail(ErrorCode::kUnsupported,
               fmt::format("needs RoPE scaling of type {}; llama.cpp knows none, linear, "
-                          "yarn and longrope: update strata",
+                          "yarn and longrope: update brimful",
                           in_quotes(*type)));
 }
 
@@ -145,7 +145,7 @@ Status check_rope_scaling(const GgufValues& values, const Hyper& hyper) {
 Status check_epsilons(const GgufValues& values, const Hyper& hyper) {
   for (const char* key : {"attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon",
                           "attention.group_norm_epsilon", "hyper_connection.epsilon"}) {
-    STRATA_TRY(const auto epsilon, values.f32(hyper.full(key)));
+    BRIMFUL_TRY(const auto epsilon, values.f32(hyper.full(key)));
     if (epsilon && !(*epsilon >= 0.0F && *epsilon <= 1.0F)) {
       return implausible(fmt::format("{} is {}", in_quotes(hyper.full(key)), *epsilon));
     }
@@ -156,7 +156,7 @@ Status check_epsilons(const GgufValues& values, const Hyper& hyper) {
 }  // namespace
 
 Status check_architecture(const GgufValues& values) {
-  STRATA_TRY(const auto architecture, values.string("general.architecture"));
+  BRIMFUL_TRY(const auto architecture, values.string("general.architecture"));
   if (!architecture || architecture->empty()) {
     return implausible("has no 'general.architecture', so what model it is cannot be told");
   }
@@ -165,15 +165,15 @@ Status check_architecture(const GgufValues& values) {
                 "is a vision projector, which belongs to a model and is none: give the model's own file");
   }
   const Hyper hyper(values, *architecture);
-  STRATA_TRY(const std::uint32_t layers, required_size(hyper, "block_count", kMaxLayers));
-  STRATA_TRY_VOID(check_sizes(hyper, layers));
-  STRATA_TRY_VOID(check_positive_keys(hyper));
-  STRATA_TRY_VOID(check_experts(hyper, layers));
-  STRATA_TRY_VOID(check_attention(hyper, layers));
-  STRATA_TRY_VOID(check_loops(hyper, layers));
-  STRATA_TRY_VOID(check_stacks(hyper, layers));
-  STRATA_TRY_VOID(check_epsilons(values, hyper));
+  BRIMFUL_TRY(const std::uint32_t layers, required_size(hyper, "block_count", kMaxLayers));
+  BRIMFUL_TRY_VOID(check_sizes(hyper, layers));
+  BRIMFUL_TRY_VOID(check_positive_keys(hyper));
+  BRIMFUL_TRY_VOID(check_experts(hyper, layers));
+  BRIMFUL_TRY_VOID(check_attention(hyper, layers));
+  BRIMFUL_TRY_VOID(check_loops(hyper, layers));
+  BRIMFUL_TRY_VOID(check_stacks(hyper, layers));
+  BRIMFUL_TRY_VOID(check_epsilons(values, hyper));
   return check_rope_scaling(values, hyper);
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

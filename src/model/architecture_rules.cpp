@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 constexpr auto kPositiveKeys = std::to_array<PositiveKey>({
@@ -229,4 +229,4 @@ bool needs_double_inner_size(std::string_view architecture) {
   return contains(kDoubleInnerSize, architecture);
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

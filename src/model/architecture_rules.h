@@ -6,7 +6,7 @@
 /// What libllama's model code takes for granted about the hyper-parameters of each architecture, and answers
 /// with an abort or a division by zero where it is not so. Read from its sources, version 0.5.0
 /// (load_arch_hparams, load_arch_tensors and the graph builders in src/models).
-namespace strata::model {
+namespace brimful::model {
 
 /// A key that the architecture reads, and divides by or asserts on: where it is present, it is at least 1.
 /// The same key in a file of another architecture is never read, so it is not judged: llama.cpp's own model
@@ -58,4 +58,4 @@ struct PositiveKey {
 /// The recurrent state is twice as wide as the embedding.
 [[nodiscard]] bool needs_double_inner_size(std::string_view architecture);
 
-}  // namespace strata::model
+}  // namespace brimful::model

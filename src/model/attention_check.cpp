@@ -3,7 +3,7 @@
 #include "model/architecture_rules.h"
 #include "model/hyper_parameters.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 Status check_head_counts(const Hyper& hyper, const std::vector<std::uint32_t>& heads,
@@ -33,11 +33,11 @@ struct HeadLengths {
 
 /// As libllama derives them from each other.
 Result<HeadLengths> head_lengths(const Hyper& hyper, std::uint32_t heads) {
-  STRATA_TRY(const std::uint32_t embedding, hyper.u32_or("embedding_length", 0));
+  BRIMFUL_TRY(const std::uint32_t embedding, hyper.u32_or("embedding_length", 0));
   HeadLengths out;
-  STRATA_TRY(out.key, hyper.u32_or("attention.key_length", embedding / heads));
-  STRATA_TRY(out.value, hyper.u32_or("attention.value_length", embedding / heads));
-  STRATA_TRY(out.rope, hyper.u32_or("rope.dimension_count", out.key));
+  BRIMFUL_TRY(out.key, hyper.u32_or("attention.key_length", embedding / heads));
+  BRIMFUL_TRY(out.value, hyper.u32_or("attention.value_length", embedding / heads));
+  BRIMFUL_TRY(out.rope, hyper.u32_or("rope.dimension_count", out.key));
   return out;
 }
 
@@ -64,7 +64,7 @@ Status check_head_lengths(const Hyper& hyper, const HeadLengths& lengths, std::u
         fmt::format("RoPE turns {} of {} elements of an attention head, which {} models do not allow", rope,
                     key, hyper.name()));
   }
-  STRATA_TRY(const std::uint64_t embedding, hyper.u32_or("embedding_length", 0));
+  BRIMFUL_TRY(const std::uint64_t embedding, hyper.u32_or("embedding_length", 0));
   if (needs_heads_to_fill_embedding(hyper.name()) && std::uint64_t{key} * heads != embedding) {
     return implausible(fmt::format("{} attention heads of {} elements are not the {} of the embedding", heads,
                                    key, embedding));
@@ -75,9 +75,9 @@ Status check_head_lengths(const Hyper& hyper, const HeadLengths& lengths, std::u
 /// Layers with a window may have heads of other lengths.
 Status check_window_heads(const Hyper& hyper, const HeadLengths& others) {
   HeadLengths lengths;
-  STRATA_TRY(lengths.key, hyper.u32_or("attention.key_length_swa", others.key));
-  STRATA_TRY(lengths.value, hyper.u32_or("attention.value_length_swa", others.value));
-  STRATA_TRY(lengths.rope, hyper.u32_or("rope.dimension_count_swa", others.rope));
+  BRIMFUL_TRY(lengths.key, hyper.u32_or("attention.key_length_swa", others.key));
+  BRIMFUL_TRY(lengths.value, hyper.u32_or("attention.value_length_swa", others.value));
+  BRIMFUL_TRY(lengths.rope, hyper.u32_or("rope.dimension_count_swa", others.rope));
   if (needs_same_heads_in_windows(hyper.name()) && lengths != others) {
     return implausible(fmt::format(
         "layers with a window have other attention heads, which {} models do not allow", hyper.name()));
@@ -92,7 +92,7 @@ Status check_rope_sections(const Hyper& hyper, std::uint32_t key) {
   if (!needed && !may_have_rope_sections(hyper.name())) return {};
   const GgufKeyValue* const kv = hyper.find("rope.dimension_sections");
   if (kv == nullptr || kv->count > 4) return {};  // longer: libllama refuses it
-  STRATA_TRY(const auto sections, hyper.per_layer("rope.dimension_sections", kv->count));
+  BRIMFUL_TRY(const auto sections, hyper.per_layer("rope.dimension_sections", kv->count));
   std::uint64_t sum = 0;
   for (const std::uint32_t section : sections) sum += section;
   if ((sum > 0 || !needed) && sum <= key) return {};
@@ -122,9 +122,9 @@ Status check_window_pattern(const Hyper& hyper) {
 Status check_latent_attention(const Hyper& hyper, const HeadLengths& lengths, std::uint32_t heads,
                               std::uint32_t kv_heads) {
   if (hyper.name() != "deepseek2") return {};
-  STRATA_TRY(const std::uint64_t rank, hyper.u32_or("attention.kv_lora_rank", 0));
-  STRATA_TRY(const std::uint32_t key, hyper.u32_or("attention.key_length_mla", 0));
-  STRATA_TRY(const std::uint32_t value, hyper.u32_or("attention.value_length_mla", 0));
+  BRIMFUL_TRY(const std::uint64_t rank, hyper.u32_or("attention.kv_lora_rank", 0));
+  BRIMFUL_TRY(const std::uint32_t key, hyper.u32_or("attention.key_length_mla", 0));
+  BRIMFUL_TRY(const std::uint32_t value, hyper.u32_or("attention.value_length_mla", 0));
   const bool latent = key != 0 && value != 0;
   const bool good = latent ? kv_heads == 1 && lengths.key == rank + lengths.rope && lengths.value == rank
                            : kv_heads == heads;
@@ -137,8 +137,8 @@ Status check_latent_attention(const Hyper& hyper, const HeadLengths& lengths, st
 /// Attention that grows flatter with each further stretch of the context.
 Status check_temperature(const Hyper& hyper) {
   if (hyper.name() != "deepseek2") return {};
-  STRATA_TRY(const auto scale, hyper.values().f32(hyper.full("attention.temperature_scale")));
-  STRATA_TRY(const std::uint32_t stretch, hyper.u32_or("attention.temperature_length", 0));
+  BRIMFUL_TRY(const auto scale, hyper.values().f32(hyper.full("attention.temperature_scale")));
+  BRIMFUL_TRY(const std::uint32_t stretch, hyper.u32_or("attention.temperature_length", 0));
   if (scale.value_or(0) == 0 || stretch != 0) return {};
   return implausible(
       fmt::format("{} is missing or 0", in_quotes(hyper.full("attention.temperature_length"))));
@@ -147,18 +147,19 @@ Status check_temperature(const Hyper& hyper) {
 }  // namespace
 
 Status check_attention(const Hyper& hyper, std::uint32_t layers) {
-  STRATA_TRY(const auto all_heads, hyper.per_layer("attention.head_count", layers));
-  STRATA_TRY(const auto kv_heads, hyper.per_layer("attention.head_count_kv", layers));
-  STRATA_TRY_VOID(check_head_counts(hyper, all_heads, kv_heads));
-  STRATA_TRY_VOID(check_window_pattern(hyper));
-  STRATA_TRY_VOID(check_temperature(hyper));
+  BRIMFUL_TRY(const auto all_heads, hyper.per_layer("attention.head_count", layers));
+  BRIMFUL_TRY(const auto kv_heads, hyper.per_layer("attention.head_count_kv", layers));
+  BRIMFUL_TRY_VOID(check_head_counts(hyper, all_heads, kv_heads));
+  BRIMFUL_TRY_VOID(check_window_pattern(hyper));
+  BRIMFUL_TRY_VOID(check_temperature(hyper));
   if (all_heads.empty() || all_heads.front() == 0) return {};
   const std::uint32_t heads = all_heads.front();
-  STRATA_TRY(const HeadLengths lengths, head_lengths(hyper, heads));
-  STRATA_TRY_VOID(check_head_lengths(hyper, lengths, heads));
-  STRATA_TRY_VOID(check_rope_sections(hyper, lengths.key));
-  STRATA_TRY_VOID(check_latent_attention(hyper, lengths, heads, kv_heads.empty() ? heads : kv_heads.front()));
+  BRIMFUL_TRY(const HeadLengths lengths, head_lengths(hyper, heads));
+  BRIMFUL_TRY_VOID(check_head_lengths(hyper, lengths, heads));
+  BRIMFUL_TRY_VOID(check_rope_sections(hyper, lengths.key));
+  BRIMFUL_TRY_VOID(
+      check_latent_attention(hyper, lengths, heads, kv_heads.empty() ? heads : kv_heads.front()));
   return check_window_heads(hyper, lengths);
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

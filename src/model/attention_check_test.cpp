@@ -7,7 +7,7 @@
 #include "model/gguf_checks.h"
 #include "model/gguf_test_file.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 using ::testing::HasSubstr;
@@ -168,4 +168,4 @@ TEST(CheckArchitecture, RefusesRecurrentStatesThatDoNotAddUp) {
 }
 
 }  // namespace
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -11,7 +11,7 @@
 #include "model/gguf_reader.h"
 #include "model/header_file.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 /// N of `direction.N`.
@@ -59,8 +59,8 @@ Status read_directions(const HeaderFile& file, const ModelProfile& model, int fd
                               model.layers - 1));
     }
     const std::span all(out);
-    STRATA_TRY_VOID(read_at(fd, tensor.offset,
-                            all.subspan((*layer - 1) * std::size_t{model.embedding}, model.embedding)));
+    BRIMFUL_TRY_VOID(read_at(fd, tensor.offset,
+                             all.subspan((*layer - 1) * std::size_t{model.embedding}, model.embedding)));
   }
   if (file.header.tensors.empty())
     return fail(ErrorCode::kInvalidArgument, "is no control vector: it is empty");
@@ -70,7 +70,7 @@ Status read_directions(const HeaderFile& file, const ModelProfile& model, int fd
 }  // namespace
 
 Result<std::vector<float>> read_control_vector(const std::filesystem::path& path, const ModelProfile& model) {
-  STRATA_TRY(const HeaderFile file, read_header(path));
+  BRIMFUL_TRY(const HeaderFile file, read_header(path));
   std::vector<float> out(std::size_t{model.embedding} * std::max(model.layers, 1U), 0.0F);
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return fail(ErrorCode::kIo, fmt::format("{}: cannot be opened", path.string()));
@@ -83,4 +83,4 @@ Result<std::vector<float>> read_control_vector(const std::filesystem::path& path
   return out;
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

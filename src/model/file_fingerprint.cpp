@@ -11,7 +11,7 @@
 #include "base/hash.h"
 #include "model/header_file.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 constexpr std::uint64_t kSamples = 16;
@@ -41,10 +41,10 @@ Status add_samples(const std::filesystem::path& path, std::uint64_t begin, std::
 }  // namespace
 
 Result<std::string> file_fingerprint(const std::filesystem::path& path) {
-  STRATA_TRY(const HeaderFile header, read_header(path, Weights::kMayBeMissing));
+  BRIMFUL_TRY(const HeaderFile header, read_header(path, Weights::kMayBeMissing));
   Hash64 hash;
   hash.add(std::string_view(reinterpret_cast<const char*>(header.bytes.data()), header.bytes.size()));
-  STRATA_TRY_VOID(add_samples(path, header.header.size, header.file.size.value, hash));
+  BRIMFUL_TRY_VOID(add_samples(path, header.header.size, header.file.size.value, hash));
   return fmt::format("{:016x}-{}", hash.value(), header.file.size.value);
 }
 
@@ -52,7 +52,7 @@ Result<std::string> model_fingerprint(std::span<const ModelFile> files) {
   Hash64 hash;
   Bytes size;
   for (const ModelFile& file : files) {
-    STRATA_TRY(const std::string part, file_fingerprint(file.path));
+    BRIMFUL_TRY(const std::string part, file_fingerprint(file.path));
     hash.add(part);
     hash.add('\n');
     size += file.size;
@@ -60,4 +60,4 @@ Result<std::string> model_fingerprint(std::span<const ModelFile> files) {
   return fmt::format("{:016x}-{}", hash.value(), size.value);
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -7,7 +7,7 @@
 #include "base/result.h"
 #include "model/model_profile.h"
 
-namespace strata::model {
+namespace brimful::model {
 
 /// A short text that tells the content of a GGUF file from another content: it is computed from the whole
 /// header, the size, and sixteen small samples of the weights. The path and the time of the file do not
@@ -17,4 +17,4 @@ namespace strata::model {
 /// The same for all parts of a model, in their order.
 [[nodiscard]] Result<std::string> model_fingerprint(std::span<const ModelFile> files);
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 struct Magic {
@@ -99,4 +99,4 @@ std::string_view foreign_file(std::span<const std::byte> beginning) {
   return {};
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

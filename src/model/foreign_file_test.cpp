@@ -5,7 +5,7 @@
 
 #include <string>
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 using testing::HasSubstr;
@@ -39,4 +39,4 @@ TEST(ForeignFile, KeepsSilentAboutAModelAndAboutOtherBytes) {
 }
 
 }  // namespace
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -6,7 +6,7 @@
 /// What a well-formed header says about the model, checked as far as libllama trusts it: values that it would
 /// answer with an abort, a division by zero, an endless loop or a wild allocation are refused here. A file
 /// that libllama itself refuses in an orderly way may pass.
-namespace strata::model {
+namespace brimful::model {
 
 /// The `<arch>.*` hyper-parameters. Errors: kCorrupt, kUnsupported.
 [[nodiscard]] Status check_architecture(const GgufValues& values);
@@ -18,4 +18,4 @@ namespace strata::model {
 /// Errors: kUnsupported.
 [[nodiscard]] Status check_tensor_types(const GgufHeader& header);
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -7,7 +7,7 @@
 
 #include "model/gguf_test_file.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 using testing::ByteList;
@@ -20,8 +20,8 @@ Status check(const TestFile& file) {
   const auto parsed = parse_gguf(bytes, bytes.size());
   if (!parsed) return std::unexpected(parsed.error());
   const GgufValues values(std::get<GgufHeader>(*parsed), bytes);
-  STRATA_TRY_VOID(check_architecture(values));
-  STRATA_TRY_VOID(check_tensor_types(values.header()));
+  BRIMFUL_TRY_VOID(check_architecture(values));
+  BRIMFUL_TRY_VOID(check_tensor_types(values.header()));
   return check_tokenizer(values);
 }
 
@@ -218,4 +218,4 @@ TEST(CheckTokenizer, RefusesCharsmapsThatPointOutside) {
 }
 
 }  // namespace
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -12,7 +12,7 @@
 #include "base/visible_text.h"
 #include "model/foreign_file.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "the header is read in place");
@@ -144,7 +144,7 @@ bool read_version(Cursor& in, GgufHeader& header) {
   if (header.version >= 2 && header.version <= 3) return true;
   const char* advice = header.version == 0 || header.version > 100 ? "the file is damaged"
                        : header.version == 1                       ? "convert the model again"
-                                                                   : "update strata";
+                                                                   : "update brimful";
   return in.fail(
       ErrorCode::kUnsupported,
       fmt::format("is GGUF version {}; versions 2 and 3 are supported: {}", header.version, advice));
@@ -183,7 +183,7 @@ bool read_type(Cursor& in, GgufKeyValue& kv) {
   }
   if (type < 0 || type >= GGUF_TYPE_COUNT) {
     return in.corrupt(
-        fmt::format("{} has unknown type {}: the file is damaged or newer than strata", what, type));
+        fmt::format("{} has unknown type {}: the file is damaged or newer than brimful", what, type));
   }
   kv.type = static_cast<gguf_type>(type);
   return true;
@@ -288,7 +288,7 @@ bool read_tensor_type(Cursor& in, GgufTensor& tensor, const std::string& what) {
     return in.fail(
         ErrorCode::kUnsupported,
         fmt::format(
-            "{} has type {}, which this build does not know: update strata, or quantise the model again",
+            "{} has type {}, which this build does not know: update brimful, or quantise the model again",
             what, type));
   }
   tensor.type = static_cast<ggml_type>(type);
@@ -399,4 +399,4 @@ std::string in_quotes(std::string_view text) {
   return fmt::format("'{}{}'", visible_text(text.substr(0, kLongest)), text.size() > kLongest ? "..." : "");
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

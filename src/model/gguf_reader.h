@@ -18,7 +18,7 @@
 /// The GGUF file format, as far as its header goes. A pure function over bytes: no I/O, no ggml parser, so it
 /// can be fuzzed by itself. What it accepts, ggml's own parser accepts without an abort, a read out of range
 /// or a wild allocation. What the keys mean is not looked at here: see gguf_checks.h.
-namespace strata::model {
+namespace brimful::model {
 
 /// One key of a header. Its value stays in the header's bytes: read it through GgufValues.
 struct GgufKeyValue {
@@ -73,4 +73,4 @@ inline constexpr Bytes kMaxHeader{256 * 1024 * 1024};
 /// Text from a file, fit for a terminal and for one line: quoted, control bytes replaced, shortened.
 [[nodiscard]] std::string in_quotes(std::string_view text);
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -8,7 +8,7 @@
 
 #include "model/gguf_test_file.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 using ::testing::AllOf;
@@ -359,4 +359,4 @@ TEST(InQuotes, KeepsTextOnOneLineAndOffTheTerminal) {
 }
 
 }  // namespace
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -14,7 +14,7 @@
 #include "model/gguf_reader.h"
 
 /// Builds GGUF files for tests, good ones and ones that no honest writer would write.
-namespace strata::model::testing {
+namespace brimful::model::testing {
 
 class ByteList {
  public:
@@ -166,4 +166,4 @@ inline TestFile small_model() {
   return add_model(file);
 }
 
-}  // namespace strata::model::testing
+}  // namespace brimful::model::testing

@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 std::unexpected<Error> wrong_type(std::string_view key, std::string_view expected) {
@@ -39,7 +39,7 @@ std::optional<std::int64_t> integer(const GgufValues& values, const GgufKeyValue
 }  // namespace
 
 void GgufValues::read(std::uint64_t offset, void* out, std::size_t size) const {
-  STRATA_CHECK(offset <= bytes_.size() && size <= bytes_.size() - offset);
+  BRIMFUL_CHECK(offset <= bytes_.size() && size <= bytes_.size() - offset);
   std::memcpy(out, bytes_.data() + offset, size);
 }
 
@@ -50,22 +50,22 @@ Result<const GgufKeyValue*> GgufValues::scalar(std::string_view key, gguf_type t
 }
 
 Result<std::optional<std::uint32_t>> GgufValues::u32(std::string_view key) const {
-  STRATA_TRY(const GgufKeyValue* kv, scalar(key, GGUF_TYPE_UINT32));
+  BRIMFUL_TRY(const GgufKeyValue* kv, scalar(key, GGUF_TYPE_UINT32));
   return kv == nullptr ? std::nullopt : std::optional(number<std::uint32_t>(*kv));
 }
 
 Result<std::optional<float>> GgufValues::f32(std::string_view key) const {
-  STRATA_TRY(const GgufKeyValue* kv, scalar(key, GGUF_TYPE_FLOAT32));
+  BRIMFUL_TRY(const GgufKeyValue* kv, scalar(key, GGUF_TYPE_FLOAT32));
   return kv == nullptr ? std::nullopt : std::optional(number<float>(*kv));
 }
 
 Result<std::optional<bool>> GgufValues::boolean(std::string_view key) const {
-  STRATA_TRY(const GgufKeyValue* kv, scalar(key, GGUF_TYPE_BOOL));
+  BRIMFUL_TRY(const GgufKeyValue* kv, scalar(key, GGUF_TYPE_BOOL));
   return kv == nullptr ? std::nullopt : std::optional(number<std::uint8_t>(*kv) != 0);
 }
 
 Result<std::optional<std::string_view>> GgufValues::string(std::string_view key) const {
-  STRATA_TRY(const GgufKeyValue* kv, scalar(key, GGUF_TYPE_STRING));
+  BRIMFUL_TRY(const GgufKeyValue* kv, scalar(key, GGUF_TYPE_STRING));
   return kv == nullptr ? std::nullopt : std::optional(text(*kv));
 }
 
@@ -96,7 +96,7 @@ Result<std::vector<std::uint32_t>> GgufValues::per_layer(std::string_view key, s
 }
 
 std::vector<std::string_view> GgufValues::strings(const GgufKeyValue& kv) const {
-  STRATA_CHECK(kv.type == GGUF_TYPE_STRING);
+  BRIMFUL_CHECK(kv.type == GGUF_TYPE_STRING);
   std::vector<std::string_view> result;
   result.reserve(static_cast<std::size_t>(kv.count));
   std::uint64_t position = kv.value;
@@ -104,7 +104,7 @@ std::vector<std::string_view> GgufValues::strings(const GgufKeyValue& kv) const 
     std::uint64_t length = 0;
     read(position, &length, sizeof(length));
     position += sizeof(length);
-    STRATA_CHECK(position <= bytes_.size() && length <= bytes_.size() - position);
+    BRIMFUL_CHECK(position <= bytes_.size() && length <= bytes_.size() - position);
     result.emplace_back(reinterpret_cast<const char*>(bytes_.data()) + position,
                         static_cast<std::size_t>(length));
     position += length;
@@ -114,4 +114,4 @@ std::vector<std::string_view> GgufValues::strings(const GgufKeyValue& kv) const 
 
 std::string_view GgufValues::text(const GgufKeyValue& kv) const { return strings(kv).front(); }
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -10,7 +10,7 @@
 #include "base/result.h"
 #include "model/gguf_reader.h"
 
-namespace strata::model {
+namespace brimful::model {
 
 /// Typed reads of the values of a parsed header. Lifetime: the header and its bytes must outlive this and
 /// everything it returned.
@@ -56,4 +56,4 @@ class GgufValues {
   std::span<const std::byte> bytes_;
 };
 
-}  // namespace strata::model
+}  // namespace brimful::model

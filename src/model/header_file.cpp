@@ -11,7 +11,7 @@
 #include <utility>
 #include <variant>
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 constexpr std::uint64_t kFirstRead = 1024 * 1024;
@@ -98,7 +98,7 @@ Status parse_growing(int fd, Weights weights, HeaderFile& out) {
   const std::uint64_t file_size = out.file.size.value;
   std::uint64_t size = std::min(kFirstRead, file_size);
   for (;;) {
-    STRATA_TRY_VOID(read_up_to(out.file, fd, size, out.bytes));
+    BRIMFUL_TRY_VOID(read_up_to(out.file, fd, size, out.bytes));
     auto parsed = parse_gguf(out.bytes, file_size, weights);
     if (!parsed) return file_error(parsed.error().code, out.file.path, parsed.error().message);
     if (auto* header = std::get_if<GgufHeader>(&*parsed)) {
@@ -112,9 +112,9 @@ Status parse_growing(int fd, Weights weights, HeaderFile& out) {
 }  // namespace
 
 Result<HeaderFile> read_header(const std::filesystem::path& path, Weights weights) {
-  STRATA_TRY(const FileDescriptor fd, open_for_reading(path));
+  BRIMFUL_TRY(const FileDescriptor fd, open_for_reading(path));
   HeaderFile result;
-  STRATA_TRY(result.file, identify(path, fd.get()));
+  BRIMFUL_TRY(result.file, identify(path, fd.get()));
   // Pages that the reads leave in the cache count to the memory budget: no read-ahead, and drop them after.
   ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_RANDOM);
   const Status parsed = parse_growing(fd.get(), weights, result);
@@ -134,4 +134,4 @@ Status check_same_file(const ModelFile& then, const ModelFile& now) {
                     "the model was replaced or written to since it was opened: start again");
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

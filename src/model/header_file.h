@@ -8,7 +8,7 @@
 #include "model/gguf_reader.h"
 #include "model/model_profile.h"
 
-namespace strata::model {
+namespace brimful::model {
 
 /// The header of one GGUF file, as bytes and parsed, and the identity of the file it was read from.
 struct HeaderFile {
@@ -25,4 +25,4 @@ struct HeaderFile {
 /// Whether `now` is still the file that `then` was. Errors: kIo: it was replaced, or written to.
 [[nodiscard]] Status check_same_file(const ModelFile& then, const ModelFile& now);
 
-}  // namespace strata::model
+}  // namespace brimful::model

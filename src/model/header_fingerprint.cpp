@@ -5,16 +5,16 @@
 #include "base/hash.h"
 #include "model/header_file.h"
 
-namespace strata::model {
+namespace brimful::model {
 
 Result<std::string> header_fingerprint(std::span<const ModelFile> files) {
   Hash64 hash;
   for (const ModelFile& file : files) {
-    STRATA_TRY(const HeaderFile header, read_header(file.path, Weights::kMayBeMissing));
+    BRIMFUL_TRY(const HeaderFile header, read_header(file.path, Weights::kMayBeMissing));
     hash.add(std::string_view(reinterpret_cast<const char*>(header.bytes.data()), header.bytes.size()));
     hash.add('\n');
   }
   return fmt::format("{:016x}", hash.value());
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -8,7 +8,7 @@
 
 #include "model/gguf_values.h"
 
-namespace strata::model {
+namespace brimful::model {
 
 inline constexpr std::uint32_t kMaxLayers = 512;  ///< LLAMA_MAX_LAYERS of the pinned llama.cpp
 
@@ -28,7 +28,7 @@ class Hyper {
     return values_.u32(full(key));
   }
   [[nodiscard]] Result<std::uint32_t> u32_or(std::string_view key, std::uint32_t missing) const {
-    STRATA_TRY(const auto value, u32(key));
+    BRIMFUL_TRY(const auto value, u32(key));
     return value.value_or(missing);
   }
   [[nodiscard]] Result<std::vector<std::uint32_t>> per_layer(std::string_view key, std::size_t layers) const {
@@ -49,4 +49,4 @@ class Hyper {
 /// Errors: kCorrupt.
 [[nodiscard]] Status check_attention(const Hyper& hyper, std::uint32_t layers);
 
-}  // namespace strata::model
+}  // namespace brimful::model

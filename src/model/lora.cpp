@@ -10,7 +10,7 @@
 #include "model/gguf_values.h"
 #include "model/header_file.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 struct Pair {
@@ -20,23 +20,23 @@ struct Pair {
 
 Status check_keys(const HeaderFile& file, const ModelProfile& model) {
   const GgufValues values(file.header, file.bytes);
-  STRATA_TRY(const auto general, values.string("general.type"));
-  STRATA_TRY(const auto kind, values.string("adapter.type"));
+  BRIMFUL_TRY(const auto general, values.string("general.type"));
+  BRIMFUL_TRY(const auto kind, values.string("adapter.type"));
   if (general != "adapter" || kind != "lora") {
     return fail(ErrorCode::kInvalidArgument, "is no LoRA adapter: convert one to GGUF first");
   }
-  STRATA_TRY(const auto architecture, values.string("general.architecture"));
+  BRIMFUL_TRY(const auto architecture, values.string("general.architecture"));
   if (architecture != model.architecture) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("adapts a {} model, and {} is a {} model", in_quotes(architecture.value_or("")),
                             in_quotes(model.name), in_quotes(model.architecture)));
   }
-  STRATA_TRY(const auto alpha, values.f32("adapter.lora.alpha"));
+  BRIMFUL_TRY(const auto alpha, values.f32("adapter.lora.alpha"));
   if (alpha && !std::isfinite(*alpha)) {
     return fail(ErrorCode::kCorrupt, "'adapter.lora.alpha' is no finite number");
   }
   if (file.header.find("adapter.alora.invocation_tokens") != nullptr) {
-    return fail(ErrorCode::kUnsupported, "switches itself on within a text (aLoRA), which strata cannot do");
+    return fail(ErrorCode::kUnsupported, "switches itself on within a text (aLoRA), which brimful cannot do");
   }
   return {};
 }
@@ -98,16 +98,16 @@ Status check_pair(const std::string& name, const Pair& pair, const ModelProfile&
 }
 
 Status check(const HeaderFile& file, const ModelProfile& model) {
-  STRATA_TRY_VOID(check_keys(file, model));
-  STRATA_TRY(const auto pairs, pairs_of(file));
-  for (const auto& [name, pair] : pairs) STRATA_TRY_VOID(check_pair(name, pair, model));
+  BRIMFUL_TRY_VOID(check_keys(file, model));
+  BRIMFUL_TRY(const auto pairs, pairs_of(file));
+  for (const auto& [name, pair] : pairs) BRIMFUL_TRY_VOID(check_pair(name, pair, model));
   return {};
 }
 
 }  // namespace
 
 Result<LoraFile> read_lora(const std::filesystem::path& path, const ModelProfile& model) {
-  STRATA_TRY(const HeaderFile file, read_header(path));
+  BRIMFUL_TRY(const HeaderFile file, read_header(path));
   if (const Status checked = check(file, model); !checked) {
     return fail(checked.error().code, fmt::format("{}: {}", path.string(), checked.error().message));
   }
@@ -119,4 +119,4 @@ Result<LoraFile> read_lora(const std::filesystem::path& path, const ModelProfile
   return lora;
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 class Writer {
@@ -46,7 +46,7 @@ void write_tensor(Writer& out, const GgufTensor& tensor, std::uint64_t offset) {
 }  // namespace
 
 MergedHeader merge_headers(std::span<const HeaderFile> parts) {
-  STRATA_CHECK(!parts.empty());
+  BRIMFUL_CHECK(!parts.empty());
   const GgufHeader& first = parts[0].header;
   std::uint64_t tensors = 0;
   for (const HeaderFile& part : parts) tensors += part.header.tensors.size();
@@ -74,4 +74,4 @@ MergedHeader merge_headers(std::span<const HeaderFile> parts) {
   return merged;
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -7,7 +7,7 @@
 
 #include "model/header_file.h"
 
-namespace strata::model {
+namespace brimful::model {
 
 /// The header of the one file that the parts of a split model would make up.
 struct MergedHeader {
@@ -19,4 +19,4 @@ struct MergedHeader {
 /// another. Requires: at least one part; names unique over all of them.
 [[nodiscard]] MergedHeader merge_headers(std::span<const HeaderFile> parts);
 
-}  // namespace strata::model
+}  // namespace brimful::model

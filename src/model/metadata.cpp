@@ -10,7 +10,7 @@
 #include "model/gguf_values.h"
 #include "model/header_file.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 /// 0.1f as 0.1, not as 0.10000000149011612.
@@ -59,9 +59,9 @@ nlohmann::json value_of(const GgufValues& values, const GgufKeyValue& kv, std::s
 }  // namespace
 
 Result<std::vector<MetadataEntry>> read_metadata(const ModelProfile& profile, std::size_t max_elements) {
-  STRATA_CHECK(!profile.files.empty());
-  STRATA_TRY(const HeaderFile file, read_header(profile.files[0].path, profile.weights()));
-  STRATA_TRY_VOID(check_same_file(profile.files[0], file.file));
+  BRIMFUL_CHECK(!profile.files.empty());
+  BRIMFUL_TRY(const HeaderFile file, read_header(profile.files[0].path, profile.weights()));
+  BRIMFUL_TRY_VOID(check_same_file(profile.files[0], file.file));
   const GgufValues values(file.header, file.bytes);
   std::vector<MetadataEntry> entries;
   for (const GgufKeyValue& kv : file.header.keys) {
@@ -74,4 +74,4 @@ Result<std::vector<MetadataEntry>> read_metadata(const ModelProfile& profile, st
   return entries;
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

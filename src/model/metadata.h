@@ -9,7 +9,7 @@
 #include "base/result.h"
 #include "model/model_profile.h"
 
-namespace strata::model {
+namespace brimful::model {
 
 struct MetadataEntry {
   std::string key;
@@ -23,4 +23,4 @@ struct MetadataEntry {
 [[nodiscard]] Result<std::vector<MetadataEntry>> read_metadata(const ModelProfile& profile,
                                                                std::size_t max_elements);
 
-}  // namespace strata::model
+}  // namespace brimful::model

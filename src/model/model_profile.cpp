@@ -11,7 +11,7 @@
 #include "model/split_names.h"
 #include "model/tensor_names.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 /// What a file says about the model that it is a part of.
@@ -30,9 +30,9 @@ Result<T> at(const std::filesystem::path& path, Result<T> result) {
 Result<SplitKeys> split_keys(const HeaderFile& file) {
   const GgufValues values(file.header, file.bytes);
   SplitKeys keys;
-  STRATA_TRY(const auto part, at(file.file.path, values.unsigned_integer("split.no")));
-  STRATA_TRY(const auto parts, at(file.file.path, values.unsigned_integer("split.count")));
-  STRATA_TRY(keys.tensors, at(file.file.path, values.unsigned_integer("split.tensors.count")));
+  BRIMFUL_TRY(const auto part, at(file.file.path, values.unsigned_integer("split.no")));
+  BRIMFUL_TRY(const auto parts, at(file.file.path, values.unsigned_integer("split.count")));
+  BRIMFUL_TRY(keys.tensors, at(file.file.path, values.unsigned_integer("split.tensors.count")));
   keys.part = part.value_or(0);
   keys.parts = std::max<std::uint64_t>(parts.value_or(1), 1);
   return keys;
@@ -77,21 +77,21 @@ Status count(ModelProfile& profile, const std::filesystem::path& path) {
 
 Status describe(const HeaderFile& file, ModelProfile& profile) {
   const GgufValues values(file.header, file.bytes);
-  STRATA_TRY_VOID(check_architecture(values));
-  STRATA_TRY_VOID(check_tokenizer(values));
-  STRATA_TRY(const auto architecture, values.string("general.architecture"));
-  STRATA_TRY(const auto name, values.string("general.name"));
-  STRATA_TRY(const auto chat_template, values.string("tokenizer.chat_template"));
+  BRIMFUL_TRY_VOID(check_architecture(values));
+  BRIMFUL_TRY_VOID(check_tokenizer(values));
+  BRIMFUL_TRY(const auto architecture, values.string("general.architecture"));
+  BRIMFUL_TRY(const auto name, values.string("general.name"));
+  BRIMFUL_TRY(const auto chat_template, values.string("tokenizer.chat_template"));
   profile.architecture = architecture.value_or("");
   profile.name = name && !name->empty() ? std::string(*name) : file.file.path.stem().string();
   profile.chat_template = chat_template.value_or("");
-  STRATA_TRY(const auto layers, values.u32(profile.architecture + ".block_count"));
-  STRATA_TRY(const auto embedding, values.u32(profile.architecture + ".embedding_length"));
-  STRATA_TRY(const auto context, values.u32(profile.architecture + ".context_length"));
+  BRIMFUL_TRY(const auto layers, values.u32(profile.architecture + ".block_count"));
+  BRIMFUL_TRY(const auto embedding, values.u32(profile.architecture + ".embedding_length"));
+  BRIMFUL_TRY(const auto context, values.u32(profile.architecture + ".context_length"));
   profile.layers = layers.value_or(0);
   profile.embedding = embedding.value_or(0);
   profile.train_context = context.value_or(0);
-  STRATA_TRY(const auto used, values.per_layer(profile.architecture + ".expert_used_count", profile.layers));
+  BRIMFUL_TRY(const auto used, values.per_layer(profile.architecture + ".expert_used_count", profile.layers));
   if (!used.empty()) profile.experts_used = std::ranges::max(used);
   const GgufKeyValue* tokens = values.header().find("tokenizer.ggml.tokens");
   profile.vocabulary = tokens == nullptr ? 0 : static_cast<std::uint32_t>(tokens->count);
@@ -124,7 +124,7 @@ Result<HeaderFile> read_part(const SplitName& name, std::uint32_t part, Weights 
                             path.string(), part, name.parts));
   }
   if (!file) return file;
-  STRATA_TRY(const SplitKeys keys, split_keys(*file));
+  BRIMFUL_TRY(const SplitKeys keys, split_keys(*file));
   if (keys.part + 1 != part || keys.parts != name.parts) {
     return fail(ErrorCode::kCorrupt,
                 fmt::format("{}: says that it is part {} of {}: the files were mixed up; fetch them again",
@@ -135,10 +135,10 @@ Result<HeaderFile> read_part(const SplitName& name, std::uint32_t part, Weights 
 
 Status add_other_parts(ModelProfile& profile, const std::filesystem::path& path, const SplitKeys& keys,
                        Weights weights) {
-  STRATA_TRY(const SplitName name, first_part(path, keys));
+  BRIMFUL_TRY(const SplitName name, first_part(path, keys));
   for (std::uint32_t part = 2; part <= name.parts; ++part) {
-    STRATA_TRY(HeaderFile file, read_part(name, part, weights));
-    STRATA_TRY_VOID(at(file.file.path, check_tensor_types(file.header)));
+    BRIMFUL_TRY(HeaderFile file, read_part(name, part, weights));
+    BRIMFUL_TRY_VOID(at(file.file.path, check_tensor_types(file.header)));
     add_file(profile, std::move(file));
   }
   if (keys.tensors && *keys.tensors != profile.tensors.size()) {
@@ -170,23 +170,23 @@ const TensorInfo* ModelProfile::find(std::string_view tensor_name) const {
 }
 
 Result<ModelProfile> read_model(const std::filesystem::path& path, Weights weights) {
-  STRATA_TRY(HeaderFile file, read_header(path, weights));
-  STRATA_TRY(const SplitKeys keys, split_keys(file));
+  BRIMFUL_TRY(HeaderFile file, read_header(path, weights));
+  BRIMFUL_TRY(const SplitKeys keys, split_keys(file));
   if (keys.part != 0) {
-    STRATA_TRY([[maybe_unused]] const SplitName first, first_part(path, keys));
+    BRIMFUL_TRY([[maybe_unused]] const SplitName first, first_part(path, keys));
   }
   ModelProfile profile;
-  STRATA_TRY_VOID(at(path, describe(file, profile)));
-  STRATA_TRY_VOID(at(path, check_tensor_types(file.header)));
+  BRIMFUL_TRY_VOID(at(path, describe(file, profile)));
+  BRIMFUL_TRY_VOID(at(path, check_tensor_types(file.header)));
   add_file(profile, std::move(file));
-  if (keys.parts > 1) STRATA_TRY_VOID(add_other_parts(profile, path, keys, weights));
+  if (keys.parts > 1) BRIMFUL_TRY_VOID(add_other_parts(profile, path, keys, weights));
   if (profile.tensors.empty()) {
     return fail(
         ErrorCode::kUnsupported,
         fmt::format("{}: holds a vocabulary but no weights: give the model's own file", path.string()));
   }
-  STRATA_TRY_VOID(count(profile, path));
+  BRIMFUL_TRY_VOID(count(profile, path));
   return profile;
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -14,7 +14,7 @@
 #include "base/result.h"
 #include "model/gguf_reader.h"
 
-namespace strata::model {
+namespace brimful::model {
 
 /// What a tensor does in the model, told from its name (the names of llama.cpp's GGUF convention).
 enum class Role { kTokenEmbedding, kOutput, kAttention, kFeedForward, kExpert, kNorm, kOther };
@@ -78,4 +78,4 @@ struct ModelProfile {
 [[nodiscard]] Result<ModelProfile> read_model(const std::filesystem::path& path,
                                               Weights weights = Weights::kRequired);
 
-}  // namespace strata::model
+}  // namespace brimful::model

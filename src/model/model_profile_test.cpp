@@ -17,7 +17,7 @@
 #include "model/split_names.h"
 #include "model/tensor_names.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 namespace fs = std::filesystem;
@@ -31,7 +31,7 @@ class ModelProfileTest : public ::testing::Test {
  protected:
   void SetUp() override {
     const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    dir_ = fs::temp_directory_path() / ("strata-profile-" + std::to_string(::getpid()) + "-" + info->name());
+    dir_ = fs::temp_directory_path() / ("brimful-profile-" + std::to_string(::getpid()) + "-" + info->name());
     fs::create_directories(dir_);
   }
   void TearDown() override { fs::remove_all(dir_); }
@@ -345,7 +345,7 @@ TEST(SplitNames, ParseOnlyTheirForm) {
 std::vector<fs::path> shared_files(const std::string& folder) {
   std::vector<fs::path> files;
   std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(fs::path(STRATA_SHARED_DIR) / folder, ignored)) {
+  for (const auto& entry : fs::directory_iterator(fs::path(BRIMFUL_SHARED_DIR) / folder, ignored)) {
     if (entry.path().extension() == ".gguf") files.push_back(entry.path());
   }
   return files;
@@ -354,7 +354,7 @@ std::vector<fs::path> shared_files(const std::string& folder) {
 TEST(SharedFiles, EveryFuzzerFindingIsRefused) {
   const auto files = shared_files("malformed");
   if (files.empty())
-    GTEST_SKIP() << "NOT TESTED: no fuzzer findings in " << STRATA_SHARED_DIR << "/malformed";
+    GTEST_SKIP() << "NOT TESTED: no fuzzer findings in " << BRIMFUL_SHARED_DIR << "/malformed";
   for (const fs::path& file : files) {
     const auto result = read_model(file);
     EXPECT_FALSE(result) << "accepted: " << file;
@@ -366,7 +366,7 @@ TEST(SharedFiles, EveryFuzzerFindingIsRefused) {
 
 TEST(SharedFiles, EveryRealModelIsAccepted) {
   const auto files = shared_files("models");
-  if (files.empty()) GTEST_SKIP() << "NOT TESTED: no models in " << STRATA_SHARED_DIR << "/models";
+  if (files.empty()) GTEST_SKIP() << "NOT TESTED: no models in " << BRIMFUL_SHARED_DIR << "/models";
   for (const fs::path& file : files) {
     const auto profile = read_model(file);
     ASSERT_TRUE(profile) << profile.error().message;
@@ -376,7 +376,7 @@ TEST(SharedFiles, EveryRealModelIsAccepted) {
 }
 
 TEST(SharedFiles, ARealModelCutAnywhereIsRefused) {
-  const fs::path file = fs::path(STRATA_SHARED_DIR) / "models" / "stories260K-f32.gguf";
+  const fs::path file = fs::path(BRIMFUL_SHARED_DIR) / "models" / "stories260K-f32.gguf";
   const auto header = read_header(file);
   if (!header) GTEST_SKIP() << "NOT TESTED: " << header.error().message;
   const std::uint64_t size = header->file.size.value;
@@ -390,4 +390,4 @@ TEST(SharedFiles, ARealModelCutAnywhereIsRefused) {
 }
 
 }  // namespace
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 constexpr std::string_view kForm = "-00000-of-00000.gguf";
@@ -37,4 +37,4 @@ std::optional<SplitName> parse_split_name(const std::filesystem::path& path) {
   return SplitName{name.substr(0, name.size() - kForm.size()), *part, *parts};
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

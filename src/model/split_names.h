@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <optional>
 
-namespace strata::model {
+namespace brimful::model {
 
 /// A name like `model-00002-of-00003.gguf`.
 struct SplitName {
@@ -19,4 +19,4 @@ struct SplitName {
 /// Nothing for a name of another form.
 [[nodiscard]] std::optional<SplitName> parse_split_name(const std::filesystem::path& path);
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -14,7 +14,7 @@
 #include "model/synth_tokenizer.h"
 #include "model/synth_weights.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 constexpr std::uint32_t kMaxLayers = 512;  // llama.cpp's own limit
@@ -30,9 +30,9 @@ Status check_range(std::string_view what, std::uint32_t value, std::uint32_t low
 
 Status check_sizes(const SynthShape& shape, const SynthOptions& options) {
   const std::uint32_t fewest = find_synth_design(shape.design).fewest_layers();
-  STRATA_TRY_VOID(check_range("the number of layers", shape.layers, fewest, kMaxLayers));
-  STRATA_TRY_VOID(check_range("the context", shape.context, 1, kMaxContext));
-  STRATA_TRY_VOID(check_range("the alignment", options.alignment, GGUF_DEFAULT_ALIGNMENT, kMaxAlignment));
+  BRIMFUL_TRY_VOID(check_range("the number of layers", shape.layers, fewest, kMaxLayers));
+  BRIMFUL_TRY_VOID(check_range("the context", shape.context, 1, kMaxContext));
+  BRIMFUL_TRY_VOID(check_range("the alignment", options.alignment, GGUF_DEFAULT_ALIGNMENT, kMaxAlignment));
   if (std::has_single_bit(options.alignment)) return {};
   return fail(ErrorCode::kInvalidArgument,
               fmt::format("the alignment is {}; it must be a power of two", options.alignment));
@@ -59,14 +59,14 @@ void add_model_keys(gguf_context* to, const SynthShape& shape, const std::string
 Result<GgufPtr> make_tokenizer(const SynthShape& shape, const SynthOptions& options) {
   GgufPtr tokenizer(gguf_init_empty());
   if (const auto& from = options.around ? options.around : options.tokenizer_from) {
-    STRATA_TRY(tokenizer, read_tokenizer(*from));
+    BRIMFUL_TRY(tokenizer, read_tokenizer(*from));
     const std::uint32_t tokens = token_count(tokenizer.get());
     if (options.vocabulary.value_or(tokens) != tokens) {
       return fail(ErrorCode::kInvalidArgument, fmt::format("the tokenizer of {} has {} tokens, not {}",
                                                            from->string(), tokens, *options.vocabulary));
     }
   } else {
-    STRATA_TRY_VOID(check_range("the vocabulary", shape.vocabulary, kMinSynthVocabulary, kMaxVocabulary));
+    BRIMFUL_TRY_VOID(check_range("the vocabulary", shape.vocabulary, kMinSynthVocabulary, kMaxVocabulary));
     switch (find_synth_design(shape.design).tokenizer) {
       case SynthTokenizer::kSentencePiece: add_sentence_pieces(tokenizer.get(), shape.vocabulary); break;
       case SynthTokenizer::kWordPiece: add_word_pieces(tokenizer.get(), shape.vocabulary); break;
@@ -79,7 +79,7 @@ Result<GgufPtr> make_tokenizer(const SynthShape& shape, const SynthOptions& opti
 }
 
 Result<SynthShape> resolve_shape(const SynthOptions& options) {
-  STRATA_TRY(SynthShape shape, find_synth_shape(options.like));
+  BRIMFUL_TRY(SynthShape shape, find_synth_shape(options.like));
   shape.layers = options.layers.value_or(shape.layers);
   shape.vocabulary = options.vocabulary.value_or(shape.vocabulary);
   shape.context = options.context.value_or(shape.context);
@@ -93,14 +93,14 @@ class Writer {
   Writer(const SynthModel& model, const SynthProgress& progress) : model_(model), progress_(progress) {}
 
   Status write(OutputFile& out, const SynthFile& file) {
-    STRATA_TRY_VOID(out.append(file.header));
+    BRIMFUL_TRY_VOID(out.append(file.header));
     std::uint64_t position = file.header.size();
     for (const SynthFile::Placed& placed : file.tensors) {
-      STRATA_TRY_VOID(out.append_zeros(placed.offset - position));
-      STRATA_TRY_VOID(write_tensor(out, model_.tensors[placed.tensor], placed.bytes.value));
+      BRIMFUL_TRY_VOID(out.append_zeros(placed.offset - position));
+      BRIMFUL_TRY_VOID(write_tensor(out, model_.tensors[placed.tensor], placed.bytes.value));
       position = placed.offset + placed.bytes.value;
     }
-    STRATA_TRY_VOID(out.append_zeros(file.size.value - position));
+    BRIMFUL_TRY_VOID(out.append_zeros(file.size.value - position));
     done_ += file.size - Bytes{position} + Bytes{file.header.size()};
     return out.finish();
   }
@@ -118,7 +118,7 @@ class Writer {
     // Zero rows give control tokens the logit 0: text then ends when asked to, not by chance.
     for (std::size_t row = 0; row < static_cast<std::size_t>(tensor.rows()); ++row) {
       const bool control = row < model_.control_tokens.size() && model_.control_tokens[row];
-      STRATA_TRY_VOID(control ? out.append_zeros(row_bytes) : pour(out, stream, row_bytes));
+      BRIMFUL_TRY_VOID(control ? out.append_zeros(row_bytes) : pour(out, stream, row_bytes));
     }
     return {};
   }
@@ -127,7 +127,7 @@ class Writer {
     SynthRandom random(synth_seed(model_.seed, tensor.name));
     std::vector<float> values(static_cast<std::size_t>(tensor.shape[0] * tensor.rows()));
     for (float& value : values) value = tensor.mean + tensor.gain * random.normal();
-    if (tensor.corner) STRATA_TRY_VOID(model_.core->read_row(*tensor.corner, 0, values));
+    if (tensor.corner) BRIMFUL_TRY_VOID(model_.core->read_row(*tensor.corner, 0, values));
     return out.append(std::as_bytes(std::span(values)));
   }
 
@@ -148,10 +148,10 @@ class Writer {
         ggml_get_type_traits(tensor.type)->to_float != nullptr
             ? ggml_get_type_traits(tensor.type)->to_float(row.data(), values.data(), covered)
             : static_cast<void>(std::memcpy(values.data(), row.data(), values.size() * sizeof(float)));
-        STRATA_TRY_VOID(model_.core->read_row(corner, i, values));
+        BRIMFUL_TRY_VOID(model_.core->read_row(corner, i, values));
         ggml_quantize_chunk(tensor.type, values.data(), row.data(), 0, 1, covered, nullptr);
       }
-      STRATA_TRY_VOID(out.append(row));
+      BRIMFUL_TRY_VOID(out.append(row));
       done_ += Bytes{row_bytes};
       if (progress_) progress_(done_);
     }
@@ -165,7 +165,7 @@ class Writer {
     for (const float gain : tensor.row_gains) {
       stream.next(row_bytes);
       for (float& value : row) value *= gain;
-      STRATA_TRY_VOID(out.append(row_bytes));
+      BRIMFUL_TRY_VOID(out.append(row_bytes));
     }
     return {};
   }
@@ -175,7 +175,7 @@ class Writer {
       std::span<std::byte> to = out.space();
       to = to.first(static_cast<std::size_t>(std::min<std::uint64_t>(to.size(), bytes)));
       stream.next(to);
-      STRATA_TRY_VOID(out.commit(to.size()));
+      BRIMFUL_TRY_VOID(out.commit(to.size()));
       bytes -= to.size();
       done_ += Bytes{to.size()};
       if (progress_) progress_(done_);
@@ -212,8 +212,8 @@ Bytes SynthModel::header_bytes() const {
 }
 
 Result<SynthModel> design_synth(const SynthOptions& options) {
-  STRATA_TRY(SynthShape shape, resolve_shape(options));
-  STRATA_TRY(const ggml_type type, find_synth_type(options.type));
+  BRIMFUL_TRY(SynthShape shape, resolve_shape(options));
+  BRIMFUL_TRY(const ggml_type type, find_synth_type(options.type));
   std::shared_ptr<const SynthCore> core;
   if (options.around) {
     const bool needs_matrix = std::ranges::any_of(
@@ -222,14 +222,14 @@ Result<SynthModel> design_synth(const SynthOptions& options) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("--type {}: trained weights need an importance matrix for it", options.type));
     }
-    STRATA_TRY(SynthCore opened, SynthCore::open(*options.around));
-    STRATA_TRY(shape, opened.shape_around(shape));
+    BRIMFUL_TRY(SynthCore opened, SynthCore::open(*options.around));
+    BRIMFUL_TRY(shape, opened.shape_around(shape));
     core = std::make_shared<const SynthCore>(std::move(opened));
   }
-  STRATA_TRY(const SynthRouter router, find_synth_router(options.router));
-  STRATA_TRY_VOID(check_sizes(shape, options));
-  STRATA_TRY_VOID(check_router(shape, router));
-  STRATA_TRY(const GgufPtr tokenizer, make_tokenizer(shape, options));
+  BRIMFUL_TRY(const SynthRouter router, find_synth_router(options.router));
+  BRIMFUL_TRY_VOID(check_sizes(shape, options));
+  BRIMFUL_TRY_VOID(check_router(shape, router));
+  BRIMFUL_TRY(const GgufPtr tokenizer, make_tokenizer(shape, options));
   shape.vocabulary = token_count(tokenizer.get());
   const GgufPtr keys(gguf_init_empty());
   add_model_keys(keys.get(), shape, options.mix.empty() ? synth_type_name(type) : options.mix);
@@ -243,7 +243,7 @@ Result<SynthModel> design_synth(const SynthOptions& options) {
   }
   if (core) core->put_into(tensors, shape, options.noise);
   const auto most_splits = static_cast<std::uint32_t>(std::min<std::size_t>(tensors.size(), 65535));
-  STRATA_TRY_VOID(check_range("the number of splits", options.splits, 1, most_splits));
+  BRIMFUL_TRY_VOID(check_range("the number of splits", options.splits, 1, most_splits));
   SynthModel model{.seed = options.seed,
                    .tensors = std::move(tensors),
                    .files = {},
@@ -271,12 +271,12 @@ Result<std::vector<std::filesystem::path>> write_synth(const SynthModel& model,
   // All files are claimed before the first is written, so that a disk too small for the sum is told at once.
   std::vector<OutputFile> files;
   for (std::size_t i = 0; i < paths.size(); ++i) {
-    STRATA_TRY(OutputFile file, OutputFile::create(paths[i], model.files[i].size, replace));
+    BRIMFUL_TRY(OutputFile file, OutputFile::create(paths[i], model.files[i].size, replace));
     files.push_back(std::move(file));
   }
   Writer writer(model, progress);
-  for (std::size_t i = 0; i < files.size(); ++i) STRATA_TRY_VOID(writer.write(files[i], model.files[i]));
-  for (OutputFile& file : files) STRATA_TRY_VOID(file.publish());
+  for (std::size_t i = 0; i < files.size(); ++i) BRIMFUL_TRY_VOID(writer.write(files[i], model.files[i]));
+  for (OutputFile& file : files) BRIMFUL_TRY_VOID(file.publish());
   return paths;
 }
 
@@ -287,13 +287,13 @@ Result<std::vector<std::filesystem::path>> write_synth_headers(const SynthModel&
   std::vector<OutputFile> files;
   for (std::size_t i = 0; i < paths.size(); ++i) {
     const std::vector<std::byte>& header = model.files[i].header;
-    STRATA_TRY(OutputFile file, OutputFile::create(paths[i], Bytes{header.size()}, replace));
-    STRATA_TRY_VOID(file.append(header));
-    STRATA_TRY_VOID(file.finish());
+    BRIMFUL_TRY(OutputFile file, OutputFile::create(paths[i], Bytes{header.size()}, replace));
+    BRIMFUL_TRY_VOID(file.append(header));
+    BRIMFUL_TRY_VOID(file.finish());
     files.push_back(std::move(file));
   }
-  for (OutputFile& file : files) STRATA_TRY_VOID(file.publish());
+  for (OutputFile& file : files) BRIMFUL_TRY_VOID(file.publish());
   return paths;
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

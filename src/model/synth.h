@@ -17,7 +17,7 @@
 #include "model/synth_tensors.h"
 #include "model/synth_type.h"
 
-namespace strata::model {
+namespace brimful::model {
 
 /// A made-up model: the shape of a known one, random weights, and a vocabulary that works.
 struct SynthOptions {
@@ -76,4 +76,4 @@ using SynthProgress = std::function<void(Bytes done)>;
 [[nodiscard]] Result<std::vector<std::filesystem::path>> write_synth_headers(
     const SynthModel& model, const std::filesystem::path& output, bool replace);
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -7,7 +7,7 @@
 #include "model/gguf_values.h"
 #include "model/header_file.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 Status unsupported(const std::filesystem::path& path, std::string_view why) {
@@ -19,34 +19,34 @@ Status unsupported(const std::filesystem::path& path, std::string_view why) {
 
 Result<SynthCore> SynthCore::open(const std::filesystem::path& path) {
   SynthCore core;
-  STRATA_TRY(core.profile_, read_model(path));
+  BRIMFUL_TRY(core.profile_, read_model(path));
   if (core.profile_.architecture != "llama" || core.profile_.files.size() != 1)
     return std::unexpected(unsupported(path, "it is no llama in one file").error());
   for (const TensorInfo& tensor : core.profile_.tensors) {
     if (tensor.type != GGML_TYPE_F32)
       return std::unexpected(unsupported(path, "its weights are not F32").error());
   }
-  STRATA_TRY_VOID(core.read_sizes());
+  BRIMFUL_TRY_VOID(core.read_sizes());
   core.weights_ = std::make_unique<std::ifstream>(path, std::ios::binary);
   return core;
 }
 
 Status SynthCore::read_sizes() {
-  STRATA_TRY(const HeaderFile file, read_header(profile_.files.front().path));
+  BRIMFUL_TRY(const HeaderFile file, read_header(profile_.files.front().path));
   const GgufValues values(file.header, file.bytes);
   sizes_.layers = profile_.layers;
   sizes_.embedding = profile_.embedding;
   const auto number = [&](std::string_view key, std::uint32_t& to) -> Status {
-    STRATA_TRY(const auto value, values.u32(key));
+    BRIMFUL_TRY(const auto value, values.u32(key));
     to = value.value_or(to);
     return {};
   };
-  STRATA_TRY_VOID(number("llama.feed_forward_length", sizes_.feed_forward));
-  STRATA_TRY_VOID(number("llama.attention.head_count", sizes_.heads));
+  BRIMFUL_TRY_VOID(number("llama.feed_forward_length", sizes_.feed_forward));
+  BRIMFUL_TRY_VOID(number("llama.attention.head_count", sizes_.heads));
   sizes_.kv_heads = sizes_.heads;
-  STRATA_TRY_VOID(number("llama.attention.head_count_kv", sizes_.kv_heads));
-  STRATA_TRY(const auto base, values.f32("llama.rope.freq_base"));
-  STRATA_TRY(const auto epsilon, values.f32("llama.attention.layer_norm_rms_epsilon"));
+  BRIMFUL_TRY_VOID(number("llama.attention.head_count_kv", sizes_.kv_heads));
+  BRIMFUL_TRY(const auto base, values.f32("llama.rope.freq_base"));
+  BRIMFUL_TRY(const auto epsilon, values.f32("llama.attention.layer_norm_rms_epsilon"));
   sizes_.rope_base = base.value_or(sizes_.rope_base);
   sizes_.rms_epsilon = epsilon.value_or(sizes_.rms_epsilon);
   if (sizes_.heads == 0 || sizes_.kv_heads == 0 || sizes_.feed_forward == 0)
@@ -97,4 +97,4 @@ Status SynthCore::read_row(const SynthCorner& corner, std::int64_t row, std::spa
   return {};
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

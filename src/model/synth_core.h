@@ -10,7 +10,7 @@
 #include "model/synth_shape.h"
 #include "model/synth_tensors.h"
 
-namespace strata::model {
+namespace brimful::model {
 
 /// A small trained model in the core of a larger made-up one: each of its matrices lies in a corner of a
 /// larger one, and what surrounds it is random and small. So the large model does what the small one does,
@@ -50,4 +50,4 @@ class SynthCore {
   std::unique_ptr<std::ifstream> weights_;
 };
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -2,7 +2,7 @@
 
 #include "model/synth_templates.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 /// Llama 3's RoPE factors.
@@ -92,4 +92,4 @@ constexpr auto kDesigns = std::to_array<SynthDesign>({
 
 std::span<const SynthDesign> dense_designs() { return kDesigns; }
 
-}  // namespace strata::model
+}  // namespace brimful::model

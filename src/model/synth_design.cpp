@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "model/synth_templates.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 std::uint32_t size_of(Side side, const SynthShape& shape) {
@@ -76,7 +76,7 @@ const SynthDesign& find_synth_design(std::string_view name) {
       if (design.name == name) found = &design;
     }
   }
-  STRATA_CHECK(found != nullptr);
+  BRIMFUL_CHECK(found != nullptr);
   return *found;
 }
 
@@ -88,4 +88,4 @@ void add_synth_keys(gguf_context* to, const SynthDesign& design, const SynthShap
   }
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

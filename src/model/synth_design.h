@@ -11,7 +11,7 @@
 
 #include "model/synth_shape.h"
 
-namespace strata::model {
+namespace brimful::model {
 
 /// Sizes that tensors and keys take from the shape.
 enum class Side {
@@ -113,4 +113,4 @@ struct SynthDesign {
 /// Adds the architecture's keys, prefixed with its name.
 void add_synth_keys(gguf_context* to, const SynthDesign& design, const SynthShape& shape);
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -2,7 +2,7 @@
 
 #include "model/synth_templates.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 constexpr int kMean = 1;  // llama.cpp's number for an embedding that is the mean over the tokens
@@ -60,4 +60,4 @@ constexpr auto kDesigns = std::to_array<SynthDesign>({
 
 std::span<const SynthDesign> encoder_designs() { return kDesigns; }
 
-}  // namespace strata::model
+}  // namespace brimful::model

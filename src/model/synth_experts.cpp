@@ -2,7 +2,7 @@
 
 #include "model/synth_templates.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 /// In llama's architecture an expert is as long as a dense layer.
@@ -160,4 +160,4 @@ constexpr auto kDesigns = std::to_array<SynthDesign>({
 
 std::span<const SynthDesign> expert_designs() { return kDesigns; }
 
-}  // namespace strata::model
+}  // namespace brimful::model

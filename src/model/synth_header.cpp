@@ -2,7 +2,7 @@
 
 #include "base/check.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 struct GgmlFree {
@@ -22,7 +22,7 @@ GgufPtr with_alignment(GgufPtr context, std::uint32_t alignment) {
   gguf_set_val_u32(context.get(), GGUF_KEY_GENERAL_ALIGNMENT, alignment);
   const std::vector<std::byte> bytes = serialise(context.get());
   GgufPtr aligned(gguf_init_from_buffer(bytes.data(), bytes.size(), {.no_alloc = true, .ctx = nullptr}));
-  STRATA_CHECK(aligned != nullptr && gguf_get_alignment(aligned.get()) == alignment);
+  BRIMFUL_CHECK(aligned != nullptr && gguf_get_alignment(aligned.get()) == alignment);
   return aligned;
 }
 
@@ -44,7 +44,7 @@ std::vector<std::size_t> cut(std::span<const SynthTensor> tensors, std::uint32_t
     if (i > firsts.back() && files_left > 0 && (share_reached || one_each_left)) firsts.push_back(i);
     before += tensor_bytes(tensors[i]);
   }
-  STRATA_CHECK(firsts.size() == splits);
+  BRIMFUL_CHECK(firsts.size() == splits);
   firsts.push_back(tensors.size());
   return firsts;
 }
@@ -58,7 +58,7 @@ void add_split_keys(gguf_context* to, std::size_t number, std::uint32_t count, s
 void add_tensors(gguf_context* to, std::span<const SynthTensor> tensors) {
   const GgmlPtr context(ggml_init(
       {.mem_size = ggml_tensor_overhead() * tensors.size(), .mem_buffer = nullptr, .no_alloc = true}));
-  STRATA_CHECK(context != nullptr);
+  BRIMFUL_CHECK(context != nullptr);
   for (const SynthTensor& tensor : tensors) {
     ggml_tensor* made = ggml_new_tensor(context.get(), tensor.type, static_cast<int>(tensor.shape.size()),
                                         tensor.shape.data());
@@ -79,7 +79,7 @@ SynthFile lay_out_file(GgufPtr context, std::span<const SynthTensor> all, std::s
     const SynthFile::Placed placed{.tensor = i,
                                    .offset = file.header.size() + gguf_get_tensor_offset(context.get(), id),
                                    .bytes = Bytes{gguf_get_tensor_size(context.get(), id)}};
-    STRATA_CHECK(placed.offset == file.size.value);
+    BRIMFUL_CHECK(placed.offset == file.size.value);
     file.size = align_up(Bytes{placed.offset} + placed.bytes, Bytes{alignment});
     file.tensors.push_back(placed);
   }
@@ -90,7 +90,7 @@ SynthFile lay_out_file(GgufPtr context, std::span<const SynthTensor> all, std::s
 
 std::vector<SynthFile> lay_out_files(const gguf_context* keys, std::span<const SynthTensor> tensors,
                                      std::uint32_t alignment, std::uint32_t splits) {
-  STRATA_CHECK(splits >= 1 && splits <= tensors.size());
+  BRIMFUL_CHECK(splits >= 1 && splits <= tensors.size());
   const std::vector<std::size_t> firsts = cut(tensors, splits);
   std::vector<SynthFile> files;
   for (std::uint32_t i = 0; i < splits; ++i) {
@@ -102,4 +102,4 @@ std::vector<SynthFile> lay_out_files(const gguf_context* keys, std::span<const S
   return files;
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

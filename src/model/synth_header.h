@@ -9,7 +9,7 @@
 #include "model/synth_tensors.h"
 #include "model/synth_tokenizer.h"
 
-namespace strata::model {
+namespace brimful::model {
 
 /// One GGUF file of the model: its header as it will be on disk, and where its tensors go.
 struct SynthFile {
@@ -31,4 +31,4 @@ struct SynthFile {
                                                    std::span<const SynthTensor> tensors,
                                                    std::uint32_t alignment, std::uint32_t splits);
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -14,7 +14,7 @@
 
 #include "base/check.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 constexpr std::size_t kBufferBytes = 4 * 1024 * 1024;
@@ -63,7 +63,7 @@ Result<OutputFile> OutputFile::create(const std::filesystem::path& path, Bytes s
                 fmt::format("{} exists; add --force to replace it", path.string()));
   }
 
-  STRATA_TRY_VOID(check_space(path, size));
+  BRIMFUL_TRY_VOID(check_space(path, size));
   std::filesystem::path part = path;
   part += ".part";
   bool direct = true;
@@ -86,7 +86,7 @@ OutputFile::OutputFile(std::filesystem::path path, std::filesystem::path part, i
                        Bytes size)
     : path_(std::move(path)), part_(std::move(part)), fd_(fd), direct_(direct), size_(size) {
   buffer_.reset(static_cast<std::byte*>(std::aligned_alloc(kHugePage, kBufferBytes)));
-  STRATA_CHECK(buffer_ != nullptr);
+  BRIMFUL_CHECK(buffer_ != nullptr);
   madvise(buffer_.get(), kBufferBytes, MADV_HUGEPAGE);  // direct writes from small pages are slower
 }
 
@@ -116,7 +116,7 @@ std::unexpected<Error> OutputFile::write_error(int error) const {
 std::span<std::byte> OutputFile::space() { return {buffer_.get() + filled_, kBufferBytes - filled_}; }
 
 Status OutputFile::commit(std::size_t n) {
-  STRATA_CHECK(n <= kBufferBytes - filled_);
+  BRIMFUL_CHECK(n <= kBufferBytes - filled_);
   filled_ += n;
   return filled_ == kBufferBytes ? flush() : Status{};
 }
@@ -127,7 +127,7 @@ Status OutputFile::append(std::span<const std::byte> bytes) {
     const std::size_t n = std::min(to.size(), bytes.size());
     std::memcpy(to.data(), bytes.data(), n);
     bytes = bytes.subspan(n);
-    STRATA_TRY_VOID(commit(n));
+    BRIMFUL_TRY_VOID(commit(n));
   }
   return {};
 }
@@ -138,7 +138,7 @@ Status OutputFile::append_zeros(std::uint64_t n) {
     const auto now = static_cast<std::size_t>(std::min<std::uint64_t>(to.size(), n));
     std::memset(to.data(), 0, now);
     n -= now;
-    STRATA_TRY_VOID(commit(now));
+    BRIMFUL_TRY_VOID(commit(now));
   }
   return {};
 }
@@ -169,7 +169,7 @@ Status OutputFile::flush() {
 }
 
 Status OutputFile::finish() {
-  STRATA_TRY_VOID(flush());
+  BRIMFUL_TRY_VOID(flush());
   if (!part_.empty() && fdatasync(fd_) != 0) return write_error(errno);
   if (close(std::exchange(fd_, -1)) != 0) return write_error(errno);
   buffer_.reset();
@@ -177,11 +177,11 @@ Status OutputFile::finish() {
 }
 
 Status OutputFile::publish() {
-  STRATA_CHECK(fd_ < 0);
+  BRIMFUL_CHECK(fd_ < 0);
   if (part_.empty()) return {};
   if (rename(part_.c_str(), path_.c_str()) != 0) return write_error(errno);
   part_.clear();
   return {};
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

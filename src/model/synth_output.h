@@ -9,7 +9,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 
-namespace strata::model {
+namespace brimful::model {
 
 /// A file written once, from front to back, past the page cache. It is written beside its place as
 /// `NAME.part`, appears under its name by publish(), and is removed when destroyed before that.
@@ -58,4 +58,4 @@ class OutputFile {
   std::unique_ptr<std::byte, Free> buffer_;
 };
 
-}  // namespace strata::model
+}  // namespace brimful::model

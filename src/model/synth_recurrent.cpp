@@ -2,7 +2,7 @@
 
 #include "model/synth_templates.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 /// A state-space mixer with an inner size of 512, a state of 128 and one group, of heads of 64.
@@ -121,4 +121,4 @@ constexpr auto kDesigns = std::to_array<SynthDesign>({
 
 std::span<const SynthDesign> recurrent_designs() { return kDesigns; }
 
-}  // namespace strata::model
+}  // namespace brimful::model

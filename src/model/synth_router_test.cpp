@@ -14,7 +14,7 @@
 
 #include "model/synth.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 /// How often each expert was chosen, by layer.
@@ -87,7 +87,7 @@ class SynthRouterTest : public testing::Test {
  protected:
   void SetUp() override {
     llama_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
-    std::string name = testing::TempDir() + "strata-router-XXXXXX";
+    std::string name = testing::TempDir() + "brimful-router-XXXXXX";
     ASSERT_NE(mkdtemp(name.data()), nullptr);
     folder_ = name;
   }
@@ -145,4 +145,4 @@ TEST_F(SynthRouterTest, OnlyAModelWithExpertsCanHaveASkewedRouter) {
 }
 
 }  // namespace
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -7,7 +7,7 @@
 #include <array>
 #include <vector>
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 /// A few MB, of the design of the same name.
@@ -182,4 +182,4 @@ Result<SynthShape> find_synth_shape(std::string_view name) {
               fmt::format("there is no shape called '{}'; choose one of {}", name, fmt::join(names, ", ")));
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

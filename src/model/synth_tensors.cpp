@@ -9,7 +9,7 @@
 #include "model/synth_type.h"
 #include "model/synth_weights.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 /// A router takes the experts with the largest of `experts` random numbers, so those whose numbers vary most
@@ -74,4 +74,4 @@ std::vector<SynthTensor> synth_tensors(const SynthShape& shape, ggml_type type, 
   return tensors;
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

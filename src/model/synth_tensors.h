@@ -12,7 +12,7 @@
 #include "base/result.h"
 #include "model/synth_design.h"
 
-namespace strata::model {
+namespace brimful::model {
 
 /// Which experts a router of random weights chooses.
 enum class SynthRouter {
@@ -49,4 +49,4 @@ struct SynthTensor {
 [[nodiscard]] std::vector<SynthTensor> synth_tensors(const SynthShape& shape, ggml_type type,
                                                      SynthRouter router, std::uint64_t seed);
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -22,7 +22,7 @@
 #include "model/synth_output.h"
 #include "model/synth_weights.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 namespace fs = std::filesystem;
@@ -43,7 +43,7 @@ class SynthTest : public testing::Test {
  protected:
   void SetUp() override {
     llama_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
-    std::string name = testing::TempDir() + "strata-synth-XXXXXX";
+    std::string name = testing::TempDir() + "brimful-synth-XXXXXX";
     ASSERT_NE(mkdtemp(name.data()), nullptr);
     folder_ = name;
   }
@@ -61,7 +61,7 @@ class SynthTest : public testing::Test {
 
   Result<std::vector<fs::path>> write(const SynthOptions& options, const fs::path& path,
                                       bool replace = false) {
-    STRATA_TRY(const SynthModel model, design_synth(options));
+    BRIMFUL_TRY(const SynthModel model, design_synth(options));
     return write_synth(model, path, replace, nullptr);
   }
 
@@ -335,7 +335,7 @@ TEST_F(SynthTest, EndOfTextIsNeverChosen) {
 
 TEST_F(SynthTest, CopiesTheTokenizerOfAnotherModel) {
   SynthOptions options = tiny();
-  options.tokenizer_from = fs::path(STRATA_LLAMA_CPP_DIR) / "models" / "ggml-vocab-llama-spm.gguf";
+  options.tokenizer_from = fs::path(BRIMFUL_LLAMA_CPP_DIR) / "models" / "ggml-vocab-llama-spm.gguf";
   options.layers = 1;
   options.chat_template = "{{ messages }}";
   const ModelPtr model = load(written(options));
@@ -496,4 +496,4 @@ TEST(WeightStreamTest, RowsOfATensorLargerThanThePoolDiffer) {
 }
 
 }  // namespace
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -11,7 +11,7 @@
 #include "base/check.h"
 #include "model/header_file.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 constexpr std::string_view kWordMark = "\xE2\x96\x81";               // U+2581, stands for a space
@@ -107,7 +107,7 @@ void add_tokens(gguf_context* to, const char* model, const Vocabulary& vocabular
 }  // namespace
 
 void add_sentence_pieces(gguf_context* to, std::uint32_t vocabulary_size) {
-  STRATA_CHECK(vocabulary_size >= kMinSynthVocabulary);
+  BRIMFUL_CHECK(vocabulary_size >= kMinSynthVocabulary);
   const Vocabulary vocabulary = sentence_pieces(vocabulary_size);
   add_tokens(to, "llama", vocabulary);
   std::vector<float> scores;
@@ -125,7 +125,7 @@ void add_sentence_pieces(gguf_context* to, std::uint32_t vocabulary_size) {
 }
 
 void add_word_pieces(gguf_context* to, std::uint32_t vocabulary_size) {
-  STRATA_CHECK(vocabulary_size >= kMinSynthVocabulary);
+  BRIMFUL_CHECK(vocabulary_size >= kMinSynthVocabulary);
   add_tokens(to, "bert", word_pieces(vocabulary_size));
   gguf_set_val_u32(to, "tokenizer.ggml.token_type_count", 2);  // of BERT's segments
   gguf_set_val_u32(to, "tokenizer.ggml.padding_token_id", 0);
@@ -179,4 +179,4 @@ std::vector<bool> control_tokens(const gguf_context* from) {
   return control;
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

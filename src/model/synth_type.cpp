@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cctype>
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
@@ -51,4 +51,4 @@ ggml_type type_for_rows(ggml_type wanted, std::int64_t row_length) {
   return GGML_TYPE_F16;
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -6,7 +6,7 @@
 
 #include "base/check.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 constexpr std::int64_t kPoolWeights = 1 << 20;
@@ -100,7 +100,7 @@ WeightPool::WeightPool(ggml_type type, float deviation, std::uint64_t seed)
 WeightStream::WeightStream(const WeightPool& pool, std::size_t row_bytes, std::uint64_t tensor_bytes,
                            std::uint64_t seed)
     : pool_(pool), random_(seed) {
-  STRATA_CHECK(row_bytes % pool.block_bytes() == 0 && tensor_bytes % pool.block_bytes() == 0);
+  BRIMFUL_CHECK(row_bytes % pool.block_bytes() == 0 && tensor_bytes % pool.block_bytes() == 0);
   // A tensor that fits the pool is one stretch of it. In a larger one a row is made of four, so that rows
   // differ although there are far more of them than blocks in the pool.
   const std::size_t quarter_row = std::max<std::size_t>(row_bytes / pool.block_bytes() / 4, 1);
@@ -123,4 +123,4 @@ void WeightStream::next(std::span<std::byte> out) {
   }
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -7,7 +7,7 @@
 #include "model/gguf_checks.h"
 #include "model/tensor_names.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 bool is_weight_type(ggml_type type) {
@@ -56,4 +56,4 @@ Status check_tensor_types(const GgufHeader& header) {
   return {};
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -2,7 +2,7 @@
 
 #include <charconv>
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 /// Takes `blk.N.` off the front (and `enc.` or `dec.` before it).
@@ -71,4 +71,4 @@ std::string_view to_string(Role role) {
   return "other";
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

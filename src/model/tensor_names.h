@@ -5,7 +5,7 @@
 
 #include "model/model_profile.h"
 
-namespace strata::model {
+namespace brimful::model {
 
 /// What llama.cpp's naming convention tells: `blk.3.ffn_up_exps.weight` is an expert tensor of layer 3.
 struct TensorName {
@@ -17,4 +17,4 @@ struct TensorName {
 /// Lifetime: the result points into `name`.
 [[nodiscard]] TensorName parse_tensor_name(std::string_view name);
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -8,7 +8,7 @@
 
 #include "model/gguf_checks.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 // libllama inserts each token into a trie by recursion, one call a byte.
@@ -59,7 +59,7 @@ Status check_per_token_arrays(const GgufValues& values, std::uint64_t tokens) {
     const GgufKeyValue* kv = values.header().find(key);
     if (kv == nullptr) continue;
     const bool integer_scores = kv->is_array && kv->type == GGUF_TYPE_INT32;  // as libllama allows
-    if (!integer_scores) STRATA_TRY_VOID(check_array(*kv, type));
+    if (!integer_scores) BRIMFUL_TRY_VOID(check_array(*kv, type));
     if (kv->count != tokens) {
       return broken(fmt::format("{} has {} elements for {} tokens", in_quotes(key), kv->count, tokens));
     }
@@ -142,8 +142,8 @@ struct SpecialToken {
 
 /// libllama asserts that a special token which it adds to each prompt is in the vocabulary.
 Status check_special_token(const GgufValues& values, const SpecialToken& token, std::uint64_t tokens) {
-  STRATA_TRY(const auto add, values.boolean(token.add_key));
-  STRATA_TRY(const auto id, values.u32(token.key));
+  BRIMFUL_TRY(const auto add, values.boolean(token.add_key));
+  BRIMFUL_TRY(const auto id, values.u32(token.key));
   const bool known = (id && *id < tokens) || token.default_id < tokens;
   if (known || !(add ? add : token.add_default).value_or(false)) return {};
   return broken(fmt::format("each prompt gets token {}, but {} names none of the {} tokens",
@@ -171,8 +171,8 @@ Status check_special_tokens(const GgufValues& values, std::string_view tokenizer
     bos.default_id = eos.default_id = 11;
     if (tokens <= 11) bos.add_default = true;
   }
-  STRATA_TRY_VOID(check_special_token(values, bos, tokens));
-  STRATA_TRY_VOID(check_special_token(values, eos, tokens));
+  BRIMFUL_TRY_VOID(check_special_token(values, bos, tokens));
+  BRIMFUL_TRY_VOID(check_special_token(values, eos, tokens));
   return check_special_token(values, sep, tokens);
 }
 
@@ -180,19 +180,19 @@ Status check_special_tokens(const GgufValues& values, std::string_view tokenizer
 
 Status check_tokenizer(const GgufValues& values) {
   const GgufKeyValue* list = values.header().find("tokenizer.ggml.tokens");
-  STRATA_TRY(const auto tokenizer, values.string("tokenizer.ggml.model"));
+  BRIMFUL_TRY(const auto tokenizer, values.string("tokenizer.ggml.model"));
   if (const GgufKeyValue* merges = values.header().find("tokenizer.ggml.merges")) {
-    STRATA_TRY_VOID(check_array(*merges, GGUF_TYPE_STRING));
+    BRIMFUL_TRY_VOID(check_array(*merges, GGUF_TYPE_STRING));
   }
-  STRATA_TRY_VOID(check_charsmap(values));
+  BRIMFUL_TRY_VOID(check_charsmap(values));
   if (list == nullptr) return {};
-  STRATA_TRY_VOID(check_array(*list, GGUF_TYPE_STRING));
-  STRATA_TRY_VOID(check_per_token_arrays(values, list->count));
+  BRIMFUL_TRY_VOID(check_array(*list, GGUF_TYPE_STRING));
+  BRIMFUL_TRY_VOID(check_per_token_arrays(values, list->count));
   const auto tokens = values.strings(*list);
-  STRATA_TRY_VOID(check_tokens(tokens));
-  if (tokenizer == "bert") STRATA_TRY_VOID(check_no_byte_tokens(values));
-  if (tokenizer == "rwkv") STRATA_TRY_VOID(check_rwkv_bytes(tokens));
+  BRIMFUL_TRY_VOID(check_tokens(tokens));
+  if (tokenizer == "bert") BRIMFUL_TRY_VOID(check_no_byte_tokens(values));
+  if (tokenizer == "rwkv") BRIMFUL_TRY_VOID(check_rwkv_bytes(tokens));
   return check_special_tokens(values, tokenizer.value_or(""), list->count);
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -14,7 +14,7 @@
 #include "model/header_file.h"
 #include "model/merged_header.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 /// The state of one stream: what it holds of the file, its size, and where the reader is: inside the header,
@@ -86,8 +86,8 @@ Result<FilePtr> open_stream(std::vector<std::byte> header, std::uint64_t size, s
 Result<std::vector<HeaderFile>> read_headers(const ModelProfile& profile) {
   std::vector<HeaderFile> files;
   for (const ModelFile& expected : profile.files) {
-    STRATA_TRY(HeaderFile file, read_header(expected.path, profile.weights()));
-    STRATA_TRY_VOID(check_same_file(expected, file.file));
+    BRIMFUL_TRY(HeaderFile file, read_header(expected.path, profile.weights()));
+    BRIMFUL_TRY_VOID(check_same_file(expected, file.file));
     files.push_back(std::move(file));
   }
   return files;
@@ -96,7 +96,7 @@ Result<std::vector<HeaderFile>> read_headers(const ModelProfile& profile) {
 }  // namespace
 
 Result<FilePtr> open_virtual_file(const ModelProfile& profile) {
-  STRATA_TRY(std::vector<HeaderFile> files, read_headers(profile));
+  BRIMFUL_TRY(std::vector<HeaderFile> files, read_headers(profile));
   const std::uint32_t alignment = files[0].header.alignment;
   if (files.size() == 1) {
     const std::uint64_t size = std::max(files[0].file.size.value, files[0].header.end());
@@ -106,4 +106,4 @@ Result<FilePtr> open_virtual_file(const ModelProfile& profile) {
   return open_stream(std::move(merged.bytes), merged.file_size, alignment);
 }
 
-}  // namespace strata::model
+}  // namespace brimful::model

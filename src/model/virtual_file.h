@@ -5,7 +5,7 @@
 
 #include "model/model_profile.h"
 
-namespace strata::model {
+namespace brimful::model {
 
 struct FileCloser {
   void operator()(std::FILE* file) const { std::fclose(file); }
@@ -22,4 +22,4 @@ using FilePtr = std::unique_ptr<std::FILE, FileCloser>;
 /// profile. Lifetime: independent of the profile.
 [[nodiscard]] Result<FilePtr> open_virtual_file(const ModelProfile& profile);
 
-}  // namespace strata::model
+}  // namespace brimful::model

@@ -15,7 +15,7 @@
 #include "model/gguf_test_file.h"
 #include "model/header_file.h"
 
-namespace strata::model {
+namespace brimful::model {
 namespace {
 
 namespace fs = std::filesystem;
@@ -36,7 +36,7 @@ class VirtualFileTest : public ::testing::Test {
  protected:
   void SetUp() override {
     const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    dir_ = fs::temp_directory_path() / ("strata-virtual-" + std::to_string(::getpid()) + "-" + info->name());
+    dir_ = fs::temp_directory_path() / ("brimful-virtual-" + std::to_string(::getpid()) + "-" + info->name());
     fs::create_directories(dir_);
     llama_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
   }
@@ -313,7 +313,7 @@ TEST_F(SplitFileTest, LoadsWithLibllamaWithoutWeights) {
 }
 
 TEST_F(VirtualFileTest, LibllamaLoadsRealModels) {
-  const fs::path folder = fs::path(STRATA_SHARED_DIR) / "models";
+  const fs::path folder = fs::path(BRIMFUL_SHARED_DIR) / "models";
   if (!fs::exists(folder)) GTEST_SKIP() << "NOT TESTED: no models in " << folder;
   for (const auto& entry : fs::directory_iterator(folder)) {
     if (entry.path().extension() != ".gguf") continue;
@@ -323,4 +323,4 @@ TEST_F(VirtualFileTest, LibllamaLoadsRealModels) {
 }
 
 }  // namespace
-}  // namespace strata::model
+}  // namespace brimful::model

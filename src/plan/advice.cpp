@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-namespace strata::plan {
+namespace brimful::plan {
 namespace {
 
 constexpr double kLeastGain = 1.03;
@@ -98,4 +98,4 @@ std::vector<Change> rank(const Plan& plan, const std::vector<Variant>& variants)
   return out;
 }
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

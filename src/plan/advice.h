@@ -6,7 +6,7 @@
 
 #include "plan/plan.h"
 
-namespace strata::plan {
+namespace brimful::plan {
 
 /// A change that a person could make, and what it would do.
 struct Change {
@@ -33,4 +33,4 @@ struct Variant {
 /// text is written, or that read prompts at less than 90% of the rate, are left out. Pure.
 [[nodiscard]] std::vector<Change> rank(const Plan& plan, const std::vector<Variant>& variants);
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

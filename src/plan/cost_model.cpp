@@ -4,7 +4,7 @@
 #include <cmath>
 #include <map>
 
-namespace strata::plan {
+namespace brimful::plan {
 namespace {
 
 /// The rates of `type`; of the measured type with the most similar size where it was not measured.
@@ -259,4 +259,4 @@ double load_seconds(const model::ModelProfile& profile, const std::vector<Tensor
   return seconds;
 }
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

@@ -6,7 +6,7 @@
 #include "plan/graph_work.h"
 #include "plan/placement.h"
 
-namespace strata::plan {
+namespace brimful::plan {
 
 /// The part of the machine that a pass keeps busy for the longest time.
 enum class Bound { kCompute, kRam, kDisk, kDevice, kLink };
@@ -71,4 +71,4 @@ struct PassCost {
 [[nodiscard]] double run_beside(double first_seconds, double first_beside, double second_seconds,
                                 double second_beside);
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace strata::plan {
+namespace brimful::plan {
 namespace {
 
 TEST(Beside, TheSlowerOfTwoGoesOnAlone) {
@@ -130,4 +130,4 @@ TEST(Cost, AttentionIsSlowerInShortHeads) {
 }
 
 }  // namespace
-}  // namespace strata::plan
+}  // namespace brimful::plan

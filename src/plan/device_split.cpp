@@ -5,7 +5,7 @@
 #include <set>
 #include <span>
 
-namespace strata::plan {
+namespace brimful::plan {
 namespace {
 
 constexpr Bytes kAlignment{256};  // of a tensor in a CUDA buffer
@@ -328,4 +328,4 @@ DeviceSplit split_devices(const model::ModelProfile& profile, const Demand& dema
   return rings ? fill_devices(profile, demand, with_rings, share, may_lie_on) : out;
 }
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

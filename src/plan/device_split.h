@@ -10,7 +10,7 @@
 #include "plan/expert_groups.h"
 #include "plan/run_plan.h"
 
-namespace strata::plan {
+namespace brimful::plan {
 
 /// What driver and kernels take of a GPU where no one has measured it: context, modules, cuBLAS. (Measured
 /// for CUDA 13 on an H200: 608 to 658 MiB.)
@@ -70,4 +70,4 @@ using MayLieOn = std::function<bool(std::string_view device, const model::ModelP
                                         const std::vector<DeviceBudget>& budgets, double share = 1,
                                         const MayLieOn& may_lie_on = {});
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <map>
 
-namespace strata::plan {
+namespace brimful::plan {
 
 Bytes expert_bytes(const model::TensorInfo& tensor) {
   return tensor.row_bytes() * static_cast<std::uint64_t>(tensor.shape[1]);
@@ -82,4 +82,4 @@ Bytes share_out(std::vector<ExpertGroup>& groups, Bytes room, std::uint64_t plac
   return used;
 }
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

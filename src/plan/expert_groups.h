@@ -4,7 +4,7 @@
 
 #include "plan/tensor_use.h"
 
-namespace strata::plan {
+namespace brimful::plan {
 
 /// One weight of a group, and how its experts lie in the group's slots: slot s at place + s * stride. Where
 /// the stride has room for whole blocks, direct reads go straight there; where kernels want experts without
@@ -62,4 +62,4 @@ inline constexpr std::uint64_t kLandings = 16;
 /// that one has all its experts. Places them from `place` on. Returns the bytes of all slots.
 Bytes share_out(std::vector<ExpertGroup>& groups, Bytes room, std::uint64_t place);
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <map>
 
-namespace strata::plan {
+namespace brimful::plan {
 namespace {
 
 // What is assumed of GPUs, as no probe measures it. docs/adr/0021-one-story.md has the sources.
@@ -341,4 +341,4 @@ Forecast forecast(const model::ModelProfile& profile, const RunPlan& plan, const
   return out;
 }
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

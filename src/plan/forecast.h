@@ -7,7 +7,7 @@
 #include "plan/device_split.h"
 #include "plan/run_plan.h"
 
-namespace strata::plan {
+namespace brimful::plan {
 
 struct Workload {
   std::int64_t sequences = 1;  ///< that decode together
@@ -33,4 +33,4 @@ struct Forecast {
                                 const DeviceSplit& devices, const hardware::Profile& machine,
                                 const Workload& workload, double open_seconds);
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

@@ -7,7 +7,7 @@
 
 #include "base/bytes.h"
 
-namespace strata::plan {
+namespace brimful::plan {
 
 /// Products with weights of one kind, all of a graph together.
 struct Products {
@@ -36,4 +36,4 @@ struct GraphWork {
   [[nodiscard]] GraphWork for_sequences(std::int64_t sequences) const;
 };
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

@@ -8,7 +8,7 @@
 
 #include "plan/kernel_rows.h"
 
-namespace strata::plan {
+namespace brimful::plan {
 namespace {
 
 constexpr std::uint64_t kLargestUnit = 8ULL << 20;
@@ -334,4 +334,4 @@ Bytes smallest_budget(const model::ModelProfile& profile, const std::vector<Tens
                                           bookkeeping_of(groups, costs));
 }
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

@@ -9,7 +9,7 @@
 #include "plan/expert_groups.h"
 #include "plan/tensor_use.h"
 
-namespace strata::plan {
+namespace brimful::plan {
 
 /// What has a place of its own: a tensor, or a stretch of its rows.
 struct Unit {
@@ -77,4 +77,4 @@ struct Placement {
 [[nodiscard]] Bytes smallest_budget(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
                                     Bookkeeping costs = {});
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

@@ -8,7 +8,7 @@
 #include <regex>
 #include <sstream>
 
-namespace strata::plan {
+namespace brimful::plan {
 namespace {
 
 struct Override {
@@ -49,7 +49,7 @@ Result<MayLieOn> placement_rules(std::optional<std::uint32_t> gpu_layers,
                                  const std::vector<std::string>& overrides,
                                  const std::vector<std::string>& devices) {
   if (!gpu_layers && !cpu_moe_layers && overrides.empty()) return MayLieOn{};
-  STRATA_TRY(std::vector<Override> parsed, parse_overrides(overrides, devices));
+  BRIMFUL_TRY(std::vector<Override> parsed, parse_overrides(overrides, devices));
   const auto rules = std::make_shared<const std::vector<Override>>(std::move(parsed));
   return [=](std::string_view device, const model::ModelProfile& profile, const model::TensorInfo& tensor) {
     for (const auto& [names, wanted] : *rules) {
@@ -62,4 +62,4 @@ Result<MayLieOn> placement_rules(std::optional<std::uint32_t> gpu_layers,
   };
 }
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

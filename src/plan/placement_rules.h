@@ -8,7 +8,7 @@
 #include "base/result.h"
 #include "plan/device_split.h"
 
-namespace strata::plan {
+namespace brimful::plan {
 
 /// What -ngl, --n-cpu-moe and -ot REGEX=DEVICE[,REGEX=DEVICE] forbid, as llama.cpp means them; but layers
 /// count from the first, as they are dealt out here. Of overrides the first that matches counts. Unset where
@@ -19,4 +19,4 @@ namespace strata::plan {
                                                const std::vector<std::string>& overrides,
                                                const std::vector<std::string>& devices);
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

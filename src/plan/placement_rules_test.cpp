@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace strata::plan {
+namespace brimful::plan {
 namespace {
 
 const model::ModelProfile kProfile{.layers = 4};
@@ -50,4 +50,4 @@ TEST(PlacementRules, NonsenseIsRefused) {
 }
 
 }  // namespace
-}  // namespace strata::plan
+}  // namespace brimful::plan

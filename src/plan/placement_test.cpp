@@ -9,7 +9,7 @@
 
 #include "plan/kernel_rows.h"
 
-namespace strata::plan {
+namespace brimful::plan {
 namespace {
 
 struct Case {
@@ -421,4 +421,4 @@ TEST(Place, OfNothingIsNothing) {
 }
 
 }  // namespace
-}  // namespace strata::plan
+}  // namespace brimful::plan

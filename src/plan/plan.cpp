@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-namespace strata::plan {
+namespace brimful::plan {
 namespace {
 
 /// How much of each device's budget is tried: for a small model, handing work to a device can cost more than
@@ -51,7 +51,7 @@ Result<Plan> plan_with(const Inputs& inputs, double share) {
 }  // namespace
 
 Result<Plan> make_plan(const Inputs& inputs) {
-  STRATA_TRY_VOID(check_devices(inputs));
+  BRIMFUL_TRY_VOID(check_devices(inputs));
   auto best = plan_with(inputs, 1);
   if (inputs.devices.empty()) return best;
   for (const double share : kSharesOfDevices) {
@@ -62,4 +62,4 @@ Result<Plan> make_plan(const Inputs& inputs) {
   return best;
 }
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

@@ -6,7 +6,7 @@
 
 #include "plan/forecast.h"
 
-namespace strata::plan {
+namespace brimful::plan {
 
 /// Everything that a plan is made from.
 struct Inputs {
@@ -31,4 +31,4 @@ struct Plan {
 /// Errors: kInfeasible: what is missing, in which tier.
 [[nodiscard]] Result<Plan> make_plan(const Inputs& inputs);
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

@@ -11,7 +11,7 @@
 #include "plan/requantise.h"
 #include "plan/shared_forecast.h"
 
-namespace strata::plan {
+namespace brimful::plan {
 namespace {
 
 hardware::Profile desktop() {
@@ -494,4 +494,4 @@ TEST(Requantise, SizesFollowFromTheShapes) {
 }
 
 }  // namespace
-}  // namespace strata::plan
+}  // namespace brimful::plan

@@ -2,7 +2,7 @@
 
 #include <map>
 
-namespace strata::plan {
+namespace brimful::plan {
 namespace {
 
 struct Kind {
@@ -76,4 +76,4 @@ Inputs requantised(Inputs inputs, const std::vector<ggml_type>& types) {
   return inputs;
 }
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

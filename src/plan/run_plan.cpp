@@ -4,7 +4,7 @@
 
 #include "memory/page_tables.h"
 
-namespace strata::plan {
+namespace brimful::plan {
 
 Bytes Demand::least() const { return fixed() + memory::with_page_tables(least_for_weights); }
 
@@ -56,4 +56,4 @@ MemoryMap RunPlan::memory_map(const model::ModelProfile& profile) const {
   return map;
 }
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

@@ -7,7 +7,7 @@
 #include "plan/graph_work.h"
 #include "plan/placement.h"
 
-namespace strata::plan {
+namespace brimful::plan {
 
 /// What one shape of context asks of the host's budget, as libllama and the kernel tell it: everything but
 /// the places of weights.
@@ -68,4 +68,4 @@ struct RunPlan {
   [[nodiscard]] MemoryMap memory_map(const model::ModelProfile& profile) const;
 };
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

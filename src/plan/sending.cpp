@@ -6,7 +6,7 @@
 
 #include "plan/cost_model.h"
 
-namespace strata::plan {
+namespace brimful::plan {
 namespace {
 
 constexpr std::int64_t kMostTokens = 8192;  // of a ubatch
@@ -101,4 +101,4 @@ void add_rings(DeviceBudget& device, const model::ModelProfile& profile, const S
   if (sending.experts_from <= ubatch) device.expert_ring = align_up(largest(profile, true) * 2, kMiB);
 }
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

@@ -6,7 +6,7 @@
 #include "model/model_profile.h"
 #include "plan/device_split.h"
 
-namespace strata::plan {
+namespace brimful::plan {
 
 /// Which of the host's weights are worth sending to a device.
 struct Sending {
@@ -32,4 +32,4 @@ inline constexpr std::int64_t kNever = std::int64_t{1} << 40;
 void add_rings(DeviceBudget& device, const model::ModelProfile& profile, const Sending& sending,
                std::int64_t ubatch);
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

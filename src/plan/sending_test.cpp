@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace strata::plan {
+namespace brimful::plan {
 namespace {
 
 /// A layer's matrix of 32e9 weights in Q8_0, 34 GB; eight experts of as many, of which two are used; a norm.
@@ -70,4 +70,4 @@ TEST(Sending, AFasterLinkPaysNoLaterAndFasterCoresNoSooner) {
 }
 
 }  // namespace
-}  // namespace strata::plan
+}  // namespace brimful::plan

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace strata::plan {
+namespace brimful::plan {
 
 SharedForecast forecast_shared(const model::ModelProfile& profile, const RunPlan& plan,
                                const DeviceSplit& devices, const hardware::Profile& machine,
@@ -24,4 +24,4 @@ SharedForecast forecast_shared(const model::ModelProfile& profile, const RunPlan
   return out;
 }
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

@@ -2,7 +2,7 @@
 
 #include "plan/forecast.h"
 
-namespace strata::plan {
+namespace brimful::plan {
 
 /// Requests for one context, as far as they are known. Tokens are means.
 struct SharedWork {
@@ -26,4 +26,4 @@ struct SharedForecast {
                                              const DeviceSplit& devices, const hardware::Profile& machine,
                                              const SharedWork& work);
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

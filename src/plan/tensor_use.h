@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 #include "model/model_profile.h"
 
-namespace strata::plan {
+namespace brimful::plan {
 
 /// Direct reads are multiples of this many bytes.
 inline constexpr std::uint64_t kBlock = 4096;
@@ -26,4 +26,4 @@ struct TensorUse {
   std::optional<std::uint32_t> expert_group = std::nullopt;
 };
 
-}  // namespace strata::plan
+}  // namespace brimful::plan

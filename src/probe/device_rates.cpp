@@ -10,7 +10,7 @@
 
 #include "base/bytes.h"
 
-namespace strata::probe {
+namespace brimful::probe {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -83,4 +83,4 @@ Status measure_links(const std::vector<ggml_backend_dev_t>& devices, std::vector
   return measured;
 }
 
-}  // namespace strata::probe
+}  // namespace brimful::probe

@@ -7,7 +7,7 @@
 #include "base/result.h"
 #include "hardware/profile.h"
 
-namespace strata::probe {
+namespace brimful::probe {
 
 /// How fast large copies arrive on a device with memory of its own, from pinned memory where the device has
 /// such: bytes/s. Blocks: for about a second. Takes 64 MiB there and here.
@@ -20,4 +20,4 @@ namespace strata::probe {
 [[nodiscard]] Status measure_links(const std::vector<ggml_backend_dev_t>& devices,
                                    std::vector<hardware::Gpu>& gpus);
 
-}  // namespace strata::probe
+}  // namespace brimful::probe

@@ -4,7 +4,7 @@
 #include <memory>
 #include <optional>
 
-namespace strata::probe {
+namespace brimful::probe {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -15,9 +15,9 @@ constexpr std::uint64_t kMostReads = 128;
 }  // namespace
 
 Result<std::unique_ptr<DiskBench>> DiskBench::create(const model::ModelProfile& profile) {
-  STRATA_TRY(auto files, tier::DiskFiles::open(profile));
-  STRATA_TRY(auto region, memory::Region::reserve(Bytes{kInFlight}));
-  STRATA_TRY_VOID(region.commit());
+  BRIMFUL_TRY(auto files, tier::DiskFiles::open(profile));
+  BRIMFUL_TRY(auto region, memory::Region::reserve(Bytes{kInFlight}));
+  BRIMFUL_TRY_VOID(region.commit());
   return std::unique_ptr<DiskBench>(new DiskBench(std::move(files), std::move(region)));
 }
 
@@ -27,7 +27,7 @@ Result<double> DiskBench::read_while(Bytes size, const std::function<bool()>& go
                                      std::optional<std::size_t> in_flight) {
   const std::size_t depth =
       in_flight.value_or(std::clamp<std::uint64_t>(kInFlight / size.value, 8, kMostReads));
-  STRATA_TRY(const auto reader, tier::make_reader(files_, tier::ReaderKind::kAuto, depth));
+  BRIMFUL_TRY(const auto reader, tier::make_reader(files_, tier::ReaderKind::kAuto, depth));
   std::vector<std::uint64_t> free_places;
   for (std::size_t i = 0; i < reader->depth(); ++i) free_places.push_back(i);
   std::optional<Error> error;
@@ -69,4 +69,4 @@ std::function<bool()> for_time(std::chrono::milliseconds time) {
   };
 }
 
-}  // namespace strata::probe
+}  // namespace brimful::probe

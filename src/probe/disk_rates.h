@@ -10,7 +10,7 @@
 #include "model/model_profile.h"
 #include "tier/disk_reader.h"
 
-namespace strata::probe {
+namespace brimful::probe {
 
 /// Reads a model's files again and again, in order, many reads in flight, past the page cache.
 /// Threading: one thread at a time.
@@ -42,4 +42,4 @@ class DiskBench {
 /// Yes until so much time has passed since the first question.
 [[nodiscard]] std::function<bool()> for_time(std::chrono::milliseconds time);
 
-}  // namespace strata::probe
+}  // namespace brimful::probe

@@ -9,7 +9,7 @@
 #include <random>
 #include <vector>
 
-namespace strata::probe {
+namespace brimful::probe {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -93,8 +93,8 @@ struct KernelBench::Products {
 };
 
 Result<std::unique_ptr<KernelBench>> KernelBench::create(int threads) {
-  STRATA_TRY(auto region, memory::Region::reserve(kMemory));
-  STRATA_TRY_VOID(region.commit());
+  BRIMFUL_TRY(auto region, memory::Region::reserve(kMemory));
+  BRIMFUL_TRY_VOID(region.commit());
   std::unique_ptr<KernelBench> bench(new KernelBench(threads, std::move(region)));
   ggml_backend_dev_t const cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
   ggml_threadpool_params params = ggml_threadpool_params_default(threads);
@@ -131,12 +131,12 @@ Result<std::vector<double>> KernelBench::seconds(std::span<const Graph* const> g
     }
     return {};
   };
-  STRATA_TRY_VOID(compute_all());
+  BRIMFUL_TRY_VOID(compute_all());
   out.assign(out.size(), 0);
   const auto begin = Clock::now();
   int repetitions = 0;
   do {
-    STRATA_TRY_VOID(compute_all());
+    BRIMFUL_TRY_VOID(compute_all());
     ++repetitions;
   } while (Clock::now() - begin < (repetitions < kLeastRepetitions ? kMostTime : each_));
   for (double& sum : out) sum /= repetitions;
@@ -145,7 +145,7 @@ Result<std::vector<double>> KernelBench::seconds(std::span<const Graph* const> g
 
 Result<double> KernelBench::seconds(const Graph& graph) const {
   const Graph* const one[] = {&graph};
-  STRATA_TRY(const std::vector<double> took, seconds(one));
+  BRIMFUL_TRY(const std::vector<double> took, seconds(one));
   return took.front();
 }
 
@@ -211,35 +211,35 @@ Result<hardware::KernelRate> KernelBench::measure(ggml_type type, std::chrono::m
   const std::int64_t many = std::max<std::int64_t>(1, static_cast<std::int64_t>(kWeights.value) / matrix);
   const auto share = [](const std::vector<double>& took) { return std::clamp(took[0] / took[1], 0.25, 1.0); };
   {
-    STRATA_TRY(const Products one, products(type, many, 1, kLength));
-    STRATA_TRY(const Products shorter, products(type, many, 1, kShortLength));
+    BRIMFUL_TRY(const Products one, products(type, many, 1, kLength));
+    BRIMFUL_TRY(const Products shorter, products(type, many, 1, kShortLength));
     const Graph* const both[] = {one.graph.get(), shorter.graph.get()};
-    STRATA_TRY(const std::vector<double> took, seconds(both));
+    BRIMFUL_TRY(const std::vector<double> took, seconds(both));
     rate.decode_bytes_per_s = one.bytes / took[0];
     rate.repack_bytes_per_s = one.repack_bytes_per_s;
     rate.short_rows_decode = share(took);
   }
   {
     const std::int64_t some = std::min<std::int64_t>(many, 4);
-    STRATA_TRY(const Products batch, products(type, some, 32, kLength));
-    STRATA_TRY(const Products shorter, products(type, some, 32, kShortLength));
+    BRIMFUL_TRY(const Products batch, products(type, some, 32, kLength));
+    BRIMFUL_TRY(const Products shorter, products(type, some, 32, kShortLength));
     const Graph* const both[] = {batch.graph.get(), shorter.graph.get()};
-    STRATA_TRY(const std::vector<double> took, seconds(both));
+    BRIMFUL_TRY(const std::vector<double> took, seconds(both));
     rate.batch_multiplications_per_s = batch.multiplications / took[0];
     rate.short_rows_batch = share(took);
   }
   {
-    STRATA_TRY(const Products prompt, products(type, 1, 512, kLength));
-    STRATA_TRY(const double took, seconds(*prompt.graph));
+    BRIMFUL_TRY(const Products prompt, products(type, 1, 512, kLength));
+    BRIMFUL_TRY(const double took, seconds(*prompt.graph));
     rate.prompt_multiplications_per_s = prompt.multiplications / took;
   }
   constexpr std::int64_t kUsed = 8;
   const std::int64_t experts = many * 4;  // of a quarter of a matrix
-  STRATA_TRY(const double one_by_one,
-             expert_rate(type, {.experts = experts, .used = kUsed, .tokens = 1, .nodes = experts / kUsed}));
+  BRIMFUL_TRY(const double one_by_one,
+              expert_rate(type, {.experts = experts, .used = kUsed, .tokens = 1, .nodes = experts / kUsed}));
   rate.expert_decode_bytes_per_s = one_by_one * static_cast<double>(matrix) / (kLength * kRows);
-  STRATA_TRY(rate.expert_multiplications_per_s,
-             expert_rate(type, {.experts = 16, .used = kUsed, .tokens = 32, .nodes = 1}));
+  BRIMFUL_TRY(rate.expert_multiplications_per_s,
+              expert_rate(type, {.experts = 16, .used = kUsed, .tokens = 32, .nodes = 1}));
   return rate;
 }
 
@@ -264,14 +264,14 @@ Result<double> KernelBench::expert_rate(ggml_type type, const Experts& shape) {
     if (n == 0 && layout_->serves(product)) layout_->dress(*weight);
     ggml_build_forward_expand(graph.get(), product);
   }
-  STRATA_TRY(const double took, seconds(graph));
+  BRIMFUL_TRY(const double took, seconds(graph));
   return static_cast<double>(kLength * kExpertRows * chosen * shape.nodes) / took;
 }
 
 Result<double> KernelBench::decode_while(ggml_type type, const std::function<bool()>& go_on) {
   const auto matrix = static_cast<std::int64_t>(ggml_row_size(type, kLength)) * kRows;
-  STRATA_TRY(const Products one,
-             products(type, static_cast<std::int64_t>(kWeights.value) / matrix, 1, kLength));
+  BRIMFUL_TRY(const Products one,
+              products(type, static_cast<std::int64_t>(kWeights.value) / matrix, 1, kLength));
   double passes = 0;
   const auto begin = Clock::now();
   do {
@@ -300,30 +300,30 @@ Result<double> KernelBench::attention_rate(ggml_type cache, std::int64_t head, s
     ggml_tensor* const values = by_heads();
     graph.node(ggml_flash_attn_ext(graph.context(), query, keys, values, mask, 0.1F, 0, 0));
   }
-  STRATA_TRY(const double took, seconds(graph));
+  BRIMFUL_TRY(const double took, seconds(graph));
   return static_cast<double>(layers * tokens * kHeads * kCells * 2 * head) / took;
 }
 
 Result<hardware::Attention> KernelBench::attention(ggml_type cache) {
   hardware::Attention out;
-  STRATA_TRY(out.decode_multiplications_per_s, attention_rate(cache, 128, 1));
-  STRATA_TRY(out.prompt_multiplications_per_s, attention_rate(cache, 128, 512));
-  STRATA_TRY(const double short_heads, attention_rate(cache, 64, 1));
+  BRIMFUL_TRY(out.decode_multiplications_per_s, attention_rate(cache, 128, 1));
+  BRIMFUL_TRY(out.prompt_multiplications_per_s, attention_rate(cache, 128, 512));
+  BRIMFUL_TRY(const double short_heads, attention_rate(cache, 64, 1));
   out.share_of_short_heads = std::clamp(short_heads / out.decode_multiplications_per_s, 0.05, 1.0);
   return out;
 }
 
 Status KernelBench::measure_rest(hardware::Compute& compute) {
   compute.threads = threads_;
-  STRATA_TRY(compute.attention, attention(GGML_TYPE_F16));
-  STRATA_TRY(compute.quantised_attention, attention(GGML_TYPE_Q8_0));
+  BRIMFUL_TRY(compute.attention, attention(GGML_TYPE_F16));
+  BRIMFUL_TRY(compute.quantised_attention, attention(GGML_TYPE_Q8_0));
   {
     constexpr std::int64_t kNodes = 512;
     Graph graph(region_.data(), kNodes);
     ggml_tensor* const some = graph.values(GGML_TYPE_F32, 256, 1);
     ggml_tensor* sum = some;
     for (std::int64_t i = 0; i < kNodes; ++i) sum = graph.node(ggml_add(graph.context(), sum, some));
-    STRATA_TRY(const double took, seconds(graph));
+    BRIMFUL_TRY(const double took, seconds(graph));
     compute.seconds_per_node = took / kNodes;
   }
   {
@@ -336,16 +336,16 @@ Status KernelBench::measure_rest(hardware::Compute& compute) {
       chain = graph.node(ggml_silu(graph.context(), chain));
       chain = graph.node(ggml_add(graph.context(), chain, some));
     }
-    STRATA_TRY(const double took, seconds(graph));
+    BRIMFUL_TRY(const double took, seconds(graph));
     const double moved = static_cast<double>(ggml_nbytes(some)) * (2 + 2 + 3) * kNodes / 3;
     compute.element_bytes_per_s = moved / took;
   }
   Graph graph(region_.data(), 1);
   ggml_tensor* const some = graph.values(GGML_TYPE_F32, 256, 1);
   graph.node(ggml_add(graph.context(), some, some));
-  STRATA_TRY(const double took, seconds(graph));
+  BRIMFUL_TRY(const double took, seconds(graph));
   compute.seconds_per_run = std::max(took - compute.seconds_per_node, 0.0);
   return {};
 }
 
-}  // namespace strata::probe
+}  // namespace brimful::probe

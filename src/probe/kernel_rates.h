@@ -14,7 +14,7 @@
 
 struct ggml_threadpool;
 
-namespace strata::probe {
+namespace brimful::probe {
 
 /// Measures ggml's kernels with made-up operands larger than the caches, in the layouts and on as many
 /// threads as a model is computed with. Threading: one thread. Holds up to kMemory.
@@ -63,4 +63,4 @@ class KernelBench {
   std::chrono::milliseconds each_{120};  // least time of a measurement
 };
 
-}  // namespace strata::probe
+}  // namespace brimful::probe

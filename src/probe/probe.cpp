@@ -27,7 +27,7 @@
 #include "probe/kernel_rates.h"
 #include "probe/ram_rates.h"
 
-namespace strata::probe {
+namespace brimful::probe {
 namespace {
 
 namespace fs = std::filesystem;
@@ -193,16 +193,16 @@ class Probe {
       measure_links_apart(options_, profile);  // before this process has other threads
     }
     step("RAM");
-    STRATA_TRY(const RamRates ram, measure_ram(options_.threads));
+    BRIMFUL_TRY(const RamRates ram, measure_ram(options_.threads));
     profile.ram.read_bytes_per_s = ram.read_bytes_per_s;
     profile.ram.touch_bytes_per_s = ram.touch_bytes_per_s;
-    STRATA_TRY(const auto kernels, KernelBench::create(options_.threads));
+    BRIMFUL_TRY(const auto kernels, KernelBench::create(options_.threads));
     // Twice, with seconds between: a moment in which others take the cores is not what the machine is like.
-    STRATA_TRY_VOID(measure_kernels(profile.compute, *kernels, types_, true));
+    BRIMFUL_TRY_VOID(measure_kernels(profile.compute, *kernels, types_, true));
     if (options_.model != nullptr) {
-      STRATA_TRY_VOID(measure_disk(profile, *kernels));
+      BRIMFUL_TRY_VOID(measure_disk(profile, *kernels));
     }
-    if (twice_) STRATA_TRY_VOID(measure_kernels(profile.compute, *kernels, models_types_, false));
+    if (twice_) BRIMFUL_TRY_VOID(measure_kernels(profile.compute, *kernels, models_types_, false));
     profile.disturbed_by = load.of_others();
     if (profile.disturbed_by && !hardware::is_loaded(*profile.disturbed_by)) profile.disturbed_by.reset();
     profile.measured = fmt::format("{:%FT%TZ}", fmt::gmtime(std::time(nullptr)));
@@ -214,7 +214,7 @@ class Probe {
                          const std::vector<ggml_type>& types, bool first) {
     for (const ggml_type type : types) {
       step(ggml_type_name(type));
-      STRATA_TRY(const auto rate, kernels.measure(type, first ? kEachKernel : kModelsKernel));
+      BRIMFUL_TRY(const auto rate, kernels.measure(type, first ? kEachKernel : kModelsKernel));
       const auto known = std::ranges::find(compute.kernels, rate.type, &hardware::KernelRate::type);
       if (known == compute.kernels.end()) {
         compute.kernels.push_back(rate);
@@ -226,7 +226,7 @@ class Probe {
     }
     step("attention and small nodes");
     hardware::Compute rest;
-    STRATA_TRY_VOID(kernels.measure_rest(rest));
+    BRIMFUL_TRY_VOID(kernels.measure_rest(rest));
     if (!first) {
       average(rest.attention, compute.attention);
       average(rest.quantised_attention, compute.quantised_attention);
@@ -246,15 +246,15 @@ class Probe {
   }
 
   Status measure_disk(hardware::Profile& profile, KernelBench& kernels) {
-    STRATA_TRY(const auto disk, DiskBench::create(*options_.model));
+    BRIMFUL_TRY(const auto disk, DiskBench::create(*options_.model));
     profile.disk.direct = disk->direct();
     profile.disk.reads.clear();
     for (const Bytes size : kReadSizes) {
       step(fmt::format("disk, reads of {}", format_bytes(size)));
-      STRATA_TRY(const double rate, disk->read_while(size, for_time(kReadTime)));
+      BRIMFUL_TRY(const double rate, disk->read_while(size, for_time(kReadTime)));
       profile.disk.reads.push_back({size, rate});
     }
-    STRATA_TRY(const double one_by_one, disk->read_while(kReadSizes[0], for_time(kReadTime), 1));
+    BRIMFUL_TRY(const double one_by_one, disk->read_while(kReadSizes[0], for_time(kReadTime), 1));
     profile.disk.seconds_per_read = static_cast<double>(kReadSizes[0].value) / one_by_one;
     step("disk beside computing");
     Result<double> beside = 0.0;
@@ -263,9 +263,9 @@ class Probe {
     const auto decoded = kernels.decode_while(GGML_TYPE_Q4_K, for_time(kBesideTime));
     stop = true;
     reading.join();
-    STRATA_TRY(const double compute_beside, decoded);
-    STRATA_TRY(profile.disk.beside_compute_bytes_per_s, beside);
-    STRATA_TRY(const double compute_alone, kernels.decode_while(GGML_TYPE_Q4_K, for_time(kReadTime)));
+    BRIMFUL_TRY(const double compute_beside, decoded);
+    BRIMFUL_TRY(profile.disk.beside_compute_bytes_per_s, beside);
+    BRIMFUL_TRY(const double compute_alone, kernels.decode_while(GGML_TYPE_Q4_K, for_time(kReadTime)));
     profile.compute.share_beside_reads = std::clamp(compute_beside / compute_alone, 0.05, 1.0);
     return {};
   }
@@ -291,7 +291,7 @@ Result<Machine> read_machine(const ProbeOptions& options) {
   Machine out{.profile = {.name = "this machine"}};
   hardware::Profile& facts = out.profile;
   facts.cpu = hardware::read_cpu();
-  STRATA_TRY(facts.ram, hardware::read_ram());
+  BRIMFUL_TRY(facts.ram, hardware::read_ram());
   if (options.model != nullptr) facts.disk = hardware::read_disk(options.model->files.front().path);
   hardware::Gpus gpus = hardware::read_gpus();
   facts.gpus = std::move(gpus.cards);
@@ -321,7 +321,7 @@ bool is_loaded_now() {
 }  // namespace
 
 Result<hardware::Profile> probe(const ProbeOptions& options) {
-  STRATA_TRY(Machine machine, read_machine(options));
+  BRIMFUL_TRY(Machine machine, read_machine(options));
   ProbeOptions measuring = options;
   measuring.refresh = refresh_of(options, machine.measured ? &machine.profile.compute : nullptr);
   measuring.known_before = machine.measured;
@@ -333,7 +333,7 @@ Result<hardware::Profile> probe(const ProbeOptions& options) {
     if (!options.devices || !unknown) return std::move(machine.profile);
     measure_links_apart(options, machine.profile);  // its back end may be newer than the profile
   } else {
-    STRATA_TRY_VOID(Probe(measuring).measure(machine.profile));
+    BRIMFUL_TRY_VOID(Probe(measuring).measure(machine.profile));
   }
   write_cache(machine.file, machine.profile);
   return std::move(machine.profile);
@@ -345,4 +345,4 @@ std::optional<hardware::Profile> known(const ProbeOptions& options) {
   return std::move(machine->profile);
 }
 
-}  // namespace strata::probe
+}  // namespace brimful::probe

@@ -11,7 +11,7 @@
 #include "hardware/profile.h"
 #include "model/model_profile.h"
 
-namespace strata::probe {
+namespace brimful::probe {
 
 /// What is measured.
 enum class Refresh {
@@ -49,4 +49,4 @@ struct ProbeOptions {
 /// (hardware::read_gpus).
 [[nodiscard]] std::optional<hardware::Profile> known(const ProbeOptions& options);
 
-}  // namespace strata::probe
+}  // namespace brimful::probe

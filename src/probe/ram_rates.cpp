@@ -11,7 +11,7 @@
 
 #include "memory/region.h"
 
-namespace strata::probe {
+namespace brimful::probe {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -26,9 +26,9 @@ double seconds_since(Clock::time_point begin) {
 
 Result<RamRates> measure_ram(int threads) {
   RamRates rates;
-  STRATA_TRY(auto region, memory::Region::reserve(kSize));
+  BRIMFUL_TRY(auto region, memory::Region::reserve(kSize));
   auto begin = Clock::now();
-  STRATA_TRY_VOID(region.commit());
+  BRIMFUL_TRY_VOID(region.commit());
   rates.touch_bytes_per_s = static_cast<double>(kSize.value) / seconds_since(begin);
 
   const std::span words(reinterpret_cast<const std::uint64_t*>(region.data()),
@@ -53,4 +53,4 @@ Result<RamRates> measure_ram(int threads) {
   return rates;
 }
 
-}  // namespace strata::probe
+}  // namespace brimful::probe

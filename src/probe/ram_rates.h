@@ -2,7 +2,7 @@
 
 #include "base/result.h"
 
-namespace strata::probe {
+namespace brimful::probe {
 
 struct RamRates {
   double read_bytes_per_s = 0;   ///< by all threads
@@ -12,4 +12,4 @@ struct RamRates {
 /// Errors: those of Region. Blocks: about a second. Holds 512 MiB meanwhile.
 [[nodiscard]] Result<RamRates> measure_ram(int threads);
 
-}  // namespace strata::probe
+}  // namespace brimful::probe

@@ -2,7 +2,7 @@
 
 #include "serve/http_answer.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 using namespace std::chrono_literals;
@@ -61,4 +61,4 @@ HttpSource::Part AnswerSource::events(Ticket::News news) {
   return out;
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -4,7 +4,7 @@
 #include "serve/http_message.h"
 #include "serve/ticket.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 
 /// The answer to a request of OpenAI's API, from its ticket: whole, or as server-sent events.
 class AnswerSource final : public HttpSource {
@@ -33,4 +33,4 @@ class AnswerSource final : public HttpSource {
   bool begun_ = false;
 };
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

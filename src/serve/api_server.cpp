@@ -10,7 +10,7 @@
 #include "serve/budgets_api.h"
 #include "serve/http_answer.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -147,8 +147,8 @@ void ApiServer::add_endpoints() {
     const auto tokens = reader_.tokenize(body.json);
     return tokens ? json_response(Json{{"tokens", *tokens}}) : refused(tokens.error());
   });
-  post("/strata/budgets", Lane::kControl, [](const ReadBody& body) { return change_budgets(body.json); });
-  routes_.add("GET", "/strata/status", Lane::kFiles,
+  post("/brimful/budgets", Lane::kControl, [](const ReadBody& body) { return change_budgets(body.json); });
+  routes_.add("GET", "/brimful/status", Lane::kFiles,
               [](const HttpRequest&, const std::string&) { return tell_status(); });
   if (archive_api_) archive_api_->add_endpoints(routes_);
 }
@@ -158,7 +158,7 @@ Json ApiServer::model_json() const {
   return {{"id", model_},
           {"object", "model"},
           {"created", started_},
-          {"owned_by", "strata"},
+          {"owned_by", "brimful"},
           {"max_model_len", most_tokens_},
           {"meta",
            {{"n_ctx", most_tokens_},
@@ -170,8 +170,8 @@ Json ApiServer::model_json() const {
 
 Result<batch::ApiRequest> ApiServer::read(batch::Endpoint endpoint, const ReadBody& body) const {
   const engine::ForeignTime time(*body.arrival);
-  STRATA_TRY(batch::ApiRequest out, reader_.read(endpoint, body.json));
-  STRATA_TRY_VOID(reader_.check_grammar(out));
+  BRIMFUL_TRY(batch::ApiRequest out, reader_.read(endpoint, body.json));
+  BRIMFUL_TRY_VOID(reader_.check_grammar(out));
   return out;
 }
 
@@ -201,4 +201,4 @@ HttpResponse ApiServer::answer(batch::Endpoint endpoint, ReadBody body) {
   return out;
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

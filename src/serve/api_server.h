@@ -10,7 +10,7 @@
 #include "serve/http_access.h"
 #include "serve/inbox.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 
 struct ServerOptions {
   AccessRules access;
@@ -75,4 +75,4 @@ class ApiServer final : private HttpHandler {
   std::optional<HttpServer> http_;  // last: it uses all others
 };
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

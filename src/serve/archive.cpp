@@ -13,7 +13,7 @@
 #include "base/user_folders.h"
 #include "batch/database.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 using Json = Archive::Json;
@@ -90,7 +90,7 @@ std::filesystem::path Archive::usual_folder(int port) {
 
 /// What a batch that has not ended has written stays, too.
 Status Archive::remove_leftovers() {
-  STRATA_TRY(const auto open_ones, open_batches());
+  BRIMFUL_TRY(const auto open_ones, open_batches());
   const auto is_wanted = [&](const std::string& name) -> Result<bool> {
     if (std::ranges::any_of(open_ones, [&](const Json& batch) {
           return name.starts_with(output_of(batch["id"])) || name.starts_with(errors_of(batch["id"]));
@@ -101,7 +101,7 @@ Status Archive::remove_leftovers() {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder_ / "files", error)) {
     const std::string name = entry.path().filename();
-    STRATA_TRY(const bool wanted, is_wanted(name));
+    BRIMFUL_TRY(const bool wanted, is_wanted(name));
     if (!wanted && name.starts_with(kFile)) std::filesystem::remove(entry.path(), error);
   }
   return {};
@@ -109,8 +109,8 @@ Status Archive::remove_leftovers() {
 
 Result<std::unique_ptr<Archive>> Archive::open(const std::filesystem::path& folder) {
   // What clients ask and are told is nobody else's business.
-  STRATA_TRY_VOID(make_private_folder(folder));
-  STRATA_TRY_VOID(make_private_folder(folder / "files"));
+  BRIMFUL_TRY_VOID(make_private_folder(folder));
+  BRIMFUL_TRY_VOID(make_private_folder(folder / "files"));
   const std::string path = folder / "archive.sqlite";
   auto out = batch::guarded(path, [&]() -> Result<std::unique_ptr<Archive>> {
     auto database = batch::open_database(path);
@@ -125,7 +125,7 @@ Result<std::unique_ptr<Archive>> Archive::open(const std::filesystem::path& fold
     transaction.commit();
     return std::unique_ptr<Archive>(new Archive(folder, std::move(database)));
   });
-  if (out) STRATA_TRY_VOID((*out)->remove_leftovers());
+  if (out) BRIMFUL_TRY_VOID((*out)->remove_leftovers());
   if (!out && out.error().code == ErrorCode::kInvalidArgument) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{}: another server keeps its files there: name another folder with --state",
@@ -162,7 +162,7 @@ Result<Archive::Page> Archive::page(const char* table, const Select& select) con
   while (some.executeStep()) {
     out.has_more = out.objects.size() == select.limit;
     if (out.has_more) continue;
-    STRATA_TRY(out.objects.emplace_back(), parse_ordered_json(some.getColumn(0).getString()));
+    BRIMFUL_TRY(out.objects.emplace_back(), parse_ordered_json(some.getColumn(0).getString()));
   }
   return out;
 }
@@ -171,12 +171,12 @@ Result<Archive::Page> Archive::page(const char* table, const Select& select) con
 
 Result<Archive::Upload> Archive::begin_upload() {
   std::string id = new_id(kFile);
-  STRATA_TRY(auto file, batch::WholeFile::create(content(id), 0600));
+  BRIMFUL_TRY(auto file, batch::WholeFile::create(content(id), 0600));
   return Upload{std::move(id), std::move(file)};
 }
 
 Result<Json> Archive::keep(Upload upload, const std::string& name, const std::string& purpose) {
-  STRATA_TRY_VOID(upload.content.commit());
+  BRIMFUL_TRY_VOID(upload.content.commit());
   auto kept = keep_content(upload.id, name, purpose);
   std::error_code error;
   if (!kept) std::filesystem::remove(content(upload.id), error);
@@ -208,13 +208,13 @@ Result<Archive::Page> Archive::files(const Select& select) const {
 }
 
 Status Archive::remove_file(const std::string& id) {
-  STRATA_TRY(const auto open_ones, open_batches());
+  BRIMFUL_TRY(const auto open_ones, open_batches());
   for (const Json& batch : open_ones) {
     if (batch["input_file_id"] != id) continue;
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{} needs this file: cancel the batch first", batch["id"].get<std::string>()));
   }
-  STRATA_TRY_VOID(guarded([&]() -> Status {
+  BRIMFUL_TRY_VOID(guarded([&]() -> Status {
     SQLite::Statement remove(*database_, "DELETE FROM files WHERE id = ?");
     remove.bind(1, id);
     return remove.exec() == 1 ? Status{} : no_such("files", id);
@@ -229,7 +229,7 @@ Status Archive::remove_file(const std::string& id) {
 Result<Json> Archive::add_batch(Json batch) {
   Json out = {{"id", new_id("batch_")}};
   out.update(batch);
-  STRATA_TRY_VOID(guarded([&]() -> Status {
+  BRIMFUL_TRY_VOID(guarded([&]() -> Status {
     insert(*database_, "batches", out, kOpen);
     return {};
   }));
@@ -247,8 +247,8 @@ Result<Archive::Page> Archive::batches(const Select& select) const {
 
 Result<Json> Archive::change_batch(const std::string& id, const std::function<Status(Json&)>& change) {
   auto out = guarded([&]() -> Result<Json> {
-    STRATA_TRY(Json batch, object("batches", id));
-    STRATA_TRY_VOID(change(batch));
+    BRIMFUL_TRY(Json batch, object("batches", id));
+    BRIMFUL_TRY_VOID(change(batch));
     SQLite::Statement update(*database_, "UPDATE batches SET object = ?, kind = ? WHERE id = ?");
     update.bind(1, text_of(batch));
     update.bind(2, has_ended(batch) ? "" : kOpen);
@@ -266,7 +266,7 @@ Result<std::vector<Json>> Archive::open_batches() const {
     SQLite::Statement select(*database_, "SELECT object FROM batches WHERE kind = ? ORDER BY number");
     select.bind(1, kOpen);
     while (select.executeStep()) {
-      STRATA_TRY(out.emplace_back(), parse_ordered_json(select.getColumn(0).getString()));
+      BRIMFUL_TRY(out.emplace_back(), parse_ordered_json(select.getColumn(0).getString()));
     }
     return out;
   });
@@ -296,4 +296,4 @@ Status Archive::end_attempt(const std::string& batch) {
   });
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

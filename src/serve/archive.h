@@ -17,7 +17,7 @@ namespace SQLite {
 class Database;
 }
 
-namespace strata::serve {
+namespace brimful::serve {
 
 /// Files that clients sent and batches left, and what is known of batches, as the objects of OpenAI's API. In
 /// a folder: contents as plain files, the objects in SQLite (WAL, synced with each change), so that what was
@@ -115,4 +115,4 @@ class Archive {
 /// s since 1970.
 [[nodiscard]] std::int64_t unix_time();
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -10,7 +10,7 @@
 #include "serve/form_data.h"
 #include "serve/http_answer.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 using Json = Archive::Json;
@@ -54,13 +54,13 @@ bool is_metadata(const Json& value) {
 
 Result<Json> batch_of(const Json& body) {
   const batch::Fields fields(body);
-  STRATA_TRY(const auto input, fields.text("input_file_id"));
+  BRIMFUL_TRY(const auto input, fields.text("input_file_id"));
   if (!input) return fields.refuse("input_file_id", "is missing");
-  STRATA_TRY(const auto endpoint, fields.text("endpoint"));
+  BRIMFUL_TRY(const auto endpoint, fields.text("endpoint"));
   if (!endpoint || !batch::endpoint_of(*endpoint))
     return fields.refuse("endpoint", "must be /v1/chat/completions, /v1/completions or /v1/embeddings");
-  STRATA_TRY(const auto window, fields.text("completion_window"));
-  STRATA_TRY(const std::int64_t seconds, seconds_of_window(window.value_or("24h")));
+  BRIMFUL_TRY(const auto window, fields.text("completion_window"));
+  BRIMFUL_TRY(const std::int64_t seconds, seconds_of_window(window.value_or("24h")));
   const Json* const metadata = fields.find("metadata");
   if (metadata != nullptr && !is_metadata(*metadata))
     return fields.refuse("metadata", "must be an object of 16 short texts at most");
@@ -280,4 +280,4 @@ HttpResponse ArchiveApi::cancel_batch(const std::string& id) {
   }));
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -4,7 +4,7 @@
 #include "serve/http_routes.h"
 #include "serve/json_body.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 
 /// `/v1/files` and `/v1/batches`. Contents of files are not read into memory. Threading: any, once it is
 /// made.
@@ -29,4 +29,4 @@ class ArchiveApi {
   const Bytes largest_file_;
 };
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -5,7 +5,7 @@
 #include "base/standard_error.h"
 #include "batch/api_fields.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 using Json = Archive::Json;
@@ -64,7 +64,7 @@ bool BatchQueue::advance() {
 /// It is tried again: a full disk may have room by then.
 void BatchQueue::pause(const Error& error) {
   not_before_ = Clock::now() + std::min(kPause * (1 << std::min(failures_, 6)), kLongestPause);
-  if (failures_++ == 0) tell("strata: a batch waits: {}\n", error.message);
+  if (failures_++ == 0) tell("brimful: a batch waits: {}\n", error.message);
   if (failures_ < kMostFailures || error.code == ErrorCode::kNoSpace || !batch_) return;
   if (job_ && job_->is_checked()) {  // what is answered stays
     gave_up_ = error.message;
@@ -87,7 +87,7 @@ void BatchQueue::stop() {
   if (!job_) return;
   job_->withdraw(executor_);
   if (const Status kept = job_->keep_outcomes(); !kept)
-    tell("strata: some answers of a batch are computed again: {}\n", kept.error().message);
+    tell("brimful: some answers of a batch are computed again: {}\n", kept.error().message);
 }
 
 void BatchQueue::leave_job() {
@@ -103,7 +103,7 @@ void BatchQueue::end_attempt() {
 }
 
 Status BatchQueue::change(const std::function<Status(Json&)>& change) {
-  STRATA_TRY(batch_, archive_.change_batch((*batch_)["id"], change));
+  BRIMFUL_TRY(batch_, archive_.change_batch((*batch_)["id"], change));
   return {};
 }
 
@@ -111,13 +111,13 @@ Status BatchQueue::change(const std::function<Status(Json&)>& change) {
 Status BatchQueue::choose() {
   const std::uint64_t changes = archive_.changes();
   if (seen_ == changes && Clock::now() - looked_ < kBetweenLooks) return {};
-  STRATA_TRY(auto open_ones, archive_.open_batches());
+  BRIMFUL_TRY(auto open_ones, archive_.open_batches());
   std::optional<Json> next;
   for (Json& batch : open_ones) {
     if (!next) {
       next = std::move(batch);
     } else if (const auto end = early_end(batch); end && batch["in_progress_at"].is_null()) {
-      STRATA_TRY_VOID(archive_.change_batch(batch["id"], [&](Json& now) { return end_now(now, *end); }));
+      BRIMFUL_TRY_VOID(archive_.change_batch(batch["id"], [&](Json& now) { return end_now(now, *end); }));
     }
   }
   if (!next || !batch_ || (*next)["id"] != (*batch_)["id"]) {
@@ -133,14 +133,14 @@ Status BatchQueue::choose() {
 Status BatchQueue::go_on() {
   if (writing_.valid()) {
     if (writing_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return {};
-    STRATA_TRY_VOID(writing_.get());
+    BRIMFUL_TRY_VOID(writing_.get());
     return finish();
   }
-  STRATA_TRY_VOID(choose());
+  BRIMFUL_TRY_VOID(choose());
   if (!batch_) return {};
   const auto end = gave_up_ ? std::optional<std::string>("failed") : early_end(*batch_);
   if (end && (*batch_)["in_progress_at"].is_null()) {
-    if (job_) STRATA_TRY_VOID(job_->take_account_away());
+    if (job_) BRIMFUL_TRY_VOID(job_->take_account_away());
     job_.reset();
     end_attempt();
     return change([&](Json& batch) {
@@ -151,8 +151,8 @@ Status BatchQueue::go_on() {
   if (!job_) return take_up();
   if (!job_->is_checked() || (*batch_)["status"] == "validating") return look_at_lines();
   if (!end) return compute();
-  STRATA_TRY(const bool done,
-             job_->give_up(executor_, fmt::format("batch_{}", *end), gave_up_.value_or(kWhy)));
+  BRIMFUL_TRY(const bool done,
+              job_->give_up(executor_, fmt::format("batch_{}", *end), gave_up_.value_or(kWhy)));
   if (done) begin_to_write(*end);
   return {};
 }
@@ -160,7 +160,7 @@ Status BatchQueue::go_on() {
 Status BatchQueue::take_up() {
   const std::string id = (*batch_)["id"];
   if (!attempt_) {
-    STRATA_TRY(const int attempts, archive_.begin_attempt(id));
+    BRIMFUL_TRY(const int attempts, archive_.begin_attempt(id));
     attempt_ = id;
     if (attempts > kMostAttempts) {
       return end_with_errors(
@@ -220,10 +220,10 @@ void BatchQueue::show_counts(Json& batch) const {
 }
 
 Status BatchQueue::compute() {
-  STRATA_TRY_VOID(job_->keep_outcomes());
+  BRIMFUL_TRY_VOID(job_->keep_outcomes());
   const batch::Store::Counts& counts = job_->counts();
   if (counts.left() == 0) {
-    STRATA_TRY_VOID(change([&](Json& batch) -> Status {
+    BRIMFUL_TRY_VOID(change([&](Json& batch) -> Status {
       if (batch["status"] != "in_progress") return {};
       batch["status"] = "finalizing";
       batch["finalizing_at"] = unix_time();
@@ -238,7 +238,7 @@ Status BatchQueue::compute() {
     done_ = done;
     failures_ = 0;
     end_attempt();
-    STRATA_TRY_VOID(change([&](Json& batch) -> Status {
+    BRIMFUL_TRY_VOID(change([&](Json& batch) -> Status {
       show_counts(batch);
       return {};
     }));
@@ -257,17 +257,17 @@ Status BatchQueue::finish() {
   const std::string id = (*batch_)["id"];
   const batch::Store::Counts& counts = job_->counts();
   if (counts.completed > 0)
-    STRATA_TRY_VOID(archive_.keep_content(output_, id + "_output.jsonl", "batch_output"));
+    BRIMFUL_TRY_VOID(archive_.keep_content(output_, id + "_output.jsonl", "batch_output"));
   if (counts.failed > 0)
-    STRATA_TRY_VOID(archive_.keep_content(errors_, id + "_errors.jsonl", "batch_output"));
-  STRATA_TRY_VOID(change([&](Json& batch) -> Status {
+    BRIMFUL_TRY_VOID(archive_.keep_content(errors_, id + "_errors.jsonl", "batch_output"));
+  BRIMFUL_TRY_VOID(change([&](Json& batch) -> Status {
     if (counts.completed > 0) batch["output_file_id"] = output_;
     if (counts.failed > 0) batch["error_file_id"] = errors_;
     show_counts(batch);
     if (gave_up_) set_errors(batch, one_error("server_error", *gave_up_));
     return end_now(batch, end_status_);
   }));
-  STRATA_TRY_VOID(job_->take_account_away());
+  BRIMFUL_TRY_VOID(job_->take_account_away());
   job_.reset();
   end_attempt();
   failures_ = 0;
@@ -283,4 +283,4 @@ Status BatchQueue::end_with_errors(Json errors) {
   });
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -9,7 +9,7 @@
 #include "batch/job.h"
 #include "serve/archive.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 
 /// The batches of the archive on the executor's thread: one after the other, behind whatever else the
 /// executor has to do. What stops in between goes on with the next start. Threading: one thread calls it.
@@ -74,4 +74,4 @@ class BatchQueue {
   std::int64_t done_ = 0;
 };
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 class Text {
@@ -52,19 +52,19 @@ void add_tiers(Text& text, const nlohmann::ordered_json& tiers) {
   const auto label = [](const nlohmann::ordered_json& tier) {
     return fmt::format("tier=\"{}\"", tier["name"].get<std::string>());
   };
-  text.head("strata_budget_bytes", "gauge", "Of a tier.");
+  text.head("brimful:budget_bytes", "gauge", "Of a tier.");
   for (const auto& tier : tiers)
-    text.line("strata_budget_bytes", fmt::format("{{{}}}", label(tier)), tier["budget_bytes"].get<double>());
-  text.head("strata_tier_bytes", "gauge", "What holds a tier's budget; of a tier, they add up to it.");
+    text.line("brimful:budget_bytes", fmt::format("{{{}}}", label(tier)), tier["budget_bytes"].get<double>());
+  text.head("brimful:tier_bytes", "gauge", "What holds a tier's budget; of a tier, they add up to it.");
   for (const auto& tier : tiers) {
     for (const auto& [owner, bytes] : tier["bytes"].items())
-      text.line("strata_tier_bytes", fmt::format("{{{},owner=\"{}\"}}", label(tier), owner),
+      text.line("brimful:tier_bytes", fmt::format("{{{},owner=\"{}\"}}", label(tier), owner),
                 bytes.get<double>());
   }
-  text.head("strata_sent_bytes_total", "counter", "Weights sent to a device for batches.");
+  text.head("brimful:sent_bytes_total", "counter", "Weights sent to a device for batches.");
   for (const auto& tier : tiers) {
     if (tier.contains("sent_bytes"))
-      text.line("strata_sent_bytes_total", fmt::format("{{{}}}", label(tier)),
+      text.line("brimful:sent_bytes_total", fmt::format("{{{}}}", label(tier)),
                 tier["sent_bytes"].get<double>());
   }
 }
@@ -84,27 +84,27 @@ Board::Figures Board::read() const {
 std::string metrics_text(const Board::Figures& now) {
   Text text;
   add_as_llama_server(text, now);
-  text.add("strata_prompt_tokens_shared_total", "counter", "Tokens of prompts that others had computed.",
+  text.add("brimful:prompt_tokens_shared_total", "counter", "Tokens of prompts that others had computed.",
            static_cast<double>(now.did.shared_tokens));
-  text.add("strata_requests_ended_total", "counter", "Requests that have an end.",
+  text.add("brimful:requests_ended_total", "counter", "Requests that have an end.",
            static_cast<double>(now.ended));
-  text.add("strata_sequences_parked_total", "counter", "Times that a sequence was put aside.",
+  text.add("brimful:sequences_parked_total", "counter", "Times that a sequence was put aside.",
            static_cast<double>(now.did.parked));
-  text.add("strata_kv_cells", "gauge", "Tokens that the KV cache holds.", now.cells);
-  text.add("strata_kv_cells_free", "gauge", "Tokens that can still be reserved there.", now.free_cells);
-  text.add("strata_streamed_bytes_total", "counter", "Read from disk by passes.",
+  text.add("brimful:kv_cells", "gauge", "Tokens that the KV cache holds.", now.cells);
+  text.add("brimful:kv_cells_free", "gauge", "Tokens that can still be reserved there.", now.free_cells);
+  text.add("brimful:streamed_bytes_total", "counter", "Read from disk by passes.",
            static_cast<double>(now.passes.read.value));
-  text.add("strata_stalled_seconds_total", "counter", "The computing waited for the disk.",
+  text.add("brimful:stalled_seconds_total", "counter", "The computing waited for the disk.",
            std::chrono::duration<double>(now.passes.stalled).count());
-  text.add("strata_experts_used_total", "counter", "Experts that steps used.",
+  text.add("brimful:experts_used_total", "counter", "Experts that steps used.",
            static_cast<double>(now.passes.experts.used));
-  text.add("strata_experts_hit_total", "counter", "Of these, found in memory.",
+  text.add("brimful:experts_hit_total", "counter", "Of these, found in memory.",
            static_cast<double>(now.passes.experts.hits));
   if (now.peak)
-    text.add("strata_peak_bytes", "gauge", "The most ever held of the host's memory.",
+    text.add("brimful:peak_bytes", "gauge", "The most ever held of the host's memory.",
              static_cast<double>(now.peak->value));
   add_tiers(text, now.tiers);
   return text.take();
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -6,7 +6,7 @@
 
 #include "batch/executor.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 
 /// What the executor's thread last said of itself, for the server's threads to tell. Threading: any.
 class Board {
@@ -35,4 +35,4 @@ class Board {
 /// Prometheus' text format, 0.0.4. What llama-server tells as well has its names.
 [[nodiscard]] std::string metrics_text(const Board::Figures& figures);
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -9,7 +9,7 @@
 #include "control/client.h"
 #include "serve/http_answer.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 using json = nlohmann::ordered_json;
@@ -32,16 +32,16 @@ Result<json> request_of(const json& body) {
   const batch::Fields fields(body);
   json out = {{"ask", "budgets"}};
   if (const json* const ram = fields.find("ram")) {
-    STRATA_TRY(out["ram"], bytes_of(fields, "ram", *ram));
+    BRIMFUL_TRY(out["ram"], bytes_of(fields, "ram", *ram));
   }
   const json* const vram = fields.find("vram");
   if (vram != nullptr && vram->is_object()) {
     for (const auto& [name, value] : vram->items()) {
-      STRATA_TRY(const std::uint64_t bytes, bytes_of(fields, "vram", value));
+      BRIMFUL_TRY(const std::uint64_t bytes, bytes_of(fields, "vram", value));
       out["vram"].push_back({{"name", name}, {"bytes", bytes}});
     }
   } else if (vram != nullptr) {
-    STRATA_TRY(const std::uint64_t bytes, bytes_of(fields, "vram", *vram));
+    BRIMFUL_TRY(const std::uint64_t bytes, bytes_of(fields, "vram", *vram));
     out["vram"].push_back({{"bytes", bytes}});
   }
   if (!out.contains("ram") && !out.contains("vram"))
@@ -63,4 +63,4 @@ HttpResponse change_budgets(const json& body) {
 
 HttpResponse tell_status() { return answer(control::ask(::getpid(), {{"ask", "status"}}, kTelling)); }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -3,7 +3,7 @@
 #include <atomic>
 #include <cstdint>
 
-namespace strata::serve {
+namespace brimful::serve {
 
 /// A part of a number that several threads share, given back when this goes. Threading: one owner.
 class Counted {
@@ -24,4 +24,4 @@ class Counted {
   std::uint64_t count_ = 0;
 };
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

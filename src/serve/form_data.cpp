@@ -6,7 +6,7 @@
 
 #include "serve/http_message.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 constexpr std::size_t kLongestFields = 8 * 1024;  // bytes, of one part
@@ -56,7 +56,7 @@ Status FormData::take(std::string_view bytes) {
   if (state_ == State::kEnd) return {};  // whatever stands behind the last boundary means nothing
   rest_ += bytes;
   for (;;) {
-    STRATA_TRY(const bool goes_on, step());
+    BRIMFUL_TRY(const bool goes_on, step());
     if (!goes_on) return {};
   }
 }
@@ -81,7 +81,7 @@ Result<bool> FormData::read_content() {
   const std::size_t size =
       has_boundary ? found : rest_.size() - std::min(rest_.size(), delimiter_.size() - 1);
   if (state_ == State::kContent && size > 0)
-    STRATA_TRY_VOID(on_content_(part_, std::string_view(rest_).substr(0, size)));
+    BRIMFUL_TRY_VOID(on_content_(part_, std::string_view(rest_).substr(0, size)));
   rest_.erase(0, size + (has_boundary ? delimiter_.size() : 0));
   if (has_boundary) state_ = State::kBoundary;
   return has_boundary;
@@ -119,8 +119,8 @@ Result<bool> FormData::read_fields() {
   }
   rest_.erase(0, end + 4);
   state_ = State::kContent;
-  STRATA_TRY_VOID(on_content_(part_, {}));
+  BRIMFUL_TRY_VOID(on_content_(part_, {}));
   return true;
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -7,7 +7,7 @@
 
 #include "base/result.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 
 /// A parameter of a field's value, such as `boundary` of `multipart/form-data; boundary=x`, quoted or not.
 /// `name` in lower case. Unset where there is none.
@@ -49,4 +49,4 @@ class FormData {
   std::size_t parts_ = 0;
 };
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -5,7 +5,7 @@
 
 #include <map>
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 using testing::HasSubstr;
@@ -76,4 +76,4 @@ TEST(FormDataTest, ParametersAreFoundQuotedOrNot) {
 }
 
 }  // namespace
-}  // namespace strata::serve
+}  // namespace brimful::serve

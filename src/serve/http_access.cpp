@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <array>
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 /// Takes as long for a wrong key as for the right one.
@@ -171,4 +171,4 @@ Result<std::string> read_origin(std::string_view text) {
   return text == "*" ? std::string(text) : lower_case(text);
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

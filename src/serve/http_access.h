@@ -5,7 +5,7 @@
 #include "base/result.h"
 #include "serve/http_message.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 
 /// Who may use the server.
 struct AccessRules {
@@ -51,4 +51,4 @@ class HttpAccess {
 /// away. Errors: kInvalidArgument.
 [[nodiscard]] Result<std::string> read_origin(std::string_view text);
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -6,7 +6,7 @@
 
 #include <array>
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 using testing::Contains;
@@ -130,8 +130,8 @@ TEST(HttpAccessTest, KeysAndOriginsAreCheckedAtTheStart) {
   EXPECT_TRUE(check_api_key("sk-1", "--api-key"));
   for (const char* const key : {"", " ", "a b", "a\t", "\xc3\xa4"})
     EXPECT_FALSE(check_api_key(key, "--api-key")) << key;
-  EXPECT_THAT(check_api_key("", "STRATA_API_KEY").error().message,
-              HasSubstr("STRATA_API_KEY: the key is empty"));
+  EXPECT_THAT(check_api_key("", "BRIMFUL_API_KEY").error().message,
+              HasSubstr("BRIMFUL_API_KEY: the key is empty"));
   EXPECT_EQ(*read_origin("*"), "*");
   EXPECT_EQ(*read_origin("HTTP://LocalHost:3000/"), "http://localhost:3000");
   EXPECT_EQ(*read_origin("app://obsidian.md"), "app://obsidian.md");
@@ -141,4 +141,4 @@ TEST(HttpAccessTest, KeysAndOriginsAreCheckedAtTheStart) {
 }
 
 }  // namespace
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -2,7 +2,7 @@
 
 #include "batch/api_answer.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 
 using Json = nlohmann::ordered_json;
 
@@ -45,4 +45,4 @@ HttpResponse refused(int status, const Error& error) {
   return json_response(batch::error_body(error), status);
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -5,7 +5,7 @@
 #include "base/result.h"
 #include "serve/http_message.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 
 /// HTTP's number for what went wrong.
 [[nodiscard]] int status_of(const Error& error);
@@ -21,4 +21,4 @@ void refuse(HttpResponse& response, const Error& error);
 /// The object, or the error.
 [[nodiscard]] HttpResponse json_response(const Result<nlohmann::ordered_json>& object);
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -16,7 +16,7 @@
 
 #include "base/bytes.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 namespace asio = boost::asio;
@@ -431,4 +431,4 @@ void HttpConnection::take_bytes() {
   if (got > 0 && phase_ == Phase::kAnswering) watch_socket();
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -15,7 +15,7 @@
 #include "serve/http_server.h"
 #include "serve/worker_threads.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 
 class HttpConnection;
 
@@ -107,4 +107,4 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool woken_ = false;                // a source has something new
 };
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

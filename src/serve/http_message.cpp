@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 std::string_view trimmed(std::string_view text) {
@@ -59,4 +59,4 @@ std::string lower_case(std::string_view text) {
   return out;
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-namespace strata::serve {
+namespace brimful::serve {
 
 using HttpFields = std::vector<std::pair<std::string, std::string>>;
 
@@ -95,4 +95,4 @@ class HttpTask {
 /// ASCII letters only.
 [[nodiscard]] std::string lower_case(std::string_view text);
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

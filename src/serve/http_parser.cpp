@@ -8,7 +8,7 @@
 #include <boost/beast/http/parser.hpp>
 #include <charconv>
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 namespace http = boost::beast::http;
@@ -175,4 +175,4 @@ std::expected<void, HttpProblem> HttpParser::read_body(std::string& received, st
   return {};
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

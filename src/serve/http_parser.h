@@ -6,7 +6,7 @@
 
 #include "serve/http_message.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 
 /// Why a text is no request. Whatever follows it on the connection cannot be understood, either.
 struct HttpProblem {
@@ -53,4 +53,4 @@ class HttpParser {
   std::size_t lines_ = 0;    // complete lines
 };
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -5,7 +5,7 @@
 
 #include <random>
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 /// What becomes of `bytes` that come in pieces of at most `size`: the request, its body, and what is left; or
@@ -102,4 +102,4 @@ TEST(HttpParserTest, NothingIsHeldThatIsLongerThanAHead) {
 }
 
 }  // namespace
-}  // namespace strata::serve
+}  // namespace brimful::serve

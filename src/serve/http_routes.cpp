@@ -1,6 +1,6 @@
 #include "serve/http_routes.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 constexpr std::uint64_t kIgnoredBody = 64 * 1024;  // bytes that a request may send although nobody reads them
@@ -64,4 +64,4 @@ HttpRoutes::Found HttpRoutes::find(const HttpRequest& request) const {
   return out;
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

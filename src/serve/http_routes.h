@@ -2,7 +2,7 @@
 
 #include "serve/http_server.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 
 /// Which task answers which method and path. Threading: any number of threads may call find() at once.
 class HttpRoutes {
@@ -34,4 +34,4 @@ class HttpRoutes {
   std::vector<Route> routes_;
 };
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -13,7 +13,7 @@
 
 #include "serve/http_connection.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 namespace asio = boost::asio;
@@ -161,4 +161,4 @@ void HttpServer::stop(std::chrono::milliseconds patience) {
   state.thread.join();
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -6,7 +6,7 @@
 #include "serve/http_message.h"
 #include "serve/listener.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 
 struct HttpLimits {
   using Milliseconds = std::chrono::milliseconds;
@@ -68,4 +68,4 @@ class HttpServer {
   const std::unique_ptr<State> state_;
 };
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -14,7 +14,7 @@
 #include "raw_client.h"
 #include "serve/http_routes.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 using testing::HasSubstr;
@@ -413,4 +413,4 @@ TEST(ListenerTest, ItsAddressIsOneThatABrowserTakes) {
 }
 
 }  // namespace
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -4,7 +4,7 @@
 
 #include <utility>
 
-namespace strata::serve {
+namespace brimful::serve {
 
 /// Each answer is one of the executor's requests. Vectors are done in a pass, however many are asked for.
 std::size_t Inbox::weight_of(const batch::ApiRequest& request) {
@@ -49,4 +49,4 @@ std::size_t Inbox::open() const {
   return open_;
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

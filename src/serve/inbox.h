@@ -7,7 +7,7 @@
 
 #include "serve/ticket.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 
 /// Between the threads of the server and the executor's: requests that came, as many as may be on their way.
 /// Threading: any.
@@ -41,4 +41,4 @@ class Inbox {
   bool closed_ = false;
 };
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

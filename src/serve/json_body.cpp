@@ -5,7 +5,7 @@
 #include "base/json_text.h"
 #include "serve/http_answer.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 constexpr std::uint64_t kValue = 32;            // bytes that a value takes once JSON is read, about
@@ -86,4 +86,4 @@ HttpPlan json_plan(BodyLimits& limits, Lane lane, std::function<HttpResponse(Rea
   return out;
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -8,7 +8,7 @@
 #include "serve/counted.h"
 #include "serve/http_server.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 
 /// What the bodies that are read at the same time may take. Threading: any.
 struct BodyLimits {
@@ -28,4 +28,4 @@ struct ReadBody {
 [[nodiscard]] HttpPlan json_plan(BodyLimits& limits, Lane lane,
                                  std::function<HttpResponse(ReadBody body)> answer);
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -11,7 +11,7 @@
 #include <memory>
 #include <utility>
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 constexpr int kWaiting = 1024;  // clients that the kernel lets wait; it may cut this down
@@ -135,4 +135,4 @@ Result<Listener> Listener::bind(const std::string& host, int port) {
   return out;
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

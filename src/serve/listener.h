@@ -5,7 +5,7 @@
 
 #include "base/result.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 
 /// Sockets at an address that belongs to this program from now on. Clients that connect wait until an
 /// HttpServer takes the sockets over. Move-only.
@@ -33,4 +33,4 @@ class Listener {
   int port_ = 0;
 };
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

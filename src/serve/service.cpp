@@ -6,7 +6,7 @@
 #include "batch/api_submit.h"
 #include "engine/status_json.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 namespace {
 
 constexpr std::chrono::milliseconds kPatience{200};  // until a signal is seen, where nothing is to do
@@ -46,12 +46,12 @@ Status Service::compute(const Watch& watch) {
       submit(std::move(ticket));
     cancel_some();
     const bool has_batch = batches_ != nullptr && !closed && batches_->advance();
-    STRATA_TRY_VOID(watch.between_passes(busy));
+    BRIMFUL_TRY_VOID(watch.between_passes(busy));
     const auto stepped = executor_.step();
     if (!stepped) {
       cancel_all(stepped.error());
       if (batches_ != nullptr) batches_->failed(stepped.error());
-      tell("strata: {}\n", stepped.error().message);
+      tell("brimful: {}\n", stepped.error().message);
       if (stepped.error().code == ErrorCode::kDeviceLost) return std::unexpected(stepped.error());
     }
     std::erase_if(open_, [](const Open& open) { return open.ended; });
@@ -128,4 +128,4 @@ void Service::publish(bool now) {
                   .peak = engine_.peak_bytes()});
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -8,7 +8,7 @@
 #include "serve/board.h"
 #include "serve/inbox.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 
 /// The executor's side of the server: takes requests from the inbox, drives the passes, gives answers to
 /// tickets. Threading: one thread calls it.
@@ -58,4 +58,4 @@ class Service {
   Ticket::Clock::time_point published_;
 };
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

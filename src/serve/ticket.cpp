@@ -4,7 +4,7 @@
 #include <iterator>
 #include <utility>
 
-namespace strata::serve {
+namespace brimful::serve {
 
 Ticket::News Ticket::take_news() {
   const std::lock_guard lock(mutex_);
@@ -41,4 +41,4 @@ bool Ticket::gone() const {
   return left_;
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -9,7 +9,7 @@
 
 #include "batch/api_request.h"
 
-namespace strata::serve {
+namespace brimful::serve {
 
 /// A request on its way through the executor, and what has come of it so far: the executor's thread writes
 /// the answer, the server's threads take it. Nobody waits inside. Threading: any.
@@ -55,4 +55,4 @@ class Ticket {
   bool left_ = false;
 };
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

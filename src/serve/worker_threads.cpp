@@ -2,7 +2,7 @@
 
 #include <utility>
 
-namespace strata::serve {
+namespace brimful::serve {
 
 WorkerThreads::~WorkerThreads() {
   {
@@ -56,4 +56,4 @@ void WorkerThreads::do_work() {
   }
 }
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

@@ -8,7 +8,7 @@
 #include <mutex>
 #include <vector>
 
-namespace strata::serve {
+namespace brimful::serve {
 
 /// A few threads that do one piece of work after the other. A thread starts when there is work and none is
 /// free. Threading: any thread may call post().
@@ -40,4 +40,4 @@ class WorkerThreads {
   bool stopping_ = false;
 };
 
-}  // namespace strata::serve
+}  // namespace brimful::serve

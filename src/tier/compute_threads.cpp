@@ -16,7 +16,7 @@
 #include "hardware/compute_threads.h"
 #include "hardware/cpu.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 // Between two runs a worker polls this long (of 100) before it sleeps: runs follow one another closely, but
@@ -55,7 +55,7 @@ Result<std::unique_ptr<ComputeThreads>> ComputeThreads::create(int most) {
   if (out->has_quota_) out->throttled_before_ = hardware::read_times_throttled();
   out->alone_ = new_pool(1);
   if (out->alone_ == nullptr) return fail(ErrorCode::kInternal, "cannot make a pool of compute threads");
-  STRATA_TRY_VOID(out->make_pool(most));
+  BRIMFUL_TRY_VOID(out->make_pool(most));
   return out;
 }
 
@@ -197,4 +197,4 @@ bool ComputeThreads::was_throttled() {
 
 void ComputeThreads::compute_with(int threads) { count_.set(threads); }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -11,7 +11,7 @@
 
 struct ggml_threadpool;
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// The threads that compute, all of one ggml thread pool, and how many of them do at the moment.
 ///
@@ -88,4 +88,4 @@ class ComputeThreads {
   std::uint64_t throttled_before_ = 0;
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -1,6 +1,6 @@
 #include "tier/copy_queue.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 CopyQueue::CopyQueue(ggml_backend_dev_t device, std::size_t places) {
   ggml_backend_dev_props props{};
@@ -25,4 +25,4 @@ void CopyQueue::copy(std::size_t place, ggml_tensor* target, const std::byte* by
   ggml_backend_event_record(events_[place].get(), queue_.get());
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// Copies to a device that follow one another without gaps, on a queue of their own: the next one is handed
 /// over while one runs. Threading: one thread at a time; another may compute on the device meanwhile.
@@ -28,4 +28,4 @@ class CopyQueue {
   std::vector<ggml_backend_event_ptr> events_;  // by place
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -8,7 +8,7 @@
 #include "tier/graph_recorder.h"
 #include "tier/kernel_probe.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 // Four threads for the ring; each takes its stack and the kernel's structures (measured: 130 KiB).
@@ -49,7 +49,7 @@ void Device::set_abort_callback(Stream& stream, ggml_abort_callback callback, vo
 
 Result<std::unique_ptr<Device>> Device::create(const model::ModelProfile& profile, memory::Pool& pool,
                                                DeviceOptions options) {
-  STRATA_TRY(DiskFiles files, DiskFiles::open(profile));
+  BRIMFUL_TRY(DiskFiles files, DiskFiles::open(profile));
   if (!options.make_reader) {
     options.make_reader = [](const DiskFiles& f, std::size_t depth) {
       return make_reader(f, ReaderKind::kAuto, depth);
@@ -60,12 +60,12 @@ Result<std::unique_ptr<Device>> Device::create(const model::ModelProfile& profil
   std::unique_ptr<Device> device(new Device(profile, pool, cpu, std::move(options), std::move(files)));
   ggml_backend_dev_t const reorders = device->options_.file_order ? nullptr : cpu;
   device->layout_ = std::make_unique<RepackedLayout>(reorders, device->options_.threads);
-  STRATA_TRY(device->row_reader_, device->options_.make_reader(device->files_, Executor::kRowReads));
+  BRIMFUL_TRY(device->row_reader_, device->options_.make_reader(device->files_, Executor::kRowReads));
   if (device->options_.share_threads != nullptr) {
     device->threads_ = device->options_.share_threads->threads_;
     return device;
   }
-  STRATA_TRY(device->own_threads_, ComputeThreads::create(device->options_.threads));
+  BRIMFUL_TRY(device->own_threads_, ComputeThreads::create(device->options_.threads));
   device->threads_ = device->own_threads_.get();
   return device;
 }
@@ -96,7 +96,7 @@ void Device::record(int threads, const ggml_cgraph& graph) {
 
 Status Device::record_token_by_token(ggml_backend_t inner, const ggml_cgraph& graph) {
   if (!split_.learned()) return split_.learn(graph);
-  STRATA_TRY(const TokenSplit::Cuts cuts, split_.match(graph));
+  BRIMFUL_TRY(const TokenSplit::Cuts cuts, split_.match(graph));
   most_tokens_ = cuts.tokens;
   for (int n = 0; n < graph.n_nodes; ++n) {
     const ggml_tensor& node = *graph.nodes[n];
@@ -168,25 +168,25 @@ Status Device::place(plan::Placement placement, const Progress& progress) {
   loaded_ = {};
   const Needs needs = this->needs();
   const auto reserve = [&](Bytes bytes, Owner owner) -> Status {
-    STRATA_TRY(auto reservation, pool_.reserve(bytes, owner));
+    BRIMFUL_TRY(auto reservation, pool_.reserve(bytes, owner));
     reservations_.push_back(std::move(reservation));
     return {};
   };
-  STRATA_TRY_VOID(host_.commit(pool_));
-  STRATA_TRY_VOID(reserve(needs.work, Owner::kCompute));
-  STRATA_TRY_VOID(reserve(needs.staging, Owner::kCompute));
-  STRATA_TRY_VOID(reserve(placement.ring, Owner::kRing));
+  BRIMFUL_TRY_VOID(host_.commit(pool_));
+  BRIMFUL_TRY_VOID(reserve(needs.work, Owner::kCompute));
+  BRIMFUL_TRY_VOID(reserve(needs.staging, Owner::kCompute));
+  BRIMFUL_TRY_VOID(reserve(placement.ring, Owner::kRing));
   const Bytes for_experts = placement.slot_bytes() + placement.stage + placement.landing;
-  STRATA_TRY_VOID(reserve(for_experts, Owner::kExperts));
-  STRATA_TRY_VOID(reserve(placement.arena_bytes() - placement.ring - for_experts, Owner::kWeights));
-  STRATA_TRY(staging_, memory::Region::reserve(needs.staging));
-  STRATA_TRY_VOID(staging_.commit());
-  STRATA_TRY(arena_, memory::Region::reserve(placement.arena_bytes()));
-  STRATA_TRY_VOID(arena_.commit());
+  BRIMFUL_TRY_VOID(reserve(for_experts, Owner::kExperts));
+  BRIMFUL_TRY_VOID(reserve(placement.arena_bytes() - placement.ring - for_experts, Owner::kWeights));
+  BRIMFUL_TRY(staging_, memory::Region::reserve(needs.staging));
+  BRIMFUL_TRY_VOID(staging_.commit());
+  BRIMFUL_TRY(arena_, memory::Region::reserve(placement.arena_bytes()));
+  BRIMFUL_TRY_VOID(arena_.commit());
   const Bytes gathers = gather_staging();
   layout_->use_scratch(staging_.data() + (gathers + expert_ids()).value, repack_scratch());
   table_.set(std::move(placement), recorded_.uses, arena_.data());
-  STRATA_TRY(auto experts, read_weights(progress));
+  BRIMFUL_TRY(auto experts, read_weights(progress));
   executor_ = std::make_unique<Executor>(
       files_, weights_, table_, *layout_, Executor::Memory{arena_.data(), staging_.data(), gathers},
       options_.make_reader, std::move(row_reader_), std::move(experts), options_.trace, *threads_);
@@ -201,7 +201,7 @@ Result<std::unique_ptr<ExpertCache>> Device::read_weights(const Progress& progre
     loaded_ += bytes;
     return !progress || progress(std::min(loaded_, total), total);
   };
-  STRATA_TRY_VOID(read_residents(more));
+  BRIMFUL_TRY_VOID(read_residents(more));
 
   const auto end = [this](ggml_backend_t backend) {
     threads_->forget(backend);
@@ -216,20 +216,20 @@ Result<std::unique_ptr<ExpertCache>> Device::read_weights(const Progress& progre
   for (const plan::Unit& unit : placement.units) {
     if (!unit.resident) continue;
     const FreshRows rows{unit.tensor, unit.rows, table_.address(unit)};
-    STRATA_TRY_VOID(rearrange(std::span(&rows, 1)));
+    BRIMFUL_TRY_VOID(rearrange(std::span(&rows, 1)));
   }
   if (placement.groups.empty()) return nullptr;
-  STRATA_TRY(auto reader, options_.make_reader(files_, PartReader::kDepth));
+  BRIMFUL_TRY(auto reader, options_.make_reader(files_, PartReader::kDepth));
   auto experts = std::make_unique<ExpertCache>(
       profile_, placement, arena_.data(),
       reinterpret_cast<std::int32_t*>(staging_.data() + gather_staging().value), std::move(reader));
-  STRATA_TRY_VOID(experts->fill(rearrange, more));
+  BRIMFUL_TRY_VOID(experts->fill(rearrange, more));
   return experts;
 }
 
 Status Device::read_residents(const std::function<bool(Bytes)>& more) {
   constexpr std::uint64_t kLoadBlock = 4ULL << 20;
-  STRATA_TRY(auto reader, options_.make_reader(files_, 8));
+  BRIMFUL_TRY(auto reader, options_.make_reader(files_, 8));
   std::optional<Error> error;
   const auto take_one = [&] {
     const BlockDone done = reader->wait();
@@ -270,7 +270,7 @@ Status Device::displace() {
   past_ = statistics();
   executor_.reset();
   row_reader_.reset();
-  STRATA_TRY(row_reader_, options_.make_reader(files_, Executor::kRowReads));
+  BRIMFUL_TRY(row_reader_, options_.make_reader(files_, Executor::kRowReads));
   table_.clear();
   arena_ = {};
   staging_ = {};
@@ -279,4 +279,4 @@ Status Device::displace() {
   return {};
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -13,7 +13,7 @@
 #include "tier/host_buffer.h"
 #include "tier/weight_buffer.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// What the recorded graphs ask for, beside the buffers libllama allocates.
 struct Needs {
@@ -114,7 +114,7 @@ class Device final : public GgmlDevice {
   Device(const model::ModelProfile& profile, memory::Pool& pool, ggml_backend_dev_t cpu,
          DeviceOptions options, DiskFiles files);
 
-  [[nodiscard]] const char* name() const override { return "Strata"; }
+  [[nodiscard]] const char* name() const override { return "Brimful"; }
   [[nodiscard]] ggml_backend_buffer_type_t buffer_type() override { return host_.handle(); }
   [[nodiscard]] ggml_backend_buffer_type_t host_buffer_type() override { return host_.handle(); }
   [[nodiscard]] bool supports_op(const ggml_tensor& op) const override;
@@ -168,4 +168,4 @@ class Device final : public GgmlDevice {
   PassStatistics past_;  // of executors before
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 // In steps of the group, as the host's: docs/adr/0008.
@@ -62,7 +62,7 @@ Bytes DeviceExperts::bytes(ggml_backend_buffer_type_t type) const {
 void DeviceExperts::filled() {
   for (Group& group : groups_) {
     for (std::uint32_t slot = 0; slot < group.slots.slots(); ++slot)
-      STRATA_CHECK(group.slots.claim(slot) == slot);
+      BRIMFUL_CHECK(group.slots.claim(slot) == slot);
   }
 }
 
@@ -132,7 +132,7 @@ Status DeviceExperts::begin(ggml_backend_t queue, std::uint32_t number, const gg
   again_ = false;
   ggml_backend_synchronize(queue);  // and nothing of the step before is on its way
   results_.clear();
-  STRATA_TRY_VOID(read_choices(group, ids));
+  BRIMFUL_TRY_VOID(read_choices(group, ids));
   std::vector<std::uint32_t> used;
   for (const Choice& choice : choices_) used.push_back(static_cast<std::uint32_t>(choice.expert));
   std::ranges::sort(used);
@@ -150,7 +150,7 @@ Status DeviceExperts::begin(ggml_backend_t queue, std::uint32_t number, const gg
     if (!send_ && !group.slots.outweighs(expert)) continue;
     if (group.slots.claim(expert)) sent.push_back(expert);
   }
-  STRATA_TRY_VOID(send(group, sent));
+  BRIMFUL_TRY_VOID(send(group, sent));
   number_choices(group);
   ggml_backend_tensor_set_async(queue, numbered_, ids_.data(), 0, ids_.size() * sizeof(std::int32_t));
   return {};
@@ -193,7 +193,7 @@ Status DeviceExperts::multiply(ggml_backend_t queue, std::span<const DeviceProdu
     for (const DeviceProduct& product : products.subspan(which)) {
       if (product.node->src[1] == node->src[1]) together.push_back(product);
     }
-    STRATA_TRY_VOID(compute_together(together));
+    BRIMFUL_TRY_VOID(compute_together(together));
   }
   // Rows that are neighbours on both sides cross together.
   const std::size_t row = static_cast<std::size_t>(node->ne[0]) * sizeof(float);
@@ -248,4 +248,4 @@ Status DeviceExperts::compute_together(std::span<const DeviceProduct> products) 
   return status;
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -12,7 +12,7 @@
 #include "tier/device.h"
 #include "tier/expert_slots.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// A MUL_MAT_ID of a step, as libllama made it.
 struct DeviceProduct {
@@ -117,4 +117,4 @@ class DeviceExperts {
   ExpertStatistics statistics_;
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

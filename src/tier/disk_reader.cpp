@@ -11,7 +11,7 @@
 
 #include "tier/reader_impl.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 std::int64_t modified_ns(const struct stat& st) {
@@ -115,4 +115,4 @@ Result<std::unique_ptr<DiskReader>> make_reader(const DiskFiles& files, ReaderKi
   return make_thread_reader(files, depth);
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -11,7 +11,7 @@
 #include "base/result.h"
 #include "model/model_profile.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// One block to read. `offset`, `size` and `target` are multiples of DiskFiles::kBlock; a read that
 /// reaches past the end of the file stops there.
@@ -86,4 +86,4 @@ enum class ReaderKind { kAuto, kUring, kThreads };
 using ReaderFactory =
     std::function<Result<std::unique_ptr<DiskReader>>(const DiskFiles& files, std::size_t depth)>;
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -12,7 +12,7 @@
 #include "disk_test_files.h"
 #include "tier/reader_impl.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 using tests::BlockMemory;
@@ -79,7 +79,7 @@ TEST_P(DiskReaderTest, ReadsFromMemoryFileSystems) {
   const std::filesystem::path shm = "/dev/shm";
   if (!std::filesystem::is_directory(shm))
     GTEST_SKIP() << "no /dev/shm: reads that are not direct are not tested";
-  std::string name = shm / "strata-test-XXXXXX";
+  std::string name = shm / "brimful-test-XXXXXX";
   ASSERT_NE(::mkdtemp(name.data()), nullptr);
   {
     const DiskTestFiles test({1'000'003}, name);
@@ -248,4 +248,4 @@ TEST(FinishBlock, AnErrorThatPassesLeavesNoTrace) {
 }
 
 }  // namespace
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -9,7 +9,7 @@
 #include "base/check.h"
 #include "tier/range_reader.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 constexpr std::uint64_t ids_bytes(std::uint64_t rows) {
@@ -96,7 +96,7 @@ Status Executor::checked(Status status) {
 
 Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split) {
   const auto begin = Trace::Clock::now();
-  STRATA_TRY_VOID(run(inner, graph, split));
+  BRIMFUL_TRY_VOID(run(inner, graph, split));
   ++passes_;
   if (trace_ != nullptr) trace_->span(Trace::kPasses, "pass", begin);
   // Weights read in this pass may be another file's: better no tokens than wrong ones.
@@ -104,20 +104,20 @@ Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const 
 }
 
 Status Executor::run(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split, bool again) {
-  STRATA_TRY(PassProgram program, PassProgram::compile(graph, weights_, table_, layout_, split));
-  STRATA_TRY_VOID(stream_.begin(program.entries()));
+  BRIMFUL_TRY(PassProgram program, PassProgram::compile(graph, weights_, table_, layout_, split));
+  BRIMFUL_TRY_VOID(stream_.begin(program.entries()));
   program.bind(stream_);
 
   for (Run& run : program.runs()) {
-    STRATA_TRY_VOID(stream_.wait(run.entries_end));
-    if (run.gather) STRATA_TRY_VOID(gather(*run.gather));
-    if (run.step) STRATA_TRY_VOID(begin_step(inner, program, *run.step, again));
+    BRIMFUL_TRY_VOID(stream_.wait(run.entries_end));
+    if (run.gather) BRIMFUL_TRY_VOID(gather(*run.gather));
+    if (run.step) BRIMFUL_TRY_VOID(begin_step(inner, program, *run.step, again));
     if (run.experts.empty()) {
-      STRATA_TRY_VOID(execute(inner, graph, run.nodes));
+      BRIMFUL_TRY_VOID(execute(inner, graph, run.nodes));
     } else if (experts_->in_slots()) {
-      STRATA_TRY_VOID(execute_in_slots(inner, graph, run));
+      BRIMFUL_TRY_VOID(execute_in_slots(inner, graph, run));
     } else {
-      STRATA_TRY_VOID(execute_in_strips(inner, graph, run));
+      BRIMFUL_TRY_VOID(execute_in_strips(inner, graph, run));
     }
     stream_.release(run.entries_end);
   }
@@ -139,7 +139,7 @@ Status Executor::execute(ggml_backend_t inner, const ggml_cgraph& graph,
     } else {
       threads_.again(inner);
     }
-    STRATA_TRY_VOID(execute_stretch(inner, graph, nodes.subspan(done, count)));
+    BRIMFUL_TRY_VOID(execute_stretch(inner, graph, nodes.subspan(done, count)));
     done += count;
   }
   if (trace_ != nullptr) trace_->span(Trace::kRuns, name_of(nodes, table_.profile()), begin);
@@ -216,4 +216,4 @@ PassStatistics Executor::statistics() const {
                         experts};
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

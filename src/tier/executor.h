@@ -14,7 +14,7 @@
 #include "tier/pass_program.h"
 #include "tier/pass_stream.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 struct PassStatistics {
   std::uint64_t passes = 0;
@@ -98,4 +98,4 @@ class Executor {
   Bytes gathered_;
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

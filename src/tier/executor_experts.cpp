@@ -4,7 +4,7 @@
 
 #include "tier/executor.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 void show(ggml_tensor& weight, const ExpertRows& rows) {
@@ -20,11 +20,11 @@ void show(ggml_tensor& weight, const ExpertRows& rows) {
 Status Executor::begin_step(ggml_backend_t inner, const PassProgram& program, std::size_t number,
                             bool again) {
   const ExpertStep& step = program.steps()[number];
-  STRATA_TRY_VOID(experts_->begin(step.group, *step.ids, step.parts, again));
+  BRIMFUL_TRY_VOID(experts_->begin(step.group, *step.ids, step.parts, again));
   step.numbered->data = experts_->ids();
   predict(program, number);
   const auto begin = std::chrono::steady_clock::now();
-  STRATA_TRY_VOID(experts_->finish());
+  BRIMFUL_TRY_VOID(experts_->finish());
   expert_stalls_ += std::chrono::steady_clock::now() - begin;
   if (trace_ != nullptr) {
     const plan::ExpertGroup& group = table_.placement().groups[step.group];
@@ -112,22 +112,22 @@ Status Executor::execute_in_strips(ggml_backend_t inner, const ggml_cgraph& grap
   std::vector<FreshRows> fresh;
   std::size_t done = 0;
   for (const ExpertNode& expert : run.experts) {
-    STRATA_TRY_VOID(execute(inner, graph, nodes.subspan(done, expert.node - done)));
+    BRIMFUL_TRY_VOID(execute(inner, graph, nodes.subspan(done, expert.node - done)));
     const ggml_tensor* const node = nodes[expert.node];
     do {
       fresh.clear();
-      STRATA_TRY(const ExpertRows rows, experts_->strips().next(fresh));
-      STRATA_TRY_VOID(repack(inner, fresh));
+      BRIMFUL_TRY(const ExpertRows rows, experts_->strips().next(fresh));
+      BRIMFUL_TRY_VOID(repack(inner, fresh));
       show(*expert.weight, rows);
       ggml_tensor part = *node;
       part.ne[0] = rows.rows;  // the strides stay: a stretch of each row of the result
       part.data = static_cast<char*>(node->data) + static_cast<std::size_t>(rows.first_row) * part.nb[0];
       ggml_tensor* const only[] = {&part};
-      STRATA_TRY_VOID(execute(inner, graph, only));
+      BRIMFUL_TRY_VOID(execute(inner, graph, only));
     } while (!experts_->strips().part_ends());
     done = expert.node + 1;
   }
   return execute(inner, graph, nodes.subspan(done));
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 // In steps of the group: docs/adr/0008.
@@ -94,14 +94,14 @@ Status ExpertCache::fill(const Rearrange& rearrange, const std::function<bool(By
   for (Group& group : groups_) {
     for (std::uint32_t slot = 0; slot < group.slots.slots(); ++slot) {
       const auto claimed = group.slots.claim(slot);
-      STRATA_CHECK(claimed.has_value());
+      BRIMFUL_CHECK(claimed.has_value());
       read(group, *claimed, slot);
     }
     for (std::uint32_t slot = 0; slot < group.slots.slots(); ++slot) {
-      STRATA_TRY_VOID(reader_.wait(group.state[slot].left));
+      BRIMFUL_TRY_VOID(reader_.wait(group.state[slot].left));
       fresh_.clear();
       list_fresh(group, slot);
-      STRATA_TRY_VOID(rearrange(fresh_));
+      BRIMFUL_TRY_VOID(rearrange(fresh_));
       group.state[slot].raw = false;
       const Bytes so_far = reader_.bytes_read();
       if (progress && !progress(so_far - reported))
@@ -117,10 +117,10 @@ Status ExpertCache::begin(std::uint32_t number, const ggml_tensor& ids, std::spa
   Group& group = groups_[number];
   again = again && current_ == &group;
   const ExpertStatistics before = statistics_;
-  STRATA_TRY_VOID(find_used(group, ids));
+  BRIMFUL_TRY_VOID(find_used(group, ids));
   enter(group, again);
   if (in_slots_) {
-    STRATA_TRY_VOID(claim_slots(group));
+    BRIMFUL_TRY_VOID(claim_slots(group));
   } else {
     pass_through(group, parts);
   }
@@ -144,7 +144,7 @@ Status ExpertCache::bring(std::uint32_t number, std::span<const std::uint32_t> e
   const std::size_t slots = group.slots.slots();
   if (slots == 0) return bring_to_stage(group, experts, take);
   for (std::size_t done = 0; done < experts.size(); done += slots)
-    STRATA_TRY_VOID(
+    BRIMFUL_TRY_VOID(
         bring_to_slots(group, experts.subspan(done, std::min(slots, experts.size() - done)), take));
   return {};
 }
@@ -154,8 +154,8 @@ Status ExpertCache::bring_to_slots(Group& group, std::span<const std::uint32_t> 
   for (const std::uint32_t expert : used_) is_used_[expert] = false;
   used_.assign(experts.begin(), experts.end());
   enter(group, false);
-  STRATA_TRY_VOID(claim_slots(group));
-  STRATA_TRY_VOID(finish());
+  BRIMFUL_TRY_VOID(claim_slots(group));
+  BRIMFUL_TRY_VOID(finish());
   for (const plan::ExpertPart& part : group.plan->parts) {
     for (const std::uint32_t expert : experts)
       take(part.tensor, expert, 0, {slot_data(part, *group.slots.slot_of(expert)), part.bytes.value});
@@ -176,7 +176,7 @@ Status ExpertCache::bring_to_stage(Group& group, std::span<const std::uint32_t> 
     const std::uint64_t row_bytes = profile_.tensors[part.tensor].row_bytes().value;
     do {
       fresh_.clear();
-      STRATA_TRY(const ExpertRows rows, strips_.next(fresh_));
+      BRIMFUL_TRY(const ExpertRows rows, strips_.next(fresh_));
       const auto first = static_cast<std::uint64_t>(rows.first_row);
       const std::span bytes(rows.data, static_cast<std::uint64_t>(rows.rows) * row_bytes);
       for (std::size_t i = 0; i < experts.size(); ++i)
@@ -230,7 +230,7 @@ Status ExpertCache::claim_slots(Group& group) {
     }
     auto slot = group.slots.claim(expert);
     while (!slot) {  // the others are arriving, for nothing as it turns out
-      STRATA_TRY_VOID(reader_.wait_for_one());
+      BRIMFUL_TRY_VOID(reader_.wait_for_one());
       hold_arriving(group);
       slot = group.slots.claim(expert);
     }
@@ -247,7 +247,7 @@ Status ExpertCache::finish() {
   for (const std::uint32_t expert : used_) {
     const std::uint32_t slot = *group.slots.slot_of(expert);
     Slot& state = group.state[slot];
-    STRATA_TRY_VOID(reader_.wait(state.left));
+    BRIMFUL_TRY_VOID(reader_.wait(state.left));
     if (state.raw) list_fresh(group, slot);
   }
   for (const std::uint32_t expert : used_) {
@@ -326,4 +326,4 @@ ExpertStatistics ExpertCache::statistics() const {
   return out;
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -10,7 +10,7 @@
 #include "tier/expert_slots.h"
 #include "tier/expert_strips.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 struct ExpertStatistics {
   std::uint64_t used = 0;        ///< experts, once for each step of a group that used them
@@ -130,4 +130,4 @@ class ExpertCache {
   ExpertStatistics statistics_;
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 // A read that was not needed delays those that are, and most of the time the disk is what a step waits for.
@@ -57,4 +57,4 @@ void ExpertPredictor::observe(std::uint32_t group, std::span<const std::uint32_t
 
 bool ExpertPredictor::sure(std::uint32_t rank) const { return rank < right_.size() && right_[rank] > kSure; }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

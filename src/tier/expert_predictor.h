@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// Guesses which experts a router will choose, before its input is there: by applying it to the input of
 /// the router before, since hidden states change little from layer to layer.
@@ -38,4 +38,4 @@ class ExpertPredictor {
   std::vector<double> right_;  // by rank: the share that was, lately
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 ExpertSlots::ExpertSlots(std::uint32_t experts, std::uint32_t slots, double half_life)
     : decay_(std::exp2(-1.0 / half_life)), experts_(experts), expert_in_(slots, kNone), held_(slots, false) {}
@@ -48,7 +48,7 @@ std::optional<std::uint32_t> ExpertSlots::least_worth() const {
 }
 
 std::optional<std::uint32_t> ExpertSlots::claim(std::uint32_t expert) {
-  STRATA_CHECK(experts_[expert].slot == kNone);
+  BRIMFUL_CHECK(experts_[expert].slot == kNone);
   const auto slot = least_worth();
   if (!slot) return std::nullopt;
   empty(*slot);
@@ -72,4 +72,4 @@ void ExpertSlots::empty(std::uint32_t slot) {
   expert_in_[slot] = kNone;
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// Which experts of one group lie in which of its slots. Keeps account only; moves nothing.
 /// What an expert is worth is how often it was used, where a use counts half after `half_life` steps
@@ -52,4 +52,4 @@ class ExpertSlots {
   std::vector<bool> held_;
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -6,7 +6,7 @@
 #include <numeric>
 #include <random>
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 using Experts = std::vector<std::uint32_t>;
@@ -98,4 +98,4 @@ TEST(ExpertSlots, AnEmptiedSlotIsTakenFirst) {
 }
 
 }  // namespace
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 ExpertStrips::ExpertStrips(const model::ModelProfile& profile, const plan::Placement& placement,
                            std::byte* arena, PartReader& reader)
@@ -33,7 +33,7 @@ void ExpertStrips::begin(const plan::ExpertGroup& group, std::span<const std::ui
       strips_.push_back({&part, row, std::min(step, all - row), row + step >= all});
     }
     const Bytes largest = tensor.row_bytes() * static_cast<std::uint64_t>(std::min(step, all));
-    STRATA_CHECK(plan::region_of(largest) * experts_.size() <= half_);
+    BRIMFUL_CHECK(plan::region_of(largest) * experts_.size() <= half_);
   }
   read(0);
 }
@@ -66,11 +66,11 @@ void ExpertStrips::read(std::size_t number) {
 }
 
 Result<ExpertRows> ExpertStrips::next(std::vector<FreshRows>& fresh) {
-  STRATA_CHECK(next_ < strips_.size());
+  BRIMFUL_CHECK(next_ < strips_.size());
   const std::size_t number = next_++;
   const Strip& strip = strips_[number];
   const model::TensorInfo& tensor = profile_.tensors[strip.part->tensor];
-  STRATA_TRY_VOID(reader_.wait(left_[number % 2]));
+  BRIMFUL_TRY_VOID(reader_.wait(left_[number % 2]));
   if (next_ < strips_.size()) read(next_);
   for (std::size_t i = 0; i < experts_.size(); ++i) {
     std::byte* const data = region(number, i) + strip.part->first;
@@ -89,4 +89,4 @@ Result<ExpertRows> ExpertStrips::next(std::vector<FreshRows>& fresh) {
 
 bool ExpertStrips::part_ends() const { return strips_[next_ - 1].last; }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

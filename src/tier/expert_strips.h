@@ -10,7 +10,7 @@
 #include "tier/part_reader.h"
 #include "tier/weight_table.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// Rows of one weight, of all experts that a step uses: expert `i`, as the step's remapped ids call it, has
 /// them at data + i * stride.
@@ -71,4 +71,4 @@ class ExpertStrips {
   std::array<std::uint32_t, 2> left_{};  // reads on their way, by half
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

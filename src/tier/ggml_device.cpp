@@ -3,7 +3,7 @@
 #include <cstring>
 #include <exception>
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// The C tables.
 struct DeviceCalls {
@@ -111,7 +111,7 @@ struct DeviceCalls {
 
   static void fill(GgmlDevice& device) {
     device.reg_.api_version = GGML_BACKEND_API_VERSION;
-    device.reg_.iface = {[](ggml_backend_reg_t) { return "Strata"; },
+    device.reg_.iface = {[](ggml_backend_reg_t) { return "Brimful"; },
                          [](ggml_backend_reg_t) -> size_t { return 1; }, DeviceCalls::device, proc_address};
     device.reg_.context = &device;
     ggml_backend_device_i& iface = device.device_.iface;
@@ -144,4 +144,4 @@ void GgmlDevice::keep_values(ggml_cgraph& graph) const {
   }
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -10,7 +10,7 @@
 
 #include "memory/pool.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// A ggml device of ours around an inner one: its memory is a pool's, and what it does not do itself the
 /// inner device does. libllama only learns that something failed; why is kept here. Threading: one thread at
@@ -73,4 +73,4 @@ class GgmlDevice {
   ggml_backend_reg reg_{};
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

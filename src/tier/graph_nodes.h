@@ -2,7 +2,7 @@
 
 #include <ggml.h>
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// Whether `node` only shows the bytes of another tensor.
 inline bool computes_nothing(const ggml_tensor* node) {
@@ -25,4 +25,4 @@ inline ggml_tensor without_gaps(const ggml_tensor& ids) {
   return out;
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

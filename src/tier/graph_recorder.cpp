@@ -4,7 +4,7 @@
 
 #include "tier/graph_nodes.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 double count(const ggml_tensor* t) { return static_cast<double>(ggml_nelements(t)); }
@@ -75,4 +75,4 @@ plan::GraphWork work_of(const ggml_cgraph& graph, const WeightBufferType& weight
   return work;
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

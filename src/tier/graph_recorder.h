@@ -6,10 +6,10 @@
 #include "tier/repacked_layout.h"
 #include "tier/weight_buffer.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// What `graph` computes: read from its nodes. Pure.
 [[nodiscard]] plan::GraphWork work_of(const ggml_cgraph& graph, const WeightBufferType& weights,
                                       const RepackedLayout& layout);
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// The C table. Every function is handed a buffer or a type that we made.
 struct HostBufferCalls {
@@ -68,7 +68,7 @@ struct HostBufferCalls {
     type.buffers_.push_back(buffer.get());
     return buffer.release()->handle;
   }
-  static const char* get_name(ggml_backend_buffer_type_t) { return "Strata_Host"; }
+  static const char* get_name(ggml_backend_buffer_type_t) { return "Brimful_Host"; }
   static size_t get_alignment(ggml_backend_buffer_type_t) { return 64; }
   static bool is_host(ggml_backend_buffer_type_t) { return true; }
 };
@@ -106,8 +106,9 @@ Bytes HostBufferType::kv_bytes() const { return sum(memory::Owner::kKvCache); }
 Bytes HostBufferType::kept_bytes() const { return sum(memory::Owner::kWeights); }
 
 Status HostBufferType::fill(Buffer& buffer) {
-  STRATA_TRY(auto reservation, pool_->reserve(align_up(buffer.region.size(), Bytes{4096}), owner_of(buffer)));
-  STRATA_TRY_VOID(buffer.region.commit());
+  BRIMFUL_TRY(auto reservation,
+              pool_->reserve(align_up(buffer.region.size(), Bytes{4096}), owner_of(buffer)));
+  BRIMFUL_TRY_VOID(buffer.region.commit());
   buffer.reservation = std::move(reservation);
   return {};
 }
@@ -126,8 +127,8 @@ void HostBufferType::forget_pool() {
 Status HostBufferType::commit(memory::Pool& pool) {
   if (pool_ != nullptr) return {};
   pool_ = &pool;
-  for (Buffer* buffer : buffers_) STRATA_TRY_VOID(fill(*buffer));
+  for (Buffer* buffer : buffers_) BRIMFUL_TRY_VOID(fill(*buffer));
   return {};
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -8,7 +8,7 @@
 #include "memory/pool.h"
 #include "memory/region.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// The ggml buffer type for everything that libllama allocates beside weights: KV cache, compute buffers,
 /// outputs. Ordinary host memory, but counted, and at first address space only, so that a context's needs can
@@ -61,4 +61,4 @@ class HostBufferType {
   memory::Pool* pool_ = nullptr;  // set by commit()
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

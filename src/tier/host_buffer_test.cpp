@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 using memory::Owner;
@@ -50,4 +50,4 @@ TEST(HostBufferType, PastTheBudgetNothingIsAllocated) {
 }
 
 }  // namespace
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 constexpr std::int64_t kRows = 32;
@@ -110,4 +110,4 @@ std::int64_t tokens_with_equal_bits(ggml_backend_t device, const TokenSplit::Ker
   return most;
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

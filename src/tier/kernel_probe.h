@@ -3,7 +3,7 @@
 #include "tier/repacked_layout.h"
 #include "tier/token_split.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// How many tokens, up to `most`, `device` may compute with `kernel` at once so that each gets, bit for bit,
 /// what it gets alone. Asked of the kernel itself, with some rows of `weight`; experts with tokens that all
@@ -13,4 +13,4 @@ namespace strata::tier {
                                                   const ggml_tensor* weight, const RepackedLayout& layout,
                                                   std::int64_t most);
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

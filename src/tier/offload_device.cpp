@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-namespace strata::tier {
+namespace brimful::tier {
 
 std::string card_of(ggml_backend_dev_t device) {
   ggml_backend_dev_props props{};
@@ -67,7 +67,7 @@ Status OffloadDevice::settle(Bytes kv_cache, Bytes compute) {
   buffers_.clear();
   for (const auto& [bytes, owner] :
        {std::pair(kv_cache, memory::Owner::kKvCache), std::pair(compute, memory::Owner::kCompute)}) {
-    STRATA_TRY(auto reservation, pool_.reserve(bytes, owner));
+    BRIMFUL_TRY(auto reservation, pool_.reserve(bytes, owner));
     buffers_.push_back(std::move(reservation));
   }
   return {};
@@ -132,4 +132,4 @@ ggml_backend_buffer_t OffloadDevice::allocate(std::size_t size) {
   return buffer;
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -22,7 +22,7 @@
 #include "tier/pinned_memory.h"
 #include "tier/range_reader.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// ggml's devices with memory of their own, in its order. Of a card that two back ends know, the first one's.
 [[nodiscard]] std::vector<ggml_backend_dev_t> gpu_devices();
@@ -172,4 +172,4 @@ class OffloadDevice final : public GgmlDevice {
   void* abort_data_ = nullptr;
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

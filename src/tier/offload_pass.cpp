@@ -9,7 +9,7 @@
 #include "tier/graph_nodes.h"
 #include "tier/offload_device.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 struct OffloadDevice::DeviceRun {
   std::vector<ggml_tensor*> nodes;
@@ -118,10 +118,10 @@ Status OffloadDevice::compute(const Stream& stream, ggml_cgraph& graph) {
   }
   Program program(*this, graph);
   if (program.entries().empty()) {
-    STRATA_TRY_VOID(compute_runs(stream.inner, graph, program));
+    BRIMFUL_TRY_VOID(compute_runs(stream.inner, graph, program));
     return experts_ ? host_.files().check_unchanged() : Status{};
   }
-  STRATA_CHECK(stream_ != nullptr);
+  BRIMFUL_CHECK(stream_ != nullptr);
   Status status = stream_->begin(program.entries());
   if (status) {
     program.bind(*stream_);
@@ -145,11 +145,11 @@ Status OffloadDevice::compute_runs(ggml_backend_t inner, const ggml_cgraph& grap
 
 Status OffloadDevice::start_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program) {
   for (const Program::Run& run : program.runs()) {
-    if (run.entries_end > 0) STRATA_TRY_VOID(stream_->wait(run.entries_end));
+    if (run.entries_end > 0) BRIMFUL_TRY_VOID(stream_->wait(run.entries_end));
     if (abort_ != nullptr && abort_(abort_data_))
       return fail(ErrorCode::kCancelled, "the computation was cancelled");
-    STRATA_TRY_VOID(run.ids != nullptr ? compute_step(inner, graph, run)
-                                       : compute_nodes(inner, graph, run.nodes));
+    BRIMFUL_TRY_VOID(run.ids != nullptr ? compute_step(inner, graph, run)
+                                        : compute_nodes(inner, graph, run.nodes));
     if (run.entries_end == 0) continue;
     ggml_backend_synchronize(inner);  // nothing reads the slots any more
     stream_->release(run.entries_end);
@@ -158,18 +158,18 @@ Status OffloadDevice::start_runs(ggml_backend_t inner, const ggml_cgraph& graph,
 }
 
 Status OffloadDevice::compute_step(ggml_backend_t inner, const ggml_cgraph& graph, const DeviceRun& run) {
-  STRATA_TRY_VOID(experts_->begin(inner, run.group, *run.ids));
+  BRIMFUL_TRY_VOID(experts_->begin(inner, run.group, *run.ids));
   const std::span nodes(run.nodes);
   std::size_t done = 0;
   for (std::size_t i = 0; experts_->lacks() && i < run.products.size(); ++i) {
     const std::size_t behind = run.product_nodes[i] + 1;
     const auto some = nodes.subspan(done, behind - done);
-    STRATA_TRY_VOID(compute_nodes(inner, graph, some));
+    BRIMFUL_TRY_VOID(compute_nodes(inner, graph, some));
     // The device goes on while the host multiplies, unless it is still computing what that needs.
     const ggml_tensor* input = run.products[i].node->src[1];
     while (input->view_src != nullptr) input = input->view_src;
     if (std::ranges::find(some, input) != some.end()) ggml_backend_synchronize(inner);
-    STRATA_TRY_VOID(experts_->multiply(inner, run.products, i));
+    BRIMFUL_TRY_VOID(experts_->multiply(inner, run.products, i));
     done = behind;
   }
   return compute_nodes(inner, graph, nodes.subspan(done));
@@ -192,4 +192,4 @@ Status OffloadDevice::compute_nodes(ggml_backend_t inner, const ggml_cgraph& gra
                                                 ggml_backend_name(inner), ggml_status_to_string(status)));
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

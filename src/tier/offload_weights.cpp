@@ -7,7 +7,7 @@
 #include "tier/offload_device.h"
 #include "tier/sending_reader.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 constexpr std::uint64_t kBlock = 1ULL << 20;  // of a read
@@ -34,7 +34,7 @@ bool OffloadDevice::can_send(std::uint32_t weight) const {
 
 void OffloadDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring,
                            std::span<const plan::CachedExperts> experts) {
-  STRATA_CHECK(!placed_);
+  BRIMFUL_CHECK(!placed_);
   const model::ModelProfile& profile = weights_.profile();
   experts_before_ = this->experts();
   experts_.reset();
@@ -70,7 +70,7 @@ Bytes OffloadDevice::weight_bytes() const {
 Result<ggml_backend_buffer_ptr> OffloadDevice::allocate_weights(ggml_context* tensors, Bytes size,
                                                                 memory::Owner owner,
                                                                 memory::Reservation& reservation) {
-  STRATA_TRY(reservation, pool_.reserve(size, owner));
+  BRIMFUL_TRY(reservation, pool_.reserve(size, owner));
   ggml_backend_buffer_ptr buffer(ggml_backend_alloc_ctx_tensors_from_buft(tensors, inner_type_));
   if (buffer == nullptr) {
     return fail(ErrorCode::kBudgetExceeded, fmt::format("{} has no {} left for weights",
@@ -85,23 +85,23 @@ Status OffloadDevice::place(memory::Pool& host_pool, const Progress& progress) {
   if (ring_size_ > Bytes{}) {
     ring_context_.reset(ggml_init({ggml_tensor_overhead() + 64, nullptr, true}));
     ggml_new_tensor_1d(ring_context_.get(), GGML_TYPE_I8, static_cast<std::int64_t>(ring_size_.value));
-    STRATA_TRY(ring_,
-               allocate_weights(ring_context_.get(), ring_size_, memory::Owner::kRing, ring_reservation_));
+    BRIMFUL_TRY(ring_,
+                allocate_weights(ring_context_.get(), ring_size_, memory::Owner::kRing, ring_reservation_));
   }
   if (weight_bytes() == Bytes{}) return {};
-  STRATA_TRY(arena_,
-             allocate_weights(context_.get(), weight_bytes(), memory::Owner::kWeights, arena_reservation_));
+  BRIMFUL_TRY(arena_,
+              allocate_weights(context_.get(), weight_bytes(), memory::Owner::kWeights, arena_reservation_));
   // The host's weights are not there yet: what they will take is free.
   const std::uint64_t room =
       (host_pool.capacity() - host_pool.reserved()).value / RangeReader::memory_bytes(1, kBlock).value;
   const std::uint64_t blocks = std::clamp<std::uint64_t>(room, 1, kBlocks);
-  STRATA_TRY(const auto staged,
-             host_pool.reserve(RangeReader::memory_bytes(blocks, kBlock), memory::Owner::kRing));
-  STRATA_TRY(auto staging, memory::Region::reserve(staged.bytes()));
-  STRATA_TRY_VOID(staging.commit());
-  STRATA_TRY(const auto reader, host_.reader_factory()(host_.files(), blocks));
+  BRIMFUL_TRY(const auto staged,
+              host_pool.reserve(RangeReader::memory_bytes(blocks, kBlock), memory::Owner::kRing));
+  BRIMFUL_TRY(auto staging, memory::Region::reserve(staged.bytes()));
+  BRIMFUL_TRY_VOID(staging.commit());
+  BRIMFUL_TRY(const auto reader, host_.reader_factory()(host_.files(), blocks));
   RangeReader ranges(*reader, staging.data(), blocks, kBlock);
-  STRATA_TRY_VOID(send(ranges, progress));
+  BRIMFUL_TRY_VOID(send(ranges, progress));
   if (experts_) experts_->filled();
   return {};
 }
@@ -177,8 +177,8 @@ Status OffloadDevice::connect() {
   if (ring_ == nullptr) return {};
   disconnect();
   const WeightTable& table = host_.table();
-  STRATA_TRY(staging_, memory::Region::reserve(SendingReader::staging_bytes()));
-  STRATA_TRY_VOID(staging_.commit());
+  BRIMFUL_TRY(staging_, memory::Region::reserve(SendingReader::staging_bytes()));
+  BRIMFUL_TRY_VOID(staging_.commit());
   pinned_staging_ = PinnedMemory(inner_, {staging_.data(), staging_.size().value});
   pinned_weights_ = PinnedMemory(inner_, table.arena());
   pageable_ = copies_from_pinned(inner_) && !(pinned_staging_ && pinned_weights_);
@@ -187,7 +187,7 @@ Status OffloadDevice::connect() {
   ggml_tensor* const ring = ggml_get_first_tensor(ring_context_.get());
   const auto make_sender = [this, &table, ring, queue](
                                const DiskFiles& f, std::size_t depth) -> Result<std::unique_ptr<DiskReader>> {
-    STRATA_TRY(auto disk, host_.reader_factory()(f, std::min(depth, SendingReader::kDepth)));
+    BRIMFUL_TRY(auto disk, host_.reader_factory()(f, std::min(depth, SendingReader::kDepth)));
     return std::make_unique<SendingReader>(table, std::move(disk), staging_.data(), ring, queue, from_disk_);
   };
   stream_ = std::make_unique<PassStream>(host_.files(), make_sender, static_cast<std::byte*>(ring->data),
@@ -195,4 +195,4 @@ Status OffloadDevice::connect() {
   return {};
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

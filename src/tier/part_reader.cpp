@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "plan/expert_groups.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 PartReader::PartReader(std::unique_ptr<DiskReader> reader, std::byte* landing, Bytes size)
     : reader_(std::move(reader)), in_flight_(reader_->depth()), free_(reader_->depth()) {
@@ -61,7 +61,7 @@ void PartReader::take_one() {
 
 Status PartReader::wait_for_one() {
   if (!error_) {
-    STRATA_CHECK(reader_->in_flight() > 0);
+    BRIMFUL_CHECK(reader_->in_flight() > 0);
     take_one();
     submit();
   }
@@ -69,7 +69,7 @@ Status PartReader::wait_for_one() {
 }
 
 Status PartReader::wait(const std::uint32_t& left) {
-  while (left > 0) STRATA_TRY_VOID(wait_for_one());
+  while (left > 0) BRIMFUL_TRY_VOID(wait_for_one());
   return error_ ? Status(std::unexpected(*error_)) : Status{};
 }
 
@@ -80,4 +80,4 @@ void PartReader::drain() {
   error_.reset();
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

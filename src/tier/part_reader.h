@@ -7,7 +7,7 @@
 
 #include "tier/disk_reader.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// A stretch of a file that begins anywhere, and where its bytes go.
 struct PartRead {
@@ -60,4 +60,4 @@ class PartReader {
   Bytes bytes_read_;
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

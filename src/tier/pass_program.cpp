@@ -10,7 +10,7 @@
 #include "plan/kernel_rows.h"
 #include "tier/graph_nodes.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 bool is_gather(const ggml_tensor* node, int src) {
@@ -147,10 +147,10 @@ class PassCompiler {
     for (int n = 0; n < graph.n_nodes; ++n) {
       if (cutter_) dimension_ = cuts.dimension[static_cast<std::size_t>(n)];
       tokens_ = cuts.tokens;
-      STRATA_TRY_VOID(add(graph.nodes[n]));
+      BRIMFUL_TRY_VOID(add(graph.nodes[n]));
     }
     close_run();
-    STRATA_TRY_VOID(check_ring());
+    BRIMFUL_TRY_VOID(check_ring());
     return std::move(program_);
   }
 
@@ -165,7 +165,7 @@ class PassCompiler {
       if (!index) continue;
       const auto units = table_.units(*index);
       if (table_.expert_part(*index) && is_by_experts(node, s)) {
-        STRATA_TRY_VOID(add_experts(node, *table_.expert_part(*index)));
+        BRIMFUL_TRY_VOID(add_experts(node, *table_.expert_part(*index)));
         continue;
       }
       if (is_gather(node, s) && (table_.resident(*index) == nullptr || table_.repacked(*index))) {
@@ -345,7 +345,7 @@ Result<PassProgram> PassProgram::compile(const ggml_cgraph& graph, const WeightB
                                          const TokenSplit* split) {
   TokenSplit::Cuts cuts;
   if (split != nullptr) {
-    STRATA_TRY(cuts, split->match(graph));
+    BRIMFUL_TRY(cuts, split->match(graph));
   }
   return PassCompiler(weights, table, layout, split).compile(graph, cuts);
 }
@@ -378,4 +378,4 @@ void PassProgram::restore() {
   patches_.clear();
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -13,7 +13,7 @@
 #include "tier/weight_buffer.h"
 #include "tier/weight_table.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// Rows of a tensor that a GET_ROWS node picks, to be read from disk when their ids are known.
 struct Gather {
@@ -116,4 +116,4 @@ struct GraphNeeds {
 /// Adds what another graph needs.
 void merge(GraphNeeds& needs, const GraphNeeds& more);
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -1,6 +1,6 @@
 #include "tier/pass_stream.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 Status PassStream::begin(const std::vector<StreamEntry>& entries) {
   part_ = {};
@@ -15,7 +15,7 @@ Status PassStream::begin(const std::vector<StreamEntry>& entries) {
 }
 
 Status PassStream::wait(std::size_t count) {
-  for (; waited_ < count; ++waited_) STRATA_TRY_VOID(streamer_.wait(part_.begin + waited_));
+  for (; waited_ < count; ++waited_) BRIMFUL_TRY_VOID(streamer_.wait(part_.begin + waited_));
   return {};
 }
 
@@ -32,4 +32,4 @@ void PassStream::abandon() {
   cycle_.forget();
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

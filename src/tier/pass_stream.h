@@ -5,7 +5,7 @@
 #include "tier/stream_cycle.h"
 #include "tier/streamer.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// The streamed weights of a pass that comes in pieces: begin(), then wait() and release() as the computing
 /// goes on, end(); or abandon() where a piece fails.
@@ -44,4 +44,4 @@ class PassStream {
   std::size_t waited_ = 0;
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -1,6 +1,6 @@
 #include "tier/pinned_memory.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 PinnedMemory::PinnedMemory(ggml_backend_dev_t device, std::span<std::byte> memory) {
   ggml_backend_reg_t const back_end = ggml_backend_dev_backend_reg(device);
@@ -22,4 +22,4 @@ bool copies_from_pinned(ggml_backend_dev_t device) {
   return ggml_backend_dev_host_buffer_type(device) != nullptr;
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -6,7 +6,7 @@
 #include <span>
 #include <utility>
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// Host memory that a device's driver keeps in place, so that the device can fetch from it at the full rate
 /// of its link, and by itself; from other memory a driver copies first. ggml registers it as memory that the
@@ -39,4 +39,4 @@ class PinnedMemory {
 /// Whether the device's copies are faster from pinned memory, as its back end says.
 [[nodiscard]] bool copies_from_pinned(ggml_backend_dev_t device);
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 constexpr int kRows = 8;
@@ -96,7 +96,7 @@ void interleave_block(const std::byte* in, std::uint64_t row_bytes, std::byte* o
 }  // namespace
 
 void interleave_q4_k(const std::byte* in, std::int64_t rows, std::uint64_t row_bytes, std::byte* out) {
-  STRATA_CHECK(rows % kRows == 0 && row_bytes % kBlock == 0);
+  BRIMFUL_CHECK(rows % kRows == 0 && row_bytes % kBlock == 0);
   for (std::int64_t row = 0; row < rows; row += kRows, in += kRows * row_bytes) {
     for (std::uint64_t at = 0; at < row_bytes; at += kBlock, out += kRows * kBlock) {
       interleave_block(in + at, row_bytes, out);
@@ -104,4 +104,4 @@ void interleave_q4_k(const std::byte* in, std::int64_t rows, std::uint64_t row_b
   }
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// Writes `rows` rows (a multiple of 8) of Q4_K, `row_bytes` each, to `out` as ggml-cpu's kernels for eight
 /// rows at a time want them: block_q4_Kx8, the blocks of eight rows interleaved by 8 bytes, their 6-bit
@@ -13,4 +13,4 @@ namespace strata::tier {
 /// overlap. Any thread.
 void interleave_q4_k(const std::byte* in, std::int64_t rows, std::uint64_t row_bytes, std::byte* out);
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

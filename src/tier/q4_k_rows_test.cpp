@@ -9,7 +9,7 @@
 
 #include "tier/repacked_layout.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 TEST(Q4KRows, AreInterleavedAsGgmlDoesIt) {
@@ -34,4 +34,4 @@ TEST(Q4KRows, AreInterleavedAsGgmlDoesIt) {
 }
 
 }  // namespace
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace strata::tier {
+namespace brimful::tier {
 
 RangeReader::RangeReader(DiskReader& reader, std::byte* memory, std::size_t count, std::uint64_t largest)
     : reader_(reader),
@@ -30,4 +30,4 @@ RangeReader::Done RangeReader::wait() {
   return {range, std::move(done.status), memory_ + done.tag * block_ + range.offset % DiskFiles::kBlock};
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

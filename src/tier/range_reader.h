@@ -4,7 +4,7 @@
 
 #include "tier/disk_reader.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// Reads stretches of files that begin and end anywhere, through blocks of memory. Threading: as DiskReader.
 class RangeReader {
@@ -44,4 +44,4 @@ class RangeReader {
   std::vector<std::size_t> free_;
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -4,7 +4,7 @@
 
 #include "tier/disk_reader.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// A block on its way: what both readers keep of it.
 struct BlockState {
@@ -23,4 +23,4 @@ struct BlockState {
 [[nodiscard]] Result<std::unique_ptr<DiskReader>> make_thread_reader(const DiskFiles& files,
                                                                      std::size_t depth);
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

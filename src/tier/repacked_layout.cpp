@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "tier/q4_k_rows.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 // As much as stays in a core's cache while its rows are rearranged.
@@ -70,9 +70,9 @@ bool RepackedLayout::serves(const ggml_tensor* node) const {
 }
 
 void RepackedLayout::dress(ggml_tensor& shadow) const {
-  STRATA_CHECK(buffer_ != nullptr);
+  BRIMFUL_CHECK(buffer_ != nullptr);
   shadow.buffer = buffer_;
-  STRATA_CHECK(ggml_backend_buffer_init_tensor(buffer_, &shadow) == GGML_STATUS_SUCCESS);
+  BRIMFUL_CHECK(ggml_backend_buffer_init_tensor(buffer_, &shadow) == GGML_STATUS_SUCCESS);
 }
 
 ggml_tensor RepackedLayout::dressed_rows(ggml_type type, std::int64_t columns, std::int64_t rows,
@@ -141,7 +141,7 @@ void RepackedLayout::compute(ggml_tensor* node, int thread, int threads, void* l
   const std::uint64_t row_bytes = group.nb[1];
   const auto step = static_cast<std::int64_t>(group_bytes(row_bytes) / row_bytes);
   const std::int64_t rows = ggml_nrows(&group);
-  STRATA_CHECK(group_bytes(row_bytes) <= self.scratch_of_one_ && thread < self.threads_);
+  BRIMFUL_CHECK(group_bytes(row_bytes) <= self.scratch_of_one_ && thread < self.threads_);
   std::byte* const scratch = self.scratch_ + static_cast<std::uint64_t>(thread) * self.scratch_of_one_;
   auto* const first = static_cast<std::byte*>(group.data);
   group.ne[2] = group.ne[3] = 1;
@@ -158,4 +158,4 @@ void RepackedLayout::compute(ggml_tensor* node, int thread, int threads, void* l
   }
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -8,7 +8,7 @@
 #include "base/result.h"
 #include "tier/weight_table.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// The order in which ggml-cpu's fastest kernels want the rows of a weight (its CPU_REPACK buffer type): the
 /// blocks of 4, 8 or 16 neighbouring rows interleaved. It takes no more bytes than the file's order, and
@@ -67,4 +67,4 @@ class RepackedLayout {
   std::uint64_t scratch_of_one_ = 0;
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace strata::tier {
+namespace brimful::tier {
 
 Bytes SendingReader::staging_bytes() { return RangeReader::memory_bytes(kDepth, kLargestRead); }
 
@@ -53,4 +53,4 @@ BlockDone SendingReader::wait() {
   return {done.range.tag, std::move(done.status)};
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

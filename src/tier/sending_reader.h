@@ -12,7 +12,7 @@
 #include "tier/range_reader.h"
 #include "tier/weight_table.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// Brings bytes of a model's files into a device's memory: from the host's memory where they lie there in the
 /// file's order, else from disk through a little host memory. To a Streamer it is a reader like any
@@ -57,4 +57,4 @@ class SendingReader final : public DiskReader {
   std::deque<Sent> sent_;  // in order
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

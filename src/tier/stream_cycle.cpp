@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 constexpr std::size_t kLongestHistory = 1U << 16;  // entries; graphs that never come again are not remembered
@@ -42,4 +42,4 @@ void StreamCycle::learn(const std::vector<StreamEntry>& entries) {
 
 void StreamCycle::forget() { *this = {}; }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -5,7 +5,7 @@
 
 #include "tier/streamer.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// Puts the parts of a pass together that stream: where other devices compute some of a graph, the rest comes
 /// in several pieces, one after the other. The reader must know what comes after the piece at hand, so the
@@ -38,4 +38,4 @@ class StreamCycle {
   std::size_t first_piece_ = 0;       // entries of that one
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -4,7 +4,7 @@
 
 #include <optional>
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 using Piece = std::vector<StreamEntry>;
@@ -82,4 +82,4 @@ TEST(StreamCycle, AfterABrokenPassItBeginsAgain) {
 }
 
 }  // namespace
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -8,7 +8,7 @@
 
 #include "base/check.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 constexpr std::uint64_t kReadBlock = 2ULL << 20;
@@ -89,7 +89,7 @@ void Streamer::assign_slots() {
   slots_.assign(n, Slot{});
   std::uint64_t position = 0;
   for (std::size_t i = 0; i < n; ++i) {
-    STRATA_CHECK(entries_[i].span <= ring_size_.value);
+    BRIMFUL_CHECK(entries_[i].span <= ring_size_.value);
     if (position + entries_[i].span > ring_size_.value) position = 0;
     slots_[i].offset = position;
     position += align_up(entries_[i].span, kSlotAlignment);
@@ -223,7 +223,7 @@ void Streamer::release(std::size_t count) {
 void Streamer::next_pass() {
   const std::lock_guard lock(mutex_);
   ++pass_;
-  STRATA_CHECK(released_ == pass_ * entries_.size());
+  BRIMFUL_CHECK(released_ == pass_ * entries_.size());
 }
 
 StreamStatistics Streamer::statistics() const {
@@ -231,4 +231,4 @@ StreamStatistics Streamer::statistics() const {
   return statistics_;
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

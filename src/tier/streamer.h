@@ -11,7 +11,7 @@
 #include "tier/disk_reader.h"
 #include "tier/trace.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// One streamed unit in the order of the pass: the whole blocks that hold it; or just its bytes, where the
 /// reader can.
@@ -115,4 +115,4 @@ class Streamer {
   std::vector<TracedRead> traced_;  // by line of the picture; the reader thread's
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

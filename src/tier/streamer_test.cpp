@@ -8,7 +8,7 @@
 
 #include "disk_test_files.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 using tests::BlockMemory;
@@ -290,4 +290,4 @@ TEST(Streamer, CountsTheTimeItKeptTheComputeWaiting) {
 }
 
 }  // namespace
-}  // namespace strata::tier
+}  // namespace brimful::tier

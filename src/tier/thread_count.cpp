@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 using namespace std::chrono_literals;
@@ -72,4 +72,4 @@ void ThreadCount::give(Time time, int threads) {
   idle_in_a_row_ = 0;
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

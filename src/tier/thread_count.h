@@ -3,7 +3,7 @@
 #include <chrono>
 #include <optional>
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// Decides how many threads compute, from what was observed: it takes threads back while other programs use
 /// the processors, and gives them again afterwards.
@@ -60,4 +60,4 @@ class ThreadCount {
   int failures_ = 0;       // threads that were given and taken back at once, in a row
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 using namespace std::chrono_literals;
@@ -124,4 +124,4 @@ TEST(ThreadCount, TriesAlsoWhereNothingIsKnownOfIdleProcessors) {
 }
 
 }  // namespace
-}  // namespace strata::tier
+}  // namespace brimful::tier

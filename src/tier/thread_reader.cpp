@@ -11,7 +11,7 @@
 #include "base/check.h"
 #include "tier/reader_impl.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 // More reads at once gain nothing on the disks measured, and each thread costs memory.
@@ -43,7 +43,7 @@ class ThreadReader final : public DiskReader {
   void submit(const BlockRead& read) override {
     {
       const std::lock_guard lock(mutex_);
-      STRATA_CHECK(in_flight_ < depth_);
+      BRIMFUL_CHECK(in_flight_ < depth_);
       ++in_flight_;
       queue_.push_back(read);
     }
@@ -52,7 +52,7 @@ class ThreadReader final : public DiskReader {
 
   BlockDone wait() override {
     std::unique_lock lock(mutex_);
-    STRATA_CHECK(in_flight_ > 0);
+    BRIMFUL_CHECK(in_flight_ > 0);
     ended_.wait(lock, [&] { return !done_.empty(); });
     BlockDone done = std::move(done_.front());
     done_.pop_front();
@@ -109,8 +109,8 @@ class ThreadReader final : public DiskReader {
 
 Result<std::unique_ptr<DiskReader>> make_thread_reader(const DiskFiles& files, std::size_t depth) {
   auto reader = std::make_unique<ThreadReader>(files, depth);
-  STRATA_TRY_VOID(reader->start());
+  BRIMFUL_TRY_VOID(reader->start());
   return std::unique_ptr<DiskReader>(std::move(reader));
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 enum class Kind { kNothing, kByRows, kChoosesByTokens, kUnknown };
@@ -185,4 +185,4 @@ Bytes NodeCutter::bytes_per_shadow() {
   return Bytes{sizeof(ggml_tensor) + kOverhead};
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

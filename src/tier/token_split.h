@@ -13,7 +13,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// Takes a graph of several tokens apart so that each token gets the bits that it gets in a graph of its own.
 /// ggml's kernels sum in another order for several tokens than for one, where that is faster. So matrix
@@ -102,4 +102,4 @@ class NodeCutter {
   std::vector<View> views_;               // of it, and of what was cut beside it
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

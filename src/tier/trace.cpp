@@ -8,7 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 constexpr std::uint32_t kRing = UINT32_MAX;  // a counter, not a line
@@ -94,7 +94,7 @@ Status Trace::write(const std::filesystem::path& path) const {
   out << nlohmann::ordered_json{{"ph", "M"},
                                 {"name", "process_name"},
                                 {"pid", 1},
-                                {"args", {{"name", "strata"}, {"events_dropped", dropped_}}}}
+                                {"args", {{"name", "brimful"}, {"events_dropped", dropped_}}}}
       << "\n]\n";
   out.close();
   if (out) return {};
@@ -102,4 +102,4 @@ Status Trace::write(const std::filesystem::path& path) const {
               fmt::format("{}: cannot write the trace: {}", path.string(), std::strerror(errno)));
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

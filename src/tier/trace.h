@@ -13,7 +13,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// What happened when: passes, runs, waits and reads, for chrome://tracing and Perfetto. Keeps the first
 /// kMostEvents in memory of its own and drops what comes after. Thread-safe.
@@ -61,4 +61,4 @@ class Trace {
   std::size_t dropped_ = 0;
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

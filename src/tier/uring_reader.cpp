@@ -9,7 +9,7 @@
 #include "base/check.h"
 #include "tier/reader_impl.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 namespace {
 
 class UringReader final : public DiskReader {
@@ -36,7 +36,7 @@ class UringReader final : public DiskReader {
   }
 
   void submit(const BlockRead& read) override {
-    STRATA_CHECK(!free_.empty());
+    BRIMFUL_CHECK(!free_.empty());
     const std::size_t slot = free_.back();
     free_.pop_back();
     blocks_[slot] = BlockState{read};
@@ -44,7 +44,7 @@ class UringReader final : public DiskReader {
   }
 
   BlockDone wait() override {
-    STRATA_CHECK(in_flight() > 0);
+    BRIMFUL_CHECK(in_flight() > 0);
     if (!refused_.empty()) {
       const std::size_t slot = refused_.back();
       refused_.pop_back();
@@ -59,7 +59,7 @@ class UringReader final : public DiskReader {
       io_uring_cqe* cqe = nullptr;
       const int waited = ::io_uring_wait_cqe(&ring_, &cqe);
       if (waited == -EINTR) continue;
-      STRATA_CHECK(waited == 0);
+      BRIMFUL_CHECK(waited == 0);
       const auto slot = static_cast<std::size_t>(::io_uring_cqe_get_data64(cqe));
       const int result = cqe->res;
       ::io_uring_cqe_seen(&ring_, cqe);
@@ -86,7 +86,7 @@ class UringReader final : public DiskReader {
     }
     const BlockState& block = blocks_[slot];
     io_uring_sqe* const sqe = ::io_uring_get_sqe(&ring_);
-    STRATA_CHECK(sqe != nullptr);  // one entry a block, and submitted at once
+    BRIMFUL_CHECK(sqe != nullptr);  // one entry a block, and submitted at once
     ::io_uring_prep_read(sqe, files_.files()[block.read.file].fd, block.read.target + block.done,
                          static_cast<unsigned>(block.read.size - block.done), block.read.offset + block.done);
     ::io_uring_sqe_set_data64(sqe, slot);
@@ -121,4 +121,4 @@ Result<std::unique_ptr<DiskReader>> make_uring_reader(const DiskFiles& files, st
   return std::unique_ptr<DiskReader>(std::move(reader));
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -8,7 +8,7 @@
 
 #include "base/check.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 /// The C table.
 struct WeightBufferCalls {
   static WeightBufferType& type_of(ggml_backend_buffer_type_t buft) {
@@ -84,7 +84,7 @@ struct WeightBufferCalls {
     return ggml_backend_buffer_init(buft, iface, base, size);
   }
 
-  static const char* get_name(ggml_backend_buffer_type_t) { return "Strata_Weights"; }
+  static const char* get_name(ggml_backend_buffer_type_t) { return "Brimful_Weights"; }
   static size_t get_alignment(ggml_backend_buffer_type_t) { return 64; }
   static bool is_host(ggml_backend_buffer_type_t) { return false; }
 };
@@ -115,4 +115,4 @@ std::optional<std::uint32_t> WeightBufferType::weight_of(const ggml_tensor* tens
   return static_cast<std::uint32_t>(info - profile_.tensors.data());
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

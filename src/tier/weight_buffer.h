@@ -10,7 +10,7 @@
 #include "tier/disk_reader.h"
 #include "tier/host_buffer.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// The ggml buffer type in which libllama "allocates" the weights: address space only. A tensor created in it
 /// is tied, by name, to its TensorInfo; its data pointer must never be read.
@@ -63,4 +63,4 @@ class WeightBufferType {
   ggml_backend_buffer_type type_;
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace strata::tier {
+namespace brimful::tier {
 
 void WeightTable::set(plan::Placement placement, const std::vector<plan::TensorUse>& uses, std::byte* arena) {
   placement_ = std::move(placement);
@@ -49,4 +49,4 @@ std::byte* WeightTable::resident(std::uint32_t tensor) const {
   return whole ? address(all.front()) : nullptr;
 }
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

@@ -11,7 +11,7 @@
 #include "plan/placement.h"
 #include "tier/disk_reader.h"
 
-namespace strata::tier {
+namespace brimful::tier {
 
 /// Rows of a weight that have just been read, and lie there as in the file.
 struct FreshRows {
@@ -68,4 +68,4 @@ class WeightTable {
   std::vector<std::optional<Part>> expert_part_;
 };
 
-}  // namespace strata::tier
+}  // namespace brimful::tier

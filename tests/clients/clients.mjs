@@ -1,4 +1,4 @@
-// Client libraries against `strata serve` with a model that says a scripted text: tool loops and structured outputs.
+// Client libraries against `brimful serve` with a model that says a scripted text: tool loops and structured outputs.
 // Usage: node clients.mjs PROGRAM WRITER_OF_MODELS FOLDER
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
@@ -71,7 +71,7 @@ const checks = {
     assert.deepEqual(JSON.parse(answer.choices[0].message.content), { place: "sky" });
   },
   async "the AI SDK runs its tool loop, whole and streamed"() {
-    const provider = createOpenAICompatible({ name: "strata", baseURL, apiKey: "secret", supportsStructuredOutputs: true });
+    const provider = createOpenAICompatible({ name: "brimful", baseURL, apiKey: "secret", supportsStructuredOutputs: true });
     for (const generate of [generateText, streamText]) {
       const tool = counted();
       const result = await generate({ model: provider("script"), prompt: "Where?", temperature: 0, stopWhen: stepCountIs(4),
@@ -81,7 +81,7 @@ const checks = {
     }
   },
   async "the AI SDK reads a structured output"() {
-    const provider = createOpenAICompatible({ name: "strata", baseURL, apiKey: "secret", supportsStructuredOutputs: true });
+    const provider = createOpenAICompatible({ name: "brimful", baseURL, apiKey: "secret", supportsStructuredOutputs: true });
     const { output } = await generateText({ model: provider("script"), prompt: "JSON", temperature: 0, output: Output.object({ schema: place }) });
     assert.deepEqual(output, { place: "sky" });
   },
