@@ -5,6 +5,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$root/scripts/pins.sh"
 downloads=${XDG_CACHE_HOME:-$HOME/.cache}/brimful
+former_downloads=${downloads%/*}/str''ata  # as the project was called before, in two parts
+if [ -d "$former_downloads" ] && [ ! -e "$downloads" ]; then mv "$former_downloads" "$downloads"; fi
 
 say() {
   if [ -t 2 ]; then printf '\033[1m==>\033[0m %s\n' "$*" >&2; else printf '==> %s\n' "$*" >&2; fi

@@ -12,6 +12,7 @@
 #include <random>
 #include <thread>
 
+#include "base/former_name.h"
 #include "interference.h"
 #include "program_run.h"
 #include "running_program.h"
@@ -192,6 +193,27 @@ TEST_F(BatchCommand, KilledAtAnyInstantItGoesOnAndAnswersEachOnce) {
   EXPECT_EQ(std::filesystem::last_write_time(output_), written);
   write_some(61, 3);
   expect_refused(run(), "exists already");
+}
+
+TEST_F(BatchCommand, GoesOnWithWhatItBeganUnderItsFormerName) {
+  write_some(60, 30);
+  const std::filesystem::path account = output_.string() + ".brimful";
+  std::filesystem::path former = account;
+  former.replace_extension(kFormerName);
+  for (int rounds = 0; !std::filesystem::exists(account); ++rounds) {
+    ASSERT_LT(rounds, 100);
+    std::filesystem::remove(output_);
+    run(std::chrono::milliseconds(20 + 20 * rounds));
+  }
+  for (const char* const suffix : {"", "-wal", "-shm"}) {
+    if (std::filesystem::exists(account.string() + suffix))
+      std::filesystem::rename(account.string() + suffix, former.string() + suffix);
+  }
+  const ProgramRun ran = run();
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_EQ(answers(output_).size(), 60U);
+  for (const char* const suffix : {"", "-wal", "-shm"})
+    EXPECT_FALSE(std::filesystem::exists(former.string() + suffix)) << suffix;
 }
 
 // Before each write, sync, rename and removal of account, output and errors: the process ends, the call

@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 
+#include "base/former_name.h"
+
 namespace brimful {
 namespace {
 
@@ -14,7 +16,7 @@ fs::path folder_of(const char* variable, const fs::path& otherwise) {
   const fs::path base = given != nullptr && *given != '\0'
                             ? fs::path(given)
                             : fs::path(home != nullptr ? home : ".") / otherwise;
-  return base / "brimful";
+  return take_over(base / kFormerName, base / "brimful") ? base / "brimful" : base / kFormerName;
 }
 
 }  // namespace

@@ -148,7 +148,22 @@ Job::Job(JobFiles files, const ApiReader& reader, JobSettings settings, Store st
       store_(std::move(store)) {}
 Job::~Job() = default;
 
+Status JobFiles::take_over_account() const {
+  const std::filesystem::path now = account();
+  if (now.extension() != ".brimful") return {};
+  std::filesystem::path former = now;
+  former.replace_extension(kFormerName);
+  // The file without a suffix last: where this is interrupted, it says that more is to be done.
+  for (const char* const suffix : {"-input", "-wal", "-shm", ""}) {
+    if (!take_over(former.string() + suffix, now.string() + suffix))
+      return fail(ErrorCode::kIo, fmt::format("{}{}: cannot be renamed to {}{}", former.string(), suffix,
+                                              now.string(), suffix));
+  }
+  return {};
+}
+
 Result<std::unique_ptr<Job>> Job::open(JobFiles files, const ApiReader& reader, JobSettings settings) {
+  BRIMFUL_TRY_VOID(files.take_over_account());
   const bool known = std::filesystem::exists(files.account());
   for (const auto& file : {files.output, files.errors}) {
     if (!known) BRIMFUL_TRY_VOID(check_absent(file));

@@ -41,6 +41,9 @@ struct JobFiles {
   [[nodiscard]] std::filesystem::path account() const {
     return journal.empty() ? std::filesystem::path(output.string() + ".brimful") : journal;
   }
+
+  /// Renames an account that was begun under this project's former name. Errors: kIo.
+  [[nodiscard]] Status take_over_account() const;
 };
 
 /// What a job is computed with.
