@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "temporary_directory.h"
-#include "tier/disk_reader.h"
+#include "tier/io/disk_reader.h"
 
 namespace brimful::tests {
 

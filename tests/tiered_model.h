@@ -13,8 +13,8 @@
 #include "model/model_profile.h"
 #include "plan/placement.h"
 #include "test_device.h"
-#include "tier/device.h"
-#include "tier/offload_device.h"
+#include "tier/gpu/gpu_device.h"
+#include "tier/host/host_device.h"
 
 namespace brimful::tests {
 

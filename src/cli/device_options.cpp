@@ -11,7 +11,7 @@
 #include "engine/remote_devices.h"
 #include "plan/sending.h"
 #include "probe/probe.h"
-#include "tier/offload_device.h"
+#include "tier/gpu/gpu_device.h"
 
 namespace brimful::cli {
 namespace {

@@ -10,7 +10,7 @@
 #include "engine/back_ends.h"
 #include "engine/llama_log.h"
 #include "probe/probe.h"
-#include "tier/offload_device.h"
+#include "tier/gpu/gpu_device.h"
 
 namespace brimful::cli {
 namespace {

@@ -9,7 +9,7 @@
 #include "engine/model_loader.h"
 #include "memory/pool.h"
 #include "plan/placement.h"
-#include "tier/device.h"
+#include "tier/host/host_device.h"
 
 namespace brimful::engine {
 

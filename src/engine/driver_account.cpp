@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "tier/offload_device.h"
+#include "tier/gpu/gpu_device.h"
 
 namespace brimful::engine {
 

@@ -25,8 +25,8 @@
 #include "model/model_profile.h"
 #include "plan/device_split.h"
 #include "plan/sending.h"
-#include "tier/device.h"
-#include "tier/offload_device.h"
+#include "tier/gpu/gpu_device.h"
+#include "tier/host/host_device.h"
 
 namespace brimful::engine {
 

@@ -7,8 +7,8 @@
 
 #include "base/result.h"
 #include "model/model_profile.h"
-#include "tier/device.h"
-#include "tier/offload_device.h"
+#include "tier/gpu/gpu_device.h"
+#include "tier/host/host_device.h"
 
 namespace brimful::engine {
 

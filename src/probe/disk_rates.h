@@ -8,7 +8,7 @@
 #include "hardware/profile.h"
 #include "memory/region.h"
 #include "model/model_profile.h"
-#include "tier/disk_reader.h"
+#include "tier/io/disk_reader.h"
 
 namespace brimful::probe {
 

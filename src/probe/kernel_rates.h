@@ -10,7 +10,7 @@
 #include "base/result.h"
 #include "hardware/profile.h"
 #include "memory/region.h"
-#include "tier/repacked_layout.h"
+#include "tier/layout/repacked_layout.h"
 
 struct ggml_threadpool;
 

@@ -1,0 +1,329 @@
+#include "tier/experts/expert_cache.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/check.h"
+
+namespace brimful::tier {
+namespace {
+
+// In steps of the group: docs/adr/0008.
+constexpr double kHalfLife = 64;
+
+std::int32_t id_at(const ggml_tensor& ids, std::int64_t i, std::int64_t token) {
+  return *reinterpret_cast<const std::int32_t*>(static_cast<const char*>(ids.data) +
+                                                static_cast<std::size_t>(i) * ids.nb[0] +
+                                                static_cast<std::size_t>(token) * ids.nb[1]);
+}
+
+}  // namespace
+
+ExpertStatistics& ExpertStatistics::operator+=(const ExpertStatistics& other) {
+  used += other.used;
+  hits += other.hits;
+  missed += other.missed;
+  read += other.read;
+  prefetched += other.prefetched;
+  prefetched_bytes += other.prefetched_bytes;
+  wasted += other.wasted;
+  return *this;
+}
+
+ExpertStatistics ExpertStatistics::since(const ExpertStatistics& before) const {
+  return {used - before.used,
+          hits - before.hits,
+          missed - before.missed,
+          read - before.read,
+          prefetched - before.prefetched,
+          prefetched_bytes - before.prefetched_bytes,
+          wasted - before.wasted};
+}
+
+ExpertCache::ExpertCache(const model::ModelProfile& profile, const plan::Placement& placement,
+                         std::byte* arena, std::int32_t* ids, std::unique_ptr<DiskReader> reader)
+    : profile_(profile),
+      arena_(arena),
+      ids_(ids),
+      reader_(std::move(reader), arena + placement.landing_place, placement.landing),
+      strips_(profile, placement, arena, reader_) {
+  std::uint32_t most = 0;
+  for (const plan::ExpertGroup& group : placement.groups) {
+    groups_.push_back(
+        {&group, ExpertSlots(group.experts, group.slots, kHalfLife), std::vector<Slot>(group.slots)});
+    most = std::max(most, group.experts);
+  }
+  is_used_.resize(most);
+  number_.resize(most);
+  used_.reserve(most);
+}
+
+Bytes ExpertCache::bytes_per_expert() {
+  // Its account, a slot's, and a share of the lists of one step, which all groups use in turn.
+  return Bytes{64 + sizeof(Slot) + 8 * sizeof(FreshRows)};
+}
+
+std::byte* ExpertCache::slot_data(const plan::ExpertPart& part, std::uint32_t slot) const {
+  return arena_ + part.place + slot * part.stride.value + part.first;
+}
+
+void ExpertCache::read(Group& group, std::uint32_t slot, std::uint32_t expert) {
+  Slot& state = group.state[slot];
+  state.raw = true;
+  for (const plan::ExpertPart& part : group.plan->parts) {
+    const model::TensorInfo& tensor = profile_.tensors[part.tensor];
+    reader_.queue({.file = tensor.file,
+                   .offset = tensor.offset + expert * part.bytes.value,
+                   .bytes = part.bytes,
+                   .data = slot_data(part, slot),
+                   .region = part.lands() ? nullptr : slot_data(part, slot) - part.first,
+                   .left = &state.left});
+  }
+}
+
+void ExpertCache::list_fresh(const Group& group, std::uint32_t slot) {
+  for (const plan::ExpertPart& part : group.plan->parts) {
+    fresh_.push_back({part.tensor, profile_.tensors[part.tensor].shape[1], slot_data(part, slot)});
+  }
+}
+
+Status ExpertCache::fill(const Rearrange& rearrange, const std::function<bool(Bytes)>& progress) {
+  Bytes reported;
+  for (Group& group : groups_) {
+    for (std::uint32_t slot = 0; slot < group.slots.slots(); ++slot) {
+      const auto claimed = group.slots.claim(slot);
+      BRIMFUL_CHECK(claimed.has_value());
+      read(group, *claimed, slot);
+    }
+    for (std::uint32_t slot = 0; slot < group.slots.slots(); ++slot) {
+      BRIMFUL_TRY_VOID(reader_.wait(group.state[slot].left));
+      fresh_.clear();
+      list_fresh(group, slot);
+      BRIMFUL_TRY_VOID(rearrange(fresh_));
+      group.state[slot].raw = false;
+      const Bytes so_far = reader_.bytes_read();
+      if (progress && !progress(so_far - reported))
+        return fail(ErrorCode::kCancelled, "loading was cancelled");
+      reported = so_far;
+    }
+  }
+  return {};
+}
+
+Status ExpertCache::begin(std::uint32_t number, const ggml_tensor& ids, std::span<const std::uint32_t> parts,
+                          bool again) {
+  Group& group = groups_[number];
+  again = again && current_ == &group;
+  const ExpertStatistics before = statistics_;
+  BRIMFUL_TRY_VOID(find_used(group, ids));
+  enter(group, again);
+  if (in_slots_) {
+    BRIMFUL_TRY_VOID(claim_slots(group));
+  } else {
+    pass_through(group, parts);
+  }
+  if (again) statistics_ = before;
+  number_ids(group, ids);
+  return {};
+}
+
+/// The step uses used_.
+void ExpertCache::enter(Group& group, bool again) {
+  current_ = &group;
+  fresh_.clear();
+  statistics_.used += used_.size();
+  if (!again) group.slots.begin_step(used_);
+  in_slots_ = used_.size() <= group.slots.slots();
+}
+
+Status ExpertCache::bring(std::uint32_t number, std::span<const std::uint32_t> experts,
+                          const TakeBytes& take) {
+  Group& group = groups_[number];
+  const std::size_t slots = group.slots.slots();
+  if (slots == 0) return bring_to_stage(group, experts, take);
+  for (std::size_t done = 0; done < experts.size(); done += slots)
+    BRIMFUL_TRY_VOID(
+        bring_to_slots(group, experts.subspan(done, std::min(slots, experts.size() - done)), take));
+  return {};
+}
+
+Status ExpertCache::bring_to_slots(Group& group, std::span<const std::uint32_t> experts,
+                                   const TakeBytes& take) {
+  for (const std::uint32_t expert : used_) is_used_[expert] = false;
+  used_.assign(experts.begin(), experts.end());
+  enter(group, false);
+  BRIMFUL_TRY_VOID(claim_slots(group));
+  BRIMFUL_TRY_VOID(finish());
+  for (const plan::ExpertPart& part : group.plan->parts) {
+    for (const std::uint32_t expert : experts)
+      take(part.tensor, expert, 0, {slot_data(part, *group.slots.slot_of(expert)), part.bytes.value});
+  }
+  return {};
+}
+
+Status ExpertCache::bring_to_stage(Group& group, std::span<const std::uint32_t> experts,
+                                   const TakeBytes& take) {
+  std::vector<ExpertStrips::Expert> all;
+  for (const std::uint32_t expert : experts) all.push_back({expert, std::nullopt});
+  statistics_.used += experts.size();
+  statistics_.missed += group.plan->expert * experts.size();
+  std::vector<std::uint32_t> parts(group.plan->parts.size());
+  std::iota(parts.begin(), parts.end(), 0U);
+  strips_.begin(*group.plan, parts, std::move(all));
+  for (const plan::ExpertPart& part : group.plan->parts) {
+    const std::uint64_t row_bytes = profile_.tensors[part.tensor].row_bytes().value;
+    do {
+      fresh_.clear();
+      BRIMFUL_TRY(const ExpertRows rows, strips_.next(fresh_));
+      const auto first = static_cast<std::uint64_t>(rows.first_row);
+      const std::span bytes(rows.data, static_cast<std::uint64_t>(rows.rows) * row_bytes);
+      for (std::size_t i = 0; i < experts.size(); ++i)
+        take(part.tensor, experts[i], first * row_bytes, {bytes.data() + i * rows.stride, bytes.size()});
+    } while (!strips_.part_ends());
+  }
+  return {};
+}
+
+Status ExpertCache::find_used(const Group& group, const ggml_tensor& ids) {
+  for (const std::uint32_t expert : used_) is_used_[expert] = false;
+  used_.clear();
+  for (std::int64_t token = 0; token < ids.ne[1]; ++token) {
+    for (std::int64_t i = 0; i < ids.ne[0]; ++i) {
+      const auto expert = static_cast<std::uint32_t>(id_at(ids, i, token));
+      if (expert >= group.plan->experts) {
+        return fail(ErrorCode::kInternal, fmt::format("the router chose expert {} of {}",
+                                                      id_at(ids, i, token), group.plan->experts));
+      }
+      if (is_used_[expert]) continue;
+      is_used_[expert] = true;
+      used_.push_back(expert);
+    }
+  }
+  std::ranges::sort(used_);
+  return {};
+}
+
+/// Slots whose bytes are still arriving must not be given to another expert: the kernel writes to them.
+void ExpertCache::hold_arriving(Group& group) {
+  for (std::uint32_t slot = 0; slot < group.slots.slots(); ++slot)
+    group.slots.hold(slot, group.state[slot].left > 0);
+}
+
+void ExpertCache::note_eviction(Group& group, std::uint32_t slot) {
+  if (group.state[slot].prefetched) statistics_.wasted += group.plan->expert;
+  group.state[slot].prefetched = false;
+}
+
+Status ExpertCache::claim_slots(Group& group) {
+  hold_arriving(group);
+  for (const std::uint32_t expert : used_) {
+    if (const auto slot = group.slots.slot_of(expert)) {
+      // Read by prediction it was missed all the same, only earlier.
+      if (group.state[*slot].prefetched) {
+        statistics_.missed += group.plan->expert;
+      } else {
+        ++statistics_.hits;
+      }
+      continue;
+    }
+    auto slot = group.slots.claim(expert);
+    while (!slot) {  // the others are arriving, for nothing as it turns out
+      BRIMFUL_TRY_VOID(reader_.wait_for_one());
+      hold_arriving(group);
+      slot = group.slots.claim(expert);
+    }
+    note_eviction(group, *slot);
+    statistics_.missed += group.plan->expert;
+    read(group, *slot, expert);
+  }
+  return {};
+}
+
+Status ExpertCache::finish() {
+  if (!in_slots_) return {};
+  Group& group = *current_;
+  for (const std::uint32_t expert : used_) {
+    const std::uint32_t slot = *group.slots.slot_of(expert);
+    Slot& state = group.state[slot];
+    BRIMFUL_TRY_VOID(reader_.wait(state.left));
+    if (state.raw) list_fresh(group, slot);
+  }
+  for (const std::uint32_t expert : used_) {
+    Slot& state = group.state[*group.slots.slot_of(expert)];
+    state.raw = state.prefetched = false;
+  }
+  return {};
+}
+
+void ExpertCache::pass_through(Group& group, std::span<const std::uint32_t> parts) {
+  std::vector<ExpertStrips::Expert> experts;
+  for (const std::uint32_t expert : used_) {
+    const auto slot = group.slots.slot_of(expert);
+    const bool ready = slot && !group.state[*slot].raw;
+    experts.push_back({expert, ready ? slot : std::nullopt});
+    if (ready) {
+      ++statistics_.hits;
+    } else {
+      statistics_.missed += group.plan->expert;
+    }
+  }
+  strips_.begin(*group.plan, parts, std::move(experts));
+}
+
+void ExpertCache::number_ids(const Group& group, const ggml_tensor& ids) {
+  for (std::size_t i = 0; i < used_.size(); ++i) {
+    number_[used_[i]] =
+        static_cast<std::int32_t>(in_slots_ ? *group.slots.slot_of(used_[i]) : static_cast<std::uint32_t>(i));
+  }
+  std::int32_t* out = ids_;
+  for (std::int64_t token = 0; token < ids.ne[1]; ++token) {
+    for (std::int64_t i = 0; i < ids.ne[0]; ++i)
+      *out++ = number_[static_cast<std::uint32_t>(id_at(ids, i, token))];
+  }
+}
+
+ExpertRows ExpertCache::rows(std::uint32_t part) const {
+  const plan::ExpertPart& plan = current_->plan->parts[part];
+  return {slot_data(plan, 0), plan.stride.value, current_->plan->slots, 0,
+          profile_.tensors[plan.tensor].shape[1]};
+}
+
+void ExpertCache::prefetch(std::uint32_t number, std::span<const std::uint32_t> experts) {
+  Group& group = groups_[number];
+  hold_arriving(group);
+  for (const std::uint32_t expert : experts) {
+    if (const auto slot = group.slots.slot_of(expert)) group.slots.hold(*slot, true);
+  }
+  for (const std::uint32_t expert : experts) {
+    if (group.slots.slot_of(expert)) continue;
+    const auto slot = group.slots.claim(expert);
+    if (!slot) return;
+    note_eviction(group, *slot);
+    group.slots.hold(*slot, true);
+    group.state[*slot].prefetched = true;
+    ++statistics_.prefetched;
+    statistics_.prefetched_bytes += group.plan->expert;
+    read(group, *slot, expert);
+  }
+}
+
+void ExpertCache::abandon() {
+  reader_.drain();
+  for (Group& group : groups_) {
+    for (std::uint32_t slot = 0; slot < group.slots.slots(); ++slot) {
+      if (!group.state[slot].raw) continue;
+      group.slots.empty(slot);
+      group.state[slot] = Slot{};
+    }
+  }
+}
+
+ExpertStatistics ExpertCache::statistics() const {
+  ExpertStatistics out = statistics_;
+  out.read = reader_.bytes_read();
+  return out;
+}
+
+}  // namespace brimful::tier

@@ -1,0 +1,135 @@
+#include "tier/gpu/gpu_device.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace brimful::tier {
+
+std::string card_of(ggml_backend_dev_t device) {
+  ggml_backend_dev_props props{};
+  ggml_backend_dev_get_props(device, &props);
+  return props.device_id != nullptr ? props.device_id : "";
+}
+
+std::vector<ggml_backend_dev_t> gpu_devices() {
+  std::vector<ggml_backend_dev_t> out;
+  for (std::size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+    ggml_backend_dev_t const device = ggml_backend_dev_get(i);
+    if (ggml_backend_dev_type(device) != GGML_BACKEND_DEVICE_TYPE_GPU) continue;
+    const bool known = std::ranges::any_of(out, [&](ggml_backend_dev_t other) {
+      if (ggml_backend_dev_backend_reg(other) == ggml_backend_dev_backend_reg(device)) return false;
+      const std::string card = card_of(device);
+      return !card.empty() && card == card_of(other);
+    });
+    if (!known) out.push_back(device);
+  }
+  return out;
+}
+
+/// The inner device's own buffers, counted.
+struct CountedBuffers {
+  static OffloadDevice& of(ggml_backend_buffer_type_t type) {
+    return *static_cast<OffloadDevice*>(type->context);
+  }
+  static const char* name(ggml_backend_buffer_type_t t) { return ggml_backend_buft_name(of(t).inner_type_); }
+  static ggml_backend_buffer_t allocate(ggml_backend_buffer_type_t t, size_t size) {
+    return of(t).allocate(size);
+  }
+  static size_t alignment(ggml_backend_buffer_type_t t) {
+    return ggml_backend_buft_get_alignment(of(t).inner_type_);
+  }
+  static size_t max_size(ggml_backend_buffer_type_t t) {
+    return ggml_backend_buft_get_max_size(of(t).inner_type_);
+  }
+  static size_t alloc_size(ggml_backend_buffer_type_t t, const ggml_tensor* tensor) {
+    return ggml_backend_buft_get_alloc_size(of(t).inner_type_, tensor);
+  }
+  static bool is_host(ggml_backend_buffer_type_t t) { return ggml_backend_buft_is_host(of(t).inner_type_); }
+};
+
+OffloadDevice::OffloadDevice(Device& host, memory::Pool& pool, ggml_backend_dev_t inner)
+    : GgmlDevice(pool, inner),
+      host_(host),
+      weights_(host.weights()),
+      inner_type_(ggml_backend_dev_buffer_type(inner)) {
+  using Counted = CountedBuffers;
+  counted_type_.iface = {Counted::name,     Counted::allocate,   Counted::alignment,
+                         Counted::max_size, Counted::alloc_size, Counted::is_host};
+  counted_type_.device = handle();
+  counted_type_.context = this;
+  choose({});
+}
+
+OffloadDevice::~OffloadDevice() = default;
+
+Status OffloadDevice::settle(Bytes kv_cache, Bytes compute) {
+  buffers_.clear();
+  for (const auto& [bytes, owner] :
+       {std::pair(kv_cache, memory::Owner::kKvCache), std::pair(compute, memory::Owner::kCompute)}) {
+    BRIMFUL_TRY(auto reservation, pool_.reserve(bytes, owner));
+    buffers_.push_back(std::move(reservation));
+  }
+  return {};
+}
+
+bool OffloadDevice::supports_op(const ggml_tensor& op) const {
+  return takes(op) && ggml_backend_dev_supports_op(inner_, &op);
+}
+
+bool OffloadDevice::supports_buffer_type(ggml_backend_buffer_type_t type) const {
+  return type == &counted_type_ || weights_.is(type) || ggml_backend_dev_supports_buft(inner_, type);
+}
+
+void OffloadDevice::set_abort_callback(Stream&, ggml_abort_callback callback, void* data) {
+  abort_ = callback;
+  abort_data_ = data;
+}
+
+ExpertStatistics OffloadDevice::experts() const {
+  ExpertStatistics out = experts_before_;
+  if (experts_) out += experts_->statistics();
+  return out;
+}
+
+bool OffloadDevice::takes(const ggml_tensor& op) const {
+  if (experts_ && experts_->takes(op)) return !leaves_experts_;
+  // A bias by experts follows its product: else all its rows would cross, twice.
+  const bool biases = op.op == GGML_OP_ADD_ID && op.src[0]->op == GGML_OP_MUL_MAT_ID;
+  if (biases && !takes(*op.src[0])) return false;
+  const bool by_experts = op.op == GGML_OP_MUL_MAT_ID;
+  const std::int64_t tokens = by_experts ? op.src[2]->ne[1] : op.ne[1];
+  const bool batch =
+      ring_size_ > Bytes{} && tokens >= (by_experts ? sending_.experts_from : sending_.from_tokens);
+  for (int s = 0; s < GGML_MAX_SRC; ++s) {
+    const ggml_tensor* const src = op.src[s];
+    const auto weight = src != nullptr ? weights_.weight_of(src) : std::nullopt;
+    if (!weight) continue;
+    if (src->view_src != nullptr) return false;
+    if (twins_[*weight] != nullptr && (batch || !for_batches_[*weight])) continue;
+    const bool product =
+        s == 0 && ((op.op == GGML_OP_MUL_MAT && op.ne[2] == 1) || (by_experts && !leaves_experts_));
+    if (!batch || !product || !sendable_[*weight]) return false;
+  }
+  return true;
+}
+
+ggml_backend_buffer_t OffloadDevice::allocate(std::size_t size) {
+  // Whose it is, settle() is told; and which of them ggml has given back, as it does when a later one is
+  // larger.
+  auto reservation = pool_.reserve(Bytes{size}, memory::Owner::kKvCache);
+  if (!reservation) {
+    error_ = reservation.error();
+    return nullptr;
+  }
+  ggml_backend_buffer_t const buffer = ggml_backend_buft_alloc_buffer(inner_type_, size);
+  if (buffer == nullptr) {
+    error_ = Error{ErrorCode::kBudgetExceeded, fmt::format("{} has no {} left", ggml_backend_dev_name(inner_),
+                                                           format_bytes(Bytes{size}))};
+    return nullptr;
+  }
+  buffers_.push_back(std::move(*reservation));
+  return buffer;
+}
+
+}  // namespace brimful::tier

@@ -1,0 +1,195 @@
+// A piece of a pass, computed on a device.
+#include <fmt/format.h>
+#include <ggml-impl.h>
+
+#include <algorithm>
+#include <deque>
+
+#include "base/check.h"
+#include "tier/gpu/gpu_device.h"
+#include "tier/host/graph_nodes.h"
+
+namespace brimful::tier {
+
+struct OffloadDevice::DeviceRun {
+  std::vector<ggml_tensor*> nodes;
+  std::size_t entries_end = 0;             // what is sent before this must be there
+  const ggml_tensor* ids = nullptr;        // of the experts that it begins with
+  std::uint32_t group = 0;                 // of these
+  std::vector<DeviceProduct> products;     // of these, and
+  std::vector<std::size_t> product_nodes;  // where they stand in `nodes`
+};
+
+/// A graph whose nodes take their weights from the device's memory while this lives.
+class OffloadDevice::Program {
+ public:
+  using Run = DeviceRun;
+
+  Program(const OffloadDevice& device, const ggml_cgraph& graph) : device_(device) {
+    for (int n = 0; n < graph.n_nodes; ++n) add(graph.nodes[n]);
+    close();
+  }
+  ~Program() {
+    for (const Patch& patch : patches_) *patch.place = patch.original;
+  }
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  [[nodiscard]] const std::vector<StreamEntry>& entries() const { return entries_; }
+  [[nodiscard]] const std::deque<Run>& runs() const { return runs_; }
+  /// Requires: a piece of entries() has begun.
+  void bind(const PassStream& stream) {
+    for (const auto& [shadow, entry] : sent_) shadow->data = stream.slot(entry);
+  }
+
+ private:
+  struct Patch {
+    ggml_tensor** place;
+    ggml_tensor* original;
+  };
+
+  void add(ggml_tensor* node) {
+    for (ggml_tensor*& src : node->src) {
+      if (computes_nothing(node)) break;  // a view of a weight may stand here whose user is elsewhere
+      const auto weight = src != nullptr ? device_.weights_.weight_of(src) : std::nullopt;
+      if (!weight) continue;
+      ggml_tensor* const twin = device_.twins_[*weight];
+      if (twin == nullptr && device_.experts_ && device_.experts_->takes(*node)) {
+        add_product(node, *weight);
+        break;
+      }
+      patches_.push_back({&src, src});
+      src = twin != nullptr ? twin : sent(*src, *weight);
+    }
+    run_.nodes.push_back(node);
+  }
+
+  void add_product(ggml_tensor* node, std::uint32_t weight) {
+    ggml_tensor* const ids = node->src[2];
+    if (run_.ids != ids) {
+      close();
+      run_.ids = ids;
+      run_.group = device_.experts_->group_of(weight);
+      numbered_ = device_.experts_->numbered_as(run_.group, without_gaps(*ids));
+    }
+    run_.products.push_back({node, node->src[0]});
+    run_.product_nodes.push_back(run_.nodes.size());
+    patches_.push_back({&node->src[0], node->src[0]});
+    patches_.push_back({&node->src[2], ids});
+    node->src[0] = device_.experts_->slots_of(weight);
+    node->src[2] = numbered_;
+  }
+
+  ggml_tensor* sent(const ggml_tensor& tensor, std::uint32_t weight) {
+    const model::TensorInfo& info = device_.weights_.profile().tensors[weight];
+    const StreamEntry entry{info.file, info.offset, info.bytes.value};
+    if (entries_.empty() || entries_.back() != entry) {  // one used twice in a row is still in its slot
+      close();
+      entries_.push_back(entry);
+    }
+    run_.entries_end = entries_.size();
+    ggml_tensor& shadow = shadows_.emplace_back(tensor);
+    shadow.buffer = device_.ring_.get();
+    shadow.extra = nullptr;
+    sent_.emplace_back(&shadow, entries_.size() - 1);
+    return &shadow;
+  }
+
+  void close() {
+    if (!run_.nodes.empty()) runs_.push_back(std::move(run_));
+    run_ = Run{};
+    run_.entries_end = entries_.size();
+  }
+
+  const OffloadDevice& device_;
+  std::vector<Patch> patches_;
+  std::deque<ggml_tensor> shadows_;  // addresses stay
+  std::vector<std::pair<ggml_tensor*, std::size_t>> sent_;
+  std::vector<StreamEntry> entries_;
+  std::deque<Run> runs_;
+  Run run_;
+  ggml_tensor* numbered_ = nullptr;  // the run's ids, by slots
+};
+
+Status OffloadDevice::compute(const Stream& stream, ggml_cgraph& graph) {
+  if (!placed_) {  // libllama only learns the graph's needs
+    if (experts_) experts_->record(graph);
+    return {};
+  }
+  Program program(*this, graph);
+  if (program.entries().empty()) {
+    BRIMFUL_TRY_VOID(compute_runs(stream.inner, graph, program));
+    return experts_ ? host_.files().check_unchanged() : Status{};
+  }
+  BRIMFUL_CHECK(stream_ != nullptr);
+  Status status = stream_->begin(program.entries());
+  if (status) {
+    program.bind(*stream_);
+    status = compute_runs(stream.inner, graph, program);
+  }
+  if (status) {
+    stream_->end();
+    status = host_.files()
+                 .check_unchanged();  // what was sent may be another file's: better no tokens than wrong ones
+  }
+  if (!status) stream_->abandon();
+  return status;
+}
+
+Status OffloadDevice::compute_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program) {
+  const Status status = start_runs(inner, graph, program);
+  ggml_backend_synchronize(inner);
+  parts_.clear();
+  return status;
+}
+
+Status OffloadDevice::start_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program) {
+  for (const Program::Run& run : program.runs()) {
+    if (run.entries_end > 0) BRIMFUL_TRY_VOID(stream_->wait(run.entries_end));
+    if (abort_ != nullptr && abort_(abort_data_))
+      return fail(ErrorCode::kCancelled, "the computation was cancelled");
+    BRIMFUL_TRY_VOID(run.ids != nullptr ? compute_step(inner, graph, run)
+                                        : compute_nodes(inner, graph, run.nodes));
+    if (run.entries_end == 0) continue;
+    ggml_backend_synchronize(inner);  // nothing reads the slots any more
+    stream_->release(run.entries_end);
+  }
+  return {};
+}
+
+Status OffloadDevice::compute_step(ggml_backend_t inner, const ggml_cgraph& graph, const DeviceRun& run) {
+  BRIMFUL_TRY_VOID(experts_->begin(inner, run.group, *run.ids));
+  const std::span nodes(run.nodes);
+  std::size_t done = 0;
+  for (std::size_t i = 0; experts_->lacks() && i < run.products.size(); ++i) {
+    const std::size_t behind = run.product_nodes[i] + 1;
+    const auto some = nodes.subspan(done, behind - done);
+    BRIMFUL_TRY_VOID(compute_nodes(inner, graph, some));
+    // The device goes on while the host multiplies, unless it is still computing what that needs.
+    const ggml_tensor* input = run.products[i].node->src[1];
+    while (input->view_src != nullptr) input = input->view_src;
+    if (std::ranges::find(some, input) != some.end()) ggml_backend_synchronize(inner);
+    BRIMFUL_TRY_VOID(experts_->multiply(inner, run.products, i));
+    done = behind;
+  }
+  return compute_nodes(inner, graph, nodes.subspan(done));
+}
+
+/// Without waiting for them.
+Status OffloadDevice::compute_nodes(ggml_backend_t inner, const ggml_cgraph& graph,
+                                    std::span<ggml_tensor* const> nodes) {
+  if (nodes.empty()) return {};
+  ggml_cgraph& part = parts_.emplace_back(graph);
+  part.nodes = const_cast<ggml_tensor**>(nodes.data());
+  part.n_nodes = static_cast<int>(nodes.size());
+  part.n_leafs = 0;
+  part.leafs = nullptr;
+  // Back ends take graphs of one number for the same; but in these, weights move from slot to slot.
+  if (part.n_nodes != graph.n_nodes || ring_ != nullptr) part.uid = 0;
+  const ggml_status status = ggml_backend_graph_compute_async(inner, &part);
+  if (status == GGML_STATUS_SUCCESS) return {};
+  return fail(ErrorCode::kInternal, fmt::format("{} could not compute the graph: {}",
+                                                ggml_backend_name(inner), ggml_status_to_string(status)));
+}
+
+}  // namespace brimful::tier

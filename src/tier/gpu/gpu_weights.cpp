@@ -1,0 +1,198 @@
+// The weights that lie on a device, and how they get there.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "tier/gpu/gpu_device.h"
+#include "tier/gpu/upload_reader.h"
+
+namespace brimful::tier {
+namespace {
+
+constexpr std::uint64_t kBlock = 1ULL << 20;  // of a read
+constexpr std::uint64_t kBlocks = 8;          // in flight, at most
+
+// A thread that sends, four that read, their stacks; the schedule and the program of a pass. Estimated.
+constexpr Bytes kSender{2 << 20};
+
+}  // namespace
+
+bool OffloadDevice::can_send(std::uint32_t weight) const {
+  const model::TensorInfo& info = weights_.profile().tensors[weight];
+  if (info.bytes * 2 > ring_size_) return false;
+  ggml_tensor like{};
+  like.type = info.type;
+  std::ranges::copy(info.shape, like.ne);
+  like.nb[0] = ggml_type_size(info.type);
+  like.nb[1] = info.row_bytes().value;
+  for (int i = 2; i < GGML_MAX_DIMS; ++i)
+    like.nb[i] = like.nb[i - 1] * static_cast<std::size_t>(like.ne[i - 1]);
+  // Where a device pads rows, it wants the padding cleared: more than bytes of the file.
+  return ggml_backend_buft_get_alloc_size(inner_type_, &like) == info.bytes.value;
+}
+
+void OffloadDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring,
+                           std::span<const plan::CachedExperts> experts) {
+  BRIMFUL_CHECK(!placed_);
+  const model::ModelProfile& profile = weights_.profile();
+  experts_before_ = this->experts();
+  experts_.reset();
+  context_.reset(ggml_init({(profile.tensors.size() + 2) * ggml_tensor_overhead(), nullptr, true}));
+  twins_.assign(profile.tensors.size(), nullptr);
+  for_batches_.assign(profile.tensors.size(), false);
+  sendable_.assign(profile.tensors.size(), false);
+  ring_size_ = ring;
+  const auto add = [&](std::uint32_t index) {
+    const model::TensorInfo& info = profile.tensors[index];
+    ggml_tensor* const twin = ggml_new_tensor(context_.get(), info.type, GGML_MAX_DIMS, info.shape.data());
+    ggml_set_name(twin, info.name.c_str());
+    twins_[index] = twin;
+  };
+  std::ranges::for_each(tensors, add);
+  if (!experts.empty()) experts_.emplace(weights_, host_, experts, context_.get(), sending_.missing_experts);
+  if (ring == Bytes{}) return;
+  for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) sendable_[i] = can_send(i);
+  // Norms and biases stand between the products: without them here, each would cost two crossings.
+  for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) {
+    const model::TensorInfo& info = profile.tensors[i];
+    if (twins_[i] != nullptr || info.rows() > 1 || info.shape[0] != profile.embedding) continue;
+    add(i);
+    for_batches_[i] = true;
+  }
+}
+
+Bytes OffloadDevice::weight_bytes() const {
+  if (arena_ != nullptr) return arena_reservation_.bytes();
+  return Bytes{ggml_backend_alloc_ctx_tensors_from_buft_size(context_.get(), inner_type_)};
+}
+
+Result<ggml_backend_buffer_ptr> OffloadDevice::allocate_weights(ggml_context* tensors, Bytes size,
+                                                                memory::Owner owner,
+                                                                memory::Reservation& reservation) {
+  BRIMFUL_TRY(reservation, pool_.reserve(size, owner));
+  ggml_backend_buffer_ptr buffer(ggml_backend_alloc_ctx_tensors_from_buft(tensors, inner_type_));
+  if (buffer == nullptr) {
+    return fail(ErrorCode::kBudgetExceeded, fmt::format("{} has no {} left for weights",
+                                                        ggml_backend_dev_name(inner_), format_bytes(size)));
+  }
+  ggml_backend_buffer_set_usage(buffer.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+  return buffer;
+}
+
+Status OffloadDevice::place(memory::Pool& host_pool, const Progress& progress) {
+  placed_ = true;
+  if (ring_size_ > Bytes{}) {
+    ring_context_.reset(ggml_init({ggml_tensor_overhead() + 64, nullptr, true}));
+    ggml_new_tensor_1d(ring_context_.get(), GGML_TYPE_I8, static_cast<std::int64_t>(ring_size_.value));
+    BRIMFUL_TRY(ring_,
+                allocate_weights(ring_context_.get(), ring_size_, memory::Owner::kRing, ring_reservation_));
+  }
+  if (weight_bytes() == Bytes{}) return {};
+  BRIMFUL_TRY(arena_,
+              allocate_weights(context_.get(), weight_bytes(), memory::Owner::kWeights, arena_reservation_));
+  // The host's weights are not there yet: what they will take is free.
+  const std::uint64_t room =
+      (host_pool.capacity() - host_pool.reserved()).value / RangeReader::memory_bytes(1, kBlock).value;
+  const std::uint64_t blocks = std::clamp<std::uint64_t>(room, 1, kBlocks);
+  BRIMFUL_TRY(const auto staged,
+              host_pool.reserve(RangeReader::memory_bytes(blocks, kBlock), memory::Owner::kRing));
+  BRIMFUL_TRY(auto staging, memory::Region::reserve(staged.bytes()));
+  BRIMFUL_TRY_VOID(staging.commit());
+  BRIMFUL_TRY(const auto reader, host_.reader_factory()(host_.files(), blocks));
+  RangeReader ranges(*reader, staging.data(), blocks, kBlock);
+  BRIMFUL_TRY_VOID(send(ranges, progress));
+  if (experts_) experts_->filled();
+  return {};
+}
+
+Status OffloadDevice::send(RangeReader& reader, const Progress& progress) {
+  struct Target {
+    std::uint32_t weight;
+    ggml_tensor* tensor;  // of the weight, or of its first experts
+  };
+  std::vector<Target> targets;
+  for (std::uint32_t index = 0; index < twins_.size(); ++index) {
+    if (twins_[index] != nullptr) targets.push_back({index, twins_[index]});
+  }
+  if (experts_) {
+    for (const auto& [weight, tensor] : experts_->slots()) targets.push_back({weight, tensor});
+  }
+  std::ranges::sort(targets, {}, &Target::weight);  // as they follow one another in the file
+  std::optional<Error> error;
+  Bytes done;
+  const auto take_one = [&] {
+    const auto [range, status, bytes] = reader.wait();
+    if (!status && !error) error = status.error();
+    if (error) return;
+    const auto& [weight, tensor] = targets[range.tag];
+    ggml_backend_tensor_set(tensor, bytes, range.offset - weights_.profile().tensors[weight].offset,
+                            range.size);
+    done += Bytes{range.size};
+    if (progress && !progress(done)) error = Error{ErrorCode::kCancelled, "loading was cancelled"};
+  };
+  for (std::size_t index = 0; index < targets.size() && !error; ++index) {
+    const model::TensorInfo& info = weights_.profile().tensors[targets[index].weight];
+    const std::uint64_t end = info.offset + ggml_nbytes(targets[index].tensor);
+    for (std::uint64_t at = info.offset; at < end && !error;) {
+      if (reader.full()) take_one();
+      if (error) break;
+      const std::uint64_t stop = std::min(end, align_down(at + kBlock, DiskFiles::kBlock));
+      reader.submit({info.file, at, static_cast<std::uint32_t>(stop - at), nullptr, index});
+      at = stop;
+    }
+  }
+  while (reader.in_flight() > 0) take_one();
+  if (error) return std::unexpected(*error);
+  return host_.files().check_unchanged();
+}
+
+void OffloadDevice::disconnect() {
+  sent_before_ = sent();
+  stalled_before_ = statistics().stalled;
+  stream_.reset();
+  copies_.reset();
+  pinned_weights_ = {};
+  pinned_staging_ = {};
+  staging_ = {};
+}
+
+void OffloadDevice::displace() {
+  disconnect();
+  ring_.reset();
+  ring_reservation_ = {};
+  arena_.reset();
+  arena_reservation_ = {};
+  buffers_.clear();
+  placed_ = false;
+  choose({});
+}
+
+Bytes OffloadDevice::host_bytes() const {
+  const Bytes sending = ring_size_ > Bytes{} ? SendingReader::staging_bytes() + kSender : Bytes{};
+  return sending + (experts_ ? experts_->host_bytes() : Bytes{});
+}
+
+Status OffloadDevice::connect() {
+  if (ring_ == nullptr) return {};
+  disconnect();
+  const WeightTable& table = host_.table();
+  BRIMFUL_TRY(staging_, memory::Region::reserve(SendingReader::staging_bytes()));
+  BRIMFUL_TRY_VOID(staging_.commit());
+  pinned_staging_ = PinnedMemory(inner_, {staging_.data(), staging_.size().value});
+  pinned_weights_ = PinnedMemory(inner_, table.arena());
+  pageable_ = copies_from_pinned(inner_) && !(pinned_staging_ && pinned_weights_);
+  if (pinned_weights_) copies_.emplace(inner_, SendingReader::kDepth);
+  CopyQueue* const queue = copies_ && copies_->usable() ? &*copies_ : nullptr;
+  ggml_tensor* const ring = ggml_get_first_tensor(ring_context_.get());
+  const auto make_sender = [this, &table, ring, queue](
+                               const DiskFiles& f, std::size_t depth) -> Result<std::unique_ptr<DiskReader>> {
+    BRIMFUL_TRY(auto disk, host_.reader_factory()(f, std::min(depth, SendingReader::kDepth)));
+    return std::make_unique<SendingReader>(table, std::move(disk), staging_.data(), ring, queue, from_disk_);
+  };
+  stream_ = std::make_unique<PassStream>(host_.files(), make_sender, static_cast<std::byte*>(ring->data),
+                                         ring_size_);
+  return {};
+}
+
+}  // namespace brimful::tier

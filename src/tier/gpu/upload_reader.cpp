@@ -1,0 +1,56 @@
+#include "tier/gpu/upload_reader.h"
+
+#include <algorithm>
+
+namespace brimful::tier {
+
+Bytes SendingReader::staging_bytes() { return RangeReader::memory_bytes(kDepth, kLargestRead); }
+
+SendingReader::SendingReader(const WeightTable& table, std::unique_ptr<DiskReader> disk, std::byte* staging,
+                             ggml_tensor* target, CopyQueue* queue, std::atomic<std::uint64_t>& from_disk)
+    : table_(table),
+      disk_(std::move(disk)),
+      ranges_(*disk_, staging, kDepth, kLargestRead),
+      target_(target),
+      queue_(queue),
+      from_disk_(from_disk) {}
+
+/// Nothing is written to the device any more.
+SendingReader::~SendingReader() {
+  for (const Sent& sent : sent_) {
+    if (queue_ != nullptr) queue_->wait(sent.place);
+  }
+}
+
+std::size_t SendingReader::offset_of(const BlockRead& read) const {
+  return static_cast<std::size_t>(read.target - static_cast<std::byte*>(target_->data));
+}
+
+void SendingReader::submit(const BlockRead& read) {
+  const std::byte* const bytes = table_.in_file_order(read.file, read.offset, read.size);
+  if (bytes == nullptr) {
+    from_disk_ += ranges_.submit(read).value;
+    return;
+  }
+  sent_.push_back({read.tag, next_place_});
+  if (queue_ != nullptr) {
+    queue_->copy(next_place_, target_, bytes, offset_of(read), read.size);
+  } else {
+    ggml_backend_tensor_set(target_, bytes, offset_of(read), read.size);
+  }
+  next_place_ = (next_place_ + 1) % kDepth;
+}
+
+BlockDone SendingReader::wait() {
+  if (!sent_.empty()) {
+    const Sent sent = sent_.front();
+    sent_.pop_front();
+    if (queue_ != nullptr) queue_->wait(sent.place);
+    return {sent.tag, {}};
+  }
+  RangeReader::Done done = ranges_.wait();
+  if (done.status) ggml_backend_tensor_set(target_, done.bytes, offset_of(done.range), done.range.size);
+  return {done.range.tag, std::move(done.status)};
+}
+
+}  // namespace brimful::tier

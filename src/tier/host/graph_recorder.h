@@ -1,0 +1,15 @@
+#pragma once
+
+#include <ggml-impl.h>
+
+#include "plan/graph_work.h"
+#include "tier/layout/repacked_layout.h"
+#include "tier/weights/weight_buffer.h"
+
+namespace brimful::tier {
+
+/// What `graph` computes: read from its nodes. Pure.
+[[nodiscard]] plan::GraphWork work_of(const ggml_cgraph& graph, const WeightBufferType& weights,
+                                      const RepackedLayout& layout);
+
+}  // namespace brimful::tier

@@ -1,0 +1,282 @@
+#include "tier/host/host_device.h"
+
+#include <fmt/format.h>
+#include <ggml-cpu.h>
+
+#include <algorithm>
+
+#include "tier/host/graph_recorder.h"
+#include "tier/host/kernel_probe.h"
+
+namespace brimful::tier {
+namespace {
+
+// Four threads for the ring; each takes its stack and the kernel's structures (measured: 130 KiB).
+constexpr Bytes kReaderThreads{4 * 144 * 1024};
+
+}  // namespace
+
+bool Device::leaves(const ggml_tensor& op) const {
+  if (batches_elsewhere_ == 0) return false;
+  if (op.op == GGML_OP_FLASH_ATTN_EXT) return op.src[0]->ne[1] >= batches_elsewhere_;
+  if (op.op != GGML_OP_NORM && op.op != GGML_OP_RMS_NORM) return false;
+  const ggml_tensor* of = op.src[0];  // [width, tokens], perhaps seen by heads
+  while (of->view_src != nullptr) of = of->view_src;
+  return of->ne[1] >= batches_elsewhere_;
+}
+
+bool Device::supports_op(const ggml_tensor& op) const {
+  return !leaves(op) && ggml_backend_dev_supports_op(inner_, &op);
+}
+
+bool Device::supports_buffer_type(ggml_backend_buffer_type_t type) const {
+  return weights_.is(type) || ggml_backend_buft_is_host(type);
+}
+
+void Device::started(Stream& stream) {
+  stream.threads = options_.threads;
+  stream_ = &stream;
+  threads_->prepare(stream.inner, stream.threads);
+}
+
+void Device::ended(Stream& stream) { threads_->forget(stream.inner); }
+
+void Device::set_threads(Stream& stream, int threads) { stream.threads = threads; }
+
+void Device::set_abort_callback(Stream& stream, ggml_abort_callback callback, void* data) {
+  ggml_backend_cpu_set_abort_callback(stream.inner, callback, data);
+}
+
+Result<std::unique_ptr<Device>> Device::create(const model::ModelProfile& profile, memory::Pool& pool,
+                                               DeviceOptions options) {
+  BRIMFUL_TRY(DiskFiles files, DiskFiles::open(profile));
+  if (!options.make_reader) {
+    options.make_reader = [](const DiskFiles& f, std::size_t depth) {
+      return make_reader(f, ReaderKind::kAuto, depth);
+    };
+  }
+  ggml_backend_dev_t const cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+  if (cpu == nullptr) return fail(ErrorCode::kInternal, "ggml has no CPU device in this build");
+  std::unique_ptr<Device> device(new Device(profile, pool, cpu, std::move(options), std::move(files)));
+  ggml_backend_dev_t const reorders = device->options_.file_order ? nullptr : cpu;
+  device->layout_ = std::make_unique<RepackedLayout>(reorders, device->options_.threads);
+  BRIMFUL_TRY(device->row_reader_, device->options_.make_reader(device->files_, Executor::kRowReads));
+  if (device->options_.share_threads != nullptr) {
+    device->threads_ = device->options_.share_threads->threads_;
+    return device;
+  }
+  BRIMFUL_TRY(device->own_threads_, ComputeThreads::create(device->options_.threads));
+  device->threads_ = device->own_threads_.get();
+  return device;
+}
+
+Device::Device(const model::ModelProfile& profile, memory::Pool& pool, ggml_backend_dev_t cpu,
+               DeviceOptions options, DiskFiles files)
+    : GgmlDevice(pool, cpu),
+      profile_(profile),
+      options_(std::move(options)),
+      files_(std::move(files)),
+      host_(handle()),
+      weights_(profile, handle(), host_),
+      table_(profile) {
+  weights_.attach(&files_);
+}
+
+Device::~Device() = default;
+
+void Device::record(int threads, const ggml_cgraph& graph) {
+  merge(recorded_, needs_of(graph, weights_, *layout_));
+  plan::GraphWork work = work_of(graph, weights_, *layout_);
+  if (std::ranges::find(work_, work.tokens, &plan::GraphWork::tokens) == work_.end())
+    work_.push_back(std::move(work));
+  // Repacked kernels convert their inputs to the same types as the plain ones: they need no more.
+  work_bytes_ =
+      std::max(work_bytes_, std::uint64_t{ggml_graph_plan(&graph, threads, threads_->pool()).work_size});
+}
+
+Status Device::record_token_by_token(ggml_backend_t inner, const ggml_cgraph& graph) {
+  if (!split_.learned()) return split_.learn(graph);
+  BRIMFUL_TRY(const TokenSplit::Cuts cuts, split_.match(graph));
+  most_tokens_ = cuts.tokens;
+  for (int n = 0; n < graph.n_nodes; ++n) {
+    const ggml_tensor& node = *graph.nodes[n];
+    const bool by_experts = node.op == GGML_OP_MUL_MAT_ID;
+    if (cuts.dimension[static_cast<std::size_t>(n)] == 0 && !by_experts) continue;
+    const auto weight = node.src[0]->view_src == nullptr ? weights_.weight_of(node.src[0]) : std::nullopt;
+    const auto use = std::ranges::find(recorded_.uses, weight.value_or(UINT32_MAX), &plan::TensorUse::tensor);
+    const bool repacked = use != recorded_.uses.end() && use->repacked;
+    const TokenSplit::Kernel kernel = TokenSplit::kernel_of(node, repacked);
+    if (weight && !split_.trusted(kernel)) {
+      split_.trust(kernel, tokens_with_equal_bits(inner, kernel, node.src[0], *layout_, cuts.tokens));
+      if (auto error = weights_.take_error()) return std::unexpected(std::move(*error));
+    }
+    if (by_experts) {
+      most_tokens_ = std::min(most_tokens_, split_.trusted(kernel).value_or(1));
+      continue;
+    }
+    const std::uint64_t stretches = split_.stretches(node, repacked, cuts.tokens);
+    if (stretches == 1) continue;
+    const std::uint64_t views = node.op == GGML_OP_MUL_MAT ? 1 : 2;
+    split_bytes_ += NodeCutter::bytes_per_shadow() * (stretches * (1 + views));
+    // The parts of a matrix share their operand's views.
+    if (weight)
+      split_bytes_per_unit_ = std::max(split_bytes_per_unit_, NodeCutter::bytes_per_shadow() * stretches);
+  }
+  return {};
+}
+
+Needs Device::needs() const {
+  const bool threads = row_reader_ != nullptr && row_reader_->name() == "threads";
+  return Needs{recorded_.uses, Bytes{work_bytes_},    gather_staging() + expert_ids() + repack_scratch(),
+               split_bytes_,   split_bytes_per_unit_, threads ? kReaderThreads : Bytes{}};
+}
+
+void Device::forget_needs() {
+  recorded_ = GraphNeeds{};
+  work_.clear();
+  work_bytes_ = 0;
+  learn_one_token();
+}
+
+void Device::learn_one_token() {
+  split_.forget();
+  split_bytes_ = split_bytes_per_unit_ = Bytes{};
+  most_tokens_ = 1;
+}
+
+Bytes Device::gather_staging() const {
+  return Executor::staging_bytes(recorded_.gather_rows, recorded_.gather_row_bytes);
+}
+
+Bytes Device::expert_ids() const {
+  return align_up(Bytes{recorded_.expert_ids * sizeof(std::int32_t)}, Bytes{DiskFiles::kBlock});
+}
+
+Bytes Device::repack_scratch() const {
+  return recorded_.repacked_row_bytes > 0 ? layout_->scratch_bytes(recorded_.repacked_row_bytes) : Bytes{};
+}
+
+plan::Bookkeeping Device::bookkeeping() const {
+  return {PassProgram::bytes_per_unit(recorded_.repacked_row_bytes > 0) + PassStream::bytes_per_entry() +
+              Bytes{sizeof(plan::Unit)} + split_bytes_per_unit_,
+          ExpertCache::bytes_per_expert()};
+}
+
+Status Device::place(plan::Placement placement, const Progress& progress) {
+  using memory::Owner;
+  recording_ = false;
+  loaded_ = {};
+  const Needs needs = this->needs();
+  const auto reserve = [&](Bytes bytes, Owner owner) -> Status {
+    BRIMFUL_TRY(auto reservation, pool_.reserve(bytes, owner));
+    reservations_.push_back(std::move(reservation));
+    return {};
+  };
+  BRIMFUL_TRY_VOID(host_.commit(pool_));
+  BRIMFUL_TRY_VOID(reserve(needs.work, Owner::kCompute));
+  BRIMFUL_TRY_VOID(reserve(needs.staging, Owner::kCompute));
+  BRIMFUL_TRY_VOID(reserve(placement.ring, Owner::kRing));
+  const Bytes for_experts = placement.slot_bytes() + placement.stage + placement.landing;
+  BRIMFUL_TRY_VOID(reserve(for_experts, Owner::kExperts));
+  BRIMFUL_TRY_VOID(reserve(placement.arena_bytes() - placement.ring - for_experts, Owner::kWeights));
+  BRIMFUL_TRY(staging_, memory::Region::reserve(needs.staging));
+  BRIMFUL_TRY_VOID(staging_.commit());
+  BRIMFUL_TRY(arena_, memory::Region::reserve(placement.arena_bytes()));
+  BRIMFUL_TRY_VOID(arena_.commit());
+  const Bytes gathers = gather_staging();
+  layout_->use_scratch(staging_.data() + (gathers + expert_ids()).value, repack_scratch());
+  table_.set(std::move(placement), recorded_.uses, arena_.data());
+  BRIMFUL_TRY(auto experts, read_weights(progress));
+  executor_ = std::make_unique<Executor>(
+      files_, weights_, table_, *layout_, Executor::Memory{arena_.data(), staging_.data(), gathers},
+      options_.make_reader, std::move(row_reader_), std::move(experts), options_.trace, *threads_);
+  return {};
+}
+
+Result<std::unique_ptr<ExpertCache>> Device::read_weights(const Progress& progress) {
+  const plan::Placement& placement = table_.placement();
+  Bytes total = placement.slot_bytes();
+  for (const plan::Extent& extent : placement.extents) total += extent.size;
+  const auto more = [&](Bytes bytes) {
+    loaded_ += bytes;
+    return !progress || progress(std::min(loaded_, total), total);
+  };
+  BRIMFUL_TRY_VOID(read_residents(more));
+
+  const auto end = [this](ggml_backend_t backend) {
+    threads_->forget(backend);
+    ggml_backend_free(backend);
+  };
+  const std::unique_ptr<ggml_backend, decltype(end)> inner(ggml_backend_dev_init(inner_, nullptr), end);
+  if (inner == nullptr) return fail(ErrorCode::kInternal, "ggml's CPU device cannot be started");
+  threads_->prepare(inner.get(), options_.threads);
+  const auto rearrange = [&](std::span<const FreshRows> fresh) {
+    return layout_->repack(inner.get(), table_, fresh);
+  };
+  for (const plan::Unit& unit : placement.units) {
+    if (!unit.resident) continue;
+    const FreshRows rows{unit.tensor, unit.rows, table_.address(unit)};
+    BRIMFUL_TRY_VOID(rearrange(std::span(&rows, 1)));
+  }
+  if (placement.groups.empty()) return nullptr;
+  BRIMFUL_TRY(auto reader, options_.make_reader(files_, PartReader::kDepth));
+  auto experts = std::make_unique<ExpertCache>(
+      profile_, placement, arena_.data(),
+      reinterpret_cast<std::int32_t*>(staging_.data() + gather_staging().value), std::move(reader));
+  BRIMFUL_TRY_VOID(experts->fill(rearrange, more));
+  return experts;
+}
+
+Status Device::read_residents(const std::function<bool(Bytes)>& more) {
+  constexpr std::uint64_t kLoadBlock = 4ULL << 20;
+  BRIMFUL_TRY(auto reader, options_.make_reader(files_, 8));
+  std::optional<Error> error;
+  const auto take_one = [&] {
+    const BlockDone done = reader->wait();
+    if (!done.status && !error) error = done.status.error();
+    if (!error && !more(Bytes{done.tag})) error = Error{ErrorCode::kCancelled, "loading was cancelled"};
+  };
+  for (const plan::Extent& extent : table_.placement().extents) {
+    for (std::uint64_t at = 0; at < extent.size.value && !error; at += kLoadBlock) {
+      if (reader->in_flight() == reader->depth()) take_one();
+      const std::uint64_t size = std::min(kLoadBlock, extent.size.value - at);
+      reader->submit(BlockRead{extent.file, extent.offset + at, static_cast<std::uint32_t>(size),
+                               arena_.data() + extent.place + at, size});
+    }
+  }
+  while (reader->in_flight() > 0) take_one();
+  if (error) return std::unexpected(*error);
+  return files_.check_unchanged();
+}
+
+Status Device::compute(const Stream& stream, ggml_cgraph& graph) {
+  threads_->prepare(stream.inner, stream.threads);
+  if (recording_) {
+    record(stream.threads, graph);
+    return token_by_token_ ? record_token_by_token(stream.inner, graph) : Status{};
+  }
+  if (executor_ == nullptr) return fail(ErrorCode::kInternal, "the weights were never placed: start again");
+  if (auto error = weights_.take_error()) return std::unexpected(std::move(*error));
+  return executor_->compute(stream.inner, graph, token_by_token_ ? &split_ : nullptr);
+}
+
+PassStatistics Device::statistics() const {
+  PassStatistics out = past_;
+  if (executor_ != nullptr) out += executor_->statistics();
+  return out;
+}
+
+Status Device::displace() {
+  past_ = statistics();
+  executor_.reset();
+  row_reader_.reset();
+  BRIMFUL_TRY(row_reader_, options_.make_reader(files_, Executor::kRowReads));
+  table_.clear();
+  arena_ = {};
+  staging_ = {};
+  reservations_.clear();
+  recording_ = true;
+  return {};
+}
+
+}  // namespace brimful::tier

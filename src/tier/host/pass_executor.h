@@ -1,0 +1,101 @@
+#pragma once
+
+#include <ggml-backend-impl.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "memory/region.h"
+#include "tier/experts/expert_cache.h"
+#include "tier/experts/expert_predictor.h"
+#include "tier/host/compiled_pass.h"
+#include "tier/host/compute_threads.h"
+#include "tier/stream/pass_stream.h"
+
+namespace brimful::tier {
+
+struct PassStatistics {
+  std::uint64_t passes = 0;
+  Bytes read;                           ///< from disk, by passes: streamed weights and gathered rows
+  std::chrono::nanoseconds stalled{0};  ///< of the compute, waiting for the disk
+  ExpertStatistics experts;             ///< their reads are in `read`, too
+
+  PassStatistics& operator+=(const PassStatistics& other);
+};
+
+/// Executes graphs over placed weights: waits for the streamed ones, hands each run to the inner device,
+/// frees the slots behind it.
+/// Threading: one graph at a time.
+class Executor {
+ public:
+  /// Embedding rows read at once: they are small, and only depth hides their latency.
+  static constexpr std::size_t kRowReads = 16;
+
+  struct Memory {
+    std::byte* arena = nullptr;    ///< the ring, then the resident weights: as the placement says
+    std::byte* staging = nullptr;  ///< for gathered rows: staging_bytes() of it
+    Bytes staging_size;
+  };
+
+  /// Staging for GET_ROWS of up to `rows` rows: the rows, their ids, and blocks to read them through.
+  [[nodiscard]] static Bytes staging_bytes(std::uint64_t rows, std::uint64_t row_bytes);
+
+  /// `files`, `weights`, `table`, `layout` and `threads` outlive it. `row_reader` reads gathered rows.
+  /// `experts`: filled; null where the placement has no groups.
+  Executor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table,
+           const RepackedLayout& layout, Memory memory, ReaderFactory make_reader,
+           std::unique_ptr<DiskReader> row_reader, std::unique_ptr<ExpertCache> experts, Trace* trace,
+           ComputeThreads& threads);
+
+  /// Computes the whole graph on `inner`; with `split`, each of its tokens as if it were the only one.
+  /// Errors: those of the reads; kIo when a model file was changed; kCancelled when the inner device was told
+  /// to abort; the outputs are then undefined.
+  [[nodiscard]] Status compute(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split);
+
+  /// In the middle of another device's graph: computes products with experts. `again`: of the same choice as
+  /// the ones before. Errors: as compute().
+  [[nodiscard]] Status multiply(ggml_backend_t inner, const ggml_cgraph& graph, bool again);
+
+  /// As ExpertCache's, of experts of the weights of one group, wherever they lie.
+  [[nodiscard]] Status bring(std::span<const std::uint32_t> tensors, std::span<const std::uint32_t> experts,
+                             const ExpertCache::TakeBytes& take);
+
+  [[nodiscard]] PassStatistics statistics() const;
+
+ private:
+  [[nodiscard]] Status run(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split,
+                           bool again = false);
+  [[nodiscard]] Status run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split);
+  [[nodiscard]] Status checked(Status status);
+  [[nodiscard]] Status execute(ggml_backend_t inner, const ggml_cgraph& graph,
+                               std::span<ggml_tensor* const> nodes);
+  [[nodiscard]] Status execute_stretch(ggml_backend_t inner, const ggml_cgraph& graph,
+                                       std::span<ggml_tensor* const> nodes);
+  [[nodiscard]] Status begin_step(ggml_backend_t inner, const PassProgram& program, std::size_t step,
+                                  bool again);
+  void predict(const PassProgram& program, std::size_t step);
+  [[nodiscard]] std::span<const float> router_weights(const ExpertStep& step) const;
+  [[nodiscard]] Status repack(ggml_backend_t inner, std::span<const FreshRows> fresh);
+  [[nodiscard]] Status execute_in_slots(ggml_backend_t inner, const ggml_cgraph& graph, const Run& run);
+  [[nodiscard]] Status execute_in_strips(ggml_backend_t inner, const ggml_cgraph& graph, const Run& run);
+  [[nodiscard]] Status gather(const Gather& gather);
+
+  const DiskFiles& files_;
+  const WeightBufferType& weights_;
+  const WeightTable& table_;
+  const RepackedLayout& layout_;
+  const Memory memory_;
+  const std::unique_ptr<DiskReader> row_reader_;
+  const std::unique_ptr<ExpertCache> experts_;
+  Trace* const trace_;
+  ComputeThreads& threads_;
+  PassStream stream_;
+  ExpertPredictor predictor_;
+  std::chrono::nanoseconds expert_stalls_{0};
+  std::uint64_t passes_ = 0;
+  Bytes gathered_;
+};
+
+}  // namespace brimful::tier

@@ -1,0 +1,75 @@
+#include "tier/host/thread_count.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace brimful::tier {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Long enough that one time slice of another program, 4 ms, is no reason to take threads back.
+constexpr ThreadCount::Duration kWindow = 40ms;
+constexpr ThreadCount::Duration kTrialWindow = 20ms;
+constexpr ThreadCount::Duration kTrial = 200ms;
+constexpr ThreadCount::Duration kBetweenIdle = 250ms;
+constexpr ThreadCount::Duration kFirstTry = 2s;
+constexpr ThreadCount::Duration kLongestBetweenTries = 16s;
+// A thread that is taken back so soon after it was given was not worth it.
+constexpr ThreadCount::Duration kAtOnce = 2s;
+// Below this, one thread's waits cost less than the thread gains.
+constexpr double kLeastWait = 0.2;
+constexpr double kRoomForOne = 0.8;
+constexpr int kMostFailures = 3;
+
+double share(ThreadCount::Duration part, ThreadCount::Duration whole) {
+  return whole.count() > 0 ? static_cast<double>(part.count()) / static_cast<double>(whole.count()) : 0;
+}
+
+}  // namespace
+
+ThreadCount::Duration ThreadCount::window() const { return on_trial() ? kTrialWindow : kWindow; }
+
+bool ThreadCount::wants_idle(Time time) const { return now_ < most_ && time - last_idle_ >= kBetweenIdle; }
+
+void ThreadCount::computed(Time time, const Observation& seen) {
+  if (seen.wall <= Duration{0}) return;
+  if (seen.threads < 2) return;
+  // A pass of n threads loses what its slowest thread waits; without one of them it would lose a part in n.
+  const double too_much = std::max(kLeastWait, 0.6 / seen.threads);
+  if (share(seen.longest_wait, seen.wall) <= too_much) {
+    trial_left_ = std::max(Duration{0}, trial_left_ - seen.wall);
+    if (time - given_ > kAtOnce) failures_ = 0;
+    return;
+  }
+  const double processors = seen.threads - share(seen.all_waits, seen.wall);
+  const bool at_once = given_ != Time{} && time - given_ < kAtOnce;
+  failures_ = at_once ? std::min(failures_ + 1, kMostFailures) : 0;
+  now_ = std::clamp(static_cast<int>(std::floor(processors + 0.25)), 1, seen.threads - 1);
+  trial_left_ = Duration{0};
+  next_try_ = time + std::min(kFirstTry * (1 << failures_), kLongestBetweenTries);
+  last_idle_ = time;
+  idle_in_a_row_ = 0;
+  was_busy_ = !at_once;  // idle processors deceived already: one has to be seen busy first
+}
+
+void ThreadCount::processors_idle(Time time, std::optional<double> idle) {
+  last_idle_ = time;
+  if (now_ >= most_) return;
+  const double room = idle.value_or(0);
+  idle_in_a_row_ = room >= kRoomForOne ? idle_in_a_row_ + 1 : 0;
+  was_busy_ |= room < kRoomForOne / 2;
+  // Twice in a row, and more often where that was deceiving: a program that pauses for a moment is not over.
+  const bool became_idle = was_busy_ && idle_in_a_row_ >= 2 + failures_;
+  if (became_idle) return give(time, static_cast<int>(std::floor(room + 1 - kRoomForOne)));
+  if (time >= next_try_) give(time, 1);
+}
+
+void ThreadCount::give(Time time, int threads) {
+  now_ = std::min(most_, now_ + std::max(1, threads));
+  trial_left_ = kTrial;
+  given_ = time;
+  idle_in_a_row_ = 0;
+}
+
+}  // namespace brimful::tier

@@ -1,0 +1,161 @@
+#include "tier/layout/repacked_layout.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+#include <vector>
+
+#include "base/check.h"
+#include "tier/layout/q4_k_rows.h"
+
+namespace brimful::tier {
+namespace {
+
+// As much as stays in a core's cache while its rows are rearranged.
+constexpr std::uint64_t kGroupBytes = 128ULL << 10;
+
+std::uint64_t group_bytes(std::uint64_t row_bytes) {
+  const auto rows = static_cast<std::uint64_t>(RepackedLayout::kRows);
+  const std::uint64_t groups = std::max<std::uint64_t>(1, kGroupBytes / (rows * row_bytes));
+  return groups * rows * row_bytes;
+}
+
+/// Only this one keeps the size of a weight and the independence of its groups of rows.
+ggml_backend_buffer_type_t find_type(ggml_backend_dev_t cpu) {
+  ggml_backend_reg_t const reg = ggml_backend_dev_backend_reg(cpu);
+  const auto extra_types = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(
+      ggml_backend_reg_get_proc_address(reg, "ggml_backend_dev_get_extra_bufts"));
+  if (extra_types == nullptr) return nullptr;
+  for (ggml_backend_buffer_type_t* type = extra_types(cpu); type != nullptr && *type != nullptr; ++type) {
+    if (std::string_view(ggml_backend_buft_name(*type)) == "CPU_REPACK") return *type;
+  }
+  return nullptr;
+}
+
+/// Asked of ggml itself: it chooses the layout by the CPU.
+bool interleaves_eight_rows_of_q4_k(const RepackedLayout& layout) {
+  constexpr std::int64_t kColumns = 512, kRows = RepackedLayout::kRows;
+  const std::uint64_t row_bytes = ggml_row_size(GGML_TYPE_Q4_K, kColumns);
+  std::vector<std::byte> rows(kRows * row_bytes), ours(rows.size()), theirs(rows.size());
+  std::ranges::generate(rows, [state = 1U]() mutable {
+    state = state * 1664525U + 1013904223U;
+    return static_cast<std::byte>(state >> 24);
+  });
+  ggml_tensor weight = layout.dressed_rows(GGML_TYPE_Q4_K, kColumns, kRows, theirs.data());
+  if (weight.extra == nullptr) return false;
+  ggml_backend_tensor_set(&weight, rows.data(), 0, rows.size());
+  interleave_q4_k(rows.data(), kRows, row_bytes, ours.data());
+  return ours == theirs;
+}
+
+}  // namespace
+
+RepackedLayout::RepackedLayout(ggml_backend_dev_t cpu, int threads) : cpu_(cpu), threads_(threads) {
+  if (ggml_backend_buffer_type_t const type = cpu != nullptr ? find_type(cpu) : nullptr) {
+    buffer_ = ggml_backend_buft_alloc_buffer(type, 64);
+    own_q4_k_ = interleaves_eight_rows_of_q4_k(*this);
+  }
+}
+
+RepackedLayout::~RepackedLayout() { ggml_backend_buffer_free(buffer_); }
+
+bool RepackedLayout::serves(const ggml_tensor* node) const {
+  if (buffer_ == nullptr || (node->op != GGML_OP_MUL_MAT && node->op != GGML_OP_MUL_MAT_ID)) return false;
+  if (node->src[0]->view_src != nullptr) return false;
+  ggml_tensor weight = *node->src[0];
+  weight.buffer = buffer_;
+  ggml_tensor op = *node;
+  op.src[0] = &weight;
+  return ggml_backend_dev_supports_op(cpu_, &op);
+}
+
+void RepackedLayout::dress(ggml_tensor& shadow) const {
+  BRIMFUL_CHECK(buffer_ != nullptr);
+  shadow.buffer = buffer_;
+  BRIMFUL_CHECK(ggml_backend_buffer_init_tensor(buffer_, &shadow) == GGML_STATUS_SUCCESS);
+}
+
+ggml_tensor RepackedLayout::dressed_rows(ggml_type type, std::int64_t columns, std::int64_t rows,
+                                         std::byte* data) const {
+  ggml_tensor weight{};
+  weight.type = type;
+  const std::int64_t shape[] = {columns, rows, 1, 1};
+  std::ranges::copy(shape, weight.ne);
+  weight.nb[0] = ggml_type_size(type);
+  weight.nb[1] = ggml_row_size(type, columns);
+  weight.nb[2] = weight.nb[3] = weight.nb[1] * static_cast<std::size_t>(rows);
+  weight.data = data;
+  dress(weight);
+  return weight;
+}
+
+ggml_tensor RepackedLayout::repacking(ggml_tensor* weight) const {
+  ggml_tensor node{};
+  node.type = GGML_TYPE_F32;
+  std::fill(std::begin(node.ne), std::end(node.ne), 1);
+  std::fill(std::begin(node.nb), std::end(node.nb), sizeof(float));
+  node.op = GGML_OP_CUSTOM;
+  node.flags = GGML_TENSOR_FLAG_COMPUTE;
+  node.src[0] = weight;
+  const ggml_custom_op_params params{compute, GGML_N_TASKS_MAX, const_cast<RepackedLayout*>(this)};
+  static_assert(sizeof params <= sizeof node.op_params);
+  std::memcpy(node.op_params, &params, sizeof params);
+  ggml_set_name(&node, "repacking");
+  return node;
+}
+
+Status RepackedLayout::repack(ggml_backend_t inner, const WeightTable& table,
+                              std::span<const FreshRows> fresh) const {
+  std::vector<ggml_tensor> tensors(2 * fresh.size());  // a weight, and the node that rearranges it
+  std::vector<ggml_tensor*> nodes;
+  for (const FreshRows& rows : fresh) {
+    if (!table.repacked(rows.tensor)) continue;
+    const model::TensorInfo& info = table.profile().tensors[rows.tensor];
+    ggml_tensor& weight = tensors[2 * nodes.size()];
+    weight = dressed_rows(info.type, info.shape[0], rows.rows, rows.data);
+    ggml_tensor& node = tensors[2 * nodes.size() + 1];
+    node = repacking(&weight);
+    nodes.push_back(&node);
+  }
+  if (nodes.empty()) return {};
+  ggml_cgraph graph{};
+  graph.n_nodes = static_cast<int>(nodes.size());
+  graph.nodes = nodes.data();
+  if (ggml_backend_graph_compute(inner, &graph) == GGML_STATUS_SUCCESS) return {};
+  return fail(ErrorCode::kCancelled, "the computation was cancelled");
+}
+
+Bytes RepackedLayout::scratch_bytes(std::uint64_t row_bytes) const {
+  const std::uint64_t least = std::max(kGroupBytes, static_cast<std::uint64_t>(kRows) * row_bytes);
+  return Bytes{static_cast<std::uint64_t>(threads_) * align_up(least, std::uint64_t{4096})};
+}
+
+void RepackedLayout::use_scratch(std::byte* scratch, Bytes size) {
+  scratch_ = scratch;
+  scratch_of_one_ = size.value / static_cast<std::uint64_t>(threads_);
+}
+
+void RepackedLayout::compute(ggml_tensor* node, int thread, int threads, void* layout) {
+  const auto& self = *static_cast<const RepackedLayout*>(layout);
+  ggml_tensor group = *node->src[0];
+  const std::uint64_t row_bytes = group.nb[1];
+  const auto step = static_cast<std::int64_t>(group_bytes(row_bytes) / row_bytes);
+  const std::int64_t rows = ggml_nrows(&group);
+  BRIMFUL_CHECK(group_bytes(row_bytes) <= self.scratch_of_one_ && thread < self.threads_);
+  std::byte* const scratch = self.scratch_ + static_cast<std::uint64_t>(thread) * self.scratch_of_one_;
+  auto* const first = static_cast<std::byte*>(group.data);
+  group.ne[2] = group.ne[3] = 1;
+  for (std::int64_t row = thread * step; row < rows; row += threads * step) {
+    group.ne[1] = std::min(step, rows - row);
+    group.nb[2] = group.nb[3] = row_bytes * static_cast<std::uint64_t>(group.ne[1]);
+    group.data = first + static_cast<std::uint64_t>(row) * row_bytes;
+    std::memcpy(scratch, group.data, group.nb[2]);
+    if (group.type == GGML_TYPE_Q4_K && self.own_q4_k_) {
+      interleave_q4_k(scratch, group.ne[1], row_bytes, static_cast<std::byte*>(group.data));
+    } else {
+      ggml_backend_tensor_set(&group, scratch, 0, group.nb[2]);
+    }
+  }
+}
+
+}  // namespace brimful::tier
