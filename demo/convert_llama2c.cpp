@@ -25,9 +25,9 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
-#include "model/synth_output.h"
-#include "model/synth_tokenizer.h"
-#include "model/synth_type.h"
+#include "synth/output.h"
+#include "synth/tokenizer.h"
+#include "synth/type.h"
 
 namespace {
 
@@ -181,7 +181,7 @@ Status write_file(const gguf_context* context, const std::vector<std::vector<std
   Bytes size{header.size()};
   for (const auto& tensor : tensors) size += Bytes{align_up(tensor.size(), alignment)};
 
-  BRIMFUL_TRY(model::OutputFile out, model::OutputFile::create(path, size, true));
+  BRIMFUL_TRY(synth::OutputFile out, synth::OutputFile::create(path, size, true));
   BRIMFUL_TRY_VOID(out.append(header));
   for (const auto& tensor : tensors) {
     BRIMFUL_TRY_VOID(out.append(tensor));
@@ -197,17 +197,17 @@ struct Arguments {
 };
 
 Status convert(const Arguments& arguments) {
-  BRIMFUL_TRY(const ggml_type wanted, model::find_synth_type(arguments.type));
-  BRIMFUL_TRY(const model::GgufPtr tokenizer, model::read_tokenizer(arguments.vocabulary));
+  BRIMFUL_TRY(const ggml_type wanted, synth::find_synth_type(arguments.type));
+  BRIMFUL_TRY(const synth::GgufPtr tokenizer, synth::read_tokenizer(arguments.vocabulary));
   BRIMFUL_TRY(Checkpoint checkpoint, Checkpoint::open(arguments.checkpoint));
-  if (checkpoint.sizes().vocabulary != model::token_count(tokenizer.get())) {
+  if (checkpoint.sizes().vocabulary != synth::token_count(tokenizer.get())) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{} has {} tokens, and the checkpoint {}", arguments.vocabulary.string(),
-                            model::token_count(tokenizer.get()), checkpoint.sizes().vocabulary));
+                            synth::token_count(tokenizer.get()), checkpoint.sizes().vocabulary));
   }
   BRIMFUL_TRY(const std::vector<Tensor> tensors, read_tensors(checkpoint));
 
-  const model::GgufPtr context(gguf_init_empty());
+  const synth::GgufPtr context(gguf_init_empty());
   add_keys(context.get(), checkpoint.sizes(), arguments.output.stem().string());
   gguf_set_kv(context.get(), tokenizer.get());
 

@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "input.h"
 #include "model/gguf_test_file.h"
-#include "model/synth.h"
+#include "synth/synth.h"
 
 namespace brimful::fuzz {
 namespace {
@@ -45,11 +45,11 @@ class Folder {
 };
 
 void add_made_up_models(Folder& folder) {
-  for (const auto& shape : model::synth_shapes()) {
+  for (const auto& shape : synth::synth_shapes()) {
     for (const std::uint32_t splits : {1U, 2U, 3U}) {
-      const auto design = model::design_synth({.like = std::string(shape.name),
+      const auto design = synth::design_synth({.like = std::string(shape.name),
                                                .layers = std::min(shape.layers, 4U),  // some need several
-                                               .vocabulary = model::kMinSynthVocabulary,
+                                               .vocabulary = synth::kMinSynthVocabulary,
                                                .splits = splits,
                                                .tokenizer_from = {},
                                                .chat_template = "{{ messages }}"});

@@ -8,8 +8,8 @@
 #include <memory>
 
 #include "model/model_profile.h"
-#include "model/synth_tokenizer.h"
-#include "model/synth_weights.h"
+#include "synth/tokenizer.h"
+#include "synth/weights.h"
 
 namespace brimful::tests {
 namespace {
@@ -32,12 +32,12 @@ bool adapted(const model::TensorInfo& tensor) {
 }  // namespace
 
 void AdapterFile::write(const std::filesystem::path& to, std::uint64_t seed) const {
-  const model::GgufPtr file(gguf_init_empty());
+  const synth::GgufPtr file(gguf_init_empty());
   for (const auto& [key, value] : keys) gguf_set_val_str(file.get(), key.c_str(), value.c_str());
   const std::unique_ptr<ggml_context, GgmlFree> context(ggml_init(
       {.mem_size = ggml_tensor_overhead() * (tensors.size() + 1), .mem_buffer = nullptr, .no_alloc = true}));
   std::deque<std::vector<float>> numbers;
-  model::SynthRandom random(seed);
+  synth::SynthRandom random(seed);
   for (const Tensor& wanted : tensors) {
     ggml_tensor* const tensor = ggml_new_tensor(context.get(), wanted.type, 3, wanted.shape.data());
     ggml_set_name(tensor, wanted.name.c_str());

@@ -132,7 +132,7 @@ class ExpertsOfType : public testing::TestWithParam<ggml_type> {};
 TEST_P(ExpertsOfType, SameLogits) {
   const TemporaryDirectory directory;
   const auto path =
-      synth_model(directory, {.like = "mixtral", .type = model::synth_type_name(GetParam()), .layers = 2});
+      synth_model(directory, {.like = "mixtral", .type = synth::synth_type_name(GetParam()), .layers = 2});
   ASSERT_FALSE(path.empty());
   const Settings settings{.threads = 1};
   const PlainModel plain(path, settings);
@@ -145,8 +145,8 @@ TEST_P(ExpertsOfType, SameLogits) {
   EXPECT_TRUE(trace((*tiered)->context(), some_tokens(plain.context(), 20), 1) == expected);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ExpertsOfType, testing::ValuesIn(model::synth_types()),
-                         [](const auto& test) { return model::synth_type_name(test.param); });
+INSTANTIATE_TEST_SUITE_P(All, ExpertsOfType, testing::ValuesIn(synth::synth_types()),
+                         [](const auto& test) { return synth::synth_type_name(test.param); });
 
 }  // namespace
 }  // namespace brimful::tests

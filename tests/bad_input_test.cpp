@@ -11,8 +11,8 @@
 #include <random>
 #include <regex>
 
-#include "model/synth.h"
 #include "program_run.h"
+#include "synth/synth.h"
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
@@ -34,9 +34,9 @@ void expect_model_refused(const std::filesystem::path& path, const std::string& 
 class BadInput : public testing::Test {
  protected:
   std::string good_model(const std::string& name = "good.gguf") {
-    const auto design = model::design_synth({.like = "llama-tiny", .type = "Q4_0"});
+    const auto design = synth::design_synth({.like = "llama-tiny", .type = "Q4_0"});
     if (!design) return {};
-    const auto written = model::write_synth(*design, directory_.path() / name, true, [](Bytes) {});
+    const auto written = synth::write_synth(*design, directory_.path() / name, true, [](Bytes) {});
     return written ? written->front().string() : std::string();
   }
   TemporaryDirectory directory_;
@@ -95,9 +95,9 @@ TEST_F(BadInput, AModelCutAtAnyByte) {
 }
 
 TEST_F(BadInput, ASplitModelWithAPartMissing) {
-  const auto design = model::design_synth({.like = "llama-tiny", .type = "Q4_0", .splits = 3});
+  const auto design = synth::design_synth({.like = "llama-tiny", .type = "Q4_0", .splits = 3});
   ASSERT_TRUE(design);
-  const auto parts = model::write_synth(*design, directory_.path() / "split.gguf", true, [](Bytes) {});
+  const auto parts = synth::write_synth(*design, directory_.path() / "split.gguf", true, [](Bytes) {});
   ASSERT_TRUE(parts);
   ASSERT_EQ(parts->size(), 3U);
   expect_model_refused((*parts)[1], "00002-of-00003");  // not the first

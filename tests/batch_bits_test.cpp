@@ -110,7 +110,7 @@ class BatchBitsOfType : public testing::TestWithParam<ggml_type> {};
 TEST_P(BatchBitsOfType, AreThoseOfSingleTokens) {
   const TemporaryDirectory directory;
   const auto path =
-      synth_model(directory, {.like = "llama-tiny", .type = model::synth_type_name(GetParam())});
+      synth_model(directory, {.like = "llama-tiny", .type = synth::synth_type_name(GetParam())});
   ASSERT_FALSE(path.empty());
   Batches batches(path, {.threads = 1}, 0);
   ASSERT_FALSE(batches.error()) << batches.error()->message;
@@ -118,15 +118,15 @@ TEST_P(BatchBitsOfType, AreThoseOfSingleTokens) {
   expect_batches_like_single_tokens(batches, 7, {2, 3, 5, 8, kMost});
 }
 
-INSTANTIATE_TEST_SUITE_P(All, BatchBitsOfType, testing::ValuesIn(model::synth_types()),
-                         [](const auto& test) { return model::synth_type_name(test.param); });
+INSTANTIATE_TEST_SUITE_P(All, BatchBitsOfType, testing::ValuesIn(synth::synth_types()),
+                         [](const auto& test) { return synth::synth_type_name(test.param); });
 
 class BatchBitsOfExperts : public testing::TestWithParam<ggml_type> {};
 
 TEST_P(BatchBitsOfExperts, AreThoseOfSingleTokens) {
   const TemporaryDirectory directory;
   const auto path =
-      synth_model(directory, {.like = "mixtral", .type = model::synth_type_name(GetParam()), .layers = 2});
+      synth_model(directory, {.like = "mixtral", .type = synth::synth_type_name(GetParam()), .layers = 2});
   ASSERT_FALSE(path.empty());
   for (const unsigned percent : {100U, 0U}) {
     Batches batches(path, {.threads = 1}, percent);
@@ -136,8 +136,8 @@ TEST_P(BatchBitsOfExperts, AreThoseOfSingleTokens) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, BatchBitsOfExperts, testing::ValuesIn(model::synth_types()),
-                         [](const auto& test) { return model::synth_type_name(test.param); });
+INSTANTIATE_TEST_SUITE_P(All, BatchBitsOfExperts, testing::ValuesIn(synth::synth_types()),
+                         [](const auto& test) { return synth::synth_type_name(test.param); });
 
 class BatchBits : public testing::TestWithParam<const char*> {};
 

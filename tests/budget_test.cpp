@@ -11,9 +11,9 @@
 #include "adapter_files.h"
 #include "hardware/host_memory.h"
 #include "memory_cgroup.h"
-#include "model/synth.h"
 #include "program_run.h"
 #include "sanitized.h"
+#include "synth/synth.h"
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
@@ -190,10 +190,10 @@ class SyntheticBudget : public Budget {
     Budget::SetUp();
     if (!IsSkipped()) write({.like = "llama-160m", .type = "Q4_K"});
   }
-  void write(const model::SynthOptions& options) {
-    const auto design = model::design_synth(options);
+  void write(const synth::SynthOptions& options) {
+    const auto design = synth::design_synth(options);
     ASSERT_TRUE(design);
-    const auto written = model::write_synth(*design, directory_.path() / "model.gguf", true, [](Bytes) {});
+    const auto written = synth::write_synth(*design, directory_.path() / "model.gguf", true, [](Bytes) {});
     ASSERT_TRUE(written);
     model_ = written->front();
   }
@@ -256,7 +256,7 @@ TEST_F(SyntheticBudget, IsExactWithAdapters) {
 TEST_F(Budget, IsExactForALargeModel) {
   // What grows with the memory itself, such as page tables, only shows here. The weights are a hole in the
   // file.
-  const auto design = model::design_synth({.like = "llama-1b", .type = "Q8_0", .vocabulary = 32000});
+  const auto design = synth::design_synth({.like = "llama-1b", .type = "Q8_0", .vocabulary = 32000});
   ASSERT_TRUE(design);
   const auto host = hardware::read_host_memory();
   ASSERT_TRUE(host);

@@ -10,7 +10,7 @@
 #include <random>
 #include <thread>
 
-#include "model/synth.h"
+#include "synth/synth.h"
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
@@ -62,9 +62,9 @@ class FaultyReader final : public tier::DiskReader {
 class Faults : public testing::Test {
  protected:
   void SetUp() override {
-    const auto design = model::design_synth({.like = like_, .type = "Q8_0"});
+    const auto design = synth::design_synth({.like = like_, .type = "Q8_0"});
     ASSERT_TRUE(design);
-    const auto written = model::write_synth(*design, directory_.path() / "model.gguf", true, [](Bytes) {});
+    const auto written = synth::write_synth(*design, directory_.path() / "model.gguf", true, [](Bytes) {});
     ASSERT_TRUE(written);
     path_ = written->front();
     const auto profile = model::read_model(path_);

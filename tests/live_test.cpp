@@ -11,11 +11,11 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "model/synth.h"
 #include "program_run.h"
 #include "running_program.h"
 #include "runtime_directory.h"
 #include "sanitized.h"
+#include "synth/synth.h"
 #include "temporary_directory.h"
 
 namespace brimful::tests {
@@ -29,9 +29,9 @@ constexpr Bytes kLimit = kMiB * (kSanitized ? 1024 : 256);
 class LiveProgram : public testing::Test {
  protected:
   void SetUp() override {
-    const auto design = model::design_synth({.like = "llama-160m", .type = "Q4_0"});
+    const auto design = synth::design_synth({.like = "llama-160m", .type = "Q4_0"});
     ASSERT_TRUE(design) << design.error().message;
-    const auto written = model::write_synth(*design, directory_.path() / "model.gguf", true, [](Bytes) {});
+    const auto written = synth::write_synth(*design, directory_.path() / "model.gguf", true, [](Bytes) {});
     ASSERT_TRUE(written) << written.error().message;
     model_ = written->front().string();
   }
@@ -182,11 +182,11 @@ TEST_F(LiveProgram, RunsWithoutASocketToo) {
 
 TEST_F(LiveProgram, ListensWhileItWaitsForItsUser) {
   const auto design =
-      model::design_synth({.like = "llama-tiny",
+      synth::design_synth({.like = "llama-tiny",
                            .type = "Q4_0",
                            .chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"});
   ASSERT_TRUE(design) << design.error().message;
-  const auto written = model::write_synth(*design, directory_.path() / "chat.gguf", true, [](Bytes) {});
+  const auto written = synth::write_synth(*design, directory_.path() / "chat.gguf", true, [](Bytes) {});
   ASSERT_TRUE(written) << written.error().message;
   ProgramRun changed;
   const ProgramRun chat = run_brimful_on_terminal(

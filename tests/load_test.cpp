@@ -6,8 +6,8 @@
 #include <string>
 
 #include "hardware/host_memory.h"
-#include "model/synth.h"
 #include "sanitized.h"
+#include "synth/synth.h"
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
@@ -24,9 +24,9 @@ Bytes disk_bytes_read() {
 class Load : public testing::Test {
  protected:
   void SetUp() override {
-    const auto design = model::design_synth({.like = "llama-tiny", .type = "F16"});
+    const auto design = synth::design_synth({.like = "llama-tiny", .type = "F16"});
     ASSERT_TRUE(design);
-    const auto written = model::write_synth(*design, directory_.path() / "synth.gguf", true, [](Bytes) {});
+    const auto written = synth::write_synth(*design, directory_.path() / "synth.gguf", true, [](Bytes) {});
     ASSERT_TRUE(written);
     path_ = written->front();
   }

@@ -96,8 +96,8 @@ TEST_F(PlanProgram, IsForOneModelWhereverItLies) {
   };
   std::filesystem::copy_file(model_, file("copy.gguf"));
   EXPECT_EQ(run({"-m", file("copy.gguf")}).exit_code, 0) << "the same header";
-  const auto other = model::design_synth({.like = "llama-tiny", .type = "Q8_0"});
-  ASSERT_TRUE(other && model::write_synth(*other, file("other.gguf"), true, nullptr));
+  const auto other = synth::design_synth({.like = "llama-tiny", .type = "Q8_0"});
+  ASSERT_TRUE(other && synth::write_synth(*other, file("other.gguf"), true, nullptr));
   expect_refused(run({"-m", file("other.gguf")}), "other.gguf has another header");
   const ProgramRun none = run_brimful({"run", "--raw", "-p", "x"});
   EXPECT_EQ(none.exit_code, 2);
@@ -105,8 +105,8 @@ TEST_F(PlanProgram, IsForOneModelWhereverItLies) {
 }
 
 TEST_F(PlanProgram, OfAModelWithAShortContextIsForWhatItHas) {
-  const auto design = model::design_synth({.like = "llama-tiny", .type = "F16", .context = 256});
-  ASSERT_TRUE(design && model::write_synth(*design, file("short.gguf"), true, nullptr));
+  const auto design = synth::design_synth({.like = "llama-tiny", .type = "F16", .context = 256});
+  ASSERT_TRUE(design && synth::write_synth(*design, file("short.gguf"), true, nullptr));
   const auto planned = [&](std::vector<std::string> more) {
     std::vector<std::string> all{"plan", "-m", file("short.gguf"), "-t", "2", "--like", kDesktop, "--json"};
     all.insert(all.end(), more.begin(), more.end());

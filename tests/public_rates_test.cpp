@@ -20,13 +20,13 @@ class PublicRates : public testing::Test {
  protected:
   static constexpr double kTolerance = 0.25;
 
-  nlohmann::json plan(const model::SynthOptions& shape, const std::string& machine,
+  nlohmann::json plan(const synth::SynthOptions& shape, const std::string& machine,
                       const std::vector<std::string>& more) {
-    const auto design = model::design_synth(shape);
+    const auto design = synth::design_synth(shape);
     EXPECT_TRUE(design) << design.error().message;
     if (!design) return {};
     const auto file = directory_.path() / "model.gguf";
-    const auto written = model::write_synth_headers(*design, file, true);
+    const auto written = synth::write_synth_headers(*design, file, true);
     EXPECT_TRUE(written) << written.error().message;
     std::vector<std::string> all{"plan", "-m", file.string(), "--json", "--like", machine};
     all.insert(all.end(), more.begin(), more.end());

@@ -8,9 +8,9 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 
-#include "model/synth.h"
 #include "program_run.h"
 #include "sanitized.h"
+#include "synth/synth.h"
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
@@ -25,9 +25,9 @@ class RunProgram : public testing::Test {
  protected:
   std::string chat_model(const std::string& chat_template = kTemplate) {
     const auto design =
-        model::design_synth({.like = "llama-tiny", .type = "Q4_0", .chat_template = chat_template});
+        synth::design_synth({.like = "llama-tiny", .type = "Q4_0", .chat_template = chat_template});
     if (!design) return {};
-    const auto written = model::write_synth(*design, directory_.path() / "chat.gguf", true, [](Bytes) {});
+    const auto written = synth::write_synth(*design, directory_.path() / "chat.gguf", true, [](Bytes) {});
     return written ? written->front().string() : std::string();
   }
   [[nodiscard]] std::string stats_file() const { return (directory_.path() / "stats.json").string(); }

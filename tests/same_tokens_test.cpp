@@ -50,15 +50,15 @@ class SameTokensOfType : public testing::TestWithParam<ggml_type> {};
 TEST_P(SameTokensOfType, SyntheticLlama) {
   const TemporaryDirectory directory;
   const auto path =
-      synth_model(directory, {.like = "llama-tiny", .type = model::synth_type_name(GetParam())});
+      synth_model(directory, {.like = "llama-tiny", .type = synth::synth_type_name(GetParam())});
   ASSERT_FALSE(path.empty());
   expect_same_logits(path, {});
 }
 
 // Every type that ggml computes with, those that llama.cpp's quantiser makes only with an importance matrix
 // too.
-INSTANTIATE_TEST_SUITE_P(All, SameTokensOfType, testing::ValuesIn(model::synth_types()),
-                         [](const auto& test) { return model::synth_type_name(test.param); });
+INSTANTIATE_TEST_SUITE_P(All, SameTokensOfType, testing::ValuesIn(synth::synth_types()),
+                         [](const auto& test) { return synth::synth_type_name(test.param); });
 
 TEST(SameTokens, TiedEmbeddings) {
   const TemporaryDirectory directory;

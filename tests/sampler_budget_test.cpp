@@ -8,11 +8,11 @@
 #include <map>
 
 #include "memory_cgroup.h"
-#include "model/synth.h"
 #include "program_run.h"
 #include "sanitized.h"
 #include "scripted_model.h"
 #include "served_program.h"
+#include "synth/synth.h"
 #include "temporary_directory.h"
 
 namespace brimful::tests {
@@ -66,14 +66,14 @@ class SamplerBudget : public testing::TestWithParam<std::uint32_t> {
     static std::map<std::uint32_t, std::filesystem::path> written;
     std::filesystem::path& path = written[vocabulary];
     if (!path.empty()) return path;
-    const auto design = model::design_synth({.like = "llama",
+    const auto design = synth::design_synth({.like = "llama",
                                              .type = "Q8_0",
                                              .vocabulary = vocabulary,
                                              .context = 512,
                                              .chat_template = kChatMl});
     if (!design) return {};
     const auto files =
-        model::write_synth(*design, directory.path() / (std::to_string(vocabulary) + ".gguf"), true, nullptr);
+        synth::write_synth(*design, directory.path() / (std::to_string(vocabulary) + ".gguf"), true, nullptr);
     if (files) path = files->front();
     return path;
   }

@@ -8,7 +8,7 @@
 
 #include <atomic>
 
-#include "model/synth.h"
+#include "synth/synth.h"
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
@@ -46,9 +46,9 @@ namespace {
 
 void expect_right_tokens_with(tier::ReaderKind kind) {
   const TemporaryDirectory directory;
-  const auto design = model::design_synth({.like = "llama-tiny", .type = "Q8_0"});
+  const auto design = synth::design_synth({.like = "llama-tiny", .type = "Q8_0"});
   ASSERT_TRUE(design);
-  const auto written = model::write_synth(*design, directory.path() / "model.gguf", true, [](Bytes) {});
+  const auto written = synth::write_synth(*design, directory.path() / "model.gguf", true, [](Bytes) {});
   ASSERT_TRUE(written);
   const Settings settings{.context = 256, .ubatch = 64};
   const PlainModel plain(written->front(), settings);

@@ -7,17 +7,17 @@
 #include <filesystem>
 #include <string>
 
-#include "model/synth.h"
+#include "synth/synth.h"
 #include "temporary_directory.h"
 
 namespace brimful::tests {
 
 /// Writes a made-up model into the directory; empty when that failed.
 inline std::filesystem::path synth_model(const TemporaryDirectory& directory,
-                                         const model::SynthOptions& options) {
-  const auto design = model::design_synth(options);
+                                         const synth::SynthOptions& options) {
+  const auto design = synth::design_synth(options);
   if (!design) return {};
-  const auto written = model::write_synth(*design, directory.path() / "synth.gguf", true, nullptr);
+  const auto written = synth::write_synth(*design, directory.path() / "synth.gguf", true, nullptr);
   return written ? written->front() : std::filesystem::path();
 }
 

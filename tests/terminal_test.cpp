@@ -9,10 +9,10 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
-#include "model/synth.h"
 #include "program_run.h"
 #include "runtime_directory.h"
 #include "sanitized.h"
+#include "synth/synth.h"
 #include "temporary_directory.h"
 #include "typed_terminal.h"
 
@@ -33,9 +33,9 @@ class AtATerminal : public testing::Test {
  protected:
   std::string model(const std::string& name = "chat.gguf", const std::string& chat_template = kTemplate) {
     const auto design =
-        model::design_synth({.like = "llama-tiny", .type = "Q4_0", .chat_template = chat_template});
+        synth::design_synth({.like = "llama-tiny", .type = "Q4_0", .chat_template = chat_template});
     if (!design) return {};
-    const auto written = model::write_synth(*design, directory_.path() / name, true, [](Bytes) {});
+    const auto written = synth::write_synth(*design, directory_.path() / name, true, [](Bytes) {});
     return written ? written->front().string() : std::string();
   }
   [[nodiscard]] std::string path(const std::string& name) const {

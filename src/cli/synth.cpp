@@ -16,23 +16,23 @@
 #include "engine/engine.h"
 #include "engine/quantisation_mix.h"
 #include "hub/temporary_folder.h"
-#include "model/synth.h"
+#include "synth/synth.h"
 
 namespace brimful::cli {
 namespace {
 
 struct SynthArguments {
-  model::SynthOptions options;
+  synth::SynthOptions options;
   std::filesystem::path output;
   bool header_only = false;
   bool force = false;
 };
 
-Result<std::vector<std::filesystem::path>> write(const model::SynthModel& design,
+Result<std::vector<std::filesystem::path>> write(const synth::SynthModel& design,
                                                  const SynthArguments& arguments) {
-  if (arguments.header_only) return model::write_synth_headers(design, arguments.output, arguments.force);
+  if (arguments.header_only) return synth::write_synth_headers(design, arguments.output, arguments.force);
   ProgressBar bar("writing " + arguments.output.filename().string(), design.bytes());
-  return model::write_synth(design, arguments.output, arguments.force, [&](Bytes done) { bar.update(done); });
+  return synth::write_synth(design, arguments.output, arguments.force, [&](Bytes done) { bar.update(done); });
 }
 
 /// The mix that llama.cpp's quantiser calls so, in any case; null where it has none. A name that is a type of
@@ -42,21 +42,21 @@ const engine::QuantisationMix* mix_called(const std::string& name) {
   const auto found = std::ranges::find_if(mixes, [&](const engine::QuantisationMix& mix) {
     return CLI::detail::to_lower(std::string(mix.name)) == CLI::detail::to_lower(name);
   });
-  return found != mixes.end() && !model::find_synth_type(name) ? &*found : nullptr;
+  return found != mixes.end() && !synth::find_synth_type(name) ? &*found : nullptr;
 }
 
 /// Gives each tensor the type that llama.cpp's quantiser gives it in the mix. It asks libllama, which wants a
 /// model: the header of one without weights.
-Status apply_mix(const engine::QuantisationMix& mix, model::SynthOptions& options) {
+Status apply_mix(const engine::QuantisationMix& mix, synth::SynthOptions& options) {
   options.type = "F16";
   options.mix = mix.name;
-  model::SynthOptions plain = options;
+  synth::SynthOptions plain = options;
   plain.around.reset();
   plain.splits = 1;
   if (options.around) plain.tokenizer_from = options.around;
-  BRIMFUL_TRY(const model::SynthModel design, model::design_synth(plain));
+  BRIMFUL_TRY(const synth::SynthModel design, synth::design_synth(plain));
   BRIMFUL_TRY(const hub::TemporaryFolder folder, hub::TemporaryFolder::make());
-  BRIMFUL_TRY(const auto headers, model::write_synth_headers(design, folder.path() / "header.gguf", false));
+  BRIMFUL_TRY(const auto headers, synth::write_synth_headers(design, folder.path() / "header.gguf", false));
   engine::OpenOptions open{.model = headers.front()};
   open.weights = model::Weights::kMayBeMissing;
   BRIMFUL_TRY(const auto engine, engine::Engine::open(std::move(open)));
@@ -74,7 +74,7 @@ Status apply_mix(const engine::QuantisationMix& mix, model::SynthOptions& option
 Status run_synth(SynthArguments arguments) {
   if (const engine::QuantisationMix* const mix = mix_called(arguments.options.type))
     BRIMFUL_TRY_VOID(apply_mix(*mix, arguments.options));
-  BRIMFUL_TRY(const model::SynthModel design, model::design_synth(arguments.options));
+  BRIMFUL_TRY(const synth::SynthModel design, synth::design_synth(arguments.options));
   BRIMFUL_TRY(const std::vector<std::filesystem::path> paths, write(design, arguments));
   const std::string size = arguments.header_only
                                ? fmt::format("{} of {}, without weights", format_bytes(design.header_bytes()),
@@ -87,7 +87,7 @@ Status run_synth(SynthArguments arguments) {
 
 std::string shape_names() {
   std::string names;
-  for (const model::SynthShape& shape : model::synth_shapes()) {
+  for (const synth::SynthShape& shape : synth::synth_shapes()) {
     names += names.empty() ? "" : ", ";
     names += shape.name;
   }
@@ -99,7 +99,7 @@ std::string shape_names() {
 void add_synth_command(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("synth", "Write a made-up model: random weights in a known shape");
   const auto arguments = std::make_shared<SynthArguments>();
-  model::SynthOptions& options = arguments->options;
+  synth::SynthOptions& options = arguments->options;
   command->add_option("--like", options.like, "Shape: " + shape_names())->capture_default_str();
   command
       ->add_option("--type", options.type,

@@ -21,11 +21,11 @@
 #include "hardware/processor_load.h"
 #include "hardware/profile_json.h"
 #include "hardware/ram.h"
-#include "model/synth_type.h"
 #include "probe/device_rates.h"
 #include "probe/disk_rates.h"
 #include "probe/kernel_rates.h"
 #include "probe/ram_rates.h"
+#include "synth/type.h"
 
 namespace brimful::probe {
 namespace {
@@ -117,7 +117,7 @@ void write_cache(const fs::path& file, const hardware::Profile& profile) {
 
 /// Where no model is given: all, or those of most files that people download, where it has to be quick.
 std::vector<ggml_type> models_types(const ProbeOptions& options) {
-  std::vector<ggml_type> types = model::synth_types();
+  std::vector<ggml_type> types = synth::synth_types();
   if (options.model == nullptr && options.refresh == Refresh::kUsualTypes)
     return {GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_Q6_K, GGML_TYPE_Q4_K};
   if (options.model == nullptr) return types;
@@ -144,7 +144,7 @@ Refresh refresh_of(const ProbeOptions& options, const hardware::Compute* known) 
     case Refresh::kUsualTypes:
     case Refresh::kModelsTypes: return options.refresh;
     case Refresh::kMissing:
-      return known && knows(*known, model::synth_types()) ? Refresh::kNever : Refresh::kAll;
+      return known && knows(*known, synth::synth_types()) ? Refresh::kNever : Refresh::kAll;
     case Refresh::kNever: break;
   }
   if (known == nullptr) return Refresh::kAll;
@@ -178,7 +178,7 @@ class Probe {
   explicit Probe(const ProbeOptions& options)
       : options_(options),
         models_types_(models_types(options)),
-        types_(options.refresh == Refresh::kAll ? model::synth_types() : models_types_),
+        types_(options.refresh == Refresh::kAll ? synth::synth_types() : models_types_),
         twice_(options.refresh != Refresh::kUsualTypes),
         measures_links_(options.devices && (options.refresh == Refresh::kAll || !options.known_before)),
         steps_(static_cast<int>(types_.size()) + (measures_links_ ? 3 : 2)) {

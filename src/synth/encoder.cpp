@@ -1,8 +1,8 @@
 // Encoders: no text comes out of them, but an embedding of what went in.
 
-#include "model/synth_templates.h"
+#include "synth/templates.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 namespace {
 
 constexpr int kMean = 1;  // llama.cpp's number for an embedding that is the mean over the tokens
@@ -60,4 +60,4 @@ constexpr auto kDesigns = std::to_array<SynthDesign>({
 
 std::span<const SynthDesign> encoder_designs() { return kDesigns; }
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

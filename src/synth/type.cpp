@@ -1,4 +1,4 @@
-#include "model/synth_type.h"
+#include "synth/type.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cctype>
 
-namespace brimful::model {
+namespace brimful::synth {
 namespace {
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
@@ -51,4 +51,4 @@ ggml_type type_for_rows(ggml_type wanted, std::int64_t row_length) {
   return GGML_TYPE_F16;
 }
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

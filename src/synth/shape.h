@@ -6,7 +6,7 @@
 
 #include "base/result.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 
 /// The sizes of a named model, in elements, tokens and counts.
 struct SynthShape {
@@ -33,4 +33,4 @@ struct SynthShape {
 /// Errors: kInvalidArgument: the message lists the names that are known.
 [[nodiscard]] Result<SynthShape> find_synth_shape(std::string_view name);
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

@@ -4,11 +4,11 @@
 #include <span>
 #include <string_view>
 
-#include "model/synth_design.h"
+#include "synth/design.h"
 
 // What designs are put together from.
 
-namespace brimful::model {
+namespace brimful::synth {
 
 constexpr TensorTemplate matrix(std::string_view name, Length row_length, Length rows, float gain = 1.0F) {
   return {.name = name, .shape = {row_length, rows, 1}, .gain = gain};
@@ -161,4 +161,4 @@ inline constexpr auto kSharedExpert = std::to_array<TensorTemplate>({
 [[nodiscard]] std::span<const SynthDesign> recurrent_designs();
 [[nodiscard]] std::span<const SynthDesign> encoder_designs();
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

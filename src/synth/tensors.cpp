@@ -1,4 +1,4 @@
-#include "model/synth_tensors.h"
+#include "synth/tensors.h"
 
 #include <fmt/format.h>
 
@@ -6,10 +6,10 @@
 #include <numeric>
 #include <utility>
 
-#include "model/synth_type.h"
-#include "model/synth_weights.h"
+#include "synth/type.h"
+#include "synth/weights.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 namespace {
 
 /// A router takes the experts with the largest of `experts` random numbers, so those whose numbers vary most
@@ -74,4 +74,4 @@ std::vector<SynthTensor> synth_tensors(const SynthShape& shape, ggml_type type, 
   return tensors;
 }
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

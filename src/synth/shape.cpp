@@ -1,4 +1,4 @@
-#include "model/synth_shape.h"
+#include "synth/shape.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -7,7 +7,7 @@
 #include <array>
 #include <vector>
 
-namespace brimful::model {
+namespace brimful::synth {
 namespace {
 
 /// A few MB, of the design of the same name.
@@ -182,4 +182,4 @@ Result<SynthShape> find_synth_shape(std::string_view name) {
               fmt::format("there is no shape called '{}'; choose one of {}", name, fmt::join(names, ", ")));
 }
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

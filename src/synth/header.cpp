@@ -1,8 +1,8 @@
-#include "model/synth_header.h"
+#include "synth/header.h"
 
 #include "base/check.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 namespace {
 
 struct GgmlFree {
@@ -102,4 +102,4 @@ std::vector<SynthFile> lay_out_files(const gguf_context* keys, std::span<const S
   return files;
 }
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "model/model_profile.h"
-#include "model/synth_shape.h"
-#include "model/synth_tensors.h"
+#include "synth/shape.h"
+#include "synth/tensors.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 
 /// A small trained model in the core of a larger made-up one: each of its matrices lies in a corner of a
 /// larger one, and what surrounds it is random and small. So the large model does what the small one does,
@@ -45,9 +45,9 @@ class SynthCore {
   };
   [[nodiscard]] Status read_sizes();
 
-  ModelProfile profile_;
+  model::ModelProfile profile_;
   Sizes sizes_;
   std::unique_ptr<std::ifstream> weights_;
 };
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

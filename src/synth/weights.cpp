@@ -1,4 +1,4 @@
-#include "model/synth_weights.h"
+#include "synth/weights.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 
 #include "base/check.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 namespace {
 
 constexpr std::int64_t kPoolWeights = 1 << 20;
@@ -123,4 +123,4 @@ void WeightStream::next(std::span<std::byte> out) {
   }
 }
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

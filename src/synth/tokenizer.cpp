@@ -1,4 +1,4 @@
-#include "model/synth_tokenizer.h"
+#include "synth/tokenizer.h"
 
 #include <fmt/format.h>
 
@@ -11,7 +11,7 @@
 #include "base/check.h"
 #include "model/header_file.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 namespace {
 
 constexpr std::string_view kWordMark = "\xE2\x96\x81";               // U+2581, stands for a space
@@ -140,7 +140,7 @@ Result<GgufPtr> read_tokenizer(const std::filesystem::path& path) {
   if (!std::filesystem::is_regular_file(path, ec)) {
     return fail(ErrorCode::kNotFound, fmt::format("there is no file {}", path.string()));
   }
-  if (const auto checked = read_header(path); !checked) return std::unexpected(checked.error());
+  if (const auto checked = model::read_header(path); !checked) return std::unexpected(checked.error());
   const GgufPtr source(gguf_init_from_file(path.c_str(), {.no_alloc = true, .ctx = nullptr}));
   if (!source) return fail(ErrorCode::kCorrupt, fmt::format("{} is not a GGUF file", path.string()));
   if (token_count(source.get()) == 0) {
@@ -179,4 +179,4 @@ std::vector<bool> control_tokens(const gguf_context* from) {
   return control;
 }
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

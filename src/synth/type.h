@@ -8,7 +8,7 @@
 
 #include "base/result.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 
 /// The types random weights can be made in: what ggml can both quantise and compute with.
 [[nodiscard]] std::vector<ggml_type> synth_types();
@@ -23,4 +23,4 @@ namespace brimful::model {
 /// `wanted`, or what llama.cpp's quantiser would take for rows that are no whole number of its blocks.
 [[nodiscard]] ggml_type type_for_rows(ggml_type wanted, std::int64_t row_length);
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "model/synth_tensors.h"
-#include "model/synth_tokenizer.h"
+#include "synth/tensors.h"
+#include "synth/tokenizer.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 
 /// One GGUF file of the model: its header as it will be on disk, and where its tensors go.
 struct SynthFile {
@@ -31,4 +31,4 @@ struct SynthFile {
                                                    std::span<const SynthTensor> tensors,
                                                    std::uint32_t alignment, std::uint32_t splits);
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

@@ -1,4 +1,4 @@
-#include "model/synth.h"
+#include "synth/synth.h"
 
 #include <fmt/format.h>
 
@@ -10,11 +10,11 @@
 #include <utility>
 
 #include "base/check.h"
-#include "model/synth_output.h"
-#include "model/synth_tokenizer.h"
-#include "model/synth_weights.h"
+#include "synth/output.h"
+#include "synth/tokenizer.h"
+#include "synth/weights.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 namespace {
 
 constexpr std::uint32_t kMaxLayers = 512;  // llama.cpp's own limit
@@ -296,4 +296,4 @@ Result<std::vector<std::filesystem::path>> write_synth_headers(const SynthModel&
   return paths;
 }
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

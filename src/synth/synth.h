@@ -11,13 +11,13 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
-#include "model/synth_core.h"
-#include "model/synth_header.h"
-#include "model/synth_shape.h"
-#include "model/synth_tensors.h"
-#include "model/synth_type.h"
+#include "synth/core.h"
+#include "synth/header.h"
+#include "synth/shape.h"
+#include "synth/tensors.h"
+#include "synth/type.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 
 /// A made-up model: the shape of a known one, random weights, and a vocabulary that works.
 struct SynthOptions {
@@ -76,4 +76,4 @@ using SynthProgress = std::function<void(Bytes done)>;
 [[nodiscard]] Result<std::vector<std::filesystem::path>> write_synth_headers(
     const SynthModel& model, const std::filesystem::path& output, bool replace);
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

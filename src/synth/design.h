@@ -9,9 +9,9 @@
 #include <string_view>
 #include <variant>
 
-#include "model/synth_shape.h"
+#include "synth/shape.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 
 /// Sizes that tensors and keys take from the shape.
 enum class Side {
@@ -113,4 +113,4 @@ struct SynthDesign {
 /// Adds the architecture's keys, prefixed with its name.
 void add_synth_keys(gguf_context* to, const SynthDesign& design, const SynthShape& shape);
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

@@ -9,7 +9,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 
 /// A file written once, from front to back, past the page cache. It is written beside its place as
 /// `NAME.part`, appears under its name by publish(), and is removed when destroyed before that.
@@ -58,4 +58,4 @@ class OutputFile {
   std::unique_ptr<std::byte, Free> buffer_;
 };
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

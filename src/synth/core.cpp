@@ -1,4 +1,4 @@
-#include "model/synth_core.h"
+#include "synth/core.h"
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 #include "model/gguf_values.h"
 #include "model/header_file.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 namespace {
 
 Status unsupported(const std::filesystem::path& path, std::string_view why) {
@@ -19,10 +19,10 @@ Status unsupported(const std::filesystem::path& path, std::string_view why) {
 
 Result<SynthCore> SynthCore::open(const std::filesystem::path& path) {
   SynthCore core;
-  BRIMFUL_TRY(core.profile_, read_model(path));
+  BRIMFUL_TRY(core.profile_, model::read_model(path));
   if (core.profile_.architecture != "llama" || core.profile_.files.size() != 1)
     return std::unexpected(unsupported(path, "it is no llama in one file").error());
-  for (const TensorInfo& tensor : core.profile_.tensors) {
+  for (const model::TensorInfo& tensor : core.profile_.tensors) {
     if (tensor.type != GGML_TYPE_F32)
       return std::unexpected(unsupported(path, "its weights are not F32").error());
   }
@@ -32,8 +32,8 @@ Result<SynthCore> SynthCore::open(const std::filesystem::path& path) {
 }
 
 Status SynthCore::read_sizes() {
-  BRIMFUL_TRY(const HeaderFile file, read_header(profile_.files.front().path));
-  const GgufValues values(file.header, file.bytes);
+  BRIMFUL_TRY(const model::HeaderFile file, model::read_header(profile_.files.front().path));
+  const model::GgufValues values(file.header, file.bytes);
   sizes_.layers = profile_.layers;
   sizes_.embedding = profile_.embedding;
   const auto number = [&](std::string_view key, std::uint32_t& to) -> Status {
@@ -81,7 +81,7 @@ void SynthCore::put_into(std::vector<SynthTensor>& tensors, const SynthShape& sh
   for (SynthTensor& tensor : tensors) {
     const bool matrix = tensor.fill == SynthFill::kMatrix;
     if (matrix) tensor.gain *= noise;
-    const TensorInfo* const inner = profile_.find(tensor.name);
+    const model::TensorInfo* const inner = profile_.find(tensor.name);
     if (inner == nullptr) continue;
     tensor.corner = SynthCorner{inner->offset, inner->shape[0], inner->rows(), matrix ? 1.0F : norm_gain};
   }
@@ -97,4 +97,4 @@ Status SynthCore::read_row(const SynthCorner& corner, std::int64_t row, std::spa
   return {};
 }
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

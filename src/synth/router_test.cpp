@@ -12,9 +12,9 @@
 #include <string>
 #include <vector>
 
-#include "model/synth.h"
+#include "synth/synth.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 namespace {
 
 /// How often each expert was chosen, by layer.
@@ -145,4 +145,4 @@ TEST_F(SynthRouterTest, OnlyAModelWithExpertsCanHaveASkewedRouter) {
 }
 
 }  // namespace
-}  // namespace brimful::model
+}  // namespace brimful::synth

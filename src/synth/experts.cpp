@@ -1,8 +1,8 @@
 // Decoders with a mixture of experts.
 
-#include "model/synth_templates.h"
+#include "synth/templates.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 namespace {
 
 /// In llama's architecture an expert is as long as a dense layer.
@@ -160,4 +160,4 @@ constexpr auto kDesigns = std::to_array<SynthDesign>({
 
 std::span<const SynthDesign> expert_designs() { return kDesigns; }
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

@@ -1,8 +1,8 @@
 // Decoders that use all their weights for each token.
 
-#include "model/synth_templates.h"
+#include "synth/templates.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 namespace {
 
 /// Llama 3's RoPE factors.
@@ -92,4 +92,4 @@ constexpr auto kDesigns = std::to_array<SynthDesign>({
 
 std::span<const SynthDesign> dense_designs() { return kDesigns; }
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

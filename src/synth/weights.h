@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace brimful::model {
+namespace brimful::synth {
 
 /// A small, fast generator whose numbers are the same on every machine (SplitMix64).
 class SynthRandom {
@@ -62,4 +62,4 @@ class WeightStream {
   std::size_t left_ = 0;      // of the stretch
 };
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

@@ -1,4 +1,4 @@
-#include "model/synth_output.h"
+#include "synth/output.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -14,7 +14,7 @@
 
 #include "base/check.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 namespace {
 
 constexpr std::size_t kBufferBytes = 4 * 1024 * 1024;
@@ -184,4 +184,4 @@ Status OutputFile::publish() {
   return {};
 }
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

@@ -1,8 +1,8 @@
 // Decoders that carry a state from token to token, alone or beside attention.
 
-#include "model/synth_templates.h"
+#include "synth/templates.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 namespace {
 
 /// A state-space mixer with an inner size of 512, a state of 128 and one group, of heads of 64.
@@ -121,4 +121,4 @@ constexpr auto kDesigns = std::to_array<SynthDesign>({
 
 std::span<const SynthDesign> recurrent_designs() { return kDesigns; }
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

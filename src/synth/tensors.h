@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "base/result.h"
-#include "model/synth_design.h"
+#include "synth/design.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 
 /// Which experts a router of random weights chooses.
 enum class SynthRouter {
@@ -49,4 +49,4 @@ struct SynthTensor {
 [[nodiscard]] std::vector<SynthTensor> synth_tensors(const SynthShape& shape, ggml_type type,
                                                      SynthRouter router, std::uint64_t seed);
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

@@ -9,7 +9,7 @@
 
 #include "base/result.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 
 struct GgufFree {
   void operator()(gguf_context* context) const { gguf_free(context); }
@@ -39,4 +39,4 @@ void add_word_pieces(gguf_context* to, std::uint32_t vocabulary);
 /// For every token: it is a control or unknown token, which a made-up model should never choose.
 [[nodiscard]] std::vector<bool> control_tokens(const gguf_context* from);
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

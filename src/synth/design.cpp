@@ -1,4 +1,4 @@
-#include "model/synth_design.h"
+#include "synth/design.h"
 
 #include <fmt/format.h>
 
@@ -6,9 +6,9 @@
 #include <string>
 
 #include "base/check.h"
-#include "model/synth_templates.h"
+#include "synth/templates.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 namespace {
 
 std::uint32_t size_of(Side side, const SynthShape& shape) {
@@ -88,4 +88,4 @@ void add_synth_keys(gguf_context* to, const SynthDesign& design, const SynthShap
   }
 }
 
-}  // namespace brimful::model
+}  // namespace brimful::synth

@@ -1,4 +1,4 @@
-#include "model/synth.h"
+#include "synth/synth.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -19,10 +19,10 @@
 #include <sys/stat.h>
 
 #include "model/model_profile.h"
-#include "model/synth_output.h"
-#include "model/synth_weights.h"
+#include "synth/output.h"
+#include "synth/weights.h"
 
-namespace brimful::model {
+namespace brimful::synth {
 namespace {
 
 namespace fs = std::filesystem;
@@ -174,7 +174,7 @@ TEST_F(SynthTest, HeadersAloneDescribeTheSameModel) {
     options.alignment = 4096;
     const auto model = design_synth(options);
     ASSERT_TRUE(model.has_value());
-    const auto whole = read_model(written(options, "whole" + std::to_string(splits) + ".gguf"));
+    const auto whole = model::read_model(written(options, "whole" + std::to_string(splits) + ".gguf"));
     ASSERT_TRUE(whole.has_value()) << whole.error().message;
     const auto paths =
         write_synth_headers(*model, folder_ / ("cut" + std::to_string(splits) + ".gguf"), false);
@@ -184,18 +184,18 @@ TEST_F(SynthTest, HeadersAloneDescribeTheSameModel) {
     for (const fs::path& path : *paths) on_disk += Bytes{fs::file_size(path)};
     EXPECT_EQ(on_disk, model->header_bytes());
 
-    EXPECT_FALSE(read_model(paths->front()).has_value());
-    const auto cut = read_model(paths->front(), Weights::kMayBeMissing);
+    EXPECT_FALSE(model::read_model(paths->front()).has_value());
+    const auto cut = model::read_model(paths->front(), model::Weights::kMayBeMissing);
     ASSERT_TRUE(cut.has_value()) << cut.error().message;
     EXPECT_TRUE(cut->weights_missing);
     EXPECT_EQ(cut->name, whole->name);
     EXPECT_EQ(cut->vocabulary, whole->vocabulary);
     EXPECT_EQ(cut->parameters, whole->parameters);
-    const auto places = [](const ModelProfile& profile) {
+    const auto places = [](const model::ModelProfile& profile) {
       std::vector<std::tuple<std::string, ggml_type, std::array<std::int64_t, 4>, std::uint32_t,
                              std::uint64_t, std::uint64_t>>
           all;
-      for (const TensorInfo& t : profile.tensors) {
+      for (const model::TensorInfo& t : profile.tensors) {
         all.emplace_back(t.name, t.type, t.shape, t.file, t.offset, t.bytes.value);
       }
       return all;
@@ -212,7 +212,7 @@ TEST_F(SynthTest, HeadersOfALargeModelAreSmall) {
   const auto paths = write_synth_headers(*model, folder_ / "large.gguf", false);
   ASSERT_TRUE(paths.has_value()) << paths.error().message;
   EXPECT_LT(fs::file_size(paths->front()), 16U << 20);
-  const auto profile = read_model(paths->front(), Weights::kMayBeMissing);
+  const auto profile = model::read_model(paths->front(), model::Weights::kMayBeMissing);
   ASSERT_TRUE(profile.has_value()) << profile.error().message;
   EXPECT_EQ(profile->parameters, 70553706496U);
 }
@@ -496,4 +496,4 @@ TEST(WeightStreamTest, RowsOfATensorLargerThanThePoolDiffer) {
 }
 
 }  // namespace
-}  // namespace brimful::model
+}  // namespace brimful::synth
