@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "batch/api_stream.h"
+#include "openai/stream.h"
 #include "scripted_model.h"
 #include "synth_model.h"
 #include "temporary_directory.h"
@@ -19,15 +19,15 @@ class AnswerStreamTest : public testing::Test {
         engine::Engine::open({.model = synth_model(directory_, {.like = "qwen3"}), .ram = kMiB * 512});
     ASSERT_TRUE(engine) << engine.error().message;
     engine_ = std::move(*engine);
-    auto reader = batch::ApiReader::create(*engine_, kChatMl);
+    auto reader = openai::ApiReader::create(*engine_, kChatMl);
     ASSERT_TRUE(reader) << reader.error().message;
     reader_.emplace(std::move(*reader));
   }
 
-  [[nodiscard]] batch::ApiRequest chat(const json& more) const {
+  [[nodiscard]] openai::ApiRequest chat(const json& more) const {
     json body = {{"messages", {{{"role", "user"}, {"content", "Where?"}}}}};
     body.update(more);
-    auto request = reader_->read(batch::Endpoint::kChat, body);
+    auto request = reader_->read(openai::Endpoint::kChat, body);
     EXPECT_TRUE(request) << request.error().message;
     return std::move(*request);
   }
@@ -40,9 +40,9 @@ class AnswerStreamTest : public testing::Test {
     std::string reason;
     std::size_t events = 0;
   };
-  [[nodiscard]] Seen stream(const batch::ApiRequest& request, const std::string& text,
+  [[nodiscard]] Seen stream(const openai::ApiRequest& request, const std::string& text,
                             std::size_t size) const {
-    batch::AnswerStream stream({"id", "model", 1}, request, reader_->vocab());
+    openai::AnswerStream stream({"id", "model", 1}, request, reader_->vocab());
     std::string all;
     for (std::size_t at = 0; at < text.size(); at += size)
       all += stream.add(0, {.text = text.substr(at, size)});
@@ -68,7 +68,7 @@ class AnswerStreamTest : public testing::Test {
 
   const TemporaryDirectory directory_;
   std::unique_ptr<engine::Engine> engine_;
-  std::optional<batch::ApiReader> reader_;
+  std::optional<openai::ApiReader> reader_;
 };
 
 const json kTools = {
@@ -82,7 +82,7 @@ const json kTools = {
 TEST_F(AnswerStreamTest, ToolCallsComeInPiecesAndWhole) {
   const std::string text =
       "I will look.\n<tool_call>\n{\"name\": \"look\", \"arguments\": {\"at\": \"moon\"}}\n</tool_call>";
-  const batch::ApiRequest request = chat(kTools);
+  const openai::ApiRequest request = chat(kTools);
   for (const std::size_t size : {1U, 7U, 1000U}) {
     const Seen seen = stream(request, text, size);
     EXPECT_EQ(seen.name, "look");
@@ -92,8 +92,8 @@ TEST_F(AnswerStreamTest, ToolCallsComeInPiecesAndWhole) {
     EXPECT_EQ(seen.reason, "tool_calls");
   }
   const auto body =
-      batch::answer_body({"id", "model", 1}, request,
-                         {{.text = text, .reason = engine::StopReason::kEndOfText}}, reader_->vocab());
+      openai::answer_body({"id", "model", 1}, request,
+                          {{.text = text, .reason = engine::StopReason::kEndOfText}}, reader_->vocab());
   EXPECT_EQ(body.at("choices").at(0).at("finish_reason"), "tool_calls");
   const auto& call = body.at("choices").at(0).at("message").at("tool_calls").at(0).at("function");
   EXPECT_EQ(call.at("name"), "look");
@@ -101,11 +101,11 @@ TEST_F(AnswerStreamTest, ToolCallsComeInPiecesAndWhole) {
 }
 
 TEST_F(AnswerStreamTest, ChoicesHaveTheirOwnTextAndEnd) {
-  const batch::ApiRequest request = chat({{"n", 2}, {"seed", 7}});
+  const openai::ApiRequest request = chat({{"n", 2}, {"seed", 7}});
   const auto parts = request.parts();
   ASSERT_EQ(parts.size(), 2U);
   EXPECT_NE(parts[0].sampling.seed, parts[1].sampling.seed);
-  batch::AnswerStream stream({"id", "model", 1}, request, reader_->vocab());
+  openai::AnswerStream stream({"id", "model", 1}, request, reader_->vocab());
   const std::string all = stream.add(1, {.text = "b"}) + stream.add(0, {.text = "a"}) +
                           stream.add(1, {.text = "B"}) +
                           stream.end({{.text = "a", .reason = engine::StopReason::kLimit},

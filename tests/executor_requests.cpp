@@ -6,11 +6,11 @@
 
 namespace brimful::tests {
 
-using batch::Answer;
-using batch::Executor;
-using batch::Priority;
-using batch::Request;
 using engine::StopReason;
+using schedule::Answer;
+using schedule::Executor;
+using schedule::Priority;
+using schedule::Request;
 
 namespace {
 

@@ -11,7 +11,7 @@
 #include <optional>
 #include <vector>
 
-#include "batch/executor.h"
+#include "schedule/scheduler.h"
 #include "synth_model.h"
 #include "tiered_model.h"
 
@@ -31,24 +31,26 @@ class Requests {
   Requests(const std::filesystem::path& path, Shape shape);
 
   /// Greedy, and to the limit. Its index is how many were submitted before.
-  batch::Executor::Id submit(std::vector<llama_token> prompt, int limit,
-                             batch::Priority priority = batch::Priority::kBatch,
-                             const std::function<void(batch::Request&)>& change = {});
+  schedule::Executor::Id submit(std::vector<llama_token> prompt, int limit,
+                                schedule::Priority priority = schedule::Priority::kBatch,
+                                const std::function<void(schedule::Request&)>& change = {});
   void run();
   void fail_one_read_in(int count) { fails_one_in_ = count; }
-  [[nodiscard]] const Result<batch::Answer>& result(std::size_t index) const { return *answers_.at(index); }
-  [[nodiscard]] const batch::Answer& answer(std::size_t index) const { return *result(index); }
+  [[nodiscard]] const Result<schedule::Answer>& result(std::size_t index) const {
+    return *answers_.at(index);
+  }
+  [[nodiscard]] const schedule::Answer& answer(std::size_t index) const { return *result(index); }
   [[nodiscard]] const std::vector<llama_token>& tokens(std::size_t index) const {
     return answer(index).token_ids;
   }
   [[nodiscard]] const std::vector<std::size_t>& order() const { return order_; }
-  batch::Executor& executor() { return *executor_; }
+  schedule::Executor& executor() { return *executor_; }
 
  private:
   std::atomic<int> fails_one_in_ = 0;
   std::unique_ptr<engine::Engine> engine_;
-  std::unique_ptr<batch::Executor> executor_;
-  std::vector<std::optional<Result<batch::Answer>>> answers_;
+  std::unique_ptr<schedule::Executor> executor_;
+  std::vector<std::optional<Result<schedule::Answer>>> answers_;
   std::vector<std::size_t> order_;
 };
 

@@ -5,7 +5,7 @@
 namespace brimful::tests {
 namespace {
 
-using batch::Priority;
+using schedule::Priority;
 
 TEST_F(BatchExecutor, CommonPrefixesAreComputedOnce) {
   const auto system = prompt_of(300, 1, vocabulary_);

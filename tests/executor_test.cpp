@@ -5,10 +5,10 @@
 namespace brimful::tests {
 namespace {
 
-using batch::Executor;
-using batch::Priority;
-using batch::Request;
 using engine::StopReason;
+using schedule::Executor;
+using schedule::Priority;
+using schedule::Request;
 
 void expect_answers(const std::filesystem::path& path, Shape shape, std::size_t count) {
   const std::vector<Wanted> wanted = some_requests(count, vocabulary_of(path));

@@ -7,8 +7,8 @@
 namespace brimful::tests {
 namespace {
 
-using batch::Priority;
-using batch::Request;
+using schedule::Priority;
+using schedule::Request;
 
 void expect_alike(const std::vector<float>& a, const std::vector<float>& b) {
   ASSERT_EQ(a.size(), b.size());

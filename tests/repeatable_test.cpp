@@ -19,9 +19,9 @@
 namespace brimful::tests {
 namespace {
 
-using batch::Answer;
-using batch::Executor;
-using batch::Priority;
+using schedule::Answer;
+using schedule::Executor;
+using schedule::Priority;
 
 constexpr std::uint32_t kContext = 1536;
 constexpr int kWritten = 10;
@@ -54,12 +54,12 @@ class Machine {
   std::shared_ptr<Answer> submit(const std::vector<llama_token>& prompt, int limit,
                                  Priority priority = Priority::kInteractive, bool repeatable = true) {
     auto out = std::make_shared<Answer>();
-    batch::Request request{.prompt = prompt,
-                           .limit = limit,
-                           .show_special = true,
-                           .top_logprobs = 0,
-                           .priority = priority,
-                           .repeatable = repeatable};
+    schedule::Request request{.prompt = prompt,
+                              .limit = limit,
+                              .show_special = true,
+                              .top_logprobs = 0,
+                              .priority = priority,
+                              .repeatable = repeatable};
     request.sampling.temp = 0;
     request.sampling.ignore_eos = true;
     const auto id =

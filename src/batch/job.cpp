@@ -9,11 +9,11 @@
 #include <unordered_set>
 
 #include "base/check.h"
-#include "batch/api_answer.h"
-#include "batch/api_fields.h"
-#include "batch/api_submit.h"
-#include "batch/prompt_length.h"
 #include "batch/stream_file.h"
+#include "openai/answer.h"
+#include "openai/fields.h"
+#include "openai/submit.h"
+#include "schedule/prompt_length.h"
 
 namespace brimful::batch {
 namespace {
@@ -28,14 +28,15 @@ constexpr std::chrono::seconds kPause{1};   // until a full disk is looked at ag
 
 struct ParsedLine {
   std::string custom_id;
-  ApiRequest request;
+  openai::ApiRequest request;
   std::optional<Error> fails;  // the model's chat template does not take this conversation
 };
 
 /// Errors: kInvalidArgument, beginning with a field.
-Result<ParsedLine> parse_line(const json& line, const ApiReader& reader, std::optional<Endpoint> only) {
+Result<ParsedLine> parse_line(const json& line, const openai::ApiReader& reader,
+                              std::optional<openai::Endpoint> only) {
   if (!line.is_object()) return fail(ErrorCode::kInvalidArgument, "must be a JSON object");
-  const Fields fields(line);
+  const openai::Fields fields(line);
   BRIMFUL_TRY(const auto custom_id, fields.text("custom_id"));
   if (!custom_id || custom_id->empty()) return fields.refuse("custom_id", "is missing");
   if (custom_id->size() > kLongestId)
@@ -44,7 +45,7 @@ Result<ParsedLine> parse_line(const json& line, const ApiReader& reader, std::op
   if (method.value_or("POST") != "POST") return fields.refuse("method", "must be POST");
   BRIMFUL_TRY(const auto url, fields.text("url"));
   if (!url) return fields.refuse("url", "is missing");
-  const auto endpoint = endpoint_of(*url);
+  const auto endpoint = openai::endpoint_of(*url);
   if (!endpoint)
     return fields.refuse("url", "must be /v1/chat/completions, /v1/completions or /v1/embeddings");
   if (only && endpoint != only) return fields.refuse("url", "is another one than the batch's endpoint");
@@ -94,9 +95,9 @@ std::size_t longest_text(const json& body) {
   return out;
 }
 
-std::uint64_t tokens_of(const ApiRequest& request) {
+std::uint64_t tokens_of(const openai::ApiRequest& request) {
   const int limit = request.request.limit;
-  if (request.endpoint == Endpoint::kEmbeddings) return request.longest_prompt();
+  if (request.endpoint == openai::Endpoint::kEmbeddings) return request.longest_prompt();
   return request.longest_prompt() + (limit < 0 ? kUnlimited : static_cast<std::uint64_t>(limit));
 }
 
@@ -139,7 +140,7 @@ struct Job::Checking {
   std::size_t wrong = 0;
 };
 
-Job::Job(JobFiles files, const ApiReader& reader, JobSettings settings, Store store)
+Job::Job(JobFiles files, const openai::ApiReader& reader, JobSettings settings, Store store)
     : files_(std::move(files)),
       reader_(reader),
       settings_(std::move(settings)),
@@ -162,7 +163,8 @@ Status JobFiles::take_over_account() const {
   return {};
 }
 
-Result<std::unique_ptr<Job>> Job::open(JobFiles files, const ApiReader& reader, JobSettings settings) {
+Result<std::unique_ptr<Job>> Job::open(JobFiles files, const openai::ApiReader& reader,
+                                       JobSettings settings) {
   BRIMFUL_TRY_VOID(files.take_over_account());
   const bool known = std::filesystem::exists(files.account());
   for (const auto& file : {files.output, files.errors}) {
@@ -236,7 +238,8 @@ Status Job::look_at(const LineReader::Line& line) {
     const Error error{ErrorCode::kInvalidArgument,
                       fmt::format("line {}: {}", line.number, read.error().message)};
     checking_->of_this_shard.push_back(failed);
-    checking_->refused.push_back({line.number, true, outcome_json(failed, 400, error_body(error), {})});
+    checking_->refused.push_back(
+        {line.number, true, outcome_json(failed, 400, openai::error_body(error), {})});
     if (++unreadable_count_ <= kSaid) unreadable_.push_back({line.number, read.error().message});
     return {};
   }
@@ -245,7 +248,8 @@ Status Job::look_at(const LineReader::Line& line) {
       error && checking_->ids.insert(*line_out.custom_id).second) {
     if (!settings_.shard.has(line.number)) return {};
     checking_->of_this_shard.push_back(line_out);
-    checking_->refused.push_back({line.number, true, outcome_json(line_out, 400, error_body(*error), {})});
+    checking_->refused.push_back(
+        {line.number, true, outcome_json(line_out, 400, openai::error_body(*error), {})});
     return {};
   }
   auto parsed =
@@ -264,7 +268,7 @@ Status Job::look_at(const LineReader::Line& line) {
     if (parsed->fails) {
       line_out.custom_id = parsed->custom_id;
       checking_->refused.push_back(
-          {line.number, true, outcome_json(line_out, 400, error_body(*parsed->fails), {})});
+          {line.number, true, outcome_json(line_out, 400, openai::error_body(*parsed->fails), {})});
     }
   }
   return {};
@@ -274,7 +278,7 @@ Status Job::look_at(const LineReader::Line& line) {
 /// its custom_id, and the least number of tokens.
 std::optional<Error> Job::too_long(const json& line, Line& out) const {
   if (longest_token_ == 0 || !settings_.most_context || !line.is_object()) return std::nullopt;
-  const Fields fields(line);
+  const openai::Fields fields(line);
   const json* const body = fields.find("body");
   const auto custom_id = fields.text("custom_id");
   if (body == nullptr || !custom_id || !*custom_id || (*custom_id)->empty() ||
@@ -284,7 +288,7 @@ std::optional<Error> Job::too_long(const json& line, Line& out) const {
   if (tokens <= *settings_.most_context) return std::nullopt;
   out.custom_id = **custom_id;
   out.prompt = out.tokens = tokens;
-  Error error = prompt_too_long({tokens, *settings_.most_context});
+  Error error = schedule::prompt_too_long({tokens, *settings_.most_context});
   error.message += "; it has at least so many, told by its size";
   return error;
 }
@@ -314,7 +318,7 @@ Status Job::end_checking() {
   return {};
 }
 
-Status Job::run(Executor& executor, const Watch& watch) {
+Status Job::run(schedule::Executor& executor, const Watch& watch) {
   for (;;) {
     if (watch.stopped && watch.stopped()) return fail(ErrorCode::kCancelled, "stopped");
     BRIMFUL_TRY_VOID(submit_some(executor, std::chrono::hours(1)));
@@ -330,18 +334,18 @@ Status Job::run(Executor& executor, const Watch& watch) {
   }
 }
 
-Status Job::submit_some(Executor& executor, std::chrono::milliseconds time) {
+Status Job::submit_some(schedule::Executor& executor, std::chrono::milliseconds time) {
   const auto end = std::chrono::steady_clock::now() + time;
   while (executor.waiting() < kAhead && std::chrono::steady_clock::now() < end) {
     BRIMFUL_TRY(const auto line, store_.next(submitted_));
     if (!line) return {};
-    BRIMFUL_TRY_VOID(submit(executor, *line));
+    BRIMFUL_TRY_VOID(openai::submit(executor, *line));
     submitted_ = line->number;
   }
   return {};
 }
 
-Status Job::submit(Executor& executor, const Line& line) {
+Status Job::submit(schedule::Executor& executor, const Line& line) {
   BRIMFUL_CHECK(difference_.empty());
   // It is not read again: a long text takes many times its size while it becomes tokens.
   if (const Status fits = executor.check_length(line.prompt); !fits) {
@@ -355,12 +359,12 @@ Status Job::submit(Executor& executor, const Line& line) {
     refused(line, parsed.error());
     return {};
   }
-  const auto request = std::make_shared<ApiRequest>(std::move(parsed->request));
-  auto ids =
-      batch::submit(executor, *request, Priority::kBatch,
-                    {.on_piece = {}, .on_end = [this, line, request](Result<std::vector<Answer>> answers) {
-                       answered(line, *request, std::move(answers));
-                     }});
+  const auto request = std::make_shared<openai::ApiRequest>(std::move(parsed->request));
+  auto ids = openai::submit(
+      executor, *request, schedule::Priority::kBatch,
+      {.on_piece = {}, .on_end = [this, line, request](Result<std::vector<schedule::Answer>> answers) {
+         answered(line, *request, std::move(answers));
+       }});
   if (!ids) {
     refused(line, ids.error());
   } else {
@@ -369,15 +373,15 @@ Status Job::submit(Executor& executor, const Line& line) {
   return {};
 }
 
-void Job::withdraw(Executor& executor) {
+void Job::withdraw(schedule::Executor& executor) {
   // Who ends now is in no list any more: answered() does not count it.
   for (const auto& [line, ids] : std::exchange(in_executor_, {})) {
-    for (const Executor::Id id : ids) executor.cancel(id);
+    for (const schedule::Executor::Id id : ids) executor.cancel(id);
   }
   submitted_ = 0;
 }
 
-Result<bool> Job::give_up(Executor& executor, const std::string& code, const std::string& message) {
+Result<bool> Job::give_up(schedule::Executor& executor, const std::string& code, const std::string& message) {
   constexpr std::size_t kAtOnce = 200;
   withdraw(executor);
   BRIMFUL_TRY_VOID(keep_outcomes());
@@ -392,16 +396,18 @@ Result<bool> Job::give_up(Executor& executor, const std::string& code, const std
   return counts_.left() == 0;
 }
 
-void Job::answered(const Line& line, const ApiRequest& request, Result<std::vector<Answer>> answers) {
+void Job::answered(const Line& line, const openai::ApiRequest& request,
+                   Result<std::vector<schedule::Answer>> answers) {
   if (in_executor_.erase(line.number) == 0) return;
   if (!answers) return refused(line, answers.error());
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  const AnswerHead head{
-      fmt::format("{}-{}", request.endpoint == Endpoint::kChat ? "chatcmpl" : "cmpl", line.number),
+  const openai::AnswerHead head{
+      fmt::format("{}-{}", request.endpoint == openai::Endpoint::kChat ? "chatcmpl" : "cmpl", line.number),
       settings_.model, std::chrono::duration_cast<std::chrono::seconds>(now).count(), fingerprint_};
   try {
-    outcomes_.push_back({line.number, false,
-                         outcome_json(line, 200, answer_body(head, request, *answers, reader_.vocab()), {})});
+    outcomes_.push_back(
+        {line.number, false,
+         outcome_json(line, 200, openai::answer_body(head, request, *answers, reader_.vocab()), {})});
   } catch (const std::exception& error) {  // a text that the chat template's own parser does not understand
     refused(line, {ErrorCode::kInternal, error.what()});
   }
@@ -409,7 +415,7 @@ void Job::answered(const Line& line, const ApiRequest& request, Result<std::vect
 
 void Job::refused(const Line& line, const Error& error) {
   const int status = error.code == ErrorCode::kInvalidArgument ? 400 : 500;
-  outcomes_.push_back({line.number, true, outcome_json(line, status, error_body(error), {})});
+  outcomes_.push_back({line.number, true, outcome_json(line, status, openai::error_body(error), {})});
 }
 
 Status Job::keep_outcomes() {

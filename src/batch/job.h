@@ -8,10 +8,10 @@
 #include <optional>
 #include <vector>
 
-#include "batch/api_request.h"
-#include "batch/executor.h"
 #include "batch/line_file.h"
 #include "batch/store.h"
+#include "openai/request.h"
+#include "schedule/scheduler.h"
 
 namespace brimful::batch {
 
@@ -69,14 +69,14 @@ class Job {
  public:
   /// Begins, or goes on where an earlier one was stopped. `files`: those of the shard. Errors: kNotFound;
   /// those of Store.
-  [[nodiscard]] static Result<std::unique_ptr<Job>> open(JobFiles files, const ApiReader& reader,
+  [[nodiscard]] static Result<std::unique_ptr<Job>> open(JobFiles files, const openai::ApiReader& reader,
                                                          JobSettings settings);
   ~Job();
   Job(const Job&) = delete;
   Job& operator=(const Job&) = delete;
 
   /// Which lines are right, beside what ApiReader says; unset: all.
-  void allow_only(Endpoint endpoint) { only_ = endpoint; }
+  void allow_only(openai::Endpoint endpoint) { only_ = endpoint; }
   void allow_at_most(std::size_t lines) { most_lines_ = lines; }
 
   /// What an earlier run was given that would make other answers, for people: see batch::difference(). Where
@@ -109,7 +109,7 @@ class Job {
     std::function<void(const Error&)> on_pause;   ///< the disk is full: it goes on when there is room
   };
   /// Answers what has no answer yet. Errors: kCancelled, those of Executor::step and of Store.
-  [[nodiscard]] Status run(Executor& executor, const Watch& watch);
+  [[nodiscard]] Status run(schedule::Executor& executor, const Watch& watch);
   /// Writes output and errors, and takes the account away. Requires: nothing is left. Errors: kIo where an
   /// output is a stream that takes no more: the journal stays, and all is written again by the next run.
   [[nodiscard]] Status write_out(const Watch& watch);
@@ -117,30 +117,32 @@ class Job {
   // --- The parts of these, for who drives the executor himself ---
 
   /// Lines, as many as should wait in the executor, for about so long. Errors: kIo; those of Store.
-  [[nodiscard]] Status submit_some(Executor& executor, std::chrono::milliseconds time);
+  [[nodiscard]] Status submit_some(schedule::Executor& executor, std::chrono::milliseconds time);
   /// Keeps the outcomes that have come. Errors: those of Store: they are still to be kept.
   [[nodiscard]] Status keep_outcomes();
   /// Takes back what is in the executor, as if it had not been submitted.
-  void withdraw(Executor& executor);
+  void withdraw(schedule::Executor& executor);
   /// Some of what has no outcome get this one; false: there are more. Errors: those of Store.
-  [[nodiscard]] Result<bool> give_up(Executor& executor, const std::string& code, const std::string& message);
+  [[nodiscard]] Result<bool> give_up(schedule::Executor& executor, const std::string& code,
+                                     const std::string& message);
   /// Output and errors, again where they are there. Requires: nothing is left.
   [[nodiscard]] Status write_files();
   [[nodiscard]] Status take_account_away();
 
  private:
   struct Checking;
-  Job(JobFiles files, const ApiReader& reader, JobSettings settings, Store store);
+  Job(JobFiles files, const openai::ApiReader& reader, JobSettings settings, Store store);
   [[nodiscard]] Status begin_checking();
   [[nodiscard]] Status look_at(const LineReader::Line& line);
   [[nodiscard]] std::optional<Error> too_long(const nlohmann::ordered_json& line, Line& out) const;
   [[nodiscard]] Status end_checking();
-  [[nodiscard]] Status submit(Executor& executor, const Line& line);
-  void answered(const Line& line, const ApiRequest& request, Result<std::vector<Answer>> answers);
+  [[nodiscard]] Status submit(schedule::Executor& executor, const Line& line);
+  void answered(const Line& line, const openai::ApiRequest& request,
+                Result<std::vector<schedule::Answer>> answers);
   void refused(const Line& line, const Error& error);
 
   JobFiles files_;
-  const ApiReader& reader_;
+  const openai::ApiReader& reader_;
   JobSettings settings_;
   std::string fingerprint_;
   std::size_t longest_token_;  // bytes of text that one token stands for, at most; 0: not known
@@ -148,14 +150,14 @@ class Job {
   Store::Counts counts_;
   bool resumed_ = false;
   std::string difference_;
-  std::optional<Endpoint> only_;
+  std::optional<openai::Endpoint> only_;
   std::size_t most_lines_ = SIZE_MAX;
   std::unique_ptr<Checking> checking_;  // until all lines have been
   std::vector<WrongLine> wrong_;
   std::vector<WrongLine> unreadable_;
   std::size_t unreadable_count_ = 0;
   std::int64_t submitted_ = 0;  // the last line that was
-  std::map<std::int64_t, std::vector<Executor::Id>> in_executor_;
+  std::map<std::int64_t, std::vector<schedule::Executor::Id>> in_executor_;
   std::vector<Outcome> outcomes_;
 };
 

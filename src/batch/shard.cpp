@@ -7,9 +7,9 @@
 #include <functional>
 #include <map>
 
-#include "batch/api_fields.h"
 #include "batch/line_file.h"
 #include "batch/stream_file.h"
+#include "openai/fields.h"
 
 namespace brimful::batch {
 namespace {
@@ -55,7 +55,7 @@ Result<std::string> key_of(const fs::path& path, const LineReader::Line& line) {
       line.too_long ? fail(ErrorCode::kInvalidArgument, "too long") : parse_ordered_json(line.text);
   if (!json) return key_of_line(line.number);
   if (json->is_object()) {
-    const auto id = Fields(*json).text("custom_id");
+    const auto id = openai::Fields(*json).text("custom_id");
     if (id && *id) return **id;
   }
   return fail(ErrorCode::kCorrupt, fmt::format("{}: line {}: has no custom_id", path.string(), line.number));
@@ -64,7 +64,7 @@ Result<std::string> key_of(const fs::path& path, const LineReader::Line& line) {
 /// Of an outcome. Errors: kCorrupt.
 Result<std::string> key_of_outcome(const nlohmann::ordered_json& outcome) {
   if (outcome.is_object()) {
-    const Fields fields(outcome);
+    const openai::Fields fields(outcome);
     const auto custom_id = fields.text("custom_id");
     if (custom_id && *custom_id) return **custom_id;
     const auto id = fields.text("id");

@@ -59,7 +59,7 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  void show(const batch::Job& job, const batch::Executor& executor) {
+  void show(const batch::Job& job, const schedule::Executor& executor) {
     const auto now = Clock::now();
     if (now - shown_ < (terminal_ ? kBetweenLooks : kBetweenLines)) return;
     shown_ = now;
@@ -156,7 +156,7 @@ class Batch {
     if (options_.stats_file) BRIMFUL_TRY_VOID(check_writable(*options_.stats_file));
     BRIMFUL_TRY(engine_, engine::Engine::open(std::move(open)));
     BRIMFUL_TRY(const std::string chat_template, cli::chat_template(options_.run));
-    BRIMFUL_TRY(const auto reader, batch::ApiReader::create(*engine_, chat_template));
+    BRIMFUL_TRY(const auto reader, openai::ApiReader::create(*engine_, chat_template));
     const std::string name = options_.served_name.empty() ? engine_->profile().name : options_.served_name;
     std::unique_ptr<batch::Job> opened;
     BRIMFUL_TRY_VOID(batch::patiently(watch_, [&]() -> Status {
@@ -235,11 +235,11 @@ class Batch {
         BRIMFUL_TRY_VOID(job.take_account_away());
       return std::unexpected(at_once.error());
     }
-    batch::Executor executor(*engine_,
-                             {.most_running = *at_once,
-                              .longest_text = longest_text(),
-                              .company = options_.batch_invariant ? batch::Executor::Company::kOneByOne
-                                                                  : batch::Executor::Company::kTogether});
+    schedule::Executor executor(
+        *engine_, {.most_running = *at_once,
+                   .longest_text = longest_text(),
+                   .company = options_.batch_invariant ? schedule::Executor::Company::kOneByOne
+                                                       : schedule::Executor::Company::kTogether});
     const auto begin = Clock::now();
     BatchReport report{.load_seconds = std::chrono::duration<double>(begin - begin_).count()};
     Status status;
@@ -249,7 +249,7 @@ class Batch {
       batch::Job::Watch watch = watch_;
       watch.on_progress = [&](const batch::Job& now) {
         progress.show(now, executor);
-        const batch::Statistics& did = executor.statistics();
+        const schedule::Statistics& did = executor.statistics();
         lives = live_->between_passes({did.prompt_tokens, did.tokens, true},
                                       [&] { return executor.put_aside(); });
       };

@@ -130,7 +130,7 @@ std::string describe(const RunReport& report, const engine::Engine& engine) {
 }
 
 std::string describe(const BatchReport& report) {
-  const batch::Statistics& did = report.did;
+  const schedule::Statistics& did = report.did;
   return fmt::format(
       "{} tokens of prompts ({} more were shared) and {} of answers in {:.1f} s: {:.1f} tokens/s; "
       "{} passes, up to {} at once, {} parked\n",
@@ -168,7 +168,7 @@ Status write_stats(const std::string& path, const RunReport& report, const engin
 
 Status write_stats(const std::string& path, const BatchReport& report, const engine::Engine& engine,
                    const std::string& model) {
-  const batch::Statistics& did = report.did;
+  const schedule::Statistics& did = report.did;
   const auto& decodes = did.decodes;
   nlohmann::ordered_json json = engine_stats(engine, model, report.load_seconds);
   json["prompt"] = {{"tokens", did.prompt_tokens}, {"shared_tokens", did.shared_tokens}};

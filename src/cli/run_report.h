@@ -2,8 +2,8 @@
 
 #include <string>
 
-#include "batch/executor.h"
 #include "engine/generator.h"
+#include "schedule/scheduler.h"
 
 namespace brimful::cli {
 
@@ -19,7 +19,7 @@ struct RunReport {
 struct BatchReport {
   double load_seconds = 0;
   std::chrono::nanoseconds took{0};  ///< without loading
-  batch::Statistics did;
+  schedule::Statistics did;
 };
 
 /// Two lines for people: prompt, decode, bytes from disk, peak memory.

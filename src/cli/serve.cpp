@@ -71,7 +71,7 @@ class Serve {
     settings.push_back({"--batch-invariant", options_.batch_invariant ? "on" : "", ""});
     BRIMFUL_TRY(engine_, engine::Engine::open(std::move(open)));
     BRIMFUL_TRY(const std::string chat_template, cli::chat_template(options_.run));
-    BRIMFUL_TRY(const auto reader, batch::ApiReader::create(*engine_, chat_template));
+    BRIMFUL_TRY(const auto reader, openai::ApiReader::create(*engine_, chat_template));
     BRIMFUL_TRY(const std::uint32_t at_once, prepare());
     // Many requests share the context; one of them alone gets no more than the model was trained on.
     if (const std::uint32_t trained = engine_->profile().train_context; trained > 0 && !options_.run.context)
@@ -82,11 +82,11 @@ class Serve {
     serve::ApiServer server(std::move(listener), options_.server, *engine_, reader, model, inbox, board,
                             archive.get());
     BRIMFUL_TRY_VOID(start());
-    batch::Executor executor(*engine_,
-                             {.most_running = at_once,
-                              .longest_text = options_.server.longest_text,
-                              .company = options_.batch_invariant ? batch::Executor::Company::kOneByOne
-                                                                  : batch::Executor::Company::kTogether});
+    schedule::Executor executor(
+        *engine_, {.most_running = at_once,
+                   .longest_text = options_.server.longest_text,
+                   .company = options_.batch_invariant ? schedule::Executor::Company::kOneByOne
+                                                       : schedule::Executor::Company::kTogether});
     std::optional<serve::BatchQueue> batches;
     if (archive) batches.emplace(*archive, reader, executor, model, with_cache_type(std::move(settings)));
     server.loaded();
@@ -102,7 +102,7 @@ class Serve {
              },
          .between_passes =
              [&](bool busy) {
-               const batch::Statistics& did = executor.statistics();
+               const schedule::Statistics& did = executor.statistics();
                return live_->between_passes({did.prompt_tokens, did.tokens, busy},
                                             [&] { return executor.put_aside(); });
              }});

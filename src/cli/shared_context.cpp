@@ -10,9 +10,9 @@
 
 #include "base/progress.h"
 #include "base/standard_error.h"
-#include "batch/executor.h"
 #include "cli/memory_map.h"
 #include "engine/sampler_memory.h"
+#include "schedule/scheduler.h"
 
 namespace brimful::cli {
 namespace {
@@ -31,7 +31,7 @@ constexpr std::uint32_t kMostUbatch = 2048;
 /// Places beside those of requests, for what they begin with. A recurrent state or a sliding window takes
 /// memory for each.
 std::uint32_t places_for_prefixes(const engine::Engine& engine, std::uint32_t requests) {
-  return std::min(batch::Executor::can_share_parts(engine.model()) ? 8U : 2U, kMostSequences - requests);
+  return std::min(schedule::Executor::can_share_parts(engine.model()) ? 8U : 2U, kMostSequences - requests);
 }
 
 /// What follows from how many tokens a context holds.

@@ -19,11 +19,11 @@ struct ExpectedRequests {
   Bytes client_reserve;  ///< what the caller itself will still allocate, beside samplers and templates
 };
 
-/// Engine::prepare() for a batch::Executor. Returns how many requests may run in it at once. What `context`
-/// leaves open, how many tokens and how many of them in a pass, is chosen for the most tokens per second by
-/// the rates of `machine`, more KV cache against more weights that stay, and standard error says what was
-/// weighed. Without them: cells for as many requests as are expected, where these take no large part of the
-/// budget. Errors: those of Engine::prepare().
+/// Engine::prepare() for a schedule::Executor. Returns how many requests may run in it at once. What
+/// `context` leaves open, how many tokens and how many of them in a pass, is chosen for the most tokens per
+/// second by the rates of `machine`, more KV cache against more weights that stay, and standard error says
+/// what was weighed. Without them: cells for as many requests as are expected, where these take no large part
+/// of the budget. Errors: those of Engine::prepare().
 [[nodiscard]] Result<std::uint32_t> prepare_shared(engine::Engine& engine, engine::ContextOptions context,
                                                    const ExpectedRequests& expected,
                                                    const std::optional<hardware::Profile>& machine);

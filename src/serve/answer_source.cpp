@@ -12,7 +12,7 @@ constexpr std::chrono::seconds kBetweenSigns{15};  // of life, so that nobody on
 
 }  // namespace
 
-AnswerSource::AnswerSource(std::shared_ptr<Ticket> ticket, batch::AnswerHead head, const llama_vocab* vocab)
+AnswerSource::AnswerSource(std::shared_ptr<Ticket> ticket, openai::AnswerHead head, const llama_vocab* vocab)
     : ticket_(std::move(ticket)), head_(std::move(head)), vocab_(vocab) {
   if (ticket_->request().stream) stream_.emplace(head_, ticket_->request(), vocab_);
 }
@@ -29,7 +29,7 @@ HttpSource::Part AnswerSource::whole(const Ticket::News& news) const {
   if (!news.end) return out;
   HttpResponse& response = out.whole.emplace();
   if (*news.end) {
-    answer_json(response, batch::answer_body(head_, ticket_->request(), **news.end, vocab_));
+    answer_json(response, openai::answer_body(head_, ticket_->request(), **news.end, vocab_));
   } else {
     refuse(response, news.end->error());
   }
@@ -51,9 +51,9 @@ HttpSource::Part AnswerSource::events(Ticket::News news) {
   try {
     for (auto& [choice, piece] : news.pieces) out.bytes += stream_->add(choice, std::move(piece));
     if (news.end)
-      out.bytes += *news.end ? stream_->end(**news.end) : batch::AnswerStream::fail(news.end->error());
+      out.bytes += *news.end ? stream_->end(**news.end) : openai::AnswerStream::fail(news.end->error());
   } catch (const std::exception& error) {  // a text that the chat template's own parser refuses
-    out.bytes += batch::AnswerStream::fail({ErrorCode::kInternal, error.what()});
+    out.bytes += openai::AnswerStream::fail({ErrorCode::kInternal, error.what()});
     out.ends = true;
   }
   if (news.empty()) out.bytes = ": the answer is on its way\n\n";

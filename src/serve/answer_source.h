@@ -1,6 +1,6 @@
 #pragma once
 
-#include "batch/api_stream.h"
+#include "openai/stream.h"
 #include "serve/http_message.h"
 #include "serve/ticket.h"
 
@@ -10,7 +10,7 @@ namespace brimful::serve {
 class AnswerSource final : public HttpSource {
  public:
   /// `vocab` outlives it.
-  AnswerSource(std::shared_ptr<Ticket> ticket, batch::AnswerHead head, const llama_vocab* vocab);
+  AnswerSource(std::shared_ptr<Ticket> ticket, openai::AnswerHead head, const llama_vocab* vocab);
   ~AnswerSource() override;
   AnswerSource(const AnswerSource&) = delete;
   AnswerSource& operator=(const AnswerSource&) = delete;
@@ -26,10 +26,10 @@ class AnswerSource final : public HttpSource {
   [[nodiscard]] Part events(Ticket::News news);
 
   const std::shared_ptr<Ticket> ticket_;
-  const batch::AnswerHead head_;
+  const openai::AnswerHead head_;
   const llama_vocab* const vocab_;
-  std::optional<batch::AnswerStream> stream_;  // of a request that wants events
-  Clock::time_point told_ = Clock::now();      // when the client last got something
+  std::optional<openai::AnswerStream> stream_;  // of a request that wants events
+  Clock::time_point told_ = Clock::now();       // when the client last got something
   bool begun_ = false;
 };
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "batch/api_fields.h"
+#include "openai/fields.h"
 #include "serve/answer_source.h"
 #include "serve/budgets_api.h"
 #include "serve/http_answer.h"
@@ -27,7 +27,7 @@ HttpResponse unavailable(const char* why) {
 }  // namespace
 
 ApiServer::ApiServer(Listener listener, ServerOptions options, const engine::Engine& engine,
-                     const batch::ApiReader& reader, std::string model, Inbox& inbox, const Board& board,
+                     const openai::ApiReader& reader, std::string model, Inbox& inbox, const Board& board,
                      Archive* archive)
     : options_(std::move(options)),
       access_(options_.access),
@@ -59,7 +59,7 @@ std::optional<HttpResponse> ApiServer::refuse_client(const HttpRequest& request)
   if (std::ranges::find(kPublic, request.path) != std::end(kPublic)) return std::nullopt;
   const auto refusal = access_.check_key(request);
   if (!refusal) return std::nullopt;
-  Json body = batch::error_body({ErrorCode::kInvalidArgument, refusal->why});
+  Json body = openai::error_body({ErrorCode::kInvalidArgument, refusal->why});
   body["error"]["type"] = "authentication_error";
   body["error"]["code"] = "invalid_api_key";
   HttpResponse out = json_response(body, refusal->status);
@@ -139,7 +139,7 @@ void ApiServer::add_endpoints() {
                 });
   };
   for (const char* const path : {"/v1/chat/completions", "/v1/completions", "/v1/embeddings"}) {
-    post(path, Lane::kReading, [this, endpoint = *batch::endpoint_of(path)](ReadBody body) {
+    post(path, Lane::kReading, [this, endpoint = *openai::endpoint_of(path)](ReadBody body) {
       return answer(endpoint, std::move(body));
     });
   }
@@ -168,15 +168,15 @@ Json ApiServer::model_json() const {
             {"size", profile.weight_bytes().value}}}};
 }
 
-Result<batch::ApiRequest> ApiServer::read(batch::Endpoint endpoint, const ReadBody& body) const {
+Result<openai::ApiRequest> ApiServer::read(openai::Endpoint endpoint, const ReadBody& body) const {
   const engine::ForeignTime time(*body.arrival);
-  BRIMFUL_TRY(batch::ApiRequest out, reader_.read(endpoint, body.json));
+  BRIMFUL_TRY(openai::ApiRequest out, reader_.read(endpoint, body.json));
   BRIMFUL_TRY_VOID(reader_.check_grammar(out));
   return out;
 }
 
-HttpResponse ApiServer::answer(batch::Endpoint endpoint, ReadBody body) {
-  Result<batch::ApiRequest> read = this->read(endpoint, body);
+HttpResponse ApiServer::answer(openai::Endpoint endpoint, ReadBody body) {
+  Result<openai::ApiRequest> read = this->read(endpoint, body);
   body = {};  // it may be long until the answer is there
   if (!read) return refused(read.error());
   if (read->longest_prompt() > most_tokens_) {
@@ -191,8 +191,8 @@ HttpResponse ApiServer::answer(batch::Endpoint endpoint, ReadBody body) {
     out.set("Retry-After", std::to_string(static_cast<int>(std::clamp(wait, 1.0, 60.0))));
     return out;
   }
-  const std::string_view kind = endpoint == batch::Endpoint::kChat ? "chatcmpl" : "cmpl";
-  batch::AnswerHead head{fmt::format("{}-{}-{}", kind, started_, ++number_), model_, unix_time()};
+  const std::string_view kind = endpoint == openai::Endpoint::kChat ? "chatcmpl" : "cmpl";
+  openai::AnswerHead head{fmt::format("{}-{}-{}", kind, started_, ++number_), model_, unix_time()};
   HttpResponse out;
   out.set("Content-Type", "text/event-stream");
   out.set("Cache-Control", "no-cache");

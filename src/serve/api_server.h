@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "batch/api_answer.h"
+#include "openai/answer.h"
 #include "serve/archive_api.h"
 #include "serve/board.h"
 #include "serve/http_access.h"
@@ -32,7 +32,7 @@ class ApiServer final : private HttpHandler {
   /// Answers at once: 503, until loaded() is called. All outlive it. `archive` may be null: no files, no
   /// batches. Requires: the engine's context has been made.
   ApiServer(Listener listener, ServerOptions options, const engine::Engine& engine,
-            const batch::ApiReader& reader, std::string model, Inbox& inbox, const Board& board,
+            const openai::ApiReader& reader, std::string model, Inbox& inbox, const Board& board,
             Archive* archive);
   /// Blocks until the clients have taken their answers, or a minute long. Requires: what is in the inbox
   /// gets its end meanwhile, or has it.
@@ -52,14 +52,14 @@ class ApiServer final : private HttpHandler {
 
   [[nodiscard]] std::optional<HttpResponse> refuse_client(const HttpRequest& request) const;
   void add_endpoints();
-  [[nodiscard]] Result<batch::ApiRequest> read(batch::Endpoint endpoint, const ReadBody& body) const;
-  [[nodiscard]] HttpResponse answer(batch::Endpoint endpoint, ReadBody body);
+  [[nodiscard]] Result<openai::ApiRequest> read(openai::Endpoint endpoint, const ReadBody& body) const;
+  [[nodiscard]] HttpResponse answer(openai::Endpoint endpoint, ReadBody body);
   [[nodiscard]] nlohmann::ordered_json model_json() const;
 
   const ServerOptions options_;
   const HttpAccess access_;
   const engine::Engine& engine_;
-  const batch::ApiReader& reader_;
+  const openai::ApiReader& reader_;
   const std::string model_;
   const std::int64_t started_;  // s since 1970
   const std::size_t

@@ -5,8 +5,8 @@
 #include <charconv>
 #include <fstream>
 
-#include "batch/api_fields.h"
-#include "batch/api_request.h"
+#include "openai/fields.h"
+#include "openai/request.h"
 #include "serve/form_data.h"
 #include "serve/http_answer.h"
 
@@ -53,11 +53,11 @@ bool is_metadata(const Json& value) {
 }
 
 Result<Json> batch_of(const Json& body) {
-  const batch::Fields fields(body);
+  const openai::Fields fields(body);
   BRIMFUL_TRY(const auto input, fields.text("input_file_id"));
   if (!input) return fields.refuse("input_file_id", "is missing");
   BRIMFUL_TRY(const auto endpoint, fields.text("endpoint"));
-  if (!endpoint || !batch::endpoint_of(*endpoint))
+  if (!endpoint || !openai::endpoint_of(*endpoint))
     return fields.refuse("endpoint", "must be /v1/chat/completions, /v1/completions or /v1/embeddings");
   BRIMFUL_TRY(const auto window, fields.text("completion_window"));
   BRIMFUL_TRY(const std::int64_t seconds, seconds_of_window(window.value_or("24h")));

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/standard_error.h"
-#include "batch/api_fields.h"
+#include "openai/fields.h"
 
 namespace brimful::serve {
 namespace {
@@ -22,7 +22,7 @@ constexpr int kMostAttempts = 2;  // after so many ends of the process, a batch 
 Json list_of_errors(const std::vector<batch::WrongLine>& wrong) {
   Json data = Json::array();
   for (const batch::WrongLine& line : wrong) {
-    const auto field = batch::field_of(line.what);
+    const auto field = openai::field_of(line.what);
     data.push_back({{"code", "invalid_request"},
                     {"message", line.what},
                     {"param", field ? Json(*field) : Json()},
@@ -183,7 +183,7 @@ Status BatchQueue::take_up() {
   if (!job && job.error().code != ErrorCode::kNotFound) return std::unexpected(job.error());
   if (!job) return end_with_errors(one_error("invalid_input_file", "the input file is gone"));
   job_ = std::move(*job);
-  job_->allow_only(*batch::endpoint_of((*batch_)["endpoint"].get<std::string>()));
+  job_->allow_only(*openai::endpoint_of((*batch_)["endpoint"].get<std::string>()));
   job_->allow_at_most(kMostLines);
   done_ = -1;
   if (job_->difference().empty() || (job_->is_checked() && job_->counts().left() == 0)) return {};

@@ -19,8 +19,8 @@ class BatchQueue {
 
   /// All outlive it. `model`: its name in answers. `settings`: what changes answers; a batch that was begun
   /// with other ones fails, with the answers that it has.
-  BatchQueue(Archive& archive, const batch::ApiReader& reader, batch::Executor& executor, std::string model,
-             batch::Settings settings)
+  BatchQueue(Archive& archive, const openai::ApiReader& reader, schedule::Executor& executor,
+             std::string model, batch::Settings settings)
       : archive_(archive),
         reader_(reader),
         executor_(executor),
@@ -54,8 +54,8 @@ class BatchQueue {
   void show_counts(Archive::Json& batch) const;
 
   Archive& archive_;
-  const batch::ApiReader& reader_;
-  batch::Executor& executor_;
+  const openai::ApiReader& reader_;
+  schedule::Executor& executor_;
   const std::string model_;
   const batch::Settings settings_;
   std::optional<Archive::Json> batch_;  // the current one, as the archive has it

@@ -27,7 +27,7 @@ class Text {
 double per(double count, double of) { return of > 0 ? count / of : 0; }
 
 void add_as_llama_server(Text& text, const Board::Figures& now) {
-  const batch::Statistics& did = now.did;
+  const schedule::Statistics& did = now.did;
   const auto prompt_tokens = static_cast<double>(did.prompt_tokens);
   const auto written = static_cast<double>(did.tokens);
   text.add("llamacpp:prompt_tokens_total", "counter", "Tokens of prompts that were computed.", prompt_tokens);

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "batch/executor.h"
+#include "schedule/scheduler.h"
 
 namespace brimful::serve {
 
@@ -12,7 +12,7 @@ namespace brimful::serve {
 class Board {
  public:
   struct Figures {
-    batch::Statistics did;
+    schedule::Statistics did;
     std::size_t running = 0;
     std::size_t waiting = 0;
     std::uint32_t cells = 0;  ///< of the KV cache, tokens

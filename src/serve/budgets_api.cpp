@@ -5,8 +5,8 @@
 #include <chrono>
 
 #include "base/bytes.h"
-#include "batch/api_fields.h"
 #include "control/client.h"
+#include "openai/fields.h"
 #include "serve/http_answer.h"
 
 namespace brimful::serve {
@@ -19,7 +19,7 @@ constexpr auto kChanging = 10min;  // weights are read again
 constexpr auto kTelling = 5s;
 
 /// A size as people write it, or a number of bytes.
-Result<std::uint64_t> bytes_of(const batch::Fields& fields, const char* name, const json& value) {
+Result<std::uint64_t> bytes_of(const openai::Fields& fields, const char* name, const json& value) {
   if (value.is_number_unsigned()) return value.get<std::uint64_t>();
   if (!value.is_string()) return fields.refuse(name, "must be a size such as 8GiB");
   const auto bytes = parse_bytes(value.get<std::string>());
@@ -29,7 +29,7 @@ Result<std::uint64_t> bytes_of(const batch::Fields& fields, const char* name, co
 
 /// As docs/control.md has it.
 Result<json> request_of(const json& body) {
-  const batch::Fields fields(body);
+  const openai::Fields fields(body);
   json out = {{"ask", "budgets"}};
   if (const json* const ram = fields.find("ram")) {
     BRIMFUL_TRY(out["ram"], bytes_of(fields, "ram", *ram));

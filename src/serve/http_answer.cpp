@@ -1,6 +1,6 @@
 #include "serve/http_answer.h"
 
-#include "batch/api_answer.h"
+#include "openai/answer.h"
 
 namespace brimful::serve {
 
@@ -36,13 +36,13 @@ HttpResponse json_response(const Result<Json>& object) {
 }
 
 void refuse(HttpResponse& response, const Error& error) {
-  answer_json(response, batch::error_body(error), status_of(error));
+  answer_json(response, openai::error_body(error), status_of(error));
 }
 
 HttpResponse refused(const Error& error) { return refused(status_of(error), error); }
 
 HttpResponse refused(int status, const Error& error) {
-  return json_response(batch::error_body(error), status);
+  return json_response(openai::error_body(error), status);
 }
 
 }  // namespace brimful::serve

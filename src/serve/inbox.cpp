@@ -7,11 +7,11 @@
 namespace brimful::serve {
 
 /// Each answer is one of the executor's requests. Vectors are done in a pass, however many are asked for.
-std::size_t Inbox::weight_of(const batch::ApiRequest& request) {
-  return request.endpoint == batch::Endpoint::kEmbeddings ? 1 : request.part_count();
+std::size_t Inbox::weight_of(const openai::ApiRequest& request) {
+  return request.endpoint == openai::Endpoint::kEmbeddings ? 1 : request.part_count();
 }
 
-Result<std::shared_ptr<Ticket>> Inbox::put(batch::ApiRequest request) {
+Result<std::shared_ptr<Ticket>> Inbox::put(openai::ApiRequest request) {
   const std::lock_guard lock(mutex_);
   if (closed_) return fail(ErrorCode::kCancelled, "the server is stopping");
   const std::size_t weight = weight_of(request);

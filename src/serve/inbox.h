@@ -18,7 +18,7 @@ class Inbox {
 
   /// Errors: kBudgetExceeded where there are too many, kInvalidArgument where it is too many by itself;
   /// kCancelled once it is closed.
-  [[nodiscard]] Result<std::shared_ptr<Ticket>> put(batch::ApiRequest request);
+  [[nodiscard]] Result<std::shared_ptr<Ticket>> put(openai::ApiRequest request);
   /// No more come: the rest is to be answered.
   void close();
 
@@ -30,7 +30,7 @@ class Inbox {
   [[nodiscard]] std::chrono::seconds time() const { return time_; }
 
  private:
-  [[nodiscard]] static std::size_t weight_of(const batch::ApiRequest& request);
+  [[nodiscard]] static std::size_t weight_of(const openai::ApiRequest& request);
 
   const std::size_t most_;
   const std::chrono::seconds time_;  // for a request

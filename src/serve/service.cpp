@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include "base/standard_error.h"
-#include "batch/api_submit.h"
 #include "engine/status_json.h"
+#include "openai/submit.h"
 
 namespace brimful::serve {
 namespace {
@@ -65,12 +65,12 @@ Status Service::compute(const Watch& watch) {
 void Service::submit(std::shared_ptr<Ticket> ticket) {
   Open& open = open_.emplace_back(Open{.ticket = std::move(ticket)});
   auto ids =
-      batch::submit(executor_, open.ticket->request(), batch::Priority::kInteractive,
-                    {.on_piece =
-                         [&open](std::size_t part, batch::Piece piece) {
-                           if (open.ticket->request().stream) open.ticket->add(part, std::move(piece));
-                         },
-                     .on_end = [this, &open](Ticket::Answers answers) { ended(open, std::move(answers)); }});
+      openai::submit(executor_, open.ticket->request(), schedule::Priority::kInteractive,
+                     {.on_piece =
+                          [&open](std::size_t part, schedule::Piece piece) {
+                            if (open.ticket->request().stream) open.ticket->add(part, std::move(piece));
+                          },
+                      .on_end = [this, &open](Ticket::Answers answers) { ended(open, std::move(answers)); }});
   if (!ids) return ended(open, std::unexpected(ids.error()));
   open.ids = std::move(*ids);
 }
@@ -101,7 +101,7 @@ void Service::cancel_some() {
 }
 
 void Service::cancel(const Open& open) {
-  for (const batch::Executor::Id id : open.ids) executor_.cancel(id);
+  for (const schedule::Executor::Id id : open.ids) executor_.cancel(id);
 }
 
 void Service::cancel_all(const Error& error) {

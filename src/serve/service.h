@@ -15,7 +15,8 @@ namespace brimful::serve {
 class Service {
  public:
   /// All outlive this. `batches` may be null.
-  Service(engine::Engine& engine, batch::Executor& executor, Inbox& inbox, Board& board, BatchQueue* batches)
+  Service(engine::Engine& engine, schedule::Executor& executor, Inbox& inbox, Board& board,
+          BatchQueue* batches)
       : engine_(engine), executor_(executor), inbox_(inbox), board_(board), batches_(batches) {}
 
   /// Whoever still waits gets an error.
@@ -34,7 +35,7 @@ class Service {
  private:
   struct Open {
     std::shared_ptr<Ticket> ticket;
-    std::vector<batch::Executor::Id> ids;
+    std::vector<schedule::Executor::Id> ids;
     std::optional<Error> error;  // why it is cancelled
     bool ended = false;
   };
@@ -48,7 +49,7 @@ class Service {
   void publish(bool now);
 
   engine::Engine& engine_;
-  batch::Executor& executor_;
+  schedule::Executor& executor_;
   Inbox& inbox_;
   Board& board_;
   BatchQueue* const batches_;

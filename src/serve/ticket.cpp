@@ -22,9 +22,9 @@ void Ticket::leave() {
   wake_ = {};
 }
 
-void Ticket::add(std::size_t choice, batch::Piece piece) {
+void Ticket::add(std::size_t choice, schedule::Piece piece) {
   const std::lock_guard lock(mutex_);
-  batch::Piece& all = news_.pieces[choice];
+  schedule::Piece& all = news_.pieces[choice];
   all.text += piece.text;
   std::ranges::move(piece.logprobs, std::back_inserter(all.logprobs));
   if (wake_) wake_();

@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "batch/api_request.h"
+#include "openai/request.h"
 
 namespace brimful::serve {
 
@@ -17,18 +17,18 @@ class Ticket {
  public:
   using Clock = std::chrono::steady_clock;
 
-  Ticket(batch::ApiRequest request, Clock::time_point deadline)
+  Ticket(openai::ApiRequest request, Clock::time_point deadline)
       : request_(std::move(request)), deadline_(deadline) {}
 
-  [[nodiscard]] const batch::ApiRequest& request() const { return request_; }
+  [[nodiscard]] const openai::ApiRequest& request() const { return request_; }
   [[nodiscard]] Clock::time_point deadline() const { return deadline_; }
 
   // --- whoever waits ---
 
-  using Answers = Result<std::vector<batch::Answer>>;
+  using Answers = Result<std::vector<schedule::Answer>>;
   struct News {
-    std::map<std::size_t, batch::Piece> pieces;  ///< since the last time, by choice
-    std::optional<Answers> end;                  ///< there is no more
+    std::map<std::size_t, schedule::Piece> pieces;  ///< since the last time, by choice
+    std::optional<Answers> end;                     ///< there is no more
 
     [[nodiscard]] bool empty() const { return pieces.empty() && !end; }
   };
@@ -41,13 +41,13 @@ class Ticket {
 
   // --- the executor ---
 
-  void add(std::size_t choice, batch::Piece piece);
+  void add(std::size_t choice, schedule::Piece piece);
   void end(Answers answers);
   /// Whether nobody wants more.
   [[nodiscard]] bool gone() const;
 
  private:
-  const batch::ApiRequest request_;
+  const openai::ApiRequest request_;
   const Clock::time_point deadline_;
   mutable std::mutex mutex_;
   News news_;

@@ -5,7 +5,7 @@
 
 #include "base/result.h"
 
-namespace brimful::batch {
+namespace brimful::schedule {
 
 /// A prompt that no context here holds.
 struct PromptLength {
@@ -18,4 +18,4 @@ struct PromptLength {
 /// The numbers of such an error; nothing for any other error.
 [[nodiscard]] std::optional<PromptLength> too_long_prompt(const Error& error);
 
-}  // namespace brimful::batch
+}  // namespace brimful::schedule

@@ -1,10 +1,10 @@
-#include "batch/pieces.h"
+#include "schedule/pieces.h"
 
 #include <gtest/gtest.h>
 
 #include <vector>
 
-namespace brimful::batch {
+namespace brimful::schedule {
 namespace {
 
 std::vector<std::size_t> cut(const Pieces& pieces, std::size_t prompt, std::size_t from = 0) {
@@ -56,4 +56,4 @@ TEST(Pieces, AreTheSameBehindABeginningThatIsReused) {
 }
 
 }  // namespace
-}  // namespace brimful::batch
+}  // namespace brimful::schedule

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <unordered_set>
 
-#include "batch/executor.h"
-#include "batch/sequence.h"
 #include "engine/foreign_limits.h"
 #include "engine/sampler.h"
+#include "schedule/scheduler.h"
+#include "schedule/sequence.h"
 
-namespace brimful::batch {
+namespace brimful::schedule {
 namespace {
 
 // Cells are reserved so many tokens ahead of what is written: parking is rare then, and few lie idle.
@@ -394,4 +394,4 @@ bool Executor::drop_prefix(Drop which) {
   return true;
 }
 
-}  // namespace brimful::batch
+}  // namespace brimful::schedule

@@ -2,9 +2,9 @@
 
 #include <string>
 
-#include "batch/api_answer.h"
+#include "openai/answer.h"
 
-namespace brimful::batch {
+namespace brimful::openai {
 
 /// An answer piece by piece, as server-sent events of OpenAI's API: chunks of a chat (with the deltas of
 /// text, reasoning and tool calls that its template's parser finds) or of a completion, each
@@ -51,4 +51,4 @@ class AnswerStream {
   std::vector<Choice> choices_;
 };
 
-}  // namespace brimful::batch
+}  // namespace brimful::openai

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 
-namespace brimful::batch {
+namespace brimful::schedule {
 
 /// How the prompt of a request that runs alone is cut into passes. The cut depends on the prompt's length
 /// only, never on how much of it was computed before: a kernel may sum in another order for another number of
@@ -40,4 +40,4 @@ class Pieces {
   std::size_t whole_;
 };
 
-}  // namespace brimful::batch
+}  // namespace brimful::schedule

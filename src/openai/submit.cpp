@@ -1,9 +1,9 @@
-#include "batch/api_submit.h"
+#include "openai/submit.h"
 
 #include <memory>
 #include <optional>
 
-namespace brimful::batch {
+namespace brimful::openai {
 namespace {
 
 /// The parts of a request, until all have ended.
@@ -62,4 +62,4 @@ Result<std::vector<Executor::Id>> submit(Executor& executor, const ApiRequest& r
   return ids;
 }
 
-}  // namespace brimful::batch
+}  // namespace brimful::openai

@@ -1,10 +1,10 @@
-#include "batch/prompt_length.h"
+#include "schedule/prompt_length.h"
 
 #include <fmt/format.h>
 
 #include <cstdio>
 
-namespace brimful::batch {
+namespace brimful::schedule {
 
 Error prompt_too_long(PromptLength length) {
   return {ErrorCode::kInvalidArgument,
@@ -18,4 +18,4 @@ std::optional<PromptLength> too_long_prompt(const Error& error) {
   return error.code == ErrorCode::kInvalidArgument && found == 2 ? std::optional(out) : std::nullopt;
 }
 
-}  // namespace brimful::batch
+}  // namespace brimful::schedule

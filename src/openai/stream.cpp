@@ -1,9 +1,9 @@
-#include "batch/api_stream.h"
+#include "openai/stream.h"
 
 #include <algorithm>
 #include <span>
 
-namespace brimful::batch {
+namespace brimful::openai {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -124,4 +124,4 @@ std::string AnswerStream::end(const std::vector<Answer>& answers) {
 
 std::string AnswerStream::fail(const Error& error) { return event(error_body(error)); }
 
-}  // namespace brimful::batch
+}  // namespace brimful::openai

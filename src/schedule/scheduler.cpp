@@ -1,4 +1,4 @@
-#include "batch/executor.h"
+#include "schedule/scheduler.h"
 
 #include <common.h>
 #include <fmt/format.h>
@@ -8,10 +8,10 @@
 #include <numeric>
 #include <optional>
 
-#include "batch/prompt_length.h"
-#include "batch/sequence.h"
+#include "schedule/prompt_length.h"
+#include "schedule/sequence.h"
 
-namespace brimful::batch {
+namespace brimful::schedule {
 namespace {
 
 /// Formula: log softmax, with the largest logit taken out so that nothing overflows.
@@ -269,4 +269,4 @@ void Executor::remove_ended() {
   std::erase_if(running_, [](const auto& entry) { return entry.second->ended; });
 }
 
-}  // namespace brimful::batch
+}  // namespace brimful::schedule

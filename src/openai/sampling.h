@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "batch/request.h"
+#include "schedule/request.h"
 
-namespace brimful::batch {
+namespace brimful::openai {
 
 enum class Endpoint { kChat, kCompletion, kEmbeddings };
 
@@ -18,4 +18,4 @@ enum class Endpoint { kChat, kCompletion, kEmbeddings };
 /// A sentence for each field that would change an answer and is not understood here.
 [[nodiscard]] std::vector<std::string> unknown_fields(Endpoint endpoint, const nlohmann::ordered_json& body);
 
-}  // namespace brimful::batch
+}  // namespace brimful::openai

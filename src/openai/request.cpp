@@ -1,4 +1,4 @@
-#include "batch/api_request.h"
+#include "openai/request.h"
 
 #include <fmt/format.h>
 
@@ -6,13 +6,13 @@
 
 #include <algorithm>
 
-#include "batch/api_fields.h"
-#include "batch/api_messages.h"
 #include "engine/answer_grammar.h"
 #include "engine/answer_schema.h"
 #include "engine/sampler.h"
+#include "openai/fields.h"
+#include "openai/messages.h"
 
-namespace brimful::batch {
+namespace brimful::openai {
 namespace {
 
 using json = nlohmann::ordered_json;
@@ -361,4 +361,4 @@ Status ApiReader::read_embeddings(const json& body, ApiRequest& out) const {
   return {};
 }
 
-}  // namespace brimful::batch
+}  // namespace brimful::openai

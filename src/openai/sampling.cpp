@@ -1,4 +1,4 @@
-#include "batch/api_sampling.h"
+#include "openai/sampling.h"
 
 #include <fmt/format.h>
 
@@ -7,11 +7,11 @@
 #include <charconv>
 #include <cmath>
 
-#include "batch/api_fields.h"
 #include "engine/chat_format.h"
 #include "engine/sampling_options.h"
+#include "openai/fields.h"
 
-namespace brimful::batch {
+namespace brimful::openai {
 namespace {
 
 using json = nlohmann::ordered_json;
@@ -143,4 +143,4 @@ std::vector<std::string> unknown_fields(Endpoint endpoint, const json& body) {
   return out;
 }
 
-}  // namespace brimful::batch
+}  // namespace brimful::openai

@@ -10,7 +10,7 @@
 #include "base/result.h"
 #include "engine/generator.h"
 
-namespace brimful::batch {
+namespace brimful::schedule {
 
 /// Who goes first. Among equals: who came first.
 enum class Priority { kInteractive, kBatch };
@@ -66,4 +66,4 @@ struct Listener {
   std::function<void(Result<Answer> answer)> on_end;
 };
 
-}  // namespace brimful::batch
+}  // namespace brimful::schedule

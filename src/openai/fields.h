@@ -8,7 +8,7 @@
 #include "base/json_text.h"
 #include "base/result.h"
 
-namespace brimful::batch {
+namespace brimful::openai {
 
 /// The field that an error is about, where its message begins with one: see Fields.
 [[nodiscard]] std::optional<std::string> field_of(const std::string& message);
@@ -36,4 +36,4 @@ class Fields {
   const std::string path_;
 };
 
-}  // namespace brimful::batch
+}  // namespace brimful::openai

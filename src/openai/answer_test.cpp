@@ -4,14 +4,14 @@
 #include <gtest/gtest.h>
 
 #include "base/json_text.h"
-#include "batch/api_stream.h"
-#include "batch/api_submit.h"
-#include "batch/executor.h"
-#include "batch/prompt_length.h"
+#include "openai/stream.h"
+#include "openai/submit.h"
+#include "schedule/prompt_length.h"
+#include "schedule/scheduler.h"
 #include "scripted_model.h"
 #include "temporary_directory.h"
 
-namespace brimful::batch {
+namespace brimful::openai {
 namespace {
 
 using nlohmann::json;
@@ -77,14 +77,15 @@ class Said {
     if (!body.contains("temperature")) body["temperature"] = 0;
     auto request = read(std::move(body), endpoint);
     if (!request) return error_body(request.error());
-    Executor executor(*engine_, {.most_running = 4, .longest_text = longest});
+    schedule::Executor executor(*engine_, {.most_running = 4, .longest_text = longest});
     AnswerStream stream({"id", "model", 1}, *request, reader_->vocab());
     std::string events;
-    Result<std::vector<Answer>> answers;
-    const auto ids = submit(
-        executor, *request, Priority::kInteractive,
-        {.on_piece = [&](std::size_t part, Piece piece) { events += stream.add(part, std::move(piece)); },
-         .on_end = [&](auto all) { answers = std::move(all); }});
+    Result<std::vector<schedule::Answer>> answers;
+    const auto ids =
+        submit(executor, *request, schedule::Priority::kInteractive,
+               {.on_piece = [&](std::size_t part,
+                                schedule::Piece piece) { events += stream.add(part, std::move(piece)); },
+                .on_end = [&](auto all) { answers = std::move(all); }});
     if (!ids) return error_body(ids.error());
     for (;;) {
       const auto more = executor.step();
@@ -467,7 +468,7 @@ TEST(ApiAnswers, APromptThatIsTooLongIsToldWithItsNumbers) {
   EXPECT_EQ(answer["error"]["type"], "exceed_context_size_error") << answer;
   EXPECT_GT(answer["error"]["n_prompt_tokens"], 1024);
   EXPECT_EQ(answer["error"]["n_ctx"], 1024);
-  EXPECT_FALSE(too_long_prompt({ErrorCode::kInvalidArgument, "prompt: is missing"}));
+  EXPECT_FALSE(schedule::too_long_prompt({ErrorCode::kInvalidArgument, "prompt: is missing"}));
 }
 
 TEST(ApiAnswers, ATextIsNoLongerThanTheModelWasTrainedOn) {
@@ -482,4 +483,4 @@ TEST(ApiAnswers, ATextIsNoLongerThanTheModelWasTrainedOn) {
 }
 
 }  // namespace
-}  // namespace brimful::batch
+}  // namespace brimful::openai

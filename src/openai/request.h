@@ -6,11 +6,11 @@
 #include <string>
 #include <string_view>
 
-#include "batch/api_sampling.h"
-#include "batch/request.h"
 #include "engine/chat_format.h"
+#include "openai/sampling.h"
+#include "schedule/request.h"
 
-namespace brimful::batch {
+namespace brimful::openai {
 
 /// Of `/v1/chat/completions`, `/v1/completions` and `/v1/embeddings`.
 [[nodiscard]] std::optional<Endpoint> endpoint_of(std::string_view url);
@@ -20,7 +20,7 @@ namespace brimful::batch {
 /// A request of OpenAI's API.
 struct ApiRequest {
   Endpoint endpoint = Endpoint::kChat;
-  Request request;
+  schedule::Request request;
   std::vector<std::vector<llama_token>> more_prompts;  ///< of a completion, behind that of `request`
   std::uint32_t answers = 1;                           ///< to each prompt
   std::vector<std::string> warnings;                   ///< What of the request is not obeyed, field by field.
@@ -36,7 +36,7 @@ struct ApiRequest {
   } embeddings;
 
   /// What the executor has to do: of each prompt all answers, one after the other, or each input.
-  [[nodiscard]] std::vector<Request> parts() const;
+  [[nodiscard]] std::vector<schedule::Request> parts() const;
   [[nodiscard]] std::size_t part_count() const;
   [[nodiscard]] std::size_t prompt_tokens() const;
   [[nodiscard]] std::size_t longest_prompt() const;
@@ -81,4 +81,4 @@ class ApiReader {
   engine::ChatFormat format_;
 };
 
-}  // namespace brimful::batch
+}  // namespace brimful::openai

@@ -5,12 +5,12 @@
 #include <memory>
 #include <vector>
 
-#include "batch/cells.h"
-#include "batch/pieces.h"
-#include "batch/request.h"
 #include "engine/engine.h"
+#include "schedule/cells.h"
+#include "schedule/pieces.h"
+#include "schedule/request.h"
 
-namespace brimful::batch {
+namespace brimful::schedule {
 
 struct Statistics {
   std::uint64_t passes = 0;
@@ -146,4 +146,4 @@ class Executor {
   Statistics statistics_;
 };
 
-}  // namespace brimful::batch
+}  // namespace brimful::schedule

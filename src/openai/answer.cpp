@@ -1,4 +1,4 @@
-#include "batch/api_answer.h"
+#include "openai/answer.h"
 
 #include <common.h>
 
@@ -6,44 +6,45 @@
 #include <cmath>
 #include <span>
 
-#include "batch/api_fields.h"
-#include "batch/prompt_length.h"
+#include "openai/fields.h"
+#include "schedule/prompt_length.h"
 
-namespace brimful::batch {
+namespace brimful::openai {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json describe(const Logprob& logprob, const llama_vocab* vocab) {
+Json describe(const schedule::Logprob& logprob, const llama_vocab* vocab) {
   const std::string piece = common_token_to_piece(vocab, logprob.token, true);
   Json bytes = Json::array();
   for (const char byte : piece) bytes.push_back(static_cast<unsigned char>(byte));
   return {{"token", piece}, {"logprob", logprob.logprob}, {"bytes", bytes}};
 }
 
-Json chat_logprobs(std::span<const WrittenLogprobs> places, const llama_vocab* vocab) {
+Json chat_logprobs(std::span<const schedule::WrittenLogprobs> places, const llama_vocab* vocab) {
   Json content = Json::array();
-  for (const WrittenLogprobs& place : places) {
+  for (const schedule::WrittenLogprobs& place : places) {
     Json entry = describe(place.written, vocab);
     entry["top_logprobs"] = Json::array();
-    for (const Logprob& top : place.top) entry["top_logprobs"].push_back(describe(top, vocab));
+    for (const schedule::Logprob& top : place.top) entry["top_logprobs"].push_back(describe(top, vocab));
     content.push_back(std::move(entry));
   }
   return {{"content", std::move(content)}};
 }
 
-Json completion_logprobs(std::span<const WrittenLogprobs> places, const llama_vocab* vocab,
+Json completion_logprobs(std::span<const schedule::WrittenLogprobs> places, const llama_vocab* vocab,
                          std::size_t& offset) {
   Json out = {{"tokens", Json::array()},
               {"token_logprobs", Json::array()},
               {"top_logprobs", Json::array()},
               {"text_offset", Json::array()}};
-  for (const WrittenLogprobs& place : places) {
+  for (const schedule::WrittenLogprobs& place : places) {
     const std::string piece = common_token_to_piece(vocab, place.written.token, true);
     out["tokens"].push_back(piece);
     out["token_logprobs"].push_back(place.written.logprob);
     Json top = Json::object();
-    for (const Logprob& one : place.top) top[common_token_to_piece(vocab, one.token, true)] = one.logprob;
+    for (const schedule::Logprob& one : place.top)
+      top[common_token_to_piece(vocab, one.token, true)] = one.logprob;
     out["top_logprobs"].push_back(std::move(top));
     out["text_offset"].push_back(offset);
     offset += piece.size();
@@ -62,7 +63,8 @@ Json message_json(const engine::ChatMessage& message) {
   return out;
 }
 
-Json choice_of(const ApiRequest& request, const Answer& answer, std::size_t index, const llama_vocab* vocab) {
+Json choice_of(const ApiRequest& request, const schedule::Answer& answer, std::size_t index,
+               const llama_vocab* vocab) {
   Json choice = {{"index", index}};
   bool calls_tools = false;
   std::size_t offset = 0;
@@ -91,9 +93,10 @@ Json vector_json(std::span<const float> vector, const ApiRequest& request) {
   return base64::encode(reinterpret_cast<const char*>(out.data()), out.size() * sizeof(float));
 }
 
-Json embeddings_body(const AnswerHead& head, const ApiRequest& request, const std::vector<Answer>& answers) {
+Json embeddings_body(const AnswerHead& head, const ApiRequest& request,
+                     const std::vector<schedule::Answer>& answers) {
   Json data = Json::array();
-  for (const Answer& answer : answers) {
+  for (const schedule::Answer& answer : answers) {
     const std::span<const float> vector =
         answer.vectors.empty() ? std::span<const float>() : answer.vectors[0];
     data.push_back(
@@ -115,8 +118,8 @@ bool is_the_requests_fault(ErrorCode code) {
 
 }  // namespace
 
-Json logprobs_json(Endpoint endpoint, std::span<const WrittenLogprobs> places, const llama_vocab* vocab,
-                   std::size_t& offset) {
+Json logprobs_json(Endpoint endpoint, std::span<const schedule::WrittenLogprobs> places,
+                   const llama_vocab* vocab, std::size_t& offset) {
   if (places.empty()) return nullptr;
   return endpoint == Endpoint::kChat ? chat_logprobs(places, vocab)
                                      : completion_logprobs(places, vocab, offset);
@@ -128,7 +131,7 @@ std::string finish_reason(engine::StopReason reason, bool calls_tools) {
   return calls_tools ? "tool_calls" : "stop";
 }
 
-Json usage_json(const ApiRequest& request, const std::vector<Answer>& answers) {
+Json usage_json(const ApiRequest& request, const std::vector<schedule::Answer>& answers) {
   const std::size_t prompt_tokens = request.prompt_tokens();
   std::size_t written = 0;
   std::size_t shared = 0;  // a prompt counts once, however many answers it gets
@@ -142,8 +145,8 @@ Json usage_json(const ApiRequest& request, const std::vector<Answer>& answers) {
           {"prompt_tokens_details", {{"cached_tokens", shared}}}};
 }
 
-Json answer_body(const AnswerHead& head, const ApiRequest& request, const std::vector<Answer>& answers,
-                 const llama_vocab* vocab) {
+Json answer_body(const AnswerHead& head, const ApiRequest& request,
+                 const std::vector<schedule::Answer>& answers, const llama_vocab* vocab) {
   if (request.endpoint == Endpoint::kEmbeddings) return embeddings_body(head, request, answers);
   Json choices = Json::array();
   for (std::size_t i = 0; i < answers.size(); ++i)
@@ -167,7 +170,7 @@ Json error_body(const Error& error) {
                 {"type", is_the_requests_fault(error.code) ? "invalid_request_error" : "server_error"},
                 {"param", field ? Json(*field) : Json()},
                 {"code", nullptr}}}};
-  if (const auto tokens = too_long_prompt(error)) {
+  if (const auto tokens = schedule::too_long_prompt(error)) {
     out["error"]["type"] = "exceed_context_size_error";
     out["error"]["code"] = "context_length_exceeded";
     out["error"]["n_prompt_tokens"] = tokens->prompt;
@@ -176,4 +179,4 @@ Json error_body(const Error& error) {
   return out;
 }
 
-}  // namespace brimful::batch
+}  // namespace brimful::openai

@@ -5,12 +5,12 @@
 #include <optional>
 #include <vector>
 
-#include "batch/executor.h"
 #include "engine/sampler.h"
 #include "engine/saved_sequence.h"
 #include "engine/stop_filter.h"
+#include "schedule/scheduler.h"
 
-namespace brimful::batch {
+namespace brimful::schedule {
 
 /// Tokens, of which the context holds the first ones. Invariant: the cells of `before`, then `cells`, hold
 /// what is computed.
@@ -197,4 +197,4 @@ class Executor::Pass {
   std::vector<std::int8_t> outputs_;
 };
 
-}  // namespace brimful::batch
+}  // namespace brimful::schedule

@@ -3,9 +3,9 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
-#include "batch/api_request.h"
+#include "openai/request.h"
 
-namespace brimful::batch {
+namespace brimful::openai {
 
 /// What all answers to one request have in common.
 struct AnswerHead {
@@ -36,4 +36,4 @@ struct AnswerHead {
 /// `{"error": {..}}`, with the field that the message begins with as `param`.
 [[nodiscard]] nlohmann::ordered_json error_body(const Error& error);
 
-}  // namespace brimful::batch
+}  // namespace brimful::openai

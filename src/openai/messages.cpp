@@ -1,13 +1,13 @@
-#include "batch/api_messages.h"
+#include "openai/messages.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "base/json_text.h"
-#include "batch/api_fields.h"
+#include "openai/fields.h"
 
-namespace brimful::batch {
+namespace brimful::openai {
 namespace {
 
 using json = nlohmann::ordered_json;
@@ -237,4 +237,4 @@ Status read_conversation(const json& body, engine::ChatRequest& out) {
   return read_thinking(body, out);
 }
 
-}  // namespace brimful::batch
+}  // namespace brimful::openai

@@ -1,10 +1,10 @@
-#include "batch/api_fields.h"
+#include "openai/fields.h"
 
 #include <fmt/format.h>
 
 #include <cmath>
 
-namespace brimful::batch {
+namespace brimful::openai {
 const nlohmann::ordered_json* Fields::find(const char* name) const {
   const auto found = object_.find(name);
   return found == object_.end() || found->is_null() ? nullptr : &*found;
@@ -74,4 +74,4 @@ std::optional<std::string> field_of(const std::string& message) {
   return message.substr(0, colon);
 }
 
-}  // namespace brimful::batch
+}  // namespace brimful::openai

@@ -5,7 +5,7 @@
 #include <optional>
 #include <utility>
 
-namespace brimful::batch {
+namespace brimful::schedule {
 
 /// Accounting for the cells of a KV cache that sequences share. Counts; touches no cache.
 /// Invariant: free() + all reservations == capacity. Threading: one thread. Lifetime: outlives its
@@ -86,4 +86,4 @@ class Cells {
   std::uint32_t free_;
 };
 
-}  // namespace brimful::batch
+}  // namespace brimful::schedule
