@@ -13,8 +13,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "engine/drafts/speculation.h"
 #include "engine/llama_log.h"
-#include "engine/speculation.h"
 
 namespace {
 

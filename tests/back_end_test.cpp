@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "engine/back_ends.h"
+#include "engine/backends.h"
 #include "engine/engine.h"
 #include "program_run.h"
 #include "synth_model.h"

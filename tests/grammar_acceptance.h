@@ -6,16 +6,16 @@
 #include <string>
 #include <vector>
 
-#include "engine/grammar_factoring.h"
-#include "engine/grammar_rules.h"
+#include "constraint/grammar_factoring.h"
+#include "constraint/grammar_rules.h"
 
 namespace brimful::tests {
 
 /// Whether llama.cpp takes the text for a whole answer under the grammar, with its rules as they are or
 /// `factored`.
 inline bool accepts(const std::string& grammar, const std::string& text, bool factored = true) {
-  llama_grammar_parser parser = engine::parse_grammar(grammar, nullptr);
-  if (factored) engine::factor_rules(parser.rules);
+  llama_grammar_parser parser = constraint::parse_grammar(grammar, nullptr);
+  if (factored) constraint::factor_rules(parser.rules);
   std::vector<const llama_grammar_element*> rules = parser.c_rules();
   llama_grammar* const state =
       llama_grammar_init_impl(nullptr, rules.data(), rules.size(), parser.symbol_ids.at("root"));

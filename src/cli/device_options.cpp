@@ -7,7 +7,7 @@
 #include <sstream>
 
 #include "base/standard_error.h"
-#include "engine/back_ends.h"
+#include "engine/backends.h"
 #include "engine/remote_devices.h"
 #include "plan/sending.h"
 #include "probe/probe.h"

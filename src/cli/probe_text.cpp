@@ -7,7 +7,7 @@
 #include <chrono>
 
 #include "base/standard_error.h"
-#include "engine/back_ends.h"
+#include "engine/backends.h"
 #include "engine/llama_log.h"
 #include "probe/probe.h"
 #include "tier/gpu/gpu_device.h"

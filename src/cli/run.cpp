@@ -13,6 +13,7 @@
 #include "base/progress.h"
 #include "base/standard_error.h"
 #include "base/visible_text.h"
+#include "chat/chat_format.h"
 #include "cli/chat.h"
 #include "cli/exit_code.h"
 #include "cli/line_reader.h"
@@ -22,7 +23,6 @@
 #include "cli/run_options.h"
 #include "cli/run_report.h"
 #include "cli/terminal_mode.h"
-#include "engine/chat_format.h"
 #include "model/gguf_reader.h"
 
 namespace brimful::cli {
@@ -74,7 +74,7 @@ class Run {
     std::vector<llama_token> tokens;
     if (prompt) {
       BRIMFUL_TRY(tokens, first_tokens(*prompt));
-      if (const auto note = engine::two_beginnings(engine_->vocab(), tokens)) tell("note: {}\n", *note);
+      if (const auto note = chat::two_beginnings(engine_->vocab(), tokens)) tell("note: {}\n", *note);
     }
     BRIMFUL_TRY_VOID(start(tokens));
     if (options_.display_prompt && prompt) print(*prompt);
@@ -97,7 +97,7 @@ class Run {
     BRIMFUL_TRY(generator_, engine::Generator::create(*engine_, std::move(sampling)));
     BRIMFUL_TRY(const std::string chat_template, cli::chat_template(options_));
     if (options_.raw || (engine_->profile().chat_template.empty() && chat_template.empty())) return {};
-    auto format = engine::ChatFormat::create(*engine_, chat_template);
+    auto format = chat::ChatFormat::create(*engine_, chat_template);
     if (!format) {
       return fail(format.error().code,
                   fmt::format("{}: {}; --raw completes plain text", options_.model, format.error().message));
@@ -149,7 +149,7 @@ class Run {
     stops_ = std::move(prompt->stops);
     shown_tokens_ = std::move(prompt->rules.preserved_tokens);
     // With --special, the marks of the template are text like any other.
-    parser_ = options_.special ? engine::ChatParser() : std::move(prompt->parser);
+    parser_ = options_.special ? chat::ChatParser() : std::move(prompt->parser);
     return std::move(prompt->tokens);
   }
 
@@ -169,9 +169,9 @@ class Run {
 
   /// What the model thinks goes to stderr, dimmed on a terminal; what it answers goes to stdout. Returns
   /// false where stdout takes no more.
-  bool print(const std::vector<engine::ChatDelta>& deltas) {
+  bool print(const std::vector<chat::ChatDelta>& deltas) {
     bool written = true;
-    for (const engine::ChatDelta& delta : deltas) {
+    for (const chat::ChatDelta& delta : deltas) {
       if (!delta.reasoning.empty()) {
         if (!std::exchange(thinks_, true) && dims_) tell("\033[2m");
         tell("{}", thoughts_.add(delta.reasoning));
@@ -194,7 +194,7 @@ class Run {
         .shown_tokens = shown_tokens_,
         .stop_strings = stops_,
         .before_pass = [this](const auto& so_far) { return live_->before_pass(so_far); }};
-    engine::ChatStream stream(parser_);
+    chat::ChatStream stream(parser_);
     BRIMFUL_TRY(const engine::Generation done,
                 generator_->generate(std::move(tokens), generation,
                                      [&](auto piece) { return print(stream.add(piece)); }));
@@ -325,11 +325,11 @@ class Run {
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<engine::Generator> generator_;
   std::optional<Live> live_;
-  std::optional<engine::ChatFormat> format_;  // unset: prompts are plain text
+  std::optional<chat::ChatFormat> format_;  // unset: prompts are plain text
   nlohmann::ordered_json messages_ = nlohmann::ordered_json::array();
   std::vector<std::string> stops_;
   std::set<llama_token> shown_tokens_;
-  engine::ChatParser parser_;
+  chat::ChatParser parser_;
   bool thinks_ = false;  // thoughts are being printed
   const bool dims_ = ::isatty(STDERR_FILENO) != 0;
   std::size_t longest_line_ = 0;                // bytes

@@ -15,8 +15,8 @@
 #include "base/standard_error.h"
 #include "base/user_folders.h"
 #include "cli/device_options.h"
-#include "engine/answer_grammar.h"
-#include "engine/answer_schema.h"
+#include "constraint/answer_grammar.h"
+#include "constraint/answer_schema.h"
 #include "engine/driver_account.h"
 #include "engine/sampling_options.h"
 #include "hardware/compute_threads.h"
@@ -130,11 +130,11 @@ Result<common_grammar> grammar_of_given_schema(const std::string& text) {
   constexpr const char* kFlag = "--json-schema";
   const auto given = parse_ordered_json(text, kDeepestSchema);
   if (!given) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", kFlag, given.error().message));
-  BRIMFUL_TRY_VOID(engine::check_schema_bounds(*given, kFlag));
-  const engine::AnswerSchema schema = engine::schema_for_grammar(*given);
+  BRIMFUL_TRY_VOID(constraint::check_schema_bounds(*given, kFlag));
+  const constraint::AnswerSchema schema = constraint::schema_for_grammar(*given);
   for (const std::string& what : schema.not_enforced)
     tell("note: {}: this is not enforced: {}\n", kFlag, what);
-  return engine::grammar_of_schema(schema.schema.dump(), kFlag);
+  return constraint::grammar_of_schema(schema.schema.dump(), kFlag);
 }
 
 }  // namespace
@@ -399,7 +399,7 @@ Result<common_params_sampling> sampling_params(const RunOptions& o) {
     BRIMFUL_TRY_VOID(check_range(option.flags, value, option.least, option.most));
   }
   if (o.grammar) {
-    BRIMFUL_TRY(out.grammar, engine::grammar_of_gbnf(*o.grammar, "--grammar"));
+    BRIMFUL_TRY(out.grammar, constraint::grammar_of_gbnf(*o.grammar, "--grammar"));
   }
   if (o.json_schema) {
     BRIMFUL_TRY(out.grammar, grammar_of_given_schema(*o.json_schema));

@@ -53,8 +53,8 @@ class Contexts {
   [[nodiscard]] engine::ContextOptions of(std::uint32_t tokens) const {
     engine::ContextOptions out = with(at_once(tokens));
     out.context = tokens;
-    const Bytes for_text = engine::limits_of_text(tokens).bytes;
-    out.client_reserve += for_text - std::min(for_text, engine::foreign_limits().reading.bytes);
+    const Bytes for_text = foreign::limits_of_text(tokens).bytes;
+    out.client_reserve += for_text - std::min(for_text, foreign::foreign_limits().reading.bytes);
     return out;
   }
   [[nodiscard]] engine::ContextOptions with(std::uint32_t requests) const {
@@ -62,7 +62,7 @@ class Contexts {
     out.sequences = requests + places_;
     out.client_reserve =
         kRequests + expected_.client_reserve +
-        engine::sampler_memory({.vocabulary = vocabulary_, .at_once = requests}, engine::foreign_limits());
+        engine::sampler_memory({.vocabulary = vocabulary_, .at_once = requests}, foreign::foreign_limits());
     return out;
   }
   [[nodiscard]] const plan::SharedWork& work() const { return expected_.work; }

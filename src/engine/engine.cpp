@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <array>
 
-#include "engine/foreign_limits.h"
 #include "engine/llama_log.h"
+#include "foreign/foreign_limits.h"
 #include "memory/page_tables.h"
 #include "memory/program_pages.h"
 
@@ -76,7 +76,7 @@ Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
   // Until prepare() knows what other instances take: this much holds the vocabulary.
   const hardware::HostBudget alone = hardware::decide_host_budget(options.ram, {.host = host});
   std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(profile), alone.bytes));
-  set_foreign_limits(alone.bytes);
+  foreign::set_foreign_limits(alone.bytes);
   engine->announce();
   BRIMFUL_TRY_VOID(engine->load_model());
   return engine;

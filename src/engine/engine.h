@@ -11,11 +11,11 @@
 #include <string>
 #include <vector>
 
+#include "constraint/first_characters.h"
 #include "engine/adapters.h"
-#include "engine/draft_model.h"
+#include "engine/drafts/draft_model.h"
 #include "engine/driver_account.h"
 #include "engine/driver_figures.h"
-#include "engine/first_characters.h"
 #include "engine/model_loader.h"
 #include "engine/saved_sequence.h"
 #include "hardware/host_memory.h"
@@ -124,7 +124,7 @@ class Engine {
   [[nodiscard]] const llama_model* model() const { return model_.get(); }
   [[nodiscard]] const llama_vocab* vocab() const { return llama_model_get_vocab(model_.get()); }
   /// Of the vocabulary. Made at the first call. Threading: any.
-  [[nodiscard]] const FirstCharacters& first_characters() const;
+  [[nodiscard]] const constraint::FirstCharacters& first_characters() const;
   /// A place for the candidates of one token: whoever samples fills it anew. Threading: as the engine.
   [[nodiscard]] std::vector<llama_token_data>& candidates() const { return candidates_; }
 
@@ -321,7 +321,7 @@ class Engine {
   ContextOptions prepared_;  // with the context and the ubatch that were chosen
   std::optional<Bytes> least_budget_;
   mutable std::once_flag first_characters_once_;
-  mutable std::optional<FirstCharacters> first_characters_;
+  mutable std::optional<constraint::FirstCharacters> first_characters_;
   mutable std::vector<llama_token_data> candidates_;
   std::vector<std::string> notes_;
   bool can_go_on_ = true;

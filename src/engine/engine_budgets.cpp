@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "control/socket_folder.h"
 #include "engine/engine.h"
-#include "engine/foreign_limits.h"
+#include "foreign/foreign_limits.h"
 
 namespace brimful::engine {
 
@@ -55,7 +55,7 @@ Status Engine::take_first_budget() {
   if (budget.bytes != pool_.capacity()) {
     BRIMFUL_TRY_VOID(pool_.resize(budget.bytes));
     peak_ = hardware::MemoryPeak(budget.bytes);
-    set_foreign_limits(budget.bytes);
+    foreign::set_foreign_limits(budget.bytes);
   }
   budget_note_ = std::move(budget.note);
   has_budget_ = true;

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
-#include "engine/chat_format.h"
 #include "engine/sampler.h"
 #include "engine/stop_filter.h"
+#include "engine/tokenize.h"
 
 namespace brimful::engine {
 namespace {

@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "engine/drafts/speculation.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
 #include "engine/sampler_memory.h"
-#include "engine/speculation.h"
 
 namespace brimful::engine {
 

@@ -10,8 +10,8 @@
 #include <stdexcept>
 
 #include "base/visible_text.h"
-#include "engine/foreign_limits.h"
-#include "engine/grammar_rules.h"
+#include "constraint/grammar_rules.h"
+#include "foreign/foreign_limits.h"
 
 namespace brimful::engine {
 namespace {
@@ -49,7 +49,7 @@ Sampler::Sampler(const Engine& engine, const common_params_sampling& params)
   if (chain_ == nullptr) throw std::runtime_error("llama.cpp does not take the sampling parameters");
   make_thinking_budget();
   if (!params_.grammar.empty())
-    grammar_ = std::make_unique<GrammarState>(engine.vocab(), engine.first_characters(), params_);
+    grammar_ = std::make_unique<constraint::GrammarState>(engine.vocab(), engine.first_characters(), params_);
 }
 
 /// As llama-common does: without a limit it only tells where thoughts end, for a grammar that waits for that.
@@ -60,19 +60,20 @@ void Sampler::make_thinking_budget() {
   thinking_budget_.reset(common_reasoning_budget_init(
       engine_.vocab(), {params_.reasoning_budget_start}, params_.reasoning_budget_end,
       params_.reasoning_budget_forced, tokens < 0 ? INT32_MAX : tokens));
-  for (const llama_token token : prefilled_tokens(engine_.vocab(), params_))
+  for (const llama_token token : constraint::prefilled_tokens(engine_.vocab(), params_))
     llama_sampler_accept(thinking_budget_.get(), token);
 }
 
 Status Sampler::reset() {
   if (allowance_) share_time();
-  const auto made = fenced(foreign_limits().sampling, [&](const Fence& fence) {
+  const auto made = foreign::fenced(foreign::foreign_limits().sampling, [&](const foreign::Fence& fence) {
     common_sampler_reset(chain_.get());
     make_thinking_budget();
     if (grammar_ == nullptr) return;
     grammar_.reset();
     grammar_bytes_ = 0;
-    grammar_ = std::make_unique<GrammarState>(engine_.vocab(), engine_.first_characters(), params_);
+    grammar_ =
+        std::make_unique<constraint::GrammarState>(engine_.vocab(), engine_.first_characters(), params_);
     grammar_bytes_ = fence.held();
   });
   if (!made) return grammar_fails(made.error().message);
@@ -139,7 +140,7 @@ Bytes Sampler::grammar_memory() const {
 }
 
 Status Sampler::check_size() const {
-  const Bytes most = foreign_limits().sampling.bytes;
+  const Bytes most = foreign::foreign_limits().sampling.bytes;
   if (grammar_memory() <= most) return {};
   return grammar_fails(fmt::format("it takes more than {} of memory", format_bytes(most)));
 }
@@ -155,20 +156,21 @@ Result<llama_token> Sampler::sample(std::int32_t output) {
       return fail(ErrorCode::kUnsupported, fmt::format("llama.cpp cannot choose a token: {}", error.what()));
     }
   }
-  FenceLimits limits = foreign_limits().sampling;
+  foreign::FenceLimits limits = foreign::foreign_limits().sampling;
   const bool is_slow = allowance_ && allowance_->left() < limits.time;
   if (is_slow) limits.time = allowance_->left();
   std::chrono::nanoseconds time{};
-  const auto token = fenced(limits, [&](const Fence& fence) {
+  const auto token = foreign::fenced(limits, [&](const foreign::Fence& fence) {
     const llama_token chosen = choose_allowed(output);
     accept(chosen);
     grammar_bytes_ += fence.held();
     time = fence.time();
     return chosen;
   });
-  if (!token && is_slow && token.error().message == Fence::reason(Fence::Hit::kTime, limits))
+  if (!token && is_slow &&
+      token.error().message == foreign::Fence::reason(foreign::Fence::Hit::kTime, limits))
     return grammar_fails(
-        fmt::format("its tokens take more than {} ms each", TimeAllowance::kForToken.count()));
+        fmt::format("its tokens take more than {} ms each", foreign::TimeAllowance::kForToken.count()));
   if (!token) return grammar_fails(token.error().message);
   if (allowance_) allowance_->spend(time);
   BRIMFUL_TRY_VOID(check_size());
@@ -183,12 +185,12 @@ Result<SamplerPtr> make_sampler(const Engine& engine, common_params_sampling& pa
     }
   }
   if (!params.grammar.empty()) {
-    const Status read =
-        check_grammar(common_grammar_value(params.grammar), engine.vocab(), foreign_limits().sampling);
+    const Status read = constraint::check_grammar(common_grammar_value(params.grammar), engine.vocab(),
+                                                  foreign::foreign_limits().sampling);
     if (!read) return grammar_fails(read.error().message);
     (void)engine.first_characters();  // of the engine, not of this answer
   }
-  auto sampler = fenced(foreign_limits().sampling, [&](const Fence& fence) {
+  auto sampler = foreign::fenced(foreign::foreign_limits().sampling, [&](const foreign::Fence& fence) {
     auto out = std::make_unique<Sampler>(engine, params);
     out->grammar_bytes_ = fence.held();
     return out;
@@ -203,7 +205,7 @@ Result<SamplerPtr> make_sampler(const Engine& engine, common_params_sampling& pa
 
 Status try_grammar(const Engine& engine, const common_params_sampling& params) {
   if (params.grammar.empty()) return {};
-  const ForeignReading right;
+  const foreign::ForeignReading right;
   // Batches and conversations use one grammar again and again. Guarded by `right`.
   static std::deque<std::size_t> tried;
   const std::size_t key = key_of(engine, params);
@@ -211,11 +213,11 @@ Status try_grammar(const Engine& engine, const common_params_sampling& params) {
   common_params_sampling own = params;
   BRIMFUL_TRY(const SamplerPtr sampler, make_sampler(engine, own));
   // No longer than the executor lets it take, but with room for all candidates.
-  const ForeignLimits limits = foreign_limits();
-  FenceLimits trial = limits.sampling;
+  const foreign::ForeignLimits limits = foreign::foreign_limits();
+  foreign::FenceLimits trial = limits.sampling;
   trial.bytes = limits.reading.bytes;
   trial.longest = limits.reading.longest;
-  const auto left = fenced(trial, [&](const Fence&) {
+  const auto left = foreign::fenced(trial, [&](const foreign::Fence&) {
     std::vector<llama_token_data> all(static_cast<std::size_t>(llama_vocab_n_tokens(engine.vocab())));
     for (std::size_t i = 0; i < all.size(); ++i) all[i] = {static_cast<llama_token>(i), 0, 0};
     return sampler->grammar_->filter(all);

@@ -6,9 +6,9 @@
 #include <optional>
 #include <vector>
 
+#include "constraint/grammar_state.h"
 #include "engine/engine.h"
-#include "engine/grammar_state.h"
-#include "engine/time_allowance.h"
+#include "foreign/time_allowance.h"
 
 namespace brimful::engine {
 
@@ -53,8 +53,8 @@ class Sampler {
   common_params_sampling params_;
   common_sampler_ptr chain_;  // without a grammar
   std::unique_ptr<llama_sampler, Free> thinking_budget_;
-  std::unique_ptr<GrammarState> grammar_;
-  std::optional<TimeAllowance> allowance_;
+  std::unique_ptr<constraint::GrammarState> grammar_;
+  std::optional<foreign::TimeAllowance> allowance_;
   std::int64_t grammar_bytes_ = 0;  // that it holds
 };
 

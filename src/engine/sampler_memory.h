@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "base/bytes.h"
-#include "engine/foreign_limits.h"
+#include "foreign/foreign_limits.h"
 
 namespace brimful::engine {
 
@@ -22,6 +22,6 @@ struct SamplerWork {
 /// was allocated when the budget was planned: run, serve and batch reserve it. An upper bound: the foreign
 /// part ends where its fences end it, and the rest is one list of candidates, however many answers are
 /// written.
-[[nodiscard]] Bytes sampler_memory(const SamplerWork& work, const ForeignLimits& limits);
+[[nodiscard]] Bytes sampler_memory(const SamplerWork& work, const foreign::ForeignLimits& limits);
 
 }  // namespace brimful::engine

@@ -52,10 +52,10 @@ Json completion_logprobs(std::span<const schedule::WrittenLogprobs> places, cons
   return out;
 }
 
-Json message_json(const engine::ChatMessage& message) {
+Json message_json(const chat::ChatMessage& message) {
   Json out = {{"role", "assistant"}, {"content", message.content}};
   if (!message.reasoning.empty()) out["reasoning_content"] = message.reasoning;
-  for (const engine::ToolCall& call : message.tool_calls) {
+  for (const chat::ToolCall& call : message.tool_calls) {
     out["tool_calls"].push_back({{"type", "function"},
                                  {"function", {{"name", call.name}, {"arguments", call.arguments}}},
                                  {"id", call.id}});
@@ -69,7 +69,7 @@ Json choice_of(const ApiRequest& request, const schedule::Answer& answer, std::s
   bool calls_tools = false;
   std::size_t offset = 0;
   if (request.endpoint == Endpoint::kChat) {
-    const engine::ChatMessage message = request.parser.parse(answer.text);
+    const chat::ChatMessage message = request.parser.parse(answer.text);
     calls_tools = !message.tool_calls.empty();
     choice["message"] = message_json(message);
   } else {

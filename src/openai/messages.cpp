@@ -155,7 +155,7 @@ json function_name(const json& value) {
 }
 
 /// `tools`, `tool_choice` and `parallel_tool_calls`.
-Status read_tools(const json& body, engine::ChatRequest& out) {
+Status read_tools(const json& body, chat::ChatRequest& out) {
   const Fields fields(body);
   if (const json* const tools = fields.find("tools")) {
     BRIMFUL_TRY_VOID(check_tools(fields, *tools));
@@ -166,7 +166,7 @@ Status read_tools(const json& body, engine::ChatRequest& out) {
   const json* const choice = fields.find("tool_choice");
   if (choice == nullptr || *choice == "auto") return {};
   if (*choice == "none" || *choice == "required") {
-    out.tool_choice = *choice == "none" ? engine::ToolChoice::kNone : engine::ToolChoice::kRequired;
+    out.tool_choice = *choice == "none" ? chat::ToolChoice::kNone : chat::ToolChoice::kRequired;
     if (*choice == "required" && out.tools.empty())
       return fields.refuse("tool_choice", "requires tools, and there are none");
     return {};
@@ -179,7 +179,7 @@ Status read_tools(const json& body, engine::ChatRequest& out) {
     BRIMFUL_TRY(const auto mode, some.text("mode"));
     if (mode && *mode != "auto" && *mode != "required")
       return some.refuse("mode", "must be auto or required");
-    if (mode == "required") out.tool_choice = engine::ToolChoice::kRequired;
+    if (mode == "required") out.tool_choice = chat::ToolChoice::kRequired;
     const json* const tools = some.find("tools");
     if (tools == nullptr || !tools->is_array()) return some.refuse("tools", "must be an array");
     for (const json& tool : *tools) names.push_back(function_name(tool));
@@ -188,7 +188,7 @@ Status read_tools(const json& body, engine::ChatRequest& out) {
     if (!name.is_string())
       return fields.refuse("tool_choice",
                            "must be none, auto, required, or an object with the name of a function");
-    out.tool_choice = engine::ToolChoice::kRequired;  // the one that is named has to be called
+    out.tool_choice = chat::ToolChoice::kRequired;  // the one that is named has to be called
     names.push_back(name);
   }
   json named = json::array();  // no other can be
@@ -201,7 +201,7 @@ Status read_tools(const json& body, engine::ChatRequest& out) {
 }
 
 /// `chat_template_kwargs`, and what OpenAI's API and llama-server have for thoughts.
-Status read_thinking(const json& body, engine::ChatRequest& out) {
+Status read_thinking(const json& body, chat::ChatRequest& out) {
   const Fields fields(body);
   if (const json* const arguments = fields.find("chat_template_kwargs")) {
     if (!arguments->is_object()) return fields.refuse("chat_template_kwargs", "must be an object");
@@ -230,7 +230,7 @@ Status read_thinking(const json& body, engine::ChatRequest& out) {
 
 }  // namespace
 
-Status read_conversation(const json& body, engine::ChatRequest& out) {
+Status read_conversation(const json& body, chat::ChatRequest& out) {
   BRIMFUL_TRY(out.messages, read_messages(body));
   BRIMFUL_TRY(out.continues, read_continuation(body, out.messages));
   BRIMFUL_TRY_VOID(read_tools(body, out));

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 
-#include "engine/answer_grammar.h"
-#include "engine/answer_schema.h"
+#include "constraint/answer_grammar.h"
+#include "constraint/answer_schema.h"
 #include "engine/sampler.h"
 #include "openai/fields.h"
 #include "openai/messages.h"
@@ -78,8 +78,8 @@ struct Rules {
 /// strict.
 Result<json> followed_schema(const json& schema, bool strict, const char* field,
                              std::vector<std::string>& warnings) {
-  BRIMFUL_TRY_VOID(engine::check_schema_bounds(schema, field));
-  engine::AnswerSchema out = engine::schema_for_grammar(schema);
+  BRIMFUL_TRY_VOID(constraint::check_schema_bounds(schema, field));
+  constraint::AnswerSchema out = constraint::schema_for_grammar(schema);
   if (strict && !out.not_enforced.empty())
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{}: its schema is strict, and this cannot be enforced: {}", field,
@@ -107,7 +107,7 @@ Result<Rules> rules_of(const json& body, std::vector<std::string>& warnings) {
     return fields.refuse("grammar", fmt::format("has more than {} KiB", kLongestGrammar >> 10));
   if (named && gbnf) return fields.refuse("grammar", "cannot be used beside a JSON schema");
   if (gbnf && !gbnf->empty()) {
-    BRIMFUL_TRY(out.grammar, engine::grammar_of_gbnf(*gbnf, "grammar"));
+    BRIMFUL_TRY(out.grammar, constraint::grammar_of_gbnf(*gbnf, "grammar"));
   }
   if (!named) return out;
   const char* const field = fields.find("json_schema") != nullptr ? "json_schema" : "response_format";
@@ -115,7 +115,7 @@ Result<Rules> rules_of(const json& body, std::vector<std::string>& warnings) {
   const std::string text = schema.dump();
   if (text.size() > kLongestGrammar)
     return fields.refuse(field, fmt::format("its schema has more than {} KiB", kLongestGrammar >> 10));
-  BRIMFUL_TRY(out.grammar, engine::grammar_of_schema(text, field));
+  BRIMFUL_TRY(out.grammar, constraint::grammar_of_schema(text, field));
   out.schema = std::move(schema);
   return out;
 }
@@ -190,7 +190,7 @@ std::size_t ApiRequest::longest_prompt() const {
 }
 
 Result<ApiReader> ApiReader::create(const engine::Engine& engine, const std::string& chat_template) {
-  BRIMFUL_TRY(auto format, engine::ChatFormat::create(engine, chat_template));
+  BRIMFUL_TRY(auto format, chat::ChatFormat::create(engine, chat_template));
   return ApiReader(engine, std::move(format));
 }
 
@@ -252,13 +252,13 @@ Status ApiReader::read_chat(const json& body, ApiRequest& out) const {
   BRIMFUL_TRY(const auto logprobs, fields.boolean("logprobs"));
   BRIMFUL_TRY(const auto top, fields.integer("top_logprobs", 0, kMostLogprobs));
   if (logprobs.value_or(false)) out.request.top_logprobs = static_cast<int>(top.value_or(0));
-  engine::ChatRequest chat;
+  chat::ChatRequest chat;
   BRIMFUL_TRY_VOID(read_conversation(body, chat));
   for (json& tool : chat.tools) BRIMFUL_TRY_VOID(ready_tool(tool["function"], out.warnings));
   BRIMFUL_TRY(Rules rules, rules_of(body, out.warnings));
   chat.json_schema = std::move(rules.schema);
   chat.grammar = std::move(rules.grammar);
-  BRIMFUL_TRY(engine::ChatPrompt prompt, format_.apply(chat));
+  BRIMFUL_TRY(chat::ChatPrompt prompt, format_.apply(chat));
   prompt.constrain(out.request.sampling);
   out.request.prompt = std::move(prompt.tokens);
   std::ranges::move(prompt.stops, std::back_inserter(out.request.stop_strings));

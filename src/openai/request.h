@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "engine/chat_format.h"
+#include "chat/chat_format.h"
 #include "openai/sampling.h"
 #include "schedule/request.h"
 
@@ -24,7 +24,7 @@ struct ApiRequest {
   std::vector<std::vector<llama_token>> more_prompts;  ///< of a completion, behind that of `request`
   std::uint32_t answers = 1;                           ///< to each prompt
   std::vector<std::string> warnings;                   ///< What of the request is not obeyed, field by field.
-  engine::ChatParser parser;                           ///< Of a chat's answer.
+  chat::ChatParser parser;                             ///< Of a chat's answer.
   bool stream = false;
   bool stream_usage = false;
 
@@ -65,7 +65,7 @@ class ApiReader {
   [[nodiscard]] const llama_vocab* vocab() const { return engine_.vocab(); }
 
  private:
-  ApiReader(const engine::Engine& engine, engine::ChatFormat format)
+  ApiReader(const engine::Engine& engine, chat::ChatFormat format)
       : engine_(engine), format_(std::move(format)) {}
   [[nodiscard]] Status read_chat(const nlohmann::ordered_json& body, ApiRequest& out) const;
   [[nodiscard]] Status read_completion(const nlohmann::ordered_json& body, ApiRequest& out) const;
@@ -78,7 +78,7 @@ class ApiReader {
                                                            const char* field, std::size_t i) const;
 
   const engine::Engine& engine_;
-  engine::ChatFormat format_;
+  chat::ChatFormat format_;
 };
 
 }  // namespace brimful::openai

@@ -24,12 +24,12 @@ std::size_t whole_characters(std::string_view text) {
   return text.size();
 }
 
-Json delta_json(const engine::ChatDelta& delta) {
+Json delta_json(const chat::ChatDelta& delta) {
   Json out = Json::object();
   if (!delta.reasoning.empty()) out["reasoning_content"] = delta.reasoning;
   if (!delta.content.empty()) out["content"] = delta.content;
   if (!delta.call) return out;
-  const engine::ToolCall& added = delta.call->added;
+  const chat::ToolCall& added = delta.call->added;
   Json call = {{"index", delta.call->index}};
   if (!added.id.empty()) call["id"] = added.id;
   if (!added.name.empty()) call["type"] = "function";
@@ -70,9 +70,9 @@ std::string AnswerStream::begin(std::size_t index) {
   return choice_event(index, {{"delta", {{"role", "assistant"}, {"content", ""}}}});
 }
 
-std::string AnswerStream::deltas(std::size_t index, const std::vector<engine::ChatDelta>& deltas) {
+std::string AnswerStream::deltas(std::size_t index, const std::vector<chat::ChatDelta>& deltas) {
   std::string out;
-  for (const engine::ChatDelta& delta : deltas) out += choice_event(index, {{"delta", delta_json(delta)}});
+  for (const chat::ChatDelta& delta : deltas) out += choice_event(index, {{"delta", delta_json(delta)}});
   return out;
 }
 

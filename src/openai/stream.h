@@ -17,7 +17,7 @@ class AnswerStream {
       : head_(std::move(head)),
         request_(request),
         vocab_(vocab),
-        choices_(request.part_count(), Choice{.chat = engine::ChatStream(request.parser)}) {}
+        choices_(request.part_count(), Choice{.chat = chat::ChatStream(request.parser)}) {}
 
   /// Of one choice. Empty where the piece alone tells nothing yet, as half of a character does.
   [[nodiscard]] std::string add(std::size_t choice, Piece piece);
@@ -29,7 +29,7 @@ class AnswerStream {
  private:
   /// As far as it was told.
   struct Choice {
-    engine::ChatStream chat;
+    chat::ChatStream chat;
     std::string text;      // of a completion
     std::size_t told = 0;  // bytes of it
     bool begun = false;
@@ -40,7 +40,7 @@ class AnswerStream {
 
   [[nodiscard]] std::string begin(std::size_t index);
   [[nodiscard]] std::string new_text(std::size_t index, bool last);
-  [[nodiscard]] std::string deltas(std::size_t index, const std::vector<engine::ChatDelta>& deltas);
+  [[nodiscard]] std::string deltas(std::size_t index, const std::vector<chat::ChatDelta>& deltas);
   [[nodiscard]] nlohmann::ordered_json chunk(nlohmann::ordered_json choices) const;
   [[nodiscard]] std::string choice_event(std::size_t index, nlohmann::ordered_json what);
   [[nodiscard]] nlohmann::ordered_json take_logprobs(Choice& choice) const;

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <unordered_set>
 
-#include "engine/foreign_limits.h"
 #include "engine/sampler.h"
+#include "foreign/foreign_limits.h"
 #include "schedule/scheduler.h"
 #include "schedule/sequence.h"
 
@@ -133,7 +133,7 @@ bool Executor::grammar_fits(const Sequence& sequence) const {
       if (other->sampler != nullptr) held += other->sampler->grammar_memory();
     }
   }
-  return held == Bytes{} || held + sequence.grammar_memory <= engine::foreign_limits().sampling.bytes;
+  return held == Bytes{} || held + sequence.grammar_memory <= foreign::foreign_limits().sampling.bytes;
 }
 
 bool Executor::take_place(Sequence& sequence) {

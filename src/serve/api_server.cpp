@@ -169,7 +169,7 @@ Json ApiServer::model_json() const {
 }
 
 Result<openai::ApiRequest> ApiServer::read(openai::Endpoint endpoint, const ReadBody& body) const {
-  const engine::ForeignTime time(*body.arrival);
+  const foreign::ForeignTime time(*body.arrival);
   BRIMFUL_TRY(openai::ApiRequest out, reader_.read(endpoint, body.json));
   BRIMFUL_TRY_VOID(reader_.check_grammar(out));
   return out;

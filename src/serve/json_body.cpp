@@ -40,7 +40,7 @@ class JsonTask final : public HttpTask {
   }
 
   void body_is_complete() override {
-    if (lane_ == Lane::kReading) arrival_ = std::make_unique<engine::ForeignArrival>();
+    if (lane_ == Lane::kReading) arrival_ = std::make_unique<foreign::ForeignArrival>();
   }
 
   HttpResponse answer() override {
@@ -72,7 +72,7 @@ class JsonTask final : public HttpTask {
   const std::function<HttpResponse(ReadBody body)> answer_;
   std::shared_ptr<Counted> counted_;
   std::string text_;
-  std::unique_ptr<engine::ForeignArrival> arrival_;
+  std::unique_ptr<foreign::ForeignArrival> arrival_;
 };
 
 }  // namespace

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/bytes.h"
-#include "engine/foreign_limits.h"
+#include "foreign/foreign_limits.h"
 #include "serve/counted.h"
 #include "serve/http_server.h"
 
@@ -21,7 +21,7 @@ struct BodyLimits {
 struct ReadBody {
   nlohmann::ordered_json json;
   std::shared_ptr<Counted> counted;
-  std::unique_ptr<engine::ForeignArrival> arrival;  ///< of a request in Lane::kReading
+  std::unique_ptr<foreign::ForeignArrival> arrival;  ///< of a request in Lane::kReading
 };
 
 /// A plan for a request with a JSON object as its body, which `answer` gets in `lane`. `limits` outlives it.
