@@ -16,10 +16,11 @@
 #include "cli/answer_settings.h"
 #include "cli/batch_files.h"
 #include "cli/exit_code.h"
-#include "cli/live.h"
 #include "cli/run_options.h"
 #include "cli/run_report.h"
-#include "cli/shared_context.h"
+#include "cli/start.h"
+#include "session/context_choice.h"
+#include "session/live_control.h"
 
 namespace brimful::cli {
 namespace {
@@ -274,7 +275,7 @@ class Batch {
   /// How many requests may run at once in the context that it starts.
   Result<std::uint32_t> start(batch::Job& job) {
     BRIMFUL_TRY(const std::uint32_t at_once, prepare(job));
-    live_.emplace(*engine_, options_.run.model);
+    live_.emplace(*engine_, options_.run.model, tell_notes_below);
     BRIMFUL_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
     live_->started();
     return at_once;
@@ -288,9 +289,10 @@ class Batch {
     }
     BRIMFUL_TRY(const engine::ContextOptions context, context_options(options_.run));
     BRIMFUL_TRY(const std::uint64_t longest, longest_prompt(job.store(), context));
-    BRIMFUL_TRY(const ExpectedRequests expected, expected_requests(job.store(), longest));
+    BRIMFUL_TRY(const session::ExpectedRequests expected, expected_requests(job.store(), longest));
     BRIMFUL_TRY(const std::uint32_t at_once,
-                prepare_shared(*engine_, context, expected, known_machine(options_.run, engine_->profile())));
+                session::prepare_shared(*engine_, context, expected,
+                                        known_machine(options_.run, engine_->profile()), tell_notes));
     if (chooses_cache)
       BRIMFUL_TRY_VOID(job.store().keep_choice(kCacheType, ggml_type_name(engine_->prepared().type_k)));
     const std::uint64_t holds = std::min<std::uint64_t>(engine_->plan().context, longest_text());
@@ -303,7 +305,8 @@ class Batch {
     return at_once;
   }
 
-  Result<ExpectedRequests> expected_requests(const batch::Store& store, std::uint64_t longest) const {
+  Result<session::ExpectedRequests> expected_requests(const batch::Store& store,
+                                                      std::uint64_t longest) const {
     BRIMFUL_TRY(const batch::Store::Work work, store.work(kLeastAnswer, longest));
     const auto wanted =
         static_cast<std::uint32_t>(std::clamp<std::int64_t>(work.lines, 1, std::int64_t{options_.sequences}));
@@ -311,12 +314,13 @@ class Batch {
     const std::uint64_t some = work.lines > 0 ? 0 : kLeastAnswer;
     const auto at_most_longest = [&](std::uint64_t tokens) { return std::min(tokens, longest_text()); };
     const auto mean_tokens = static_cast<double>(at_most_longest(work.mean_tokens));
-    return ExpectedRequests{.work = {wanted, static_cast<double>(work.mean_prompt),
-                                     std::max(mean_tokens - static_cast<double>(work.mean_prompt), 0.0)},
-                            .lengths_known = true,
-                            .most_tokens = at_most_longest(work.most_tokens + some),
-                            .least_tokens = at_most_longest(work.least_tokens + some),
-                            .chooses_cache = chooses_cache_type(options_.run)};
+    return session::ExpectedRequests{
+        .work = {wanted, static_cast<double>(work.mean_prompt),
+                 std::max(mean_tokens - static_cast<double>(work.mean_prompt), 0.0)},
+        .lengths_known = true,
+        .most_tokens = at_most_longest(work.most_tokens + some),
+        .least_tokens = at_most_longest(work.least_tokens + some),
+        .chooses_cache = chooses_cache_type(options_.run)};
   }
 
   /// Tokens of the longest prompt that the context is made for, where no flag says how large it is: one that
@@ -329,8 +333,8 @@ class Batch {
       std::erase_if(lengths, [&](std::uint64_t length) { return length > trained; });
     if (lengths.size() < 2) return lengths.empty() ? 0 : lengths.back();
     const auto fits = [&](std::uint64_t length) -> Result<bool> {
-      BRIMFUL_TRY(const ExpectedRequests expected, expected_requests(store, length));
-      return holds_least(*engine_, context, expected);
+      BRIMFUL_TRY(const session::ExpectedRequests expected, expected_requests(store, length));
+      return session::holds_least(*engine_, context, expected);
     };
     // Lengths before `first` fit, from `end` on they do not.
     std::size_t first = 0;
@@ -347,7 +351,7 @@ class Batch {
   batch::Settings settings_;
   batch::Job::Watch watch_;
   std::unique_ptr<engine::Engine> engine_;
-  std::optional<Live> live_;
+  std::optional<session::Live> live_;
 };
 
 }  // namespace

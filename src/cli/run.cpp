@@ -17,13 +17,14 @@
 #include "cli/chat.h"
 #include "cli/exit_code.h"
 #include "cli/line_reader.h"
-#include "cli/live.h"
 #include "cli/memory_map.h"
 #include "cli/planner.h"
 #include "cli/run_options.h"
 #include "cli/run_report.h"
+#include "cli/start.h"
 #include "cli/terminal_mode.h"
 #include "model/gguf_reader.h"
+#include "session/live_control.h"
 
 namespace brimful::cli {
 namespace {
@@ -124,7 +125,10 @@ class Run {
     };
     interruptible = engine_.get();
     BRIMFUL_TRY_VOID(engine_->prepare(context));
-    live_.emplace(*engine_, options_.model);  // after the measuring, which its thread would blur
+    live_.emplace(*engine_, options_.model, [this](const std::string& lines) {
+      ++notes_;
+      tell_notes_below(lines);
+    });  // after the measuring, which its thread would blur
     BRIMFUL_TRY_VOID(engine_->start(progress));
     if (interrupts > 0) return fail(ErrorCode::kCancelled, "interrupted before the first token");
     if (bar) bar->finish();
@@ -232,10 +236,10 @@ class Run {
   /// Whether standard input has something to read; not after Ctrl-C.
   Result<bool> wait_for_input() {
     if (!live_) return interrupts == 0;
-    std::size_t notes = live_->notes();
+    std::size_t notes = notes_;
     BRIMFUL_TRY(const bool readable, live_->wait_for_input([&] {
       lines_->redraw_if_asked();
-      if (std::exchange(notes, live_->notes()) != notes) lines_->redraw();
+      if (std::exchange(notes, notes_) != notes) lines_->redraw();
       return interrupts > 0;
     }));
     if (!readable) next_answer();
@@ -324,7 +328,7 @@ class Run {
   std::optional<tier::Trace> trace_;  // outlives the engine
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<engine::Generator> generator_;
-  std::optional<Live> live_;
+  std::optional<session::Live> live_;
   std::optional<chat::ChatFormat> format_;  // unset: prompts are plain text
   nlohmann::ordered_json messages_ = nlohmann::ordered_json::array();
   std::vector<std::string> stops_;
@@ -335,6 +339,7 @@ class Run {
   std::size_t longest_line_ = 0;                // bytes
   std::unique_ptr<LineReader> lines_;           // of a chat
   std::optional<LineReader::Line> first_line_;  // of a pipe: read before the model was opened
+  std::size_t notes_ = 0;                       // written below what a person types
   RunReport report_;
   const bool terminal_out_ = ::isatty(STDOUT_FILENO) != 0;
   VisibleStream visible_;   // what the terminal is shown of an answer,

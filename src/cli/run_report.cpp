@@ -7,7 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "engine/status_json.h"
+#include "session/status_json.h"
 
 namespace brimful::cli {
 namespace {
@@ -59,17 +59,17 @@ nlohmann::ordered_json engine_stats(const engine::Engine& engine, const std::str
     entry["budget_bytes"]["host"] = earlier.budget.value;
     if (earlier.peak) entry["peak_bytes"]["host"] = earlier.peak->value;
   }
-  json["weights_bytes"] = engine::weights_json(map);
-  json["memory_bytes"] = engine::owners_json(map);
+  json["weights_bytes"] = session::weights_json(map);
+  json["memory_bytes"] = session::owners_json(map);
   for (const auto& [device, sent, experts] : engine.devices()) {
     json["budget_bytes"][device.name] = device.budget.value;
-    json["device_bytes"][device.name] = engine::owners_json(device);
+    json["device_bytes"][device.name] = session::owners_json(device);
     json["sent_bytes"][device.name] = sent.value;
-    if (!device.groups.empty()) json["device_experts"][device.name] = engine::slots_json(experts);
+    if (!device.groups.empty()) json["device_experts"][device.name] = session::slots_json(experts);
   }
   json["load_seconds"] = load_seconds;
   json["load_disk_bytes"] = engine.loaded_bytes().value;
-  json["passes"] = engine::passes_json(engine.pass_statistics());
+  json["passes"] = session::passes_json(engine.pass_statistics());
   return json;
 }
 

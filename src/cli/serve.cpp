@@ -12,11 +12,12 @@
 #include "base/standard_error.h"
 #include "cli/answer_settings.h"
 #include "cli/exit_code.h"
-#include "cli/live.h"
 #include "cli/run_options.h"
-#include "cli/shared_context.h"
+#include "cli/start.h"
 #include "serve/api_server.h"
 #include "serve/service.h"
+#include "session/context_choice.h"
+#include "session/live_control.h"
 
 namespace brimful::cli {
 namespace {
@@ -178,17 +179,18 @@ class Serve {
       const Bytes share{parse_bytes(*options_.run.ram).value_or(Bytes{}).value / 8};
       options_.server.largest_bodies = std::clamp(share, kLeastForBodies, options_.server.largest_bodies);
     }
-    return prepare_shared(*engine_, context,
-                          {.work = {options_.sequences, kMeanPrompt, kMeanAnswer},
-                           .most_tokens = usual,
-                           .least_tokens = kLeastContext,
-                           .chooses_cache = chooses_cache_type(options_.run),
-                           .client_reserve = connections + options_.server.largest_bodies + kArchive},
-                          known_machine(options_.run, engine_->profile()));
+    return session::prepare_shared(
+        *engine_, context,
+        {.work = {options_.sequences, kMeanPrompt, kMeanAnswer},
+         .most_tokens = usual,
+         .least_tokens = kLeastContext,
+         .chooses_cache = chooses_cache_type(options_.run),
+         .client_reserve = connections + options_.server.largest_bodies + kArchive},
+        known_machine(options_.run, engine_->profile()), tell_notes);
   }
 
   Status start() {
-    live_.emplace(*engine_, options_.run.model);
+    live_.emplace(*engine_, options_.run.model, tell_notes_below);
     BRIMFUL_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
     live_->started();
     const std::string& host = options_.server.access.host;
@@ -200,7 +202,7 @@ class Serve {
 
   ServeOptions options_;
   std::unique_ptr<engine::Engine> engine_;
-  std::optional<Live> live_;
+  std::optional<session::Live> live_;
 };
 
 }  // namespace

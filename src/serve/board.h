@@ -20,7 +20,7 @@ class Board {
     std::uint64_t ended = 0;     ///< requests
     double request_seconds = 1;  ///< that one took lately, waiting included
     tier::PassStatistics passes;
-    nlohmann::ordered_json tiers;  ///< engine::tiers_json()
+    nlohmann::ordered_json tiers;  ///< session::tiers_json()
     std::optional<Bytes> peak;     ///< of the host's memory
   };
 

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include "base/standard_error.h"
-#include "engine/status_json.h"
 #include "openai/submit.h"
+#include "session/status_json.h"
 
 namespace brimful::serve {
 namespace {
@@ -124,7 +124,7 @@ void Service::publish(bool now) {
                   .ended = ended_,
                   .request_seconds = request_seconds_,
                   .passes = engine_.pass_statistics(),
-                  .tiers = engine::tiers_json(engine_),
+                  .tiers = session::tiers_json(engine_),
                   .peak = engine_.peak_bytes()});
 }
 

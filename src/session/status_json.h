@@ -4,7 +4,7 @@
 
 #include "engine/engine.h"
 
-namespace brimful::engine {
+namespace brimful::session {
 
 /// Bytes by owner; they add up to the budget.
 [[nodiscard]] nlohmann::ordered_json owners_json(const plan::MemoryMap& map);
@@ -16,6 +16,6 @@ namespace brimful::engine {
 [[nodiscard]] nlohmann::ordered_json passes_json(const tier::PassStatistics& passes);
 
 /// `tiers` of docs/control.md.
-[[nodiscard]] nlohmann::ordered_json tiers_json(const Engine& engine);
+[[nodiscard]] nlohmann::ordered_json tiers_json(const engine::Engine& engine);
 
-}  // namespace brimful::engine
+}  // namespace brimful::session

@@ -1,4 +1,4 @@
-#include "cli/live.h"
+#include "session/live_control.h"
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -8,10 +8,9 @@
 #include <array>
 #include <cerrno>
 
-#include "base/standard_error.h"
-#include "engine/status_json.h"
+#include "session/status_json.h"
 
-namespace brimful::cli {
+namespace brimful::session {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -67,12 +66,14 @@ Result<engine::BudgetChange> change_of(const nlohmann::json& request, const engi
 
 }  // namespace
 
-Live::Live(engine::Engine& engine, std::string model) : engine_(engine), model_(std::move(model)) {
+Live::Live(engine::Engine& engine, std::string model, Notes notes)
+    : engine_(engine), model_(std::move(model)), notes_(std::move(notes)) {
   auto server = control::Server::start();
   if (server) {
     server_ = std::move(*server);
   } else {
-    tell("note: brimful top and brimful ctl cannot reach this run: {}\n", server.error().message);
+    notes_(
+        fmt::format("note: brimful top and brimful ctl cannot reach this run: {}", server.error().message));
   }
   publish("loading");
 }
@@ -95,8 +96,8 @@ void Live::publish(std::string_view state) {
                                   {"computed", computed_before_ + progress_.prompt_computed},
                                   {"written", written_before_ + progress_.written}}}};
   if (in_memory_) {
-    status["passes"] = engine::passes_json(engine_.pass_statistics());
-    status["tiers"] = engine::tiers_json(engine_);
+    status["passes"] = session::passes_json(engine_.pass_statistics());
+    status["tiers"] = session::tiers_json(engine_);
   }
   server_->publish(status);
 }
@@ -174,14 +175,14 @@ Status Live::carry_out(control::Request& request, const std::function<void()>& e
   publish(state);
   if (!changed) return {};
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  request.answer({{"seconds", seconds}, {"tiers", engine::tiers_json(engine_)}, {"notes", engine_.notes()}});
+  request.answer({{"seconds", seconds}, {"tiers", session::tiers_json(engine_)}, {"notes", engine_.notes()}});
   std::string budgets = fmt::format("host {}", format_bytes(engine_.memory_map().budget));
   for (const engine::DeviceUse& device : engine_.devices())
     budgets += fmt::format(", {} {}", device.share.name, format_bytes(device.share.budget));
-  ++notes_;
-  tell("\nnote: budgets are now: {} ({:.1f} s)\n", budgets, seconds);
-  for (const std::string& note : engine_.notes()) tell("note: {}\n", note);
+  std::string lines = fmt::format("note: budgets are now: {} ({:.1f} s)", budgets, seconds);
+  for (const std::string& note : engine_.notes()) lines += "\nnote: " + note;
+  notes_(lines);
   return {};
 }
 
-}  // namespace brimful::cli
+}  // namespace brimful::session

@@ -7,15 +7,17 @@
 
 #include "control/server.h"
 #include "engine/generator.h"
+#include "session/notes.h"
 
-namespace brimful::cli {
+namespace brimful::session {
 
 /// A run as other processes see it, and may change it: answers `brimful top` and `brimful ctl`.
 /// docs/control.md. Threading: as Engine.
 class Live {
  public:
   /// Where there can be no socket, the run goes on without, and a note says why. `engine` outlives this.
-  Live(engine::Engine& engine, std::string model);
+  /// `notes` is called by members of this object, on their thread.
+  Live(engine::Engine& engine, std::string model, Notes notes);
 
   /// The model is in memory.
   void started();
@@ -34,8 +36,6 @@ class Live {
   /// Waits until standard input has something to read, and does meanwhile what is asked for. Whether it has:
   /// not where `give_up` says yes, which is asked after a signal and twice a second. Errors: as before_pass.
   [[nodiscard]] Result<bool> wait_for_input(const std::function<bool()>& give_up);
-  /// Number of times that something was written to stderr here: it stands in the way of what a person types.
-  [[nodiscard]] std::size_t notes() const { return notes_; }
 
  private:
   void publish(std::string_view state);
@@ -44,6 +44,7 @@ class Live {
 
   engine::Engine& engine_;
   const std::string model_;
+  const Notes notes_;
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   std::chrono::steady_clock::time_point published_;
   std::unique_ptr<control::Server> server_;
@@ -52,7 +53,6 @@ class Live {
   engine::GenerationProgress progress_;  // of the turn
   std::size_t computed_before_ = 0;      // tokens of prompts, in earlier turns
   std::size_t written_before_ = 0;
-  std::size_t notes_ = 0;
 };
 
-}  // namespace brimful::cli
+}  // namespace brimful::session

@@ -1,6 +1,6 @@
-#include "engine/status_json.h"
+#include "session/status_json.h"
 
-namespace brimful::engine {
+namespace brimful::session {
 
 nlohmann::ordered_json owners_json(const plan::MemoryMap& map) {
   return {{"weights", map.resident_weights.value},
@@ -54,4 +54,4 @@ nlohmann::ordered_json tiers_json(const Engine& engine) {
   return tiers;
 }
 
-}  // namespace brimful::engine
+}  // namespace brimful::session

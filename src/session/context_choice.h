@@ -1,13 +1,13 @@
 #pragma once
 
-#include <functional>
 #include <optional>
 
 #include "engine/engine.h"
 #include "hardware/profile.h"
 #include "plan/shared_forecast.h"
+#include "session/notes.h"
 
-namespace brimful::cli {
+namespace brimful::session {
 
 /// What is known of requests that will be computed together.
 struct ExpectedRequests {
@@ -26,15 +26,12 @@ struct ExpectedRequests {
 /// of the budget. Errors: those of Engine::prepare().
 [[nodiscard]] Result<std::uint32_t> prepare_shared(engine::Engine& engine, engine::ContextOptions context,
                                                    const ExpectedRequests& expected,
-                                                   const std::optional<hardware::Profile>& machine);
+                                                   const std::optional<hardware::Profile>& machine,
+                                                   const Notes& notes);
 
 /// Whether a context can be prepared that holds `expected.least_tokens`. Says nothing, and leaves the engine
 /// prepared or not. Errors: those of Engine::prepare() but kInfeasible.
 [[nodiscard]] Result<bool> holds_least(engine::Engine& engine, engine::ContextOptions context,
                                        const ExpectedRequests& expected);
 
-/// Engine::start(), with a progress bar; then what was adapted, and the memory maps. `stopped`: asked again
-/// and again. Errors: those of Engine::start().
-[[nodiscard]] Status start_and_show(engine::Engine& engine, const std::function<bool()>& stopped);
-
-}  // namespace brimful::cli
+}  // namespace brimful::session

@@ -1,4 +1,4 @@
-#include "cli/shared_context.h"
+#include "session/context_choice.h"
 
 #include <fmt/format.h>
 
@@ -8,13 +8,10 @@
 #include <ranges>
 #include <vector>
 
-#include "base/progress.h"
-#include "base/standard_error.h"
-#include "cli/memory_map.h"
 #include "engine/sampler_memory.h"
 #include "schedule/scheduler.h"
 
-namespace brimful::cli {
+namespace brimful::session {
 namespace {
 
 // The texts and tokens of requests that wait. Estimated.
@@ -100,8 +97,9 @@ plan::DeviceSplit split_of(const engine::Engine& engine, const hardware::Profile
 /// Tries shapes of the context, and keeps the one that promises the most.
 class Choice {
  public:
-  Choice(engine::Engine& engine, const Contexts& contexts, const hardware::Profile& machine)
-      : engine_(engine), contexts_(contexts), machine_(machine) {}
+  Choice(engine::Engine& engine, const Contexts& contexts, const hardware::Profile& machine,
+         const Notes& notes)
+      : engine_(engine), contexts_(contexts), machine_(machine), notes_(notes) {}
 
   /// False where it does not fit. Errors: others of Engine::prepare().
   Result<bool> weigh(std::uint32_t tokens, std::optional<std::uint32_t> ubatch) {
@@ -153,13 +151,13 @@ class Choice {
 
   /// Prepares the best one. Requires: there is one.
   Status take() {
-    tell(
+    notes_(fmt::format(
         "plan: {} requests at once in {} tokens{}, -ub {}: about {:.1f} tokens/s, bound by {}, {} read "
-        "in each pass\n",
+        "in each pass",
         best_->forecast.at_once, best_->context, best_->small_cache ? " of q8_0" : "", best_->ubatch,
         best_->forecast.tokens_per_second, to_string(best_->forecast.decode.bound_by()),
-        format_bytes(best_->streamed));
-    tell("plan: weighed{}\n", weighed_.substr(1));
+        format_bytes(best_->streamed)));
+    notes_(fmt::format("plan: weighed{}", weighed_.substr(1)));
     engine::ContextOptions context = contexts_.of(best_->context);
     context.ubatch = best_->ubatch;
     if (best_->small_cache) context.type_k = context.type_v = GGML_TYPE_Q8_0;
@@ -173,14 +171,15 @@ class Choice {
   engine::Engine& engine_;
   const Contexts& contexts_;
   const hardware::Profile& machine_;
+  const Notes& notes_;
   std::optional<Shape> best_;
   std::string weighed_;
 };
 
 /// From few tokens to many: of two that are as fast, the one that needs less memory. Tokens of the context.
 Result<std::uint32_t> prepare_best(engine::Engine& engine, const Contexts& contexts, std::uint32_t least,
-                                   const hardware::Profile& machine) {
-  Choice choice(engine, contexts, machine);
+                                   const hardware::Profile& machine, const Notes& notes) {
+  Choice choice(engine, contexts, machine, notes);
   const std::optional<std::uint32_t> ubatch = contexts.of(least).ubatch;
   const plan::SharedWork& work = contexts.work();
   std::vector<std::uint32_t> sizes{
@@ -206,10 +205,11 @@ Result<std::uint32_t> prepare_best(engine::Engine& engine, const Contexts& conte
 
 /// Cells for as many requests as may come, where these take no large part of the budget. Tokens of the
 /// context.
-Result<std::uint32_t> prepare_usual(engine::Engine& engine, const Contexts& contexts, std::uint32_t least) {
-  tell(
-      "note: nothing is known of this machine's speed: brimful probe -m MODEL measures it, for a "
-      "better plan\n");
+Result<std::uint32_t> prepare_usual(engine::Engine& engine, const Contexts& contexts, std::uint32_t least,
+                                    const Notes& notes) {
+  notes(
+      "note: nothing is known of this machine's speed: brimful probe -m MODEL measures it, for a better "
+      "plan");
   const std::uint32_t requests = std::min(contexts.work().requests, kUsualRequests);
   std::uint32_t tokens =
       std::max(least, cells(requests * static_cast<std::uint64_t>(contexts.work().tokens())));
@@ -227,7 +227,7 @@ Result<std::uint32_t> prepare_usual(engine::Engine& engine, const Contexts& cont
 
 /// The context that the largest request needs, or what of it the budget holds.
 Result<std::uint32_t> least_context(engine::Engine& engine, const Contexts& contexts,
-                                    const ExpectedRequests& expected) {
+                                    const ExpectedRequests& expected, const Notes& notes) {
   const std::uint32_t wanted = cells(expected.most_tokens);
   const std::uint32_t smallest = cells(std::min(expected.most_tokens, expected.least_tokens));
   std::uint32_t tokens = wanted;
@@ -238,10 +238,10 @@ Result<std::uint32_t> least_context(engine::Engine& engine, const Contexts& cont
     tokens = std::max(smallest, cells(tokens / 2));
   }
   if (tokens < wanted)
-    tell(
+    notes(fmt::format(
         "note: the budget holds no context of {} tokens, which the largest request may take: answers "
-        "end after {}, with their prompt\n",
-        expected.most_tokens, tokens);
+        "end after {}, with their prompt",
+        expected.most_tokens, tokens));
   return tokens;
 }
 
@@ -265,7 +265,7 @@ Result<bool> holds_least(engine::Engine& engine, engine::ContextOptions context,
 
 Result<std::uint32_t> prepare_shared(engine::Engine& engine, engine::ContextOptions context,
                                      const ExpectedRequests& expected,
-                                     const std::optional<hardware::Profile>& machine) {
+                                     const std::optional<hardware::Profile>& machine, const Notes& notes) {
   context = shared(std::move(context));
   const Contexts contexts(engine, context, expected);
   // Of models that only embed there is no cache to share.
@@ -275,27 +275,12 @@ Result<std::uint32_t> prepare_shared(engine::Engine& engine, engine::ContextOpti
     BRIMFUL_TRY_VOID(engine.prepare(contexts.with(requests)));
     return requests;
   }
-  BRIMFUL_TRY(const std::uint32_t least, least_context(engine, contexts, expected));
+  BRIMFUL_TRY(const std::uint32_t least, least_context(engine, contexts, expected, notes));
   context.least_context = least;
   const Contexts from_least(engine, context, expected);
-  BRIMFUL_TRY(const std::uint32_t tokens, machine ? prepare_best(engine, from_least, least, *machine)
-                                                  : prepare_usual(engine, from_least, least));
+  BRIMFUL_TRY(const std::uint32_t tokens, machine ? prepare_best(engine, from_least, least, *machine, notes)
+                                                  : prepare_usual(engine, from_least, least, notes));
   return contexts.at_once(tokens);
 }
 
-Status start_and_show(engine::Engine& engine, const std::function<bool()>& stopped) {
-  {
-    std::optional<ProgressBar> bar;
-    BRIMFUL_TRY_VOID(engine.start([&](Bytes done, Bytes total) {
-      if (!bar) bar.emplace("loading", total);
-      bar->update(done);
-      return !stopped();
-    }));
-  }
-  for (const std::string& note : engine.notes()) tell("note: {}\n", note);
-  for (const engine::DeviceUse& device : engine.devices()) tell("{}", draw_device_map(device.share));
-  tell("{}", draw_memory_map(engine.memory_map()));
-  return {};
-}
-
-}  // namespace brimful::cli
+}  // namespace brimful::session
