@@ -203,7 +203,7 @@ TEST_F(BatchCommand, GoesOnWithWhatItBeganUnderItsFormerName) {
   for (int rounds = 0; !std::filesystem::exists(account); ++rounds) {
     ASSERT_LT(rounds, 100);
     std::filesystem::remove(output_);
-    run(std::chrono::milliseconds(20 + 20 * rounds));
+    static_cast<void>(run(std::chrono::milliseconds(20 + 20 * rounds)));
   }
   for (const char* const suffix : {"", "-wal", "-shm"}) {
     if (std::filesystem::exists(account.string() + suffix))

@@ -46,9 +46,9 @@ struct Case {
   Bytes ring = {};
 };
 
-class DeviceExperts : public testing::TestWithParam<const char*> {};
+class GpuExperts : public testing::TestWithParam<const char*> {};
 
-TEST_P(DeviceExperts, SameTokens) {
+TEST_P(GpuExperts, SameTokens) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = GetParam(), .type = "Q4_K"});
   ASSERT_FALSE(path.empty());
@@ -85,12 +85,12 @@ TEST_P(DeviceExperts, SameTokens) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, DeviceExperts,
+INSTANTIATE_TEST_SUITE_P(All, GpuExperts,
                          testing::Values("mixtral", "qwen3moe", "gpt-oss", "deepseek2", "glm4moe"),
                          test_name);
 
 // A budget for all that every token uses and a part of the experts; tokens stay, while it moves.
-TEST(DeviceExperts, FillWhatADeviceHasLeft) {
+TEST(GpuExperts, FillWhatADeviceHasLeft) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K"});
   ASSERT_FALSE(path.empty());
@@ -140,7 +140,7 @@ TEST(DeviceExperts, FillWhatADeviceHasLeft) {
   EXPECT_EQ(got, expected);
 }
 
-TEST(DeviceExperts, WhatIsUsedMostComesToTheDevice) {
+TEST(GpuExperts, WhatIsUsedMostComesToTheDevice) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K", .router = "skewed"});
   ASSERT_FALSE(path.empty());

@@ -236,13 +236,13 @@ TEST(Offload, WeightsAreSentFromAsManyTokensOnAsPays) {
   for (const std::int64_t from : {8, 20, 21, 1000}) {
     SCOPED_TRACE(from);
     TestDevice device({});
-    const auto engine =
-        engine::Engine::open({.model = path,
-                              .ram = kGiB,
-                              .threads = 2,
-                              .threads_batch = 2,
-                              .offload = {{device.handle(), kMiB * 16}},
-                              .sending = [&](const auto&) { return plan::Sending{.from_tokens = from}; }});
+    const auto engine = engine::Engine::open(
+        {.model = path,
+         .ram = kGiB,
+         .threads = 2,
+         .threads_batch = 2,
+         .offload = {{device.handle(), kMiB * 16}},
+         .transfer_policy = [&](const auto&) { return plan::TransferPolicy{.min_batch = from}; }});
     ASSERT_TRUE(engine) << engine.error().message;
     ASSERT_TRUE((*engine)->prepare(kContext));
     ASSERT_TRUE((*engine)->start({}));

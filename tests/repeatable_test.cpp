@@ -11,26 +11,26 @@
 #include <random>
 #include <thread>
 
-#include "executor_requests.h"
 #include "program_run.h"
 #include "runtime_directory.h"
+#include "scheduler_requests.h"
 #include "served_program.h"
 
 namespace brimful::tests {
 namespace {
 
 using schedule::Answer;
-using schedule::Executor;
 using schedule::Priority;
+using schedule::Scheduler;
 
 constexpr std::uint32_t kContext = 1536;
 constexpr int kWritten = 10;
 
-/// An engine with two threads and an executor.
+/// An engine with two threads and an scheduler.
 class Machine {
  public:
   explicit Machine(const std::filesystem::path& path,
-                   Executor::Company company = Executor::Company::kTogether,
+                   Scheduler::Company company = Scheduler::Company::kTogether,
                    ggml_type cache = GGML_TYPE_F16) {
     auto opened = engine::Engine::open({.model = path, .ram = kGiB, .threads = 2, .threads_batch = 2});
     EXPECT_TRUE(opened) << opened.error().message;
@@ -44,10 +44,10 @@ class Machine {
                                               .type_v = cache});
     EXPECT_TRUE(prepared) << prepared.error().message;
     EXPECT_TRUE(engine_->start({}));
-    executor_ =
-        std::make_unique<Executor>(*engine_, Executor::Options{.most_running = 4, .company = company});
+    scheduler_ =
+        std::make_unique<Scheduler>(*engine_, Scheduler::Options{.most_running = 4, .company = company});
   }
-  [[nodiscard]] Executor& executor() { return *executor_; }
+  [[nodiscard]] Scheduler& scheduler() { return *scheduler_; }
   [[nodiscard]] engine::Engine& engine() { return *engine_; }
 
   /// Submits a greedy request. Its answer comes later.
@@ -63,21 +63,21 @@ class Machine {
     request.sampling.temp = 0;
     request.sampling.ignore_eos = true;
     const auto id =
-        executor_->submit(std::move(request), {.on_piece = {}, .on_end = [out](Result<Answer> answer) {
-                                                 EXPECT_TRUE(answer) << answer.error().message;
-                                                 if (answer) *out = std::move(*answer);
-                                               }});
+        scheduler_->submit(std::move(request), {.on_piece = {}, .on_end = [out](Result<Answer> answer) {
+                                                  EXPECT_TRUE(answer) << answer.error().message;
+                                                  if (answer) *out = std::move(*answer);
+                                                }});
     EXPECT_TRUE(id) << id.error().message;
     last_ = id.value_or(0);
     return out;
   }
-  void cancel_last() { executor_->cancel(last_); }
+  void cancel_last() { scheduler_->cancel(last_); }
   void steps(int count) {
-    for (int i = 0; i < count; ++i) ASSERT_TRUE(executor_->step());
+    for (int i = 0; i < count; ++i) ASSERT_TRUE(scheduler_->step());
   }
   void run() {
     for (Result<bool> more = true; *more;) {
-      more = executor_->step();
+      more = scheduler_->step();
       ASSERT_TRUE(more) << more.error().message;
     }
   }
@@ -90,8 +90,8 @@ class Machine {
 
  private:
   std::unique_ptr<engine::Engine> engine_;
-  std::unique_ptr<Executor> executor_;
-  Executor::Id last_ = 0;
+  std::unique_ptr<Scheduler> scheduler_;
+  Scheduler::Id last_ = 0;
 };
 
 /// The bits of an answer: its tokens, and the logarithms of their probabilities.
@@ -130,14 +130,14 @@ void some_history(Machine& machine, std::mt19937& random, const std::vector<llam
                        false);
         machine.run();
         break;
-      case 4:  // batch work that is parked for an urgent request
+      case 4:  // batch work that is preempted for an urgent request
         for (int i = 0; i < 4; ++i) machine.submit(other(90), 4, Priority::kBatch);
         machine.steps(3);
         machine.submit(other(100), 3);
         machine.run();
         break;
       default:  // budgets are moved, or the conversation goes on
-        machine.executor().put_aside();
+        machine.scheduler().evict();
         machine.ask(both(prompt, other(20)), 4);
     }
   }
@@ -164,9 +164,9 @@ class Repeatable : public testing::TestWithParam<std::tuple<const char*, ggml_ty
 
 TEST_P(Repeatable, AfterAnyHistory) {
   const auto prompt = prompt_of(540, 1, vocabulary_);
-  const auto expected = bits(Machine(path_, Executor::Company::kTogether, cache_).ask(prompt));
+  const auto expected = bits(Machine(path_, Scheduler::Company::kTogether, cache_).ask(prompt));
   ASSERT_EQ(expected.size(), static_cast<std::size_t>(kWritten));
-  Machine machine(path_, Executor::Company::kTogether, cache_);
+  Machine machine(path_, Scheduler::Company::kTogether, cache_);
   std::mt19937 random(7);
   int same = 0;
   for (int i = 0; i < times_; ++i) {
@@ -219,12 +219,12 @@ TEST_F(RepeatableExecutor, GoesOnWithTheSameBitsAfterItWasPutAside) {
   for (const int after : {2, 6, 9}) {  // in the prompt, and in the answer
     const auto answer = machine.submit(prompt, kWritten);
     machine.steps(after);
-    machine.executor().put_aside();
+    machine.scheduler().evict();
     EXPECT_TRUE(
         machine.engine().change_budgets({.ram = kGiB - Bytes{static_cast<std::uint64_t>(after) << 20}}));
     machine.run();
     EXPECT_EQ(bits(*answer), expected) << after;
-    EXPECT_EQ(answer->parked, 1U);
+    EXPECT_EQ(answer->preempted, 1U);
   }
 }
 
@@ -232,17 +232,17 @@ TEST_F(RepeatableExecutor, OneByOneCompanyChangesNothing) {
   std::vector<std::vector<llama_token>> prompts;
   for (std::uint32_t i = 0; i < 6; ++i)
     prompts.push_back(both(prompt_of(140, 1, vocabulary_), prompt_of(40 * i + 1, i + 9, vocabulary_)));
-  Machine machine(path_, Executor::Company::kOneByOne);
+  Machine machine(path_, Scheduler::Company::kOneByOne);
   std::vector<std::shared_ptr<Answer>> together;
   for (const auto& prompt : prompts)
     together.push_back(machine.submit(prompt, kWritten, Priority::kBatch, false));
   machine.steps(4);
-  const auto urgent = machine.submit(prompts.front(), 5);  // parks what runs
+  const auto urgent = machine.submit(prompts.front(), 5);  // preempts what runs
   machine.run();
   EXPECT_EQ(urgent->token_ids.size(), 5U);
-  Machine other(path_, Executor::Company::kOneByOne);
+  Machine other(path_, Scheduler::Company::kOneByOne);
   for (std::size_t i = 0; i < prompts.size(); ++i) {
-    other.executor().put_aside();
+    other.scheduler().evict();
     EXPECT_EQ(bits(*together[i]), bits(other.ask(prompts[i]))) << i;
   }
 }

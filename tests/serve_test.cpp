@@ -263,7 +263,7 @@ TEST_F(ServeCommand, BudgetsMoveWhileItWrites) {
         EXPECT_EQ(changed.exit_code, 0) << changed.err;
       }
       EXPECT_NE(run_brimful({"ctl", "--ram", "1MiB"}).exit_code, 0);
-      EXPECT_GE(server.metric("brimful:sequences_parked_total"), 1);
+      EXPECT_GE(server.metric("brimful:sequences_preempted_total"), 1);
       EXPECT_EQ(server.metric("llamacpp:requests_processing"), 1) << "it writes all the while";
       const std::size_t before = stream.text().size();
       while (stream.text().size() < before + 200 && !server.has_ended()) std::this_thread::sleep_for(5ms);

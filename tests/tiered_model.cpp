@@ -130,21 +130,21 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
   engine::capture_llama_logs();
   std::unique_ptr<TieredModel> out(new TieredModel);
   BRIMFUL_TRY(out->profile_, model::read_model(path));
-  BRIMFUL_TRY(out->device_, tier::Device::create(out->profile_, out->pool_,
-                                                 {.threads = settings.threads,
-                                                  .make_reader = std::move(make_reader),
-                                                  .file_order = settings.file_order}));
+  BRIMFUL_TRY(out->device_, tier::HostDevice::create(out->profile_, out->pool_,
+                                                     {.threads = settings.threads,
+                                                      .make_reader = std::move(make_reader),
+                                                      .file_order = settings.file_order}));
   std::vector<engine::OffloadedLayers> layers;
   if (offload.device != nullptr) {
     out->device_pool_ = std::make_unique<memory::Pool>("device", offload.budget);
     out->offload_ =
-        std::make_unique<tier::OffloadDevice>(*out->device_, *out->device_pool_, offload.device->handle());
+        std::make_unique<tier::GpuDevice>(*out->device_, *out->device_pool_, offload.device->handle());
     auto tensors = tensors_of_layers(out->profile_, offload.layers);
     std::vector<plan::CachedExperts> experts;
     if (offload.slots > 0) experts = take_experts(out->profile_, tensors, offload.slots);
-    out->offload_->send({.experts_from = 64, .missing_experts = offload.send_experts});
+    out->offload_->send({.min_batch_of_experts = 64, .missing_experts = offload.send_experts});
     out->offload_->choose(tensors, offload.ring, experts);
-    if (offload.ring > Bytes{}) out->device_->leave_batches(out->offload_->sending().from_tokens);
+    if (offload.ring > Bytes{}) out->device_->leave_batches(out->offload_->transfer_policy().min_batch);
     layers.push_back({out->offload_.get(), offload.layers});
   }
   BRIMFUL_TRY(out->model_, engine::load_without_weights(out->profile_, *out->device_, layers));

@@ -100,8 +100,8 @@ class TieredModel {
                                                                  tier::ReaderFactory make_reader = {},
                                                                  OffloadTo offload = {});
   [[nodiscard]] llama_context* context() const { return context_.get(); }
-  [[nodiscard]] tier::Device& device() const { return *device_; }
-  [[nodiscard]] tier::OffloadDevice& offload() const { return *offload_; }
+  [[nodiscard]] tier::HostDevice& device() const { return *device_; }
+  [[nodiscard]] tier::GpuDevice& offload() const { return *offload_; }
   [[nodiscard]] const memory::Pool& device_pool() const { return *device_pool_; }
   [[nodiscard]] const plan::Placement& placement() const { return placement_; }
   /// Not all weights stay in memory.
@@ -115,8 +115,8 @@ class TieredModel {
   model::ModelProfile profile_;
   memory::Pool pool_;
   std::unique_ptr<memory::Pool> device_pool_;
-  std::unique_ptr<tier::Device> device_;
-  std::unique_ptr<tier::OffloadDevice> offload_;
+  std::unique_ptr<tier::HostDevice> device_;
+  std::unique_ptr<tier::GpuDevice> offload_;
   ModelPtr model_;
   ContextPtr context_;
   plan::Placement placement_;

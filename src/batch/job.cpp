@@ -9,6 +9,7 @@
 #include <unordered_set>
 
 #include "base/check.h"
+#include "base/former_name.h"
 #include "batch/stream_file.h"
 #include "openai/answer.h"
 #include "openai/fields.h"
@@ -318,14 +319,14 @@ Status Job::end_checking() {
   return {};
 }
 
-Status Job::run(schedule::Executor& executor, const Watch& watch) {
+Status Job::run(schedule::Scheduler& scheduler, const Watch& watch) {
   for (;;) {
     if (watch.stopped && watch.stopped()) return fail(ErrorCode::kCancelled, "stopped");
-    BRIMFUL_TRY_VOID(submit_some(executor, std::chrono::hours(1)));
+    BRIMFUL_TRY_VOID(submit_some(scheduler, std::chrono::hours(1)));
     BRIMFUL_TRY_VOID(patiently(watch, [&] { return keep_outcomes(); }));
     bool more = false;
     BRIMFUL_TRY_VOID(patiently(watch, [&]() -> Status {
-      BRIMFUL_TRY(more, executor.step());
+      BRIMFUL_TRY(more, scheduler.step());
       return {};
     }));
     BRIMFUL_TRY_VOID(patiently(watch, [&] { return keep_outcomes(); }));
@@ -334,21 +335,21 @@ Status Job::run(schedule::Executor& executor, const Watch& watch) {
   }
 }
 
-Status Job::submit_some(schedule::Executor& executor, std::chrono::milliseconds time) {
+Status Job::submit_some(schedule::Scheduler& scheduler, std::chrono::milliseconds time) {
   const auto end = std::chrono::steady_clock::now() + time;
-  while (executor.waiting() < kAhead && std::chrono::steady_clock::now() < end) {
+  while (scheduler.waiting() < kAhead && std::chrono::steady_clock::now() < end) {
     BRIMFUL_TRY(const auto line, store_.next(submitted_));
     if (!line) return {};
-    BRIMFUL_TRY_VOID(openai::submit(executor, *line));
+    BRIMFUL_TRY_VOID(submit(scheduler, *line));
     submitted_ = line->number;
   }
   return {};
 }
 
-Status Job::submit(schedule::Executor& executor, const Line& line) {
+Status Job::submit(schedule::Scheduler& scheduler, const Line& line) {
   BRIMFUL_CHECK(difference_.empty());
   // It is not read again: a long text takes many times its size while it becomes tokens.
-  if (const Status fits = executor.check_length(line.prompt); !fits) {
+  if (const Status fits = scheduler.check_length(line.prompt); !fits) {
     refused(line, fits.error());
     return {};
   }
@@ -361,29 +362,30 @@ Status Job::submit(schedule::Executor& executor, const Line& line) {
   }
   const auto request = std::make_shared<openai::ApiRequest>(std::move(parsed->request));
   auto ids = openai::submit(
-      executor, *request, schedule::Priority::kBatch,
+      scheduler, *request, schedule::Priority::kBatch,
       {.on_piece = {}, .on_end = [this, line, request](Result<std::vector<schedule::Answer>> answers) {
          answered(line, *request, std::move(answers));
        }});
   if (!ids) {
     refused(line, ids.error());
   } else {
-    in_executor_.emplace(line.number, std::move(*ids));
+    in_scheduler_.emplace(line.number, std::move(*ids));
   }
   return {};
 }
 
-void Job::withdraw(schedule::Executor& executor) {
+void Job::withdraw(schedule::Scheduler& scheduler) {
   // Who ends now is in no list any more: answered() does not count it.
-  for (const auto& [line, ids] : std::exchange(in_executor_, {})) {
-    for (const schedule::Executor::Id id : ids) executor.cancel(id);
+  for (const auto& [line, ids] : std::exchange(in_scheduler_, {})) {
+    for (const schedule::Scheduler::Id id : ids) scheduler.cancel(id);
   }
   submitted_ = 0;
 }
 
-Result<bool> Job::give_up(schedule::Executor& executor, const std::string& code, const std::string& message) {
+Result<bool> Job::give_up(schedule::Scheduler& scheduler, const std::string& code,
+                          const std::string& message) {
   constexpr std::size_t kAtOnce = 200;
-  withdraw(executor);
+  withdraw(scheduler);
   BRIMFUL_TRY_VOID(keep_outcomes());
   for (std::int64_t after = 0; outcomes_.size() < kAtOnce;) {
     BRIMFUL_TRY(const auto line, store_.next(after));
@@ -398,7 +400,7 @@ Result<bool> Job::give_up(schedule::Executor& executor, const std::string& code,
 
 void Job::answered(const Line& line, const openai::ApiRequest& request,
                    Result<std::vector<schedule::Answer>> answers) {
-  if (in_executor_.erase(line.number) == 0) return;
+  if (in_scheduler_.erase(line.number) == 0) return;
   if (!answers) return refused(line, answers.error());
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const openai::AnswerHead head{

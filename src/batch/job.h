@@ -82,7 +82,8 @@ class Job {
   /// What an earlier run was given that would make other answers, for people: see batch::difference(). Where
   /// it is not empty, nothing may be computed: the job can only be given up, written out or begun anew.
   [[nodiscard]] const std::string& difference() const { return difference_; }
-  /// Forgets what an earlier run did. Requires: nothing is in an executor. Errors: those of Store, kNotFound.
+  /// Forgets what an earlier run did. Requires: nothing is in an scheduler. Errors: those of Store,
+  /// kNotFound.
   [[nodiscard]] Status begin_anew();
 
   /// Looks at lines that it has not looked at yet, those of other shards too, for about so long. True: at all
@@ -108,22 +109,22 @@ class Job {
     std::function<void(const Job&)> on_progress;  ///< after each pass
     std::function<void(const Error&)> on_pause;   ///< the disk is full: it goes on when there is room
   };
-  /// Answers what has no answer yet. Errors: kCancelled, those of Executor::step and of Store.
-  [[nodiscard]] Status run(schedule::Executor& executor, const Watch& watch);
+  /// Answers what has no answer yet. Errors: kCancelled, those of schedule::Scheduler::step and of Store.
+  [[nodiscard]] Status run(schedule::Scheduler& scheduler, const Watch& watch);
   /// Writes output and errors, and takes the account away. Requires: nothing is left. Errors: kIo where an
   /// output is a stream that takes no more: the journal stays, and all is written again by the next run.
   [[nodiscard]] Status write_out(const Watch& watch);
 
-  // --- The parts of these, for who drives the executor himself ---
+  // --- The parts of these, for who drives the scheduler himself ---
 
-  /// Lines, as many as should wait in the executor, for about so long. Errors: kIo; those of Store.
-  [[nodiscard]] Status submit_some(schedule::Executor& executor, std::chrono::milliseconds time);
+  /// Lines, as many as should wait in the scheduler, for about so long. Errors: kIo; those of Store.
+  [[nodiscard]] Status submit_some(schedule::Scheduler& scheduler, std::chrono::milliseconds time);
   /// Keeps the outcomes that have come. Errors: those of Store: they are still to be kept.
   [[nodiscard]] Status keep_outcomes();
-  /// Takes back what is in the executor, as if it had not been submitted.
-  void withdraw(schedule::Executor& executor);
+  /// Takes back what is in the scheduler, as if it had not been submitted.
+  void withdraw(schedule::Scheduler& scheduler);
   /// Some of what has no outcome get this one; false: there are more. Errors: those of Store.
-  [[nodiscard]] Result<bool> give_up(schedule::Executor& executor, const std::string& code,
+  [[nodiscard]] Result<bool> give_up(schedule::Scheduler& scheduler, const std::string& code,
                                      const std::string& message);
   /// Output and errors, again where they are there. Requires: nothing is left.
   [[nodiscard]] Status write_files();
@@ -136,7 +137,7 @@ class Job {
   [[nodiscard]] Status look_at(const LineReader::Line& line);
   [[nodiscard]] std::optional<Error> too_long(const nlohmann::ordered_json& line, Line& out) const;
   [[nodiscard]] Status end_checking();
-  [[nodiscard]] Status submit(schedule::Executor& executor, const Line& line);
+  [[nodiscard]] Status submit(schedule::Scheduler& scheduler, const Line& line);
   void answered(const Line& line, const openai::ApiRequest& request,
                 Result<std::vector<schedule::Answer>> answers);
   void refused(const Line& line, const Error& error);
@@ -157,7 +158,7 @@ class Job {
   std::vector<WrongLine> unreadable_;
   std::size_t unreadable_count_ = 0;
   std::int64_t submitted_ = 0;  // the last line that was
-  std::map<std::int64_t, std::vector<schedule::Executor::Id>> in_executor_;
+  std::map<std::int64_t, std::vector<schedule::Scheduler::Id>> in_scheduler_;
   std::vector<Outcome> outcomes_;
 };
 

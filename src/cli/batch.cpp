@@ -60,7 +60,7 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  void show(const batch::Job& job, const schedule::Executor& executor) {
+  void show(const batch::Job& job, const schedule::Scheduler& scheduler) {
     const auto now = Clock::now();
     if (now - shown_ < (terminal_ ? kBetweenLooks : kBetweenLines)) return;
     shown_ = now;
@@ -71,8 +71,8 @@ class Progress {
     const std::string left =
         rate > 0 ? fmt::format(", {:.0f} s left", static_cast<double>(counts.left()) / rate) : "";
     wipe();
-    tell("{} of {} answered, {} at once, {:.1f} tokens/s{}{}", done, counts.lines, executor.running(),
-         static_cast<double>(executor.statistics().tokens) / took.count(), left, terminal_ ? "" : "\n");
+    tell("{} of {} answered, {} at once, {:.1f} tokens/s{}{}", done, counts.lines, scheduler.running(),
+         static_cast<double>(scheduler.statistics().tokens) / took.count(), left, terminal_ ? "" : "\n");
     std::fflush(stderr);
   }
   void wipe() {
@@ -236,11 +236,11 @@ class Batch {
         BRIMFUL_TRY_VOID(job.take_account_away());
       return std::unexpected(at_once.error());
     }
-    schedule::Executor executor(
+    schedule::Scheduler scheduler(
         *engine_, {.most_running = *at_once,
                    .longest_text = longest_text(),
-                   .company = options_.batch_invariant ? schedule::Executor::Company::kOneByOne
-                                                       : schedule::Executor::Company::kTogether});
+                   .company = options_.batch_invariant ? schedule::Scheduler::Company::kOneByOne
+                                                       : schedule::Scheduler::Company::kTogether});
     const auto begin = Clock::now();
     BatchReport report{.load_seconds = std::chrono::duration<double>(begin - begin_).count()};
     Status status;
@@ -249,17 +249,17 @@ class Batch {
       Progress progress(job.counts().lines - job.counts().left());
       batch::Job::Watch watch = watch_;
       watch.on_progress = [&](const batch::Job& now) {
-        progress.show(now, executor);
-        const schedule::Statistics& did = executor.statistics();
-        lives = live_->between_passes({did.prompt_tokens, did.tokens, true},
-                                      [&] { return executor.put_aside(); });
+        progress.show(now, scheduler);
+        const schedule::Statistics& did = scheduler.statistics();
+        lives =
+            live_->between_passes({did.prompt_tokens, did.tokens, true}, [&] { return scheduler.evict(); });
       };
       watch.stopped = [&] { return stops > 0 || !lives; };
-      status = job.run(executor, watch);
+      status = job.run(scheduler, watch);
     }
     if (!lives) status = lives;
     report.took = Clock::now() - begin;
-    report.did = executor.statistics();
+    report.did = scheduler.statistics();
     tell("{}", describe(report));
     if (options_.stats_file)
       BRIMFUL_TRY_VOID(write_stats(*options_.stats_file, report, *engine_, options_.run.model));

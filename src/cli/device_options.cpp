@@ -9,7 +9,7 @@
 #include "base/standard_error.h"
 #include "engine/backends.h"
 #include "engine/remote_devices.h"
-#include "plan/sending.h"
+#include "plan/transfer_policy.h"
 #include "probe/probe.h"
 #include "tier/gpu/gpu_device.h"
 
@@ -118,13 +118,14 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vr
   return out;
 }
 
-plan::Sending worth_sending(const model::ModelProfile& model, int threads, ggml_backend_dev_t device) {
+plan::TransferPolicy measured_transfer_policy(const model::ModelProfile& model, int threads,
+                                              ggml_backend_dev_t device) {
   const auto machine = probe::known({.threads = threads, .model = &model});
-  if (!machine) return plan::assumed_sending(model);
+  if (!machine) return plan::assumed_transfer_policy(model);
   const std::string card = ggml_backend_dev_description(device);
   const auto gpu = std::ranges::find(machine->gpus, card, &hardware::Gpu::name);
-  if (gpu == machine->gpus.end()) return plan::assumed_sending(model);
-  return plan::worth_sending(model, machine->compute, gpu->host_to_device_bytes_per_s);
+  if (gpu == machine->gpus.end()) return plan::assumed_transfer_policy(model);
+  return plan::measured_transfer_policy(model, machine->compute, gpu->host_to_device_bytes_per_s);
 }
 
 }  // namespace brimful::cli

@@ -32,8 +32,8 @@ struct VramPart {
 [[nodiscard]] Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vram);
 
 /// Which weights are worth sending to `device`: by this machine's rates, where they were measured.
-[[nodiscard]] plan::Sending worth_sending(const model::ModelProfile& model, int threads,
-                                          ggml_backend_dev_t device);
+[[nodiscard]] plan::TransferPolicy measured_transfer_policy(const model::ModelProfile& model, int threads,
+                                                            ggml_backend_dev_t device);
 
 /// HOST:PORT of rpc-servers, with commas between: their devices are ggml's from now on. Errors: those of
 /// engine::add_rpc_server.

@@ -60,7 +60,7 @@ nlohmann::ordered_json plan_json(const PlanReport& report, const PlanOptions& op
                  {"flash_attention", options.run.flash_attention}};
   if (!report.model_file.empty()) json["run"]["model"] = report.model_file;
   json["notes"] = report.notes;
-  json["complaints"] = report.complaints;
+  json["diagnostics"] = report.diagnostics;
   json["changes"] = Json::array();
   for (const plan::Change& change : report.changes) {
     Json one = {{"what", change.what},

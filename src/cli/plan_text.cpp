@@ -45,7 +45,7 @@ std::string plan_text(const PlanReport& report) {
   out += fmt::format("context  {} tokens{}, ubatch {}\n", p.host.context,
                      sequences > 1 ? fmt::format(" for {} sequences", sequences) : "", p.host.ubatch);
   for (const std::string& note : report.notes) out += fmt::format("note: {}\n", note);
-  for (const std::string& complaint : report.complaints) out += fmt::format("mind: {}\n", complaint);
+  for (const std::string& complaint : report.diagnostics) out += fmt::format("mind: {}\n", complaint);
 
   out += "\nIt fits.\n";
   for (const plan::DeviceShare& device : p.devices.devices) out += draw_device_map(device);

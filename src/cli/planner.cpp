@@ -10,7 +10,7 @@
 #include "cli/probe_text.h"
 #include "control/server.h"
 #include "engine/quantisation_mix.h"
-#include "hardware/complaints.h"
+#include "hardware/diagnostics.h"
 #include "hardware/presets.h"
 #include "hub/model_source.h"
 #include "model/header_fingerprint.h"
@@ -112,7 +112,7 @@ std::vector<plan::Variant> context_variants(engine::Engine& engine, const engine
   const auto add = [&](const engine::ContextOptions& other, std::string what, std::string note) {
     if (!engine.prepare(other)) return;
     plan::Variant variant{std::move(what), std::move(note), inputs};
-    const plan::RunPlan& run = engine.plan();
+    const plan::HostPlan& run = engine.plan();
     variant.inputs.run.demand.kv_cache = run.demand.kv_cache;
     variant.inputs.run.demand.compute = run.demand.compute;
     variant.inputs.run.context = run.context;
@@ -188,7 +188,7 @@ Result<PlanReport> make_report(const PlanOptions& options) {
     const std::string note = unused_devices_note(parts, device_names, all);
     if (!note.empty()) report.notes.push_back(note);
   }
-  BRIMFUL_TRY(plan::MayLieOn may_lie_on, placement_rules(options.run, device_names));
+  BRIMFUL_TRY(plan::PlacementFilter placement_filter, placement_rules(options.run, device_names));
   if (report.elsewhere) {
     open.machine = hardware::HostMemory{machine.ram.total, machine.ram.available, {}};
     if (!options.run.threads) open.threads = open.threads_batch = machine.compute.threads;
@@ -211,9 +211,9 @@ Result<PlanReport> make_report(const PlanOptions& options) {
 
   if (!devices.empty()) {
     plan::DeviceBudget& first = devices.front();
-    const plan::Sending sending =
-        plan::worth_sending(profile, machine.compute, first.gpu.host_to_device_bytes_per_s);
-    plan::add_rings(first, profile, sending, engine->plan().ubatch);
+    const plan::TransferPolicy transfer_policy =
+        plan::measured_transfer_policy(profile, machine.compute, first.gpu.host_to_device_bytes_per_s);
+    plan::add_rings(first, profile, transfer_policy, engine->plan().ubatch);
   }
   BRIMFUL_TRY(const Bytes most, engine->most_budget());
   plan::Inputs& inputs = report.inputs;
@@ -223,15 +223,16 @@ Result<PlanReport> make_report(const PlanOptions& options) {
                         .host_budget = engine->plan().budget,
                         .most_host_budget = most,
                         .devices = std::move(devices),
-                        .may_lie_on = std::move(may_lie_on),
+                        .placement_filter = std::move(placement_filter),
                         .workload = {.sequences = sequences,
                                      .prompt_tokens = context.prompt_tokens,
                                      .cells = static_cast<std::int64_t>(context.prompt_tokens)},
                         .open_seconds = opened};
   // Another process will carry it out, and the kernel's account of it may be a little larger than its own.
-  inputs.run.demand.growth += engine::Engine::kRunToRun + Bytes{inputs.host_budget.value / kShareOfAccounts};
+  inputs.run.demand.growth +=
+      engine::Engine::run_to_run() + Bytes{inputs.host_budget.value / kShareOfAccounts};
   BRIMFUL_TRY(report.plan, plan::make_plan(inputs));
-  report.complaints = hardware::complaints(inputs.machine, std::nullopt);  // the plan says what is read
+  report.diagnostics = hardware::diagnostics(inputs.machine, std::nullopt);  // the plan says what is read
 
   std::vector<plan::Variant> variants = plan::standard_variants(inputs);
   std::ranges::move(quantisation_variants(*engine, inputs), std::back_inserter(variants));

@@ -32,8 +32,8 @@ struct PlanReport {
   std::string model_header;  ///< its fingerprint
   plan::Inputs inputs;
   plan::Plan plan;
-  std::vector<std::string> notes;       ///< what was adapted to the budget
-  std::vector<std::string> complaints;  ///< about the machine
+  std::vector<std::string> notes;        ///< what was adapted to the budget
+  std::vector<std::string> diagnostics;  ///< about the machine
   std::vector<plan::Change> changes;
   int threads = 1;         ///< that compute
   bool elsewhere = false;  ///< of a machine other than this one

@@ -11,8 +11,8 @@
 #include "cli/exit_code.h"
 #include "cli/model_listing.h"
 #include "cli/probe_text.h"
-#include "hardware/complaints.h"
 #include "hardware/compute_threads.h"
+#include "hardware/diagnostics.h"
 #include "probe/probe.h"
 
 namespace brimful::cli {
@@ -54,7 +54,7 @@ Status show_machine(const Options& options) {
   if (options.json) return write_standard_output(hardware::to_json(machine) + '\n');
   std::string text = machine_text(machine);
   const auto size = profile ? std::optional(size_of(*profile)) : std::nullopt;
-  for (const std::string& complaint : hardware::complaints(machine, size))
+  for (const std::string& complaint : hardware::diagnostics(machine, size))
     text += fmt::format("mind: {}\n", complaint);
   if (!profile) text += "note: name a model with -m to measure the disk it lies on\n";
   return write_standard_output(text);

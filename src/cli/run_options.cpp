@@ -301,7 +301,7 @@ std::optional<hardware::Profile> known_machine(const RunOptions& options, const 
 
 bool chooses_cache_type(const RunOptions& o) { return o.type_k == kAnyCache && o.type_v == kAnyCache; }
 
-Result<plan::MayLieOn> placement_rules(const RunOptions& o, const std::vector<std::string>& devices) {
+Result<plan::PlacementFilter> placement_rules(const RunOptions& o, const std::vector<std::string>& devices) {
   return plan::placement_rules(o.gpu_layers, o.cpu_moe_layers, o.overrides, devices);
 }
 
@@ -348,13 +348,15 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
   std::vector<std::string> devices;
   for (const engine::OffloadOption& option : out.offload)
     devices.emplace_back(ggml_backend_dev_name(option.device));
-  BRIMFUL_TRY(out.may_lie_on, placement_rules(o, devices));
+  BRIMFUL_TRY(out.placement_filter, placement_rules(o, devices));
   BRIMFUL_TRY(out.loras, adapters("--lora", o.loras));
   BRIMFUL_TRY(out.control_vectors, adapters("--control-vector", o.control_vectors));
   set_threads(o, out);
   if (!out.offload.empty()) {
-    out.sending = [threads = out.threads, device = out.offload.front().device](
-                      const model::ModelProfile& model) { return worth_sending(model, threads, device); };
+    out.transfer_policy = [threads = out.threads,
+                           device = out.offload.front().device](const model::ModelProfile& model) {
+      return measured_transfer_policy(model, threads, device);
+    };
   }
   const auto kind = o.io == "uring"     ? tier::ReaderKind::kUring
                     : o.io == "threads" ? tier::ReaderKind::kThreads

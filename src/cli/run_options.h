@@ -65,8 +65,8 @@ void add_chat_flags(CLI::App& command, RunOptions& options);
 void add_device_flags(CLI::App& command, RunOptions& options);
 void add_placement_flags(CLI::App& command, RunOptions& options);
 /// What these forbid, of `devices`. Errors: kInvalidArgument.
-[[nodiscard]] Result<plan::MayLieOn> placement_rules(const RunOptions& options,
-                                                     const std::vector<std::string>& devices);
+[[nodiscard]] Result<plan::PlacementFilter> placement_rules(const RunOptions& options,
+                                                            const std::vector<std::string>& devices);
 
 /// Takes what a plan of `brimful plan --json` says, for what no flag was given for. Errors: kNotFound,
 /// kCorrupt; kInvalidArgument where a flag or the model contradicts it; kUnsupported for a plan that uses a

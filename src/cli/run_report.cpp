@@ -133,9 +133,9 @@ std::string describe(const BatchReport& report) {
   const schedule::Statistics& did = report.did;
   return fmt::format(
       "{} tokens of prompts ({} more were shared) and {} of answers in {:.1f} s: {:.1f} tokens/s; "
-      "{} passes, up to {} at once, {} parked\n",
+      "{} passes, up to {} at once, {} preempted\n",
       did.prompt_tokens, did.shared_tokens, did.tokens, std::chrono::duration<double>(report.took).count(),
-      per_second(did.prompt_tokens + did.tokens, report.took), did.passes, did.most_sequences, did.parked);
+      per_second(did.prompt_tokens + did.tokens, report.took), did.passes, did.most_sequences, did.preempted);
 }
 
 Status check_writable(const std::string& path) {
@@ -178,7 +178,7 @@ Status write_stats(const std::string& path, const BatchReport& report, const eng
   json["batch"] = {{"seconds", std::chrono::duration<double>(report.took).count()},
                    {"tokens_per_second", per_second(did.prompt_tokens + did.tokens, report.took)},
                    {"most_sequences", did.most_sequences},
-                   {"parked", did.parked}};
+                   {"preempted", did.preempted}};
   return write(path, json);
 }
 

@@ -15,7 +15,7 @@
 #include "cli/run_options.h"
 #include "cli/start.h"
 #include "serve/api_server.h"
-#include "serve/service.h"
+#include "serve/serve_loop.h"
 #include "session/context_choice.h"
 #include "session/live_control.h"
 
@@ -35,7 +35,7 @@ constexpr std::uint64_t kUsualContext =
 constexpr std::uint64_t kLeastContext = 1024;
 constexpr Bytes kLeastForBodies{16ULL
                                 << 20};  // of requests, an eighth of the budget: one of 4 MiB still fits
-constexpr Bytes kArchive{8ULL << 20};    // SQLite's caches, ids of a batch's requests. Estimated
+constexpr Bytes kFileStore{8ULL << 20};  // SQLite's caches, ids of a batch's requests. Estimated
 
 struct ServeOptions {
   RunOptions run;
@@ -66,7 +66,7 @@ class Serve {
     allow_many_files();
     BRIMFUL_TRY(serve::Listener listener, serve::Listener::bind(options_.server.access.host, options_.port));
     const std::string url = listener.url();
-    BRIMFUL_TRY(const auto archive, open_archive());
+    BRIMFUL_TRY(const auto store, open_store());
     BRIMFUL_TRY(engine::OpenOptions open, open_options(options_.run));
     BRIMFUL_TRY(batch::Settings settings, answer_settings(options_.run, open, ""));
     settings.push_back({"--batch-invariant", options_.batch_invariant ? "on" : "", ""});
@@ -77,36 +77,38 @@ class Serve {
     // Many requests share the context; one of them alone gets no more than the model was trained on.
     if (const std::uint32_t trained = engine_->profile().train_context; trained > 0 && !options_.run.context)
       options_.server.longest_text = trained;
-    serve::Inbox inbox(options_.sequences + options_.queue, std::chrono::seconds(options_.timeout));
-    serve::Board board;
+    serve::RequestQueue request_queue(options_.sequences + options_.queue,
+                                      std::chrono::seconds(options_.timeout));
+    serve::MetricsSnapshot metrics;
     const std::string model = options_.served_name.empty() ? engine_->profile().name : options_.served_name;
-    serve::ApiServer server(std::move(listener), options_.server, *engine_, reader, model, inbox, board,
-                            archive.get());
+    serve::ApiServer server(std::move(listener), options_.server, *engine_, reader, model, request_queue,
+                            metrics, store.get());
     BRIMFUL_TRY_VOID(start());
-    schedule::Executor executor(
+    schedule::Scheduler scheduler(
         *engine_, {.most_running = at_once,
                    .longest_text = options_.server.longest_text,
-                   .company = options_.batch_invariant ? schedule::Executor::Company::kOneByOne
-                                                       : schedule::Executor::Company::kTogether});
+                   .company = options_.batch_invariant ? schedule::Scheduler::Company::kOneByOne
+                                                       : schedule::Scheduler::Company::kTogether});
     std::optional<serve::BatchQueue> batches;
-    if (archive) batches.emplace(*archive, reader, executor, model, with_cache_type(std::move(settings)));
+    if (store) batches.emplace(*store, reader, scheduler, model, with_cache_type(std::move(settings)));
     server.loaded();
     tell("listening on {}\n", url);
-    serve::Service service(*engine_, executor, inbox, board, batches ? &*batches : nullptr);
-    const Status status = service.run(
-        {.stopping =
-             [&] {
-               if (stops == 0) return false;
-               tell("stopping: {} requests are still answered; once more ends at once\n", inbox.open());
-               server.refuse_more();
-               return true;
-             },
-         .between_passes =
-             [&](bool busy) {
-               const schedule::Statistics& did = executor.statistics();
-               return live_->between_passes({did.prompt_tokens, did.tokens, busy},
-                                            [&] { return executor.put_aside(); });
-             }});
+    serve::ServeLoop service(*engine_, scheduler, request_queue, metrics, batches ? &*batches : nullptr);
+    const Status status =
+        service.run({.stopping =
+                         [&] {
+                           if (stops == 0) return false;
+                           tell("stopping: {} requests are still answered; once more ends at once\n",
+                                request_queue.open());
+                           server.refuse_more();
+                           return true;
+                         },
+                     .between_passes =
+                         [&](bool busy) {
+                           const schedule::Statistics& did = scheduler.statistics();
+                           return live_->between_passes({did.prompt_tokens, did.tokens, busy},
+                                                        [&] { return scheduler.evict(); });
+                         }});
     live_.reset();  // no client of the server waits for it any more
     return status;
   }
@@ -162,9 +164,9 @@ class Serve {
   }
 
   /// Null where nobody named a folder, and the usual one cannot be used.
-  Result<std::unique_ptr<serve::Archive>> open_archive() const {
-    if (!options_.state.empty()) return serve::Archive::open(options_.state);
-    auto out = serve::Archive::open(serve::Archive::usual_folder(options_.port));
+  Result<std::unique_ptr<serve::FileStore>> open_store() const {
+    if (!options_.state.empty()) return serve::FileStore::open(options_.state);
+    auto out = serve::FileStore::open(serve::FileStore::usual_folder(options_.port));
     if (out) return out;
     tell("note: no /v1/files and /v1/batches: {}\n", out.error().message);
     return nullptr;
@@ -185,7 +187,7 @@ class Serve {
          .most_tokens = usual,
          .least_tokens = kLeastContext,
          .chooses_cache = chooses_cache_type(options_.run),
-         .client_reserve = connections + options_.server.largest_bodies + kArchive},
+         .client_reserve = connections + options_.server.largest_bodies + kFileStore},
         known_machine(options_.run, engine_->profile()), tell_notes);
   }
 

@@ -233,9 +233,10 @@ Status check_pattern(std::string_view pattern) {
   return {};
 }
 
-Status check_grammar(const std::string& text, const llama_vocab* vocab, const FenceLimits& limits) {
+Status check_grammar(const std::string& text, const llama_vocab* vocab, const foreign::FenceLimits& limits) {
   BRIMFUL_TRY_VOID(check_grammar_text(text));
-  auto read = fenced(limits, [&](const Fence&) { return check_rules(parse_grammar(text, vocab)); });
+  auto read =
+      foreign::fenced(limits, [&](const foreign::Fence&) { return check_rules(parse_grammar(text, vocab)); });
   if (!read) return refused(first_words(read.error().message));
   return *read;
 }

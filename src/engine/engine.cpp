@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <thread>
 
 #include "engine/llama_log.h"
 #include "foreign/foreign_limits.h"
@@ -58,7 +59,7 @@ Engine::Engine(OpenOptions options, model::ModelProfile profile, Bytes budget)
 
 Engine::~Engine() = default;
 
-const FirstCharacters& Engine::first_characters() const {
+const constraint::FirstCharacters& Engine::first_characters() const {
   std::call_once(first_characters_once_, [this] { first_characters_.emplace(vocab()); });
   return *first_characters_;
 }
@@ -84,11 +85,11 @@ Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
 
 Status Engine::load_model() {
   const int threads = std::max(options_.threads, options_.threads_batch);
-  BRIMFUL_TRY(device_, tier::Device::create(profile_, pool_,
-                                            {.threads = threads,
-                                             .make_reader = options_.make_reader,
-                                             .trace = options_.trace,
-                                             .file_order = !options_.offload.empty()}));
+  BRIMFUL_TRY(device_, tier::HostDevice::create(profile_, pool_,
+                                                {.threads = threads,
+                                                 .make_reader = options_.make_reader,
+                                                 .trace = options_.trace,
+                                                 .file_order = !options_.offload.empty()}));
   make_offloads();
   BRIMFUL_TRY(model_, load_without_weights(profile_, *device_));
   const auto unsupported = [&](std::string_view why) {
@@ -247,9 +248,9 @@ Status Engine::record_graphs(Shape shape) {
   // The most that stays on the host where larger batches are a device's, and the most that finds experts in
   // slots.
   if (!offloads_.empty()) {
-    const plan::Sending& sending = offloads_.front().device->sending();
-    for (const std::int64_t count :
-         {sending.experts_from - 1, sending.from_tokens - 1, plan::kMostTokensOfSlots}) {
+    const plan::TransferPolicy& transfer_policy = offloads_.front().device->transfer_policy();
+    for (const std::int64_t count : {transfer_policy.min_batch_of_experts - 1, transfer_policy.min_batch - 1,
+                                     plan::kMostTokensOfSlots}) {
       if (count > 0 && static_cast<std::size_t>(count) < tokens.size())
         feed_first(static_cast<std::size_t>(count));
     }
@@ -266,8 +267,8 @@ Status Engine::record_graphs(Shape shape) {
   return {};
 }
 
-Result<plan::Demand> Engine::demand(const ContextOptions& options) const {
-  plan::Demand out;
+Result<plan::HostDemand> Engine::demand(const ContextOptions& options) const {
+  plan::HostDemand out;
   device_->host_buffers().discard();
   if (draft_model_) {
     BRIMFUL_TRY(out.draft_model, draft_model_->bytes_to_place());
@@ -294,21 +295,27 @@ Result<plan::Demand> Engine::demand(const ContextOptions& options) const {
   return out;
 }
 
+Bytes Engine::run_to_run() {
+  constexpr Bytes kOfProcess{256 * 1024};
+  constexpr Bytes kChargedAhead{256 * 1024};  // MEMCG_CHARGE_BATCH of Linux: 64 pages for each processor
+  return kOfProcess + kChargedAhead * std::max(std::thread::hardware_concurrency(), 1U);
+}
+
 /// The smallest budget that would do: a part of it grows with it.
-Bytes Engine::least_budget(const plan::Demand& demand) const {
+Bytes Engine::least_budget(const plan::HostDemand& demand) const {
   const Bytes same_everywhere =
       saturating_sub(demand.least(), Bytes{pool_.capacity().value / kShareOfGrowth});
   return same_everywhere + Bytes{same_everywhere.value / (kShareOfGrowth - 1) + 1};
 }
 
-Error Engine::infeasible(const plan::Demand& demand, const ContextOptions& options, Shape shape) const {
+Error Engine::infeasible(const plan::HostDemand& demand, const ContextOptions& options, Shape shape) const {
   const Bytes least = least_budget(demand);
   const Bytes missing = saturating_sub(least, pool_.capacity());
   std::string cure =
-      fmt::format("--ram {}MiB would fit", align_up(least + kRunToRun, kMiB).value / kMiB.value);
+      fmt::format("--ram {}MiB would fit", align_up(least + run_to_run(), kMiB).value / kMiB.value);
   // A flag that the user set, where a smaller number of what it counts would do.
   const auto suggest = [&](std::string_view flag, std::uint32_t count, std::uint32_t step, Bytes held) {
-    const double fewer = static_cast<double>((missing + kRunToRun).value) * count /
+    const double fewer = static_cast<double>((missing + run_to_run()).value) * count /
                          static_cast<double>(std::max<std::uint64_t>(held.value, 1));
     if (fewer + step > count) return;
     cure += fmt::format(", or {} {}", flag, align_down(static_cast<std::uint64_t>(count - fewer), step));
@@ -355,7 +362,7 @@ Status Engine::prepare(const ContextOptions& wanted) {
     const Status made = make_context(options, shapes[i]);
     if (!made && made.error().code == ErrorCode::kUnsupported && shapes[i].can_go_without_draft) continue;
     BRIMFUL_TRY_VOID(made);
-    BRIMFUL_TRY(plan::Demand demand, this->demand(options));
+    BRIMFUL_TRY(plan::HostDemand demand, this->demand(options));
     if (!offloads_.empty()) {
       BRIMFUL_TRY_VOID(use_devices(options, shapes[i], demand));
       BRIMFUL_TRY(demand, this->demand(options));
@@ -385,14 +392,14 @@ Status Engine::prepare(const ContextOptions& wanted) {
     note_devices(wanted.drafts);
     std::vector<plan::GraphWork> work = device_->recorded_work();
     if (work.empty()) work = {{.tokens = 1}, {.tokens = shapes[i].ubatch}};  // all of it is done by devices
-    plan_ = plan::RunPlan{.budget = pool_.capacity(),
-                          .context = llama_n_ctx(context_.get()),
-                          .ubatch = shapes[i].ubatch,
-                          .draft = longest_draft_,
-                          .demand = std::move(demand),
-                          .placement = std::move(placement),
-                          .decode = *std::ranges::min_element(work, {}, &plan::GraphWork::tokens),
-                          .prompt = *std::ranges::max_element(work, {}, &plan::GraphWork::tokens)};
+    plan_ = plan::HostPlan{.budget = pool_.capacity(),
+                           .context = llama_n_ctx(context_.get()),
+                           .ubatch = shapes[i].ubatch,
+                           .draft = longest_draft_,
+                           .demand = std::move(demand),
+                           .placement = std::move(placement),
+                           .decode = *std::ranges::min_element(work, {}, &plan::GraphWork::tokens),
+                           .prompt = *std::ranges::max_element(work, {}, &plan::GraphWork::tokens)};
     prepared_ = wanted;
     prepared_.context = plan_.context;
     prepared_.ubatch = plan_.ubatch;
@@ -401,15 +408,15 @@ Status Engine::prepare(const ContextOptions& wanted) {
   return fail(ErrorCode::kInternal, "no context shape to try");
 }
 
-Status Engine::start(const tier::Device::Progress& progress) {
+Status Engine::start(const tier::HostDevice::Progress& progress) {
   BRIMFUL_TRY_VOID(begin(progress));
   return options_.held_on_device ? fit_drivers(progress) : Status{};
 }
 
-Status Engine::begin(const tier::Device::Progress& progress) {
-  plan::RunPlan plan = std::exchange(plan_, {});  // its memory is the device's from here on
+Status Engine::begin(const tier::HostDevice::Progress& progress) {
+  plan::HostPlan plan = std::exchange(plan_, {});  // its memory is the device's from here on
   settle_claim(plan.memory_map(profile_).peak());
-  BRIMFUL_TRY(runtime_, pool_.reserve(plan.runtime(), memory::Owner::kRuntime));
+  BRIMFUL_TRY(runtime_, pool_.reserve(plan.runtime(), memory::Tag::kRuntime));
   BRIMFUL_TRY_VOID(adapters_.apply_control_vector(context_.get()));
   if (draft_model_) BRIMFUL_TRY_VOID(draft_model_->place());
   Bytes there;
@@ -444,16 +451,16 @@ void Engine::note_changes(const std::vector<Shape>& tried, Shape chosen) {
 }
 
 plan::MemoryMap Engine::memory_map() const {
-  using memory::Owner;
+  using memory::Tag;
   plan::MemoryMap map;
   map.budget = pool_.capacity();
-  map.resident_weights = pool_.reserved(Owner::kWeights);
-  map.experts = pool_.reserved(Owner::kExperts);
-  map.ring = pool_.reserved(Owner::kRing);
-  map.kv_cache = pool_.reserved(Owner::kKvCache);
-  map.compute = pool_.reserved(Owner::kCompute);
-  map.draft_model = pool_.reserved(Owner::kDraft);
-  map.runtime = pool_.reserved(Owner::kRuntime);
+  map.resident_weights = pool_.reserved(Tag::kWeights);
+  map.experts = pool_.reserved(Tag::kExperts);
+  map.ring = pool_.reserved(Tag::kRing);
+  map.kv_cache = pool_.reserved(Tag::kKvCache);
+  map.compute = pool_.reserved(Tag::kCompute);
+  map.draft_model = pool_.reserved(Tag::kDraft);
+  map.runtime = pool_.reserved(Tag::kRuntime);
   map.unused = pool_.capacity() - pool_.reserved();
   plan::describe_weights(profile_, device_->placement(), map);
   return map;

@@ -24,7 +24,7 @@
 #include "memory/pool.h"
 #include "model/model_profile.h"
 #include "plan/device_split.h"
-#include "plan/sending.h"
+#include "plan/transfer_policy.h"
 #include "tier/gpu/gpu_device.h"
 #include "tier/host/host_device.h"
 
@@ -47,16 +47,16 @@ struct OpenOptions {
   std::optional<Bytes> ram;  ///< host budget: everything the process holds; unset: what the machine allows
   int threads = 1;
   int threads_batch = 1;
-  tier::ReaderFactory make_reader;     ///< unset: direct reads from disk
-  tier::Trace* trace = nullptr;        ///< outlives the engine; its memory is the caller's
-  std::vector<OffloadOption> offload;  ///< filled in this order, before the host
-  plan::MayLieOn may_lie_on;           ///< of these devices
+  tier::ReaderFactory make_reader;         ///< unset: direct reads from disk
+  tier::Trace* trace = nullptr;            ///< outlives the engine; its memory is the caller's
+  std::vector<OffloadOption> offload;      ///< filled in this order, before the host
+  plan::PlacementFilter placement_filter;  ///< of these devices
   /// What this process holds on a device by its driver's account, context and kernels included; nothing where
   /// that is not known. Unset: what a driver takes beside ggml's buffers is assumed.
   std::function<std::optional<DeviceHeld>(ggml_backend_dev_t)> held_on_device;
   std::shared_ptr<DriverFigures> driver_figures;  ///< of earlier starts; may be null
-  /// What is sent, of batches to the first device. Unset: plan::assumed_sending().
-  std::function<plan::Sending(const model::ModelProfile&)> sending;
+  /// What is sent, of batches to the first device. Unset: plan::assumed_transfer_policy().
+  std::function<plan::TransferPolicy(const model::ModelProfile&)> transfer_policy;
   std::vector<AdapterOption> loras;
   std::vector<AdapterOption> control_vectors;
   std::optional<std::filesystem::path> draft_model;  ///< resident, inside the same budget
@@ -110,8 +110,9 @@ struct ContextOptions {
 class Engine {
  public:
   /// What the process holds differs a little from run to run: a budget that we name, or a plan that another
-  /// process will carry out, leaves this much.
-  static constexpr Bytes kRunToRun{256 * 1024};
+  /// process will carry out, leaves this much. Most of it is what a memory cgroup is charged ahead of use, on
+  /// each processor.
+  [[nodiscard]] static Bytes run_to_run();
 
   /// Errors: those of read_model and Adapters::load; kInternal when libllama refuses the model.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> open(OpenOptions options);
@@ -133,7 +134,7 @@ class Engine {
   /// missing and the smallest change that fits.
   [[nodiscard]] Status prepare(const ContextOptions& options);
   /// Requires: prepare() succeeded, and start() was not called.
-  [[nodiscard]] const plan::RunPlan& plan() const { return plan_; }
+  [[nodiscard]] const plan::HostPlan& plan() const { return plan_; }
   /// What prepare() was given, with the context and the ubatch that it chose. Requires: as plan().
   [[nodiscard]] const ContextOptions& prepared() const { return prepared_; }
   /// The smallest budget that would do, once prepare() has found that this one does not.
@@ -142,7 +143,7 @@ class Engine {
   /// Carries the plan out. Where drivers tell what they hold, the largest shapes are computed once, and the
   /// devices are filled anew with what that leaves. Requires: prepare() succeeded.
   /// Errors: kBudgetExceeded, kIo, kCancelled.
-  [[nodiscard]] Status start(const tier::Device::Progress& progress);
+  [[nodiscard]] Status start(const tier::HostDevice::Progress& progress);
 
   /// Plans and starts again inside other budgets, with the same context, ubatch and text: the tokens that
   /// follow are the same. Between passes only; the logits of the last one are lost.
@@ -223,7 +224,7 @@ class Engine {
 
   struct Offload {
     std::unique_ptr<memory::Pool> pool;
-    std::unique_ptr<tier::OffloadDevice> device;
+    std::unique_ptr<tier::GpuDevice> device;
     plan::DeviceShare share;
     Bytes at_open;                     // what its driver held of it before there was any buffer
     std::optional<DeviceHeld> driver;  // what it was measured to take beside ggml's buffers
@@ -238,13 +239,13 @@ class Engine {
   [[nodiscard]] Status resize_pools(const BudgetChange& change);
   [[nodiscard]] BudgetChange budgets() const;
   [[nodiscard]] Status give_back();
-  [[nodiscard]] Status begin(const tier::Device::Progress& progress);
+  [[nodiscard]] Status begin(const tier::HostDevice::Progress& progress);
   [[nodiscard]] Status fill_context(std::size_t tokens);
   [[nodiscard]] Status warm_up();
   [[nodiscard]] Bytes guess_driver(const Offload& offload) const;
   [[nodiscard]] Result<bool> measure_drivers();
   void keep_driver_figures() const;
-  [[nodiscard]] Status fit_drivers(const tier::Device::Progress& progress);
+  [[nodiscard]] Status fit_drivers(const tier::HostDevice::Progress& progress);
   [[nodiscard]] Status check_devices(const BudgetChange& change) const;
   [[nodiscard]] Status restore(const std::optional<SavedSequence>& sequence);
   [[nodiscard]] Status restart(const std::optional<SavedSequence>& sequence);
@@ -259,12 +260,13 @@ class Engine {
   [[nodiscard]] Status load_on_devices(const plan::DeviceSplit& split);
   /// With a ring on the first device.
   bool leave_experts(bool on);
-  [[nodiscard]] plan::DeviceSplit split(const plan::Demand& whole, std::vector<plan::DeviceBudget> budgets,
-                                        Shape shape) const;
+  [[nodiscard]] plan::DeviceSplit split(const plan::HostDemand& whole,
+                                        std::vector<plan::DeviceBudget> budgets, Shape shape) const;
   /// Finds the split that fills the devices, and makes the context with it. `whole`: of the host alone.
-  [[nodiscard]] Status use_devices(const ContextOptions& options, Shape shape, const plan::Demand& whole);
+  [[nodiscard]] Status use_devices(const ContextOptions& options, Shape shape, const plan::HostDemand& whole);
   [[nodiscard]] Result<bool> settle_devices(std::vector<plan::DeviceBudget>& budgets);
-  [[nodiscard]] Status place_on_devices(const tier::Device::Progress& progress, Bytes& placed, Bytes total);
+  [[nodiscard]] Status place_on_devices(const tier::HostDevice::Progress& progress, Bytes& placed,
+                                        Bytes total);
   [[nodiscard]] Status connect_devices();
   [[nodiscard]] Status displace_weights();
   void note_devices(const DraftOptions& wanted);
@@ -288,9 +290,9 @@ class Engine {
   [[nodiscard]] Status prepare_drafts(Shape shape, const llama_context_params& params);
   [[nodiscard]] Status record_verification(Shape shape);
   [[nodiscard]] Status compute(std::span<const llama_token> tokens, std::int8_t* outputs);
-  [[nodiscard]] Result<plan::Demand> demand(const ContextOptions& options) const;
-  [[nodiscard]] Bytes least_budget(const plan::Demand& demand) const;
-  [[nodiscard]] Error infeasible(const plan::Demand& demand, const ContextOptions& options,
+  [[nodiscard]] Result<plan::HostDemand> demand(const ContextOptions& options) const;
+  [[nodiscard]] Bytes least_budget(const plan::HostDemand& demand) const;
+  [[nodiscard]] Error infeasible(const plan::HostDemand& demand, const ContextOptions& options,
                                  Shape shape) const;
   void note_changes(const std::vector<Shape>& tried, Shape chosen);
 
@@ -303,9 +305,9 @@ class Engine {
   bool has_budget_ = false;                       // the first budget is decided
   std::optional<std::string> budget_note_;        // why the budget is not what the user expects
   memory::Reservation runtime_;
-  std::unique_ptr<tier::Device> device_;  // outlives model and context
-  std::vector<Offload> offloads_;         // so do they
-  std::int64_t batches_elsewhere_ = 0;    // from so many tokens on they are a device's; 0: never
+  std::unique_ptr<tier::HostDevice> device_;  // outlives model and context
+  std::vector<Offload> offloads_;             // so do they
+  std::int64_t batches_elsewhere_ = 0;        // from so many tokens on they are a device's; 0: never
   ModelPtr model_;
   ModelPtr model_on_devices_;  // what is computed, where some layers are on devices
   Adapters adapters_;
@@ -317,7 +319,7 @@ class Engine {
   bool keeps_hidden_states_ = false;
   std::vector<float> hidden_states_;  // of the last batch's outputs
   std::size_t outputs_ = 0;
-  plan::RunPlan plan_;
+  plan::HostPlan plan_;
   ContextOptions prepared_;  // with the context and the ubatch that were chosen
   std::optional<Bytes> least_budget_;
   mutable std::once_flag first_characters_once_;

@@ -49,7 +49,7 @@ void Engine::make_offloads() {
   for (const OffloadOption& option : options_.offload) {
     Offload offload;
     offload.pool = std::make_unique<memory::Pool>(ggml_backend_dev_name(option.device), option.budget);
-    offload.device = std::make_unique<tier::OffloadDevice>(*device_, *offload.pool, option.device);
+    offload.device = std::make_unique<tier::GpuDevice>(*device_, *offload.pool, option.device);
     if (options_.held_on_device) {
       const auto held = options_.held_on_device(option.device);
       if (held && held->own) offload.at_open = held->bytes;
@@ -57,8 +57,9 @@ void Engine::make_offloads() {
     offloads_.push_back(std::move(offload));
   }
   if (offloads_.empty()) return;
-  plan::Sending sending = options_.sending ? options_.sending(profile_) : plan::assumed_sending(profile_);
-  for (const Offload& offload : offloads_) offload.device->send(sending);
+  plan::TransferPolicy transfer_policy =
+      options_.transfer_policy ? options_.transfer_policy(profile_) : plan::assumed_transfer_policy(profile_);
+  for (const Offload& offload : offloads_) offload.device->send(transfer_policy);
 }
 
 Status Engine::load_on_devices(const plan::DeviceSplit& split) {
@@ -73,7 +74,7 @@ Status Engine::load_on_devices(const plan::DeviceSplit& split) {
   }
   const bool sends =
       std::ranges::any_of(split.devices, [](const auto& share) { return share.ring > Bytes{}; });
-  batches_elsewhere_ = sends ? offloads_.front().device->sending().from_tokens : 0;
+  batches_elsewhere_ = sends ? offloads_.front().device->transfer_policy().min_batch : 0;
   if (layers.empty()) return {};
   BRIMFUL_TRY(model_on_devices_, load_without_weights(profile_, *device_, layers));
   return {};
@@ -89,12 +90,12 @@ bool Engine::leave_experts(bool on) {
   return some;
 }
 
-plan::DeviceSplit Engine::split(const plan::Demand& whole, std::vector<plan::DeviceBudget> budgets,
+plan::DeviceSplit Engine::split(const plan::HostDemand& whole, std::vector<plan::DeviceBudget> budgets,
                                 Shape shape) const {
-  plan::add_rings(budgets.front(), profile_, offloads_.front().device->sending(), shape.ubatch);
+  plan::add_rings(budgets.front(), profile_, offloads_.front().device->transfer_policy(), shape.ubatch);
   // Of a single token there are no two graphs, and the host has to see one with the experts.
   for (plan::DeviceBudget& budget : budgets) budget.caches_experts = shape.ubatch > 1;
-  return plan::split_devices(profile_, whole, budgets, 1, options_.may_lie_on);
+  return plan::split_devices(profile_, whole, budgets, 1, options_.placement_filter);
 }
 
 /// What the split really takes, now that the context is made. False where a device would hold more than it
@@ -136,7 +137,7 @@ Bytes Engine::guess_driver(const Offload& offload) const {
   return std::max(known, offload.at_open) + Bytes{offload.pool->capacity().value / kPartForGuess};
 }
 
-Status Engine::use_devices(const ContextOptions& options, Shape shape, const plan::Demand& whole) {
+Status Engine::use_devices(const ContextOptions& options, Shape shape, const plan::HostDemand& whole) {
   std::vector<plan::DeviceBudget> budgets;
   for (Offload& offload : offloads_) {
     ggml_backend_dev_t const device = offload.device->inner();
@@ -177,10 +178,10 @@ Status Engine::use_devices(const ContextOptions& options, Shape shape, const pla
 void Engine::note_devices(const DraftOptions& wanted) {
   if (!offloads_.empty() && wanted.ngrams) notes_.emplace_back("no drafts: with --vram there are none yet");
   for (const Offload& offload : offloads_) {
-    if (options_.sending && offload.share.ring > Bytes{}) {
+    if (options_.transfer_policy && offload.share.ring > Bytes{}) {
       notes_.push_back(
           fmt::format("{} or more tokens at once are computed on {}, with the host's weights sent to it",
-                      offload.device->sending().from_tokens, offload.share.name));
+                      offload.device->transfer_policy().min_batch, offload.share.name));
     }
     if (uses(offload.share)) continue;
     notes_.push_back(fmt::format("{} is not used: {} hold no layer beside the compute buffers",
@@ -188,7 +189,7 @@ void Engine::note_devices(const DraftOptions& wanted) {
   }
 }
 
-Status Engine::place_on_devices(const tier::Device::Progress& progress, Bytes& placed, Bytes total) {
+Status Engine::place_on_devices(const tier::HostDevice::Progress& progress, Bytes& placed, Bytes total) {
   for (Offload& offload : offloads_) {
     if (!uses(offload.share)) continue;
     const Bytes before = placed;
@@ -274,7 +275,7 @@ Result<bool> Engine::measure_drivers() {
   return as_planned;
 }
 
-Status Engine::fit_drivers(const tier::Device::Progress& progress) {
+Status Engine::fit_drivers(const tier::HostDevice::Progress& progress) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     BRIMFUL_TRY(const bool as_planned, measure_drivers());
     if (as_planned) {

@@ -73,7 +73,7 @@ Result<std::vector<llama_token>> Generator::tokenize(const std::string& text, bo
 Bytes Generator::working_bytes(bool with_template) const {
   SamplerWork work = work_;
   work.templates = with_template;
-  return sampler_memory(work, foreign_limits());
+  return sampler_memory(work, foreign::foreign_limits());
 }
 
 Status Generator::prefill(const GenerationOptions& options, Generation& out) {

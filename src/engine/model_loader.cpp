@@ -11,7 +11,7 @@
 
 namespace brimful::engine {
 
-Result<ModelPtr> load_without_weights(const model::ModelProfile& profile, tier::Device& device,
+Result<ModelPtr> load_without_weights(const model::ModelProfile& profile, tier::HostDevice& device,
                                       std::span<const OffloadedLayers> offloaded) {
   BRIMFUL_TRY(const model::FilePtr file, model::open_virtual_file(profile));
   // libllama deals out layers from the first on, in these proportions.

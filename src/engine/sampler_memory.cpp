@@ -13,17 +13,18 @@ constexpr std::uint64_t kLostInHeap = 8;  // an eighth, between the blocks
 
 }  // namespace
 
-Bytes sampler_memory(const SamplerWork& work, const ForeignLimits& limits) {
+Bytes sampler_memory(const SamplerWork& work, const foreign::ForeignLimits& limits) {
   std::uint64_t for_token = kCandidate;
   if (work.sorts_all) for_token += 2 * kCandidate;
   if (work.log_probabilities) for_token += kOrder;
   if (work.grammars) for_token += kGroup;
   Bytes out = Bytes{for_token * work.vocabulary} + kAnswer * work.at_once;
-  Bytes foreign;
-  if (work.templates) foreign += limits.reading.bytes;
+  Bytes for_foreign;
+  if (work.templates) for_foreign += limits.reading.bytes;
   // One token's work, and what the grammars of all answers keep.
-  if (work.grammars) foreign += limits.sampling.bytes * 2;
-  if (foreign > Bytes{}) out += foreign + Bytes{foreign.value / kLostInHeap} + ForeignLimits::kStack;
+  if (work.grammars) for_foreign += limits.sampling.bytes * 2;
+  if (for_foreign > Bytes{})
+    out += for_foreign + Bytes{for_foreign.value / kLostInHeap} + foreign::ForeignLimits::kStack;
   return out;
 }
 

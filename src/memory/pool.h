@@ -10,9 +10,9 @@
 namespace brimful::memory {
 
 /// Who holds bytes. Shown to people, in this order.
-enum class Owner { kWeights, kExperts, kRing, kKvCache, kCompute, kDraft, kRuntime };
+enum class Tag { kWeights, kExperts, kRing, kKvCache, kCompute, kDraft, kRuntime };
 
-[[nodiscard]] std::string_view to_string(Owner owner);
+[[nodiscard]] std::string_view to_string(Tag tag);
 
 class Pool;
 
@@ -28,10 +28,10 @@ class Reservation {
 
  private:
   friend class Pool;
-  Reservation(Pool* pool, Owner owner, Bytes bytes) : pool_(pool), owner_(owner), bytes_(bytes) {}
+  Reservation(Pool* pool, Tag tag, Bytes bytes) : pool_(pool), tag_(tag), bytes_(bytes) {}
 
   Pool* pool_ = nullptr;
-  Owner owner_ = Owner::kRuntime;
+  Tag tag_ = Tag::kRuntime;
   Bytes bytes_;
 };
 
@@ -41,15 +41,15 @@ class Pool {
  public:
   /// `name` is the tier's, for messages: "host".
   Pool(std::string name, Bytes capacity);
-  /// A part of `parent`, which outlives it: what is claimed here is claimed there, too, for `owner`.
-  Pool(std::string name, Pool& parent, Owner owner);
+  /// A part of `parent`, which outlives it: what is claimed here is claimed there, too, for `tag`.
+  Pool(std::string name, Pool& parent, Tag tag);
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
   /// Claims exactly `bytes`; no rounding.
-  /// Errors: kBudgetExceeded: nothing was claimed; the message lists what every owner holds.
+  /// Errors: kBudgetExceeded: nothing was claimed; the message lists what every tag holds.
   /// Blocks: never. Lifetime: the Pool must outlive the Reservation.
-  [[nodiscard]] Result<Reservation> reserve(Bytes bytes, Owner owner);
+  [[nodiscard]] Result<Reservation> reserve(Bytes bytes, Tag tag);
 
   /// Of a part: its parent's.
   [[nodiscard]] Bytes capacity() const;
@@ -57,21 +57,21 @@ class Pool {
   /// Requires: not a part of another.
   [[nodiscard]] Status resize(Bytes capacity);
   [[nodiscard]] Bytes reserved() const;
-  [[nodiscard]] Bytes reserved(Owner owner) const;
+  [[nodiscard]] Bytes reserved(Tag tag) const;
 
  private:
   friend class Reservation;
-  [[nodiscard]] Status claim(Bytes bytes, Owner owner);
-  void release(Bytes bytes, Owner owner);
+  [[nodiscard]] Status claim(Bytes bytes, Tag tag);
+  void release(Bytes bytes, Tag tag);
   [[nodiscard]] std::string account() const;  // requires mutex_
 
-  static constexpr std::size_t kOwners = 7;
+  static constexpr std::size_t kTags = 7;
   const std::string name_;
   Pool* const parent_ = nullptr;
-  const Owner owner_in_parent_ = Owner::kRuntime;
+  const Tag tag_in_parent_ = Tag::kRuntime;
   mutable std::mutex mutex_;
   Bytes capacity_;  // unused in a part
-  Bytes held_[kOwners];
+  Bytes held_[kTags];
   Bytes total_;
 };
 

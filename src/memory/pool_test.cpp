@@ -12,42 +12,42 @@ namespace {
 
 TEST(Pool, CountsExactlyAndByOwner) {
   Pool pool("host", Bytes{1000});
-  const auto weights = pool.reserve(Bytes{333}, Owner::kWeights);
-  const auto ring = pool.reserve(Bytes{1}, Owner::kRing);
+  const auto weights = pool.reserve(Bytes{333}, Tag::kWeights);
+  const auto ring = pool.reserve(Bytes{1}, Tag::kRing);
   ASSERT_TRUE(weights && ring);
   EXPECT_EQ(weights->bytes(), Bytes{333});
   EXPECT_EQ(pool.reserved(), Bytes{334});
-  EXPECT_EQ(pool.reserved(Owner::kWeights), Bytes{333});
-  EXPECT_EQ(pool.reserved(Owner::kRing), Bytes{1});
-  EXPECT_EQ(pool.reserved(Owner::kKvCache), Bytes{});
+  EXPECT_EQ(pool.reserved(Tag::kWeights), Bytes{333});
+  EXPECT_EQ(pool.reserved(Tag::kRing), Bytes{1});
+  EXPECT_EQ(pool.reserved(Tag::kKvCache), Bytes{});
   EXPECT_EQ(pool.capacity(), Bytes{1000});
 }
 
 TEST(Pool, GivesTheLastByteAndNotOneMore) {
   Pool pool("host", Bytes{1000});
-  const auto all = pool.reserve(Bytes{1000}, Owner::kWeights);
+  const auto all = pool.reserve(Bytes{1000}, Tag::kWeights);
   ASSERT_TRUE(all);
-  EXPECT_TRUE(pool.reserve(Bytes{0}, Owner::kRing));
-  const auto more = pool.reserve(Bytes{1}, Owner::kRing);
+  EXPECT_TRUE(pool.reserve(Bytes{0}, Tag::kRing));
+  const auto more = pool.reserve(Bytes{1}, Tag::kRing);
   ASSERT_FALSE(more);
   EXPECT_EQ(more.error().code, ErrorCode::kBudgetExceeded);
   EXPECT_EQ(pool.reserved(), Bytes{1000});
-  EXPECT_EQ(pool.reserved(Owner::kRing), Bytes{});
+  EXPECT_EQ(pool.reserved(Tag::kRing), Bytes{});
 }
 
 TEST(Pool, OfAPartClaimsInTheWholeToo) {
   Pool host("host", Bytes{1000});
-  const auto weights = host.reserve(Bytes{600}, Owner::kWeights);
-  Pool draft("draft", host, Owner::kDraft);
+  const auto weights = host.reserve(Bytes{600}, Tag::kWeights);
+  Pool draft("draft", host, Tag::kDraft);
   EXPECT_EQ(draft.capacity(), Bytes{1000});
   {
-    const auto ring = draft.reserve(Bytes{300}, Owner::kRing);
-    const auto cache = draft.reserve(Bytes{100}, Owner::kKvCache);
+    const auto ring = draft.reserve(Bytes{300}, Tag::kRing);
+    const auto cache = draft.reserve(Bytes{100}, Tag::kKvCache);
     ASSERT_TRUE(ring && cache);
-    EXPECT_EQ(draft.reserved(Owner::kRing), Bytes{300});
-    EXPECT_EQ(host.reserved(Owner::kRing), Bytes{});
-    EXPECT_EQ(host.reserved(Owner::kDraft), Bytes{400});
-    const auto more = draft.reserve(Bytes{1}, Owner::kRing);
+    EXPECT_EQ(draft.reserved(Tag::kRing), Bytes{300});
+    EXPECT_EQ(host.reserved(Tag::kRing), Bytes{});
+    EXPECT_EQ(host.reserved(Tag::kDraft), Bytes{400});
+    const auto more = draft.reserve(Bytes{1}, Tag::kRing);
     ASSERT_FALSE(more);
     EXPECT_NE(more.error().message.find("draft model 400 B"), std::string::npos) << more.error().message;
     EXPECT_EQ(draft.reserved(), Bytes{400});
@@ -58,21 +58,21 @@ TEST(Pool, OfAPartClaimsInTheWholeToo) {
 
 TEST(Pool, RefusesSumsThatWouldWrapAround) {
   Pool pool("host", Bytes{1000});
-  const auto some = pool.reserve(Bytes{10}, Owner::kWeights);
-  EXPECT_FALSE(pool.reserve(Bytes{UINT64_MAX}, Owner::kWeights));
-  EXPECT_FALSE(pool.reserve(Bytes{UINT64_MAX - 9}, Owner::kWeights));
+  const auto some = pool.reserve(Bytes{10}, Tag::kWeights);
+  EXPECT_FALSE(pool.reserve(Bytes{UINT64_MAX}, Tag::kWeights));
+  EXPECT_FALSE(pool.reserve(Bytes{UINT64_MAX - 9}, Tag::kWeights));
   EXPECT_EQ(pool.reserved(), Bytes{10});
 }
 
 TEST(Pool, TheErrorIsTheAccount) {
   Pool pool("host", kMiB * 100);
-  const auto nothing_held = pool.reserve(kMiB * 101, Owner::kWeights);
+  const auto nothing_held = pool.reserve(kMiB * 101, Tag::kWeights);
   ASSERT_FALSE(nothing_held);
   EXPECT_EQ(nothing_held.error().message,
             "101.0 MiB more for weights pass the host budget of 100.0 MiB by 1.0 MiB (nothing is held yet)");
-  const auto weights = pool.reserve(kMiB * 80, Owner::kWeights);
-  const auto runtime = pool.reserve(kMiB * 5, Owner::kRuntime);
-  const auto error = pool.reserve(kMiB * 16, Owner::kKvCache);
+  const auto weights = pool.reserve(kMiB * 80, Tag::kWeights);
+  const auto runtime = pool.reserve(kMiB * 5, Tag::kRuntime);
+  const auto error = pool.reserve(kMiB * 16, Tag::kKvCache);
   ASSERT_FALSE(error);
   EXPECT_EQ(
       error.error().message,
@@ -83,28 +83,28 @@ TEST(Pool, TheErrorIsTheAccount) {
 TEST(Reservation, GivesItsBytesBackAtItsEnd) {
   Pool pool("host", Bytes{100});
   {
-    const auto held = pool.reserve(Bytes{100}, Owner::kCompute);
+    const auto held = pool.reserve(Bytes{100}, Tag::kCompute);
     ASSERT_TRUE(held);
-    EXPECT_FALSE(pool.reserve(Bytes{1}, Owner::kCompute));
+    EXPECT_FALSE(pool.reserve(Bytes{1}, Tag::kCompute));
   }
   EXPECT_EQ(pool.reserved(), Bytes{});
-  EXPECT_EQ(pool.reserved(Owner::kCompute), Bytes{});
-  EXPECT_TRUE(pool.reserve(Bytes{100}, Owner::kRing));
+  EXPECT_EQ(pool.reserved(Tag::kCompute), Bytes{});
+  EXPECT_TRUE(pool.reserve(Bytes{100}, Tag::kRing));
 }
 
 TEST(Reservation, AMoveTakesTheBytesAlongOnce) {
   Pool pool("host", Bytes{100});
-  std::optional<Reservation> first = std::move(*pool.reserve(Bytes{60}, Owner::kRing));
+  std::optional<Reservation> first = std::move(*pool.reserve(Bytes{60}, Tag::kRing));
   Reservation second = std::move(*first);
   EXPECT_EQ(first->bytes(), Bytes{});
   EXPECT_EQ(second.bytes(), Bytes{60});
   first.reset();
   EXPECT_EQ(pool.reserved(), Bytes{60});
 
-  Reservation third = std::move(*pool.reserve(Bytes{40}, Owner::kWeights));
+  Reservation third = std::move(*pool.reserve(Bytes{40}, Tag::kWeights));
   third = std::move(second);  // what it held goes back
-  EXPECT_EQ(pool.reserved(Owner::kWeights), Bytes{});
-  EXPECT_EQ(pool.reserved(Owner::kRing), Bytes{60});
+  EXPECT_EQ(pool.reserved(Tag::kWeights), Bytes{});
+  EXPECT_EQ(pool.reserved(Tag::kRing), Bytes{60});
   Reservation& self = third;
   third = std::move(self);
   EXPECT_EQ(third.bytes(), Bytes{60});
@@ -122,7 +122,7 @@ TEST(Pool, NeverPassesItsCapacityUnderThreads) {
     threads.emplace_back([&, t] {
       for (std::uint64_t i = 0; i < 2000; ++i) {
         const std::uint64_t bytes = 1 + (i * 7 + t * 13) % 40;
-        auto reservation = pool.reserve(Bytes{bytes}, static_cast<Owner>(i % 5));
+        auto reservation = pool.reserve(Bytes{bytes}, static_cast<Tag>(i % 5));
         if (!reservation) continue;
         const std::uint64_t now = held += bytes;
         for (std::uint64_t seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
@@ -135,13 +135,13 @@ TEST(Pool, NeverPassesItsCapacityUnderThreads) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_LE(most, kCapacity);
   EXPECT_EQ(pool.reserved(), Bytes{});
-  for (int owner = 0; owner < 5; ++owner) EXPECT_EQ(pool.reserved(static_cast<Owner>(owner)), Bytes{});
+  for (int tag = 0; tag < 5; ++tag) EXPECT_EQ(pool.reserved(static_cast<Tag>(tag)), Bytes{});
 }
 
 TEST(Pool, ItsCapacityMovesButNotBelowWhatIsHeld) {
   Pool pool("host", Bytes{100});
-  Pool part("draft model's", pool, Owner::kDraft);
-  const auto held = part.reserve(Bytes{60}, Owner::kWeights);
+  Pool part("draft model's", pool, Tag::kDraft);
+  const auto held = part.reserve(Bytes{60}, Tag::kWeights);
   ASSERT_TRUE(held);
   const auto refused = pool.resize(Bytes{59});
   ASSERT_FALSE(refused);
@@ -149,9 +149,9 @@ TEST(Pool, ItsCapacityMovesButNotBelowWhatIsHeld) {
   EXPECT_EQ(pool.capacity(), Bytes{100});
   ASSERT_TRUE(pool.resize(Bytes{60}));
   EXPECT_EQ(part.capacity(), Bytes{60}) << "a part's is its parent's";
-  EXPECT_FALSE(part.reserve(Bytes{1}, Owner::kWeights));
+  EXPECT_FALSE(part.reserve(Bytes{1}, Tag::kWeights));
   ASSERT_TRUE(pool.resize(Bytes{61}));
-  EXPECT_TRUE(part.reserve(Bytes{1}, Owner::kWeights));
+  EXPECT_TRUE(part.reserve(Bytes{1}, Tag::kWeights));
 }
 
 }  // namespace

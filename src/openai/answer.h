@@ -20,17 +20,18 @@ struct AnswerHead {
 
 /// Of tokens of one choice, as the endpoint has them; null where there are none. `offset`: bytes of the text
 /// before them, then behind them.
-[[nodiscard]] nlohmann::ordered_json logprobs_json(Endpoint endpoint, std::span<const WrittenLogprobs> places,
+[[nodiscard]] nlohmann::ordered_json logprobs_json(Endpoint endpoint,
+                                                   std::span<const schedule::WrittenLogprobs> places,
                                                    const llama_vocab* vocab, std::size_t& offset);
 
 /// Of all answers to a request that writes text.
 [[nodiscard]] nlohmann::ordered_json usage_json(const ApiRequest& request,
-                                                const std::vector<Answer>& answers);
+                                                const std::vector<schedule::Answer>& answers);
 
 /// The body of OpenAI's API that holds all of an answer: `answers` to each part of the request. Text that is
 /// no UTF-8 is for dump() to replace.
 [[nodiscard]] nlohmann::ordered_json answer_body(const AnswerHead& head, const ApiRequest& request,
-                                                 const std::vector<Answer>& answers,
+                                                 const std::vector<schedule::Answer>& answers,
                                                  const llama_vocab* vocab);
 
 /// `{"error": {..}}`, with the field that the message begins with as `param`.

@@ -77,18 +77,18 @@ class Said {
     if (!body.contains("temperature")) body["temperature"] = 0;
     auto request = read(std::move(body), endpoint);
     if (!request) return error_body(request.error());
-    schedule::Executor executor(*engine_, {.most_running = 4, .longest_text = longest});
+    schedule::Scheduler scheduler(*engine_, {.most_running = 4, .longest_text = longest});
     AnswerStream stream({"id", "model", 1}, *request, reader_->vocab());
     std::string events;
     Result<std::vector<schedule::Answer>> answers;
     const auto ids =
-        submit(executor, *request, schedule::Priority::kInteractive,
+        submit(scheduler, *request, schedule::Priority::kInteractive,
                {.on_piece = [&](std::size_t part,
                                 schedule::Piece piece) { events += stream.add(part, std::move(piece)); },
                 .on_end = [&](auto all) { answers = std::move(all); }});
     if (!ids) return error_body(ids.error());
     for (;;) {
-      const auto more = executor.step();
+      const auto more = scheduler.step();
       EXPECT_TRUE(more) << more.error().message;
       if (!more || !*more) break;
     }

@@ -9,6 +9,7 @@
 #include "constraint/answer_grammar.h"
 #include "constraint/answer_schema.h"
 #include "engine/sampler.h"
+#include "engine/tokenize.h"
 #include "openai/fields.h"
 #include "openai/messages.h"
 
@@ -153,15 +154,15 @@ std::string_view object_name(Endpoint endpoint) {
   return "";
 }
 
-std::vector<Request> ApiRequest::parts() const {
-  std::vector<Request> out;
+std::vector<schedule::Request> ApiRequest::parts() const {
+  std::vector<schedule::Request> out;
   if (endpoint == Endpoint::kEmbeddings) {
     for (const auto& input : embeddings.inputs) out.push_back({.prompt = input, .embed = true});
     return out;
   }
   for (std::size_t prompt = 0; prompt <= more_prompts.size(); ++prompt) {
     for (std::uint32_t answer = 0; answer < answers; ++answer) {
-      Request& part = out.emplace_back(request);
+      schedule::Request& part = out.emplace_back(request);
       if (prompt > 0) part.prompt = more_prompts[prompt - 1];
       // The same seed would write the same.
       if (part.sampling.seed != LLAMA_DEFAULT_SEED) part.sampling.seed += answer;

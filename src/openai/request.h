@@ -35,7 +35,7 @@ struct ApiRequest {
     bool base64 = false;         ///< of their bytes, little-endian
   } embeddings;
 
-  /// What the executor has to do: of each prompt all answers, one after the other, or each input.
+  /// What the scheduler has to do: of each prompt all answers, one after the other, or each input.
   [[nodiscard]] std::vector<schedule::Request> parts() const;
   [[nodiscard]] std::size_t part_count() const;
   [[nodiscard]] std::size_t prompt_tokens() const;
@@ -57,9 +57,9 @@ class ApiReader {
   /// `{"content": TEXT}`, with llama-server's `add_special` and `parse_special`. Errors: kInvalidArgument.
   [[nodiscard]] Result<std::vector<llama_token>> tokenize(const nlohmann::ordered_json& body) const;
 
-  /// Whether an answer can begin under the request's grammar. The executor finds that out, too; a server asks
-  /// before, on a thread of its own, so that nobody waits for a grammar that takes long. Blocks: up to some
-  /// seconds. Errors: kInvalidArgument, beginning with the field's name.
+  /// Whether an answer can begin under the request's grammar. The scheduler finds that out, too; a server
+  /// asks before, on a thread of its own, so that nobody waits for a grammar that takes long. Blocks: up to
+  /// some seconds. Errors: kInvalidArgument, beginning with the field's name.
   [[nodiscard]] Status check_grammar(const ApiRequest& request) const;
 
   [[nodiscard]] const llama_vocab* vocab() const { return engine_.vocab(); }

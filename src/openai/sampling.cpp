@@ -9,6 +9,7 @@
 
 #include "chat/chat_format.h"
 #include "engine/sampling_options.h"
+#include "engine/tokenize.h"
 #include "openai/fields.h"
 
 namespace brimful::openai {
@@ -48,7 +49,7 @@ Result<std::vector<llama_token>> biased_tokens(const json& key, const llama_voca
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
   if (error == std::errc{} && end == text.data() + text.size()) return as_token(id);
   if (text.empty() || text.front() == '-' || text.size() > kLongestBias) return std::vector<llama_token>{};
-  return chat::tokenize(vocab, text, false, false);
+  return engine::tokenize(vocab, text, false, false);
 }
 
 /// An object, or an array of pairs; `false` forbids a token.

@@ -85,7 +85,7 @@ std::string AnswerStream::new_text(std::size_t index, bool last) {
   return choice_event(index, {{"text", piece}});
 }
 
-std::string AnswerStream::add(std::size_t index, Piece piece) {
+std::string AnswerStream::add(std::size_t index, schedule::Piece piece) {
   Choice& choice = choices_[index];
   std::string out = begin(index);
   std::ranges::move(piece.logprobs, std::back_inserter(choice.logprobs));
@@ -94,7 +94,7 @@ std::string AnswerStream::add(std::size_t index, Piece piece) {
   return out + new_text(index, false);
 }
 
-std::string AnswerStream::end(const std::vector<Answer>& answers) {
+std::string AnswerStream::end(const std::vector<schedule::Answer>& answers) {
   std::string out;
   for (std::size_t i = 0; i < choices_.size(); ++i) {
     Choice& choice = choices_[i];

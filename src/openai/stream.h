@@ -20,9 +20,9 @@ class AnswerStream {
         choices_(request.part_count(), Choice{.chat = chat::ChatStream(request.parser)}) {}
 
   /// Of one choice. Empty where the piece alone tells nothing yet, as half of a character does.
-  [[nodiscard]] std::string add(std::size_t choice, Piece piece);
+  [[nodiscard]] std::string add(std::size_t choice, schedule::Piece piece);
   /// Of all choices.
-  [[nodiscard]] std::string end(const std::vector<Answer>& answers);
+  [[nodiscard]] std::string end(const std::vector<schedule::Answer>& answers);
   /// The stream breaks off.
   [[nodiscard]] static std::string fail(const Error& error);
 
@@ -33,7 +33,7 @@ class AnswerStream {
     std::string text;      // of a completion
     std::size_t told = 0;  // bytes of it
     bool begun = false;
-    std::vector<WrittenLogprobs> logprobs;  // that the next chunk tells
+    std::vector<schedule::WrittenLogprobs> logprobs;  // that the next chunk tells
     std::size_t told_logprobs = 0;
     std::size_t offset = 0;  // of their tokens, in bytes
   };

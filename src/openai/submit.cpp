@@ -8,18 +8,18 @@ namespace {
 
 /// The parts of a request, until all have ended.
 struct Parts {
-  ApiListener listener;
-  std::vector<Answer> answers;
+  AnswerCallbacks listener;
+  std::vector<schedule::Answer> answers;
   std::vector<std::string> texts;
   std::optional<Error> error;
   std::size_t left = 0;
   bool withdrawn = false;
 
-  void add(std::size_t part, Piece piece) {
+  void add(std::size_t part, schedule::Piece piece) {
     texts[part] += piece.text;
     if (listener.on_piece) listener.on_piece(part, std::move(piece));
   }
-  void ended(std::size_t part, Result<Answer> answer) {
+  void ended(std::size_t part, Result<schedule::Answer> answer) {
     if (answer) {
       answers[part] = std::move(*answer);
       answers[part].text = std::move(texts[part]);
@@ -34,27 +34,28 @@ struct Parts {
 
 }  // namespace
 
-Result<std::vector<Executor::Id>> submit(Executor& executor, const ApiRequest& request, Priority priority,
-                                         ApiListener listener) {
+Result<std::vector<schedule::Scheduler::Id>> submit(schedule::Scheduler& scheduler, const ApiRequest& request,
+                                                    schedule::Priority priority, AnswerCallbacks listener) {
   const auto all = std::make_shared<Parts>();
   all->listener = std::move(listener);
   all->left = request.part_count();
   all->answers.resize(all->left);
   all->texts.resize(all->left);
-  std::vector<Executor::Id> ids;
-  for (Request& part : request.parts()) {
+  std::vector<schedule::Scheduler::Id> ids;
+  for (schedule::Request& part : request.parts()) {
     part.priority = priority;
     const std::size_t i = ids.size();
-    const auto id = executor.submit(
-        std::move(part), {.on_piece =
-                              [all, i](Piece piece) {
-                                all->add(i, std::move(piece));
-                                return true;
-                              },
-                          .on_end = [all, i](Result<Answer> answer) { all->ended(i, std::move(answer)); }});
+    const auto id = scheduler.submit(
+        std::move(part),
+        {.on_piece =
+             [all, i](schedule::Piece piece) {
+               all->add(i, std::move(piece));
+               return true;
+             },
+         .on_end = [all, i](Result<schedule::Answer> answer) { all->ended(i, std::move(answer)); }});
     if (!id) {
       all->withdrawn = true;
-      for (const Executor::Id one : ids) executor.cancel(one);
+      for (const schedule::Scheduler::Id one : ids) scheduler.cancel(one);
       return std::unexpected(id.error());
     }
     ids.push_back(*id);

@@ -74,7 +74,7 @@ std::vector<Variant> standard_variants(const Inputs& inputs) {
     Variant batch{fmt::format("a batch of {} requests instead of a chat", kFewSequences),
                   "tokens/s of all together; the KV cache grows with each", inputs};
     batch.inputs.workload.sequences = kFewSequences;
-    Demand& demand = batch.inputs.run.demand;
+    HostDemand& demand = batch.inputs.run.demand;
     demand.kv_cache = demand.kv_cache * kFewSequences;
     out.push_back(std::move(batch));
   }

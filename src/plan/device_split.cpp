@@ -42,10 +42,11 @@ constexpr std::uint64_t kPartForOutput = 4;  // of the room, at most
 
 class Filler {
  public:
-  Filler(const model::ModelProfile& profile, const Demand& demand, const MayLieOn& may_lie_on)
+  Filler(const model::ModelProfile& profile, const HostDemand& demand,
+         const PlacementFilter& placement_filter)
       : profile_(profile),
         demand_(demand),
-        may_lie_on_(may_lie_on),
+        may_lie_on_(placement_filter),
         layers_(layers_of(profile, demand.uses)) {
     const auto attending = std::ranges::count_if(layers_, [](const auto& l) { return l.second.attends; });
     kv_of_layer_ = attending > 0 ? Bytes{(demand.kv_cache.value + static_cast<std::uint64_t>(attending) - 1) /
@@ -243,8 +244,8 @@ class Filler {
   }
 
   const model::ModelProfile& profile_;
-  const Demand& demand_;
-  const MayLieOn& may_lie_on_;
+  const HostDemand& demand_;
+  const PlacementFilter& may_lie_on_;
   const std::map<int, Layer> layers_;
   std::vector<std::uint32_t> shared_;  // small, and of no layer: each device has its own
   Bytes kv_of_layer_;
@@ -262,10 +263,11 @@ bool can_be_sent(const model::ModelProfile& profile, const TensorUse& use, bool 
 /// What a ring for experts may take of the room: slots for them serve every token.
 constexpr std::uint64_t kPartForExpertRing = 4;
 
-DeviceSplit fill_devices(const model::ModelProfile& profile, const Demand& demand,
-                         const std::vector<DeviceBudget>& budgets, double share, const MayLieOn& may_lie_on) {
+DeviceSplit fill_devices(const model::ModelProfile& profile, const HostDemand& demand,
+                         const std::vector<DeviceBudget>& budgets, double share,
+                         const PlacementFilter& placement_filter) {
   DeviceSplit out{.host = demand};
-  Filler filler(profile, demand, may_lie_on);
+  Filler filler(profile, demand, placement_filter);
   std::vector<std::size_t> filled;
   for (const DeviceBudget& budget : budgets) {
     DeviceShare device{
@@ -309,12 +311,12 @@ DeviceSplit fill_devices(const model::ModelProfile& profile, const Demand& deman
 
 }  // namespace
 
-DeviceSplit split_devices(const model::ModelProfile& profile, const Demand& demand,
+DeviceSplit split_devices(const model::ModelProfile& profile, const HostDemand& demand,
                           const std::vector<DeviceBudget>& budgets, double share,
-                          const MayLieOn& may_lie_on) {
+                          const PlacementFilter& placement_filter) {
   std::vector<DeviceBudget> with_rings = budgets;
   for (DeviceBudget& budget : with_rings) budget.ring = budget.expert_ring = {};
-  DeviceSplit out = fill_devices(profile, demand, with_rings, share, may_lie_on);
+  DeviceSplit out = fill_devices(profile, demand, with_rings, share, placement_filter);
   bool rings = false;
   for (const bool experts : {false, true}) {
     const auto is_sent = [&](const TensorUse& use) { return can_be_sent(profile, use, experts); };
@@ -325,7 +327,7 @@ DeviceSplit split_devices(const model::ModelProfile& profile, const Demand& dema
       rings = rings || budgets[i].*ring > Bytes{};
     }
   }
-  return rings ? fill_devices(profile, demand, with_rings, share, may_lie_on) : out;
+  return rings ? fill_devices(profile, demand, with_rings, share, placement_filter) : out;
 }
 
 }  // namespace brimful::plan

@@ -8,7 +8,7 @@
 
 #include "hardware/profile.h"
 #include "plan/expert_groups.h"
-#include "plan/run_plan.h"
+#include "plan/host_plan.h"
 
 namespace brimful::plan {
 
@@ -52,22 +52,22 @@ struct DeviceShare {
 
 struct DeviceSplit {
   std::vector<DeviceShare> devices;
-  Demand host;    ///< what is left to the host: uses, KV cache; its least_for_weights is not known
-  Bytes weights;  ///< on all devices, experts in slots among them
+  HostDemand host;  ///< what is left to the host: uses, KV cache; its least_for_weights is not known
+  Bytes weights;    ///< on all devices, experts in slots among them
   double share_of_attention = 0;  ///< layers on devices, 0..1
 };
 
 /// Whether a weight may lie on a device; unset: each on each.
-using MayLieOn = std::function<bool(std::string_view device, const model::ModelProfile& profile,
-                                    const model::TensorInfo& tensor)>;
+using PlacementFilter = std::function<bool(std::string_view device, const model::ModelProfile& profile,
+                                           const model::TensorInfo& tensor)>;
 
 /// Fills the devices one after the other: first whole layers, with their share of the KV cache, then single
 /// tensors that every token uses. Experts come last: see DeviceBudget::caches_experts; groups that get slots
 /// are dealt out by the room that devices have left. Weights that are only gathered stay on the host. A
 /// device whose driver and compute buffers alone pass its budget gets nothing. Whole layers end where one has
 /// nothing that may lie on the device. Pure.
-[[nodiscard]] DeviceSplit split_devices(const model::ModelProfile& profile, const Demand& demand,
+[[nodiscard]] DeviceSplit split_devices(const model::ModelProfile& profile, const HostDemand& demand,
                                         const std::vector<DeviceBudget>& budgets, double share = 1,
-                                        const MayLieOn& may_lie_on = {});
+                                        const PlacementFilter& placement_filter = {});
 
 }  // namespace brimful::plan

@@ -59,7 +59,7 @@ class DeviceParts {
 /// Where the matrices of each layer lie: what makes a pass go from one place to another and back.
 class LayerPlaces {
  public:
-  LayerPlaces(const model::ModelProfile& profile, const RunPlan& plan, const DeviceSplit& split)
+  LayerPlaces(const model::ModelProfile& profile, const HostPlan& plan, const DeviceSplit& split)
       : profile_(profile) {
     for (std::size_t d = 0; d < split.devices.size(); ++d) {
       for (const std::uint32_t tensor : split.devices[d].tensors) {
@@ -224,7 +224,7 @@ GraphWork part_of(GraphWork work, std::int64_t tokens) {
 
 class Forecaster {
  public:
-  Forecaster(const model::ModelProfile& profile, const RunPlan& plan, const DeviceSplit& split,
+  Forecaster(const model::ModelProfile& profile, const HostPlan& plan, const DeviceSplit& split,
              const hardware::Profile& machine)
       : profile_(profile),
         plan_(plan),
@@ -283,7 +283,7 @@ class Forecaster {
   }
 
   [[nodiscard]] static std::vector<TensorUse> all_uses(const model::ModelProfile& profile,
-                                                       const RunPlan& plan, const DeviceSplit& split) {
+                                                       const HostPlan& plan, const DeviceSplit& split) {
     std::vector<TensorUse> uses = plan.demand.uses;
     for (const DeviceShare& device : split.devices) {
       for (const std::uint32_t tensor : device.tensors) {
@@ -307,7 +307,7 @@ class Forecaster {
   }
 
   const model::ModelProfile& profile_;
-  const RunPlan& plan_;
+  const HostPlan& plan_;
   const DeviceSplit& split_;
   const hardware::Profile& machine_;
   const LayerPlaces places_;
@@ -317,7 +317,7 @@ class Forecaster {
 
 }  // namespace
 
-Forecast forecast(const model::ModelProfile& profile, const RunPlan& plan, const DeviceSplit& devices,
+Forecast forecast(const model::ModelProfile& profile, const HostPlan& plan, const DeviceSplit& devices,
                   const hardware::Profile& machine, const Workload& workload, double open_seconds) {
   Forecast out;
   const Forecaster forecaster(profile, plan, devices, machine);

@@ -5,7 +5,7 @@
 
 #include "plan/cost_model.h"
 #include "plan/device_split.h"
-#include "plan/run_plan.h"
+#include "plan/host_plan.h"
 
 namespace brimful::plan {
 
@@ -29,7 +29,7 @@ struct Forecast {
 /// What is on a device is computed there. What is not: one token's products are computed where the weights
 /// lie, long batches' too, or their weights cross the link, whichever is faster. `open_seconds`: until
 /// weights are read. Pure.
-[[nodiscard]] Forecast forecast(const model::ModelProfile& profile, const RunPlan& plan,
+[[nodiscard]] Forecast forecast(const model::ModelProfile& profile, const HostPlan& plan,
                                 const DeviceSplit& devices, const hardware::Profile& machine,
                                 const Workload& workload, double open_seconds);
 

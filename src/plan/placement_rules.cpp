@@ -44,11 +44,11 @@ Result<std::vector<Override>> parse_overrides(const std::vector<std::string>& gi
 
 }  // namespace
 
-Result<MayLieOn> placement_rules(std::optional<std::uint32_t> gpu_layers,
-                                 std::optional<std::uint32_t> cpu_moe_layers,
-                                 const std::vector<std::string>& overrides,
-                                 const std::vector<std::string>& devices) {
-  if (!gpu_layers && !cpu_moe_layers && overrides.empty()) return MayLieOn{};
+Result<PlacementFilter> placement_rules(std::optional<std::uint32_t> gpu_layers,
+                                        std::optional<std::uint32_t> cpu_moe_layers,
+                                        const std::vector<std::string>& overrides,
+                                        const std::vector<std::string>& devices) {
+  if (!gpu_layers && !cpu_moe_layers && overrides.empty()) return PlacementFilter{};
   BRIMFUL_TRY(std::vector<Override> parsed, parse_overrides(overrides, devices));
   const auto rules = std::make_shared<const std::vector<Override>>(std::move(parsed));
   return [=](std::string_view device, const model::ModelProfile& profile, const model::TensorInfo& tensor) {

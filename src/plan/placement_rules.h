@@ -14,9 +14,9 @@ namespace brimful::plan {
 /// count from the first, as they are dealt out here. Of overrides the first that matches counts. Unset where
 /// none was given. `devices`: those that have a budget; an override may name one of them, or CPU. Errors:
 /// kInvalidArgument.
-[[nodiscard]] Result<MayLieOn> placement_rules(std::optional<std::uint32_t> gpu_layers,
-                                               std::optional<std::uint32_t> cpu_moe_layers,
-                                               const std::vector<std::string>& overrides,
-                                               const std::vector<std::string>& devices);
+[[nodiscard]] Result<PlacementFilter> placement_rules(std::optional<std::uint32_t> gpu_layers,
+                                                      std::optional<std::uint32_t> cpu_moe_layers,
+                                                      const std::vector<std::string>& overrides,
+                                                      const std::vector<std::string>& devices);
 
 }  // namespace brimful::plan

@@ -12,11 +12,11 @@ const model::TensorInfo kExperts{
     .name = "blk.2.ffn_up_exps.weight", .role = model::Role::kExpert, .layer = 2};
 const model::TensorInfo kOutput{.name = "output.weight", .role = model::Role::kOutput};
 
-MayLieOn rules(std::optional<std::uint32_t> layers, std::optional<std::uint32_t> moe,
-               const std::vector<std::string>& overrides = {}) {
+PlacementFilter rules(std::optional<std::uint32_t> layers, std::optional<std::uint32_t> moe,
+                      const std::vector<std::string>& overrides = {}) {
   auto made = placement_rules(layers, moe, overrides, {"CUDA0", "CUDA1"});
   EXPECT_TRUE(made) << made.error().message;
-  return made ? *made : MayLieOn{};
+  return made ? *made : PlacementFilter{};
 }
 
 TEST(PlacementRules, WithoutFlagsThereAreNone) { EXPECT_FALSE(rules({}, {})); }

@@ -28,11 +28,12 @@ Status check_devices(const Inputs& inputs) {
 /// With at most `share` of what each device has for weights.
 Result<Plan> plan_with(const Inputs& inputs, double share) {
   Plan out;
-  out.devices = split_devices(inputs.profile, inputs.run.demand, inputs.devices, share, inputs.may_lie_on);
+  out.devices =
+      split_devices(inputs.profile, inputs.run.demand, inputs.devices, share, inputs.placement_filter);
   out.host = inputs.run;
   out.host.budget = inputs.host_budget;
   out.host.demand = out.devices.host;
-  Demand& demand = out.host.demand;
+  HostDemand& demand = out.host.demand;
   auto placement =
       place(inputs.profile, demand.uses, demand.for_weights(inputs.host_budget), demand.bookkeeping);
   if (!placement) {

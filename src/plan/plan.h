@@ -11,18 +11,18 @@ namespace brimful::plan {
 /// Everything that a plan is made from.
 struct Inputs {
   model::ModelProfile profile;
-  RunPlan run;  ///< the shape of the context, its demand and its work; the placement is not looked at
+  HostPlan run;  ///< the shape of the context, its demand and its work; the placement is not looked at
   hardware::Profile machine;
   Bytes host_budget;
   std::optional<Bytes> most_host_budget = {};  ///< What others and cgroups leave; else what is available.
   std::vector<DeviceBudget> devices;
-  MayLieOn may_lie_on = {};  ///< of these
+  PlacementFilter placement_filter = {};  ///< of these
   Workload workload;
   double open_seconds = 0;  ///< until the header and the vocabulary are read
 };
 
 struct Plan {
-  RunPlan host;  ///< with the host's share of demand, and the placement
+  HostPlan host;  ///< with the host's share of demand, and the placement
   DeviceSplit devices;
   Forecast forecast;
 };

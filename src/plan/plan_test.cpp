@@ -79,7 +79,7 @@ Inputs model_of(int layers, std::int64_t size, std::int64_t experts) {
   add(size, 32000, 1, std::nullopt, {.by_rows = true});
   profile.files.back().size = Bytes{at};
 
-  Demand& demand = out.run.demand;
+  HostDemand& demand = out.run.demand;
   demand.held = Bytes{80} * kMiB.value;
   demand.kv_cache = Bytes{512} * kMiB.value;
   demand.compute = Bytes{200} * kMiB.value;
@@ -421,15 +421,15 @@ TEST(Plan, ExpertsOnTheHostBesideAttentionOnAGpuCostADetourForEachLayer) {
   Inputs inputs = model_of(24, 4096, 32);
   inputs.host_budget = inputs.run.demand.fixed() + inputs.profile.weight_bytes() * 2;
   inputs.devices = {{"CUDA0", gpu(12), Bytes{4} * kGiB.value}};
-  inputs.may_lie_on = [](std::string_view, const model::ModelProfile&, const model::TensorInfo& tensor) {
-    return tensor.shape[2] == 1;
-  };
+  inputs.placement_filter = [](std::string_view, const model::ModelProfile&,
+                               const model::TensorInfo& tensor) { return tensor.shape[2] == 1; };
   const auto plan = make_plan(inputs);
   ASSERT_TRUE(plan) << plan.error().message;
   ASSERT_EQ(plan->devices.devices.front().layers, 24U);
   EXPECT_NEAR(plan->forecast.decode.link_seconds, 24 * 0.3e-3, 1e-6);
   // Half of a layer's attention elsewhere, and the other layers whole: fewer ways.
-  inputs.may_lie_on = [](std::string_view, const model::ModelProfile&, const model::TensorInfo& tensor) {
+  inputs.placement_filter = [](std::string_view, const model::ModelProfile&,
+                               const model::TensorInfo& tensor) {
     return tensor.shape[2] == 1 && tensor.layer.value_or(0) < 12;
   };
   const auto half = make_plan(inputs);

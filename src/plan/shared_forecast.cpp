@@ -4,7 +4,7 @@
 
 namespace brimful::plan {
 
-SharedForecast forecast_shared(const model::ModelProfile& profile, const RunPlan& plan,
+SharedForecast forecast_shared(const model::ModelProfile& profile, const HostPlan& plan,
                                const DeviceSplit& devices, const hardware::Profile& machine,
                                const SharedWork& work) {
   SharedForecast out;

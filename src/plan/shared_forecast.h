@@ -22,7 +22,7 @@ struct SharedForecast {
 
 /// Formula: tokens / (prompt tokens * seconds of a full prompt pass / its tokens + answer tokens * seconds of
 /// a decode pass / requests at once). Pure.
-[[nodiscard]] SharedForecast forecast_shared(const model::ModelProfile& profile, const RunPlan& plan,
+[[nodiscard]] SharedForecast forecast_shared(const model::ModelProfile& profile, const HostPlan& plan,
                                              const DeviceSplit& devices, const hardware::Profile& machine,
                                              const SharedWork& work);
 

@@ -54,12 +54,12 @@ struct Answer {
   std::vector<WrittenLogprobs> logprobs;    ///< of each, where they were asked for
   std::vector<std::vector<float>> vectors;  ///< the one that was asked for; as the model has it
   std::size_t prompt_shared = 0;            ///< tokens of the prompt that others had computed
-  std::uint32_t parked = 0;                 ///< how often it was put aside
+  std::uint32_t preempted = 0;              ///< how often it was put aside
   engine::StopReason reason = engine::StopReason::kLimit;
 };
 
-/// Who wants to know. Called between passes, on the executor's thread; it may not call the executor.
-struct Listener {
+/// Who wants to know. Called between passes, on the scheduler's thread; it may not call the scheduler.
+struct Callbacks {
   /// With text, each. False: nobody wants more.
   std::function<bool(Piece piece)> on_piece;
   /// Once, at the end. Errors: those of the sampler.

@@ -36,7 +36,7 @@ WrittenLogprobs logprobs_of(std::span<const float> logits, llama_token written, 
 
 }  // namespace
 
-Executor::Executor(engine::Engine& engine, const Options& options)
+Scheduler::Scheduler(engine::Engine& engine, const Options& options)
     : engine_(engine),
       most_running_(options.company == Company::kOneByOne ? 1 : options.most_running),
       longest_text_(options.longest_text),
@@ -45,35 +45,35 @@ Executor::Executor(engine::Engine& engine, const Options& options)
       shares_parts_(can_share_parts(engine.model())),
       cells_(llama_n_ctx(engine.context())) {
   llama_memory_clear(llama_get_memory(engine.context()), false);
-  for (auto place = static_cast<llama_seq_id>(llama_n_seq_max(engine.context())); place > 0; --place)
-    places_.push_back(place - 1);
+  for (auto seq_id = static_cast<llama_seq_id>(llama_n_seq_max(engine.context())); seq_id > 0; --seq_id)
+    free_seq_ids_.push_back(seq_id - 1);
 }
 
-Executor::~Executor() = default;
+Scheduler::~Scheduler() = default;
 
-std::size_t Executor::longest_prompt() const {
+std::size_t Scheduler::longest_prompt() const {
   const std::size_t context = std::min<std::size_t>(cells_.capacity(), longest_text_);
   return engine_.only_embeds() ? std::min<std::size_t>(context, llama_n_ubatch(engine_.context())) : context;
 }
 
-Status Executor::check_length(std::size_t prompt) const {
+Status Scheduler::check_length(std::size_t prompt) const {
   const std::size_t most = longest_prompt();
   if (prompt <= most) return {};
   return std::unexpected(prompt_too_long({prompt, most}));
 }
 
-Result<Executor::Id> Executor::submit(Request request, Listener listener) {
+Result<Scheduler::Id> Scheduler::submit(Request request, Callbacks callbacks) {
   if (request.prompt.empty()) return fail(ErrorCode::kInvalidArgument, "the prompt is empty");
   if (engine_.only_embeds() && !request.embed)
     return fail(ErrorCode::kInvalidArgument, "this model writes no text: it only embeds");
   BRIMFUL_TRY_VOID(check_length(request.prompt.size()));
   const Id id = next_++;
-  const Turn turn{request.priority, id};
-  waiting_.emplace(turn, std::make_unique<Sequence>(std::move(request), std::move(listener)));
+  const QueueKey key{request.priority, id};
+  waiting_.emplace(key, std::make_unique<Sequence>(std::move(request), std::move(callbacks)));
   return id;
 }
 
-void Executor::cancel(Id id) {
+void Scheduler::cancel(Id id) {
   for (Sequences* const sequences : {&waiting_, &running_}) {
     for (const Priority priority : {Priority::kInteractive, Priority::kBatch}) {
       const auto at = sequences->find({priority, id});
@@ -84,24 +84,24 @@ void Executor::cancel(Id id) {
   }
 }
 
-Result<bool> Executor::step() {
+Result<bool> Scheduler::step() {
   if (engine_.only_embeds()) return embed_some();
   admit();
   grow();
   remove_ended();
   if (running_.size() > 1) {
-    for (auto& [turn, sequence] : running_) sequence->alone = false;
+    for (auto& [key, sequence] : running_) sequence->alone = false;
   }
   Pass pass(llama_n_ubatch(engine_.context()));
-  for (auto& [turn, sequence] : running_) {
+  for (auto& [key, sequence] : running_) {
     if (sequence->decodes()) pass.add(*sequence);
   }
   for (const Priority priority : {Priority::kInteractive, Priority::kBatch}) {
     for (const auto& prefix : prefixes_) {
       if (prefix->priority == priority) pass.add(*prefix);
     }
-    for (auto& [turn, sequence] : running_) {
-      if (turn.priority != priority || sequence->decodes()) continue;
+    for (auto& [key, sequence] : running_) {
+      if (key.priority != priority || sequence->decodes()) continue;
       pass.add(*sequence, sequence->alone ? sequence->next_alone(pieces_) : SIZE_MAX);
     }
   }
@@ -119,11 +119,11 @@ Result<bool> Executor::step() {
 
 /// A pass has failed. libllama took it back, but of recurrent states it cannot: these texts are computed
 /// anew.
-void Executor::begin_again() {
+void Scheduler::begin_again() {
   llama_memory_t const memory = llama_get_memory(engine_.context());
-  const auto is_broken = [&](const Text& text) {
-    return text.place &&
-           llama_memory_seq_pos_max(memory, *text.place) + 1 != static_cast<llama_pos>(text.computed);
+  const auto is_broken = [&](const TokenHistory& text) {
+    return text.seq_id &&
+           llama_memory_seq_pos_max(memory, *text.seq_id) + 1 != static_cast<llama_pos>(text.computed);
   };
   for (auto at = running_.begin(); at != running_.end();) {
     const auto next = std::next(at);
@@ -137,12 +137,12 @@ void Executor::begin_again() {
   }
   std::erase_if(prefixes_, [&](const auto& prefix) {
     if (!is_broken(*prefix)) return false;
-    leave_place(prefix->place);
+    leave_seq_id(prefix->seq_id);
     return true;
   });
 }
 
-void Executor::advance(const Pass& pass, std::chrono::duration<double> took) {
+void Scheduler::advance(const Pass& pass, std::chrono::duration<double> took) {
   ++statistics_.passes;
   statistics_.seconds += took.count();
   if (pass.only_decodes()) {
@@ -179,7 +179,7 @@ void Executor::advance(const Pass& pass, std::chrono::duration<double> took) {
 }
 
 /// The next token, from an output of the last pass.
-void Executor::write(Sequence& sequence, std::int32_t output) {
+void Scheduler::write(Sequence& sequence, std::int32_t output) {
   const auto id = sequence.sampler->sample(output);
   if (!id) return end(sequence, std::unexpected(id.error()));
   sequence.tokens.push_back(*id);
@@ -205,7 +205,7 @@ void Executor::write(Sequence& sequence, std::int32_t output) {
 }
 
 /// From the `nth` output of the last pass.
-void Executor::embed(Sequence& sequence, std::size_t nth) {
+void Scheduler::embed(Sequence& sequence, std::size_t nth) {
   auto vector = engine_.hidden_state(nth);
   if (!vector) return end(sequence, std::unexpected(vector.error()));
   sequence.answer.vectors.push_back(std::move(*vector));
@@ -213,27 +213,27 @@ void Executor::embed(Sequence& sequence, std::size_t nth) {
 }
 
 /// Models that only embed have no cache: whole texts, as many as a pass holds.
-Result<bool> Executor::embed_some() {
+Result<bool> Scheduler::embed_some() {
   Pass pass(llama_n_ubatch(engine_.context()));
   while (!waiting_.empty() && running_.size() < most_running_) {
     const auto first = waiting_.begin();
     Sequence& sequence = *first->second;
     if (sequence.tokens.size() > pass.room()) break;
-    if (places_.empty()) break;
-    sequence.place = take_free_place();
+    if (free_seq_ids_.empty()) break;
+    sequence.seq_id = take_free_seq_id();
     pass.add(sequence);
     running_.insert(waiting_.extract(first));
   }
   if (pass.empty()) return false;
   const auto begin = std::chrono::steady_clock::now();
   if (const Status computed = engine_.decode(pass.batch()); !computed) {
-    for (auto& [turn, sequence] : running_) leave_place(sequence->place);
+    for (auto& [key, sequence] : running_) leave_seq_id(sequence->seq_id);
     waiting_.merge(running_);
     return std::unexpected(computed.error());
   }
   const auto size = static_cast<std::size_t>(llama_model_n_embd_out(engine_.model()));
   for (const Pass::Part& part : pass.parts()) {
-    const float* const vector = llama_get_embeddings_seq(engine_.context(), part.sequence->place.value());
+    const float* const vector = llama_get_embeddings_seq(engine_.context(), part.sequence->seq_id.value());
     if (vector != nullptr) part.sequence->answer.vectors.emplace_back(vector, vector + size);
   }
   statistics_.most_sequences =
@@ -255,17 +255,17 @@ Result<bool> Executor::embed_some() {
   return !waiting_.empty();
 }
 
-void Executor::end(Sequence& sequence, Result<engine::StopReason> reason) {
+void Scheduler::end(Sequence& sequence, Result<engine::StopReason> reason) {
   sequence.ended = true;
   if (reason) remember(sequence);
   release(sequence);
-  if (!reason) return sequence.listener.on_end(std::unexpected(reason.error()));
+  if (!reason) return sequence.callbacks.on_end(std::unexpected(reason.error()));
   sequence.show_rest();
   sequence.answer.reason = *reason;
-  sequence.listener.on_end(std::move(sequence.answer));
+  sequence.callbacks.on_end(std::move(sequence.answer));
 }
 
-void Executor::remove_ended() {
+void Scheduler::remove_ended() {
   std::erase_if(running_, [](const auto& entry) { return entry.second->ended; });
 }
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "schedule/cells.h"
+#include "schedule/kv_cells.h"
 #include "schedule/pieces.h"
 #include "schedule/request.h"
 
@@ -17,7 +17,7 @@ struct Statistics {
   std::uint64_t prompt_tokens = 0;   ///< computed
   std::uint64_t shared_tokens = 0;   ///< of prompts, not computed because others had
   std::uint64_t tokens = 0;          ///< written
-  std::uint64_t parked = 0;          ///< times that a sequence was put aside
+  std::uint64_t preempted = 0;       ///< times that a sequence was put aside
   std::uint32_t most_sequences = 0;  ///< in one pass
   double seconds = 0;                ///< of passes
   double prompt_seconds = 0;         ///< of each sequence, in passes with tokens of its prompt
@@ -32,10 +32,10 @@ struct Statistics {
 
 /// Computes many requests in one context, as many at once as its cells hold. See docs/design-batch.md.
 /// Threading: one thread calls everything. Lifetime: within the engine's, whose context is its own.
-class Executor {
+class Scheduler {
  public:
   /// How requests share passes. Together: as many as the cells hold, in each pass. One by one: a request is
-  /// computed from its first to its last token before the next one begins (a more urgent one parks it), so
+  /// computed from its first to its last token before the next one begins (a more urgent one preempts it), so
   /// that each one, repeatable or not, gets the tokens that it gets alone.
   enum class Company { kTogether, kOneByOne };
   struct Options {
@@ -46,8 +46,8 @@ class Executor {
     Company company = Company::kTogether;
   };
   /// Requires: the engine has started, with ContextOptions::shared_cells.
-  Executor(engine::Engine& engine, const Options& options);
-  ~Executor();
+  Scheduler(engine::Engine& engine, const Options& options);
+  ~Scheduler();
 
   /// Whether a context of this model lets texts share any part of their beginnings.
   [[nodiscard]] static bool can_share_parts(const llama_model* model);
@@ -59,7 +59,7 @@ class Executor {
   [[nodiscard]] Status check_length(std::size_t prompt) const;
   /// Puts the request into the queue. Errors: kInvalidArgument for a prompt that is empty, or longer than the
   /// context or, of a model that only embeds, than a pass; and for a text that such a model is to write.
-  [[nodiscard]] Result<Id> submit(Request request, Listener listener);
+  [[nodiscard]] Result<Id> submit(Request request, Callbacks callbacks);
   /// Ends it with kCancelled, wherever it stands; nothing where it has ended.
   void cancel(Id id);
 
@@ -67,9 +67,9 @@ class Executor {
   /// Engine::decode; nothing is lost then, and step() may be called again.
   [[nodiscard]] Result<bool> step();
 
-  /// Leaves the context empty: what runs is parked, and common prefixes go. step() brings it back, in a
+  /// Leaves the context empty: what runs is preempted, and common prefixes go. step() brings it back, in a
   /// context of the same size that may be another one by then.
-  void put_aside();
+  void evict();
 
   [[nodiscard]] std::size_t running() const { return running_.size(); }
   [[nodiscard]] std::size_t waiting() const { return waiting_.size(); }
@@ -77,34 +77,34 @@ class Executor {
   [[nodiscard]] std::uint32_t free_cells() const { return cells_.free(); }
 
  private:
-  /// In the order in which they are admitted, and against which they are parked.
-  struct Turn {
+  /// In the order in which they are admitted, and against which they are preempted.
+  struct QueueKey {
     Priority priority;
     Id id;
-    auto operator<=>(const Turn&) const = default;
+    auto operator<=>(const QueueKey&) const = default;
   };
-  struct Text;
+  struct TokenHistory;
   struct Sequence;
   struct Prefix;
   class Pass;
-  using Sequences = std::map<Turn, std::unique_ptr<Sequence>>;
+  using Sequences = std::map<QueueKey, std::unique_ptr<Sequence>>;
 
   /// Later: it waits for what is being computed, and who comes behind it may go first.
   enum class Admission { kRuns, kLater, kNoRoom };
 
   void admit();
-  [[nodiscard]] Admission admit(const Turn& turn, Sequence& sequence);
-  [[nodiscard]] Admission start(const Turn& turn, Sequence& sequence);
+  [[nodiscard]] Admission admit(const QueueKey& key, Sequence& sequence);
+  [[nodiscard]] Admission start(const QueueKey& key, Sequence& sequence);
   [[nodiscard]] bool resume(Sequence& sequence);
   struct Source {
-    Text* text = nullptr;   // null: there is none
-    std::size_t count = 0;  // its tokens, from the first
-    bool later = false;     // more of them, once they are computed
+    TokenHistory* text = nullptr;  // null: there is none
+    std::size_t count = 0;         // its tokens, from the first
+    bool later = false;            // more of them, once they are computed
   };
-  [[nodiscard]] Source source_for(const Turn& turn, const Sequence& sequence);
+  [[nodiscard]] Source source_for(const QueueKey& key, const Sequence& sequence);
   [[nodiscard]] Source frozen_for(const Sequence& sequence);
   [[nodiscard]] bool begins_alone(const Sequence& sequence) const;
-  [[nodiscard]] Source keep_beginning_of(const Sequence& sequence);
+  [[nodiscard]] Source keep_prefix_of(const Sequence& sequence);
   void empty_context();
   [[nodiscard]] std::size_t worth_keeping(const Sequence& sequence) const;
   void remember(Sequence& sequence);
@@ -112,15 +112,15 @@ class Executor {
   [[nodiscard]] bool drop_prefix(Drop which);
   [[nodiscard]] std::size_t cells_in_use(const Sequence& sequence) const;
   [[nodiscard]] bool is_wanted(const Prefix& prefix) const;
-  [[nodiscard]] llama_seq_id take_free_place();
-  [[nodiscard]] bool take_place(Sequence& sequence);
+  [[nodiscard]] llama_seq_id take_free_seq_id();
+  [[nodiscard]] bool take_seq_id(Sequence& sequence);
   [[nodiscard]] bool grammar_fits(const Sequence& sequence) const;
   [[nodiscard]] bool reserve(Sequence& sequence, std::size_t count);
   [[nodiscard]] bool make_room(const Sequence& for_whom);
-  bool park_for(const Sequence& sequence);
+  bool preempt_for(const Sequence& sequence);
   void grow();
-  void park(Sequences::iterator at);
-  void leave_place(std::optional<llama_seq_id>& place);
+  void preempt(Sequences::iterator at);
+  void leave_seq_id(std::optional<llama_seq_id>& seq_id);
   void release(Sequence& sequence);
   void begin_again();
   void advance(const Pass& pass, std::chrono::duration<double> took);
@@ -136,8 +136,8 @@ class Executor {
   const Company company_;
   const Pieces pieces_;
   const bool shares_parts_;  // the context can copy a part of a sequence
-  Cells cells_;
-  std::vector<llama_seq_id> places_;  // free ones
+  KvCells cells_;
+  std::vector<llama_seq_id> free_seq_ids_;  // free ones
   Id next_ = 0;
   Sequences waiting_;
   Sequences running_;

@@ -1,4 +1,4 @@
-// Executor: who runs, with which cells, and what texts share. See docs/design-batch.md.
+// Scheduler: who runs, with which cells, and what texts share. See docs/design-batch.md.
 
 #include <algorithm>
 #include <unordered_set>
@@ -11,42 +11,42 @@
 namespace brimful::schedule {
 namespace {
 
-// Cells are reserved so many tokens ahead of what is written: parking is rare then, and few lie idle.
+// KvCells are reserved so many tokens ahead of what is written: preemption is rare then, and few lie idle.
 constexpr std::size_t kStretch = 64;
 
 }  // namespace
 
 /// Not a recurrent state, and not the cells of a sliding window: of these, all or nothing.
-bool Executor::can_share_parts(const llama_model* model) {
+bool Scheduler::can_share_parts(const llama_model* model) {
   return !llama_model_is_recurrent(model) && !llama_model_is_hybrid(model) && llama_model_n_swa(model) == 0;
 }
 
 /// Requires: there is one.
-llama_seq_id Executor::take_free_place() {
-  const llama_seq_id place = places_.back();
-  places_.pop_back();
-  return place;
+llama_seq_id Scheduler::take_free_seq_id() {
+  const llama_seq_id seq_id = free_seq_ids_.back();
+  free_seq_ids_.pop_back();
+  return seq_id;
 }
 
 /// And forgets what the context holds there.
-void Executor::leave_place(std::optional<llama_seq_id>& place) {
-  if (!place) return;
-  llama_memory_seq_rm(llama_get_memory(engine_.context()), *place, -1, -1);
-  places_.push_back(*place);
-  place.reset();
+void Scheduler::leave_seq_id(std::optional<llama_seq_id>& seq_id) {
+  if (!seq_id) return;
+  llama_memory_seq_rm(llama_get_memory(engine_.context()), *seq_id, -1, -1);
+  free_seq_ids_.push_back(*seq_id);
+  seq_id.reset();
 }
 
 /// All that it holds of the context.
-void Executor::release(Sequence& sequence) {
-  leave_place(sequence.place);
+void Scheduler::release(Sequence& sequence) {
+  leave_seq_id(sequence.seq_id);
   sequence.cells = {};
   sequence.before.reset();
 }
 
-void Executor::admit() {
+void Scheduler::admit() {
   for (auto at = waiting_.begin(); at != waiting_.end();) {
-    const Turn turn = at->first;
-    const Admission admission = admit(turn, *at->second);
+    const QueueKey key = at->first;
+    const Admission admission = admit(key, *at->second);
     if (admission == Admission::kNoRoom) return;
     if (admission == Admission::kRuns) {
       if (at->second->ended) {
@@ -55,46 +55,46 @@ void Executor::admit() {
         running_.insert(waiting_.extract(at));
       }
     }
-    at = waiting_.upper_bound(turn);  // who was parked for it stands there now, too
+    at = waiting_.upper_bound(key);  // who was preempted for it stands there now, too
   }
 }
 
-Executor::Admission Executor::admit(const Turn& turn, Sequence& sequence) {
+Scheduler::Admission Scheduler::admit(const QueueKey& key, Sequence& sequence) {
   while (company_ == Company::kOneByOne && !running_.empty()) {
-    if (!park_for(sequence)) return Admission::kNoRoom;
+    if (!preempt_for(sequence)) return Admission::kNoRoom;
   }
-  const Admission admission = !sequence.parked   ? start(turn, sequence)
-                              : resume(sequence) ? Admission::kRuns
-                                                 : Admission::kNoRoom;
+  const Admission admission = !sequence.preempted ? start(key, sequence)
+                              : resume(sequence)  ? Admission::kRuns
+                                                  : Admission::kNoRoom;
   if (admission == Admission::kRuns) return admission;
   release(sequence);
-  sequence.computed = sequence.parked ? sequence.computed : 0;
+  sequence.computed = sequence.preempted ? sequence.computed : 0;
   return admission;
 }
 
-bool Executor::resume(Sequence& sequence) {
+bool Scheduler::resume(Sequence& sequence) {
   const bool alone = sequence.alone && running_.empty();
   if (alone) empty_context();  // It is restored to the first cells, where it was.
-  if (!take_place(sequence) || !reserve(sequence, sequence.tokens.size() + sequence.stretch(kStretch)))
+  if (!take_seq_id(sequence) || !reserve(sequence, sequence.tokens.size() + sequence.stretch(kStretch)))
     return false;
-  if (!sequence.parked->restore(engine_.context(), *sequence.place)) {
-    llama_memory_seq_rm(llama_get_memory(engine_.context()), *sequence.place, -1, -1);
+  if (!sequence.preempted->restore(engine_.context(), *sequence.seq_id)) {
+    llama_memory_seq_rm(llama_get_memory(engine_.context()), *sequence.seq_id, -1, -1);
     sequence.computed = 0;  // the tokens are all there: they are computed again
   }
-  sequence.parked.reset();
+  sequence.preempted.reset();
   sequence.alone = alone;
   if (!alone) sequence.repeatable = 0;
   return true;
 }
 
-Executor::Admission Executor::start(const Turn& turn, Sequence& sequence) {
+Scheduler::Admission Scheduler::start(const QueueKey& key, Sequence& sequence) {
   if (!grammar_fits(sequence)) return Admission::kLater;
   sequence.alone = begins_alone(sequence);
-  if (!sequence.alone && source_for(turn, sequence).later) return Admission::kLater;
-  if (!take_place(sequence)) return Admission::kNoRoom;
+  if (!sequence.alone && source_for(key, sequence).later) return Admission::kLater;
+  if (!take_seq_id(sequence)) return Admission::kNoRoom;
   const Source source = sequence.alone
-                            ? keep_beginning_of(sequence)
-                            : source_for(turn, sequence);  // what made room may have been the first one
+                            ? keep_prefix_of(sequence)
+                            : source_for(key, sequence);  // what made room may have been the first one
   sequence.repeatable = source.text == nullptr ? 0
                                                : std::min(source.text->repeatable,
                                                           source.count / pieces_.whole() * pieces_.whole());
@@ -102,7 +102,7 @@ Executor::Admission Executor::start(const Turn& turn, Sequence& sequence) {
     // Its cells are this one's, too, from here on, whatever becomes of it.
     sequence.before = source.text->share(source.count);
     sequence.computed = source.count;
-    llama_memory_seq_cp(llama_get_memory(engine_.context()), *source.text->place, *sequence.place, -1,
+    llama_memory_seq_cp(llama_get_memory(engine_.context()), *source.text->seq_id, *sequence.seq_id, -1,
                         shares_parts_ ? static_cast<llama_pos>(source.count) : -1);
   }
   if (!reserve(sequence, sequence.tokens.size() - source.count + sequence.stretch(kStretch)))
@@ -125,30 +125,30 @@ Executor::Admission Executor::start(const Turn& turn, Sequence& sequence) {
 }
 
 /// The grammars of all answers share what one may take; a grammar that is alone has passed its fence.
-bool Executor::grammar_fits(const Sequence& sequence) const {
+bool Scheduler::grammar_fits(const Sequence& sequence) const {
   if (sequence.sampler != nullptr || sequence.grammar_memory == Bytes{}) return true;
   Bytes held;
   for (const Sequences* const sequences : {&waiting_, &running_}) {
-    for (const auto& [turn, other] : *sequences) {
+    for (const auto& [key, other] : *sequences) {
       if (other->sampler != nullptr) held += other->sampler->grammar_memory();
     }
   }
   return held == Bytes{} || held + sequence.grammar_memory <= foreign::foreign_limits().sampling.bytes;
 }
 
-bool Executor::take_place(Sequence& sequence) {
+bool Scheduler::take_seq_id(Sequence& sequence) {
   while (running_.size() >= most_running_) {
-    if (!park_for(sequence)) return false;
+    if (!preempt_for(sequence)) return false;
   }
-  while (places_.empty()) {
+  while (free_seq_ids_.empty()) {
     if (!make_room(sequence)) return false;
   }
-  sequence.place = take_free_place();
+  sequence.seq_id = take_free_seq_id();
   return true;
 }
 
 /// Whether the passes of a request that starts now are its own, and must be those of an empty context.
-bool Executor::begins_alone(const Sequence& sequence) const {
+bool Scheduler::begins_alone(const Sequence& sequence) const {
   if (sequence.request.embed || !running_.empty()) return false;
   return company_ == Company::kOneByOne || (sequence.request.repeatable && waiting_.size() == 1);
 }
@@ -157,7 +157,7 @@ bool Executor::begins_alone(const Sequence& sequence) const {
 /// only the cells of a beginning that some text computed so are kept, the context's first ones, and
 /// everything else is forgotten. Then the next tokens take the cells that follow, as in an empty context.
 /// Requires: nothing runs.
-Executor::Source Executor::keep_beginning_of(const Sequence& sequence) {
+Scheduler::Source Scheduler::keep_prefix_of(const Sequence& sequence) {
   Source source;
   for (const auto& prefix : prefixes_) {
     const std::size_t alike = std::min(prefix->alike(sequence.tokens), prefix->repeatable);
@@ -170,11 +170,11 @@ Executor::Source Executor::keep_beginning_of(const Sequence& sequence) {
   }
   std::erase_if(prefixes_, [&](const auto& prefix) {
     if (prefix.get() == source.text) return false;
-    leave_place(prefix->place);
+    leave_seq_id(prefix->seq_id);
     return true;
   });
-  Text& kept = *source.text;
-  llama_memory_seq_rm(llama_get_memory(engine_.context()), *kept.place, static_cast<llama_pos>(source.count),
+  TokenHistory& kept = *source.text;
+  llama_memory_seq_rm(llama_get_memory(engine_.context()), *kept.seq_id, static_cast<llama_pos>(source.count),
                       -1);
   kept.before = kept.share(source.count);
   kept.cells = {};
@@ -185,18 +185,18 @@ Executor::Source Executor::keep_beginning_of(const Sequence& sequence) {
 
 /// Forgets all texts that have ended. The next cells that are taken are the context's first ones. Requires:
 /// nothing runs.
-void Executor::empty_context() {
+void Scheduler::empty_context() {
   while (drop_prefix(Drop::kAny)) {
   }
   llama_memory_clear(llama_get_memory(engine_.context()), false);
 }
 
-/// Cells beside those that it shares, where some can be found; all that there are, at most.
-bool Executor::reserve(Sequence& sequence, std::size_t count) {
+/// KvCells beside those that it shares, where some can be found; all that there are, at most.
+bool Scheduler::reserve(Sequence& sequence, std::size_t count) {
   const std::size_t most = cells_.capacity() - sequence.held();
   const auto wanted = static_cast<std::uint32_t>(std::min(count, most));
   // Nothing is forgotten for who has to wait all the same.
-  if (cells_.capacity() - cells_in_use(sequence) < wanted && !park_for(sequence)) return false;
+  if (cells_.capacity() - cells_in_use(sequence) < wanted && !preempt_for(sequence)) return false;
   for (;;) {
     if (auto cells = cells_.reserve(wanted)) {
       sequence.cells = std::move(*cells);
@@ -207,36 +207,36 @@ bool Executor::reserve(Sequence& sequence, std::size_t count) {
 }
 
 /// By `sequence` and all that run: what would not be free if every prefix went.
-std::size_t Executor::cells_in_use(const Sequence& sequence) const {
+std::size_t Scheduler::cells_in_use(const Sequence& sequence) const {
   std::size_t count = 0;
-  std::unordered_set<const Cells::Beginning*> counted;
+  std::unordered_set<const KvCells::SharedPrefix*> counted;
   const auto add = [&](const Sequence& user) {
     count += user.cells.count();
-    for (const Cells::Beginning* link = user.before.get(); link != nullptr; link = link->before.get()) {
+    for (const KvCells::SharedPrefix* link = user.before.get(); link != nullptr; link = link->before.get()) {
       if (counted.insert(link).second) count += link->cells.count();
     }
   };
   add(sequence);
-  for (const auto& [turn, running] : running_) add(*running);
+  for (const auto& [key, running] : running_) add(*running);
   return count;
 }
 
 /// Takes something from who comes after `for_whom`. False where there is nothing to take.
-bool Executor::make_room(const Sequence& for_whom) {
-  return drop_prefix(Drop::kUnwanted) || park_for(for_whom) ||
+bool Scheduler::make_room(const Sequence& for_whom) {
+  return drop_prefix(Drop::kUnwanted) || preempt_for(for_whom) ||
          (running_.empty() && drop_prefix(Drop::kComplete));
 }
 
-bool Executor::park_for(const Sequence& sequence) {
+bool Scheduler::preempt_for(const Sequence& sequence) {
   if (running_.empty() || sequence.request.priority != Priority::kInteractive) return false;
   const auto last = std::prev(running_.end());
   if (last->first.priority == Priority::kInteractive) return false;
-  park(last);
+  preempt(last);
   return true;
 }
 
-/// More cells for who has used up its own; the last ones are parked where there are too few.
-void Executor::grow() {
+/// More cells for who has used up its own; the last ones are preempted where there are too few.
+void Scheduler::grow() {
   for (auto at = running_.begin(); at != running_.end();) {
     Sequence& sequence = *at->second;
     const bool full = sequence.needs_cells();
@@ -247,12 +247,12 @@ void Executor::grow() {
     if (drop_prefix(Drop::kUnwanted)) continue;
     const auto last = std::prev(running_.end());
     if (last != at) {
-      park(last);
+      preempt(last);
       continue;
     }
     if (drop_prefix(Drop::kAny)) continue;
     if (running_.size() > 1) {
-      park(at);
+      preempt(at);
     } else {
       end(sequence, engine::StopReason::kContextFull);
     }
@@ -261,24 +261,24 @@ void Executor::grow() {
 }
 
 /// Where its file cannot be written, as on a full disk, it is computed again: its tokens are all there.
-void Executor::park(Sequences::iterator at) {
+void Scheduler::preempt(Sequences::iterator at) {
   Sequence& sequence = *at->second;
   if (sequence.computed > 0) {
-    auto saved = engine::SavedSequence::save(engine_.context(), *sequence.place);
+    auto saved = engine::SavedSequence::save(engine_.context(), *sequence.seq_id);
     if (saved) {
-      sequence.parked.emplace(std::move(*saved));
+      sequence.preempted.emplace(std::move(*saved));
     } else {
       sequence.computed = 0;
     }
   }
   release(sequence);
-  ++sequence.answer.parked;
-  ++statistics_.parked;
+  ++sequence.answer.preempted;
+  ++statistics_.preempted;
   waiting_.insert(running_.extract(at));
 }
 
-void Executor::put_aside() {
-  while (!running_.empty()) park(std::prev(running_.end()));
+void Scheduler::evict() {
+  while (!running_.empty()) preempt(std::prev(running_.end()));
   while (drop_prefix(Drop::kAny)) {
   }
 }
@@ -286,7 +286,7 @@ void Executor::put_aside() {
 // --- Common beginnings ---
 
 /// The text that holds the most of the prompt.
-Executor::Source Executor::source_for(const Turn& turn, const Sequence& sequence) {
+Scheduler::Source Scheduler::source_for(const QueueKey& key, const Sequence& sequence) {
   if (!shares_parts_) return frozen_for(sequence);
   Source best;
   Prefix* remembered = nullptr;
@@ -299,7 +299,7 @@ Executor::Source Executor::source_for(const Turn& turn, const Sequence& sequence
   std::size_t soon = 0;
   for (const auto& [other, running] : running_) {
     const std::size_t alike = running->alike(sequence.tokens);
-    if (other.priority <= turn.priority) soon = std::max(soon, alike);
+    if (other.priority <= key.priority) soon = std::max(soon, alike);
     if (std::min(alike, running->computed) <= best.count) continue;
     best = {running.get(), std::min(alike, running->computed)};
     remembered = nullptr;
@@ -311,22 +311,22 @@ Executor::Source Executor::source_for(const Turn& turn, const Sequence& sequence
 }
 
 /// The longest prefix that the prompt begins with; a new one where others wait that begin alike.
-Executor::Source Executor::frozen_for(const Sequence& sequence) {
+Scheduler::Source Scheduler::frozen_for(const Sequence& sequence) {
   Prefix* best = nullptr;
   for (const auto& prefix : prefixes_) {
     const bool longer = best == nullptr || prefix->tokens.size() > best->tokens.size();
     if (longer && prefix->begins(sequence.tokens)) best = prefix.get();
   }
   if (best == nullptr) {
-    const std::size_t length = common_beginning(sequence, waiting_);
+    const std::size_t length = common_prefix(sequence, waiting_);
     if (length == 0) return {};
-    while ((places_.size() < 2 || cells_.free() < length) && drop_prefix(Drop::kUnwanted)) {
+    while ((free_seq_ids_.size() < 2 || cells_.free() < length) && drop_prefix(Drop::kUnwanted)) {
     }
-    if (places_.size() < 2 || cells_.free() < length) return {};
+    if (free_seq_ids_.size() < 2 || cells_.free() < length) return {};
     best = prefixes_.emplace_back(std::make_unique<Prefix>()).get();
     best->tokens.assign(sequence.tokens.begin(),
                         sequence.tokens.begin() + static_cast<std::ptrdiff_t>(length));
-    best->place = take_free_place();
+    best->seq_id = take_free_seq_id();
     best->cells = std::move(*cells_.reserve(static_cast<std::uint32_t>(length)));
   }
   best->priority = std::min(best->priority, sequence.request.priority);
@@ -337,20 +337,20 @@ Executor::Source Executor::frozen_for(const Sequence& sequence) {
 
 /// How much of a text that ends may begin another one: all of a conversation, whose next question does; of
 /// other work, what some that wait have in common with it.
-std::size_t Executor::worth_keeping(const Sequence& sequence) const {
-  if (sequence.request.embed || !sequence.place) return 0;
+std::size_t Scheduler::worth_keeping(const Sequence& sequence) const {
+  if (sequence.request.embed || !sequence.seq_id) return 0;
   if (sequence.request.priority == Priority::kInteractive) return sequence.computed;
   std::size_t most = 0;
   if (!shares_parts_) return most;
-  for (const auto& [turn, other] : waiting_) most = std::max(most, sequence.alike(other->tokens));
+  for (const auto& [key, other] : waiting_) most = std::max(most, sequence.alike(other->tokens));
   return std::min(most, sequence.computed);
 }
 
-void Executor::remember(Sequence& sequence) {
+void Scheduler::remember(Sequence& sequence) {
   const std::size_t count = worth_keeping(sequence);
   llama_memory_t const memory = llama_get_memory(engine_.context());
   if (count < kWorthSharing ||
-      llama_memory_seq_pos_max(memory, *sequence.place) + 1 != static_cast<llama_pos>(sequence.computed))
+      llama_memory_seq_pos_max(memory, *sequence.seq_id) + 1 != static_cast<llama_pos>(sequence.computed))
     return;
   auto prefix = std::make_unique<Prefix>();
   prefix->tokens.assign(sequence.tokens.begin(),
@@ -361,27 +361,27 @@ void Executor::remember(Sequence& sequence) {
     if (!shares_parts_ || length > count ||
         !std::ranges::equal(other->tokens, std::span(prefix->tokens).first(length)))
       return false;
-    leave_place(other->place);
+    leave_seq_id(other->seq_id);
     return true;
   });
   prefix->computed = count;
   prefix->repeatable = std::min(sequence.repeatable, count / pieces_.whole() * pieces_.whole());
   prefix->before = sequence.share(count);
-  prefix->place = std::exchange(sequence.place, std::nullopt);
+  prefix->seq_id = std::exchange(sequence.seq_id, std::nullopt);
   prefix->used = ++used_;
   if (count < sequence.computed)
-    llama_memory_seq_rm(memory, *prefix->place, static_cast<llama_pos>(count), -1);
+    llama_memory_seq_rm(memory, *prefix->seq_id, static_cast<llama_pos>(count), -1);
   prefixes_.push_back(std::move(prefix));
 }
 
-bool Executor::is_wanted(const Prefix& prefix) const {
+bool Scheduler::is_wanted(const Prefix& prefix) const {
   return std::ranges::any_of(waiting_, [&](const auto& entry) {
     return entry.second->computed == 0 && prefix.begins(entry.second->tokens);
   });
 }
 
 /// The one that was not used for the longest time. False where there is none.
-bool Executor::drop_prefix(Drop which) {
+bool Scheduler::drop_prefix(Drop which) {
   auto oldest = prefixes_.end();
   for (auto at = prefixes_.begin(); at != prefixes_.end(); ++at) {
     if (which == Drop::kUnwanted && is_wanted(**at)) continue;
@@ -389,7 +389,7 @@ bool Executor::drop_prefix(Drop which) {
     if (oldest == prefixes_.end() || (*at)->used < (*oldest)->used) oldest = at;
   }
   if (oldest == prefixes_.end()) return false;
-  leave_place((*oldest)->place);
+  leave_seq_id((*oldest)->seq_id);
   prefixes_.erase(oldest);
   return true;
 }

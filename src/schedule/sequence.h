@@ -14,25 +14,25 @@ namespace brimful::schedule {
 
 /// Tokens, of which the context holds the first ones. Invariant: the cells of `before`, then `cells`, hold
 /// what is computed.
-struct Executor::Text {
+struct Scheduler::TokenHistory {
   std::vector<llama_token> tokens;
   std::size_t computed = 0;
-  std::optional<llama_seq_id> place;
-  Cells::Reservation cells;
-  std::shared_ptr<Cells::Beginning> before;  // shared with others
+  std::optional<llama_seq_id> seq_id;
+  KvCells::Reservation cells;
+  std::shared_ptr<KvCells::SharedPrefix> before;  // shared with others
   /// The first tokens, in whole Pieces, whose cells are the context's first ones and hold the bits that a
   /// request computes alone in an empty context.
   std::size_t repeatable = 0;
 
   [[nodiscard]] std::size_t held() const { return cells.count() + (before ? before->size() : 0); }
   /// Lets others have the cells of the first `count` tokens, too. Requires: these are computed.
-  [[nodiscard]] std::shared_ptr<Cells::Beginning> share(std::size_t count) {
+  [[nodiscard]] std::shared_ptr<KvCells::SharedPrefix> share(std::size_t count) {
     const std::size_t in_front = before ? before->size() : 0;
     if (count > in_front) {
       auto more = cells.split(static_cast<std::uint32_t>(count - in_front));
-      before = std::make_shared<Cells::Beginning>(std::move(more), before);
+      before = std::make_shared<KvCells::SharedPrefix>(std::move(more), before);
     }
-    return Cells::first_of(before, static_cast<std::uint32_t>(count));
+    return KvCells::first_of(before, static_cast<std::uint32_t>(count));
   }
   /// How many tokens of a prompt it begins with; one is left over, to get logits from.
   [[nodiscard]] std::size_t alike(const std::vector<llama_token>& prompt) const {
@@ -42,21 +42,21 @@ struct Executor::Text {
 };
 
 /// A request on its way. Its tokens: the prompt, then what was written.
-struct Executor::Sequence : Text {
-  Sequence(Request wanted, Listener who)
-      : Text{.tokens = std::move(wanted.prompt)},
+struct Scheduler::Sequence : TokenHistory {
+  Sequence(Request wanted, Callbacks who)
+      : TokenHistory{.tokens = std::move(wanted.prompt)},
         request(std::move(wanted)),
-        listener(std::move(who)),
+        callbacks(std::move(who)),
         filter(request.stop_strings) {}
 
   Request request;  // without its prompt
   std::size_t prompt_tokens = tokens.size();
-  Listener listener;
+  Callbacks callbacks;
   Answer answer;
   engine::SamplerPtr sampler;
   Bytes grammar_memory;  // that its sampler takes, once that is known
   engine::StopFilter filter;
-  std::optional<engine::SavedSequence> parked;
+  std::optional<engine::SavedSequence> preempted;
   bool ended = false;
   /// Nothing was computed beside this request, and all that it is computed from is repeatable.
   bool alone = false;
@@ -73,7 +73,7 @@ struct Executor::Sequence : Text {
     const std::size_t limit = request.limit < 0 ? SIZE_MAX : static_cast<std::size_t>(request.limit);
     return limit - std::min(limit, answer.token_ids.size());
   }
-  /// Cells that may be reserved ahead.
+  /// KvCells that may be reserved ahead.
   [[nodiscard]] std::uint32_t stretch(std::size_t most) const {
     return static_cast<std::uint32_t>(std::max<std::size_t>(std::min(left(), most), 1));
   }
@@ -84,10 +84,10 @@ struct Executor::Sequence : Text {
 
  private:
   bool show_now(std::string text) {
-    if (text.empty() || !listener.on_piece) return true;
+    if (text.empty() || !callbacks.on_piece) return true;
     const auto first = answer.logprobs.begin() + static_cast<std::ptrdiff_t>(shown_logprobs_);
     shown_logprobs_ = answer.logprobs.size();
-    return listener.on_piece({std::move(text), {first, answer.logprobs.end()}});
+    return callbacks.on_piece({std::move(text), {first, answer.logprobs.end()}});
   }
 
   std::size_t shown_logprobs_ = 0;
@@ -95,7 +95,7 @@ struct Executor::Sequence : Text {
 
 /// What prompts begin with: what several that wait have in common, or a text that has ended, as the next
 /// question of a conversation begins with it. Frozen once it is computed.
-struct Executor::Prefix : Text {
+struct Scheduler::Prefix : TokenHistory {
   Priority priority = Priority::kBatch;  // with which it is computed
   std::uint64_t used = 0;                // when it was last
 
@@ -110,11 +110,11 @@ constexpr std::size_t kWorthSharing = 32;  // tokens: fewer are not worth a plac
 /// What `sequence` has in common with some that wait behind it, as many tokens as all of those have that have
 /// enough; 0: nothing worth it.
 template <typename Sequences>
-[[nodiscard]] std::size_t common_beginning(const auto& sequence, const Sequences& waiting) {
+[[nodiscard]] std::size_t common_prefix(const auto& sequence, const Sequences& waiting) {
   constexpr std::size_t kCompared = 64;  // of those that wait
   std::size_t common = 0;
   std::size_t compared = 0;
-  for (const auto& [turn, other] : waiting) {
+  for (const auto& [key, other] : waiting) {
     if (other.get() == &sequence || other->computed > 0) continue;
     const std::size_t alike = std::min(sequence.alike(other->tokens), sequence.tokens.size() - 1);
     if (alike >= kWorthSharing) common = common == 0 ? alike : std::min(common, alike);
@@ -124,7 +124,7 @@ template <typename Sequences>
 }
 
 /// One batch of tokens, and whose they are.
-class Executor::Pass {
+class Scheduler::Pass {
  public:
   struct Part {
     Sequence* sequence = nullptr;
@@ -137,7 +137,7 @@ class Executor::Pass {
 
   /// `most`: tokens of it, at most.
   void add(Sequence& sequence, std::size_t most = SIZE_MAX) {
-    const std::size_t count = add(sequence.tokens, sequence.computed, sequence.place, most);
+    const std::size_t count = add(sequence.tokens, sequence.computed, sequence.seq_id, most);
     if (count == 0) return;
     Part& part = parts_.emplace_back(Part{&sequence, nullptr, count, std::nullopt});
     if (sequence.computed + count < sequence.tokens.size()) return;
@@ -145,7 +145,7 @@ class Executor::Pass {
     part.output = static_cast<std::int32_t>(outputs_.size() - 1);
   }
   void add(Prefix& prefix) {
-    const std::size_t count = add(prefix.tokens, prefix.computed, prefix.place, SIZE_MAX);
+    const std::size_t count = add(prefix.tokens, prefix.computed, prefix.seq_id, SIZE_MAX);
     if (count > 0) parts_.push_back({nullptr, &prefix, count, std::nullopt});
   }
 
@@ -161,27 +161,27 @@ class Executor::Pass {
     return std::ranges::all_of(parts_, [](const Part& part) { return part.output && part.count == 1; });
   }
   [[nodiscard]] llama_batch batch() {
-    places_.clear();
-    for (llama_seq_id& place : sequences_) places_.push_back(&place);
+    seq_ids_.clear();
+    for (llama_seq_id& seq_id : sequences_) seq_ids_.push_back(&seq_id);
     ones_.assign(tokens_.size(), 1);
     return {.n_tokens = static_cast<std::int32_t>(tokens_.size()),
             .token = tokens_.data(),
             .embd = nullptr,
             .pos = positions_.data(),
             .n_seq_id = ones_.data(),
-            .seq_id = places_.data(),
+            .seq_id = seq_ids_.data(),
             .logits = outputs_.data()};
   }
 
  private:
   /// As many of the tokens that are not computed as there is room for.
   std::size_t add(const std::vector<llama_token>& tokens, std::size_t computed,
-                  std::optional<llama_seq_id> place, std::size_t most) {
+                  std::optional<llama_seq_id> seq_id, std::size_t most) {
     const std::size_t count = std::min({tokens.size() - computed, size_ - tokens_.size(), most});
     for (std::size_t i = computed; i < computed + count; ++i) {
       tokens_.push_back(tokens[i]);
       positions_.push_back(static_cast<llama_pos>(i));
-      sequences_.push_back(place.value());
+      sequences_.push_back(seq_id.value());
       outputs_.push_back(0);
     }
     return count;
@@ -192,7 +192,7 @@ class Executor::Pass {
   std::vector<llama_token> tokens_;
   std::vector<llama_pos> positions_;
   std::vector<llama_seq_id> sequences_;
-  std::vector<llama_seq_id*> places_;
+  std::vector<llama_seq_id*> seq_ids_;
   std::vector<std::int32_t> ones_;
   std::vector<std::int8_t> outputs_;
 };

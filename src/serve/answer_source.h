@@ -2,30 +2,30 @@
 
 #include "openai/stream.h"
 #include "serve/http_message.h"
-#include "serve/ticket.h"
+#include "serve/pending_response.h"
 
 namespace brimful::serve {
 
-/// The answer to a request of OpenAI's API, from its ticket: whole, or as server-sent events.
+/// The answer to a request of OpenAI's API, from its response: whole, or as server-sent events.
 class AnswerSource final : public HttpSource {
  public:
   /// `vocab` outlives it.
-  AnswerSource(std::shared_ptr<Ticket> ticket, openai::AnswerHead head, const llama_vocab* vocab);
+  AnswerSource(std::shared_ptr<PendingResponse> response, openai::AnswerHead head, const llama_vocab* vocab);
   ~AnswerSource() override;
   AnswerSource(const AnswerSource&) = delete;
   AnswerSource& operator=(const AnswerSource&) = delete;
 
-  void watch(std::function<void()> wake) override { ticket_->watch(std::move(wake)); }
+  void watch(std::function<void()> wake) override { pending_->watch(std::move(wake)); }
   Part next() override;
-  void leave() override { ticket_->leave(); }
+  void leave() override { pending_->leave(); }
 
  private:
-  using Clock = Ticket::Clock;
+  using Clock = PendingResponse::Clock;
 
-  [[nodiscard]] Part whole(const Ticket::News& news) const;
-  [[nodiscard]] Part events(Ticket::News news);
+  [[nodiscard]] Part whole(const PendingResponse::Update& update) const;
+  [[nodiscard]] Part events(PendingResponse::Update update);
 
-  const std::shared_ptr<Ticket> ticket_;
+  const std::shared_ptr<PendingResponse> pending_;
   const openai::AnswerHead head_;
   const llama_vocab* const vocab_;
   std::optional<openai::AnswerStream> stream_;  // of a request that wants events

@@ -27,8 +27,8 @@ HttpResponse unavailable(const char* why) {
 }  // namespace
 
 ApiServer::ApiServer(Listener listener, ServerOptions options, const engine::Engine& engine,
-                     const openai::ApiReader& reader, std::string model, Inbox& inbox, const Board& board,
-                     Archive* archive)
+                     const openai::ApiReader& reader, std::string model, RequestQueue& request_queue,
+                     const MetricsSnapshot& metrics, FileStore* store)
     : options_(std::move(options)),
       access_(options_.access),
       engine_(engine),
@@ -36,10 +36,10 @@ ApiServer::ApiServer(Listener listener, ServerOptions options, const engine::Eng
       model_(std::move(model)),
       started_(unix_time()),
       most_tokens_(std::min(llama_n_ctx(engine.context()), options_.longest_text)),
-      inbox_(inbox),
-      board_(board),
+      request_queue_(request_queue),
+      metrics_(metrics),
       bodies_{options_.largest_body, options_.largest_bodies} {
-  if (archive != nullptr) archive_api_.emplace(*archive, bodies_, options_.largest_file);
+  if (store != nullptr) files_api_.emplace(*store, bodies_, options_.largest_file);
   add_endpoints();
   HttpHandler& handler = *this;
   http_.emplace(std::move(listener), options_.http, handler);
@@ -122,7 +122,7 @@ void ApiServer::add_endpoints() {
   routes_.add("GET", "/metrics", Lane::kNow, [this](const HttpRequest&, const std::string&) {
     HttpResponse out;
     out.set("Content-Type", "text/plain; version=0.0.4");
-    out.body = metrics_text(board_.read());
+    out.body = metrics_text(metrics_.read());
     return out;
   });
   routes_.add("GET", "/v1/models", Lane::kNow, [this](const HttpRequest&, const std::string&) {
@@ -150,7 +150,7 @@ void ApiServer::add_endpoints() {
   post("/brimful/budgets", Lane::kControl, [](const ReadBody& body) { return change_budgets(body.json); });
   routes_.add("GET", "/brimful/status", Lane::kFiles,
               [](const HttpRequest&, const std::string&) { return tell_status(); });
-  if (archive_api_) archive_api_->add_endpoints(routes_);
+  if (files_api_) files_api_->add_endpoints(routes_);
 }
 
 Json ApiServer::model_json() const {
@@ -184,10 +184,10 @@ HttpResponse ApiServer::answer(openai::Endpoint endpoint, ReadBody body) {
         {ErrorCode::kInvalidArgument, fmt::format("the prompt has {} tokens and the context holds {}",
                                                   read->longest_prompt(), most_tokens_)});
   }
-  auto ticket = inbox_.put(std::move(*read));
-  if (!ticket) {
-    HttpResponse out = refused(ticket.error());
-    const double wait = std::ceil(board_.read().request_seconds);
+  auto response = request_queue_.put(std::move(*read));
+  if (!response) {
+    HttpResponse out = refused(response.error());
+    const double wait = std::ceil(metrics_.read().request_seconds);
     out.set("Retry-After", std::to_string(static_cast<int>(std::clamp(wait, 1.0, 60.0))));
     return out;
   }
@@ -197,7 +197,7 @@ HttpResponse ApiServer::answer(openai::Endpoint endpoint, ReadBody body) {
   out.set("Content-Type", "text/event-stream");
   out.set("Cache-Control", "no-cache");
   out.set("X-Accel-Buffering", "no");  // a proxy passes each event on at once
-  out.source = std::make_shared<AnswerSource>(std::move(*ticket), std::move(head), reader_.vocab());
+  out.source = std::make_shared<AnswerSource>(std::move(*response), std::move(head), reader_.vocab());
   return out;
 }
 

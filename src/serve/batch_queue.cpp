@@ -8,7 +8,7 @@
 namespace brimful::serve {
 namespace {
 
-using Json = Archive::Json;
+using Json = FileStore::Json;
 
 constexpr std::chrono::milliseconds kLooking{5};  // between two passes
 constexpr const char* kWhy = "the batch ended before this request was computed";
@@ -77,7 +77,7 @@ void BatchQueue::pause(const Error& error) {
 
 void BatchQueue::failed(const Error& error) {
   if (!job_ || writing_.valid()) return;
-  job_->withdraw(executor_);
+  job_->withdraw(scheduler_);
   pause(error);
 }
 
@@ -85,13 +85,13 @@ void BatchQueue::stop() {
   if (writing_.valid()) writing_.wait();
   end_attempt();
   if (!job_) return;
-  job_->withdraw(executor_);
+  job_->withdraw(scheduler_);
   if (const Status kept = job_->keep_outcomes(); !kept)
     tell("brimful: some answers of a batch are computed again: {}\n", kept.error().message);
 }
 
 void BatchQueue::leave_job() {
-  if (job_) job_->withdraw(executor_);
+  if (job_) job_->withdraw(scheduler_);
   job_.reset();
   end_attempt();
 }
@@ -99,25 +99,25 @@ void BatchQueue::leave_job() {
 /// Where it cannot be written down, the next start counts one attempt too many: no reason to end this one.
 void BatchQueue::end_attempt() {
   if (!attempt_) return;
-  if (archive_.end_attempt(*attempt_)) attempt_.reset();
+  if (store_.end_attempt(*attempt_)) attempt_.reset();
 }
 
 Status BatchQueue::change(const std::function<Status(Json&)>& change) {
-  BRIMFUL_TRY(batch_, archive_.change_batch((*batch_)["id"], change));
+  BRIMFUL_TRY(batch_, store_.change_batch((*batch_)["id"], change));
   return {};
 }
 
 /// The oldest one that has not ended; of those behind it, what was cancelled or is too old ends at once.
 Status BatchQueue::choose() {
-  const std::uint64_t changes = archive_.changes();
+  const std::uint64_t changes = store_.changes();
   if (seen_ == changes && Clock::now() - looked_ < kBetweenLooks) return {};
-  BRIMFUL_TRY(auto open_ones, archive_.open_batches());
+  BRIMFUL_TRY(auto open_ones, store_.open_batches());
   std::optional<Json> next;
   for (Json& batch : open_ones) {
     if (!next) {
       next = std::move(batch);
     } else if (const auto end = early_end(batch); end && batch["in_progress_at"].is_null()) {
-      BRIMFUL_TRY_VOID(archive_.change_batch(batch["id"], [&](Json& now) { return end_now(now, *end); }));
+      BRIMFUL_TRY_VOID(store_.change_batch(batch["id"], [&](Json& now) { return end_now(now, *end); }));
     }
   }
   if (!next || !batch_ || (*next)["id"] != (*batch_)["id"]) {
@@ -152,7 +152,7 @@ Status BatchQueue::go_on() {
   if (!job_->is_checked() || (*batch_)["status"] == "validating") return look_at_lines();
   if (!end) return compute();
   BRIMFUL_TRY(const bool done,
-              job_->give_up(executor_, fmt::format("batch_{}", *end), gave_up_.value_or(kWhy)));
+              job_->give_up(scheduler_, fmt::format("batch_{}", *end), gave_up_.value_or(kWhy)));
   if (done) begin_to_write(*end);
   return {};
 }
@@ -160,7 +160,7 @@ Status BatchQueue::go_on() {
 Status BatchQueue::take_up() {
   const std::string id = (*batch_)["id"];
   if (!attempt_) {
-    BRIMFUL_TRY(const int attempts, archive_.begin_attempt(id));
+    BRIMFUL_TRY(const int attempts, store_.begin_attempt(id));
     attempt_ = id;
     if (attempts > kMostAttempts) {
       return end_with_errors(
@@ -172,13 +172,13 @@ Status BatchQueue::take_up() {
   }
   output_ = output_of(id);
   errors_ = errors_of(id);
-  batch::JobFiles files{archive_.content((*batch_)["input_file_id"]), archive_.content(output_),
-                        archive_.content(errors_), id};
+  batch::JobFiles files{store_.content((*batch_)["input_file_id"]), store_.content(output_),
+                        store_.content(errors_), id};
   auto job = batch::Job::open(std::move(files), reader_,
                               {.model = model_,
                                .answers = settings_,
                                .shard = {},
-                               .most_context = executor_.longest_prompt(),
+                               .most_context = scheduler_.longest_prompt(),
                                .unreadable_lines_fail_alone = false});
   if (!job && job.error().code != ErrorCode::kNotFound) return std::unexpected(job.error());
   if (!job) return end_with_errors(one_error("invalid_input_file", "the input file is gone"));
@@ -243,7 +243,7 @@ Status BatchQueue::compute() {
       return {};
     }));
   }
-  return job_->submit_some(executor_, kLooking);
+  return job_->submit_some(scheduler_, kLooking);
 }
 
 /// Beside the passes; nobody else touches the job until it is done.
@@ -257,9 +257,8 @@ Status BatchQueue::finish() {
   const std::string id = (*batch_)["id"];
   const batch::Store::Counts& counts = job_->counts();
   if (counts.completed > 0)
-    BRIMFUL_TRY_VOID(archive_.keep_content(output_, id + "_output.jsonl", "batch_output"));
-  if (counts.failed > 0)
-    BRIMFUL_TRY_VOID(archive_.keep_content(errors_, id + "_errors.jsonl", "batch_output"));
+    BRIMFUL_TRY_VOID(store_.keep_content(output_, id + "_output.jsonl", "batch_output"));
+  if (counts.failed > 0) BRIMFUL_TRY_VOID(store_.keep_content(errors_, id + "_errors.jsonl", "batch_output"));
   BRIMFUL_TRY_VOID(change([&](Json& batch) -> Status {
     if (counts.completed > 0) batch["output_file_id"] = output_;
     if (counts.failed > 0) batch["error_file_id"] = errors_;

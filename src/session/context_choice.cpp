@@ -28,7 +28,7 @@ constexpr std::uint32_t kMostUbatch = 2048;
 /// Places beside those of requests, for what they begin with. A recurrent state or a sliding window takes
 /// memory for each.
 std::uint32_t places_for_prefixes(const engine::Engine& engine, std::uint32_t requests) {
-  return std::min(schedule::Executor::can_share_parts(engine.model()) ? 8U : 2U, kMostSequences - requests);
+  return std::min(schedule::Scheduler::can_share_parts(engine.model()) ? 8U : 2U, kMostSequences - requests);
 }
 
 /// What follows from how many tokens a context holds.
@@ -112,7 +112,7 @@ class Choice {
       return false;
     }
     BRIMFUL_TRY_VOID(prepared);
-    const plan::RunPlan& plan = engine_.plan();
+    const plan::HostPlan& plan = engine_.plan();
     const plan::SharedForecast forecast = plan::forecast_shared(
         engine_.profile(), plan, split_of(engine_, machine_), machine_, contexts_.work());
     weighed_ += fmt::format("; {} tokens -ub {}, {} at once: {:.1f} tokens/s", plan.context, plan.ubatch,

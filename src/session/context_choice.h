@@ -19,7 +19,7 @@ struct ExpectedRequests {
   Bytes client_reserve;  ///< what the caller itself will still allocate, beside samplers and templates
 };
 
-/// Engine::prepare() for a schedule::Executor. Returns how many requests may run in it at once. What
+/// Engine::prepare() for a schedule::Scheduler. Returns how many requests may run in it at once. What
 /// `context` leaves open, how many tokens and how many of them in a pass, is chosen for the most tokens per
 /// second by the rates of `machine`, more KV cache against more weights that stay, and standard error says
 /// what was weighed. Without them: cells for as many requests as are expected, where these take no large part

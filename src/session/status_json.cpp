@@ -36,7 +36,7 @@ nlohmann::ordered_json passes_json(const tier::PassStatistics& passes) {
           {"stalled_seconds", std::chrono::duration<double>(passes.stalled).count()}};
 }
 
-nlohmann::ordered_json tiers_json(const Engine& engine) {
+nlohmann::ordered_json tiers_json(const engine::Engine& engine) {
   const plan::MemoryMap map = engine.memory_map();
   nlohmann::ordered_json tiers = nlohmann::ordered_json::array();
   tiers.push_back({{"name", "host"},

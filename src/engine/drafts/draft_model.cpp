@@ -23,7 +23,7 @@ Result<std::unique_ptr<DraftModel>> DraftModel::open(const std::filesystem::path
                                                      tier::DeviceOptions options) {
   BRIMFUL_TRY(model::ModelProfile profile, model::read_model(path));
   std::unique_ptr<DraftModel> draft(new DraftModel(std::move(profile), host));
-  BRIMFUL_TRY(draft->device_, tier::Device::create(draft->profile_, draft->pool_, std::move(options)));
+  BRIMFUL_TRY(draft->device_, tier::HostDevice::create(draft->profile_, draft->pool_, std::move(options)));
   BRIMFUL_TRY(draft->model_, load_without_weights(draft->profile_, *draft->device_));
   return draft;
 }
@@ -110,7 +110,7 @@ Result<Bytes> DraftModel::bytes_to_place() {
 
 Status DraftModel::place() {
   BRIMFUL_TRY(plan::Placement placement, this->placement());
-  BRIMFUL_TRY(runtime_, pool_.reserve(runtime_bytes(placement), memory::Owner::kRuntime));
+  BRIMFUL_TRY(runtime_, pool_.reserve(runtime_bytes(placement), memory::Tag::kRuntime));
   return device_->place(std::move(placement), {});
 }
 

@@ -37,9 +37,9 @@ class DraftModel {
 
   /// What place() will reserve, after the pages that recording touched were given back.
   [[nodiscard]] Result<Bytes> bytes_to_place();
-  /// Reserves, and reads the weights. Errors: those of tier::Device::place.
+  /// Reserves, and reads the weights. Errors: those of tier::HostDevice::place.
   [[nodiscard]] Status place();
-  /// Gives all of that back, and the context. Errors: those of tier::Device::displace.
+  /// Gives all of that back, and the context. Errors: those of tier::HostDevice::displace.
   [[nodiscard]] Status displace();
 
   /// What may follow `last`, which follows `text`: at most `most` tokens, fewer where the model is cancelled.
@@ -53,7 +53,7 @@ class DraftModel {
     void operator()(llama_context* c) const { llama_free(c); }
   };
   DraftModel(model::ModelProfile profile, memory::Pool& host)
-      : profile_(std::move(profile)), pool_("draft model's", host, memory::Owner::kDraft) {}
+      : profile_(std::move(profile)), pool_("draft model's", host, memory::Tag::kDraft) {}
   [[nodiscard]] Status record();
   [[nodiscard]] Result<plan::Placement> placement() const;
   [[nodiscard]] Bytes runtime_bytes(const plan::Placement& placement) const;
@@ -63,7 +63,7 @@ class DraftModel {
   const model::ModelProfile profile_;
   memory::Pool pool_;
   memory::Reservation runtime_;
-  std::unique_ptr<tier::Device> device_;  // outlives model and context
+  std::unique_ptr<tier::HostDevice> device_;  // outlives model and context
   ModelPtr model_;
   std::unique_ptr<llama_context, ContextFree> context_;
   common_speculative_ptr speculative_;

@@ -165,7 +165,7 @@ Status ExpertCache::bring_to_slots(Group& group, std::span<const std::uint32_t> 
 
 Status ExpertCache::bring_to_stage(Group& group, std::span<const std::uint32_t> experts,
                                    const TakeBytes& take) {
-  std::vector<ExpertStrips::Expert> all;
+  std::vector<ExpertTiles::Expert> all;
   for (const std::uint32_t expert : experts) all.push_back({expert, std::nullopt});
   statistics_.used += experts.size();
   statistics_.missed += group.plan->expert * experts.size();
@@ -258,7 +258,7 @@ Status ExpertCache::finish() {
 }
 
 void ExpertCache::pass_through(Group& group, std::span<const std::uint32_t> parts) {
-  std::vector<ExpertStrips::Expert> experts;
+  std::vector<ExpertTiles::Expert> experts;
   for (const std::uint32_t expert : used_) {
     const auto slot = group.slots.slot_of(expert);
     const bool ready = slot && !group.state[*slot].raw;

@@ -63,7 +63,7 @@ class ExpertCache {
   /// Whether the step's experts are all in slots: then rows(), else strips().
   [[nodiscard]] bool in_slots() const { return in_slots_; }
   [[nodiscard]] ExpertRows rows(std::uint32_t part) const;
-  [[nodiscard]] ExpertStrips& strips() { return strips_; }
+  [[nodiscard]] ExpertTiles& strips() { return strips_; }
 
   /// What must be rearranged before the step uses it.
   [[nodiscard]] std::span<const FreshRows> fresh() const { return fresh_; }
@@ -118,7 +118,7 @@ class ExpertCache {
   std::byte* const arena_;
   std::int32_t* const ids_;
   PartReader reader_;
-  ExpertStrips strips_;
+  ExpertTiles strips_;
   std::vector<Group> groups_;
 
   Group* current_ = nullptr;

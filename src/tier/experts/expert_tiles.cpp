@@ -7,16 +7,16 @@
 
 namespace brimful::tier {
 
-ExpertStrips::ExpertStrips(const model::ModelProfile& profile, const plan::Placement& placement,
-                           std::byte* arena, PartReader& reader)
+ExpertTiles::ExpertTiles(const model::ModelProfile& profile, const plan::Placement& placement,
+                         std::byte* arena, PartReader& reader)
     : profile_(profile),
       arena_(arena),
       stage_(arena + placement.stage_place),
       half_(Bytes{placement.stage.value / 2}),
       reader_(reader) {}
 
-void ExpertStrips::begin(const plan::ExpertGroup& group, std::span<const std::uint32_t> parts,
-                         std::vector<Expert> experts) {
+void ExpertTiles::begin(const plan::ExpertGroup& group, std::span<const std::uint32_t> parts,
+                        std::vector<Expert> experts) {
   experts_ = std::move(experts);
   strips_.clear();
   next_ = 0;
@@ -38,19 +38,19 @@ void ExpertStrips::begin(const plan::ExpertGroup& group, std::span<const std::ui
   read(0);
 }
 
-Bytes ExpertStrips::bytes_of(const Strip& strip) const {
+Bytes ExpertTiles::bytes_of(const Strip& strip) const {
   return profile_.tensors[strip.part->tensor].row_bytes() * static_cast<std::uint64_t>(strip.rows);
 }
 
-Bytes ExpertStrips::stride_of(const Strip& strip) const {
+Bytes ExpertTiles::stride_of(const Strip& strip) const {
   return strip.part->lands() ? bytes_of(strip) : plan::region_of(bytes_of(strip));
 }
 
-std::byte* ExpertStrips::region(std::size_t strip, std::size_t expert) const {
+std::byte* ExpertTiles::region(std::size_t strip, std::size_t expert) const {
   return stage_ + (strip % 2) * half_.value + expert * stride_of(strips_[strip]).value;
 }
 
-void ExpertStrips::read(std::size_t number) {
+void ExpertTiles::read(std::size_t number) {
   const Strip& strip = strips_[number];
   const model::TensorInfo& tensor = profile_.tensors[strip.part->tensor];
   for (std::size_t i = 0; i < experts_.size(); ++i) {
@@ -65,7 +65,7 @@ void ExpertStrips::read(std::size_t number) {
   }
 }
 
-Result<ExpertRows> ExpertStrips::next(std::vector<FreshRows>& fresh) {
+Result<ExpertRows> ExpertTiles::next(std::vector<FreshRows>& fresh) {
   BRIMFUL_CHECK(next_ < strips_.size());
   const std::size_t number = next_++;
   const Strip& strip = strips_[number];
@@ -87,6 +87,6 @@ Result<ExpertRows> ExpertStrips::next(std::vector<FreshRows>& fresh) {
                     static_cast<std::uint32_t>(experts_.size()), strip.first_row, strip.rows};
 }
 
-bool ExpertStrips::part_ends() const { return strips_[next_ - 1].last; }
+bool ExpertTiles::part_ends() const { return strips_[next_ - 1].last; }
 
 }  // namespace brimful::tier

@@ -25,7 +25,7 @@ struct ExpertRows {
 /// Passes all experts of a step through a stage that holds some rows of each: while one half is computed
 /// with, the other is filled, from disk or from the slots that have an expert already.
 /// Threading: one thread at a time.
-class ExpertStrips {
+class ExpertTiles {
  public:
   /// An expert of the step, and the slot it lies in, if any.
   struct Expert {
@@ -34,8 +34,8 @@ class ExpertStrips {
   };
 
   /// The arena has the slots, and the placement's stage. All outlive it.
-  ExpertStrips(const model::ModelProfile& profile, const plan::Placement& placement, std::byte* arena,
-               PartReader& reader);
+  ExpertTiles(const model::ModelProfile& profile, const plan::Placement& placement, std::byte* arena,
+              PartReader& reader);
 
   /// Begins a step that uses `parts` of the group, in this order.
   void begin(const plan::ExpertGroup& group, std::span<const std::uint32_t> parts,

@@ -29,9 +29,7 @@ std::vector<ggml_backend_dev_t> gpu_devices() {
 
 /// The inner device's own buffers, counted.
 struct CountedBuffers {
-  static OffloadDevice& of(ggml_backend_buffer_type_t type) {
-    return *static_cast<OffloadDevice*>(type->context);
-  }
+  static GpuDevice& of(ggml_backend_buffer_type_t type) { return *static_cast<GpuDevice*>(type->context); }
   static const char* name(ggml_backend_buffer_type_t t) { return ggml_backend_buft_name(of(t).inner_type_); }
   static ggml_backend_buffer_t allocate(ggml_backend_buffer_type_t t, size_t size) {
     return of(t).allocate(size);
@@ -48,8 +46,8 @@ struct CountedBuffers {
   static bool is_host(ggml_backend_buffer_type_t t) { return ggml_backend_buft_is_host(of(t).inner_type_); }
 };
 
-OffloadDevice::OffloadDevice(Device& host, memory::Pool& pool, ggml_backend_dev_t inner)
-    : GgmlDevice(pool, inner),
+GpuDevice::GpuDevice(HostDevice& host, memory::Pool& pool, ggml_backend_dev_t inner)
+    : BackendDevice(pool, inner),
       host_(host),
       weights_(host.weights()),
       inner_type_(ggml_backend_dev_buffer_type(inner)) {
@@ -61,46 +59,46 @@ OffloadDevice::OffloadDevice(Device& host, memory::Pool& pool, ggml_backend_dev_
   choose({});
 }
 
-OffloadDevice::~OffloadDevice() = default;
+GpuDevice::~GpuDevice() = default;
 
-Status OffloadDevice::settle(Bytes kv_cache, Bytes compute) {
+Status GpuDevice::settle(Bytes kv_cache, Bytes compute) {
   buffers_.clear();
   for (const auto& [bytes, owner] :
-       {std::pair(kv_cache, memory::Owner::kKvCache), std::pair(compute, memory::Owner::kCompute)}) {
+       {std::pair(kv_cache, memory::Tag::kKvCache), std::pair(compute, memory::Tag::kCompute)}) {
     BRIMFUL_TRY(auto reservation, pool_.reserve(bytes, owner));
     buffers_.push_back(std::move(reservation));
   }
   return {};
 }
 
-bool OffloadDevice::supports_op(const ggml_tensor& op) const {
+bool GpuDevice::supports_op(const ggml_tensor& op) const {
   return takes(op) && ggml_backend_dev_supports_op(inner_, &op);
 }
 
-bool OffloadDevice::supports_buffer_type(ggml_backend_buffer_type_t type) const {
+bool GpuDevice::supports_buffer_type(ggml_backend_buffer_type_t type) const {
   return type == &counted_type_ || weights_.is(type) || ggml_backend_dev_supports_buft(inner_, type);
 }
 
-void OffloadDevice::set_abort_callback(Stream&, ggml_abort_callback callback, void* data) {
+void GpuDevice::set_abort_callback(Stream&, ggml_abort_callback callback, void* data) {
   abort_ = callback;
   abort_data_ = data;
 }
 
-ExpertStatistics OffloadDevice::experts() const {
+ExpertStatistics GpuDevice::experts() const {
   ExpertStatistics out = experts_before_;
   if (experts_) out += experts_->statistics();
   return out;
 }
 
-bool OffloadDevice::takes(const ggml_tensor& op) const {
+bool GpuDevice::takes(const ggml_tensor& op) const {
   if (experts_ && experts_->takes(op)) return !leaves_experts_;
   // A bias by experts follows its product: else all its rows would cross, twice.
   const bool biases = op.op == GGML_OP_ADD_ID && op.src[0]->op == GGML_OP_MUL_MAT_ID;
   if (biases && !takes(*op.src[0])) return false;
   const bool by_experts = op.op == GGML_OP_MUL_MAT_ID;
   const std::int64_t tokens = by_experts ? op.src[2]->ne[1] : op.ne[1];
-  const bool batch =
-      ring_size_ > Bytes{} && tokens >= (by_experts ? sending_.experts_from : sending_.from_tokens);
+  const bool batch = ring_size_ > Bytes{} && tokens >= (by_experts ? transfer_policy_.min_batch_of_experts
+                                                                   : transfer_policy_.min_batch);
   for (int s = 0; s < GGML_MAX_SRC; ++s) {
     const ggml_tensor* const src = op.src[s];
     const auto weight = src != nullptr ? weights_.weight_of(src) : std::nullopt;
@@ -114,10 +112,10 @@ bool OffloadDevice::takes(const ggml_tensor& op) const {
   return true;
 }
 
-ggml_backend_buffer_t OffloadDevice::allocate(std::size_t size) {
+ggml_backend_buffer_t GpuDevice::allocate(std::size_t size) {
   // Whose it is, settle() is told; and which of them ggml has given back, as it does when a later one is
   // larger.
-  auto reservation = pool_.reserve(Bytes{size}, memory::Owner::kKvCache);
+  auto reservation = pool_.reserve(Bytes{size}, memory::Tag::kKvCache);
   if (!reservation) {
     error_ = reservation.error();
     return nullptr;

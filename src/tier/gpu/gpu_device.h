@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "memory/region.h"
-#include "plan/sending.h"
+#include "plan/transfer_policy.h"
 #include "tier/gpu/copy_queue.h"
 #include "tier/gpu/gpu_experts.h"
 #include "tier/gpu/pinned_memory.h"
@@ -43,16 +43,16 @@ namespace brimful::tier {
 /// sent ahead of the computation, from memory or disk, as the host's device streams from disk. With slots for
 /// experts, those of few tokens are multiplied there as far as they have a slot. Threading: one thread at a
 /// time, as a llama_context. Lifetime: outlives model and context.
-class OffloadDevice final : public GgmlDevice {
+class GpuDevice final : public BackendDevice {
  public:
   /// `pool` has the device's budget, and it and `host` outlive this.
-  OffloadDevice(Device& host, memory::Pool& pool, ggml_backend_dev_t inner);
-  ~OffloadDevice() override;
+  GpuDevice(HostDevice& host, memory::Pool& pool, ggml_backend_dev_t inner);
+  ~GpuDevice() override;
 
   /// What is computed here with weights that are sent: of batches, with a ring that has room for two of the
   /// matrix; of missing experts, where all of a step's fit the slots. Before choose().
-  void send(const plan::Sending& what) { sending_ = what; }
-  [[nodiscard]] const plan::Sending& sending() const { return sending_; }
+  void send(const plan::TransferPolicy& what) { transfer_policy_ = what; }
+  [[nodiscard]] const plan::TransferPolicy& transfer_policy() const { return transfer_policy_; }
 
   /// Indices into the profile's tensors. What several layers share may lie here and on the host. `ring`: for
   /// weights that are sent; 0 where none are. `experts`: of these, some get slots.
@@ -110,7 +110,7 @@ class OffloadDevice final : public GgmlDevice {
  private:
   friend struct CountedBuffers;
   class Program;
-  struct DeviceRun;
+  struct GpuSegment;
 
   [[nodiscard]] const char* name() const override { return ggml_backend_dev_name(inner_); }
   [[nodiscard]] ggml_backend_buffer_type_t buffer_type() override { return &counted_type_; }
@@ -130,12 +130,13 @@ class OffloadDevice final : public GgmlDevice {
   [[nodiscard]] Status compute_nodes(ggml_backend_t inner, const ggml_cgraph& graph,
                                      std::span<ggml_tensor* const> nodes);
   [[nodiscard]] Result<ggml_backend_buffer_ptr> allocate_weights(ggml_context* tensors, Bytes size,
-                                                                 memory::Owner owner,
+                                                                 memory::Tag owner,
                                                                  memory::Reservation& reservation);
-  [[nodiscard]] Status compute_step(ggml_backend_t inner, const ggml_cgraph& graph, const DeviceRun& run);
+  [[nodiscard]] Status compute_step(ggml_backend_t inner, const ggml_cgraph& graph,
+                                    const GpuSegment& segment);
   [[nodiscard]] Status send(RangeReader& reader, const Progress& progress);
 
-  Device& host_;
+  HostDevice& host_;
   const WeightBufferType& weights_;
   ggml_backend_buffer_type_t const inner_type_;
   ggml_backend_buffer_type counted_type_{};
@@ -146,9 +147,9 @@ class OffloadDevice final : public GgmlDevice {
   memory::Reservation arena_reservation_;
   bool placed_ = false;
 
-  plan::Sending sending_;
+  plan::TransferPolicy transfer_policy_;
   bool leaves_experts_ = false;
-  std::optional<DeviceExperts> experts_;
+  std::optional<GpuExperts> experts_;
   ExpertStatistics experts_before_;  // by the ones before
 
   Bytes ring_size_;

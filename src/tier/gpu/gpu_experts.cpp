@@ -15,8 +15,8 @@ constexpr double kHalfLife = 64;
 
 }  // namespace
 
-DeviceExperts::DeviceExperts(const WeightBufferType& weights, Device& host,
-                             std::span<const plan::CachedExperts> groups, ggml_context* context, bool send)
+GpuExperts::GpuExperts(const WeightBufferType& weights, HostDevice& host,
+                       std::span<const plan::CachedExperts> groups, ggml_context* context, bool send)
     : weights_(weights), host_(host), send_(send), place_(weights.profile().tensors.size()) {
   std::uint32_t most = 0;
   std::size_t parts = 0;
@@ -49,7 +49,7 @@ DeviceExperts::DeviceExperts(const WeightBufferType& weights, Device& host,
       {(parts + 2) * ggml_tensor_overhead() + ggml_graph_overhead_custom(64, false), nullptr, true}));
 }
 
-Bytes DeviceExperts::bytes(ggml_backend_buffer_type_t type) const {
+Bytes GpuExperts::bytes(ggml_backend_buffer_type_t type) const {
   const std::size_t alignment = ggml_backend_buft_get_alignment(type);
   const auto padded = [&](const ggml_tensor* tensor) {
     return Bytes{align_up(ggml_backend_buft_get_alloc_size(type, tensor), alignment)};
@@ -59,18 +59,18 @@ Bytes DeviceExperts::bytes(ggml_backend_buffer_type_t type) const {
   return total;
 }
 
-void DeviceExperts::filled() {
+void GpuExperts::filled() {
   for (Group& group : groups_) {
     for (std::uint32_t slot = 0; slot < group.slots.slots(); ++slot)
       BRIMFUL_CHECK(group.slots.claim(slot) == slot);
   }
 }
 
-ggml_tensor* DeviceExperts::slots_of(std::uint32_t weight) const {
+ggml_tensor* GpuExperts::slots_of(std::uint32_t weight) const {
   return place_[weight] ? groups_[place_[weight]->group].parts[place_[weight]->part] : nullptr;
 }
 
-ggml_tensor* DeviceExperts::numbered_as(std::uint32_t group, const ggml_tensor& ids) const {
+ggml_tensor* GpuExperts::numbered_as(std::uint32_t group, const ggml_tensor& ids) const {
   ggml_tensor* const out = groups_[group].numbered.get();
   *out = ids;
   out->data = numbered_->data;
@@ -80,7 +80,7 @@ ggml_tensor* DeviceExperts::numbered_as(std::uint32_t group, const ggml_tensor& 
   return out;
 }
 
-bool DeviceExperts::takes(const ggml_tensor& op) const {
+bool GpuExperts::takes(const ggml_tensor& op) const {
   if (op.op != GGML_OP_MUL_MAT_ID || op.src[0]->view_src != nullptr) return false;
   const auto weight = weights_.weight_of(op.src[0]);
   if (!weight || !place_[*weight] || weights_.weight_of(op.src[1]) || op.src[1]->type != GGML_TYPE_F32)
@@ -90,7 +90,7 @@ bool DeviceExperts::takes(const ggml_tensor& op) const {
   return tokens <= plan::kMostTokensOfSlots && (!send_ || tokens * op.src[2]->ne[0] <= slots);
 }
 
-void DeviceExperts::record(const ggml_cgraph& graph) {
+void GpuExperts::record(const ggml_cgraph& graph) {
   Bytes results;
   const ggml_tensor* ids = nullptr;
   for (int n = 0; n < graph.n_nodes; ++n) {
@@ -106,7 +106,7 @@ void DeviceExperts::record(const ggml_cgraph& graph) {
   }
 }
 
-Status DeviceExperts::read_choices(const Group& group, const ggml_tensor& ids) {
+Status GpuExperts::read_choices(const Group& group, const ggml_tensor& ids) {
   raw_.resize(ggml_nbytes(&ids));
   ggml_backend_tensor_get(&ids, raw_.data(), 0, raw_.size());
   choices_.clear();
@@ -127,7 +127,7 @@ Status DeviceExperts::read_choices(const Group& group, const ggml_tensor& ids) {
   return {};
 }
 
-Status DeviceExperts::begin(ggml_backend_t queue, std::uint32_t number, const ggml_tensor& ids) {
+Status GpuExperts::begin(ggml_backend_t queue, std::uint32_t number, const ggml_tensor& ids) {
   Group& group = groups_[number];
   again_ = false;
   ggml_backend_synchronize(queue);  // and nothing of the step before is on its way
@@ -157,7 +157,7 @@ Status DeviceExperts::begin(ggml_backend_t queue, std::uint32_t number, const gg
 }
 
 /// Into the slots that were claimed for them.
-Status DeviceExperts::send(Group& group, const std::vector<std::uint32_t>& experts) {
+Status GpuExperts::send(Group& group, const std::vector<std::uint32_t>& experts) {
   if (experts.empty()) return {};
   const auto take = [&](std::uint32_t tensor, std::uint32_t expert, std::uint64_t offset,
                         std::span<const std::byte> bytes) {
@@ -173,7 +173,7 @@ Status DeviceExperts::send(Group& group, const std::vector<std::uint32_t>& exper
   return status;
 }
 
-void DeviceExperts::number_choices(const Group& group) {
+void GpuExperts::number_choices(const Group& group) {
   missing_.clear();
   ids_.clear();
   for (const Choice& choice : choices_) {
@@ -184,8 +184,8 @@ void DeviceExperts::number_choices(const Group& group) {
   }
 }
 
-Status DeviceExperts::multiply(ggml_backend_t queue, std::span<const DeviceProduct> products,
-                               std::size_t which) {
+Status GpuExperts::multiply(ggml_backend_t queue, std::span<const DeviceProduct> products,
+                            std::size_t which) {
   ggml_tensor* const node = products[which].node;
   const auto known = [&] { return std::ranges::find(results_, node, &Rows::node); };
   if (known() == results_.end()) {
@@ -213,7 +213,7 @@ Status DeviceExperts::multiply(ggml_backend_t queue, std::span<const DeviceProdu
 }
 
 /// Each choice as a token of its own: so many rows of one input, and of each result.
-Status DeviceExperts::compute_together(std::span<const DeviceProduct> products) {
+Status GpuExperts::compute_together(std::span<const DeviceProduct> products) {
   const ggml_tensor& input = *products.front().node->src[1];
   const auto length = static_cast<std::size_t>(input.ne[0]);
   raw_.resize(ggml_nbytes(&input));

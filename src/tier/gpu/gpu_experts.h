@@ -23,12 +23,12 @@ struct DeviceProduct {
 /// Some of the experts, in slots on a device: a cache in front of the host's tiers. What a step lacks, the
 /// host multiplies, or it is sent first. Which of the two depends on the steps before, never on time.
 /// Threading: one thread at a time; the device is idle meanwhile.
-class DeviceExperts {
+class GpuExperts {
  public:
   /// Makes the slots' tensors in `context`, without memory. `host` outlives this. `send`: all that a step
   /// lacks is sent, where its experts fit the slots.
-  DeviceExperts(const WeightBufferType& weights, Device& host, std::span<const plan::CachedExperts> groups,
-                ggml_context* context, bool send);
+  GpuExperts(const WeightBufferType& weights, HostDevice& host, std::span<const plan::CachedExperts> groups,
+             ggml_context* context, bool send);
 
   /// What is in a group's slots at first: as many experts of each part, from the first on.
   struct Slots {
@@ -93,7 +93,7 @@ class DeviceExperts {
   [[nodiscard]] Status compute_together(std::span<const DeviceProduct> products);
 
   const WeightBufferType& weights_;
-  Device& host_;
+  HostDevice& host_;
   const bool send_;
   std::vector<std::optional<Part>> place_;  // by tensor
   std::vector<Slots> slots_;

@@ -11,7 +11,7 @@
 
 namespace brimful::tier {
 
-struct OffloadDevice::DeviceRun {
+struct GpuDevice::GpuSegment {
   std::vector<ggml_tensor*> nodes;
   std::size_t entries_end = 0;             // what is sent before this must be there
   const ggml_tensor* ids = nullptr;        // of the experts that it begins with
@@ -21,11 +21,11 @@ struct OffloadDevice::DeviceRun {
 };
 
 /// A graph whose nodes take their weights from the device's memory while this lives.
-class OffloadDevice::Program {
+class GpuDevice::Program {
  public:
-  using Run = DeviceRun;
+  using Segment = GpuSegment;
 
-  Program(const OffloadDevice& device, const ggml_cgraph& graph) : device_(device) {
+  Program(const GpuDevice& device, const ggml_cgraph& graph) : device_(device) {
     for (int n = 0; n < graph.n_nodes; ++n) add(graph.nodes[n]);
     close();
   }
@@ -36,7 +36,7 @@ class OffloadDevice::Program {
   Program& operator=(const Program&) = delete;
 
   [[nodiscard]] const std::vector<StreamEntry>& entries() const { return entries_; }
-  [[nodiscard]] const std::deque<Run>& runs() const { return runs_; }
+  [[nodiscard]] const std::deque<Segment>& segments() const { return segments_; }
   /// Requires: a piece of entries() has begun.
   void bind(const PassStream& stream) {
     for (const auto& [shadow, entry] : sent_) shadow->data = stream.slot(entry);
@@ -61,19 +61,19 @@ class OffloadDevice::Program {
       patches_.push_back({&src, src});
       src = twin != nullptr ? twin : sent(*src, *weight);
     }
-    run_.nodes.push_back(node);
+    segment_.nodes.push_back(node);
   }
 
   void add_product(ggml_tensor* node, std::uint32_t weight) {
     ggml_tensor* const ids = node->src[2];
-    if (run_.ids != ids) {
+    if (segment_.ids != ids) {
       close();
-      run_.ids = ids;
-      run_.group = device_.experts_->group_of(weight);
-      numbered_ = device_.experts_->numbered_as(run_.group, without_gaps(*ids));
+      segment_.ids = ids;
+      segment_.group = device_.experts_->group_of(weight);
+      numbered_ = device_.experts_->numbered_as(segment_.group, without_gaps(*ids));
     }
-    run_.products.push_back({node, node->src[0]});
-    run_.product_nodes.push_back(run_.nodes.size());
+    segment_.products.push_back({node, node->src[0]});
+    segment_.product_nodes.push_back(segment_.nodes.size());
     patches_.push_back({&node->src[0], node->src[0]});
     patches_.push_back({&node->src[2], ids});
     node->src[0] = device_.experts_->slots_of(weight);
@@ -87,7 +87,7 @@ class OffloadDevice::Program {
       close();
       entries_.push_back(entry);
     }
-    run_.entries_end = entries_.size();
+    segment_.entries_end = entries_.size();
     ggml_tensor& shadow = shadows_.emplace_back(tensor);
     shadow.buffer = device_.ring_.get();
     shadow.extra = nullptr;
@@ -96,22 +96,22 @@ class OffloadDevice::Program {
   }
 
   void close() {
-    if (!run_.nodes.empty()) runs_.push_back(std::move(run_));
-    run_ = Run{};
-    run_.entries_end = entries_.size();
+    if (!segment_.nodes.empty()) segments_.push_back(std::move(segment_));
+    segment_ = Segment{};
+    segment_.entries_end = entries_.size();
   }
 
-  const OffloadDevice& device_;
+  const GpuDevice& device_;
   std::vector<Patch> patches_;
   std::deque<ggml_tensor> shadows_;  // addresses stay
   std::vector<std::pair<ggml_tensor*, std::size_t>> sent_;
   std::vector<StreamEntry> entries_;
-  std::deque<Run> runs_;
-  Run run_;
-  ggml_tensor* numbered_ = nullptr;  // the run's ids, by slots
+  std::deque<Segment> segments_;
+  Segment segment_;
+  ggml_tensor* numbered_ = nullptr;  // the segment's ids, by slots
 };
 
-Status OffloadDevice::compute(const Stream& stream, ggml_cgraph& graph) {
+Status GpuDevice::compute(const Stream& stream, ggml_cgraph& graph) {
   if (!placed_) {  // libllama only learns the graph's needs
     if (experts_) experts_->record(graph);
     return {};
@@ -136,48 +136,48 @@ Status OffloadDevice::compute(const Stream& stream, ggml_cgraph& graph) {
   return status;
 }
 
-Status OffloadDevice::compute_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program) {
+Status GpuDevice::compute_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program) {
   const Status status = start_runs(inner, graph, program);
   ggml_backend_synchronize(inner);
   parts_.clear();
   return status;
 }
 
-Status OffloadDevice::start_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program) {
-  for (const Program::Run& run : program.runs()) {
-    if (run.entries_end > 0) BRIMFUL_TRY_VOID(stream_->wait(run.entries_end));
+Status GpuDevice::start_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program) {
+  for (const Program::Segment& segment : program.segments()) {
+    if (segment.entries_end > 0) BRIMFUL_TRY_VOID(stream_->wait(segment.entries_end));
     if (abort_ != nullptr && abort_(abort_data_))
       return fail(ErrorCode::kCancelled, "the computation was cancelled");
-    BRIMFUL_TRY_VOID(run.ids != nullptr ? compute_step(inner, graph, run)
-                                        : compute_nodes(inner, graph, run.nodes));
-    if (run.entries_end == 0) continue;
+    BRIMFUL_TRY_VOID(segment.ids != nullptr ? compute_step(inner, graph, segment)
+                                            : compute_nodes(inner, graph, segment.nodes));
+    if (segment.entries_end == 0) continue;
     ggml_backend_synchronize(inner);  // nothing reads the slots any more
-    stream_->release(run.entries_end);
+    stream_->release(segment.entries_end);
   }
   return {};
 }
 
-Status OffloadDevice::compute_step(ggml_backend_t inner, const ggml_cgraph& graph, const DeviceRun& run) {
-  BRIMFUL_TRY_VOID(experts_->begin(inner, run.group, *run.ids));
-  const std::span nodes(run.nodes);
+Status GpuDevice::compute_step(ggml_backend_t inner, const ggml_cgraph& graph, const GpuSegment& segment) {
+  BRIMFUL_TRY_VOID(experts_->begin(inner, segment.group, *segment.ids));
+  const std::span nodes(segment.nodes);
   std::size_t done = 0;
-  for (std::size_t i = 0; experts_->lacks() && i < run.products.size(); ++i) {
-    const std::size_t behind = run.product_nodes[i] + 1;
+  for (std::size_t i = 0; experts_->lacks() && i < segment.products.size(); ++i) {
+    const std::size_t behind = segment.product_nodes[i] + 1;
     const auto some = nodes.subspan(done, behind - done);
     BRIMFUL_TRY_VOID(compute_nodes(inner, graph, some));
     // The device goes on while the host multiplies, unless it is still computing what that needs.
-    const ggml_tensor* input = run.products[i].node->src[1];
+    const ggml_tensor* input = segment.products[i].node->src[1];
     while (input->view_src != nullptr) input = input->view_src;
     if (std::ranges::find(some, input) != some.end()) ggml_backend_synchronize(inner);
-    BRIMFUL_TRY_VOID(experts_->multiply(inner, run.products, i));
+    BRIMFUL_TRY_VOID(experts_->multiply(inner, segment.products, i));
     done = behind;
   }
   return compute_nodes(inner, graph, nodes.subspan(done));
 }
 
 /// Without waiting for them.
-Status OffloadDevice::compute_nodes(ggml_backend_t inner, const ggml_cgraph& graph,
-                                    std::span<ggml_tensor* const> nodes) {
+Status GpuDevice::compute_nodes(ggml_backend_t inner, const ggml_cgraph& graph,
+                                std::span<ggml_tensor* const> nodes) {
   if (nodes.empty()) return {};
   ggml_cgraph& part = parts_.emplace_back(graph);
   part.nodes = const_cast<ggml_tensor**>(nodes.data());

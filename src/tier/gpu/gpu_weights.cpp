@@ -18,7 +18,7 @@ constexpr Bytes kSender{2 << 20};
 
 }  // namespace
 
-bool OffloadDevice::can_send(std::uint32_t weight) const {
+bool GpuDevice::can_send(std::uint32_t weight) const {
   const model::TensorInfo& info = weights_.profile().tensors[weight];
   if (info.bytes * 2 > ring_size_) return false;
   ggml_tensor like{};
@@ -32,8 +32,8 @@ bool OffloadDevice::can_send(std::uint32_t weight) const {
   return ggml_backend_buft_get_alloc_size(inner_type_, &like) == info.bytes.value;
 }
 
-void OffloadDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring,
-                           std::span<const plan::CachedExperts> experts) {
+void GpuDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring,
+                       std::span<const plan::CachedExperts> experts) {
   BRIMFUL_CHECK(!placed_);
   const model::ModelProfile& profile = weights_.profile();
   experts_before_ = this->experts();
@@ -50,7 +50,8 @@ void OffloadDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring
     twins_[index] = twin;
   };
   std::ranges::for_each(tensors, add);
-  if (!experts.empty()) experts_.emplace(weights_, host_, experts, context_.get(), sending_.missing_experts);
+  if (!experts.empty())
+    experts_.emplace(weights_, host_, experts, context_.get(), transfer_policy_.missing_experts);
   if (ring == Bytes{}) return;
   for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) sendable_[i] = can_send(i);
   // Norms and biases stand between the products: without them here, each would cost two crossings.
@@ -62,14 +63,14 @@ void OffloadDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring
   }
 }
 
-Bytes OffloadDevice::weight_bytes() const {
+Bytes GpuDevice::weight_bytes() const {
   if (arena_ != nullptr) return arena_reservation_.bytes();
   return Bytes{ggml_backend_alloc_ctx_tensors_from_buft_size(context_.get(), inner_type_)};
 }
 
-Result<ggml_backend_buffer_ptr> OffloadDevice::allocate_weights(ggml_context* tensors, Bytes size,
-                                                                memory::Owner owner,
-                                                                memory::Reservation& reservation) {
+Result<ggml_backend_buffer_ptr> GpuDevice::allocate_weights(ggml_context* tensors, Bytes size,
+                                                            memory::Tag owner,
+                                                            memory::Reservation& reservation) {
   BRIMFUL_TRY(reservation, pool_.reserve(size, owner));
   ggml_backend_buffer_ptr buffer(ggml_backend_alloc_ctx_tensors_from_buft(tensors, inner_type_));
   if (buffer == nullptr) {
@@ -80,23 +81,23 @@ Result<ggml_backend_buffer_ptr> OffloadDevice::allocate_weights(ggml_context* te
   return buffer;
 }
 
-Status OffloadDevice::place(memory::Pool& host_pool, const Progress& progress) {
+Status GpuDevice::place(memory::Pool& host_pool, const Progress& progress) {
   placed_ = true;
   if (ring_size_ > Bytes{}) {
     ring_context_.reset(ggml_init({ggml_tensor_overhead() + 64, nullptr, true}));
     ggml_new_tensor_1d(ring_context_.get(), GGML_TYPE_I8, static_cast<std::int64_t>(ring_size_.value));
     BRIMFUL_TRY(ring_,
-                allocate_weights(ring_context_.get(), ring_size_, memory::Owner::kRing, ring_reservation_));
+                allocate_weights(ring_context_.get(), ring_size_, memory::Tag::kRing, ring_reservation_));
   }
   if (weight_bytes() == Bytes{}) return {};
   BRIMFUL_TRY(arena_,
-              allocate_weights(context_.get(), weight_bytes(), memory::Owner::kWeights, arena_reservation_));
+              allocate_weights(context_.get(), weight_bytes(), memory::Tag::kWeights, arena_reservation_));
   // The host's weights are not there yet: what they will take is free.
   const std::uint64_t room =
       (host_pool.capacity() - host_pool.reserved()).value / RangeReader::memory_bytes(1, kBlock).value;
   const std::uint64_t blocks = std::clamp<std::uint64_t>(room, 1, kBlocks);
   BRIMFUL_TRY(const auto staged,
-              host_pool.reserve(RangeReader::memory_bytes(blocks, kBlock), memory::Owner::kRing));
+              host_pool.reserve(RangeReader::memory_bytes(blocks, kBlock), memory::Tag::kRing));
   BRIMFUL_TRY(auto staging, memory::Region::reserve(staged.bytes()));
   BRIMFUL_TRY_VOID(staging.commit());
   BRIMFUL_TRY(const auto reader, host_.reader_factory()(host_.files(), blocks));
@@ -106,7 +107,7 @@ Status OffloadDevice::place(memory::Pool& host_pool, const Progress& progress) {
   return {};
 }
 
-Status OffloadDevice::send(RangeReader& reader, const Progress& progress) {
+Status GpuDevice::send(RangeReader& reader, const Progress& progress) {
   struct Target {
     std::uint32_t weight;
     ggml_tensor* tensor;  // of the weight, or of its first experts
@@ -147,7 +148,7 @@ Status OffloadDevice::send(RangeReader& reader, const Progress& progress) {
   return host_.files().check_unchanged();
 }
 
-void OffloadDevice::disconnect() {
+void GpuDevice::disconnect() {
   sent_before_ = sent();
   stalled_before_ = statistics().stalled;
   stream_.reset();
@@ -157,7 +158,7 @@ void OffloadDevice::disconnect() {
   staging_ = {};
 }
 
-void OffloadDevice::displace() {
+void GpuDevice::displace() {
   disconnect();
   ring_.reset();
   ring_reservation_ = {};
@@ -168,27 +169,27 @@ void OffloadDevice::displace() {
   choose({});
 }
 
-Bytes OffloadDevice::host_bytes() const {
-  const Bytes sending = ring_size_ > Bytes{} ? SendingReader::staging_bytes() + kSender : Bytes{};
-  return sending + (experts_ ? experts_->host_bytes() : Bytes{});
+Bytes GpuDevice::host_bytes() const {
+  const Bytes upload = ring_size_ > Bytes{} ? UploadReader::staging_bytes() + kSender : Bytes{};
+  return upload + (experts_ ? experts_->host_bytes() : Bytes{});
 }
 
-Status OffloadDevice::connect() {
+Status GpuDevice::connect() {
   if (ring_ == nullptr) return {};
   disconnect();
   const WeightTable& table = host_.table();
-  BRIMFUL_TRY(staging_, memory::Region::reserve(SendingReader::staging_bytes()));
+  BRIMFUL_TRY(staging_, memory::Region::reserve(UploadReader::staging_bytes()));
   BRIMFUL_TRY_VOID(staging_.commit());
   pinned_staging_ = PinnedMemory(inner_, {staging_.data(), staging_.size().value});
   pinned_weights_ = PinnedMemory(inner_, table.arena());
   pageable_ = copies_from_pinned(inner_) && !(pinned_staging_ && pinned_weights_);
-  if (pinned_weights_) copies_.emplace(inner_, SendingReader::kDepth);
+  if (pinned_weights_) copies_.emplace(inner_, UploadReader::kDepth);
   CopyQueue* const queue = copies_ && copies_->usable() ? &*copies_ : nullptr;
   ggml_tensor* const ring = ggml_get_first_tensor(ring_context_.get());
   const auto make_sender = [this, &table, ring, queue](
                                const DiskFiles& f, std::size_t depth) -> Result<std::unique_ptr<DiskReader>> {
-    BRIMFUL_TRY(auto disk, host_.reader_factory()(f, std::min(depth, SendingReader::kDepth)));
-    return std::make_unique<SendingReader>(table, std::move(disk), staging_.data(), ring, queue, from_disk_);
+    BRIMFUL_TRY(auto disk, host_.reader_factory()(f, std::min(depth, UploadReader::kDepth)));
+    return std::make_unique<UploadReader>(table, std::move(disk), staging_.data(), ring, queue, from_disk_);
   };
   stream_ = std::make_unique<PassStream>(host_.files(), make_sender, static_cast<std::byte*>(ring->data),
                                          ring_size_);

@@ -4,10 +4,10 @@
 
 namespace brimful::tier {
 
-Bytes SendingReader::staging_bytes() { return RangeReader::memory_bytes(kDepth, kLargestRead); }
+Bytes UploadReader::staging_bytes() { return RangeReader::memory_bytes(kDepth, kLargestRead); }
 
-SendingReader::SendingReader(const WeightTable& table, std::unique_ptr<DiskReader> disk, std::byte* staging,
-                             ggml_tensor* target, CopyQueue* queue, std::atomic<std::uint64_t>& from_disk)
+UploadReader::UploadReader(const WeightTable& table, std::unique_ptr<DiskReader> disk, std::byte* staging,
+                           ggml_tensor* target, CopyQueue* queue, std::atomic<std::uint64_t>& from_disk)
     : table_(table),
       disk_(std::move(disk)),
       ranges_(*disk_, staging, kDepth, kLargestRead),
@@ -16,17 +16,17 @@ SendingReader::SendingReader(const WeightTable& table, std::unique_ptr<DiskReade
       from_disk_(from_disk) {}
 
 /// Nothing is written to the device any more.
-SendingReader::~SendingReader() {
+UploadReader::~UploadReader() {
   for (const Sent& sent : sent_) {
     if (queue_ != nullptr) queue_->wait(sent.place);
   }
 }
 
-std::size_t SendingReader::offset_of(const BlockRead& read) const {
+std::size_t UploadReader::offset_of(const BlockRead& read) const {
   return static_cast<std::size_t>(read.target - static_cast<std::byte*>(target_->data));
 }
 
-void SendingReader::submit(const BlockRead& read) {
+void UploadReader::submit(const BlockRead& read) {
   const std::byte* const bytes = table_.in_file_order(read.file, read.offset, read.size);
   if (bytes == nullptr) {
     from_disk_ += ranges_.submit(read).value;
@@ -41,7 +41,7 @@ void SendingReader::submit(const BlockRead& read) {
   next_place_ = (next_place_ + 1) % kDepth;
 }
 
-BlockDone SendingReader::wait() {
+BlockDone UploadReader::wait() {
   if (!sent_.empty()) {
     const Sent sent = sent_.front();
     sent_.pop_front();

@@ -19,7 +19,7 @@ namespace brimful::tier {
 /// other, but for this: offsets and sizes need not be multiples of DiskFiles::kBlock, and targets are
 /// addresses in the device's buffer. Threading: as a DiskReader; the device must allow one thread to send
 /// while another computes.
-class SendingReader final : public DiskReader {
+class UploadReader final : public DiskReader {
  public:
   static constexpr std::size_t kDepth = 4;
   static constexpr std::uint64_t kLargestRead = 2ULL << 20;
@@ -29,9 +29,9 @@ class SendingReader final : public DiskReader {
   /// `target` is a tensor of bytes that covers the device's buffer. `queue` has kDepth places, for what lies
   /// in the host's memory; null: each copy is waited for at once. `from_disk` grows by what the disk is asked
   /// for. All outlive the reader; `table` is filled.
-  SendingReader(const WeightTable& table, std::unique_ptr<DiskReader> disk, std::byte* staging,
-                ggml_tensor* target, CopyQueue* queue, std::atomic<std::uint64_t>& from_disk);
-  ~SendingReader() override;
+  UploadReader(const WeightTable& table, std::unique_ptr<DiskReader> disk, std::byte* staging,
+               ggml_tensor* target, CopyQueue* queue, std::atomic<std::uint64_t>& from_disk);
+  ~UploadReader() override;
 
   void submit(const BlockRead& read) override;
   BlockDone wait() override;

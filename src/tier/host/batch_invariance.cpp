@@ -79,7 +79,7 @@ bool can_cut(const ggml_tensor& node, int dimension, std::int64_t tokens) {
 
 }  // namespace
 
-Status TokenSplit::learn(const ggml_cgraph& graph) {
+Status BatchInvariance::learn(const ggml_cgraph& graph) {
   one_.clear();
   for (int n = 0; n < graph.n_nodes; ++n) {
     const ggml_tensor& node = *graph.nodes[n];
@@ -96,7 +96,7 @@ Status TokenSplit::learn(const ggml_cgraph& graph) {
   return {};
 }
 
-Result<TokenSplit::Cuts> TokenSplit::match(const ggml_cgraph& graph) const {
+Result<BatchInvariance::Cuts> BatchInvariance::match(const ggml_cgraph& graph) const {
   Cuts cuts;
   cuts.dimension.assign(static_cast<std::size_t>(graph.n_nodes), 0);
   std::size_t at = 0;
@@ -123,18 +123,18 @@ Result<TokenSplit::Cuts> TokenSplit::match(const ggml_cgraph& graph) const {
   return cuts;
 }
 
-std::optional<std::int64_t> TokenSplit::trusted(const Kernel& kernel) const {
+std::optional<std::int64_t> BatchInvariance::trusted(const Kernel& kernel) const {
   const auto known = trusted_.find(kernel);
   return known == trusted_.end() ? std::nullopt : std::optional(known->second);
 }
 
-std::int64_t TokenSplit::together(const ggml_tensor& node, bool repacked) const {
+std::int64_t BatchInvariance::together(const ggml_tensor& node, bool repacked) const {
   const bool matrices = node.op == GGML_OP_MUL_MAT && node.ne[2] == 1 && node.ne[3] == 1 &&
                         node.src[0]->ne[2] == 1 && node.src[0]->ne[3] == 1 && ggml_is_contiguous(node.src[1]);
   return matrices ? trusted(kernel_of(node, repacked)).value_or(1) : 1;
 }
 
-std::uint64_t TokenSplit::stretches(const ggml_tensor& node, bool repacked, std::int64_t tokens) const {
+std::uint64_t BatchInvariance::stretches(const ggml_tensor& node, bool repacked, std::int64_t tokens) const {
   const std::int64_t at_once = together(node, repacked);
   return static_cast<std::uint64_t>((tokens + at_once - 1) / at_once);
 }

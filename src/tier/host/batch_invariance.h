@@ -21,7 +21,7 @@ namespace brimful::tier {
 /// every other operation treats each row by itself. A product with chosen experts is not taken apart: how
 /// many tokens it allows bounds the graph.
 /// Threading: none.
-class TokenSplit {
+class BatchInvariance {
  public:
   /// What decides which of ggml's kernels computes a product with a weight.
   struct Kernel {
@@ -75,7 +75,8 @@ class TokenSplit {
 class NodeCutter {
  public:
   /// `shadows`: where the nodes are made; addresses stay.
-  NodeCutter(const TokenSplit& split, std::deque<ggml_tensor>& shadows) : split_(split), shadows_(shadows) {}
+  NodeCutter(const BatchInvariance& split, std::deque<ggml_tensor>& shadows)
+      : split_(split), shadows_(shadows) {}
 
   /// Appends what computes `node`, whose result counts `tokens` in `dimension`, to `out`.
   /// `repacked`: the layout of its src[0].
@@ -89,7 +90,7 @@ class NodeCutter {
   ggml_tensor* view(ggml_tensor* tensor, int dimension, std::int64_t first, std::int64_t count);
   void cut_operand(ggml_tensor& part, int src, int dimension, std::int64_t first, std::int64_t count);
 
-  const TokenSplit& split_;
+  const BatchInvariance& split_;
   std::deque<ggml_tensor>& shadows_;
   struct View {
     const ggml_tensor* of;

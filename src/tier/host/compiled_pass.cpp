@@ -134,16 +134,16 @@ void merge(GraphNeeds& needs, const GraphNeeds& more) {
   needs.repacked_row_bytes = std::max(needs.repacked_row_bytes, more.repacked_row_bytes);
 }
 
-/// Builds one PassProgram; lives for the call.
+/// Builds one CompiledPass; lives for the call.
 class PassCompiler {
  public:
   PassCompiler(const WeightBufferType& weights, const WeightTable& table, const RepackedLayout& layout,
-               const TokenSplit* split)
+               const BatchInvariance* split)
       : weights_(weights), table_(table), layout_(layout) {
     if (split != nullptr) cutter_.emplace(*split, program_.shadows_);
   }
 
-  Result<PassProgram> compile(const ggml_cgraph& graph, const TokenSplit::Cuts& cuts) {
+  Result<CompiledPass> compile(const ggml_cgraph& graph, const BatchInvariance::Cuts& cuts) {
     for (int n = 0; n < graph.n_nodes; ++n) {
       if (cutter_) dimension_ = cuts.dimension[static_cast<std::size_t>(n)];
       tokens_ = cuts.tokens;
@@ -157,7 +157,7 @@ class PassCompiler {
  private:
   Status add(ggml_tensor* node) {
     if (computes_nothing(node)) {  // kept all the same: which nodes are neighbours decides what ggml fuses
-      run_.nodes.push_back(node);
+      segment_.nodes.push_back(node);
       return {};
     }
     for (int s = 0; s < GGML_MAX_SRC && node->src[s] != nullptr; ++s) {
@@ -189,9 +189,9 @@ class PassCompiler {
 
   void emit(ggml_tensor* node) {
     if (dimension_ != 0) {
-      cutter_->cut(node, layout_.dressed(*node->src[0]), dimension_, tokens_, run_.nodes);
+      cutter_->cut(node, layout_.dressed(*node->src[0]), dimension_, tokens_, segment_.nodes);
     } else {
-      run_.nodes.push_back(node);
+      segment_.nodes.push_back(node);
     }
   }
 
@@ -228,7 +228,7 @@ class PassCompiler {
     if (step == program_.steps_.end()) {
       close_run();
       last_streamed_ = nullptr;
-      run_.step = program_.steps_.size();
+      segment_.step = program_.steps_.size();
       program_.steps_.push_back(begin_step(node, part.group));
       step = program_.steps_.end() - 1;
     }
@@ -242,8 +242,8 @@ class PassCompiler {
     if (table_.repacked(*weights_.weight_of(node->src[0]))) layout_.dress(weight);
     patch(node, 0, &weight);
     patch(node, 2, step->numbered);
-    run_.experts.push_back(
-        {static_cast<std::size_t>(step - program_.steps_.begin()), run_.nodes.size(), part.part, &weight});
+    segment_.experts.push_back({static_cast<std::size_t>(step - program_.steps_.begin()),
+                                segment_.nodes.size(), part.part, &weight});
     return {};
   }
 
@@ -261,14 +261,14 @@ class PassCompiler {
 
   void add_gather(ggml_tensor* node, std::uint32_t index) {
     close_run();
-    last_streamed_ = nullptr;  // released with the run that ended here
+    last_streamed_ = nullptr;  // released with the segment that ended here
     ggml_tensor* const ids = node->src[1];
     ggml_tensor* const table = &program_.shadows_.emplace_back(*node->src[0]);
     table->data = nullptr;
     table->ne[1] = ids->ne[0];
     table->nb[2] = table->nb[3] = table->nb[1] * static_cast<std::size_t>(ids->ne[0]);
     ggml_tensor& identity = program_.shadows_.emplace_back(*ids);
-    run_.gather = Gather{index, ids, table, &identity};
+    segment_.gather = Gather{index, ids, table, &identity};
     patch(node, 0, table);
     patch(node, 1, &identity);
   }
@@ -290,29 +290,30 @@ class PassCompiler {
       last_streamed_ = &unit;
       program_.entries_.push_back(StreamEntry{unit.file, unit.span_begin(), unit.span().value});
       if (table_.repacked(unit.tensor))
-        run_.nodes.push_back(&program_.shadows_.emplace_back(layout_.repacking(shadow)));
+        segment_.nodes.push_back(&program_.shadows_.emplace_back(layout_.repacking(shadow)));
     }
-    run_.entries_end = program_.entries_.size();
+    segment_.entries_end = program_.entries_.size();
     program_.bindings_.push_back(
         {shadow, program_.entries_.size() - 1, unit.offset - unit.span_begin() + view_offset});
     return shadow;
   }
 
-  /// A run that needs several streamed units at once must find room for all of them, wherever the ring wraps.
+  /// A segment that needs several streamed units at once must find room for all of them, wherever the ring
+  /// wraps.
   [[nodiscard]] Status check_ring() const {
     std::size_t begin = 0;
-    for (const Run& run : program_.runs_) {
+    for (const Segment& segment : program_.segments_) {
       Bytes together;
-      for (std::size_t i = begin; i < run.entries_end; ++i) together += Bytes{program_.entries_[i].span};
-      const bool several = run.entries_end > begin + 1;
+      for (std::size_t i = begin; i < segment.entries_end; ++i) together += Bytes{program_.entries_[i].span};
+      const bool several = segment.entries_end > begin + 1;
       if (several && together + table_.placement().largest_streamed > table_.placement().ring) {
         return fail(
             ErrorCode::kUnsupported,
             fmt::format(
                 "'{}' needs {} of streamed weights at once, more than the ring holds: use a larger --ram",
-                run.nodes.front()->name, format_bytes(together)));
+                segment.nodes.front()->name, format_bytes(together)));
       }
-      begin = run.entries_end;
+      begin = segment.entries_end;
     }
     return {};
   }
@@ -324,42 +325,44 @@ class PassCompiler {
 
   void close_run() {
     const std::size_t entries = program_.entries_.size();
-    if (!run_.nodes.empty() || run_.gather || run_.step) program_.runs_.push_back(std::move(run_));
-    run_ = Run{};
-    run_.entries_end = entries;
+    if (!segment_.nodes.empty() || segment_.gather || segment_.step)
+      program_.segments_.push_back(std::move(segment_));
+    segment_ = Segment{};
+    segment_.entries_end = entries;
   }
 
   const WeightBufferType& weights_;
   const WeightTable& table_;
   const RepackedLayout& layout_;
-  PassProgram program_;
-  Run run_;
+  CompiledPass program_;
+  Segment segment_;
   const plan::Unit* last_streamed_ = nullptr;
   std::optional<NodeCutter> cutter_;
   int dimension_ = 0;  // of the node being added: what counts tokens; 0: not to be taken apart
   std::int64_t tokens_ = 1;
 };
 
-Result<PassProgram> PassProgram::compile(const ggml_cgraph& graph, const WeightBufferType& weights,
-                                         const WeightTable& table, const RepackedLayout& layout,
-                                         const TokenSplit* split) {
-  TokenSplit::Cuts cuts;
+Result<CompiledPass> CompiledPass::compile(const ggml_cgraph& graph, const WeightBufferType& weights,
+                                           const WeightTable& table, const RepackedLayout& layout,
+                                           const BatchInvariance* split) {
+  BatchInvariance::Cuts cuts;
   if (split != nullptr) {
     BRIMFUL_TRY(cuts, split->match(graph));
   }
   return PassCompiler(weights, table, layout, split).compile(graph, cuts);
 }
 
-Bytes PassProgram::bytes_per_unit(bool repacked) {
-  constexpr std::size_t kGrown = 2;        // a vector that grows may hold twice what it needs
-  constexpr std::size_t kAllocation = 48;  // a run's own list of nodes: two or three, and the heap's header
+Bytes CompiledPass::bytes_per_unit(bool repacked) {
+  constexpr std::size_t kGrown = 2;  // a vector that grows may hold twice what it needs
+  constexpr std::size_t kAllocation =
+      48;  // a segment's own list of nodes: two or three, and the heap's header
   const std::size_t shadows = repacked ? 3 : 2;  // the weight, the node where it is cut, its repacking
   return Bytes{shadows * sizeof(ggml_tensor) + kGrown * (sizeof(StreamEntry) + sizeof(Binding)) +
-               sizeof(Run) + sizeof(Run) / 4 + kAllocation};
+               sizeof(Segment) + sizeof(Segment) / 4 + kAllocation};
 }
 
-PassProgram& PassProgram::operator=(PassProgram&& other) noexcept {
-  std::swap(runs_, other.runs_);
+CompiledPass& CompiledPass::operator=(CompiledPass&& other) noexcept {
+  std::swap(segments_, other.segments_);
   std::swap(entries_, other.entries_);
   std::swap(steps_, other.steps_);
   std::swap(shadows_, other.shadows_);
@@ -368,11 +371,11 @@ PassProgram& PassProgram::operator=(PassProgram&& other) noexcept {
   return *this;
 }
 
-void PassProgram::bind(const PassStream& stream) {
+void CompiledPass::bind(const PassStream& stream) {
   for (const Binding& binding : bindings_) binding.shadow->data = stream.slot(binding.entry) + binding.offset;
 }
 
-void PassProgram::restore() {
+void CompiledPass::restore() {
   for (auto patch = patches_.rbegin(); patch != patches_.rend(); ++patch)
     patch->node->src[patch->src] = patch->original;
   patches_.clear();

@@ -23,7 +23,7 @@ struct Gather {
   ggml_tensor* identity = nullptr;   ///< shadow ids: 0 .. n-1
 };
 
-/// What one choice of a router picks: known when the run begins in which it is used first.
+/// What one choice of a router picks: known when the segment begins in which it is used first.
 struct ExpertStep {
   std::uint32_t group = 0;
   const ggml_tensor* ids = nullptr;     ///< I32 [used, tokens], in host memory
@@ -35,14 +35,14 @@ struct ExpertStep {
 
 /// A MUL_MAT_ID on a part of an expert group.
 struct ExpertNode {
-  std::size_t step = 0;  ///< in PassProgram::steps()
-  std::size_t node = 0;  ///< in Run::nodes
+  std::size_t step = 0;  ///< in CompiledPass::steps()
+  std::size_t node = 0;  ///< in Segment::nodes
   std::uint32_t part = 0;
   ggml_tensor* weight = nullptr;  ///< shadow; its data, strides and count are the step's
 };
 
 /// A stretch of the graph handed to the inner device in one call.
-struct Run {
+struct Segment {
   std::vector<ggml_tensor*> nodes;
   std::size_t entries_end = 0;      ///< streamed entries before this must be in their slots
   std::optional<Gather> gather;     ///< done first
@@ -51,22 +51,22 @@ struct Run {
 };
 
 /// One graph, turned into what the tier executes: weights replaced by shadow tensors that point at the arena,
-/// a new run before each streamed weight, tensors kept in several units computed unit by unit.
+/// a new segment before each streamed weight, tensors kept in several units computed unit by unit.
 /// The graph's own nodes are changed while a program lives, and restored when it ends; the graph must outlive
 /// it.
-class PassProgram {
+class CompiledPass {
  public:
-  PassProgram() = default;
-  PassProgram(PassProgram&& other) noexcept { *this = std::move(other); }
-  PassProgram& operator=(PassProgram&& other) noexcept;
-  ~PassProgram() { restore(); }
+  CompiledPass() = default;
+  CompiledPass(CompiledPass&& other) noexcept { *this = std::move(other); }
+  CompiledPass& operator=(CompiledPass&& other) noexcept;
+  ~CompiledPass() { restore(); }
 
   /// With `split`, each token of the graph is computed as if it were the only one.
   /// Errors: kUnsupported when the graph uses a weight in a way that its placement does not allow, or cannot
   /// be taken apart by tokens.
-  [[nodiscard]] static Result<PassProgram> compile(const ggml_cgraph& graph, const WeightBufferType& weights,
-                                                   const WeightTable& table, const RepackedLayout& layout,
-                                                   const TokenSplit* split = nullptr);
+  [[nodiscard]] static Result<CompiledPass> compile(const ggml_cgraph& graph, const WeightBufferType& weights,
+                                                    const WeightTable& table, const RepackedLayout& layout,
+                                                    const BatchInvariance* split = nullptr);
 
   /// Heap that a program takes for each unit, at most. `repacked`: some weights are.
   [[nodiscard]] static Bytes bytes_per_unit(bool repacked);
@@ -75,7 +75,7 @@ class PassProgram {
   void bind(const PassStream& stream);
 
   [[nodiscard]] const std::vector<StreamEntry>& entries() const { return entries_; }
-  [[nodiscard]] std::deque<Run>& runs() { return runs_; }
+  [[nodiscard]] std::deque<Segment>& segments() { return segments_; }
   [[nodiscard]] const std::vector<ExpertStep>& steps() const { return steps_; }
 
  private:
@@ -92,7 +92,7 @@ class PassProgram {
   };
   void restore();
 
-  std::deque<Run> runs_;  // of many small runs, half a vector could be empty
+  std::deque<Segment> segments_;  // of many small segments, half a vector could be empty
   std::vector<StreamEntry> entries_;
   std::vector<ExpertStep> steps_;
   std::deque<ggml_tensor> shadows_;  // addresses stay

@@ -16,7 +16,7 @@ constexpr Bytes kReaderThreads{4 * 144 * 1024};
 
 }  // namespace
 
-bool Device::leaves(const ggml_tensor& op) const {
+bool HostDevice::leaves(const ggml_tensor& op) const {
   if (batches_elsewhere_ == 0) return false;
   if (op.op == GGML_OP_FLASH_ATTN_EXT) return op.src[0]->ne[1] >= batches_elsewhere_;
   if (op.op != GGML_OP_NORM && op.op != GGML_OP_RMS_NORM) return false;
@@ -25,30 +25,30 @@ bool Device::leaves(const ggml_tensor& op) const {
   return of->ne[1] >= batches_elsewhere_;
 }
 
-bool Device::supports_op(const ggml_tensor& op) const {
+bool HostDevice::supports_op(const ggml_tensor& op) const {
   return !leaves(op) && ggml_backend_dev_supports_op(inner_, &op);
 }
 
-bool Device::supports_buffer_type(ggml_backend_buffer_type_t type) const {
+bool HostDevice::supports_buffer_type(ggml_backend_buffer_type_t type) const {
   return weights_.is(type) || ggml_backend_buft_is_host(type);
 }
 
-void Device::started(Stream& stream) {
+void HostDevice::started(Stream& stream) {
   stream.threads = options_.threads;
   stream_ = &stream;
   threads_->prepare(stream.inner, stream.threads);
 }
 
-void Device::ended(Stream& stream) { threads_->forget(stream.inner); }
+void HostDevice::ended(Stream& stream) { threads_->forget(stream.inner); }
 
-void Device::set_threads(Stream& stream, int threads) { stream.threads = threads; }
+void HostDevice::set_threads(Stream& stream, int threads) { stream.threads = threads; }
 
-void Device::set_abort_callback(Stream& stream, ggml_abort_callback callback, void* data) {
+void HostDevice::set_abort_callback(Stream& stream, ggml_abort_callback callback, void* data) {
   ggml_backend_cpu_set_abort_callback(stream.inner, callback, data);
 }
 
-Result<std::unique_ptr<Device>> Device::create(const model::ModelProfile& profile, memory::Pool& pool,
-                                               DeviceOptions options) {
+Result<std::unique_ptr<HostDevice>> HostDevice::create(const model::ModelProfile& profile, memory::Pool& pool,
+                                                       DeviceOptions options) {
   BRIMFUL_TRY(DiskFiles files, DiskFiles::open(profile));
   if (!options.make_reader) {
     options.make_reader = [](const DiskFiles& f, std::size_t depth) {
@@ -57,10 +57,11 @@ Result<std::unique_ptr<Device>> Device::create(const model::ModelProfile& profil
   }
   ggml_backend_dev_t const cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
   if (cpu == nullptr) return fail(ErrorCode::kInternal, "ggml has no CPU device in this build");
-  std::unique_ptr<Device> device(new Device(profile, pool, cpu, std::move(options), std::move(files)));
+  std::unique_ptr<HostDevice> device(
+      new HostDevice(profile, pool, cpu, std::move(options), std::move(files)));
   ggml_backend_dev_t const reorders = device->options_.file_order ? nullptr : cpu;
   device->layout_ = std::make_unique<RepackedLayout>(reorders, device->options_.threads);
-  BRIMFUL_TRY(device->row_reader_, device->options_.make_reader(device->files_, Executor::kRowReads));
+  BRIMFUL_TRY(device->row_reader_, device->options_.make_reader(device->files_, PassExecutor::kRowReads));
   if (device->options_.share_threads != nullptr) {
     device->threads_ = device->options_.share_threads->threads_;
     return device;
@@ -70,9 +71,9 @@ Result<std::unique_ptr<Device>> Device::create(const model::ModelProfile& profil
   return device;
 }
 
-Device::Device(const model::ModelProfile& profile, memory::Pool& pool, ggml_backend_dev_t cpu,
-               DeviceOptions options, DiskFiles files)
-    : GgmlDevice(pool, cpu),
+HostDevice::HostDevice(const model::ModelProfile& profile, memory::Pool& pool, ggml_backend_dev_t cpu,
+                       DeviceOptions options, DiskFiles files)
+    : BackendDevice(pool, cpu),
       profile_(profile),
       options_(std::move(options)),
       files_(std::move(files)),
@@ -82,9 +83,9 @@ Device::Device(const model::ModelProfile& profile, memory::Pool& pool, ggml_back
   weights_.attach(&files_);
 }
 
-Device::~Device() = default;
+HostDevice::~HostDevice() = default;
 
-void Device::record(int threads, const ggml_cgraph& graph) {
+void HostDevice::record(int threads, const ggml_cgraph& graph) {
   merge(recorded_, needs_of(graph, weights_, *layout_));
   plan::GraphWork work = work_of(graph, weights_, *layout_);
   if (std::ranges::find(work_, work.tokens, &plan::GraphWork::tokens) == work_.end())
@@ -94,9 +95,9 @@ void Device::record(int threads, const ggml_cgraph& graph) {
       std::max(work_bytes_, std::uint64_t{ggml_graph_plan(&graph, threads, threads_->pool()).work_size});
 }
 
-Status Device::record_token_by_token(ggml_backend_t inner, const ggml_cgraph& graph) {
+Status HostDevice::record_token_by_token(ggml_backend_t inner, const ggml_cgraph& graph) {
   if (!split_.learned()) return split_.learn(graph);
-  BRIMFUL_TRY(const TokenSplit::Cuts cuts, split_.match(graph));
+  BRIMFUL_TRY(const BatchInvariance::Cuts cuts, split_.match(graph));
   most_tokens_ = cuts.tokens;
   for (int n = 0; n < graph.n_nodes; ++n) {
     const ggml_tensor& node = *graph.nodes[n];
@@ -105,7 +106,7 @@ Status Device::record_token_by_token(ggml_backend_t inner, const ggml_cgraph& gr
     const auto weight = node.src[0]->view_src == nullptr ? weights_.weight_of(node.src[0]) : std::nullopt;
     const auto use = std::ranges::find(recorded_.uses, weight.value_or(UINT32_MAX), &plan::TensorUse::tensor);
     const bool repacked = use != recorded_.uses.end() && use->repacked;
-    const TokenSplit::Kernel kernel = TokenSplit::kernel_of(node, repacked);
+    const BatchInvariance::Kernel kernel = BatchInvariance::kernel_of(node, repacked);
     if (weight && !split_.trusted(kernel)) {
       split_.trust(kernel, tokens_with_equal_bits(inner, kernel, node.src[0], *layout_, cuts.tokens));
       if (auto error = weights_.take_error()) return std::unexpected(std::move(*error));
@@ -125,60 +126,60 @@ Status Device::record_token_by_token(ggml_backend_t inner, const ggml_cgraph& gr
   return {};
 }
 
-Needs Device::needs() const {
+Needs HostDevice::needs() const {
   const bool threads = row_reader_ != nullptr && row_reader_->name() == "threads";
   return Needs{recorded_.uses, Bytes{work_bytes_},    gather_staging() + expert_ids() + repack_scratch(),
                split_bytes_,   split_bytes_per_unit_, threads ? kReaderThreads : Bytes{}};
 }
 
-void Device::forget_needs() {
+void HostDevice::forget_needs() {
   recorded_ = GraphNeeds{};
   work_.clear();
   work_bytes_ = 0;
   learn_one_token();
 }
 
-void Device::learn_one_token() {
+void HostDevice::learn_one_token() {
   split_.forget();
   split_bytes_ = split_bytes_per_unit_ = Bytes{};
   most_tokens_ = 1;
 }
 
-Bytes Device::gather_staging() const {
-  return Executor::staging_bytes(recorded_.gather_rows, recorded_.gather_row_bytes);
+Bytes HostDevice::gather_staging() const {
+  return PassExecutor::staging_bytes(recorded_.gather_rows, recorded_.gather_row_bytes);
 }
 
-Bytes Device::expert_ids() const {
+Bytes HostDevice::expert_ids() const {
   return align_up(Bytes{recorded_.expert_ids * sizeof(std::int32_t)}, Bytes{DiskFiles::kBlock});
 }
 
-Bytes Device::repack_scratch() const {
+Bytes HostDevice::repack_scratch() const {
   return recorded_.repacked_row_bytes > 0 ? layout_->scratch_bytes(recorded_.repacked_row_bytes) : Bytes{};
 }
 
-plan::Bookkeeping Device::bookkeeping() const {
-  return {PassProgram::bytes_per_unit(recorded_.repacked_row_bytes > 0) + PassStream::bytes_per_entry() +
+plan::Bookkeeping HostDevice::bookkeeping() const {
+  return {CompiledPass::bytes_per_unit(recorded_.repacked_row_bytes > 0) + PassStream::bytes_per_entry() +
               Bytes{sizeof(plan::Unit)} + split_bytes_per_unit_,
           ExpertCache::bytes_per_expert()};
 }
 
-Status Device::place(plan::Placement placement, const Progress& progress) {
-  using memory::Owner;
+Status HostDevice::place(plan::Placement placement, const Progress& progress) {
+  using memory::Tag;
   recording_ = false;
   loaded_ = {};
   const Needs needs = this->needs();
-  const auto reserve = [&](Bytes bytes, Owner owner) -> Status {
-    BRIMFUL_TRY(auto reservation, pool_.reserve(bytes, owner));
+  const auto reserve = [&](Bytes bytes, memory::Tag tag) -> Status {
+    BRIMFUL_TRY(auto reservation, pool_.reserve(bytes, tag));
     reservations_.push_back(std::move(reservation));
     return {};
   };
   BRIMFUL_TRY_VOID(host_.commit(pool_));
-  BRIMFUL_TRY_VOID(reserve(needs.work, Owner::kCompute));
-  BRIMFUL_TRY_VOID(reserve(needs.staging, Owner::kCompute));
-  BRIMFUL_TRY_VOID(reserve(placement.ring, Owner::kRing));
+  BRIMFUL_TRY_VOID(reserve(needs.work, Tag::kCompute));
+  BRIMFUL_TRY_VOID(reserve(needs.staging, Tag::kCompute));
+  BRIMFUL_TRY_VOID(reserve(placement.ring, Tag::kRing));
   const Bytes for_experts = placement.slot_bytes() + placement.stage + placement.landing;
-  BRIMFUL_TRY_VOID(reserve(for_experts, Owner::kExperts));
-  BRIMFUL_TRY_VOID(reserve(placement.arena_bytes() - placement.ring - for_experts, Owner::kWeights));
+  BRIMFUL_TRY_VOID(reserve(for_experts, Tag::kExperts));
+  BRIMFUL_TRY_VOID(reserve(placement.arena_bytes() - placement.ring - for_experts, Tag::kWeights));
   BRIMFUL_TRY(staging_, memory::Region::reserve(needs.staging));
   BRIMFUL_TRY_VOID(staging_.commit());
   BRIMFUL_TRY(arena_, memory::Region::reserve(placement.arena_bytes()));
@@ -187,13 +188,13 @@ Status Device::place(plan::Placement placement, const Progress& progress) {
   layout_->use_scratch(staging_.data() + (gathers + expert_ids()).value, repack_scratch());
   table_.set(std::move(placement), recorded_.uses, arena_.data());
   BRIMFUL_TRY(auto experts, read_weights(progress));
-  executor_ = std::make_unique<Executor>(
-      files_, weights_, table_, *layout_, Executor::Memory{arena_.data(), staging_.data(), gathers},
+  executor_ = std::make_unique<PassExecutor>(
+      files_, weights_, table_, *layout_, PassExecutor::Memory{arena_.data(), staging_.data(), gathers},
       options_.make_reader, std::move(row_reader_), std::move(experts), options_.trace, *threads_);
   return {};
 }
 
-Result<std::unique_ptr<ExpertCache>> Device::read_weights(const Progress& progress) {
+Result<std::unique_ptr<ExpertCache>> HostDevice::read_weights(const Progress& progress) {
   const plan::Placement& placement = table_.placement();
   Bytes total = placement.slot_bytes();
   for (const plan::Extent& extent : placement.extents) total += extent.size;
@@ -227,7 +228,7 @@ Result<std::unique_ptr<ExpertCache>> Device::read_weights(const Progress& progre
   return experts;
 }
 
-Status Device::read_residents(const std::function<bool(Bytes)>& more) {
+Status HostDevice::read_residents(const std::function<bool(Bytes)>& more) {
   constexpr std::uint64_t kLoadBlock = 4ULL << 20;
   BRIMFUL_TRY(auto reader, options_.make_reader(files_, 8));
   std::optional<Error> error;
@@ -249,7 +250,7 @@ Status Device::read_residents(const std::function<bool(Bytes)>& more) {
   return files_.check_unchanged();
 }
 
-Status Device::compute(const Stream& stream, ggml_cgraph& graph) {
+Status HostDevice::compute(const Stream& stream, ggml_cgraph& graph) {
   threads_->prepare(stream.inner, stream.threads);
   if (recording_) {
     record(stream.threads, graph);
@@ -260,17 +261,17 @@ Status Device::compute(const Stream& stream, ggml_cgraph& graph) {
   return executor_->compute(stream.inner, graph, token_by_token_ ? &split_ : nullptr);
 }
 
-PassStatistics Device::statistics() const {
+PassStatistics HostDevice::statistics() const {
   PassStatistics out = past_;
   if (executor_ != nullptr) out += executor_->statistics();
   return out;
 }
 
-Status Device::displace() {
+Status HostDevice::displace() {
   past_ = statistics();
   executor_.reset();
   row_reader_.reset();
-  BRIMFUL_TRY(row_reader_, options_.make_reader(files_, Executor::kRowReads));
+  BRIMFUL_TRY(row_reader_, options_.make_reader(files_, PassExecutor::kRowReads));
   table_.clear();
   arena_ = {};
   staging_ = {};

@@ -25,13 +25,13 @@ struct Needs {
   Bytes reader;          ///< stacks of the reader threads that are yet to start
 };
 
-class Device;
+class HostDevice;
 
 struct DeviceOptions {
   int threads = 1;  ///< at most this many compute at once
   ReaderFactory make_reader;
-  Trace* trace = nullptr;                 ///< outlives the device
-  const Device* share_threads = nullptr;  ///< computes with the threads of this one, which outlives it
+  Trace* trace = nullptr;                     ///< outlives the device
+  const HostDevice* share_threads = nullptr;  ///< computes with the threads of this one, which outlives it
   bool file_order = false;  ///< weights keep the file's order, so that they can be sent to other devices
 };
 
@@ -44,12 +44,12 @@ struct DeviceOptions {
 ///   3. place(): memory is reserved and filled, resident weights are read; from now on graphs are computed;
 ///   4. for another budget: displace(), and from the context on again.
 /// Threading: one thread at a time, as a llama_context. Lifetime: outlives model and context.
-class Device final : public GgmlDevice {
+class HostDevice final : public BackendDevice {
  public:
   /// Errors: those of DiskFiles::open. `profile` and `pool` outlive the device.
-  [[nodiscard]] static Result<std::unique_ptr<Device>> create(const model::ModelProfile& profile,
-                                                              memory::Pool& pool, DeviceOptions options);
-  ~Device() override;
+  [[nodiscard]] static Result<std::unique_ptr<HostDevice>> create(const model::ModelProfile& profile,
+                                                                  memory::Pool& pool, DeviceOptions options);
+  ~HostDevice() override;
 
   [[nodiscard]] ggml_backend_buffer_type_t weight_buffer_type() { return weights_.handle(); }
   /// Attention and norms of so many tokens and more are another device's, as the products are that stand
@@ -95,7 +95,7 @@ class Device final : public GgmlDevice {
   [[nodiscard]] const plan::Placement& placement() const { return table_.placement(); }
 
   /// For another device's graph, while that is computed: products of experts that it lacks, and the experts.
-  /// As Executor's. Requires: the weights are placed, and a context lives.
+  /// As PassExecutor's. Requires: the weights are placed, and a context lives.
   [[nodiscard]] Status multiply(const ggml_cgraph& graph, bool again) {
     threads_->prepare(stream_->inner, stream_->threads);
     return executor_->multiply(stream_->inner, graph, again);
@@ -111,8 +111,8 @@ class Device final : public GgmlDevice {
   [[nodiscard]] Bytes loaded() const { return loaded_; }
 
  private:
-  Device(const model::ModelProfile& profile, memory::Pool& pool, ggml_backend_dev_t cpu,
-         DeviceOptions options, DiskFiles files);
+  HostDevice(const model::ModelProfile& profile, memory::Pool& pool, ggml_backend_dev_t cpu,
+             DeviceOptions options, DiskFiles files);
 
   [[nodiscard]] const char* name() const override { return "Brimful"; }
   [[nodiscard]] ggml_backend_buffer_type_t buffer_type() override { return host_.handle(); }
@@ -152,7 +152,7 @@ class Device final : public GgmlDevice {
   std::uint64_t work_bytes_ = 0;
 
   bool token_by_token_ = false;
-  TokenSplit split_;
+  BatchInvariance split_;
   std::int64_t most_tokens_ = 1;
   Bytes split_bytes_;           // heap of the largest program that is taken apart
   Bytes split_bytes_per_unit_;  // and what each unit of a matrix adds
@@ -163,7 +163,7 @@ class Device final : public GgmlDevice {
   std::vector<memory::Reservation> reservations_;
   std::unique_ptr<DiskReader> row_reader_;  // until the executor takes it
   bool recording_ = true;
-  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<PassExecutor> executor_;
   Bytes loaded_;
   PassStatistics past_;  // of executors before
 };

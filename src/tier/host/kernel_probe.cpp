@@ -33,7 +33,7 @@ std::vector<float> some_floats(std::size_t count) {
 
 /// Some rows of a weight, in the layout of its kernel.
 struct Sample {
-  TokenSplit::Kernel kernel;
+  BatchInvariance::Kernel kernel;
   const RepackedLayout* layout;
   std::vector<std::byte> rows;
 };
@@ -70,7 +70,7 @@ std::vector<float> product(ggml_backend_t device, Sample& sample, std::span<floa
 }
 
 /// From the middle of the weight, or of its first expert.
-Sample read_sample(const TokenSplit::Kernel& kernel, const ggml_tensor* weight,
+Sample read_sample(const BatchInvariance::Kernel& kernel, const ggml_tensor* weight,
                    const RepackedLayout& layout) {
   const std::int64_t count = std::min(kRows, weight->ne[1]);
   const std::int64_t first = align_down((weight->ne[1] - count) / 2, RepackedLayout::kRows);
@@ -88,7 +88,7 @@ bool can_tell(float value) { return std::isfinite(value) && value != 0; }
 
 }  // namespace
 
-std::int64_t tokens_with_equal_bits(ggml_backend_t device, const TokenSplit::Kernel& kernel,
+std::int64_t tokens_with_equal_bits(ggml_backend_t device, const BatchInvariance::Kernel& kernel,
                                     const ggml_tensor* weight, const RepackedLayout& layout,
                                     std::int64_t most) {
   const auto length = static_cast<std::size_t>(kernel.row_length);

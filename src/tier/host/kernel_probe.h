@@ -9,7 +9,8 @@ namespace brimful::tier {
 /// what it gets alone. Asked of the kernel itself, with some rows of `weight`; experts with tokens that all
 /// choose the same one. 1 where those rows cannot tell (they are zero).
 /// Requires: `weight` can be read back. Blocks: on the disk, for a few rows.
-[[nodiscard]] std::int64_t tokens_with_equal_bits(ggml_backend_t device, const TokenSplit::Kernel& kernel,
+[[nodiscard]] std::int64_t tokens_with_equal_bits(ggml_backend_t device,
+                                                  const BatchInvariance::Kernel& kernel,
                                                   const ggml_tensor* weight, const RepackedLayout& layout,
                                                   std::int64_t most);
 

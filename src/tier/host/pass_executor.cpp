@@ -16,7 +16,7 @@ constexpr std::uint64_t ids_bytes(std::uint64_t rows) {
   return align_up(rows * sizeof(std::int32_t), DiskFiles::kBlock);
 }
 
-/// The first weight that a run uses: its shadow has its name.
+/// The first weight that a segment uses: its shadow has its name.
 std::string_view name_of(std::span<ggml_tensor* const> nodes, const model::ModelProfile& profile) {
   for (const ggml_tensor* node : nodes) {
     for (const ggml_tensor* src : node->src) {
@@ -24,7 +24,7 @@ std::string_view name_of(std::span<ggml_tensor* const> nodes, const model::Model
       if (weight != nullptr) return weight->name;
     }
   }
-  return "run";
+  return "segment";
 }
 
 /// Whether the bits of a node depend on how many threads compute it: ggml cuts the attention of a single
@@ -61,16 +61,16 @@ PassStatistics& PassStatistics::operator+=(const PassStatistics& other) {
   return *this;
 }
 
-Bytes Executor::staging_bytes(std::uint64_t rows, std::uint64_t row_bytes) {
+Bytes PassExecutor::staging_bytes(std::uint64_t rows, std::uint64_t row_bytes) {
   if (rows == 0) return Bytes{};
   return RangeReader::memory_bytes(kRowReads, row_bytes) +
          Bytes{ids_bytes(rows) + align_up(rows * row_bytes, DiskFiles::kBlock)};
 }
 
-Executor::Executor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table,
-                   const RepackedLayout& layout, Memory memory, ReaderFactory make_reader,
-                   std::unique_ptr<DiskReader> row_reader, std::unique_ptr<ExpertCache> experts, Trace* trace,
-                   ComputeThreads& threads)
+PassExecutor::PassExecutor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table,
+                           const RepackedLayout& layout, Memory memory, ReaderFactory make_reader,
+                           std::unique_ptr<DiskReader> row_reader, std::unique_ptr<ExpertCache> experts,
+                           Trace* trace, ComputeThreads& threads)
     : files_(files),
       weights_(weights),
       table_(table),
@@ -82,11 +82,11 @@ Executor::Executor(const DiskFiles& files, const WeightBufferType& weights, cons
       threads_(threads),
       stream_(files, std::move(make_reader), memory.arena, table.placement().ring, trace) {}
 
-Status Executor::compute(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split) {
+Status PassExecutor::compute(ggml_backend_t inner, const ggml_cgraph& graph, const BatchInvariance* split) {
   return checked(run_pass(inner, graph, split));
 }
 
-Status Executor::checked(Status status) {
+Status PassExecutor::checked(Status status) {
   if (!status) {
     stream_.abandon();
     if (experts_) experts_->abandon();
@@ -94,7 +94,7 @@ Status Executor::checked(Status status) {
   return status;
 }
 
-Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split) {
+Status PassExecutor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const BatchInvariance* split) {
   const auto begin = Trace::Clock::now();
   BRIMFUL_TRY_VOID(run(inner, graph, split));
   ++passes_;
@@ -103,30 +103,31 @@ Status Executor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const 
   return files_.check_unchanged();
 }
 
-Status Executor::run(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split, bool again) {
-  BRIMFUL_TRY(PassProgram program, PassProgram::compile(graph, weights_, table_, layout_, split));
+Status PassExecutor::run(ggml_backend_t inner, const ggml_cgraph& graph, const BatchInvariance* split,
+                         bool again) {
+  BRIMFUL_TRY(CompiledPass program, CompiledPass::compile(graph, weights_, table_, layout_, split));
   BRIMFUL_TRY_VOID(stream_.begin(program.entries()));
   program.bind(stream_);
 
-  for (Run& run : program.runs()) {
-    BRIMFUL_TRY_VOID(stream_.wait(run.entries_end));
-    if (run.gather) BRIMFUL_TRY_VOID(gather(*run.gather));
-    if (run.step) BRIMFUL_TRY_VOID(begin_step(inner, program, *run.step, again));
-    if (run.experts.empty()) {
-      BRIMFUL_TRY_VOID(execute(inner, graph, run.nodes));
+  for (Segment& segment : program.segments()) {
+    BRIMFUL_TRY_VOID(stream_.wait(segment.entries_end));
+    if (segment.gather) BRIMFUL_TRY_VOID(gather(*segment.gather));
+    if (segment.step) BRIMFUL_TRY_VOID(begin_step(inner, program, *segment.step, again));
+    if (segment.experts.empty()) {
+      BRIMFUL_TRY_VOID(execute(inner, graph, segment.nodes));
     } else if (experts_->in_slots()) {
-      BRIMFUL_TRY_VOID(execute_in_slots(inner, graph, run));
+      BRIMFUL_TRY_VOID(execute_in_slots(inner, graph, segment));
     } else {
-      BRIMFUL_TRY_VOID(execute_in_strips(inner, graph, run));
+      BRIMFUL_TRY_VOID(execute_in_tiles(inner, graph, segment));
     }
-    stream_.release(run.entries_end);
+    stream_.release(segment.entries_end);
   }
   stream_.end();
   return {};
 }
 
-Status Executor::execute(ggml_backend_t inner, const ggml_cgraph& graph,
-                         std::span<ggml_tensor* const> nodes) {
+Status PassExecutor::execute(ggml_backend_t inner, const ggml_cgraph& graph,
+                             std::span<ggml_tensor* const> nodes) {
   if (nodes.empty()) return {};
   const auto begin = Trace::Clock::now();
   for (std::size_t done = 0; done < nodes.size();) {
@@ -146,8 +147,8 @@ Status Executor::execute(ggml_backend_t inner, const ggml_cgraph& graph,
   return {};
 }
 
-Status Executor::execute_stretch(ggml_backend_t inner, const ggml_cgraph& graph,
-                                 std::span<ggml_tensor* const> nodes) {
+Status PassExecutor::execute_stretch(ggml_backend_t inner, const ggml_cgraph& graph,
+                                     std::span<ggml_tensor* const> nodes) {
   ggml_cgraph part = graph;  // its hash set tells ggml which nodes it may fuse
   part.nodes = const_cast<ggml_tensor**>(nodes.data());
   part.n_nodes = static_cast<int>(nodes.size());
@@ -168,7 +169,7 @@ Status Executor::execute_stretch(ggml_backend_t inner, const ggml_cgraph& graph,
   return fail(ErrorCode::kInternal, fmt::format("{} could not compute the graph", ggml_backend_name(inner)));
 }
 
-Status Executor::gather(const Gather& gather) {
+Status PassExecutor::gather(const Gather& gather) {
   const model::TensorInfo& tensor = table_.profile().tensors[gather.tensor];
   const std::uint64_t row_bytes = tensor.row_bytes().value;
   const auto count = static_cast<std::uint64_t>(gather.ids->ne[0]);
@@ -209,7 +210,7 @@ Status Executor::gather(const Gather& gather) {
   return {};
 }
 
-PassStatistics Executor::statistics() const {
+PassStatistics PassExecutor::statistics() const {
   const StreamStatistics streamed = stream_.statistics();
   const ExpertStatistics experts = experts_ ? experts_->statistics() : ExpertStatistics{};
   return PassStatistics{passes_, streamed.read + gathered_ + experts.read, streamed.stalled + expert_stalls_,

@@ -25,10 +25,10 @@ struct PassStatistics {
   PassStatistics& operator+=(const PassStatistics& other);
 };
 
-/// Executes graphs over placed weights: waits for the streamed ones, hands each run to the inner device,
+/// Executes graphs over placed weights: waits for the streamed ones, hands each segment to the inner device,
 /// frees the slots behind it.
 /// Threading: one graph at a time.
-class Executor {
+class PassExecutor {
  public:
   /// Embedding rows read at once: they are small, and only depth hides their latency.
   static constexpr std::size_t kRowReads = 16;
@@ -44,15 +44,15 @@ class Executor {
 
   /// `files`, `weights`, `table`, `layout` and `threads` outlive it. `row_reader` reads gathered rows.
   /// `experts`: filled; null where the placement has no groups.
-  Executor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table,
-           const RepackedLayout& layout, Memory memory, ReaderFactory make_reader,
-           std::unique_ptr<DiskReader> row_reader, std::unique_ptr<ExpertCache> experts, Trace* trace,
-           ComputeThreads& threads);
+  PassExecutor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table,
+               const RepackedLayout& layout, Memory memory, ReaderFactory make_reader,
+               std::unique_ptr<DiskReader> row_reader, std::unique_ptr<ExpertCache> experts, Trace* trace,
+               ComputeThreads& threads);
 
   /// Computes the whole graph on `inner`; with `split`, each of its tokens as if it were the only one.
   /// Errors: those of the reads; kIo when a model file was changed; kCancelled when the inner device was told
   /// to abort; the outputs are then undefined.
-  [[nodiscard]] Status compute(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split);
+  [[nodiscard]] Status compute(ggml_backend_t inner, const ggml_cgraph& graph, const BatchInvariance* split);
 
   /// In the middle of another device's graph: computes products with experts. `again`: of the same choice as
   /// the ones before. Errors: as compute().
@@ -65,21 +65,23 @@ class Executor {
   [[nodiscard]] PassStatistics statistics() const;
 
  private:
-  [[nodiscard]] Status run(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split,
+  [[nodiscard]] Status run(ggml_backend_t inner, const ggml_cgraph& graph, const BatchInvariance* split,
                            bool again = false);
-  [[nodiscard]] Status run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const TokenSplit* split);
+  [[nodiscard]] Status run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const BatchInvariance* split);
   [[nodiscard]] Status checked(Status status);
   [[nodiscard]] Status execute(ggml_backend_t inner, const ggml_cgraph& graph,
                                std::span<ggml_tensor* const> nodes);
   [[nodiscard]] Status execute_stretch(ggml_backend_t inner, const ggml_cgraph& graph,
                                        std::span<ggml_tensor* const> nodes);
-  [[nodiscard]] Status begin_step(ggml_backend_t inner, const PassProgram& program, std::size_t step,
+  [[nodiscard]] Status begin_step(ggml_backend_t inner, const CompiledPass& program, std::size_t step,
                                   bool again);
-  void predict(const PassProgram& program, std::size_t step);
+  void predict(const CompiledPass& program, std::size_t step);
   [[nodiscard]] std::span<const float> router_weights(const ExpertStep& step) const;
   [[nodiscard]] Status repack(ggml_backend_t inner, std::span<const FreshRows> fresh);
-  [[nodiscard]] Status execute_in_slots(ggml_backend_t inner, const ggml_cgraph& graph, const Run& run);
-  [[nodiscard]] Status execute_in_strips(ggml_backend_t inner, const ggml_cgraph& graph, const Run& run);
+  [[nodiscard]] Status execute_in_slots(ggml_backend_t inner, const ggml_cgraph& graph,
+                                        const Segment& segment);
+  [[nodiscard]] Status execute_in_tiles(ggml_backend_t inner, const ggml_cgraph& graph,
+                                        const Segment& segment);
   [[nodiscard]] Status gather(const Gather& gather);
 
   const DiskFiles& files_;

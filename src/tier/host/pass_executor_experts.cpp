@@ -17,8 +17,8 @@ void show(ggml_tensor& weight, const ExpertRows& rows) {
 
 }  // namespace
 
-Status Executor::begin_step(ggml_backend_t inner, const PassProgram& program, std::size_t number,
-                            bool again) {
+Status PassExecutor::begin_step(ggml_backend_t inner, const CompiledPass& program, std::size_t number,
+                                bool again) {
   const ExpertStep& step = program.steps()[number];
   BRIMFUL_TRY_VOID(experts_->begin(step.group, *step.ids, step.parts, again));
   step.numbered->data = experts_->ids();
@@ -35,12 +35,12 @@ Status Executor::begin_step(ggml_backend_t inner, const PassProgram& program, st
   return repack(inner, experts_->fresh());
 }
 
-Status Executor::multiply(ggml_backend_t inner, const ggml_cgraph& graph, bool again) {
+Status PassExecutor::multiply(ggml_backend_t inner, const ggml_cgraph& graph, bool again) {
   return checked(run(inner, graph, nullptr, again));
 }
 
-Status Executor::bring(std::span<const std::uint32_t> tensors, std::span<const std::uint32_t> experts,
-                       const ExpertCache::TakeBytes& take) {
+Status PassExecutor::bring(std::span<const std::uint32_t> tensors, std::span<const std::uint32_t> experts,
+                           const ExpertCache::TakeBytes& take) {
   if (const auto part = table_.expert_part(tensors.front()))
     return checked(experts_->bring(part->group, experts, take));
   for (const std::uint32_t tensor : tensors) {
@@ -55,7 +55,7 @@ Status Executor::bring(std::span<const std::uint32_t> tensors, std::span<const s
 }
 
 /// Starts to read what the next step will almost certainly choose.
-void Executor::predict(const PassProgram& program, std::size_t number) {
+void PassExecutor::predict(const CompiledPass& program, std::size_t number) {
   // More tokens than a few choose nearly every expert: then there is nothing to guess.
   constexpr std::int64_t kMostTokens = 4;
 
@@ -84,7 +84,7 @@ void Executor::predict(const PassProgram& program, std::size_t number) {
   experts_->prefetch(next.group, sure);
 }
 
-std::span<const float> Executor::router_weights(const ExpertStep& step) const {
+std::span<const float> PassExecutor::router_weights(const ExpertStep& step) const {
   if (!step.router) return {};
   const model::TensorInfo& router = table_.profile().tensors[*step.router];
   const auto* const weights = reinterpret_cast<const float*>(table_.resident(*step.router));
@@ -92,7 +92,7 @@ std::span<const float> Executor::router_weights(const ExpertStep& step) const {
   return {weights, static_cast<std::size_t>(router.shape[0] * router.shape[1])};
 }
 
-Status Executor::repack(ggml_backend_t inner, std::span<const FreshRows> fresh) {
+Status PassExecutor::repack(ggml_backend_t inner, std::span<const FreshRows> fresh) {
   if (std::ranges::none_of(fresh, [&](const FreshRows& rows) { return table_.repacked(rows.tensor); }))
     return {};
   const auto begin = Trace::Clock::now();
@@ -102,16 +102,18 @@ Status Executor::repack(ggml_backend_t inner, std::span<const FreshRows> fresh) 
   return status;
 }
 
-Status Executor::execute_in_slots(ggml_backend_t inner, const ggml_cgraph& graph, const Run& run) {
-  for (const ExpertNode& expert : run.experts) show(*expert.weight, experts_->rows(expert.part));
-  return execute(inner, graph, run.nodes);
+Status PassExecutor::execute_in_slots(ggml_backend_t inner, const ggml_cgraph& graph,
+                                      const Segment& segment) {
+  for (const ExpertNode& expert : segment.experts) show(*expert.weight, experts_->rows(expert.part));
+  return execute(inner, graph, segment.nodes);
 }
 
-Status Executor::execute_in_strips(ggml_backend_t inner, const ggml_cgraph& graph, const Run& run) {
-  const std::span nodes(run.nodes);
+Status PassExecutor::execute_in_tiles(ggml_backend_t inner, const ggml_cgraph& graph,
+                                      const Segment& segment) {
+  const std::span nodes(segment.nodes);
   std::vector<FreshRows> fresh;
   std::size_t done = 0;
-  for (const ExpertNode& expert : run.experts) {
+  for (const ExpertNode& expert : segment.experts) {
     BRIMFUL_TRY_VOID(execute(inner, graph, nodes.subspan(done, expert.node - done)));
     const ggml_tensor* const node = nodes[expert.node];
     do {

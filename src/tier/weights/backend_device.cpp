@@ -7,8 +7,8 @@ namespace brimful::tier {
 
 /// The C tables.
 struct DeviceCalls {
-  using Stream = GgmlDevice::Stream;
-  static GgmlDevice& of(ggml_backend_dev_t dev) { return *static_cast<GgmlDevice*>(dev->context); }
+  using Stream = BackendDevice::Stream;
+  static BackendDevice& of(ggml_backend_dev_t dev) { return *static_cast<BackendDevice*>(dev->context); }
   static Stream& of(ggml_backend_t backend) { return *static_cast<Stream*>(backend->context); }
 
   // device
@@ -106,10 +106,10 @@ struct DeviceCalls {
     return nullptr;
   }
   static ggml_backend_dev_t device(ggml_backend_reg_t reg, size_t) {
-    return static_cast<GgmlDevice*>(reg->context)->handle();
+    return static_cast<BackendDevice*>(reg->context)->handle();
   }
 
-  static void fill(GgmlDevice& device) {
+  static void fill(BackendDevice& device) {
     device.reg_.api_version = GGML_BACKEND_API_VERSION;
     device.reg_.iface = {[](ggml_backend_reg_t) { return "Brimful"; },
                          [](ggml_backend_reg_t) -> size_t { return 1; }, DeviceCalls::device, proc_address};
@@ -130,11 +130,11 @@ struct DeviceCalls {
   }
 };
 
-GgmlDevice::GgmlDevice(memory::Pool& pool, ggml_backend_dev_t inner) : pool_(pool), inner_(inner) {
+BackendDevice::BackendDevice(memory::Pool& pool, ggml_backend_dev_t inner) : pool_(pool), inner_(inner) {
   DeviceCalls::fill(*this);
 }
 
-void GgmlDevice::keep_values(ggml_cgraph& graph) const {
+void BackendDevice::keep_values(ggml_cgraph& graph) const {
   for (int i = 0; kept_ != nullptr && i < ggml_graph_n_nodes(&graph); ++i) {
     const ggml_tensor* const node = ggml_graph_node(&graph, i);
     if (kept_node_ != node->name || (node->flags & GGML_TENSOR_FLAG_OUTPUT) == 0) continue;

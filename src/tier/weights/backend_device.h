@@ -15,10 +15,10 @@ namespace brimful::tier {
 /// A ggml device of ours around an inner one: its memory is a pool's, and what it does not do itself the
 /// inner device does. libllama only learns that something failed; why is kept here. Threading: one thread at
 /// a time, as a llama_context. Lifetime: outlives model and context.
-class GgmlDevice {
+class BackendDevice {
  public:
-  GgmlDevice(const GgmlDevice&) = delete;
-  GgmlDevice& operator=(const GgmlDevice&) = delete;
+  BackendDevice(const BackendDevice&) = delete;
+  BackendDevice& operator=(const BackendDevice&) = delete;
 
   [[nodiscard]] ggml_backend_dev_t handle() { return &device_; }
   [[nodiscard]] ggml_backend_dev_t inner() const { return inner_; }
@@ -37,12 +37,12 @@ class GgmlDevice {
   [[nodiscard]] std::optional<Error> take_error() { return std::exchange(error_, std::nullopt); }
 
  protected:
-  GgmlDevice(memory::Pool& pool, ggml_backend_dev_t inner);
-  virtual ~GgmlDevice() = default;
+  BackendDevice(memory::Pool& pool, ggml_backend_dev_t inner);
+  virtual ~BackendDevice() = default;
 
   /// What libllama computes with: one of the inner device's.
   struct Stream {
-    GgmlDevice* device;
+    BackendDevice* device;
     ggml_backend_t inner;
     int threads = 1;
   };

@@ -86,14 +86,14 @@ ggml_backend_buffer_t HostBufferType::allocate_kept(std::size_t size) {
   return HostBufferCalls::make_buffer(*this, size, true);
 }
 
-memory::Owner HostBufferType::owner_of(const Buffer& buffer) {
-  if (buffer.kept) return memory::Owner::kWeights;
+memory::Tag HostBufferType::owner_of(const Buffer& buffer) {
+  if (buffer.kept) return memory::Tag::kWeights;
   const bool compute = buffer.handle != nullptr &&
                        ggml_backend_buffer_get_usage(buffer.handle) == GGML_BACKEND_BUFFER_USAGE_COMPUTE;
-  return compute ? memory::Owner::kCompute : memory::Owner::kKvCache;
+  return compute ? memory::Tag::kCompute : memory::Tag::kKvCache;
 }
 
-Bytes HostBufferType::sum(memory::Owner owner) const {
+Bytes HostBufferType::sum(memory::Tag owner) const {
   Bytes total;
   for (const Buffer* buffer : buffers_) {
     if (owner_of(*buffer) == owner) total += align_up(buffer->region.size(), Bytes{4096});
@@ -101,9 +101,9 @@ Bytes HostBufferType::sum(memory::Owner owner) const {
   return total;
 }
 
-Bytes HostBufferType::compute_bytes() const { return sum(memory::Owner::kCompute); }
-Bytes HostBufferType::kv_bytes() const { return sum(memory::Owner::kKvCache); }
-Bytes HostBufferType::kept_bytes() const { return sum(memory::Owner::kWeights); }
+Bytes HostBufferType::compute_bytes() const { return sum(memory::Tag::kCompute); }
+Bytes HostBufferType::kv_bytes() const { return sum(memory::Tag::kKvCache); }
+Bytes HostBufferType::kept_bytes() const { return sum(memory::Tag::kWeights); }
 
 Status HostBufferType::fill(Buffer& buffer) {
   BRIMFUL_TRY(auto reservation,

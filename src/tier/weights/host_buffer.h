@@ -52,9 +52,9 @@ class HostBufferType {
   };
 
   friend struct HostBufferCalls;
-  [[nodiscard]] static memory::Owner owner_of(const Buffer& buffer);
+  [[nodiscard]] static memory::Tag owner_of(const Buffer& buffer);
   [[nodiscard]] Status fill(Buffer& buffer);
-  [[nodiscard]] Bytes sum(memory::Owner owner) const;
+  [[nodiscard]] Bytes sum(memory::Tag owner) const;
 
   ggml_backend_buffer_type type_;
   std::vector<Buffer*> buffers_;

@@ -5,7 +5,7 @@
 namespace brimful::tier {
 namespace {
 
-using memory::Owner;
+using memory::Tag;
 
 struct BufferFree {
   void operator()(ggml_backend_buffer_t buffer) const { ggml_backend_buffer_free(buffer); }
@@ -20,8 +20,8 @@ TEST(HostBufferType, CountsWhatIsThereWhenTheBudgetIsCommitted) {
   EXPECT_EQ(type.kv_bytes(), kMiB);
   EXPECT_EQ(type.kept_bytes(), kMiB * 2);
   ASSERT_TRUE(type.commit(pool));
-  EXPECT_EQ(pool.reserved(Owner::kKvCache), kMiB);
-  EXPECT_EQ(pool.reserved(Owner::kWeights), kMiB * 2);
+  EXPECT_EQ(pool.reserved(Tag::kKvCache), kMiB);
+  EXPECT_EQ(pool.reserved(Tag::kWeights), kMiB * 2);
 }
 
 TEST(HostBufferType, OnlyKeptBuffersSurviveDiscard) {

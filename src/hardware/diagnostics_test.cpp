@@ -1,4 +1,4 @@
-#include "hardware/complaints.h"
+#include "hardware/diagnostics.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -35,18 +35,18 @@ Profile good_machine() {
 }
 
 TEST(Complaints, AreNoneAboutAGoodMachine) {
-  EXPECT_THAT(complaints(good_machine(), std::nullopt), IsEmpty());
-  EXPECT_THAT(complaints(good_machine(), ModelSize{kGiB * 40}), IsEmpty());  // RAM and VRAM together
+  EXPECT_THAT(diagnostics(good_machine(), std::nullopt), IsEmpty());
+  EXPECT_THAT(diagnostics(good_machine(), ModelSize{kGiB * 40}), IsEmpty());  // RAM and VRAM together
 }
 
 TEST(Complaints, SayThatRatesWereMeasuredBesideOtherPrograms) {
   Profile profile = good_machine();
   profile.cpu.threads = 2;
   profile.disturbed_by = 1.04;
-  EXPECT_THAT(complaints(profile, std::nullopt), ElementsAre(HasSubstr("used 1.0 of the 2 processors")));
+  EXPECT_THAT(diagnostics(profile, std::nullopt), ElementsAre(HasSubstr("used 1.0 of the 2 processors")));
 }
 
-TEST(Complaints, AreNoneAboutWhatIsNotKnown) { EXPECT_THAT(complaints(Profile{}, std::nullopt), IsEmpty()); }
+TEST(Complaints, AreNoneAboutWhatIsNotKnown) { EXPECT_THAT(diagnostics(Profile{}, std::nullopt), IsEmpty()); }
 
 TEST(Complaints, NameWhatHurts) {
   struct Case {
@@ -92,7 +92,7 @@ TEST(Complaints, NameWhatHurts) {
   for (const Case& c : cases) {
     Profile profile = good_machine();
     c.change(profile);
-    EXPECT_THAT(complaints(profile, std::nullopt), ElementsAre(HasSubstr(c.sentence)));
+    EXPECT_THAT(diagnostics(profile, std::nullopt), ElementsAre(HasSubstr(c.sentence)));
   }
 }
 
@@ -100,7 +100,7 @@ TEST(Complaints, AboutAGpuThatIsTheOnlyOne) {
   Profile profile = good_machine();
   profile.gpus.clear();
   profile.gpu_problem = "no driver";
-  EXPECT_THAT(complaints(profile, std::nullopt), ElementsAre("A GPU is not used: no driver."));
+  EXPECT_THAT(diagnostics(profile, std::nullopt), ElementsAre("A GPU is not used: no driver."));
 }
 
 TEST(Complaints, KeepQuietBelowWhatMatters) {
@@ -121,13 +121,13 @@ TEST(Complaints, KeepQuietBelowWhatMatters) {
   for (std::size_t i = 0; i < changes.size(); ++i) {
     Profile profile = good_machine();
     changes[i](profile);
-    EXPECT_THAT(complaints(profile, std::nullopt), IsEmpty()) << i;
+    EXPECT_THAT(diagnostics(profile, std::nullopt), IsEmpty()) << i;
   }
 }
 
 TEST(Complaints, SayHowLongAModelThatDoesNotFitStreams) {
   EXPECT_THAT(
-      complaints(good_machine(), ModelSize{kGiB * 42}),
+      diagnostics(good_machine(), ModelSize{kGiB * 42}),
       ElementsAre(
           "The model has 42.00 GiB of weights, and 28.00 GiB of RAM and 12.00 GiB of VRAM are free: a token "
           "reads at least 2.00 GiB from the disk, which takes 1.07 s at this disk's 2 GB/s."));
@@ -136,14 +136,14 @@ TEST(Complaints, SayHowLongAModelThatDoesNotFitStreams) {
   slow.ram.cgroup_limit = kGiB * 16;
   slow.disk.beside_compute_bytes_per_s = 0.1e9;
   EXPECT_THAT(
-      complaints(slow, ModelSize{kGiB * 32})[0],
+      diagnostics(slow, ModelSize{kGiB * 32})[0],
       HasSubstr("16.00 GiB of RAM are free: a token reads at least 16.00 GiB from the disk, which takes "
                 "2.86 minutes at this disk's 100 MB/s"));
 }
 
 TEST(Complaints, CountOfExpertsOnlyThoseThatATokenUses) {
   // Of 60 GiB, 20 lie on the disk alone, all of them experts, of which a token uses a thirty-second part.
-  EXPECT_THAT(complaints(good_machine(), ModelSize{kGiB * 60, kGiB * 56, 1.0 / 32}),
+  EXPECT_THAT(diagnostics(good_machine(), ModelSize{kGiB * 60, kGiB * 56, 1.0 / 32}),
               ElementsAre(HasSubstr(
                   "a token reads about 640.0 MiB from the disk, which takes 0.34 s at this disk's")));
 }
@@ -152,14 +152,14 @@ TEST(Complaints, WithoutRatesSayOnlyThatItStreams) {
   Profile profile = good_machine();
   profile.disk.reads.clear();
   profile.disk.beside_compute_bytes_per_s = 0;
-  EXPECT_THAT(complaints(profile, ModelSize{kGiB * 50}),
+  EXPECT_THAT(diagnostics(profile, ModelSize{kGiB * 50}),
               ElementsAre(HasSubstr("a token reads at least 10.00 GiB from the disk.")));
 }
 
 TEST(Complaints, CountVramWithoutWhatTheDriverHolds) {
   Profile profile = good_machine();
   profile.gpus[0].runtime = kMiB * 512;
-  EXPECT_THAT(complaints(profile, ModelSize{kGiB * 40}),
+  EXPECT_THAT(diagnostics(profile, ModelSize{kGiB * 40}),
               ElementsAre(HasSubstr("11.50 GiB of VRAM are free: a token reads at least 512.0 MiB")));
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "serve/archive.h"
+#include "serve/file_store.h"
 #include "serve/http_routes.h"
 #include "serve/json_body.h"
 
@@ -8,11 +8,11 @@ namespace brimful::serve {
 
 /// `/v1/files` and `/v1/batches`. Contents of files are not read into memory. Threading: any, once it is
 /// made.
-class ArchiveApi {
+class FilesApi {
  public:
-  /// `archive` and `limits` outlive it.
-  ArchiveApi(Archive& archive, BodyLimits& limits, Bytes largest_file)
-      : archive_(archive), limits_(limits), largest_file_(largest_file) {}
+  /// `store` and `limits` outlive it.
+  FilesApi(FileStore& store, BodyLimits& limits, Bytes largest_file)
+      : store_(store), limits_(limits), largest_file_(largest_file) {}
 
   /// It outlives the routes.
   void add_endpoints(HttpRoutes& routes);
@@ -24,7 +24,7 @@ class ArchiveApi {
   [[nodiscard]] HttpResponse create_batch(const nlohmann::ordered_json& body);
   [[nodiscard]] HttpResponse cancel_batch(const std::string& id);
 
-  Archive& archive_;
+  FileStore& store_;
   BodyLimits& limits_;
   const Bytes largest_file_;
 };

@@ -1,4 +1,4 @@
-#include "serve/ticket.h"
+#include "serve/pending_response.h"
 
 #include <algorithm>
 #include <iterator>
@@ -6,37 +6,37 @@
 
 namespace brimful::serve {
 
-Ticket::News Ticket::take_news() {
+PendingResponse::Update PendingResponse::take_update() {
   const std::lock_guard lock(mutex_);
-  return std::exchange(news_, {});
+  return std::exchange(update_, {});
 }
 
-void Ticket::watch(std::function<void()> wake) {
+void PendingResponse::watch(std::function<void()> wake) {
   const std::lock_guard lock(mutex_);
   wake_ = std::move(wake);
 }
 
-void Ticket::leave() {
+void PendingResponse::leave() {
   const std::lock_guard lock(mutex_);
   left_ = true;
   wake_ = {};
 }
 
-void Ticket::add(std::size_t choice, schedule::Piece piece) {
+void PendingResponse::add(std::size_t choice, schedule::Piece piece) {
   const std::lock_guard lock(mutex_);
-  schedule::Piece& all = news_.pieces[choice];
+  schedule::Piece& all = update_.pieces[choice];
   all.text += piece.text;
   std::ranges::move(piece.logprobs, std::back_inserter(all.logprobs));
   if (wake_) wake_();
 }
 
-void Ticket::end(Answers answers) {
+void PendingResponse::end(Answers answers) {
   const std::lock_guard lock(mutex_);
-  news_.end = std::move(answers);
+  update_.end = std::move(answers);
   if (wake_) wake_();
 }
 
-bool Ticket::gone() const {
+bool PendingResponse::gone() const {
   const std::lock_guard lock(mutex_);
   return left_;
 }

@@ -18,7 +18,7 @@ struct ModelSize {
 
 /// What hurts on this machine, one plain sentence each, the worst first. With a model also what of it does
 /// not fit. Figures that are absent, or rates that are 0 because nothing was measured, are passed over. Pure.
-[[nodiscard]] std::vector<std::string> complaints(const Profile& profile,
-                                                  const std::optional<ModelSize>& model);
+[[nodiscard]] std::vector<std::string> diagnostics(const Profile& profile,
+                                                   const std::optional<ModelSize>& model);
 
 }  // namespace brimful::hardware

@@ -1,4 +1,4 @@
-#include "serve/archive_api.h"
+#include "serve/files_api.h"
 
 #include <fmt/format.h>
 
@@ -13,7 +13,7 @@
 namespace brimful::serve {
 namespace {
 
-using Json = Archive::Json;
+using Json = FileStore::Json;
 
 constexpr std::size_t kLongestField = 256;
 constexpr std::size_t kLongestBoundary = 200;
@@ -89,15 +89,15 @@ Result<Json> batch_of(const Json& body) {
 /// Takes a file that a client sends.
 class UploadTask final : public HttpTask {
  public:
-  UploadTask(Archive& archive, const std::string& boundary, std::shared_ptr<Counted> counted)
-      : archive_(archive),
+  UploadTask(FileStore& store, const std::string& boundary, std::shared_ptr<Counted> counted)
+      : store_(store),
         counted_(std::move(counted)),
         form_(boundary,
               [this](const FormData::Part& part, std::string_view bytes) { return keep(part, bytes); }) {}
 
   std::optional<HttpResponse> take(std::string_view piece) override {
     if (!upload_) {
-      auto begun = archive_.begin_upload();
+      auto begun = store_.begin_upload();
       if (!begun) return refused(begun.error());
       upload_.emplace(std::move(*begun));
     }
@@ -110,7 +110,7 @@ class UploadTask final : public HttpTask {
       return refused(wrong("the body is no multipart form: its last boundary is missing"));
     if (!name_) return refused(wrong("file: is missing"));
     if (purpose_.empty()) return refused(wrong("purpose: is missing: say batch"));
-    return json_response(archive_.keep(std::move(*upload_), *name_, purpose_));
+    return json_response(store_.keep(std::move(*upload_), *name_, purpose_));
   }
 
  private:
@@ -125,10 +125,10 @@ class UploadTask final : public HttpTask {
     return upload_->content.write(bytes);
   }
 
-  Archive& archive_;
+  FileStore& store_;
   const std::shared_ptr<Counted> counted_;
   FormData form_;
-  std::optional<Archive::Upload> upload_;
+  std::optional<FileStore::Upload> upload_;
   std::string purpose_;
   std::optional<std::string> name_;
   bool has_file_ = false;
@@ -177,7 +177,7 @@ class FileSource final : public HttpSource {
 
 }  // namespace
 
-void ArchiveApi::add_endpoints(HttpRoutes& routes) {
+void FilesApi::add_endpoints(HttpRoutes& routes) {
   const auto get = [&](const char* path, auto answer) {
     routes.add("GET", path, Lane::kFiles,
                [answer](const HttpRequest&, const std::string& id) { return answer(id); });
@@ -186,10 +186,10 @@ void ArchiveApi::add_endpoints(HttpRoutes& routes) {
              [this](const HttpRequest& request, const std::string&) { return upload(request); });
   routes.add("GET", "/v1/files", Lane::kFiles,
              [this](const HttpRequest& request, const std::string&) { return list(request, true); });
-  get("/v1/files/{}", [this](const std::string& id) { return json_response(archive_.file(id)); });
+  get("/v1/files/{}", [this](const std::string& id) { return json_response(store_.file(id)); });
   get("/v1/files/{}/content", [this](const std::string& id) { return send_content(id); });
   routes.add("DELETE", "/v1/files/{}", Lane::kFiles, [this](const HttpRequest&, const std::string& id) {
-    if (const Status removed = archive_.remove_file(id); !removed) return refused(removed.error());
+    if (const Status removed = store_.remove_file(id); !removed) return refused(removed.error());
     return json_response(Json{{"id", id}, {"object", "file"}, {"deleted", true}});
   });
   routes.add("POST", "/v1/batches", [this](const HttpRequest&, const std::string&) {
@@ -197,12 +197,12 @@ void ArchiveApi::add_endpoints(HttpRoutes& routes) {
   });
   routes.add("GET", "/v1/batches", Lane::kFiles,
              [this](const HttpRequest& request, const std::string&) { return list(request, false); });
-  get("/v1/batches/{}", [this](const std::string& id) { return json_response(archive_.batch(id)); });
+  get("/v1/batches/{}", [this](const std::string& id) { return json_response(store_.batch(id)); });
   routes.add("POST", "/v1/batches/{}/cancel", Lane::kFiles,
              [this](const HttpRequest&, const std::string& id) { return cancel_batch(id); });
 }
 
-HttpPlan ArchiveApi::upload(const HttpRequest& request) {
+HttpPlan FilesApi::upload(const HttpRequest& request) {
   const auto boundary = parameter_of(request.field("content-type"), "boundary");
   if (request.content_type() != "multipart/form-data" || !boundary || boundary->empty() ||
       boundary->size() > kLongestBoundary)
@@ -212,22 +212,22 @@ HttpPlan ArchiveApi::upload(const HttpRequest& request) {
   if (Bytes{counted->add(2 * kPiece)} > limits_.all)
     return refuse_body({ErrorCode::kBudgetExceeded, "too many files are sent at the same time: try again"});
   HttpPlan out;
-  out.task = std::make_unique<UploadTask>(archive_, *boundary, std::move(counted));
+  out.task = std::make_unique<UploadTask>(store_, *boundary, std::move(counted));
   out.lane = Lane::kFiles;
   out.takes_in_lane = true;
   out.largest_body = largest_file_.value;
   return out;
 }
 
-HttpResponse ArchiveApi::list(const HttpRequest& request, bool files) const {
+HttpResponse FilesApi::list(const HttpRequest& request, bool files) const {
   const auto limit =
       limit_of(request, files ? kUsualFiles : kUsualBatches, files ? kMostFiles : kMostBatches);
   if (!limit) return refused(limit.error());
-  const Archive::Select select{.after = std::string(request.parameter("after").value_or("")),
-                               .limit = *limit,
-                               .oldest_first = request.parameter("order") == "asc",
-                               .purpose = std::string(request.parameter("purpose").value_or(""))};
-  auto page = files ? archive_.files(select) : archive_.batches(select);
+  const FileStore::Select select{.after = std::string(request.parameter("after").value_or("")),
+                                 .limit = *limit,
+                                 .oldest_first = request.parameter("order") == "asc",
+                                 .purpose = std::string(request.parameter("purpose").value_or(""))};
+  auto page = files ? store_.files(select) : store_.batches(select);
   if (!page) return refused(page.error());
   const auto id = [&](bool first) {
     if (page->objects.empty()) return Json();
@@ -242,13 +242,13 @@ HttpResponse ArchiveApi::list(const HttpRequest& request, bool files) const {
   return json_response(out);
 }
 
-HttpResponse ArchiveApi::send_content(const std::string& id) {
-  const auto file = archive_.file(id);
+HttpResponse FilesApi::send_content(const std::string& id) {
+  const auto file = store_.file(id);
   if (!file) return refused(file.error());
   auto counted = std::make_shared<Counted>(limits_.taken);
   if (Bytes{counted->add(2 * kPiece)} > limits_.all)
     return refused({ErrorCode::kBudgetExceeded, "too many files are sent at the same time: try again"});
-  std::ifstream in(archive_.content(id), std::ios::binary);
+  std::ifstream in(store_.content(id), std::ios::binary);
   if (!in) return refused({ErrorCode::kIo, fmt::format("{}: its content cannot be read", id)});
   HttpResponse out;
   out.set("Content-Type", "application/octet-stream");
@@ -257,18 +257,18 @@ HttpResponse ArchiveApi::send_content(const std::string& id) {
   return out;
 }
 
-HttpResponse ArchiveApi::create_batch(const Json& body) {
+HttpResponse FilesApi::create_batch(const Json& body) {
   auto batch = batch_of(body);
   if (!batch) return refused(batch.error());
-  const auto input = archive_.file((*batch)["input_file_id"]);
+  const auto input = store_.file((*batch)["input_file_id"]);
   if (!input) return refused({ErrorCode::kInvalidArgument, "input_file_id: " + input.error().message});
   if ((*input)["purpose"] != "batch")
     return refused({ErrorCode::kInvalidArgument, "input_file_id: the file's purpose is not batch"});
-  return json_response(archive_.add_batch(std::move(*batch)));
+  return json_response(store_.add_batch(std::move(*batch)));
 }
 
-HttpResponse ArchiveApi::cancel_batch(const std::string& id) {
-  return json_response(archive_.change_batch(id, [](Json& batch) -> Status {
+HttpResponse FilesApi::cancel_batch(const std::string& id) {
+  return json_response(store_.change_batch(id, [](Json& batch) -> Status {
     const std::string status = batch["status"];
     if (status == "cancelling") return {};
     if (has_ended(batch) || status == "finalizing")

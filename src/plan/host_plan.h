@@ -11,7 +11,7 @@ namespace brimful::plan {
 
 /// What one shape of context asks of the host's budget, as libllama and the kernel tell it: everything but
 /// the places of weights.
-struct Demand {
+struct HostDemand {
   Bytes held;  ///< by the process before any buffer is filled, but for adapters
   Bytes adapters;
   Bytes kv_cache;  ///< and the output buffers
@@ -54,12 +54,12 @@ struct MemoryMap {
 void describe_weights(const model::ModelProfile& profile, const Placement& placement, MemoryMap& map);
 
 /// What a run will do, known before a weight is read.
-struct RunPlan {
+struct HostPlan {
   Bytes budget;
   std::uint32_t context = 0;  ///< tokens
   std::uint32_t ubatch = 0;   ///< tokens
   std::uint32_t draft = 0;    ///< most drafted tokens of a pass
-  Demand demand;
+  HostDemand demand;
   Placement placement;
   GraphWork decode;  ///< one token
   GraphWork prompt;  ///< a full ubatch

@@ -1,4 +1,4 @@
-#include "hardware/complaints.h"
+#include "hardware/diagnostics.h"
 
 #include <fmt/format.h>
 
@@ -138,7 +138,7 @@ void about_gpus(const Profile& profile, Sentences& all) {
 
 }  // namespace
 
-std::vector<std::string> complaints(const Profile& profile, const std::optional<ModelSize>& model) {
+std::vector<std::string> diagnostics(const Profile& profile, const std::optional<ModelSize>& model) {
   Sentences all;
   if (profile.disturbed_by)
     all.push_back(fmt::format(

@@ -23,7 +23,7 @@ namespace brimful::serve {
 /// a folder: contents as plain files, the objects in SQLite (WAL, synced with each change), so that what was
 /// answered once is there after any crash. One process at a time. Errors of all calls: kIo, and kNoSpace
 /// where the disk is full: nothing has changed then. Threading: any.
-class Archive {
+class FileStore {
  public:
   using Json = nlohmann::ordered_json;
 
@@ -33,10 +33,10 @@ class Archive {
   /// Opens the folder, or makes it, closes it to other users, and removes from it what no object names:
   /// uploads that were broken off. Errors: kInvalidArgument where another process has it; kUnsupported where
   /// other users could have written into it.
-  [[nodiscard]] static Result<std::unique_ptr<Archive>> open(const std::filesystem::path& folder);
-  ~Archive();
-  Archive(const Archive&) = delete;
-  Archive& operator=(const Archive&) = delete;
+  [[nodiscard]] static Result<std::unique_ptr<FileStore>> open(const std::filesystem::path& folder);
+  ~FileStore();
+  FileStore(const FileStore&) = delete;
+  FileStore& operator=(const FileStore&) = delete;
 
   /// Which objects, newest first; those behind `after`, where it is not empty.
   struct Select {
@@ -92,7 +92,7 @@ class Archive {
   [[nodiscard]] std::uint64_t changes() const { return changes_; }
 
  private:
-  Archive(std::filesystem::path folder, std::unique_ptr<SQLite::Database> database);
+  FileStore(std::filesystem::path folder, std::unique_ptr<SQLite::Database> database);
   template <typename Work>
   auto guarded(Work work) const -> decltype(work());
   [[nodiscard]] Status remove_leftovers();
@@ -110,7 +110,7 @@ class Archive {
 [[nodiscard]] std::string errors_of(const std::string& batch);
 
 /// Of a batch: whether nothing more becomes of it.
-[[nodiscard]] bool has_ended(const Archive::Json& batch);
+[[nodiscard]] bool has_ended(const FileStore::Json& batch);
 
 /// s since 1970.
 [[nodiscard]] std::int64_t unix_time();

@@ -1,4 +1,4 @@
-#include "serve/board.h"
+#include "serve/metrics_snapshot.h"
 
 #include <fmt/format.h>
 
@@ -26,7 +26,7 @@ class Text {
 
 double per(double count, double of) { return of > 0 ? count / of : 0; }
 
-void add_as_llama_server(Text& text, const Board::Figures& now) {
+void add_as_llama_server(Text& text, const MetricsSnapshot::Figures& now) {
   const schedule::Statistics& did = now.did;
   const auto prompt_tokens = static_cast<double>(did.prompt_tokens);
   const auto written = static_cast<double>(did.tokens);
@@ -71,25 +71,25 @@ void add_tiers(Text& text, const nlohmann::ordered_json& tiers) {
 
 }  // namespace
 
-void Board::publish(Figures figures) {
+void MetricsSnapshot::publish(Figures figures) {
   const std::lock_guard lock(mutex_);
   figures_ = std::move(figures);
 }
 
-Board::Figures Board::read() const {
+MetricsSnapshot::Figures MetricsSnapshot::read() const {
   const std::lock_guard lock(mutex_);
   return figures_;
 }
 
-std::string metrics_text(const Board::Figures& now) {
+std::string metrics_text(const MetricsSnapshot::Figures& now) {
   Text text;
   add_as_llama_server(text, now);
   text.add("brimful:prompt_tokens_shared_total", "counter", "Tokens of prompts that others had computed.",
            static_cast<double>(now.did.shared_tokens));
   text.add("brimful:requests_ended_total", "counter", "Requests that have an end.",
            static_cast<double>(now.ended));
-  text.add("brimful:sequences_parked_total", "counter", "Times that a sequence was put aside.",
-           static_cast<double>(now.did.parked));
+  text.add("brimful:sequences_preempted_total", "counter", "Times that a sequence was preempted.",
+           static_cast<double>(now.did.preempted));
   text.add("brimful:kv_cells", "gauge", "Tokens that the KV cache holds.", now.cells);
   text.add("brimful:kv_cells_free", "gauge", "Tokens that can still be reserved there.", now.free_cells);
   text.add("brimful:streamed_bytes_total", "counter", "Read from disk by passes.",

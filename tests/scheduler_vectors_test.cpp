@@ -1,8 +1,8 @@
-// Embeddings from the executor, beside plain llama.cpp's.
+// Embeddings from the scheduler, beside plain llama.cpp's.
 
 #include <cmath>
 
-#include "executor_requests.h"
+#include "scheduler_requests.h"
 
 namespace brimful::tests {
 namespace {
@@ -78,7 +78,7 @@ TEST_F(Vectors, AreThoseOfPlainLlamaCppBesideTextsThatAreWritten) {
       expect_alike(requests.answer(i).vectors.front(), expected[i]);
       vectors.push_back(requests.answer(i).vectors.front());
     }
-    EXPECT_GT(requests.executor().statistics().shared_tokens, 0U);
+    EXPECT_GT(requests.scheduler().statistics().shared_tokens, 0U);
   }
   EXPECT_EQ(seen.front(), seen.back()) << "the same bits, wherever the weights are";
 }
@@ -92,10 +92,10 @@ TEST_F(Vectors, OfAModelThatOnlyEmbedsArePooledAsItsFileSays) {
   requests.run();
   const auto expected = plain(path, wanted);
   for (std::size_t i = 0; i < wanted.size(); ++i) expect_alike(requests.answer(i).vectors.at(0), expected[i]);
-  EXPECT_GT(requests.executor().statistics().most_sequences, 1U);
-  EXPECT_LT(requests.executor().statistics().passes, wanted.size());
-  EXPECT_EQ(requests.executor().submit({.prompt = {1, 2}}, {}).error().code, ErrorCode::kInvalidArgument);
-  EXPECT_EQ(requests.executor()
+  EXPECT_GT(requests.scheduler().statistics().most_sequences, 1U);
+  EXPECT_LT(requests.scheduler().statistics().passes, wanted.size());
+  EXPECT_EQ(requests.scheduler().submit({.prompt = {1, 2}}, {}).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(requests.scheduler()
                 .submit({.prompt = std::vector<llama_token>(257, 1), .embed = true}, {})
                 .error()
                 .code,

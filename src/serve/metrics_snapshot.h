@@ -8,8 +8,8 @@
 
 namespace brimful::serve {
 
-/// What the executor's thread last said of itself, for the server's threads to tell. Threading: any.
-class Board {
+/// What the scheduler's thread last said of itself, for the server's threads to tell. Threading: any.
+class MetricsSnapshot {
  public:
   struct Figures {
     schedule::Statistics did;
@@ -33,6 +33,6 @@ class Board {
 };
 
 /// Prometheus' text format, 0.0.4. What llama-server tells as well has its names.
-[[nodiscard]] std::string metrics_text(const Board::Figures& figures);
+[[nodiscard]] std::string metrics_text(const MetricsSnapshot::Figures& figures);
 
 }  // namespace brimful::serve

@@ -1,4 +1,4 @@
-#include "serve/inbox.h"
+#include "serve/request_queue.h"
 
 #include <fmt/format.h>
 
@@ -6,12 +6,12 @@
 
 namespace brimful::serve {
 
-/// Each answer is one of the executor's requests. Vectors are done in a pass, however many are asked for.
-std::size_t Inbox::weight_of(const openai::ApiRequest& request) {
+/// Each answer is one of the scheduler's requests. Vectors are done in a pass, however many are asked for.
+std::size_t RequestQueue::weight_of(const openai::ApiRequest& request) {
   return request.endpoint == openai::Endpoint::kEmbeddings ? 1 : request.part_count();
 }
 
-Result<std::shared_ptr<Ticket>> Inbox::put(openai::ApiRequest request) {
+Result<std::shared_ptr<PendingResponse>> RequestQueue::put(openai::ApiRequest request) {
   const std::lock_guard lock(mutex_);
   if (closed_) return fail(ErrorCode::kCancelled, "the server is stopping");
   const std::size_t weight = weight_of(request);
@@ -21,30 +21,31 @@ Result<std::shared_ptr<Ticket>> Inbox::put(openai::ApiRequest request) {
   if (open_ + weight > most_)
     return fail(ErrorCode::kBudgetExceeded, fmt::format("{} requests are on their way already", open_));
   open_ += weight;
-  auto ticket = std::make_shared<Ticket>(std::move(request), Ticket::Clock::now() + time_);
-  came_.push_back(ticket);
+  auto response =
+      std::make_shared<PendingResponse>(std::move(request), PendingResponse::Clock::now() + time_);
+  came_.push_back(response);
   changed_.notify_all();
-  return ticket;
+  return response;
 }
 
-void Inbox::close() {
+void RequestQueue::close() {
   const std::lock_guard lock(mutex_);
   closed_ = true;
   changed_.notify_all();
 }
 
-std::vector<std::shared_ptr<Ticket>> Inbox::take(std::chrono::milliseconds patience) {
+std::vector<std::shared_ptr<PendingResponse>> RequestQueue::take(std::chrono::milliseconds patience) {
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, patience, [&] { return !came_.empty() || closed_; });
   return std::exchange(came_, {});
 }
 
-void Inbox::ended(const Ticket& ticket) {
+void RequestQueue::ended(const PendingResponse& response) {
   const std::lock_guard lock(mutex_);
-  open_ -= weight_of(ticket.request());
+  open_ -= weight_of(response.request());
 }
 
-std::size_t Inbox::open() const {
+std::size_t RequestQueue::open() const {
   const std::lock_guard lock(mutex_);
   return open_;
 }

@@ -10,13 +10,13 @@ namespace brimful::schedule {
 /// Accounting for the cells of a KV cache that sequences share. Counts; touches no cache.
 /// Invariant: free() + all reservations == capacity. Threading: one thread. Lifetime: outlives its
 /// reservations.
-class Cells {
+class KvCells {
  public:
-  explicit Cells(std::uint32_t capacity) : capacity_(capacity), free_(capacity) {}
-  Cells(const Cells&) = delete;
-  Cells& operator=(const Cells&) = delete;
+  explicit KvCells(std::uint32_t capacity) : capacity_(capacity), free_(capacity) {}
+  KvCells(const KvCells&) = delete;
+  KvCells& operator=(const KvCells&) = delete;
 
-  /// Cells claimed; gives them back when destroyed. Move-only.
+  /// KvCells claimed; gives them back when destroyed. Move-only.
   class Reservation {
    public:
     Reservation() = default;
@@ -47,28 +47,28 @@ class Cells {
     }
 
    private:
-    friend class Cells;
-    explicit Reservation(Cells* cells) : cells_(cells) {}
-    Cells* cells_ = nullptr;
+    friend class KvCells;
+    explicit Reservation(KvCells* cells) : cells_(cells) {}
+    KvCells* cells_ = nullptr;
     std::uint32_t count_ = 0;
   };
 
   /// What several texts begin with, each cell counted once: own cells behind those of `before`.
-  struct Beginning {
+  struct SharedPrefix {
     Reservation cells;
-    std::shared_ptr<Beginning> before;
+    std::shared_ptr<SharedPrefix> before;
 
     [[nodiscard]] std::uint32_t size() const { return cells.count() + (before ? before->size() : 0); }
   };
   /// The first `count` cells of `all`, which is cut in two where a link of it ends behind them. Requires: it
   /// has as many.
-  [[nodiscard]] static std::shared_ptr<Beginning> first_of(const std::shared_ptr<Beginning>& all,
-                                                           std::uint32_t count) {
+  [[nodiscard]] static std::shared_ptr<SharedPrefix> first_of(const std::shared_ptr<SharedPrefix>& all,
+                                                              std::uint32_t count) {
     if (count == 0) return nullptr;
     if (all->size() == count) return all;
     const std::uint32_t in_front = all->before ? all->before->size() : 0;
     if (count <= in_front) return first_of(all->before, count);
-    all->before = std::make_shared<Beginning>(all->cells.split(count - in_front), all->before);
+    all->before = std::make_shared<SharedPrefix>(all->cells.split(count - in_front), all->before);
     return all->before;
   }
 

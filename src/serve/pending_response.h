@@ -11,13 +11,13 @@
 
 namespace brimful::serve {
 
-/// A request on its way through the executor, and what has come of it so far: the executor's thread writes
+/// A request on its way through the scheduler, and what has come of it so far: the scheduler's thread writes
 /// the answer, the server's threads take it. Nobody waits inside. Threading: any.
-class Ticket {
+class PendingResponse {
  public:
   using Clock = std::chrono::steady_clock;
 
-  Ticket(openai::ApiRequest request, Clock::time_point deadline)
+  PendingResponse(openai::ApiRequest request, Clock::time_point deadline)
       : request_(std::move(request)), deadline_(deadline) {}
 
   [[nodiscard]] const openai::ApiRequest& request() const { return request_; }
@@ -26,20 +26,20 @@ class Ticket {
   // --- whoever waits ---
 
   using Answers = Result<std::vector<schedule::Answer>>;
-  struct News {
+  struct Update {
     std::map<std::size_t, schedule::Piece> pieces;  ///< since the last time, by choice
     std::optional<Answers> end;                     ///< there is no more
 
     [[nodiscard]] bool empty() const { return pieces.empty() && !end; }
   };
   /// Returns what has come since the last time; it may be empty.
-  [[nodiscard]] News take_news();
-  /// `wake` is called whenever there are news, from the executor's thread, until leave() returns.
+  [[nodiscard]] Update take_update();
+  /// `wake` is called whenever there are news, from the scheduler's thread, until leave() returns.
   void watch(std::function<void()> wake);
-  /// Nobody wants more: the executor ends the request before its next pass.
+  /// Nobody wants more: the scheduler ends the request before its next pass.
   void leave();
 
-  // --- the executor ---
+  // --- the scheduler ---
 
   void add(std::size_t choice, schedule::Piece piece);
   void end(Answers answers);
@@ -50,7 +50,7 @@ class Ticket {
   const openai::ApiRequest request_;
   const Clock::time_point deadline_;
   mutable std::mutex mutex_;
-  News news_;
+  Update update_;
   std::function<void()> wake_;
   bool left_ = false;
 };

@@ -1,4 +1,4 @@
-#include "plan/sending.h"
+#include "plan/transfer_policy.h"
 
 #include <algorithm>
 #include <map>
@@ -81,13 +81,13 @@ Bytes largest(const model::ModelProfile& profile, bool experts) {
 
 }  // namespace
 
-Sending assumed_sending(const model::ModelProfile& profile) {
+TransferPolicy assumed_transfer_policy(const model::ModelProfile& profile) {
   return {kColumns, static_cast<std::int64_t>(kColumns / share_of_experts(profile)), false};
 }
 
-Sending worth_sending(const model::ModelProfile& profile, const hardware::Compute& compute,
-                      std::optional<double> bytes_per_s) {
-  if (!bytes_per_s) return assumed_sending(profile);
+TransferPolicy measured_transfer_policy(const model::ModelProfile& profile, const hardware::Compute& compute,
+                                        std::optional<double> bytes_per_s) {
+  if (!bytes_per_s) return assumed_transfer_policy(profile);
   const Weights experts(profile, true);
   // A missing one is multiplied with one column, or crosses the link: as all of them together would.
   const double for_each = experts.host_seconds(1, compute) / share_of_experts(profile);
@@ -95,10 +95,11 @@ Sending worth_sending(const model::ModelProfile& profile, const hardware::Comput
           experts.worth_from(compute, *bytes_per_s), for_each > experts.bytes() / *bytes_per_s};
 }
 
-void add_rings(DeviceBudget& device, const model::ModelProfile& profile, const Sending& sending,
-               std::int64_t ubatch) {
-  if (sending.from_tokens <= ubatch) device.ring = align_up(largest(profile, false) * 3, kMiB);
-  if (sending.experts_from <= ubatch) device.expert_ring = align_up(largest(profile, true) * 2, kMiB);
+void add_rings(DeviceBudget& device, const model::ModelProfile& profile,
+               const TransferPolicy& transfer_policy, std::int64_t ubatch) {
+  if (transfer_policy.min_batch <= ubatch) device.ring = align_up(largest(profile, false) * 3, kMiB);
+  if (transfer_policy.min_batch_of_experts <= ubatch)
+    device.expert_ring = align_up(largest(profile, true) * 2, kMiB);
 }
 
 }  // namespace brimful::plan

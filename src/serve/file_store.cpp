@@ -1,4 +1,4 @@
-#include "serve/archive.h"
+#include "serve/file_store.h"
 
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <fmt/format.h>
@@ -16,7 +16,7 @@
 namespace brimful::serve {
 namespace {
 
-using Json = Archive::Json;
+using Json = FileStore::Json;
 
 constexpr std::string_view kFile = "file-";  // all ids of files begin so
 constexpr const char* kOpen = "open";        // the kind of a batch that has not ended
@@ -75,21 +75,21 @@ bool has_ended(const Json& batch) {
 }
 
 template <typename Work>
-auto Archive::guarded(Work work) const -> decltype(work()) {
+auto FileStore::guarded(Work work) const -> decltype(work()) {
   const std::lock_guard lock(mutex_);
   return batch::guarded(database_->getFilename(), work);
 }
 
-Archive::Archive(std::filesystem::path folder, std::unique_ptr<SQLite::Database> database)
+FileStore::FileStore(std::filesystem::path folder, std::unique_ptr<SQLite::Database> database)
     : folder_(std::move(folder)), database_(std::move(database)) {}
-Archive::~Archive() = default;
+FileStore::~FileStore() = default;
 
-std::filesystem::path Archive::usual_folder(int port) {
+std::filesystem::path FileStore::usual_folder(int port) {
   return state_folder() / fmt::format("server-{}", port);
 }
 
 /// What a batch that has not ended has written stays, too.
-Status Archive::remove_leftovers() {
+Status FileStore::remove_leftovers() {
   BRIMFUL_TRY(const auto open_ones, open_batches());
   const auto is_wanted = [&](const std::string& name) -> Result<bool> {
     if (std::ranges::any_of(open_ones, [&](const Json& batch) {
@@ -107,12 +107,12 @@ Status Archive::remove_leftovers() {
   return {};
 }
 
-Result<std::unique_ptr<Archive>> Archive::open(const std::filesystem::path& folder) {
+Result<std::unique_ptr<FileStore>> FileStore::open(const std::filesystem::path& folder) {
   // What clients ask and are told is nobody else's business.
   BRIMFUL_TRY_VOID(make_private_folder(folder));
   BRIMFUL_TRY_VOID(make_private_folder(folder / "files"));
   const std::string path = folder / "archive.sqlite";
-  auto out = batch::guarded(path, [&]() -> Result<std::unique_ptr<Archive>> {
+  auto out = batch::guarded(path, [&]() -> Result<std::unique_ptr<FileStore>> {
     auto database = batch::open_database(path);
     SQLite::Transaction transaction(*database, SQLite::TransactionBehavior::IMMEDIATE);
     for (const char* const table : {"files", "batches"}) {
@@ -123,7 +123,7 @@ Result<std::unique_ptr<Archive>> Archive::open(const std::filesystem::path& fold
     }
     database->exec("CREATE TABLE IF NOT EXISTS attempts (id TEXT PRIMARY KEY, count INTEGER NOT NULL)");
     transaction.commit();
-    return std::unique_ptr<Archive>(new Archive(folder, std::move(database)));
+    return std::unique_ptr<FileStore>(new FileStore(folder, std::move(database)));
   });
   if (out) BRIMFUL_TRY_VOID((*out)->remove_leftovers());
   if (!out && out.error().code == ErrorCode::kInvalidArgument) {
@@ -134,14 +134,14 @@ Result<std::unique_ptr<Archive>> Archive::open(const std::filesystem::path& fold
   return out;
 }
 
-Result<Json> Archive::object(const char* table, const std::string& id) const {
+Result<Json> FileStore::object(const char* table, const std::string& id) const {
   SQLite::Statement select(*database_, fmt::format("SELECT object FROM {} WHERE id = ?", table));
   select.bind(1, id);
   if (!select.executeStep()) return no_such(table, id);
   return parse_ordered_json(select.getColumn(0).getString());
 }
 
-Result<Archive::Page> Archive::page(const char* table, const Select& select) const {
+Result<FileStore::Page> FileStore::page(const char* table, const Select& select) const {
   std::int64_t after = select.oldest_first ? 0 : INT64_MAX;
   if (!select.after.empty()) {
     SQLite::Statement find(*database_, fmt::format("SELECT number FROM {} WHERE id = ?", table));
@@ -169,13 +169,13 @@ Result<Archive::Page> Archive::page(const char* table, const Select& select) con
 
 // --- Files ---
 
-Result<Archive::Upload> Archive::begin_upload() {
+Result<FileStore::Upload> FileStore::begin_upload() {
   std::string id = new_id(kFile);
   BRIMFUL_TRY(auto file, batch::WholeFile::create(content(id), 0600));
   return Upload{std::move(id), std::move(file)};
 }
 
-Result<Json> Archive::keep(Upload upload, const std::string& name, const std::string& purpose) {
+Result<Json> FileStore::keep(Upload upload, const std::string& name, const std::string& purpose) {
   BRIMFUL_TRY_VOID(upload.content.commit());
   auto kept = keep_content(upload.id, name, purpose);
   std::error_code error;
@@ -183,8 +183,8 @@ Result<Json> Archive::keep(Upload upload, const std::string& name, const std::st
   return kept;
 }
 
-Result<Json> Archive::keep_content(const std::string& id, const std::string& name,
-                                   const std::string& purpose) {
+Result<Json> FileStore::keep_content(const std::string& id, const std::string& name,
+                                     const std::string& purpose) {
   std::error_code error;
   using std::filesystem::perms;
   std::filesystem::permissions(content(id), perms::owner_read | perms::owner_write, error);
@@ -199,15 +199,15 @@ Result<Json> Archive::keep_content(const std::string& id, const std::string& nam
   });
 }
 
-Result<Json> Archive::file(const std::string& id) const {
+Result<Json> FileStore::file(const std::string& id) const {
   return guarded([&] { return object("files", id); });
 }
 
-Result<Archive::Page> Archive::files(const Select& select) const {
+Result<FileStore::Page> FileStore::files(const Select& select) const {
   return guarded([&] { return page("files", select); });
 }
 
-Status Archive::remove_file(const std::string& id) {
+Status FileStore::remove_file(const std::string& id) {
   BRIMFUL_TRY(const auto open_ones, open_batches());
   for (const Json& batch : open_ones) {
     if (batch["input_file_id"] != id) continue;
@@ -226,7 +226,7 @@ Status Archive::remove_file(const std::string& id) {
 
 // --- Batches ---
 
-Result<Json> Archive::add_batch(Json batch) {
+Result<Json> FileStore::add_batch(Json batch) {
   Json out = {{"id", new_id("batch_")}};
   out.update(batch);
   BRIMFUL_TRY_VOID(guarded([&]() -> Status {
@@ -237,15 +237,15 @@ Result<Json> Archive::add_batch(Json batch) {
   return out;
 }
 
-Result<Json> Archive::batch(const std::string& id) const {
+Result<Json> FileStore::batch(const std::string& id) const {
   return guarded([&] { return object("batches", id); });
 }
 
-Result<Archive::Page> Archive::batches(const Select& select) const {
+Result<FileStore::Page> FileStore::batches(const Select& select) const {
   return guarded([&] { return page("batches", select); });
 }
 
-Result<Json> Archive::change_batch(const std::string& id, const std::function<Status(Json&)>& change) {
+Result<Json> FileStore::change_batch(const std::string& id, const std::function<Status(Json&)>& change) {
   auto out = guarded([&]() -> Result<Json> {
     BRIMFUL_TRY(Json batch, object("batches", id));
     BRIMFUL_TRY_VOID(change(batch));
@@ -260,7 +260,7 @@ Result<Json> Archive::change_batch(const std::string& id, const std::function<St
   return out;
 }
 
-Result<std::vector<Json>> Archive::open_batches() const {
+Result<std::vector<Json>> FileStore::open_batches() const {
   return guarded([&]() -> Result<std::vector<Json>> {
     std::vector<Json> out;
     SQLite::Statement select(*database_, "SELECT object FROM batches WHERE kind = ? ORDER BY number");
@@ -272,14 +272,14 @@ Result<std::vector<Json>> Archive::open_batches() const {
   });
 }
 
-Result<int> Archive::begin_attempt(const std::string& batch) {
+Result<int> FileStore::begin_attempt(const std::string& batch) {
   return guarded([&]() -> Result<int> {
     SQLite::Statement add(
         *database_,
         "INSERT INTO attempts (id, count) VALUES (?, 1) ON CONFLICT (id) DO UPDATE SET count "
         "= count + 1 RETURNING count");
     add.bind(1, batch);
-    if (!add.executeStep()) return fail(ErrorCode::kIo, "the archive does not count attempts");
+    if (!add.executeStep()) return fail(ErrorCode::kIo, "the store does not count attempts");
     const int count = add.getColumn(0).getInt();
     while (add.executeStep()) {
     }
@@ -287,7 +287,7 @@ Result<int> Archive::begin_attempt(const std::string& batch) {
   });
 }
 
-Status Archive::end_attempt(const std::string& batch) {
+Status FileStore::end_attempt(const std::string& batch) {
   return guarded([&]() -> Status {
     SQLite::Statement remove(*database_, "DELETE FROM attempts WHERE id = ?");
     remove.bind(1, batch);

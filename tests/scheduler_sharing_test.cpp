@@ -1,13 +1,13 @@
 // What texts have in common is computed once.
 
-#include "executor_requests.h"
+#include "scheduler_requests.h"
 
 namespace brimful::tests {
 namespace {
 
 using schedule::Priority;
 
-TEST_F(BatchExecutor, CommonPrefixesAreComputedOnce) {
+TEST_F(BatchScheduler, CommonPrefixesAreComputedOnce) {
   const auto system = prompt_of(300, 1, vocabulary_);
   std::vector<Wanted> wanted;
   for (std::uint32_t i = 0; i < 10; ++i)
@@ -16,11 +16,11 @@ TEST_F(BatchExecutor, CommonPrefixesAreComputedOnce) {
   for (const auto& [prompt, limit] : wanted) requests.submit(prompt, limit);
   requests.run();
   expect_right(path_, wanted, requests);
-  EXPECT_EQ(requests.executor().statistics().prompt_tokens, 300U + 10 * 10);
-  EXPECT_EQ(requests.executor().statistics().shared_tokens, 9U * 300);
+  EXPECT_EQ(requests.scheduler().statistics().prompt_tokens, 300U + 10 * 10);
+  EXPECT_EQ(requests.scheduler().statistics().shared_tokens, 9U * 300);
 }
 
-TEST_F(BatchExecutor, APrefixAndAPromptThatFillTheContextTogether) {
+TEST_F(BatchScheduler, APrefixAndAPromptThatFillTheContextTogether) {
   const auto system = prompt_of(100, 1, vocabulary_);
   std::vector<Wanted> wanted;
   for (std::uint32_t i = 0; i < 4; ++i)
@@ -30,12 +30,12 @@ TEST_F(BatchExecutor, APrefixAndAPromptThatFillTheContextTogether) {
   for (const auto& [prompt, limit] : wanted) requests.submit(prompt, limit);
   requests.run();
   expect_right(path_, wanted, requests);
-  EXPECT_EQ(requests.executor().statistics().shared_tokens, 300U);
-  EXPECT_EQ(requests.executor().free_cells(), 256U);
+  EXPECT_EQ(requests.scheduler().statistics().shared_tokens, 300U);
+  EXPECT_EQ(requests.scheduler().free_cells(), 256U);
 }
 
 /// Each question comes when the one before it has been answered, and holds all that was said.
-TEST_F(BatchExecutor, AConversationGoesOnWhereItWas) {
+TEST_F(BatchScheduler, AConversationGoesOnWhereItWas) {
   Requests requests(path_, {.context = 1024, .sequences = 4});
   std::vector<Wanted> wanted;
   std::vector<llama_token> said = prompt_of(100, 1, vocabulary_);
@@ -46,7 +46,7 @@ TEST_F(BatchExecutor, AConversationGoesOnWhereItWas) {
     requests.submit(prompt_of(40, turn + 90, vocabulary_), 3, Priority::kInteractive);  // another one's
     requests.run();
     said = both(said, both(requests.tokens(2 * turn), prompt_of(10, turn + 50, vocabulary_)));
-    const auto& statistics = requests.executor().statistics();
+    const auto& statistics = requests.scheduler().statistics();
     EXPECT_EQ(statistics.prompt_tokens, computed + 40 * (turn + 1));
     EXPECT_EQ(requests.answer(2 * turn).prompt_shared, turn == 0 ? 0 : wanted.back().prompt.size() - 11);
     computed += 11;  // the last token that was written, and the new ones
@@ -54,13 +54,13 @@ TEST_F(BatchExecutor, AConversationGoesOnWhereItWas) {
   const PlainModel plain = plain_beside(path_);
   for (std::size_t i = 0; i < wanted.size(); ++i)
     EXPECT_LE(worst_choice(plain.context(), wanted[i].prompt, requests.tokens(2 * i)), kRounding);
-  EXPECT_LT(requests.executor().free_cells(), 1024U);
-  requests.executor().put_aside();
-  EXPECT_EQ(requests.executor().free_cells(), 1024U) << "no cell is lost, and none counted twice";
+  EXPECT_LT(requests.scheduler().free_cells(), 1024U);
+  requests.scheduler().evict();
+  EXPECT_EQ(requests.scheduler().free_cells(), 1024U) << "no cell is lost, and none counted twice";
 }
 
 /// What begins like a text that is there, and goes on otherwise; also while that one is still written.
-TEST_F(BatchExecutor, APartOfATextIsShared) {
+TEST_F(BatchScheduler, APartOfATextIsShared) {
   const auto beginning = prompt_of(150, 1, vocabulary_);
   std::vector<Wanted> wanted;
   for (std::uint32_t i = 0; i < 3; ++i)
@@ -69,10 +69,10 @@ TEST_F(BatchExecutor, APartOfATextIsShared) {
       {both(std::vector(beginning.begin(), beginning.begin() + 60), prompt_of(30, 9, vocabulary_)), 8});
   Requests requests(path_, {.context = 1024, .sequences = 6});
   requests.submit(wanted[0].prompt, 40, Priority::kInteractive);
-  for (int i = 0; i < 6; ++i) ASSERT_TRUE(requests.executor().step());
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(requests.scheduler().step());
   requests.submit(wanted[1].prompt, 40, Priority::kInteractive);
-  for (int i = 0; i < 6; ++i) ASSERT_TRUE(requests.executor().step());
-  EXPECT_EQ(requests.executor().running(), 2U);
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(requests.scheduler().step());
+  EXPECT_EQ(requests.scheduler().running(), 2U);
   requests.submit(wanted[2].prompt, 40, Priority::kBatch);
   requests.run();
   requests.submit(wanted[3].prompt, 8, Priority::kInteractive);
@@ -81,12 +81,12 @@ TEST_F(BatchExecutor, APartOfATextIsShared) {
   EXPECT_EQ(requests.answer(1).prompt_shared, 150U);
   EXPECT_EQ(requests.answer(2).prompt_shared, 150U);
   EXPECT_EQ(requests.answer(3).prompt_shared, 60U);
-  requests.executor().put_aside();
-  EXPECT_EQ(requests.executor().free_cells(), 1024U);
+  requests.scheduler().evict();
+  EXPECT_EQ(requests.scheduler().free_cells(), 1024U);
 }
 
 /// Many conversations, with room for few of them: the oldest are forgotten, none goes wrong.
-TEST_F(BatchExecutor, ConversationsMakeRoomForOneAnother) {
+TEST_F(BatchScheduler, ConversationsMakeRoomForOneAnother) {
   Requests requests(path_, {.context = 512, .sequences = 3});
   std::vector<Wanted> wanted;
   std::vector<std::vector<llama_token>> said;
@@ -103,8 +103,8 @@ TEST_F(BatchExecutor, ConversationsMakeRoomForOneAnother) {
           both(said[i], both(requests.tokens(said.size() * turn + i), prompt_of(5, turn + 50, vocabulary_)));
   }
   expect_right(path_, wanted, requests);
-  requests.executor().put_aside();
-  EXPECT_EQ(requests.executor().free_cells(), 512U);
+  requests.scheduler().evict();
+  EXPECT_EQ(requests.scheduler().free_cells(), 512U);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "executor_requests.h"
+#include "scheduler_requests.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,9 +8,9 @@ namespace brimful::tests {
 
 using engine::StopReason;
 using schedule::Answer;
-using schedule::Executor;
 using schedule::Priority;
 using schedule::Request;
+using schedule::Scheduler;
 
 namespace {
 
@@ -58,11 +58,11 @@ Requests::Requests(const std::filesystem::path& path, Shape shape) {
                                             .for_weights = shape.for_weights});
   EXPECT_TRUE(prepared) << prepared.error().message;
   EXPECT_TRUE(engine_->start({}));
-  executor_ = std::make_unique<Executor>(*engine_, Executor::Options{.most_running = shape.most_running});
+  scheduler_ = std::make_unique<Scheduler>(*engine_, Scheduler::Options{.most_running = shape.most_running});
 }
 
-Executor::Id Requests::submit(std::vector<llama_token> prompt, int limit, Priority priority,
-                              const std::function<void(Request&)>& change) {
+Scheduler::Id Requests::submit(std::vector<llama_token> prompt, int limit, Priority priority,
+                               const std::function<void(Request&)>& change) {
   Request request{.prompt = std::move(prompt), .limit = limit, .show_special = true, .priority = priority};
   request.sampling.temp = 0;
   request.sampling.ignore_eos = true;
@@ -74,17 +74,17 @@ Executor::Id Requests::submit(std::vector<llama_token> prompt, int limit, Priori
     answers_[index] = std::move(answer);
     order_.push_back(index);
   };
-  const auto id = executor_->submit(std::move(request), {.on_piece = {}, .on_end = on_end});
+  const auto id = scheduler_->submit(std::move(request), {.on_piece = {}, .on_end = on_end});
   EXPECT_TRUE(id) << id.error().message;
   return id.value_or(0);
 }
 
 void Requests::run() {
   for (Result<bool> more = true; *more;) {
-    more = executor_->step();
+    more = scheduler_->step();
     ASSERT_TRUE(more) << more.error().message;
   }
-  EXPECT_EQ(executor_->running() + executor_->waiting(), 0U);
+  EXPECT_EQ(scheduler_->running() + scheduler_->waiting(), 0U);
 }
 
 std::vector<llama_token> prompt_of(std::size_t length, std::uint32_t seed, std::int32_t vocabulary) {

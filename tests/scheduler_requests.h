@@ -1,6 +1,6 @@
 #pragma once
 
-// An executor with an engine of its own, requests for it, and what plain llama.cpp says of its answers.
+// An scheduler with an engine of its own, requests for it, and what plain llama.cpp says of its answers.
 
 #include <gtest/gtest.h>
 
@@ -31,9 +31,9 @@ class Requests {
   Requests(const std::filesystem::path& path, Shape shape);
 
   /// Greedy, and to the limit. Its index is how many were submitted before.
-  schedule::Executor::Id submit(std::vector<llama_token> prompt, int limit,
-                                schedule::Priority priority = schedule::Priority::kBatch,
-                                const std::function<void(schedule::Request&)>& change = {});
+  schedule::Scheduler::Id submit(std::vector<llama_token> prompt, int limit,
+                                 schedule::Priority priority = schedule::Priority::kBatch,
+                                 const std::function<void(schedule::Request&)>& change = {});
   void run();
   void fail_one_read_in(int count) { fails_one_in_ = count; }
   [[nodiscard]] const Result<schedule::Answer>& result(std::size_t index) const {
@@ -44,12 +44,12 @@ class Requests {
     return answer(index).token_ids;
   }
   [[nodiscard]] const std::vector<std::size_t>& order() const { return order_; }
-  schedule::Executor& executor() { return *executor_; }
+  schedule::Scheduler& scheduler() { return *scheduler_; }
 
  private:
   std::atomic<int> fails_one_in_ = 0;
   std::unique_ptr<engine::Engine> engine_;
-  std::unique_ptr<schedule::Executor> executor_;
+  std::unique_ptr<schedule::Scheduler> scheduler_;
   std::vector<std::optional<Result<schedule::Answer>>> answers_;
   std::vector<std::size_t> order_;
 };
@@ -81,7 +81,7 @@ void expect_right(const std::filesystem::path& path, const std::vector<Wanted>& 
                   const Requests& requests);
 
 /// With the trained model of the demo.
-class BatchExecutor : public testing::Test {
+class BatchScheduler : public testing::Test {
  protected:
   void SetUp() override {
     if (path_.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";

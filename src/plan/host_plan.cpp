@@ -1,4 +1,4 @@
-#include "plan/run_plan.h"
+#include "plan/host_plan.h"
 
 #include <map>
 
@@ -6,9 +6,9 @@
 
 namespace brimful::plan {
 
-Bytes Demand::least() const { return fixed() + memory::with_page_tables(least_for_weights); }
+Bytes HostDemand::least() const { return fixed() + memory::with_page_tables(least_for_weights); }
 
-Bytes Demand::for_weights(Bytes budget) const {
+Bytes HostDemand::for_weights(Bytes budget) const {
   return memory::without_page_tables(saturating_sub(budget, fixed()));
 }
 
@@ -35,12 +35,12 @@ void describe_weights(const model::ModelProfile& profile, const Placement& place
   }
 }
 
-Bytes RunPlan::runtime() const {
+Bytes HostPlan::runtime() const {
   return demand.held + demand.growth + placement.bookkeeping(demand.bookkeeping) +
          memory::page_tables(placement.arena_bytes());
 }
 
-MemoryMap RunPlan::memory_map(const model::ModelProfile& profile) const {
+MemoryMap HostPlan::memory_map(const model::ModelProfile& profile) const {
   MemoryMap map;
   map.budget = budget;
   map.experts = placement.slot_bytes() + placement.stage + placement.landing;
