@@ -6,11 +6,11 @@
 
 #include "base/standard_error.h"
 #include "base/standard_output.h"
-#include "cli/device_options.h"
 #include "cli/exit_code.h"
 #include "cli/status_text.h"
 #include "cli/watch.h"
 #include "control/client.h"
+#include "session/devices.h"
 
 namespace brimful::cli {
 namespace {
@@ -33,9 +33,9 @@ Result<nlohmann::json> request_of(const Options& options) {
     request["ram"] = ram->value;
   }
   if (options.vram) {
-    BRIMFUL_TRY(const std::vector<VramPart> parts, parse_vram(*options.vram));
+    BRIMFUL_TRY(const std::vector<session::VramPart> parts, session::parse_vram(*options.vram));
     request["vram"] = nlohmann::json::array();
-    for (const VramPart& part : parts) {
+    for (const session::VramPart& part : parts) {
       nlohmann::json& budget = request["vram"].emplace_back(nlohmann::json{{"bytes", part.size.value}});
       if (part.name) budget["name"] = *part.name;
     }

@@ -1,3 +1,4 @@
+#include <brimful/process.h>
 #include <fmt/format.h>
 #include <llama.h>
 
@@ -119,6 +120,7 @@ int run_program(std::span<char* const> given) {
 
 int main(int argc, char** argv) {
   brimful::hold_standard_streams();
+  brimful::adjust_process(brimful::all_process_settings());
   const std::span<char* const> arguments(argv, static_cast<std::size_t>(argc));
   return brimful::cli::run_program(arguments.subspan(argc > 0 ? 1 : 0));
 }

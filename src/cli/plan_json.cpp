@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "cli/plan_output.h"
+#include "session/account.h"
 #include "session/status_json.h"
 
 namespace brimful::cli {
@@ -27,12 +28,12 @@ nlohmann::ordered_json plan_json(const PlanReport& report, const PlanOptions& op
   json["machine"] = {{"name", report.inputs.machine.name}, {"measured", report.inputs.machine.measured}};
   json["budget_bytes"]["host"] = map.budget.value;
   json["peak_bytes"]["host"] = {{"total", map.peak().value}};
-  json["peak_bytes"]["host"].update(session::owners_json(map));
+  json["peak_bytes"]["host"].update(session::tags_json(session::account_of(map)));
   if (!map.streams()) json["peak_bytes"]["host"].erase("unused");
   for (const plan::DeviceShare& device : p.devices.devices) {
     json["budget_bytes"][device.name] = device.budget.value;
     Json& peak = json["peak_bytes"][device.name] = {{"total", device.peak().value}};
-    peak.update(session::owners_json(device));
+    peak.update(session::tags_json(session::account_of(device)));
     peak.erase("unused");
   }
   json["resident_weights_bytes"] = map.resident_weight_bytes.value;

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <filesystem>
 
-#include "cli/device_options.h"
 #include "cli/probe_text.h"
 #include "control/server.h"
 #include "engine/quantisation_mix.h"
@@ -16,6 +15,7 @@
 #include "model/header_fingerprint.h"
 #include "model/model_profile.h"
 #include "plan/requantise.h"
+#include "session/devices.h"
 
 namespace brimful::cli {
 namespace {
@@ -48,7 +48,7 @@ Result<std::vector<plan::DeviceBudget>> device_budgets(const PlanOptions& option
       out.push_back({name(i), machine.gpus[i], saturating_sub(machine.gpus[i].total, machine.gpus[i].used)});
     return out;
   }
-  BRIMFUL_TRY(const std::vector<VramPart> parts, parse_vram(*options.vram));
+  BRIMFUL_TRY(const std::vector<session::VramPart> parts, session::parse_vram(*options.vram));
   for (const auto& [part, given, size] : parts) {
     const std::string wanted = given.value_or(name(out.size()));
     std::size_t index = 0;
@@ -182,10 +182,10 @@ Result<PlanReport> make_report(const PlanOptions& options) {
   std::vector<std::string> device_names;
   for (const plan::DeviceBudget& device : devices) device_names.push_back(device.name);
   if (options.vram) {
-    BRIMFUL_TRY(const std::vector<VramPart> parts, parse_vram(*options.vram));
+    BRIMFUL_TRY(const std::vector<session::VramPart> parts, session::parse_vram(*options.vram));
     std::vector<std::string> all;
     for (std::size_t i = 0; i < machine.gpus.size(); ++i) all.push_back(fmt::format("CUDA{}", i));
-    const std::string note = unused_devices_note(parts, device_names, all);
+    const std::string note = session::unused_devices_note(parts, device_names, all);
     if (!note.empty()) report.notes.push_back(note);
   }
   BRIMFUL_TRY(plan::PlacementFilter placement_filter, placement_rules(options.run, device_names));

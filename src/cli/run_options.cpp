@@ -14,14 +14,16 @@
 #include "base/json_text.h"
 #include "base/standard_error.h"
 #include "base/user_folders.h"
-#include "cli/device_options.h"
+#include "cli/start.h"
 #include "constraint/answer_grammar.h"
 #include "constraint/answer_schema.h"
-#include "engine/driver_account.h"
+#include "engine/remote_devices.h"
 #include "engine/sampling_options.h"
 #include "hardware/compute_threads.h"
 #include "plan/placement_rules.h"
 #include "probe/probe.h"
+#include "session/open_options.h"
+#include "session/sampling.h"
 
 namespace brimful::cli {
 namespace {
@@ -111,30 +113,6 @@ Result<std::string> read_file(const std::string& path, std::string_view what) {
 
 int threads_of(const RunOptions& options) {
   return hardware::choose_threads(options.threads, hardware::read_compute_limits(), "-t").threads;
-}
-
-/// Sets the numbers of threads, with a note where one of the user's is lowered.
-void set_threads(const RunOptions& options, engine::OpenOptions& out) {
-  const hardware::ComputeLimits limits = hardware::read_compute_limits();
-  const auto choose = [&](std::optional<int> wanted, const std::string& flag) {
-    const hardware::ThreadChoice choice = hardware::choose_threads(wanted, limits, flag);
-    if (choice.note) out.notes.push_back(*choice.note);
-    return choice.threads;
-  };
-  out.threads = choose(options.threads, "-t");
-  out.threads_batch = options.threads_batch ? choose(options.threads_batch, "-tb") : out.threads;
-}
-
-/// A schema as llama.cpp can follow it; what it asks for in vain is told.
-Result<common_grammar> grammar_of_given_schema(const std::string& text) {
-  constexpr const char* kFlag = "--json-schema";
-  const auto given = parse_ordered_json(text, kDeepestSchema);
-  if (!given) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", kFlag, given.error().message));
-  BRIMFUL_TRY_VOID(constraint::check_schema_bounds(*given, kFlag));
-  const constraint::AnswerSchema schema = constraint::schema_for_grammar(*given);
-  for (const std::string& what : schema.not_enforced)
-    tell("note: {}: this is not enforced: {}\n", kFlag, what);
-  return constraint::grammar_of_schema(schema.schema.dump(), kFlag);
 }
 
 }  // namespace
@@ -323,49 +301,40 @@ Status refuse_drafts(const RunOptions& o, std::string_view command) {
 }
 
 Result<engine::OpenOptions> open_options(const RunOptions& o) {
-  engine::OpenOptions out;
-  out.model = o.model;
+  session::OpenRequest request{.model = o.model, .threads = o.threads, .threads_batch = o.threads_batch};
   if (o.ram) {
     auto ram = parse_bytes(*o.ram);
     if (!ram) return fail(ErrorCode::kInvalidArgument, fmt::format("--ram: {}", ram.error().message));
     if (ram->value == 0) return fail(ErrorCode::kInvalidArgument, "--ram: a budget of 0 bytes holds nothing");
-    out.ram = *ram;
+    request.ram = *ram;
   }
-  if (o.rpc) BRIMFUL_TRY_VOID(add_rpc_servers(*o.rpc));
-  if (o.vram) {
-    const auto account = std::make_shared<engine::DriverAccount>();
-    out.held_on_device = [account](ggml_backend_dev_t device) { return account->held_on(device); };
-    out.driver_figures = std::make_shared<engine::DriverFigures>(cache_folder() / "drivers.json");
+  if (o.rpc) {
+    std::istringstream endpoints(*o.rpc);
+    for (std::string endpoint; std::getline(endpoints, endpoint, ',');)
+      BRIMFUL_TRY_VOID(engine::add_rpc_server(endpoint));
   }
   if (!o.vram && (o.gpu_layers || o.cpu_moe_layers || !o.overrides.empty()))
     return fail(ErrorCode::kInvalidArgument,
                 "-ngl, --n-cpu-moe and -ot need --vram: how much the layers may take");
-  if (o.vram) {
-    BRIMFUL_TRY(out.offload, offload_options(*o.vram));
-  } else if (o.rpc) {
+  if (!o.vram && o.rpc)
     return fail(ErrorCode::kInvalidArgument, "--rpc: say with --vram how much of its memory may be used");
+  if (o.vram) {
+    BRIMFUL_TRY(request.vram, session::parse_vram(*o.vram));
   }
+  request.reader = o.io == "uring"     ? tier::ReaderKind::kUring
+                   : o.io == "threads" ? tier::ReaderKind::kThreads
+                                       : tier::ReaderKind::kAuto;
+  BRIMFUL_TRY(engine::OpenOptions out,
+              session::open_options(request, {.vram = "--vram", .threads = "-t", .threads_batch = "-tb"},
+                                    tell_notes));
   std::vector<std::string> devices;
   for (const engine::OffloadOption& option : out.offload)
     devices.emplace_back(ggml_backend_dev_name(option.device));
   BRIMFUL_TRY(out.placement_filter, placement_rules(o, devices));
   BRIMFUL_TRY(out.loras, adapters("--lora", o.loras));
   BRIMFUL_TRY(out.control_vectors, adapters("--control-vector", o.control_vectors));
-  set_threads(o, out);
-  if (!out.offload.empty()) {
-    out.transfer_policy = [threads = out.threads,
-                           device = out.offload.front().device](const model::ModelProfile& model) {
-      return measured_transfer_policy(model, threads, device);
-    };
-  }
-  const auto kind = o.io == "uring"     ? tier::ReaderKind::kUring
-                    : o.io == "threads" ? tier::ReaderKind::kThreads
-                                        : tier::ReaderKind::kAuto;
   BRIMFUL_TRY(const DraftKinds drafts, draft_kinds(o));
   if (drafts.model) out.draft_model = *o.draft_model;
-  out.make_reader = [kind](const tier::DiskFiles& files, std::size_t depth) {
-    return make_reader(files, kind, depth);
-  };
   return out;
 }
 
@@ -404,7 +373,9 @@ Result<common_params_sampling> sampling_params(const RunOptions& o) {
     BRIMFUL_TRY(out.grammar, constraint::grammar_of_gbnf(*o.grammar, "--grammar"));
   }
   if (o.json_schema) {
-    BRIMFUL_TRY(out.grammar, grammar_of_given_schema(*o.json_schema));
+    BRIMFUL_TRY(const session::FollowedSchema schema,
+                session::followed_schema(*o.json_schema, "--json-schema", tell_notes));
+    out.grammar = schema.grammar;
   }
   return out;
 }

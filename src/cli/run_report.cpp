@@ -7,6 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "session/account.h"
 #include "session/status_json.h"
 
 namespace brimful::cli {
@@ -60,10 +61,10 @@ nlohmann::ordered_json engine_stats(const engine::Engine& engine, const std::str
     if (earlier.peak) entry["peak_bytes"]["host"] = earlier.peak->value;
   }
   json["weights_bytes"] = session::weights_json(map);
-  json["memory_bytes"] = session::owners_json(map);
+  json["memory_bytes"] = session::tags_json(session::account_of(map));
   for (const auto& [device, sent, experts] : engine.devices()) {
     json["budget_bytes"][device.name] = device.budget.value;
-    json["device_bytes"][device.name] = session::owners_json(device);
+    json["device_bytes"][device.name] = session::tags_json(session::account_of(device));
     json["sent_bytes"][device.name] = sent.value;
     if (!device.groups.empty()) json["device_experts"][device.name] = session::slots_json(experts);
   }

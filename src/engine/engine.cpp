@@ -66,10 +66,6 @@ const constraint::FirstCharacters& Engine::first_characters() const {
 
 Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
   capture_llama_logs();
-  // One heap: a second one for every thread would hold memory that nobody uses.
-  ::mallopt(M_ARENA_MAX, 1);
-  ::mallopt(M_MMAP_THRESHOLD, 256 * 1024);
-  memory::prefer_small_pages();
 
   BRIMFUL_TRY(model::ModelProfile profile, model::read_model(options.model, options.weights));
   BRIMFUL_TRY(const hardware::HostMemory host,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -24,8 +25,13 @@ class Escape {
  public:
   enum class End { kReturned, kLoop, kStack, kTerminate };
 
-  /// Runs `function(argument)`, which lets no exception out. Where the system gives no timer, or no stack for
-  /// signals, nothing is ended.
+  /// Lets run() end what does not return, from now on: it installs handlers for SIGSEGV, SIGRTMIN+3 and
+  /// std::terminate when it is first called. For a program, never for a library of another program.
+  static void allow() noexcept { allowed_ = true; }
+  [[nodiscard]] static bool is_allowed() noexcept { return allowed_; }
+
+  /// Runs `function(argument)`, which lets no exception out. Requires: is_allowed(). Where the system gives
+  /// no timer, or no stack for signals, nothing is ended.
   [[nodiscard]] static End run(void (*function)(const void*), const void* argument) noexcept;
 
   /// The exceptions that are thrown from here on come from a fence: the process need not end for one of them.
@@ -36,6 +42,7 @@ class Escape {
 
  private:
   friend struct EscapeSignals;
+  static inline constinit std::atomic<bool> allowed_ = false;
   static inline constinit thread_local std::uint64_t steps_ = 0;
   static inline constinit thread_local bool fence_is_met_ =
       false;  // Counts for the run() that the thread is in.

@@ -82,8 +82,17 @@ std::chrono::nanoseconds processor_time_of_thread() {
   return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
 }
 
+namespace {
+
+FenceLimits as_allowed(FenceLimits limits) {
+  limits.may_escape = limits.may_escape && Escape::is_allowed();
+  return limits;
+}
+
+}  // namespace
+
 Fence::Fence(const FenceLimits& limits) noexcept
-    : limits_(limits),
+    : limits_(as_allowed(limits)),
       outer_(current),
       floor_(floor_below(__builtin_frame_address(0))),
       latest_(std::chrono::steady_clock::now() +

@@ -27,8 +27,8 @@ struct FenceLimits {
   /// From the begin of the call, by the clock; unset: the time, and 3.5 s at least. A thread that is not
   /// running uses no processor time, but a client waits all the same.
   std::optional<std::chrono::milliseconds> longest;
-  /// A loop or a recursion that allocates nothing is ended, too: see Escape for what that asks of the
-  /// library.
+  /// A loop or a recursion that allocates nothing is ended, too, where Escape is allowed: see there for what
+  /// that asks of the library.
   bool may_escape = false;
 };
 

@@ -1,23 +1,13 @@
 #include "session/status_json.h"
 
+#include "session/account.h"
+
 namespace brimful::session {
 
-nlohmann::ordered_json owners_json(const plan::MemoryMap& map) {
-  return {{"weights", map.resident_weights.value},
-          {"experts", map.experts.value},
-          {"ring", map.ring.value},
-          {"kv_cache", map.kv_cache.value},
-          {"compute", map.compute.value},
-          {"draft_model", map.draft_model.value},
-          {"runtime", map.runtime.value},
-          {"unused", map.unused.value}};
-}
-
-nlohmann::ordered_json owners_json(const plan::DeviceShare& device) {
-  return {{"weights", device.weights.value}, {"experts", device.experts.value},
-          {"ring", device.ring.value},       {"kv_cache", device.kv_cache.value},
-          {"compute", device.compute.value}, {"runtime", device.runtime.value},
-          {"unused", device.unused.value}};
+nlohmann::ordered_json tags_json(const TierAccount& tier) {
+  nlohmann::ordered_json out = nlohmann::ordered_json::object();
+  for (const auto& [tag, bytes] : tier.tags) out[tag] = bytes.value;
+  return out;
 }
 
 nlohmann::ordered_json slots_json(const tier::ExpertStatistics& experts) {
@@ -41,13 +31,13 @@ nlohmann::ordered_json tiers_json(const engine::Engine& engine) {
   nlohmann::ordered_json tiers = nlohmann::ordered_json::array();
   tiers.push_back({{"name", "host"},
                    {"budget_bytes", map.budget.value},
-                   {"bytes", owners_json(map)},
+                   {"bytes", tags_json(account_of(map))},
                    {"weights_bytes", weights_json(map)}});
   for (const auto& [device, sent, experts] : engine.devices()) {
     tiers.push_back({{"name", device.name},
                      {"device", device.gpu.name},
                      {"budget_bytes", device.budget.value},
-                     {"bytes", owners_json(device)},
+                     {"bytes", tags_json(account_of(device))},
                      {"sent_bytes", sent.value},
                      {"experts", slots_json(experts)}});
   }

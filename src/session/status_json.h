@@ -1,14 +1,15 @@
 #pragma once
 
+#include <brimful/budgets.h>
+
 #include <nlohmann/json.hpp>
 
 #include "engine/engine.h"
 
 namespace brimful::session {
 
-/// Bytes by owner; they add up to the budget.
-[[nodiscard]] nlohmann::ordered_json owners_json(const plan::MemoryMap& map);
-[[nodiscard]] nlohmann::ordered_json owners_json(const plan::DeviceShare& device);
+/// Bytes by tag, as an object.
+[[nodiscard]] nlohmann::ordered_json tags_json(const TierAccount& tier);
 /// Of steps that had slots on a device.
 [[nodiscard]] nlohmann::ordered_json slots_json(const tier::ExpertStatistics& experts);
 

@@ -1,19 +1,18 @@
-#include "cli/device_options.h"
+#include "session/devices.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <ranges>
 #include <sstream>
 
-#include "base/standard_error.h"
 #include "engine/backends.h"
-#include "engine/remote_devices.h"
 #include "plan/transfer_policy.h"
 #include "probe/probe.h"
 #include "tier/gpu/gpu_device.h"
 
-namespace brimful::cli {
+namespace brimful::session {
 namespace {
 
 /// The device that `part` names, or the next one; null where there is none.
@@ -36,13 +35,13 @@ std::vector<ggml_backend_dev_t> devices_for(const std::vector<VramPart>& parts,
 
 }  // namespace
 
-Result<std::vector<VramPart>> parse_vram(const std::string& text) {
+Result<std::vector<VramPart>> parse_vram(const std::string& text, std::string_view flag) {
   std::vector<VramPart> out;
   std::istringstream parts(text);
   for (std::string part; std::getline(parts, part, ',');) {
     const std::size_t equals = part.find('=');
     auto size = parse_bytes(equals == std::string::npos ? part : part.substr(equals + 1));
-    if (!size) return fail(ErrorCode::kInvalidArgument, fmt::format("--vram: {}", size.error().message));
+    if (!size) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", flag, size.error().message));
     VramPart one{part, std::nullopt, *size};
     if (equals != std::string::npos) one.name = part.substr(0, equals);
     out.push_back(std::move(one));
@@ -51,7 +50,7 @@ Result<std::vector<VramPart>> parse_vram(const std::string& text) {
 }
 
 std::string unused_devices_note(const std::vector<VramPart>& parts, const std::vector<std::string>& used,
-                                const std::vector<std::string>& all) {
+                                const std::vector<std::string>& all, std::string_view flag) {
   const auto unnamed = std::ranges::find_if(parts, [](const VramPart& part) { return !part.name; });
   if (unnamed == parts.end() || used.empty() || used.size() >= all.size()) return {};
   std::string given;
@@ -59,19 +58,12 @@ std::string unused_devices_note(const std::vector<VramPart>& parts, const std::v
   std::string named;
   for (const std::string& device : all)
     named += fmt::format("{}{}={}", named.empty() ? "" : ",", device, unnamed->text);
-  return fmt::format("--vram {} is the budget of {} only, of the GPUs {}; to use more, name each: --vram {}",
-                     given, fmt::join(used, ", "), fmt::join(all, ", "), named);
+  return fmt::format("{0} {1} is the budget of {2} only, of the GPUs {3}; to use more, name each: {0} {4}",
+                     flag, given, fmt::join(used, ", "), fmt::join(all, ", "), named);
 }
 
-Status add_rpc_servers(const std::string& endpoints) {
-  std::istringstream list(endpoints);
-  for (std::string endpoint; std::getline(list, endpoint, ',');)
-    BRIMFUL_TRY_VOID(engine::add_rpc_server(endpoint));
-  return {};
-}
-
-Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vram) {
-  BRIMFUL_TRY(const std::vector<VramPart> parts, parse_vram(vram));
+Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<VramPart>& parts,
+                                                           std::string_view flag, const Notes& notes) {
   std::vector<ggml_backend_dev_t> devices = tier::gpu_devices();
   std::vector<ggml_backend_dev_t> chosen = devices_for(parts, devices);
   std::vector<std::string> problems;
@@ -83,7 +75,8 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vr
   if (devices.empty()) {
     return fail(
         ErrorCode::kUnsupported,
-        fmt::format("--vram {}: {}; or leave --vram out", vram,
+        fmt::format("{0} {1}: {2}; or leave {0} out", flag,
+                    fmt::join(parts | std::views::transform(&VramPart::text), ","),
                     problems.empty() ? "no GPU can be used: scripts/build-back-end makes the back end of "
                                        "ggml for yours (cuda, vulkan or hip)"
                                      : fmt::format("{}", fmt::join(problems, "; "))));
@@ -96,16 +89,16 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vr
     const auto& [part, name, size] = parts[i];
     ggml_backend_dev_t const device = chosen[i];
     if (device == nullptr)
-      return fail(ErrorCode::kInvalidArgument, fmt::format("--vram {}: the GPUs here are{}", part, names));
+      return fail(ErrorCode::kInvalidArgument, fmt::format("{} {}: the GPUs here are{}", flag, part, names));
     if (std::ranges::find(out, device, &engine::OffloadOption::device) != out.end())
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("--vram {}: {} has a budget already", part, ggml_backend_dev_name(device)));
+                  fmt::format("{} {}: {} has a budget already", flag, part, ggml_backend_dev_name(device)));
     std::size_t free = 0;
     std::size_t total = 0;
     ggml_backend_dev_memory(device, &free, &total);
     if (size > Bytes{total}) {
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("--vram {}: {} has {} in all", part, ggml_backend_dev_name(device),
+                  fmt::format("{} {}: {} has {} in all", flag, part, ggml_backend_dev_name(device),
                               format_bytes(Bytes{total})));
     }
     if (size > Bytes{}) out.push_back({device, size});
@@ -114,7 +107,8 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::string& vr
   for (const engine::OffloadOption& option : out) used.emplace_back(ggml_backend_dev_name(option.device));
   std::vector<std::string> all;
   for (ggml_backend_dev_t const device : devices) all.emplace_back(ggml_backend_dev_name(device));
-  if (const std::string note = unused_devices_note(parts, used, all); !note.empty()) tell("note: {}\n", note);
+  if (const std::string note = unused_devices_note(parts, used, all, flag); !note.empty())
+    notes("note: " + note);
   return out;
 }
 
@@ -128,4 +122,4 @@ plan::TransferPolicy measured_transfer_policy(const model::ModelProfile& model, 
   return plan::measured_transfer_policy(model, machine->compute, gpu->host_to_device_bytes_per_s);
 }
 
-}  // namespace brimful::cli
+}  // namespace brimful::session

@@ -1,8 +1,8 @@
-#include "cli/device_options.h"
+#include "session/devices.h"
 
 #include <gtest/gtest.h>
 
-namespace brimful::cli {
+namespace brimful::session {
 namespace {
 
 std::string note(const std::string& vram, const std::vector<std::string>& used,
@@ -25,4 +25,4 @@ TEST(UnusedDevicesNote, KeepsSilentWhereNothingIsUnclear) {
 }
 
 }  // namespace
-}  // namespace brimful::cli
+}  // namespace brimful::session

@@ -1,0 +1,12 @@
+#pragma once
+
+// The whole C++ interface of Brimful: runs GGUF models inside exact byte budgets.
+
+#include <brimful/budgets.h>
+#include <brimful/bytes.h>
+#include <brimful/model.h>
+#include <brimful/process.h>
+#include <brimful/result.h>
+#include <brimful/sampling.h>
+#include <brimful/session.h>
+#include <brimful/version.h>

@@ -1,0 +1,121 @@
+#pragma once
+
+#include <brimful/budgets.h>
+#include <brimful/export.h>
+#include <brimful/model.h>
+#include <brimful/result.h>
+#include <brimful/sampling.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace brimful {
+
+/// One message of a chat.
+struct Message {
+  std::string role;  ///< `system`, `user` or `assistant`, or what else the model's chat template knows.
+  std::string content;
+};
+
+/// What is to be answered: a text that goes on, or a chat that the model's chat template turns into one.
+struct Prompt {
+  /// A text to complete. Counts where `messages` is empty.
+  std::string text;
+  std::vector<Message> messages;
+};
+
+/// Why an answer ended.
+enum class StopReason {
+  kEndOfText,    ///< The model ended it.
+  kLimit,        ///< SamplingOptions::max_tokens were written.
+  kContextFull,  ///< The context holds no more tokens.
+  kStopString,   ///< One of SamplingOptions::stop came up.
+  kCancelled,    ///< The caller ended it.
+};
+
+/// An answer.
+struct Completion {
+  std::string text;       ///< UTF-8, as far as the model writes it.
+  std::string reasoning;  ///< What the model thought before, where its chat template keeps that apart.
+  std::vector<std::int32_t> tokens;  ///< Ids of the tokens that were written.
+  std::size_t prompt_tokens = 0;     ///< Tokens of the prompt.
+  std::size_t prompt_tokens_cached = 0;  ///< Those of them that did not have to be computed again.
+  StopReason reason = StopReason::kEndOfText;
+};
+
+/// Takes a piece of an answer's text as it is written; may cut a UTF-8 character. Returning false ends the answer.
+using OnText = std::function<bool(std::string_view piece)>;
+
+/// Takes how many of how many bytes are loaded. Returning false ends the loading with kCancelled.
+using OnProgress = std::function<bool(Bytes done, Bytes total)>;
+
+/// Names a request of Session::submit(). Ids are never used twice in a session.
+using RequestId = std::uint64_t;
+
+/// How submit() tells what becomes of a request. Both are called inside step(), on its thread. They may not call
+/// the session, except cancel(). Either may be unset.
+struct Callbacks {
+  OnText on_text;
+  /// Called once, at the end. Errors: kCancelled, kInvalidArgument, those of step().
+  std::function<void(Result<Completion>)> on_end;
+};
+
+/// A model in memory, inside budgets, that answers requests. The end of a session gives every byte back.
+///
+/// Threading: one thread at a time, except for cancel_all(). Sessions after one another in one process are fine;
+/// two at the same time count each other's memory as held by the program.
+class BRIMFUL_API Session {
+ public:
+  /// Plans, reserves the memory, and reads the weights that stay. Blocks for as long as that takes.
+  /// Errors: kInfeasible, as Model::plan(); kBudgetExceeded where the program holds more than its budget;
+  /// kInvalidArgument for a device without such a name; kIo; kUnsupported; kCancelled by `on_progress`.
+  [[nodiscard]] static Result<Session> start(const Model& model, const Budgets& budgets = {},
+                                             const ContextOptions& context = {}, const OnProgress& on_progress = {});
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+  ~Session();
+
+  /// Answers one prompt; requests that were submitted before go on meanwhile. Blocks until the answer has ended.
+  /// Errors: kInvalidArgument for a prompt that is empty or longer than the context, for options out of range, and
+  /// for a grammar or a schema that cannot be followed; those of step(). An answer that `on_text` ended is no error.
+  [[nodiscard]] Result<Completion> generate(const Prompt& prompt, const SamplingOptions& sampling = {},
+                                            const OnText& on_text = {});
+
+  /// Puts a request into the queue, and returns at once. Errors: those of generate() that the request is to blame for.
+  [[nodiscard]] Result<RequestId> submit(const Prompt& prompt, const SamplingOptions& sampling, Callbacks callbacks);
+  /// Computes one pass of all requests that run. Returns false where there is nothing to do.
+  /// Errors: kIo where a weight cannot be read; nothing is lost, and step() may be called again. kCancelled.
+  [[nodiscard]] Result<bool> step();
+  /// Ends a request with kCancelled; does nothing where it has ended.
+  void cancel(RequestId request);
+
+  /// The vector that an embedding model makes of a text. Errors: kUnsupported for a model that makes none; those of
+  /// generate().
+  [[nodiscard]] Result<std::vector<float>> embed(std::string_view text);
+
+  /// Carries on inside other budgets, with the same context; the tokens that follow are the same. A budget that is
+  /// not given keeps its value. Blocks for as long as weights move.
+  /// Errors: kInfeasible, kInvalidArgument for a GPU that the session did not start with, kBudgetExceeded, kIo: the
+  /// old budgets hold again. kInternal where they could not be restored: only the end of the session helps then.
+  [[nodiscard]] Status change_budgets(const Budgets& budgets);
+  /// Where every byte is, now.
+  [[nodiscard]] Account account() const;
+  /// Tokens that the context holds.
+  [[nodiscard]] std::uint32_t context() const;
+  /// What was adapted to the budgets, one sentence each.
+  [[nodiscard]] std::vector<std::string> notes() const;
+
+  /// Ends the pass that is being computed, and every request. Safe to call from any thread and in a signal handler.
+  void cancel_all() noexcept;
+
+ private:
+  struct State;
+  explicit Session(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace brimful

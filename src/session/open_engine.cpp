@@ -1,0 +1,52 @@
+#include "session/open_engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "session/context_choice.h"
+#include "session/open_options.h"
+
+namespace brimful::session {
+namespace {
+
+constexpr std::uint64_t kUsualContext = 4096;  // tokens, where the caller leaves them open
+constexpr std::uint64_t kLeastContext = 256;   // tokens
+constexpr double kMeanPrompt = 768;            // tokens, about
+constexpr double kMeanAnswer = 256;            // tokens, about
+
+std::vector<VramPart> parts_of(const std::vector<VramBudget>& budgets) {
+  std::vector<VramPart> out;
+  for (const VramBudget& budget : budgets) {
+    const std::string size = format_bytes(budget.bytes);
+    if (budget.device.empty()) {
+      out.push_back({size, std::nullopt, budget.bytes});
+    } else {
+      out.push_back({fmt::format("{}={}", budget.device, size), budget.device, budget.bytes});
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<engine::Engine>> open_and_prepare(const std::filesystem::path& gguf,
+                                                         const Budgets& budgets,
+                                                         const ContextOptions& context, const Notes& notes) {
+  if (context.sequences == 0)
+    return fail(ErrorCode::kInvalidArgument, "sequences: 0 answers nothing: give at least 1");
+  OpenRequest request{.model = gguf, .ram = budgets.ram, .vram = parts_of(budgets.vram)};
+  if (context.threads) request.threads = static_cast<int>(*context.threads);
+  BRIMFUL_TRY(engine::OpenOptions open, open_options(request, {}, notes));
+  BRIMFUL_TRY(auto engine, engine::Engine::open(std::move(open)));
+  const std::uint64_t trained = engine->profile().train_context;
+  const ExpectedRequests expected{
+      .work = {context.sequences, kMeanPrompt, kMeanAnswer},
+      .most_tokens = trained > 0 ? std::min(trained, kUsualContext) : kUsualContext,
+      .least_tokens = kLeastContext};
+  BRIMFUL_TRY_VOID(prepare_shared(*engine, {.context = context.tokens, .ubatch = context.ubatch}, expected,
+                                  std::nullopt, notes));
+  return engine;
+}
+
+}  // namespace brimful::session

@@ -1,0 +1,48 @@
+#include "session/open_options.h"
+
+#include "base/user_folders.h"
+#include "engine/driver_account.h"
+#include "hardware/compute_threads.h"
+
+namespace brimful::session {
+namespace {
+
+/// Sets the numbers of threads, with a note where one of the user's is lowered.
+void set_threads(const OpenRequest& request, const OptionNames& names, engine::OpenOptions& out) {
+  const hardware::ComputeLimits limits = hardware::read_compute_limits();
+  const auto choose = [&](std::optional<int> wanted, const std::string& name) {
+    const hardware::ThreadChoice choice = hardware::choose_threads(wanted, limits, name);
+    if (choice.note) out.notes.push_back(*choice.note);
+    return choice.threads;
+  };
+  out.threads = choose(request.threads, names.threads);
+  out.threads_batch =
+      request.threads_batch ? choose(request.threads_batch, names.threads_batch) : out.threads;
+}
+
+}  // namespace
+
+Result<engine::OpenOptions> open_options(const OpenRequest& request, const OptionNames& names,
+                                         const Notes& notes) {
+  engine::OpenOptions out;
+  out.model = request.model;
+  out.ram = request.ram;
+  set_threads(request, names, out);
+  out.make_reader = [kind = request.reader](const tier::DiskFiles& files, std::size_t depth) {
+    return tier::make_reader(files, kind, depth);
+  };
+  if (request.vram.empty()) return out;
+  const auto account = std::make_shared<engine::DriverAccount>();
+  out.held_on_device = [account](ggml_backend_dev_t device) { return account->held_on(device); };
+  out.driver_figures = std::make_shared<engine::DriverFigures>(cache_folder() / "drivers.json");
+  BRIMFUL_TRY(out.offload, offload_options(request.vram, names.vram, notes));
+  if (!out.offload.empty()) {
+    out.transfer_policy = [threads = out.threads,
+                           device = out.offload.front().device](const model::ModelProfile& model) {
+      return measured_transfer_policy(model, threads, device);
+    };
+  }
+  return out;
+}
+
+}  // namespace brimful::session

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "session/devices.h"
+#include "session/notes.h"
+
+namespace brimful::session {
+
+/// What every face lets its user choose before a model is opened.
+struct OpenRequest {
+  std::filesystem::path model;
+  std::optional<Bytes> ram;          ///< Unset: what the machine allows.
+  std::vector<VramPart> vram;        ///< Empty: no GPU is used.
+  std::optional<int> threads;        ///< Of single tokens. Unset: one for each core that the process may use.
+  std::optional<int> threads_batch;  ///< Of prompts. Unset: as many as `threads`.
+  tier::ReaderKind reader = tier::ReaderKind::kAuto;
+};
+
+/// What the face calls these options, for messages.
+struct OptionNames {
+  std::string vram = "vram";
+  std::string threads = "threads";
+  std::string threads_batch = "threads_batch";
+};
+
+/// Makes what Engine::open() needs: the devices with their drivers' figures, threads that can run, and the
+/// reader. Errors: those of offload_options().
+[[nodiscard]] Result<engine::OpenOptions> open_options(const OpenRequest& request, const OptionNames& names,
+                                                       const Notes& notes);
+
+}  // namespace brimful::session

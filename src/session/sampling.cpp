@@ -1,0 +1,79 @@
+#include "session/sampling.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "base/json_text.h"
+#include "constraint/answer_grammar.h"
+#include "constraint/answer_schema.h"
+#include "engine/sampling_options.h"
+
+namespace brimful::session {
+
+Result<FollowedSchema> followed_schema(const std::string& text, const std::string& name, const Notes& notes) {
+  const auto given = parse_ordered_json(text, kDeepestSchema);
+  if (!given) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", name, given.error().message));
+  BRIMFUL_TRY_VOID(constraint::check_schema_bounds(*given, name));
+  constraint::AnswerSchema schema = constraint::schema_for_grammar(*given);
+  for (const std::string& what : schema.not_enforced)
+    notes(fmt::format("note: {}: this is not enforced: {}", name, what));
+  BRIMFUL_TRY(common_grammar grammar, constraint::grammar_of_schema(schema.schema.dump(), name));
+  return FollowedSchema{std::move(schema.schema), std::move(grammar)};
+}
+
+Result<AnswerRules> answer_rules(const SamplingOptions& options, const Notes& notes) {
+  AnswerRules out;
+  if (!options.grammar.empty() && !options.json_schema.empty())
+    return fail(ErrorCode::kInvalidArgument, "grammar: cannot be used beside json_schema");
+  if (!options.grammar.empty()) {
+    BRIMFUL_TRY(out.grammar, constraint::grammar_of_gbnf(options.grammar, "grammar"));
+  }
+  if (!options.json_schema.empty()) {
+    BRIMFUL_TRY(FollowedSchema followed, followed_schema(options.json_schema, "json_schema", notes));
+    out.grammar = std::move(followed.grammar);
+    out.schema = std::move(followed.schema);
+  }
+  return out;
+}
+
+Result<common_params_sampling> sampling_params(const SamplingOptions& options) {
+  common_params_sampling out;
+  const auto known = engine::sampling_options();
+  for (const auto& [name, value] : options.numbers) {
+    const auto option = std::ranges::find_if(known, [&](const engine::SamplingOption& one) {
+      return name == one.field || (one.other_field != nullptr && name == one.other_field);
+    });
+    if (option == known.end())
+      return fail(ErrorCode::kInvalidArgument, fmt::format("{}: no sampling option is called so", name));
+    if (!(value >= option->least && value <= option->most))  // not a number is in no range
+      return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {:g} is not from {:.12g} to {:.12g}", name,
+                                                           value, option->least, option->most));
+    std::visit(
+        [&](auto member) {
+          out.*member = static_cast<std::remove_reference_t<decltype(out.*member)>>(value);
+        },
+        option->value);
+  }
+  if (options.seed) out.seed = *options.seed;
+  return out;
+}
+
+}  // namespace brimful::session
+
+namespace brimful {
+
+std::vector<SamplingOption> sampling_options() {
+  const common_params_sampling usual;
+  std::vector<SamplingOption> out;
+  for (const engine::SamplingOption& option : engine::sampling_options()) {
+    const double value =
+        std::visit([&](auto member) { return static_cast<double>(usual.*member); }, option.value);
+    out.push_back({option.field, option.help, option.least, option.most, value});
+  }
+  return out;
+}
+
+}  // namespace brimful
