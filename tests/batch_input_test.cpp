@@ -71,7 +71,7 @@ class BatchInput : public testing::Test {
       const ProgramRun ran = run_brimful(command(kFewAtOnce), nullptr, limit);
       ASSERT_TRUE(ran.timed_out) << "it has ended: " << ran.err;
       if (std::filesystem::exists(journal_) && answered() > 0) return;
-      ASSERT_LT(limit, std::chrono::minutes(2));
+      ASSERT_LT(limit, kPatience);
     }
   }
   [[nodiscard]] int answered() const {
@@ -376,7 +376,7 @@ TEST_F(BatchInput, TheTypeOfTheCacheThatWasChosenIsKept) {
     const ProgramRun ran = run_brimful(command(automatic), nullptr, limit);
     ASSERT_TRUE(ran.timed_out) << "it has ended: " << ran.err;
     if (std::filesystem::exists(journal_) && answered() > 0) break;
-    ASSERT_LT(limit, std::chrono::minutes(2));
+    ASSERT_LT(limit, kPatience);
   }
   {
     SQLite::Database journal(journal_.string(), SQLite::OPEN_READWRITE, 20'000);

@@ -56,7 +56,7 @@ class BatchCommand : public testing::Test {
     return {"batch", "-m", stories15m().string(), "-i", input_, "-o", output.string(), "--ram", kAmpleRam,
             "-t",    "1"};
   }
-  [[nodiscard]] ProgramRun run(std::chrono::milliseconds limit = std::chrono::seconds(120)) const {
+  [[nodiscard]] ProgramRun run(std::chrono::milliseconds limit = kPatience) const {
     return run_brimful(command(output_), nullptr, limit);
   }
 

@@ -64,7 +64,7 @@ ProgramRun run_brimful_on_terminal(const std::vector<std::string>& arguments,
   std::size_t typed = 0;
   std::size_t seen = 0;  // prompts before this were answered
   for (;;) {
-    if (!run.timed_out && std::chrono::steady_clock::now() - begin > std::chrono::seconds(60)) {
+    if (!run.timed_out && std::chrono::steady_clock::now() - begin > kPatience) {
       run.timed_out = true;
       ::kill(pid, SIGKILL);
     }

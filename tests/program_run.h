@@ -14,6 +14,9 @@ namespace brimful::tests {
 /// A budget that the demo's model is at home in; sanitizers take more.
 inline constexpr const char* kAmpleRam = kSanitized ? "1GiB" : "256MiB";
 
+/// How long tests wait for a program before they take it for stuck: many times what it needs on a busy machine.
+inline constexpr std::chrono::seconds kPatience{kThreadSanitized ? 1200 : 120};
+
 /// How a run of the program ended.
 struct ProgramRun {
   int exit_code = -1;  ///< of an exit; minus the signal's number where one ended it
@@ -30,7 +33,7 @@ struct ProgramRun {
 /// is charged there from the first instruction on.
 [[nodiscard]] ProgramRun run_brimful(const std::vector<std::string>& arguments,
                                      const MemoryCgroup* cgroup = nullptr,
-                                     std::chrono::milliseconds limit = std::chrono::seconds(120));
+                                     std::chrono::milliseconds limit = kPatience);
 
 /// Ended as a program should that refuses its input: an exit code, nothing on stdout, and one line on stderr
 /// that has `text` in it.

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "memory_cgroup.h"
+#include "program_run.h"
 #include "sanitized.h"
 
 namespace brimful::tests {
@@ -22,7 +23,7 @@ namespace brimful::tests {
 class RunningProgram {
  public:
   /// How long a test waits for anything before it gives up: no speed of a machine is assumed.
-  static constexpr std::chrono::seconds kPatience{kThreadSanitized ? 1200 : 120};
+  static constexpr std::chrono::seconds kPatience = tests::kPatience;
 
   /// With a cgroup, every byte is charged there from the first instruction on.
   explicit RunningProgram(const std::vector<std::string>& arguments, const MemoryCgroup* cgroup = nullptr);

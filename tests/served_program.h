@@ -70,7 +70,7 @@ class ServedProgram {
   }
   [[nodiscard]] httplib::Client client() const {
     httplib::Client out("127.0.0.1", port_);
-    out.set_read_timeout(std::chrono::seconds(100));
+    out.set_read_timeout(kPatience);
     return out;
   }
   /// Of /metrics.
