@@ -3,8 +3,8 @@
 namespace brimful::memory {
 
 /// Asks the kernel for small pages wherever huge ones are not asked for by name. Where the system backs
-/// everything with huge pages, one byte of a stack or of the heap can take 2 MiB. It holds for threads and
-/// memory that are made later: call it once, at the start.
+/// everything with huge pages, one byte of a stack or of the heap can take 2 MiB. The setting holds for
+/// threads and memory that are made later.
 void prefer_small_pages();
 
 /// Makes every page of the program and its libraries present, and keeps the heap in small pages. The kernel
