@@ -6,8 +6,8 @@
 
 namespace brimful::plan {
 
-/// One weight of a group, and where its experts lie in the group's slots: that of slot s begins at place + s
-/// * stride. Where the stride has room for whole blocks, direct reads go straight to the slot. Where kernels
+/// One weight of a group, and where its experts lie in the group's slots: slot s begins s strides behind
+/// `place`. Where the stride has room for whole blocks, direct reads go straight to the slot. Where kernels
 /// want experts without gaps, reads go to a bounce buffer, and the bytes are moved from there.
 struct ExpertPart {
   /// Index into ModelProfile::tensors.

@@ -202,7 +202,7 @@ bool sends(const DeviceSplit& split, const Products& products) {
 struct AwaySeconds {
   double device = 0;
   double link = 0;
-  /// From begin to end: copies go on while devices compute.
+  /// From the first to the last moment of both: copies go on while devices compute.
   double both = 0;
 };
 

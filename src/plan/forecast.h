@@ -27,7 +27,7 @@ struct Forecast {
   PassCost prompt;
   double prompt_tokens_per_second = 0;
   double load_seconds = 0;
-  /// From the begin of the prompt to the first token, on a loaded model.
+  /// From the start of the prompt to the first token, on a loaded model.
   double first_token_seconds = 0;
 };
 

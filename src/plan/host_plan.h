@@ -63,7 +63,7 @@ struct MemoryMap {
   Bytes streamed_per_pass;
   /// Bytes of the expert weights that are read as they are chosen.
   Bytes experts_total;
-  /// Most bytes of them that the slots hold.
+  /// Bytes of the slots for these experts.
   Bytes experts_in_slots;
   /// For each layer (-1: outside the layers), the share of its bytes that stays in memory, 0..1.
   std::vector<std::pair<int, double>> resident_share;
@@ -95,7 +95,7 @@ struct HostPlan {
 
   /// Bytes of MemoryMap::runtime.
   [[nodiscard]] Bytes runtime() const;
-  /// Requires: the plan fits its budget.
+  /// How the budget is used. Requires: the plan fits its budget.
   [[nodiscard]] MemoryMap memory_map(const model::ModelProfile& profile) const;
 };
 

@@ -42,7 +42,7 @@ struct Extent {
   std::uint64_t place = 0;
 };
 
-/// Most heap bytes that the tier takes to keep account of a placement.
+/// Heap bytes that the tier takes, at most, to keep account of a placement.
 struct Bookkeeping {
   /// For each unit. An expert part counts as one.
   Bytes per_unit;

@@ -12,7 +12,7 @@ namespace brimful::plan {
 inline constexpr std::uint64_t kBlock = 4096;
 
 /// Tensors are split at multiples of this many rows, so that no kernel's tile is cut and results keep their
-/// bits.
+/// bits. For the exception see kKernelRows.
 inline constexpr std::int64_t kRowStep = 64;
 
 /// How one pass uses a tensor, as recorded from its graphs.

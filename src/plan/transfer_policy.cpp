@@ -9,7 +9,7 @@
 namespace brimful::plan {
 namespace {
 
-// Most tokens of a ubatch.
+// Largest number of tokens that is tried.
 constexpr std::int64_t kMostTokens = 8192;
 // Number of columns from which on sending a matrix pays, in most cases.
 constexpr std::int64_t kColumns = 32;

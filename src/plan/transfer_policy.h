@@ -26,10 +26,10 @@ inline constexpr std::int64_t kNever = std::int64_t{1} << 40;
 /// experts.
 [[nodiscard]] TransferPolicy assumed_transfer_policy(const model::ModelProfile& profile);
 
-/// Sends what takes less time over a link of `bytes_per_s` than the host's cores take to multiply with it.
-/// Numbers of tokens are at least 2, and kNever where the cores always win. With `bytes_per_s` unset, the
-/// result is the assumed policy. The device itself counts as fast enough. Pure. Requires: `compute` has
-/// kernels.
+/// The policy that sends what takes less time over a link of `bytes_per_s` than the host's cores take to
+/// multiply with it. Its minimums are 2 tokens or more, and kNever where the cores always win. With
+/// `bytes_per_s` unset, the result is the assumed policy. The device itself counts as fast enough. Pure.
+/// Requires: `compute` has kernels.
 /// Formula: the first n with sum of seconds(product of n columns) >= bytes / rate. For experts, each one is
 /// multiplied with n * used / experts columns.
 [[nodiscard]] TransferPolicy measured_transfer_policy(const model::ModelProfile& profile,

@@ -19,8 +19,9 @@ class CopyQueue {
   CopyQueue& operator=(const CopyQueue&) = delete;
 
   [[nodiscard]] bool usable() const { return !events_.empty(); }
-  /// Starts to copy `size` bytes to `target`, `offset` bytes behind its begin. `bytes` must not change until
-  /// wait(place). Requires: usable(), place < places, and wait() was called for the last copy of this place.
+  /// Starts to copy `size` bytes to `target`, `offset` bytes behind its first byte. `bytes` must not change
+  /// until wait(place). Requires: usable(), place < places, and wait() was called for the last copy of this
+  /// place.
   void copy(std::size_t place, ggml_tensor* target, const std::byte* bytes, std::size_t offset,
             std::size_t size);
   /// Blocks until the last copy of this place has ended.

@@ -10,9 +10,9 @@
 namespace brimful::tier {
 namespace {
 
-// Most bytes of one read.
+// Largest size of a read, in bytes.
 constexpr std::uint64_t kBlock = 1ULL << 20;
-// Most reads in flight.
+// Largest number of reads in flight.
 constexpr std::uint64_t kBlocks = 8;
 
 // Memory for a thread that sends, four that read and their stacks, the schedule and the compiled pass. An

@@ -23,7 +23,7 @@ class UploadReader final : public DiskReader {
  public:
   /// Largest number of reads in flight.
   static constexpr std::size_t kDepth = 4;
-  /// Most bytes of one read.
+  /// Largest size of a read, in bytes.
   static constexpr std::uint64_t kLargestRead = 2ULL << 20;
   /// Bytes of the buffer in host memory.
   [[nodiscard]] static Bytes staging_bytes();

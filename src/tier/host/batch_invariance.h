@@ -94,7 +94,7 @@ class NodeCutter {
   void cut(ggml_tensor* node, bool repacked, int dimension, std::int64_t tokens,
            std::vector<ggml_tensor*>& out);
 
-  /// Most heap bytes for each node or view that is made.
+  /// Heap bytes for each node or view that is made, at most.
   [[nodiscard]] static Bytes bytes_per_shadow();
 
  private:

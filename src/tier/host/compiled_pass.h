@@ -91,7 +91,7 @@ class CompiledPass {
                                                     const WeightTable& table, const RepackedLayout& layout,
                                                     const BatchInvariance* split = nullptr);
 
-  /// Most heap bytes that a compiled pass takes for each unit. `repacked` says whether some weights are
+  /// Heap bytes that a compiled pass takes for each unit, at most. `repacked` says whether some weights are
   /// repacked.
   [[nodiscard]] static Bytes bytes_per_unit(bool repacked);
 
@@ -113,7 +113,7 @@ class CompiledPass {
     int src;
     ggml_tensor* original;
   };
-  // A shadow whose data lies in the slot of an entry, `offset` bytes behind its begin.
+  // A shadow whose data lies in the slot of an entry, `offset` bytes behind the slot's first byte.
   struct Binding {
     ggml_tensor* shadow;
     std::size_t entry;
@@ -135,11 +135,11 @@ class CompiledPass {
 struct GraphNeeds {
   /// In the order of first use.
   std::vector<plan::TensorUse> uses;
-  /// Most rows that one GET_ROWS picks from a weight.
+  /// Largest number of rows that one GET_ROWS picks from a weight.
   std::uint64_t gather_rows = 0;
-  /// Most bytes of such a row.
+  /// Bytes of the longest of these rows.
   std::uint64_t gather_row_bytes = 0;
-  /// Most ids of one MUL_MAT_ID.
+  /// Largest number of ids of one MUL_MAT_ID.
   std::uint64_t expert_ids = 0;
   /// Row bytes of the widest weight that is repacked; 0 if none is.
   std::uint64_t repacked_row_bytes = 0;

@@ -99,7 +99,7 @@ class HostDevice final : public BackendDevice {
   /// Forgets what was recorded, for another context.
   void forget_needs();
 
-  /// Most heap bytes that a placement takes, in the table and in a compiled pass.
+  /// Heap bytes that a placement takes, at most, in the table and in a compiled pass.
   [[nodiscard]] plan::Bookkeeping bookkeeping() const;
 
   /// Is called with the bytes read so far and the bytes to read. Returning false cancels.

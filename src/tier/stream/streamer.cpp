@@ -101,7 +101,7 @@ void Streamer::assign_slots() {
   };
   for (std::size_t i = 0; i < n; ++i) {
     std::uint64_t back = 1;
-    while (!overlap(i, (i + n - back % n) % n)) ++back;  // ends at itself, one pass ago
+    while (!overlap(i, (i + n - back % n) % n)) ++back;  // ends at the entry itself, one pass ago
     slots_[i].wait_for = back;
   }
 }
