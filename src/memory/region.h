@@ -10,7 +10,7 @@ namespace brimful::memory {
 
 /// A range of anonymous memory. It takes address space at once, and memory only with commit(). It is aligned
 /// to 2 MiB and backed by huge pages where the kernel gives them: direct reads into small pages reach little
-/// more than half the bandwidth, and huge pages keep page tables small. Children of fork() do not get it.
+/// more than half the bandwidth. Children of fork() do not get it.
 /// Move-only; not thread-safe.
 class Region {
  public:

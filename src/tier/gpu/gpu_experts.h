@@ -23,7 +23,7 @@ struct DeviceProduct {
 /// Some of the experts, in slots on a device: a cache in front of the host's tiers. What a step lacks, the
 /// host multiplies, or it is sent to the device first. Which of the two happens depends only on the steps
 /// before, never on time.
-/// Threading: one thread at a time, and the device is idle meanwhile.
+/// Threading: one thread at a time: the one that computes on the device.
 class GpuExperts {
  public:
   /// Makes the tensors of the slots in `context`, without memory. `host` and `weights` must outlive this
@@ -45,8 +45,9 @@ class GpuExperts {
   /// Tells that the slots hold the first experts.
   void filled();
 
-  /// Whether `op` is computed with slots: a product with experts that have some, for at most
-  /// plan::kMostTokensOfSlots tokens.
+  /// Whether `op` is computed with slots: a product with experts that have slots, for at most
+  /// plan::kMostTokensOfSlots tokens. Where everything that a step lacks is sent, its tokens may not pick
+  /// more experts than there are slots.
   [[nodiscard]] bool takes(const ggml_tensor& op) const;
   /// The slots of a weight, [row length, rows, slots]. Null if it has none.
   [[nodiscard]] ggml_tensor* slots_of(std::uint32_t weight) const;

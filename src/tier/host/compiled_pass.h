@@ -82,8 +82,8 @@ class CompiledPass {
   CompiledPass& operator=(CompiledPass&& other) noexcept;
   ~CompiledPass() { restore(); }
 
-  /// Compiles `graph`. With `split` (may be null), each token is computed as if it were the only one. The
-  /// other arguments must outlive the result.
+  /// Compiles `graph`. With `split` (may be null), each token is computed as if it were the only one. `graph`
+  /// and `layout` must outlive the result.
   /// Errors: kUnsupported when the graph uses a weight in a way that its placement does not allow, when a
   /// segment needs more streamed weights at once than the ring holds, or when the graph cannot be split by
   /// tokens.

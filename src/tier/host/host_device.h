@@ -48,7 +48,8 @@ struct DeviceOptions {
 };
 
 /// A ggml device that computes as the CPU does and keeps weights in tiers. Give handle() to libllama as the
-/// model's only device, and weight_buffer_type() as the type of all its weights. Then, in this order:
+/// last of the model's devices (GpuDevices come before it), and weight_buffer_type() as the type of all its
+/// weights. Then, in this order:
 ///   1. load the model, between begin_loading() and end_loading(), and create a context: nothing is read, and
 ///      no memory is spent. A graph that is computed now is only recorded (its results are undefined);
 ///   2. needs() and host_buffers() tell what the graphs so far need;
@@ -67,7 +68,8 @@ class HostDevice final : public BackendDevice {
 
   [[nodiscard]] ggml_backend_buffer_type_t weight_buffer_type() { return weights_.handle(); }
   /// Leaves attention and norms of `tokens` or more tokens to another device, which also computes the
-  /// products between them. 0: none are left. It holds for the graphs that libllama makes from now on.
+  /// products between them. With 0, the device leaves none of them. This holds for the graphs that libllama
+  /// makes from now on.
   void leave_batches(std::int64_t tokens) { batches_elsewhere_ = tokens; }
 
   [[nodiscard]] const WeightTable& table() const { return table_; }
