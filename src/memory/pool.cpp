@@ -69,7 +69,7 @@ Result<Reservation> Pool::reserve(Bytes bytes, Tag tag) {
 }
 
 Status Pool::claim(Bytes bytes, Tag tag) {
-  // What fits the parent fits here: what is held here is held there, too.
+  // What fits the parent fits here: everything that is held here is held there, too.
   if (parent_ != nullptr) BRIMFUL_TRY_VOID(parent_->claim(bytes, tag_in_parent_));
   const std::lock_guard lock(mutex_);
   if (const Bytes free = capacity_ - total_; parent_ == nullptr && bytes > free) {

@@ -9,14 +9,14 @@
 
 namespace brimful::memory {
 
-/// Who holds bytes. Shown to people, in this order.
+/// What bytes are held for. People see the tags in this order.
 enum class Tag { kWeights, kExperts, kRing, kKvCache, kCompute, kDraft, kRuntime };
 
 [[nodiscard]] std::string_view to_string(Tag tag);
 
 class Pool;
 
-/// Bytes claimed from a Pool; gives them back when destroyed. Move-only.
+/// Bytes that are claimed from a Pool. The destructor gives them back. Move-only.
 class Reservation {
  public:
   Reservation() = default;
@@ -39,22 +39,23 @@ class Reservation {
 /// Invariant: reserved() <= capacity(), exactly, at every moment. Thread-safe.
 class Pool {
  public:
-  /// `name` is the tier's, for messages: "host".
+  /// `name` is the name of the tier in messages, such as "host".
   Pool(std::string name, Bytes capacity);
-  /// A part of `parent`, which outlives it: what is claimed here is claimed there, too, for `tag`.
+  /// Makes a part of `parent`, which must outlive it: what is claimed from the part is also claimed from
+  /// `parent`, for `tag`.
   Pool(std::string name, Pool& parent, Tag tag);
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
   /// Claims exactly `bytes`; no rounding.
-  /// Errors: kBudgetExceeded: nothing was claimed; the message lists what every tag holds.
+  /// Errors: kBudgetExceeded. Nothing was claimed then; the message lists what every tag holds.
   /// Blocks: never. Lifetime: the Pool must outlive the Reservation.
   [[nodiscard]] Result<Reservation> reserve(Bytes bytes, Tag tag);
 
-  /// Of a part: its parent's.
+  /// The capacity in bytes. A part has the capacity of its parent.
   [[nodiscard]] Bytes capacity() const;
-  /// Errors: kBudgetExceeded where more than that is reserved; the capacity is then what it was.
-  /// Requires: not a part of another.
+  /// Changes the capacity. Errors: kBudgetExceeded where more than `capacity` is reserved; the capacity stays
+  /// as it was. Requires: the pool is not a part of another.
   [[nodiscard]] Status resize(Bytes capacity);
   [[nodiscard]] Bytes reserved() const;
   [[nodiscard]] Bytes reserved(Tag tag) const;
@@ -70,7 +71,8 @@ class Pool {
   Pool* const parent_ = nullptr;
   const Tag tag_in_parent_ = Tag::kRuntime;
   mutable std::mutex mutex_;
-  Bytes capacity_;  // unused in a part
+  // Not used in a part.
+  Bytes capacity_;
   Bytes held_[kTags];
   Bytes total_;
 };

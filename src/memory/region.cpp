@@ -18,14 +18,17 @@ namespace {
 constexpr std::size_t kHugePage = 2 * 1024 * 1024;
 constexpr std::size_t kPage = 4096;
 
-constexpr std::size_t kPartForThread = 1ULL << 30;  // what is worth a thread of its own
-constexpr std::size_t kMostThreads = 8;             // together they zero faster than any disk reads
+// Bytes that are worth a thread of their own.
+constexpr std::size_t kPartForThread = 1ULL << 30;
+// So many threads zero memory faster than any disk reads.
+constexpr std::size_t kMostThreads = 8;
 
 #ifndef MADV_POPULATE_WRITE
-constexpr int MADV_POPULATE_WRITE = 23;  // Linux 5.14; Debian 12's libc headers know it, older ones do not
+// Linux 5.14 has it. The headers of Debian 12's libc know it; older ones do not.
+constexpr int MADV_POPULATE_WRITE = 23;
 #endif
 
-/// 0, or the system's number of the error.
+/// Makes pages present. Returns 0, or the errno.
 int populate(std::byte* data, std::size_t bytes) {
   if (::madvise(data, bytes, MADV_POPULATE_WRITE) == 0) return 0;
   if (errno != EINVAL) return errno;
@@ -36,7 +39,8 @@ int populate(std::byte* data, std::size_t bytes) {
   return 0;
 }
 
-/// Zeroing is bound by one core, not by the memory.
+/// Makes pages present with several threads: one core zeroes slower than the memory could take it. Returns 0,
+/// or an errno.
 int populate_in_parallel(std::byte* data, std::size_t bytes) {
   const std::size_t most = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, kMostThreads);
   const std::size_t count = std::clamp<std::size_t>(bytes / kPartForThread, 1, most);
@@ -100,14 +104,16 @@ Result<Region> Region::reserve(Bytes size) {
     return fail(ErrorCode::kIo, fmt::format("the system refused {} of address space: {}", format_bytes(size),
                                             std::strerror(errno)));
   }
-  // A fork would copy pinned pages at once, and others when they are written to: children do without.
+  // A fork would copy pinned pages at once, and other pages when they are written to. So children do not get
+  // the region.
   ::madvise(mapping, region.mapping_size_, MADV_DONTFORK);
   region.mapping_ = mapping;
   region.data_ = reinterpret_cast<std::byte*>(align_up(reinterpret_cast<std::uintptr_t>(mapping), kHugePage));
   region.size_ = size;
-  // Only whole huge pages: one at the tail would hold bytes beyond the region.
+  // Ask for whole huge pages only: one at the tail would hold bytes beyond the region. The kernel may ignore
+  // the advice; then the region is slower, and nothing else changes.
   const std::size_t huge = align_down(bytes, kHugePage);
-  if (huge > 0) ::madvise(region.data_, huge, MADV_HUGEPAGE);  // advice: slower without, never wrong
+  if (huge > 0) ::madvise(region.data_, huge, MADV_HUGEPAGE);
   if (bytes > huge) ::madvise(region.data_ + huge, bytes - huge, MADV_NOHUGEPAGE);
   return region;
 }

@@ -8,9 +8,9 @@
 
 namespace brimful::memory {
 
-/// A range of anonymous memory. Address space is taken at once, memory only by commit().
-/// Aligned to 2 MiB and backed by huge pages where the kernel gives them: direct reads into small pages
-/// reach little more than half the bandwidth, and page tables stay small. Children of fork() do not have it.
+/// A range of anonymous memory. It takes address space at once, and memory only with commit(). It is aligned
+/// to 2 MiB and backed by huge pages where the kernel gives them: direct reads into small pages reach little
+/// more than half the bandwidth. Children of fork() do not get it.
 /// Move-only; not thread-safe.
 class Region {
  public:
@@ -19,7 +19,8 @@ class Region {
   Region& operator=(Region&& other) noexcept;
   ~Region();
 
-  /// Errors: kIo when the address space is refused.
+  /// Takes address space for `size` bytes, which may be 0. Errors: kIo when the system refuses it;
+  /// kInvalidArgument for more than 2^62 bytes.
   [[nodiscard]] static Result<Region> reserve(Bytes size);
 
   /// Makes every page present, so that no later access can need memory.
@@ -27,7 +28,7 @@ class Region {
   /// Blocks: for as long as zeroing the pages takes.
   [[nodiscard]] Status commit();
 
-  /// Gives the pages back and keeps the address space; the contents are zero again.
+  /// Gives the pages back and keeps the address space. Afterwards the contents are zero.
   void discard();
 
   [[nodiscard]] std::byte* data() const { return data_; }
@@ -36,7 +37,8 @@ class Region {
  private:
   void unmap();
 
-  void* mapping_ = nullptr;  // as mmap returned it, before alignment
+  // The address that mmap returned, before alignment.
+  void* mapping_ = nullptr;
   std::size_t mapping_size_ = 0;
   std::byte* data_ = nullptr;
   Bytes size_;

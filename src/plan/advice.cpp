@@ -7,14 +7,17 @@
 namespace brimful::plan {
 namespace {
 
+// The smallest factor that is worth telling.
 constexpr double kLeastGain = 1.03;
-constexpr double kMostLoss = 0.9;       // of the prompt's rate: what is slower than this helps nobody
-constexpr double kGeneration4 = 6.5e9;  // bytes/s that an NVMe SSD of PCIe 4.0 reads
+// The smallest share of the plan's rate for prompts: what is slower than this helps nobody.
+constexpr double kMostLoss = 0.9;
+// Bytes per second that an NVMe SSD of PCIe 4.0 reads.
+constexpr double kGeneration4 = 6.5e9;
 constexpr std::uint64_t kFewSequences = 8;
 
 Variant with_ram(const Inputs& inputs, Bytes total) {
   Variant out{fmt::format("{} of RAM", format_bytes(total)), "", inputs};
-  const Bytes kept = saturating_sub(inputs.machine.ram.total, inputs.host_budget);  // for all else that runs
+  const Bytes kept = saturating_sub(inputs.machine.ram.total, inputs.host_budget);  // for other programs
   out.inputs.machine.ram.total = total;
   out.inputs.host_budget = saturating_sub(total, kept);
   return out;
@@ -51,7 +54,7 @@ std::vector<Variant> standard_variants(const Inputs& inputs) {
   };
   if (inputs.host_budget < most)
     with_budget(most, fmt::format("--ram {}: all that is free", format_bytes(most)));
-  // More memory in the machine does not help a process whose cgroup may not have what is there already.
+  // More memory in the machine does not help a process whose cgroup may not use what is there already.
   const bool in_cgroup = ram.cgroup_limit && *ram.cgroup_limit < ram.total;
   if (in_cgroup && most < ram.available && inputs.host_budget < ram.available)
     with_budget(ram.available, fmt::format("a memory limit of {} for its cgroup, now {}",

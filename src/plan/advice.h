@@ -10,27 +10,34 @@ namespace brimful::plan {
 
 /// A change that a person could make, and what it would do.
 struct Change {
-  std::string what;  ///< `quantisation Q3_K_M`
-  std::string note;  ///< its price: `perplexity +0.66 (of Llama-3-8B)`
+  /// What to change, as a person would put it: `quantisation Q3_K_M`.
+  std::string what;
+  /// The price of the change: `perplexity +0.66 (of Llama-3-8B)`. May be empty.
+  std::string note;
+  /// The rate after the change, of all sequences together.
   double decode_tokens_per_second = 0;
-  double factor = 0;  ///< of the plan's own
-  Bytes weights;      ///< of another quantisation; else 0
+  /// The rate after the change, divided by the rate of the plan.
+  double factor = 0;
+  /// The size of the weights in another quantisation; 0 for any other change.
+  Bytes weights;
 };
 
-/// The same inputs, changed, and how a person would put it.
+/// Changed inputs of a plan. `what` and `note` are those of the Change.
 struct Variant {
   std::string what;
   std::string note;
   Inputs inputs;
-  bool other_weights = false;  ///< the same model from another file
+  /// Whether the inputs are the same model from another file.
+  bool other_weights = false;
 };
 
-/// More memory, a faster disk, another GPU, a batch. Never another model: what it would write is not known.
-/// Pure.
+/// Inputs with more memory, a faster disk, another GPU, or a batch of requests. Never with another model:
+/// nobody knows what that would write. Pure.
 [[nodiscard]] std::vector<Variant> standard_variants(const Inputs& inputs);
 
-/// What each variant would give, the largest gain first. Those that do not fit, that gain less than 3% while
-/// text is written, or that read prompts at less than 90% of the rate, are left out. Pure.
+/// Makes a plan for each variant and returns what it would give, the largest gain first. It leaves out
+/// variants that do not fit, that gain less than 3% in decode, or that read prompts at less than 90% of the
+/// rate of `plan`. Pure.
 [[nodiscard]] std::vector<Change> rank(const Plan& plan, const std::vector<Variant>& variants);
 
 }  // namespace brimful::plan

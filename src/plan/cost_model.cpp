@@ -7,7 +7,7 @@
 namespace brimful::plan {
 namespace {
 
-/// The rates of `type`; of the measured type with the most similar size where it was not measured.
+/// The rates of `type`. Where it was not measured, those of the measured type with the most similar size.
 const hardware::KernelRate& rates_of(ggml_type type, const hardware::Compute& compute) {
   if (const auto* known = compute.find(ggml_type_name(type))) return *known;
   const auto distance = [&](const hardware::KernelRate& rate) {
@@ -21,14 +21,16 @@ const hardware::KernelRate& rates_of(ggml_type type, const hardware::Compute& co
   return *std::ranges::min_element(compute.kernels, {}, distance);
 }
 
-/// The time of a multiplication by that in rows of 4096: a row costs some time, and each of its weights more.
-/// Longer rows are as fast. `share`: of rows of 1024.
+/// The time of a multiplication in rows of `row` weights, divided by that in rows of 4096. A row costs some
+/// time, and each of its weights more; rows longer than 4096 are as fast. `share` is the measured rate in
+/// rows of 1024, divided by that in rows of 4096.
 double share_of_rows(std::int64_t row, double share) {
   const double shorter = std::max(4096.0 / static_cast<double>(row) - 1, 0.0);
   return 1 + (1 / share - 1) * shorter / 3;
 }
 
-/// Between the measured numbers of columns in proportion to their logarithms.
+/// The time of a multiply-add. Between the measured numbers of columns, it follows the logarithm of the
+/// number.
 double seconds_per_multiplication(const Products& products, const hardware::Compute& compute) {
   const hardware::KernelRate& rate = rates_of(products.type, compute);
   const double rows_of_one = share_of_rows(products.row, rate.short_rows_decode);
@@ -46,10 +48,12 @@ double seconds_per_multiplication(const Products& products, const hardware::Comp
   return batch + (prompt - batch) * std::min((doublings - 5) / 4, 1.0);
 }
 
-/// A cell costs the same time in every head, and each value some more: shorter heads multiply slower.
-/// With t(head) = cell + value * head, from t(64) and t(128).
+/// The rate of attention in heads of `head` values, divided by that in heads of 128. A cell costs the same
+/// time in every head, and each value some more: so shorter heads multiply slower. The model is t(head) =
+/// cell + value * head, from t(64) and t(128).
 double share_of_heads(std::int64_t head, const hardware::Attention& attention) {
-  const double of_64 = 1 / attention.share_of_short_heads;  // time of a multiplication, by that with 128
+  // The time of a multiplication in heads of 64, divided by that in heads of 128.
+  const double of_64 = 1 / attention.share_of_short_heads;
   const double per_value = std::max(2 - of_64, 0.0);
   const double per_cell = of_64 - 1;
   return 1 / (per_value + per_cell * 128 / static_cast<double>(head > 0 ? head : 128));
@@ -87,6 +91,8 @@ bool memory_is_the_limit(const PassLoad& load, const hardware::Profile& machine,
   return machine.ram.read_bytes_per_s > 0 && bytes / machine.ram.read_bytes_per_s > 0.7 * seconds;
 }
 
+/// Reads of experts in a pass. `part` is the size of one read; `strips` tells that a step uses more experts
+/// than its group has slots, so that they are computed in row tiles.
 struct ExpertReads {
   Bytes bytes;
   Bytes part;
@@ -108,17 +114,19 @@ ExpertReads expert_reads(const GraphWork& work, const Placement& placement) {
   return out;
 }
 
-/// Products with experts take so many times as long where a layer's step uses more of them than have slots,
-/// and they are computed in stretches of rows. Measured: bench/plan_accuracy.
+/// Products with experts take this many times as long where they are computed in row tiles, because a layer's
+/// step uses more experts than have slots. Measured: bench/plan_accuracy.
 constexpr double kStrips = 2.0;
 
-constexpr double kUnknownLatency = 1e-4;  // seconds of a read: an NVMe SSD's
+// Seconds of a read where nobody measured them: those of an NVMe SSD.
+constexpr double kUnknownLatency = 1e-4;
 
-/// Of the shorter of computing and reading, the part that does not overlap: a run begins when its weights
-/// have come, and what it read into is free when it ends. Measured: bench/plan_accuracy.
+/// The part of the shorter one of computing and reading that does not overlap: a segment begins when its
+/// weights have come, and the memory that they were read to is free when it ends. Measured:
+/// bench/plan_accuracy.
 constexpr double kSeams = 0.1;
 
-/// By tensor: whether its rows are rearranged.
+/// For each tensor of the profile: whether its rows are rearranged.
 std::vector<bool> repacked_tensors(const model::ModelProfile& profile, const std::vector<TensorUse>& uses) {
   std::vector<bool> out(profile.tensors.size());
   for (const TensorUse& use : uses) out[use.tensor] = use.repacked;

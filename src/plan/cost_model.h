@@ -12,62 +12,80 @@ namespace brimful::plan {
 enum class Bound { kCompute, kRam, kDisk, kDevice, kLink };
 [[nodiscard]] std::string_view to_string(Bound bound);
 
+/// Bytes of one value of this type; a fraction for quantised types.
 [[nodiscard]] double bytes_per_weight(ggml_type type);
 
-/// Of the cores, by themselves. Pure. Requires: kernels.
+/// Seconds that the cores take for `products` while nothing else runs. Pure. Requires: `compute` has kernels.
 [[nodiscard]] double product_seconds(const Products& products, const hardware::Compute& compute);
 
-/// What one pass asks of a machine.
+/// What one pass needs of a machine.
 struct PassLoad {
   GraphWork work;
-  std::int64_t cells = 0;  ///< of the KV cache that are in use
-  Bytes streamed;          ///< read in the order of the pass, beside the computing
+  /// Cells of the KV cache that are in use.
+  std::int64_t cells = 0;
+  /// Bytes that are read in the order of the pass, while the cores compute.
+  Bytes streamed;
   struct Rearranged {
     ggml_type type;
     Bytes bytes;
   };
-  std::vector<Rearranged> rearranged;  ///< of these
+  /// The part of the bytes read that is rearranged for ggml-cpu's own kernels, by type of weight.
+  std::vector<Rearranged> rearranged;
+  /// Segments that the pass is computed in.
   std::int64_t runs = 1;
-  std::int64_t streamed_runs = 0;  ///< of these: each waits for the last of its reads
-  Bytes expert_reads;              ///< chosen experts that no slot holds: read while the computing waits
-  Bytes expert_part;               ///< one read of them
-  std::int64_t expert_steps = 0;   ///< layers that wait for such reads
+  /// Segments among them that wait for the last of their reads.
+  std::int64_t streamed_runs = 0;
+  /// Bytes of chosen experts that no slot holds. They are read while the compute waits.
+  Bytes expert_reads;
+  /// Bytes of one read of experts.
+  Bytes expert_part;
+  /// Layers that wait for reads of experts.
+  std::int64_t expert_steps = 0;
 };
 
-/// How long a pass takes, and the parts of that time. Each part is what it would take if nothing else ran, so
-/// that parts which overlap add up to more than `seconds`.
+/// The time of a pass, and the parts of that time. Each part is the time it would take if nothing else ran.
+/// Parts overlap, so they may add up to more than `seconds`.
 struct PassCost {
   double seconds = 0;
-  double compute_seconds = 0;  ///< of the cores
-  double disk_seconds = 0;     ///< reads of the bytes that stream
-  double expert_seconds = 0;   ///< reads of chosen experts that no slot holds
-  double device_seconds = 0;   ///< of GPUs
-  double link_seconds = 0;     ///< weights, rows and waits between the host and GPUs
-  bool waits_for_ram = false;  ///< the cores wait for memory more than they compute
-  Bytes reads;                 ///< that the pass is expected to take from the disk
+  /// The cores' part.
+  double compute_seconds = 0;
+  /// Reads of the bytes that stream.
+  double disk_seconds = 0;
+  /// Reads of chosen experts that no slot holds.
+  double expert_seconds = 0;
+  /// The GPUs' part.
+  double device_seconds = 0;
+  /// Weights and rows that cross between the host and GPUs, and the waits for them.
+  double link_seconds = 0;
+  /// Whether the cores wait for memory more than they compute.
+  bool waits_for_ram = false;
+  /// Bytes that the pass is expected to read from the disk.
+  Bytes reads;
 
-  /// The longest part: reads of either kind count as the disk's.
+  /// The part that takes longest. Both kinds of reads count as the disk's.
   [[nodiscard]] Bound bound_by() const;
-  /// Adds a pass that follows. Whether the cores wait for memory stays as it is.
+  /// Adds a pass that follows. `waits_for_ram` stays as it is.
   PassCost& operator+=(const PassCost& next);
 };
 
-/// A pass of `work` over weights that lie as `placement` says, with `cells` of the KV cache in use. Nothing
-/// is known of routers: each expert is as likely as another. Pure.
+/// The load of a pass of `work` over weights that lie as `placement` says, with `cells` cells of the KV cache
+/// in use. Nothing is known about routers: each expert is as likely as another. Pure.
 [[nodiscard]] PassLoad load_of(const GraphWork& work, std::int64_t cells, const model::ModelProfile& profile,
                                const std::vector<TensorUse>& uses, const Placement& placement);
 
-/// Seconds on `machine`: docs/design-plan.md has the formulas. More of any rate is never slower. Pure.
-/// Requires: kernels in the profile; reads where something is read.
+/// The cost of a pass on `machine`; docs/design-plan.md has the formulas. A higher rate of the machine never
+/// gives more seconds. Pure. Requires: `machine` has kernels, and reads if something is read.
 [[nodiscard]] PassCost cost_of(const PassLoad& load, const hardware::Profile& machine);
 
-/// Seconds until resident weights are read, rearranged and in place. Pure.
+/// Seconds until all memory is made present, and the resident weights are read, rearranged and in place.
+/// `other_memory` is what the process fills beside the arena. Pure.
 [[nodiscard]] double load_seconds(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
                                   const Placement& placement, Bytes other_memory,
                                   const hardware::Profile& machine);
 
-/// Seconds until both of two things are done, which run beside one another until one is done: then the other
-/// goes on alone. `beside`: the share of its own rate that each has meanwhile, in (0, 1].
+/// Seconds until both of two things are done. They run beside each other until one is done; then the other
+/// goes on alone. `first_seconds` and `second_seconds` are their times alone. `first_beside` and
+/// `second_beside` are the shares of its own rate that each has while both run, in (0, 1].
 [[nodiscard]] double run_beside(double first_seconds, double first_beside, double second_seconds,
                                 double second_beside);
 

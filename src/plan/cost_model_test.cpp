@@ -6,12 +6,12 @@ namespace brimful::plan {
 namespace {
 
 TEST(Beside, TheSlowerOfTwoGoesOnAlone) {
-  // Alone 2 s and 3 s, each at its full rate beside the other: the longer one's time.
+  // Alone they take 2 s and 3 s. Each keeps its full rate beside the other, so the longer time counts.
   EXPECT_DOUBLE_EQ(run_beside(2, 1, 3, 1), 3);
   EXPECT_DOUBLE_EQ(run_beside(3, 1, 2, 1), 3);
-  // At half the rate for 2 s, 2 s of work are left; 1 of the first 2 s was done.
+  // The second works at half its rate for 2 s and does 1 s of its work. The other 2 s follow.
   EXPECT_DOUBLE_EQ(run_beside(2, 1, 3, 0.5), 4);
-  // Both at half: the first ends after 4 s, the second then has 1 s left.
+  // Both work at half their rate. The first ends after 4 s, and 1 s of the second is left.
   EXPECT_DOUBLE_EQ(run_beside(2, 0.5, 3, 0.5), 5);
   EXPECT_DOUBLE_EQ(run_beside(2, 0.9, 0, 1), 2);
 }
@@ -71,7 +71,7 @@ TEST(Cost, ShortRowsCostMoreAndLongerOnesAsMuch) {
     load.work.products[0].row = row;
     return cost_of(load, shares).seconds;
   };
-  EXPECT_DOUBLE_EQ(seconds(1024, 1), 2);  // half the rate
+  EXPECT_DOUBLE_EQ(seconds(1024, 1), 2);  // at half the rate
   EXPECT_DOUBLE_EQ(seconds(4096, 1), 1);
   EXPECT_DOUBLE_EQ(seconds(11008, 1), 1);
   EXPECT_DOUBLE_EQ(seconds(2048, 1), 1 + 1 / 3.0);  // a row costs 1/3 of what 4096 weights cost by themselves
@@ -80,13 +80,13 @@ TEST(Cost, ShortRowsCostMoreAndLongerOnesAsMuch) {
 
 TEST(Cost, ATypeThatWasNotMeasuredIsTakenForTheMostSimilar) {
   EXPECT_DOUBLE_EQ(cost_of(products_of(512, GGML_TYPE_Q4_K), machine()).seconds, 0.25);
-  EXPECT_NEAR(cost_of(products_of(512, GGML_TYPE_F16), machine()).seconds, 32 / 120.0, 1e-9);  // as q8_0
+  EXPECT_NEAR(cost_of(products_of(512, GGML_TYPE_F16), machine()).seconds, 32 / 120.0, 1e-9);  // q8_0's rate
 }
 
 TEST(Cost, StreamedBytesAreReadBesideTheComputing) {
   PassLoad load = products_of(1);
   load.streamed = Bytes{1'000'000'000};
-  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 1 + 0.05);  // a tenth of the shorter: seams
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 1 + 0.05);  // a tenth of the shorter part follows
   EXPECT_NE(cost_of(load, machine()).bound_by(), Bound::kDisk);
   load.streamed = Bytes{6'000'000'000};
   EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 3 + 0.1);
@@ -103,7 +103,7 @@ TEST(Cost, ExpertsAreReadWhileTheComputingWaits) {
 TEST(Cost, RowsThatAreRearrangedTakeTimeOfTheCores) {
   PassLoad load = products_of(1);
   load.rearranged = {{GGML_TYPE_Q4_0, Bytes{9'000'000'000}}, {GGML_TYPE_Q8_0, Bytes{9'000'000'000}}};
-  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 2);  // q8_0 needs none
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 2);  // q8_0 is not rearranged
 }
 
 TEST(Cost, AttentionGrowsWithTheCellsInUse) {

@@ -8,13 +8,17 @@
 namespace brimful::plan {
 namespace {
 
-constexpr Bytes kAlignment{256};  // of a tensor in a CUDA buffer
+// Alignment of a tensor in a CUDA buffer.
+constexpr Bytes kAlignment{256};
 
-constexpr Bytes kSlotNumbers{64 << 10};  // on a device: which experts a step picks
+// Memory on a device for the numbers of the experts that a step picks.
+constexpr Bytes kSlotNumbers{64 << 10};
 
 struct Layer {
-  std::vector<std::uint32_t> tensors;  // that every token uses
-  bool attends = false;                // has a share of the KV cache
+  // The weights that every token uses.
+  std::vector<std::uint32_t> tensors;
+  // Whether the layer has a share of the KV cache.
+  bool attends = false;
 };
 
 Bytes padded(const model::ModelProfile& profile, std::uint32_t tensor) {
@@ -25,12 +29,13 @@ bool contains(const std::vector<std::uint32_t>& tensors, std::uint32_t tensor) {
   return std::ranges::find(tensors, tensor) != tensors.end();
 }
 
+/// The layers by number, with the weights that a pass computes with.
 std::map<int, Layer> layers_of(const model::ModelProfile& profile, const std::vector<TensorUse>& uses) {
   std::map<int, Layer> layers;
   for (const TensorUse& use : uses) {
     if (!use.by_rows && !use.whole) continue;
     const model::TensorInfo& tensor = profile.tensors[use.tensor];
-    // The output comes last, as a layer of its own.
+    // The output comes last, and counts as a layer of its own.
     Layer& layer = layers[tensor.layer.value_or(static_cast<int>(profile.layers))];
     if (!use.expert_group) layer.tensors.push_back(use.tensor);
     layer.attends |= tensor.layer.has_value();
@@ -38,8 +43,10 @@ std::map<int, Layer> layers_of(const model::ModelProfile& profile, const std::ve
   return layers;
 }
 
-constexpr std::uint64_t kPartForOutput = 4;  // of the room, at most
+// The output goes first where it takes at most this part of the room.
+constexpr std::uint64_t kPartForOutput = 4;
 
+/// Fills devices, one after the other, and knows what lies on the earlier ones.
 class Filler {
  public:
   Filler(const model::ModelProfile& profile, const HostDemand& demand,
@@ -59,7 +66,7 @@ class Filler {
     }
   }
 
-  /// With what every token uses.
+  /// Fills a device with weights that every token uses, up to `share` of its room.
   void fill(DeviceShare& device, double share) {
     const auto usable = static_cast<std::uint64_t>(static_cast<double>(device.unused.value) * share);
     const Bytes kept = device.unused - Bytes{usable};
@@ -86,12 +93,12 @@ class Filler {
     for (auto& [index, layer] : layers_) {
       if (done_.contains(index)) continue;
       Bytes weights;
-      std::vector<std::uint32_t> tensors;  // an earlier device may have some of it
+      std::vector<std::uint32_t> tensors;  // an earlier device may have some of its tensors
       std::ranges::copy_if(layer.tensors, std::back_inserter(tensors), missing);
       for (const std::uint32_t tensor : tensors) weights += padded(profile_, tensor);
       if (tensors.empty()) break;
       const Bytes kv = layer.attends ? kv_of_layer_ : Bytes{};
-      if (!take(weights + kv)) break;  // layers stay in order: activations cross once
+      if (!take(weights + kv)) break;  // layers stay in order, so that activations cross once
       std::ranges::for_each(tensors, put);
       device.kv_cache += kv;
       done_.insert(index);
@@ -104,7 +111,7 @@ class Filler {
     }
     device.unused = left + kept;
     rooms_.push_back(left);
-    if (device.tensors.size() == own.size()) {  // by themselves they are of no use
+    if (device.tensors.size() == own.size()) {  // the shared tensors alone are of no use
       device.unused += shared;
       device.weights = {};
       device.tensors.clear();
@@ -115,7 +122,8 @@ class Filler {
     }
   }
 
-  /// What fill() left of these, one after the other.
+  /// Distributes experts over the room that fill() has left on the devices, which are those it was called
+  /// for, in the same order. `cache` is DeviceBudget::caches_experts.
   void fill_with_experts(std::span<DeviceShare* const> devices, bool cache) {
     std::vector<ExpertGroup> groups = find_expert_groups(profile_, demand_.uses);
     if (groups.empty()) return;
@@ -131,7 +139,8 @@ class Filler {
     Bytes experts;
     for (const ExpertGroup& group : groups) experts += group.expert * group.experts;
     std::size_t next = 0;
-    double dealt = 0;  // bytes of the groups
+    // Bytes of the groups that were distributed.
+    double dealt = 0;
     double due = 0;
     for (std::size_t d = 0; d < devices.size() && room > Bytes{}; ++d) {
       due += static_cast<double>(experts.value) * static_cast<double>(rooms_[d].value) /
@@ -153,8 +162,8 @@ class Filler {
     return !may_lie_on_ || may_lie_on_(device.name, profile_, profile_.tensors[tensor]);
   }
 
-  /// Where weights are sent for batches, the output is too large for the ring, and the cores would be alone
-  /// with it.
+  /// Puts the output on a device with a ring. Where weights are sent for batches, the output is too large for
+  /// the ring, and the cores alone would have to compute it.
   void put_output_first(DeviceShare& device, Bytes& left, const auto& missing, const auto& put) {
     const auto output = layers_.find(static_cast<int>(profile_.layers));
     if (device.ring == Bytes{} || output == layers_.end() || done_.contains(output->first)) return;
@@ -168,6 +177,7 @@ class Filler {
     done_.insert(output->first);
   }
 
+  /// The number of expert matrices that may lie on any of the devices.
   [[nodiscard]] std::size_t count_placeable(std::span<DeviceShare* const> devices,
                                             const std::vector<ExpertGroup>& groups) const {
     std::size_t count = 0;
@@ -179,7 +189,7 @@ class Filler {
     return count;
   }
 
-  /// By device: as many whole matrices as fit.
+  /// For each device, as many whole matrices of experts as fit.
   [[nodiscard]] std::vector<std::vector<std::uint32_t>> place_matrices(
       std::span<DeviceShare* const> devices, const std::vector<ExpertGroup>& groups) const {
     std::vector<std::vector<std::uint32_t>> out(devices.size());
@@ -199,6 +209,7 @@ class Filler {
     return out;
   }
 
+  /// Puts whole tensors on a device.
   void put(DeviceShare& device, const std::vector<std::uint32_t>& tensors) {
     for (const std::uint32_t tensor : tensors) {
       device.tensors.push_back(tensor);
@@ -208,7 +219,8 @@ class Filler {
     }
   }
 
-  /// As many slots for each of the groups as `room` holds; one more for the first ones.
+  /// Gives the groups as many slots as `room` holds, one to each in turn. A group that gets slots for all
+  /// experts lies on the device as a whole.
   void put_slots(DeviceShare& device, std::vector<ExpertGroup> groups, Bytes room) {
     const auto bytes_of = [](const ExpertGroup& group, std::uint32_t slots) {
       Bytes bytes;
@@ -247,22 +259,28 @@ class Filler {
   const HostDemand& demand_;
   const PlacementFilter& may_lie_on_;
   const std::map<int, Layer> layers_;
-  std::vector<std::uint32_t> shared_;  // small, and of no layer: each device has its own
+  // Small weights that belong to no layer: each device has its own copy.
+  std::vector<std::uint32_t> shared_;
   Bytes kv_of_layer_;
+  // Layers that lie on a device as a whole.
   std::set<int> done_;
+  // Weights that the host does not compute with any more.
   std::set<std::uint32_t> placed_;
-  std::vector<Bytes> rooms_;  // by device that was filled
+  // For each device that was filled: the room that is left.
+  std::vector<Bytes> rooms_;
 };
 
-/// Products with such weights of the host can be computed on a device, for batches.
+/// Whether the products of batches with this weight of the host can be computed on a device. `experts` says
+/// which of the two kinds is asked for.
 bool can_be_sent(const model::ModelProfile& profile, const TensorUse& use, bool experts) {
   return (use.by_rows || use.whole) && use.expert_group.has_value() == experts &&
          profile.tensors[use.tensor].layer.has_value();
 }
 
-/// What a ring for experts may take of the room: slots for them serve every token.
+/// A ring for experts may take this part of the room at most: slots for experts serve every token.
 constexpr std::uint64_t kPartForExpertRing = 4;
 
+/// Fills the devices, with the rings that `budgets` ask for where there is room.
 DeviceSplit fill_devices(const model::ModelProfile& profile, const HostDemand& demand,
                          const std::vector<DeviceBudget>& budgets, double share,
                          const PlacementFilter& placement_filter) {
@@ -301,7 +319,8 @@ DeviceSplit fill_devices(const model::ModelProfile& profile, const HostDemand& d
   std::erase_if(out.host.uses,
                 [&](const TensorUse& use) { return filler.placed().contains(use.tensor) && !use.gather; });
   for (TensorUse& use : out.host.uses) {
-    if (filler.placed().contains(use.tensor)) use.by_rows = use.whole = false;  // only gathered on the host
+    if (filler.placed().contains(use.tensor))
+      use.by_rows = use.whole = false;  // the host only gathers from it
   }
   out.host.kv_cache = saturating_sub(demand.kv_cache, kv_on_devices);
   if (profile.layers > 0)

@@ -12,21 +12,27 @@
 
 namespace brimful::plan {
 
-/// What driver and kernels take of a GPU where no one has measured it: context, modules, cuBLAS. (Measured
-/// for CUDA 13 on an H200: 608 to 658 MiB.)
+/// Memory that driver and kernels take of a GPU where nobody has measured it: context, modules, cuBLAS.
+/// (Measured for CUDA 13 on an H200: 608 to 658 MiB.)
 inline constexpr Bytes kUnknownRuntime{672ULL << 20};
 
-/// One GPU that may be used, and how much of it.
+/// One GPU that may be used, and how much of its memory.
 struct DeviceBudget {
-  std::string name;  ///< `CUDA0`
+  /// ggml's name of the device: `CUDA0`.
+  std::string name;
   hardware::Gpu gpu;
-  Bytes budget;  ///< of everything: driver, kernels, buffers
-  /// Its compute buffers, where they are known; else those of the whole graph on the host.
+  /// Upper bound on everything the process holds there: driver, kernels, weights, buffers.
+  Bytes budget;
+  /// The device's compute buffers. Unset where they are not known: then those of the whole graph on the host
+  /// are assumed.
   std::optional<Bytes> compute = std::nullopt;
-  Bytes ring = {};         ///< for matrices that are sent to it, where there are such and there is room
-  Bytes expert_ring = {};  ///< the same of experts, where that is a small part of the room
-  /// Experts that do not all fit get slots, and the host keeps them, too; else as many matrices of them lie
-  /// there as fit.
+  /// Memory for matrices that are sent to the device. It is used where there are such matrices and there is
+  /// room.
+  Bytes ring = {};
+  /// The same for experts that are sent. It is used where it is at most a quarter of the room.
+  Bytes expert_ring = {};
+  /// What happens where not all experts fit. True: some experts get slots on the device, and the host keeps
+  /// all of them, too. False: as many whole matrices of experts as fit lie on the device.
   bool caches_experts = true;
 };
 
@@ -36,36 +42,49 @@ struct DeviceShare {
   hardware::Gpu gpu;
   Bytes budget;
   Bytes weights;
-  Bytes experts;  ///< in slots
+  /// Slots for experts.
+  Bytes experts;
   Bytes kv_cache;
   Bytes compute;
   Bytes ring;
-  bool ring_for_experts = false;  ///< it is large enough for theirs
-  Bytes runtime;                  ///< driver and kernels
+  /// Whether the ring is large enough for experts.
+  bool ring_for_experts = false;
+  /// Driver and kernels.
+  Bytes runtime;
   Bytes unused;
-  std::uint32_t layers = 0;            ///< with all that every token uses of them, and their KV cache
-  std::vector<std::uint32_t> tensors;  ///< indices into ModelProfile::tensors
-  std::vector<CachedExperts> groups;   ///< that have slots
+  /// Layers that lie there with their KV cache and all weights that every token uses.
+  std::uint32_t layers = 0;
+  /// Weights that lie there as a whole: indices into ModelProfile::tensors.
+  std::vector<std::uint32_t> tensors;
+  /// Expert groups that have slots there.
+  std::vector<CachedExperts> groups;
 
+  /// The most that will be held.
   [[nodiscard]] Bytes peak() const { return budget - unused; }
 };
 
+/// What lies on the GPUs, and what is left to the host.
 struct DeviceSplit {
   std::vector<DeviceShare> devices;
-  HostDemand host;  ///< what is left to the host: uses, KV cache; its least_for_weights is not known
-  Bytes weights;    ///< on all devices, experts in slots among them
-  double share_of_attention = 0;  ///< layers on devices, 0..1
+  /// The demand that is left to the host: its uses and its KV cache are the host's share. Its
+  /// least_for_weights is not known.
+  HostDemand host;
+  /// Bytes of weights on all devices, including the slots for experts.
+  Bytes weights;
+  /// The share of the layers that lie on devices, 0..1.
+  double share_of_attention = 0;
 };
 
-/// Whether a weight may lie on a device; unset: each on each.
+/// Whether a weight may lie on a device. An empty filter allows every weight on every device.
 using PlacementFilter = std::function<bool(std::string_view device, const model::ModelProfile& profile,
                                            const model::TensorInfo& tensor)>;
 
-/// Fills the devices one after the other: first whole layers, with their share of the KV cache, then single
-/// tensors that every token uses. Experts come last: see DeviceBudget::caches_experts; groups that get slots
-/// are dealt out by the room that devices have left. Weights that are only gathered stay on the host. A
-/// device whose driver and compute buffers alone pass its budget gets nothing. Whole layers end where one has
-/// nothing that may lie on the device. Pure.
+/// Fills the devices one after the other: first with whole layers and their share of the KV cache, then with
+/// single tensors that every token uses. Experts come last, as DeviceBudget::caches_experts says; groups that
+/// get slots are distributed by the room that the devices have left. Weights that are only gathered stay on
+/// the host. A device whose driver and compute buffers alone pass its budget gets nothing. The first layer
+/// that does not fit, or that has nothing left that may lie on the device, ends its whole layers. `share`
+/// (0..1) is the part of each device's room that weights and KV cache may take. Pure.
 [[nodiscard]] DeviceSplit split_devices(const model::ModelProfile& profile, const HostDemand& demand,
                                         const std::vector<DeviceBudget>& budgets, double share = 1,
                                         const PlacementFilter& placement_filter = {});

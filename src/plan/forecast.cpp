@@ -11,20 +11,21 @@ namespace {
 
 /// The share of the memory's rate that products of one token reach.
 constexpr double kDeviceEfficiency = 0.9;
-/// What it takes to start a kernel.
+/// The time to start a kernel.
 constexpr double kDeviceSecondsPerNode = 3e-6;
-/// What it takes to leave a device in the middle of a layer for products on the host, and to come back: the
-/// host waits until the device has done what was queued, fetches the rows and the router's choice, wakes its
+/// The time to leave a device in the middle of a layer for products on the host, and to come back: the host
+/// waits until the device has done what was queued, fetches the rows and the router's choice, wakes its
 /// threads, sends the result back and starts the next kernels.
 constexpr double kSecondsPerDetour = 0.3e-3;
-/// In long batches, weights of 16 bits are multiplied so many times as fast as quantised ones: tensor cores
-/// need no scale for each block.
+/// In long batches, weights of 16 bits are multiplied this many times as fast as quantised ones, because
+/// tensor cores need no scale for each block.
 constexpr double kHalfByQuantised = 1.35;
 constexpr double kUnknownMemoryRate = 300e9;       // bytes/s
 constexpr double kUnknownMultiplications = 10e12;  // multiply-adds/s
 constexpr double kUnknownLink = 12e9;              // bytes/s
 
-/// The share of each kind of weights that is used on devices: of experts in slots, as often as chance has it.
+/// The share of each kind of weights that is used on devices. Experts in slots count as often as chance finds
+/// them there.
 class DeviceParts {
  public:
   DeviceParts(const model::ModelProfile& profile, const std::vector<TensorUse>& all_uses,
@@ -56,7 +57,8 @@ class DeviceParts {
   std::map<std::pair<ggml_type, bool>, std::pair<double, double>> parts_;
 };
 
-/// Where the matrices of each layer lie: what makes a pass go from one place to another and back.
+/// Where the matrices of each layer lie. This decides how often a pass goes from one place to another and
+/// back.
 class LayerPlaces {
  public:
   LayerPlaces(const model::ModelProfile& profile, const HostPlan& plan, const DeviceSplit& split)
@@ -77,12 +79,14 @@ class LayerPlaces {
     }
   }
 
-  /// Ways to the host and back, in a pass over `work`. Matrices that are sent to a device cost none.
+  /// The number of ways to the host and back in a pass of `work`. Matrices that are sent to a device cost
+  /// none: `sends_dense` and `sends_experts` tell which are.
   [[nodiscard]] double detours(const GraphWork& work, bool sends_dense, bool sends_experts) const {
     double out = 0;
     std::optional<std::optional<std::size_t>> before;
     for (const auto& [index, layer] : layers_) {
-      // Layers of one place follow those of another: the way there, without a way back.
+      // Layers of one place follow those of another. That costs the way there, without a way back: half of a
+      // detour.
       if (before && *before != layer.device) out += 0.5;
       before = layer.device;
       if (!layer.device) continue;
@@ -99,13 +103,16 @@ class LayerPlaces {
 
  private:
   struct Layer {
-    std::optional<std::size_t> device = std::nullopt;  // of its matrices; unset: the host
+    // The device of its matrices. Unset: the host.
+    std::optional<std::size_t> device = std::nullopt;
     bool dense_on_host = false;
     bool experts_on_host = false;
-    double cached = 0;  // the share of its experts that has slots on a device
+    // The share of its experts that has slots on a device.
+    double cached = 0;
   };
 
-  /// Nothing for what is of no layer, and for norms: these are computed where their neighbours lie.
+  /// The layer of a matrix. Null for what belongs to no layer, and for norms: these are computed where their
+  /// neighbours lie.
   Layer* layer_of(std::uint32_t tensor) {
     const model::TensorInfo& info = profile_.tensors[tensor];
     return info.layer && info.rows() > 1 ? &layers_[*info.layer] : nullptr;
@@ -117,7 +124,8 @@ class LayerPlaces {
 
 struct DeviceRates {
   double memory = kUnknownMemoryRate;
-  double multiplications = kUnknownMultiplications;  // with quantised weights
+  // Multiply-adds per second with quantised weights.
+  double multiplications = kUnknownMultiplications;
   double link = kUnknownLink;
 
   [[nodiscard]] double multiplications_of(ggml_type type) const {
@@ -125,7 +133,8 @@ struct DeviceRates {
   }
 };
 
-/// Of several devices, which work one after the other: their means, weighed by what lies there.
+/// The rates of all devices together. Several devices work one after the other, so these are means, weighted
+/// by the bytes that lie there; the link is that of the first device.
 DeviceRates rates_of(const DeviceSplit& split) {
   double weights = 0;
   double memory = 0;
@@ -146,12 +155,13 @@ DeviceRates rates_of(const DeviceSplit& split) {
   return out;
 }
 
+/// The work that is left to the host, and the time of the devices for the rest.
 struct Divided {
   GraphWork host;
   double device_seconds = 0;
 };
 
-/// What a device computes of `work` with `cells` of the KV cache in use, and what is left to the host.
+/// Divides `work` with `cells` cells of the KV cache in use between the devices and the host.
 Divided divide(const GraphWork& work, std::int64_t cells, const DeviceParts& parts,
                const DeviceSplit& split) {
   Divided out{work, 0};
@@ -183,18 +193,20 @@ Divided divide(const GraphWork& work, std::int64_t cells, const DeviceParts& par
   return out;
 }
 
+/// Whether the weights of `products` can be sent to a device.
 bool sends(const DeviceSplit& split, const Products& products) {
   return !products.experts || std::ranges::any_of(split.devices, &DeviceShare::ring_for_experts);
 }
 
-/// What a pass takes of devices and of the way to them.
+/// The time that a pass takes on devices and on the way to them.
 struct AwaySeconds {
   double device = 0;
   double link = 0;
-  double both = 0;  ///< from begin to end: copies go on while devices compute
+  /// From the first to the last moment of both: copies go on while devices compute.
+  double both = 0;
 };
 
-/// The host's products computed on the device instead, their weights crossing the link meanwhile.
+/// The time of the host's products when the device computes them, while their weights cross the link.
 AwaySeconds across_link(const GraphWork& host, const DeviceSplit& split) {
   const DeviceRates rates = rates_of(split);
   AwaySeconds out;
@@ -207,12 +219,12 @@ AwaySeconds across_link(const GraphWork& host, const DeviceSplit& split) {
   return out;
 }
 
-/// `work` of a full ubatch, cut down to `tokens`.
+/// The work of a full ubatch, reduced to `tokens` tokens.
 GraphWork part_of(GraphWork work, std::int64_t tokens) {
   const double part = static_cast<double>(tokens) / static_cast<double>(work.tokens);
   if (tokens == work.tokens) return work;
   for (Products& products : work.products) {
-    if (products.columns <= 1) continue;  // the output, of the last token
+    if (products.columns <= 1) continue;  // the output, computed for the last token only
     products.multiplications *= part;
     products.columns = std::max(products.columns * part, 1.0);
   }
@@ -222,6 +234,7 @@ GraphWork part_of(GraphWork work, std::int64_t tokens) {
   return work;
 }
 
+/// Forecasts passes over one placement.
 class Forecaster {
  public:
   Forecaster(const model::ModelProfile& profile, const HostPlan& plan, const DeviceSplit& split,
@@ -246,7 +259,7 @@ class Forecaster {
     const double detours = places_.detours(work, false, false) * kSecondsPerDetour;
     const PassCost here =
         with_devices(load, {divided.device_seconds, detours, divided.device_seconds + detours});
-    if (work.tokens < 2) return here;  // computed where the weights lie
+    if (work.tokens < 2) return here;  // it is computed where the weights lie
     PassLoad across = load;
     std::erase_if(across.work.products, [&](const Products& products) { return sends(split_, products); });
     across.rearranged.clear();
@@ -261,8 +274,8 @@ class Forecaster {
   }
 
  private:
-  /// Of the reads for experts that the host's slots lack, those that are left where devices have slots, too:
-  /// the host's then hold others.
+  /// The share of the reads of experts that is left because devices have slots, too: the slots of the host
+  /// then hold other experts.
   [[nodiscard]] double share_read() const {
     double lacks = 0;  // experts, of all groups
     double read = 0;
@@ -282,6 +295,7 @@ class Forecaster {
     return lacks > 0 ? read / lacks : 1;
   }
 
+  /// The uses of the host and of the devices.
   [[nodiscard]] static std::vector<TensorUse> all_uses(const model::ModelProfile& profile,
                                                        const HostPlan& plan, const DeviceSplit& split) {
     std::vector<TensorUse> uses = plan.demand.uses;
@@ -296,12 +310,13 @@ class Forecaster {
     return uses;
   }
 
-  /// The disk goes on while devices compute.
+  /// Adds the time of the devices. The disk goes on while they compute.
   [[nodiscard]] PassCost with_devices(const PassLoad& load, const AwaySeconds& away) const {
     PassCost cost = cost_of(load, machine_);
     cost.device_seconds = away.device;
     cost.link_seconds = away.link;
-    const double waits = std::max(0.0, cost.disk_seconds - cost.compute_seconds);  // that devices may fill
+    // The cores wait this long for the disk; devices may compute meanwhile.
+    const double waits = std::max(0.0, cost.disk_seconds - cost.compute_seconds);
     cost.seconds += std::max(0.0, away.both - waits);
     return cost;
   }
@@ -311,7 +326,9 @@ class Forecaster {
   const DeviceSplit& split_;
   const hardware::Profile& machine_;
   const LayerPlaces places_;
-  const DeviceParts few_;  // tokens
+  // For passes of few tokens, which find experts in slots.
+  const DeviceParts few_;
+  // For passes of more tokens, which do not use slots.
   const DeviceParts many_;
 };
 
@@ -326,7 +343,7 @@ Forecast forecast(const model::ModelProfile& profile, const HostPlan& plan, cons
   out.decode_tokens_per_second = static_cast<double>(workload.sequences) / out.decode.seconds;
   for (std::int64_t at = 0; at < workload.prompt_tokens; at += plan.prompt.tokens) {
     const std::int64_t tokens = std::min(plan.prompt.tokens, workload.prompt_tokens - at);
-    // Kernels skip what a token may not see: of its own ubatch, half.
+    // Kernels skip the cells that a token may not see: of its own ubatch, these are half.
     out.prompt += forecaster.pass(part_of(plan.prompt, tokens), at + (tokens + 1) / 2);
   }
   out.prompt_tokens_per_second = static_cast<double>(workload.prompt_tokens) / out.prompt.seconds;

@@ -9,26 +9,32 @@
 
 namespace brimful::plan {
 
+/// What the forecast is made for.
 struct Workload {
-  std::int64_t sequences = 1;  ///< that decode together
+  /// Number of sequences that decode together.
+  std::int64_t sequences = 1;
   std::int64_t prompt_tokens = 512;
-  std::int64_t cells = 512;  ///< of the KV cache, of one sequence, that are in use while it decodes
+  /// Cells of the KV cache that are in use for each sequence while it decodes.
+  std::int64_t cells = 512;
 };
 
-/// How long things take. Seconds are of wall clock; nothing else runs on the machine.
+/// How long things take, in seconds of wall clock, while nothing else runs on the machine.
 struct Forecast {
-  PassCost decode;  ///< a pass that gives each sequence one token
+  /// A pass that gives each sequence one token.
+  PassCost decode;
   double decode_tokens_per_second = 0;
-  PassCost prompt;  ///< all passes of one prompt
+  /// All passes of one prompt.
+  PassCost prompt;
   double prompt_tokens_per_second = 0;
   double load_seconds = 0;
-  double first_token_seconds = 0;  ///< of the prompt, once loaded
+  /// From the start of the prompt to the first token, on a loaded model.
+  double first_token_seconds = 0;
 };
 
-/// `devices` holds what does not lie on the host; plan.demand and plan.placement are the host's share then.
-/// What is on a device is computed there. What is not: one token's products are computed where the weights
-/// lie, long batches' too, or their weights cross the link, whichever is faster. `open_seconds`: until
-/// weights are read. Pure.
+/// `devices` says what does not lie on the host; plan.demand and plan.placement are the host's share. What
+/// lies on a device is computed there. What lies on the host: for one token, its products are computed on the
+/// host; for more tokens, on the host, or on the device after the weights have crossed the link, whichever is
+/// faster. `open_seconds` is the time until weights are read. Pure.
 [[nodiscard]] Forecast forecast(const model::ModelProfile& profile, const HostPlan& plan,
                                 const DeviceSplit& devices, const hardware::Profile& machine,
                                 const Workload& workload, double open_seconds);

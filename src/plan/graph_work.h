@@ -9,30 +9,41 @@
 
 namespace brimful::plan {
 
-/// Products with weights of one kind, all of a graph together.
+/// All products of a graph with weights of one kind.
 struct Products {
   ggml_type type = GGML_TYPE_F32;
   bool repacked = false;
-  bool experts = false;        ///< chosen by a router
-  double columns = 1;          ///< that each matrix is multiplied with; of experts, on average
-  double multiplications = 0;  ///< multiply-adds
-  std::int64_t row = 4096;     ///< weights of one row
+  /// Whether a router chooses the weights.
+  bool experts = false;
+  /// Number of columns that each matrix is multiplied with; for experts, the average.
+  double columns = 1;
+  /// Multiply-adds.
+  double multiplications = 0;
+  /// Weights in one row.
+  std::int64_t row = 4096;
 };
 
-/// What the graph of one pass computes, as recorded from it. No weight or value was looked at.
+/// What the graph of one pass computes, as recorded from it. No weight or value was read.
 struct GraphWork {
   std::int64_t tokens = 1;
   std::vector<Products> products;
-  std::int64_t cells = 0;  ///< of the KV cache, that `attention` goes over
-  Bytes attention;         ///< keys and values read, once
+  /// Cells of the KV cache that `attention` reads.
+  std::int64_t cells = 0;
+  /// Bytes of the keys and values, each read once.
+  Bytes attention;
+  /// Multiply-adds.
   double attention_multiplications = 0;
-  std::int64_t head = 0;  ///< values of one attention head's keys
+  /// Number of values in the key of one attention head; 0 without fused attention.
+  std::int64_t head = 0;
+  /// Whether attention reads a quantised KV cache.
   bool quantised_cache = false;
-  Bytes elements;  ///< read and written by all other nodes
+  /// Bytes that all other nodes read and write.
+  Bytes elements;
   std::int64_t nodes = 0;
-  std::int64_t experts_used = 0;  ///< by one token, in one choice
+  /// Experts that one token uses in one choice of a router; 0 for a dense model.
+  std::int64_t experts_used = 0;
 
-  /// The same for `sequences` that each decode one token. Requires: tokens == 1.
+  /// The same work for `sequences` sequences that each decode one token. Requires: tokens == 1.
   [[nodiscard]] GraphWork for_sequences(std::int64_t sequences) const;
 };
 

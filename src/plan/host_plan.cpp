@@ -16,7 +16,7 @@ void describe_weights(const model::ModelProfile& profile, const Placement& place
   map.total_weights = profile.weight_bytes();
   map.resident_weight_bytes = placement.resident;
   map.streamed_per_pass = placement.streamed_per_pass;
-  std::map<int, std::pair<Bytes, Bytes>> by_layer;  // resident, all
+  std::map<int, std::pair<Bytes, Bytes>> by_layer;  // bytes that are resident, and all bytes
   for (const Unit& unit : placement.units) {
     auto& [resident, all] = by_layer[profile.tensors[unit.tensor].layer.value_or(-1)];
     all += unit.bytes;

@@ -11,17 +11,24 @@
 namespace brimful::plan {
 namespace {
 
+// Largest unit size that is tried, in bytes.
 constexpr std::uint64_t kLargestUnit = 8ULL << 20;
+// Smallest unit size that is tried, in bytes.
 constexpr std::uint64_t kSmallestUnit = 16ULL << 10;
+// The first unit size that is tried is the size of all weights divided by this, within the two limits.
 constexpr std::uint64_t kUnitsPerModel = 256;
+// The ring has room for this many of the largest streamed unit, or for 2 where that is very large.
 constexpr std::uint64_t kRingUnits = 5;
 
-/// Units of a pass, and what is fixed about each before a budget is looked at.
+/// The units of a pass, and what is decided about each before a budget is looked at.
 struct Candidates {
   std::vector<Unit> units;
-  std::vector<bool> pinned;  // must be resident
+  // For each unit: whether it must be resident.
+  std::vector<bool> pinned;
 };
 
+/// Adds the units of one tensor: rows of at most about `unit_bytes`, or the whole tensor if it is not
+/// `splittable`.
 void add_units(const model::TensorInfo& tensor, std::uint32_t index, bool splittable,
                std::uint64_t unit_bytes, std::vector<Unit>& out) {
   const std::int64_t rows = tensor.rows();
@@ -49,6 +56,7 @@ void add_units(const model::TensorInfo& tensor, std::uint32_t index, bool splitt
   }
 }
 
+/// Makes the units of all tensors in `uses`. With `with_gathered`, also of those that are only gathered.
 Candidates make_candidates(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
                            std::uint64_t unit_bytes, bool with_gathered) {
   Candidates out;
@@ -57,12 +65,13 @@ Candidates make_candidates(const model::ModelProfile& profile, const std::vector
     const model::TensorInfo& tensor = profile.tensors[use.tensor];
     const bool splittable = use.by_rows && !use.whole && tensor.shape[2] == 1 && tensor.shape[3] == 1;
     add_units(tensor, use.tensor, splittable, unit_bytes, out.units);
-    // Norms and biases: little to gain, and their reads would be all latency.
+    // Norms and biases stay: there is little to gain, and reading them would be all latency.
     out.pinned.resize(out.units.size(), tensor.rows() == 1);
   }
   return out;
 }
 
+/// The indices of `units`, in the order of the files.
 std::vector<std::size_t> file_order(const std::vector<Unit>& units) {
   std::vector<std::size_t> order(units.size());
   std::iota(order.begin(), order.end(), 0U);
@@ -72,8 +81,9 @@ std::vector<std::size_t> file_order(const std::vector<Unit>& units) {
   return order;
 }
 
-/// Walks the resident units in file order and joins neighbours that share or touch a block.
-/// Returns the bytes that the extents take. `extents` may be null when only the size is wanted.
+/// Walks the resident units in file order, and joins neighbours that share or touch a block. Sets the place
+/// of each, from `first_place` on. Returns the bytes that the extents take. `extents` may be null when only
+/// the size is wanted.
 Bytes lay_out(std::vector<Unit>& units, const std::vector<std::size_t>& order, Bytes first_place,
               std::vector<Extent>* extents) {
   Bytes total;
@@ -98,7 +108,8 @@ Bytes lay_out(std::vector<Unit>& units, const std::vector<std::size_t>& order, B
   return total;
 }
 
-/// Streams the share `f` of the bytes that are not pinned, spread evenly over the pass.
+/// Makes some units stream, spread evenly over the pass: they have the share `f` of the bytes that are not
+/// pinned.
 void spread(Candidates& candidates, double f) {
   double owed = 0;
   for (std::size_t i = 0; i < candidates.units.size(); ++i) {
@@ -123,8 +134,8 @@ void fill(std::vector<Unit>& units, const std::vector<std::size_t>& order, Bytes
                    [&](std::size_t a, std::size_t b) { return units[a].bytes > units[b].bytes; });
   Bytes used = lay_out(units, order, Bytes{}, nullptr);
   for (const std::size_t i : by_size) {
-    // A neighbour may share blocks with it, so only the layout knows what it costs: between span - 2 blocks
-    // and span.
+    // A neighbour may share blocks with the unit, so only the layout knows what it costs: between its span
+    // minus two blocks, and its span.
     if (used + units[i].bytes > room + Bytes{2 * kBlock}) continue;
     units[i].resident = true;
     const Bytes with = lay_out(units, order, Bytes{}, nullptr);
@@ -136,6 +147,7 @@ void fill(std::vector<Unit>& units, const std::vector<std::size_t>& order, Bytes
   }
 }
 
+/// Makes the placement when it is decided which units are resident.
 Placement finish(std::vector<Unit> units, const std::vector<std::size_t>& order, Bytes ring) {
   Placement out;
   out.ring = ring;
@@ -152,11 +164,12 @@ Placement finish(std::vector<Unit> units, const std::vector<std::size_t>& order,
   return out;
 }
 
+/// The unit size to try first.
 std::uint64_t first_unit_bytes(const model::ModelProfile& profile) {
   return std::clamp(profile.weight_bytes().value / kUnitsPerModel, kSmallestUnit, kLargestUnit);
 }
 
-/// Everything resident, if it fits.
+/// Places everything as resident. Unset if that does not fit.
 std::optional<Placement> place_whole(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
                                      Bytes budget, Bytes per_unit, bool with_gathered) {
   Candidates all = make_candidates(profile, uses, UINT64_MAX, with_gathered);
@@ -166,25 +179,28 @@ std::optional<Placement> place_whole(const model::ModelProfile& profile, const s
   return finish(std::move(all.units), order, Bytes{});
 }
 
+/// A unit size to try, and whether tensors that cannot be split must stay resident.
 struct Attempt {
   std::uint64_t unit_bytes;
   bool pin_large;
 };
 
+/// What streaming with one unit size needs.
 struct Streaming {
   Candidates candidates;
   Bytes ring;
   Bytes bookkeeping;
-  Bytes least;  // both, and the pinned units
+  // Bytes of the ring, the bookkeeping and the pinned units.
+  Bytes least;
 };
 
-/// With units of this size: what must stay, and the ring that the rest needs.
+/// Finds out what must stay resident with units of this size, and the ring that the rest needs.
 Streaming prepare_streaming(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
                             Attempt attempt, Bytes per_unit) {
   const auto [unit_bytes, pin_large] = attempt;
   Streaming out{make_candidates(profile, uses, unit_bytes, false), {}, {}, {}};
   Candidates& c = out.candidates;
-  // A tensor that cannot be split would stall a small ring: it stays, unless there is no room for that.
+  // A tensor that cannot be split would stall a small ring: it stays, unless there is no room for it.
   for (std::size_t i = 0; pin_large && i < c.units.size(); ++i) {
     if (c.units[i].bytes.value > 2 * unit_bytes) c.pinned[i] = true;
   }
@@ -200,7 +216,7 @@ Streaming prepare_streaming(const model::ModelProfile& profile, const std::vecto
   return out;
 }
 
-/// Of all units of this size, at least: known before any is made.
+/// A lower bound for the bookkeeping of all units of this size. It is known before any unit is made.
 Bytes bookkeeping_at_least(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
                            std::uint64_t unit_bytes, Bytes per_unit) {
   std::uint64_t units = 0;
@@ -214,7 +230,7 @@ Bytes bookkeeping_at_least(const model::ModelProfile& profile, const std::vector
   return per_unit * units;
 }
 
-/// The unit sizes to try, best first.
+/// The unit sizes to try, the best first.
 std::vector<Attempt> attempts(const model::ModelProfile& profile) {
   std::vector<Attempt> out;
   for (const bool pin_large : {true, false}) {
@@ -240,7 +256,8 @@ Bytes bookkeeping_of(const std::vector<ExpertGroup>& groups, Bookkeeping costs) 
   return total;
 }
 
-/// Weights that every pass uses as a whole: resident if all fit, else some stream.
+/// Places the weights that every pass uses as a whole. All are resident if they fit; otherwise some stream.
+/// Unset where not even the smallest units fit.
 std::optional<Placement> place_dense(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
                                      Bytes budget, Bytes per_unit) {
   if (auto whole = place_whole(profile, uses, budget, per_unit, false)) return whole;

@@ -55,7 +55,7 @@ Result<PlacementFilter> placement_rules(std::optional<std::uint32_t> gpu_layers,
     for (const auto& [names, wanted] : *rules) {
       if (std::regex_search(tensor.name, names)) return wanted == device;
     }
-    // The output is the layer behind the last.
+    // The output counts as the layer behind the last one.
     const std::uint32_t layer = tensor.layer ? static_cast<std::uint32_t>(*tensor.layer) : profile.layers;
     if (cpu_moe_layers && tensor.role == model::Role::kExpert && layer < *cpu_moe_layers) return false;
     return !gpu_layers || layer < *gpu_layers;

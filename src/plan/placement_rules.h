@@ -10,10 +10,11 @@
 
 namespace brimful::plan {
 
-/// What -ngl, --n-cpu-moe and -ot REGEX=DEVICE[,REGEX=DEVICE] forbid, as llama.cpp means them; but layers
-/// count from the first, as they are dealt out here. Of overrides the first that matches counts. Unset where
-/// none was given. `devices`: those that have a budget; an override may name one of them, or CPU. Errors:
-/// kInvalidArgument.
+/// What the flags -ngl, --n-cpu-moe and -ot REGEX=DEVICE[,REGEX=DEVICE] forbid. They mean the same as in
+/// llama.cpp, but -ngl counts layers from the first one on, as layers are distributed here. Of the overrides,
+/// the first one that matches a tensor counts.
+/// `devices` are the devices that have a budget; an override may name one of them, or CPU. The result is
+/// empty where no flag was given. Errors: kInvalidArgument.
 [[nodiscard]] Result<PlacementFilter> placement_rules(std::optional<std::uint32_t> gpu_layers,
                                                       std::optional<std::uint32_t> cpu_moe_layers,
                                                       const std::vector<std::string>& overrides,

@@ -17,7 +17,7 @@ struct Case {
   std::vector<TensorUse> uses;
 };
 
-/// Models in the making: tensors follow one another in one or more files.
+/// Builds the profile of a model: its tensors follow one another in one or more files.
 class Builder {
  public:
   explicit Builder(std::uint64_t alignment = 32) : alignment_(alignment) { next_file(); }
@@ -100,7 +100,8 @@ Bytes all_used(const Case& c) {
   return total;
 }
 
-/// Every used tensor is covered once by neighbouring units in row order, at the file's own bytes.
+/// Checks that each used tensor is covered exactly once, by neighbouring units in row order that have the
+/// bytes of the file.
 void expect_covered(const Case& c, const Placement& placement) {
   std::map<std::uint32_t, std::size_t> first;
   for (std::size_t i = 0; i < placement.units.size(); ++i) {
@@ -143,7 +144,7 @@ void expect_laid_out(const Placement& placement) {
   std::vector<Extent> extents = placement.extents;
   std::sort(extents.begin(), extents.end(), [](const auto& a, const auto& b) { return a.place < b.place; });
   for (const Extent& extent : extents) {
-    EXPECT_EQ(extent.place, at);  // neither overlap nor hole, and behind the ring
+    EXPECT_EQ(extent.place, at);  // extents follow the ring, without overlaps and gaps
     EXPECT_EQ(extent.offset % kBlock, 0U);
     EXPECT_EQ(extent.size.value % kBlock, 0U);
     EXPECT_GT(extent.size.value, 0U);
@@ -211,7 +212,7 @@ TEST(Place, TheSmallestBudgetFitsAndOneBlockLessDoesNot) {
   }
 }
 
-/// `layers` of a dense matrix and two parts of so many experts.
+/// A model with `layers` layers of one dense matrix and two matrices of `experts` experts.
 Case with_experts(int layers, std::int64_t experts, bool contiguous = false) {
   Builder builder;
   for (int i = 0; i < layers; ++i) {
@@ -383,8 +384,8 @@ TEST(Place, SpreadsTheStreamedUnitsEvenlyOverThePass) {
     const double share =
         static_cast<double>(placement->streamed_per_pass.value) / static_cast<double>(all.value);
     ASSERT_GT(share, 0.02);
-    // Up to any point of the pass, what has streamed is the average share of what was passed, give or take a
-    // few units: so in no window does the disk wait for the compute or the compute for the disk.
+    // At any point of the pass, the share of the passed bytes that streamed is the average share, give or
+    // take a few units. So neither the disk nor the compute waits for the other for long.
     double passed = 0;
     double streamed = 0;
     double low = 0;

@@ -5,10 +5,11 @@
 namespace brimful::plan {
 namespace {
 
-/// How much of each device's budget is tried: for a small model, handing work to a device can cost more than
-/// it saves.
+/// The shares of each device's budget that are tried: for a small model, handing work to a device can cost
+/// more than it saves.
 constexpr double kSharesOfDevices[] = {0.9, 0.75, 0.6, 0.5, 0.4, 0.25, 0.1, 0};
 
+/// Errors: kInfeasible where a device's driver, kernels and compute buffers alone pass its budget.
 Status check_devices(const Inputs& inputs) {
   for (const DeviceBudget& device : inputs.devices) {
     const Bytes least = device.gpu.runtime.value_or(kUnknownRuntime) + inputs.run.demand.compute;
@@ -25,7 +26,7 @@ Status check_devices(const Inputs& inputs) {
   return {};
 }
 
-/// With at most `share` of what each device has for weights.
+/// Makes a plan that uses at most `share` of what each device has for weights.
 Result<Plan> plan_with(const Inputs& inputs, double share) {
   Plan out;
   out.devices =

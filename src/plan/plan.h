@@ -11,24 +11,30 @@ namespace brimful::plan {
 /// Everything that a plan is made from.
 struct Inputs {
   model::ModelProfile profile;
-  HostPlan run;  ///< the shape of the context, its demand and its work; the placement is not looked at
+  /// The shape of the context, its demand and its work. make_plan() does not look at its placement.
+  HostPlan run;
   hardware::Profile machine;
   Bytes host_budget;
-  std::optional<Bytes> most_host_budget = {};  ///< What others and cgroups leave; else what is available.
+  /// The largest host budget that other processes and cgroups allow. Unset: the available memory of
+  /// `machine`.
+  std::optional<Bytes> most_host_budget = {};
   std::vector<DeviceBudget> devices;
-  PlacementFilter placement_filter = {};  ///< of these
+  /// Which weights may lie on which of the devices.
+  PlacementFilter placement_filter = {};
   Workload workload;
-  double open_seconds = 0;  ///< until the header and the vocabulary are read
+  /// Time until the header and the vocabulary are read.
+  double open_seconds = 0;
 };
 
 struct Plan {
-  HostPlan host;  ///< with the host's share of demand, and the placement
+  /// The host's share of the demand, and its placement.
+  HostPlan host;
   DeviceSplit devices;
   Forecast forecast;
 };
 
-/// Where everything lies, and how long it takes: the same answer for the same inputs. Pure.
-/// Errors: kInfeasible: what is missing, in which tier.
+/// Decides where everything lies, and forecasts how long it takes. The same inputs give the same plan. Pure.
+/// Errors: kInfeasible; the message says how much is missing, and in which tier.
 [[nodiscard]] Result<Plan> make_plan(const Inputs& inputs);
 
 }  // namespace brimful::plan

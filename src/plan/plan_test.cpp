@@ -142,7 +142,8 @@ double decode_rate(const Inputs& inputs) {
   return plan ? plan->forecast.decode_tokens_per_second : 0;
 }
 
-// Placement is by whole units: a little more memory may move a seam, and cost a run or a block's padding.
+// Placement is by whole units: a little more memory may move a boundary between units, and cost a segment or
+// the padding of a block.
 constexpr double kSeams = 0.98;
 
 TEST(Plan, NeverExceedsABudgetByAByte) {
@@ -232,7 +233,7 @@ TEST(Plan, IsBoundByTheDiskWhereMostOfItStreams) {
   const auto half = make_plan(inputs);
   ASSERT_TRUE(half);
   EXPECT_EQ(half->forecast.decode.bound_by(), Bound::kDisk);
-  // Half of the bytes at 3 GB/s alone, a little less beside the cores.
+  // Half of the bytes are read at 3 GB/s while nothing else runs, and a little slower beside the cores.
   const double streamed = static_cast<double>(half->host.placement.streamed_per_pass.value);
   EXPECT_GT(half->forecast.decode.seconds, streamed / 3e9);
   EXPECT_LT(half->forecast.decode.seconds, 1.2 * streamed / 2.8e9);
@@ -248,7 +249,7 @@ TEST(Advice, NamesNoMoreMemoryThanACgroupAllows) {
   EXPECT_EQ(all.find("--ram"), std::string::npos) << all;
   EXPECT_EQ(all.find("of RAM"), std::string::npos) << all;
   EXPECT_NE(all.find("a memory limit of 60.00 GiB for its cgroup"), std::string::npos) << all;
-  // Others hold what the machine says is available.
+  // Other processes hold what the machine says is available.
   inputs.machine.ram.cgroup_limit.reset();
   inputs.most_host_budget = inputs.host_budget + kGiB;
   EXPECT_EQ(standard_variants(inputs).front().inputs.host_budget, *inputs.most_host_budget);
@@ -262,7 +263,7 @@ TEST(Plan, ABatchTakesMoreTokensFromAPassThatWaitsForTheDisk) {
   EXPECT_GT(decode_rate(inputs), 4 * one);
 }
 
-/// With a context of so many tokens, of which each takes this much of the budget.
+/// The forecast for a context of `context` tokens, each of which takes `of_a_token` of the budget.
 SharedForecast shared_of(std::uint32_t context, Bytes of_a_token, double part_of_weights,
                          const SharedWork& work) {
   Inputs inputs = model_of(24, 2048, 0);
@@ -293,7 +294,7 @@ TEST(Shared, MoreAtOnceIsFasterWhereThePassWaitsForTheDisk) {
 }
 
 TEST(Shared, ACacheThatPushesWeightsOutIsNotWorthItForLongPrompts) {
-  // Everything would stay with a small cache, and the cores are busy with the prompts either way.
+  // With a small cache all weights would stay in memory. The cores are busy with the prompts either way.
   const SharedWork work{.requests = 16, .prompt_tokens = 4000, .answer_tokens = 4};
   const Bytes much = Bytes{12} * kKiB.value;
   EXPECT_GT(shared_of(8192, much, 1.05, work).tokens_per_second,
@@ -380,7 +381,7 @@ TEST(Plan, TellsOneStory) {
     EXPECT_NEAR(f.prompt_tokens_per_second * f.prompt.seconds,
                 static_cast<double>(inputs.workload.prompt_tokens), 1e-6);
     EXPECT_DOUBLE_EQ(f.first_token_seconds, f.prompt.seconds);
-    // What is said to be read is what streams and what experts miss: nothing where all is in memory.
+    // The forecast reads what streams and what experts miss: nothing where everything is in memory.
     const MemoryMap map = plan->host.memory_map(inputs.profile);
     EXPECT_GE(f.decode.reads, map.streamed_per_pass);
     EXPECT_LE(f.decode.reads, inputs.profile.weight_bytes() + inputs.profile.weight_bytes());
@@ -412,7 +413,7 @@ TEST(Plan, OfExpertsATokenReadsThoseThatItUsesAndNotAllThatMemoryLacks) {
   const MemoryMap map = plan->host.memory_map(inputs.profile);
   const double lacking = static_cast<double>((map.experts_total - map.experts_in_slots).value);
   const double reads = static_cast<double>(plan->forecast.decode.reads.value);
-  EXPECT_NEAR(reads, lacking * 8 / 64, 0.02 * reads);  // 8 of 64 are used, and each is as likely
+  EXPECT_NEAR(reads, lacking * 8 / 64, 0.02 * reads);  // a token uses 8 of 64, and each is as likely
   EXPECT_GT(plan->forecast.decode.seconds, reads / 3e9);
   EXPECT_LT(plan->forecast.decode.seconds, lacking / 3e9);
 }
@@ -427,7 +428,7 @@ TEST(Plan, ExpertsOnTheHostBesideAttentionOnAGpuCostADetourForEachLayer) {
   ASSERT_TRUE(plan) << plan.error().message;
   ASSERT_EQ(plan->devices.devices.front().layers, 24U);
   EXPECT_NEAR(plan->forecast.decode.link_seconds, 24 * 0.3e-3, 1e-6);
-  // Half of a layer's attention elsewhere, and the other layers whole: fewer ways.
+  // Attention of half of the layers lies on the host, and these layers need no detour.
   inputs.placement_filter = [](std::string_view, const model::ModelProfile&,
                                const model::TensorInfo& tensor) {
     return tensor.shape[2] == 1 && tensor.layer.value_or(0) < 12;

@@ -11,7 +11,7 @@ struct Kind {
   auto operator<=>(const Kind&) const = default;
 };
 
-/// For each kind of products: which types its weights have now, by their share of elements.
+/// For each kind of product: the new types of its weights, each with its share of their elements.
 using Shares = std::map<Kind, std::map<ggml_type, double>>;
 
 Shares shares(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
@@ -32,6 +32,7 @@ Shares shares(const model::ModelProfile& profile, const std::vector<TensorUse>& 
   return out;
 }
 
+/// Divides the products of `work` among the new types.
 GraphWork divide(const GraphWork& work, const Shares& shares, const hardware::Compute& compute) {
   GraphWork out = work;
   out.products.clear();

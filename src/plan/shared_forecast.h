@@ -4,20 +4,24 @@
 
 namespace brimful::plan {
 
-/// Requests for one context, as far as they are known. Tokens are means.
+/// Requests that share one context, as far as they are known. Numbers of tokens are averages.
 struct SharedWork {
-  std::uint32_t requests = 1;  ///< at once, at most
+  /// Largest number of requests at once.
+  std::uint32_t requests = 1;
   double prompt_tokens = 512;
   double answer_tokens = 512;
 
   [[nodiscard]] double tokens() const { return prompt_tokens + answer_tokens; }
 };
 
-/// What a context that they share would give.
+/// What a shared context would give.
 struct SharedForecast {
-  std::uint32_t at_once = 1;     ///< requests, by the cells that they need
-  double tokens_per_second = 0;  ///< of prompts and answers
-  PassCost decode;               ///< a pass that gives each of them a token
+  /// Number of requests that run at once: as many as their KV cells allow.
+  std::uint32_t at_once = 1;
+  /// Tokens of prompts and answers together.
+  double tokens_per_second = 0;
+  /// A pass that gives each of these requests one token.
+  PassCost decode;
 };
 
 /// Formula: tokens / (prompt tokens * seconds of a full prompt pass / its tokens + answer tokens * seconds of

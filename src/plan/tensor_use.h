@@ -8,21 +8,29 @@
 
 namespace brimful::plan {
 
-/// Direct reads are multiples of this many bytes.
+/// Unit: bytes. Offsets and sizes of direct reads are multiples of this.
 inline constexpr std::uint64_t kBlock = 4096;
 
-/// Rows are split at multiples of this, so that no kernel's tile is cut and results keep their bits.
+/// Tensors are split at multiples of this many rows, so that no kernel's tile is cut and results keep their
+/// bits. For the exception see kKernelRows.
 inline constexpr std::int64_t kRowStep = 64;
 
-/// How one pass uses a tensor, as recorded from the decode graph.
+/// How one pass uses a tensor, as recorded from its graphs.
 struct TensorUse {
-  std::uint32_t tensor = 0;  ///< index into ModelProfile::tensors
-  bool gather = false;       ///< rows picked by GET_ROWS
-  bool by_rows = false;      ///< left operand of a plain MUL_MAT: rows may be computed apart
-  bool whole = false;        ///< any other use: needs the whole tensor in one piece
-  bool repacked = false;     ///< every use but gathering is served best by another order of its rows
-  bool contiguous = false;   ///< experts must follow one another without gaps: ggml would take another kernel
-  /// Only used by MUL_MAT_ID, which picks experts of it: the first tensor that the same ids pick from.
+  /// Index into ModelProfile::tensors.
+  std::uint32_t tensor = 0;
+  /// GET_ROWS picks rows of it.
+  bool gather = false;
+  /// It is the left operand of a plain MUL_MAT: its rows may be computed apart.
+  bool by_rows = false;
+  /// It has any other use, and must lie in one piece.
+  bool whole = false;
+  /// ggml-cpu computes every use but gathering best with another layout of its rows.
+  bool repacked = false;
+  /// Its experts must follow one another without gaps, because ggml would choose another kernel otherwise.
+  bool contiguous = false;
+  /// Set if only MUL_MAT_ID uses the tensor, which picks experts of it: the first tensor that the same ids
+  /// pick from.
   std::optional<std::uint32_t> expert_group = std::nullopt;
 };
 

@@ -9,14 +9,16 @@
 namespace brimful::plan {
 namespace {
 
-constexpr std::int64_t kMostTokens = 8192;  // of a ubatch
-constexpr std::int64_t kColumns = 32;       // from which on sending pays, most often
+// Largest number of tokens that is tried.
+constexpr std::int64_t kMostTokens = 8192;
+// Number of columns from which on sending a matrix pays, in most cases.
+constexpr std::int64_t kColumns = 32;
 
 bool is_expert(const model::TensorInfo& tensor) {
   return tensor.role == model::Role::kExpert && tensor.shape[2] > 1;
 }
 
-/// Matrices of the layers.
+/// Whether the tensor is a matrix of a layer: of its experts, or of everything else.
 bool is_sent(const model::TensorInfo& tensor, bool experts) {
   return tensor.layer && tensor.rows() > 1 &&
          (experts ? is_expert(tensor) : tensor.role != model::Role::kExpert);
@@ -30,13 +32,13 @@ std::int64_t experts_of(const model::ModelProfile& profile) {
   return most;
 }
 
-/// How many of all are used by a token.
+/// The share of the experts that one token uses; 1 for a dense model.
 double share_of_experts(const model::ModelProfile& profile) {
   const auto experts = static_cast<double>(experts_of(profile));
   return experts > 0 ? std::clamp(profile.experts_used / experts, 1 / experts, 1.0) : 1;
 }
 
-/// Of one kind or the other: what the cores take, and the link.
+/// All matrices of one kind, experts or others: the time that the cores take for them, and their bytes.
 class Weights {
  public:
   Weights(const model::ModelProfile& profile, bool experts)
@@ -49,7 +51,7 @@ class Weights {
   }
   [[nodiscard]] double bytes() const { return bytes_; }
   [[nodiscard]] double host_seconds(std::int64_t tokens, const hardware::Compute& compute) const {
-    const double multiplied = static_cast<double>(tokens) * columns_;  // each weight, on average
+    const double multiplied = static_cast<double>(tokens) * columns_;  // columns of each weight, on average
     double seconds = 0;
     for (const auto& [kind, count] : weights_) {
       const Products products{kind.first,         false,      false, std::max(multiplied, 1.0),
@@ -58,6 +60,8 @@ class Weights {
     }
     return seconds;
   }
+  /// The smallest number of tokens for which sending takes less time than the cores; kNever where there is
+  /// none.
   [[nodiscard]] std::int64_t worth_from(const hardware::Compute& compute, double bytes_per_s) const {
     for (std::int64_t tokens = 2; tokens <= kMostTokens && bytes_ > 0; ++tokens) {
       if (host_seconds(tokens, compute) >= bytes_ / bytes_per_s) return tokens;
@@ -66,11 +70,14 @@ class Weights {
   }
 
  private:
-  const double columns_;  // for each token
+  // Columns that a token adds to each matrix, on average.
+  const double columns_;
+  // Number of weights by type and row length.
   std::map<std::pair<ggml_type, std::int64_t>, double> weights_;
   double bytes_ = 0;
 };
 
+/// Bytes of the largest matrix of one kind.
 Bytes largest(const model::ModelProfile& profile, bool experts) {
   Bytes out;
   for (const model::TensorInfo& tensor : profile.tensors) {
@@ -89,7 +96,8 @@ TransferPolicy measured_transfer_policy(const model::ModelProfile& profile, cons
                                         std::optional<double> bytes_per_s) {
   if (!bytes_per_s) return assumed_transfer_policy(profile);
   const Weights experts(profile, true);
-  // A missing one is multiplied with one column, or crosses the link: as all of them together would.
+  // A missing expert is multiplied with one column, or crosses the link. All experts together stand for each
+  // of them.
   const double for_each = experts.host_seconds(1, compute) / share_of_experts(profile);
   return {Weights(profile, false).worth_from(compute, *bytes_per_s),
           experts.worth_from(compute, *bytes_per_s), for_each > experts.bytes() / *bytes_per_s};

@@ -8,28 +8,37 @@
 
 namespace brimful::plan {
 
-/// Which of the host's weights are worth sending to a device.
+/// For which passes the host's weights are sent to a device.
 struct TransferPolicy {
-  std::int64_t min_batch = 32;             ///< on, the layers' matrices
-  std::int64_t min_batch_of_experts = 32;  ///< tokens on, all the experts
-  bool missing_experts = false;            ///< of few tokens: those that have no slot there
+  /// Smallest number of tokens in a pass for which the layers' matrices are sent to the device. kNever: no
+  /// pass has enough.
+  std::int64_t min_batch = 32;
+  /// Smallest number of tokens in a pass for which all experts of the layers are sent. kNever: no pass has
+  /// enough.
+  std::int64_t min_batch_of_experts = 32;
+  /// Whether, in steps of few tokens, experts that have no slot on the device are sent to it.
+  bool missing_experts = false;
 };
+/// More tokens than any pass has.
 inline constexpr std::int64_t kNever = std::int64_t{1} << 40;
 
-/// Where nobody measured: from 32 columns on for each matrix, on average.
+/// The policy where nobody has measured the machine: a matrix is sent for 32 or more columns, on average for
+/// experts.
 [[nodiscard]] TransferPolicy assumed_transfer_policy(const model::ModelProfile& profile);
 
-/// What takes less time over a link of `bytes_per_s` than the host's cores take to multiply with it; from at
-/// least 2 tokens on; kNever where the cores always win. Where the rate is not known: what is assumed. The
-/// device itself counts as fast enough. Pure. Requires: kernels in `compute`. Formula: the first n with sum
-/// of seconds(product of n columns) >= bytes / rate; of experts, each is multiplied with n * used / experts
-/// columns.
+/// The policy that sends what takes less time over a link of `bytes_per_s` than the host's cores take to
+/// multiply with it. Its minimums are 2 tokens or more, and kNever where the cores always win. With
+/// `bytes_per_s` unset, the result is the assumed policy. The device itself counts as fast enough. Pure.
+/// Requires: `compute` has kernels.
+/// Formula: the first n with sum of seconds(product of n columns) >= bytes / rate. For experts, each one is
+/// multiplied with n * used / experts columns.
 [[nodiscard]] TransferPolicy measured_transfer_policy(const model::ModelProfile& profile,
                                                       const hardware::Compute& compute,
                                                       std::optional<double> bytes_per_s);
 
-/// Room in the device's memory for what batches of `ubatch` tokens send: three of the largest matrices, two
-/// of experts.
+/// Sets the rings of `device`, for what passes of `ubatch` tokens send: room for three of the largest
+/// matrices, and for two of the largest matrices of experts. A ring that `transfer_policy` does not use for
+/// so many tokens stays as it is.
 void add_rings(DeviceBudget& device, const model::ModelProfile& profile,
                const TransferPolicy& transfer_policy, std::int64_t ubatch);
 

@@ -5,7 +5,8 @@
 namespace brimful::plan {
 namespace {
 
-/// A layer's matrix of 32e9 weights in Q8_0, 34 GB; eight experts of as many, of which two are used; a norm.
+/// A layer with a matrix of 32e9 weights in Q8_0 (34 GB), eight experts of the same size, two of which a
+/// token uses, and a norm.
 model::ModelProfile one_matrix() {
   model::ModelProfile out;
   out.experts_used = 2;
@@ -24,7 +25,8 @@ model::ModelProfile one_matrix() {
   return out;
 }
 
-/// One token: 34 GB at 34 GB/s, a second. 32 tokens: 8 seconds. 512: 128 seconds.
+/// The matrix takes these cores 1 second for one token (34 GB at 34 GB/s), 8 seconds for 32 tokens and 128
+/// seconds for 512.
 hardware::Compute cores() { return {.kernels = {{"q8_0", 34e9, 128e9, 128e9, 34e9, 128e9, std::nullopt}}}; }
 
 TEST(TransferPolicy, PaysFromWhereTheCoresTakeLongerThanTheLink) {
@@ -39,7 +41,8 @@ TEST(TransferPolicy, ASingleTokenIsNeverSentFor) {
   EXPECT_EQ(measured_transfer_policy(one_matrix(), cores(), 1e15).min_batch, 2);
 }
 
-// Each of the experts gets a quarter of the columns; all of them are eight times as many bytes.
+// Each of the experts gets a quarter of the columns. All experts together have eight times the bytes of the
+// matrix.
 TEST(TransferPolicy, ExpertsAreSentForFourTimesAsManyTokens) {
   const model::ModelProfile model = one_matrix();
   EXPECT_NEAR(static_cast<double>(measured_transfer_policy(model, cores(), 34e9 / 7.99).min_batch_of_experts),

@@ -10,7 +10,7 @@
 namespace brimful::tier {
 namespace {
 
-// In steps of the group: docs/adr/0008.
+// Unit: steps of the group. docs/adr/0008 has the values that were compared.
 constexpr double kHalfLife = 64;
 
 std::int32_t id_at(const ggml_tensor& ids, std::int64_t i, std::int64_t token) {
@@ -61,7 +61,8 @@ ExpertCache::ExpertCache(const model::ModelProfile& profile, const plan::Placeme
 }
 
 Bytes ExpertCache::bytes_per_expert() {
-  // Its account, a slot's, and a share of the lists of one step, which all groups use in turn.
+  // An expert takes an entry of ExpertSlots, a slot's state, and a share of the lists of one step, which all
+  // groups use in turn.
   return Bytes{64 + sizeof(Slot) + 8 * sizeof(FreshRows)};
 }
 
@@ -129,7 +130,7 @@ Status ExpertCache::begin(std::uint32_t number, const ggml_tensor& ids, std::spa
   return {};
 }
 
-/// The step uses used_.
+/// Begins a step of `group` that uses the experts in used_.
 void ExpertCache::enter(Group& group, bool again) {
   current_ = &group;
   fresh_.clear();
@@ -205,7 +206,8 @@ Status ExpertCache::find_used(const Group& group, const ggml_tensor& ids) {
   return {};
 }
 
-/// Slots whose bytes are still arriving must not be given to another expert: the kernel writes to them.
+/// Holds the slots that are being read: they must not go to another expert, because the kernel writes to
+/// them.
 void ExpertCache::hold_arriving(Group& group) {
   for (std::uint32_t slot = 0; slot < group.slots.slots(); ++slot)
     group.slots.hold(slot, group.state[slot].left > 0);
@@ -220,7 +222,7 @@ Status ExpertCache::claim_slots(Group& group) {
   hold_arriving(group);
   for (const std::uint32_t expert : used_) {
     if (const auto slot = group.slots.slot_of(expert)) {
-      // Read by prediction it was missed all the same, only earlier.
+      // An expert that is there by prediction was missed, too: it was only read earlier.
       if (group.state[*slot].prefetched) {
         statistics_.missed += group.plan->expert;
       } else {
@@ -229,7 +231,7 @@ Status ExpertCache::claim_slots(Group& group) {
       continue;
     }
     auto slot = group.slots.claim(expert);
-    while (!slot) {  // the others are arriving, for nothing as it turns out
+    while (!slot) {  // all other slots are being filled, with experts that the step does not use
       BRIMFUL_TRY_VOID(reader_.wait_for_one());
       hold_arriving(group);
       slot = group.slots.claim(expert);

@@ -12,86 +12,113 @@
 
 namespace brimful::tier {
 
+/// Counts of what steps used. A step is one choice of a router: it uses some experts of one group.
 struct ExpertStatistics {
-  std::uint64_t used = 0;        ///< experts, once for each step of a group that used them
-  std::uint64_t hits = 0;        ///< of these: in a slot
-  Bytes missed;                  ///< what the others take: the least that had to be read
-  Bytes read;                    ///< from disk, whole blocks
-  std::uint64_t prefetched = 0;  ///< experts read because a step was predicted to use them
+  /// Experts that steps used. An expert counts once for each step of its group that uses it.
+  std::uint64_t used = 0;
+  /// The number of those experts that were in a slot when their step began. An expert that was there only by
+  /// prediction counts as missed.
+  std::uint64_t hits = 0;
+  /// Bytes of all other used experts: the least that had to be read.
+  Bytes missed;
+  /// Bytes read from disk, in whole blocks.
+  Bytes read;
+  /// Experts that were read because a step was predicted to use them.
+  std::uint64_t prefetched = 0;
+  /// Bytes of the prefetched experts.
   Bytes prefetched_bytes;
-  Bytes wasted;  ///< of these: of experts evicted before a step used them
+  /// Bytes of the prefetched experts that were evicted before a step used them.
+  Bytes wasted;
 
   ExpertStatistics& operator+=(const ExpertStatistics& other);
-  /// What happened since `before`.
+  /// What happened since `before`, which is an earlier value of the same statistics.
   [[nodiscard]] ExpertStatistics since(const ExpertStatistics& before) const;
 };
 
-/// The experts of all groups: kept in slots, or passing through the stage where a step uses more than those.
+/// The cache of the experts of all groups. The experts of a step are in slots; where a step uses more experts
+/// than its group has slots, they pass through the stage in row tiles instead.
 /// Threading: one thread at a time. Reads go on between the calls.
 class ExpertCache {
  public:
-  /// `arena`: the placement's. `ids`: room for those of the largest step. All outlive it.
+  /// `arena` is the memory that `placement` describes. `ids` has room for the ids of the largest step.
+  /// `profile`, `placement`, `arena` and `ids` must outlive the cache.
   ExpertCache(const model::ModelProfile& profile, const plan::Placement& placement, std::byte* arena,
               std::int32_t* ids, std::unique_ptr<DiskReader> reader);
 
-  /// Puts an expert into every slot. `rearrange`: called with what has been read, a part at a time;
-  /// `progress`: with the bytes read since the last call, false cancels.
+  /// Is called with rows that have just been read, one expert at a time.
   using Rearrange = std::function<Status(std::span<const FreshRows>)>;
+  /// Reads an expert into every slot: the first ones of each group. `rearrange` is called with what was read;
+  /// `progress` (may be empty) with the bytes read since its last call, and returning false cancels. Errors:
+  /// those of the reads and of `rearrange`; kCancelled.
   [[nodiscard]] Status fill(const Rearrange& rearrange, const std::function<bool(Bytes)>& progress);
 
-  /// Begins a step of a group: `ids` (I32 [used, tokens]) picks experts, of which `parts` will be used in
-  /// this order. Reads of what is missing are on their way then. `again`: the same choice as in the step
-  /// before; where that was the group's, for other parts, both count as one. Errors: those of the reads;
-  /// kInternal for an expert that does not exist.
+  /// Begins a step of `group`. `ids` (I32 [used, tokens], in host memory) picks its experts, and the graph
+  /// uses the weights `parts` (indices into ExpertGroup::parts) in this order. When the call returns, the
+  /// reads of missing experts are on their way. `again` tells that this is the same choice as in the step
+  /// before, for other parts: if that was a step of this group, both count as one step.
+  /// Errors: those of the reads; kInternal for an expert that does not exist.
   [[nodiscard]] Status begin(std::uint32_t group, const ggml_tensor& ids,
                              std::span<const std::uint32_t> parts, bool again = false);
 
-  /// Called with a stretch of an expert's bytes of one weight, `offset` behind its first one.
+  /// Is called with a stretch of the bytes of `expert` in the weight `tensor`. The stretch begins `offset`
+  /// bytes behind the first byte of that expert.
   using TakeBytes = std::function<void(std::uint32_t tensor, std::uint32_t expert, std::uint64_t offset,
                                        std::span<const std::byte> bytes)>;
-  /// Brings experts of a group into memory, for as long as `take` is called with each byte of them.
-  /// Errors: those of the reads. Requires: none is rearranged.
+  /// Brings experts of a group into memory, and calls `take` with each byte of them; the bytes are valid
+  /// during that call. Errors: those of the reads. Requires: no weight of the group is repacked.
   [[nodiscard]] Status bring(std::uint32_t group, std::span<const std::uint32_t> experts,
                              const TakeBytes& take);
 
-  /// Waits until the step's experts are in their slots, where it is computed in slots.
+  /// Waits until the experts of the step are in their slots. Does nothing for a step that passes through the
+  /// stage. Errors: those of the reads.
   [[nodiscard]] Status finish();
 
-  /// The step's ids, by which ExpertRows are picked: contiguous [used, tokens].
+  /// The ids of the step that pick from ExpertRows: contiguous, [used, tokens].
   [[nodiscard]] std::int32_t* ids() const { return ids_; }
 
-  /// Whether the step's experts are all in slots: then rows(), else strips().
+  /// Whether all experts of the step are in slots. If so, the step takes them from rows(), otherwise from
+  /// strips().
   [[nodiscard]] bool in_slots() const { return in_slots_; }
+  /// All slots of a part of the step's group.
   [[nodiscard]] ExpertRows rows(std::uint32_t part) const;
+  /// The row tiles of the step.
   [[nodiscard]] ExpertTiles& strips() { return strips_; }
 
-  /// What must be rearranged before the step uses it.
+  /// The rows that finish() found unused since they were read. They must be rearranged before the step uses
+  /// them, where their weight is repacked.
   [[nodiscard]] std::span<const FreshRows> fresh() const { return fresh_; }
 
-  /// The experts that the current step uses, ascending.
+  /// The experts that the current step uses, in ascending order.
   [[nodiscard]] std::span<const std::uint32_t> used() const { return used_; }
 
-  /// Whether an expert has a slot, or is on its way to it.
+  /// Whether an expert is in a slot, or is being read to one.
   [[nodiscard]] bool has(std::uint32_t group, std::uint32_t expert) const {
     return groups_[group].slots.slot_of(expert).has_value();
   }
 
-  /// Starts to read experts that the next step of the group may use. Whether that pays is the caller's care.
+  /// Starts to read experts that the next step of the group may use, as far as slots may be given to them.
+  /// The caller decides whether that pays.
   void prefetch(std::uint32_t group, std::span<const std::uint32_t> experts);
 
-  /// After an error: waits for what is on its way, and forgets what may be incomplete.
+  /// Call this after an error: it waits for the reads in flight, and empties the slots whose contents may be
+  /// incomplete.
   void abandon();
 
   [[nodiscard]] ExpertStatistics statistics() const;
 
-  /// Heap for each expert of a group, whether it has a slot or not.
+  /// Heap bytes for each expert of a group, whether it has a slot or not.
   [[nodiscard]] static Bytes bytes_per_expert();
 
  private:
+  // State of one slot.
   struct Slot {
-    std::uint32_t left = 0;   // reads on their way
-    bool raw = false;         // never used since it was read: as in the file, perhaps incomplete
-    bool prefetched = false;  // and that by prediction
+    // Reads to the slot that have not ended.
+    std::uint32_t left = 0;
+    // Whether no step has used the slot since it was read: its bytes are in the file's layout, and perhaps
+    // incomplete.
+    bool raw = false;
+    // Whether the slot was read by prediction, and no step has used it since.
+    bool prefetched = false;
   };
   struct Group {
     const plan::ExpertGroup* plan;
@@ -123,9 +150,12 @@ class ExpertCache {
 
   Group* current_ = nullptr;
   bool in_slots_ = true;
-  std::vector<std::uint32_t> used_;   // experts of the step, ascending
-  std::vector<bool> is_used_;         // by expert
-  std::vector<std::int32_t> number_;  // by expert: its remapped id
+  // The experts of the step, in ascending order.
+  std::vector<std::uint32_t> used_;
+  // Indexed by expert.
+  std::vector<bool> is_used_;
+  // Indexed by expert: the id by which the step picks it.
+  std::vector<std::int32_t> number_;
   std::vector<FreshRows> fresh_;
   ExpertStatistics statistics_;
 };

@@ -8,10 +8,13 @@
 namespace brimful::tier {
 namespace {
 
-// A read that was not needed delays those that are, and most of the time the disk is what a step waits for.
+// The share of right guesses above which a rank is sure. It is high because a read that was not needed delays
+// those that are, and most of the time a step waits for the disk.
 constexpr double kSure = 0.9;
+// The share that is assumed for a rank before its first guess.
 constexpr double kUnknown = 0.5;
-constexpr double kWeight = 1.0 / 64;  // of one guess among those of its rank
+// The weight of one guess among those of its rank.
+constexpr double kWeight = 1.0 / 64;
 
 }  // namespace
 

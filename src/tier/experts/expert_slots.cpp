@@ -31,7 +31,7 @@ void ExpertSlots::begin_step(std::span<const std::uint32_t> used) {
   }
 }
 
-/// The slot that may be given to another expert at the least loss.
+/// The slot whose expert is worth least, among those that may be evicted; an empty slot if there is one.
 std::optional<std::uint32_t> ExpertSlots::least_worth() const {
   std::optional<std::uint32_t> best;
   double least = 0;
@@ -58,7 +58,7 @@ std::optional<std::uint32_t> ExpertSlots::claim(std::uint32_t expert) {
 }
 
 bool ExpertSlots::outweighs(std::uint32_t expert) const {
-  // Two that are used about as often would else take turns.
+  // Otherwise, two experts that are used about equally often would take turns.
   constexpr double kMoreUses = 2;
   constexpr double kTimesMore = 1.5;
   const auto slot = least_worth();

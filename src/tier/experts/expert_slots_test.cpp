@@ -22,7 +22,7 @@ Experts step(ExpertSlots& slots, const Experts& used) {
   return out;
 }
 
-// An eviction of what the same step still needs gives wrong weights and no error.
+// An expert that is evicted while its step still needs it gives wrong weights and no error.
 TEST(ExpertSlots, NeverEvictWhatTheStepUses) {
   std::mt19937 random(1);
   for (const std::uint32_t count : {8U, 9U, 16U}) {

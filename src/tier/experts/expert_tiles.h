@@ -12,40 +12,46 @@
 
 namespace brimful::tier {
 
-/// Rows of one weight, of all experts that a step uses: expert `i`, as the step's remapped ids call it, has
-/// them at data + i * stride.
+/// A row tile: the same rows of one weight, for several experts. Expert `i`, as the remapped ids of the step
+/// number it, has its rows at data + i * stride.
 struct ExpertRows {
   std::byte* data = nullptr;
+  /// Bytes from one expert to the next.
   std::uint64_t stride = 0;
+  /// Number of experts.
   std::uint32_t count = 0;
+  /// The first of the rows, counted within one expert.
   std::int64_t first_row = 0;
+  /// Number of rows of each expert.
   std::int64_t rows = 0;
 };
 
-/// Passes all experts of a step through a stage that holds some rows of each: while one half is computed
-/// with, the other is filled, from disk or from the slots that have an expert already.
+/// Passes all experts of a step through a stage that holds some rows of each. While the compute uses one half
+/// of the stage, the other half is filled, from disk or from the slots of experts that have one.
 /// Threading: one thread at a time.
 class ExpertTiles {
  public:
-  /// An expert of the step, and the slot it lies in, if any.
+  /// An expert of the step, and its slot. `slot` is unset where the expert must be read from disk.
   struct Expert {
     std::uint32_t number = 0;
     std::optional<std::uint32_t> slot;
   };
 
-  /// The arena has the slots, and the placement's stage. All outlive it.
+  /// `arena` is the memory that `placement` describes; it has the slots and the stage. All arguments must
+  /// outlive this object.
   ExpertTiles(const model::ModelProfile& profile, const plan::Placement& placement, std::byte* arena,
               PartReader& reader);
 
-  /// Begins a step that uses `parts` of the group, in this order.
+  /// Begins a step that uses the weights `parts` of the group (indices into ExpertGroup::parts), in this
+  /// order, and starts the first reads.
   void begin(const plan::ExpertGroup& group, std::span<const std::uint32_t> parts,
              std::vector<Expert> experts);
 
-  /// The next rows; those given out before may be overwritten. Appends to `fresh` what came from disk.
-  /// Errors: those of the reads. Requires: !done().
+  /// Returns the next row tile. The tile of the call before may be overwritten from now on. Appends to
+  /// `fresh` the rows that came from disk. Errors: those of the reads. Requires: the step has another tile.
   [[nodiscard]] Result<ExpertRows> next(std::vector<FreshRows>& fresh);
 
-  /// Whether the rows given out last were the last of their weight.
+  /// Whether the tile that next() returned last was the last one of its weight.
   [[nodiscard]] bool part_ends() const;
 
  private:
@@ -53,7 +59,8 @@ class ExpertTiles {
     const plan::ExpertPart* part = nullptr;
     std::int64_t first_row = 0;
     std::int64_t rows = 0;
-    bool last = false;  // of its part
+    // Whether it is the last tile of its part.
+    bool last = false;
   };
   [[nodiscard]] Bytes bytes_of(const Strip& strip) const;
   [[nodiscard]] Bytes stride_of(const Strip& strip) const;
@@ -68,7 +75,8 @@ class ExpertTiles {
   std::vector<Expert> experts_;
   std::vector<Strip> strips_;
   std::size_t next_ = 0;
-  std::array<std::uint32_t, 2> left_{};  // reads on their way, by half
+  // Reads that have not ended, for each half of the stage.
+  std::array<std::uint32_t, 2> left_{};
 };
 
 }  // namespace brimful::tier

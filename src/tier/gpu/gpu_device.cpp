@@ -27,7 +27,7 @@ std::vector<ggml_backend_dev_t> gpu_devices() {
   return out;
 }
 
-/// The inner device's own buffers, counted.
+/// The functions of a ggml buffer type that allocates the inner device's own buffers and counts them.
 struct CountedBuffers {
   static GpuDevice& of(ggml_backend_buffer_type_t type) { return *static_cast<GpuDevice*>(type->context); }
   static const char* name(ggml_backend_buffer_type_t t) { return ggml_backend_buft_name(of(t).inner_type_); }
@@ -92,7 +92,8 @@ ExpertStatistics GpuDevice::experts() const {
 
 bool GpuDevice::takes(const ggml_tensor& op) const {
   if (experts_ && experts_->takes(op)) return !leaves_experts_;
-  // A bias by experts follows its product: else all its rows would cross, twice.
+  // A bias of experts is added where their product is computed: otherwise all its rows would cross the link,
+  // twice.
   const bool biases = op.op == GGML_OP_ADD_ID && op.src[0]->op == GGML_OP_MUL_MAT_ID;
   if (biases && !takes(*op.src[0])) return false;
   const bool by_experts = op.op == GGML_OP_MUL_MAT_ID;
@@ -113,8 +114,8 @@ bool GpuDevice::takes(const ggml_tensor& op) const {
 }
 
 ggml_backend_buffer_t GpuDevice::allocate(std::size_t size) {
-  // Whose it is, settle() is told; and which of them ggml has given back, as it does when a later one is
-  // larger.
+  // Every buffer is counted as KV cache for now. settle() is told what they are, and which of them ggml has
+  // given back, as it does when a later one is larger.
   auto reservation = pool_.reserve(Bytes{size}, memory::Tag::kKvCache);
   if (!reservation) {
     error_ = reservation.error();

@@ -24,84 +24,94 @@
 
 namespace brimful::tier {
 
-/// ggml's devices with memory of their own, in its order. Of a card that two back ends know, the first one's.
+/// ggml's devices with memory of their own, in ggml's order. Where two backends know the same card, only the
+/// first one's device is in the list.
 [[nodiscard]] std::vector<ggml_backend_dev_t> gpu_devices();
 
-/// Where it is in this machine, `0000:01:00.0`, as its back end says; empty where it does not. May start its
-/// driver.
+/// The PCI address of the device in this machine (`0000:01:00.0`), as its backend reports it. Empty where the
+/// backend reports none. The call may start the device's driver.
 [[nodiscard]] std::string card_of(ggml_backend_dev_t device);
 
-/// A ggml device in front of another one that has memory of its own (CUDA0, Vulkan0, RPC0): what is computed
-/// with the weights that a plan puts there is computed there, everything else is left to the devices after
-/// it. libllama gets it before the host's device; weights are tied to it by supports_op alone, in the host's
-/// weight buffer type. In this order:
+/// A ggml device in front of another one that has memory of its own (CUDA0, Vulkan0, RPC0). It computes what
+/// uses the weights that a plan puts there, and leaves everything else to the devices behind it. libllama
+/// gets it before the host's device. Weights are tied to it by supports_op alone: for libllama they are in
+/// the host's weight buffer type. Call in this order:
 ///   1. choose() the weights, load the model, create a context: KV cache and compute buffers are allocated on
-///      the inner device at once, counted; graphs are not computed;
-///   2. place(): the weights are read and sent; from now on graphs are computed;
+///      the inner device at once, and counted. Graphs are not computed yet;
+///   2. place(): the weights are read and sent. From now on graphs are computed;
 ///   3. for another budget: displace(), and from the start again.
-/// With a ring, matrix products of many tokens are computed there with the host's weights, too: these are
-/// sent ahead of the computation, from memory or disk, as the host's device streams from disk. With slots for
-/// experts, those of few tokens are multiplied there as far as they have a slot. Threading: one thread at a
-/// time, as a llama_context. Lifetime: outlives model and context.
+/// With a ring, matrix products of many tokens are computed on the device with the host's weights, too. These
+/// are sent ahead of the computation, from memory or disk, in the same way as the host's device streams from
+/// disk. With slots for experts, the device multiplies the experts that have a slot, for steps of few tokens.
+/// Threading: one thread at a time, like a llama_context. Lifetime: it must outlive the model and the
+/// context.
 class GpuDevice final : public BackendDevice {
  public:
-  /// `pool` has the device's budget, and it and `host` outlive this.
+  /// The capacity of `pool` is the device's budget. `pool` and `host` must outlive the device.
   GpuDevice(HostDevice& host, memory::Pool& pool, ggml_backend_dev_t inner);
   ~GpuDevice() override;
 
-  /// What is computed here with weights that are sent: of batches, with a ring that has room for two of the
-  /// matrix; of missing experts, where all of a step's fit the slots. Before choose().
+  /// Sets what is computed here with weights that are sent: matrices for batches, where the ring has room for
+  /// two of the matrix, and missing experts, where the slots hold all experts of a step. Call it before
+  /// choose().
   void send(const plan::TransferPolicy& what) { transfer_policy_ = what; }
   [[nodiscard]] const plan::TransferPolicy& transfer_policy() const { return transfer_policy_; }
 
-  /// Indices into the profile's tensors. What several layers share may lie here and on the host. `ring`: for
-  /// weights that are sent; 0 where none are. `experts`: of these, some get slots.
+  /// Chooses the weights that lie on the device, as indices into ModelProfile::tensors. A tensor that several
+  /// layers share may lie here and on the host. `ring` is memory for weights that are sent; 0 if none are. Of
+  /// the groups in `experts`, some experts get slots. Requires: nothing is placed.
   void choose(const std::vector<std::uint32_t>& tensors, Bytes ring = {},
               std::span<const plan::CachedExperts> experts = {});
 
-  /// While on, experts are left to the host, whether they have slots or not: to record what it needs then.
+  /// While this is on, experts are left to the host, whether they have slots here or not. It serves to record
+  /// what the host needs in that case.
   void leave_experts(bool on) { leaves_experts_ = on; }
+  /// Whether experts have slots here.
   [[nodiscard]] bool has_experts() const { return experts_.has_value(); }
 
-  /// Bytes that the chosen weights take there, and with a ring the vectors of all layers, as the inner device
-  /// aligns and pads them; experts' slots are part of it.
+  /// Bytes that the chosen weights take on the device, as the inner device aligns and pads them. They include
+  /// the slots of experts and, with a ring, the norms and biases of all layers.
   [[nodiscard]] Bytes weight_bytes() const;
+  /// The part of weight_bytes() that the slots of experts take.
   [[nodiscard]] Bytes expert_bytes() const { return experts_ ? experts_->bytes(inner_type_) : Bytes{}; }
-  /// The types of the buffers that a context has here: compute buffers are asked of the first one, and all
-  /// are of the second.
+  /// The types of the buffers that a context has here. libllama asks the first one for compute buffers; the
+  /// buffers that it gets have the second.
   [[nodiscard]] std::array<ggml_backend_buffer_type_t, 2> buffer_types() {
     return {&counted_type_, inner_type_};
   }
-  /// What the context holds here, now that it is made: until then its buffers are counted as they are asked
-  /// for. Errors: kBudgetExceeded.
+  /// Sets what the context holds here, once it is made. Until then, each buffer is counted when libllama asks
+  /// for it, and stays counted even if ggml gives it back. Errors: kBudgetExceeded.
   [[nodiscard]] Status settle(Bytes kv_cache, Bytes compute);
-  /// The context, and with it the buffers that it had here, are gone.
+  /// Call this when the context is gone, and with it the buffers that it had here.
   void forget_buffers() { buffers_.clear(); }
 
+  /// Is called with the bytes read so far. Returning false cancels.
   using Progress = std::function<bool(Bytes done)>;
-  /// Reads the chosen weights through a little of the host's memory, and sends them.
-  /// Errors: kBudgetExceeded, kIo, kCancelled.
+  /// Reads the chosen weights through a small buffer in host memory, which is reserved from `host_pool` for
+  /// the call, and sends them. `progress` may be empty. Errors: kBudgetExceeded, kIo, kCancelled.
   [[nodiscard]] Status place(memory::Pool& host_pool, const Progress& progress);
 
-  /// Gives back all that lies there, for another choose(). Requires: no context lives.
+  /// Gives back everything that lies on the device, for another choose(). Requires: no context lives.
   void displace();
 
-  /// Host memory that connect() and sending take.
+  /// Host memory that connect(), sending and the steps of experts take.
   [[nodiscard]] Bytes host_bytes() const;
-  /// Where the weights come from that are sent. Requires: place() succeeded here, and the host's weights are
-  /// placed. Errors: kBudgetExceeded.
+  /// Prepares sending the host's weights to the ring; does nothing without a ring. Requires: place()
+  /// succeeded here, and the host's weights are placed. Errors: kBudgetExceeded.
   [[nodiscard]] Status connect();
 
-  /// The host's weights are going: nothing is sent any more. connect() again sends from new places.
+  /// Ends sending: call this before the host's weights lose their places. connect() then sends from the new
+  /// ones.
   void disconnect();
-  /// Whether weights are sent from memory that the driver would rather have pinned, and could not.
+  /// Whether weights are sent from memory that could not be pinned, on a device that copies faster from
+  /// pinned memory.
   [[nodiscard]] bool sends_from_pageable() const { return stream_ != nullptr && pageable_; }
 
-  /// Of steps that had slots here.
+  /// Statistics of the steps that used slots here, since the device was made.
   [[nodiscard]] ExpertStatistics experts() const;
-  /// Bytes of weights sent for batches so far.
+  /// Bytes of weights sent for batches, since the device was made.
   [[nodiscard]] Bytes sent() const { return sent_before_ + (stream_ ? stream_->statistics().read : Bytes{}); }
-  /// What of it was read from disk for that, and how long the device waited for it.
+  /// The bytes that were read from disk to be sent, and how long the device waited for what was sent.
   [[nodiscard]] StreamStatistics statistics() const {
     return {Bytes{from_disk_},
             stalled_before_ + (stream_ ? stream_->statistics().stalled : std::chrono::nanoseconds{0})};
@@ -141,34 +151,46 @@ class GpuDevice final : public BackendDevice {
   ggml_backend_buffer_type_t const inner_type_;
   ggml_backend_buffer_type counted_type_{};
 
-  ggml_context_ptr context_;         // of the weights' twins
-  std::vector<ggml_tensor*> twins_;  // by tensor; null where it is not here
-  ggml_backend_buffer_ptr arena_;    // the twins' memory, once placed
+  // The context of the device tensors.
+  ggml_context_ptr context_;
+  // Device tensors, indexed by tensor of the profile; null where a weight does not lie here.
+  std::vector<ggml_tensor*> twins_;
+  // The memory of the device tensors, once they are placed.
+  ggml_backend_buffer_ptr arena_;
   memory::Reservation arena_reservation_;
   bool placed_ = false;
 
   plan::TransferPolicy transfer_policy_;
   bool leaves_experts_ = false;
   std::optional<GpuExperts> experts_;
-  ExpertStatistics experts_before_;  // by the ones before
+  // Statistics of the earlier experts_.
+  ExpertStatistics experts_before_;
 
   Bytes ring_size_;
-  std::vector<bool> for_batches_;  // by tensor: its twin is for batches only
-  std::vector<bool> sendable_;     // by tensor
-  ggml_context_ptr ring_context_;  // of one tensor, all of the ring
+  // Indexed by tensor: whether its device tensor is used for batches only.
+  std::vector<bool> for_batches_;
+  // Indexed by tensor: whether it can be sent.
+  std::vector<bool> sendable_;
+  // The context of one tensor that covers the ring.
+  ggml_context_ptr ring_context_;
   ggml_backend_buffer_ptr ring_;
   memory::Reservation ring_reservation_;
   memory::Region staging_;
   PinnedMemory pinned_staging_;
-  PinnedMemory pinned_weights_;  // the host's
+  // The host's arena.
+  PinnedMemory pinned_weights_;
   bool pageable_ = false;
-  std::optional<CopyQueue> copies_;     // of what lies in pinned memory
-  std::unique_ptr<PassStream> stream_;  // its reader sends
-  Bytes sent_before_;                   // by streams before
+  // Copies of what lies in pinned memory.
+  std::optional<CopyQueue> copies_;
+  // The stream to the ring; its reader sends.
+  std::unique_ptr<PassStream> stream_;
+  // Bytes that earlier streams sent.
+  Bytes sent_before_;
   std::chrono::nanoseconds stalled_before_{0};
   std::atomic<std::uint64_t> from_disk_ = 0;
   std::vector<memory::Reservation> buffers_;
-  std::deque<ggml_cgraph> parts_;  // of the graph that the device is computing
+  // The parts of the graph that the device is computing.
+  std::deque<ggml_cgraph> parts_;
   ggml_abort_callback abort_ = nullptr;
   void* abort_data_ = nullptr;
 };

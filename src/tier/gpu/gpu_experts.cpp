@@ -10,7 +10,7 @@
 namespace brimful::tier {
 namespace {
 
-// In steps of the group, as the host's: docs/adr/0008.
+// Unit: steps of the group. It is the value of the host's cache: docs/adr/0008.
 constexpr double kHalfLife = 64;
 
 }  // namespace
@@ -130,7 +130,7 @@ Status GpuExperts::read_choices(const Group& group, const ggml_tensor& ids) {
 Status GpuExperts::begin(ggml_backend_t queue, std::uint32_t number, const ggml_tensor& ids) {
   Group& group = groups_[number];
   again_ = false;
-  ggml_backend_synchronize(queue);  // and nothing of the step before is on its way
+  ggml_backend_synchronize(queue);  // from here on, nothing of the step before is in flight
   results_.clear();
   BRIMFUL_TRY_VOID(read_choices(group, ids));
   std::vector<std::uint32_t> used;
@@ -156,7 +156,7 @@ Status GpuExperts::begin(ggml_backend_t queue, std::uint32_t number, const ggml_
   return {};
 }
 
-/// Into the slots that were claimed for them.
+/// Sends `experts` to the slots that were claimed for them. Where that fails, the slots are emptied.
 Status GpuExperts::send(Group& group, const std::vector<std::uint32_t>& experts) {
   if (experts.empty()) return {};
   const auto take = [&](std::uint32_t tensor, std::uint32_t expert, std::uint64_t offset,
@@ -173,14 +173,15 @@ Status GpuExperts::send(Group& group, const std::vector<std::uint32_t>& experts)
   return status;
 }
 
+/// Finds the slots of the step's choices, and the choices that have none.
 void GpuExperts::number_choices(const Group& group) {
   missing_.clear();
   ids_.clear();
   for (const Choice& choice : choices_) {
     const auto slot = group.slots.slot_of(static_cast<std::uint32_t>(choice.expert));
     if (!slot) missing_.push_back(choice);
-    ids_.push_back(
-        static_cast<std::int32_t>(slot.value_or(0)));  // of what is missing, any: it is overwritten
+    // A missing expert gets any slot: its rows are overwritten.
+    ids_.push_back(static_cast<std::int32_t>(slot.value_or(0)));
   }
 }
 
@@ -195,7 +196,7 @@ Status GpuExperts::multiply(ggml_backend_t queue, std::span<const DeviceProduct>
     }
     BRIMFUL_TRY_VOID(compute_together(together));
   }
-  // Rows that are neighbours on both sides cross together.
+  // Rows that are neighbours on the host and on the device are copied together.
   const std::size_t row = static_cast<std::size_t>(node->ne[0]) * sizeof(float);
   const auto place = [&](const Choice& choice) {
     return static_cast<std::size_t>(choice.rank) * node->nb[1] +
@@ -212,7 +213,8 @@ Status GpuExperts::multiply(ggml_backend_t queue, std::span<const DeviceProduct>
   return {};
 }
 
-/// Each choice as a token of its own: so many rows of one input, and of each result.
+/// Computes the missing rows of all `products`, which have the same input, on the host. Each missing choice
+/// is a token of its own: it has one row of the input, and one row of each result.
 Status GpuExperts::compute_together(std::span<const DeviceProduct> products) {
   const ggml_tensor& input = *products.front().node->src[1];
   const auto length = static_cast<std::size_t>(input.ne[0]);

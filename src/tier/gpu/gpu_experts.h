@@ -14,61 +14,72 @@
 
 namespace brimful::tier {
 
-/// A MUL_MAT_ID of a step, as libllama made it.
+/// A MUL_MAT_ID node of a step. `weight` is its src[0] as libllama made it.
 struct DeviceProduct {
   ggml_tensor* node = nullptr;
   ggml_tensor* weight = nullptr;
 };
 
 /// Some of the experts, in slots on a device: a cache in front of the host's tiers. What a step lacks, the
-/// host multiplies, or it is sent first. Which of the two depends on the steps before, never on time.
-/// Threading: one thread at a time; the device is idle meanwhile.
+/// host multiplies, or it is sent to the device first. Which of the two happens depends only on the steps
+/// before, never on time.
+/// Threading: one thread at a time: the one that computes on the device.
 class GpuExperts {
  public:
-  /// Makes the slots' tensors in `context`, without memory. `host` outlives this. `send`: all that a step
-  /// lacks is sent, where its experts fit the slots.
+  /// Makes the tensors of the slots in `context`, without memory. `host` and `weights` must outlive this
+  /// object. With `send`, everything that a step lacks is sent, where the slots hold all its experts.
   GpuExperts(const WeightBufferType& weights, HostDevice& host, std::span<const plan::CachedExperts> groups,
              ggml_context* context, bool send);
 
-  /// What is in a group's slots at first: as many experts of each part, from the first on.
+  /// The slots for one weight of a group. At first they hold the first experts of that weight, as many as
+  /// there are slots.
   struct Slots {
+    /// Index into ModelProfile::tensors.
     std::uint32_t weight = 0;
-    ggml_tensor* tensor = nullptr;  ///< [row length, rows, slots]
+    /// [row length, rows, slots].
+    ggml_tensor* tensor = nullptr;
   };
   [[nodiscard]] const std::vector<Slots>& slots() const { return slots_; }
-  /// In the device's buffers, as a type of buffer aligns and pads them.
+  /// Bytes that the slots take on the device, as buffers of `type` align and pad them.
   [[nodiscard]] Bytes bytes(ggml_backend_buffer_type_t type) const;
-  /// The slots have been filled.
+  /// Tells that the slots hold the first experts.
   void filled();
 
-  /// Whether `op` is computed with slots: of those weights, and for few tokens.
+  /// Whether `op` is computed with slots: a product with experts that have slots, for at most
+  /// plan::kMostTokensOfSlots tokens. Where everything that a step lacks is sent, its tokens may not pick
+  /// more experts than there are slots.
   [[nodiscard]] bool takes(const ggml_tensor& op) const;
+  /// The slots of a weight, [row length, rows, slots]. Null if it has none.
   [[nodiscard]] ggml_tensor* slots_of(std::uint32_t weight) const;
+  /// The group of a weight. Requires: the weight has slots.
   [[nodiscard]] std::uint32_t group_of(std::uint32_t weight) const { return place_[weight]->group; }
-  /// The ids of a step of `group` by slots, on the device, in the shape of `ids`. The same tensor each time:
-  /// a back end that records graphs (CUDA's) compares addresses.
+  /// The ids of a step of `group` as numbers of slots, on the device, in the shape of `ids`. It is the same
+  /// tensor each time, because a backend that records graphs (CUDA's) compares addresses.
   [[nodiscard]] ggml_tensor* numbered_as(std::uint32_t group, const ggml_tensor& ids) const;
 
-  /// Host memory that the steps of `graph` take, the largest one so far.
+  /// Notes the host memory that the steps of `graph` take. host_bytes() has the largest so far.
   void record(const ggml_cgraph& graph);
+  /// Host memory for the steps of all recorded graphs.
   [[nodiscard]] Bytes host_bytes() const { return staging_ + kLists; }
 
-  /// A step begins that picks `ids`, which `queue` of the device has computed or is computing. Errors: those
-  /// of the host's reads; kInternal for an expert that does not exist.
+  /// Begins a step that picks `ids`, which the backend `queue` of the device has computed or is computing.
+  /// Blocks until it has. Errors: those of the host's reads; kInternal for an expert that does not exist.
   [[nodiscard]] Status begin(ggml_backend_t queue, std::uint32_t group, const ggml_tensor& ids);
-  /// Whether there is anything to multiply() in this step.
+  /// Whether the step has experts without a slot, so that multiply() must be called.
   [[nodiscard]] bool lacks() const { return !missing_.empty(); }
-  /// Computes the rows of `products[which]` that the device lacks, and puts them into its result there,
-  /// behind what `queue` has to do. The first of those with the same input does it for all of them. Errors:
-  /// those of the host's tier. Requires: the input has been computed.
+  /// Computes the rows of `products[which]` that the device lacks, and queues their copy to its result on the
+  /// device, behind the work that `queue` has. The first product with some input computes the rows of all
+  /// later products with the same input, too. Errors: those of the host's tier. Requires: the input has been
+  /// computed.
   [[nodiscard]] Status multiply(ggml_backend_t queue, std::span<const DeviceProduct> products,
                                 std::size_t which);
 
-  /// Of steps on this device: `read` is what was sent.
+  /// Statistics of the steps on this device. `read` counts the bytes that were sent.
   [[nodiscard]] const ExpertStatistics& statistics() const { return statistics_; }
 
  private:
-  static constexpr Bytes kLists{64 << 10};  // of a step, and ggml's for a product. Estimated.
+  /// Memory for the lists of a step, and for ggml's own of a product. An estimate.
+  static constexpr Bytes kLists{64 << 10};
   struct Part {
     std::uint32_t group = 0;
     std::uint32_t part = 0;
@@ -81,8 +92,10 @@ class GpuExperts {
     Bytes expert;
     std::unique_ptr<ggml_tensor> numbered = std::make_unique<ggml_tensor>();
   };
+  // One expert that a token picks.
   struct Choice {
-    std::int64_t rank = 0;  // among its token's
+    // The position among the experts of its token.
+    std::int64_t rank = 0;
     std::int64_t token = 0;
     std::int32_t expert = 0;
   };
@@ -95,7 +108,8 @@ class GpuExperts {
   const WeightBufferType& weights_;
   HostDevice& host_;
   const bool send_;
-  std::vector<std::optional<Part>> place_;  // by tensor
+  // Indexed by tensor.
+  std::vector<std::optional<Part>> place_;
   std::vector<Slots> slots_;
   std::vector<Group> groups_;
   ggml_tensor* numbered_ = nullptr;
@@ -104,12 +118,16 @@ class GpuExperts {
 
   std::vector<Choice> choices_;
   std::vector<Choice> missing_;
-  bool again_ = false;  // the host knows the choice
+  // Whether the host knows the choice of this step already.
+  bool again_ = false;
   std::vector<std::byte> raw_;
   std::vector<float> input_;
-  std::vector<std::int32_t> ids_;      // of the step's choices: slots
-  std::vector<std::int32_t> experts_;  // of what is multiplied
-  struct Rows {                        // on their way to the device until the next step
+  // The slots of the choices of the step.
+  std::vector<std::int32_t> ids_;
+  // The experts that the host multiplies.
+  std::vector<std::int32_t> experts_;
+  // Rows of a result that are being copied to the device, until the next step.
+  struct Rows {
     const ggml_tensor* node = nullptr;
     std::vector<float> values;
   };

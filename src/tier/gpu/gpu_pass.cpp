@@ -13,14 +13,20 @@ namespace brimful::tier {
 
 struct GpuDevice::GpuSegment {
   std::vector<ggml_tensor*> nodes;
-  std::size_t entries_end = 0;             // what is sent before this must be there
-  const ggml_tensor* ids = nullptr;        // of the experts that it begins with
-  std::uint32_t group = 0;                 // of these
-  std::vector<DeviceProduct> products;     // of these, and
-  std::vector<std::size_t> product_nodes;  // where they stand in `nodes`
+  // What is sent for the entries before this index must be there.
+  std::size_t entries_end = 0;
+  // The router's choice with which the segment begins. Null: it has no step of experts.
+  const ggml_tensor* ids = nullptr;
+  // The group of the choice.
+  std::uint32_t group = 0;
+  // The products of the choice.
+  std::vector<DeviceProduct> products;
+  // Where each product stands in `nodes`.
+  std::vector<std::size_t> product_nodes;
 };
 
-/// A graph whose nodes take their weights from the device's memory while this lives.
+/// A compiled pass of the device: while it lives, the nodes of its graph take their weights from the device's
+/// memory.
 class GpuDevice::Program {
  public:
   using Segment = GpuSegment;
@@ -37,7 +43,7 @@ class GpuDevice::Program {
 
   [[nodiscard]] const std::vector<StreamEntry>& entries() const { return entries_; }
   [[nodiscard]] const std::deque<Segment>& segments() const { return segments_; }
-  /// Requires: a piece of entries() has begun.
+  /// Points the shadows of sent weights at their slots. Requires: a piece of entries() has begun.
   void bind(const PassStream& stream) {
     for (const auto& [shadow, entry] : sent_) shadow->data = stream.slot(entry);
   }
@@ -50,7 +56,7 @@ class GpuDevice::Program {
 
   void add(ggml_tensor* node) {
     for (ggml_tensor*& src : node->src) {
-      if (computes_nothing(node)) break;  // a view of a weight may stand here whose user is elsewhere
+      if (computes_nothing(node)) break;  // a view of a weight may stand here, and its user elsewhere
       const auto weight = src != nullptr ? device_.weights_.weight_of(src) : std::nullopt;
       if (!weight) continue;
       ggml_tensor* const twin = device_.twins_[*weight];
@@ -64,6 +70,7 @@ class GpuDevice::Program {
     segment_.nodes.push_back(node);
   }
 
+  /// Adds a product with experts in slots. The first one of a step begins a new segment.
   void add_product(ggml_tensor* node, std::uint32_t weight) {
     ggml_tensor* const ids = node->src[2];
     if (segment_.ids != ids) {
@@ -80,10 +87,11 @@ class GpuDevice::Program {
     node->src[2] = numbered_;
   }
 
+  /// Makes a shadow of a weight that is sent, in a new segment unless the weight is in its slot already.
   ggml_tensor* sent(const ggml_tensor& tensor, std::uint32_t weight) {
     const model::TensorInfo& info = device_.weights_.profile().tensors[weight];
     const StreamEntry entry{info.file, info.offset, info.bytes.value};
-    if (entries_.empty() || entries_.back() != entry) {  // one used twice in a row is still in its slot
+    if (entries_.empty() || entries_.back() != entry) {  // a weight used twice in a row is still in its slot
       close();
       entries_.push_back(entry);
     }
@@ -103,16 +111,18 @@ class GpuDevice::Program {
 
   const GpuDevice& device_;
   std::vector<Patch> patches_;
-  std::deque<ggml_tensor> shadows_;  // addresses stay
+  // A deque: elements keep their addresses.
+  std::deque<ggml_tensor> shadows_;
   std::vector<std::pair<ggml_tensor*, std::size_t>> sent_;
   std::vector<StreamEntry> entries_;
   std::deque<Segment> segments_;
   Segment segment_;
-  ggml_tensor* numbered_ = nullptr;  // the segment's ids, by slots
+  // The ids of the segment as numbers of slots.
+  ggml_tensor* numbered_ = nullptr;
 };
 
 Status GpuDevice::compute(const Stream& stream, ggml_cgraph& graph) {
-  if (!placed_) {  // libllama only learns the graph's needs
+  if (!placed_) {  // libllama only learns what the graph needs
     if (experts_) experts_->record(graph);
     return {};
   }
@@ -129,8 +139,8 @@ Status GpuDevice::compute(const Stream& stream, ggml_cgraph& graph) {
   }
   if (status) {
     stream_->end();
-    status = host_.files()
-                 .check_unchanged();  // what was sent may be another file's: better no tokens than wrong ones
+    // What was sent may be of another file: no tokens are better than wrong ones.
+    status = host_.files().check_unchanged();
   }
   if (!status) stream_->abandon();
   return status;
@@ -165,7 +175,7 @@ Status GpuDevice::compute_step(ggml_backend_t inner, const ggml_cgraph& graph, c
     const std::size_t behind = segment.product_nodes[i] + 1;
     const auto some = nodes.subspan(done, behind - done);
     BRIMFUL_TRY_VOID(compute_nodes(inner, graph, some));
-    // The device goes on while the host multiplies, unless it is still computing what that needs.
+    // The device goes on while the host multiplies, unless it is still computing the input.
     const ggml_tensor* input = segment.products[i].node->src[1];
     while (input->view_src != nullptr) input = input->view_src;
     if (std::ranges::find(some, input) != some.end()) ggml_backend_synchronize(inner);
@@ -175,7 +185,7 @@ Status GpuDevice::compute_step(ggml_backend_t inner, const ggml_cgraph& graph, c
   return compute_nodes(inner, graph, nodes.subspan(done));
 }
 
-/// Without waiting for them.
+/// Queues the nodes and does not wait for them.
 Status GpuDevice::compute_nodes(ggml_backend_t inner, const ggml_cgraph& graph,
                                 std::span<ggml_tensor* const> nodes) {
   if (nodes.empty()) return {};
@@ -184,7 +194,8 @@ Status GpuDevice::compute_nodes(ggml_backend_t inner, const ggml_cgraph& graph,
   part.n_nodes = static_cast<int>(nodes.size());
   part.n_leafs = 0;
   part.leafs = nullptr;
-  // Back ends take graphs of one number for the same; but in these, weights move from slot to slot.
+  // Backends take graphs with the same uid for the same graph. But in these graphs, weights move from slot to
+  // slot.
   if (part.n_nodes != graph.n_nodes || ring_ != nullptr) part.uid = 0;
   const ggml_status status = ggml_backend_graph_compute_async(inner, &part);
   if (status == GGML_STATUS_SUCCESS) return {};

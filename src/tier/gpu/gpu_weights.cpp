@@ -10,14 +10,18 @@
 namespace brimful::tier {
 namespace {
 
-constexpr std::uint64_t kBlock = 1ULL << 20;  // of a read
-constexpr std::uint64_t kBlocks = 8;          // in flight, at most
+// Largest size of a read, in bytes.
+constexpr std::uint64_t kBlock = 1ULL << 20;
+// Largest number of reads in flight.
+constexpr std::uint64_t kBlocks = 8;
 
-// A thread that sends, four that read, their stacks; the schedule and the program of a pass. Estimated.
+// Memory for a thread that sends, four that read and their stacks, the schedule and the compiled pass. An
+// estimate.
 constexpr Bytes kSender{2 << 20};
 
 }  // namespace
 
+/// Whether the ring has room for two of the matrix, and its bytes in the file are all that the device needs.
 bool GpuDevice::can_send(std::uint32_t weight) const {
   const model::TensorInfo& info = weights_.profile().tensors[weight];
   if (info.bytes * 2 > ring_size_) return false;
@@ -28,7 +32,7 @@ bool GpuDevice::can_send(std::uint32_t weight) const {
   like.nb[1] = info.row_bytes().value;
   for (int i = 2; i < GGML_MAX_DIMS; ++i)
     like.nb[i] = like.nb[i - 1] * static_cast<std::size_t>(like.ne[i - 1]);
-  // Where a device pads rows, it wants the padding cleared: more than bytes of the file.
+  // Where a device pads rows, it needs the padding cleared: more than the bytes of the file.
   return ggml_backend_buft_get_alloc_size(inner_type_, &like) == info.bytes.value;
 }
 
@@ -54,7 +58,7 @@ void GpuDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring,
     experts_.emplace(weights_, host_, experts, context_.get(), transfer_policy_.missing_experts);
   if (ring == Bytes{}) return;
   for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) sendable_[i] = can_send(i);
-  // Norms and biases stand between the products: without them here, each would cost two crossings.
+  // Norms and biases stand between the products: if they were not here, each would cost two crossings.
   for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) {
     const model::TensorInfo& info = profile.tensors[i];
     if (twins_[i] != nullptr || info.rows() > 1 || info.shape[0] != profile.embedding) continue;
@@ -92,7 +96,7 @@ Status GpuDevice::place(memory::Pool& host_pool, const Progress& progress) {
   if (weight_bytes() == Bytes{}) return {};
   BRIMFUL_TRY(arena_,
               allocate_weights(context_.get(), weight_bytes(), memory::Tag::kWeights, arena_reservation_));
-  // The host's weights are not there yet: what they will take is free.
+  // The host's weights are not placed yet, so the room for them is still free.
   const std::uint64_t room =
       (host_pool.capacity() - host_pool.reserved()).value / RangeReader::memory_bytes(1, kBlock).value;
   const std::uint64_t blocks = std::clamp<std::uint64_t>(room, 1, kBlocks);
@@ -110,7 +114,8 @@ Status GpuDevice::place(memory::Pool& host_pool, const Progress& progress) {
 Status GpuDevice::send(RangeReader& reader, const Progress& progress) {
   struct Target {
     std::uint32_t weight;
-    ggml_tensor* tensor;  // of the weight, or of its first experts
+    // The device tensor of the weight, or the slots for its first experts.
+    ggml_tensor* tensor;
   };
   std::vector<Target> targets;
   for (std::uint32_t index = 0; index < twins_.size(); ++index) {
@@ -119,7 +124,7 @@ Status GpuDevice::send(RangeReader& reader, const Progress& progress) {
   if (experts_) {
     for (const auto& [weight, tensor] : experts_->slots()) targets.push_back({weight, tensor});
   }
-  std::ranges::sort(targets, {}, &Target::weight);  // as they follow one another in the file
+  std::ranges::sort(targets, {}, &Target::weight);  // the order in the file
   std::optional<Error> error;
   Bytes done;
   const auto take_one = [&] {

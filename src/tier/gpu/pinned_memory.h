@@ -8,14 +8,16 @@
 
 namespace brimful::tier {
 
-/// Host memory that a device's driver keeps in place, so that the device can fetch from it at the full rate
-/// of its link, and by itself; from other memory a driver copies first. ggml registers it as memory that the
-/// device only reads: nothing may be copied from the device into it. Only back ends that can pin memory of
-/// others (CUDA, HIP) do. Move-only; must go before the memory does.
+/// Host memory that a device's driver keeps in place (page-locked memory). The device can fetch from it by
+/// itself and at the full rate of its link; from other memory, the driver copies first.
+/// ggml registers it as memory that the device only reads: nothing may be copied from the device into it.
+/// Only backends that can pin memory of others (CUDA, HIP) do it; with any other, and where pinning fails,
+/// the object is false.
+/// Move-only. It must be destroyed before the memory.
 class PinnedMemory {
  public:
   PinnedMemory() = default;
-  /// Blocks: for as long as the driver takes to go through the pages.
+  /// Pins `memory`. Blocks: for as long as the driver takes to go through the pages.
   PinnedMemory(ggml_backend_dev_t device, std::span<std::byte> memory);
   PinnedMemory(PinnedMemory&& other) noexcept { swap(other); }
   PinnedMemory& operator=(PinnedMemory&& other) noexcept {
@@ -24,6 +26,7 @@ class PinnedMemory {
   }
   ~PinnedMemory();
 
+  /// Whether memory is pinned.
   [[nodiscard]] explicit operator bool() const { return !memory_.empty(); }
 
  private:
@@ -36,7 +39,7 @@ class PinnedMemory {
   void (*unpin_)(void*) = nullptr;
 };
 
-/// Whether the device's copies are faster from pinned memory, as its back end says.
+/// Whether the device copies faster from pinned memory, as its backend says.
 [[nodiscard]] bool copies_from_pinned(ggml_backend_dev_t device);
 
 }  // namespace brimful::tier

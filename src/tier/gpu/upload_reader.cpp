@@ -15,7 +15,7 @@ UploadReader::UploadReader(const WeightTable& table, std::unique_ptr<DiskReader>
       queue_(queue),
       from_disk_(from_disk) {}
 
-/// Nothing is written to the device any more.
+/// Waits until nothing writes to the device any more.
 UploadReader::~UploadReader() {
   for (const Sent& sent : sent_) {
     if (queue_ != nullptr) queue_->wait(sent.place);

@@ -14,21 +14,24 @@
 
 namespace brimful::tier {
 
-/// Brings bytes of a model's files into a device's memory: from the host's memory where they lie there in the
-/// file's order, else from disk through a little host memory. To a Streamer it is a reader like any
-/// other, but for this: offsets and sizes need not be multiples of DiskFiles::kBlock, and targets are
-/// addresses in the device's buffer. Threading: as a DiskReader; the device must allow one thread to send
-/// while another computes.
+/// Brings bytes of a model's files into a device's memory: from host memory where they lie there in the
+/// file's layout, otherwise from disk through a small buffer in host memory. To a Streamer it is a DiskReader
+/// like any other, with two differences: offsets and sizes need not be multiples of DiskFiles::kBlock, and
+/// targets are addresses in the device's buffer.
+/// Threading: as for DiskReader. The device must allow one thread to send while another one computes.
 class UploadReader final : public DiskReader {
  public:
+  /// Largest number of reads in flight.
   static constexpr std::size_t kDepth = 4;
+  /// Largest size of a read, in bytes.
   static constexpr std::uint64_t kLargestRead = 2ULL << 20;
-  /// Host memory that it needs.
+  /// Bytes of the buffer in host memory.
   [[nodiscard]] static Bytes staging_bytes();
 
-  /// `target` is a tensor of bytes that covers the device's buffer. `queue` has kDepth places, for what lies
-  /// in the host's memory; null: each copy is waited for at once. `from_disk` grows by what the disk is asked
-  /// for. All outlive the reader; `table` is filled.
+  /// `table` says what lies in host memory; it must be filled. `disk` reads the rest, through `staging`,
+  /// which has staging_bytes(). `target` is a tensor of bytes that covers the device's buffer. `queue` has
+  /// kDepth places and copies what lies in host memory; with null, each of these copies blocks. `from_disk`
+  /// grows by the bytes that the disk is asked for. All of them must outlive the reader.
   UploadReader(const WeightTable& table, std::unique_ptr<DiskReader> disk, std::byte* staging,
                ggml_tensor* target, CopyQueue* queue, std::atomic<std::uint64_t>& from_disk);
   ~UploadReader() override;
@@ -40,6 +43,7 @@ class UploadReader final : public DiskReader {
   [[nodiscard]] std::string_view name() const override { return disk_->name(); }
 
  private:
+  // A copy from host memory that wait() has not returned yet.
   struct Sent {
     std::uint64_t tag;
     std::size_t place;
@@ -54,7 +58,8 @@ class UploadReader final : public DiskReader {
   CopyQueue* const queue_;
   std::atomic<std::uint64_t>& from_disk_;
   std::size_t next_place_ = 0;
-  std::deque<Sent> sent_;  // in order
+  // In the order of submission.
+  std::deque<Sent> sent_;
 };
 
 }  // namespace brimful::tier

@@ -19,7 +19,7 @@ Kind kind_of(const ggml_tensor& node) {
     case GGML_OP_RESHAPE:
     case GGML_OP_PERMUTE:
     case GGML_OP_TRANSPOSE: return Kind::kNothing;
-    case GGML_OP_MUL_MAT:  // a Hadamard matrix is not multiplied with: each row is transformed in place
+    case GGML_OP_MUL_MAT:  // a Hadamard matrix: each row is transformed in place, nothing is multiplied
       return ggml_get_op_params_i32(&node, 1) == GGML_HINT_SRC0_IS_HADAMARD ? Kind::kByRows
                                                                             : Kind::kChoosesByTokens;
     case GGML_OP_MUL_MAT_ID:
@@ -63,7 +63,8 @@ Status unsupported(const ggml_tensor& node) {
                                                    ggml_op_name(node.op), node.name));
 }
 
-/// Whether `node` can be cut along `dimension`: its operands count the tokens where they are looked for.
+/// Whether `node` can be cut along `dimension`: its operands must count the tokens where NodeCutter::cut
+/// expects it.
 bool can_cut(const ggml_tensor& node, int dimension, std::int64_t tokens) {
   switch (node.op) {
     case GGML_OP_MUL_MAT:
@@ -107,7 +108,7 @@ Result<BatchInvariance::Cuts> BatchInvariance::match(const ggml_cgraph& graph) c
     const Operation& one = one_[at++];
     if (kind_of(node) != Kind::kChoosesByTokens) continue;
     int dimension = 0;
-    for (int d = 1; d < GGML_MAX_DIMS; ++d) {  // ne[0] may follow the length of the text
+    for (int d = 1; d < GGML_MAX_DIMS; ++d) {  // ne[0] may grow with the length of the text
       if (node.ne[d] == one.ne[d]) continue;
       if (cuts.tokens == 1) cuts.tokens = node.ne[d];
       if (dimension != 0 || one.ne[d] != 1 || node.ne[d] != cuts.tokens || !can_cut(node, d, cuts.tokens))
@@ -155,7 +156,7 @@ void NodeCutter::cut(ggml_tensor* node, bool repacked, int dimension, std::int64
     part.data = static_cast<char*>(node->data) + static_cast<std::size_t>(first) * node->nb[dimension];
     if (node->op == GGML_OP_MUL_MAT) {
       cut_operand(part, 1, dimension, first, count);
-    } else {  // attention: queries, and their rows of the mask
+    } else {  // attention: cut the queries, and their rows of the mask
       cut_operand(part, 0, 1, first, count);
       if (part.src[3] != nullptr) cut_operand(part, 3, 1, first, count);
     }
@@ -181,7 +182,7 @@ ggml_tensor* NodeCutter::view(ggml_tensor* tensor, int dimension, std::int64_t f
 }
 
 Bytes NodeCutter::bytes_per_shadow() {
-  constexpr std::size_t kOverhead = 48;  // of a deque's block, and of a list of pointers that grows
+  constexpr std::size_t kOverhead = 48;  // bytes for a deque's block, and for a list of pointers that grows
   return Bytes{sizeof(ggml_tensor) + kOverhead};
 }
 

@@ -15,50 +15,58 @@
 
 namespace brimful::tier {
 
-/// Takes a graph of several tokens apart so that each token gets the bits that it gets in a graph of its own.
-/// ggml's kernels sum in another order for several tokens than for one, where that is faster. So matrix
-/// products are computed for as many tokens at once as are known to make no difference, attention for one;
-/// every other operation treats each row by itself. A product with chosen experts is not taken apart: how
-/// many tokens it allows bounds the graph.
+/// Splits a graph of several tokens so that each token gets the bits that it would get in a graph of its own.
+/// ggml's kernels sum in another order for several tokens than for one, where that is faster. So a matrix
+/// product is computed for as many tokens at once as are known to make no difference, and attention for one
+/// token at a time. Every other operation treats each row by itself. A product with experts that a router
+/// chose is not split: the number of tokens for which its kernel gives equal bits limits the graph.
 /// Threading: none.
 class BatchInvariance {
  public:
   /// What decides which of ggml's kernels computes a product with a weight.
   struct Kernel {
-    ggml_op op = GGML_OP_MUL_MAT;  ///< or MUL_MAT_ID
+    /// GGML_OP_MUL_MAT or GGML_OP_MUL_MAT_ID.
+    ggml_op op = GGML_OP_MUL_MAT;
     ggml_type type = GGML_TYPE_F32;
+    /// Number of values in a row of the weight.
     std::int64_t row_length = 0;
     bool repacked = false;
 
     auto operator<=>(const Kernel&) const = default;
   };
+  /// `repacked` says whether src[0] of the product has ggml-cpu's own layout.
   [[nodiscard]] static Kernel kernel_of(const ggml_tensor& product, bool repacked) {
     return {product.op, product.src[0]->type, product.src[0]->ne[0], repacked};
   }
 
-  /// Which dimension of each node's result counts the tokens, where the node must be taken apart.
+  /// How a graph is split.
   struct Cuts {
+    /// Number of tokens of the graph.
     std::int64_t tokens = 1;
-    std::vector<std::int8_t> dimension;  ///< by node; 0: computed as it is
+    /// For each node of the graph: the dimension of its result that counts the tokens and along which the
+    /// node is cut. 0: the node is computed as it is.
+    std::vector<std::int8_t> dimension;
   };
 
-  /// Remembers the graph of one token.
-  /// Errors: kUnsupported: an operation that is not known to keep tokens apart.
+  /// Remembers the graph of one token, to compare others with. Errors: kUnsupported where an operation is not
+  /// known to treat each token by itself; nothing is remembered then.
   [[nodiscard]] Status learn(const ggml_cgraph& graph);
   [[nodiscard]] bool learned() const { return !one_.empty(); }
   void forget() { one_.clear(); }
 
-  /// Compares `graph`, of several tokens, with that of one.
-  /// Errors: kUnsupported where they are not the same operations on so many tokens.
+  /// Compares `graph`, which has several tokens, with the graph of one token. Errors: kUnsupported where the
+  /// two do not have the same operations, or where a node cannot be cut.
   [[nodiscard]] Result<Cuts> match(const ggml_cgraph& graph) const;
 
-  /// The kernel gives equal bits for up to so many tokens at once.
+  /// Notes that the kernel gives equal bits for up to `tokens` tokens at once.
   void trust(const Kernel& kernel, std::int64_t tokens) { trusted_[kernel] = tokens; }
+  /// The number of tokens that trust() noted for the kernel. Unset if it noted none.
   [[nodiscard]] std::optional<std::int64_t> trusted(const Kernel& kernel) const;
 
-  /// How many tokens `node` may compute at once. `repacked`: the layout of its src[0].
+  /// The number of tokens that `node` may compute at once, at least 1. `repacked` describes the layout of its
+  /// src[0].
   [[nodiscard]] std::int64_t together(const ggml_tensor& node, bool repacked) const;
-  /// Into how many stretches `node` is cut when its result counts so many tokens; 1: it stays as it is.
+  /// The number of nodes that `node` is cut into when its result has `tokens` tokens. 1: it stays as it is.
   [[nodiscard]] std::uint64_t stretches(const ggml_tensor& node, bool repacked, std::int64_t tokens) const;
 
  private:
@@ -66,24 +74,27 @@ class BatchInvariance {
     ggml_op op;
     std::int64_t ne[GGML_MAX_DIMS];
   };
-  std::vector<Operation> one_;  // of the graph of one token, without views
+  // The operations of the graph of one token, without views. Empty until learn().
+  std::vector<Operation> one_;
   std::map<Kernel, std::int64_t> trusted_;
 };
 
-/// Makes the nodes that compute one node in stretches of tokens.
-/// Views of an operand are shared by the nodes that follow one another.
+/// Makes the nodes that compute one node in stretches of tokens. Nodes that follow one another share their
+/// views of an operand. Lives for the compilation of one graph.
 class NodeCutter {
  public:
-  /// `shadows`: where the nodes are made; addresses stay.
+  /// The new nodes and views are added to `shadows`, whose elements keep their addresses. Both arguments must
+  /// outlive the cutter, and `shadows` the nodes.
   NodeCutter(const BatchInvariance& split, std::deque<ggml_tensor>& shadows)
       : split_(split), shadows_(shadows) {}
 
-  /// Appends what computes `node`, whose result counts `tokens` in `dimension`, to `out`.
-  /// `repacked`: the layout of its src[0].
+  /// Appends to `out` the nodes that compute `node`: `node` itself where it need not be cut. `dimension` is
+  /// the dimension of its result that counts the `tokens` tokens (0: it is not cut), and `repacked` describes
+  /// the layout of its src[0].
   void cut(ggml_tensor* node, bool repacked, int dimension, std::int64_t tokens,
            std::vector<ggml_tensor*>& out);
 
-  /// Heap for each node or view that is made, at most.
+  /// Heap bytes for each node or view that is made, at most.
   [[nodiscard]] static Bytes bytes_per_shadow();
 
  private:
@@ -99,8 +110,10 @@ class NodeCutter {
     std::int64_t count;
     ggml_tensor* made;
   };
-  const ggml_tensor* operand_ = nullptr;  // cut last
-  std::vector<View> views_;               // of it, and of what was cut beside it
+  // The operand that was cut last.
+  const ggml_tensor* operand_ = nullptr;
+  // Views of `operand_`, and of what was cut beside it.
+  std::vector<View> views_;
 };
 
 }  // namespace brimful::tier

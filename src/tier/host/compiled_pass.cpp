@@ -13,24 +13,27 @@
 namespace brimful::tier {
 namespace {
 
+/// Whether `node` picks rows of a plain matrix, its source `src`.
 bool is_gather(const ggml_tensor* node, int src) {
   return node->op == GGML_OP_GET_ROWS && src == 0 && node->src[0]->view_src == nullptr &&
          node->src[0]->ne[2] == 1 && node->src[0]->ne[3] == 1 && node->src[1]->ne[1] == 1 &&
          node->src[1]->ne[2] == 1 && ggml_is_contiguous(node->src[1]);
 }
 
+/// Whether `node` multiplies with a plain matrix, its source `src`, so that rows of it may be computed apart.
 bool is_by_rows(const ggml_tensor* node, int src) {
   return node->op == GGML_OP_MUL_MAT && src == 0 && node->src[0]->view_src == nullptr &&
          node->src[0]->ne[2] == 1 && node->src[0]->ne[3] == 1 && node->type == GGML_TYPE_F32;
 }
 
+/// Whether `node` multiplies with experts of its source `src`.
 bool is_by_experts(const ggml_tensor* node, int src) {
   return node->op == GGML_OP_MUL_MAT_ID && src == 0 && node->src[0]->view_src == nullptr &&
          node->src[0]->ne[3] == 1 && node->src[1]->type == GGML_TYPE_F32;
 }
 
-/// Whether ggml would compute `node` with another kernel if its experts had gaps between them: a kernel has a
-/// working memory of its own.
+/// Whether ggml would compute `node` with another kernel if its experts had gaps between them. Another kernel
+/// needs another amount of working memory.
 bool depends_on_gaps(const ggml_tensor* node) {
   const auto work_of = [](ggml_tensor op) {
     ggml_tensor* nodes[] = {&op};
@@ -48,7 +51,8 @@ bool depends_on_gaps(const ggml_tensor* node) {
   return work_of(op) != without;
 }
 
-/// The weight whose product with the hidden state led to `ids`: the first MUL_MAT with one row an expert.
+/// The node that multiplies the hidden state with the router's weight and leads to `ids`: the first MUL_MAT
+/// on the way back, if its weight has one row for each expert. Null otherwise.
 const ggml_tensor* find_router(const ggml_tensor* ids, std::int64_t experts,
                                const WeightBufferType& weights) {
   constexpr int kDepth = 16;  // softmax, bias, groups, top-k, views
@@ -134,7 +138,7 @@ void merge(GraphNeeds& needs, const GraphNeeds& more) {
   needs.repacked_row_bytes = std::max(needs.repacked_row_bytes, more.repacked_row_bytes);
 }
 
-/// Builds one CompiledPass; lives for the call.
+/// Builds one CompiledPass. It lives for the call of compile().
 class PassCompiler {
  public:
   PassCompiler(const WeightBufferType& weights, const WeightTable& table, const RepackedLayout& layout,
@@ -156,7 +160,7 @@ class PassCompiler {
 
  private:
   Status add(ggml_tensor* node) {
-    if (computes_nothing(node)) {  // kept all the same: which nodes are neighbours decides what ggml fuses
+    if (computes_nothing(node)) {  // it stays: which nodes are neighbours decides what ggml fuses
       segment_.nodes.push_back(node);
       return {};
     }
@@ -187,6 +191,7 @@ class PassCompiler {
     return {};
   }
 
+  /// Adds a node to the segment, cut by tokens where that is needed.
   void emit(ggml_tensor* node) {
     if (dimension_ != 0) {
       cutter_->cut(node, layout_.dressed(*node->src[0]), dimension_, tokens_, segment_.nodes);
@@ -195,12 +200,12 @@ class PassCompiler {
     }
   }
 
-  /// One node for each stretch of rows that lies in one piece.
+  /// Adds one node for each stretch of rows that lies in one piece.
   void add_by_units(ggml_tensor* node, std::span<const plan::Unit> units) {
     for (std::size_t i = 0; i < units.size();) {
       std::size_t end = i + 1;
       std::int64_t rows = units[i].rows;
-      // Parts that lie side by side are one part, unless together they would get another kernel than the
+      // Parts that lie side by side become one part, unless that part would get another kernel than the
       // whole.
       const bool any_rows = node->src[0]->ne[1] % plan::kKernelRows == 0;
       while (units[i].resident && end < units.size() && units[end].resident &&
@@ -215,13 +220,14 @@ class PassCompiler {
 
       ggml_tensor& part = program_.shadows_.emplace_back(*node);
       part.src[0] = weight;
-      part.ne[0] = rows;  // the strides stay: a stretch of each row of the result
+      part.ne[0] = rows;  // the strides stay: the part is a stretch of each row of the result
       part.data = static_cast<char*>(node->data) + static_cast<std::size_t>(units[i].first_row) * part.nb[0];
       emit(&part);
       i = end;
     }
   }
 
+  /// Adds a product with a part of an expert group. The first one of a step begins a new segment.
   Status add_experts(ggml_tensor* node, WeightTable::Part part) {
     const ggml_tensor* const ids = node->src[2];
     auto step = std::ranges::find(program_.steps_, part.group, &ExpertStep::group);
@@ -259,9 +265,10 @@ class PassCompiler {
     return step;
   }
 
+  /// Adds a GET_ROWS that reads its rows from disk, in a new segment.
   void add_gather(ggml_tensor* node, std::uint32_t index) {
     close_run();
-    last_streamed_ = nullptr;  // released with the segment that ended here
+    last_streamed_ = nullptr;  // its slot is released with the segment that ended here
     ggml_tensor* const ids = node->src[1];
     ggml_tensor* const table = &program_.shadows_.emplace_back(*node->src[0]);
     table->data = nullptr;
@@ -273,7 +280,8 @@ class PassCompiler {
     patch(node, 1, &identity);
   }
 
-  /// A copy of a weight, or of a view of one, whose weight's first byte lies at `data`.
+  /// Makes a copy of `tensor`, which is a weight or a view of one. The weight's first byte lies at `data`;
+  /// null where bind() will set the address.
   ggml_tensor* shadow_of(const ggml_tensor* tensor, std::uint32_t index, std::byte* data) {
     ggml_tensor& shadow = program_.shadows_.emplace_back(*tensor);
     if (table_.repacked(index)) layout_.dress(shadow);
@@ -282,10 +290,11 @@ class PassCompiler {
     return &shadow;
   }
 
+  /// Makes a shadow of a streamed unit, in a new segment unless the unit is in its slot already.
   ggml_tensor* streamed_shadow(const ggml_tensor* tensor, const plan::Unit& unit) {
     ggml_tensor* const shadow = shadow_of(tensor, unit.tensor, nullptr);
     const std::size_t view_offset = tensor->view_src != nullptr ? tensor->view_offs : 0;
-    if (last_streamed_ != &unit) {  // a unit used twice in a row is still in its slot
+    if (last_streamed_ != &unit) {  // a unit that is used twice in a row is still in its slot
       close_run();
       last_streamed_ = &unit;
       program_.entries_.push_back(StreamEntry{unit.file, unit.span_begin(), unit.span().value});
@@ -298,8 +307,8 @@ class PassCompiler {
     return shadow;
   }
 
-  /// A segment that needs several streamed units at once must find room for all of them, wherever the ring
-  /// wraps.
+  /// Errors: kUnsupported where a segment needs more streamed units at once than the ring has room for,
+  /// wherever the ring wraps.
   [[nodiscard]] Status check_ring() const {
     std::size_t begin = 0;
     for (const Segment& segment : program_.segments_) {
@@ -338,7 +347,8 @@ class PassCompiler {
   Segment segment_;
   const plan::Unit* last_streamed_ = nullptr;
   std::optional<NodeCutter> cutter_;
-  int dimension_ = 0;  // of the node being added: what counts tokens; 0: not to be taken apart
+  // For the node being added: the dimension that counts tokens. 0: it is not cut.
+  int dimension_ = 0;
   std::int64_t tokens_ = 1;
 };
 
@@ -353,9 +363,9 @@ Result<CompiledPass> CompiledPass::compile(const ggml_cgraph& graph, const Weigh
 }
 
 Bytes CompiledPass::bytes_per_unit(bool repacked) {
-  constexpr std::size_t kGrown = 2;  // a vector that grows may hold twice what it needs
-  constexpr std::size_t kAllocation =
-      48;  // a segment's own list of nodes: two or three, and the heap's header
+  constexpr std::size_t kGrown = 2;  // a vector that grows may take twice what it needs
+  // Bytes of a segment's own list of two or three nodes, and of the heap's header.
+  constexpr std::size_t kAllocation = 48;
   const std::size_t shadows = repacked ? 3 : 2;  // the weight, the node where it is cut, its repacking
   return Bytes{shadows * sizeof(ggml_tensor) + kGrown * (sizeof(StreamEntry) + sizeof(Binding)) +
                sizeof(Segment) + sizeof(Segment) / 4 + kAllocation};

@@ -15,45 +15,66 @@
 
 namespace brimful::tier {
 
-/// Rows of a tensor that a GET_ROWS node picks, to be read from disk when their ids are known.
+/// Rows of a tensor that a GET_ROWS node picks. They are read from disk when their ids are known.
 struct Gather {
+  /// Index into ModelProfile::tensors.
   std::uint32_t tensor = 0;
-  const ggml_tensor* ids = nullptr;  ///< I32 [n], in host memory
-  ggml_tensor* rows = nullptr;       ///< shadow table: [row length, n]
-  ggml_tensor* identity = nullptr;   ///< shadow ids: 0 .. n-1
+  /// The rows' numbers: I32 [n], in host memory.
+  const ggml_tensor* ids = nullptr;
+  /// Shadow of the table: [row length, n]. It holds only the picked rows.
+  ggml_tensor* rows = nullptr;
+  /// Shadow of the ids: 0 .. n-1.
+  ggml_tensor* identity = nullptr;
 };
 
-/// What one choice of a router picks: known when the segment begins in which it is used first.
+/// One choice of a router, and what the graph computes with it. The choice is known when the segment begins
+/// that uses it first.
 struct ExpertStep {
+  /// Index into Placement::groups.
   std::uint32_t group = 0;
-  const ggml_tensor* ids = nullptr;     ///< I32 [used, tokens], in host memory
-  ggml_tensor* numbered = nullptr;      ///< shadow ids, contiguous
-  std::vector<std::uint32_t> parts;     ///< in the order of the graph
-  const ggml_tensor* input = nullptr;   ///< F32 [row length, 1, tokens]: what the router saw, most often
-  std::optional<std::uint32_t> router;  ///< the weight that made the ids of this step, where it can be told
+  /// The router's choice: I32 [used, tokens], in host memory.
+  const ggml_tensor* ids = nullptr;
+  /// Shadow of the ids: the same choice without gaps, in the numbers of slots or row tiles.
+  ggml_tensor* numbered = nullptr;
+  /// The parts of the group that the graph uses, in its order.
+  std::vector<std::uint32_t> parts;
+  /// The router's input: F32, a row for each token. Null where the router is not known.
+  const ggml_tensor* input = nullptr;
+  /// The router's weight: index into ModelProfile::tensors. Unset where the graph does not show it.
+  std::optional<std::uint32_t> router;
 };
 
-/// A MUL_MAT_ID on a part of an expert group.
+/// A MUL_MAT_ID node with a part of an expert group.
 struct ExpertNode {
-  std::size_t step = 0;  ///< in CompiledPass::steps()
-  std::size_t node = 0;  ///< in Segment::nodes
+  /// Index into CompiledPass::steps().
+  std::size_t step = 0;
+  /// Index into Segment::nodes.
+  std::size_t node = 0;
+  /// Index into ExpertGroup::parts.
   std::uint32_t part = 0;
-  ggml_tensor* weight = nullptr;  ///< shadow; its data, strides and count are the step's
+  /// Shadow of the weight. Its data, strides and number of experts are set when the step is computed.
+  ggml_tensor* weight = nullptr;
 };
 
-/// A stretch of the graph handed to the inner device in one call.
+/// A stretch of the graph that the inner device gets in one call.
 struct Segment {
   std::vector<ggml_tensor*> nodes;
-  std::size_t entries_end = 0;      ///< streamed entries before this must be in their slots
-  std::optional<Gather> gather;     ///< done first
-  std::optional<std::size_t> step;  ///< begun before the nodes are computed
-  std::vector<ExpertNode> experts;  ///< in the order of the nodes
+  /// The streamed entries before this index must be in their slots.
+  std::size_t entries_end = 0;
+  /// This is done first, if it is set.
+  std::optional<Gather> gather;
+  /// The step (index into CompiledPass::steps()) that begins before the nodes are computed.
+  std::optional<std::size_t> step;
+  /// In the order of the nodes.
+  std::vector<ExpertNode> experts;
 };
 
-/// One graph, turned into what the tier executes: weights replaced by shadow tensors that point at the arena,
-/// a new segment before each streamed weight, tensors kept in several units computed unit by unit.
-/// The graph's own nodes are changed while a program lives, and restored when it ends; the graph must outlive
-/// it.
+/// One graph in the form that the tier executes. Shadow tensors that point into the arena replace the
+/// weights, a new segment begins before each streamed weight, and tensors that lie in several units are
+/// computed unit by unit.
+/// The compilation changes the graph's own nodes, and the destructor restores them. So the graph must outlive
+/// the compiled pass.
+/// Threading: none.
 class CompiledPass {
  public:
   CompiledPass() = default;
@@ -61,59 +82,74 @@ class CompiledPass {
   CompiledPass& operator=(CompiledPass&& other) noexcept;
   ~CompiledPass() { restore(); }
 
-  /// With `split`, each token of the graph is computed as if it were the only one.
-  /// Errors: kUnsupported when the graph uses a weight in a way that its placement does not allow, or cannot
-  /// be taken apart by tokens.
+  /// Compiles `graph`. With `split` (may be null), each token is computed as if it were the only one. `graph`
+  /// and `layout` must outlive the result.
+  /// Errors: kUnsupported when the graph uses a weight in a way that its placement does not allow, when a
+  /// segment needs more streamed weights at once than the ring holds, or when the graph cannot be split by
+  /// tokens.
   [[nodiscard]] static Result<CompiledPass> compile(const ggml_cgraph& graph, const WeightBufferType& weights,
                                                     const WeightTable& table, const RepackedLayout& layout,
                                                     const BatchInvariance* split = nullptr);
 
-  /// Heap that a program takes for each unit, at most. `repacked`: some weights are.
+  /// Heap bytes that a compiled pass takes for each unit, at most. `repacked` says whether some weights are
+  /// repacked.
   [[nodiscard]] static Bytes bytes_per_unit(bool repacked);
 
-  /// Points the shadows of streamed weights at their slots. Requires: a piece of entries() has begun.
+  /// Points the shadows of the streamed weights at their slots. Requires: `stream` has begun a piece with
+  /// entries().
   void bind(const PassStream& stream);
 
+  /// The streamed units, in the order in which the graph uses them.
   [[nodiscard]] const std::vector<StreamEntry>& entries() const { return entries_; }
   [[nodiscard]] std::deque<Segment>& segments() { return segments_; }
+  /// The router's choices, in the order in which the graph uses them.
   [[nodiscard]] const std::vector<ExpertStep>& steps() const { return steps_; }
 
  private:
   friend class PassCompiler;
+  // A source of a node that was replaced.
   struct Patch {
     ggml_tensor* node;
     int src;
     ggml_tensor* original;
   };
+  // A shadow whose data lies in the slot of an entry, `offset` bytes behind the slot's first byte.
   struct Binding {
     ggml_tensor* shadow;
     std::size_t entry;
-    std::uint64_t offset;  // in the slot
+    std::uint64_t offset;
   };
   void restore();
 
-  std::deque<Segment> segments_;  // of many small segments, half a vector could be empty
+  // A deque: with many small segments, half of a vector could be empty.
+  std::deque<Segment> segments_;
   std::vector<StreamEntry> entries_;
   std::vector<ExpertStep> steps_;
-  std::deque<ggml_tensor> shadows_;  // addresses stay
+  // A deque: elements keep their addresses.
+  std::deque<ggml_tensor> shadows_;
   std::vector<Patch> patches_;
   std::vector<Binding> bindings_;
 };
 
-/// What one graph asks of the weights and of working memory.
+/// What one or more graphs need of the weights and of working memory.
 struct GraphNeeds {
-  std::vector<plan::TensorUse> uses;  ///< in order of first use
-  std::uint64_t gather_rows = 0;      ///< most rows picked by one GET_ROWS
+  /// In the order of first use.
+  std::vector<plan::TensorUse> uses;
+  /// Largest number of rows that one GET_ROWS picks from a weight.
+  std::uint64_t gather_rows = 0;
+  /// Bytes of the longest of these rows.
   std::uint64_t gather_row_bytes = 0;
-  std::uint64_t expert_ids = 0;          ///< most ids of one MUL_MAT_ID
-  std::uint64_t repacked_row_bytes = 0;  ///< of the widest weight that is repacked
+  /// Largest number of ids of one MUL_MAT_ID.
+  std::uint64_t expert_ids = 0;
+  /// Row bytes of the widest weight that is repacked; 0 if none is.
+  std::uint64_t repacked_row_bytes = 0;
 };
 
-/// Records how `graph` uses the weights. Pure but for reading the graph.
+/// Records how `graph` uses the weights. It reads only the graph's structure, and changes nothing.
 [[nodiscard]] GraphNeeds needs_of(const ggml_cgraph& graph, const WeightBufferType& weights,
                                   const RepackedLayout& layout);
 
-/// Adds what another graph needs.
+/// Adds the needs of another graph to `needs`.
 void merge(GraphNeeds& needs, const GraphNeeds& more);
 
 }  // namespace brimful::tier

@@ -19,8 +19,8 @@
 namespace brimful::tier {
 namespace {
 
-// Between two runs a worker polls this long (of 100) before it sleeps: runs follow one another closely, but
-// a worker that spins through a wait for the disk takes a core from the reader.
+// How long (of 100) a thread polls between two segments before it sleeps. Segments follow one another
+// closely, but a thread that spins while the compute waits for the disk takes a core from the reader.
 constexpr std::uint32_t kPoll = 2;
 
 ggml_threadpool* new_pool(int threads) {
@@ -29,12 +29,12 @@ ggml_threadpool* new_pool(int threads) {
   return ggml_threadpool_new(&params);
 }
 
-/// A node that every thread of a pool takes part in: each leaves its id.
+/// The function of a node that every thread of a pool takes part in: each thread writes its id.
 void leave_id(ggml_tensor* node, int thread, int, void*) {
   static_cast<std::int32_t*>(node->data)[thread] = ::gettid();
 }
 
-/// The time that a thread could have run and had no processor. Unset where the kernel does not count it.
+/// The time that a thread was ready to run and had no processor. Unset where the kernel does not count it.
 std::optional<ThreadCount::Duration> waited(int schedule) {
   std::array<char, 64> text{};
   const ssize_t got = ::pread(schedule, text.data(), text.size(), 0);
@@ -75,7 +75,7 @@ Status ComputeThreads::make_pool(int threads) {
   return {};
 }
 
-/// No back end may know a pool that is not there any more.
+/// Frees pool_. Before that, every backend gets another pool: none may keep one that is gone.
 void ComputeThreads::free_pool() {
   if (pool_ == nullptr) return;
   for (ggml_backend_t const backend : backends_) {
@@ -132,7 +132,8 @@ void ComputeThreads::prepare(ggml_backend_t backend, int wanted) {
   const bool fits = now() == 1 || pool_threads_ == now() || make_pool(now()).has_value();
   used_ = fits ? std::min(wanted, now()) : 1;
   if (std::ranges::find(backends_, backend) == backends_.end()) backends_.push_back(backend);
-  // Threads of a pool that have no part in a graph wake for it all the same, and spin.
+  // Threads of a pool that have no part in a graph wake for it all the same, and spin. So a single thread
+  // computes with a pool of its own.
   ggml_backend_cpu_set_threadpool(backend, used_ == 1 ? alone_ : pool_);
   ggml_backend_cpu_set_n_threads(backend, used_);
 }
@@ -143,7 +144,7 @@ void ComputeThreads::all_again(ggml_backend_t backend) {
     if (whole_ == nullptr) whole_ = new_pool(most());
     pool = whole_;
   }
-  // Without a pool ggml makes one for this graph: slower, and the same bits.
+  // Without a pool, ggml makes one for this graph: that is slower, and gives the same bits.
   ggml_backend_cpu_set_threadpool(backend, pool);
   ggml_backend_cpu_set_n_threads(backend, wanted_);
   with_all_ = true;
@@ -172,13 +173,14 @@ void ComputeThreads::observe(ThreadCount::Time time) {
     seen.all_waits += more;
   }
   seen_ = ThreadCount::Duration{0};
-  // A quota stops all threads at the same time: then none of them waits for another.
+  // A quota stops all threads at the same time. Then none of them waits for another.
   if (was_throttled() || seen.threads == 0) return;
   count_.computed(time, seen);
-  if (count_.now() < seen_threads_) static_cast<void>(idle_processors(time));  // from here on
+  if (count_.now() < seen_threads_)
+    static_cast<void>(idle_processors(time));  // idle time counts from here on
 }
 
-/// On average since the last call.
+/// The number of processors_ that were idle since the last call, on average.
 std::optional<double> ComputeThreads::idle_processors(ThreadCount::Time time) {
   const auto ticks = hardware::read_idle_ticks(processors_);
   if (!ticks) return std::nullopt;

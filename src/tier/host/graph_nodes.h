@@ -4,7 +4,7 @@
 
 namespace brimful::tier {
 
-/// Whether `node` only shows the bytes of another tensor.
+/// Whether `node` is only a view of another tensor's bytes, or has no operation.
 inline bool computes_nothing(const ggml_tensor* node) {
   switch (node->op) {
     case GGML_OP_NONE:
@@ -16,8 +16,8 @@ inline bool computes_nothing(const ggml_tensor* node) {
   }
 }
 
-/// The shape of `ids` ([used, tokens]) without gaps, for other numbers of the same choice; its data is not
-/// set.
+/// A tensor with the shape of `ids` ([used, tokens]) and no gaps between its rows, to hold other numbers for
+/// the same choice. The caller sets its data.
 inline ggml_tensor without_gaps(const ggml_tensor& ids) {
   ggml_tensor out = ids;
   out.nb[1] = static_cast<std::size_t>(ids.ne[0]) * out.nb[0];

@@ -8,7 +8,7 @@
 
 namespace brimful::tier {
 
-/// What `graph` computes: read from its nodes. Pure.
+/// Reads from the nodes of `graph` what it computes. It changes nothing.
 [[nodiscard]] plan::GraphWork work_of(const ggml_cgraph& graph, const WeightBufferType& weights,
                                       const RepackedLayout& layout);
 

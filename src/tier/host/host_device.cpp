@@ -11,7 +11,8 @@
 namespace brimful::tier {
 namespace {
 
-// Four threads for the ring; each takes its stack and the kernel's structures (measured: 130 KiB).
+// Memory of the four reader threads of the ring: each takes its stack and the kernel's structures, which was
+// measured as 130 KiB.
 constexpr Bytes kReaderThreads{4 * 144 * 1024};
 
 }  // namespace
@@ -20,7 +21,7 @@ bool HostDevice::leaves(const ggml_tensor& op) const {
   if (batches_elsewhere_ == 0) return false;
   if (op.op == GGML_OP_FLASH_ATTN_EXT) return op.src[0]->ne[1] >= batches_elsewhere_;
   if (op.op != GGML_OP_NORM && op.op != GGML_OP_RMS_NORM) return false;
-  const ggml_tensor* of = op.src[0];  // [width, tokens], perhaps seen by heads
+  const ggml_tensor* of = op.src[0];  // [width, tokens], or a view of that by heads
   while (of->view_src != nullptr) of = of->view_src;
   return of->ne[1] >= batches_elsewhere_;
 }
@@ -90,7 +91,8 @@ void HostDevice::record(int threads, const ggml_cgraph& graph) {
   plan::GraphWork work = work_of(graph, weights_, *layout_);
   if (std::ranges::find(work_, work.tokens, &plan::GraphWork::tokens) == work_.end())
     work_.push_back(std::move(work));
-  // Repacked kernels convert their inputs to the same types as the plain ones: they need no more.
+  // Kernels for repacked weights convert their inputs to the same types as the plain ones, so they need no
+  // more.
   work_bytes_ =
       std::max(work_bytes_, std::uint64_t{ggml_graph_plan(&graph, threads, threads_->pool()).work_size});
 }
@@ -119,7 +121,7 @@ Status HostDevice::record_token_by_token(ggml_backend_t inner, const ggml_cgraph
     if (stretches == 1) continue;
     const std::uint64_t views = node.op == GGML_OP_MUL_MAT ? 1 : 2;
     split_bytes_ += NodeCutter::bytes_per_shadow() * (stretches * (1 + views));
-    // The parts of a matrix share their operand's views.
+    // The parts of a matrix share the views of their operand.
     if (weight)
       split_bytes_per_unit_ = std::max(split_bytes_per_unit_, NodeCutter::bytes_per_shadow() * stretches);
   }

@@ -15,87 +15,111 @@
 
 namespace brimful::tier {
 
-/// What the recorded graphs ask for, beside the buffers libllama allocates.
+/// What the recorded graphs need beside the buffers that libllama allocates.
 struct Needs {
+  /// In the order of first use.
   std::vector<plan::TensorUse> uses;
-  Bytes work;            ///< the inner device's scratch memory
-  Bytes staging;         ///< for gathered rows, and rows that are rearranged
-  Bytes split;           ///< heap of the program of a graph that is computed token by token
-  Bytes split_per_unit;  ///< and for each unit
-  Bytes reader;          ///< stacks of the reader threads that are yet to start
+  /// Scratch memory of the inner device.
+  Bytes work;
+  /// Memory for gathered rows, ids of experts, and rows that are rearranged.
+  Bytes staging;
+  /// Heap of the compiled pass of a graph that is computed token by token.
+  Bytes split;
+  /// Heap that each unit adds to that.
+  Bytes split_per_unit;
+  /// Stacks of the reader threads that are started later.
+  Bytes reader;
 };
 
 class HostDevice;
 
 struct DeviceOptions {
-  int threads = 1;  ///< at most this many compute at once
+  /// Largest number of threads that compute at once.
+  int threads = 1;
+  /// Makes the readers of model files. Empty: direct reads, with io_uring where the kernel allows it.
   ReaderFactory make_reader;
-  Trace* trace = nullptr;                     ///< outlives the device
-  const HostDevice* share_threads = nullptr;  ///< computes with the threads of this one, which outlives it
-  bool file_order = false;  ///< weights keep the file's order, so that they can be sent to other devices
+  /// Records what happens, if it is not null. It must outlive the device.
+  Trace* trace = nullptr;
+  /// The device computes with the threads of this one, which must outlive it. Null: with threads of its own.
+  const HostDevice* share_threads = nullptr;
+  /// Weights keep the layout of the file, so that they can be sent to other devices. No weight is repacked
+  /// then.
+  bool file_order = false;
 };
 
-/// A ggml device that computes like the CPU and keeps weights in tiers. Give handle() to libllama as the
-/// model's only device and weight_buffer_type() as the type of all its weights. Then, in this order:
-///   1. load the model, between begin_loading() and end_loading(), and create a context: nothing is read, no
-///   memory spent; a graph computed now is only
-///      recorded (its results are undefined);
-///   2. needs(), host_buffers(): what the graphs seen so far ask for;
-///   3. place(): memory is reserved and filled, resident weights are read; from now on graphs are computed;
-///   4. for another budget: displace(), and from the context on again.
-/// Threading: one thread at a time, as a llama_context. Lifetime: outlives model and context.
+/// A ggml device that computes as the CPU does and keeps weights in tiers. Give handle() to libllama as the
+/// last of the model's devices (GpuDevices come before it), and weight_buffer_type() as the type of all its
+/// weights. Then, in this order:
+///   1. load the model, between begin_loading() and end_loading(), and create a context: nothing is read, and
+///      no memory is spent. A graph that is computed now is only recorded (its results are undefined);
+///   2. needs() and host_buffers() tell what the graphs so far need;
+///   3. place(): memory is reserved and filled, and the resident weights are read. From now on graphs are
+///      computed;
+///   4. for another budget: displace(), and again from the context on.
+/// Threading: one thread at a time, like a llama_context. Lifetime: it must outlive the model and the
+/// context.
 class HostDevice final : public BackendDevice {
  public:
-  /// Errors: those of DiskFiles::open. `profile` and `pool` outlive the device.
+  /// `profile` and `pool` must outlive the device. Errors: those of DiskFiles::open, of making a reader, and
+  /// of ComputeThreads::create.
   [[nodiscard]] static Result<std::unique_ptr<HostDevice>> create(const model::ModelProfile& profile,
                                                                   memory::Pool& pool, DeviceOptions options);
   ~HostDevice() override;
 
   [[nodiscard]] ggml_backend_buffer_type_t weight_buffer_type() { return weights_.handle(); }
-  /// Attention and norms of so many tokens and more are another device's, as the products are that stand
-  /// between them; 0: none are. For the graphs that libllama makes from now on.
+  /// Leaves attention and norms of `tokens` or more tokens to another device, which also computes the
+  /// products between them. With 0, the device leaves none of them. This holds for the graphs that libllama
+  /// makes from now on.
   void leave_batches(std::int64_t tokens) { batches_elsewhere_ = tokens; }
 
   [[nodiscard]] const WeightTable& table() const { return table_; }
   [[nodiscard]] const WeightBufferType& weights() const { return weights_; }
   [[nodiscard]] const DiskFiles& files() const { return files_; }
   [[nodiscard]] const ReaderFactory& reader_factory() const { return options_.make_reader; }
+  /// As WeightBufferType's functions of the same names.
   void begin_loading() { weights_.begin_loading(); }
   void end_loading(bool loaded) { weights_.end_loading(loaded); }
   [[nodiscard]] HostBufferType& host_buffers() { return host_; }
 
-  /// While on, each token of a graph gets, bit for bit, what it would get in a graph of its own; otherwise
-  /// ggml's kernels may sum in another order for several tokens than for one. What is to be computed so must
-  /// have been recorded so: after learn_one_token() the graph of one token, then the largest one of several.
-  /// That one fails with kUnsupported where its tokens cannot be kept apart.
+  /// Forgets the graphs that were recorded token by token. Call it before the two graphs that
+  /// token_by_token() needs are recorded.
   void learn_one_token();
+  /// While this is on, each token of a graph gets, bit for bit, what it would get in a graph of its own.
+  /// Otherwise ggml's kernels may sum in another order for several tokens than for one.
+  /// A graph that is computed in this way must have been recorded in this way: after learn_one_token(), first
+  /// the graph of one token, then the largest graph of several tokens. Recording the second one fails with
+  /// kUnsupported where its tokens cannot be kept apart.
   void token_by_token(bool on) { token_by_token_ = on; }
-  /// The most tokens of a graph that is computed so: those of the one recorded, or fewer.
+  /// The largest number of tokens of a graph that can be computed token by token: that of the recorded graph,
+  /// or fewer. 1 before one is recorded.
   [[nodiscard]] std::int64_t most_tokens() const { return most_tokens_; }
 
+  /// The needs of all graphs recorded since the last forget_needs().
   [[nodiscard]] Needs needs() const;
-  /// The first graph seen of each number of tokens.
+  /// The work of the first recorded graph for each number of tokens.
   [[nodiscard]] const std::vector<plan::GraphWork>& recorded_work() const { return work_; }
   /// Forgets what was recorded, for another context.
   void forget_needs();
 
-  /// Heap that a placement takes, at most: in the table, and in a pass's program.
+  /// Heap bytes that a placement takes, at most, in the table and in a compiled pass.
   [[nodiscard]] plan::Bookkeeping bookkeeping() const;
 
-  /// Called with the bytes read so far and the bytes to read; returning false cancels.
+  /// Is called with the bytes read so far and the bytes to read. Returning false cancels.
   using Progress = std::function<bool(Bytes done, Bytes total)>;
 
-  /// Reserves and fills every buffer and the arena, and reads the resident weights, each byte once.
-  /// Errors: kBudgetExceeded, kIo, kCancelled; the device cannot be used any more then.
+  /// Reserves and fills every buffer and the arena, and reads the resident weights and the slots of experts,
+  /// each byte once. `progress` may be empty.
+  /// Errors: kBudgetExceeded, kIo, kCancelled. The device cannot be used any more then.
   [[nodiscard]] Status place(plan::Placement placement, const Progress& progress);
-  /// Gives all places of weights back. Graphs are recorded again, once a new context is made, for another
+  /// Gives back the places of all weights. Once a new context is made, graphs are recorded again, for another
   /// place(). Errors: those of making a reader.
   [[nodiscard]] Status displace();
 
   [[nodiscard]] const plan::Placement& placement() const { return table_.placement(); }
 
-  /// For another device's graph, while that is computed: products of experts that it lacks, and the experts.
-  /// As PassExecutor's. Requires: the weights are placed, and a context lives.
+  /// For another device, while it computes a graph: products with experts that it lacks, and the bytes of
+  /// experts. As PassExecutor's functions of the same names. Requires: the weights are placed, and a context
+  /// lives.
   [[nodiscard]] Status multiply(const ggml_cgraph& graph, bool again) {
     threads_->prepare(stream_->inner, stream_->threads);
     return executor_->multiply(stream_->inner, graph, again);
@@ -105,9 +129,11 @@ class HostDevice final : public BackendDevice {
     return executor_->bring(tensors, experts, take);
   }
 
+  /// Statistics since the device was made, over all placements.
   [[nodiscard]] PassStatistics statistics() const;
-  /// The threads that compute, shared with the devices of DeviceOptions::share_threads.
+  /// The threads that compute. Devices whose options name this one as share_threads use them, too.
   [[nodiscard]] ComputeThreads& threads() const { return *threads_; }
+  /// Bytes that the last place() has read so far.
   [[nodiscard]] Bytes loaded() const { return loaded_; }
 
  private:
@@ -130,18 +156,22 @@ class HostDevice final : public BackendDevice {
   [[nodiscard]] Bytes gather_staging() const;
   [[nodiscard]] Bytes repack_scratch() const;
   [[nodiscard]] Bytes expert_ids() const;
-  /// Whether `op` is of a batch that other devices compute.
+  /// Whether another device computes `op`, because it belongs to a large batch.
   [[nodiscard]] bool leaves(const ggml_tensor& op) const;
-  /// Everything that has a place; the experts' account, where they have one.
+  /// Reads everything that has a place. Returns the cache of the experts, or null where the placement has no
+  /// expert groups.
   [[nodiscard]] Result<std::unique_ptr<ExpertCache>> read_weights(const Progress& progress);
   [[nodiscard]] Status read_residents(const std::function<bool(Bytes)>& more);
 
   const model::ModelProfile& profile_;
   const DeviceOptions options_;
   const DiskFiles files_;
-  const Stream* stream_ = nullptr;               // of the newest context
-  std::unique_ptr<ComputeThreads> own_threads_;  // null where they are another device's
+  // The stream of the newest context.
+  const Stream* stream_ = nullptr;
+  // Null where the threads are another device's.
+  std::unique_ptr<ComputeThreads> own_threads_;
   ComputeThreads* threads_ = nullptr;
+  // The number of tokens of leave_batches().
   std::int64_t batches_elsewhere_ = 0;
   HostBufferType host_;
   WeightBufferType weights_;
@@ -154,18 +184,22 @@ class HostDevice final : public BackendDevice {
   bool token_by_token_ = false;
   BatchInvariance split_;
   std::int64_t most_tokens_ = 1;
-  Bytes split_bytes_;           // heap of the largest program that is taken apart
-  Bytes split_bytes_per_unit_;  // and what each unit of a matrix adds
+  // Heap of the largest compiled pass that is split by tokens.
+  Bytes split_bytes_;
+  // Heap that each unit of a matrix adds to that.
+  Bytes split_bytes_per_unit_;
 
   WeightTable table_;
   memory::Region arena_;
   memory::Region staging_;
   std::vector<memory::Reservation> reservations_;
-  std::unique_ptr<DiskReader> row_reader_;  // until the executor takes it
+  // Null once the executor has taken it.
+  std::unique_ptr<DiskReader> row_reader_;
   bool recording_ = true;
   std::unique_ptr<PassExecutor> executor_;
   Bytes loaded_;
-  PassStatistics past_;  // of executors before
+  // Statistics of the earlier executors.
+  PassStatistics past_;
 };
 
 }  // namespace brimful::tier

@@ -17,7 +17,7 @@ struct ContextFree {
   void operator()(ggml_context* context) const { ggml_free(context); }
 };
 
-/// About normal, the same in every run.
+/// `count` values that are about normally distributed, and the same in every run.
 std::vector<float> some_floats(std::size_t count) {
   std::vector<float> out(count);
   std::uint32_t state = 1;
@@ -38,7 +38,8 @@ struct Sample {
   std::vector<std::byte> rows;
 };
 
-/// The sample times columns of the same length: [rows, columns]; empty where ggml fails.
+/// Multiplies the sample with `columns`, which have the length of its rows. Returns [rows, columns], or
+/// nothing where ggml fails.
 std::vector<float> product(ggml_backend_t device, Sample& sample, std::span<float> columns) {
   const auto& [op, type, length, repacked] = sample.kernel;
   const std::unique_ptr<ggml_context, ContextFree> context(
@@ -69,7 +70,7 @@ std::vector<float> product(ggml_backend_t device, Sample& sample, std::span<floa
   return out;
 }
 
-/// From the middle of the weight, or of its first expert.
+/// Reads rows from the middle of the weight, or of its first expert.
 Sample read_sample(const BatchInvariance::Kernel& kernel, const ggml_tensor* weight,
                    const RepackedLayout& layout) {
   const std::int64_t count = std::min(kRows, weight->ne[1]);

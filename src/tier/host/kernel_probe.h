@@ -5,9 +5,10 @@
 
 namespace brimful::tier {
 
-/// How many tokens, up to `most`, `device` may compute with `kernel` at once so that each gets, bit for bit,
-/// what it gets alone. Asked of the kernel itself, with some rows of `weight`; experts with tokens that all
-/// choose the same one. 1 where those rows cannot tell (they are zero).
+/// The number of tokens, from 1 to `most`, that `device` may compute with `kernel` at once so that each token
+/// gets, bit for bit, what it gets alone. The function computes some rows of `weight` with the kernel itself;
+/// for experts, all tokens choose the same one. It returns 1 where those rows cannot show a difference (they
+/// are zero) or ggml fails.
 /// Requires: `weight` can be read back. Blocks: on the disk, for a few rows.
 [[nodiscard]] std::int64_t tokens_with_equal_bits(ggml_backend_t device,
                                                   const BatchInvariance::Kernel& kernel,

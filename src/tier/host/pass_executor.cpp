@@ -16,7 +16,8 @@ constexpr std::uint64_t ids_bytes(std::uint64_t rows) {
   return align_up(rows * sizeof(std::int32_t), DiskFiles::kBlock);
 }
 
-/// The first weight that a segment uses: its shadow has its name.
+/// The name of the first weight that `nodes` use: a shadow has the name of its weight. `segment` if they use
+/// none.
 std::string_view name_of(std::span<ggml_tensor* const> nodes, const model::ModelProfile& profile) {
   for (const ggml_tensor* node : nodes) {
     for (const ggml_tensor* src : node->src) {
@@ -27,17 +28,18 @@ std::string_view name_of(std::span<ggml_tensor* const> nodes, const model::Model
   return "segment";
 }
 
-/// Whether the bits of a node depend on how many threads compute it: ggml cuts the attention of a single
-/// token over many cells into as many parts as there are threads (ggml-cpu/ops.cpp).
+/// Whether the bits of a node depend on the number of threads that compute it: ggml cuts the attention of a
+/// single token over many cells into as many parts as there are threads (ggml-cpu/ops.cpp).
 bool depends_on_threads(const ggml_tensor& node) {
   constexpr std::int64_t kManyCells = 512;
   return node.op == GGML_OP_FLASH_ATTN_EXT && node.src[0]->ne[1] == 1 && node.src[1]->ne[1] >= kManyCells;
 }
 
-/// How many of `nodes` are computed before the number of threads may change. Where threads wait for one
-/// another at each node, 64 nodes take a quarter of a second. A stretch begins with a product, so that nodes
-/// that ggml computes together stay together; products of many tokens take long enough by themselves.
-/// Where some threads are taken back (`fewer`), a node that needs them all is a stretch of its own.
+/// The number of `nodes` that are computed before the number of threads may change. Where threads wait for
+/// one another at each node, 64 nodes take a quarter of a second. A stretch begins with a product, so that
+/// nodes that ggml computes together stay together; products of many tokens take long enough by themselves.
+/// With `short_one`, the stretch ends before the next product. Where some threads are taken back (`fewer`), a
+/// node that needs all of them is a stretch of its own.
 std::size_t length_of_stretch(std::span<ggml_tensor* const> nodes, bool short_one, bool fewer) {
   constexpr std::size_t kNodes = 64;
   constexpr std::int64_t kManyTokens = 32;
@@ -99,7 +101,7 @@ Status PassExecutor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, co
   BRIMFUL_TRY_VOID(run(inner, graph, split));
   ++passes_;
   if (trace_ != nullptr) trace_->span(Trace::kPasses, "pass", begin);
-  // Weights read in this pass may be another file's: better no tokens than wrong ones.
+  // The weights that this pass read may be those of another file: no tokens are better than wrong ones.
   return files_.check_unchanged();
 }
 

@@ -18,47 +18,58 @@ namespace brimful::tier {
 
 struct PassStatistics {
   std::uint64_t passes = 0;
-  Bytes read;                           ///< from disk, by passes: streamed weights and gathered rows
-  std::chrono::nanoseconds stalled{0};  ///< of the compute, waiting for the disk
-  ExpertStatistics experts;             ///< their reads are in `read`, too
+  /// Bytes that passes read from disk: streamed weights, gathered rows and experts.
+  Bytes read;
+  /// Time that the compute waited for the disk.
+  std::chrono::nanoseconds stalled{0};
+  /// Their reads are part of `read`.
+  ExpertStatistics experts;
 
   PassStatistics& operator+=(const PassStatistics& other);
 };
 
-/// Executes graphs over placed weights: waits for the streamed ones, hands each segment to the inner device,
-/// frees the slots behind it.
+/// Executes graphs over placed weights: it waits for the streamed ones, hands each segment to the inner
+/// device, and frees the slots behind it.
 /// Threading: one graph at a time.
 class PassExecutor {
  public:
-  /// Embedding rows read at once: they are small, and only depth hides their latency.
+  /// Number of embedding rows in flight: the reads are small, and only depth hides their latency.
   static constexpr std::size_t kRowReads = 16;
 
+  /// The memory that the executor uses. It must outlive the executor.
   struct Memory {
-    std::byte* arena = nullptr;    ///< the ring, then the resident weights: as the placement says
-    std::byte* staging = nullptr;  ///< for gathered rows: staging_bytes() of it
+    /// The ring, then the resident weights, as the placement says.
+    std::byte* arena = nullptr;
+    /// Memory for gathered rows, of staging_size bytes.
+    std::byte* staging = nullptr;
     Bytes staging_size;
   };
 
-  /// Staging for GET_ROWS of up to `rows` rows: the rows, their ids, and blocks to read them through.
+  /// Staging memory for a GET_ROWS of up to `rows` rows of `row_bytes` bytes: the rows, their ids, and blocks
+  /// to read them through. 0 for no rows.
   [[nodiscard]] static Bytes staging_bytes(std::uint64_t rows, std::uint64_t row_bytes);
 
-  /// `files`, `weights`, `table`, `layout` and `threads` outlive it. `row_reader` reads gathered rows.
-  /// `experts`: filled; null where the placement has no groups.
+  /// `files`, `weights`, `table`, `layout`, `memory`, `trace` (may be null) and `threads` must outlive it.
+  /// `row_reader` reads gathered rows. `experts` is a filled cache, or null where the placement has no expert
+  /// groups.
   PassExecutor(const DiskFiles& files, const WeightBufferType& weights, const WeightTable& table,
                const RepackedLayout& layout, Memory memory, ReaderFactory make_reader,
                std::unique_ptr<DiskReader> row_reader, std::unique_ptr<ExpertCache> experts, Trace* trace,
                ComputeThreads& threads);
 
-  /// Computes the whole graph on `inner`; with `split`, each of its tokens as if it were the only one.
+  /// Computes the whole graph on `inner`. With `split` (may be null), each of its tokens is computed as if it
+  /// were the only one.
   /// Errors: those of the reads; kIo when a model file was changed; kCancelled when the inner device was told
-  /// to abort; the outputs are then undefined.
+  /// to abort; kUnsupported as for CompiledPass::compile. The outputs are then undefined, and the next graph
+  /// starts a new pass.
   [[nodiscard]] Status compute(ggml_backend_t inner, const ggml_cgraph& graph, const BatchInvariance* split);
 
-  /// In the middle of another device's graph: computes products with experts. `again`: of the same choice as
-  /// the ones before. Errors: as compute().
+  /// Computes products with experts in the middle of another device's graph. `again` tells that they belong
+  /// to the same choice of a router as the products before. Errors: as for compute().
   [[nodiscard]] Status multiply(ggml_backend_t inner, const ggml_cgraph& graph, bool again);
 
-  /// As ExpertCache's, of experts of the weights of one group, wherever they lie.
+  /// Like ExpertCache::bring, for experts of the weights of one group, wherever they lie. `tensors` are the
+  /// weights of the group.
   [[nodiscard]] Status bring(std::span<const std::uint32_t> tensors, std::span<const std::uint32_t> experts,
                              const ExpertCache::TakeBytes& take);
 

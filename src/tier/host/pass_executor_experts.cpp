@@ -7,6 +7,7 @@
 namespace brimful::tier {
 namespace {
 
+/// Makes a shadow of a weight show a row tile.
 void show(ggml_tensor& weight, const ExpertRows& rows) {
   weight.data = rows.data;
   weight.ne[1] = rows.rows;
@@ -54,9 +55,9 @@ Status PassExecutor::bring(std::span<const std::uint32_t> tensors, std::span<con
   return {};
 }
 
-/// Starts to read what the next step will almost certainly choose.
+/// Starts to read the experts that the next step will almost certainly choose.
 void PassExecutor::predict(const CompiledPass& program, std::size_t number) {
-  // More tokens than a few choose nearly every expert: then there is nothing to guess.
+  // More than a few tokens choose nearly every expert: then there is nothing to guess.
   constexpr std::int64_t kMostTokens = 4;
 
   const ExpertStep& step = program.steps()[number];
@@ -122,7 +123,7 @@ Status PassExecutor::execute_in_tiles(ggml_backend_t inner, const ggml_cgraph& g
       BRIMFUL_TRY_VOID(repack(inner, fresh));
       show(*expert.weight, rows);
       ggml_tensor part = *node;
-      part.ne[0] = rows.rows;  // the strides stay: a stretch of each row of the result
+      part.ne[0] = rows.rows;  // the strides stay: the part is a stretch of each row of the result
       part.data = static_cast<char*>(node->data) + static_cast<std::size_t>(rows.first_row) * part.nb[0];
       ggml_tensor* const only[] = {&part};
       BRIMFUL_TRY_VOID(execute(inner, graph, only));

@@ -8,16 +8,16 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Long enough that one time slice of another program, 4 ms, is no reason to take threads back.
+// A window is so long that one time slice of another program, 4 ms, is no reason to take threads back.
 constexpr ThreadCount::Duration kWindow = 40ms;
 constexpr ThreadCount::Duration kTrialWindow = 20ms;
 constexpr ThreadCount::Duration kTrial = 200ms;
 constexpr ThreadCount::Duration kBetweenIdle = 250ms;
 constexpr ThreadCount::Duration kFirstTry = 2s;
 constexpr ThreadCount::Duration kLongestBetweenTries = 16s;
-// A thread that is taken back so soon after it was given was not worth it.
+// A thread that is taken back within this time after it was given was not worth it.
 constexpr ThreadCount::Duration kAtOnce = 2s;
-// Below this, one thread's waits cost less than the thread gains.
+// Where a thread waits for a smaller share of the time, its waits cost less than it gains.
 constexpr double kLeastWait = 0.2;
 constexpr double kRoomForOne = 0.8;
 constexpr int kMostFailures = 3;
@@ -35,7 +35,8 @@ bool ThreadCount::wants_idle(Time time) const { return now_ < most_ && time - la
 void ThreadCount::computed(Time time, const Observation& seen) {
   if (seen.wall <= Duration{0}) return;
   if (seen.threads < 2) return;
-  // A pass of n threads loses what its slowest thread waits; without one of them it would lose a part in n.
+  // With n threads, a pass loses the time that its slowest thread waits. With one thread less, it would lose
+  // one part in n.
   const double too_much = std::max(kLeastWait, 0.6 / seen.threads);
   if (share(seen.longest_wait, seen.wall) <= too_much) {
     trial_left_ = std::max(Duration{0}, trial_left_ - seen.wall);
@@ -50,7 +51,7 @@ void ThreadCount::computed(Time time, const Observation& seen) {
   next_try_ = time + std::min(kFirstTry * (1 << failures_), kLongestBetweenTries);
   last_idle_ = time;
   idle_in_a_row_ = 0;
-  was_busy_ = !at_once;  // idle processors deceived already: one has to be seen busy first
+  was_busy_ = !at_once;  // idle processors were no good sign: one must be seen busy first
 }
 
 void ThreadCount::processors_idle(Time time, std::optional<double> idle) {
@@ -59,7 +60,8 @@ void ThreadCount::processors_idle(Time time, std::optional<double> idle) {
   const double room = idle.value_or(0);
   idle_in_a_row_ = room >= kRoomForOne ? idle_in_a_row_ + 1 : 0;
   was_busy_ |= room < kRoomForOne / 2;
-  // Twice in a row, and more often where that was deceiving: a program that pauses for a moment is not over.
+  // The processors must be idle twice in a row, and more often after failures: a program that pauses for a
+  // moment has not ended.
   const bool became_idle = was_busy_ && idle_in_a_row_ >= 2 + failures_;
   if (became_idle) return give(time, static_cast<int>(std::floor(room + 1 - kRoomForOne)));
   if (time >= next_try_) give(time, 1);

@@ -7,12 +7,13 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Time, and what a machine shows to the threads that compute.
+/// A clock, and what a machine shows to the threads that compute.
 class Simulation {
  public:
   explicit Simulation(int most) : count(most) {}
 
-  /// Computes for `wall`; each thread but the first waits for that share of it.
+  /// Computes for `wall`. `longest` and `all` are the shares of that time that the slowest thread and all
+  /// threads together wait.
   void compute(ThreadCount::Duration wall, double longest, double all) {
     time += wall;
     const auto part = [&](double share) {
@@ -20,7 +21,8 @@ class Simulation {
     };
     count.computed(time, {count.now(), wall, part(longest), part(all)});
   }
-  /// A program takes `busy` of `processors` processors for `duration`: as the kernel shares them.
+  /// Another program uses `busy` of `processors` processors for `duration`, and the kernel shares them as it
+  /// does.
   void run(std::chrono::milliseconds duration, int processors, double busy) {
     for (const auto end = time + duration; time < end;) {
       const double over = std::max(0.0, count.now() + busy - processors);

@@ -33,7 +33,7 @@ Result<DiskFiles> DiskFiles::open(const model::ModelProfile& profile) {
     opened.path = file.path.string();
     opened.direct = true;
     opened.fd = ::open(opened.path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
-    if (opened.fd < 0 && errno == EINVAL) {  // tmpfs and some network file systems
+    if (opened.fd < 0 && errno == EINVAL) {  // tmpfs and some network file systems refuse O_DIRECT
       opened.direct = false;
       opened.fd = ::open(opened.path.c_str(), O_RDONLY | O_CLOEXEC);
     }
@@ -45,7 +45,7 @@ Result<DiskFiles> DiskFiles::open(const model::ModelProfile& profile) {
     const bool known = ::fstat(opened.fd, &st) == 0;
     opened.size = known ? static_cast<std::uint64_t>(st.st_size) : 0;
     opened.modified_ns = modified_ns(st);
-    out.files_.push_back(opened);  // owned from here on
+    out.files_.push_back(opened);  // from here on, `out` closes it
     if (!known || opened.size != file.size.value || st.st_ino != file.inode || st.st_dev != file.device ||
         opened.modified_ns != file.modified_ns) {
       return std::unexpected(changed(opened.path));
@@ -97,7 +97,7 @@ std::optional<Status> finish_block(const DiskFiles::File& file, BlockState& stat
     }
     return Status{};
   }
-  // A short read is gone on with from the last whole block: direct reads must stay aligned.
+  // After a short read, the next one begins at the last whole block: direct reads must stay aligned.
   state.done = align_down(state.done, DiskFiles::kBlock);
   if (state.done > before) state.retries = 0;  // some file systems only ever read in small pieces
   if (++state.retries <= kRetries) return std::nullopt;

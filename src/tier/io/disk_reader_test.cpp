@@ -123,7 +123,7 @@ TEST_P(DiskReaderTest, MayEndWithReadsInFlight) {
     for (std::uint64_t n = 0; n < 8; ++n) reader->submit({0, n << 20, 1 << 20, memory.data() + (n << 20), n});
     reader.reset();
     std::memset(memory.data(), i, 8 << 20);
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // a tick of the file system's clock
     ASSERT_TRUE(std::all_of(memory.data(), memory.data() + (8 << 20), [&](std::byte b) {
       return b == std::byte(i);
     })) << "written to after its end";
@@ -140,7 +140,7 @@ TEST_P(DiskReaderTest, AReplacedFileIsReadAsItWas) {
   std::filesystem::rename(other, test.path(0));
   expect_reads_everything(*reader, test, 16 * kBlock);
   EXPECT_TRUE(files->check_unchanged());
-  const auto again = test.open();  // but who opens it now must not take it for the old one
+  const auto again = test.open();  // the new file must not be taken for the old one
   ASSERT_FALSE(again);
   EXPECT_EQ(again.error().code, ErrorCode::kIo);
 }
@@ -155,7 +155,8 @@ TEST(DiskFiles, NoticesAWriteInPlace) {
   const auto files = test.open();
   ASSERT_TRUE(files);
   EXPECT_TRUE(files->check_unchanged());
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // a tick of the file system's clock
+  std::this_thread::sleep_for(
+      std::chrono::milliseconds(20));  // longer than a tick of the file system's clock
   const int fd = ::open(test.path(1).c_str(), O_WRONLY | O_CLOEXEC);
   ASSERT_EQ(::pwrite(fd, "x", 1, 777), 1);
   ::close(fd);

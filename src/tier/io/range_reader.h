@@ -6,41 +6,53 @@
 
 namespace brimful::tier {
 
-/// Reads stretches of files that begin and end anywhere, through blocks of memory. Threading: as DiskReader.
+/// Reads stretches of files that may begin and end at any byte: it reads the whole blocks around a stretch to
+/// buffers of its own memory. Threading: as DiskReader.
 class RangeReader {
  public:
+  /// A stretch that has been read, or could not be.
   struct Done {
+    /// The argument of submit().
     BlockRead range;
     Status status;
-    const std::byte* bytes = nullptr;  ///< until the next submit()
+    /// The first byte of the stretch. The bytes stay valid until the next submit().
+    const std::byte* bytes = nullptr;
   };
 
-  /// Memory for `count` ranges at once, of `largest` bytes at most.
+  /// Memory for `count` stretches in flight, each of at most `largest` bytes.
   [[nodiscard]] static constexpr Bytes memory_bytes(std::size_t count, std::uint64_t largest) {
     return Bytes{count * block_bytes(largest)};
   }
 
-  /// `reader` has nothing in flight, and nobody else uses it meanwhile. It and `memory`, which begins at a
-  /// multiple of DiskFiles::kBlock, outlive this.
+  /// `reader` must have nothing in flight, and nobody else may use it during the lifetime of this object.
+  /// `memory` has memory_bytes(count, largest) bytes and begins at a multiple of DiskFiles::kBlock. Both must
+  /// outlive this object.
   RangeReader(DiskReader& reader, std::byte* memory, std::size_t count, std::uint64_t largest);
 
+  /// Whether no buffer is free, so that submit() must not be called before wait().
   [[nodiscard]] bool full() const { return free_.empty(); }
+  /// The number of stretches that were submitted and that wait() has not returned yet.
   [[nodiscard]] std::size_t in_flight() const { return reader_.in_flight(); }
-  /// Offset and size may be any; the target is only handed back, as the tag is. Requires: !full(). Returns
-  /// what the disk is asked for: whole blocks.
+  /// Starts to read `range`. Its offset and size may have any value up to `largest` bytes; its target and tag
+  /// are only returned by wait(). Returns the bytes that the disk is asked for, in whole blocks. Requires:
+  /// !full().
   Bytes submit(const BlockRead& range);
-  /// Blocks until a range has been read, or could not be. Requires: in_flight() > 0.
+  /// Blocks until a stretch has been read or has failed. Requires: in_flight() > 0.
   [[nodiscard]] Done wait();
 
  private:
+  /// Size of one buffer: a stretch of `largest` bytes touches at most this many bytes of whole blocks.
   [[nodiscard]] static constexpr std::uint64_t block_bytes(std::uint64_t largest) {
     return align_up(largest, DiskFiles::kBlock) + DiskFiles::kBlock;
   }
 
   DiskReader& reader_;
   std::byte* const memory_;
+  // Bytes of one buffer.
   const std::uint64_t block_;
-  std::vector<BlockRead> ranges_;  // by block
+  // Indexed by buffer.
+  std::vector<BlockRead> ranges_;
+  // Buffers that no read uses.
   std::vector<std::size_t> free_;
 };
 

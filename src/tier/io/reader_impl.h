@@ -6,20 +6,24 @@
 
 namespace brimful::tier {
 
-/// A block on its way: what both readers keep of it.
+/// A block in flight: the state that both kinds of readers keep of it.
 struct BlockState {
   BlockRead read;
-  std::uint64_t done = 0;  ///< bytes already in place; a multiple of the block size
+  /// Bytes that are in place already; a multiple of the block size.
+  std::uint64_t done = 0;
+  /// Retries since the last progress.
   int retries = 0;
 };
 
-/// Takes the result of one system call (bytes, or -errno) into `state`.
-/// Returns the block's end, or nothing when it has to be submitted again from state.done.
+/// Applies the result of one system call to `state`: `result` is a number of bytes, or a negative errno.
+/// Returns how the block ended, or nothing when the caller must submit it again from state.done.
 [[nodiscard]] std::optional<Status> finish_block(const DiskFiles::File& file, BlockState& state,
                                                  std::int64_t result);
 
+/// Makes a reader that uses io_uring. Errors: kUnsupported where the kernel refuses it.
 [[nodiscard]] Result<std::unique_ptr<DiskReader>> make_uring_reader(const DiskFiles& files,
                                                                     std::size_t depth);
+/// Makes a reader that uses threads. Errors: kInternal where the system gives no thread.
 [[nodiscard]] Result<std::unique_ptr<DiskReader>> make_thread_reader(const DiskFiles& files,
                                                                      std::size_t depth);
 

@@ -14,10 +14,10 @@
 namespace brimful::tier {
 namespace {
 
-// More reads at once gain nothing on the disks measured, and each thread costs memory.
+// More reads at once gain nothing on the disks that were measured, and each thread costs memory.
 constexpr std::size_t kWorkers = 4;
 
-/// The fallback where io_uring is forbidden: a few threads that read one block each.
+/// The fallback where io_uring is forbidden: a few threads, each of which reads one block at a time.
 class ThreadReader final : public DiskReader {
  public:
   ThreadReader(const DiskFiles& files, std::size_t depth) : files_(files), depth_(depth) {}

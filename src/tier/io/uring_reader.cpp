@@ -12,6 +12,7 @@
 namespace brimful::tier {
 namespace {
 
+/// Reads with io_uring.
 class UringReader final : public DiskReader {
  public:
   UringReader(const DiskFiles& files, std::size_t depth) : files_(files), blocks_(depth) {
@@ -19,7 +20,7 @@ class UringReader final : public DiskReader {
   }
 
   ~UringReader() override {
-    while (ready_ && in_flight() > 0) static_cast<void>(wait());  // the kernel still writes to the targets
+    while (ready_ && in_flight() > 0) static_cast<void>(wait());  // the kernel may still write to the targets
     if (ready_) ::io_uring_queue_exit(&ring_);
   }
 
@@ -86,7 +87,7 @@ class UringReader final : public DiskReader {
     }
     const BlockState& block = blocks_[slot];
     io_uring_sqe* const sqe = ::io_uring_get_sqe(&ring_);
-    BRIMFUL_CHECK(sqe != nullptr);  // one entry a block, and submitted at once
+    BRIMFUL_CHECK(sqe != nullptr);  // the ring has an entry for each block, and each is submitted at once
     ::io_uring_prep_read(sqe, files_.files()[block.read.file].fd, block.read.target + block.done,
                          static_cast<unsigned>(block.read.size - block.done), block.read.offset + block.done);
     ::io_uring_sqe_set_data64(sqe, slot);
@@ -106,8 +107,10 @@ class UringReader final : public DiskReader {
   bool ready_ = false;
   std::vector<BlockState> blocks_;
   std::vector<std::size_t> free_;
-  std::vector<std::size_t> refused_;  // never reached the kernel
-  int broken_ = 0;                    // errno: the ring takes nothing more
+  // Blocks that never reached the kernel.
+  std::vector<std::size_t> refused_;
+  // The errno of a submission that failed: from then on, the ring takes no more reads. 0: none failed.
+  int broken_ = 0;
 };
 
 }  // namespace

@@ -9,9 +9,12 @@ namespace brimful::tier {
 namespace {
 
 constexpr int kRows = 8;
-constexpr std::size_t kScales = 12;   // 8 scales and 8 minima of 6 bits
-constexpr std::size_t kQuants = 128;  // 256 values of 4 bits
-constexpr std::size_t kHeader = 4;    // two half floats: scale and minimum of the block
+// Bytes of 8 scales and 8 minima of 6 bits.
+constexpr std::size_t kScales = 12;
+// Bytes of 256 values of 4 bits.
+constexpr std::size_t kQuants = 128;
+// Bytes of two half floats: scale and minimum of the block.
+constexpr std::size_t kHeader = 4;
 constexpr std::size_t kBlock = kHeader + kScales + kQuants;
 
 using Bytes8 = std::uint64_t;  // little-endian: byte i is bits 8i to 8i+7
@@ -44,11 +47,13 @@ void transpose(std::array<Bytes8, 8>& words) {
   }
 }
 
+/// The values of eight blocks, one of each of eight rows. Word i has those of row i, one byte for each
+/// sub-block. After transpose(), word i has those of sub-block i, one byte for each row.
 struct ScalesAndMinima {
   std::array<Bytes8, 8> scales, minima;
 };
 
-/// Of each row, its eight sub-blocks' values.
+/// Unpacks the scales and minima of eight rows.
 ScalesAndMinima unpack(const std::byte* in, std::uint64_t row_bytes) {
   ScalesAndMinima out;
   for (std::size_t row = 0; row < kRows; ++row) {
@@ -64,7 +69,8 @@ ScalesAndMinima unpack(const std::byte* in, std::uint64_t row_bytes) {
   return out;
 }
 
-/// The packing of one row's sub-blocks, used for the rows of one sub-block.
+/// Packs the values that eight rows have in one sub-block into 12 bytes, in the way that Q4_K packs those of
+/// the eight sub-blocks of one row.
 void pack(Bytes8 scales, Bytes8 minima, std::byte* out) {
   const auto scales_4_to_7 = static_cast<std::uint32_t>(scales >> 32);
   const auto minima_4_to_7 = static_cast<std::uint32_t>(minima >> 32);
@@ -73,6 +79,7 @@ void pack(Bytes8 scales, Bytes8 minima, std::byte* out) {
   store(out + 8, (scales_4_to_7 & 0x0f0f0f0f) | ((minima_4_to_7 & 0x0f0f0f0f) << 4));
 }
 
+/// Interleaves one block of each of eight rows.
 void interleave_block(const std::byte* in, std::uint64_t row_bytes, std::byte* out) {
   for (std::size_t row = 0; row < kRows; ++row) {
     store(out + 2 * row, load<std::uint16_t>(in + row * row_bytes));

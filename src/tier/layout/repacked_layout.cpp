@@ -11,16 +11,18 @@
 namespace brimful::tier {
 namespace {
 
-// As much as stays in a core's cache while its rows are rearranged.
+// Bytes of rows that a thread rearranges at once: they stay in a core's cache.
 constexpr std::uint64_t kGroupBytes = 128ULL << 10;
 
+/// Bytes of the rows that a thread rearranges at once: whole groups of kRows rows.
 std::uint64_t group_bytes(std::uint64_t row_bytes) {
   const auto rows = static_cast<std::uint64_t>(RepackedLayout::kRows);
   const std::uint64_t groups = std::max<std::uint64_t>(1, kGroupBytes / (rows * row_bytes));
   return groups * rows * row_bytes;
 }
 
-/// Only this one keeps the size of a weight and the independence of its groups of rows.
+/// ggml's CPU_REPACK buffer type, or null where there is none. Of the CPU's extra types, only this one keeps
+/// the size of a weight and lets groups of rows be rearranged by themselves.
 ggml_backend_buffer_type_t find_type(ggml_backend_dev_t cpu) {
   ggml_backend_reg_t const reg = ggml_backend_dev_backend_reg(cpu);
   const auto extra_types = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(
@@ -32,7 +34,8 @@ ggml_backend_buffer_type_t find_type(ggml_backend_dev_t cpu) {
   return nullptr;
 }
 
-/// Asked of ggml itself: it chooses the layout by the CPU.
+/// Whether ggml's layout for Q4_K is the one that interleave_q4_k makes. ggml chooses the layout by the CPU,
+/// so the function lets ggml rearrange some rows and compares.
 bool interleaves_eight_rows_of_q4_k(const RepackedLayout& layout) {
   constexpr std::int64_t kColumns = 512, kRows = RepackedLayout::kRows;
   const std::uint64_t row_bytes = ggml_row_size(GGML_TYPE_Q4_K, kColumns);

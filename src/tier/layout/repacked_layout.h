@@ -10,50 +10,56 @@
 
 namespace brimful::tier {
 
-/// The order in which ggml-cpu's fastest kernels want the rows of a weight (its CPU_REPACK buffer type): the
-/// blocks of 4, 8 or 16 neighbouring rows interleaved. It takes no more bytes than the file's order, and
-/// those groups do not touch one another, so a unit is rearranged by itself, in place.
+/// The layout in which ggml-cpu's fastest kernels want the rows of a weight (its CPU_REPACK buffer type): the
+/// blocks of 4, 8 or 16 neighbouring rows are interleaved. It takes no more bytes than the file's layout, and
+/// the groups of rows do not touch one another. So a unit is rearranged by itself, in place.
 /// A weight has this layout wherever it lies, or nowhere: kernels, and so tokens, do not depend on the
-/// budget. Threading: what rearranges takes its scratch from the thread's number; the rest is read-only.
+/// budget.
+/// Threading: each thread that rearranges has scratch memory of its own, chosen by the thread's number;
+/// everything else is read-only.
 class RepackedLayout {
  public:
-  /// What is rearranged by itself begins at a multiple of this many rows.
+  /// A stretch of rows that is rearranged by itself begins at a multiple of this many rows.
   static constexpr std::int64_t kRows = 16;
 
-  /// `cpu`: ggml's CPU device. Where it has no such layout, or is null, none is ever served.
+  /// `cpu` is ggml's CPU device. Where it has no such layout, or `cpu` is null, serves() is always false.
+  /// `threads` is the largest number of threads that rearrange at once.
   RepackedLayout(ggml_backend_dev_t cpu, int threads);
   ~RepackedLayout();
   RepackedLayout(const RepackedLayout&) = delete;
   RepackedLayout& operator=(const RepackedLayout&) = delete;
 
-  /// Whether `node` can be computed with its src[0], a whole weight, in this layout. What llama.cpp asks,
-  /// too, when it chooses.
+  /// Whether `node` can be computed with its src[0], a whole weight, in this layout. llama.cpp asks ggml the
+  /// same question when it chooses a buffer type.
   [[nodiscard]] bool serves(const ggml_tensor* node) const;
 
-  /// Makes kernels take `shadow`, a copy of a weight that is served, for one in this layout.
+  /// Makes ggml's kernels take `shadow` for a weight in this layout. `shadow` is a copy of the tensor of a
+  /// weight that is served. Requires: the CPU device has the layout.
   void dress(ggml_tensor& shadow) const;
 
-  /// A dressed weight of `rows` rows of `columns` values: what ggml writes to it comes to lie at `data` in
-  /// this layout.
+  /// A dressed tensor of `rows` rows with `columns` values each. What ggml_backend_tensor_set writes to it
+  /// comes to lie at `data` in this layout.
   [[nodiscard]] ggml_tensor dressed_rows(ggml_type type, std::int64_t columns, std::int64_t rows,
                                          std::byte* data) const;
 
-  /// Whether `shadow` was dressed.
+  /// Whether dress() was called for `shadow`.
   [[nodiscard]] bool dressed(const ggml_tensor& shadow) const {
     return buffer_ != nullptr && shadow.buffer == buffer_;
   }
 
-  /// A node that rearranges in place what `weight`, which is dressed, shows when the node is computed.
-  /// `weight` and this layout outlive it.
+  /// A graph node that rearranges the rows of `weight`, which is dressed, in place. It uses the data pointer
+  /// that `weight` has when the node is computed. `weight` and this object must outlive the node.
   [[nodiscard]] ggml_tensor repacking(ggml_tensor* weight) const;
 
-  /// Rearranges now, in place, on `cpu`'s stream `inner`, the rows of those weights that `table` has in this
-  /// layout. Errors: kCancelled.
+  /// Rearranges rows in place, now, with the CPU backend `inner`: those of `fresh` whose weights `table`
+  /// keeps in this layout. Errors: kCancelled.
   [[nodiscard]] Status repack(ggml_backend_t inner, const WeightTable& table,
                               std::span<const FreshRows> fresh) const;
 
-  /// Scratch for rows of this size. The caller hands it over before any node is computed.
+  /// Scratch memory that all threads together need for rows of `row_bytes` bytes.
   [[nodiscard]] Bytes scratch_bytes(std::uint64_t row_bytes) const;
+  /// Sets the scratch memory. It must be set before any node is computed, and stay valid while nodes are
+  /// computed.
   void use_scratch(std::byte* scratch, Bytes size);
 
  private:
@@ -61,9 +67,12 @@ class RepackedLayout {
 
   ggml_backend_dev_t const cpu_;
   const int threads_;
-  ggml_backend_buffer_t buffer_ = nullptr;  // of the layout's type; what is in it is never used
-  bool own_q4_k_ = false;                   // ggml's order of Q4_K is the one that interleave_q4_k makes
+  // A buffer of the layout's type; its memory is never used. Null where there is no such layout.
+  ggml_backend_buffer_t buffer_ = nullptr;
+  // Whether interleave_q4_k makes the layout that ggml has for Q4_K on this CPU.
+  bool own_q4_k_ = false;
   std::byte* scratch_ = nullptr;
+  // Bytes of scratch memory for each thread.
   std::uint64_t scratch_of_one_ = 0;
 };
 

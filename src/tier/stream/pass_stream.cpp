@@ -7,7 +7,8 @@ Status PassStream::begin(const std::vector<StreamEntry>& entries) {
   waited_ = 0;
   if (entries.empty()) return {};
   part_ = cycle_.next(entries);
-  // A read ahead may have failed since: it is tried again. In the middle of a pass its error is this pass's.
+  // A read ahead may have failed since the last piece. At the beginning of a pass it is tried again. In the
+  // middle of a pass, its error is an error of this pass.
   const bool at_begin = part_.begin == 0;
   if (part_.restart || (at_begin && !streamer_.running(cycle_.entries())))
     return streamer_.start(cycle_.entries());

@@ -5,7 +5,8 @@
 namespace brimful::tier {
 namespace {
 
-constexpr std::size_t kLongestHistory = 1U << 16;  // entries; graphs that never come again are not remembered
+// Unit: entries. Graphs that have not come again by then never will: they are forgotten.
+constexpr std::size_t kLongestHistory = 1U << 16;
 
 bool begins_with(std::span<const StreamEntry> all, const std::vector<StreamEntry>& entries) {
   return all.size() >= entries.size() && std::equal(entries.begin(), entries.end(), all.begin());

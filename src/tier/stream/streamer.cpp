@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::uint64_t kReadBlock = 2ULL << 20;
 constexpr std::size_t kDepth = 16;
-constexpr std::uint64_t kSlotAlignment = 256;  // devices want it; spans of whole blocks have it
+// Unit: bytes. Devices need this alignment; spans of whole blocks have it anyway.
+constexpr std::uint64_t kSlotAlignment = 256;
 
 /// Asks the scheduler for short slices, so that this thread runs as soon as a read ends even while every core
 /// computes (measured: 3 to 10% more bandwidth). Best effort: kernels before 6.12 ignore it.
@@ -100,13 +101,13 @@ void Streamer::assign_slots() {
   };
   for (std::size_t i = 0; i < n; ++i) {
     std::uint64_t back = 1;
-    while (!overlap(i, (i + n - back % n) % n)) ++back;  // ends at itself, one pass ago
+    while (!overlap(i, (i + n - back % n) % n)) ++back;  // ends at the entry itself, one pass ago
     slots_[i].wait_for = back;
   }
 }
 
 bool Streamer::can_read() const {
-  if (next_byte_ > 0) return true;  // its slot is already ours
+  if (next_byte_ > 0) return true;  // the entry was begun, so its slot is free
   const std::uint64_t back = slots_[next_ % entries_.size()].wait_for;
   return next_ < back || released_ > next_ - back;
 }
@@ -179,7 +180,7 @@ void Streamer::trace_submission(const BlockRead& read) {
 
 void Streamer::trace_completion(const BlockDone& done) {
   if (trace_ == nullptr) return;
-  // Blocks of one entry come back in any order: the line of the oldest is as good as another.
+  // The blocks of one entry may end in any order, so any of its lines will do.
   const auto line = std::ranges::find_if(
       traced_, [&](const TracedRead& read) { return read.busy && read.entry == done.tag; });
   if (line == traced_.end()) return;

@@ -13,63 +13,77 @@
 
 namespace brimful::tier {
 
-/// One streamed unit in the order of the pass: the whole blocks that hold it; or just its bytes, where the
-/// reader can.
+/// One streamed unit of the pass: the whole blocks that hold it, or exactly its bytes where the reader can
+/// read any bytes.
 struct StreamEntry {
+  /// Index into DiskFiles::files().
   std::uint32_t file = 0;
+  /// Bytes from the start of the file.
   std::uint64_t offset = 0;
-  std::uint64_t span = 0;  ///< bytes
+  /// Bytes to read.
+  std::uint64_t span = 0;
 
   bool operator==(const StreamEntry&) const = default;
 };
 
 struct StreamStatistics {
-  Bytes read;                           ///< from disk, since the start
-  std::chrono::nanoseconds stalled{0};  ///< the compute side waited for data
+  /// Bytes that were asked from the reader since the streamer was made.
+  Bytes read;
+  /// Time that the consumer waited for data.
+  std::chrono::nanoseconds stalled{0};
 };
 
-/// Reads a fixed sequence of units, pass after pass, through a ring, ahead of the compute.
-/// The schedule is static and periodic: an entry has the same slot in every pass. A slot is read into again
-/// only when everything that lay there has been released, in order.
-/// Threading: one consumer calls everything; reading happens on a thread of the streamer's own.
+/// Reads a fixed sequence of units through a ring, pass after pass, ahead of the compute.
+/// The schedule is static and periodic: an entry has the same slot in every pass. The reader fills a slot
+/// again only when everything that lay there has been released, in order.
+/// Threading: one consumer calls everything; a thread of the streamer's own reads.
 class Streamer {
  public:
-  /// `ring` is 4096-aligned and outlives the streamer, as do `files`. It is only an address here: a reader
-  /// may know of memory that this process cannot touch.
+  /// `ring` is aligned to 4096 bytes and outlives the streamer, as do `files` and `trace`. The streamer
+  /// itself never accesses the ring: a reader may use an address that this process cannot touch. `trace` may
+  /// be null.
   Streamer(const DiskFiles& files, ReaderFactory make_reader, std::byte* ring, Bytes ring_size,
            Trace* trace = nullptr);
   ~Streamer();
   Streamer(const Streamer&) = delete;
   Streamer& operator=(const Streamer&) = delete;
 
-  /// Starts reading `entries` from the first on. What was read ahead for another schedule is dropped; an
-  /// earlier read error is forgotten, so that a passing fault does not end the process.
+  /// Starts to read `entries`, from the first one on. It drops what was read ahead for another schedule, and
+  /// forgets an earlier read error, so that a passing fault does not end the process.
+  /// Errors: those of making a reader; kInternal where no thread can be started. Nothing is read then.
   /// Requires: every span fits the ring.
   [[nodiscard]] Status start(std::vector<StreamEntry> entries);
+  /// Stops the reading thread once the reads in flight have ended. Afterwards there is no schedule.
   void stop();
 
+  /// Whether `entries` is the current schedule and no read of it has failed.
   [[nodiscard]] bool running(const std::vector<StreamEntry>& entries) const;
 
-  /// Where entry `i` lies, in every pass, once wait(i) has returned.
+  /// The address of entry `i`: the same in every pass, and filled once wait(i) has returned.
   [[nodiscard]] std::byte* slot(std::size_t i) const { return ring_ + slots_[i].offset; }
 
-  /// Blocks until entry `i` of the current pass is in its slot. Errors: those of the reads.
+  /// Blocks until entry `i` of the current pass is in its slot. Errors: the first error of any read since
+  /// start().
   [[nodiscard]] Status wait(std::size_t i);
-  /// The consumer is done with all entries before `count` of the current pass.
+  /// Tells that the consumer is done with the first `count` entries of the current pass.
   void release(std::size_t count);
-  /// Requires: all entries of this pass were released.
+  /// Begins the next pass. Requires: all entries of the current pass were released.
   void next_pass();
 
   [[nodiscard]] StreamStatistics statistics() const;
 
-  /// Heap for each entry.
+  /// Heap bytes for each entry.
   [[nodiscard]] static Bytes bytes_per_entry() { return Bytes{sizeof(StreamEntry) + sizeof(Slot)}; }
 
  private:
   struct Slot {
     std::uint64_t offset = 0;
-    std::uint64_t wait_for = 0;  // how many entries back the last one lies that shares the slot; 0: none
-    std::uint64_t loaded = 0;    // passes for which the entry has been read
+    // The last entry that shares bytes with this slot lies this many entries back. At least 1: in the end, an
+    // entry shares its slot with itself, one pass ago.
+    std::uint64_t wait_for = 0;
+    // Passes for which the entry has been read.
+    std::uint64_t loaded = 0;
+    // Reads of the entry that have not ended.
     std::uint32_t blocks_left = 0;
   };
 
@@ -80,7 +94,8 @@ class Streamer {
   void take(const BlockDone& done);      // requires mutex_
   void trace_submission(const BlockRead& read);
   void trace_completion(const BlockDone& done);
-  /// Entries [first, end), counted through all passes, came into the ring or left it. Requires mutex_.
+  /// Records that the entries [first, end), counted through all passes, came into the ring or left it.
+  /// Requires mutex_.
   void trace_ring(std::uint64_t first, std::uint64_t end, bool came);
 
   const DiskFiles& files_;
@@ -95,24 +110,33 @@ class Streamer {
   std::thread thread_;
 
   mutable std::mutex mutex_;
-  std::condition_variable space_;   // for the reader
-  std::condition_variable loaded_;  // for the consumer
+  // Wakes the reading thread: slots were released.
+  std::condition_variable space_;
+  // Wakes the consumer: an entry was read, or a read failed.
+  std::condition_variable loaded_;
   bool stop_ = false;
   std::optional<Error> error_;
-  std::uint64_t pass_ = 0;       // consumer's
-  std::uint64_t released_ = 0;   // entries, counted through all passes
-  std::uint64_t next_ = 0;       // entry to read, counted through all passes
-  std::uint64_t next_byte_ = 0;  // within it
+  // The consumer's current pass, from 0 on.
+  std::uint64_t pass_ = 0;
+  // Number of released entries, counted through all passes.
+  std::uint64_t released_ = 0;
+  // The entry to read next, counted through all passes.
+  std::uint64_t next_ = 0;
+  // Offset in the entry `next_` of the next byte to read.
+  std::uint64_t next_byte_ = 0;
   StreamStatistics statistics_;
-  std::uint64_t waiting_ = 0;  // bytes of entries that were read and are not released; only where traced
+  // Bytes of the entries that were read and are not released yet. Counted only with a trace.
+  std::uint64_t waiting_ = 0;
 
+  // A read that a line of the trace shows.
   struct TracedRead {
     std::uint64_t entry;
     std::uint64_t bytes;
     Trace::Clock::time_point begin;
     bool busy = false;
   };
-  std::vector<TracedRead> traced_;  // by line of the picture; the reader thread's
+  // Indexed by line of the trace. Only the reading thread uses it.
+  std::vector<TracedRead> traced_;
 };
 
 }  // namespace brimful::tier

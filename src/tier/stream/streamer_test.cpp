@@ -16,16 +16,19 @@ using tests::DiskTestFiles;
 
 constexpr std::uint64_t kBlock = DiskFiles::kBlock;
 
-/// What a test tells its readers, and learns from them. The readers' threads share it.
+/// What a test sets for its readers, and what it learns from them. The threads of the readers share it.
 struct Control {
-  std::atomic<std::int64_t> fail_in{-1};  // this many completions from now, one fails; negative: none
-  std::atomic<int> slow_us{0};            // longest delay of a completion
+  // The completion that fails, counted from now (0: the next one). Negative: none fails.
+  std::atomic<std::int64_t> fail_in{-1};
+  // Longest delay of a completion, in microseconds.
+  std::atomic<int> slow_us{0};
   std::atomic<std::uint64_t> submitted{0};
-  std::atomic<std::uint64_t> abandoned{0};  // reads that nobody waited for
+  // Reads that nobody waited for.
+  std::atomic<std::uint64_t> abandoned{0};
 };
 
-/// A reader that completes in random order, after random delays, and makes the worst of what the kernel may
-/// do: from submit() on, the target holds anything.
+/// A reader that completes reads in random order and after random delays. It does the worst that the kernel
+/// may do: from submit() on, the target holds garbage.
 class UnkindReader final : public DiskReader {
  public:
   UnkindReader(const DiskFiles& files, std::size_t depth, Control& control)
@@ -172,7 +175,7 @@ TEST(Streamer, ReadsAheadIntoTheNextPassAndNoFurtherThanTheRing) {
     ::usleep(20'000);
     EXPECT_EQ(control.submitted, expected);
   };
-  settle(3);  // the first of the next pass would lie on the first of this one
+  settle(3);  // a fourth entry, the first of the next pass, would overwrite the first one of this pass
   ASSERT_TRUE(streamer.wait(0));
   streamer.release(1);
   settle(4);

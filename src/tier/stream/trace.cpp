@@ -11,8 +11,10 @@
 namespace brimful::tier {
 namespace {
 
-constexpr std::uint32_t kRing = UINT32_MAX;  // a counter, not a line
-constexpr std::size_t kNameBytes = 128;      // of a tensor's name in names_: 64 at most, and its node
+// The lane of events that are values of a counter, and have no line of their own.
+constexpr std::uint32_t kRing = UINT32_MAX;
+// Bytes of a tensor's name in names_: at most 64 for the name, and the rest for the node of the set.
+constexpr std::size_t kNameBytes = 128;
 
 double microseconds(std::int64_t ns) { return static_cast<double>(ns) / 1000; }
 

@@ -15,37 +15,44 @@
 
 namespace brimful::tier {
 
-/// What happened when: passes, runs, waits and reads, for chrome://tracing and Perfetto. Keeps the first
-/// kMostEvents in memory of its own and drops what comes after. Thread-safe.
+/// Records what happened when (passes, segments, waits and reads) for chrome://tracing and Perfetto. It keeps
+/// the first kMostEvents events in memory of its own and drops later ones. Thread-safe.
 class Trace {
  public:
   using Clock = std::chrono::steady_clock;
+  /// Largest number of events.
   static constexpr std::size_t kMostEvents = 1U << 16;
+  /// Largest number of expert numbers that all events together keep.
   static constexpr std::size_t kMostExperts = 1U << 18;
-  static constexpr std::size_t kMostNames = 1U << 12;  ///< different ones; of tensors, most
+  /// Largest number of different names. Most of them are names of tensors.
+  static constexpr std::size_t kMostNames = 1U << 12;
 
-  /// A line of the picture. Reads that are under way together have lines of their own, from kReads on.
+  /// A line of the picture. Reads that are in flight together have lines of their own, numbered from kReads
+  /// on.
   enum Lane : std::uint32_t { kPasses, kRuns, kWaits, kExperts, kReads };
 
   Trace();
 
-  /// From `begin` until now. `name` is copied, once for each different one. `experts`: of a step.
+  /// Records an event that began at `begin` and ends now. `name` is copied, once for each different one.
+  /// `bytes` is shown unless it is 0. `experts` are the experts that a step of a mixture uses.
   void span(std::uint32_t lane, std::string_view name, Clock::time_point begin, std::uint64_t bytes = 0,
             std::span<const std::uint32_t> experts = {});
-  /// A value that holds from now on: bytes of the ring that wait to be used.
+  /// Records a value that holds from now on: the bytes in the ring that were read and are not released yet.
   void ring(std::uint64_t bytes);
 
-  /// Errors: kIo. The format is Chrome's trace event format, JSON array.
+  /// Writes the events to a file in Chrome's trace event format, as a JSON array. Errors: kIo.
   [[nodiscard]] Status write(const std::filesystem::path& path) const;
 
-  /// What it holds, from the start.
+  /// Memory that a trace may take in all. The caller counts all of it when it makes the trace.
   [[nodiscard]] static Bytes bytes();
 
  private:
   struct Event {
-    const std::string* name = nullptr;  // in names_
+    // Points into names_.
+    const std::string* name = nullptr;
     std::uint32_t lane = 0;
-    std::uint32_t experts = 0;  // how many of experts_, from first_expert on
+    // Number of elements of experts_ that belong to the event, from first_expert on.
+    std::uint32_t experts = 0;
     std::uint32_t first_expert = 0;
     std::int64_t begin_ns = 0;
     std::int64_t end_ns = 0;
@@ -55,7 +62,8 @@ class Trace {
 
   const Clock::time_point start_ = Clock::now();
   mutable std::mutex mutex_;
-  std::set<std::string, std::less<>> names_;  // elements stay where they are
+  // A set: its elements keep their addresses.
+  std::set<std::string, std::less<>> names_;
   std::vector<Event> events_;
   std::vector<std::uint32_t> experts_;
   std::size_t dropped_ = 0;

@@ -5,7 +5,7 @@
 
 namespace brimful::tier {
 
-/// The C tables.
+/// The functions of ggml's C tables for the device, its backends and its registry.
 struct DeviceCalls {
   using Stream = BackendDevice::Stream;
   static BackendDevice& of(ggml_backend_dev_t dev) { return *static_cast<BackendDevice*>(dev->context); }
@@ -21,7 +21,7 @@ struct DeviceCalls {
     *total = pool.capacity().value;
     *free = (pool.capacity() - pool.reserved()).value;
   }
-  // A GPU in libllama's eyes, the host's, too: only to such devices does it give whole layers.
+  // libllama must take each of our devices for a GPU, also the host's: it gives whole layers only to GPUs.
   static enum ggml_backend_dev_type type(ggml_backend_dev_t) { return GGML_BACKEND_DEVICE_TYPE_GPU; }
   static void props(ggml_backend_dev_t dev, ggml_backend_dev_props* out) {
     std::memset(out, 0, sizeof *out);
@@ -86,7 +86,7 @@ struct DeviceCalls {
         return GGML_STATUS_SUCCESS;
       }
       error = status.error();
-    } catch (const std::exception& thrown) {  // no memory for the program of a pass
+    } catch (const std::exception& thrown) {  // there is no memory to compile a pass
       error = Error{ErrorCode::kInternal, thrown.what()};
     }
     return error->code == ErrorCode::kCancelled ? GGML_STATUS_ABORTED : GGML_STATUS_FAILED;

@@ -5,7 +5,8 @@
 
 namespace brimful::tier {
 
-/// The C table. Every function is handed a buffer or a type that we made.
+/// The functions of ggml's C tables for the buffer type and its buffers. Each gets a buffer or a type that
+/// this class made.
 struct HostBufferCalls {
   static HostBufferType& type_of(ggml_backend_buffer_type_t buft) {
     return *static_cast<HostBufferType*>(buft->context);
@@ -39,7 +40,7 @@ struct HostBufferCalls {
     return true;
   }
   static void clear(ggml_backend_buffer_t buffer, uint8_t value) {
-    // Memory that was never touched is zero already; touching it would spend it before it is reserved.
+    // Memory that was never touched is zero already. Touching it would take it before it is reserved.
     if (value == 0 && of(buffer).reservation.bytes().value == 0) return;
     std::memset(at(buffer), value, buffer->size);
   }

@@ -10,11 +10,11 @@
 
 namespace brimful::tier {
 
-/// The ggml buffer type for everything that libllama allocates beside weights: KV cache, compute buffers,
-/// outputs. Ordinary host memory, but counted, and at first address space only, so that a context's needs can
-/// be learned before a byte is spent. commit() reserves and fills all of it; from then on an allocation
-/// is reserved and filled at once, and one that passes the budget fails.
-/// Threading: as libllama's, one thread at a time. Lifetime: outlives its buffers.
+/// The ggml buffer type for everything that libllama allocates beside the weights: KV cache, compute buffers,
+/// outputs. It is ordinary host memory, but counted. At first a buffer is address space only, so that the
+/// needs of a context are known before a byte is spent. commit() reserves and fills all buffers. After it,
+/// each allocation is reserved and filled at once, and one that passes the budget fails.
+/// Threading: as libllama's, one thread at a time. Lifetime: it must outlive its buffers.
 class HostBufferType {
  public:
   explicit HostBufferType(ggml_backend_dev_t device);
@@ -23,23 +23,28 @@ class HostBufferType {
 
   [[nodiscard]] ggml_backend_buffer_type_t handle() { return &type_; }
 
-  /// A buffer that is filled at once and that discard() leaves alone: for an adapter's weights.
-  /// Null where the budget has no room, or the system no memory.
+  /// Allocates a buffer for an adapter's weights. It is filled at once, and discard() leaves it alone.
+  /// Returns null where the budget has no room, or the system no memory.
   [[nodiscard]] ggml_backend_buffer_t allocate_kept(std::size_t size);
 
-  /// Bytes of the live buffers: those ggml marks as compute buffers, and the others (KV cache, outputs).
+  /// Bytes of the live buffers that ggml marks as compute buffers, each rounded up to a page of 4096 bytes.
   [[nodiscard]] Bytes compute_bytes() const;
+  /// Bytes of all other live buffers that are not kept (KV cache, outputs), rounded up in the same way.
   [[nodiscard]] Bytes kv_bytes() const;
-  /// Of kept buffers: before commit() these are filled and not yet reserved.
+  /// Bytes of the live buffers that allocate_kept() made, rounded up in the same way. Before commit() they
+  /// are filled, but not reserved yet.
   [[nodiscard]] Bytes kept_bytes() const;
 
-  /// Before commit(): gives back the pages that recording touched.
+  /// Gives back the pages of all buffers but the kept ones: recording a graph touches some. Call it only
+  /// before commit().
   void discard();
 
-  /// Errors: kBudgetExceeded; then some buffers may have been filled, and the context must be freed.
+  /// Reserves all buffers from `pool` and makes their pages present. A second call without forget_pool() does
+  /// nothing.
+  /// Errors: kBudgetExceeded. Some buffers may have been filled then, and the context must be freed.
   [[nodiscard]] Status commit(memory::Pool& pool);
-  /// As before commit(): what is allocated from now on is address space only. Kept buffers stay filled, and
-  /// are reserved again by the next commit(). Requires: no other buffer lives.
+  /// Returns to the state before commit(): new allocations are address space only. Kept buffers stay filled,
+  /// and the next commit() reserves them again. Requires: no other buffer lives.
   void forget_pool();
 
  private:
@@ -58,7 +63,8 @@ class HostBufferType {
 
   ggml_backend_buffer_type type_;
   std::vector<Buffer*> buffers_;
-  memory::Pool* pool_ = nullptr;  // set by commit()
+  // Null before commit().
+  memory::Pool* pool_ = nullptr;
 };
 
 }  // namespace brimful::tier

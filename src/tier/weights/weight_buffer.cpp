@@ -9,7 +9,7 @@
 #include "base/check.h"
 
 namespace brimful::tier {
-/// The C table.
+/// The functions of ggml's C tables for the buffer type and its buffers.
 struct WeightBufferCalls {
   static WeightBufferType& type_of(ggml_backend_buffer_type_t buft) {
     return *static_cast<WeightBufferType*>(buft->context);
@@ -24,7 +24,7 @@ struct WeightBufferCalls {
   static ggml_status init_tensor(ggml_backend_buffer_t buffer, ggml_tensor* tensor) {
     if (tensor->view_src != nullptr) return GGML_STATUS_SUCCESS;
     const model::TensorInfo* const info = type_of(buffer->buft).profile().find(tensor->name);
-    // Anything else in this buffer would have no bytes behind it.
+    // Any other tensor in this buffer would have no bytes behind it.
     if (info == nullptr || info->bytes.value != ggml_nbytes(tensor)) return GGML_STATUS_FAILED;
     tensor->extra = const_cast<model::TensorInfo*>(info);
     WeightBufferType& type = type_of(buffer->buft);
@@ -35,7 +35,7 @@ struct WeightBufferCalls {
     return GGML_STATUS_SUCCESS;
   }
 
-  // What libllama hands over came from the virtual file: nothing to keep.
+  // The bytes that libllama passes came from the virtual file: there is nothing to keep.
   static void set_tensor(ggml_backend_buffer_t, ggml_tensor*, const void*, size_t, size_t) {}
 
   static void get_tensor(ggml_backend_buffer_t buffer, const ggml_tensor* tensor, void* data, size_t offset,
@@ -46,7 +46,8 @@ struct WeightBufferCalls {
     if (!index || type.files() == nullptr) return;
     const model::TensorInfo& info = type.profile().tensors[*index];
     const std::uint64_t begin = info.offset + offset + (tensor->view_src != nullptr ? tensor->view_offs : 0);
-    // Rare and small; read through whole blocks because the file may be open for direct reads only.
+    // This is rare, and the bytes are few. It reads whole blocks, because the file may be open for direct
+    // reads only.
     const std::uint64_t first = align_down(begin, DiskFiles::kBlock);
     const std::uint64_t span = align_up(begin + size, DiskFiles::kBlock) - first;
     void* const bounce = std::aligned_alloc(DiskFiles::kBlock, span);

@@ -13,15 +13,16 @@
 
 namespace brimful::tier {
 
-/// Rows of a weight that have just been read, and lie there as in the file.
+/// Rows of a weight that have just been read to `data`, in the layout of the file.
 struct FreshRows {
+  /// Index into ModelProfile::tensors.
   std::uint32_t tensor = 0;
   std::int64_t rows = 0;
   std::byte* data = nullptr;
 };
 
-/// The placed weights of one model: where the units of each tensor lie.
-/// Built from a Placement; read-only until the next one.
+/// Where the units of each tensor lie: the placed weights of one model. set() fills the table from a
+/// Placement; from then on it is only read, until the next set().
 class WeightTable {
  public:
   explicit WeightTable(const model::ModelProfile& profile)
@@ -32,29 +33,35 @@ class WeightTable {
 
   [[nodiscard]] const model::ModelProfile& profile() const { return profile_; }
 
-  /// Takes the placement, the uses and the arena it was made for. `arena` must outlive the table.
+  /// Takes over the placement. `uses` must be the ones that it was made for, and `arena` the memory that it
+  /// describes. `arena` must outlive the table.
   void set(plan::Placement placement, const std::vector<plan::TensorUse>& uses, std::byte* arena);
 
   void clear() { set({}, {}, nullptr); }
 
-  /// The units of a tensor, in row order; none for one that is only gathered from disk or not used.
+  /// The units of a tensor, in row order. Empty for a tensor that is not used, is only gathered from disk, or
+  /// is part of an expert group.
   [[nodiscard]] std::span<const plan::Unit> units(std::uint32_t tensor) const;
+  /// The whole arena.
   [[nodiscard]] std::span<std::byte> arena() const { return {arena_, placement_.arena_bytes().value}; }
+  /// The address of a resident unit.
   [[nodiscard]] std::byte* address(const plan::Unit& unit) const { return arena_ + unit.place; }
   [[nodiscard]] const plan::Placement& placement() const { return placement_; }
-  /// The whole tensor in one piece, or null.
+  /// The address of the whole tensor in one piece if all its units are resident; null otherwise.
   [[nodiscard]] std::byte* resident(std::uint32_t tensor) const;
-  /// So many bytes of a file from `offset` on, as they are there; null where some are not in memory, or are
-  /// in another order.
+  /// The address of `size` bytes of a file from `offset` on, as they are in the file. Null where some of them
+  /// are not in memory, or where any weight of the model is repacked.
   [[nodiscard]] const std::byte* in_file_order(std::uint32_t file, std::uint64_t offset,
                                                std::uint64_t size) const;
-  /// The expert group that a tensor is in, and which part of it.
+  /// A place in an expert group: the index into Placement::groups, and into ExpertGroup::parts.
   struct Part {
     std::uint32_t group = 0;
     std::uint32_t part = 0;
   };
+  /// The expert group that a tensor is in, and which part of it the tensor is. Unset for a tensor in no
+  /// group.
   [[nodiscard]] std::optional<Part> expert_part(std::uint32_t tensor) const { return expert_part_[tensor]; }
-  /// Whether it is computed with in ggml-cpu's own layout instead of the file's.
+  /// Whether the tensor is kept in the layout of ggml-cpu's own kernels instead of the file's.
   [[nodiscard]] bool repacked(std::uint32_t tensor) const { return repacked_[tensor]; }
 
  private:
@@ -62,7 +69,7 @@ class WeightTable {
   plan::Placement placement_;
   std::byte* arena_ = nullptr;
   bool any_repacked_ = false;
-  // By tensor:
+  // These are indexed by tensor.
   std::vector<std::pair<std::uint32_t, std::uint32_t>> first_unit_;  // first unit and count
   std::vector<bool> repacked_;
   std::vector<std::optional<Part>> expert_part_;
