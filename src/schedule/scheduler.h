@@ -127,6 +127,8 @@ class Scheduler {
   void empty_context();
   [[nodiscard]] std::size_t worth_keeping(const Sequence& sequence) const;
   void remember(Sequence& sequence);
+  /// The prefixes that may be dropped. kUnwanted: prefixes that no waiting request begins with. kComplete:
+  /// prefixes that are completely computed. kAny: all prefixes.
   enum class Drop { kUnwanted, kComplete, kAny };
   [[nodiscard]] bool drop_prefix(Drop which);
   [[nodiscard]] std::size_t cells_in_use(const Sequence& sequence) const;
