@@ -34,7 +34,7 @@ fs::path back_end_folder() {
 
 std::vector<std::string> load_back_ends(const fs::path& folder) {
   capture_llama_logs();
-  ::setenv("GGML_CUDA_REGISTER_HOST", "1", 0);  // ggml's switch for pinning memory that is not its own
+  ::setenv("GGML_CUDA_REGISTER_HOST", "1", 0);  // lets ggml pin memory that is not its own
   std::vector<fs::path> files;
   std::error_code error;
   for (fs::directory_iterator entry(folder, error); !error && entry != fs::directory_iterator();
