@@ -54,7 +54,7 @@ class Scheduler {
     /// addition to these.
     std::size_t most_running = SIZE_MAX;
     /// The largest number of tokens of a request and its answer together, even if the context has room for
-    /// more.
+    /// more. The last generated token is not computed, and does not count.
     std::size_t longest_text = SIZE_MAX;
     Company company = Company::kTogether;
   };
