@@ -27,6 +27,7 @@ struct Request {
   /// The largest number of tokens to generate, at least 1. Negative: no limit; the answer ends when the model
   /// ends it or the context is full.
   int limit = -1;
+  /// The answer ends before the first of these strings.
   std::vector<std::string> stop_strings;
   /// True: special tokens in the answer become text.
   bool show_special = false;
@@ -46,9 +47,11 @@ struct Logprob {
   llama_token token = 0;
   double logprob = 0;
 };
+/// The log probabilities at one place of the answer.
 struct WrittenLogprobs {
+  /// The generated token.
   Logprob written;
-  /// Sorted, the likeliest token first.
+  /// The likeliest tokens, in descending order; see Request::top_logprobs.
   std::vector<Logprob> top;
 };
 

@@ -12,6 +12,7 @@
 
 namespace brimful::schedule {
 
+/// Counters since the scheduler was made. Times are in seconds.
 struct Statistics {
   std::uint64_t passes = 0;
   /// Number of prompt tokens that were computed.
