@@ -33,7 +33,7 @@ struct Statistics {
   double answer_seconds = 0;
   /// Sum over all passes: the number of sequences and prefixes in the pass.
   std::uint64_t parts = 0;
-  /// Passes in which each sequence decodes one token and no prompt is computed.
+  /// Passes that compute one token of each sequence, and from it the next one.
   struct {
     std::uint64_t passes = 0;
     std::uint64_t tokens = 0;
