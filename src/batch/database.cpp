@@ -8,7 +8,7 @@
 namespace brimful::batch {
 
 std::unique_ptr<SQLite::Database> open_database(const std::string& file) {
-  // SQLite gives the files beside it the same rights. They hold what people ask, and what they are told.
+  // SQLite gives the files beside this one the same permissions. They hold users' questions and the answers.
   if (const Status made = make_private_file(file); !made)
     throw SQLite::Exception(made.error().message, SQLITE_CANTOPEN);
   auto out = std::make_unique<SQLite::Database>(file, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);

@@ -9,15 +9,15 @@
 
 namespace brimful::batch {
 
-/// A file of ours: WAL, synced with each commit, for one process at a time, closed to other users. Throws
-/// SQLite::Exception.
+/// Opens or creates a SQLite file of this program: WAL, synced with each commit, locked by one process, and
+/// readable only by its user. Throws SQLite::Exception.
 [[nodiscard]] std::unique_ptr<SQLite::Database> open_database(const std::string& file);
 
-/// Of what SQLite throws: kNoSpace for a full disk; kInvalidArgument where another process has the file;
-/// kCorrupt; kIo.
+/// Turns an exception of SQLite into an error: kNoSpace when the disk is full; kInvalidArgument when another
+/// process has the file; kCorrupt for a damaged file; kIo for everything else.
 [[nodiscard]] Error sqlite_error(const std::string& file, const SQLite::Exception& thrown);
 
-/// Runs `work`, and makes an error of what SQLite throws.
+/// Runs `work`, and turns an exception of SQLite into an error.
 template <typename Work>
 auto guarded(const std::string& file, Work work) -> decltype(work()) {
   try {

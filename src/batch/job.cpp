@@ -21,19 +21,21 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-constexpr std::size_t kLongestId = 512;     // as OpenAI has it
-constexpr std::size_t kSaid = 10;           // lines that are wrong
-constexpr std::size_t kAhead = 64;          // requests that wait: to be compared for common prefixes
-constexpr std::uint64_t kUnlimited = 1024;  // tokens of an answer without a limit, about
-constexpr std::chrono::seconds kPause{1};   // until a full disk is looked at again
+constexpr std::size_t kLongestId = 512;  // OpenAI's limit, in bytes
+constexpr std::size_t kSaid = 10;        // number of wrong lines that are named
+// Number of requests that wait in the scheduler, so that it can find their common prefixes.
+constexpr std::size_t kAhead = 64;
+// The assumed number of tokens of an answer without a limit.
+constexpr std::uint64_t kUnlimited = 1024;
+constexpr std::chrono::seconds kPause{1};  // time between two tries when the disk is full
 
 struct ParsedLine {
   std::string custom_id;
   openai::ApiRequest request;
-  std::optional<Error> fails;  // the model's chat template does not take this conversation
+  std::optional<Error> fails;  // set when the model's chat template refuses this conversation
 };
 
-/// Errors: kInvalidArgument, beginning with a field.
+/// Reads the request of a line. Errors: kInvalidArgument; the message begins with a field's name.
 Result<ParsedLine> parse_line(const json& line, const openai::ApiReader& reader,
                               std::optional<openai::Endpoint> only) {
   if (!line.is_object()) return fail(ErrorCode::kInvalidArgument, "must be a JSON object");
@@ -65,8 +67,8 @@ Result<ParsedLine> parse_line(const json& line, const openai::ApiReader& reader,
   }
 }
 
-/// Bytes of text that one token stands for, at most. 0 where a tokenizer may leave text out, or write more of
-/// it with one token than its piece shows.
+/// The largest number of text bytes that one token stands for. 0 when the tokenizer may drop text, or may
+/// read more text as one token than the token's piece shows.
 std::size_t longest_token(const llama_vocab* vocab) {
   const enum llama_vocab_type type = llama_vocab_type(vocab);
   if (type != LLAMA_VOCAB_TYPE_SPM && type != LLAMA_VOCAB_TYPE_BPE) return 0;
@@ -76,7 +78,7 @@ std::size_t longest_token(const llama_vocab* vocab) {
   return out;
 }
 
-/// Bytes of the longest text that becomes tokens.
+/// Length in bytes of the longest text in `body` that is tokenized.
 std::size_t longest_text(const json& body) {
   const auto of = [](const json& value, const auto& self) -> std::size_t {
     if (value.is_string()) return value.get_ref<const std::string&>().size();
@@ -96,13 +98,14 @@ std::size_t longest_text(const json& body) {
   return out;
 }
 
+/// Number of tokens of the longest prompt and its answer.
 std::uint64_t tokens_of(const openai::ApiRequest& request) {
   const int limit = request.request.limit;
   if (request.endpoint == openai::Endpoint::kEmbeddings) return request.longest_prompt();
   return request.longest_prompt() + (limit < 0 ? kUnlimited : static_cast<std::uint64_t>(limit));
 }
 
-/// As OpenAI writes them.
+/// The outcome of a line, in the format of OpenAI's batch API.
 std::string outcome_json(const Line& line, int status, json body, json error) {
   json response;
   if (!body.is_null()) {
@@ -130,13 +133,13 @@ Status patiently(const Job::Watch& watch, const std::function<Status()>& work) {
   }
 }
 
-/// What is known while lines are looked at.
+/// The state while lines are being checked.
 struct Job::Checking {
   explicit Checking(LineReader reader) : lines(std::move(reader)) {}
 
   LineReader lines;
   std::vector<Line> of_this_shard;
-  std::vector<Outcome> refused;  // of lines of this shard that fail before anything is computed
+  std::vector<Outcome> refused;  // of lines of this shard that fail without being computed
   std::unordered_set<std::string> ids;
   std::size_t wrong = 0;
 };
@@ -155,7 +158,7 @@ Status JobFiles::take_over_account() const {
   if (now.extension() != ".brimful") return {};
   std::filesystem::path former = now;
   former.replace_extension(kFormerName);
-  // The file without a suffix last: where this is interrupted, it says that more is to be done.
+  // The file without a suffix comes last: while it is there, the renaming is not finished.
   for (const char* const suffix : {"-input", "-wal", "-shm", ""}) {
     if (!take_over(former.string() + suffix, now.string() + suffix))
       return fail(ErrorCode::kIo, fmt::format("{}{}: cannot be renamed to {}{}", former.string(), suffix,
@@ -176,7 +179,7 @@ Result<std::unique_ptr<Job>> Job::open(JobFiles files, const openai::ApiReader& 
     BRIMFUL_TRY(identity, read_lines(
                               files.input, [](const auto&) { return Status{}; }, kLongestLine));
   }
-  BRIMFUL_TRY_VOID(LineReader::open(files.input, kLongestLine));  // before anything is made
+  BRIMFUL_TRY_VOID(LineReader::open(files.input, kLongestLine));  // nothing has been created yet
   BRIMFUL_TRY(Store store, Store::open(files.account(), identity));
   if (!files.kept_input.empty()) {
     BRIMFUL_TRY_VOID(move_file(files.input, files.kept_input));
@@ -227,7 +230,7 @@ Result<bool> Job::check(std::chrono::milliseconds time) {
   return true;
 }
 
-/// Errors: none yet. What is wrong with the line is kept.
+/// Checks one line, and keeps what is wrong with it. It returns no error of its own.
 Status Job::look_at(const LineReader::Line& line) {
   const auto read = line.too_long ? fail(ErrorCode::kInvalidArgument,
                                          fmt::format("has more than {} MiB", kLongestLine >> 20))
@@ -275,8 +278,8 @@ Status Job::look_at(const LineReader::Line& line) {
   return {};
 }
 
-/// Whether the line's text has more tokens than any context holds, told by its bytes alone; then `out` has
-/// its custom_id, and the least number of tokens.
+/// An error when the text of the line has more tokens than any context of this job holds, as its bytes alone
+/// show. Then `out` gets its custom_id, and a lower bound for its tokens.
 std::optional<Error> Job::too_long(const json& line, Line& out) const {
   if (longest_token_ == 0 || !settings_.most_context || !line.is_object()) return std::nullopt;
   const openai::Fields fields(line);
@@ -295,7 +298,7 @@ std::optional<Error> Job::too_long(const json& line, Line& out) const {
 }
 
 Status Job::end_checking() {
-  // Where no line can be read, the file is another one than the user means.
+  // When no line can be read, this is not the file that the user means.
   if (checking_->ids.empty() && checking_->wrong == 0) {
     wrong_ = std::exchange(unreadable_, {});
     checking_->wrong = unreadable_count_;
@@ -348,7 +351,7 @@ Status Job::submit_some(schedule::Scheduler& scheduler, std::chrono::millisecond
 
 Status Job::submit(schedule::Scheduler& scheduler, const Line& line) {
   BRIMFUL_CHECK(difference_.empty());
-  // It is not read again: a long text takes many times its size while it becomes tokens.
+  // A prompt that is too long is not read again: tokenizing it takes many times its size.
   if (const Status fits = scheduler.check_length(line.prompt); !fits) {
     refused(line, fits.error());
     return {};
@@ -375,7 +378,7 @@ Status Job::submit(schedule::Scheduler& scheduler, const Line& line) {
 }
 
 void Job::withdraw(schedule::Scheduler& scheduler) {
-  // Who ends now is in no list any more: answered() does not count it.
+  // The list is empty when the requests end, so answered() ignores them.
   for (const auto& [line, ids] : std::exchange(in_scheduler_, {})) {
     for (const schedule::Scheduler::Id id : ids) scheduler.cancel(id);
   }
@@ -410,7 +413,7 @@ void Job::answered(const Line& line, const openai::ApiRequest& request,
     outcomes_.push_back(
         {line.number, false,
          outcome_json(line, 200, openai::answer_body(head, request, *answers, reader_.vocab()), {})});
-  } catch (const std::exception& error) {  // a text that the chat template's own parser does not understand
+  } catch (const std::exception& error) {  // the chat template's own parser does not understand the text
     refused(line, {ErrorCode::kInternal, error.what()});
   }
 }

@@ -33,7 +33,8 @@ Result<LineReader> LineReader::open(std::filesystem::path path, std::size_t long
                           errno != 0 ? std::strerror(errno) : "it is a folder"));
 }
 
-/// False at the end of the file, and where it cannot be read: in_ is bad then.
+/// Reads a line into text_. Returns false at the end of the file, and when the file cannot be read: in_ is
+/// bad then.
 bool LineReader::read_line() try {
   constexpr int kEnd = std::char_traits<char>::eof();
   text_.clear();
@@ -47,7 +48,7 @@ bool LineReader::read_line() try {
   }
   hash_ = (hash_ ^ '\n') * 1099511628211ULL;
   return true;
-} catch (const std::ios_base::failure&) {  // how a stream's buffer tells, where no stream stands between
+} catch (const std::ios_base::failure&) {  // a stream's buffer that is read directly throws
   in_.setstate(std::ios_base::badbit);
   return false;
 }
@@ -136,7 +137,7 @@ Status WholeFile::commit() {
   if (::fsync(file_) != 0) return std::unexpected(failed(path_));
   if (::rename(unfinished().c_str(), path_.c_str()) != 0) return std::unexpected(failed(path_));
   ::close(std::exchange(file_, -1));
-  // The name is on the disk when its folder is.
+  // The name is on the disk only when the folder is synced.
   const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
   const int handle = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (handle < 0) return std::unexpected(failed(folder));

@@ -12,24 +12,26 @@
 
 namespace brimful::batch {
 
-/// Bytes of a line with a request, at most: a longer line cannot be read.
+/// The largest length of a line with a request, in bytes. A longer line cannot be read.
 inline constexpr std::size_t kLongestLine = 8U << 20;
 
-/// Lines of a file, one after the other. Move-only.
+/// Reads the lines of a file, one after the other. Move-only.
 class LineReader {
  public:
-  /// Of lines that are longer than `longest`, no text is kept. Errors: kNotFound, kIo.
+  /// The text of lines longer than `longest` bytes is not kept. Errors: kNotFound, kIo.
   [[nodiscard]] static Result<LineReader> open(std::filesystem::path path, std::size_t longest = SIZE_MAX);
 
   struct Line {
-    std::int64_t number = 0;   ///< from 1
-    std::uint64_t offset = 0;  ///< where it begins
-    std::string_view text;     ///< until the next call
+    std::int64_t number = 0;  ///< from 1
+    /// Offset in the file, in bytes.
+    std::uint64_t offset = 0;
+    /// Valid until the next call. Empty when the line is too long.
+    std::string_view text;
     bool too_long = false;
   };
-  /// The next one that is not blank; nothing at the end. Errors: kIo.
+  /// The next line that is not blank; nothing at the end. Errors: kIo.
   [[nodiscard]] Result<std::optional<Line>> next();
-  /// A text that tells what was read until now from another content.
+  /// A text that identifies the content that was read so far.
   [[nodiscard]] std::string fingerprint() const;
 
  private:
@@ -41,29 +43,30 @@ class LineReader {
   std::ifstream in_;
   std::size_t longest_;
   std::string text_;
-  std::uint64_t size_ = 0;  // of the line, its end left out
+  std::uint64_t size_ = 0;  // of the line, without its newline
   std::int64_t number_ = 0;
   std::uint64_t offset_ = 0;
   std::uint64_t hash_ = 14695981039346656037ULL;  // FNV-1a, 64 bits
 };
 
-/// Calls `take` with each line; of lines that are longer than `longest`, no text is kept. Returns the
-/// fingerprint of them all. Errors: as LineReader; those of `take`.
+/// Calls `take` with each line that is not blank. The text of lines longer than `longest` bytes is not kept.
+/// Returns the fingerprint of the whole file. Errors: those of LineReader and of `take`.
 [[nodiscard]] Result<std::string> read_lines(const std::filesystem::path& path,
                                              const std::function<Status(const LineReader::Line&)>& take,
                                              std::size_t longest = SIZE_MAX);
 
-/// So many bytes from `offset` on. Errors: kIo.
+/// Reads exactly `bytes` bytes from `offset` on. Errors: kIo.
 [[nodiscard]] Result<std::string> read_at(const std::filesystem::path& path, std::uint64_t offset,
                                           std::uint64_t bytes);
 
-/// Errors: kInvalidArgument where there is a file that keeps its content: nobody's answers are written over.
+/// Checks that no file would be overwritten. Errors: kInvalidArgument when `path` exists and is not a stream.
 [[nodiscard]] Status check_absent(const std::filesystem::path& path);
 
-/// A file that appears under its name when it is whole and on the disk, or not at all.
+/// A file that appears under its name when it is complete and on the disk, or not at all.
 class WholeFile {
  public:
-  /// `rights`: of the file, less the process's umask. Errors: kIo, kNoSpace; from the other calls, too.
+  /// Creates the file under a temporary name (`PATH.part`). `rights`: its permission bits, less the umask of
+  /// the process. Errors of this and all other calls: kIo, kNoSpace.
   [[nodiscard]] static Result<WholeFile> create(std::filesystem::path path, unsigned rights = 0666);
   WholeFile(WholeFile&& other) noexcept;
   WholeFile& operator=(WholeFile&&) = delete;
@@ -71,6 +74,7 @@ class WholeFile {
 
   [[nodiscard]] Status write(std::string_view bytes);
   [[nodiscard]] Status write_line(std::string_view line);
+  /// Syncs the file, gives it its name, and syncs its folder. Without this, the destructor removes the file.
   [[nodiscard]] Status commit();
 
  private:

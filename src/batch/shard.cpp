@@ -26,30 +26,30 @@ std::uint32_t number(std::string_view text) {
   return error == std::errc{} && end == text.data() + text.size() ? value : kNone;
 }
 
-/// Where an outcome lies.
+/// The place of an outcome in a file.
 struct Place {
   fs::path file;
   std::uint64_t offset = 0;
   std::uint64_t bytes = 0;
   bool failed = false;
 };
-using Places = std::map<std::string, Place>;  // by key_of()
+using Places = std::map<std::string, Place>;  // by the key of key_of()
 
-/// Which model and flags some answers were computed with.
+/// The model and the settings that some answers were computed with.
 struct Origin {
-  std::string fingerprint;  // empty: the answers do not say
-  std::string model;        // the name that they give it
+  std::string fingerprint;  // empty: the answers do not have one
+  std::string model;        // the model's name in the answers
 };
 
 std::string text_of(const Origin& origin) {
   return origin.fingerprint.empty() ? "no system_fingerprint" : origin.fingerprint;
 }
 
-/// What an outcome and its line of the input have in common: the custom_id, or of a line that cannot be read
-/// its number, as outcomes write it, behind a `#`.
+/// The key that an outcome and its line of the input have in common. It is the custom_id. A line that cannot
+/// be read has none: its key is `#` and the id that its outcome has, which contains its number.
 std::string key_of_line(std::int64_t number) { return fmt::format("#batch_req_{}", number); }
 
-/// Of a line of the input.
+/// The key of a line of the input.
 Result<std::string> key_of(const fs::path& path, const LineReader::Line& line) {
   const auto json =
       line.too_long ? fail(ErrorCode::kInvalidArgument, "too long") : parse_ordered_json(line.text);
@@ -61,7 +61,7 @@ Result<std::string> key_of(const fs::path& path, const LineReader::Line& line) {
   return fail(ErrorCode::kCorrupt, fmt::format("{}: line {}: has no custom_id", path.string(), line.number));
 }
 
-/// Of an outcome. Errors: kCorrupt.
+/// The key of an outcome. Errors: kCorrupt.
 Result<std::string> key_of_outcome(const nlohmann::ordered_json& outcome) {
   if (outcome.is_object()) {
     const openai::Fields fields(outcome);
@@ -73,7 +73,7 @@ Result<std::string> key_of_outcome(const nlohmann::ordered_json& outcome) {
   return fail(ErrorCode::kCorrupt, "has no custom_id");
 }
 
-/// Of an answer.
+/// The origin of an answer.
 Origin origin_of(const nlohmann::ordered_json& outcome) {
   const auto text = [](const nlohmann::ordered_json& object, const char* name) -> std::string {
     const auto found = object.find(name);
@@ -86,7 +86,8 @@ Origin origin_of(const nlohmann::ordered_json& outcome) {
   return {text(*body, "system_fingerprint"), text(*body, "model")};
 }
 
-/// Calls `on_answer` with each outcome that did not fail.
+/// Adds all outcomes of a file to `places`. Calls `on_answer` with the origin of each outcome that did not
+/// fail.
 Status find_outcomes(const fs::path& path, bool failed, Places& places,
                      const std::function<Status(const Origin&)>& on_answer) {
   const auto take = [&](const LineReader::Line& line) -> Status {
@@ -108,7 +109,8 @@ Status find_outcomes(const fs::path& path, bool failed, Places& places,
   return {};
 }
 
-/// Errors: kInvalidArgument where parts were computed with different models or flags, too.
+/// Finds the outcomes of all shards. Errors: kNotFound when a shard is not finished; kInvalidArgument when
+/// parts were computed with different models or flags.
 Result<Places> find_all_outcomes(const JobFiles& files, std::uint32_t count) {
   Places places;
   std::optional<std::pair<fs::path, Origin>> first;

@@ -7,18 +7,17 @@
 namespace brimful::batch {
 namespace {
 
-// Of the tables, in SQLite's user_version. Version 1, which had 0 there, did not keep settings.
+// The version of the tables, in SQLite's user_version. Version 1 had 0 there, and did not keep settings.
 constexpr int kFormat = 2;
 
-/// Whether something was computed: lines that cannot be read failed before.
+/// Whether anything was computed. Outcomes of lines that cannot be read do not count.
 bool has_outcomes(SQLite::Database& database) {
   SQLite::Statement any(database,
                         "SELECT 1 FROM lines WHERE failed IS NOT NULL AND custom_id IS NOT NULL LIMIT 1");
   return any.executeStep();
 }
 
-/// What another version of the program wrote is forgotten where it holds no outcome. Errors: kInvalidArgument
-/// where it does.
+/// Removes the tables of another version of the program. Errors: kInvalidArgument when they hold an outcome.
 Status leave_other_formats(SQLite::Database& database) {
   if (database.execAndGet("PRAGMA user_version").getInt() == kFormat) return {};
   if (database.tableExists("lines")) {
@@ -36,7 +35,7 @@ Status leave_other_formats(SQLite::Database& database) {
   return {};
 }
 
-/// Requires: each line has no outcome.
+/// Writes outcomes. Requires: their lines have no outcome.
 Status insert_outcomes(SQLite::Database& database, std::span<const Outcome> outcomes) {
   SQLite::Statement update(database,
                            "UPDATE lines SET failed = ?, outcome = ? WHERE number = ? AND failed IS NULL");
@@ -252,7 +251,7 @@ Status Store::for_each(std::optional<bool> failed,
 
 Status Store::take_away() {
   if (database_) path_ = database_->getFilename();
-  database_.reset();  // takes the log with it
+  database_.reset();  // this also removes SQLite's log
   std::error_code error;
   std::filesystem::remove(path_, error);
   if (!error) return {};

@@ -18,50 +18,57 @@ class Database;
 
 namespace brimful::batch {
 
-/// One line of a batch: where it stands in the input.
+/// One line of a batch: where it stands in the input, and how long it is.
 struct Line {
-  std::int64_t number = 0;               ///< from 1
+  std::int64_t number = 0;               ///< From 1.
   std::optional<std::string> custom_id;  ///< Unset: the line cannot be read.
+  /// Offset of the line in the input, in bytes.
   std::uint64_t offset = 0;
+  /// Length of the line, in bytes.
   std::uint64_t bytes = 0;
-  std::uint64_t prompt = 0;  ///< tokens
-  std::uint64_t tokens = 0;  ///< of prompt and answer, at most or about
+  /// Tokens of the longest prompt.
+  std::uint64_t prompt = 0;
+  /// Tokens of the longest prompt and its answer. The answer counts with its limit, or with an estimate if it
+  /// has none.
+  std::uint64_t tokens = 0;
 };
 
-/// What became of a line: the JSON that goes to the output, or to the errors.
+/// The result of a line: the JSON text for the output or for the errors.
 struct Outcome {
   std::int64_t number = 0;
   bool failed = false;
   std::string json;
 };
 
-/// How far a batch has come, in a SQLite file (WAL, synced with each commit): whatever happens, a line has an
-/// outcome, whole, or none. One process at a time. Errors: kIo, with the file and the system's reason, and
-/// kNoSpace where the disk is full: nothing has changed then, and the call can be made again.
+/// The journal of a batch, in a SQLite file (WAL, synced with each commit). Whatever interrupts the program,
+/// a line has a complete outcome, or none. One process at a time can open it. Errors of all functions: kIo,
+/// with the file and the system's reason; kCorrupt for a damaged file; kNoSpace when the disk is full.
+/// Nothing has changed then, and the call can be repeated.
 class Store {
  public:
-  /// Opens the file, or makes it. `input` tells one batch from another: a file of another input is begun anew
-  /// as long as it holds no outcome. Errors: as above; kInvalidArgument where the file has outcomes of
-  /// another input, another version of the program wrote it, or another process is at work on it.
+  /// Opens the file, or creates it. `input` identifies the batch's input. A file of another input is emptied,
+  /// as long as it holds no outcome. Errors: as above; kInvalidArgument when the file has outcomes of another
+  /// input, when another version of the program wrote it, or when another process uses it.
   [[nodiscard]] static Result<Store> open(const std::filesystem::path& path, const std::string& input);
   Store(Store&&) noexcept;
   Store& operator=(Store&&) = delete;
   ~Store();
 
-  /// Whether add() has been called.
+  /// Whether the journal has lines, that is, whether add() has succeeded.
   [[nodiscard]] Result<bool> has_lines() const;
-  /// Keeps all lines once they have been checked, the outcomes that some of them have already, and the
-  /// settings that all later outcomes are computed with. Either everything is kept or nothing.
+  /// Adds all lines of the batch, the outcomes that some of them have already, and the settings for all later
+  /// outcomes. Adds everything or nothing. Called once, when all lines are checked.
   [[nodiscard]] Status add(std::span<const Line> lines, std::span<const Outcome> outcomes,
                            const Settings& settings);
-  /// What add() was given; empty before.
+  /// The settings that add() was given; empty before add().
   [[nodiscard]] Result<Settings> settings() const;
 
-  /// Keeps a decision that the batch made by itself, so that it goes on with the same one.
+  /// Saves a decision of the program under a name, so that a resumed batch makes the same one.
   [[nodiscard]] Status keep_choice(const std::string& name, const std::string& value);
+  /// A decision that was saved; nothing when there is none with this name.
   [[nodiscard]] Result<std::optional<std::string>> choice(const std::string& name) const;
 
-  /// Forgets lines, their outcomes and settings.
+  /// Removes all lines, outcomes, settings and decisions.
   [[nodiscard]] Status begin_anew();
 
   struct Counts {
@@ -72,35 +79,36 @@ class Store {
   };
   [[nodiscard]] Result<Counts> counts() const;
 
-  /// What lines without an outcome ask for. All are tokens but `lines`.
+  /// A summary of lines without an outcome. All numbers but `lines` are tokens.
   struct Work {
     std::int64_t lines = 0;
-    std::uint64_t most_tokens = 0;  ///< of one line, prompt and answer
-    std::uint64_t least_tokens =
-        0;  ///< that hold each prompt and `answer` tokens, or as many as the line asks for
+    /// The largest Line::tokens.
+    std::uint64_t most_tokens = 0;
+    /// Enough for every prompt with an answer of `answer` tokens, or of the line's own limit if that is less.
+    std::uint64_t least_tokens = 0;
     std::uint64_t mean_prompt = 0;
     std::uint64_t mean_tokens = 0;
   };
-  /// Of the lines whose prompt has at most so many tokens.
+  /// The summary of the lines without an outcome whose prompts have at most `longest_prompt` tokens.
   [[nodiscard]] Result<Work> work(std::uint64_t answer, std::uint64_t longest_prompt = INT64_MAX) const;
-  /// How many tokens the prompts of lines without an outcome have: each number once, ascending.
+  /// The different prompt lengths of lines without an outcome, ascending.
   [[nodiscard]] Result<std::vector<std::uint64_t>> prompt_lengths() const;
-  /// The first line behind number `after` that has no outcome.
+  /// The first line after line number `after` that has no outcome; nothing when there is none.
   [[nodiscard]] Result<std::optional<Line>> next(std::int64_t after) const;
-  /// Keeps outcomes for good; all or none of them. Requires: their lines have none.
+  /// Writes outcomes for good: all of them or none. Requires: their lines have no outcome.
   [[nodiscard]] Status finish(std::span<const Outcome> outcomes);
-  /// Outcomes in the order of the lines: those that failed, those that did not, or, without `failed`, all. An
-  /// error of `take` ends it.
+  /// Calls `take` with the outcomes in the order of the lines: only failed ones, only others, or all if
+  /// `failed` is unset. An error of `take` ends the loop and is returned.
   [[nodiscard]] Status for_each(std::optional<bool> failed,
                                 const std::function<Status(const std::string& json)>& take) const;
 
-  /// The batch is over: the file goes. After an error, only this may be called again.
+  /// Closes and removes the file. After an error, only this function may be called, again.
   [[nodiscard]] Status take_away();
 
  private:
   explicit Store(std::unique_ptr<SQLite::Database> database);
   std::unique_ptr<SQLite::Database> database_;
-  std::string path_;  // once it is closed
+  std::string path_;  // set when the database is closed
 };
 
 }  // namespace brimful::batch

@@ -17,7 +17,7 @@ namespace brimful::batch {
 namespace {
 
 constexpr std::size_t kBlock = 64 * 1024;
-constexpr int kPatienceMs = 200;  // until somebody who wants to stop is heard
+constexpr int kPatienceMs = 200;  // time until `stopped` is asked again
 
 Error failed(const std::string& name, int why) {
   const bool full = why == ENOSPC || why == EDQUOT;
@@ -25,7 +25,7 @@ Error failed(const std::string& name, int why) {
                fmt::format("{}: {}", name, full ? "the disk is full" : std::strerror(why))};
 }
 
-/// Writes all of `bytes` and takes from them what was written, also where it fails.
+/// Writes all of `bytes`. Removes the written part from `bytes`, also when it fails.
 Status write_all(int file, std::string_view& bytes, const std::string& name) {
   while (!bytes.empty()) {
     const ::ssize_t written = ::write(file, bytes.data(), bytes.size());
@@ -50,7 +50,7 @@ class Descriptor {
   int file_;
 };
 
-/// The next bytes of the stream; none at its end.
+/// The next bytes of the stream; empty at its end.
 Result<std::string_view> read_some(int file, const std::string& name, std::span<char> block,
                                    const std::function<bool()>& stopped) {
   for (;;) {
@@ -90,7 +90,8 @@ Status keep_stream(const std::filesystem::path& stream, const std::filesystem::p
   if (from.get() < 0) return std::unexpected(failed(name, errno));
   const Descriptor to(::open(copy.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (to.get() < 0) return std::unexpected(failed(copy.string(), errno));
-  // The lock goes with the descriptor. Who comes second must not cut the copy that the first one writes.
+  // The lock ends with the descriptor. A second process must not truncate the copy that the first one is
+  // writing.
   if (::flock(to.get(), LOCK_EX | LOCK_NB) != 0)
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{}: another process is at work on it", copy.string()));

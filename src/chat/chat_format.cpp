@@ -18,7 +18,7 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-/// Bytes that are no UTF-8, as a prompt on the command line may have them, become U+FFFD.
+/// The JSON text of a value. Invalid UTF-8, which a prompt on the command line may contain, becomes U+FFFD.
 std::string text_of(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 common_json to_common(const json& value) { return common_json::parse(text_of(value)); }
@@ -36,8 +36,9 @@ common_chat_tool_choice to_common(ToolChoice choice) {
   return COMMON_CHAT_TOOL_CHOICE_AUTO;
 }
 
-/// Grammars of chat templates begin with what the template itself writes last, and llama.cpp lets them read
-/// it token by token, all but a first one that begins with a space: that one may hold more than a space.
+/// Whether the tokens of `text` are read as exactly this text. Grammars of chat templates begin with the last
+/// text that the template itself writes, and llama.cpp lets the grammar read it token by token. It leaves out
+/// a first token that begins with a space, and that token may hold more than a space.
 bool tokens_say(const llama_vocab* vocab, const std::string& text) {
   std::string said;
   bool first = true;
@@ -74,7 +75,7 @@ Result<common_chat_templates_inputs> inputs_of(const ChatRequest& request) {
   return out;
 }
 
-/// The same chat without one of its parts: where that does, the part is what was wrong.
+/// Finds the field that the template refuses: without this field, the template accepts the chat.
 std::string_view field_at_fault(const common_chat_templates* templates,
                                 const common_chat_templates_inputs& inputs) {
   const auto does_without = [&](auto&& leave_out) {
@@ -96,7 +97,7 @@ std::string_view field_at_fault(const common_chat_templates* templates,
   return "messages";
 }
 
-/// A model's templates, and how a request's schema was made ready for them.
+/// A model's templates, and whether the request's schema was marked, see constraint::ready_schema().
 struct Template {
   const common_chat_templates* templates = nullptr;
   bool schema_is_marked = false;
@@ -130,14 +131,14 @@ Result<SharedParser> parser_of(const common_chat_params& chat, const common_chat
   return out;
 }
 
-/// `rules`: the user's own grammar, or the one of a schema, which the template does not always put into its
-/// own. Errors: kInvalidArgument.
+/// Puts the rules and the template's grammar together. `rules` is the user's own grammar, or the grammar of a
+/// schema, which the template's grammar does not always include. Errors: kInvalidArgument.
 Status add_rules(const llama_vocab* vocab, const common_grammar& rules, const common_chat_params& chat,
                  common_params_sampling& out) {
   const bool has_rules = !rules.empty();
   const bool begins = chat.grammar_lazy || tokens_say(vocab, chat.generation_prompt);
   if (has_rules && (rules.type == COMMON_GRAMMAR_TYPE_USER || chat.grammar.empty() || !begins)) {
-    out.grammar = {COMMON_GRAMMAR_TYPE_USER, rules.grammar};  // it begins with the answer itself
+    out.grammar = {COMMON_GRAMMAR_TYPE_USER, rules.grammar};  // the grammar begins with the answer itself
   } else if (!chat.grammar.empty() && !begins) {
     return refuse("tools", "this model's tokenizer cannot express what its chat template ends with");
   } else if (!chat.grammar.empty()) {
@@ -149,15 +150,15 @@ Status add_rules(const llama_vocab* vocab, const common_grammar& rules, const co
   return {};
 }
 
-/// A template applied to a request, and what its answer may be.
+/// A template applied to a request, and the rules for its answer.
 struct Applied {
   common_chat_params chat;
-  common_grammar rules;           // beside the template's own
-  SharedParser parser_of_schema;  // null: the template's own is all
+  common_grammar rules;           // a grammar in addition to the template's own
+  SharedParser parser_of_schema;  // null: the template's own parser reads all answers
 };
 
-/// The model may call a tool or answer by a schema: templates know only one of the two. The grammar is that
-/// of either.
+/// For a request in which the model may call a tool, or answer by a schema. Templates know only one of the
+/// two, so the grammar here allows either.
 Result<Applied> let_answer_or_call(const Template& model, const common_chat_templates_inputs& inputs,
                                    const common_grammar& rules) {
   common_chat_templates_inputs calls = inputs;
@@ -196,7 +197,7 @@ Result<Applied> apply_to(const Template& model, common_chat_templates_inputs& in
   const bool must_call = may_call && request.tool_choice == ToolChoice::kRequired;
   if (may_call && !must_call && request.json_schema)
     return let_answer_or_call(model, inputs, request.grammar);
-  if (must_call) inputs.json_schema.clear();  // a schema is for the content, and there is none
+  if (must_call) inputs.json_schema.clear();  // a call is required, so there is no content for a schema
   Applied out{.chat = {}, .rules = must_call ? common_grammar() : request.grammar, .parser_of_schema = {}};
   BRIMFUL_TRY(out.chat, apply_template(model, inputs));
   if (must_call && out.chat.grammar.empty())
@@ -208,7 +209,8 @@ Result<Applied> apply_to(const Template& model, common_chat_templates_inputs& in
   return out;
 }
 
-/// Where thoughts begin and end: a grammar for tools waits for the end, and a limit of thoughts ends them.
+/// Sets the marks at which thoughts begin and end. A grammar for tools waits for the end, and the limit of
+/// thoughts ends them there.
 void add_thinking(const llama_vocab* vocab, const ChatRequest& request, const common_chat_params& chat,
                   common_params_sampling& out) {
   if (chat.thinking_end_tags.empty() || chat.thinking_start_tag.empty()) return;
@@ -221,8 +223,8 @@ void add_thinking(const llama_vocab* vocab, const ChatRequest& request, const co
   out.generation_prompt = chat.generation_prompt;
 }
 
-/// The tokens of a mark are shown as text. Of a mark of several tokens that are the control tokens: the
-/// others are text anyway.
+/// Makes the tokens of a mark appear as text. For a mark of several tokens, that is only necessary for
+/// control tokens: the others are text anyway.
 void preserve(const llama_vocab* vocab, const std::string& mark, common_params_sampling& out) {
   const auto tokens = common_tokenize(vocab, mark, false, true);
   for (const llama_token token : tokens) {

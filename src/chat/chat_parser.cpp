@@ -10,7 +10,8 @@
 namespace brimful::chat {
 namespace {
 
-/// Bytes of the character that begins at `at`; 0 where the text is no UTF-8 there, or ends too early.
+/// The length in bytes of the character that begins at `at`; 0 when the text is no valid UTF-8 there, or ends
+/// too early.
 std::size_t character_at(std::string_view text, std::size_t at) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(at);
@@ -26,7 +27,7 @@ std::size_t character_at(std::string_view text, std::size_t at) {
   return too_long || no_character ? 0 : length;
 }
 
-/// The bytes at the end that may be the beginning of a character.
+/// Number of bytes at the end of `text` that may be the beginning of a character.
 std::size_t cut_at_end(std::string_view text) {
   for (std::size_t back = 1; back <= std::min<std::size_t>(text.size(), 3); ++back) {
     const auto byte = static_cast<unsigned char>(text[text.size() - back]);
@@ -54,7 +55,8 @@ std::string as_utf8(std::string_view text) {
   return out;
 }
 
-/// Nine letters and digits: some templates of Mistral refuse any other id when a client sends it back.
+/// Makes an id of nine letters and digits. Some templates of Mistral refuse any other id when a client sends
+/// it back.
 std::string new_call_id() {
   constexpr std::string_view kLetters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
   thread_local std::mt19937_64 random{std::random_device{}()};
@@ -72,32 +74,34 @@ ChatMessage to_message(const common_chat_msg& message) {
   return out;
 }
 
-/// A parser may read all of a text as marks, such as a call of a tool where there are none.
+/// Whether the message has no content at all. A parser may read a whole text as marks, for example a tool
+/// call without a call in it.
 bool is_empty(const ChatMessage& message) {
   return message.content.empty() && message.reasoning.empty() && message.tool_calls.empty();
 }
 
-/// Nothing: the parser does not understand the text.
+/// Reads a text with one parser. Nothing: the parser does not understand the text.
 std::optional<ChatMessage> read(const common_chat_parser_params* params, const std::string& text,
                                 bool partial) {
   try {
     return to_message(parse_chat_answer(text, partial, *params));
-  } catch (const std::exception&) {  // llama.cpp says so of each text that its parser does not understand
+  } catch (const std::exception&) {  // llama.cpp throws when its parser does not understand the text
     return std::nullopt;
   }
 }
 
-/// What both texts begin with.
+/// The common beginning of both texts.
 std::string in_common(const std::string& one, const std::string& other) {
   return {one.begin(), std::ranges::mismatch(one, other).in1};
 }
 
-/// `text` behind what it has in common with `prefix`.
+/// `text` without the beginning that it has in common with `prefix`.
 std::string without(const std::string& text, const std::string& prefix) {
   return text.substr(static_cast<std::size_t>(std::ranges::mismatch(text, prefix).in1 - text.begin()));
 }
 
-/// What `now` says beyond `told`. While more text may follow, a text that goes another way says nothing yet.
+/// The part of `now` behind `told`. While more text may follow, it is empty if `now` does not begin with
+/// `told`.
 std::string beyond(const std::string& told, const std::string& now, bool last) {
   if (!last && !now.starts_with(told)) return {};
   return without(now, told);
@@ -110,7 +114,7 @@ std::optional<ChatMessage> ChatParser::understand(const std::string& text, bool 
   if (by_schema_ == nullptr || (message && !message->tool_calls.empty())) return message;
   auto by_schema = read(by_schema_.get(), text, partial);
   if (!by_schema || !message || !partial) return by_schema ? by_schema : message;
-  // It may still become a call, whose JSON is no content.
+  // The text may still become a call, and the JSON of a call is no content.
   by_schema->content = in_common(by_schema->content, message->content);
   by_schema->reasoning = in_common(by_schema->reasoning, message->reasoning);
   return by_schema;
@@ -153,6 +157,7 @@ std::vector<ChatDelta> ChatStream::end() {
   return update(true);
 }
 
+/// Reads the whole text again, and returns what is new in it. `last`: no more text follows.
 std::vector<ChatDelta> ChatStream::update(bool last) {
   auto now = understood_ ? parser_.understand(text_, !last) : std::nullopt;
   understood_ = now.has_value();
@@ -174,7 +179,7 @@ std::vector<ChatDelta> ChatStream::update(bool last) {
   return out;
 }
 
-/// The name of a call may still grow: it is told once its arguments or the next call begin.
+/// The name of a call may still grow. So it is passed on when the arguments or the next call begin.
 void ChatStream::tell_calls(const std::vector<ToolCall>& calls, bool last, std::vector<ChatDelta>& out) {
   for (std::size_t i = 0; i < calls.size(); ++i) {
     const bool is_new = i >= told_.tool_calls.size();
@@ -196,11 +201,13 @@ void ChatStream::tell_calls(const std::vector<ToolCall>& calls, bool last, std::
   }
 }
 
+/// Finds the place in the text that the deltas have reached, by the last passed-on text.
 void ChatStream::note_place_of(std::string_view told) {
   const std::size_t at = text_.rfind(told);
   told_text_ = at == std::string::npos ? text_.size() : std::max(told_text_, at + told.size());
 }
 
+/// Passes on the rest of the text as content, because the parser does not understand it.
 std::vector<ChatDelta> ChatStream::tell_the_rest() {
   return tell_as_it_is(std::string_view(text_).substr(std::exchange(told_text_, text_.size())));
 }

@@ -12,56 +12,63 @@ struct common_chat_msg;
 
 namespace brimful::chat {
 
-/// A call of a tool that a model asks for.
+/// A call of a tool that the model asks for.
 struct ToolCall {
-  std::string id;  ///< The model's own, or one of nine letters and digits that the parser makes.
+  /// The model's own id, or nine random letters and digits when the model gives none.
+  std::string id;
   std::string name;
-  std::string arguments;  ///< JSON, as the model wrote it; not checked.
+  /// JSON as the model wrote it. It is not checked.
+  std::string arguments;
 };
 
-/// An answer of a chat, without the marks that the chat template separates its parts with. UTF-8: other bytes
-/// become U+FFFD, except in a text that is all content.
+/// An answer of a chat, without the marks by which the chat template separates its parts. All strings are
+/// UTF-8: invalid bytes become U+FFFD. An answer that is parsed without a template keeps its bytes.
 struct ChatMessage {
   std::string content;
-  std::string reasoning;  ///< What the model thought before it answered.
+  /// The model's thoughts before the answer.
+  std::string reasoning;
   std::vector<ToolCall> tool_calls;
 };
 
-/// What more text adds to a ChatMessage. One of the three has a value.
+/// What new text adds to a ChatMessage. Exactly one of the three fields has a value.
 struct ChatDelta {
   std::string content;
   std::string reasoning;
   struct Call {
-    std::size_t index = 0;  ///< Of the call, from 0.
-    ToolCall added;         ///< `id` and `name` are set in the first delta of a call only.
+    /// Index of the call, from 0.
+    std::size_t index = 0;
+    /// The new part of the call. Only the first delta of a call has `id` and `name`.
+    ToolCall added;
   };
   std::optional<Call> call;
 };
 
-/// Understands the text that a model writes after one prompt of ChatFormat.
-/// Threading: any; copies share what cannot change.
+/// Reads the text that a model generates after one prompt of ChatFormat. Thread-safe; copies share the
+/// parsers, which never change.
 class ChatParser {
  public:
-  /// All text is content, byte by byte.
+  /// Makes a parser without a template: all text is content, byte by byte.
   ChatParser() = default;
-  /// `prefilled`: the prompt ends inside the answer, and what it holds of it is no part of the message.
+  /// `prefilled`: the prompt already contains the beginning of the answer. The messages leave that beginning
+  /// out.
   ChatParser(std::shared_ptr<const common_chat_parser_params> params, bool prefilled)
       : params_(std::move(params)), prefilled_(prefilled) {}
 
-  /// Another parser, of answers that follow a schema: it reads those that call no tool.
+  /// Sets a second parser for answers that follow a JSON schema. It reads the answers that call no tool.
   void read_by_schema(std::shared_ptr<const common_chat_parser_params> params) {
     by_schema_ = std::move(params);
   }
 
-  /// A text that the template's parser does not understand, or finds nothing in, is content, as it is.
+  /// Reads a whole answer. When the template's parser does not understand the text, or finds nothing in it,
+  /// the whole text becomes content.
   [[nodiscard]] ChatMessage parse(std::string_view text) const;
 
  private:
   friend class ChatStream;
-  /// Requires: params_ is set. `text`: UTF-8. `partial`: more text may follow. Nothing: the text is not
-  /// understood.
+  /// Reads `text`, which is UTF-8. `partial`: more text may follow. Returns nothing when the parsers do not
+  /// understand the text. Requires: params_ is set.
   [[nodiscard]] std::optional<ChatMessage> understand(const std::string& text, bool partial) const;
-  /// What the prompt itself holds of the answer.
+  /// The part of the answer that the prompt already contains.
   [[nodiscard]] ChatMessage prefill() const;
 
   std::shared_ptr<const common_chat_parser_params> params_;     // null: all text is content
@@ -69,18 +76,18 @@ class ChatParser {
   bool prefilled_ = false;
 };
 
-/// An answer of a chat that arrives in pieces. The deltas of all calls, put together, are the message; no
-/// delta takes back an earlier one. From where the text is not understood on, all of it is content.
-/// Threading: none.
+/// An answer of a chat that arrives in pieces. All deltas together give the message; a delta never takes back
+/// an earlier one. When the parser stops understanding the text, the rest of the text becomes content. Not
+/// thread-safe.
 class ChatStream {
  public:
   explicit ChatStream(ChatParser parser);
 
-  /// `piece` may begin and end inside a character.
+  /// Adds a piece, which may begin and end inside a character. Returns the new deltas.
   [[nodiscard]] std::vector<ChatDelta> add(std::string_view piece);
-  /// No more text follows. Call it once.
+  /// Ends the answer: no more text follows. Called once. Returns the last deltas.
   [[nodiscard]] std::vector<ChatDelta> end();
-  /// All deltas so far, put together.
+  /// The sum of all deltas so far.
   [[nodiscard]] const ChatMessage& told() const { return told_; }
 
  private:
@@ -92,10 +99,10 @@ class ChatStream {
 
   ChatParser parser_;
   ChatMessage prefill_;
-  std::string cut_;   // the first bytes of a character
-  std::string text_;  // whole characters
+  std::string cut_;   // bytes at the end of the text that are an incomplete character
+  std::string text_;  // the text so far, without `cut_`
   ChatMessage told_;
-  std::size_t told_text_ = 0;  // bytes of text_ that the deltas tell, about
+  std::size_t told_text_ = 0;  // bytes of text_ that the deltas have passed on; an estimate
   bool understood_ = true;
 };
 

@@ -30,7 +30,7 @@ ChatParser parser() {
   return {params, false};
 }
 
-/// All deltas of `text` in pieces of `size` bytes, put together as a client does.
+/// Streams `text` in pieces of `size` bytes, and puts all deltas together as a client does.
 ChatMessage put_together(const ChatParser& parser, const std::string& text, std::size_t size) {
   ChatStream stream(parser);
   ChatMessage out;
@@ -96,7 +96,7 @@ TEST(ChatParser, KeepsATextThatItDoesNotUnderstandAsContent) {
     EXPECT_EQ(parser().parse(text).content, text);
     for (const std::size_t size : kSizes) {
       const ChatMessage streamed = put_together(parser(), text, size);
-      // What was told before the text stopped making sense cannot be taken back; nothing is missing.
+      // Deltas from before the text became invalid cannot be taken back; but no text is missing.
       std::string all = streamed.reasoning + streamed.content;
       for (const ToolCall& call : streamed.tool_calls) all += call.name + call.arguments;
       EXPECT_TRUE(all == text || !streamed.tool_calls.empty()) << size << ": " << all;
@@ -112,7 +112,7 @@ TEST(ChatParser, KeepsATextInWhichThereIsNothingButMarksAsContent) {
   EXPECT_EQ(parser().parse("").content, "");
 }
 
-/// Of a question with a tool, or with a schema for the answer.
+/// The parameters of a parser for a question with a tool, or for one with a schema for the answer.
 std::shared_ptr<common_chat_parser_params> params_of(const common_chat_templates* templates, bool with_tool) {
   common_chat_templates_inputs inputs = tests::spoken_question(with_tool);
   if (!with_tool) inputs.json_schema = R"({"type": "object", "properties": {"place": {"type": "string"}}})";

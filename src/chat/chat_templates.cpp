@@ -13,15 +13,20 @@
 namespace brimful::chat {
 namespace {
 
-constexpr std::size_t kLongest = 1 << 20;          // bytes of a template
-constexpr std::size_t kLongestTag = 16 << 10;      // bytes of one expression or statement
-constexpr int kDeepest = 200;                      // levels of blocks, and of brackets in one expression
-constexpr int kMostElifs = 2000;                   // llama.cpp nests each in the one before
-constexpr std::chrono::milliseconds kTrial{4000};  // for a template in a process of its own
+// The largest size of a template, in bytes.
+constexpr std::size_t kLongest = 1 << 20;
+// The largest size of one expression or statement, in bytes.
+constexpr std::size_t kLongestTag = 16 << 10;
+// The largest depth of blocks, and of brackets in one expression.
+constexpr int kDeepest = 200;
+// The largest number of `elif`s. llama.cpp nests each one in the one before.
+constexpr int kMostElifs = 2000;
+// How long a template may take in the child process.
+constexpr std::chrono::milliseconds kTrial{4000};
 
 std::unexpected<Error> refused(std::string why) { return fail(ErrorCode::kUnsupported, std::move(why)); }
 
-/// What `{% NAME` begins, without the marks of white space.
+/// The name in `{% NAME`, without the marks that trim white space.
 std::string_view statement_name(std::string_view tag) {
   const std::size_t begin = tag.find_first_not_of(" \t\r\n-+");
   if (begin == std::string_view::npos) return {};
@@ -32,12 +37,12 @@ std::string_view statement_name(std::string_view tag) {
 bool opens_block(std::string_view name, std::string_view tag) {
   constexpr std::array<std::string_view, 10> kBlocks{"if",   "for",   "macro",      "call",       "filter",
                                                      "with", "block", "generation", "autoescape", "raw"};
-  // A `set` without a value has a body.
+  // A `set` without a value is a block.
   return std::ranges::find(kBlocks, name) != kBlocks.end() ||
          (name == "set" && tag.find('=') == std::string_view::npos);
 }
 
-/// Reads a template as its lexer does: text, and tags with quoted strings in them.
+/// Reads a template as llama.cpp's lexer does: as text, and tags that contain quoted strings.
 class TemplateText {
  public:
   explicit TemplateText(std::string_view text) : text_(text) {}
@@ -62,7 +67,7 @@ class TemplateText {
   }
 
  private:
-  /// From behind its opening mark.
+  /// Reads a tag from behind its opening mark.
   Status tag(char close) {
     const std::size_t begin = at_;
     int depth = 0;
@@ -116,8 +121,8 @@ common_chat_msg message(const char* role, const char* content) {
   return out;
 }
 
-/// Whether the template ends by itself: for one question, and for a conversation. What it says about them, or
-/// whether it refuses them, does not matter.
+/// Checks that the template ends by itself, for one question and for a conversation. It does not matter what
+/// it writes, or whether it refuses them.
 Status try_template(const llama_model* model, const std::string& text) {
   const auto tried = foreign::fenced(foreign::foreign_limits().reading, [&](const foreign::Fence&) {
     const common_chat_templates_ptr templates = common_chat_templates_init(model, text);
@@ -129,13 +134,14 @@ Status try_template(const llama_model* model, const std::string& text) {
       inputs.messages.push_back(message("user", "Who are you?"));
       try {
         (void)common_chat_templates_apply(templates.get(), inputs);
-      } catch (const std::exception&) {  // it may want other roles
+      } catch (const std::exception&) {  // the template may want other roles
       }
     }
   });
   return tried ? Status{} : std::unexpected(tried.error());
 }
 
+/// The same in a child process, so that a template which crashes or never ends does no harm.
 Status try_in_own_process(const llama_model* model, const std::string& text) {
   using How = hardware::ChildEnd::How;
   const hardware::ChildEnd end = hardware::run_in_child(
@@ -187,7 +193,7 @@ Result<common_chat_parser_params> read_chat_parser(const common_chat_params& app
 
 common_chat_msg parse_chat_answer(const std::string& text, bool is_partial,
                                   const common_chat_parser_params& params) {
-  // Not one at a time: answers that are streamed do not wait for a template that takes long.
+  // This does not wait for ForeignReading: streamed answers must not wait for a slow template.
   auto out = foreign::fenced(foreign::foreign_limits().reading, [&](const foreign::Fence&) {
     return common_chat_parse(text, is_partial, params);
   });

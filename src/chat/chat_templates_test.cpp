@@ -1,4 +1,5 @@
-// Every chat template of llama.cpp's sources: what it renders of an answer is read back as that answer.
+// For every chat template in llama.cpp's sources: the text that it renders for an answer is read back as that
+// answer.
 
 #include <chat.h>
 #include <gmock/gmock.h>
@@ -30,7 +31,7 @@ std::vector<std::filesystem::path> templates() {
 
 class ChatTemplates : public testing::TestWithParam<std::filesystem::path> {};
 
-/// As llama-server does: the whole text, and each longer beginning of it.
+/// Parses as llama-server does: the whole text, and each longer beginning of it.
 TEST_P(ChatTemplates, AnswersAreReadBackWholeAndStreamed) {
   std::ifstream in(GetParam());
   std::ostringstream source;

@@ -28,8 +28,8 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
 }
 
-/// What the template writes between the prompt and the content of an answer. Nothing where it does not write
-/// answers of a history as they follow a prompt.
+/// The text that the template writes between the prompt and the content of an answer. Nothing when the
+/// template does not write answers of a history in the form in which they follow a prompt.
 std::optional<std::string> before_content(const common_chat_templates* templates,
                                           common_chat_templates_inputs inputs, const std::string& prompt,
                                           bool thinks) {
@@ -50,18 +50,18 @@ std::optional<std::string> before_content(const common_chat_templates* templates
   }
 }
 
-/// What may stand before the content.
+/// The text that may stand before the content.
 struct Frame {
   struct Thoughts {
     std::string begin;
     std::string end;
-    std::string stop;  // what `end` begins with, and no thoughts have
+    std::string stop;  // the beginning of `end` that cannot occur in thoughts
   };
   std::optional<Thoughts> thoughts;
-  std::optional<std::string> plain;  // without thoughts
+  std::optional<std::string> plain;  // the text before the content of an answer without thoughts
 };
 
-/// `text` behind the tags of thoughts that it begins with.
+/// `text` without the tags of thoughts at its beginning.
 std::string without_tags(std::string_view text, std::string_view begin, std::string_view end) {
   for (const std::string_view tag : {trimmed(begin), trimmed(end)}) {
     if (trimmed(text).starts_with(tag)) text = trimmed(text).substr(tag.size());
@@ -78,7 +78,7 @@ std::optional<Frame::Thoughts> thoughts_of(const common_chat_templates* template
     return Frame::Thoughts{
         .begin = rendered->substr(0, at), .end = rendered->substr(at + kThoughts.size()), .stop = {}};
   if (chat.thinking_start_tag.empty() || chat.thinking_end_tags.empty()) return std::nullopt;
-  // The template leaves thoughts out of a history: they go before what it writes without them.
+  // The template leaves thoughts out of a history. So they stand before the text that it writes without them.
   const std::string& begin = chat.thinking_start_tag;
   const std::string& end = chat.thinking_end_tags.front();
   const bool begun = trimmed(chat.prompt).ends_with(trimmed(begin));
@@ -99,7 +99,7 @@ Frame frame_of(const common_chat_templates* templates, const common_chat_templat
   return out;
 }
 
-/// Whether the template's own parser reads JSON behind what the template writes before it.
+/// Whether the template's own parser reads JSON behind the text that the template writes before it.
 bool reads_behind(const std::string& before, const common_chat_params& chat,
                   const common_chat_templates_inputs& inputs) {
   auto parser = read_chat_parser(chat);
@@ -107,7 +107,7 @@ bool reads_behind(const std::string& before, const common_chat_params& chat,
   parser->reasoning_format = inputs.reasoning_format;
   try {
     return trimmed(parse_chat_answer(before + "{}", false, *parser).render_content()) == "{}";
-  } catch (const std::exception&) {  // llama.cpp says so of a text that its parser does not understand
+  } catch (const std::exception&) {  // llama.cpp throws when its parser does not understand the text
     return false;
   }
 }
@@ -131,7 +131,7 @@ common_peg_arena parser_of(const Frame& frame, const common_chat_templates_input
     }
     const auto json = p.schema(p.json(), "response-format-schema", common_json::parse(inputs.json_schema));
     const auto content = apart ? p.content(json) : json;
-    // Many models put JSON into such a block where they are asked for it.
+    // Many models put JSON into such a block when they are asked for JSON.
     const auto block = p.literal("```json") + p.space() + content + p.space() + p.literal("```");
     const auto framed = before + p.space() + (block | content);
     const auto answer = apart ? framed : p.content(framed);

@@ -6,13 +6,14 @@
 
 namespace brimful::chat {
 
-/// Lets an answer with thoughts and marks follow a schema. llama.cpp makes no grammar of a schema for some
-/// formats of templates, and for others one that does not let the model write the marks that the template has
-/// before the content. There, `chat` gets a grammar and a parser of: what the template itself writes before
-/// the content of an answer, thoughts among it, and JSON by the schema. Otherwise `chat` stays as it is.
-/// Requires: `inputs` has a schema, no tools that may be called, and no answer that is continued; `chat` is
-/// what the templates made of it. Errors: kInvalidArgument where the schema cannot be followed. Threading:
-/// any.
+/// Makes an answer with thoughts and marks follow a JSON schema. For the formats of some templates, llama.cpp
+/// makes no grammar of a schema; for others, its grammar forbids the marks that the template writes before
+/// the content. In these cases the function replaces the grammar and the parser of `chat`. The new ones allow
+/// what the template itself writes before the content, thoughts included, and then JSON that follows the
+/// schema. In all other cases `chat` stays as it is.
+/// Requires: `inputs` has a schema, no tools that may be called, and no answer to continue; `chat` is the
+/// result of applying the templates to `inputs`. Errors: kInvalidArgument when the schema cannot be followed.
+/// Thread-safe.
 [[nodiscard]] Status frame_schema(const common_chat_templates* templates,
                                   const common_chat_templates_inputs& inputs, common_chat_params& chat);
 

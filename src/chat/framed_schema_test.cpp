@@ -1,5 +1,5 @@
-// Templates for which llama.cpp makes no grammar of a schema, or one in which the template's own marks have
-// no place.
+// Templates for which llama.cpp makes no grammar of a schema, or a grammar that forbids the template's own
+// marks.
 
 #include "chat/framed_schema.h"
 
@@ -64,7 +64,8 @@ TEST_P(FramedSchema, LetsTheModelWriteTheTemplatesMarksAndNothingButTheSchema) {
   for (const bool thinks : {false, true}) {
     if (thinks && !can_think) continue;
     std::string text = asked.says(thinks);
-    // Behind the content the end of text is all that may come: a model that is held to that ends there.
+    // After the content, the grammar allows only the end of the text. So the marks behind the content are
+    // removed.
     text.resize(text.find(tests::kSpokenJson) + std::string_view(tests::kSpokenJson).size());
     EXPECT_TRUE(accepts(asked.chat.grammar, asked.chat.generation_prompt + text)) << text;
     const ChatMessage message = parser.parse(text);

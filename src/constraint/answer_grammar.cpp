@@ -25,8 +25,9 @@ std::unexpected<Error> refused(std::string_view name, std::string_view why) {
   return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", name, why));
 }
 
-/// A maximum below its minimum, also in a pattern: llama.cpp would write such a repetition without an end.
-/// `has_names`: the keys of `node` are names that somebody chose, and no keywords.
+/// Checks that no maximum is below its minimum, and that no pattern has such a repetition: llama.cpp would
+/// write it without an end. `has_names`: the keys of `node` are names chosen by the schema's author, not
+/// keywords.
 template <typename AnyJson>
 Status check_bounds(const AnyJson& node, bool has_names = false) {
   constexpr std::array<std::pair<const char*, const char*>, 6> kBounds{
@@ -61,7 +62,7 @@ Status check_bounds(const AnyJson& node, bool has_names = false) {
   return {};
 }
 
-/// With `prefix` before the name of each rule.
+/// The grammar with `prefix` in front of the name of each rule.
 std::string with_prefix(std::string_view grammar, std::string_view prefix) {
   const auto is_name = [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_';
@@ -78,7 +79,7 @@ std::string with_prefix(std::string_view grammar, std::string_view prefix) {
       case '[': copy_until(at, end_of_quoted(grammar, at, ']') + 1); continue;
       case '#': copy_until(at, end_of_comment(grammar, at)); continue;
       case '{': copy_until(at, grammar.find('}', at)); continue;
-      case '<': copy_until(at, grammar.find('>', at)); continue;  // a token
+      case '<': copy_until(at, grammar.find('>', at)); continue;  // a token, by its text
       default:
         if (is_name(c)) {
           out += prefix;

@@ -10,28 +10,30 @@
 
 namespace brimful::constraint {
 
-/// A GBNF grammar that the answer must follow. Errors: kInvalidArgument, beginning with `name`: a flag or a
-/// field.
+/// Checks a GBNF grammar that the answer must follow. `name` is the flag or the field that the grammar comes
+/// from. Errors: kInvalidArgument; the message begins with `name`.
 [[nodiscard]] Result<common_grammar> grammar_of_gbnf(const std::string& text, std::string_view name);
 
-/// The grammar of all JSON that follows a schema. Errors: as above.
+/// Makes the grammar of all JSON that follows the schema `text`. Blocks: until no other foreign text is read
+/// (see foreign::ForeignReading). Errors: as above.
 [[nodiscard]] Result<common_grammar> grammar_of_schema(const std::string& text, std::string_view name);
 
-/// Whether each bound of a schema lets something through: a maximum may not be below its minimum. Errors: as
-/// above.
+/// Checks that each pair of bounds in a schema allows something: no maximum is below its minimum. It also
+/// checks the patterns, see check_pattern(). Errors: as above.
 [[nodiscard]] Status check_schema_bounds(const nlohmann::ordered_json& schema, std::string_view name);
 
-/// A grammar of `text`, and behind it of what `grammar` allows.
+/// Makes a grammar of the literal `text`, followed by the texts of `grammar`. Both grammars are GBNF.
 [[nodiscard]] std::string grammar_behind(std::string_view text, std::string_view grammar);
 
-/// A grammar of all texts that one of the two follows. Both are GBNF.
+/// Makes a grammar of all texts that follow at least one of the two grammars. All grammars are GBNF.
 [[nodiscard]] std::string either_grammar(std::string_view one, std::string_view other);
-/// A schema that llama.cpp can be given. Its grammar goes through unmark_wide_objects() where it is marked.
+/// A schema that llama.cpp can read. If `is_marked`, unmark_wide_objects() has to rewrite the grammar that
+/// llama.cpp makes of it.
 struct ReadySchema {
   std::string text;
   bool is_marked = false;
 };
-/// Checks a schema's JSON and its bounds, and marks its wide objects. Errors: as above.
+/// Checks the JSON and the bounds of a schema, and marks its wide objects. Errors: as above.
 [[nodiscard]] Result<ReadySchema> ready_schema(const std::string& text, std::string_view name);
 
 }  // namespace brimful::constraint

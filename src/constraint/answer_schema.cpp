@@ -15,7 +15,7 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-/// Keywords that llama.cpp's converter does not look at.
+/// Keywords that llama.cpp's converter ignores.
 constexpr std::array<const char*, 21> kNeverEnforced{"not",
                                                      "multipleOf",
                                                      "if",
@@ -38,7 +38,7 @@ constexpr std::array<const char*, 21> kNeverEnforced{"not",
                                                      "unevaluatedItems",
                                                      "contentEncoding"};
 constexpr std::array<const char*, 4> kBounds{"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"};
-constexpr double kFar = 9.2e18;  // bounds beyond it are no 64-bit integers
+constexpr double kFar = 9.2e18;  // bounds beyond this are no 64-bit integers
 constexpr std::array<const char*, 4> kMapsOfSchemas{"properties", "$defs", "definitions", "dependentSchemas"};
 constexpr std::array<const char*, 4> kListsOfSchemas{"anyOf", "oneOf", "allOf", "prefixItems"};
 constexpr std::array<const char*, 2> kSchemas{"additionalProperties", "items"};
@@ -78,7 +78,7 @@ class Walk {
       visit(schema[keyword][i], fmt::format("{}/{}/{}", path, keyword, i));
   }
 
-  /// Of integers they are enforced: one lower and one upper one.
+  /// The converter enforces bounds of integers only, and only one lower and one upper bound.
   void visit_bounds(const json& schema, const std::string& path) {
     const bool is_integer = is_integer_or_no_number(schema.value("type", json()));
     for (const char* const keyword : kBounds) {
@@ -91,7 +91,8 @@ class Walk {
     }
   }
 
-  /// Where a list of types has an integer, it has its bounds, and all but numbers have none.
+  /// Whether the converter enforces bounds for this type. It does for a list of types with an integer, if the
+  /// list has no `number`.
   static bool is_integer_or_no_number(const json& type) {
     if (!type.is_array()) return type == "integer";
     const auto has = [&](const char* name) { return std::ranges::find(type, json(name)) != type.end(); };

@@ -6,15 +6,16 @@
 
 namespace brimful::constraint {
 
-/// A JSON schema as llama.cpp's converter can follow it.
+/// A JSON schema in a form that llama.cpp's converter can follow.
 struct AnswerSchema {
-  nlohmann::ordered_json
-      schema;  ///< With its patterns rewritten; those that cannot be followed are left out.
-  /// What an answer need not follow: each names a keyword and its place, such as `multipleOf at
-  /// /properties/n`.
+  /// The schema, with its patterns rewritten. Patterns that cannot be followed are left out.
+  nlohmann::ordered_json schema;
+  /// The parts of the schema that an answer need not follow. Each names a keyword and its place, for example
+  /// `multipleOf at /properties/n`.
   std::vector<std::string> not_enforced;
 };
 
+/// Rewrites a schema for llama.cpp's converter; see merge_schema() and pattern_for_grammar(). Pure.
 [[nodiscard]] AnswerSchema schema_for_grammar(const nlohmann::ordered_json& schema);
 
 }  // namespace brimful::constraint

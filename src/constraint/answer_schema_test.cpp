@@ -16,7 +16,7 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-/// Which texts a grammar lets a model of llama.cpp's own vocabulary write.
+/// Checks which texts a grammar allows, with one of llama.cpp's own vocabularies.
 class AnswerSchemaTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
@@ -27,7 +27,7 @@ class AnswerSchemaTest : public testing::Test {
   }
   static void TearDownTestSuite() { llama_model_free(model_); }
 
-  /// Byte by byte, so that no token hides a step.
+  /// Whether `text` follows the grammar. It is checked byte by byte, so that no token hides a step.
   static bool follows(const std::string& grammar, const std::string& text) {
     const llama_vocab* const vocab = llama_model_get_vocab(model_);
     const std::unique_ptr<llama_sampler, decltype(&llama_sampler_free)> sampler(
@@ -40,7 +40,8 @@ class AnswerSchemaTest : public testing::Test {
       return candidate.logit != -INFINITY;
     };
     for (const char c : text) {
-      const auto token = static_cast<llama_token>(3 + static_cast<unsigned char>(c));  // <0x00> is the fourth
+      const auto token =
+          static_cast<llama_token>(3 + static_cast<unsigned char>(c));  // the token <0x00> has the id 3
       if (!takes(token)) return false;
       llama_sampler_accept(sampler.get(), token);
     }
@@ -123,7 +124,7 @@ TEST_F(AnswerSchemaTest, KeywordsThatAreNotEnforcedAreNamedWithTheirPlace) {
   EXPECT_THAT(
       found({{"type", "array"}, {"items", {{"type", "number"}, {"maximum", 1}}}, {"uniqueItems", true}}),
       testing::ElementsAre("uniqueItems at /", "maximum at /items"));
-  // Names of properties are no keywords.
+  // Names of properties do not count as keywords.
   EXPECT_THAT(found({{"type", "object"},
                      {"properties", {{"not", {{"type", "string"}}}, {"format", {{"type", "string"}}}}}}),
               testing::IsEmpty());
@@ -135,10 +136,10 @@ struct SchemaCase {
   std::vector<std::string> bad;
 };
 
-/// Each of these means one thing, and llama.cpp's converter alone would let through another.
+/// Each of these schemas has one meaning, and llama.cpp's converter alone would allow other texts.
 TEST_F(AnswerSchemaTest, WhatStandsBesideOneAnotherIsEnforcedTogether) {
   const std::vector<SchemaCase> cases{
-      // The whole schema, and names with characters that pointers escape.
+      // References to the whole schema, and to names with characters that pointers escape.
       {R"({"type":"object","properties":{"v":{"const":1},"next":{"anyOf":[{"$ref":"#"},{"type":"null"}]}},
            "required":["v","next"],"additionalProperties":false})",
        {R"({"v":1,"next":null})", R"({"v":1,"next":{"v":1,"next":null}})"},
@@ -147,7 +148,7 @@ TEST_F(AnswerSchemaTest, WhatStandsBesideOneAnotherIsEnforcedTogether) {
            "prefixItems":[{"$ref":"#/$defs/a~1b"},{"$ref":"#/$defs/c%20d"}]})",
        {"[1,2]"},
        {"[2,1]", "[1]"}},
-      // Parts of allOf, and what stands beside a reference.
+      // Parts of allOf, and keywords next to a reference.
       {R"({"allOf":[{"type":"integer","minimum":2},{"maximum":4}]})", {"2", "4"}, {"1", "5", "{}"}},
       {R"({"$defs":{"n":{"type":"integer","minimum":0}},"$ref":"#/$defs/n","maximum":5})",
        {"0", "5"},
@@ -165,23 +166,23 @@ TEST_F(AnswerSchemaTest, WhatStandsBesideOneAnotherIsEnforcedTogether) {
            "$ref":"#/$defs/node"})",
        {R"({"v":1,"n":null})", R"({"v":1,"n":{"v":1,"n":null}})"},
        {R"({"n":null})", R"({"v":1,"n":{"n":null}})"}},
-      // What stands beside alternatives.
+      // Keywords next to alternatives.
       {R"({"type":"object","properties":{"k":{"const":1}},"required":["k"],
            "anyOf":[{"properties":{"b":{"const":2}},"required":["b"]},{"properties":{"c":{"const":3}},"required":["c"]}]})",
        {R"({"k":1,"b":2})", R"({"k":1,"c":3})"},
        {R"({"b":2})", R"({"k":1})", R"({"k":1,"b":3})"}},
       {R"({"type":["integer","null"],"minimum":1,"maximum":3})", {"1", "3", "null"}, {"0", "4", "-1"}},
-      // Values of another type; bounds with a point; a bound's mark of the old kind.
+      // Values of another type; bounds with a decimal point; `exclusiveMinimum` as older schemas have it.
       {R"({"type":"integer","enum":["x",3]})", {"3"}, {R"("x")"}},
       {R"({"type":"integer","minimum":1.5,"maximum":4.0})", {"2", "4"}, {"1", "5"}},
       {R"({"type":"integer","minimum":3,"exclusiveMinimum":true,"maximum":9})", {"4"}, {"3"}},
-      // Lists: the first items, no items, any items.
+      // Lists: with first items, with no items, and with any items.
       {R"({"type":"array","prefixItems":[{"const":1},{"const":2}],"items":false})",
        {"[1,2]"},
        {"[2,1]", "[]"}},
       {R"({"type":"array","items":false})", {"[]"}, {"[1]"}},
       {R"({"type":"array","items":true,"maxItems":1})", {"[]", R"(["x"])"}, {"[1,2]"}},
-      // Properties that only `required` names, and such as may be anything or nothing.
+      // Properties that only `required` names, and properties that may be anything or nothing.
       {R"({"type":"object","properties":{"b":{"const":1}},"required":["a"]})",
        {R"({"a":"x"})", R"({"a":null,"b":1})"},
        {R"({"b":1})", "{}"}},
@@ -209,13 +210,13 @@ TEST_F(AnswerSchemaTest, WhatCannotBeMergedIsNamed) {
   EXPECT_THAT(found(R"({"type":"object","properties":{},"required":["a"],"additionalProperties":false})"),
               testing::ElementsAre("required at /"));
   EXPECT_THAT(found(R"({"$dynamicRef":"#x"})"), testing::ElementsAre("$dynamicRef at /"));
-  // It refers to itself before it says anything.
+  // This schema refers to itself first of all.
   EXPECT_THAT(found(R"({"$defs":{"a":{"allOf":[{"$ref":"#/$defs/a"},{"type":"null"}]}},"$ref":"#/$defs/a"})"),
               testing::ElementsAre("allOf at /$defs/a"));
 }
 
 TEST_F(AnswerSchemaTest, CopiesOfWhatIsReferredToAreFew) {
-  // Each definition holds the next one twice: written out, they would be 2^60 texts.
+  // Each definition contains the next one twice: written out, it would have 2^60 parts.
   std::string schema = R"({"$ref":"#/$defs/d0","$defs":{"d60":{"type":"null"})";
   for (int i = 0; i < 60; ++i) {
     schema += R"(,"d)" + std::to_string(i) +

@@ -9,7 +9,7 @@
 namespace brimful::constraint {
 namespace {
 
-/// Nothing for a text that does not begin with a whole character.
+/// The code point of the first character; nothing when the text does not begin with a complete character.
 std::optional<std::uint32_t> first_character(const std::string& text) {
   if (text.empty() || text[0] == '\0') return std::nullopt;
   const auto first = static_cast<unsigned char>(text[0]);
@@ -37,7 +37,7 @@ FirstCharacters::FirstCharacters(const llama_vocab* vocab)
     const auto character = first_character(common_token_to_piece(vocab, token, true));
     if (!character) continue;
     const auto [at, is_new] = known.try_emplace(*character, static_cast<Group>(characters_.size()));
-    if (is_new && characters_.size() > UINT16_MAX) {  // no number is left for this group
+    if (is_new && characters_.size() > UINT16_MAX) {  // all group numbers are used
       known.erase(at);
       continue;
     }

@@ -9,10 +9,11 @@
 namespace brimful::constraint {
 namespace {
 
-constexpr std::size_t kMany = 8;  // alternatives, from which on a rule is rewritten
+// A rule with at least this number of alternatives is rewritten.
+constexpr std::size_t kMany = 8;
 
 using Element = llama_grammar_element;
-/// Elements that belong together: a character with its ranges and alternatives, a reference, a token.
+/// Elements that belong together: a character with its ranges and alternatives, or a reference, or a token.
 using Unit = std::vector<Element>;
 using Alternative = std::vector<Unit>;
 
@@ -52,6 +53,7 @@ class Writer {
  public:
   explicit Writer(llama_grammar_rules& rules) : rules_(rules) {}
 
+  /// The rule for some alternatives, without their first `depth` units.
   llama_grammar_rule rule(std::span<const Alternative> sorted, std::size_t depth) {
     llama_grammar_rule out;
     for (std::size_t begin = 0; begin < sorted.size();) {
@@ -71,11 +73,13 @@ class Writer {
     for (const Unit& unit : units) out.insert(out.end(), unit.begin(), unit.end());
   }
 
-  /// Alternatives that are alike at `depth`: what they have in common, then a rule of its own for the rest.
+  /// Writes alternatives with an equal unit at `depth`: first their common beginning, then a reference to a
+  /// new rule for the rest.
   void append_group(llama_grammar_rule& out, std::span<const Alternative> group, std::size_t depth) {
     const Alternative& first = group.front();
     if (group.size() == 1) return append(out, std::span(first).subspan(depth));
-    const Alternative& last = group.back();  // sorted: what these two have in common, all have
+    const Alternative& last =
+        group.back();  // because of the order, all alternatives share what the first and the last one share
     std::size_t end = depth;
     while (end < first.size() && end < last.size() && equal(first[end], last[end])) ++end;
     append(out, std::span(first).subspan(depth, end - depth));

@@ -12,18 +12,21 @@
 namespace brimful::constraint {
 namespace {
 
-// llama.cpp reads grammars by recursion: some thousands of levels end its stack.
+// The largest depth of parentheses. llama.cpp reads grammars by recursion, and some thousands of levels
+// overflow its stack.
 constexpr int kDeepest = 500;
-// Rules that llama.cpp enters while it looks for left recursion: it enters a rule again for each reference.
+// The largest number of rules that llama.cpp may enter while it searches for left recursion. It enters a rule
+// again for each reference.
 constexpr std::uint64_t kMostVisits = 20'000'000;
-constexpr std::uint32_t kLongestChain = 10'000;  // rules: the depth of that recursion
+constexpr std::uint32_t kLongestChain = 10'000;  // the largest depth of that recursion, in rules
 constexpr std::size_t kQuoted = 40;              // bytes of a grammar that an error repeats
 
 std::unexpected<Error> refused(std::string why) { return fail(ErrorCode::kInvalidArgument, std::move(why)); }
 
-/// `{m,n}` at the index of its brace: m may not be above n. Anything else is for llama.cpp to judge.
+/// Checks a repetition `{m,n}` whose brace is at index `at`: m must not be above n. llama.cpp checks
+/// everything else.
 Status check_repetition(std::string_view text, std::size_t at) {
-  constexpr std::string_view kBlanks = " \t\r\n#";  // in a group, lines may end there
+  constexpr std::string_view kBlanks = " \t\r\n#";  // in a group, lines may end between these parts
   const auto skip = [&] {
     while (at < text.size() && kBlanks.find(text[at]) != std::string_view::npos)
       at = text[at] == '#' ? end_of_comment(text, at) : at + 1;
@@ -46,7 +49,8 @@ Status check_repetition(std::string_view text, std::size_t at) {
   return refused(fmt::format("a repetition {{{},{}}} has its maximum below its minimum", least, most));
 }
 
-/// What follows the last place that the parser names, shortened: it repeats all of the text that is left.
+/// Makes a parser's message short. Behind the last place that it names, the message repeats all of the text
+/// that is left.
 std::string first_words(std::string_view message) {
   if (message == "stoull" || message == "stoul") return "a number in it is out of range";
   const std::size_t end = message.find('\n');
@@ -58,13 +62,13 @@ std::string first_words(std::string_view message) {
   return visible_text(line);
 }
 
-/// The rules of a grammar, and which rules each one may begin with.
+/// The rules of a grammar, and for each rule the rules that it may begin with.
 class Rules {
  public:
   explicit Rules(const llama_grammar_rules& rules)
       : rules_(rules), nullable_(rules.size()), first_(rules.size()) {}
 
-  /// Walks the graph of first rules in depth-first order, without recursion.
+  /// Walks the graph of these first rules in depth-first order, without recursion.
   Status check() {
     for (std::size_t i = 0; i < rules_.size(); ++i) nullable_[i] = may_be_empty(i);
     for (std::size_t i = 0; i < rules_.size(); ++i) collect_first(i);
@@ -88,7 +92,7 @@ class Rules {
     return element.type == LLAMA_GRETYPE_END || element.type == LLAMA_GRETYPE_ALT;
   }
 
-  /// The references that may stand first in an alternative.
+  /// Collects the references that may come first in an alternative.
   void collect_first(std::size_t rule) {
     bool open = true;  // everything before, in this alternative, may be empty
     for (const llama_grammar_element& element : rules_[rule]) {
@@ -103,8 +107,8 @@ class Rules {
     }
   }
 
-  /// Whether an alternative of the rule is empty. As llama.cpp has it: a rule that may be empty only because
-  /// the rules in it may be does not count, and the grammars of its tool calls rely on that.
+  /// Whether an alternative of the rule is empty. It follows llama.cpp: a rule counts as not empty when it
+  /// can be empty only through the rules in it. The grammars of llama.cpp's tool calls rely on that.
   [[nodiscard]] bool may_be_empty(std::size_t rule) const {
     bool at_begin = true;
     for (const llama_grammar_element& element : rules_[rule]) {
@@ -161,7 +165,7 @@ Status check_rules(const llama_grammar_parser& parser) {
   return Rules(parser.rules).check();
 }
 
-/// Blanks and comments before the first rule.
+/// Skips blanks and comments before the first rule.
 const char* first_rule(const char* at) {
   for (; *at == ' ' || *at == '\t' || *at == '\r' || *at == '\n' || *at == '#'; ++at) {
     if (*at != '#') continue;
@@ -190,7 +194,7 @@ std::size_t end_of_quoted(std::string_view text, std::size_t at, char close) {
 }
 
 Status check_grammar_text(std::string_view text) {
-  // llama.cpp takes such a text for another library's grammar, which is not in this build, and ends the
+  // llama.cpp takes such a text for a grammar of another library, which is not in this build, and ends the
   // process.
   if (text.starts_with("%llguidance")) return refused("it is no GBNF: %llguidance is not understood here");
   if (text.find('\0') != std::string_view::npos) return refused("it holds a NUL byte");

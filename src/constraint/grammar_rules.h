@@ -11,28 +11,31 @@
 
 namespace brimful::constraint {
 
-/// The index of the `close` that ends what opens at index `at` of a GBNF text, or the size of the text. A
-/// backslash takes the meaning of the character behind it.
+/// In a GBNF text, the index of the `close` that ends the quoted text or class which opens at index `at`; the
+/// size of the text when there is none. A character behind a backslash does not count.
 [[nodiscard]] std::size_t end_of_quoted(std::string_view text, std::size_t at, char close);
 
-/// The index of the line's end behind the comment that begins at index `at`, or the size of the text.
+/// The index of the end of the line, for a comment that begins at index `at`; the size of the text when the
+/// comment is in the last line.
 [[nodiscard]] std::size_t end_of_comment(std::string_view text, std::size_t at);
 
-/// Checks of a GBNF text that need no vocabulary: nesting, and repetitions whose bounds contradict each
-/// other. Cost: one walk over the text. Errors: kInvalidArgument, without a prefix.
+/// Checks a GBNF text as far as that needs no vocabulary: the depth of its nesting, and repetitions with a
+/// maximum below the minimum. Cost: one walk over the text. Errors: kInvalidArgument; the message has no
+/// prefix.
 [[nodiscard]] Status check_grammar_text(std::string_view text);
 
-/// Whether a regular expression has a partner for each parenthesis and bracket, and each of its repetitions
-/// `{m,n}` has m at most n. Errors: as above.
+/// Checks that the parentheses and brackets of a regular expression are balanced, and that no repetition
+/// `{m,n}` has m above n. Errors: as above.
 [[nodiscard]] Status check_pattern(std::string_view pattern);
 
-/// Reads a GBNF text with llama.cpp's own parser, inside a fence, and checks what llama.cpp does not survive
-/// or does not bound: rules that are missing, left recursion, and the cost of looking for it. What passes can
-/// be given to llama.cpp, which prints nothing about it. Errors: kInvalidArgument, without a prefix.
+/// Reads a GBNF text with llama.cpp's own parser, inside a fence. It then checks what llama.cpp does not
+/// survive or does not limit: missing rules, left recursion, and the cost of the search for left recursion. A
+/// text that passes can be given to llama.cpp, which then prints nothing about it. Errors: kInvalidArgument;
+/// the message has no prefix.
 [[nodiscard]] Status check_grammar(const std::string& text, const llama_vocab* vocab,
                                    const foreign::FenceLimits& limits);
 
-/// Reads a GBNF text with llama.cpp's parser, which prints nothing this way. Throws what the parser throws.
+/// Reads a GBNF text with llama.cpp's parser, in a way that prints nothing. Throws what the parser throws.
 [[nodiscard]] llama_grammar_parser parse_grammar(const std::string& text, const llama_vocab* vocab);
 
 }  // namespace brimful::constraint

@@ -26,8 +26,8 @@ TEST(GrammarRules, AreTakenWhereTheyAreSound) {
 TEST(GrammarRules, AreRefusedWithTheirReason) {
   EXPECT_EQ(error_of("root ::= \"a\"{3,1}"), "a repetition {3,1} has its maximum below its minimum");
   EXPECT_EQ(error_of("root ::= \"a\"{ 3 , 1 }"), "a repetition {3,1} has its maximum below its minimum");
-  // In a group, a repetition may go on over lines and comments, which end at either character of a line's
-  // end.
+  // In a group, a repetition may continue over several lines and comments. A comment ends at \r or at
+  // .
   for (const char* const text :
        {"root ::= (\"a\"{3\n,1})", "root ::= (\"a\"{3,\r\n1})", "root ::= (\"a\"{ # {\n3,1})",
         "# x\rroot ::= \"a\"{3,1}", "root ::= <\"> \"a\"{3,1} <\">"})
@@ -48,7 +48,7 @@ TEST(GrammarRules, AreRefusedWhereTheyBeginWithThemselves) {
   EXPECT_EQ(error_of("root ::= a\na ::= b \"x\"\nb ::= a | \"y\""), reason);
 }
 
-// llama.cpp's grammars of tool calls repeat what may be empty.
+// llama.cpp's grammars of tool calls repeat rules that may be empty.
 TEST(GrammarRules, MayRepeatWhatMayBeEmpty) {
   EXPECT_EQ(error_of("root ::= space*\nspace ::= [ ]* \"\\n\"?"), "");
   EXPECT_EQ(error_of("root ::= ([a-z]* \"x\"?)* \"end\""), "");

@@ -15,8 +15,8 @@
 namespace brimful::constraint {
 namespace {
 
-constexpr std::size_t kPart =
-    512;  // tokens that llama.cpp looks at together: it takes about 256 bytes for each
+// Number of tokens that llama.cpp checks together. It takes about 256 bytes for each.
+constexpr std::size_t kPart = 512;
 
 struct Triggers {
   std::vector<std::string> patterns;  // regular expressions
@@ -45,7 +45,7 @@ bool is_token_rule(const llama_grammar_element& element) {
   return element.type == LLAMA_GRETYPE_TOKEN || element.type == LLAMA_GRETYPE_TOKEN_NOT;
 }
 
-/// A set of characters: what one element of a grammar, with the alternatives behind it, stands for.
+/// Whether a character is in the set that one element of a grammar, with its alternatives, stands for.
 bool contains(const llama_grammar_element* element, std::uint32_t character) {
   const bool excludes = element->type == LLAMA_GRETYPE_CHAR_NOT;
   bool found = false;
@@ -73,7 +73,7 @@ std::vector<llama_token> prefilled_tokens(const llama_vocab* vocab, const common
   const auto is_space = [](const std::string& text) {
     return !text.empty() && std::isspace(static_cast<unsigned char>(text[0])) != 0;
   };
-  // Some tokenizers put a space before the first token. The template did not write it.
+  // Some tokenizers put a space before the first token, which is not in the template's text.
   if (!out.empty() && is_space(common_token_to_piece(vocab, out[0], true)) && !is_space(prompt))
     out.erase(out.begin());
   return out;
@@ -112,9 +112,10 @@ bool GrammarState::allows(llama_token token) const {
   return std::isfinite(one.logit);
 }
 
-/// Of each group of first characters. Empty where first characters do not decide.
+/// For each group of first characters, whether a token of the group may come next. Empty when first
+/// characters do not decide that.
 std::vector<bool> GrammarState::allowed_groups() const {
-  if (grammar_->partial_utf8.n_remain != 0) return {};  // the next token goes on inside a character
+  if (grammar_->partial_utf8.n_remain != 0) return {};  // the next token begins inside a character
   std::unordered_set<std::uint32_t> characters;
   std::unordered_set<const llama_grammar_element*> sets;
   for (const llama_grammar_stack& stack : grammar_->stacks) {
@@ -139,7 +140,7 @@ std::vector<bool> GrammarState::allowed_groups() const {
 bool GrammarState::filter(std::vector<llama_token_data>& candidates) const {
   if (grammar_->awaiting_trigger) return true;
   const std::vector<bool> allowed = allowed_groups();
-  std::vector<std::size_t> places;  // of candidates that llama.cpp has to look at
+  std::vector<std::size_t> places;  // indexes of the candidates in `part`
   std::vector<llama_token_data> part;
   bool some_left = false;
   const auto look = [&] {
@@ -166,7 +167,7 @@ bool GrammarState::filter(std::vector<llama_token_data>& candidates) const {
 }
 
 void GrammarState::accept(llama_token token) {
-  // llama.cpp ends the process where the text may not end here.
+  // llama.cpp would end the process when the text may not end here.
   if (!grammar_->awaiting_trigger && llama_vocab_is_eog(vocab_, token) &&
       std::ranges::none_of(grammar_->stacks, [](const auto& stack) { return stack.empty(); }))
     throw std::runtime_error("the text may not end here");

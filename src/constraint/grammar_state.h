@@ -12,15 +12,16 @@ struct llama_grammar;
 
 namespace brimful::constraint {
 
-/// How far an answer has come in its grammar. Wraps llama.cpp's grammar: the same tokens are allowed, but a
-/// vocabulary is looked at by first characters, and then in small parts, so that neither time nor memory
-/// grows with the vocabulary. Everything here runs inside a Fence of the caller. Threading: one thread at a
+/// The state of one answer in its grammar. It wraps llama.cpp's grammar and allows the same tokens, but it
+/// checks the vocabulary by first characters, and the remaining tokens in small parts. So neither time nor
+/// memory grows with the vocabulary. The caller runs all functions inside a Fence. Threading: one thread at a
 /// time.
 class GrammarState {
  public:
-  /// Requires: the grammar has passed check_grammar(). Throws what llama.cpp throws: a trigger that is no
-  /// regular expression, and a generation prompt that the grammar does not allow. `vocab` and `first` outlive
-  /// it.
+  /// Starts at the beginning of the grammar, behind the generation prompt if the grammar includes it.
+  /// Requires: the grammar has passed check_grammar(). Throws what llama.cpp throws, for a trigger that is no
+  /// regular expression, and for a generation prompt that the grammar does not allow. `vocab` and `first`
+  /// outlive the state.
   GrammarState(const llama_vocab* vocab, const FirstCharacters& first, const common_params_sampling& params);
   ~GrammarState();
   GrammarState(const GrammarState&) = delete;
@@ -28,9 +29,11 @@ class GrammarState {
 
   /// Whether the token may come next.
   [[nodiscard]] bool allows(llama_token token) const;
-  /// Sets the logit of each candidate that may not come next to minus infinity. Returns whether one is left.
+  /// Sets the logit of each candidate that may not come next to minus infinity. Returns whether a candidate
+  /// is left.
   bool filter(std::vector<llama_token_data>& candidates) const;
-  /// Requires: allows(token). Throws where the grammar ends in a dead end.
+  /// Moves on by one token. Requires: allows(token). Throws when the text may not end here and `token` ends
+  /// it, or when llama.cpp finds that nothing can follow.
   void accept(llama_token token);
 
  private:
@@ -45,7 +48,7 @@ class GrammarState {
   std::unique_ptr<llama_grammar, Deleter> grammar_;
 };
 
-/// The tokens of the generation prompt, as a grammar and a thinking budget of llama.cpp read them.
+/// The tokens of the generation prompt, as llama.cpp's grammars and reasoning budgets read them.
 [[nodiscard]] std::vector<llama_token> prefilled_tokens(const llama_vocab* vocab,
                                                         const common_params_sampling& params);
 

@@ -18,9 +18,12 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-constexpr int kMostReferences = 16;             // one that names another
-constexpr int kMostCopies = 256;                // of what a reference names
-constexpr std::size_t kMostCopied = 512 << 10;  // bytes of JSON, in all copies
+// The largest number of references in a chain.
+constexpr int kMostReferences = 16;
+// The largest number of copies of referenced schemas.
+constexpr int kMostCopies = 256;
+// The largest size of all copies together, in bytes of JSON.
+constexpr std::size_t kMostCopied = 512 << 10;
 constexpr std::array<const char*, 3> kMapsOfSchemas{"properties", "$defs", "definitions"};
 constexpr std::array<const char*, 5> kListsOfSchemas{"anyOf", "oneOf", "allOf", "prefixItems", "items"};
 constexpr std::array<const char*, 2> kSchemas{"additionalProperties", "items"};
@@ -58,7 +61,7 @@ bool has_any(const json& schema, std::initializer_list<const char*> keywords) {
   return std::ranges::any_of(keywords, [&](const char* keyword) { return schema.contains(keyword); });
 }
 
-/// The types that both allow. An integer is a number.
+/// The types that both schemas allow; nothing when there is none. An integer is a number.
 std::optional<json> common_types(const json& one, const json& other) {
   const auto a = names_of(one);
   const auto b = names_of(other);
@@ -73,7 +76,8 @@ std::optional<json> common_types(const json& one, const json& other) {
   return out.size() == 1 ? out[0] : out;
 }
 
-/// Makes `into` ask for what both ask for. False where that cannot be one schema; then `into` is undefined.
+/// Makes `into` ask for everything that both schemas ask for. Returns false when no schema can say that;
+/// `into` is undefined then.
 bool merge(json& into, const json& from);
 
 bool merge_keyword(const std::string& keyword, json& into, const json& from) {
@@ -119,7 +123,8 @@ bool merge_keyword(const std::string& keyword, json& into, const json& from) {
     }
     return true;
   }
-  // Parts of one object that each forbid what the others list would allow none: they are meant to add up.
+  // If several parts of an object each forbid the properties that the others list, no object would be valid.
+  // Such parts are meant to be added up.
   if (keyword == "additionalProperties" && (into == json(false) || from == json(false))) {
     into = false;
     return true;
@@ -141,12 +146,12 @@ bool merge(json& into, const json& from) {
   return true;
 }
 
-/// A reference that llama.cpp's converter follows: its names are taken as they are written.
+/// Whether llama.cpp's converter can follow a reference: it takes the names as they are written.
 bool is_plain(std::string_view reference) {
   return reference.starts_with("#/") && reference.find_first_of("~%") == std::string_view::npos;
 }
 
-/// With its %XX as characters, as a reference's fragment has them.
+/// Decodes each %XX, which the fragment of a reference may contain.
 std::string without_percents(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -186,18 +191,19 @@ class Merger {
     }
   }
 
-  /// What a reference into this schema names.
+  /// The part of this schema that a reference names; null when there is none.
   [[nodiscard]] const json* target_of(const std::string& reference) const {
     if (!reference.starts_with('#')) return nullptr;
     try {
       const json::json_pointer place(without_percents(std::string_view(reference).substr(1)));
       return root_.contains(place) ? &root_.at(place) : nullptr;
-    } catch (const json::exception&) {  // it is no pointer
+    } catch (const json::exception&) {  // the reference is no JSON pointer
       return nullptr;
     }
   }
 
-  /// A copy of what a reference names, without the definitions in it; nothing where there were too many.
+  /// A copy of the schema that a reference names, without the definitions in it. Nothing when the reference
+  /// names none, or the limits for copies are reached.
   std::optional<json> copy_of(const std::string& reference) {
     const json* const target = target_of(reference);
     if (target == nullptr || !target->is_object() || ++copies_ > kMostCopies) return std::nullopt;
@@ -209,17 +215,19 @@ class Merger {
     return out;
   }
 
-  /// References that are not plain, such as `#`, get a plain name, and what they name a copy.
+  /// Gives plain names to references that are not plain, such as `#`. The schemas that they name are copied
+  /// to the definitions under these names.
   void name_references(json& node, json& copies) {
     if (node.is_object()) {
       const auto reference = node.find("$ref");
       if (reference != node.end() && reference->is_string()) {
         const std::string text = reference->get<std::string>();
-        can_merge_ = can_merge_ && text.find("Of/") == std::string::npos;  // what is merged has another place
+        can_merge_ =
+            can_merge_ && text.find("Of/") == std::string::npos;  // a merged schema has another place
         if (!is_plain(text)) {
           const auto known = named_.find(text);
           if (known == named_.end()) {
-            // Its name is known before what is in it is read: it may name itself.
+            // The name is known before the schema is read, because the schema may refer to itself.
             const std::string name = fresh_name();
             named_.emplace(text, name);
             *reference = "#/$defs/" + name;
@@ -227,7 +235,7 @@ class Merger {
               name_references(*copy, copies);
               copies[name] = std::move(*copy);
             } else {
-              node["$ref"] = text;  // the converter says what is wrong with it
+              node["$ref"] = text;  // the converter reports what is wrong with it
             }
           } else {
             *reference = "#/$defs/" + known->second;
@@ -243,7 +251,8 @@ class Merger {
     }
   }
 
-  /// Puts what a reference names in its place, with what stands beside it. False: that cannot be one schema.
+  /// Replaces `$ref` by a copy of the schema that it names, merged with the keywords next to it. Returns
+  /// false when they cannot be one schema.
   bool resolve(json& schema) {
     for (int i = 0; schema.is_object() && schema.contains("$ref"); ++i) {
       if (i == kMostReferences || !schema["$ref"].is_string()) return false;
@@ -255,7 +264,7 @@ class Merger {
     return true;
   }
 
-  /// All parts of `allOf` and what stands beside it. False: that cannot be one schema.
+  /// Merges all parts of `allOf` with the keywords next to it. Returns false when they cannot be one schema.
   bool join(json& schema) {
     if (!resolve(schema)) return false;
     if (!schema.is_object() || !schema.contains("allOf")) return true;
@@ -268,7 +277,8 @@ class Merger {
     return true;
   }
 
-  /// Into each alternative goes what stands beside them.
+  /// Merges the keywords next to the alternatives into each alternative. Returns false when that is not
+  /// possible.
   bool spread(json& schema, const char* keyword) {
     json beside = json::object();
     for (const auto& [key, value] : schema.items()) {
@@ -295,6 +305,7 @@ class Merger {
     });
   }
 
+  /// The keywords next to `keyword` that have a meaning.
   static std::vector<std::string> beside(const json& schema, const char* keyword) {
     std::vector<std::string> out;
     for (const auto& [key, value] : schema.items()) {
@@ -309,7 +320,7 @@ class Merger {
     }
   }
 
-  /// One keyword decides, with nothing beside it that counts.
+  /// Rewrites the schema so that one keyword decides, and no keyword next to it counts.
   void make_one(json& schema, const std::string& path) {
     if (schema.contains("allOf") || (schema.contains("$ref") && !beside(schema, "$ref").empty())) {
       json joined = schema;
@@ -332,6 +343,7 @@ class Merger {
     }
   }
 
+  /// Whether a schema has keywords that make_one() has to merge.
   static bool needs_one(const json& schema) {
     if (schema.contains("allOf")) return true;
     for (const char* const keyword : {"$ref", "oneOf", "anyOf"}) {
@@ -342,7 +354,7 @@ class Merger {
 
   void visit(json& schema, const std::string& path) {
     if (!schema.is_object()) return;
-    // A schema that only wraps a reference is one.
+    // A schema that only wraps a reference becomes that reference.
     if (schema.contains("allOf") && schema["allOf"].is_array() && schema["allOf"].size() == 1 &&
         beside(schema, "allOf").empty() && schema["allOf"][0].is_object() && schema["allOf"][0].size() == 1 &&
         schema["allOf"][0].contains("$ref")) {
@@ -351,7 +363,7 @@ class Merger {
     }
     if (needs_one(schema)) {
       if (&schema != &root_) {
-        // It gets a name, as what it refers to may hold it again.
+        // The schema gets a name, because the schemas that it refers to may contain it again.
         const std::string text = schema.dump();
         const auto [known, is_new] = merged_.try_emplace(text, "");
         if (is_new) {
@@ -387,7 +399,8 @@ class Merger {
     visit(schema, path);
   }
 
-  /// Values of another type than `type` cannot be; `exclusiveMinimum` was a mark for `minimum` once.
+  /// Removes `enum` values of other types than `type`, and rewrites `exclusiveMinimum: true` of older
+  /// schemas.
   static void visit_values(json& schema) {
     if (schema.contains("enum") && schema["enum"].is_array() && schema.contains("type")) {
       const auto types = names_of(schema["type"]);
@@ -416,7 +429,7 @@ class Merger {
     }
     for (const char* const keyword : {"prefixItems", "items"}) {
       if (!schema.contains(keyword) || !schema[keyword].is_array()) continue;
-      // A list has as many items as are named.
+      // The converter's lists have exactly as many items as are listed.
       const std::size_t count = schema[keyword].size();
       if (schema.contains("minItems") && schema["minItems"] > count) report("minItems", path);
       if (schema.contains("maxItems") && schema["maxItems"] < count) report("maxItems", path);
@@ -429,7 +442,7 @@ class Merger {
     schema["maxItems"] = 0;
   }
 
-  /// A required property is a property.
+  /// Adds the properties that only `required` names, and removes properties that may not occur.
   void visit_object(json& schema, const std::string& path) {
     if (schema.contains("properties") && schema["properties"].is_object()) {
       const auto required =
@@ -449,7 +462,7 @@ class Merger {
     const bool had_properties = schema.contains("properties");
     const json others =
         schema.contains("additionalProperties") ? json(schema["additionalProperties"]) : json(true);
-    if (had_properties && !schema["properties"].is_object()) return;  // the converter refuses that
+    if (had_properties && !schema["properties"].is_object()) return;  // the converter refuses this
     for (const std::string& name : names_of(schema["required"])) {
       if (had_properties && schema["properties"].contains(name)) continue;
       if (!is_object || others == json(false)) return report("required", path);
@@ -460,9 +473,9 @@ class Merger {
 
   json& root_;
   std::vector<std::string>& not_enforced_;
-  std::map<std::string, std::string> named_;   // references, by their text
-  std::map<std::string, std::string> merged_;  // schemas, by their text
-  json written_ = json::object();              // by their names
+  std::map<std::string, std::string> named_;   // the new names of references, by the text of the reference
+  std::map<std::string, std::string> merged_;  // the names of merged schemas, by their JSON before merging
+  json written_ = json::object();              // the merged schemas, by their names
   int names_ = 0;
   int copies_ = 0;
   std::size_t copied_ = 0;

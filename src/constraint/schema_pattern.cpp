@@ -38,8 +38,8 @@ class CharacterSet {
     if (next <= kLast) out.ranges_.push_back({next, kLast});
     return out;
   }
-  /// As a class of a GBNF grammar, without the characters that a JSON string must not hold as they are.
-  /// Empty where nothing is left.
+  /// The set as a class of a GBNF grammar, without the characters that must be escaped in a JSON string.
+  /// Empty when no character is left.
   [[nodiscard]] std::string text() const {
     CharacterSet others = inverted();
     others.add(CharacterSet({{0, 0x1f}, {'"', '"'}, {'\\', '\\'}, {0x7f, 0x7f}, {0xd800, 0xdfff}}));
@@ -69,7 +69,8 @@ const CharacterSet kDigits({{'0', '9'}});
 const CharacterSet kWord({{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}});
 const CharacterSet kSpace({{'\t', '\r'}, {' ', ' '}, {0xa0, 0xa0}});
 
-/// What a set matches in a JSON string: its characters, and the escapes of those that JSON must escape.
+/// A pattern for the set inside a JSON string: its characters, and the escapes of those that JSON must
+/// escape.
 std::string in_json(const CharacterSet& set) {
   constexpr std::pair<char32_t, std::string_view> kEscapes[] = {
       {'"', "\\x22"}, {'\\', "\\x5C"}, {'\b', "b"}, {'\f', "f"}, {'\n', "n"}, {'\r', "r"}, {'\t', "t"}};
@@ -104,8 +105,8 @@ class Rewriter {
   }
   void give_up() { failed_ = true; }
 
-  /// Until the group ends. `depth` 0: the whole pattern, of which each alternative may begin and end anywhere
-  /// in a text unless it is anchored.
+  /// Reads alternatives until the group ends. Depth 0 is the whole pattern: there, each alternative may begin
+  /// and end anywhere in a text unless it is anchored.
   std::string alternatives(int depth) {
     if (depth > kDeepest) give_up();
     std::string out;
@@ -130,11 +131,12 @@ class Rewriter {
       }
     }
     if (depth == 0 && !ends) out += anything;
-    // The converter's grammar wants something to repeat or to follow: an empty alternative is an empty class.
+    // The converter's grammar needs something to repeat or to follow. So an empty alternative becomes an
+    // empty class.
     return out.empty() ? "([\\x20]{0})" : out;
   }
 
-  /// A character, class or group, with how often it comes.
+  /// Reads a character, a class or a group, with its quantifier.
   std::string item(int depth) {
     std::string out;
     if (take("(")) {
@@ -143,7 +145,7 @@ class Rewriter {
         const bool named = take("<") && more() && pattern_[at_] != '=' && pattern_[at_] != '!';
         const std::size_t end = pattern_.find('>', at_);
         if (!named || end == std::string_view::npos) {
-          give_up();  // it looks ahead or behind, or sets flags
+          give_up();  // a lookahead, a lookbehind, or flags
           return out;
         }
         at_ = end + 1;
@@ -169,12 +171,12 @@ class Rewriter {
     } else if (begins_repetition()) {
       out = repetition();
     }
-    if (!out.empty() && take("+")) give_up();  // it never gives back what it took
-    if (!out.empty()) take("?");               // that it takes as few as it can makes no difference
+    if (!out.empty() && take("+")) give_up();  // a possessive quantifier, which never gives back what it took
+    if (!out.empty()) take("?");               // a lazy quantifier matches the same texts
     return out;
   }
 
-  /// `{2}` and `{,3}` of Python, too; any other brace is a character.
+  /// Whether a repetition begins here, including `{2}` and `{,3}` of Python. Any other brace is a character.
   [[nodiscard]] bool begins_repetition() const {
     if (!more() || pattern_[at_] != '{') return false;
     const std::size_t end = pattern_.find_first_not_of("0123456789,", at_ + 1);
@@ -232,7 +234,7 @@ class Rewriter {
     return inverted ? out.inverted() : out;
   }
 
-  /// Of a bracketed class; `last_` is the character, and `first_` the one before.
+  /// Reads one member of a bracketed class. `last_` is this character, and `first_` the one before it.
   std::optional<CharacterSet> member(bool& is_class) {
     is_class = pattern_[at_] == '\\' && at_ + 1 < pattern_.size() &&
                std::string_view("dDwWsS").find(pattern_[at_ + 1]) != std::string_view::npos;

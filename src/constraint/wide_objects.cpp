@@ -13,9 +13,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::size_t kWide = 24;  // optional properties, from which on an object is rewritten
-constexpr std::string_view kMark = "\xef\xa3\xbf\xee\x80\x80";  // U+F8FF U+E000: both for private use
-constexpr std::string_view kBegin = "\"{\" space ";  // of the rule of an object, as llama.cpp writes it
+// An object with at least this number of optional properties is rewritten.
+constexpr std::size_t kWide = 24;
+constexpr std::string_view kMark = "\xef\xa3\xbf\xee\x80\x80";  // U+F8FF U+E000, both for private use
+// The beginning, end and separators in the rule of an object, as llama.cpp writes it.
+constexpr std::string_view kBegin = "\"{\" space ";
 constexpr std::string_view kEnd = " space \"}\"";
 constexpr std::string_view kBetween = " \",\" space ";
 
@@ -36,7 +38,7 @@ bool refers_into_properties(const Json& node) {
   return false;
 }
 
-/// The properties of a wide object become required, and those that were not are marked.
+/// Makes all properties of a wide object required, and marks those that were optional.
 bool mark_object(Json& node) {
   const auto properties = node.find("properties");
   if (properties == node.end() || !properties->is_object()) return false;
@@ -83,10 +85,11 @@ struct Rule {
   std::string_view name;
   std::string_view body;
 };
-/// Of rules for a marked key and its value, by the rule's name.
+/// The bodies of the rules for a marked key and its value, by the rule's name.
 using Bodies = std::map<std::string_view, std::string_view>;
 
-/// llama.cpp writes a rule into each line, or several lines where a template made the grammar by hand.
+/// Splits a grammar into rules. llama.cpp writes each rule on a line of its own. A grammar that a template
+/// made by hand may have rules of several lines; a line without ` ::= ` has no name here.
 std::vector<Rule> rules_of(std::string_view grammar) {
   constexpr std::string_view kIs = " ::= ";
   std::vector<Rule> out;
@@ -104,7 +107,7 @@ std::vector<Rule> rules_of(std::string_view grammar) {
   return out;
 }
 
-/// The names in `a "," space b "," space c`. Empty where the text is something else.
+/// The names in `a "," space b "," space c`. Empty when the text has another form.
 std::vector<std::string_view> names_in(std::string_view list) {
   std::vector<std::string_view> out;
   for (;;) {
@@ -127,11 +130,12 @@ std::string without_marks(std::string_view text) {
   }
 }
 
-/// Writes the rules of one object. What may follow from the ith optional property on is a rule `NAME-oI`:
-/// this property and what may follow it, or what may follow from the next one on. Properties stand in blocks:
-/// from the first of a block on, all of the block are alternatives of one rule `NAME-bI`, with their keys
-/// written out, so that factor_rules() lets them share the characters of their keys. At no place are more
-/// than two blocks' worth of alternatives open, where there would be as many as properties otherwise.
+/// Writes the rules of one object. The rule `NAME-oI` is everything that may follow from the Ith optional
+/// property on: this property and everything that may follow it, or everything that may follow from the next
+/// property on. Properties are grouped into blocks. At the first property of a block, all properties of the
+/// block are alternatives of one rule `NAME-bI`, with their keys written out, so that factor_rules() lets
+/// them share the first characters of their keys. Without blocks, as many alternatives as there are
+/// properties would be open in one place; with blocks, it is at most two blocks' worth.
 class ObjectRules {
  public:
   ObjectRules(std::string_view rule, const std::vector<std::string_view>& names, const Bodies& marked)
@@ -155,21 +159,21 @@ class ObjectRules {
     out += fmt::format("{}\n", kEnd);
     for (std::size_t i = 0; i < optional_.size(); ++i) {
       if (i % block_ == 0) out += block(i);
-      // The first of a block is reached through the block's own rule.
+      // The first property of a block is reached through the block's own rule.
       if (i % block_ != 0) out += fmt::format("{}-o{} ::= {}{}\n", rule_, i, property(i), or_from(i + 1));
     }
     return out;
   }
 
  private:
-  /// The rule for what may follow from property `i` on.
+  /// The name of the rule for everything that may follow from property `i` on.
   [[nodiscard]] std::string from(std::size_t i) const {
     return fmt::format("{}-{}{}", rule_, i % block_ == 0 ? "b" : "o", i);
   }
   [[nodiscard]] std::string or_from(std::size_t i) const {
     return i < optional_.size() ? fmt::format(" | {}", from(i)) : "";
   }
-  /// Property `i`, with its key written out, and what may follow it.
+  /// Property `i` with its key written out, and everything that may follow it.
   [[nodiscard]] std::string property(std::size_t i) const {
     const std::string body = without_marks(marked_.at(optional_[i]));
     return i + 1 < optional_.size() ? fmt::format("{} (\",\" space {})?", body, from(i + 1)) : body;
@@ -185,7 +189,7 @@ class ObjectRules {
   const Bodies& marked_;
   std::string required_;
   std::vector<std::string_view> optional_;
-  std::size_t block_ = 1;  // properties
+  std::size_t block_ = 1;  // number of properties in a block
 };
 
 }  // namespace

@@ -38,7 +38,7 @@ TEST(WideObjects, LeaveNarrowOnesAlone) {
   EXPECT_EQ(schema, before);
 }
 
-/// `{"f3":1,"f7":1}` of 3 and 7.
+/// The text `{"f3":1,"f7":1}` for the fields 3 and 7.
 std::string object_with(const std::vector<int>& fields) {
   std::string out = "{";
   for (const int field : fields) {

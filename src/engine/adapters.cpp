@@ -14,7 +14,7 @@ namespace brimful::engine {
 namespace {
 
 struct FileClose {
-  /// The pages that were read count to the budget.
+  /// Removes the file's pages from the page cache, because they count toward the budget.
   void operator()(std::FILE* file) const {
     ::posix_fadvise(::fileno(file), 0, 0, POSIX_FADV_DONTNEED);
     std::fclose(file);
@@ -26,7 +26,8 @@ struct FileClose {
 Status Adapters::load_lora(const AdapterOption& option, const model::ModelProfile& profile,
                            llama_model* model, Bytes& room) {
   BRIMFUL_TRY(const model::LoraFile lora, model::read_lora(option.path, profile));
-  // The weights, one of them once more while it is read, and the file's pages in the cache.
+  // Loading takes the weights, a second copy of one tensor while it is read, and the file's pages in the
+  // cache.
   const Bytes needed = lora.weights + lora.largest_tensor + lora.file.size;
   if (needed > room) {
     return fail(ErrorCode::kInfeasible,
@@ -63,7 +64,7 @@ Status Adapters::load(const std::vector<AdapterOption>& loras,
 
 Status Adapters::apply(llama_context* context) const {
   if (!loras_.empty()) {
-    // libllama only reads them; its arguments have no const.
+    // libllama only reads them, but its parameters have no const
     auto** const adapters = const_cast<llama_adapter_lora**>(loras_.data());
     auto* const scales = const_cast<float*>(scales_.data());
     if (llama_set_adapters_lora(context, adapters, loras_.size(), scales) != 0) {

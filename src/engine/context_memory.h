@@ -8,11 +8,12 @@
 
 namespace brimful::engine {
 
-/// What a context holds in buffers of some types.
+/// Bytes that a context holds.
 struct ContextMemory {
   Bytes kv_cache;
   Bytes compute;
 };
+/// The bytes that `context` holds in buffers of the given types.
 [[nodiscard]] ContextMemory context_memory(const llama_context* context,
                                            std::span<const ggml_backend_buffer_type_t> types);
 

@@ -10,26 +10,29 @@
 
 namespace brimful::engine {
 
-/// What this process holds of a device.
+/// The memory that this process holds on a device.
 struct DeviceHeld {
   Bytes bytes;
-  bool own = true;  ///< else a difference of the whole card, in which other programs may have a part
+  /// True: NVML lists this process. False: `bytes` is how much the use of the whole card has grown, and other
+  /// programs may have a part in it.
+  bool own = true;
 };
 
-/// What this process holds on GPUs, by NVML: of its own entry in the card's list, or where it has none (in a
-/// container) what the card holds more than at the start.
+/// Measures by NVML how much memory this process holds on GPUs. It uses the entry of this process in the
+/// card's list. When there is no entry, as in a container, it uses the growth of the card's memory in use
+/// since the start.
 class DriverAccount {
  public:
-  /// Asks at once: to be made before the first device is started.
+  /// Reads the cards' memory in use at once. So construct it before the first device is started.
   explicit DriverAccount(hardware::GpuQuery query = {});
 
-  /// Nothing for a device that NVML does not know.
+  /// The memory held on the card with this PCI address. Nothing for a card that NVML does not know.
   [[nodiscard]] std::optional<DeviceHeld> held(const std::string& pci_address) const;
   [[nodiscard]] std::optional<DeviceHeld> held_on(ggml_backend_dev_t device) const;
 
  private:
   const hardware::GpuQuery query_;
-  std::map<std::string, Bytes> used_before_;  // by address
+  std::map<std::string, Bytes> used_before_;  // by PCI address
 };
 
 }  // namespace brimful::engine

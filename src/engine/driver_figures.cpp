@@ -14,9 +14,9 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-constexpr std::size_t kMostUses = 256;  // of all devices; then it begins anew
+constexpr std::size_t kMostUses = 256;  // for all devices; with more, all are forgotten
 
-/// Another build of a back end has other kernels.
+/// The name includes the build of ggml, because another build has other kernels.
 std::string name_of(ggml_backend_dev_t device) {
   ggml_backend_reg_t const back_end = ggml_backend_dev_backend_reg(device);
   return fmt::format("{} {} ggml {}", ggml_backend_reg_name(back_end), ggml_backend_dev_description(device),

@@ -11,22 +11,28 @@
 
 namespace brimful::engine {
 
-/// What drivers took of devices in earlier runs, beside ggml's buffers, kept in a small file: a start that
-/// knows it places the weights once. A file that cannot be read or written is as good as none.
+/// Remembers, in a small file, how much memory drivers took on devices in earlier runs, beside ggml's
+/// buffers. A start that knows this has to place the weights only once. A file that cannot be read or written
+/// is ignored.
 class DriverFigures {
  public:
   explicit DriverFigures(std::filesystem::path file);
 
   struct Figure {
     Bytes took;
-    bool same_use = true;  ///< (model, shape, budget); else the device's last one
+    /// True: the figure is from a run with the same model, shape and budget. False: it is the last one of
+    /// this device.
+    bool same_use = true;
   };
-  /// Nothing where neither is known.
+  /// The figure for this device and `use` (model, shape and budget); nothing when neither that nor an earlier
+  /// one of the device is known.
   [[nodiscard]] std::optional<Figure> find(ggml_backend_dev_t device, const std::string& use) const;
+  /// Remembers a figure, and writes the file if something has changed.
   void keep(ggml_backend_dev_t device, const std::string& use, Bytes took);
 
  private:
-  using Key = std::pair<std::string, std::string>;  // device, and use; empty: the last one
+  using Key =
+      std::pair<std::string, std::string>;  // device and use; an empty use is the last one of the device
 
   void write() const;
 

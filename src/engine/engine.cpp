@@ -18,7 +18,7 @@ using memory::page_tables;
 
 namespace {
 
-/// llama.cpp only logs that it does not know how such a vocabulary splits text.
+/// A note for a model whose file does not say how its vocabulary splits text: llama.cpp only logs that.
 std::optional<std::string> vocabulary_note(const llama_model* model) {
   std::array<char, 64> value{};
   if (llama_vocab_type(llama_model_get_vocab(model)) != LLAMA_VOCAB_TYPE_BPE ||
@@ -34,15 +34,17 @@ constexpr std::uint32_t kDefaultUbatch = 512;
 constexpr std::uint32_t kLargestUbatch = 2048;
 constexpr std::uint32_t kSmallestUbatch = 32;
 constexpr std::uint32_t kContextStep = 256;  // libllama pads contexts to this
-// What libllama's own list of the KV cache holds for each token of the context (llama_kv_cells).
+// Bytes that libllama's own list of the KV cache holds for each token of the context (llama_kv_cells).
 constexpr Bytes kListPerToken{48};
-constexpr Bytes kSmallList =
-    kMiB;  // made even where nothing fits: what is missing can then be said to the byte
+// A list of at most this size is made even if nothing fits: the error can then name the missing bytes
+// exactly.
+constexpr Bytes kSmallList = kMiB;
 
-// What libllama's heap, thread stacks and the kernel's own structures still grow by after the graphs have
-// been recorded once (measured: see docs/adr/0004).
+// Bytes by which libllama's heap, the thread stacks and the kernel's own structures still grow after the
+// graphs have been recorded once (measured: see docs/adr/0004).
 constexpr Bytes kGrowth{512 * 1024};
-// And what differs from run to run grows with the memory: what the kernel charges ahead, its own lists.
+// The growth also differs from run to run, by a share of the memory: the kernel charges memory ahead, and has
+// lists of its own.
 constexpr std::uint64_t kShareOfGrowth = 2048;
 
 Error with_llama_error(ErrorCode code, std::string what) {
@@ -70,7 +72,8 @@ Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
   BRIMFUL_TRY(model::ModelProfile profile, model::read_model(options.model, options.weights));
   BRIMFUL_TRY(const hardware::HostMemory host,
               options.machine ? *options.machine : hardware::read_host_memory());
-  // Until prepare() knows what other instances take: this much holds the vocabulary.
+  // This budget holds until prepare() knows how much memory other instances take. It is enough for the
+  // vocabulary.
   const hardware::HostBudget alone = hardware::decide_host_budget(options.ram, {.host = host});
   std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(profile), alone.bytes));
   foreign::set_foreign_limits(alone.bytes);
@@ -134,7 +137,7 @@ std::vector<Engine::Shape> Engine::shapes_to_try(const ContextOptions& options) 
 
   // A whole prompt in one ubatch is one pass over the weights; longer ubatches than the prompt buy nothing.
   std::uint32_t ubatch = options.ubatch.value_or(kDefaultUbatch);
-  if (only_embeds_ && !options.ubatch) ubatch = kLargestUbatch;  // several whole texts
+  if (only_embeds_ && !options.ubatch) ubatch = kLargestUbatch;  // for several whole texts
   if (!options.ubatch && options.prompt_tokens > 0) {
     ubatch = std::clamp(static_cast<std::uint32_t>(align_up(options.prompt_tokens, 64)), kSmallestUbatch,
                         kLargestUbatch);
@@ -156,7 +159,8 @@ std::vector<Engine::Shape> Engine::shapes_to_try(const ContextOptions& options) 
   return with_drafts(shapes, options.drafts);
 }
 
-/// Before a context is made: libllama fills this one part of it at once, and not with our buffers.
+/// Must be called before a context is made: libllama fills this part of a context at once, and not in our
+/// buffers.
 Status Engine::check_list(Shape shape) const {
   if (llama_model_is_recurrent(model_.get())) return {};
   BRIMFUL_TRY(const Bytes room, this->room());
@@ -186,7 +190,7 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
   params.n_seq_max = options.sequences;
   params.kv_unified = options.shared_cells;
   params.n_outputs_max = std::max(options.sequences, 1 + shape.draft);
-  if (only_embeds_) {  // every token is an output; libllama wants passes that as many texts divide
+  if (only_embeds_) {  // every token is an output; libllama wants a ubatch that n_seq_max divides
     params.n_outputs_max = shape.ubatch;
     while (shape.ubatch % params.n_seq_max != 0) --params.n_seq_max;
   }
@@ -199,7 +203,7 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
   params.abort_callback = abort_requested;
   params.abort_callback_data = &aborted_;
   params.no_perf = true;
-  // libllama gives flash attention up where it does not find it on the device of the layer.
+  // libllama switches flash attention off when the device of a layer does not have it.
   device_->leave_batches(0);
   context_.reset(llama_init_from_model(computed_model(), params));
   device_->leave_batches(batches_elsewhere_);
@@ -222,7 +226,7 @@ Status Engine::make_context(const ContextOptions& options, Shape shape) {
 }
 
 Status Engine::record_graphs(Shape shape) {
-  // Nothing is computed yet: this shows the device the graphs, and lets libllama make all its allocations.
+  // Nothing is computed here: the device sees the graphs, and libllama makes all its allocations.
   std::vector<llama_token> tokens(shape.ubatch, 0);
   if (!only_embeds_) tokens.resize(std::min<std::size_t>(tokens.size(), llama_n_ctx(context_.get())));
   llama_memory_t const memory = llama_get_memory(context_.get());
@@ -235,14 +239,14 @@ Status Engine::record_graphs(Shape shape) {
     llama_memory_clear(memory, false);
     feed(count);
   };
-  if (leave_experts(true)) {  // the host has to see what it may have to do of them
+  if (leave_experts(true)) {  // the host must see the graph with the experts that it may have to compute
     feed_first(tokens.size());
     leave_experts(false);
-    feed_first(1);  // between two alike: else libllama takes the first one's graph again
+    feed_first(1);  // without another graph in between, libllama would reuse the first one
   }
   feed_first(tokens.size());
-  // The most that stays on the host where larger batches are a device's, and the most that finds experts in
-  // slots.
+  // The largest batch that stays on the host although larger ones go to a device, and the largest batch that
+  // uses the slots for experts.
   if (!offloads_.empty()) {
     const plan::TransferPolicy& transfer_policy = offloads_.front().device->transfer_policy();
     for (const std::int64_t count : {transfer_policy.min_batch_of_experts - 1, transfer_policy.min_batch - 1,
@@ -297,7 +301,7 @@ Bytes Engine::run_to_run() {
   return kOfProcess + kChargedAhead * std::max(std::thread::hardware_concurrency(), 1U);
 }
 
-/// The smallest budget that would do: a part of it grows with it.
+/// The smallest budget that fits. A part of the demand grows with the budget.
 Bytes Engine::least_budget(const plan::HostDemand& demand) const {
   const Bytes same_everywhere =
       saturating_sub(demand.least(), Bytes{pool_.capacity().value / kShareOfGrowth});
@@ -309,7 +313,7 @@ Error Engine::infeasible(const plan::HostDemand& demand, const ContextOptions& o
   const Bytes missing = saturating_sub(least, pool_.capacity());
   std::string cure =
       fmt::format("--ram {}MiB would fit", align_up(least + run_to_run(), kMiB).value / kMiB.value);
-  // A flag that the user set, where a smaller number of what it counts would do.
+  // Suggests a smaller value for a flag that the user has set, if that would be enough.
   const auto suggest = [&](std::string_view flag, std::uint32_t count, std::uint32_t step, Bytes held) {
     const double fewer = static_cast<double>((missing + run_to_run()).value) * count /
                          static_cast<double>(std::max<std::uint64_t>(held.value, 1));
@@ -338,7 +342,7 @@ Status Engine::prepare(const ContextOptions& wanted) {
   if (budget_note_) notes_.push_back(*budget_note_);
   if (const auto note = vocabulary_note(model_.get())) notes_.push_back(*note);
   ContextOptions options = wanted;
-  if (!offloads_.empty()) options.drafts = {};  // they cannot be checked bit for bit yet
+  if (!offloads_.empty()) options.drafts = {};  // drafts cannot be checked bit for bit on devices yet
   draft_options_ = options.drafts;
   const std::vector<Shape> shapes = shapes_to_try(options);
   const std::uint64_t context = align_up(shapes.front().context, kContextStep);
@@ -387,7 +391,7 @@ Status Engine::prepare(const ContextOptions& wanted) {
     if (i > 0) note_changes(shapes, shapes[i]);
     note_devices(wanted.drafts);
     std::vector<plan::GraphWork> work = device_->recorded_work();
-    if (work.empty()) work = {{.tokens = 1}, {.tokens = shapes[i].ubatch}};  // all of it is done by devices
+    if (work.empty()) work = {{.tokens = 1}, {.tokens = shapes[i].ubatch}};  // devices compute all of it
     plan_ = plan::HostPlan{.budget = pool_.capacity(),
                            .context = llama_n_ctx(context_.get()),
                            .ubatch = shapes[i].ubatch,
@@ -410,7 +414,7 @@ Status Engine::start(const tier::HostDevice::Progress& progress) {
 }
 
 Status Engine::begin(const tier::HostDevice::Progress& progress) {
-  plan::HostPlan plan = std::exchange(plan_, {});  // its memory is the device's from here on
+  plan::HostPlan plan = std::exchange(plan_, {});  // from here on, the device owns its memory
   settle_claim(plan.memory_map(profile_).peak());
   BRIMFUL_TRY(runtime_, pool_.reserve(plan.runtime(), memory::Tag::kRuntime));
   BRIMFUL_TRY_VOID(adapters_.apply_control_vector(context_.get()));

@@ -30,205 +30,254 @@
 
 namespace brimful::engine {
 
-/// A device with memory of its own that may be used, and how much of it.
+/// A device with memory of its own, and its budget.
 struct OffloadOption {
   ggml_backend_dev_t device = nullptr;
-  Bytes budget;  ///< of weights, ring, KV cache, compute buffers and driver there
+  /// The upper bound of all bytes there: weights, ring, KV cache, compute buffers and the driver.
+  Bytes budget;
 };
 
+/// The use of a device by a loaded model.
 struct DeviceUse {
   plan::DeviceShare share;
-  Bytes sent;                      ///< bytes of weights sent there for batches
-  tier::ExpertStatistics experts;  ///< of steps that had slots there; `read`: sent into these
+  /// Bytes of weights that were sent to the device for large batches.
+  Bytes sent;
+  /// Statistics of the steps that had slots for experts on the device. `read`: bytes sent into these slots.
+  tier::ExpertStatistics experts;
 };
 
+/// Everything that Engine::open() needs to know.
 struct OpenOptions {
   std::filesystem::path model;
-  std::optional<Bytes> ram;  ///< host budget: everything the process holds; unset: what the machine allows
+  /// The host budget: the upper bound of everything that the process holds. Unset: as much as the machine
+  /// allows.
+  std::optional<Bytes> ram;
   int threads = 1;
   int threads_batch = 1;
-  tier::ReaderFactory make_reader;         ///< unset: direct reads from disk
-  tier::Trace* trace = nullptr;            ///< outlives the engine; its memory is the caller's
-  std::vector<OffloadOption> offload;      ///< filled in this order, before the host
-  plan::PlacementFilter placement_filter;  ///< of these devices
-  /// What this process holds on a device by its driver's account, context and kernels included; nothing where
-  /// that is not known. Unset: what a driver takes beside ggml's buffers is assumed.
+  /// Unset: direct reads from disk.
+  tier::ReaderFactory make_reader;
+  /// Null: there is no trace. It outlives the engine, and its memory belongs to the caller.
+  tier::Trace* trace = nullptr;
+  /// Devices to use. They are filled in this order, before the host.
+  std::vector<OffloadOption> offload;
+  /// Decides which weights may lie on these devices.
+  plan::PlacementFilter placement_filter;
+  /// Reports how many bytes this process holds on a device, as its driver counts them, with the driver's
+  /// context and kernels; nothing when that is not known. Unset: an assumption is used for the driver's bytes
+  /// beside ggml's buffers.
   std::function<std::optional<DeviceHeld>(ggml_backend_dev_t)> held_on_device;
-  std::shared_ptr<DriverFigures> driver_figures;  ///< of earlier starts; may be null
-  /// What is sent, of batches to the first device. Unset: plan::assumed_transfer_policy().
+  /// Measured bytes of drivers in earlier starts. May be null.
+  std::shared_ptr<DriverFigures> driver_figures;
+  /// Decides from which batch size on weights are sent to the first device. Unset:
+  /// plan::assumed_transfer_policy().
   std::function<plan::TransferPolicy(const model::ModelProfile&)> transfer_policy;
   std::vector<AdapterOption> loras;
   std::vector<AdapterOption> control_vectors;
-  std::optional<std::filesystem::path> draft_model;  ///< resident, inside the same budget
-  /// For a plan of another machine: its memory is what counts, not this one's.
+  /// A small model for drafts. It is resident, inside the same budget.
+  std::optional<std::filesystem::path> draft_model;
+  /// For a plan of another machine: the memory of that machine is used, not of this one. Unset: this machine.
   std::optional<hardware::HostMemory> machine;
-  std::vector<std::string> notes;  ///< What Engine::notes() begins with.
-  /// Other instances of this user learn what this one will take, and wait while it decides.
+  /// Engine::notes() begins with these.
+  std::vector<std::string> notes;
+  /// True: other instances of the same user learn how much memory this one will take, and wait while it
+  /// decides.
   bool claims_memory = true;
-  model::Weights weights = model::Weights::kRequired;  ///< may be missing where nothing will be computed
+  /// The weights may be missing when nothing will be computed.
+  model::Weights weights = model::Weights::kRequired;
 };
 
-/// New budgets; what is not named keeps its own.
+/// New budgets. A budget that is not named stays as it is.
 struct BudgetChange {
   std::optional<Bytes> ram;
-  std::vector<std::pair<std::string, Bytes>>
-      vram;  ///< by the device's name, of those in OpenOptions::offload
+  /// Budgets by the device's name, for devices of OpenOptions::offload.
+  std::vector<std::pair<std::string, Bytes>> vram;
 };
 
-/// What is computed behind a token in the same pass, in the hope that the text goes on so.
+/// Drafts are tokens that are guessed and computed in the same pass as the newest token (speculative
+/// decoding).
 struct DraftOptions {
-  bool ngrams = false;  ///< what followed the last time that the newest tokens stood in the text
-  /// In tokens. Unset: as many as cost little memory; or none, where that does not fit or the model does not
-  /// allow it.
+  /// True: a draft is the text that followed the last time when the newest tokens occurred in the text.
+  bool ngrams = false;
+  /// The largest number of tokens in a draft. Unset: as many as cost little memory, and none when that does
+  /// not fit or the model does not support it.
   std::optional<std::uint32_t> longest;
-  bool always = false;  ///< as long as can be, even where it costs time: to measure, and to test
+  /// True: drafts are as long as possible, even when they cost time. For measurements and tests.
+  bool always = false;
 };
 
-/// What a context should be. What is unset may be adapted to the budget.
+/// The shape of a context. Fields that are unset may be adapted to the budget.
 struct ContextOptions {
-  std::optional<std::uint32_t> context;  ///< tokens; 0: the model's training context
+  /// Number of tokens; 0: the context that the model was trained for.
+  std::optional<std::uint32_t> context;
+  /// The largest number of tokens in one call of llama_decode(). Unset: 2048, or the ubatch if that is
+  /// larger.
   std::optional<std::uint32_t> batch;
+  /// The largest number of tokens in one pass.
   std::optional<std::uint32_t> ubatch;
-  std::uint32_t sequences = 1;        ///< that decode together, in one context
-  bool shared_cells = false;          ///< any of them may use all of the context; batches are one ubatch
-  bool embeddings = false;            ///< a model will do that can do nothing else
-  std::uint32_t prompt_tokens = 0;    ///< of the first prompt, where it is known: shapes ubatch
-  std::uint32_t least_context = 256;  ///< an adapted context is never smaller
+  /// Number of sequences in the context.
+  std::uint32_t sequences = 1;
+  /// True: every sequence may use all cells of the context, and a batch is one ubatch.
+  bool shared_cells = false;
+  /// True: models that only embed are accepted.
+  bool embeddings = false;
+  /// Length of the first prompt, in tokens; 0: not known. The ubatch is made for it.
+  std::uint32_t prompt_tokens = 0;
+  /// A context that is adapted to the budget has at least this number of tokens.
+  std::uint32_t least_context = 256;
   ggml_type type_k = GGML_TYPE_F16;
   ggml_type type_v = GGML_TYPE_F16;
   llama_flash_attn_type flash_attention = LLAMA_FLASH_ATTN_TYPE_AUTO;
-  DraftOptions drafts;   ///< and where there is a draft model, its drafts
-  Bytes client_reserve;  ///< what the caller itself will still allocate: samplers, grammars
-  /// For the places of weights: as an earlier plan had it, instead of all that the budget leaves.
+  /// Drafts. If there is a draft model, it drafts in any case.
+  DraftOptions drafts;
+  /// Bytes that the caller will still allocate, for example for samplers and grammars.
+  Bytes client_reserve;
+  /// Bytes for the weights, as an earlier plan has decided. Unset: everything that the budget leaves.
   std::optional<Bytes> for_weights;
 };
 
-/// One model, one context, inside one host budget.
-/// open() reads the header and the vocabulary; prepare() makes the context and plans; start() reads the
-/// resident weights; decode() computes. Threading: one thread at a time; abort() from any thread or signal
+/// One model and one context, inside one host budget and one budget for each device. open() reads the header
+/// and the vocabulary, prepare() makes the context and the plan, start() reads the resident weights, and
+/// decode() computes. Threading: one thread at a time; abort() may be called by any thread and in a signal
 /// handler.
 class Engine {
  public:
-  /// What the process holds differs a little from run to run: a budget that we name, or a plan that another
-  /// process will carry out, leaves this much. Most of it is what a memory cgroup is charged ahead of use, on
-  /// each processor.
+  /// The memory of a process differs a little from run to run. A budget that we suggest, or a plan for
+  /// another process, leaves this number of bytes for that. Most of it is memory that a memory cgroup charges
+  /// ahead of use, on each processor.
   [[nodiscard]] static Bytes run_to_run();
 
-  /// Errors: those of read_model and Adapters::load; kInternal when libllama refuses the model.
+  /// Reads the model's header and vocabulary, and no weight. Errors: those of read_model and Adapters::load;
+  /// kUnsupported when libllama refuses the model, or the model cannot be run here.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> open(OpenOptions options);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
   [[nodiscard]] const model::ModelProfile& profile() const { return profile_; }
-  /// The same ones as long as the engine lives, on whatever devices the model is computed.
+  /// The same object as long as the engine lives, even when the model is loaded again for other devices.
   [[nodiscard]] const llama_model* model() const { return model_.get(); }
   [[nodiscard]] const llama_vocab* vocab() const { return llama_model_get_vocab(model_.get()); }
-  /// Of the vocabulary. Made at the first call. Threading: any.
+  /// The first characters of the vocabulary's tokens. The first call makes them. Thread-safe.
   [[nodiscard]] const constraint::FirstCharacters& first_characters() const;
-  /// A place for the candidates of one token: whoever samples fills it anew. Threading: as the engine.
+  /// A buffer for the candidates of one token. Each sampler fills it anew. Threading: as the engine.
   [[nodiscard]] std::vector<llama_token_data>& candidates() const { return candidates_; }
 
-  /// Decides what start() will do, and reads no weight.
-  /// Errors: kInvalidArgument for a prompt longer than the context; kInfeasible: the message has the bytes
-  /// missing and the smallest change that fits.
+  /// Makes the context and decides what start() will do. Reads no weight. May be called again with other
+  /// options. Errors: kInvalidArgument for a prompt that is longer than the context, or a context that
+  /// llama.cpp refuses; kInfeasible: the message has the missing bytes, and changes that would fit;
+  /// kUnsupported for a model that cannot be used with these options.
   [[nodiscard]] Status prepare(const ContextOptions& options);
-  /// Requires: prepare() succeeded, and start() was not called.
+  /// The plan of the last prepare(). Requires: prepare() succeeded, and start() was not called.
   [[nodiscard]] const plan::HostPlan& plan() const { return plan_; }
-  /// What prepare() was given, with the context and the ubatch that it chose. Requires: as plan().
+  /// The options of the last prepare(), with the context and the ubatch that it has chosen. Requires:
+  /// prepare() succeeded.
   [[nodiscard]] const ContextOptions& prepared() const { return prepared_; }
-  /// The smallest budget that would do, once prepare() has found that this one does not.
+  /// The smallest host budget that fits. It is set when prepare() has failed because the budget is too small.
   [[nodiscard]] std::optional<Bytes> least_budget() const { return least_budget_; }
 
-  /// Carries the plan out. Where drivers tell what they hold, the largest shapes are computed once, and the
-  /// devices are filled anew with what that leaves. Requires: prepare() succeeded.
-  /// Errors: kBudgetExceeded, kIo, kCancelled.
+  /// Places the weights as planned. If drivers report the bytes that they hold, it then computes the largest
+  /// shapes once, and fills the devices again with the bytes that are left. Blocks: until all resident
+  /// weights are read; `progress` may cancel that. Requires: prepare() succeeded. Errors: kBudgetExceeded,
+  /// kIo, kCancelled; kInfeasible when a driver alone takes more than a device's budget.
   [[nodiscard]] Status start(const tier::HostDevice::Progress& progress);
 
-  /// Plans and starts again inside other budgets, with the same context, ubatch and text: the tokens that
-  /// follow are the same. Between passes only; the logits of the last one are lost.
-  /// Errors: kInvalidArgument for a device that is not used; kInfeasible, also for more than a device has, or
-  /// less than its driver holds; kIo where the text cannot be put aside (in the folder for temporary files);
-  /// kBudgetExceeded. The old budgets hold then, unless can_go_on() says no.
-  /// Requires: start() succeeded.
+  /// Plans and starts again inside other budgets, with the same context, ubatch and text, so that the
+  /// following tokens stay the same. Call it between passes only; the logits of the last pass are lost.
+  /// Requires: start() succeeded. Errors: kInvalidArgument for a device that is not used; kInfeasible, also
+  /// for a device budget that is larger than the device's memory or smaller than its driver's part; kIo when
+  /// the text cannot be saved (in the folder for temporary files); kBudgetExceeded. After an error the old
+  /// budgets hold, unless can_go_on() is false.
   [[nodiscard]] Status change_budgets(const BudgetChange& change);
-  /// Whether anything can still be computed; not where change_budgets() failed half-way.
+  /// False when change_budgets() failed half-way. Nothing can be computed any more then.
   [[nodiscard]] bool can_go_on() const { return can_go_on_; }
 
-  /// What was adapted to the budget, for the user to read.
+  /// Notes for people about everything that prepare() and start() have adapted to the budget.
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
+  /// The context; null before prepare(). prepare(), start() and change_budgets() may replace it.
   [[nodiscard]] llama_context* context() const { return context_.get(); }
+  /// How the host budget is used now.
   [[nodiscard]] plan::MemoryMap memory_map() const;
-  /// What lies on each device of OpenOptions::offload, once prepare() has succeeded.
+  /// How each device of OpenOptions::offload is used. Requires: prepare() succeeded.
   [[nodiscard]] std::vector<DeviceUse> devices() const;
 
-  /// Appends `tokens` to sequence 0; the logits of the last one are then in the context, if `logits` says so.
+  /// Appends `tokens` to sequence 0. If `logits`, the context has the logits of the last token afterwards.
   /// Errors: kInvalidArgument when the context is full; those of the tier; kCancelled after abort().
   [[nodiscard]] Status decode(std::span<const llama_token> tokens, bool logits = true);
 
-  /// One pass of tokens of several sequences; the outputs that it asks for are then in the context. Where it
-  /// fails, no sequence has moved on. Errors: as decode(). Requires: at most a ubatch of tokens.
+  /// Computes one pass of tokens of several sequences. The context has the outputs that the batch asks for
+  /// afterwards. Errors: as above. No sequence has moved on then, but recurrent states may be lost. Requires:
+  /// the batch has at most a ubatch of tokens.
   [[nodiscard]] Status decode(const llama_batch& batch);
 
-  /// Whether it writes no text, and has no cache: tokens that are computed together see one another, and
-  /// become vectors as libllama pools them.
+  /// Whether the model writes no text. Such a model has no KV cache; the tokens of one text see each other,
+  /// and libllama pools them into one vector.
   [[nodiscard]] bool only_embeds() const { return only_embeds_; }
-  /// Whether its vectors can be had. Errors: kUnsupported, and why.
+  /// Whether the model can give vectors of texts. Errors: kUnsupported, with the reason.
   [[nodiscard]] Status can_embed() const;
-  /// Whether later calls of decode() keep the hidden states that its outputs are computed from.
+  /// Sets whether later calls of decode() keep the hidden states of their outputs.
   void keep_hidden_states(bool on);
-  /// Of the last decode()'s `nth` output, behind the last norm. Errors: kUnsupported where the model's graph
-  /// does not show it.
+  /// The hidden state of the `nth` output of the last decode(), after the last norm. Requires:
+  /// keep_hidden_states(true) before that call. Errors: kUnsupported when the model's graph has no such
+  /// tensor.
   [[nodiscard]] Result<std::vector<float>> hidden_state(std::size_t nth) const;
 
-  /// Where there is one; start() made its context.
+  /// The draft model; null when there is none. prepare() makes its context, and start() reads its weights.
   [[nodiscard]] DraftModel* draft_model() const { return draft_model_.get(); }
   [[nodiscard]] const DraftOptions& draft_options() const { return draft_options_; }
-  /// The most drafted tokens of a pass, in this context.
+  /// The largest number of drafted tokens in a pass of this context.
   [[nodiscard]] std::size_t longest_draft() const { return longest_draft_; }
-  /// How many drafted tokens verify() can compute behind the next one; 0 where there is no room for drafts.
+  /// Number of drafted tokens that verify() can compute behind the next token; 0: there is no room for
+  /// drafts.
   [[nodiscard]] std::size_t room_for_draft() const;
 
-  /// As decode(), in one pass; the logits of every token are then in the context, bit for bit what decode()
-  /// of one after the other would have given. Requires: at most room_for_draft() tokens behind the first.
+  /// Computes a token and the draft behind it in one pass. The context has the logits of all tokens
+  /// afterwards. They are bit for bit the same as after decode() of one token after the other. Requires: at
+  /// most room_for_draft() tokens behind the first one. Errors: as decode().
   [[nodiscard]] Status verify(std::span<const llama_token> tokens);
 
-  /// Makes the running decode(), and every later one until resume(), end with kCancelled.
-  /// Safe in a signal handler.
+  /// Makes the running decode() and all later ones fail with kCancelled, until resume(). Safe in a signal
+  /// handler.
   void abort() { aborted_ = true; }
   void resume() { aborted_ = false; }
 
-  /// The most that the process held with the budget that it has now, as the kernel counts it.
+  /// The largest number of bytes that the process has held with its current budget, as the kernel counts
+  /// them.
   [[nodiscard]] std::optional<Bytes> peak_bytes() const { return peak_.peak(); }
-  /// The budgets that it had before, the first one first, and the most that it held with each.
+  /// The earlier budgets, the first one first, and the largest number of bytes that the process has held with
+  /// each.
   [[nodiscard]] const std::vector<hardware::BudgetPeak>& earlier_peaks() const { return earlier_peaks_; }
-  /// Of the host's passes; reads and waits of what is sent to devices are in them, too.
+  /// Statistics of the host's passes. Reads for weights that are sent to devices, and the waits for them, are
+  /// included.
   [[nodiscard]] tier::PassStatistics pass_statistics() const;
-  /// Bytes of resident weights read from disk at start, whole blocks.
+  /// Bytes of resident weights that start() has read from disk, in whole blocks.
   [[nodiscard]] Bytes loaded_bytes() const { return device_->loaded(); }
 
-  /// What a host budget may be at most, with what others and cgroups leave now.
-  /// Requires: it claims no memory (OpenOptions::claims_memory).
+  /// The largest host budget that is possible now, with the memory that other processes and cgroups leave.
+  /// Requires: OpenOptions::claims_memory is false.
   [[nodiscard]] Result<Bytes> most_budget();
 
  private:
   struct ContextFree {
     void operator()(llama_context* c) const { llama_free(c); }
   };
+  /// A shape that prepare() tries.
   struct Shape {
     std::uint32_t context = 0;
     std::uint32_t ubatch = 0;
+    /// The largest number of drafted tokens.
     std::uint32_t draft = 0;
-    bool can_go_without_draft = false;  // the next one is the same without
+    // True: the next shape to try is the same one without drafts.
+    bool can_go_without_draft = false;
   };
 
+  /// A device with memory of its own, and everything that is known about it.
   struct Offload {
     std::unique_ptr<memory::Pool> pool;
     std::unique_ptr<tier::GpuDevice> device;
     plan::DeviceShare share;
-    Bytes at_open;                     // what its driver held of it before there was any buffer
-    std::optional<DeviceHeld> driver;  // what it was measured to take beside ggml's buffers
-    std::string use;                   // what decides that: see DriverFigures
+    Bytes at_open;                     // bytes that its driver held before there was any buffer
+    std::optional<DeviceHeld> driver;  // measured bytes that it takes beside ggml's buffers
+    std::string use;                   // the key of these bytes, see DriverFigures
 
     [[nodiscard]] std::string name() const { return ggml_backend_dev_name(device->inner()); }
   };
@@ -258,11 +307,13 @@ class Engine {
   [[nodiscard]] bool pools() const;
   void make_offloads();
   [[nodiscard]] Status load_on_devices(const plan::DeviceSplit& split);
-  /// With a ring on the first device.
+  /// Leaves the experts of all devices to the host, to record what the host needs then. Returns false when no
+  /// device has slots for experts.
   bool leave_experts(bool on);
   [[nodiscard]] plan::DeviceSplit split(const plan::HostDemand& whole,
                                         std::vector<plan::DeviceBudget> budgets, Shape shape) const;
-  /// Finds the split that fills the devices, and makes the context with it. `whole`: of the host alone.
+  /// Finds the split that fills the devices, and makes the context with it. `whole`: the demand when the host
+  /// holds everything.
   [[nodiscard]] Status use_devices(const ContextOptions& options, Shape shape, const plan::HostDemand& whole);
   [[nodiscard]] Result<bool> settle_devices(std::vector<plan::DeviceBudget>& budgets);
   [[nodiscard]] Status place_on_devices(const tier::HostDevice::Progress& progress, Bytes& placed,
@@ -272,7 +323,7 @@ class Engine {
   void note_devices(const DraftOptions& wanted);
   [[nodiscard]] std::optional<Error> take_device_error();
   [[nodiscard]] Status load_adapters();
-  /// What the budget leaves to this process now.
+  /// The bytes that the host budget leaves to this process now.
   [[nodiscard]] Result<Bytes> room() const;
   [[nodiscard]] Result<hardware::HostMemory> machine() const;
   [[nodiscard]] Result<hardware::HostBudget> decide_budget(std::optional<Bytes> wanted);
@@ -301,15 +352,15 @@ class Engine {
   memory::Pool pool_;
   hardware::MemoryPeak peak_;
   std::vector<hardware::BudgetPeak> earlier_peaks_;
-  std::unique_ptr<hardware::MemoryClaim> claim_;  // null where this process tells the others nothing
-  bool has_budget_ = false;                       // the first budget is decided
-  std::optional<std::string> budget_note_;        // why the budget is not what the user expects
+  std::unique_ptr<hardware::MemoryClaim> claim_;  // null when this process tells other instances nothing
+  bool has_budget_ = false;                       // set when the first budget is decided
+  std::optional<std::string> budget_note_;        // why the budget differs from what the user expects
   memory::Reservation runtime_;
-  std::unique_ptr<tier::HostDevice> device_;  // outlives model and context
-  std::vector<Offload> offloads_;             // so do they
-  std::int64_t batches_elsewhere_ = 0;        // from so many tokens on they are a device's; 0: never
+  std::unique_ptr<tier::HostDevice> device_;  // must be destroyed after the model and the context
+  std::vector<Offload> offloads_;             // must be destroyed after the model and the context, too
+  std::int64_t batches_elsewhere_ = 0;        // devices compute batches of at least this size; 0: none
   ModelPtr model_;
-  ModelPtr model_on_devices_;  // what is computed, where some layers are on devices
+  ModelPtr model_on_devices_;  // the model to compute with, when layers lie on devices
   Adapters adapters_;
   std::unique_ptr<llama_context, ContextFree> context_;
   std::unique_ptr<DraftModel> draft_model_;
@@ -317,18 +368,19 @@ class Engine {
   std::uint32_t longest_draft_ = 0;
   bool only_embeds_ = false;
   bool keeps_hidden_states_ = false;
-  std::vector<float> hidden_states_;  // of the last batch's outputs
-  std::size_t outputs_ = 0;
+  std::vector<float> hidden_states_;  // hidden states of the outputs of the last batch
+  std::size_t outputs_ = 0;           // number of outputs in the last batch
   plan::HostPlan plan_;
-  ContextOptions prepared_;  // with the context and the ubatch that were chosen
+  ContextOptions prepared_;  // includes the context and the ubatch that prepare() has chosen
   std::optional<Bytes> least_budget_;
   mutable std::once_flag first_characters_once_;
   mutable std::optional<constraint::FirstCharacters> first_characters_;
   mutable std::vector<llama_token_data> candidates_;
   std::vector<std::string> notes_;
   bool can_go_on_ = true;
-  std::atomic<bool> aborted_ = false;  // read between the nodes of a graph by libllama's callback
-  static_assert(std::atomic<bool>::is_always_lock_free);  // or abort() would not be safe in a signal handler
+  std::atomic<bool> aborted_ = false;  // libllama's callback reads it between the nodes of a graph
+  // Otherwise abort() would not be safe in a signal handler.
+  static_assert(std::atomic<bool>::is_always_lock_free);
 };
 
 }  // namespace brimful::engine

@@ -1,4 +1,4 @@
-// Engine: other budgets for a model that runs. See docs/design-budgets.md.
+// The part of Engine that changes the budgets of a running model. See docs/design-budgets.md.
 
 #include <fmt/format.h>
 
@@ -11,7 +11,8 @@
 
 namespace brimful::engine {
 
-/// Where other instances cannot be seen, the budget is what is free, as if this were the only one.
+/// Announces this process to other instances. When the others cannot be seen, the budget is the free memory,
+/// as if this were the only instance.
 void Engine::announce() {
   if (!options_.claims_memory || options_.machine) return;
   const auto folder = control::socket_folder();
@@ -19,7 +20,7 @@ void Engine::announce() {
   if (auto claim = hardware::MemoryClaim::announce(*folder)) claim_ = std::move(*claim);
 }
 
-/// Others wait from here on until settle_claim().
+/// Decides the host budget. Other instances wait until settle_claim().
 Result<hardware::HostBudget> Engine::decide_budget(std::optional<Bytes> wanted) {
   hardware::BudgetBounds bounds;
   hardware::MemoryClaim::Others others;
@@ -62,7 +63,7 @@ Status Engine::take_first_budget() {
   return {};
 }
 
-/// `most`: what this process will hold, which is known now.
+/// Tells the other instances how much memory this process will hold: `most` bytes, which are known now.
 void Engine::settle_claim(Bytes most) {
   if (!claim_) return;
   claim_->promise(most);
@@ -84,7 +85,7 @@ Status Engine::resize_pools(const BudgetChange& change) {
   return {};
 }
 
-/// What can be known to be too much, or too little, before anything is given back.
+/// Refuses budgets that are known to be too large or too small, before anything is given back.
 Status Engine::check_devices(const BudgetChange& change) const {
   for (const auto& [name, budget] : change.vram) {
     const auto offload = std::ranges::find(offloads_, name, &Offload::name);
@@ -113,14 +114,15 @@ Status Engine::check_devices(const BudgetChange& change) const {
   return {};
 }
 
-/// Before the weights are there: libllama needs memory to read the text.
+/// Restores the saved text into the context. It runs before the weights are placed, because libllama needs
+/// memory to read the text.
 Status Engine::restore(const std::optional<SavedSequence>& sequence) {
   if (!sequence) return {};
   BRIMFUL_TRY_VOID(device_->host_buffers().commit(pool_));
   return sequence->restore(context_.get());
 }
 
-/// Starts what prepare() has planned, and goes on with the text.
+/// Starts what prepare() has planned, and restores the saved text.
 Status Engine::restart(const std::optional<SavedSequence>& sequence) {
   const bool some_tell =
       std::ranges::any_of(offloads_, [](const Offload& offload) { return offload.driver.has_value(); });
@@ -129,7 +131,7 @@ Status Engine::restart(const std::optional<SavedSequence>& sequence) {
     return begin({});
   }
   BRIMFUL_TRY_VOID(begin({}));
-  BRIMFUL_TRY_VOID(fit_drivers({}));  // with no text in the context
+  BRIMFUL_TRY_VOID(fit_drivers({}));  // it needs an empty context
   if (!sequence) return {};
   plan::Placement placement = device_->placement();
   BRIMFUL_TRY_VOID(displace_weights());
@@ -144,7 +146,7 @@ Status Engine::start_inside(const BudgetChange& budgets, const std::optional<Sav
   return restart(sequence);
 }
 
-/// All but the vocabulary and the sequence, which is lost.
+/// Gives back everything except the vocabulary. The sequence in the context is lost.
 Status Engine::give_back() {
   if (draft_model_) BRIMFUL_TRY_VOID(draft_model_->displace());
   free_context();

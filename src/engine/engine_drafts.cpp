@@ -1,4 +1,4 @@
-// Engine: passes of several tokens that may turn out not to be the text.
+// The part of Engine for drafts: passes of several tokens that may turn out to be wrong.
 
 #include <fmt/format.h>
 
@@ -10,13 +10,16 @@ namespace brimful::engine {
 namespace {
 
 constexpr std::uint32_t kDefaultDraft = 15;
-constexpr std::uint64_t kLeastDraft = 3;  // less is not worth its memory, unless a flag asks for it
-// What they may cost a budget, unless a flag asks for them: so much for logits, and for larger programs.
+// A shorter draft is not worth its memory, unless a flag asks for it.
+constexpr std::uint64_t kLeastDraft = 3;
+// Without a flag, drafts may cost this share of the budget for logits, and the same share for larger compiled
+// passes.
 constexpr std::uint64_t kShareOfBudget = 64;
-constexpr std::uint32_t kCellStep = 256;  // libllama attends to so many cells of the KV cache, or twice ..
+// libllama attends to a multiple of so many cells of the KV cache.
+constexpr std::uint32_t kCellStep = 256;
 
 std::uint32_t default_draft(Bytes budget, std::int32_t vocabulary) {
-  // In the graph, and for the sampler.
+  // The logits are held in the graph and in the sampler.
   const std::uint64_t logits = 2 * sizeof(float) * static_cast<std::uint64_t>(vocabulary);
   const std::uint64_t tokens = std::min<std::uint64_t>(kDefaultDraft, budget.value / kShareOfBudget / logits);
   return tokens < kLeastDraft ? 0 : static_cast<std::uint32_t>(tokens);
@@ -35,7 +38,7 @@ std::vector<Engine::Shape> Engine::with_drafts(const std::vector<Shape>& shapes,
     shape.draft = std::min(longest, shape.ubatch - 1);  // a draft is computed in one pass
     shape.can_go_without_draft = !asked_for && shape.draft > 0;
     out.push_back(shape);
-    // Drafts change no token: they are the first to go.
+    // Drafts never change a token, so they are given up first.
     if (shape.can_go_without_draft) out.push_back({shape.context, shape.ubatch});
   }
   return out;
@@ -71,7 +74,7 @@ Status Engine::record_verification(Shape shape) {
 std::size_t Engine::room_for_draft() const {
   const auto next =
       static_cast<std::uint32_t>(llama_memory_seq_pos_max(llama_get_memory(context_.get()), 0) + 1);
-  // The KV cache shows itself in steps: a token must not see more of it than it would alone.
+  // Attention sees the KV cache in steps. A token must not see more of it than it would see alone.
   const std::uint64_t end =
       std::min<std::uint64_t>(align_up(next + 1, kCellStep), llama_n_ctx(context_.get()));
   return next < end ? std::min<std::size_t>(longest_draft_, end - next - 1) : 0;
@@ -79,7 +82,7 @@ std::size_t Engine::room_for_draft() const {
 
 Status Engine::verify(std::span<const llama_token> tokens) {
   std::vector<std::int8_t> outputs(tokens.size(), 1);
-  // As single tokens are computed: even the number of threads can decide about the last bits.
+  // The number of threads is the one for single tokens: even that can change the last bits.
   llama_set_n_threads(context_.get(), options_.threads, options_.threads);
   device_->token_by_token(true);
   Status status = compute(tokens, outputs.data());

@@ -1,4 +1,4 @@
-// Engine: texts that become vectors. See docs/design-serve.md.
+// The part of Engine that turns texts into vectors. See docs/design-serve.md.
 
 #include <fmt/format.h>
 
@@ -9,14 +9,15 @@
 namespace brimful::engine {
 namespace {
 
-constexpr const char* kHiddenState = "result_norm";  // what libllama's graphs call it
+constexpr const char* kHiddenState = "result_norm";  // its name in libllama's graphs
 
-/// As llama_pooling_type has them.
+/// Whether the metadata value `pooling` is this llama_pooling_type.
 bool is(const std::string& pooling, enum llama_pooling_type type) { return pooling == std::to_string(type); }
 
 }  // namespace
 
-/// Of a key of its architecture, as text; empty where it has none.
+/// The value of a metadata key of the model's architecture, as text; empty when the file does not have the
+/// key.
 std::string Engine::metadata(std::string_view key) const {
   std::array<char, 64> value{};
   const std::string name = fmt::format("{}.{}", profile_.architecture, key);
@@ -24,7 +25,7 @@ std::string Engine::metadata(std::string_view key) const {
   return value.data();
 }
 
-/// Whether libllama makes one vector of a text.
+/// Whether libllama makes one vector of a whole text.
 bool Engine::pools() const {
   const std::string pooling = metadata("pooling_type");
   return is(pooling, LLAMA_POOLING_TYPE_MEAN) || is(pooling, LLAMA_POOLING_TYPE_CLS) ||

@@ -8,37 +8,47 @@
 namespace brimful::engine {
 namespace {
 
-// Compute buffers are known only once a context was made with the layers where they will be.
+// The largest number of tries for a split. The compute buffers are known only after a context was made with
+// that split.
 constexpr int kAttempts = 8;
 
-constexpr Bytes kDriverGrowth = kMiB * 2;  // left for what a driver may still take: it takes no less at once
-constexpr Bytes kDriverSlack = kMiB * 8;   // so much, or
-constexpr std::uint64_t kPartForSlack = 128;  // of the budget, is not worth placing all weights anew
-constexpr std::uint64_t kPartForGuess = 256;  // of the budget, left beside a guess
-constexpr Bytes kMostOfDriver = kMiB * 1536;  // where a whole card's difference is more, others have a part
-constexpr int kWarmSteps = 4;                 // CUDA makes a graph of a decode step when it has seen it often
+// Bytes that are left for a driver to grow: it never takes less later.
+constexpr Bytes kDriverGrowth = kMiB * 2;
+// The weights are not placed again when a driver takes up to so much less than planned: the larger one of
+// these bytes and this part of the budget.
+constexpr Bytes kDriverSlack = kMiB * 8;
+constexpr std::uint64_t kPartForSlack = 128;
+// This part of the budget is left in addition to a guess.
+constexpr std::uint64_t kPartForGuess = 256;
+// When a whole card's use has grown by more than this, other programs have a part in it.
+constexpr Bytes kMostOfDriver = kMiB * 1536;
+constexpr int kWarmSteps = 4;  // CUDA makes a graph of a decode step that it has seen several times
 
-/// What a driver holds of the device beside ggml's buffers, where it does not tell. Of CUDA it is assumed.
+/// Bytes that a driver is assumed to hold on the device beside ggml's buffers, when it does not report them.
+/// Only CUDA and ROCm are assumed to hold any.
 Bytes driver_bytes(ggml_backend_dev_t device) {
   const std::string_view name = ggml_backend_reg_name(ggml_backend_dev_backend_reg(device));
   return name == "CUDA" || name == "ROCm" ? plan::kUnknownRuntime : Bytes{};
 }
 
-/// A server's device: what it takes there is the server's.
+/// Whether the device belongs to a server. The memory of its driver is the server's concern.
 bool is_remote(ggml_backend_dev_t device) {
   return std::string_view(ggml_backend_reg_name(ggml_backend_dev_backend_reg(device))) == "RPC";
 }
 
-/// What its driver takes beside `buffers` of ours, as far as `held` can be believed.
+/// The bytes that the driver takes in addition to `buffers`, as far as `held` is plausible; otherwise
+/// nothing.
 std::optional<DeviceHeld> driver_part(ggml_backend_dev_t device, const std::optional<DeviceHeld>& held,
                                       Bytes buffers) {
-  if (!held || held->bytes < buffers) return std::nullopt;  // less than we know to be there is no answer
+  if (!held || held->bytes < buffers)
+    return std::nullopt;  // we know that the buffers are there, so the figure is wrong
   const Bytes takes = held->bytes - buffers;
   if (held->own) return DeviceHeld{takes};
   if (takes > kMostOfDriver) return std::nullopt;
   return DeviceHeld{std::max(takes, driver_bytes(device)), false};
 }
 
+/// Whether a device has any weights, experts or a ring.
 bool uses(const plan::DeviceShare& share) {
   return !share.tensors.empty() || !share.groups.empty() || share.ring > Bytes{};
 }
@@ -80,7 +90,8 @@ Status Engine::load_on_devices(const plan::DeviceSplit& split) {
   return {};
 }
 
-/// Of all devices. False where none has slots for any.
+/// Leaves the experts of all devices to the host, or takes them back. Returns false when no device has slots
+/// for experts.
 bool Engine::leave_experts(bool on) {
   bool some = false;
   for (const Offload& offload : offloads_) {
@@ -93,13 +104,14 @@ bool Engine::leave_experts(bool on) {
 plan::DeviceSplit Engine::split(const plan::HostDemand& whole, std::vector<plan::DeviceBudget> budgets,
                                 Shape shape) const {
   plan::add_rings(budgets.front(), profile_, offloads_.front().device->transfer_policy(), shape.ubatch);
-  // Of a single token there are no two graphs, and the host has to see one with the experts.
+  // Slots need two different graphs, and a ubatch of one token has only one: the host must see a graph with
+  // the experts.
   for (plan::DeviceBudget& budget : budgets) budget.caches_experts = shape.ubatch > 1;
   return plan::split_devices(profile_, whole, budgets, 1, options_.placement_filter);
 }
 
-/// What the split really takes, now that the context is made. False where a device would hold more than it
-/// may; `budgets` then knows better.
+/// Reads the real sizes of the split, after the context was made. Returns false when a device would pass its
+/// budget; `budgets` has better estimates then.
 Result<bool> Engine::settle_devices(std::vector<plan::DeviceBudget>& budgets) {
   bool fits = true;
   for (std::size_t i = 0; i < offloads_.size(); ++i) {
@@ -122,7 +134,7 @@ Result<bool> Engine::settle_devices(std::vector<plan::DeviceBudget>& budgets) {
   return fits;
 }
 
-/// What is set aside for the driver before the weights are there to be computed with.
+/// Bytes that are left for the driver before the weights are placed, when it cannot be measured yet.
 Bytes Engine::guess_driver(const Offload& offload) const {
   ggml_backend_dev_t const device = offload.device->inner();
   if (offload.driver) return offload.driver->bytes;
@@ -152,20 +164,21 @@ Status Engine::use_devices(const ContextOptions& options, Shape shape, const pla
   }
   bool measured = false;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    if (attempt + 1 == kAttempts) {  // nothing there, rather than an error
+    if (attempt + 1 == kAttempts) {  // the devices get nothing, which is better than an error
       for (plan::DeviceBudget& budget : budgets) budget.compute = budget.budget;
     }
     BRIMFUL_TRY_VOID(load_on_devices(split(whole, budgets, shape)));
     const Status made = make_context(options, shape);
     if (!made && made.error().code == ErrorCode::kBudgetExceeded && attempt + 1 < kAttempts) {
-      // Buffers alone passed a budget: fewer layers, and a smaller part of the KV cache.
+      // The buffers alone passed a budget: the next try has fewer layers, and a smaller part of the KV cache,
+      // on the devices.
       for (plan::DeviceBudget& budget : budgets)
         budget.compute = *budget.compute + Bytes{budget.budget.value / 8};
       continue;
     }
     BRIMFUL_TRY_VOID(made);
     BRIMFUL_TRY(const bool fits, settle_devices(budgets));
-    // The first guess is on the safe side: once its buffers are known, more may fit.
+    // The first guess is cautious. With the measured buffers, more may fit.
     if (fits && (measured || !model_on_devices_)) return {};
     measured = true;
   }
@@ -207,7 +220,8 @@ Status Engine::connect_devices() {
   return {};
 }
 
-/// As if so many tokens had been computed: what a driver takes grows with the cells in use.
+/// Fills the context with `tokens` tokens without computing them: a driver takes more memory when more cells
+/// are in use.
 Status Engine::fill_context(std::size_t tokens) {
   llama_memory_clear(llama_get_memory(context_.get()), false);
   const auto skip = [&](bool on) {
@@ -220,7 +234,8 @@ Status Engine::fill_context(std::size_t tokens) {
   return filled;
 }
 
-/// Computes the largest shapes once, with a full context: until then a driver has not taken what it will.
+/// Computes the largest shapes once, with a full context. Only then a driver has taken all the memory that it
+/// will take.
 Status Engine::warm_up() {
   const std::size_t context = llama_n_ctx_seq(context_.get());
   const std::vector<llama_token> tokens(std::min<std::size_t>(llama_n_ubatch(context_.get()), context), 0);
@@ -238,8 +253,8 @@ Status Engine::warm_up() {
   return {};
 }
 
-/// Whether the drivers take what was set aside for them.
-/// Errors: kInfeasible where a driver alone takes more than a device's budget.
+/// Measures whether the drivers take the bytes that were left for them. Errors: kInfeasible when a driver
+/// alone takes more than the device's budget.
 Result<bool> Engine::measure_drivers() {
   const bool some_tell = std::ranges::any_of(offloads_, [&](const Offload& offload) {
     return uses(offload.share) && options_.held_on_device(offload.device->inner());
@@ -268,7 +283,9 @@ Result<bool> Engine::measure_drivers() {
                         share.name, format_bytes(share.runtime)));
       continue;
     }
-    driver = DeviceHeld{takes->bytes + kDriverGrowth, takes->own};  // the next start knows it to the MiB
+    driver =
+        DeviceHeld{takes->bytes + kDriverGrowth,
+                   takes->own};  // this leaves some MiB for growth, so that the next start is right at once
     const Bytes slack = std::max(kDriverSlack, Bytes{pool->capacity().value / kPartForSlack});
     as_planned = as_planned && takes->bytes <= share.runtime && share.runtime - takes->bytes <= slack;
   }
@@ -300,7 +317,8 @@ void Engine::keep_driver_figures() const {
   }
 }
 
-/// Of the host's weights; the devices send from there.
+/// Removes the host's weights from memory. The devices are disconnected first, because they send weights from
+/// there.
 Status Engine::displace_weights() {
   for (Offload& offload : offloads_) offload.device->disconnect();
   return device_->displace();

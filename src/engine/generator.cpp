@@ -14,12 +14,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// From how many candidates on a chain sorts its whole vocabulary.
+/// With top_k above this number, a chain sorts its whole vocabulary.
 constexpr std::int32_t kMostPartlySorted = 128;
 
 SamplerWork work_of(const Engine& engine, const common_params_sampling& params) {
   return {.vocabulary = static_cast<std::size_t>(llama_vocab_n_tokens(engine.vocab())),
-          .at_once = 0,  // the one there is was made before the budget was planned
+          .at_once = 0,  // the only sampler was allocated before the budget was planned
           .sorts_all = params.temp > 0 && (params.top_k <= 0 || params.top_k > kMostPartlySorted),
           .log_probabilities = false,
           .grammars = !params.grammar.empty(),
@@ -28,13 +28,13 @@ SamplerWork work_of(const Engine& engine, const common_params_sampling& params) 
 
 }  // namespace
 
-/// What has been written, as far as it can be shown.
+/// The generated text, as far as it can be shown.
 class Generator::Text {
  public:
   Text(const std::vector<std::string>& stops, const OnText& on_text, std::string& all)
       : filter_(stops), on_text_(on_text), all_(all) {}
 
-  /// Whether the reader wants more.
+  /// Adds a piece. Returns false when the receiver wants no more.
   bool add(const std::string& piece) { return show(filter_.add(piece)); }
   void finish() { show(filter_.rest()); }
   [[nodiscard]] bool stopped() const { return filter_.stopped(); }
@@ -81,9 +81,9 @@ Status Generator::prefill(const GenerationOptions& options, Generation& out) {
   llama_memory_t const memory = llama_get_memory(engine_.context());
   std::size_t common = 0;
   while (common < prompt.size() && common < cached_.size() && prompt[common] == cached_[common]) ++common;
-  common = std::min(common, prompt.size() - 1);  // the last one gives the logits
+  common = std::min(common, prompt.size() - 1);  // the last token gives the logits
   if (common < cached_.size() && !llama_memory_seq_rm(memory, 0, static_cast<llama_pos>(common), -1)) {
-    llama_memory_clear(memory, false);  // a recurrent state cannot be cut
+    llama_memory_clear(memory, false);  // a recurrent state cannot be shortened
     common = 0;
   }
   cached_.resize(common);
@@ -95,7 +95,8 @@ Status Generator::prefill(const GenerationOptions& options, Generation& out) {
     std::size_t end = common;
     for (std::size_t at = common; at < prompt.size(); at = end) {
       if (options.before_pass) BRIMFUL_TRY_VOID(options.before_pass({prompt.size(), common, at - common, 0}));
-      const std::size_t batch_end = common + align_down(at - common, batch) + batch;  // cut as libllama would
+      const std::size_t batch_end =
+          common + align_down(at - common, batch) + batch;  // libllama would cut it in the same way
       end = std::min({at + ubatch, batch_end, prompt.size()});
       BRIMFUL_TRY_VOID(engine_.decode(std::span(prompt).subspan(at, end - at), end == prompt.size()));
     }
@@ -107,7 +108,7 @@ Status Generator::prefill(const GenerationOptions& options, Generation& out) {
   return status;
 }
 
-/// Computes `id` and, in the same pass, what may follow it. Returns that.
+/// Computes `id`, and drafted tokens that may follow it, in one pass. Returns the drafted tokens.
 Result<std::vector<llama_token>> Generator::decode(llama_token id, std::size_t most_drafted,
                                                    Generation& out) {
   const auto begin = Clock::now();
@@ -129,6 +130,7 @@ Result<std::vector<llama_token>> Generator::decode(llama_token id, std::size_t m
   return batch;
 }
 
+/// Removes the drafted tokens from the KV cache that are not part of the text.
 void Generator::forget_drafts() {
   llama_memory_t const memory = llama_get_memory(engine_.context());
   const auto end = static_cast<llama_pos>(cached_.size());
@@ -166,8 +168,8 @@ Status Generator::write(const GenerationOptions& options, Text& text, Generation
     const std::size_t limit = options.limit < 0 ? SIZE_MAX : static_cast<std::size_t>(options.limit);
     return limit - std::min(limit, out.token_ids.size());
   };
-  std::vector<llama_token> draft;  // computed behind the newest token
-  std::size_t right = 0;           // tokens of it that the text went on with
+  std::vector<llama_token> draft;  // computed in the same pass as the newest token
+  std::size_t right = 0;           // number of its tokens that were right so far
   while (left() > 0) {
     const bool from_prompt = out.decode_seconds.empty();
     BRIMFUL_TRY(const llama_token id, sampler_->sample(from_prompt ? -1 : static_cast<std::int32_t>(right)));
@@ -182,7 +184,7 @@ Status Generator::write(const GenerationOptions& options, Text& text, Generation
     if (!go_on) return end(StopReason::kCancelled);
     if (cached_.size() >= llama_n_ctx(engine_.context())) return end(StopReason::kContextFull);
     if (left() == 0) break;
-    if (right < draft.size() && draft[right] == id) {  // computed already
+    if (right < draft.size() && draft[right] == id) {  // the last pass has computed this token
       cached_.push_back(id);
       ++right;
       ++out.accepted;
@@ -214,7 +216,7 @@ Result<Generation> Generator::generate(std::vector<llama_token> prompt, const Ge
   out.decode_experts = after.experts.since(before.experts);
   text.finish();
   if (!status) {
-    cached_.clear();  // the cache may hold half a pass
+    cached_.clear();  // the KV cache may hold half a pass
     if (!engine_.can_go_on()) return std::unexpected(std::move(status).error());
     llama_memory_clear(llama_get_memory(engine_.context()), false);
     if (status.error().code != ErrorCode::kCancelled) return std::unexpected(std::move(status).error());

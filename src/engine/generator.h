@@ -19,62 +19,82 @@ enum class StopReason { kEndOfText, kLimit, kContextFull, kStopString, kCancelle
 
 [[nodiscard]] std::string_view to_string(StopReason reason);
 
+/// The result of one generation.
 struct Generation {
   std::string text;
   std::vector<llama_token> prompt_ids;
-  std::vector<llama_token> token_ids;  ///< generated, the end-of-text token included
-  std::uint32_t prompt_computed = 0;   ///< prompt tokens that were not in the KV cache already
+  /// The generated tokens, including the end-of-text token.
+  std::vector<llama_token> token_ids;
+  /// Number of prompt tokens that were computed, because the KV cache did not hold them.
+  std::uint32_t prompt_computed = 0;
   std::chrono::nanoseconds prompt_time{0};
   std::chrono::nanoseconds decode_time{0};
-  std::uint64_t decode_tokens = 0;     ///< from passes after the prompt
-  std::vector<double> decode_seconds;  ///< of each pass after the prompt
-  Bytes decode_read;                   ///< from disk, during decode
+  /// Number of generated tokens that were sampled after the first decode pass.
+  std::uint64_t decode_tokens = 0;
+  /// The duration of each decode pass.
+  std::vector<double> decode_seconds;
+  /// Bytes read from disk while decoding.
+  Bytes decode_read;
   tier::ExpertStatistics decode_experts;
-  std::uint64_t drafted = 0;   ///< tokens computed as drafts
-  std::uint64_t accepted = 0;  ///< of these, the ones that the text went on with
+  /// Number of tokens that were computed as drafts.
+  std::uint64_t drafted = 0;
+  /// Number of drafted tokens that were right.
+  std::uint64_t accepted = 0;
   std::chrono::nanoseconds draft_time{0};
   StopReason reason = StopReason::kLimit;
 };
 
-/// How far a generation has come.
+/// How far a generation has come. All numbers are tokens.
 struct GenerationProgress {
-  std::size_t prompt = 0;           ///< tokens
-  std::size_t prompt_cached = 0;    ///< of these, found in the KV cache
-  std::size_t prompt_computed = 0;  ///< and those that were computed
-  std::size_t written = 0;          ///< tokens
+  /// Length of the prompt.
+  std::size_t prompt = 0;
+  /// Number of prompt tokens that were found in the KV cache.
+  std::size_t prompt_cached = 0;
+  /// Number of prompt tokens that were computed so far.
+  std::size_t prompt_computed = 0;
+  /// Number of tokens that were generated so far.
+  std::size_t written = 0;
 };
 
 struct GenerationOptions {
-  int limit = -1;                         ///< tokens; negative: until the model ends or the context is full
-  bool show_special = false;              ///< special tokens become text
-  std::set<llama_token> shown_tokens;     ///< These special tokens become text in any case.
-  std::vector<std::string> stop_strings;  ///< generation ends before the first of them
-  /// Called before each pass. Budgets may be changed then. An error ends the generation.
+  /// The largest number of tokens to generate. Negative: no limit; the model ends the text, or the context is
+  /// full.
+  int limit = -1;
+  /// True: special tokens become text.
+  bool show_special = false;
+  /// These special tokens become text in any case.
+  std::set<llama_token> shown_tokens;
+  /// The generation ends before the first of these strings.
+  std::vector<std::string> stop_strings;
+  /// Called before each pass. It may change the budgets. An error ends the generation with that error.
   std::function<Status(const GenerationProgress&)> before_pass;
 };
 
-/// Samples tokens from an Engine with llama-common's sampler chain.
-/// Threading: as Engine.
+/// Generates text with an Engine, by llama-common's samplers. Threading: as Engine.
 class Generator {
  public:
-  /// Errors: kInvalidArgument when the sampler refuses its parameters (a grammar that does not parse).
-  /// `engine` outlives it. May be made before Engine::start(), so that its memory is counted.
+  /// Errors: kInvalidArgument when the sampling parameters are refused, for example a grammar that does not
+  /// parse. `engine` outlives the generator. A generator that is made before Engine::start() has its memory
+  /// counted in the plan.
   [[nodiscard]] static Result<std::unique_ptr<Generator>> create(Engine& engine,
                                                                  common_params_sampling params);
 
-  /// Errors: kUnsupported when the model's vocabulary cannot express the text.
+  /// Tokenizes a text, see tokenize_bounded(). `add_special`: with the tokens that the model wants around a
+  /// text. Errors: kUnsupported when the vocabulary cannot express the text; kInvalidArgument when it is too
+  /// long.
   [[nodiscard]] Result<std::vector<llama_token>> tokenize(const std::string& text, bool add_special) const;
 
-  /// What sampling allocates at most while it runs, beside what the sampler holds already; and what the chat
-  /// template takes, where a history is rendered while the model runs.
+  /// Upper bound of the bytes that sampling allocates while it runs, beside what the sampler holds already.
+  /// `with_template`: includes the chat template, for a program that applies it while the model runs.
   [[nodiscard]] Bytes working_bytes(bool with_template) const;
 
-  /// Called with each piece of text; returning false stops the generation.
+  /// Called with each piece of text. Returning false ends the generation with kCancelled.
   using OnText = std::function<bool(std::string_view piece)>;
 
-  /// Continues `prompt`. What the KV cache holds of it already is not computed again.
-  /// Errors: those of Engine::decode, kInvalidArgument for a prompt that is empty or longer than the context.
-  /// A cancelled generation is no error: it ends with kCancelled and what there is.
+  /// Generates the text that follows `prompt`. The tokens that the KV cache holds already are not computed
+  /// again. `on_text` may be unset. Errors: those of Engine::decode and of the sampler; kInvalidArgument for
+  /// a prompt that is empty or longer than the context. A cancelled generation is no error: it returns the
+  /// text so far, with kCancelled.
   [[nodiscard]] Result<Generation> generate(std::vector<llama_token> prompt, const GenerationOptions& options,
                                             const OnText& on_text);
 
@@ -92,7 +112,7 @@ class Generator {
   Engine& engine_;
   SamplerPtr sampler_;
   const SamplerWork work_;
-  std::vector<llama_token> cached_;  // what the KV cache holds, beside drafts
+  std::vector<llama_token> cached_;  // the tokens in the KV cache, without drafts
   std::optional<Speculation> speculation_;
 };
 

@@ -22,14 +22,14 @@ void keep(ggml_log_level level, const char* text, void*) {
   const std::lock_guard lock(mutex);
   last_error = text;
   while (!last_error.empty() && last_error.back() == '\n') last_error.pop_back();
-  last_error = visible_text(last_error);  // it may quote the file
+  last_error = visible_text(last_error);  // the text may quote the model file
   if (first_error.empty()) first_error = last_error;
 }
 
 }  // namespace
 
 void capture_llama_logs() {
-  llama_log_set(keep, nullptr);  // sets ggml's, too
+  llama_log_set(keep, nullptr);  // this sets ggml's log, too
   ggml_set_abort_callback([](const char* message) {
     std::fprintf(stderr, "brimful: ggml cannot go on: %s\n", message);
     std::fflush(stderr);

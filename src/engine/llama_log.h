@@ -4,14 +4,14 @@
 
 namespace brimful::engine {
 
-/// Takes over the logs of libllama and ggml for the whole process: nothing is printed; warnings and errors
-/// are kept, so that a failure can be told in one line. Where ggml ends the process, one line is all it says.
-/// Threading: thread-safe.
+/// Takes over the logs of libllama and ggml for the whole process. Nothing is printed; the first and the last
+/// error are kept, so that an error message can quote them. When ggml ends the process, it prints one line.
+/// Thread-safe.
 void capture_llama_logs();
 
-/// The last error line since an error was last taken, without newline; empty when there was none.
+/// Takes the last error line, without a newline; empty when there was none since an error was last taken.
 [[nodiscard]] std::string take_llama_error();
-/// The first one: where errors follow from each other, the cause.
+/// Takes the first error line instead: when errors follow from each other, it is the cause.
 [[nodiscard]] std::string take_first_llama_error();
 
 }  // namespace brimful::engine

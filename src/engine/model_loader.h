@@ -17,16 +17,16 @@ struct ModelFree {
 };
 using ModelPtr = std::unique_ptr<llama_model, ModelFree>;
 
-/// Layers whose KV cache lies on a device: so many from where the device before ends. The output counts as a
-/// layer, behind the last one.
+/// A number of layers whose KV cache lies on a device. They begin where the layers of the previous device
+/// end. The output counts as a layer, after the last one.
 struct OffloadedLayers {
   tier::GpuDevice* device = nullptr;
   std::uint32_t layers = 0;
 };
 
-/// Makes libllama's model on `device`, and its first layers on others: its structure and vocabulary, and no
-/// weight, neither read nor in memory. `profile` is the one that the device was made for; the model must not
-/// outlive the devices. Errors: kUnsupported, with libllama's reason; those of open_virtual_file.
+/// Makes libllama's model on `device`, with its first layers on other devices. It has the structure and the
+/// vocabulary, but no weight is read or allocated. `profile` is the one that the device was made for. The
+/// devices outlive the model. Errors: kUnsupported, with libllama's reason; those of open_virtual_file.
 [[nodiscard]] Result<ModelPtr> load_without_weights(const model::ModelProfile& profile,
                                                     tier::HostDevice& device,
                                                     std::span<const OffloadedLayers> offloaded = {});

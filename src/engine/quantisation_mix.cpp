@@ -49,7 +49,7 @@ std::vector<ggml_type> types_in_mix(const llama_model& model, const model::Model
     for (const model::TensorInfo& info : profile.tensors) {
       out.push_back(info.type);
       ggml_tensor& tensor = tensors.emplace_back();
-      tensor.type = GGML_TYPE_F16;  // what a mix is made from
+      tensor.type = GGML_TYPE_F16;  // a mix is made from this type
       std::ranges::copy(info.shape, tensor.ne);
       ggml_set_name(&tensor, info.name.c_str());
       if (!llama_quant_tensor_allows_quantization(state.get(), &tensor)) continue;
@@ -59,7 +59,7 @@ std::vector<ggml_type> types_in_mix(const llama_model& model, const model::Model
     std::vector<ggml_type> types(quantised.size());
     llama_quant_compute_types(state.get(), mix.type, quantised.data(), types.data(), quantised.size());
     for (std::size_t i = 0; i < types.size(); ++i) out[index[i]] = types[i];
-  } catch (const std::exception&) {  // an architecture that its quantiser does not know
+  } catch (const std::exception&) {  // llama.cpp's quantiser does not know the architecture
     out.clear();
   }
   return out;

@@ -13,7 +13,7 @@ constexpr std::chrono::seconds kPatience{10};
 }  // namespace
 
 Status add_rpc_server(const std::string& endpoint) {
-  // ggml ends the process where nothing answers: so another process asks first.
+  // ggml ends the process when no server answers. So a child process asks first.
   const hardware::ChildEnd asked = hardware::run_in_child(
       [&] { return std::string(ggml_backend_rpc_add_server(endpoint.c_str()) != nullptr ? "yes" : "no"); },
       kPatience);

@@ -6,9 +6,10 @@
 
 namespace brimful::engine {
 
-/// Makes the devices of the rpc-server of ggml at `endpoint` (`HOST:PORT`) devices of ggml here: RPC0, RPC1,
-/// as they come. That ggml trusts its servers: a server that goes away later, or lies, ends this process.
-/// Errors: kNotFound: no such server answers there. Call it before this process has other threads.
+/// Adds the devices of ggml's rpc-server at `endpoint` (`HOST:PORT`) to ggml's devices here, as RPC0, RPC1
+/// and so on. ggml trusts its servers: a server that goes away later, or sends wrong data, ends this process.
+/// Errors: kNotFound when no such server answers. Blocks: up to 10 s. Call it before this process has other
+/// threads.
 [[nodiscard]] Status add_rpc_server(const std::string& endpoint);
 
 }  // namespace brimful::engine

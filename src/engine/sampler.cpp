@@ -16,9 +16,11 @@
 namespace brimful::engine {
 namespace {
 
-constexpr std::size_t kRemembered = 64;  // grammars that were tried
+// Number of grammars that are remembered because try_grammar() has accepted them.
+constexpr std::size_t kRemembered = 64;
 
-/// Of what try_grammar() looks at. Two that are equal by chance cost the second one its trial, and no more.
+/// A hash of everything that try_grammar() checks. When two grammars have the same hash by chance, only the
+/// check of the second one is skipped.
 std::size_t key_of(const Engine& engine, const common_params_sampling& params) {
   std::string all = common_grammar_value(params.grammar) + '\0' + params.generation_prompt + '\0';
   for (const common_grammar_trigger& trigger : params.grammar_triggers) all += trigger.value + '\0';
@@ -35,7 +37,7 @@ std::unexpected<Error> grammar_fails(std::string_view why) {
 
 Sampler::Sampler(const Engine& engine, const common_params_sampling& params)
     : engine_(engine), params_(params) {
-  common_params_sampling plain = params;  // the grammar and the thoughts' budget are this class's own
+  common_params_sampling plain = params;  // this class has its own grammar and reasoning budget
   plain.grammar = {};
   plain.grammar_lazy = false;
   plain.grammar_triggers.clear();
@@ -52,7 +54,8 @@ Sampler::Sampler(const Engine& engine, const common_params_sampling& params)
     grammar_ = std::make_unique<constraint::GrammarState>(engine.vocab(), engine.first_characters(), params_);
 }
 
-/// As llama-common does: without a limit it only tells where thoughts end, for a grammar that waits for that.
+/// Follows llama-common. Without a limit, the reasoning budget only finds the end of the thoughts, for a
+/// grammar that waits for it.
 void Sampler::make_thinking_budget() {
   if (params_.reasoning_budget_start.empty() || params_.reasoning_budget_end.empty()) return;
   if (!params_.grammar_lazy && params_.reasoning_budget_tokens < 0 && !params_.reasoning_control) return;
@@ -108,7 +111,8 @@ bool Sampler::grammar_applies() const {
   return state == REASONING_BUDGET_IDLE || state == REASONING_BUDGET_DONE;
 }
 
-/// The grammar looks at the first choice alone. Where it refuses that, at all: then the choice is made anew.
+/// First, the grammar checks only the token that the samplers chose. If it refuses that token, it filters all
+/// candidates, and the samplers choose again.
 llama_token Sampler::choose_allowed(std::int32_t output) {
   load_logits(output);
   const llama_token first = choose();
@@ -178,7 +182,7 @@ Result<llama_token> Sampler::sample(std::int32_t output) {
 }
 
 Result<SamplerPtr> make_sampler(const Engine& engine, common_params_sampling& params) {
-  // A grammar says where the text ends: without that end, nothing would be left to choose.
+  // A grammar decides where the text ends: without the end-of-text tokens, no candidate would be left.
   if (params.ignore_eos && params.grammar.empty()) {
     for (llama_token id = 0; id < llama_vocab_n_tokens(engine.vocab()); ++id) {
       if (llama_vocab_is_eog(engine.vocab(), id)) params.logit_bias.push_back({id, -INFINITY});
@@ -188,7 +192,7 @@ Result<SamplerPtr> make_sampler(const Engine& engine, common_params_sampling& pa
     const Status read = constraint::check_grammar(common_grammar_value(params.grammar), engine.vocab(),
                                                   foreign::foreign_limits().sampling);
     if (!read) return grammar_fails(read.error().message);
-    (void)engine.first_characters();  // of the engine, not of this answer
+    (void)engine.first_characters();  // they count for the engine, not for this answer
   }
   auto sampler = foreign::fenced(foreign::foreign_limits().sampling, [&](const foreign::Fence& fence) {
     auto out = std::make_unique<Sampler>(engine, params);
@@ -206,13 +210,13 @@ Result<SamplerPtr> make_sampler(const Engine& engine, common_params_sampling& pa
 Status try_grammar(const Engine& engine, const common_params_sampling& params) {
   if (params.grammar.empty()) return {};
   const foreign::ForeignReading right;
-  // Batches and conversations use one grammar again and again. Guarded by `right`.
+  // Batches and conversations use the same grammar again and again. `right` guards this list.
   static std::deque<std::size_t> tried;
   const std::size_t key = key_of(engine, params);
   if (std::ranges::find(tried, key) != tried.end()) return {};
   common_params_sampling own = params;
   BRIMFUL_TRY(const SamplerPtr sampler, make_sampler(engine, own));
-  // No longer than the executor lets it take, but with room for all candidates.
+  // The limits of time are those of the scheduler's thread, but there must be room for all candidates.
   const foreign::ForeignLimits limits = foreign::foreign_limits();
   foreign::FenceLimits trial = limits.sampling;
   trial.bytes = limits.reading.bytes;

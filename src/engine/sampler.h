@@ -12,25 +12,29 @@
 
 namespace brimful::engine {
 
-/// Chooses the tokens of one answer: llama-common's chain of samplers, a grammar, and a budget of thoughts.
-/// The same tokens as llama-common's common_sampler chooses, which holds a list of all candidates for each
-/// answer and looks at the whole vocabulary where a grammar is used. A grammar runs inside a fence.
-/// Threading: one thread.
+/// Chooses the tokens of one answer, with llama-common's chain of samplers, a grammar, and a reasoning
+/// budget. It chooses the same tokens as llama-common's common_sampler. But common_sampler holds a list of
+/// all candidates for each answer, and checks the whole vocabulary when there is a grammar. The grammar runs
+/// inside a fence. Not thread-safe.
 class Sampler {
  public:
-  /// `engine` outlives it.
+  /// `engine` outlives the sampler. Throws std::runtime_error when llama.cpp refuses the parameters; use
+  /// make_sampler().
   Sampler(const Engine& engine, const common_params_sampling& params);
 
-  /// What its grammar holds. Zero where there is none.
+  /// The bytes that the grammar of this answer holds; zero when there is none.
   [[nodiscard]] Bytes grammar_memory() const;
-  /// Begins a new answer: nothing is accepted, the grammar is at its beginning. Errors: as make_sampler().
+  /// Begins a new answer: forgets all accepted tokens, and puts the grammar back to its beginning. Errors: as
+  /// make_sampler().
   [[nodiscard]] Status reset();
-  /// Tokens of the prompt, for penalties of repetition.
+  /// Adds a token of the prompt, for the repetition penalties.
   void accept_prompt(llama_token token);
-  /// Other answers wait while this one's grammar works: its tokens have to keep to a TimeAllowance.
+  /// Limits the time of this answer's grammar by a TimeAllowance, because other answers wait while the
+  /// grammar works.
   void share_time() { allowance_.emplace(); }
-  /// The next token, from output `output` of the last pass. Errors: kInvalidArgument for a grammar that takes
-  /// too much time or memory, or that no token of the vocabulary goes on with.
+  /// Chooses the next token from output `output` of the last pass. Errors: kInvalidArgument when the grammar
+  /// takes too much time or memory, or allows no token of the vocabulary; kUnsupported when llama.cpp can
+  /// choose no token.
   [[nodiscard]] Result<llama_token> sample(std::int32_t output);
 
  private:
@@ -51,21 +55,24 @@ class Sampler {
 
   const Engine& engine_;
   common_params_sampling params_;
-  common_sampler_ptr chain_;  // without a grammar
+  common_sampler_ptr chain_;  // without the grammar and the reasoning budget
   std::unique_ptr<llama_sampler, Free> thinking_budget_;
   std::unique_ptr<constraint::GrammarState> grammar_;
   std::optional<foreign::TimeAllowance> allowance_;
-  std::int64_t grammar_bytes_ = 0;  // that it holds
+  std::int64_t grammar_bytes_ = 0;  // bytes that the grammar holds
 };
 
 using SamplerPtr = std::unique_ptr<Sampler>;
 
-/// Errors: kInvalidArgument where llama-common refuses the parameters, or the grammar cannot be used.
+/// Makes a sampler. With `ignore_eos` and no grammar, it adds biases against the end-of-text tokens to
+/// `params`. Errors: kInvalidArgument when llama-common refuses the parameters, or the grammar cannot be
+/// used.
 [[nodiscard]] Result<SamplerPtr> make_sampler(const Engine& engine, common_params_sampling& params);
 
-/// Whether an answer under this grammar can begin: makes the grammar and looks at the vocabulary once, inside
-/// a fence. For threads that are not the executor's, so that a grammar that takes too long holds up nobody
-/// else. Errors: kInvalidArgument. Nothing where there is no grammar. Threading: any.
+/// Checks whether an answer under this grammar can begin: makes the grammar and checks the vocabulary once,
+/// inside a fence. Other threads than the scheduler's call it, so that a grammar that takes too long keeps
+/// nobody else waiting. Succeeds when there is no grammar. Errors: kInvalidArgument. Blocks: see
+/// foreign::ForeignReading. Thread-safe.
 [[nodiscard]] Status try_grammar(const Engine& engine, const common_params_sampling& params);
 
 }  // namespace brimful::engine

@@ -6,10 +6,12 @@ namespace brimful::engine {
 namespace {
 
 constexpr std::uint64_t kCandidate = sizeof(llama_token_data);
-constexpr std::uint64_t kOrder = sizeof(llama_token);    // of a list that is sorted for log probabilities
-constexpr std::uint64_t kGroup = sizeof(std::uint16_t);  // of a token's first character
-constexpr Bytes kAnswer = kKiB * 32;      // a chain, its parameters, what was written. Measured: 9 to 20 KiB
-constexpr std::uint64_t kLostInHeap = 8;  // an eighth, between the blocks
+constexpr std::uint64_t kOrder =
+    sizeof(llama_token);  // for each token of a list that is sorted for log probabilities
+constexpr std::uint64_t kGroup = sizeof(std::uint16_t);  // for the first character of each token
+// Bytes for each answer: a chain, its parameters, and the generated tokens. Measured: 9 to 20 KiB.
+constexpr Bytes kAnswer = kKiB * 32;
+constexpr std::uint64_t kLostInHeap = 8;  // an eighth is lost between the blocks
 
 }  // namespace
 
@@ -21,7 +23,8 @@ Bytes sampler_memory(const SamplerWork& work, const foreign::ForeignLimits& limi
   Bytes out = Bytes{for_token * work.vocabulary} + kAnswer * work.at_once;
   Bytes for_foreign;
   if (work.templates) for_foreign += limits.reading.bytes;
-  // One token's work, and what the grammars of all answers keep.
+  // The first part is for the work on one token, the second one for the memory that the grammars of all
+  // answers keep.
   if (work.grammars) for_foreign += limits.sampling.bytes * 2;
   if (for_foreign > Bytes{})
     out += for_foreign + Bytes{for_foreign.value / kLostInHeap} + foreign::ForeignLimits::kStack;

@@ -8,20 +8,26 @@
 
 namespace brimful::engine {
 
-/// What is sampled, as far as it decides how much memory that takes.
+/// The properties of the sampled requests that decide how much memory sampling takes.
 struct SamplerWork {
-  std::size_t vocabulary = 0;     ///< tokens of the model
-  std::uint32_t at_once = 1;      ///< answers that are written at the same time
-  bool sorts_all = true;          ///< a chain may sort the whole vocabulary: no top_k, or a large one
-  bool log_probabilities = true;  ///< answers may ask for the likeliest tokens
-  bool grammars = true;           ///< answers may follow a grammar or a schema
-  bool templates = true;  ///< chat templates are applied, schemas and grammars are read, answers are parsed
+  /// Number of tokens in the model's vocabulary.
+  std::size_t vocabulary = 0;
+  /// Number of answers that are generated at the same time and whose samplers are not allocated yet.
+  std::uint32_t at_once = 1;
+  /// A chain may sort the whole vocabulary, because it has no top_k, or a large one.
+  bool sorts_all = true;
+  /// Answers may ask for the likeliest tokens.
+  bool log_probabilities = true;
+  /// Answers may follow a grammar or a schema.
+  bool grammars = true;
+  /// Chat templates are applied, schemas and grammars are read, and answers are parsed.
+  bool templates = true;
 };
 
-/// The one estimate of what samplers, grammars, schemas, templates and log probabilities take, beside what
-/// was allocated when the budget was planned: run, serve and batch reserve it. An upper bound: the foreign
-/// part ends where its fences end it, and the rest is one list of candidates, however many answers are
-/// written.
+/// Upper bound of the bytes that samplers, grammars, schemas, templates and log probabilities take, in
+/// addition to what was allocated when the budget was planned. It is the only such estimate: run, serve and
+/// batch reserve it. It is a bound because fences end the foreign code, and because there is one list of
+/// candidates, however many answers are generated.
 [[nodiscard]] Bytes sampler_memory(const SamplerWork& work, const foreign::ForeignLimits& limits);
 
 }  // namespace brimful::engine

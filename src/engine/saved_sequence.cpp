@@ -25,7 +25,7 @@ Error failed(const std::string& place, std::string_view what, std::string why = 
                            place, what, why)};
 }
 
-/// /tmp is often memory, which would be taken from the budget.
+/// The folder for saved sequences. It is not /tmp, which is often memory and would be taken from the budget.
 std::string folder() {
   const char* const named = std::getenv("TMPDIR");
   return named != nullptr && *named != '\0' ? named : "/var/tmp";
@@ -36,7 +36,7 @@ bool is_memory(const std::string& path) {
   return ::statfs(path.c_str(), &of) == 0 && (of.f_type == TMPFS_MAGIC || of.f_type == RAMFS_MAGIC);
 }
 
-/// A file without a name: whatever happens to this process, nothing is left of it.
+/// Opens a file without a name, so that nothing is left of it whatever happens to this process.
 int open_nameless(const std::string& where) {
   const int file = ::open(where.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
   if (file >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)) return file;
@@ -58,7 +58,7 @@ Result<SavedSequence> SavedSequence::save(llama_context* context, llama_seq_id s
   if (file < 0) return std::unexpected(failed(where, kWhat));
   SavedSequence out(file);
   const std::size_t written = llama_state_seq_save_file(context, out.path().c_str(), sequence, nullptr, 0);
-  // libllama does not look at what closing the file says.
+  // libllama ignores errors when it closes the file, so the size is checked here.
   struct stat now {};
   if (written > 0 && ::fstat(file, &now) == 0 && static_cast<std::size_t>(now.st_size) == written) return out;
   return std::unexpected(failed(where, kWhat));

@@ -8,13 +8,14 @@
 
 namespace brimful::engine {
 
-/// Holds back text that may be the beginning of a stop string.
+/// Finds stop strings in a text that arrives in pieces. It holds back text that may be the beginning of a
+/// stop string.
 class StopFilter {
  public:
   /// `stops` outlives this.
   explicit StopFilter(const std::vector<std::string>& stops) : stops_(stops) {}
 
-  /// What of `piece` can be shown now.
+  /// Adds a piece. Returns the text that can be shown now: nothing of a stop string, and nothing behind it.
   std::string add(const std::string& piece) {
     held_ += piece;
     std::size_t cut = std::string::npos;
@@ -35,7 +36,9 @@ class StopFilter {
     return shown;
   }
 
+  /// The text that is still held back. Call it once, when the text has ended.
   std::string rest() { return std::exchange(held_, {}); }
+  /// Whether a stop string was found.
   [[nodiscard]] bool stopped() const { return stopped_; }
 
  private:

@@ -28,7 +28,7 @@ Result<std::vector<llama_token>> tokenize(const llama_vocab* vocab, const std::s
                                           bool parse) {
   try {
     return common_tokenize(vocab, text, special, parse);
-  } catch (const std::exception&) {  // a vocabulary without byte tokens
+  } catch (const std::exception&) {  // the vocabulary has no byte tokens
     return fail(ErrorCode::kUnsupported, "the model's vocabulary cannot express this text");
   }
 }

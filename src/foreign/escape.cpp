@@ -20,32 +20,35 @@
 namespace brimful::foreign {
 namespace {
 
-constexpr std::chrono::milliseconds kTick{100};  // The timer counts the thread's processor time.
-constexpr int kMostStill = 3;                    // ticks without a step: this is a loop
-constexpr std::size_t kGuard = 64 << 10;         // bytes below a stack, where its overflow is met
-constexpr std::size_t kForHandler = 16 << 10;    // bytes of stack, beside what the kernel puts there
-constexpr std::size_t kOfFrames = 16 << 10;      // bytes of stack that stay untouched after an overflow
+constexpr std::chrono::milliseconds kTick{100};  // the timer counts processor time of the thread
+constexpr int kMostStill = 3;                    // ticks without a step that show a loop
+// Bytes below a stack. A fault there is a stack overflow.
+constexpr std::size_t kGuard = 64 << 10;
+// Bytes of the signal stack, in addition to those that the kernel needs.
+constexpr std::size_t kForHandler = 16 << 10;
+// Bytes of stack near the call that are not given back after an overflow.
+constexpr std::size_t kOfFrames = 16 << 10;
 
-/// What the runtime knows of a thread's exceptions: __cxa_eh_globals of the Itanium C++ ABI, 2.2.2.
+/// The runtime's state of a thread's exceptions: __cxa_eh_globals of the Itanium C++ ABI, 2.2.2.
 struct Exceptions {
   void* caught;
   unsigned int uncaught;
 };
 Exceptions& exceptions_of_thread() { return *reinterpret_cast<Exceptions*>(abi::__cxa_get_globals()); }
 
-/// Where a thread jumps back to.
+/// The place that a thread jumps back to.
 struct Way {
   sigjmp_buf back;
-  const std::byte* low = nullptr;   // the end of the stack
+  const std::byte* low = nullptr;   // the lowest address of the stack
   const std::byte* here = nullptr;  // the frame of the call
-  std::uint64_t seen = UINT64_MAX;  // steps at the last tick of the timer
-  int still = 0;                    // ticks since the last step
+  std::uint64_t seen = UINT64_MAX;  // number of steps at the last tick of the timer
+  int still = 0;                    // number of ticks since the last step
   Escape::End end = Escape::End::kReturned;
-  Exceptions exceptions{};  // What the thread had when the call began.
+  Exceptions exceptions{};  // the state when the call began
 };
 
 constinit thread_local Way* way = nullptr;
-struct sigaction before_us {};  // what SIGSEGV did before
+struct sigaction before_us {};  // the handler of SIGSEGV before ours
 std::terminate_handler terminate_before_us = nullptr;
 
 [[noreturn]] void leave(Way& out, Escape::End end) {
@@ -55,7 +58,8 @@ std::terminate_handler terminate_before_us = nullptr;
 
 int tick_signal() { return SIGRTMIN + 3; }
 
-/// A stack for the handler of a full stack. Threads that have one already keep it.
+/// A stack for the handler that runs when the thread's stack is full. A thread that has such a stack already
+/// keeps it.
 class SignalStack {
  public:
   SignalStack() {
@@ -80,7 +84,7 @@ class SignalStack {
   std::unique_ptr<std::byte[]> bytes_;
 };
 
-/// Ticks as the thread uses the processor.
+/// A timer that sends a signal for each kTick of processor time of this thread.
 class Timer {
  public:
   Timer() {
@@ -105,11 +109,12 @@ class Timer {
   bool exists_ = false;
 };
 
-/// Apart, so that nothing that lives in the caller is kept in a register over the jump.
+/// Returns false when the thread jumped back. It is a function of its own, so that no variable of the caller
+/// is kept in a register over the jump.
 [[gnu::noinline]] bool returns(Way& out, void (*function)(const void*), const void* argument) {
   out.exceptions = exceptions_of_thread();
   if (sigsetjmp(out.back, 1) != 0) {
-    exceptions_of_thread() = out.exceptions;  // none that was left behind is on its way any more
+    exceptions_of_thread() = out.exceptions;  // exceptions of the abandoned call are gone
     return false;
   }
   function(argument);
@@ -132,7 +137,7 @@ const std::byte* end_of_stack() {
   return end;
 }
 
-/// The handlers of signals. Here stand only calls that a handler may make.
+/// The signal handlers. They make only calls that a signal handler may make.
 struct EscapeSignals {
   static void on_tick(int) {
     Way* const out = way;
@@ -146,7 +151,8 @@ struct EscapeSignals {
     const auto* const at = static_cast<const std::byte*>(info->si_addr);
     if (out != nullptr && at >= out->low - kGuard && at < out->here && std::uncaught_exceptions() == 0)
       leave(*out, Escape::End::kStack);
-    ::sigaction(signal, &before_us, nullptr);  // the same instruction faults again, and ends as it would have
+    ::sigaction(signal, &before_us,
+                nullptr);  // the same instruction faults again, and the old handler gets it
   }
   static void on_terminate() {
     if (way != nullptr && Escape::fence_is_met_) leave(*way, Escape::End::kTerminate);
@@ -186,7 +192,7 @@ Escape::End Escape::run(void (*function)(const void*), const void* argument) noe
     way = nullptr;
   }
   if (out.end == End::kStack) {
-    // The rest of the stack was filled once: the kernel takes it back.
+    // The overflow has filled the rest of the stack with pages. Here the kernel takes them back.
     const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
     const auto end = (reinterpret_cast<std::uintptr_t>(out.here) - kOfFrames) / page * page;
     const auto begin = (reinterpret_cast<std::uintptr_t>(out.low) + page - 1) / page * page;

@@ -18,7 +18,7 @@ namespace {
 
 using tests::kSanitized;
 
-/// Read and written in loops, so that no compiler leaves them out.
+/// Loops read and write it, so that no compiler removes them.
 volatile std::uint64_t spun = 0;
 
 void spin_for_ever() {
@@ -76,7 +76,7 @@ TEST_F(EscapeTest, LeavesOtherFaultsToEndTheProcess) {
   EXPECT_EXIT(
       {
         (void)run([] {
-          volatile std::uintptr_t nowhere = 64;  // so that no compiler knows
+          volatile std::uintptr_t nowhere = 64;  // so that the compiler does not know the address
           *reinterpret_cast<volatile int*>(nowhere) = 1;
         });
       },

@@ -15,17 +15,22 @@
 namespace brimful::foreign {
 namespace {
 
-constexpr std::size_t kHeader = 8;               // bytes that malloc keeps for each block
-constexpr std::size_t kLeftOfStack = 256 << 10;  // bytes for what runs once the stack's limit is met
-constexpr std::size_t kMostOfStack = 2 << 20;    // bytes of stack that a library may fill
-constexpr std::size_t kLargeBlock = 4096;        // bytes: filling such a block takes time of its own
-constexpr unsigned kBetweenLooks = 32;           // allocations
-constexpr unsigned kMostLooks = 10;  // at the frames of a stack, which takes long where it is deep
+constexpr std::size_t kHeader = 8;  // bytes that malloc needs for each block
+// Bytes of stack for the code that runs after the stack limit is met.
+constexpr std::size_t kLeftOfStack = 256 << 10;
+// Bytes of stack that a library may fill.
+constexpr std::size_t kMostOfStack = 2 << 20;
+// Bytes. To fill a block of this size takes time, so the clock is checked for it.
+constexpr std::size_t kLargeBlock = 4096;
+// Number of allocations between two checks of the clock.
+constexpr unsigned kBetweenLooks = 32;
+// How often the frames of the stack are searched. That takes long for a deep stack.
+constexpr unsigned kMostLooks = 10;
 constexpr std::int64_t kWorthTrimming = 4 << 20;
 constexpr std::chrono::milliseconds kUsualLongest{3500};
 
 constinit thread_local Fence* current = nullptr;
-std::atomic<std::uint64_t> lost{0};  // bytes
+std::atomic<std::uint64_t> lost{0};  // bytes that escapes have lost
 
 const std::byte* floor_below(const void* frame) {
   const auto here = reinterpret_cast<std::uintptr_t>(frame);
@@ -33,16 +38,17 @@ const std::byte* floor_below(const void* frame) {
   return reinterpret_cast<const std::byte*>(here > kMostOfStack ? std::max(end, here - kMostOfStack) : end);
 }
 
-/// Derives from bad_alloc, as what throws it is `operator new`.
+/// It derives from bad_alloc, because `operator new` throws it.
 struct FenceIsMet : std::bad_alloc {
   [[nodiscard]] const char* what() const noexcept override { return "the fence around this library is met"; }
 };
 
 }  // namespace
 
-/// What `operator new` and `operator delete` call. A nested struct cannot be named there.
+/// The functions that `operator new` and `operator delete` call. They are in a struct at namespace level,
+/// because a nested one cannot be named there.
 struct FenceHooks {
-  /// Whether the fence is met, by these bytes or before.
+  /// Checks the limits for an allocation of `size` bytes. Returns whether a limit is met, now or earlier.
   static bool is_met_with(std::size_t size) {
     Fence& fence = *current;
     Escape::note_step();
@@ -58,9 +64,10 @@ struct FenceHooks {
     }
     return fence.hit_ != Fence::Hit::kNone;
   }
-  /// While an exception is on its way, and inside functions that must not throw, an exception would end the
-  /// process. What they allocate is let through: the next allocation outside them throws. One that goes on
-  /// and on is thrown in all the same where an Escape leads out of it.
+  /// Throws, if an exception can leave the library here. While another exception is being thrown, and inside
+  /// functions that must not throw, an exception would end the process. Allocations there are let through,
+  /// and the next allocation outside throws. When the work goes on and on, it throws in any case, if an
+  /// Escape leads out of it.
   static void end_the_work() {
     if (std::uncaught_exceptions() > 0) return;
     if (current->must_be_escaped() || can_unwind_to(current)) throw FenceIsMet();
@@ -121,14 +128,14 @@ std::chrono::nanoseconds Fence::time() const { return processor_time_of_thread()
 void Fence::run(void (*function)(const void*), const void* argument) {
   const Escape::End end = Escape::run(function, argument);
   if (end == Escape::End::kReturned) return;
-  current = this;  // fences inside this one are gone
+  current = this;  // the fences inside this one are gone
   lost += static_cast<std::uint64_t>(std::max<std::int64_t>(held_, 0));
   if (hit_ != Hit::kNone) return;
   switch (end) {
     case Escape::End::kLoop: return meet(Hit::kTime);
     case Escape::End::kStack: return meet(Hit::kStack);
     case Escape::End::kReturned:
-    case Escape::End::kTerminate: return meet(Hit::kBytes);  // of a fence inside this one
+    case Escape::End::kTerminate: return meet(Hit::kBytes);  // a fence inside this one was met
   }
 }
 
@@ -166,11 +173,11 @@ void give_back_freed_memory(const Fence& fence) {
 
 }  // namespace brimful::foreign
 
-// ---- The program's operator new: malloc, and a look at the fence of this thread, if it has one. ----
+// ---- The program's operator new: malloc, and a check of this thread's fence, if it has one. ----
 
 namespace {
 
-/// Null where there is no memory.
+/// Null when there is no memory.
 void* allocate_or_null(std::size_t size, std::size_t alignment) noexcept {
   void* block = nullptr;
   if (alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) {
@@ -190,7 +197,7 @@ void* allocate(std::size_t size, std::size_t alignment) {
   return block;
 }
 
-/// For those who take null for an answer, inside a fence that is met, too.
+/// For callers that accept null. It returns null inside a fence that is met.
 void* allocate_if_free(std::size_t size, std::size_t alignment) noexcept {
   if (brimful::foreign::current != nullptr && brimful::foreign::FenceHooks::is_met_with(size)) return nullptr;
   return allocate_or_null(size, alignment);

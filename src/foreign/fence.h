@@ -16,36 +16,39 @@
 
 namespace brimful::foreign {
 
-/// Processor time that this thread has used.
+/// The processor time that this thread has used.
 [[nodiscard]] std::chrono::nanoseconds processor_time_of_thread();
 
-/// What a call into a library may take.
+/// The limits of a call into a library.
 struct FenceLimits {
-  Bytes bytes;                                              ///< live at once, allocated inside the fence
-  std::chrono::milliseconds time{std::chrono::seconds(1)};  ///< of this thread's processor time
-  std::chrono::milliseconds used{0};                        ///< of that time, before the call
-  /// From the begin of the call, by the clock; unset: the time, and 3.5 s at least. A thread that is not
-  /// running uses no processor time, but a client waits all the same.
+  /// Bytes that are allocated inside the fence and live at the same time.
+  Bytes bytes;
+  /// Processor time of this thread.
+  std::chrono::milliseconds time{std::chrono::seconds(1)};
+  /// The part of `time` that was used before the call.
+  std::chrono::milliseconds used{0};
+  /// Wall-clock time since the call began; unset: `time`, but at least 3.5 s. A thread that is not running
+  /// uses no processor time, but a client waits all the same.
   std::optional<std::chrono::milliseconds> longest;
-  /// A loop or a recursion that allocates nothing is ended, too, where Escape is allowed: see there for what
-  /// that asks of the library.
+  /// True: a loop or a recursion that allocates nothing is ended, too, where Escape is allowed. See Escape for
+  /// what the library must guarantee.
   bool may_escape = false;
 };
 
-/// A fence around a call into a library that cannot be interrupted: a grammar, a JSON schema or a chat
-/// template is a program of its author, and the library runs it. While a Fence lives, each `operator new` of
-/// its thread checks three limits: the bytes that live, the time, and the depth of the stack. Beyond a limit,
-/// `operator new` throws, and keeps throwing, because libraries catch exceptions and go on. Inside a function
-/// that must not throw, a destructor above all, it lets allocations through, since an exception would end the
-/// process there.
+/// A fence around a call into a library that cannot be interrupted. A grammar, a JSON schema or a chat
+/// template is a program, written by somebody unknown, and the library runs it. While a Fence lives, each
+/// `operator new` of its thread checks three limits: the living bytes, the time, and the depth of the stack.
+/// Beyond a limit, `operator new` throws, and it keeps throwing, because libraries catch exceptions and go
+/// on. Inside a function that must not throw, above all a destructor, it lets allocations through, because an
+/// exception there would end the process.
 ///
-/// `operator new` does not see a loop or a recursion that allocates nothing, nor what calls malloc directly:
-/// an Escape ends the former where the limits allow it, and docs/design-untrusted.md lists how the rest is
+/// `operator new` sees neither a loop or a recursion that allocates nothing, nor code that calls malloc
+/// directly. An Escape ends the former if the limits allow it; docs/design-untrusted.md lists how the rest is
 /// bounded.
 ///
-/// Threading: a fence belongs to the thread that made it. Fences nest: what the inner one holds at its end
-/// counts for the outer one, and a limit that it met is met for the outer one, too. Invariant: other threads
-/// never pay for a fence, and are never ended by it.
+/// Threading: a fence belongs to the thread that made it. Fences nest: memory that the inner fence holds at
+/// its end counts for the outer fence, and a limit that the inner fence met is met for the outer fence, too.
+/// Invariant: a fence neither slows down nor ends other threads.
 class Fence {
  public:
   explicit Fence(const FenceLimits& limits) noexcept;
@@ -53,11 +56,12 @@ class Fence {
   Fence(const Fence&) = delete;
   Fence& operator=(const Fence&) = delete;
 
-  /// Whether a limit was met. The work inside the fence is worthless then, even if the library returned.
+  /// Whether a limit was met. The result of the work inside the fence is worthless then, even if the library
+  /// returned.
   [[nodiscard]] bool is_hit() const { return hit_ != Hit::kNone; }
   /// Bytes that the thread allocated inside the fence and still holds. Negative when it freed older memory.
   [[nodiscard]] std::int64_t held() const { return held_; }
-  /// The most that held() ever was.
+  /// The largest value that held() ever had.
   [[nodiscard]] std::int64_t peak() const { return peak_; }
 
   /// Processor time of the thread since the fence began.
@@ -65,9 +69,11 @@ class Fence {
 
   enum class Hit { kNone, kBytes, kTime, kStack };
   [[nodiscard]] Hit hit() const { return hit_; }
-  /// For an error, such as "it takes more than 32 MiB of memory". It allocates: call it outside the fence.
+  /// Text for an error, for example "it takes more than 32 MiB of memory". It allocates: call it outside the
+  /// fence.
   [[nodiscard]] static std::string reason(Hit hit, const FenceLimits& limits);
-  /// Calls `work`, which lets no exception out, and ends it where it does not end by itself.
+  /// Calls `work`, which must not throw. If the limits allow an Escape, work that does not end by itself is
+  /// ended.
   template <typename F>
   void run(const F& work) {
     if (!limits_.may_escape) return work();
@@ -80,24 +86,30 @@ class Fence {
   void run(void (*function)(const void*), const void* argument);
 
   void meet(Hit hit);
-  /// Whether the work goes on although it has been let through again and again, or holds twice what it may.
+  /// Whether the work goes on although many of its allocations were let through, or although it holds twice
+  /// its limit.
   [[nodiscard]] bool must_be_escaped();
   [[nodiscard]] bool time_is_up();
 
   const FenceLimits limits_;
   Fence* const outer_;
-  const std::byte* const floor_;  // the stack may not grow below this
+  const std::byte* const floor_;  // the stack may not grow below this address
   const std::chrono::steady_clock::time_point latest_;
-  std::chrono::steady_clock::time_point look_;  // when the processor time is looked at next
-  const std::chrono::nanoseconds begin_;        // processor time of the thread
+  // When the processor time is checked next.
+  std::chrono::steady_clock::time_point look_;
+  // Processor time of the thread when the fence began.
+  const std::chrono::nanoseconds begin_;
   std::int64_t held_ = 0;
   std::int64_t peak_ = 0;
-  unsigned until_look_ = 0;      // allocations until the clock is read
-  unsigned looked_for_way_ = 0;  // times, for one that an exception may take
+  // Number of allocations until the clock is read.
+  unsigned until_look_ = 0;
+  // How often the stack was searched for a way that an exception may take.
+  unsigned looked_for_way_ = 0;
   Hit hit_ = Hit::kNone;
 };
 
-/// The begin of an exception's text, kept without an allocation: the fence may be met already.
+/// The beginning of an exception's text. It is kept without an allocation, because the fence may be met
+/// already.
 class KeptText {
  public:
   void keep(const char* text) { std::strncpy(text_.data(), text, text_.size() - 1); }
@@ -107,14 +119,16 @@ class KeptText {
   std::array<char, 1024> text_{};
 };
 
-/// What libraries held in all when an Escape ended them: nobody can free it.
+/// Memory that libraries held when an Escape ended them, in all. Nobody can free it. Thread-safe.
 [[nodiscard]] Bytes memory_lost_to_escapes();
 
-/// Gives freed memory back to the kernel where a fence saw much of it. Blocks for some milliseconds.
+/// Gives freed memory back to the kernel, if the work inside the fence had freed much. Blocks for some
+/// milliseconds.
 void give_back_freed_memory(const Fence& fence);
 
-/// Runs `f` inside a fence. Errors: kInvalidArgument with the limit that was met, or with the first KiB of
-/// what `f` threw. The message has no prefix: the caller says what could not be read. `f` gets the Fence.
+/// Runs `f` inside a fence; `f` gets the Fence. Errors: kInvalidArgument. The message names the limit that
+/// was met, or is the first KiB of the text that `f` threw. It has no prefix: the caller says what could not
+/// be read.
 template <typename F>
 [[nodiscard]] auto fenced(const FenceLimits& limits, F&& f) -> Result<std::invoke_result_t<F, const Fence&>> {
   using Value = std::invoke_result_t<F, const Fence&>;

@@ -14,7 +14,7 @@
 namespace brimful::foreign {
 namespace {
 
-/// The optimizer may leave out memory that nobody looks at: this looks at it.
+/// Keeps the optimizer from removing memory that is never used.
 template <typename T>
 const T& looked_at(const T& pointer) {
   asm volatile("" : : "r"(pointer.get()) : "memory");
@@ -110,7 +110,7 @@ TEST(Fence, DoesNotThrowWhileAnExceptionIsOnItsWay) {
     std::vector<char> much(1 << 20);
     return much.size();
   });
-  ASSERT_FALSE(thrown);  // and the process has not ended
+  ASSERT_FALSE(thrown);  // and the process goes on
 }
 
 struct AllocatesOnceAtItsEnd {
@@ -121,7 +121,7 @@ TEST(Fence, DoesNotThrowInADestructor) {
   const auto caught = fenced({kMiB, std::chrono::seconds(60)}, [](const Fence& fence) {
     try {
       looked_at(std::make_unique<std::vector<char>>(2 << 20));
-    } catch (const std::exception&) {  // libraries go on
+    } catch (const std::exception&) {  // libraries catch exceptions and go on
     }
     EXPECT_TRUE(fence.is_hit());
     const AllocatesOnceAtItsEnd last;
@@ -131,7 +131,7 @@ TEST(Fence, DoesNotThrowInADestructor) {
 }
 
 TEST(Fence, EndsWorkBeforeJsonThatIsDestroyedEndsTheProcess) {
-  // nlohmann::json's destructor collects what it holds in a list.
+  // The destructor of nlohmann::json collects its elements in a list, and so it allocates.
   for (std::uint64_t bytes = 100'000; bytes < 1'500'000; bytes += 10'000) {
     const auto read = fenced({Bytes{bytes}, std::chrono::seconds(60)}, [](const Fence&) {
       std::size_t sum = 0;
@@ -140,7 +140,7 @@ TEST(Fence, EndsWorkBeforeJsonThatIsDestroyedEndsTheProcess) {
           nlohmann::json list = nlohmann::json::array();
           for (int j = 0; j < 2000; ++j) list.push_back({{"a", {j, {{"b", j}}}}});
           sum += nlohmann::json(list).size();
-        } catch (const std::exception&) {  // libraries go on
+        } catch (const std::exception&) {  // libraries catch exceptions and go on
         }
       }
       return sum;

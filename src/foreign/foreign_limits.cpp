@@ -11,16 +11,18 @@ constexpr Bytes kMostForReading = kMiB * 20;
 constexpr Bytes kMostForSampling = kMiB * 8;
 constexpr Bytes kLeastForReading = kMiB * 4;
 constexpr Bytes kLeastForSampling = kMiB * 2;
-constexpr std::uint64_t kShareForReading = 12;  // of the budget: a twelfth
+// Reading may take a twelfth of the budget.
+constexpr std::uint64_t kShareForReading = 12;
 constexpr std::uint64_t kShareForSampling = 24;
 constexpr std::chrono::milliseconds kTimeForReading{1000};
-constexpr std::uint64_t kForTextToken =
-    400;  // bytes for each token that a context holds: some 5 bytes of text
+// Bytes for each token that a context holds. A token is some 5 bytes of text.
+constexpr std::uint64_t kForTextToken = 400;
 constexpr std::chrono::microseconds kTimeForTextToken{20};
-constexpr std::uint64_t kShareForText = 4;  // of the budget, where there is no context yet: a quarter
-constexpr std::chrono::milliseconds kTimeForToken{500};  // all other answers wait as long
+constexpr std::uint64_t kShareForText = 4;  // a quarter of the budget, when there is no context yet
+constexpr std::chrono::milliseconds kTimeForToken{500};  // all other answers wait for that time
 
-// Of requests that come at the same time: when the last one is answered, and how many are looked at.
+// For requests that arrive at the same time: the time until the last one is answered, and how many others
+// count.
 constexpr std::chrono::milliseconds kUntilAllAreRead{4000};
 constexpr std::size_t kMostOthers = 7;
 constexpr std::chrono::milliseconds kLeastShare{250};
@@ -30,7 +32,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 std::atomic<std::uint64_t> budget_of_process{UINT64_MAX};
-std::atomic<std::size_t> arrived{0};  // requests that are not read yet
+std::atomic<std::size_t> arrived{0};  // number of requests that are not read yet
 std::mutex reading;
 constinit thread_local bool has_right = false;
 constinit thread_local ForeignTime* time_of_request = nullptr;
@@ -72,7 +74,7 @@ void set_foreign_limits(Bytes budget) { budget_of_process = budget.value; }
 
 FenceLimits limits_of_text(std::optional<std::uint64_t> tokens) {
   FenceLimits out = foreign_limits().reading;
-  out.longest.reset();  // an honest text may be long, and its work ends by itself
+  out.longest.reset();  // a harmless text may be long, and its work ends by itself
   out.used = milliseconds(0);
   if (!tokens) {
     out.bytes = std::max(out.bytes, Bytes{budget_of_process.load() / kShareForText});

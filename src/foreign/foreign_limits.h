@@ -9,32 +9,37 @@
 
 namespace brimful::foreign {
 
-/// What grammars, schemas, chat templates and parsers of answers may take together. One such text is read at
-/// a time, and beside it the executor's thread samples under one grammar at a time.
+/// Limits for all foreign texts together: grammars, schemas, chat templates, and parsers of answers. Only one
+/// foreign text is read at a time. At the same time, the scheduler's thread may sample under one grammar.
 struct ForeignLimits {
-  FenceLimits reading;   ///< of one request's texts: whoever reads them holds ForeignReading
-  FenceLimits sampling;  ///< of one token under a grammar, and of what one answer's grammar keeps
+  /// For reading the texts of one request. The reader holds ForeignReading.
+  FenceLimits reading;
+  /// For one token under a grammar, and for the memory that the grammar of one answer keeps.
+  FenceLimits sampling;
 
-  /// Of the stack that they may fill.
+  /// The part of the stack that these libraries may fill.
   static constexpr Bytes kStack{2ULL << 20};
 };
 
-/// Of a process with this budget for its memory: less where the budget is small.
+/// The limits of a process with this memory budget. They are lower when the budget is small.
 [[nodiscard]] ForeignLimits foreign_limits_for(Bytes budget);
 
-/// Of this process, without what escapes have lost. Before set_foreign_limits(): those of a large budget. On
-/// a thread that has a ForeignTime: what is left of it. Threading: any.
+/// The limits of this process, less the memory that escapes have lost. Before set_foreign_limits(), they are
+/// those of a large budget. On a thread that has a ForeignTime, they are the part of that time which is left.
+/// Thread-safe.
 [[nodiscard]] ForeignLimits foreign_limits();
+/// Sets the memory budget that the limits follow from. Thread-safe.
 void set_foreign_limits(Bytes budget);
 
-/// For making tokens of one text of a client: llama.cpp takes up to 75 bytes for each byte, and looks through
-/// all pieces of a text again for each control token in it. `tokens`: of the context. Before there is one,
-/// unset: then it is what the budget can spare. Whoever plans a context reserves what this has beyond
-/// ForeignLimits::reading.
+/// The limits for tokenizing one text of a client: llama.cpp takes up to 75 bytes for each byte of the text,
+/// and searches all pieces of the text again for each control token. `tokens` is the size of the context;
+/// unset: there is no context yet, and the limit is a quarter of the budget. Whoever plans a context reserves
+/// the bytes that this limit has beyond ForeignLimits::reading.
 [[nodiscard]] FenceLimits limits_of_text(std::optional<std::uint64_t> tokens);
 
-/// A request whose foreign texts are to be read, from when it is complete: it counts for the others, who then
-/// get less time, so that nobody waits long. Threading: any; one owner.
+/// A request with foreign texts to read. It lives from the moment when the request has arrived completely.
+/// While it lives, all other requests get less time, so that nobody waits long. Thread-safe; it has one
+/// owner.
 class ForeignArrival {
  public:
   ForeignArrival();
@@ -47,16 +52,17 @@ class ForeignArrival {
   const std::chrono::steady_clock::time_point when_ = std::chrono::steady_clock::now();
 };
 
-/// How long one of `others + 1` requests may read, by the clock, that has waited for so long: all of them are
-/// done about 4 s after they came, where there are no more than eight. Never less than a quarter of a second.
+/// How long one of `others + 1` requests may read, in wall-clock time, when it has waited for `waited`. With
+/// at most eight requests, all of them are done about 4 s after they arrived. At least 250 ms, at most 2.5 s.
 [[nodiscard]] std::chrono::milliseconds share_of_reading(std::size_t others,
                                                          std::chrono::milliseconds waited);
 
-/// The time that all foreign texts of one request share. Without one, each text has the time of one request.
-/// Threading: the thread that makes it reads the request, and ends it. One at a time for a thread.
+/// The time that all foreign texts of one request share. On a thread without a ForeignTime, each text has the
+/// time of one request. Threading: the thread that reads the request makes and destroys it. A thread has one
+/// at a time.
 class ForeignTime {
  public:
-  /// `arrival` outlives it.
+  /// `arrival` outlives this.
   explicit ForeignTime(const ForeignArrival& arrival);
   ~ForeignTime();
   ForeignTime(const ForeignTime&) = delete;
@@ -66,7 +72,7 @@ class ForeignTime {
   friend class ForeignReading;
   friend ForeignLimits foreign_limits();
 
-  /// By the clock, and of the processor.
+  /// Wall-clock time, and processor time of this thread.
   struct Times {
     std::chrono::milliseconds clock{0};
     std::chrono::milliseconds processor{0};
@@ -77,13 +83,16 @@ class ForeignTime {
   [[nodiscard]] Times used() const;
 
   const ForeignArrival& arrival_;
-  std::optional<std::chrono::milliseconds> share_;  // since the first text was begun
-  Times used_;                                      // by texts that were read
-  std::optional<Times> begun_;                      // while one is read
+  // Set when the first text is begun.
+  std::optional<std::chrono::milliseconds> share_;
+  // Used by the texts that have been read.
+  Times used_;
+  std::optional<Times> begun_;  // set while a text is being read
 };
 
-/// The right to read a foreign text: one thread of the process has it at a time. Blocks until it is free,
-/// which is no longer than the limits of the one who has it. A thread that has it may ask again.
+/// The right to read a foreign text. One thread of the process has it at a time. The constructor blocks until
+/// the right is free, at most as long as the limits of the thread that has it. A thread that has the right
+/// may ask for it again.
 class ForeignReading {
  public:
   ForeignReading();
@@ -95,7 +104,8 @@ class ForeignReading {
   const bool is_outer_;
 };
 
-/// Reads a foreign text: `f` runs with the right to read, inside a fence. Errors: as fenced().
+/// Reads a foreign text: runs `f` inside a fence, while this thread has the right to read. Errors: as
+/// fenced().
 template <typename F>
 [[nodiscard]] auto read_foreign(F&& f) {
   const ForeignReading right;

@@ -5,9 +5,9 @@
 
 namespace brimful::foreign {
 
-/// What llama.cpp says about a chat template, a schema or a grammar, for people: the reason alone, in one
-/// line of at most 300 bytes that steers no terminal, without llama.cpp's headlines and drawings of the
-/// place.
+/// Turns llama.cpp's message about a chat template, a schema or a grammar into text for people. The result
+/// has one line of at most 300 bytes without control characters. llama.cpp's headlines and its drawings of
+/// the place are left out.
 [[nodiscard]] std::string library_reason(std::string_view what);
 
 }  // namespace brimful::foreign

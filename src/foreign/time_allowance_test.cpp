@@ -7,7 +7,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// How many tokens that each take `time` are written, 1000 at most.
+/// How many tokens are generated when each takes `time`; at most 1000.
 int tokens_of(milliseconds time) {
   TimeAllowance allowance;
   int out = 0;

@@ -9,14 +9,14 @@
 namespace brimful::foreign {
 namespace {
 
-/// Reads the "language-specific data" of a function, in the form that GCC and Clang share: a head, and then a
-/// table of the calls in the function that may throw.
+/// Reads the "language-specific data" of a function, in the form that GCC and Clang share: a header, and then
+/// a table of the calls in the function that may throw.
 class CallTable {
  public:
   explicit CallTable(const void* data) : at_(static_cast<const std::uint8_t*>(data)) {}
 
-  /// Whether an exception may leave the call at `offset`, counted from the function's begin. A call that has
-  /// no entry must not throw. Nothing where the table cannot be read.
+  /// Whether an exception may leave the call at `offset`, counted from the beginning of the function. A call
+  /// without an entry must not throw. Nothing when the table cannot be read.
   std::optional<bool> lets_through(std::uint64_t offset) {
     if (const std::uint8_t base = *at_++; base != kOmitted && !value(base)) return std::nullopt;
     if (const std::uint8_t types = *at_++; types != kOmitted) (void)unsigned_leb128();
@@ -27,8 +27,8 @@ class CallTable {
       const auto begin = value(encoding);
       const auto length = value(encoding);
       if (!begin || !length || !value(encoding)) return std::nullopt;
-      (void)unsigned_leb128();            // what is done with the exception
-      if (offset < *begin) return false;  // entries are in order
+      (void)unsigned_leb128();            // the action for the exception
+      if (offset < *begin) return false;  // the entries are in order
       if (offset < *begin + *length) return true;
     }
     return false;
@@ -54,7 +54,7 @@ class CallTable {
     return out;
   }
 
-  /// In one of DWARF's encodings (DW_EH_PE_*); its low bits tell the form.
+  /// Reads a value in one of DWARF's encodings (DW_EH_PE_*). Its low bits are the format.
   std::optional<std::uint64_t> value(std::uint8_t encoding) {
     switch (encoding & 0x0f) {
       case 0x00: return number<std::uintptr_t>();
@@ -72,6 +72,7 @@ class CallTable {
   const std::uint8_t* at_;
 };
 
+/// The state of a walk over the frames, from the inner to the outer ones, up to the address `end`.
 struct Walk {
   std::uintptr_t end = 0;
   bool is_free = true;
@@ -81,10 +82,10 @@ _Unwind_Reason_Code look(_Unwind_Context* context, void* argument) {
   Walk& walk = *static_cast<Walk*>(argument);
   if (_Unwind_GetCFA(context) > walk.end) return _URC_END_OF_STACK;
   const void* const data = reinterpret_cast<const void*>(_Unwind_GetLanguageSpecificData(context));
-  if (data == nullptr) return _URC_NO_REASON;  // nothing to clean up, nothing to forbid
+  if (data == nullptr) return _URC_NO_REASON;  // this function cleans up nothing, and forbids nothing
   int is_exact = 0;
   std::uintptr_t place = _Unwind_GetIPInfo(context, &is_exact);
-  if (is_exact == 0) --place;  // it is where the call returns to
+  if (is_exact == 0) --place;  // the place is the return address
   const auto lets_through = CallTable(data).lets_through(place - _Unwind_GetRegionStart(context));
   walk.is_free = lets_through.value_or(true);
   return walk.is_free ? _URC_NO_REASON : _URC_END_OF_STACK;

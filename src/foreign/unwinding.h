@@ -2,15 +2,15 @@
 
 namespace brimful::foreign {
 
-/// Whether an exception that is thrown here reaches the function in whose stack frame `frame` lies. It does
-/// not where a function in between must not throw: the runtime ends the process there. Destructors are such
-/// functions; nlohmann::json's one allocates.
-/// It does not see a function that must not throw where the call stands in a cleanup's range of that same
-/// function: there the table names the cleanup alone, and the runtime calls std::terminate() behind it, which
-/// an Escape meets.
-/// It reads the tables that the compiler wrote for the runtime, and allocates nothing. It takes microseconds
-/// for each function in between. Requires: `frame` is an address in this thread's stack, further out than the
-/// caller's frame.
+/// Whether an exception that is thrown here reaches the function whose stack frame contains `frame`. It does
+/// not when a function in between must not throw: the runtime ends the process there. Destructors are such
+/// functions, and the destructor of nlohmann::json allocates.
+/// The check misses one case: a function that must not throw, when the call lies in the range of a cleanup of
+/// the same function. There the table names only the cleanup, and the runtime calls std::terminate() behind
+/// it. An Escape catches that.
+/// The check reads the tables that the compiler writes for the runtime, and allocates nothing. It takes some
+/// microseconds for each function in between. Requires: `frame` is an address in this thread's stack, further
+/// out than the caller's frame.
 [[nodiscard]] bool can_unwind_to(const void* frame);
 
 }  // namespace brimful::foreign

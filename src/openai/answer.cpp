@@ -80,7 +80,7 @@ Json choice_of(const ApiRequest& request, const schedule::Answer& answer, std::s
   return choice;
 }
 
-/// Of length 1, after all but the first ones were left out.
+/// The first `dimensions` numbers of the vector, scaled so that their length is 1.
 Json vector_json(std::span<const float> vector, const ApiRequest& request) {
   if (request.embeddings.dimensions > 0)
     vector = vector.first(std::min(vector.size(), request.embeddings.dimensions));

@@ -1,4 +1,4 @@
-// What requests of OpenAI's API ask for, and what becomes of it, with models that say a scripted text.
+// Tests requests of OpenAI's API and their answers, with models that generate a scripted text.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -29,7 +29,7 @@ const json kTool = {
       {"parameters",
        {{"type", "object"}, {"properties", {{"at", {{"type", "string"}}}}}, {"required", {"at"}}}}}}};
 
-/// A scripted model with all that serve and batch do to a request.
+/// A scripted model, and everything that serve and batch do with a request.
 class Said {
  public:
   explicit Said(Script script, const std::string& chat_template = "") {
@@ -52,7 +52,7 @@ class Said {
       body["messages"] = {{{"role", "user"}, {"content", "Where?"}}};
     return reader_->read(endpoint, body);
   }
-  /// As a client writes it: the order of its fields is its own.
+  /// Reads a body as a client writes it, with the client's order of fields.
   [[nodiscard]] Result<ApiRequest> read_text(const std::string& body) const {
     const auto parsed = parse_ordered_json(body);
     EXPECT_TRUE(parsed) << parsed.error().message;
@@ -71,7 +71,7 @@ class Said {
     return request ? prompt_of(*request) : "";
   }
 
-  /// The answer, whole; what the stream tells has to be the same.
+  /// Returns the whole answer. It checks that the stream gives the same one.
   json ask(json body, Endpoint endpoint = Endpoint::kChat, std::size_t longest = SIZE_MAX) {
     if (!body.contains("max_tokens") && !body.contains("n_predict")) body["max_tokens"] = 100;
     if (!body.contains("temperature")) body["temperature"] = 0;
@@ -138,7 +138,7 @@ class Said {
   std::optional<ApiReader> reader_;
 };
 
-/// Thoughts, a sentence, and a call of a tool, with marks that are control tokens.
+/// The model writes thoughts, a sentence, and a tool call. The marks are control tokens.
 Script thinks_and_calls() {
   return {.tokens = {"<think>", "Hm", ".", "</think>", "I look", ":", "<tool_call>",
                      "\n{\"name\": \"look\", ", "\"arguments\": {\"at\": \"mo", "on\"}}\n", "</tool_call>"},
@@ -171,7 +171,7 @@ TEST(ApiAnswers, ATextThatTheParserDoesNotUnderstandIsContent) {
   Said said({.tokens = {"Now", "<tool_call>", "no call", "</tool_call>", " at all"},
              .control = {"<tool_call>", "</tool_call>"},
              .chat_template = kChatMl});
-  // A grammar would not let the model write this: it is what remains when the parser is asked.
+  // A grammar would not allow this text. It shows what the parser alone does.
   const auto request = said.read({{"tools", {kTool}}});
   ASSERT_TRUE(request) << request.error().message;
   const std::string text = "Now<tool_call>no call</tool_call> at all";
@@ -324,7 +324,7 @@ TEST(ApiAnswers, SamplingOptionsAreObeyedAndUnknownFieldsAreNamed) {
   EXPECT_EQ(sampling.min_keep, 2);
   EXPECT_EQ(request->request.limit, 2);
   EXPECT_THAT(request->warnings, testing::IsEmpty());
-  // Only the likeliest token is left, however hot it is.
+  // Only the likeliest token is left, whatever the temperature is.
   EXPECT_EQ(said.message({{"top_n_sigma", 0.1}, {"temperature", 2}, {"n_predict", 2}})["content"], "onetwo");
   const json answer = said.ask({{"n_indent", 4}, {"user", "me"}});
   ASSERT_EQ(answer["warnings"].size(), 1U) << answer;
@@ -414,7 +414,7 @@ TEST(ApiAnswers, FieldsKeepTheOrderInWhichAClientWritesThem) {
       "required": ["why", "answer"]}}}})");
   ASSERT_TRUE(request) << request.error().message;
   const std::string grammar = common_grammar_value(request->request.sampling.grammar);
-  // A model thinks in the order in which it writes.
+  // The properties stay in order: a model thinks in the order in which it writes.
   EXPECT_THAT(grammar, testing::ContainsRegex("why-kv .*answer-kv"));
 
   const auto with_tool = said.read_text(R"({
@@ -476,7 +476,8 @@ TEST(ApiAnswers, ATextIsNoLongerThanTheModelWasTrainedOn) {
   const json short_one = said.ask({{"prompt", {260U, 261U}}, {"max_tokens", 50}, {"ignore_eos", true}},
                                   Endpoint::kCompletion, 8);
   ASSERT_TRUE(short_one.contains("usage")) << short_one;
-  EXPECT_EQ(short_one["usage"]["total_tokens"], 9) << short_one;  // the last token is not computed
+  EXPECT_EQ(short_one["usage"]["total_tokens"], 9)
+      << short_one;  // the last token is not computed, so that it does not count
   EXPECT_EQ(short_one["choices"][0]["finish_reason"], "length");
   const json refused = said.ask({{"prompt", std::string(20, 'x')}}, Endpoint::kCompletion, 8);
   EXPECT_EQ(refused["error"]["n_ctx"], 8) << refused;

@@ -29,7 +29,7 @@ Result<std::optional<std::int64_t>> Fields::integer(const char* name, std::int64
   // Some clients write whole numbers as 8.0.
   if (value->is_number_float()) {
     const double given = value->get<double>();
-    constexpr double kExact = 9007199254740992;  // whole numbers up to here have a double of their own
+    constexpr double kExact = 9007199254740992;  // up to here, each whole number has its own double
     if (given == std::floor(given) && std::abs(given) <= kExact && given >= static_cast<double>(least) &&
         given <= static_cast<double>(most))
       return static_cast<std::int64_t>(given);

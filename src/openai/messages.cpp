@@ -12,7 +12,8 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-/// What the assistant refused in OpenAI's words was text, too.
+/// Parts of the content must be text. An assistant's refusal, which is a part of its own in OpenAI's API,
+/// becomes text.
 Status read_parts(const Fields& fields, json& parts) {
   for (json& part : parts) {
     const auto has_text = [&](const char* key) {
@@ -26,13 +27,13 @@ Status read_parts(const Fields& fields, json& parts) {
   return {};
 }
 
-/// The arguments of a call become a JSON text, as templates expect it: nothing is no arguments.
+/// The arguments of a call become a JSON text, as templates expect them. Missing arguments become `{}`.
 Status read_call(json& call, const std::string& path) {
   const Fields outer(call, path + ".");
   if (!call.is_object()) return outer.refuse("function", "is missing");
   const json* const given = outer.find("function");
   if (given == nullptr || !given->is_object()) return outer.refuse("function", "must be an object");
-  call["type"] = "function";  // first: a new member moves the others
+  call["type"] = "function";  // must come first: adding a member moves the others
   json& function = call["function"];
   const Fields fields(function, path + ".function.");
   BRIMFUL_TRY(const auto name, fields.text("name"));
@@ -53,13 +54,14 @@ Status read_call(json& call, const std::string& path) {
         "arguments",
         "is not all of a JSON text: this call was cut off, as by a limit of tokens; leave it out "
         "of the conversation, or complete it");
-  } else if (const auto read = parse_json(text); !read) {  // templates call themselves for each level
+  } else if (const auto read = parse_json(text); !read) {  // templates use recursion for each level
     return fields.refuse("arguments", read.error().message);
   }
   return {};
 }
 
-/// Clients send back all fields of an answer: null is nothing. `reasoning` is vLLM's name for thoughts.
+/// Clients send back all fields of an answer; a field that is null is removed. `reasoning` is vLLM's name for
+/// `reasoning_content`.
 Status read_texts(json& message, const std::string& path) {
   const Fields fields(message, path + ".");
   for (const char* const name : {"reasoning_content", "reasoning", "name", "tool_call_id"}) {
@@ -109,7 +111,8 @@ Result<json> read_messages(const json& body) {
   return out;
 }
 
-/// An assistant's message at the end is the beginning of the answer, unless the request says otherwise.
+/// Whether the answer continues the last message. It does when that message is the assistant's, unless the
+/// request says otherwise.
 Result<bool> read_continuation(const json& body, const json& messages) {
   const Fields fields(body);
   BRIMFUL_TRY(const auto wanted, fields.boolean("continue_final_message"));
@@ -148,13 +151,13 @@ Status check_tools(const Fields& fields, const json& tools) {
   return {};
 }
 
-/// Of `{"function": {"name": ...}}`; null for anything else.
+/// The name in `{"function": {"name": ...}}`; null for anything else.
 json function_name(const json& value) {
   if (!value.is_object() || !value.contains("function") || !value["function"].is_object()) return {};
   return value["function"].value("name", json());
 }
 
-/// `tools`, `tool_choice` and `parallel_tool_calls`.
+/// Reads `tools`, `tool_choice` and `parallel_tool_calls`.
 Status read_tools(const json& body, chat::ChatRequest& out) {
   const Fields fields(body);
   if (const json* const tools = fields.find("tools")) {
@@ -171,7 +174,7 @@ Status read_tools(const json& body, chat::ChatRequest& out) {
       return fields.refuse("tool_choice", "requires tools, and there are none");
     return {};
   }
-  // Some, of which the model chooses: OpenAI's `allowed_tools`.
+  // OpenAI's `allowed_tools`: the model chooses among some of the tools.
   const json* const allowed = choice->is_object() ? Fields(*choice).find("allowed_tools") : nullptr;
   json names = json::array();
   if (allowed != nullptr && allowed->is_object()) {
@@ -188,10 +191,10 @@ Status read_tools(const json& body, chat::ChatRequest& out) {
     if (!name.is_string())
       return fields.refuse("tool_choice",
                            "must be none, auto, required, or an object with the name of a function");
-    out.tool_choice = chat::ToolChoice::kRequired;  // the one that is named has to be called
+    out.tool_choice = chat::ToolChoice::kRequired;  // the named function must be called
     names.push_back(name);
   }
-  json named = json::array();  // no other can be
+  json named = json::array();  // the model can call no other tools
   for (const json& tool : out.tools) {
     if (std::ranges::find(names, function_name(tool)) != names.end()) named.push_back(tool);
   }
@@ -200,7 +203,7 @@ Status read_tools(const json& body, chat::ChatRequest& out) {
   return {};
 }
 
-/// `chat_template_kwargs`, and what OpenAI's API and llama-server have for thoughts.
+/// Reads `chat_template_kwargs`, and the fields for thinking of OpenAI's API and llama-server.
 Status read_thinking(const json& body, chat::ChatRequest& out) {
   const Fields fields(body);
   if (const json* const arguments = fields.find("chat_template_kwargs")) {

@@ -7,9 +7,9 @@
 
 namespace brimful::openai {
 
-/// Reads what a body of `/v1/chat/completions` says of the conversation: messages, tools, thoughts, and
-/// whether the last message is to be continued. `out` keeps the rest. Errors: kInvalidArgument, beginning
-/// with the field's name.
+/// Reads the conversation from a body of `/v1/chat/completions`: the messages, the tools, the options for
+/// thinking, and whether the answer continues the last message. The other fields of `out` stay as they are.
+/// Errors: kInvalidArgument; the message begins with the field's name.
 [[nodiscard]] Status read_conversation(const nlohmann::ordered_json& body, chat::ChatRequest& out);
 
 }  // namespace brimful::openai

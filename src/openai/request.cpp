@@ -19,15 +19,18 @@ namespace {
 using json = nlohmann::ordered_json;
 
 constexpr std::int64_t kMostTokens = INT32_MAX;
-constexpr std::size_t kLongestGrammar = 256 << 10;  // each request that waits holds its own
-constexpr std::int64_t kMostAnswers = 128;          // to all prompts of a request; as OpenAI has it to one
-constexpr std::int64_t kMostLogprobs = 20;          // as OpenAI has it
-constexpr std::size_t kMostInputs = 2048;           // of embeddings, as OpenAI has it
-constexpr std::size_t kMostFloats = 1U << 18;  // of the vectors of one answer: they are held until it is sent
-constexpr std::size_t kMostTokensOfInputs = 300'000;  // as OpenAI has it
-constexpr int kCompletionLimit = 16;                  // where a completion names none, as OpenAI has it
+// The largest size of a grammar or a schema, in bytes: each waiting request holds its own.
+constexpr std::size_t kLongestGrammar = 256 << 10;
+// The largest number of answers to all prompts of a request. OpenAI has this limit for one prompt.
+constexpr std::int64_t kMostAnswers = 128;
+constexpr std::int64_t kMostLogprobs = 20;  // OpenAI's limit
+constexpr std::size_t kMostInputs = 2048;   // OpenAI's limit for embeddings
+// The largest number of floats in all vectors of one answer, which are held until the answer is sent.
+constexpr std::size_t kMostFloats = 1U << 18;
+constexpr std::size_t kMostTokensOfInputs = 300'000;  // OpenAI's limit
+constexpr int kCompletionLimit = 16;                  // OpenAI's limit for a completion that sets none
 
-/// The first of these fields that is there. -1, as llama-server has it: until the model ends.
+/// The value of the first of these fields that the body has. -1 means no limit, as in llama-server.
 Result<std::optional<int>> limit_of(const Fields& fields, std::initializer_list<const char*> names) {
   std::optional<int> out;
   for (const char* const name : names) {
@@ -38,13 +41,14 @@ Result<std::optional<int>> limit_of(const Fields& fields, std::initializer_list<
   return out;
 }
 
-/// A JSON schema that a request names.
+/// A JSON schema of a request.
 struct NamedSchema {
   json schema;
-  bool strict = false;  // what cannot be enforced is an error
+  bool strict = false;  // parts that cannot be enforced are an error
 };
 
-/// The schema of `response_format`, or of llama.cpp's own field; nothing: any text will do.
+/// The schema of `response_format`, or of llama.cpp's own field `json_schema`; nothing when any text is
+/// allowed.
 Result<std::optional<NamedSchema>> schema_of(const json& body) {
   const Fields fields(body);
   const json any = {{"type", "object"}};
@@ -69,14 +73,15 @@ Result<std::optional<NamedSchema>> schema_of(const json& body) {
   return NamedSchema{schema.is_object() && schema.empty() ? any : schema, strict.value_or(false)};
 }
 
-/// What an answer must follow, one or the other or none; read by llama.cpp, so that it can be used.
+/// The rules for an answer: a schema with its grammar, or a grammar alone, or neither. llama.cpp has read
+/// them already, so that they can be used.
 struct Rules {
   std::optional<json> schema;
   common_grammar grammar;
 };
 
-/// As llama.cpp can follow it. What the schema asks for in vain is a warning, and an error where it is
-/// strict.
+/// Rewrites a schema so that llama.cpp can follow it. Parts that cannot be enforced become warnings; in a
+/// strict schema, they are an error.
 Result<json> followed_schema(const json& schema, bool strict, const char* field,
                              std::vector<std::string>& warnings) {
   BRIMFUL_TRY_VOID(constraint::check_schema_bounds(schema, field));
@@ -121,7 +126,7 @@ Result<Rules> rules_of(const json& body, std::vector<std::string>& warnings) {
   return out;
 }
 
-/// One at least, and all of the vocabulary.
+/// Whether `value` is an array of at least one token id, all of them in the vocabulary.
 bool are_token_ids(const json& value, const llama_vocab* vocab) {
   const auto count = static_cast<std::uint64_t>(llama_vocab_n_tokens(vocab));
   return value.is_array() && !value.empty() && std::ranges::all_of(value, [&](const json& id) {
@@ -129,7 +134,7 @@ bool are_token_ids(const json& value, const llama_vocab* vocab) {
          });
 }
 
-/// Texts and numbers in one array are one prompt.
+/// Whether `value` is an array of texts and numbers, which together are one prompt.
 bool is_mixed(const json& value) {
   const auto has = [&](auto is) { return std::ranges::any_of(value, is); };
   return value.is_array() && has([](const json& part) { return part.is_string(); }) &&
@@ -164,7 +169,7 @@ std::vector<schedule::Request> ApiRequest::parts() const {
     for (std::uint32_t answer = 0; answer < answers; ++answer) {
       schedule::Request& part = out.emplace_back(request);
       if (prompt > 0) part.prompt = more_prompts[prompt - 1];
-      // The same seed would write the same.
+      // The same seed would give the same answer again.
       if (part.sampling.seed != LLAMA_DEFAULT_SEED) part.sampling.seed += answer;
     }
   }
@@ -229,7 +234,7 @@ Result<std::vector<llama_token>> ApiReader::tokenize(const std::string& text, co
   return tokens;
 }
 
-/// How many answers, where they end, and whether they are streamed.
+/// Reads how many answers there are, where they end, and whether they are streamed.
 Status ApiReader::read_delivery(const json& body, ApiRequest& out) const {
   const Fields fields(body);
   BRIMFUL_TRY(const auto count, fields.integer("n", 1, kMostAnswers));
@@ -311,7 +316,7 @@ Status ApiReader::check_grammar(const ApiRequest& request) const {
   return fail(tried.error().code, fmt::format("{}: {}", field, tried.error().message));
 }
 
-/// Of a text, of ids, or of both in an array; number `i` of `field`.
+/// The tokens of a text, of token ids, or of an array of both. `i` is the index in `field`, for messages.
 Result<std::vector<llama_token>> ApiReader::tokens_of(const json& text, const char* field,
                                                       std::size_t i) const {
   std::vector<llama_token> out;

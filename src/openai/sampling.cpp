@@ -17,9 +17,9 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-constexpr std::size_t kLongestBias = 1024;  // bytes of a text whose tokens `logit_bias` names
+constexpr std::size_t kLongestBias = 1024;  // bytes of a text in `logit_bias`
 
-/// Errors: kInvalidArgument.
+/// Reads one option of the table from the field `name`. Errors: kInvalidArgument.
 Status read_option(const Fields& fields, const engine::SamplingOption& option, const char* name,
                    common_params_sampling& out) {
   const double most = option.most_in_requests.value_or(option.most);
@@ -35,7 +35,8 @@ Status read_option(const Fields& fields, const engine::SamplingOption& option, c
   return {};
 }
 
-/// Tokens that a key of `logit_bias` means: an id, or a text. Nothing: the id is none of the vocabulary.
+/// The tokens that a key of `logit_bias` stands for: an id, or a text. Empty when the id is not in the
+/// vocabulary.
 Result<std::vector<llama_token>> biased_tokens(const json& key, const llama_vocab* vocab) {
   const auto size = static_cast<std::uint64_t>(llama_vocab_n_tokens(vocab));
   const auto as_token = [&](std::uint64_t id) -> std::vector<llama_token> {
@@ -52,7 +53,7 @@ Result<std::vector<llama_token>> biased_tokens(const json& key, const llama_voca
   return engine::tokenize(vocab, text, false, false);
 }
 
-/// An object, or an array of pairs; `false` forbids a token.
+/// Reads `logit_bias`: an object, or an array of pairs. The value `false` forbids a token.
 Status read_biases(const Fields& fields, const llama_vocab* vocab, common_params_sampling& out) {
   const json* const given = fields.find("logit_bias");
   if (given == nullptr) return {};
@@ -88,11 +89,11 @@ Status read_samplers(const Fields& fields, common_params_sampling& out) {
   return {};
 }
 
-// Fields beside those of engine::sampling_options() that are read, or that change no text.
+// Fields that are read here, or that do not change the text, besides those of engine::sampling_options().
 constexpr auto kOfAll = std::to_array<std::string_view>(
     {"model", "seed", "logit_bias", "samplers", "dry_sequence_breakers", "ignore_eos", "n", "stop", "stream",
      "stream_options", "max_tokens", "n_predict", "response_format", "json_schema", "grammar",
-     // Who asks, and what is done with the answer.
+     // These say who asks, and what is done with the answer.
      "user", "metadata", "store", "service_tier", "prompt_cache_key", "prompt_cache_retention",
      "safety_identifier", "cache_prompt", "id_slot", "n_cache_reuse", "timings_per_token", "return_progress",
      "return_tokens", "verbose", "response_fields", "sse_ping_interval", "backend_sampling", "priority",

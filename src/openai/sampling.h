@@ -10,12 +10,14 @@ namespace brimful::openai {
 
 enum class Endpoint { kChat, kCompletion, kEmbeddings };
 
-/// Reads how tokens are chosen: the fields of engine::sampling_options(), `seed`, `logit_bias`, `samplers`
-/// and the like. Errors: kInvalidArgument, beginning with the field's name.
+/// Reads the sampling parameters of a body: the fields of engine::sampling_options(), and `seed`,
+/// `ignore_eos`, `logit_bias`, `samplers` and `dry_sequence_breakers`. Errors: kInvalidArgument; the message
+/// begins with the field's name.
 [[nodiscard]] Status read_sampling(const nlohmann::ordered_json& body, const llama_vocab* vocab,
                                    common_params_sampling& out);
 
-/// A sentence for each field that would change an answer and is not understood here.
+/// One sentence for each field of the body that is not known here. The answer is the same as without these
+/// fields.
 [[nodiscard]] std::vector<std::string> unknown_fields(Endpoint endpoint, const nlohmann::ordered_json& body);
 
 }  // namespace brimful::openai

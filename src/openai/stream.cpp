@@ -12,12 +12,12 @@ std::string event(const Json& json) {
   return "data: " + json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n\n";
 }
 
-/// Without the beginning of a character at its end.
+/// The size of `text` without an incomplete character at its end, in bytes.
 std::size_t whole_characters(std::string_view text) {
   for (std::size_t back = 1; back <= std::min<std::size_t>(text.size(), 3); ++back) {
     const auto byte = static_cast<unsigned char>(text[text.size() - back]);
     if (byte < 0x80) break;
-    if (byte < 0xc0) continue;  // in the middle of one
+    if (byte < 0xc0) continue;  // a byte in the middle of a character
     const std::size_t length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2;
     return length > back ? text.size() - back : text.size();
   }
@@ -57,7 +57,7 @@ Json AnswerStream::take_logprobs(Choice& choice) const {
   return logprobs_json(request_.endpoint, std::exchange(choice.logprobs, {}), vocab_, choice.offset);
 }
 
-/// `what`: `delta` or `text`.
+/// Writes one event of a choice. `what` is an object with the field `delta` or `text`.
 std::string AnswerStream::choice_event(std::size_t index, Json what) {
   what["index"] = index;
   what["logprobs"] = take_logprobs(choices_[index]);

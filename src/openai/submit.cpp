@@ -6,13 +6,14 @@
 namespace brimful::openai {
 namespace {
 
-/// The parts of a request, until all have ended.
+/// The state of a request's parts, until all have ended.
 struct Parts {
   AnswerCallbacks listener;
   std::vector<schedule::Answer> answers;
   std::vector<std::string> texts;
   std::optional<Error> error;
   std::size_t left = 0;
+  /// Set when a part could not be submitted. The listener is not called any more.
   bool withdrawn = false;
 
   void add(std::size_t part, schedule::Piece piece) {

@@ -8,15 +8,17 @@
 
 namespace brimful::openai {
 
-/// As Listener, for all parts of an ApiRequest, which it numbers.
+/// Like schedule::Callbacks, but for all parts of an ApiRequest together. `part` is the index in
+/// ApiRequest::parts().
 struct AnswerCallbacks {
-  std::function<void(std::size_t part, schedule::Piece piece)> on_piece;  ///< may be unset
-  std::function<void(Result<std::vector<schedule::Answer>> answers)>
-      on_end;  ///< once: when all have ended, with texts
+  /// May be unset.
+  std::function<void(std::size_t part, schedule::Piece piece)> on_piece;
+  /// Called once, when all parts have ended. The answers are in the order of the parts, and have their texts.
+  std::function<void(Result<std::vector<schedule::Answer>> answers)> on_end;
 };
 
-/// Puts what the API asks for into the scheduler's queue: a request for each part. Errors: those of
-/// schedule::Scheduler::submit; then nothing is in the queue, and the listener hears nothing.
+/// Puts a request for each part of `request` into the scheduler's queue. Returns their ids. Errors: those of
+/// schedule::Scheduler::submit; then nothing is in the queue, and no callback is called.
 [[nodiscard]] Result<std::vector<schedule::Scheduler::Id>> submit(schedule::Scheduler& scheduler,
                                                                   const ApiRequest& request,
                                                                   schedule::Priority priority,

@@ -7,16 +7,16 @@
 
 namespace brimful::schedule {
 
-/// Accounting for the cells of a KV cache that sequences share. Counts; touches no cache.
-/// Invariant: free() + all reservations == capacity. Threading: one thread. Lifetime: outlives its
-/// reservations.
+/// Counts the cells of a KV cache that sequences share. It touches no cache.
+/// Invariant: free() plus the cells of all reservations is the capacity. Not thread-safe: one thread uses it.
+/// Lifetime: a KvCells outlives its reservations.
 class KvCells {
  public:
   explicit KvCells(std::uint32_t capacity) : capacity_(capacity), free_(capacity) {}
   KvCells(const KvCells&) = delete;
   KvCells& operator=(const KvCells&) = delete;
 
-  /// KvCells claimed; gives them back when destroyed. Move-only.
+  /// A number of claimed cells. The destructor gives them back. Move-only.
   class Reservation {
    public:
     Reservation() = default;
@@ -31,14 +31,15 @@ class KvCells {
       if (cells_ != nullptr) cells_->free_ += count_;
     }
     [[nodiscard]] std::uint32_t count() const { return count_; }
-    /// `count` of them as a reservation of their own. Requires: there are so many.
+    /// Moves `count` of the cells into a reservation of their own, which is returned. Requires: this
+    /// reservation has at least `count` cells.
     [[nodiscard]] Reservation split(std::uint32_t count) {
       Reservation out(cells_);
       out.count_ = count;
       count_ -= count;
       return out;
     }
-    /// False, and nothing changed, where so many are not free.
+    /// Claims `more` cells in addition. Returns false, and changes nothing, when fewer are free.
     [[nodiscard]] bool extend(std::uint32_t more) {
       if (cells_ == nullptr || more > cells_->free_) return false;
       cells_->free_ -= more;
@@ -53,15 +54,16 @@ class KvCells {
     std::uint32_t count_ = 0;
   };
 
-  /// What several texts begin with, each cell counted once: own cells behind those of `before`.
+  /// A prefix that several texts share. It is a list of links: `cells` hold the last tokens of the prefix,
+  /// and `before` holds all tokens in front of them (null: there are none). Each cell is counted once.
   struct SharedPrefix {
     Reservation cells;
     std::shared_ptr<SharedPrefix> before;
 
     [[nodiscard]] std::uint32_t size() const { return cells.count() + (before ? before->size() : 0); }
   };
-  /// The first `count` cells of `all`, which is cut in two where a link of it ends behind them. Requires: it
-  /// has as many.
+  /// The prefix of the first `count` cells of `all`; null for 0. When `count` ends inside a link, that link
+  /// is cut in two. Requires: `all` has at least `count` cells.
   [[nodiscard]] static std::shared_ptr<SharedPrefix> first_of(const std::shared_ptr<SharedPrefix>& all,
                                                               std::uint32_t count) {
     if (count == 0) return nullptr;
@@ -72,7 +74,7 @@ class KvCells {
     return all->before;
   }
 
-  /// Nothing where so many are not free.
+  /// Claims `count` cells. Returns nothing, and claims nothing, when fewer are free.
   [[nodiscard]] std::optional<Reservation> reserve(std::uint32_t count) {
     Reservation out(this);
     if (!out.extend(count)) return std::nullopt;

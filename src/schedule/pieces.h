@@ -5,30 +5,31 @@
 
 namespace brimful::schedule {
 
-/// How the prompt of a request that runs alone is cut into passes. The cut depends on the prompt's length
-/// only, never on how much of it was computed before: a kernel may sum in another order for another number of
-/// tokens, so equal passes are what makes equal bits. Pure. Units: tokens.
+/// Cuts the prompt of a request that runs alone into pieces, one for each pass. The cut depends only on the
+/// length of the prompt, never on how many of its tokens were computed before: a kernel may sum in another
+/// order when a pass has another number of tokens, so only equal passes give equal bits. Pure. Units: tokens.
 class Pieces {
  public:
-  /// Flash attention of fewer tokens than a tile has takes another path, which is slow and has other bits.
+  /// Number of KV cells in a tile of ggml's flash attention on the CPU. With fewer tokens than this,
+  /// attention takes another path, which is slow and gives other bits.
   static constexpr std::size_t kTile = 64;
-  /// Tokens of a whole piece, where a pass holds as many. Smaller pieces let more of a prompt be reused;
-  /// larger ones read streamed weights less often.
+  /// Tokens of a whole piece; a pass that holds fewer makes the piece smaller. Smaller pieces let more of a
+  /// prompt be reused; larger pieces read streamed weights less often.
   static constexpr std::size_t kWhole = 128;
 
-  /// `pass`: the most tokens of one pass, at least 1.
+  /// `pass`: the largest number of tokens in one pass, at least 1.
   explicit Pieces(std::size_t pass) : pass_(pass), whole_(std::min(kWhole, pass)) {}
 
-  /// Tokens of the piece that begins where `left` tokens of the prompt are left, at least 1. The last piece
-  /// takes in what would be less than a tile, where a pass holds that.
+  /// Number of tokens of the next piece, at least 1, when `left` tokens of the prompt are left. When the rest
+  /// behind a whole piece would be less than a tile, the last piece includes it, if one pass holds both.
   [[nodiscard]] std::size_t next(std::size_t left) const {
     const std::size_t with_rest = std::min(whole_ + kTile - 1, pass_);
     return left <= with_rest ? left : whole_;
   }
   [[nodiscard]] std::size_t whole() const { return whole_; }
 
-  /// Tokens in the whole pieces that a prompt of `prompt` tokens begins with, at most `most` tokens, and not
-  /// all of the prompt: the last piece is always left, for its logits.
+  /// Number of tokens in the whole pieces at the start of a prompt of `prompt` tokens. It is at most `most`,
+  /// and it always leaves the last piece, because that piece gives the logits.
   [[nodiscard]] std::size_t whole_pieces(std::size_t prompt, std::size_t most) const {
     std::size_t at = 0;
     while (prompt - at > next(prompt - at) && at + whole_ <= most) at += whole_;

@@ -7,15 +7,17 @@
 
 namespace brimful::schedule {
 
-/// A prompt that no context here holds.
+/// The numbers of a prompt that is longer than the context.
 struct PromptLength {
-  std::size_t prompt = 0;   ///< Tokens.
-  std::size_t context = 0;  ///< Tokens that fit.
+  /// Length of the prompt, in tokens.
+  std::size_t prompt = 0;
+  /// The largest number of prompt tokens that the context holds.
+  std::size_t context = 0;
 };
 
-/// The error that says so. Its code is kInvalidArgument.
+/// Makes the error for a prompt that is too long. Its code is kInvalidArgument.
 [[nodiscard]] Error prompt_too_long(PromptLength length);
-/// The numbers of such an error; nothing for any other error.
+/// Reads the numbers from an error that prompt_too_long() made; nothing for any other error.
 [[nodiscard]] std::optional<PromptLength> too_long_prompt(const Error& error);
 
 }  // namespace brimful::schedule

@@ -12,57 +12,81 @@
 
 namespace brimful::schedule {
 
-/// Who goes first. Among equals: who came first.
+/// Requests of a higher priority (kInteractive) are admitted first, and may preempt the others. Requests of
+/// the same priority are admitted in the order of arrival.
 enum class Priority { kInteractive, kBatch };
 
-/// What is to be written, or to become a vector.
+/// A request for a text that follows the prompt, or for an embedding vector of the prompt.
 struct Request {
-  std::vector<llama_token> prompt;  ///< at least one token
-  bool embed = false;               ///< nothing is written: of the fields below only the priority counts
+  /// At least one token.
+  std::vector<llama_token> prompt;
+  /// True: the request asks for a vector and no token is generated. Of the fields below, only the priority
+  /// counts then.
+  bool embed = false;
   common_params_sampling sampling;
-  int limit = -1;  ///< tokens; negative: until the model ends or the context is full
+  /// The largest number of tokens to generate, at least 1. Negative: no limit; the answer ends when the model
+  /// ends it or the context is full.
+  int limit = -1;
+  /// The answer ends before the first of these strings.
   std::vector<std::string> stop_strings;
-  bool show_special = false;  ///< special tokens become text
-  int top_logprobs =
-      -1;  ///< the likeliest tokens at each place, beside the one written; negative: none of it
+  /// True: special tokens in the answer become text.
+  bool show_special = false;
+  /// How many of the likeliest tokens are reported for each generated token, with their log probabilities.
+  /// 0: only that of the generated token. Negative: no log probabilities at all.
+  int top_logprobs = -1;
   Priority priority = Priority::kBatch;
-  /// Whoever sends this request twice expects the same tokens, as sampling does not change them: while it
-  /// runs alone, it gets the tokens that it gets in an empty context. See docs/design-same-tokens.md.
+  /// True: whoever sends this request twice expects the same tokens, because the temperature is 0 or a seed
+  /// is set. While such a request runs alone, it gets the tokens that it gets in an empty context. See
+  /// docs/design-same-tokens.md.
   bool repeatable = false;
 };
 
-/// The natural logarithm of a token's probability, by the model alone: before temperature and the like.
+/// The natural logarithm of a token's probability. It is the model's own probability, before temperature and
+/// the other samplers.
 struct Logprob {
   llama_token token = 0;
   double logprob = 0;
 };
+/// The log probabilities at one place of the answer.
 struct WrittenLogprobs {
+  /// The generated token.
   Logprob written;
-  std::vector<Logprob> top;  ///< likeliest first
+  /// The likeliest tokens, in descending order; see Request::top_logprobs.
+  std::vector<Logprob> top;
 };
 
-/// Of an answer, while it is written.
+/// A part of an answer, passed on while the answer is being generated.
 struct Piece {
-  std::string text;                       ///< as the tokens have it: a character may be cut
-  std::vector<WrittenLogprobs> logprobs;  ///< of what was written since the last piece, where asked for
+  /// The bytes of the new tokens. A character may be cut at either end.
+  std::string text;
+  /// Log probabilities of the tokens generated since the last piece. Empty unless the request asks for them.
+  std::vector<WrittenLogprobs> logprobs;
 };
 
-/// What became of it.
+/// The result of a request.
 struct Answer {
-  std::string text;                         ///< kept where an ApiRequest is answered: see submit()
-  std::vector<llama_token> token_ids;       ///< written, the end-of-text token included
-  std::vector<WrittenLogprobs> logprobs;    ///< of each, where they were asked for
-  std::vector<std::vector<float>> vectors;  ///< the one that was asked for; as the model has it
-  std::size_t prompt_shared = 0;            ///< tokens of the prompt that others had computed
-  std::uint32_t preempted = 0;              ///< how often it was put aside
+  /// The scheduler leaves it empty; openai::submit() puts the pieces of the answer together here.
+  std::string text;
+  /// The generated tokens, including the end-of-text token.
+  std::vector<llama_token> token_ids;
+  /// Log probabilities of each generated token. Empty unless the request asks for them.
+  std::vector<WrittenLogprobs> logprobs;
+  /// One vector for an embedding request, otherwise empty. It is the model's output, not normalised.
+  std::vector<std::vector<float>> vectors;
+  /// Number of prompt tokens that were not computed, because their KV cells were shared with another text.
+  std::size_t prompt_shared = 0;
+  /// How often the request was preempted.
+  std::uint32_t preempted = 0;
   engine::StopReason reason = engine::StopReason::kLimit;
 };
 
-/// Who wants to know. Called between passes, on the scheduler's thread; it may not call the scheduler.
+/// Functions that receive the answer. The scheduler calls them between passes, on the thread that calls the
+/// scheduler. They may not call the scheduler. Only `on_piece` may be unset.
 struct Callbacks {
-  /// With text, each. False: nobody wants more.
+  /// Receives each new piece of the answer; its text is never empty. Returning false ends the request with
+  /// StopReason::kCancelled.
   std::function<bool(Piece piece)> on_piece;
-  /// Once, at the end. Errors: those of the sampler.
+  /// Called once, at the end, also after cancel(). Errors: those of the sampler, or of reading the vector.
   std::function<void(Result<Answer> answer)> on_end;
 };
 

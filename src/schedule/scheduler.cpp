@@ -14,7 +14,7 @@
 namespace brimful::schedule {
 namespace {
 
-/// Formula: log softmax, with the largest logit taken out so that nothing overflows.
+/// Log softmax of the logits. The largest logit is subtracted first, so that nothing overflows.
 WrittenLogprobs logprobs_of(std::span<const float> logits, llama_token written, int top) {
   const float largest = *std::ranges::max_element(logits);
   double sum = 0;
@@ -117,8 +117,8 @@ Result<bool> Scheduler::step() {
   return !running_.empty() || !waiting_.empty();
 }
 
-/// A pass has failed. libllama took it back, but of recurrent states it cannot: these texts are computed
-/// anew.
+/// Called when a pass has failed. libllama removes the pass's tokens from its KV cache, but it cannot do that
+/// for recurrent states: texts with such a state are computed again.
 void Scheduler::begin_again() {
   llama_memory_t const memory = llama_get_memory(engine_.context());
   const auto is_broken = [&](const TokenHistory& text) {
@@ -178,7 +178,7 @@ void Scheduler::advance(const Pass& pass, std::chrono::duration<double> took) {
   }
 }
 
-/// The next token, from an output of the last pass.
+/// Samples the next token of a sequence from an output of the last pass.
 void Scheduler::write(Sequence& sequence, std::int32_t output) {
   const auto id = sequence.sampler->sample(output);
   if (!id) return end(sequence, std::unexpected(id.error()));
@@ -204,7 +204,7 @@ void Scheduler::write(Sequence& sequence, std::int32_t output) {
     return end(sequence, StopReason::kContextFull);
 }
 
-/// From the `nth` output of the last pass.
+/// Takes the vector of a sequence from the `nth` output of the last pass.
 void Scheduler::embed(Sequence& sequence, std::size_t nth) {
   auto vector = engine_.hidden_state(nth);
   if (!vector) return end(sequence, std::unexpected(vector.error()));
@@ -212,7 +212,8 @@ void Scheduler::embed(Sequence& sequence, std::size_t nth) {
   end(sequence, engine::StopReason::kEndOfText);
 }
 
-/// Models that only embed have no cache: whole texts, as many as a pass holds.
+/// The same as step() for models that only embed. They have no KV cache: a pass holds as many whole texts as
+/// fit.
 Result<bool> Scheduler::embed_some() {
   Pass pass(llama_n_ubatch(engine_.context()));
   while (!waiting_.empty() && running_.size() < most_running_) {

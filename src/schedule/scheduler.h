@@ -12,63 +12,81 @@
 
 namespace brimful::schedule {
 
+/// Counters since the scheduler was made. Times are in seconds.
 struct Statistics {
   std::uint64_t passes = 0;
-  std::uint64_t prompt_tokens = 0;   ///< computed
-  std::uint64_t shared_tokens = 0;   ///< of prompts, not computed because others had
-  std::uint64_t tokens = 0;          ///< written
-  std::uint64_t preempted = 0;       ///< times that a sequence was put aside
-  std::uint32_t most_sequences = 0;  ///< in one pass
-  double seconds = 0;                ///< of passes
-  double prompt_seconds = 0;         ///< of each sequence, in passes with tokens of its prompt
-  double answer_seconds = 0;         ///< of each sequence, in passes with a token that it wrote
-  std::uint64_t parts = 0;           ///< sequences, of all passes
+  /// Number of prompt tokens that were computed.
+  std::uint64_t prompt_tokens = 0;
+  /// Number of prompt tokens that were not computed, because another text had computed them.
+  std::uint64_t shared_tokens = 0;
+  /// Number of generated tokens.
+  std::uint64_t tokens = 0;
+  /// How often a sequence was preempted.
+  std::uint64_t preempted = 0;
+  /// The largest number of sequences that ran at once.
+  std::uint32_t most_sequences = 0;
+  /// Duration of all passes.
+  double seconds = 0;
+  /// Sum over all sequences: the duration of the passes that computed tokens of the sequence's prompt.
+  double prompt_seconds = 0;
+  /// Sum over all sequences: the duration of the passes that decoded a token of the sequence.
+  double answer_seconds = 0;
+  /// Sum over all passes: the number of sequences and prefixes in the pass.
+  std::uint64_t parts = 0;
+  /// Passes that compute one token of each sequence, and from it the next one.
   struct {
     std::uint64_t passes = 0;
     std::uint64_t tokens = 0;
     double seconds = 0;
-  } decodes;  ///< passes of nothing but next tokens, one for each sequence
+  } decodes;
 };
 
-/// Computes many requests in one context, as many at once as its cells hold. See docs/design-batch.md.
-/// Threading: one thread calls everything. Lifetime: within the engine's, whose context is its own.
+/// Continuous batching: computes many requests in one context, as many at once as its KV cells hold. See
+/// docs/design-batch.md. Not thread-safe: one thread makes all calls. Lifetime: the engine outlives the
+/// scheduler, and nobody else uses the engine's context meanwhile.
 class Scheduler {
  public:
-  /// How requests share passes. Together: as many as the cells hold, in each pass. One by one: a request is
-  /// computed from its first to its last token before the next one begins (a more urgent one preempts it), so
-  /// that each one, repeatable or not, gets the tokens that it gets alone.
+  /// How requests share passes. kTogether: each pass computes as many requests as the cells hold. kOneByOne:
+  /// a request is computed from its first to its last token before the next one begins, unless a more urgent
+  /// one preempts it. Each request, repeatable or not, then gets the tokens that it gets alone.
   enum class Company { kTogether, kOneByOne };
   struct Options {
-    /// Requests that run at once; common prefixes take places of the context beside these.
+    /// The largest number of requests that run at once. Shared prefixes take sequence ids of the context in
+    /// addition to these.
     std::size_t most_running = SIZE_MAX;
-    /// Tokens that a request may have with its answer, even where the context has room for more.
+    /// The largest number of tokens of a request and its answer together, even if the context has room for
+    /// more. The last generated token is not computed, and does not count.
     std::size_t longest_text = SIZE_MAX;
     Company company = Company::kTogether;
   };
-  /// Requires: the engine has started, with ContextOptions::shared_cells.
+  /// Requires: the engine has started, with ContextOptions::shared_cells. Clears the context.
   Scheduler(engine::Engine& engine, const Options& options);
   ~Scheduler();
 
-  /// Whether a context of this model lets texts share any part of their beginnings.
+  /// Whether a context of this model can share any number of first tokens between sequences. Recurrent states
+  /// and sliding windows can be shared only as a whole.
   [[nodiscard]] static bool can_share_parts(const llama_model* model);
 
   using Id = std::uint64_t;
-  /// Tokens of the longest prompt that can be computed.
+  /// The largest number of tokens of a prompt that can be computed.
   [[nodiscard]] std::size_t longest_prompt() const;
-  /// Whether a prompt of so many tokens can be computed. Errors: kInvalidArgument, with both numbers.
+  /// Checks whether a prompt of `prompt` tokens can be computed. Errors: kInvalidArgument, with both numbers.
   [[nodiscard]] Status check_length(std::size_t prompt) const;
-  /// Puts the request into the queue. Errors: kInvalidArgument for a prompt that is empty, or longer than the
-  /// context or, of a model that only embeds, than a pass; and for a text that such a model is to write.
+  /// Puts the request into the queue; step() computes it. Errors: kInvalidArgument when the prompt is empty
+  /// or longer than the context. For a model that only embeds: when the prompt is longer than one pass, or
+  /// when the request asks for a text.
   [[nodiscard]] Result<Id> submit(Request request, Callbacks callbacks);
-  /// Ends it with kCancelled, wherever it stands; nothing where it has ended.
+  /// Ends the request with StopReason::kCancelled, whether it waits or runs, and calls its on_end. Does
+  /// nothing when the request has ended.
   void cancel(Id id);
 
-  /// One pass, with all that comes before and behind it. False: there is nothing to do. Errors: those of
-  /// Engine::decode; nothing is lost then, and step() may be called again.
+  /// Admits requests, computes one pass, and passes on what it gave. Blocks for that long. Returns false when
+  /// no request runs or waits. Errors: those of Engine::decode; no request is lost then, and step() may be
+  /// called again.
   [[nodiscard]] Result<bool> step();
 
-  /// Leaves the context empty: what runs is preempted, and common prefixes go. step() brings it back, in a
-  /// context of the same size that may be another one by then.
+  /// Empties the context: preempts all running requests and drops all shared prefixes. The next step()
+  /// restores the requests. By then the engine may have replaced its context by another one of the same size.
   void evict();
 
   [[nodiscard]] std::size_t running() const { return running_.size(); }
@@ -77,7 +95,7 @@ class Scheduler {
   [[nodiscard]] std::uint32_t free_cells() const { return cells_.free(); }
 
  private:
-  /// In the order in which they are admitted, and against which they are preempted.
+  /// The order in which requests are admitted. Preemption goes by the reverse order.
   struct QueueKey {
     Priority priority;
     Id id;
@@ -89,17 +107,19 @@ class Scheduler {
   class Pass;
   using Sequences = std::map<QueueKey, std::unique_ptr<Sequence>>;
 
-  /// Later: it waits for what is being computed, and who comes behind it may go first.
+  /// kLater: the request waits for a prefix that is being computed, or until its grammar fits; requests
+  /// behind it may be admitted before it. kNoRoom: neither this request nor those behind it are admitted now.
   enum class Admission { kRuns, kLater, kNoRoom };
 
   void admit();
   [[nodiscard]] Admission admit(const QueueKey& key, Sequence& sequence);
   [[nodiscard]] Admission start(const QueueKey& key, Sequence& sequence);
   [[nodiscard]] bool resume(Sequence& sequence);
+  /// A text in the context that a prompt begins with.
   struct Source {
     TokenHistory* text = nullptr;  // null: there is none
-    std::size_t count = 0;         // its tokens, from the first
-    bool later = false;            // more of them, once they are computed
+    std::size_t count = 0;         // number of tokens that the two have in common
+    bool later = false;            // true: waiting is worth it, because more tokens are being computed
   };
   [[nodiscard]] Source source_for(const QueueKey& key, const Sequence& sequence);
   [[nodiscard]] Source frozen_for(const Sequence& sequence);
@@ -108,6 +128,8 @@ class Scheduler {
   void empty_context();
   [[nodiscard]] std::size_t worth_keeping(const Sequence& sequence) const;
   void remember(Sequence& sequence);
+  /// The prefixes that may be dropped. kUnwanted: prefixes that no waiting request begins with. kComplete:
+  /// prefixes that are completely computed. kAny: all prefixes.
   enum class Drop { kUnwanted, kComplete, kAny };
   [[nodiscard]] bool drop_prefix(Drop which);
   [[nodiscard]] std::size_t cells_in_use(const Sequence& sequence) const;
@@ -135,14 +157,15 @@ class Scheduler {
   const std::size_t longest_text_;
   const Company company_;
   const Pieces pieces_;
-  const bool shares_parts_;  // the context can copy a part of a sequence
+  // Whether the context can copy the first tokens of a sequence; see can_share_parts().
+  const bool shares_parts_;
   KvCells cells_;
-  std::vector<llama_seq_id> free_seq_ids_;  // free ones
+  std::vector<llama_seq_id> free_seq_ids_;
   Id next_ = 0;
   Sequences waiting_;
   Sequences running_;
   std::vector<std::unique_ptr<Prefix>> prefixes_;
-  std::uint64_t used_ = 0;  // times that some prefix was
+  std::uint64_t used_ = 0;  // counts how often a prefix was used; orders prefixes by their last use
   Statistics statistics_;
 };
 

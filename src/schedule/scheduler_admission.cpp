@@ -1,4 +1,5 @@
-// Scheduler: who runs, with which cells, and what texts share. See docs/design-batch.md.
+// The part of Scheduler that decides which requests run, in which cells, and which texts share cells. See
+// docs/design-batch.md.
 
 #include <algorithm>
 #include <unordered_set>
@@ -11,24 +12,25 @@
 namespace brimful::schedule {
 namespace {
 
-// KvCells are reserved so many tokens ahead of what is written: preemption is rare then, and few lie idle.
+// Number of cells that are reserved ahead of the generated tokens. Preemption is rare then, and few cells lie
+// idle.
 constexpr std::size_t kStretch = 64;
 
 }  // namespace
 
-/// Not a recurrent state, and not the cells of a sliding window: of these, all or nothing.
+/// Recurrent states and the cells of a sliding window can be shared only as a whole.
 bool Scheduler::can_share_parts(const llama_model* model) {
   return !llama_model_is_recurrent(model) && !llama_model_is_hybrid(model) && llama_model_n_swa(model) == 0;
 }
 
-/// Requires: there is one.
+/// Requires: a sequence id is free.
 llama_seq_id Scheduler::take_free_seq_id() {
   const llama_seq_id seq_id = free_seq_ids_.back();
   free_seq_ids_.pop_back();
   return seq_id;
 }
 
-/// And forgets what the context holds there.
+/// Frees a sequence id, and removes its cells from the context.
 void Scheduler::leave_seq_id(std::optional<llama_seq_id>& seq_id) {
   if (!seq_id) return;
   llama_memory_seq_rm(llama_get_memory(engine_.context()), *seq_id, -1, -1);
@@ -36,7 +38,7 @@ void Scheduler::leave_seq_id(std::optional<llama_seq_id>& seq_id) {
   seq_id.reset();
 }
 
-/// All that it holds of the context.
+/// Frees everything that the sequence holds of the context.
 void Scheduler::release(Sequence& sequence) {
   leave_seq_id(sequence.seq_id);
   sequence.cells = {};
@@ -55,7 +57,7 @@ void Scheduler::admit() {
         running_.insert(waiting_.extract(at));
       }
     }
-    at = waiting_.upper_bound(key);  // who was preempted for it stands there now, too
+    at = waiting_.upper_bound(key);  // sequences that were preempted for it are waiting now, too
   }
 }
 
@@ -94,12 +96,12 @@ Scheduler::Admission Scheduler::start(const QueueKey& key, Sequence& sequence) {
   if (!take_seq_id(sequence)) return Admission::kNoRoom;
   const Source source = sequence.alone
                             ? keep_prefix_of(sequence)
-                            : source_for(key, sequence);  // what made room may have been the first one
+                            : source_for(key, sequence);  // making room may have dropped the first source
   sequence.repeatable = source.text == nullptr ? 0
                                                : std::min(source.text->repeatable,
                                                           source.count / pieces_.whole() * pieces_.whole());
   if (source.text != nullptr) {
-    // Its cells are this one's, too, from here on, whatever becomes of it.
+    // From here on the cells belong to this sequence, too, even if the source is dropped.
     sequence.before = source.text->share(source.count);
     sequence.computed = source.count;
     llama_memory_seq_cp(llama_get_memory(engine_.context()), *source.text->seq_id, *sequence.seq_id, -1,
@@ -124,7 +126,8 @@ Scheduler::Admission Scheduler::start(const QueueKey& key, Sequence& sequence) {
   return Admission::kRuns;
 }
 
-/// The grammars of all answers share what one may take; a grammar that is alone has passed its fence.
+/// Whether the grammar of this sequence may be made now. All grammars together may hold as many bytes as one
+/// grammar is allowed. A grammar that is the only one always fits: its fence has limited it already.
 bool Scheduler::grammar_fits(const Sequence& sequence) const {
   if (sequence.sampler != nullptr || sequence.grammar_memory == Bytes{}) return true;
   Bytes held;
@@ -147,16 +150,16 @@ bool Scheduler::take_seq_id(Sequence& sequence) {
   return true;
 }
 
-/// Whether the passes of a request that starts now are its own, and must be those of an empty context.
+/// Whether a request that starts now runs alone, so that its passes must be those of an empty context.
 bool Scheduler::begins_alone(const Sequence& sequence) const {
   if (sequence.request.embed || !running_.empty()) return false;
   return company_ == Company::kOneByOne || (sequence.request.repeatable && waiting_.size() == 1);
 }
 
-/// Makes the context what it is when a request that runs alone has computed the first tokens of its prompt:
-/// only the cells of a beginning that some text computed so are kept, the context's first ones, and
-/// everything else is forgotten. Then the next tokens take the cells that follow, as in an empty context.
-/// Requires: nothing runs.
+/// Prepares the context for a request that runs alone, as if the request had just computed the first tokens
+/// of its prompt in an empty context. Only the cells of a repeatable beginning are kept, which are the
+/// context's first cells; everything else is removed. The next tokens then take the cells that follow, as in
+/// an empty context. Requires: no sequence runs.
 Scheduler::Source Scheduler::keep_prefix_of(const Sequence& sequence) {
   Source source;
   for (const auto& prefix : prefixes_) {
@@ -183,19 +186,20 @@ Scheduler::Source Scheduler::keep_prefix_of(const Sequence& sequence) {
   return source;
 }
 
-/// Forgets all texts that have ended. The next cells that are taken are the context's first ones. Requires:
-/// nothing runs.
+/// Removes all texts that have ended. The next tokens take the context's first cells. Requires: no sequence
+/// runs.
 void Scheduler::empty_context() {
   while (drop_prefix(Drop::kAny)) {
   }
   llama_memory_clear(llama_get_memory(engine_.context()), false);
 }
 
-/// KvCells beside those that it shares, where some can be found; all that there are, at most.
+/// Reserves `count` cells for the sequence, in addition to those that it shares, but never more than the
+/// cache has. Makes room if necessary. Returns false when there are too few cells.
 bool Scheduler::reserve(Sequence& sequence, std::size_t count) {
   const std::size_t most = cells_.capacity() - sequence.held();
   const auto wanted = static_cast<std::uint32_t>(std::min(count, most));
-  // Nothing is forgotten for who has to wait all the same.
+  // No prefix is dropped for a sequence that has to wait anyway.
   if (cells_.capacity() - cells_in_use(sequence) < wanted && !preempt_for(sequence)) return false;
   for (;;) {
     if (auto cells = cells_.reserve(wanted)) {
@@ -206,7 +210,8 @@ bool Scheduler::reserve(Sequence& sequence, std::size_t count) {
   }
 }
 
-/// By `sequence` and all that run: what would not be free if every prefix went.
+/// Number of cells that `sequence` and all running sequences hold. The others would be free if all prefixes
+/// were dropped.
 std::size_t Scheduler::cells_in_use(const Sequence& sequence) const {
   std::size_t count = 0;
   std::unordered_set<const KvCells::SharedPrefix*> counted;
@@ -221,12 +226,15 @@ std::size_t Scheduler::cells_in_use(const Sequence& sequence) const {
   return count;
 }
 
-/// Takes something from who comes after `for_whom`. False where there is nothing to take.
+/// Frees cells or a sequence id for `for_whom`: drops a prefix, or preempts a sequence of lower priority.
+/// Returns false when nothing can be freed.
 bool Scheduler::make_room(const Sequence& for_whom) {
   return drop_prefix(Drop::kUnwanted) || preempt_for(for_whom) ||
          (running_.empty() && drop_prefix(Drop::kComplete));
 }
 
+/// Preempts the last running sequence, if `sequence` is interactive and the running one is not. Returns
+/// whether it did.
 bool Scheduler::preempt_for(const Sequence& sequence) {
   if (running_.empty() || sequence.request.priority != Priority::kInteractive) return false;
   const auto last = std::prev(running_.end());
@@ -235,7 +243,8 @@ bool Scheduler::preempt_for(const Sequence& sequence) {
   return true;
 }
 
-/// More cells for who has used up its own; the last ones are preempted where there are too few.
+/// Reserves more cells for the sequences that have used all of theirs. When there are too few, it preempts
+/// the last sequences.
 void Scheduler::grow() {
   for (auto at = running_.begin(); at != running_.end();) {
     Sequence& sequence = *at->second;
@@ -256,11 +265,12 @@ void Scheduler::grow() {
     } else {
       end(sequence, engine::StopReason::kContextFull);
     }
-    break;  // it was the last one
+    break;  // `at` was the last sequence
   }
 }
 
-/// Where its file cannot be written, as on a full disk, it is computed again: its tokens are all there.
+/// Saves the sequence in a file, and puts it back into the queue. When the file cannot be written, for
+/// example on a full disk, the sequence is computed again later: all its tokens are known.
 void Scheduler::preempt(Sequences::iterator at) {
   Sequence& sequence = *at->second;
   if (sequence.computed > 0) {
@@ -283,9 +293,9 @@ void Scheduler::evict() {
   }
 }
 
-// --- Common beginnings ---
+// --- Shared prefixes ---
 
-/// The text that holds the most of the prompt.
+/// The text with the longest common beginning with the prompt.
 Scheduler::Source Scheduler::source_for(const QueueKey& key, const Sequence& sequence) {
   if (!shares_parts_) return frozen_for(sequence);
   Source best;
@@ -310,7 +320,8 @@ Scheduler::Source Scheduler::source_for(const QueueKey& key, const Sequence& seq
   return best;
 }
 
-/// The longest prefix that the prompt begins with; a new one where others wait that begin alike.
+/// The longest prefix that the prompt begins with. When there is none, and waiting prompts have a common
+/// beginning with this one, a new prefix is made.
 Scheduler::Source Scheduler::frozen_for(const Sequence& sequence) {
   Prefix* best = nullptr;
   for (const auto& prefix : prefixes_) {
@@ -335,8 +346,9 @@ Scheduler::Source Scheduler::frozen_for(const Sequence& sequence) {
   return {best, best->tokens.size()};
 }
 
-/// How much of a text that ends may begin another one: all of a conversation, whose next question does; of
-/// other work, what some that wait have in common with it.
+/// How many first tokens of an ended text may begin another prompt. For an interactive request these are all
+/// computed tokens, because the next question of the conversation begins with them. For other requests, these
+/// are the tokens in common with a waiting prompt.
 std::size_t Scheduler::worth_keeping(const Sequence& sequence) const {
   if (sequence.request.embed || !sequence.seq_id) return 0;
   if (sequence.request.priority == Priority::kInteractive) return sequence.computed;
@@ -346,6 +358,7 @@ std::size_t Scheduler::worth_keeping(const Sequence& sequence) const {
   return std::min(most, sequence.computed);
 }
 
+/// Keeps an ended text as a prefix, if that is worth it.
 void Scheduler::remember(Sequence& sequence) {
   const std::size_t count = worth_keeping(sequence);
   llama_memory_t const memory = llama_get_memory(engine_.context());
@@ -355,7 +368,7 @@ void Scheduler::remember(Sequence& sequence) {
   auto prefix = std::make_unique<Prefix>();
   prefix->tokens.assign(sequence.tokens.begin(),
                         sequence.tokens.begin() + static_cast<std::ptrdiff_t>(count));
-  // Those that this one goes beyond.
+  // The new prefix replaces older ones that it begins with.
   std::erase_if(prefixes_, [&](const auto& other) {
     const std::size_t length = other->tokens.size();
     if (!shares_parts_ || length > count ||
@@ -374,18 +387,19 @@ void Scheduler::remember(Sequence& sequence) {
   prefixes_.push_back(std::move(prefix));
 }
 
+/// Whether a waiting request begins with this prefix.
 bool Scheduler::is_wanted(const Prefix& prefix) const {
   return std::ranges::any_of(waiting_, [&](const auto& entry) {
     return entry.second->computed == 0 && prefix.begins(entry.second->tokens);
   });
 }
 
-/// The one that was not used for the longest time. False where there is none.
+/// Drops the prefix that was not used for the longest time. Returns false when there is none to drop.
 bool Scheduler::drop_prefix(Drop which) {
   auto oldest = prefixes_.end();
   for (auto at = prefixes_.begin(); at != prefixes_.end(); ++at) {
     if (which == Drop::kUnwanted && is_wanted(**at)) continue;
-    if (which == Drop::kComplete && !(*at)->complete()) continue;  // it soon is
+    if (which == Drop::kComplete && !(*at)->complete()) continue;  // it will be complete soon
     if (oldest == prefixes_.end() || (*at)->used < (*oldest)->used) oldest = at;
   }
   if (oldest == prefixes_.end()) return false;

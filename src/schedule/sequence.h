@@ -12,20 +12,21 @@
 
 namespace brimful::schedule {
 
-/// Tokens, of which the context holds the first ones. Invariant: the cells of `before`, then `cells`, hold
-/// what is computed.
+/// A text as tokens. The context holds the first `computed` ones. Invariant: the cells of `before`, and then
+/// `cells`, hold the computed tokens.
 struct Scheduler::TokenHistory {
   std::vector<llama_token> tokens;
   std::size_t computed = 0;
   std::optional<llama_seq_id> seq_id;
   KvCells::Reservation cells;
-  std::shared_ptr<KvCells::SharedPrefix> before;  // shared with others
-  /// The first tokens, in whole Pieces, whose cells are the context's first ones and hold the bits that a
-  /// request computes alone in an empty context.
+  std::shared_ptr<KvCells::SharedPrefix> before;  // cells that this text shares with others
+  /// Number of first tokens, in whole Pieces, whose cells are the context's first ones and hold the bits that
+  /// a request computes when it runs alone in an empty context.
   std::size_t repeatable = 0;
 
   [[nodiscard]] std::size_t held() const { return cells.count() + (before ? before->size() : 0); }
-  /// Lets others have the cells of the first `count` tokens, too. Requires: these are computed.
+  /// Returns the cells of the first `count` tokens, for sharing with other texts. Requires: these tokens are
+  /// computed.
   [[nodiscard]] std::shared_ptr<KvCells::SharedPrefix> share(std::size_t count) {
     const std::size_t in_front = before ? before->size() : 0;
     if (count > in_front) {
@@ -34,14 +35,16 @@ struct Scheduler::TokenHistory {
     }
     return KvCells::first_of(before, static_cast<std::uint32_t>(count));
   }
-  /// How many tokens of a prompt it begins with; one is left over, to get logits from.
+  /// How many first tokens this text and a prompt have in common. At least one token of the prompt is left
+  /// over, because its logits are needed.
   [[nodiscard]] std::size_t alike(const std::vector<llama_token>& prompt) const {
     const auto differ = std::ranges::mismatch(tokens, prompt).in2 - prompt.begin();
     return std::min(static_cast<std::size_t>(differ), prompt.size() - 1);
   }
 };
 
-/// A request on its way. Its tokens: the prompt, then what was written.
+/// A request that was submitted and has not ended. Its tokens are the prompt, followed by the generated
+/// tokens.
 struct Scheduler::Sequence : TokenHistory {
   Sequence(Request wanted, Callbacks who)
       : TokenHistory{.tokens = std::move(wanted.prompt)},
@@ -54,32 +57,38 @@ struct Scheduler::Sequence : TokenHistory {
   Callbacks callbacks;
   Answer answer;
   engine::SamplerPtr sampler;
-  Bytes grammar_memory;  // that its sampler takes, once that is known
+  Bytes grammar_memory;  // bytes that the grammar holds; zero until the sampler was made once
   engine::StopFilter filter;
   std::optional<engine::SavedSequence> preempted;
   bool ended = false;
-  /// Nothing was computed beside this request, and all that it is computed from is repeatable.
+  /// True while nothing was computed beside this request, and everything that it is computed from is
+  /// repeatable.
   bool alone = false;
 
-  /// Tokens of the next pass of a request that runs alone: a piece of its prompt; then one by one, as they
-  /// were written, even where they are all there and are computed again.
+  /// Number of tokens in the next pass of a request that runs alone. The prompt is computed piece by piece.
+  /// The generated tokens are computed one by one, as they were generated, even when they are all known and
+  /// are computed again.
   [[nodiscard]] std::size_t next_alone(const Pieces& pieces) const {
     return computed < prompt_tokens ? pieces.next(prompt_tokens - computed) : 1;
   }
-  /// All but its newest token is computed, and that one it wrote itself.
+  /// Whether only the newest token is left to compute, and the sequence generated it.
   [[nodiscard]] bool decodes() const { return !answer.token_ids.empty() && computed + 1 == tokens.size(); }
+  /// How many tokens the request may still generate.
   [[nodiscard]] std::size_t left() const {
     if (request.embed) return 0;
     const std::size_t limit = request.limit < 0 ? SIZE_MAX : static_cast<std::size_t>(request.limit);
     return limit - std::min(limit, answer.token_ids.size());
   }
-  /// KvCells that may be reserved ahead.
+  /// Number of cells that may be reserved ahead: at most `most`, at least 1.
   [[nodiscard]] std::uint32_t stretch(std::size_t most) const {
     return static_cast<std::uint32_t>(std::max<std::size_t>(std::min(left(), most), 1));
   }
   [[nodiscard]] bool needs_cells() const { return tokens.size() > held(); }
 
+  /// Adds a piece of text, and passes on what can be shown of it. Returns false when the receiver wants no
+  /// more.
   bool show(const std::string& piece) { return show_now(filter.add(piece)); }
+  /// Passes on the text that was held back. Called when the answer has ended.
   void show_rest() { show_now(filter.rest()); }
 
  private:
@@ -93,25 +102,28 @@ struct Scheduler::Sequence : TokenHistory {
   std::size_t shown_logprobs_ = 0;
 };
 
-/// What prompts begin with: what several that wait have in common, or a text that has ended, as the next
-/// question of a conversation begins with it. Frozen once it is computed.
+/// A text at the start of prompts: either the common beginning of several waiting prompts, or a text that has
+/// ended (the next question of a conversation begins with it). It does not change any more once it is
+/// computed.
 struct Scheduler::Prefix : TokenHistory {
-  Priority priority = Priority::kBatch;  // with which it is computed
-  std::uint64_t used = 0;                // when it was last
+  Priority priority = Priority::kBatch;  // the highest priority of the requests that wait for it
+  std::uint64_t used = 0;                // the value of Scheduler::used_ at its last use
 
   [[nodiscard]] bool complete() const { return computed == tokens.size(); }
+  /// Whether the prompt begins with all tokens of this prefix.
   [[nodiscard]] bool begins(const std::vector<llama_token>& prompt) const {
     return alike(prompt) == tokens.size();
   }
 };
 
-constexpr std::size_t kWorthSharing = 32;  // tokens: fewer are not worth a place
+// The smallest number of common tokens that are shared. Fewer are not worth a sequence id.
+constexpr std::size_t kWorthSharing = 32;
 
-/// What `sequence` has in common with some that wait behind it, as many tokens as all of those have that have
-/// enough; 0: nothing worth it.
+/// The number of first tokens that `sequence` has in common with all those waiting prompts that have at least
+/// kWorthSharing tokens in common with it; 0 when there is no such prompt.
 template <typename Sequences>
 [[nodiscard]] std::size_t common_prefix(const auto& sequence, const Sequences& waiting) {
-  constexpr std::size_t kCompared = 64;  // of those that wait
+  constexpr std::size_t kCompared = 64;  // the largest number of waiting prompts to compare
   std::size_t common = 0;
   std::size_t compared = 0;
   for (const auto& [key, other] : waiting) {
@@ -123,19 +135,20 @@ template <typename Sequences>
   return common;
 }
 
-/// One batch of tokens, and whose they are.
+/// The tokens of one pass, and the sequences and prefixes that they belong to.
 class Scheduler::Pass {
  public:
   struct Part {
-    Sequence* sequence = nullptr;
-    Prefix* prefix = nullptr;  // or this
-    std::size_t count = 0;
-    std::optional<std::int32_t> output;  // where its logits are, if it has some
+    Sequence* sequence = nullptr;  // null when the part belongs to a prefix
+    Prefix* prefix = nullptr;      // null when the part belongs to a sequence
+    std::size_t count = 0;         // number of tokens
+    // Index of the token in the batch whose output is wanted. Unset: the end of the text is not in this pass.
+    std::optional<std::int32_t> output;
   };
 
   explicit Pass(std::uint32_t size) : size_(size) {}
 
-  /// `most`: tokens of it, at most.
+  /// Adds the tokens of the sequence that are not computed, at most `most`, as far as there is room.
   void add(Sequence& sequence, std::size_t most = SIZE_MAX) {
     const std::size_t count = add(sequence.tokens, sequence.computed, sequence.seq_id, most);
     if (count == 0) return;
@@ -151,7 +164,7 @@ class Scheduler::Pass {
 
   [[nodiscard]] bool empty() const { return tokens_.empty(); }
   [[nodiscard]] const std::vector<Part>& parts() const { return parts_; }
-  /// Tokens that it still takes.
+  /// Number of tokens that still fit into the pass.
   [[nodiscard]] std::size_t room() const { return size_ - tokens_.size(); }
   [[nodiscard]] bool embeds() const {
     return std::ranges::any_of(parts_,
@@ -174,7 +187,8 @@ class Scheduler::Pass {
   }
 
  private:
-  /// As many of the tokens that are not computed as there is room for.
+  /// Adds the tokens that are not computed, at most `most`, as far as there is room. Returns how many it has
+  /// added.
   std::size_t add(const std::vector<llama_token>& tokens, std::size_t computed,
                   std::optional<llama_seq_id> seq_id, std::size_t most) {
     const std::size_t count = std::min({tokens.size() - computed, size_ - tokens_.size(), most});

@@ -14,24 +14,27 @@
 namespace brimful::session {
 namespace {
 
-// The texts and tokens of requests that wait. Estimated.
+// Bytes for the texts and tokens of waiting requests. Estimated.
 constexpr Bytes kRequests{8ULL << 20};
 constexpr std::uint32_t kMostSequences = 256;  // libllama's limit
-constexpr std::uint64_t kPartForCache = 4;     // of the budget, at most: weights that stay are worth more
+// The KV cache may take this part of the budget, because resident weights are worth more.
+constexpr std::uint64_t kPartForCache = 4;
 constexpr std::uint64_t kMostCells = 1U << 20;
-constexpr std::uint64_t kStep = 256;          // libllama pads contexts to this
-constexpr std::size_t kMostSizes = 6;         // of contexts that are weighed: each is made once
-constexpr std::uint32_t kUsualRequests = 32;  // at once, where nothing was measured
+constexpr std::uint64_t kStep = 256;  // libllama pads contexts to a multiple of this
+// The largest number of context sizes that are compared. Each of them is made once.
+constexpr std::size_t kMostSizes = 6;
+// The largest number of requests at once, when the machine was not measured.
+constexpr std::uint32_t kUsualRequests = 32;
 constexpr std::uint32_t kLeastUbatch = 64;
 constexpr std::uint32_t kMostUbatch = 2048;
 
-/// Places beside those of requests, for what they begin with. A recurrent state or a sliding window takes
-/// memory for each.
+/// Number of sequence ids for shared prefixes, in addition to those of requests. They are few for recurrent
+/// states and sliding windows, which take memory for each id.
 std::uint32_t places_for_prefixes(const engine::Engine& engine, std::uint32_t requests) {
   return std::min(schedule::Scheduler::can_share_parts(engine.model()) ? 8U : 2U, kMostSequences - requests);
 }
 
-/// What follows from how many tokens a context holds.
+/// The context options that follow from the number of tokens of a context.
 class Contexts {
  public:
   Contexts(const engine::Engine& engine, engine::ContextOptions base, const ExpectedRequests& expected)
@@ -40,13 +43,15 @@ class Contexts {
         places_(places_for_prefixes(engine, expected.work.requests)),
         vocabulary_(static_cast<std::size_t>(llama_vocab_n_tokens(engine.vocab()))) {}
 
-  /// Requests that it lets run at once: some more than those of the usual length.
+  /// How many requests run at once in a context of `tokens` tokens: some more than requests of the mean
+  /// length would fit.
   [[nodiscard]] std::uint32_t at_once(std::uint32_t tokens) const {
     const plan::SharedWork& work = expected_.work;
     if (!expected_.lengths_known) return work.requests;
     const double fit = kSpare * tokens / std::max(work.tokens(), 1.0);
     return std::clamp(static_cast<std::uint32_t>(std::ceil(fit)), 1U, std::max(work.requests, 1U));
   }
+  /// The options for a context of `tokens` tokens.
   [[nodiscard]] engine::ContextOptions of(std::uint32_t tokens) const {
     engine::ContextOptions out = with(at_once(tokens));
     out.context = tokens;
@@ -54,6 +59,7 @@ class Contexts {
     out.client_reserve += for_text - std::min(for_text, foreign::foreign_limits().reading.bytes);
     return out;
   }
+  /// The options for `requests` requests at once.
   [[nodiscard]] engine::ContextOptions with(std::uint32_t requests) const {
     engine::ContextOptions out = base_;
     out.sequences = requests + places_;
@@ -74,11 +80,13 @@ class Contexts {
   const std::size_t vocabulary_;  // tokens
 };
 
+/// A context size for `tokens` tokens, padded as libllama does it.
 std::uint32_t cells(std::uint64_t tokens) {
   return static_cast<std::uint32_t>(align_up(std::min(tokens, kMostCells), kStep));
 }
 
-/// What lies on devices, as forecasts want it, with what `machine` knows of these cards.
+/// The weights and layers on devices, in the form for forecasts, with the facts that `machine` has about
+/// these cards.
 plan::DeviceSplit split_of(const engine::Engine& engine, const hardware::Profile& machine) {
   plan::DeviceSplit out;
   std::uint32_t layers = 0;
@@ -94,14 +102,15 @@ plan::DeviceSplit split_of(const engine::Engine& engine, const hardware::Profile
   return out;
 }
 
-/// Tries shapes of the context, and keeps the one that promises the most.
+/// Tries several shapes of the context, and keeps the one with the highest forecast rate.
 class Choice {
  public:
   Choice(engine::Engine& engine, const Contexts& contexts, const hardware::Profile& machine,
          const Notes& notes)
       : engine_(engine), contexts_(contexts), machine_(machine), notes_(notes) {}
 
-  /// False where it does not fit. Errors: others of Engine::prepare().
+  /// Prepares and forecasts one shape. Returns false when it does not fit. Errors: those of
+  /// Engine::prepare(), except kInfeasible.
   Result<bool> weigh(std::uint32_t tokens, std::optional<std::uint32_t> ubatch) {
     engine::ContextOptions context = contexts_.of(tokens);
     if (ubatch) context.ubatch = ubatch;
@@ -122,14 +131,14 @@ class Choice {
     return true;
   }
 
-  /// The same with a cache of half the bytes: what it writes would differ, so that it is for people to
-  /// choose, or to let be chosen.
+  /// Forecasts the best shape with a KV cache of half the bytes. The generated text would differ, so it is
+  /// only chosen if the user allows that.
   void weigh_smaller_cache() {
     engine::ContextOptions context = contexts_.of(best_->context);
     if (context.type_k != GGML_TYPE_F16 || context.type_v != GGML_TYPE_F16) return;
     context.ubatch = best_->ubatch;
     context.type_k = context.type_v = GGML_TYPE_Q8_0;
-    if (!engine_.prepare(context)) return;  // not every model can
+    if (!engine_.prepare(context)) return;  // not every model can use this type
     const plan::SharedForecast forecast = plan::forecast_shared(
         engine_.profile(), engine_.plan(), split_of(engine_, machine_), machine_, contexts_.work());
     if (forecast.tokens_per_second <= best_->forecast.tokens_per_second * kWorthSaying) return;
@@ -149,7 +158,7 @@ class Choice {
   };
   [[nodiscard]] const std::optional<Shape>& best() const { return best_; }
 
-  /// Prepares the best one. Requires: there is one.
+  /// Prepares the best shape. Requires: there is one.
   Status take() {
     notes_(fmt::format(
         "plan: {} requests at once in {} tokens{}, -ub {}: about {:.1f} tokens/s, bound by {}, {} read "
@@ -165,7 +174,9 @@ class Choice {
   }
 
  private:
-  static constexpr double kWorthIt = 1.02;  // times as fast, for more memory than the best until now
+  // A shape with more memory than the best one so far must be faster by this factor.
+  static constexpr double kWorthIt = 1.02;
+  /// A smaller cache is only mentioned when it is faster by this factor.
   static constexpr double kWorthSaying = 1.05;
 
   engine::Engine& engine_;
@@ -176,7 +187,8 @@ class Choice {
   std::string weighed_;
 };
 
-/// From few tokens to many: of two that are as fast, the one that needs less memory. Tokens of the context.
+/// Tries sizes from small to large, so that the smaller one of two equally fast contexts is chosen. Returns
+/// the number of tokens of the context.
 Result<std::uint32_t> prepare_best(engine::Engine& engine, const Contexts& contexts, std::uint32_t least,
                                    const hardware::Profile& machine, const Notes& notes) {
   Choice choice(engine, contexts, machine, notes);
@@ -190,7 +202,7 @@ Result<std::uint32_t> prepare_best(engine::Engine& engine, const Contexts& conte
     if (!fits) break;
   }
   if (!choice.best()) {
-    BRIMFUL_TRY_VOID(engine.prepare(contexts.of(least)));  // says what is missing
+    BRIMFUL_TRY_VOID(engine.prepare(contexts.of(least)));  // its error says what is missing
     return least;
   }
   const Choice::Shape first = *choice.best();
@@ -203,8 +215,8 @@ Result<std::uint32_t> prepare_best(engine::Engine& engine, const Contexts& conte
   return choice.best()->context;
 }
 
-/// Cells for as many requests as may come, where these take no large part of the budget. Tokens of the
-/// context.
+/// Prepares a context with cells for the expected requests, at most a quarter of the budget. Returns the
+/// number of tokens of the context.
 Result<std::uint32_t> prepare_usual(engine::Engine& engine, const Contexts& contexts, std::uint32_t least,
                                     const Notes& notes) {
   notes(
@@ -225,7 +237,7 @@ Result<std::uint32_t> prepare_usual(engine::Engine& engine, const Contexts& cont
   }
 }
 
-/// The context that the largest request needs, or what of it the budget holds.
+/// The size of the context that the largest request needs, or of the largest one that the budget holds.
 Result<std::uint32_t> least_context(engine::Engine& engine, const Contexts& contexts,
                                     const ExpectedRequests& expected, const Notes& notes) {
   const std::uint32_t wanted = cells(expected.most_tokens);
@@ -245,6 +257,7 @@ Result<std::uint32_t> least_context(engine::Engine& engine, const Contexts& cont
   return tokens;
 }
 
+/// The options for a context that many requests share.
 engine::ContextOptions shared(engine::ContextOptions context) {
   context.drafts = {};
   context.shared_cells = true;
@@ -268,7 +281,7 @@ Result<std::uint32_t> prepare_shared(engine::Engine& engine, engine::ContextOpti
                                      const std::optional<hardware::Profile>& machine, const Notes& notes) {
   context = shared(std::move(context));
   const Contexts contexts(engine, context, expected);
-  // Of models that only embed there is no cache to share.
+  // A model that only embeds has no cache to share.
   if (context.context || engine.only_embeds()) {
     const bool some = context.context && *context.context > 0 && !engine.only_embeds();
     const std::uint32_t requests = some ? contexts.at_once(*context.context) : expected.work.requests;

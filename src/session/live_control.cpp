@@ -16,15 +16,15 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kBetweenStatuses{100};
-constexpr std::chrono::milliseconds kWhileWaiting{500};  // so that rates are of now
+constexpr std::chrono::milliseconds kWhileWaiting{500};  // the interval keeps rates up to date
 
 std::optional<Bytes> bytes_of(const nlohmann::json& object, const char* key) {
   if (!object.is_object() || !object.contains(key) || !object[key].is_number_unsigned()) return std::nullopt;
   return Bytes{object[key].get<std::uint64_t>()};
 }
 
-/// `{"ram": BYTES, "vram": [{"name": "CUDA0", "bytes": BYTES}, ..]}`; without a name: the next device that
-/// has none yet, as in `brimful run`.
+/// Reads `{"ram": BYTES, "vram": [{"name": "CUDA0", "bytes": BYTES}, ..]}`. A part without a name is for the
+/// next device that has no budget yet, as in `brimful run`.
 Result<engine::BudgetChange> change_of(const nlohmann::json& request, const engine::Engine& engine) {
   engine::BudgetChange change{bytes_of(request, "ram"), {}};
   if (change.ram == Bytes{})
@@ -134,7 +134,7 @@ Result<bool> Live::wait_for_input(const std::function<bool()>& give_up) {
     if (::poll(waiting.data(), waiting.size(), static_cast<int>(kWhileWaiting.count())) < 0) continue;
     publish("waiting");
     if (waiting[1].revents != 0) BRIMFUL_TRY_VOID(carry_out_requests());
-    if (waiting[0].revents != 0) return !give_up();  // Ctrl-C came before what can be read now
+    if (waiting[0].revents != 0) return !give_up();  // Ctrl-C may have come before the input
   }
   return false;
 }

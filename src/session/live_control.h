@@ -11,30 +11,33 @@
 
 namespace brimful::session {
 
-/// A run as other processes see it, and may change it: answers `brimful top` and `brimful ctl`.
-/// docs/control.md. Threading: as Engine.
+/// Lets other processes watch and change this run: it answers `brimful top` and `brimful ctl`
+/// (docs/control.md). Threading: as Engine.
 class Live {
  public:
-  /// Where there can be no socket, the run goes on without, and a note says why. `engine` outlives this.
-  /// `notes` is called by members of this object, on their thread.
+  /// Opens the socket. If that is not possible, a note says why, and the run goes on without it. `engine`
+  /// outlives this. The members of this object call `notes`, on their thread.
   Live(engine::Engine& engine, std::string model, Notes notes);
 
-  /// The model is in memory.
+  /// Must be called when the model is loaded.
   void started();
-  /// Of GenerationOptions. Errors: those after which the engine cannot be used.
+  /// For GenerationOptions::before_pass. Publishes the progress, and changes budgets if another process has
+  /// asked for it. Errors: those after which the engine cannot be used.
   [[nodiscard]] Status before_pass(const engine::GenerationProgress& progress);
-  /// Of many requests at once, between two passes: tokens of prompts and of answers since the start. Budgets
-  /// change after `empty_context`. Errors: as before_pass.
+  /// The progress of many requests at once, since the start.
   struct Served {
-    std::uint64_t computed = 0;
-    std::uint64_t written = 0;
-    bool busy = false;
+    std::uint64_t computed = 0;  ///< Number of prompt tokens that were computed.
+    std::uint64_t written = 0;   ///< Number of tokens that were generated.
+    bool busy = false;           ///< Whether a request is being computed.
   };
+  /// The same as before_pass() for many requests, between two passes. It calls `empty_context` before it
+  /// changes budgets. Errors: as before_pass().
   [[nodiscard]] Status between_passes(const Served& served, const std::function<void()>& empty_context);
-  /// A turn has ended.
+  /// Must be called when a turn of a conversation has ended.
   void finished(const engine::Generation& turn);
-  /// Waits until standard input has something to read, and does meanwhile what is asked for. Whether it has:
-  /// not where `give_up` says yes, which is asked after a signal and twice a second. Errors: as before_pass.
+  /// Waits until standard input has something to read, and meanwhile answers other processes. Returns true
+  /// when there is input, and false when `give_up` returned true. `give_up` is asked after a signal, and
+  /// twice a second. Errors: as before_pass().
   [[nodiscard]] Result<bool> wait_for_input(const std::function<bool()>& give_up);
 
  private:
@@ -50,8 +53,8 @@ class Live {
   std::unique_ptr<control::Server> server_;
   std::string state_;
   bool in_memory_ = false;
-  engine::GenerationProgress progress_;  // of the turn
-  std::size_t computed_before_ = 0;      // tokens of prompts, in earlier turns
+  engine::GenerationProgress progress_;  // of the current turn
+  std::size_t computed_before_ = 0;      // prompt tokens that earlier turns have computed
   std::size_t written_before_ = 0;
 };
 

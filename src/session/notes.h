@@ -5,9 +5,9 @@
 
 namespace brimful::session {
 
-/// Takes a line for people, or some that belong together, without an end of line: what was decided, or what a
-/// person has to know. Called on the thread of the function that was given it, while that function runs.
-/// Never unset.
+/// Receives a note for people: one line, or several lines that belong together, without a newline at the end.
+/// A note says what was decided, or what a person has to know. The function that takes a Notes calls it on
+/// its own thread, while it runs. A Notes is never unset.
 using Notes = std::function<void(const std::string& lines)>;
 
 }  // namespace brimful::session

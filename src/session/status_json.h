@@ -10,13 +10,15 @@ namespace brimful::session {
 
 /// Bytes by tag, as an object.
 [[nodiscard]] nlohmann::ordered_json tags_json(const TierAccount& tier);
-/// Of steps that had slots on a device.
+/// Statistics of a device's slots for experts.
 [[nodiscard]] nlohmann::ordered_json slots_json(const tier::ExpertStatistics& experts);
 
+/// Bytes of the weights: total, resident, and streamed in each pass.
 [[nodiscard]] nlohmann::ordered_json weights_json(const plan::MemoryMap& map);
+/// Number of passes, bytes read from disk, and seconds spent waiting for the disk.
 [[nodiscard]] nlohmann::ordered_json passes_json(const tier::PassStatistics& passes);
 
-/// `tiers` of docs/control.md.
+/// The `tiers` of a status, see docs/control.md.
 [[nodiscard]] nlohmann::ordered_json tiers_json(const engine::Engine& engine);
 
 }  // namespace brimful::session

@@ -5,12 +5,13 @@
 namespace brimful::engine {
 namespace {
 
-// The last ten or so drafts decide: whether a text repeats itself changes from one paragraph to the next.
+// The last ten drafts or so decide, because a text may repeat itself in one paragraph and not in the next.
 constexpr double kMemory = 0.9;
-// A position that was seldom reached is taken to be like all others; so many tries outweigh that.
+// A position that was seldom reached counts like the average of all positions. This number of tries outweighs
+// that.
 constexpr double kPrior = 2;
-constexpr double kNewest = 0.25;  // weight of the newest pass
-constexpr double kOutlier = 2;    // a pass cannot count for more than so many times what was expected
+constexpr double kNewest = 0.25;  // the weight of the newest pass
+constexpr double kOutlier = 2;    // a pass counts for at most this multiple of the expected duration
 
 double blend(double known, double observed) {
   if (known <= 0) return observed;
@@ -25,8 +26,8 @@ void Acceptance::add(Count& count, bool hit) {
 }
 
 void Acceptance::observe(std::size_t drafted, std::size_t right) {
-  const std::size_t judged =
-      std::min(right + 1, drafted);  // nothing is known of those behind the first wrong
+  // Nothing is known about the tokens behind the first wrong one.
+  const std::size_t judged = std::min(right + 1, drafted);
   if (positions_.size() < judged) positions_.resize(judged);
   for (std::size_t i = 0; i < judged; ++i) {
     add(positions_[i], i < right);
@@ -50,7 +51,8 @@ void PassTime::Line::observe(std::size_t tokens, double seconds) {
 }
 
 void PassTime::observe(std::size_t tokens, double seconds, double stalled) {
-  constexpr double kWaits = 0.05;  // of a pass: below, the disk is not what decides
+  // A smaller share of a pass than this does not make the disk the slower side.
+  constexpr double kWaits = 0.05;
   compute_.observe(tokens, std::max(seconds - stalled, 1e-9));
   if (stalled > kWaits * seconds) {
     disk_.observe(tokens, seconds);
@@ -73,8 +75,8 @@ PassTime PassTime::hopeful() const {
 DraftLength best_draft_length(const Acceptance& acceptance, const PassTime& pass, double draft_seconds,
                               std::size_t most) {
   DraftLength best{0, 1 / pass.seconds(1)};
-  double expected = 1;  // tokens of the pass
-  double reached = 1;   // probability that all before were right
+  double expected = 1;  // expected number of tokens that the pass gives
+  double reached = 1;   // probability that all earlier tokens were right
   for (std::size_t n = 1; n <= most; ++n) {
     reached *= acceptance.rate(n - 1);
     expected += reached;

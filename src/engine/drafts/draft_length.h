@@ -5,14 +5,14 @@
 
 namespace brimful::engine {
 
-/// How often the i-th token of a draft was right, given that those before it were. What was observed lately
-/// counts more. Pure.
+/// Estimates how often the i-th token of a draft is right when all tokens before it are right. Newer drafts
+/// count more. Pure.
 class Acceptance {
  public:
-  /// A draft of `drafted` tokens came true for `right` of them, and then no more.
+  /// Adds one draft: of its `drafted` tokens, the first `right` ones were right, and the next one was not.
   void observe(std::size_t drafted, std::size_t right);
 
-  /// 0..1, of the token at `position` (from 0).
+  /// The estimate for the token at `position` (from 0), in 0..1.
   [[nodiscard]] double rate(std::size_t position) const;
 
  private:
@@ -26,25 +26,26 @@ class Acceptance {
   Count all_;
 };
 
-/// What a pass takes by its number of tokens, learned from passes. It waits for the disk, or computes:
-/// max(D (1 + e (n - 1)), C (1 + s (n - 1))). D and C are those of one token; s is the share of C that one
-/// more token in the same pass adds, e the share of D: 0, but for experts, of which more are read. Pure.
+/// Estimates the duration of a pass from its number of tokens n. It learns from passes. A pass either waits
+/// for the disk or computes: max(D (1 + e (n - 1)), C (1 + s (n - 1))). D and C are the durations for one
+/// token. s is the share of C that each further token in the same pass adds. e is the share of D; it is 0,
+/// except for models with experts, because more tokens read more experts. Pure.
 class PassTime {
  public:
-  /// `stalled`: how much of `seconds` the compute waited for the disk.
+  /// Adds one pass. `stalled`: the part of `seconds` in which the computation waited for the disk.
   void observe(std::size_t tokens, double seconds, double stalled);
 
   /// Whether a pass was observed.
   [[nodiscard]] bool known() const { return compute_.one > 0; }
-  /// Requires: known().
+  /// The estimated duration of a pass of `tokens` tokens. Requires: known().
   [[nodiscard]] double seconds(std::size_t tokens) const;
-  /// As if no pass of several tokens had been observed yet, where that is better.
+  /// The estimate without the observed passes of several tokens, if that is the better one.
   [[nodiscard]] PassTime hopeful() const;
 
  private:
   struct Line {
-    double one = 0;   // seconds; 0: not known
-    double more = 0;  // of `one`, for each more token
+    double one = 0;   // for one token, in seconds; 0: not known
+    double more = 0;  // for each further token, as a share of `one`
 
     [[nodiscard]] double seconds(std::size_t tokens) const {
       return one * (1 + more * (static_cast<double>(tokens) - 1));
@@ -57,12 +58,14 @@ class PassTime {
 };
 
 struct DraftLength {
-  std::size_t tokens = 0;        ///< 0: no draft pays
-  double tokens_per_second = 0;  ///< expected
+  /// Number of tokens in the draft; 0: no draft pays.
+  std::size_t tokens = 0;
+  /// The expected rate with this draft.
+  double tokens_per_second = 0;
 };
 
-/// The length with the most expected tokens per second, when each drafted token takes `draft_seconds`.
-/// Requires: pass.known(). Pure.
+/// The draft length with the highest expected rate, at most `most`, when each drafted token takes
+/// `draft_seconds`. Requires: pass.known(). Pure.
 [[nodiscard]] DraftLength best_draft_length(const Acceptance& acceptance, const PassTime& pass,
                                             double draft_seconds, std::size_t most);
 

@@ -36,7 +36,7 @@ TEST(Acceptance, LearnsNothingOfTokensBehindTheFirstWrongOne) {
   Acceptance first_wrong = some;
   first_wrong.observe(3, 0);
   EXPECT_LT(first_wrong.rate(0), some.rate(0));
-  EXPECT_NEAR(first_wrong.rate(2), before, 0.05);  // only through what all positions share
+  EXPECT_NEAR(first_wrong.rate(2), before, 0.05);  // only the average of all positions changes
 }
 
 TEST(Acceptance, FollowsTheTextWithinTenDrafts) {
@@ -48,7 +48,7 @@ TEST(Acceptance, FollowsTheTextWithinTenDrafts) {
 TEST(PassTime, OfTokensThatOnlyWaitForTheDiskIsThatOfOne) {
   const PassTime pass = passes(1, 1.0, 0.9);
   EXPECT_NEAR(pass.seconds(1), 1.0, 1e-6);
-  EXPECT_NEAR(pass.seconds(8), 1.0, 1e-6);  // 0.1 + 7 * 0.05: still hidden behind the disk
+  EXPECT_NEAR(pass.seconds(8), 1.0, 1e-6);  // 0.1 + 7 * 0.05 s to compute: less than the wait for the disk
   EXPECT_GT(pass.seconds(64), 3.0);
 }
 
@@ -96,12 +96,12 @@ TEST(DraftLength, IsLongWhileTheDiskIsWaitedForAndDraftsComeTrue) {
 
 TEST(DraftLength, EndsWhereOneMoreTokenCostsMoreThanItBrings) {
   const Acceptance even = seen(4, 2);
-  const PassTime computed = passes(4, 0.25, 0, passes(1, 0.1, 0));  // a half for each more
+  const PassTime computed = passes(4, 0.25, 0, passes(1, 0.1, 0));  // each further token adds a half
   EXPECT_EQ(best_draft_length(even, computed, 0, kMost).tokens, 2U);
 }
 
 TEST(DraftLength, IsZeroWhenNoDraftPays) {
-  const PassTime resident = passes(8, 0.8, 0, passes(1, 0.1, 0));  // as dear as one pass each
+  const PassTime resident = passes(8, 0.8, 0, passes(1, 0.1, 0));  // as slow as one pass for each token
   const DraftLength none = best_draft_length(seen(8, 6), resident, 0, kMost);
   EXPECT_EQ(none.tokens, 0U);
   EXPECT_NEAR(none.tokens_per_second, 10, 0.1);

@@ -14,8 +14,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::uint32_t kLargestUbatch = 256;  // it only reads prompts with it, and computes fast
-constexpr std::size_t kLongText = 32;          // reading more than this is not part of a draft's price
+// The draft model only reads prompts with it, and computes fast.
+constexpr std::uint32_t kLargestUbatch = 256;
+// Reading more new tokens than this is not counted as time for drafting.
+constexpr std::size_t kLongText = 32;
 
 }  // namespace
 
@@ -54,10 +56,11 @@ Status DraftModel::make_context(llama_context* target, const llama_context_param
   spec.types = {COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE};
   spec.draft.ctx_tgt = target;
   spec.draft.ctx_dft = context_.get();
-  spec.draft.n_max = static_cast<std::int32_t>(llama_n_batch(context_.get()));  // each draft says how long
+  spec.draft.n_max =
+      static_cast<std::int32_t>(llama_n_batch(context_.get()));  // each draft sets its own length
   try {
     speculative_.reset(common_speculative_init(spec, 1));
-  } catch (const std::exception&) {  // it has one reason to refuse two contexts like these
+  } catch (const std::exception&) {  // for two contexts like these, it has only one reason to refuse
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("-md {}: its vocabulary is not the one of the model it drafts for: use a smaller "
                             "model of the same family",
@@ -88,7 +91,7 @@ Result<plan::Placement> DraftModel::placement() const {
   return plan::place(profile_, device_->needs().uses, Bytes{UINT64_MAX / 2}, device_->bookkeeping());
 }
 
-/// Beside the buffers: bookkeeping, page tables, what its sampler works with.
+/// Bytes in addition to the buffers: bookkeeping, page tables, and the candidates of its sampler.
 Bytes DraftModel::runtime_bytes(const plan::Placement& placement) const {
   const tier::Needs needs = device_->needs();
   const Bytes buffers = device_->host_buffers().kv_bytes() + device_->host_buffers().compute_bytes();
@@ -137,7 +140,7 @@ Result<std::size_t> DraftModel::catch_up(const std::vector<llama_token>& text) {
   const std::size_t batch = llama_n_batch(context_.get());
   for (std::size_t at = common; at < text.size(); at += batch) {
     const std::size_t count = std::min(batch, text.size() - at);
-    // libllama only reads the tokens; its batch type has no const.
+    // libllama only reads the tokens, but its batch type has no const.
     auto* const first = const_cast<llama_token*>(text.data() + at);
     if (!common_speculative_process(speculative_.get(),
                                     llama_batch_get_one(first, static_cast<std::int32_t>(count)))) {
@@ -175,11 +178,13 @@ Result<DraftModel::Draft> DraftModel::draft(const std::vector<llama_token>& text
   common_speculative_draft(speculative_.get());
   out.seconds = std::chrono::duration<double>(Clock::now() - (*read > kLongText ? caught_up : begin)).count();
   BRIMFUL_TRY_VOID(take_error());
-  cached_.push_back(last);  // and what it drafted, but the last, or where it was cancelled
+  // The KV cache also holds the drafted tokens, except the last one; fewer when the draft was cancelled.
+  cached_.push_back(last);
   cached_.insert(cached_.end(), out.tokens.begin(), out.tokens.end());
   cached_.resize(
       std::min(cached_.size(),
                static_cast<std::size_t>(llama_memory_seq_pos_max(llama_get_memory(context_.get()), 0) + 1)));
+  /// The target does not know tokens beyond its own vocabulary.
   const auto foreign =
       std::ranges::find_if(out.tokens, [&](llama_token id) { return id >= target_vocabulary_; });
   out.tokens.erase(foreign, out.tokens.end());

@@ -13,37 +13,40 @@
 
 namespace brimful::engine {
 
-/// A small model that guesses what a large one will write. All of it is resident, inside the same budget.
-/// Used as an Engine uses its own model: open, make_context, bytes_to_place, place, draft.
-/// Threading: as Engine.
+/// A small model that guesses what the large model will generate. All of it is resident, inside the same
+/// budget. Engine calls its functions in the order in which it loads its own model: open, make_context,
+/// bytes_to_place, place, draft. Threading: as Engine.
 class DraftModel {
  public:
   struct Draft {
     std::vector<llama_token> tokens;
-    double seconds = 0;  ///< of drafting, without reading a long text first
+    /// Duration of drafting. Reading a text of more than 32 new tokens first is not included.
+    double seconds = 0;
   };
 
-  /// Errors: those of read_model; kUnsupported when libllama refuses the model.
-  /// `host` and the device whose threads it shares outlive it.
+  /// Reads the header of the model, and no weight. Errors: those of read_model; kUnsupported when libllama
+  /// refuses the model. `host` and the device in `options` that shares its threads outlive the draft model.
   [[nodiscard]] static Result<std::unique_ptr<DraftModel>> open(const std::filesystem::path& path,
                                                                 memory::Pool& host,
                                                                 tier::DeviceOptions options);
 
-  /// Makes a context as long as the target's, and records its graphs.
-  /// Errors: kInvalidArgument where the two vocabularies are not the same; kUnsupported where the model
-  /// cannot forget what it drafted. The target's context outlives this one: free_context() first.
+  /// Makes a context of the same length as the target's, and records its graphs. Errors: kInvalidArgument
+  /// when the two vocabularies differ; kUnsupported when the context cannot forget drafted tokens. The
+  /// target's context outlives this one: call free_context() first.
   [[nodiscard]] Status make_context(llama_context* target, const llama_context_params& like_target);
   void free_context();
 
-  /// What place() will reserve, after the pages that recording touched were given back.
+  /// Gives back the pages that recording the graphs has touched, and returns the bytes that place() will
+  /// reserve.
   [[nodiscard]] Result<Bytes> bytes_to_place();
-  /// Reserves, and reads the weights. Errors: those of tier::HostDevice::place.
+  /// Reserves the memory and reads the weights. Errors: those of tier::HostDevice::place.
   [[nodiscard]] Status place();
-  /// Gives all of that back, and the context. Errors: those of tier::HostDevice::displace.
+  /// Frees the context and gives back everything that place() has reserved. Errors: those of
+  /// tier::HostDevice::displace.
   [[nodiscard]] Status displace();
 
-  /// What may follow `last`, which follows `text`: at most `most` tokens, fewer where the model is cancelled.
-  /// Errors: those of the tier.
+  /// Drafts tokens that may follow `last`, which follows `text`. Returns at most `most` tokens, and fewer
+  /// when the computation is cancelled. Errors: those of the tier.
   [[nodiscard]] Result<Draft> draft(const std::vector<llama_token>& text, llama_token last, std::size_t most);
 
   [[nodiscard]] const model::ModelProfile& profile() const { return profile_; }
@@ -63,11 +66,11 @@ class DraftModel {
   const model::ModelProfile profile_;
   memory::Pool pool_;
   memory::Reservation runtime_;
-  std::unique_ptr<tier::HostDevice> device_;  // outlives model and context
+  std::unique_ptr<tier::HostDevice> device_;  // must be destroyed after the model and the context
   ModelPtr model_;
   std::unique_ptr<llama_context, ContextFree> context_;
   common_speculative_ptr speculative_;
-  std::vector<llama_token> cached_;  // what its KV cache holds
+  std::vector<llama_token> cached_;  // the tokens in its KV cache
   std::int32_t target_vocabulary_ = 0;
 };
 

@@ -9,10 +9,10 @@
 namespace brimful::engine {
 namespace {
 
-// What passes of several tokens cost is found out again after so many drafts that were withheld for it.
+// After so many drafts were not used because of their cost, one draft is tried, to measure that cost again.
 constexpr unsigned kForget = 64;
 constexpr double kNewest = 0.25;
-// Tokens per second that no draft has: for those that are made whatever they bring.
+// Tokens per second that no draft reaches. They stand for drafts that are made in any case.
 constexpr double kFirstChoice = 2e30;
 constexpr double kSecondChoice = 1e30;
 
@@ -72,7 +72,8 @@ DraftLength Speculation::ngram_length(const Acceptance& acceptance, std::size_t 
   return best;
 }
 
-/// 0 tokens while it does not pay. Where it is only tried again, that is worth more than any other draft.
+/// The number of tokens is 0 while the draft model does not pay. When it is tried again after a pause, that
+/// has priority over any other draft.
 DraftLength Speculation::model_length(std::size_t most) {
   if (options_.always) return {most, kSecondChoice};
   const bool again = pause_ > 0 && --pause_ == 0;

@@ -13,42 +13,48 @@ namespace brimful::engine {
 
 class DraftModel;
 
-/// Decides before each pass what is drafted, and how much of it: docs/design-speculation.md.
-/// It learns from every token of the text and every pass. Which tokens are written never depends on it.
-/// Threading: as Engine.
+/// Decides before each pass which tokens are drafted, and how many (docs/design-speculation.md). It learns
+/// from every token of the text and from every pass. The generated tokens never depend on it. Threading: as
+/// Engine.
 class Speculation {
  public:
   struct Options {
-    std::size_t longest = 0;      ///< draft, in tokens
-    bool ngrams = false;          ///< draft from the text itself
-    DraftModel* model = nullptr;  ///< outlives this; null: none
-    bool always = false;          ///< draft as much as can be, even where it does not pay
+    /// The largest number of tokens in a draft; 0: there are no drafts.
+    std::size_t longest = 0;
+    /// True: drafts are taken from the text itself.
+    bool ngrams = false;
+    /// Outlives this; null: there is none.
+    DraftModel* model = nullptr;
+    /// True: drafts are as long as possible, even when they do not pay.
+    bool always = false;
   };
   explicit Speculation(Options options) : options_(options) {}
 
-  /// Another text begins: nothing that was drafted is compared with it.
+  /// Starts another text. Older drafts are not compared with it.
   void begin();
 
-  /// What may follow `last`, which follows `text`: at most `most` tokens, none when no draft pays.
-  /// Errors: those of DraftModel::draft.
+  /// Drafts tokens that may follow `last`, which follows `text`. Returns at most `most` tokens, and none when
+  /// no draft pays. Errors: those of DraftModel::draft.
   [[nodiscard]] Result<std::vector<llama_token>> draft(const std::vector<llama_token>& text, llama_token last,
                                                        std::size_t most);
 
-  /// The token that the text went on with, drafted or not.
+  /// Must be called with each token of the generated text, drafted or not.
   void wrote(llama_token id);
 
-  /// A pass of so many tokens ended. `stalled`: how much of it was spent waiting for the disk.
+  /// Must be called after each pass, with its number of tokens. `stalled`: the part of `seconds` in which it
+  /// waited for the disk.
   void pass_took(std::size_t tokens, double seconds, double stalled) {
     pass_time_.observe(tokens, seconds, stalled);
   }
 
  private:
-  /// One kind of drafts, and how often they come true. Compared with the text whether they are used or not.
+  /// One source of drafts, and how often they are right. Its drafts are compared with the text even if they
+  /// are not used.
   struct Source {
-    std::uint16_t match = 0;  // tokens that stood there before; 0: a model's
+    std::uint16_t match = 0;  // number of tokens that must match before the draft; 0: the draft model
     Acceptance acceptance;
-    std::vector<llama_token> guess;  // being compared
-    std::size_t right = 0;           // tokens of it that came true
+    std::vector<llama_token> guess;  // the draft that is being compared with the text
+    std::size_t right = 0;           // number of its tokens that were right so far
 
     void expect(const std::vector<llama_token>& tokens);
     void compare(llama_token id);
@@ -67,11 +73,11 @@ class Speculation {
   PassTime pass_time_;
   // The longer the match, the more likely the text goes on in the same way: the longest one is used.
   std::array<Source, 4> ngrams_{{{12, {}, {}, 0}, {6, {}, {}, 0}, {3, {}, {}, 0}, {2, {}, {}, 0}}};
-  unsigned withheld_ = 0;  // drafts not used because passes of several tokens were dear
+  unsigned withheld_ = 0;  // drafts that were not used because passes of several tokens take too long
 
   Source model_;
-  double model_seconds_ = 0;  // for a drafted token
-  unsigned pause_ = 0;        // passes before the model is tried again
+  double model_seconds_ = 0;  // for each drafted token
+  unsigned pause_ = 0;        // passes until the draft model is tried again
   unsigned next_pause_ = kFirstPause;
   static constexpr unsigned kFirstPause = 16;
   static constexpr unsigned kLongestPause = 256;

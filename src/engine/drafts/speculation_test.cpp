@@ -7,7 +7,7 @@ namespace {
 
 using Tokens = std::vector<llama_token>;
 
-/// Tokens that hardly ever repeat a pair.
+/// Makes tokens in which hardly any pair occurs twice.
 Tokens noise(std::size_t count, std::uint32_t seed = 1) {
   Tokens out;
   for (std::size_t i = 0; i < count; ++i) {
@@ -23,11 +23,11 @@ Tokens join(const Tokens& a, const Tokens& b) {
   return out;
 }
 
-/// A machine: what a pass of n tokens takes.
+/// A machine: the duration of a pass of n tokens.
 struct Machine {
   double disk = 0;
   double compute = 1;
-  double share = 1;  // of `compute`, for each more token
+  double share = 1;  // added for each further token, as a share of `compute`
 
   [[nodiscard]] double computes(std::size_t n) const {
     return compute * (1 + share * (static_cast<double>(n) - 1));
@@ -41,7 +41,7 @@ struct Outcome {
   std::size_t drafted = 0;
 };
 
-/// Writes `text` behind `prompt`, as a Generator does.
+/// Generates `text` after `prompt`, as a Generator does.
 Outcome write(Speculation& speculation, const Machine& machine, Tokens known, const Tokens& text) {
   Outcome out;
   double seconds = 0;
@@ -84,7 +84,7 @@ TEST(Speculation, DraftsNothingWhereEveryTokenCostsAPassOfItsOwn) {
   Speculation speculation(kNgrams);
   const Outcome outcome = write(speculation, kComputes, once, once);
   EXPECT_GT(outcome.speedup, 0.99);
-  EXPECT_LT(outcome.drafted, 40U);  // tried, and right, but no faster
+  EXPECT_LT(outcome.drafted, 40U);  // drafts were tried and were right, but no faster
 }
 
 TEST(Speculation, CostsNothingOnTextThatDoesNotRepeatItself) {
@@ -94,7 +94,7 @@ TEST(Speculation, CostsNothingOnTextThatDoesNotRepeatItself) {
 }
 
 TEST(Speculation, LearnsWhetherDraftsComeTrueWithoutUsingThem) {
-  // Each pair comes again, and never goes on in the same way: at first it cannot know.
+  // Each pair occurs again, and is never followed by the same token; at first this is not known.
   Tokens text;
   for (llama_token i = 0; i < 300; ++i) {
     for (const llama_token id : {1, 2, 1000 + i, 2000 + i, 3000 + i}) text.push_back(id);
@@ -103,13 +103,14 @@ TEST(Speculation, LearnsWhetherDraftsComeTrueWithoutUsingThem) {
   const Machine machine{.disk = 0, .compute = 1, .share = 0.4};
   EXPECT_GT(write(speculation, machine, {}, text).speedup, 0.98);
   EXPECT_EQ(write(speculation, machine, {}, text).drafted, 0U);
-  // Now it repeats itself: drafts begin although none was used before.
+  // Now the text repeats itself. Drafts begin, although none was used before.
   const Tokens once = noise(300);
   EXPECT_GT(write(speculation, machine, once, once).speedup, 1.4);
 }
 
 TEST(Speculation, TrustsLongMatchesWhereShortOnesAreMostlyWrong) {
-  // The same passage again and again; between, pairs that are followed by something else each time.
+  // The same passage occurs again and again. In between there are pairs that are followed by another token
+  // each time.
   const Tokens passage = noise(40);
   Tokens text;
   for (llama_token i = 0; i < 60; ++i) {
