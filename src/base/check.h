@@ -3,8 +3,8 @@
 #include <cstdio>
 #include <cstdlib>
 
-/// Stops the program when an invariant of our own code is broken. Never for input, I/O or memory state:
-/// those are a Result.
+/// Prints the condition and its place to stderr and aborts the process when `cond` is false. It is only for
+/// invariants of our own code. What input, I/O or a lack of memory can cause is reported as a Result.
 #define BRIMFUL_CHECK(cond)                                                                       \
   do {                                                                                            \
     if (!(cond)) {                                                                                \

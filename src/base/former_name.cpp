@@ -10,7 +10,8 @@ bool take_over(const fs::path& former, const fs::path& now) {
   const fs::file_status old = fs::symlink_status(former, error);
   if (!fs::exists(old) || fs::is_symlink(old)) return true;
   fs::rename(former, now, error);
-  return !error || fs::exists(fs::symlink_status(now, error));  // another process may have been first
+  // If the rename failed, another process may have renamed the file just before.
+  return !error || fs::exists(fs::symlink_status(now, error));
 }
 
 }  // namespace brimful

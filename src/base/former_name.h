@@ -4,15 +4,16 @@
 
 namespace brimful {
 
-/// What this project was called before, as its files and folders were. In two parts, so that a search for the
-/// old name finds nothing.
+/// The name that this project had before, in lower case, as its files and folders were called. The literal is
+/// written in two parts so that a search for the old name finds nothing in the sources.
 inline constexpr const char* kFormerName =
     "str"
     "ata";
 
-/// Gives `former`, a file or folder of the time before the project was renamed, its name of today. Nothing
-/// happens where `now` exists already, where `former` does not, or where `former` is a symbolic link.
-/// Returns false where it could not be renamed: it keeps its former name. Threading: any thread, any process.
+/// Renames `former`, a file or folder from the time before the project was renamed, to `now`. The function
+/// does nothing and returns true when `now` exists already, when `former` does not exist, or when `former` is
+/// a symbolic link. It returns false when the rename fails: the file then keeps its former name. Threading:
+/// several threads and processes may call this at the same time.
 [[nodiscard]] bool take_over(const std::filesystem::path& former, const std::filesystem::path& now);
 
 }  // namespace brimful

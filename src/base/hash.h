@@ -5,8 +5,9 @@
 
 namespace brimful {
 
-/// FNV-1a with 64 bits: tells one content from another. It is no protection against somebody who looks for
-/// two contents with the same value.
+/// The 64-bit FNV-1a hash. It tells different contents apart. It gives no protection against somebody who
+/// constructs two contents with the same value. The order of the bytes counts, not how they are divided into
+/// calls of add().
 class Hash64 {
  public:
   void add(std::string_view bytes) {

@@ -12,7 +12,7 @@
 namespace brimful {
 namespace {
 
-/// Of the first byte that is wrong, counted from 1.
+/// Describes, for an error message, where the byte with the number `byte` lies in `text`. Bytes count from 1.
 std::string place_of(std::string_view text, std::size_t byte) {
   const std::string_view before = text.substr(0, byte == 0 ? 0 : byte - 1);
   const auto lines = static_cast<std::size_t>(std::ranges::count(before, '\n'));
@@ -25,7 +25,7 @@ std::string place_of(std::string_view text, std::size_t byte) {
 
 std::unexpected<Error> refused(std::string why) { return fail(ErrorCode::kInvalidArgument, std::move(why)); }
 
-/// Reads the parser's events and builds nothing, so that a text that is refused takes no memory.
+/// Checks a text by the parser's events and builds no value, so a text that is refused takes no memory.
 class Checker : public nlohmann::json_sax<nlohmann::json> {
  public:
   explicit Checker(int deepest) : deepest_(deepest) {}
@@ -67,8 +67,8 @@ class Checker : public nlohmann::json_sax<nlohmann::json> {
   bool is_out_of_range_ = false;
 };
 
-/// Builds a value whose objects keep their order. The library's own builder looks for a name in all that an
-/// object has already, which takes minutes for one of 100,000 members.
+/// Builds a value whose objects keep the order of their members. The library's own builder compares each new
+/// name with all earlier names of the object, which takes minutes for an object with 100,000 members.
 class OrderedBuilder : public nlohmann::json_sax<nlohmann::ordered_json> {
  public:
   using Json = nlohmann::ordered_json;
@@ -101,10 +101,13 @@ class OrderedBuilder : public nlohmann::json_sax<nlohmann::ordered_json> {
  private:
   using Members = std::vector<Json::object_t::value_type>;
 
-  /// An array or object that has not ended. What it lies in grows only when it has.
+  /// An array or object whose end was not read yet. The container that holds it does not grow before that
+  /// end, so `value` stays valid.
   struct Open {
     Json* value = nullptr;
-    std::size_t next = 0;  // the member that is read
+    /// The index of the member of an object whose value comes next.
+    std::size_t next = 0;
+    /// The index of each member of an object, by its name.
     std::unordered_map<std::string, std::size_t> places;
   };
 
@@ -121,7 +124,7 @@ class OrderedBuilder : public nlohmann::json_sax<nlohmann::ordered_json> {
       return &in.value->back();
     }
     Json& member = members_of(*in.value)[in.next].second;
-    member = std::move(value);  // of members of one name, the last one counts
+    member = std::move(value);  // When a name occurs several times, its last value counts.
     return &member;
   }
   template <typename T>
@@ -153,7 +156,7 @@ Result<nlohmann::json> parse_json(std::string_view text, int deepest) {
   BRIMFUL_TRY_VOID(check(text, deepest));
   try {
     return nlohmann::json::parse(text);
-  } catch (const nlohmann::json::exception& error) {  // not after the check
+  } catch (const nlohmann::json::exception& error) {  // This cannot happen to a text that passed the check.
     return fail(ErrorCode::kInternal, error.what());
   }
 }
@@ -161,7 +164,7 @@ Result<nlohmann::json> parse_json(std::string_view text, int deepest) {
 Result<nlohmann::ordered_json> parse_ordered_json(std::string_view text, int deepest) {
   BRIMFUL_TRY_VOID(check(text, deepest));
   OrderedBuilder builder;
-  if (!nlohmann::ordered_json::sax_parse(text, &builder))  // not after the check
+  if (!nlohmann::ordered_json::sax_parse(text, &builder))  // This cannot happen after the check.
     return fail(ErrorCode::kInternal, "a JSON text is read in two ways");
   return builder.take();
 }

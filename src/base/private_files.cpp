@@ -26,7 +26,8 @@ std::unexpected<Error> refuse(const fs::path& path, const char* why) {
               fmt::format("{}: {}; name another one, or take it away", path.string(), why));
 }
 
-/// Checks what `opened` is, and takes everybody else's rights away. Closes it.
+/// Checks that the descriptor `opened` is a file of `type` that belongs to this user, and sets its mode.
+/// Closes the descriptor in every case.
 Status make_private(const fs::path& path, int opened, mode_t type, mode_t mode) {
   struct stat facts {};
   const bool known = ::fstat(opened, &facts) == 0;
@@ -52,8 +53,8 @@ Status make_private_folder(const fs::path& folder) {
   const fs::path parent = folder.has_filename() ? folder.parent_path() : folder.parent_path().parent_path();
   struct stat facts {};
   if (!parent.empty() && ::stat(parent.c_str(), &facts) != 0) BRIMFUL_TRY_VOID(make_private_folder(parent));
-  const std::string name =
-      (folder.has_filename() ? folder : folder.parent_path()).string();  // no slash at its end
+  const std::string name = (folder.has_filename() ? folder : folder.parent_path())
+                               .string();  // The name without a slash at its end.
   const bool made = ::mkdir(name.c_str(), kFolder) == 0;
   if (!made && errno != EEXIST) return failed(folder, errno);
   const int opened = ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

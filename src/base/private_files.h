@@ -6,13 +6,17 @@
 
 namespace brimful {
 
-/// Makes `folder` one that only this user can enter (0700), with the folders above it that are missing.
-/// A folder that is there already is taken over where it belongs to this user and nobody else can write into
-/// it. Errors: kUnsupported for one that does not, and for a symbolic link; kIo.
+/// Creates `folder` with mode 0700, so that only this user can enter it. Missing parent folders are created
+/// with the same mode. A folder that exists already is accepted, and gets mode 0700, when it belongs to this
+/// user and nobody else can write into it. Errors: kUnsupported when the path is a symbolic link, not a
+/// folder, the folder of another user, or a folder that others can write into; kIo. Parent folders that were
+/// created stay.
 [[nodiscard]] Status make_private_folder(const std::filesystem::path& folder);
 
-/// Makes `file` one that only this user can read and write (0600): an empty one where there is none.
-/// Errors: kUnsupported for a file of somebody else, and for what is no plain file; kIo.
+/// Gives `file` mode 0600, so that only this user can read and write it. A missing file is created empty; the
+/// content of an existing one stays.
+/// Errors: kUnsupported for a file of another user, for a symbolic link, and for anything that is not a
+/// regular file; kIo.
 [[nodiscard]] Status make_private_file(const std::filesystem::path& file);
 
 }  // namespace brimful

@@ -18,7 +18,8 @@ Status failed(int error) {
               fmt::format("the output cannot be written to stdout: {}", std::strerror(error)));
 }
 
-/// Waits until an output that does not block (as a shell may leave a terminal) takes more.
+/// Waits until standard output accepts more bytes. The wait is needed when the output is in non-blocking
+/// mode, in which a shell may leave a terminal.
 void wait_until_writable() {
   pollfd output{STDOUT_FILENO, POLLOUT, 0};
   (void)::poll(&output, 1, -1);

@@ -9,7 +9,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A folder of this project in what `variable` names, or in `otherwise` below the user's home folder.
+/// Returns this project's folder below the path in the environment variable `variable`, or below `otherwise`
+/// in the user's home folder when the variable is unset or empty.
 fs::path folder_of(const char* variable, const fs::path& otherwise) {
   const char* const given = std::getenv(variable);
   const char* const home = std::getenv("HOME");

@@ -11,8 +11,8 @@ constexpr std::string_view kNoUtf8 = "\xef\xbf\xbd";  // U+FFFD
 
 struct Character {
   std::uint32_t code = 0;
-  std::size_t bytes = 0;    // 0: no UTF-8
-  bool is_cut_off = false;  // the text ends inside it
+  std::size_t bytes = 0;    // The length of the character; 0 where the bytes are not UTF-8.
+  bool is_cut_off = false;  // Whether the text ends inside the character.
 };
 
 Character first_character(std::string_view text) {
@@ -32,13 +32,15 @@ Character first_character(std::string_view text) {
   return {code, size};
 }
 
-/// U+202A to U+202E and U+2066 to U+2069 change the direction; U+200E, U+200F and U+061C are marks of it.
+/// Returns whether a character changes the direction of text: U+202A to U+202E and U+2066 to U+2069 set the
+/// direction, and U+200E, U+200F and U+061C are invisible direction marks.
 bool changes_direction(std::uint32_t code) {
   return (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) || code == 0x200e ||
          code == 0x200f || code == 0x061c;
 }
 
-/// Of a control character: its picture, as Unicode has one for each of C0 and DEL.
+/// Returns the symbol that Unicode has for a control character in C0 or for DEL. The characters of C1 have no
+/// such symbol: they become U+FFFD.
 std::string picture(std::uint32_t code) {
   if (code >= 0x80) return std::string(kNoUtf8);
   const std::uint32_t symbol = code == 0x7f ? 0x2421 : 0x2400 + code;
@@ -46,7 +48,8 @@ std::string picture(std::uint32_t code) {
           static_cast<char>(0x80 | (symbol & 0x3f))};
 }
 
-/// Appends what can be shown of `text`. Returns the bytes of a character that is cut off at its end.
+/// Appends the visible form of `text` to `out`. Returns the number of bytes at the end of `text` that are the
+/// beginning of an incomplete character; they are not appended.
 std::size_t append_visible(std::string& out, std::string_view text, bool keeps_lines) {
   while (!text.empty()) {
     const Character character = first_character(text);

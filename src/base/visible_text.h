@@ -5,25 +5,28 @@
 
 namespace brimful {
 
-/// A text of unknown origin, such as a model's name or a library's error, in a form that steers no terminal:
-/// control characters (C0, DEL, C1), marks that change the direction of text, and bytes that are no UTF-8
-/// become symbols. Newlines become symbols, too: the result is one line. All other characters stay as they
-/// are.
+/// Returns a text of unknown origin, such as a model's name or a library's error, in a form that cannot
+/// control the terminal. Control characters (C0, DEL, C1), marks that change the direction of text, and bytes
+/// that are not UTF-8 become symbols. Newlines become symbols, too, so the result is one line. All other
+/// characters stay as they are. The result is valid UTF-8.
 [[nodiscard]] std::string visible_text(std::string_view text);
 
-/// The same for text that people read line by line: newlines and tabs stay.
+/// Does the same for a text of several lines: newlines and tabs stay.
 [[nodiscard]] std::string visible_lines(std::string_view text);
 
-/// Makes the pieces of a text visible one after the other: a character may be cut between two pieces.
+/// Does the same as visible_lines() for a text that arrives in pieces, such as a model's answer. A character
+/// may be divided between two pieces. Not thread-safe.
 class VisibleStream {
  public:
-  /// What can be shown of all that came until now, and was not shown before.
+  /// Adds a piece of the text. Returns the visible form of all complete characters that were not returned
+  /// before.
   [[nodiscard]] std::string add(std::string_view piece);
-  /// What is left at the end: a symbol where a character was cut off.
+  /// Ends the text. Returns a symbol when the text ended inside a character, else an empty string.
   [[nodiscard]] std::string rest();
 
  private:
-  std::string cut_;  // the first bytes of a character, at most 3
+  /// The first bytes of a character whose other bytes did not arrive yet; at most 3.
+  std::string cut_;
 };
 
 }  // namespace brimful

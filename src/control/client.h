@@ -10,13 +10,16 @@
 
 namespace brimful::control {
 
-/// The processes of this user that run a model and answer. Sockets of those that ended are removed.
-/// Errors: those of socket_folder().
+/// Returns the processes of this user that run a model, ascending. Sockets of processes that have ended are
+/// removed.
+/// Errors: those of socket_folder(). Blocks: at most 2 s for each process that is stopped.
 [[nodiscard]] Result<std::vector<pid_t>> running();
 
-/// Asks `pid`, and waits for its answer. Errors: kNotFound where it runs no model; kIo where it does not
-/// answer within `limit`; what it answers as `error`, with kInfeasible or
-/// kInvalidArgument where its `code` says so.
+/// Sends a request to process `pid` and returns its answer.
+/// Errors: kNotFound when the process runs no model; kIo when it does not answer within `limit`. When the
+/// answer has a field `error`, that is the message of the error; its code is kInfeasible or kInvalidArgument
+/// when the field `code` says so, else kIo.
+/// Blocks: until the answer arrives.
 [[nodiscard]] Result<nlohmann::json> ask(pid_t pid, const nlohmann::json& request,
                                          std::chrono::milliseconds limit);
 

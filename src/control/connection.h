@@ -13,7 +13,7 @@ struct sockaddr_un;
 
 namespace brimful::control {
 
-/// A file descriptor that is closed when nobody needs it any more.
+/// Owns a file descriptor and closes it at the end; -1 is none. Move-only.
 class Descriptor {
  public:
   explicit Descriptor(int fd = -1) : fd_(fd) {}
@@ -28,19 +28,22 @@ class Descriptor {
   int fd_;
 };
 
-/// Lines are at most this many bytes.
+// The longest lines of a request and of an answer, in bytes without the newline.
 inline constexpr std::size_t kLongestRequest = std::size_t{4} * 1024;
 inline constexpr std::size_t kLongestAnswer = std::size_t{64} * 1024;
 
-/// Errors: kInvalidArgument for a path that is too long for a socket.
+/// Writes the address of the socket at `path` to `address`. Errors: kInvalidArgument for a path that is too
+/// long for a socket.
 [[nodiscard]] Status fill_address(const std::filesystem::path& path, sockaddr_un& address);
 
-/// The next line, without its newline. Nothing where the other side sends none within `limit`, ends, or sends
-/// more than `longest`.
+/// Receives one line and returns it without its newline. Returns nullopt when the other side sends no whole
+/// line within `limit`, closes the connection, or sends more than `longest` bytes. Bytes after the newline
+/// are lost.
+/// Blocks: at most `limit`.
 [[nodiscard]] std::optional<std::string> receive_line(int socket, std::size_t longest,
                                                       std::chrono::milliseconds limit);
 
-/// Whether all of it was sent within `limit`, with a newline behind it.
+/// Sends `line` and a newline. Returns whether everything was sent within `limit`. Blocks: at most `limit`.
 bool send_line(int socket, std::string_view line, std::chrono::milliseconds limit);
 
 }  // namespace brimful::control

@@ -9,14 +9,17 @@
 
 namespace brimful::control {
 
-/// Where the sockets of this user's running models lie: `$XDG_RUNTIME_DIR/brimful`, else `/tmp/brimful-UID`.
-/// Made where it is missing; nobody else may enter.
-/// Errors: kIo where it cannot be made; kUnsupported for one that is somebody else's, or open to others.
+/// Returns the folder with the sockets of this user's running models: `$XDG_RUNTIME_DIR/brimful`, else
+/// `/tmp/brimful-UID`. A missing folder is created, so that only this user can enter it.
+/// Errors: kIo when it cannot be created; kUnsupported for a folder that belongs to somebody else or is open
+/// to others.
 [[nodiscard]] Result<std::filesystem::path> socket_folder();
 
+/// The path of the socket of process `pid`: `PID.sock` in the folder.
 [[nodiscard]] std::filesystem::path socket_path(const std::filesystem::path& folder, pid_t pid);
 
-/// The processes that have a socket there, ascending: some may have ended without removing theirs.
+/// The processes that have a socket in the folder, ascending. Some of them may have ended without removing
+/// it.
 [[nodiscard]] std::vector<pid_t> sockets_in(const std::filesystem::path& folder);
 
 }  // namespace brimful::control

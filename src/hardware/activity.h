@@ -7,22 +7,28 @@
 
 #include "base/bytes.h"
 
-/// What the kernel shows of other processes, and of swapping.
+/// Facts from /proc about the memory of other processes, and about swapping. `root` stands before /proc in
+/// all paths; tests give a recorded tree.
 namespace brimful::hardware {
 
+/// The memory of one process: VmRSS and VmSwap in /proc/PID/status.
 struct ProcessUse {
-  Bytes resident;  ///< VmRSS
-  Bytes swapped;   ///< VmSwap
+  Bytes resident;
+  Bytes swapped;
 };
 
-/// Nothing where the process has ended, or is not shown. `root` stands before /proc.
+/// Reads the memory of process `pid`. Returns nullopt when the process has ended, or when the kernel does
+/// not show its memory.
 [[nodiscard]] std::optional<ProcessUse> read_process_use(pid_t pid, const std::filesystem::path& root = "/");
 
-/// Since the machine started.
+/// The bytes that were swapped since the machine started: `in` from the disk to memory, `out` from memory to
+/// the disk.
 struct SwapTraffic {
   Bytes in;
   Bytes out;
 };
+
+/// Reads the swap counters of the machine. Returns nullopt when the kernel does not have them.
 [[nodiscard]] std::optional<SwapTraffic> read_swap_traffic(const std::filesystem::path& root = "/");
 
 }  // namespace brimful::hardware

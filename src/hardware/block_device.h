@@ -6,14 +6,17 @@
 
 namespace brimful::hardware {
 
-/// What a block device is made of.
+/// The disk, or the disks, that a block device consists of.
 struct BlockDevice {
-  std::string name;  ///< `nvme0n1`; several as `sda+sdb`
-  std::string kind;  ///< as in Disk; of several the slowest
+  /// The kernel's name, such as `nvme0n1`. Several disks are written as `sda+sdb`.
+  std::string name;
+  /// The kind of disk, in the words of Disk::kind. With several disks it is the slowest kind.
+  std::string kind;
 };
 
-/// `sys_entry`: the device's folder under /sys, or a link to it. A partition is its disk; what stands on
-/// other devices (device mapper, RAID) is those. Nothing where the folder is not there.
+/// Finds the disks of a block device. `sys_entry` is the device's folder under /sys, or a link to it. For a
+/// partition the function returns its disk; for a device on top of others (device mapper, RAID) it returns
+/// the disks below. Returns nullopt when the folder does not exist.
 [[nodiscard]] std::optional<BlockDevice> read_block_device(const std::filesystem::path& sys_entry);
 
 }  // namespace brimful::hardware

@@ -6,23 +6,27 @@
 
 namespace brimful::hardware {
 
-/// How a function that ran in a process of its own ended.
+/// How a function ended that ran in a process of its own.
 struct ChildEnd {
   enum class How {
-    kReturned,    ///< `text` is what it returned
-    kKilled,      ///< by signal `signal`
-    kExited,      ///< without returning
-    kTimedOut,    ///< stopped by us
-    kNotStarted,  ///< the system gave no process or pipe
+    kReturned,    ///< The function returned `text`.
+    kKilled,      ///< The signal `signal` ended the process.
+    kExited,      ///< The process ended and the function had not returned.
+    kTimedOut,    ///< The time limit passed, and run_in_child() killed the process.
+    kNotStarted,  ///< The system could not create the process or the pipe to it.
   };
   How how = How::kNotStarted;
+  /// The result of the function with kReturned.
   std::string text;
+  /// The signal's number with kKilled; else 0.
   int signal = 0;
 };
 
-/// Calls `function` in a forked process, without standard streams, and waits for its text (at most 1 MiB) no
-/// longer than `limit`. Call it before this process has other threads: a fork takes along only the one that
-/// calls, and locks that others hold stay locked.
+/// Calls `function` in a forked process whose standard streams lead to /dev/null, and returns its result, a
+/// text of at most 1 MiB. A crash or a hang of the function thus does no harm to this process.
+/// Blocks: at most `limit` and half a second.
+/// Threading: call it while this process has no other threads. The forked process has only the calling
+/// thread, and a lock that another thread held stays locked there for ever.
 [[nodiscard]] ChildEnd run_in_child(const std::function<std::string()>& function,
                                     std::chrono::milliseconds limit);
 

@@ -9,15 +9,19 @@
 
 namespace brimful::hardware {
 
-/// What of a model must be read.
+/// How much of a model has to be read.
 struct ModelSize {
-  Bytes weights;          ///< all of them
-  Bytes experts = {};     ///< the part of `weights` that is chosen by routers
-  double share_used = 1;  ///< of the experts, by a token: above 0, at most 1
+  /// The size of all weights.
+  Bytes weights;
+  /// The part of `weights` that consists of experts, which routers choose.
+  Bytes experts = {};
+  /// The share of the experts that one token uses: above 0, at most 1.
+  double share_used = 1;
 };
 
-/// What hurts on this machine, one plain sentence each, the worst first. With a model also what of it does
-/// not fit. Figures that are absent, or rates that are 0 because nothing was measured, are passed over. Pure.
+/// Returns what slows this machine down and what to do about it, one sentence each, the worst first. With a
+/// model, a sentence also says how much of it does not fit into memory. Unset figures, and rates that are 0
+/// because nothing was measured, are left out. Pure.
 [[nodiscard]] std::vector<std::string> diagnostics(const Profile& profile,
                                                    const std::optional<ModelSize>& model);
 

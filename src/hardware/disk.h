@@ -13,8 +13,10 @@
 
 namespace brimful::hardware {
 
+/// The kernel's number of a device.
 struct DeviceNumber {
-  std::uint32_t major = 0;  ///< 0: not a block device: the kernel numbers such file systems as it likes
+  /// 0 for a file system without a block device, whose minor number the kernel chooses freely.
+  std::uint32_t major = 0;
   std::uint32_t minor = 0;
   auto operator<=>(const DeviceNumber&) const = default;
 };
@@ -23,21 +25,26 @@ struct DeviceNumber {
 struct Mount {
   DeviceNumber device;
   std::string mount_point;
+  /// The type of the file system, such as `ext4`.
   std::string file_system;
-  std::string source;   ///< `/dev/sda1`, `server:/export`, or any word
-  std::string options;  ///< of the file system
+  /// The mounted device or export, such as `/dev/sda1` or `server:/export`, or any other word.
+  std::string source;
+  /// The options of the file system, separated by commas.
+  std::string options;
 };
 
-/// Lines that are not of the kernel's form are left out. Pure.
+/// Parses the text of /proc/self/mountinfo. Lines of another form are left out. Pure.
 [[nodiscard]] std::vector<Mount> parse_mountinfo(std::string_view text);
 
-/// The mount that `path`, absolute and without links, lies in: of those above it the nearest with that device
-/// number, or the nearest of all. Of two at one place the later one hides the other. Pure.
+/// Returns the mount that `path` lies in, or null when there is none. `path` is absolute and without
+/// symbolic links. Among the mounts above the path it is the nearest one with the device number `device`, or
+/// else the nearest of all. When two mounts have the same place, the later one hides the other. Pure.
+/// Lifetime: that of `mounts`.
 [[nodiscard]] const Mount* find_mount(std::span<const Mount> mounts, const std::filesystem::path& path,
                                       std::optional<DeviceNumber> device = {});
 
-/// The disk under `path` (which need not exist yet), without rates. `root` stands before /proc and /sys, and
-/// before `path`. What cannot be found out stays `unknown`.
+/// Reads the facts about the disk that `path` lies on, without rates. The path need not exist yet. `root`
+/// stands before /proc and /sys, and before `path`. A kind that cannot be found out is `unknown`.
 [[nodiscard]] Disk read_disk(const std::filesystem::path& path, const std::filesystem::path& root = "/");
 
 }  // namespace brimful::hardware

@@ -10,27 +10,39 @@
 
 namespace brimful::hardware {
 
+/// The GPUs of a machine.
 struct Gpus {
-  std::vector<Gpu> cards;              ///< that a driver answers for; their rates are absent
-  std::optional<std::string> problem;  ///< one line: what is wrong with a card or driver, and what to do
+  /// The cards for which a driver answers. Their rates are unset.
+  std::vector<Gpu> cards;
+  /// One line that says what is wrong with a card or driver, and what to do. Unset when nothing is wrong.
+  std::optional<std::string> problem;
 };
 
+/// How to ask for the GPUs. Tests replace the defaults.
 struct GpuQuery {
+  /// The file name of NVIDIA's management library (NVML).
   std::string library = "libnvidia-ml.so.1";
+  /// The longest time that the driver may take.
   std::chrono::milliseconds limit{5000};
-  std::filesystem::path root = "/";  ///< stands before /sys
+  /// The folder that stands before /sys.
+  std::filesystem::path root = "/";
 };
 
-/// Asks NVIDIA's management library in a process of its own: a driver that crashes or hangs ends that one.
-/// Without a library or a card there is neither a card nor a problem.
-/// Blocks: at most `limit` and half a second. Call it while this process has no other threads (run_in_child).
+/// Asks NVIDIA's management library for the GPUs. It is called in a process of its own, so a driver that
+/// crashes or hangs does no harm to this process. A machine without the library and without a card has
+/// neither cards nor a problem.
+/// Blocks: at most `limit` and half a second.
+/// Threading: call it while this process has no other threads (see run_in_child()).
 [[nodiscard]] Gpus read_gpus(const GpuQuery& query = {});
 
 /// An NVIDIA display or compute card on the PCI bus.
 struct PciCard {
   std::string address;  ///< `0000:01:00.0`
-  std::string driver;   ///< the kernel's: `nvidia`, `nouveau`, `vfio-pci`; empty without one
+  /// The kernel driver of the card, such as `nvidia`, `nouveau` or `vfio-pci`; empty when it has none.
+  std::string driver;
 };
+
+/// Reads the NVIDIA cards on the PCI bus, by ascending address. `root` stands before /sys.
 [[nodiscard]] std::vector<PciCard> read_nvidia_cards(const std::filesystem::path& root = "/");
 
 }  // namespace brimful::hardware

@@ -7,21 +7,25 @@
 
 namespace brimful::hardware {
 
-/// What NVIDIA's management library answers.
+/// The answer of NVIDIA's management library (NVML).
 struct NvmlAnswer {
-  bool loaded = false;     ///< the library is there
-  int error = 0;           ///< its code for what failed; 0: nothing did
-  std::string error_text;  ///< in its own words
-  std::vector<Gpu> gpus;   ///< those that answered
+  /// Whether the library could be loaded.
+  bool loaded = false;
+  /// NVML's code of the last call that failed; 0 when none failed; -1 when the library lacks functions.
+  int error = 0;
+  /// The library's own text for `error`.
+  std::string error_text;
+  /// The cards that answered.
+  std::vector<Gpu> gpus;
 };
 
-/// NVML's codes that call for different advice.
+/// NVML's error codes for which read_gpus() has advice of its own.
 inline constexpr int kNvmlDriverNotLoaded = 9;
 inline constexpr int kNvmlNoPermission = 4;
 inline constexpr int kNvmlVersionMismatch = 18;
 
-/// Loads `library` into this process and asks it. It runs the driver's code, which may crash or never return:
-/// read_gpus() calls this in a process of its own.
+/// Loads NVML from the file `library` into this process, and asks it for all cards. This runs the driver's
+/// code, which may crash or never return; so read_gpus() calls the function in a process of its own.
 [[nodiscard]] NvmlAnswer ask_nvml(const std::string& library);
 
 }  // namespace brimful::hardware

@@ -8,27 +8,37 @@
 #include "base/result.h"
 #include "hardware/profile.h"
 
-/// Machines that are not here, from figures of public specifications: hardware/README.md.
+/// Profiles of machines that are not at hand, made from the figures of public specifications
+/// (hardware/README.md).
 namespace brimful::hardware {
 
+/// One hardware part that machine_like() knows by name.
 struct Preset {
-  std::string kind;     ///< `gpu`, `memory`, `disk` or `cpu`
-  std::string name;     ///< `rtx-3060-12gb`
-  std::string figures;  ///< for people: `12.00 GiB at 360 GB/s, PCIe 4.0 x16`
+  /// The kind of part: `gpu`, `memory`, `disk` or `cpu`.
+  std::string kind;
+  /// The name, such as `rtx-3060-12gb`.
+  std::string name;
+  /// The figures for people, such as `12.00 GiB at 360 GB/s, PCIe 4.0 x16`.
+  std::string figures;
+  /// The source of the figures.
   std::string source;
 };
 
-/// All that are listed; memory and CPUs also come in other sizes, by rule. Grouped by kind.
+/// Returns all presets, grouped by kind. For memory and CPUs they are examples: other sizes have names by
+/// rule.
 [[nodiscard]] std::vector<Preset> list_presets();
 
-/// `rtx-3060-12gb, 64gb-ddr4-3600, nvme-gen3, 8c16t`, in any order and case: any number of GPUs, one memory,
-/// one disk, and at most one CPU (without it, the usual one).
-/// Errors: kInvalidArgument: an unknown name, with those near it; something missing or twice, with what there
-/// is.
+/// Makes the profile of a machine from the names of its parts, such as `rtx-3060-12gb, 64gb-ddr4-3600,
+/// nvme-gen3, 8c16t`. The names come in any order and case: any number of GPUs, one memory, one disk, and at
+/// most one CPU. Without a CPU, a usual one is assumed.
+/// Errors: kInvalidArgument for an unknown name (the message has similar ones), and for a part that is
+/// missing or named twice.
 [[nodiscard]] Result<Profile> machine_like(std::string_view spec);
 
-/// A profile in JSON, as brimful probe --json writes it, or a TOML file of the presets' form with a
-/// `machine`. Errors: kNotFound, kIo; kCorrupt and kInvalidArgument, naming the file and the field or line.
+/// Reads a profile from a file: JSON, as brimful probe --json writes it, or TOML in the form of the presets
+/// with a line `machine = "..."`.
+/// Errors: kNotFound, kIo; kCorrupt, kUnsupported and kInvalidArgument, naming the file and the field or
+/// line.
 [[nodiscard]] Result<Profile> read_hardware_file(const std::filesystem::path& path);
 
 }  // namespace brimful::hardware

@@ -10,28 +10,33 @@
 
 namespace brimful::hardware {
 
-/// Clock ticks that some processors were busy since the machine started, all together: with any program, the
-/// kernel, or (of a virtual machine) taken by its host. From the text of /proc/stat. Unset where one of the
-/// processors is not in it.
+/// The time for which the given processors were busy since the machine started: the sum over the processors,
+/// in clock ticks, from the text of /proc/stat. Busy means that a program or the kernel ran, or that the
+/// host of a virtual machine took the processor away. Nullopt when the text lacks one of the processors.
+/// Pure.
 [[nodiscard]] std::optional<std::uint64_t> parse_busy_ticks(std::string_view proc_stat,
                                                             std::span<const std::uint32_t> processors);
 
-/// How much of the processors that this process may use other programs take.
+/// Measures how much other programs use the processors that this process may run on.
 /// Threading: one thread at a time.
 class ProcessorLoad {
  public:
+  /// Starts the measurement.
   ProcessorLoad();
 
-  /// Processors in use by others since the last call, or since the constructor, on average: from 0 to the
-  /// number of processors. The time of this process, of all its threads, and of its children that have ended
-  /// is not counted. Unset where the kernel does not tell. Times shorter than 100 ms are inexact.
+  /// The average number of processors that other programs used since the last call, or since the
+  /// constructor: from 0 to the number of processors. The time of this process, with all its threads and its
+  /// children that have ended, does not count. Nullopt when the kernel does not tell. Intervals below 100 ms
+  /// give inexact results.
   [[nodiscard]] std::optional<double> of_others();
 
  private:
+  /// The processor time used until one moment, in seconds: `busy` by everything on all processors (unset
+  /// when the kernel does not tell), `own` by this process and its ended children.
   struct Account {
     std::chrono::steady_clock::time_point at;
-    std::optional<double> busy;  ///< Seconds, of all processors.
-    double own = 0;              ///< Seconds.
+    std::optional<double> busy;
+    double own = 0;
   };
   [[nodiscard]] Account read() const;
 
@@ -39,7 +44,8 @@ class ProcessorLoad {
   Account before_;
 };
 
-/// Whether so many processors in use by others make measured rates untrue.
+/// Whether the use of so many processors by other programs makes measured rates wrong: above 0.15
+/// processors.
 [[nodiscard]] bool is_loaded(double processors_of_others);
 
 }  // namespace brimful::hardware

@@ -9,128 +9,193 @@
 #include "base/bytes.h"
 #include "base/result.h"
 
-/// What a machine is and how fast, as data: measured by `brimful probe`, or read from presets. What could not
-/// be found out is absent, never 0.
+/// The facts and speeds of a machine as data: measured by `brimful probe`, or taken from presets. A fact
+/// that could not be found out is unset, never 0. A rate that is not optional is 0 until it was measured.
 namespace brimful::hardware {
 
+/// The CPU of a machine.
 struct Cpu {
+  /// The name of the CPU, for people.
   std::string model;
-  std::uint32_t cores = 1;                    ///< physical
-  std::uint32_t threads = 1;                  ///< that this process may run on
-  std::vector<std::string> instruction_sets;  ///< of those that ggml has kernels for: AVX2, AVX512F, ...
+  /// The number of physical cores.
+  std::uint32_t cores = 1;
+  /// The number of threads that this process may run at the same time.
+  std::uint32_t threads = 1;
+  /// The instruction sets of the CPU for which ggml has kernels: AVX2, AVX512F, ...
+  std::vector<std::string> instruction_sets;
 };
 
+/// The memory of a machine.
 struct Ram {
   Bytes total;
   Bytes available;
   Bytes swap_total;
   Bytes swap_used;
-  std::optional<Bytes> cgroup_limit;                        ///< the tightest
-  std::optional<std::string> kind;                          ///< `DDR4`, where the system tells
-  std::optional<std::uint32_t> mega_transfers_per_s;        ///< that the modules are set to
-  std::optional<std::uint32_t> rated_mega_transfers_per_s;  ///< that they are made for
+  /// The smallest limit of this process's memory cgroups. Unset when there is no limit.
+  std::optional<Bytes> cgroup_limit;
+  /// The kind of the modules, such as `DDR4`.
+  std::optional<std::string> kind;
+  /// The speed to which the modules are set.
+  std::optional<std::uint32_t> mega_transfers_per_s;
+  /// The speed for which the modules are made.
+  std::optional<std::uint32_t> rated_mega_transfers_per_s;
+  /// The number of modules.
   std::optional<std::uint32_t> modules;
-  double read_bytes_per_s = 0;   ///< by all threads
-  double touch_bytes_per_s = 0;  ///< pages made present for the first time
+  /// The rate at which all threads together read.
+  double read_bytes_per_s = 0;
+  /// The rate at which memory becomes present when it is touched for the first time.
+  double touch_bytes_per_s = 0;
 };
 
+/// The rate of reads of one size from a disk.
 struct ReadRate {
-  Bytes size;  ///< of one read
+  /// The size of one read.
+  Bytes size;
   double bytes_per_s = 0;
 };
 
+/// The disk on which a model lies.
 struct Disk {
-  std::string device;  ///< `nvme0n1`
+  /// The kernel's name, such as `nvme0n1`.
+  std::string device;
   /// `NVMe SSD`, `SATA SSD`, `hard disk`, `USB disk`, `memory card`, `virtual disk`, `network`, `memory`, or
-  /// `unknown`
+  /// `unknown`.
   std::string kind = "unknown";
-  std::string file_system;                 ///< `ext4`
-  bool direct = true;                      ///< reads can bypass the page cache
-  std::vector<ReadRate> reads;             ///< direct, several in flight; ascending sizes
-  double beside_compute_bytes_per_s = 0;   ///< large reads while all threads multiply
-  std::optional<double> seconds_per_read;  ///< of one small read by itself: latency
+  /// The type of the file system, such as `ext4`.
+  std::string file_system;
+  /// Whether reads can bypass the page cache (O_DIRECT).
+  bool direct = true;
+  /// The rates of direct reads with several in flight, by ascending size.
+  std::vector<ReadRate> reads;
+  /// The rate of large reads while all threads compute matrix products.
+  double beside_compute_bytes_per_s = 0;
+  /// The latency of one small read with no other in flight.
+  std::optional<double> seconds_per_read;
 
-  /// Of reads of `size`, between the measured sizes in proportion. Smaller reads are limited by their number:
-  /// half the size, half the rate. Larger ones go as the largest. Requires: `reads` is not empty.
+  /// The rate of reads of `size`, interpolated linearly between the measured sizes. Smaller reads are
+  /// limited by their number, so half the size gives half the rate. Larger reads have the rate of the
+  /// largest measured size.
+  /// Requires: `reads` is not empty.
   [[nodiscard]] double bytes_per_s(Bytes size) const;
+  /// The highest of the measured rates; 0 when nothing was measured.
   [[nodiscard]] double best_bytes_per_s() const;
 };
 
+/// A process that uses a GPU.
 struct GpuProcess {
   std::uint64_t pid = 0;
-  Bytes used;  ///< of the card's memory: all that it holds there, as the driver counts
+  /// All of the card's memory that the process holds, as the driver counts it.
+  Bytes used;
 };
 
+/// One GPU.
 struct Gpu {
   std::string name;
   Bytes total;
   Bytes free;
-  Bytes used;  ///< by all processes, and the driver
+  /// The memory that all processes and the driver use.
+  Bytes used;
+  /// The highest generation and width (number of lanes) of the PCIe link.
   std::optional<std::uint32_t> pcie_generation;
   std::optional<std::uint32_t> pcie_width;
+  /// The version of the driver.
   std::optional<std::string> driver;
-  std::optional<double> host_to_device_bytes_per_s;  ///< measured, or of a preset
+  /// The rate of copies from host memory to the card.
+  std::optional<double> host_to_device_bytes_per_s;
+  /// The rate at which the card reads its own memory.
   std::optional<double> memory_bytes_per_s;
-  std::optional<double>
-      multiplications_per_s;     ///< of long batches, quantised weights; a multiply-add counts as one
-  std::optional<Bytes> runtime;  ///< what driver and kernels hold beside buffers
-  // At this moment; in no profile.
-  std::optional<std::string> pci_address;  ///< `0000:01:00.0`
-  std::vector<GpuProcess> processes;       ///< of those that the driver shows
+  /// The multiply-adds per second with quantised weights and long batches.
+  std::optional<double> multiplications_per_s;
+  /// The memory of the card that the driver and the kernels hold beside our buffers.
+  std::optional<Bytes> runtime;
+  // These two fields describe the card at this moment. They are not written to a profile.
+  /// The address on the PCI bus, such as `0000:01:00.0`.
+  std::optional<std::string> pci_address;
+  /// The processes on the card that the driver shows.
+  std::vector<GpuProcess> processes;
 };
 
-/// How fast products with weights of one type are, in the layout that they are computed in.
+/// The CPU's speed of matrix products with weights of one type, in the layout in which ggml computes them.
 struct KernelRate {
-  std::string type;                         ///< ggml's name: `q4_K`
-  double decode_bytes_per_s = 0;            ///< weights that one token is multiplied with, beyond the caches
-  double batch_multiplications_per_s = 0;   ///< multiply-adds with 32 tokens
-  double prompt_multiplications_per_s = 0;  ///< multiply-adds with 512 tokens
-  double expert_decode_bytes_per_s = 0;     ///< as decode_bytes_per_s, of experts that a router chose
-  double expert_multiplications_per_s = 0;  ///< multiply-adds of such experts, with 16 tokens each
-  /// Rows rearranged on their way in, by all threads; absent where their order is the file's.
+  /// The type in ggml's words, such as `q4_K`.
+  std::string type;
+  /// The bytes of weights per second for one token, when the weights lie in memory and not in the CPU's
+  /// caches.
+  double decode_bytes_per_s = 0;
+  /// The multiply-adds per second with 32 tokens.
+  double batch_multiplications_per_s = 0;
+  /// The multiply-adds per second with 512 tokens.
+  double prompt_multiplications_per_s = 0;
+  /// The same as decode_bytes_per_s, for experts that a router chose.
+  double expert_decode_bytes_per_s = 0;
+  /// The multiply-adds per second for experts that a router chose, with 16 tokens for each expert.
+  double expert_multiplications_per_s = 0;
+  /// The bytes per second at which all threads rearrange the rows of streamed weights to that layout. Unset
+  /// when the layout is that of the file.
   std::optional<double> repack_bytes_per_s;
-  double short_rows_decode = 1;  ///< rows of 1024 weights: the first rate, by that with 4096
-  double short_rows_batch = 1;   ///< the second, too
+  /// The decode rate with rows of 1024 weights, divided by the decode rate with rows of 4096 weights.
+  double short_rows_decode = 1;
+  /// The batch rate with rows of 1024 weights, divided by the batch rate with rows of 4096 weights.
+  double short_rows_batch = 1;
 };
 
-/// Multiply-adds with the keys and values of the KV cache, in heads of 128 values.
+/// The CPU's speed of attention: multiply-adds per second with the keys and values of the KV cache, in heads
+/// of 128 values.
 struct Attention {
-  double decode_multiplications_per_s = 0;  ///< of one token
-  double prompt_multiplications_per_s = 0;  ///< of 512 tokens
-  double share_of_short_heads = 1;          ///< heads of 64 values: one token's rate, by that with 128
+  /// The rate with one token.
+  double decode_multiplications_per_s = 0;
+  /// The rate with 512 tokens.
+  double prompt_multiplications_per_s = 0;
+  /// The rate with one token and heads of 64 values, divided by that with heads of 128 values.
+  double share_of_short_heads = 1;
 };
 
+/// The CPU's compute rates, with all `threads` together.
 struct Compute {
   int threads = 1;
+  /// One entry for each type of weights that was measured.
   std::vector<KernelRate> kernels;
-  Attention attention;             ///< with keys and values in F16
-  Attention quantised_attention;   ///< in Q8_0
-  double element_bytes_per_s = 0;  ///< what nodes without products read and write
+  /// Attention with keys and values in F16.
+  Attention attention;
+  /// Attention with keys and values in Q8_0.
+  Attention quantised_attention;
+  /// The rate at which graph nodes without matrix products read and write.
+  double element_bytes_per_s = 0;
+  /// The fixed time of one graph node.
   double seconds_per_node = 0;
-  double seconds_per_run = 0;  ///< to hand a stretch of nodes to the threads
-  /// While the disk reads at its best: the share of these rates that is left.
+  /// The fixed time to hand one segment of graph nodes to the threads.
+  double seconds_per_run = 0;
+  /// The share of these rates that is left while the disk reads at its best rate.
   double share_beside_reads = 1;
 
+  /// Returns the rates for a type in ggml's words, or null when it was not measured. Lifetime: that of this.
   [[nodiscard]] const KernelRate* find(std::string_view type) const;
 };
 
+/// A whole machine.
 struct Profile {
-  std::string name;      ///< `this machine`, or the presets' names
-  std::string measured;  ///< when, ISO 8601; empty for presets
+  /// `this machine`, or the names of the presets.
+  std::string name;
+  /// The time of the measurement in ISO 8601; empty for presets.
+  std::string measured;
   Cpu cpu;
   Ram ram;
   Disk disk;
   std::vector<Gpu> gpus;
-  std::optional<std::string> gpu_problem;  ///< a card without a working driver: what was seen
+  /// What is wrong with a card or its driver, as Gpus::problem says it. Unset when nothing is wrong.
+  std::optional<std::string> gpu_problem;
   Compute compute;
-  /// Processors that other programs used while the rates were measured: these are too low then. Unset where
-  /// nothing disturbed.
+  /// The average number of processors that other programs used during the measurement, which makes the rates
+  /// too low. Unset when nothing disturbed it.
   std::optional<double> disturbed_by;
 };
 
-/// What brimful probe --json writes. Rates must be there, finite and above 0.
-/// Errors: kCorrupt, naming the field that is missing or wrong; kUnsupported for another version's.
+/// Parses the JSON that brimful probe --json writes. All rates must be there, finite and above 0.
+/// Errors: kCorrupt, naming the field that is missing or wrong; kUnsupported for a profile of another
+/// version.
 [[nodiscard]] Result<Profile> parse_profile(std::string_view json);
+
+/// Writes a profile as JSON, in the form that parse_profile() reads.
 [[nodiscard]] std::string to_json(const Profile& profile);
 
 }  // namespace brimful::hardware

@@ -7,7 +7,8 @@
 
 namespace brimful::hardware {
 
-/// The facts of Ram (its rates stay 0: they are measured). `root` stands before /proc and /sys.
+/// Reads the facts about this machine's memory. The rates stay 0. `root` stands before /proc and /sys; tests
+/// give a recorded tree.
 /// Errors: kIo when /proc cannot be read.
 [[nodiscard]] Result<Ram> read_ram(const std::filesystem::path& root = "/");
 

@@ -8,7 +8,8 @@
 
 namespace brimful::hardware::testing {
 
-/// A directory that looks like / to the readers; removed at the end.
+/// A temporary directory that tests fill with files and give to the readers of /proc and /sys as their
+/// `root`. The destructor removes it.
 class RecordedTree {
  public:
   RecordedTree() {
@@ -31,7 +32,8 @@ class RecordedTree {
     std::filesystem::create_directories(path_ / name);
     return *this;
   }
-  /// `target` as the link holds it: relative to the link's folder, so that it stays within the tree.
+  /// Makes a symbolic link. `target` is the text of the link: a path relative to the link's folder, so that
+  /// it stays within the tree.
   RecordedTree& link(const std::string& name, const std::string& target) {
     std::filesystem::create_directories((path_ / name).parent_path());
     std::filesystem::create_symlink(target, path_ / name);

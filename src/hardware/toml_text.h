@@ -7,7 +7,9 @@
 
 namespace brimful::hardware {
 
-/// A TOML text as the same tree in JSON; dates become texts. Errors: kCorrupt, with `name` and the line.
+/// Parses a TOML text and returns the same tree as JSON; dates and times become strings. `name` is the name
+/// of the text in messages.
+/// Errors: kCorrupt, with `name` and the line.
 [[nodiscard]] Result<nlohmann::json> parse_toml(std::string_view text, std::string_view name);
 
 }  // namespace brimful::hardware

@@ -6,8 +6,9 @@
 
 namespace brimful::hub {
 
-/// The functions of libcurl that are called here. It is loaded when a model is first asked for by address,
-/// and not with the program: it brings thirty libraries, and `run` counts each of their bytes to its budget.
+/// The functions of libcurl that the hub calls. libcurl is loaded when a model is first asked for by its
+/// address, and not together with the program: it brings thirty libraries, and `run` counts each of their
+/// bytes to its budget.
 struct Curl {
   decltype(&::curl_global_init) global_init = nullptr;
   decltype(&::curl_easy_init) easy_init = nullptr;
@@ -17,7 +18,9 @@ struct Curl {
   decltype(&::curl_easy_strerror) easy_strerror = nullptr;
 };
 
-/// Thread-safe. Lifetime: that of the process. Errors: kUnsupported where there is no libcurl to load.
+/// Loads libcurl with the first call, and returns its functions. Thread-safe. Lifetime: the result stays
+/// valid until the process ends.
+/// Errors: kUnsupported when libcurl cannot be loaded.
 [[nodiscard]] Result<const Curl*> load_curl();
 
 }  // namespace brimful::hub

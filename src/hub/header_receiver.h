@@ -12,26 +12,32 @@
 
 namespace brimful::hub {
 
-/// Puts a header together from one or several answers, and knows how much of the file is still needed.
-/// No I/O. After a failure it stays failed.
+/// Puts a GGUF header together from the answers to one or several requests, and says how much of the file is
+/// still needed. It does no I/O itself. After an error it takes no more bytes. Not thread-safe.
 class HeaderReceiver {
  public:
+  /// The size of the first request in bytes.
   static constexpr std::uint64_t kFirstRequest = 1024 * 1024;
 
-  /// The range to ask for next. Requires: !is_done().
+  /// The range of the file to ask for next. Requires: !is_done().
   [[nodiscard]] ByteRange wanted() const { return {bytes_.size(), wanted_ - bytes_.size()}; }
 
-  /// To be called before each request.
+  /// Announces an answer. The caller calls this before each request.
   void begin_answer();
-  /// Bytes of the answer; false where no more are wanted, or ever will be.
+  /// Takes the next bytes of an answer. Returns false when no more bytes are needed: the header is complete,
+  /// or there is an error.
   bool take(const Answer& answer, std::span<const std::byte> bytes);
-  /// To be called where an answer came to its end: where it is short of what was asked for, the file ends.
+  /// Ends an answer. The caller calls this when a transfer ended without an error. An answer that is shorter
+  /// than the request tells the size of the file.
   void end_answer(const Answer& answer);
 
+  /// The number of bytes that were received so far, from the start of the file.
   [[nodiscard]] std::uint64_t received() const { return bytes_.size(); }
+  /// Whether the header is complete.
   [[nodiscard]] bool is_done() const { return header_.has_value(); }
-  [[nodiscard]] const std::optional<Error>& error() const { return error_; }  ///< does not name the file
-  /// The header's bytes, padding included. Requires: is_done().
+  /// The error, if there was one. Its message does not name the file.
+  [[nodiscard]] const std::optional<Error>& error() const { return error_; }
+  /// The bytes of the header, padding included. Requires: is_done(). Lifetime: that of this object.
   [[nodiscard]] std::span<const std::byte> header() const;
 
  private:
@@ -40,11 +46,15 @@ class HeaderReceiver {
   void refuse(ErrorCode code, std::string message);
 
   std::vector<std::byte> bytes_;
-  std::uint64_t wanted_ = kFirstRequest;  // of the file's first bytes
-  std::uint64_t asked_ = 0;               // wanted_ when the answer began
+  // How many of the file's first bytes are needed.
+  std::uint64_t wanted_ = kFirstRequest;
+  // The value of wanted_ when the current answer began.
+  std::uint64_t asked_ = 0;
+  // The size of the file, once it is known.
   std::optional<std::uint64_t> total_;
   std::optional<model::GgufHeader> header_;
   std::optional<Error> error_;
+  // Whether the next bytes are the first ones of an answer.
   bool at_begin_ = true;
 };
 

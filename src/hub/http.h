@@ -14,36 +14,46 @@
 
 namespace brimful::hub {
 
-/// Some bytes of a file.
+/// A range of a file: `size` bytes from the position `first` on.
 struct ByteRange {
   std::uint64_t first = 0;
   std::uint64_t size = 0;
 };
 
-/// What a server says before the first byte of its answer. Redirects have been followed.
+/// The head of a server's answer, after all redirects.
 struct Answer {
+  /// The status code of HTTP.
   int status = 0;
-  std::string content_type;            ///< in small letters
-  std::optional<std::uint64_t> first;  ///< place in the file of the first byte that is sent
-  std::optional<std::uint64_t> total;  ///< size of the file
-  std::string next_page;               ///< address of what goes on where this ends
+  /// The field Content-Type in lower case.
+  std::string content_type;
+  /// The position in the file of the first byte that the server sends: 0 for a whole file. Unset when the
+  /// server sends a part and does not say which.
+  std::optional<std::uint64_t> first;
+  /// The size of the file. Unset when the server does not say it.
+  std::optional<std::uint64_t> total;
+  /// The address of the next page of a list; empty on the last page.
+  std::string next_page;
 };
 
-/// Takes the bytes of an answer as they arrive; false ends the transfer there. May not throw.
+/// Takes the bytes of an answer as they arrive. Returning false ends the transfer. It must not throw.
 using Sink = std::function<bool(const Answer& answer, std::span<const std::byte> bytes)>;
 
-/// One connection after another, kept for the next request to the same server. Speaks http and https alone,
-/// also where it is redirected to, and never turns from https to http. The token goes to the hub, and to no
-/// server that the hub redirects to. Not thread-safe.
+/// A client for HTTP that does one request after the other, and keeps the connection for the next request to
+/// the same server. It uses only http and https, also after a redirect, and never goes from https to http.
+/// It sends the token to the hub only, and not to servers that the hub redirects to. Not thread-safe.
+/// Move-only.
 class Http {
  public:
-  /// Errors: those of load_curl; kUnsupported where libcurl is too old.
+  /// Makes a client. Errors: those of load_curl; kUnsupported when libcurl is older than 7.85 or lacks TLS;
+  /// kInternal.
   [[nodiscard]] static Result<Http> open(Settings settings);
 
-  /// GETs an address, or a range of its bytes. A server may ignore the range and send all: so the sink ends
-  /// the transfer. Blocks: until the sink has enough, or the settings' limits are passed.
-  /// Errors, each with the address and what to do: kInvalidArgument where that is no address; kNotFound;
-  /// kIo where the server cannot be reached, refuses or fails. The sink has then seen what came before.
+  /// GETs an address, or a range of its bytes. A server may ignore the range and send everything, so the
+  /// sink has to end the transfer when it has enough.
+  /// Blocks: until the answer ends, the sink returns false, or a limit of the settings is passed.
+  /// Errors, each with the address and what to do: kInvalidArgument when it is no address; kNotFound;
+  /// kCorrupt for an empty file; kIo when the server cannot be reached, refuses or fails. The sink may have
+  /// got a part of the answer before an error.
   [[nodiscard]] Result<Answer> get(const std::string& url, const std::optional<ByteRange>& range,
                                    const Sink& sink);
 

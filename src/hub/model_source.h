@@ -10,26 +10,32 @@
 
 namespace brimful::hub {
 
-/// How a user names a model. Requires: one of the two is empty.
+/// The name of a model, as the user gave it. Exactly one of the two is not empty.
 struct ModelSource {
-  std::string model;  ///< -m: a path, or an http:// or https:// address
-  std::string hub;    ///< -hf: ORGANISATION/REPOSITORY[:QUANTISATION]
+  /// The value of -m: a path, or an http:// or https:// address.
+  std::string model;
+  /// The value of -hf: ORGANISATION/REPOSITORY[:QUANTISATION].
+  std::string hub;
 };
 
-/// A model that can be read by its path, as long as this lives.
+/// A model that can be read from its path. Lifetime: fetched headers are removed together with this object.
 struct LocalModel {
-  std::filesystem::path path;  ///< the file, or the first part of a split model: for read_model
-  std::optional<TemporaryFolder> folder = std::nullopt;  ///< holds the headers, where they were fetched
+  /// The argument for read_model: the file, or the first part of a split model.
+  std::filesystem::path path;
+  /// The folder with the fetched headers. Unset when the user named a file.
+  std::optional<TemporaryFolder> folder = std::nullopt;
 
-  /// Its weights are not there: read_model takes it with Weights::kMayBeMissing. (They may also be missing
-  /// from a user's file: only the header tells.)
+  /// Whether only the header was fetched. read_model then needs Weights::kMayBeMissing. Weights may also be
+  /// missing from a user's own file, which only its header tells.
   [[nodiscard]] bool header_only() const { return folder.has_value(); }
 };
 
-/// Where the model can be read: a path stays as it is, and is not looked at; else its header is fetched.
-/// Blocks: on the network. Errors: those of settings_from_environment, parse_hub_model, find_model and
-/// fetch_headers; kInvalidArgument where no model is named.
+/// Makes a model readable by a path. A path is returned as it is, and nothing is read from it. For an
+/// address or a name of the hub, the headers are fetched into a temporary folder.
+/// Errors: those of settings_from_environment, parse_hub_model, find_model and fetch_headers;
+/// kInvalidArgument unless exactly one model is named. Blocks: on the network.
 [[nodiscard]] Result<LocalModel> locate(const ModelSource& source);
+/// Does the same with the given settings, and does not read the environment.
 [[nodiscard]] Result<LocalModel> locate(const ModelSource& source, const Settings& settings);
 
 }  // namespace brimful::hub

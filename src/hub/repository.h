@@ -9,30 +9,35 @@
 #include "base/result.h"
 #include "hub/http.h"
 
-/// Models in the hub's repositories, named as llama.cpp's -hf does.
+/// Models in the hub's repositories. Their names have the form of llama.cpp's -hf.
 namespace brimful::hub {
 
-/// `organisation/repository[:quantisation]`
+/// The parts of a model's name `organisation/repository[:quantisation]`.
 struct HubModel {
+  /// `organisation/repository`.
   std::string repository;
   std::optional<std::string> quantisation;
 };
 
-/// Errors: kInvalidArgument.
+/// Parses a model's name. Errors: kInvalidArgument for a text of another form. Pure.
 [[nodiscard]] Result<HubModel> parse_hub_model(std::string_view text);
 
-/// The file to take of a repository's: that of the quantisation, which may be the name of its folder; without
-/// one Q4_K_M, else another Q4_, else the first. Of a split model it is the first part. What belongs to a
-/// model but is none (a projector, an importance matrix, a draft) is never taken. Pure.
-/// Errors: kNotFound; the message lists the quantisations that are there.
+/// Chooses a model among the files of a repository. It is the first file with the quantisation in its name
+/// or, failing that, in the name of its folder. Without a quantisation it is a file with Q4_K_M, else one
+/// with another Q4_, else the first file. For a split model it is the first part. Files that belong to a
+/// model but are none (a projector, an importance matrix, a draft) are never chosen. Pure.
+/// Errors: kNotFound; the message lists the quantisations that the repository has.
 [[nodiscard]] Result<std::string> choose_file(std::span<const std::string> paths,
                                               const std::optional<std::string>& quantisation);
 
-/// The quantisation in a file's name or else in its folder's, in capitals; empty where none can be told.
+/// The quantisation in the name of a file or, failing that, of its folder, in capitals; empty when there is
+/// none. Pure.
 [[nodiscard]] std::string quantisation_of(std::string_view path);
 
-/// The address of the file that choose_file takes. Blocks. Errors: those of Http::get and choose_file;
-/// kCorrupt where the hub's answer is no list.
+/// Asks the hub for the files of a repository, and returns the address of the file that choose_file()
+/// chooses.
+/// Errors: those of Http::get and choose_file; kCorrupt when the hub's answer is no list of files. Blocks:
+/// on the network.
 [[nodiscard]] Result<std::string> find_model(Http& http, const HubModel& model);
 
 }  // namespace brimful::hub

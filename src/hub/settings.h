@@ -8,20 +8,26 @@
 
 namespace brimful::hub {
 
-/// How servers are spoken to. "The hub" is the one that `-hf` names models of.
+/// The settings for requests to servers. "The hub" is the server whose models `-hf` names.
 struct Settings {
-  std::string endpoint = "https://huggingface.co";  ///< the hub's address, without a slash at its end
-  std::string token;         ///< who we are to the hub, and to nobody else; may be empty
-  std::string certificates;  ///< file of the authorities to trust; the system's where empty
+  /// The hub's address, without a slash at its end.
+  std::string endpoint = "https://huggingface.co";
+  /// The token that identifies us to the hub, and is sent to no other server. It may be empty.
+  std::string token;
+  /// The file with the certificate authorities to trust. Empty: those of the system.
+  std::string certificates;
+  /// The longest time that a connection may take to be made.
   std::chrono::milliseconds connect_limit = std::chrono::seconds(10);
-  std::chrono::seconds stall_limit = std::chrono::seconds(30);  ///< less than 1 KiB/s for so long: given up
+  /// The longest time for which a transfer may be slower than 1 KiB/s before it is given up.
+  std::chrono::seconds stall_limit = std::chrono::seconds(30);
 
-  /// Whether an address is one of the hub's.
+  /// Whether `url` is an address of the hub.
   [[nodiscard]] bool is_hub(std::string_view url) const;
 };
 
-/// From HF_ENDPOINT, HF_TOKEN, and SSL_CERT_FILE or CURL_CA_BUNDLE. (libcurl itself looks for the proxy, in
-/// https_proxy and its like.) Errors: kInvalidArgument, naming the variable.
+/// Reads the settings from the variables HF_ENDPOINT, HF_TOKEN, and CURL_CA_BUNDLE or else SSL_CERT_FILE.
+/// The proxy is not among them: libcurl itself reads https_proxy and similar variables.
+/// Errors: kInvalidArgument, naming the variable.
 [[nodiscard]] Result<Settings> settings_from_environment();
 
 }  // namespace brimful::hub

@@ -7,10 +7,10 @@
 
 namespace brimful::hub {
 
-/// A folder of our own among the temporary files, removed with all that is in it.
+/// A new folder among the temporary files. The destructor removes it with everything in it. Move-only.
 class TemporaryFolder {
  public:
-  /// Errors: kIo.
+  /// Makes a folder that only this user can enter. Errors: kIo.
   [[nodiscard]] static Result<TemporaryFolder> make();
 
   TemporaryFolder(TemporaryFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
@@ -22,7 +22,7 @@ class TemporaryFolder {
  private:
   explicit TemporaryFolder(std::filesystem::path path) : path_(std::move(path)) {}
 
-  std::filesystem::path path_;  // empty after a move
+  std::filesystem::path path_;  // Empty after a move.
 };
 
 }  // namespace brimful::hub

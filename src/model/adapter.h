@@ -7,25 +7,33 @@
 #include "base/result.h"
 #include "model/model_profile.h"
 
-// Files that change what a model does: they are as untrusted as the model's own.
+// Readers of the files that change the answers of a model: LoRA adapters and control vectors. These files
+// are as untrusted as the model's own file.
 
 namespace brimful::model {
 
-/// What a LoRA adapter's header says, so that libllama may be given the file.
+/// The result of reading and checking a LoRA adapter's header. It is safe to give the file to libllama.
 struct LoraFile {
   ModelFile file;
-  Bytes weights;         ///< of all its tensors
-  Bytes largest_tensor;  ///< libllama reads one at a time
+  /// The size of all tensors of the adapter together.
+  Bytes weights;
+  /// The size of the largest tensor. libllama reads one tensor at a time, so its read buffer is this large.
+  Bytes largest_tensor;
 };
 
-/// Reads the header and checks it against the model: every tensor has its pair, and both have the shapes of
-/// the weight that they adapt, in types that ggml computes with.
-/// Errors: those of read_model; kInvalidArgument where it belongs to another model. Holds nothing.
+/// Reads the header of a LoRA adapter and checks it against the model. Every `.lora_a` tensor must have its
+/// `.lora_b` tensor; both must have shapes that fit the weight that they adapt, and types that ggml computes
+/// with.
+/// Errors: those of read_header; kInvalidArgument when the file is no LoRA adapter or belongs to another
+/// model; kUnsupported for what brimful or llama.cpp cannot compute; kCorrupt. Holds no memory after it
+/// returns.
 [[nodiscard]] Result<LoraFile> read_lora(const std::filesystem::path& path, const ModelProfile& model);
 
-/// What a control vector adds to the output of each layer: `model.embedding` numbers a layer from layer 1 on;
-/// zeros for a layer that the file leaves out.
-/// Errors: those of read_model; kInvalidArgument where it belongs to another model. Leaves no page cache.
+/// Reads a control vector: the numbers that are added to the output of each layer. The result holds
+/// `model.embedding` numbers for each layer, and begins with layer 1; a layer that the file leaves out has
+/// zeros.
+/// Errors: those of read_header; kInvalidArgument when the file is no control vector or belongs to another
+/// model; kIo. Leaves no page cache behind.
 [[nodiscard]] Result<std::vector<float>> read_control_vector(const std::filesystem::path& path,
                                                              const ModelProfile& model);
 

@@ -3,59 +3,65 @@
 #include <span>
 #include <string_view>
 
-/// What libllama's model code takes for granted about the hyper-parameters of each architecture, and answers
-/// with an abort or a division by zero where it is not so. Read from its sources, version 0.5.0
-/// (load_arch_hparams, load_arch_tensors and the graph builders in src/models).
+/// Rules about the hyper-parameters of each architecture that libllama's model code assumes. libllama aborts
+/// or divides by zero when a file breaks one of them. The rules come from its sources, version 0.5.0
+/// (load_arch_hparams, load_arch_tensors and the graph builders in src/models). `architecture` is the value
+/// of general.architecture everywhere. All functions are pure.
 namespace brimful::model {
 
-/// A key that the architecture reads, and divides by or asserts on: where it is present, it is at least 1.
-/// The same key in a file of another architecture is never read, so it is not judged: llama.cpp's own model
-/// saver writes the keys of all architectures, most of them as 0.
+/// A key that must be at least 1 when the file has it, because the architecture's code divides by it or
+/// asserts on it. The rule is only for files of that architecture: others never read the key, and
+/// llama.cpp's own model saver writes the keys of all architectures, most of them as 0.
 struct PositiveKey {
   std::string_view architecture;
-  std::string_view key;  ///< without the `<arch>.` before it
+  /// The key without its prefix `<arch>.`.
+  std::string_view key;
 };
 
 [[nodiscard]] std::span<const PositiveKey> positive_keys();
 
-/// The key and value heads have the same length.
+/// Whether the heads of keys and of values must have the same length.
 [[nodiscard]] bool needs_equal_head_lengths(std::string_view architecture);
 
-/// RoPE turns the whole head.
+/// Whether RoPE must turn all elements of a head.
 [[nodiscard]] bool needs_full_rope(std::string_view architecture);
 
-/// Has experts in every model: expert_count and the first layer's expert_used_count are at least 1.
+/// Whether every model of the architecture has experts: expert_count and the first layer's expert_used_count
+/// must be at least 1.
 [[nodiscard]] bool needs_experts(std::string_view architecture);
 
-/// Some layers have no attention heads (recurrent and hybrid models), perhaps the first.
+/// Whether some layers, perhaps the first one, may have no attention heads. This holds for recurrent and
+/// hybrid models.
 [[nodiscard]] bool may_lack_heads(std::string_view architecture);
 
-/// All attention heads together are as wide as the embedding.
+/// Whether all attention heads together must be as wide as the embedding.
 [[nodiscard]] bool needs_heads_to_fill_embedding(std::string_view architecture);
 
-/// Layers with a sliding window have the attention heads of the others.
+/// Whether layers with a sliding window must have attention heads of the same lengths as the other layers.
 [[nodiscard]] bool needs_same_heads_in_windows(std::string_view architecture);
 
-/// A model with experts must say how the router's numbers become weights (expert_gating_func); libllama
-/// aborts where the key is missing or 0.
+/// Whether a model with experts must say how the router's numbers become weights (expert_gating_func).
+/// libllama aborts when the key is missing or 0.
 [[nodiscard]] bool needs_gating(std::string_view architecture);
 
-/// The architecture reads expert_gating_func, and replaces a missing key or 0 by a default.
+/// Whether the architecture reads expert_gating_func, and uses a default when the key is missing or 0.
 [[nodiscard]] bool has_default_gating(std::string_view architecture);
 
-/// RoPE turns sections of a head by several positions (of text, rows, columns), in every model.
+/// Whether RoPE turns sections of a head by several positions (of text, rows, columns) in every model.
 [[nodiscard]] bool needs_rope_sections(std::string_view architecture);
 
-/// RoPE turns sections by several positions in models that have sections; where all are 0, RoPE turns by one.
+/// Whether RoPE turns sections of a head by several positions in those models that have sections. When all
+/// sections are 0, RoPE has one position.
 [[nodiscard]] bool may_have_rope_sections(std::string_view architecture);
 
-/// The architecture reads which layers have a sliding window (attention.sliding_window_pattern).
+/// Whether the architecture reads from attention.sliding_window_pattern which layers have a sliding window.
 [[nodiscard]] bool reads_window_pattern(std::string_view architecture);
 
-/// The recurrent state is as wide as its heads (time_step_rank) of state_size elements.
+/// Whether the width of the recurrent state (ssm.inner_size) must be the number of its heads
+/// (ssm.time_step_rank) times ssm.state_size elements.
 [[nodiscard]] bool needs_inner_size_of_heads(std::string_view architecture);
 
-/// The recurrent state is twice as wide as the embedding.
+/// Whether the recurrent state (ssm.inner_size) must be twice as wide as the embedding.
 [[nodiscard]] bool needs_double_inner_size(std::string_view architecture);
 
 }  // namespace brimful::model

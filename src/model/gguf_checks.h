@@ -3,18 +3,20 @@
 #include "base/result.h"
 #include "model/gguf_values.h"
 
-/// What a well-formed header says about the model, checked as far as libllama trusts it: values that it would
-/// answer with an abort, a division by zero, an endless loop or a wild allocation are refused here. A file
-/// that libllama itself refuses in an orderly way may pass.
+/// Checks of what a well-formed header says about the model, as far as libllama trusts it. The checks refuse
+/// values on which libllama would abort, divide by zero, loop without end or allocate an absurd amount of
+/// memory. A file that libllama itself refuses with an error may pass. read_model() calls them; messages do
+/// not name the file.
 namespace brimful::model {
 
-/// The `<arch>.*` hyper-parameters. Errors: kCorrupt, kUnsupported.
+/// Checks the `<arch>.*` hyper-parameters. Errors: kCorrupt, kUnsupported.
 [[nodiscard]] Status check_architecture(const GgufValues& values);
 
-/// The `tokenizer.*` keys. A header without a tokenizer passes. Errors: kCorrupt.
+/// Checks the `tokenizer.*` keys. A header without a tokenizer passes. Errors: kCorrupt.
 [[nodiscard]] Status check_tokenizer(const GgufValues& values);
 
-/// The types of the tensors: ggml's kernels abort, or jump to nowhere, on types that they do not expect.
+/// Checks the types of the tensors. ggml's kernels abort, or call through a null pointer, on types that they
+/// do not expect.
 /// Errors: kUnsupported.
 [[nodiscard]] Status check_tensor_types(const GgufHeader& header);
 

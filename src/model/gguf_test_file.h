@@ -13,9 +13,10 @@
 
 #include "model/gguf_reader.h"
 
-/// Builds GGUF files for tests, good ones and ones that no honest writer would write.
+/// Builders of GGUF files for tests: of valid files, and of files that no honest writer would write.
 namespace brimful::model::testing {
 
+/// Bytes in GGUF's encoding, appended one value after the other.
 class ByteList {
  public:
   template <typename T>
@@ -36,13 +37,14 @@ class ByteList {
   std::vector<std::byte> bytes;
 };
 
-/// A file in the making. Every number that the format derives can be overridden.
+/// Builds one GGUF file. A test can override every number that a writer would derive.
 class TestFile {
  public:
   std::string magic = "GGUF";
   std::uint32_t version = 3;
   std::uint64_t alignment = 32;
-  std::int64_t extra_tensors = 0;  ///< added to the count that is written
+  // These numbers are added to the counts of tensors and keys that the header claims.
+  std::int64_t extra_tensors = 0;
   std::int64_t extra_keys = 0;
 
   template <typename T>
@@ -74,11 +76,13 @@ class TestFile {
     for (const T& one : values) value.put(one);
     return entry(key, value);
   }
-  /// Replaces an entry of the same key.
+  /// Adds an entry, and removes an earlier one with the same key. `typed_value` holds the type and the
+  /// value.
   TestFile& entry(std::string_view key, const ByteList& typed_value) {
     remove(key);
     return repeat(key, typed_value);
   }
+  /// Adds an entry, and keeps an earlier one with the same key.
   TestFile& repeat(std::string_view key, const ByteList& typed_value) {
     keys_.push_back({std::string(key), typed_value.bytes});
     return *this;
@@ -87,6 +91,7 @@ class TestFile {
     std::erase_if(keys_, [&](const Entry& e) { return e.key == key; });
     return *this;
   }
+  /// Adds a tensor after the ones before it. The type may be a number that ggml does not know.
   TestFile& tensor(std::string_view name, std::vector<std::int64_t> shape,
                    std::int32_t type = GGML_TYPE_F32) {
     std::uint64_t elements = 1;
@@ -109,6 +114,7 @@ class TestFile {
   };
   Tensor& last_tensor() { return tensors_.back(); }
 
+  /// The header without its padding.
   [[nodiscard]] std::vector<std::byte> header() const {
     ByteList out;
     out.raw(magic).put(version);
@@ -125,6 +131,7 @@ class TestFile {
     }
     return out.bytes;
   }
+  /// The whole file; the weights are zeros.
   [[nodiscard]] std::vector<std::byte> bytes() const {
     std::vector<std::byte> out = header();
     if (!tensors_.empty()) out.resize(padded(out.size()) + data_size_);
@@ -137,7 +144,7 @@ class TestFile {
   }
 
  private:
-  /// Sizes of impossible tensors wrap around.
+  /// Rounds up to the alignment. The sizes of impossible tensors may wrap around.
   [[nodiscard]] std::uint64_t padded(std::uint64_t size) const {
     return (size + alignment - 1) / alignment * alignment;
   }
@@ -150,7 +157,8 @@ class TestFile {
   std::uint64_t data_size_ = 0;
 };
 
-/// A model that passes every check: one llama layer's keys, a small vocabulary, two tensors.
+/// Adds a model that passes every check: the keys of a llama model, a vocabulary of four tokens, and two
+/// tensors.
 inline TestFile& add_model(TestFile& file) {
   file.text("general.architecture", "llama").text("general.name", "tiny");
   file.u32("llama.block_count", 2).u32("llama.embedding_length", 64).u32("llama.context_length", 128);

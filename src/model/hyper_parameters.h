@@ -10,18 +10,23 @@
 
 namespace brimful::model {
 
-inline constexpr std::uint32_t kMaxLayers = 512;  ///< LLAMA_MAX_LAYERS of the pinned llama.cpp
+/// The largest number of layers that the pinned llama.cpp supports: its LLAMA_MAX_LAYERS.
+inline constexpr std::uint32_t kMaxLayers = 512;
 
+/// Returns the error kCorrupt for a header whose values contradict themselves.
 inline std::unexpected<Error> implausible(std::string message) {
   return fail(ErrorCode::kCorrupt, std::move(message) + ": the file is damaged, or its converter was broken");
 }
 
-/// The hyper-parameters of one architecture: keys come without their prefix.
+/// Access to the hyper-parameters of one architecture. `key` is always a key without its prefix `<arch>.`; a
+/// missing key and errors are as in GgufValues.
+/// Lifetime: `values` and the text of `architecture` must outlive this object.
 class Hyper {
  public:
   Hyper(const GgufValues& values, std::string_view architecture) : values_(values), name_(architecture) {}
 
   [[nodiscard]] std::string_view name() const { return name_; }
+  /// The key with its prefix.
   [[nodiscard]] std::string full(std::string_view key) const { return fmt::format("{}.{}", name_, key); }
   [[nodiscard]] bool has(std::string_view key) const { return find(key) != nullptr; }
   [[nodiscard]] Result<std::optional<std::uint32_t>> u32(std::string_view key) const {
@@ -45,7 +50,8 @@ class Hyper {
   std::string_view name_;
 };
 
-/// The heads of its attention layers: counts, lengths, RoPE, windows. `layers`: its block_count.
+/// Checks the heads of the attention layers: their numbers, lengths, RoPE and sliding windows. `layers` is
+/// the value of block_count.
 /// Errors: kCorrupt.
 [[nodiscard]] Status check_attention(const Hyper& hyper, std::uint32_t layers);
 

@@ -11,15 +11,19 @@
 
 namespace brimful::model {
 
+/// One key of a model's header, with its value as JSON.
 struct MetadataEntry {
   std::string key;
-  std::string type;         ///< `u32`, `str`, `arr[f32]`, as ggml names them
-  std::uint64_t count = 1;  ///< elements the file has; `value` may hold fewer of an array
+  /// The type in ggml's words: `u32`, `str`, `arr[f32]`.
+  std::string type;
+  /// The number of elements in the file: 1 for a scalar. `value` may hold fewer elements of an array.
+  std::uint64_t count = 1;
   nlohmann::json value;
 };
 
-/// The keys and values of the model's header, in file order; of arrays only the first `max_elements`.
-/// Strings may hold bytes that are not UTF-8. Errors: those of read_model, and kIo where the file changed.
+/// Reads the keys and values of the header of the model's first file, in the file's order. Arrays are cut
+/// after `max_elements` elements. Strings may hold bytes that are not UTF-8. `brimful show` calls it.
+/// Errors: those of read_header; kIo when the file was changed since the profile was read.
 [[nodiscard]] Result<std::vector<MetadataEntry>> read_metadata(const ModelProfile& profile,
                                                                std::size_t max_elements);
 

@@ -16,23 +16,28 @@ struct ggml_threadpool;
 
 namespace brimful::probe {
 
-/// Measures ggml's kernels with made-up operands larger than the caches, in the layouts and on as many
-/// threads as a model is computed with. Threading: one thread. Holds up to kMemory.
+/// Measures the speed of ggml's CPU kernels. The operands are made up and larger than the CPU's caches;
+/// layouts and number of threads are those with which a model is computed.
+/// Threading: one thread at a time. Holds: kMemory.
 class KernelBench {
  public:
   static constexpr Bytes kMemory = Bytes{512} * kMiB.value;
 
-  /// Errors: kInternal; kBudgetExceeded where there is no memory for it.
+  /// Starts ggml's CPU device with `threads` threads. Errors: kInternal; kBudgetExceeded when there is not
+  /// enough memory.
   [[nodiscard]] static Result<std::unique_ptr<KernelBench>> create(int threads);
   ~KernelBench();
   KernelBench(const KernelBench&) = delete;
   KernelBench& operator=(const KernelBench&) = delete;
 
+  /// Measures all rates of products with weights of `type`. `each` is the least time of a single
+  /// measurement.
   /// Blocks: about eight times `each`.
   [[nodiscard]] Result<hardware::KernelRate> measure(ggml_type type, std::chrono::milliseconds each);
-  /// All of `compute` but its kernels and share_beside_reads.
+  /// Measures everything in `compute` except `kernels` and `share_beside_reads`.
   [[nodiscard]] Status measure_rest(hardware::Compute& compute);
-  /// Products of one token with weights of `type`, again and again until `go_on` says no: bytes/s.
+  /// Computes products of one token with weights of `type` until `go_on` returns false. Returns the rate in
+  /// bytes of weights per second.
   [[nodiscard]] Result<double> decode_while(ggml_type type, const std::function<bool()>& go_on);
 
  private:
@@ -44,11 +49,11 @@ class KernelBench {
                                           std::int64_t row);
   struct Experts {
     std::int64_t experts;
-    std::int64_t used;  ///< by one token
+    std::int64_t used;  ///< The number of experts that one token uses.
     std::int64_t tokens;
-    std::int64_t nodes;  ///< of the graph: layers
+    std::int64_t nodes;  ///< The number of graph nodes, one for each layer.
   };
-  /// Multiply-adds/s.
+  // These two return multiply-adds per second.
   [[nodiscard]] Result<double> expert_rate(ggml_type type, const Experts& shape);
   [[nodiscard]] Result<double> attention_rate(ggml_type cache, std::int64_t head, std::int64_t tokens);
   [[nodiscard]] Result<hardware::Attention> attention(ggml_type cache);
@@ -60,7 +65,7 @@ class KernelBench {
   ggml_threadpool* pool_ = nullptr;
   ggml_backend_t backend_ = nullptr;
   std::unique_ptr<tier::RepackedLayout> layout_;
-  std::chrono::milliseconds each_{120};  // least time of a measurement
+  std::chrono::milliseconds each_{120};  // The least time of a measurement.
 };
 
 }  // namespace brimful::probe

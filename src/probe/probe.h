@@ -13,40 +13,56 @@
 
 namespace brimful::probe {
 
-/// What is measured.
+/// Which rates probe() measures.
 enum class Refresh {
-  kNever,        ///< what is not known yet and the model needs; everything where nothing is known
-  kMissing,      ///< everything, if the rate of any type of weights is not known yet
-  kModelsTypes,  ///< of the kernels only those for the model's types, even if they are known: half a minute
-  kUsualTypes,   ///< without a model: only the types of most files, and once, not twice: some seconds
-  kAll,          ///< everything, even if it is known: some minutes
+  /// Only rates that the model needs and that are not known yet. When nothing is known, this means kAll.
+  kNever,
+  /// Everything (kAll) when the rate of any type of weights is not known yet; else nothing.
+  kMissing,
+  /// Everything, but the kernels only for the types of the model. Known rates are measured again. Takes half
+  /// a minute.
+  kModelsTypes,
+  /// Without a model: everything once instead of twice, and the kernels only for the most usual types. Takes
+  /// some seconds.
+  kUsualTypes,
+  /// Everything, with the kernels for all types. Known rates are measured again. Takes some minutes.
+  kAll,
 };
 
+/// The options of probe() and known().
 struct ProbeOptions {
+  /// The number of threads that compute.
   int threads = 1;
-  /// Whose disk is measured; without one the profile has no disk.
+  /// The model whose disk is measured and whose types of weights count. Null: the profile has no disk.
   const model::ModelProfile* model = nullptr;
   Refresh refresh = Refresh::kNever;
-  bool known_before = false;  ///< set by probe(): this machine was measured before
+  /// Whether this machine was measured before. probe() sets this itself; callers leave it alone.
+  bool known_before = false;
+  /// The folder with the profiles of earlier measurements.
   std::filesystem::path cache = cache_folder();
-  /// ggml's devices with memory of their own, for how fast copies to them are; unset: none. Called where that
-  /// is measured, in a process of its own: with kAll, the first time, and as long as a card has no rate.
+  /// Returns ggml's devices with memory of their own, to which copies are measured. Unset: no such
+  /// measurement. It is called in a process of its own: with kAll, when the machine is measured for the
+  /// first time, and as long as a card has no rate.
   std::function<Result<std::vector<ggml_backend_dev_t>>()> devices;
-  /// What is being measured, and how many of how many steps are done.
+  /// Called before each step of a measurement with a name of the step for people, the number of steps that
+  /// are done, and the number of all steps. Unset: no reports.
   std::function<void(std::string_view what, int done, int steps)> progress;
 };
 
-/// What this machine is and how fast. Facts are read each time; rates are measured once and kept in the cache
-/// for this hardware, number of threads and disk: where any of these changes, they are measured again.
-/// Rates that were measured while other programs used the processors are marked (Profile::disturbed_by), and
-/// measured again by the first call that finds the processors free.
-/// Blocks: about a minute when it measures. Errors: kIo, kInternal, kBudgetExceeded where there is no memory
-/// to measure in. A cache that cannot be written is no error.
+/// Returns the profile of this machine. Facts are read with each call. Rates are measured once and kept in
+/// the cache for this hardware, number of threads and disk; when one of these changes, they are measured
+/// again. Rates that were measured while other programs used the processors are marked
+/// (Profile::disturbed_by), and measured again by the first call that finds the processors free.
+/// Errors: kIo, kInternal; kBudgetExceeded when there is not enough memory to measure in. A cache that
+/// cannot be written is no error.
+/// Blocks: about a minute when it measures (see Refresh).
+/// Threading: call it while this process has no other threads (see hardware::read_gpus()).
 [[nodiscard]] Result<hardware::Profile> probe(const ProbeOptions& options);
 
-/// What probe() found the last time on this machine as it is now; nothing is measured. Nothing where it never
-/// was, or only while other programs used the processors. Call it while this process has no other threads
-/// (hardware::read_gpus).
+/// Returns the facts about this machine with the rates that probe() measured earlier; it measures nothing.
+/// Returns nullopt when this machine was never measured as it is now, or only while other programs used the
+/// processors.
+/// Threading: call it while this process has no other threads (see hardware::read_gpus()).
 [[nodiscard]] std::optional<hardware::Profile> known(const ProbeOptions& options);
 
 }  // namespace brimful::probe

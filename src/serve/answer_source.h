@@ -6,10 +6,11 @@
 
 namespace brimful::serve {
 
-/// The answer to a request of OpenAI's API, from its response: whole, or as server-sent events.
+/// Makes the HTTP answer to a request of OpenAI's API from its pending response: one JSON object, or
+/// server-sent events when the request asked for a stream. The HTTP server calls it (see HttpSource).
 class AnswerSource final : public HttpSource {
  public:
-  /// `vocab` outlives it.
+  /// `vocab` outlives this object.
   AnswerSource(std::shared_ptr<PendingResponse> response, openai::AnswerHead head, const llama_vocab* vocab);
   ~AnswerSource() override;
   AnswerSource(const AnswerSource&) = delete;
@@ -28,8 +29,11 @@ class AnswerSource final : public HttpSource {
   const std::shared_ptr<PendingResponse> pending_;
   const openai::AnswerHead head_;
   const llama_vocab* const vocab_;
-  std::optional<openai::AnswerStream> stream_;  // of a request that wants events
-  Clock::time_point told_ = Clock::now();       // when the client last got something
+  // Set for a request that wants events.
+  std::optional<openai::AnswerStream> stream_;
+  // The time at which the client got something last.
+  Clock::time_point told_ = Clock::now();
+  // Whether the stream of events has begun: an error can no longer have a status of its own then.
   bool begun_ = false;
 };
 

@@ -12,37 +12,45 @@
 
 namespace brimful::serve {
 
+/// The options of an ApiServer.
 struct ServerOptions {
   AccessRules access;
   HttpLimits http;
+  /// The largest body of a request that is read as JSON.
   Bytes largest_body = kMiB * 8;
-  Bytes largest_bodies = kMiB * 32;  ///< of all that are read at the same time
-  Bytes largest_file = kMiB * 512;   ///< that a client may send: it goes to the disk
-  std::uint32_t longest_text =
-      UINT32_MAX;  ///< Tokens of a request with its answer; the context may hold more.
+  /// The most memory that all bodies take which are read at the same time.
+  Bytes largest_bodies = kMiB * 32;
+  /// The largest file that a client may send. Files go to the disk.
+  Bytes largest_file = kMiB * 512;
+  /// The most tokens that a request and its answer may have together. The context may hold more.
+  std::uint32_t longest_text = UINT32_MAX;
 };
 
-/// OpenAI's API over HTTP, as far as docs/design-serve.md says: reads requests, puts them into the
-/// request_queue, writes what comes of them. Has threads of its own. Threading: one thread uses it.
+/// OpenAI's API over HTTP, as far as docs/design-serve.md describes it. The server reads requests, puts them
+/// into the RequestQueue, and writes the answers that the scheduler's thread makes.
+/// Threading: one thread calls the functions; the server has threads of its own.
 class ApiServer final : private HttpHandler {
  public:
-  /// What a connection takes of memory at most while no request is complete: buffers and the kernel's part.
+  /// The most memory that a connection takes while no request is complete: its buffers and the kernel's
+  /// part.
   static constexpr Bytes kConnection{20 * 1024};
 
-  /// Answers at once: 503, until loaded() is called. All outlive it. `store` may be null: no files, no
-  /// batches. Requires: the engine's context has been made.
+  /// Starts to answer: every request gets 503 until loaded() is called. `model` is the model's name in
+  /// answers. `store` may be null: then there are no files and no batches. Requires: the engine's context
+  /// has been made.
+  /// Lifetime: everything that is passed by reference or pointer outlives the server.
   ApiServer(Listener listener, ServerOptions options, const engine::Engine& engine,
             const openai::ApiReader& reader, std::string model, RequestQueue& request_queue,
             const MetricsSnapshot& metrics, FileStore* store);
-  /// Blocks until the clients have taken their answers, or a minute long. Requires: what is in the
-  /// request_queue gets its end meanwhile, or has it.
+  /// Refuses further requests, and blocks until the clients have taken their answers, for at most a minute.
+  /// Requires: every request in the RequestQueue has its end, or gets it meanwhile.
   ~ApiServer() override;
   ApiServer(const ApiServer&) = delete;
   ApiServer& operator=(const ApiServer&) = delete;
 
-  /// There is somebody now who takes from the request_queue.
+  /// Says that the model is loaded: from now on, requests go to the RequestQueue.
   void loaded() { loaded_ = true; }
-  /// Whatever is asked from now on is refused; what was asked is answered, while this lives.
+  /// Refuses all further requests with 503. Earlier requests are still answered.
   void refuse_more() { stopping_ = true; }
 
  private:
@@ -61,18 +69,19 @@ class ApiServer final : private HttpHandler {
   const engine::Engine& engine_;
   const openai::ApiReader& reader_;
   const std::string model_;
-  const std::int64_t started_;  // s since 1970
-  const std::size_t
-      most_tokens_;  // of the context: whatever its budget is, and another one may take its place
+  const std::int64_t started_;  // Seconds since 1970.
+  // The most tokens of a request with its answer. The number stays the same when the budgets change and
+  // another context takes the place of this one.
+  const std::size_t most_tokens_;
   RequestQueue& request_queue_;
   const MetricsSnapshot& metrics_;
   BodyLimits bodies_;
   std::atomic<bool> loaded_ = false;
   std::atomic<bool> stopping_ = false;
-  std::atomic<std::uint64_t> number_ = 0;  // of the last request
+  std::atomic<std::uint64_t> number_ = 0;  // The number of the last request.
   std::optional<FilesApi> files_api_;
   HttpRoutes routes_;
-  std::optional<HttpServer> http_;  // last: it uses all others
+  std::optional<HttpServer> http_;  // The last member, because its threads use all others.
 };
 
 }  // namespace brimful::serve

@@ -11,14 +11,17 @@
 
 namespace brimful::serve {
 
-/// The batches of the store on the scheduler's thread: one after the other, behind whatever else the
-/// scheduler has to do. What stops in between goes on with the next start. Threading: one thread calls it.
+/// Computes the batches of a FileStore, one after the other. Their requests wait behind all other requests
+/// of the scheduler. A batch that is interrupted by the end of the process goes on after the next start.
+/// Threading: the scheduler's thread calls all functions.
 class BatchQueue {
  public:
-  static constexpr std::size_t kMostLines = 50'000;  ///< of a batch, as OpenAI has it
+  /// The most lines of a batch, as in OpenAI's API.
+  static constexpr std::size_t kMostLines = 50'000;
 
-  /// All outlive it. `model`: its name in answers. `settings`: what changes answers; a batch that was begun
-  /// with other ones fails, with the answers that it has.
+  /// `model` is the model's name in answers. `settings` are the settings that change answers: a batch that
+  /// was begun with other settings fails, and keeps the answers that it has. Lifetime: all references
+  /// outlive this object.
   BatchQueue(FileStore& store, const openai::ApiReader& reader, schedule::Scheduler& scheduler,
              std::string model, batch::Settings settings)
       : store_(store),
@@ -27,13 +30,15 @@ class BatchQueue {
         model_(std::move(model)),
         settings_(std::move(settings)) {}
 
-  /// Before each pass: takes up a batch, looks at its lines, submits some, ends it. Whether there is work
-  /// now. No error ends the server: what a batch meets is its own, and said there.
+  /// Does the next step of the current batch: takes it up, checks some lines, submits some requests, or ends
+  /// it. The ServeLoop calls this before each pass. Returns whether there is work now. Errors never end the
+  /// server: they delay or end the batch, and are written into its object.
   bool advance();
-  /// After a pass that failed: the batch waits a little, and then tries again; a few times, over minutes.
-  /// Then it fails, with what has been answered.
+  /// Says that a pass failed. The batch waits a little and tries again, a few times over minutes. After that
+  /// it fails, and keeps the answers that it has.
   void failed(const Error& error);
-  /// The server ends: what the scheduler has of it is taken back.
+  /// Ends the work because the server ends: withdraws the batch's requests from the scheduler, and keeps its
+  /// answers for the next start.
   void stop();
 
  private:
@@ -58,20 +63,21 @@ class BatchQueue {
   schedule::Scheduler& scheduler_;
   const std::string model_;
   const batch::Settings settings_;
-  std::optional<FileStore::Json> batch_;  // the current one, as the store has it
+  std::optional<FileStore::Json> batch_;  // The current batch, as the store has it.
   std::unique_ptr<batch::Job> job_;
-  std::string output_;  // ids of its files
+  // The ids of the files that the current batch writes.
+  std::string output_;
   std::string errors_;
-  std::future<Status> writing_;  // of these
-  std::string end_status_;       // then
-  std::uint64_t seen_ = 0;       // of FileStore::changes()
+  std::future<Status> writing_;  // Valid while another thread writes these files.
+  std::string end_status_;       // The status that the batch gets when they are written.
+  std::uint64_t seen_ = 0;       // The value of FileStore::changes() at the last look.
   Clock::time_point looked_;
   Clock::time_point not_before_;
   Clock::time_point counted_;
-  int failures_ = 0;                    // in a row
-  std::optional<std::string> attempt_;  // the batch whose attempt is counted in the store
-  std::optional<std::string> gave_up_;  // on the current one, and why
-  std::int64_t done_ = 0;
+  int failures_ = 0;                    // The number of failures in a row.
+  std::optional<std::string> attempt_;  // The batch whose attempt is counted in the store.
+  std::optional<std::string> gave_up_;  // Why the current batch is given up; unset: it is not.
+  std::int64_t done_ = 0;               // The number of finished requests that the store shows.
 };
 
 }  // namespace brimful::serve

@@ -6,11 +6,13 @@
 
 namespace brimful::serve {
 
-/// `{"ram": "6GiB", "vram": "8GiB"}`, either or both, or `"vram": {"CUDA0": "8GiB"}`: what `brimful ctl` asks
-/// of a process, and in the same way. Answers when the budgets hold, and with what they hold.
+/// Changes the budgets of this process, in the same way as `brimful ctl`: through the process's control
+/// socket. `body` is `{"ram": "6GiB", "vram": "8GiB"}` with one or both of them, or has `"vram": {"CUDA0":
+/// "8GiB"}`. Returns the answer of the control socket: the new budgets, or the error.
+/// Blocks: until the budgets hold, at most 10 minutes.
 [[nodiscard]] HttpResponse change_budgets(const nlohmann::ordered_json& body);
-
-/// What `brimful top --json` tells of this process.
+/// Returns the status of this process, as its control socket and `brimful top --json` have it. Blocks: at
+/// most 5 s.
 [[nodiscard]] HttpResponse tell_status();
 
 }  // namespace brimful::serve

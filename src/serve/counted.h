@@ -5,7 +5,8 @@
 
 namespace brimful::serve {
 
-/// A part of a number that several threads share, given back when this goes. Threading: one owner.
+/// A share of a counter that several threads share. The destructor subtracts the share again. Threading: one
+/// owner at a time; the counter itself is atomic. Lifetime: the counter outlives this object.
 class Counted {
  public:
   explicit Counted(std::atomic<std::uint64_t>& all, std::uint64_t count = 0) : all_(all) { add(count); }
@@ -13,7 +14,7 @@ class Counted {
   Counted(const Counted&) = delete;
   Counted& operator=(const Counted&) = delete;
 
-  /// What all of them are then.
+  /// Adds to the share and to the counter. Returns the new value of the counter.
   std::uint64_t add(std::uint64_t count) {
     count_ += count;
     return all_ += count;

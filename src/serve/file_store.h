@@ -19,32 +19,40 @@ class Database;
 
 namespace brimful::serve {
 
-/// Files that clients sent and batches left, and what is known of batches, as the objects of OpenAI's API. In
-/// a folder: contents as plain files, the objects in SQLite (WAL, synced with each change), so that what was
-/// answered once is there after any crash. One process at a time. Errors of all calls: kIo, and kNoSpace
-/// where the disk is full: nothing has changed then. Threading: any.
+/// The files that clients sent, the files that batches wrote, and the batches themselves, as objects of
+/// OpenAI's API. They lie in a folder: contents as plain files, and the objects in SQLite (WAL, synced with
+/// each change), so that everything that a client was told survives any crash. Only one process at a time
+/// can open a folder.
+/// Errors of all functions: kIo; kNoSpace when the disk is full. Nothing has changed then.
+/// Threading: any number of threads.
 class FileStore {
  public:
   using Json = nlohmann::ordered_json;
 
-  /// Of a server at this port: in state_folder().
+  /// The default folder for a server at this port: `server-PORT` in state_folder().
   [[nodiscard]] static std::filesystem::path usual_folder(int port);
 
-  /// Opens the folder, or makes it, closes it to other users, and removes from it what no object names:
-  /// uploads that were broken off. Errors: kInvalidArgument where another process has it; kUnsupported where
-  /// other users could have written into it.
+  /// Opens the folder, and creates it when it is missing. It is closed to other users, and files that belong
+  /// to no object are removed: uploads that were broken off.
+  /// Errors: kInvalidArgument when another process has opened it; kUnsupported when other users could have
+  /// written into it.
   [[nodiscard]] static Result<std::unique_ptr<FileStore>> open(const std::filesystem::path& folder);
   ~FileStore();
   FileStore(const FileStore&) = delete;
   FileStore& operator=(const FileStore&) = delete;
 
-  /// Which objects, newest first; those behind `after`, where it is not empty.
+  /// A choice of objects for a list.
   struct Select {
+    /// The id of the object behind which the list begins; empty: it begins with the first one.
     std::string after;
+    /// The most objects of the list.
     std::size_t limit = 20;
+    /// The order of the list: the newest first, unless this is set.
     bool oldest_first = false;
-    std::string purpose;  ///< of files; empty: any
+    /// The purpose of files; empty: files of any purpose. It must be empty for batches.
+    std::string purpose;
   };
+  /// A list of objects, and whether others come behind it.
   struct Page {
     std::vector<Json> objects;
     bool has_more = false;
@@ -52,43 +60,52 @@ class FileStore {
 
   // --- Files ---
 
-  /// Takes content in; it is a file when keep() has been called.
+  /// A file whose content is still arriving. The caller writes it to `content`, and then calls keep().
+  /// Without keep() the content is dropped.
   struct Upload {
     std::string id;
     batch::WholeFile content;
   };
+  /// Starts an upload with a new id.
   [[nodiscard]] Result<Upload> begin_upload();
-  /// Of a file that is whole. Returns its object.
+  /// Ends an upload whose content is complete, and makes it a file. Returns its object.
   [[nodiscard]] Result<Json> keep(Upload upload, const std::string& name, const std::string& purpose);
-  /// As keep(), for content that is there already; again for the same id: nothing changes.
+  /// Does the same for content that is in its place already. When the id has an object already, that object
+  /// is returned and nothing changes.
   [[nodiscard]] Result<Json> keep_content(const std::string& id, const std::string& name,
                                           const std::string& purpose);
-  /// Errors: kNotFound.
+  /// Returns the object of a file. Errors: kNotFound.
   [[nodiscard]] Result<Json> file(const std::string& id) const;
+  /// Lists files. Errors: kNotFound when there is no object with the id select.after.
   [[nodiscard]] Result<Page> files(const Select& select) const;
-  /// Errors: kNotFound; kInvalidArgument where a batch that has not ended needs it.
+  /// Removes a file and its content. Errors: kNotFound; kInvalidArgument when a batch that has not ended
+  /// needs it.
   [[nodiscard]] Status remove_file(const std::string& id);
-  /// Where its bytes are, whether there are any or not.
+  /// The path of a file's content. The file need not exist.
   [[nodiscard]] std::filesystem::path content(const std::string& id) const { return folder_ / "files" / id; }
 
   // --- Batches ---
 
-  /// `batch`: the object, without id. Returns it with one.
+  /// Adds a batch. `batch` is its object without an id. Returns the object with its new id.
   [[nodiscard]] Result<Json> add_batch(Json batch);
-  /// Errors: kNotFound.
+  /// Returns the object of a batch. Errors: kNotFound.
   [[nodiscard]] Result<Json> batch(const std::string& id) const;
+  /// Lists batches. Errors: kNotFound when there is no object with the id select.after.
   [[nodiscard]] Result<Page> batches(const Select& select) const;
-  /// Reads, changes and writes the object; nobody else does meanwhile. Errors: kNotFound; those of `change`,
-  /// and the object is as it was.
+  /// Reads the object of a batch, calls `change` on it, and writes it back. No other thread can change it
+  /// meanwhile.
+  /// Errors: kNotFound; those of `change`, after which the object is unchanged.
   [[nodiscard]] Result<Json> change_batch(const std::string& id, const std::function<Status(Json&)>& change);
-  /// Those that have not ended, the oldest first.
+  /// Returns the batches that have not ended, the oldest first.
   [[nodiscard]] Result<std::vector<Json>> open_batches() const;
-  /// Counts that a batch is taken up, before anything of it is read. Returns how often that was, this time
-  /// included, since end_attempt(): more than once where the process ended in between.
+  /// Counts an attempt to compute a batch, before anything of it is read. Returns the number of attempts
+  /// since the last end_attempt(), this one included. It is more than 1 when the process ended during an
+  /// earlier attempt.
   [[nodiscard]] Result<int> begin_attempt(const std::string& batch);
-  /// The batch made progress, or was left in order: it does not end the process.
+  /// Sets the number of attempts back to 0: the batch made progress, or was left in order, so it is not the
+  /// batch that ends the process.
   [[nodiscard]] Status end_attempt(const std::string& batch);
-  /// Grows with each change of a batch.
+  /// A number that grows with each change of any batch.
   [[nodiscard]] std::uint64_t changes() const { return changes_; }
 
  private:
@@ -105,14 +122,14 @@ class FileStore {
   std::atomic<std::uint64_t> changes_ = 1;
 };
 
-/// Ids of what a batch leaves.
+// The ids of the two files that a batch writes.
 [[nodiscard]] std::string output_of(const std::string& batch);
 [[nodiscard]] std::string errors_of(const std::string& batch);
 
-/// Of a batch: whether nothing more becomes of it.
+/// Whether a batch has its final status: completed, failed, cancelled or expired.
 [[nodiscard]] bool has_ended(const FileStore::Json& batch);
 
-/// s since 1970.
+/// The time now in seconds since 1970.
 [[nodiscard]] std::int64_t unix_time();
 
 }  // namespace brimful::serve

@@ -6,15 +6,16 @@
 
 namespace brimful::serve {
 
-/// `/v1/files` and `/v1/batches`. Contents of files are not read into memory. Threading: any, once it is
-/// made.
+/// The endpoints `/v1/files` and `/v1/batches` of OpenAI's API. Contents of files are not held in memory.
+/// Threading: any number of threads, once the object is made.
 class FilesApi {
  public:
-  /// `store` and `limits` outlive it.
+  /// `largest_file` is the largest file that a client may send. Lifetime: `store` and `limits` outlive this
+  /// object.
   FilesApi(FileStore& store, BodyLimits& limits, Bytes largest_file)
       : store_(store), limits_(limits), largest_file_(largest_file) {}
 
-  /// It outlives the routes.
+  /// Adds the endpoints to `routes`. Lifetime: this object outlives the routes.
   void add_endpoints(HttpRoutes& routes);
 
  private:

@@ -9,28 +9,31 @@
 
 namespace brimful::serve {
 
-/// A parameter of a field's value, such as `boundary` of `multipart/form-data; boundary=x`, quoted or not.
-/// `name` in lower case. Unset where there is none.
+/// Returns a parameter of a header field's value, such as `boundary` of `multipart/form-data; boundary=x`.
+/// The value may be quoted. `name` is in lower case. Nullopt when there is no such parameter. Pure.
 [[nodiscard]] std::optional<std::string> parameter_of(std::string_view value, std::string_view name);
 
-/// Reads a body of `multipart/form-data` piece by piece, and holds no more of it than a line. Threading:
-/// none.
+/// Reads a body of `multipart/form-data` piece by piece. Besides the piece it holds at most a boundary, or
+/// the header fields of one part (8 KiB). Not thread-safe.
 class FormData {
  public:
+  /// The description of one part.
   struct Part {
     std::string name;
+    /// Unset when the part is no file.
     std::optional<std::string> filename;
   };
+  /// Takes a piece of a part's content. The first piece of each part is empty. An error ends the reading.
   using OnContent = std::function<Status(const Part& part, std::string_view bytes)>;
 
-  /// `on_content` gets the content of each part in pieces, at first an empty one. `boundary`: of the field
-  /// Content-Type.
+  /// `boundary` is the parameter of that name in the field Content-Type.
   FormData(const std::string& boundary, OnContent on_content)
       : delimiter_("\r\n--" + boundary), on_content_(std::move(on_content)), rest_("\r\n") {}
 
-  /// Errors: kInvalidArgument for what is no form; those of `on_content`.
+  /// Takes the next bytes of the body. Bytes after the last boundary are ignored.
+  /// Errors: kInvalidArgument when the body is no form; those of `on_content`.
   [[nodiscard]] Status take(std::string_view bytes);
-  /// Whether the last boundary has come.
+  /// Whether the last boundary has arrived.
   [[nodiscard]] bool is_complete() const { return state_ == State::kEnd; }
 
  private:
@@ -43,7 +46,9 @@ class FormData {
 
   const std::string delimiter_;
   const OnContent on_content_;
-  std::string rest_;  // what came and is not read yet; a boundary at the very beginning is one, too
+  // The bytes that have arrived and are not read yet. It starts with a line end, so that a boundary at the
+  // very beginning of the body is found, too.
+  std::string rest_;
   State state_ = State::kBefore;
   Part part_;
   std::size_t parts_ = 0;

@@ -7,33 +7,40 @@
 
 namespace brimful::serve {
 
-/// Who may use the server.
+/// The rules on who may use the server.
 struct AccessRules {
-  std::vector<std::string> api_keys;      ///< empty: nobody needs one
-  std::vector<std::string> cors_origins;  ///< whose pages may, such as `http://localhost:3000`; `*`: all
-  std::string host = "127.0.0.1";         ///< where the server listens
+  /// The keys that a client may send. Empty: clients need no key.
+  std::vector<std::string> api_keys;
+  /// The origins whose web pages may use the server, such as `http://localhost:3000`; `*` allows all.
+  std::vector<std::string> cors_origins;
+  /// The host name or address at which the server listens.
+  std::string host = "127.0.0.1";
 };
 
-/// Keeps others out: web pages of other origins, pages that gave this machine a name of their own (DNS
-/// rebinding), and clients that have no key. Threading: any.
+/// Refuses requests that AccessRules do not allow: from web pages of other origins, from pages that gave
+/// this machine a name of their own (DNS rebinding), and from clients without a key. The check_ functions
+/// return nullopt when the request is allowed. Threading: any number of threads.
 class HttpAccess {
  public:
   explicit HttpAccess(AccessRules rules);
 
+  /// The status and the text of a refusal.
   struct Refusal {
     int status = 403;
     std::string why;
   };
-  /// Whether the client may ask at all. A server with keys leaves it to them.
+  /// Checks the fields Host and Origin. A server with keys allows all of them, because the keys protect it.
   [[nodiscard]] std::optional<Refusal> check_origin(const HttpRequest& request) const;
+  /// Checks the key. A server without keys allows every request.
   [[nodiscard]] std::optional<Refusal> check_key(const HttpRequest& request) const;
-  /// A browser sends what it likes as text, without asking before, but not as JSON.
+  /// Checks that a body is declared as JSON. A web page can send a text to any server without a preflight
+  /// request, but not JSON. A server with keys allows every request.
   [[nodiscard]] std::optional<Refusal> check_json(const HttpRequest& request) const;
 
-  /// The answer to a browser that asks before it sends a request of a page; unset: the request is no such
-  /// question.
+  /// Returns the answer to a preflight request, with which a browser asks before it sends a request of a web
+  /// page. Nullopt when the request is none.
   [[nodiscard]] std::optional<HttpResponse> preflight(const HttpRequest& request) const;
-  /// Tells the browser whose pages may read the answer.
+  /// Adds the fields that tell a browser which origins may read the answer.
   void add_fields(const HttpRequest& request, HttpResponse& response) const;
 
  private:
@@ -44,11 +51,13 @@ class HttpAccess {
   const bool any_origin_;
 };
 
-/// A key as a client can send it. Errors: kInvalidArgument, beginning with `where`.
+/// Checks that a client can send the key: it must not be empty, and consist of visible ASCII characters.
+/// Errors: kInvalidArgument; the message begins with `where`.
 [[nodiscard]] Status check_api_key(std::string_view key, const std::string& where);
 
-/// An origin as browsers write it, such as `https://example.org:8443`, or `*`; a slash at its end is taken
-/// away. Errors: kInvalidArgument.
+/// Parses an origin in the form that browsers use, such as `https://example.org:8443`, or `*`. A slash at
+/// its end is removed.
+/// Errors: kInvalidArgument.
 [[nodiscard]] Result<std::string> read_origin(std::string_view text);
 
 }  // namespace brimful::serve

@@ -7,18 +7,20 @@
 
 namespace brimful::serve {
 
-/// HTTP's number for what went wrong.
+/// The status code of HTTP for an error.
 [[nodiscard]] int status_of(const Error& error);
 
+// These make an answer with a JSON body.
 void answer_json(HttpResponse& response, const nlohmann::ordered_json& body, int status = 200);
 [[nodiscard]] HttpResponse json_response(const nlohmann::ordered_json& body, int status = 200);
 
-/// An error, as OpenAI's API tells it.
+// These make an answer that reports an error in the form of OpenAI's API. Without `status`, it is
+// status_of().
 void refuse(HttpResponse& response, const Error& error);
 [[nodiscard]] HttpResponse refused(const Error& error);
 [[nodiscard]] HttpResponse refused(int status, const Error& error);
 
-/// The object, or the error.
+/// Makes an answer from the object, or from the error.
 [[nodiscard]] HttpResponse json_response(const Result<nlohmann::ordered_json>& object);
 
 }  // namespace brimful::serve

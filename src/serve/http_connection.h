@@ -19,47 +19,54 @@ namespace brimful::serve {
 
 class HttpConnection;
 
-/// What all connections of a server share. Threading: the I/O thread, but for `io`.
+/// The state that all connections of a server share. Threading: only the I/O thread uses it, except for
+/// `io`, to which any thread may post.
 struct HttpLoop {
   HttpLoop(HttpLimits the_limits, HttpHandler& the_handler) : limits(the_limits), handler(the_handler) {}
 
+  /// The threads for tasks in a lane. Requires: the lane is not kNow.
   [[nodiscard]] WorkerThreads& threads_of(Lane lane);
 
+  /// The most bytes that are received at once.
   static constexpr std::size_t kPiece = 64 * 1024;
 
   const HttpLimits limits;
   HttpHandler& handler;
   boost::asio::io_context io{1};
-  std::array<char, kPiece> scratch;  // bytes that came, until they are in a connection
+  // Received bytes, before they are added to a connection.
+  std::array<char, kPiece> scratch;
   std::list<HttpConnection*> connections;
   bool stopping = false;
-  boost::asio::steady_timer cutting{
-      io};  // what is left when the server stops; the last connection cancels it
+  // When the server stops, this timer cuts off the remaining connections. The last connection cancels it.
+  boost::asio::steady_timer cutting{io};
   WorkerThreads reading{2};
   WorkerThreads files{2};
   WorkerThreads control{1};
   WorkerThreads writing{2};
 };
 
-/// One client. A coroutine on the I/O thread reads requests and writes answers, one after the other.
-/// Threading: the I/O thread.
+/// The connection of one client. A coroutine on the I/O thread reads its requests and writes the answers,
+/// one after the other. Threading: the I/O thread.
 class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  public:
   using Clock = std::chrono::steady_clock;
+  /// What the connection does: it reads a head, waits for the next request, reads a body, computes and sends
+  /// an answer, or waits until the client has read the last answer.
   enum class Phase { kHead, kIdle, kBody, kAnswering, kClosing };
 
-  /// Serves a client, until it has gone or the server lets it go. Takes `socket` over, which does not block.
+  /// Serves a client until it disconnects or the server ends the connection. Takes over `socket`, which must
+  /// be non-blocking.
   static void start(HttpLoop& loop, int socket);
 
   HttpConnection(HttpLoop& loop, int socket);
   HttpConnection(const HttpConnection&) = delete;
   HttpConnection& operator=(const HttpConnection&) = delete;
 
-  /// Ends without another byte.
+  /// Ends the connection without sending another byte.
   void cut_off();
   [[nodiscard]] bool is_cut_off() const { return broken_; }
   [[nodiscard]] Phase phase() const { return phase_; }
-  /// When the phase began.
+  /// The time at which the phase began.
   [[nodiscard]] Clock::time_point since() const { return since_; }
 
  private:
@@ -94,17 +101,17 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   boost::asio::posix::stream_descriptor socket_;
   boost::asio::steady_timer signal_;
   std::list<HttpConnection*>::iterator place_;
-  std::string received_;       // what no parser has taken yet
-  std::size_t most_received_;  // bytes of it: more stay in the kernel
+  std::string received_;       // Received bytes that no parser has taken yet.
+  std::size_t most_received_;  // The most bytes in received_; others stay in the kernel.
   Phase phase_ = Phase::kHead;
   Clock::time_point since_ = Clock::now();
   bool signalled_ = false;
-  bool watching_ = false;  // watch_socket() waits for bytes
+  bool watching_ = false;  // Whether watch_socket() waits for bytes.
   bool waiting_to_send_ = false;
-  bool ended_ = false;                // the client sends no more
-  std::atomic<bool> broken_ = false;  // nothing can be sent any more; worker threads read it
-  bool timed_out_ = false;            // receive() waited in vain
-  bool woken_ = false;                // a source has something new
+  bool ended_ = false;                // Whether the client sends nothing more.
+  std::atomic<bool> broken_ = false;  // Whether nothing can be sent any more. Worker threads read it.
+  bool timed_out_ = false;            // Whether the last receive() ended because its time was over.
+  bool woken_ = false;                // Whether the source has something new.
 };
 
 }  // namespace brimful::serve

@@ -8,18 +8,21 @@
 
 namespace brimful::serve {
 
-/// Why a text is no request. Whatever follows it on the connection cannot be understood, either.
+/// The reason why a text is no request, with the status for the answer. The connection cannot be used after
+/// it, because nobody knows where the next request begins.
 struct HttpProblem {
   int status = 400;
   std::string why;
 };
 
-/// Reads one request of HTTP/1.0 or 1.1, strictly: what two programs could read in two ways is refused.
-/// Threading: none.
+/// A strict parser for one request of HTTP/1.0 or 1.1: it refuses everything that two programs could
+/// understand in two ways. Not thread-safe.
 class HttpParser {
  public:
-  static constexpr std::size_t kLongestHead = 16 * 1024;  ///< bytes, with the line of the request
-  static constexpr std::size_t kLongestLine = 8 * 1024;   ///< bytes, of one line of the head
+  // The limits on the head with its first line, in bytes, on a line of it, in bytes, and on the number of
+  // fields.
+  static constexpr std::size_t kLongestHead = 16 * 1024;
+  static constexpr std::size_t kLongestLine = 8 * 1024;
   static constexpr std::size_t kMostFields = 100;
 
   HttpParser();
@@ -27,15 +30,16 @@ class HttpParser {
   HttpParser(const HttpParser&) = delete;
   HttpParser& operator=(const HttpParser&) = delete;
 
-  /// Returns whether `received` holds all of the head, and then takes it out. Until then, the caller adds
-  /// bytes to the same text and calls again.
+  /// Returns true when `received` holds the whole head, which is then removed from it. While it returns
+  /// false, the caller adds bytes to the same text and calls again.
   [[nodiscard]] std::expected<bool, HttpProblem> read_head(std::string& received);
-  /// Requires: read_head() returned true.
+  /// The head. It is complete once read_head() has returned true.
   [[nodiscard]] const HttpRequest& request() const { return request_; }
 
-  /// Takes what it can of the body out of `received`, and adds its content to `content`. Where it took
-  /// nothing, it needs more bytes.
+  /// Removes as much of the body as possible from `received`, and adds the decoded content to `content`.
+  /// When it removes nothing, it needs more bytes. Requires: read_head() returned true.
   [[nodiscard]] std::expected<void, HttpProblem> read_body(std::string& received, std::string& content);
+  /// Whether the whole request was read.
   [[nodiscard]] bool is_complete() const;
 
  private:
@@ -48,9 +52,9 @@ class HttpParser {
 
   const std::unique_ptr<Parser> parser_;
   HttpRequest request_;
-  std::size_t scanned_ = 0;  // bytes of the head that find_end() has seen
-  std::size_t line_ = 0;     // where the line that it is in begins
-  std::size_t lines_ = 0;    // complete lines
+  std::size_t scanned_ = 0;  // The number of bytes of the head that find_end() has seen.
+  std::size_t line_ = 0;     // The position at which the current line begins.
+  std::size_t lines_ = 0;    // The number of complete lines.
 };
 
 }  // namespace brimful::serve

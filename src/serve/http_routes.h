@@ -4,25 +4,31 @@
 
 namespace brimful::serve {
 
-/// Which task answers which method and path. Threading: any number of threads may call find() at once.
+/// The table of which task answers which method and path. Threading: any number of threads may call find()
+/// at the same time, when nobody calls add().
 class HttpRoutes {
  public:
-  /// `place`: the part of the path that the pattern leaves open.
+  /// Makes the plan for a request. `place` is the part of the path that matches the placeholder of the
+  /// pattern; empty for a pattern without one.
   using Make = std::function<HttpPlan(const HttpRequest& request, const std::string& place)>;
 
-  /// `pattern`: a path, in which `{}` stands for one segment and a last `{...}` for one or more of them.
+  /// Adds a route. `pattern` is a path with at most one placeholder: `{}` stands for one segment, and
+  /// `{...}` at the end for one or more segments.
   void add(std::string method, std::string pattern, Make make);
-  /// For what reads no body: `answer` runs in `lane`.
+  /// Adds a route for requests whose body is not read. `answer` runs in `lane`.
   void add(std::string method, std::string pattern, Lane lane,
            std::function<HttpResponse(const HttpRequest& request, const std::string& place)> answer);
 
+  /// The result of find().
   struct Found {
-    const Make* make = nullptr;  ///< null: the path has no such method, or is no path of ours
+    /// Null when no route has this path, or none has it with this method.
+    const Make* make = nullptr;
     std::string place;
-    std::string
-        allowed;  ///< the methods of the path, as the field Allow has them; empty: it is no path of ours
+    /// The methods of the path, in the form of the field Allow. Empty when no route has this path.
+    std::string allowed;
   };
-  /// GET answers HEAD, too, and a slash at the end of a path changes nothing.
+  /// Finds the route for a request. A route for GET also answers HEAD, and a slash at the end of the path is
+  /// ignored.
   [[nodiscard]] Found find(const HttpRequest& request) const;
 
  private:

@@ -10,21 +10,27 @@
 
 namespace brimful::serve {
 
-/// What the bodies that are read at the same time may take. Threading: any.
+/// The limits on bodies of requests that are read at the same time. Threading: any number of threads.
 struct BodyLimits {
-  Bytes one;  ///< of a body that becomes JSON
+  /// The largest size of one body that is read as JSON.
+  Bytes one;
+  /// The most memory that all bodies take together.
   Bytes all;
-  std::atomic<std::uint64_t> taken = 0;  ///< bytes, of all
+  /// The bytes that all bodies take now.
+  std::atomic<std::uint64_t> taken = 0;
 };
 
-/// The JSON of a request, and the memory that it is counted with while it is there.
+/// The JSON of a request, with the memory that is counted for it as long as this object exists.
 struct ReadBody {
   nlohmann::ordered_json json;
   std::shared_ptr<Counted> counted;
-  std::unique_ptr<foreign::ForeignArrival> arrival;  ///< of a request in Lane::kReading
+  /// Set for a request in Lane::kReading.
+  std::unique_ptr<foreign::ForeignArrival> arrival;
 };
 
-/// A plan for a request with a JSON object as its body, which `answer` gets in `lane`. `limits` outlives it.
+/// Makes a plan for a request whose body is a JSON object. `answer` gets the object, and runs in `lane`. A
+/// body that is no JSON object, or for which too little memory is left, is refused. Lifetime: `limits`
+/// outlives the plan.
 [[nodiscard]] HttpPlan json_plan(BodyLimits& limits, Lane lane,
                                  std::function<HttpResponse(ReadBody body)> answer);
 

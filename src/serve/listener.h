@@ -7,22 +7,23 @@
 
 namespace brimful::serve {
 
-/// Sockets at an address that belongs to this program from now on. Clients that connect wait until an
-/// HttpServer takes the sockets over. Move-only.
+/// Sockets that listen at an address. Clients can connect from now on, and wait until an HttpServer takes
+/// the sockets over.
+/// Move-only.
 class Listener {
  public:
-  /// Listens at every address that `host` stands for: a name such as `localhost` can have one of IPv4 and one
-  /// of IPv6. Port 0: any that is free. Errors: kInvalidArgument for a host that does not exist; kIo where
-  /// the address cannot be had.
+  /// Listens at every address of `host`: a name such as `localhost` can have an address of IPv4 and one of
+  /// IPv6. Port 0 means any free port.
+  /// Errors: kInvalidArgument for a host that does not exist; kIo when the address or port cannot be used.
   [[nodiscard]] static Result<Listener> bind(const std::string& host, int port);
   Listener(Listener&& other) noexcept;
   Listener& operator=(Listener&&) = delete;
   ~Listener();
 
   [[nodiscard]] int port() const { return port_; }
-  /// As a person writes it into a browser, such as `http://[::1]:8080`.
+  /// The address in the form for a browser, such as `http://[::1]:8080`.
   [[nodiscard]] std::string url() const;
-  /// Hands the sockets over to the caller, who closes them.
+  /// Gives the sockets to the caller, who closes them.
   [[nodiscard]] std::vector<int> take_sockets();
 
  private:

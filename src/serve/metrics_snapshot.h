@@ -8,23 +8,35 @@
 
 namespace brimful::serve {
 
-/// What the scheduler's thread last said of itself, for the server's threads to tell. Threading: any.
+/// The latest figures of the scheduler's thread, for the server's threads to report. Threading: any number
+/// of threads.
 class MetricsSnapshot {
  public:
+  /// The figures at one moment; counters count since the start.
   struct Figures {
     schedule::Statistics did;
+    /// The number of requests that are computed.
     std::size_t running = 0;
+    /// The number of requests that wait.
     std::size_t waiting = 0;
-    std::uint32_t cells = 0;  ///< of the KV cache, tokens
+    /// The size of the KV cache in cells, one for each token.
+    std::uint32_t cells = 0;
+    /// The number of cells that can still be reserved.
     std::uint32_t free_cells = 0;
-    std::uint64_t ended = 0;     ///< requests
-    double request_seconds = 1;  ///< that one took lately, waiting included
+    /// The number of requests that have ended.
+    std::uint64_t ended = 0;
+    /// The recent mean time of a request in seconds, waiting included.
+    double request_seconds = 1;
     tier::PassStatistics passes;
-    nlohmann::ordered_json tiers;  ///< session::tiers_json()
-    std::optional<Bytes> peak;     ///< of the host's memory
+    /// The tiers with their budgets, as session::tiers_json() returns them.
+    nlohmann::ordered_json tiers;
+    /// The most host memory that the process held. Unset when the kernel does not tell.
+    std::optional<Bytes> peak;
   };
 
+  /// Replaces the figures.
   void publish(Figures figures);
+  /// Returns the latest figures.
   [[nodiscard]] Figures read() const;
 
  private:
@@ -32,7 +44,8 @@ class MetricsSnapshot {
   Figures figures_;
 };
 
-/// Prometheus' text format, 0.0.4. What llama-server tells as well has its names.
+/// Writes the figures in the text format of Prometheus, version 0.0.4. Figures that llama-server reports,
+/// too, have its names. Pure.
 [[nodiscard]] std::string metrics_text(const MetricsSnapshot::Figures& figures);
 
 }  // namespace brimful::serve

@@ -11,39 +11,46 @@
 
 namespace brimful::serve {
 
-/// A request on its way through the scheduler, and what has come of it so far: the scheduler's thread writes
-/// the answer, the server's threads take it. Nobody waits inside. Threading: any.
+/// A request that the scheduler computes, with its answer so far. The scheduler's thread adds to the answer,
+/// and the server's threads take it. No function blocks. Threading: any number of threads.
 class PendingResponse {
  public:
   using Clock = std::chrono::steady_clock;
 
+  /// `deadline` is the time at which the ServeLoop cancels the request.
   PendingResponse(openai::ApiRequest request, Clock::time_point deadline)
       : request_(std::move(request)), deadline_(deadline) {}
 
   [[nodiscard]] const openai::ApiRequest& request() const { return request_; }
   [[nodiscard]] Clock::time_point deadline() const { return deadline_; }
 
-  // --- whoever waits ---
+  // --- for the server's threads ---
 
   using Answers = Result<std::vector<schedule::Answer>>;
+  /// The part of the answer that was added since the last update.
   struct Update {
-    std::map<std::size_t, schedule::Piece> pieces;  ///< since the last time, by choice
-    std::optional<Answers> end;                     ///< there is no more
+    /// The new text of each choice, by the number of the choice. Only requests for a stream have such
+    /// pieces.
+    std::map<std::size_t, schedule::Piece> pieces;
+    /// The whole answers, or the error, when the request has ended.
+    std::optional<Answers> end;
 
     [[nodiscard]] bool empty() const { return pieces.empty() && !end; }
   };
-  /// Returns what has come since the last time; it may be empty.
+  /// Returns everything since the last call; it may be empty.
   [[nodiscard]] Update take_update();
-  /// `wake` is called whenever there are news, from the scheduler's thread, until leave() returns.
+  /// Sets a function that is called for each new update, from the scheduler's thread, until leave() returns.
   void watch(std::function<void()> wake);
-  /// Nobody wants more: the scheduler ends the request before its next pass.
+  /// Says that nobody wants the answer any more. The scheduler cancels the request before its next pass.
   void leave();
 
-  // --- the scheduler ---
+  // --- for the scheduler's thread ---
 
+  /// Adds text to a choice.
   void add(std::size_t choice, schedule::Piece piece);
+  /// Ends the request with its answers or an error.
   void end(Answers answers);
-  /// Whether nobody wants more.
+  /// Whether leave() was called.
   [[nodiscard]] bool gone() const;
 
  private:

@@ -9,23 +9,27 @@
 
 namespace brimful::serve {
 
-/// Between the threads of the server and the scheduler's: requests that came, as many as may be on their way.
-/// Threading: any.
+/// The queue of requests from the server's threads to the scheduler's thread. It limits the number of
+/// requests that are waiting or computed. Threading: any number of threads.
 class RequestQueue {
  public:
-  /// `most`: requests that have no end yet; one counts as often as it wants answers.
+  /// `most` is the largest number of requests that have not ended yet. A request for several answers counts
+  /// once for each answer; one for embeddings counts once. `time` is the time until the deadline of a
+  /// request.
   RequestQueue(std::size_t most, std::chrono::seconds time) : most_(most), time_(time) {}
 
-  /// Errors: kBudgetExceeded where there are too many, kInvalidArgument where it is too many by itself;
-  /// kCancelled once it is closed.
+  /// Adds a request. Errors: kBudgetExceeded when there are too many requests; kInvalidArgument when this
+  /// request alone asks for too many answers; kCancelled after close().
   [[nodiscard]] Result<std::shared_ptr<PendingResponse>> put(openai::ApiRequest request);
-  /// No more come: the rest is to be answered.
+  /// Refuses further requests. Those in the queue can still be taken.
   void close();
 
-  /// What came since the last time; waits for it, where there is nothing, no longer than `patience`.
+  /// Takes all requests that were added since the last call. Blocks: at most `patience`, while the queue is
+  /// empty and not closed.
   [[nodiscard]] std::vector<std::shared_ptr<PendingResponse>> take(std::chrono::milliseconds patience);
-  /// One that was taken has its end.
+  /// Says that a request which was taken has ended, so that others can be added.
   void ended(const PendingResponse& response);
+  /// The number of requests that have not ended, counted as for `most`.
   [[nodiscard]] std::size_t open() const;
   [[nodiscard]] std::chrono::seconds time() const { return time_; }
 
@@ -33,7 +37,7 @@ class RequestQueue {
   [[nodiscard]] static std::size_t weight_of(const openai::ApiRequest& request);
 
   const std::size_t most_;
-  const std::chrono::seconds time_;  // for a request
+  const std::chrono::seconds time_;  // The time that a request may take.
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::shared_ptr<PendingResponse>> came_;

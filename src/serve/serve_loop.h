@@ -10,11 +10,11 @@
 
 namespace brimful::serve {
 
-/// The scheduler's side of the server: takes requests from the request_queue, drives the passes, gives
-/// answers to responses. Threading: one thread calls it.
+/// The scheduler's side of the server: it takes requests from the RequestQueue, runs the scheduler's passes,
+/// and gives the answers to the PendingResponses. Threading: the scheduler's thread calls all functions.
 class ServeLoop {
  public:
-  /// All outlive this. `batches` may be null.
+  /// `batches` may be null: then there are no batches. Lifetime: all of them outlive this object.
   ServeLoop(engine::Engine& engine, schedule::Scheduler& scheduler, RequestQueue& request_queue,
             MetricsSnapshot& metrics, BatchQueue* batches)
       : engine_(engine),
@@ -23,25 +23,30 @@ class ServeLoop {
         metrics_(metrics),
         batches_(batches) {}
 
-  /// Whoever still waits gets an error.
+  /// Ends all requests that still wait with an error.
   ~ServeLoop();
   ServeLoop(const ServeLoop&) = delete;
   ServeLoop& operator=(const ServeLoop&) = delete;
 
+  /// The functions that run() calls before each pass, and a few times a second when there is nothing to
+  /// compute.
   struct Watch {
-    std::function<bool()> stopping;  ///< what has come by then is answered
-    std::function<Status(bool busy)>
-        between_passes;  ///< may use the engine as schedule::Scheduler::evict() allows
+    /// Returns whether the server shall stop. Requests that have arrived by then are still answered.
+    std::function<bool()> stopping;
+    /// Does work of the caller, such as changing budgets. It may use the engine as
+    /// schedule::Scheduler::evict() allows. `busy` says whether there are requests. An error ends run().
+    std::function<Status(bool busy)> between_passes;
   };
-  /// Until `stopping` says yes; both are asked before each pass, and a few times a second where there is
-  /// none. Errors: those of `between_passes`, and those after which nothing can be computed any more.
+  /// Computes requests until `stopping` returns true and all requests are answered.
+  /// Errors: those of `between_passes`; kDeviceLost, after which nothing can be computed any more. All open
+  /// requests are cancelled then.
   [[nodiscard]] Status run(const Watch& watch);
 
  private:
   struct Open {
     std::shared_ptr<PendingResponse> response;
     std::vector<schedule::Scheduler::Id> ids;
-    std::optional<Error> error;  // why it is cancelled
+    std::optional<Error> error;  // The reason for which the request is cancelled.
     bool ended = false;
   };
 
@@ -58,7 +63,7 @@ class ServeLoop {
   RequestQueue& request_queue_;
   MetricsSnapshot& metrics_;
   BatchQueue* const batches_;
-  std::list<Open> open_;  // addresses stay
+  std::list<Open> open_;  // A list, because callbacks keep the addresses of the elements.
   std::uint64_t ended_ = 0;
   double request_seconds_ = 1;
   PendingResponse::Clock::time_point published_;

@@ -10,20 +10,21 @@
 
 namespace brimful::serve {
 
-/// A few threads that do one piece of work after the other. A thread starts when there is work and none is
-/// free. Threading: any thread may call post().
+/// A small pool of threads. A thread is started when there is work and no thread is free, up to a limit.
+/// Threading: any thread may call post().
 class WorkerThreads {
  public:
-  static constexpr std::size_t kStack = 4U
-                                        << 20;  ///< bytes of address space: only what is touched takes memory
+  /// The size of each thread's stack in bytes of address space. Only touched pages take memory.
+  static constexpr std::size_t kStack = 4U << 20;
 
+  /// `most` is the largest number of threads.
   explicit WorkerThreads(std::size_t most) : most_(most) {}
-  /// Does all work that is waiting, and then ends the threads.
+  /// Finishes all work that is waiting, and then ends the threads. Blocks until then.
   ~WorkerThreads();
   WorkerThreads(const WorkerThreads&) = delete;
   WorkerThreads& operator=(const WorkerThreads&) = delete;
 
-  /// Adds `work`, which throws nothing. False where no thread can be started to do it.
+  /// Adds `work`, which must not throw. Returns false, and drops the work, when no thread can be started.
   [[nodiscard]] bool post(std::function<void()> work);
 
  private:
@@ -36,7 +37,7 @@ class WorkerThreads {
   std::condition_variable changed_;
   std::deque<std::function<void()>> waiting_;
   std::vector<pthread_t> threads_;
-  std::size_t free_ = 0;  // threads that wait for work
+  std::size_t free_ = 0;  // The number of threads that wait for work.
   bool stopping_ = false;
 };
 

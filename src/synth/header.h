@@ -11,21 +11,27 @@
 
 namespace brimful::synth {
 
-/// One GGUF file of the model: its header as it will be on disk, and where its tensors go.
+/// One GGUF file of a made-up model: its header as it will be on disk, and the places of its tensors.
 struct SynthFile {
+  /// The place of one tensor.
   struct Placed {
-    std::size_t tensor = 0;    ///< index into the model's tensors
-    std::uint64_t offset = 0;  ///< from the start of the file
+    /// The tensor, as an index into the model's tensors.
+    std::size_t tensor = 0;
+    /// The position of its first byte, from the start of the file.
+    std::uint64_t offset = 0;
     Bytes bytes;
   };
 
-  std::vector<std::byte> header;  ///< padded to the alignment
-  std::vector<Placed> tensors;    ///< by rising offset
-  Bytes size;                     ///< of the file: header, tensors and padding
+  /// The header, padded to the alignment.
+  std::vector<std::byte> header;
+  /// The tensors by increasing offset.
+  std::vector<Placed> tensors;
+  /// The size of the whole file: header, tensors and padding.
+  Bytes size;
 };
 
-/// Lays the tensors out over `splits` files of about equal size. The first file has all of `keys`; with
-/// more than one, each has the split keys that gguf-split writes.
+/// Distributes the tensors over `splits` files of about equal size. The first file has all of `keys`; when
+/// there are several files, each has the split keys that gguf-split writes. Pure.
 /// Requires: `alignment` is a power of two; 1 <= splits <= tensors.size().
 [[nodiscard]] std::vector<SynthFile> lay_out_files(const gguf_context* keys,
                                                    std::span<const SynthTensor> tensors,

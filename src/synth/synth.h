@@ -19,25 +19,41 @@
 
 namespace brimful::synth {
 
-/// A made-up model: the shape of a known one, random weights, and a vocabulary that works.
+/// The options for a made-up model: it has the shape of a known model, random weights, and a vocabulary that
+/// works. Sizes that are unset come from the shape.
 struct SynthOptions {
-  std::string like = "llama-7b";  ///< a name of synth_shapes()
-  std::string type = "Q4_K";      ///< a name of synth_types()
-  /// Types of single matrices, by the tensor's name; the others have `type`.
+  /// The name of the shape, one of synth_shapes().
+  std::string like = "llama-7b";
+  /// The name of the weights' type, one of synth_types().
+  std::string type = "Q4_K";
+  /// The types of single matrices, by the tensor's name. All other matrices have `type`.
   std::map<std::string, ggml_type> types;
-  std::string mix;  ///< what `types` is called, a part of the model's name; empty: `type` is that part
+  /// A name for the mix of types in `types`, which becomes a part of the model's name. Empty: `type` is that
+  /// part.
+  std::string mix;
   std::optional<std::uint32_t> layers;
-  std::optional<std::uint32_t> vocabulary;  ///< tokens
-  std::optional<std::uint32_t> context;     ///< tokens
-  std::optional<bool> tied;                 ///< the token embedding is the output matrix too
-  std::uint32_t alignment = 32;             ///< bytes, a power of two
-  std::uint32_t splits = 1;                 ///< files
-  std::string router = "uniform";           ///< or "skewed": which experts are chosen
+  /// The number of tokens in the vocabulary.
+  std::optional<std::uint32_t> vocabulary;
+  /// The context that the model claims to be trained with, in tokens.
+  std::optional<std::uint32_t> context;
+  /// Whether the token embedding serves as the output matrix, too.
+  std::optional<bool> tied;
+  /// The alignment of tensors in the file: bytes, a power of two from 32 on.
+  std::uint32_t alignment = 32;
+  /// The number of files.
+  std::uint32_t splits = 1;
+  /// The name of a SynthRouter: "uniform" or "skewed".
+  std::string router = "uniform";
   std::uint64_t seed = 0;
-  std::optional<std::filesystem::path> tokenizer_from;  ///< a GGUF to copy the tokenizer of
-  std::optional<std::filesystem::path> around;          ///< a trained GGUF to put into its core: SynthCore
-  float noise = 0.15F;        ///< how large what surrounds the core is, of what it is without one
-  std::string chat_template;  ///< none where empty
+  /// A GGUF file whose tokenizer is copied.
+  std::optional<std::filesystem::path> tokenizer_from;
+  /// A trained GGUF model that becomes the core of this one (see SynthCore), and whose tokenizer is copied.
+  std::optional<std::filesystem::path> around;
+  /// With `around`: the factor by which the random numbers around the core are smaller than those of a model
+  /// without a core.
+  float noise = 0.15F;
+  /// The chat template; empty: none.
+  std::string chat_template;
 };
 
 /// A made-up model, laid out to the byte but not yet written.
@@ -45,34 +61,42 @@ struct SynthModel {
   std::uint64_t seed = 0;
   std::vector<SynthTensor> tensors;
   std::vector<SynthFile> files;
-  std::vector<bool> control_tokens;  ///< by token
+  /// For each token of the vocabulary, whether it is a control token or the unknown token.
+  std::vector<bool> control_tokens;
+  /// The trained model in its core; null when there is none.
   std::shared_ptr<const SynthCore> core;
 
-  [[nodiscard]] Bytes bytes() const;         ///< of all files, exactly
-  [[nodiscard]] Bytes header_bytes() const;  ///< of these, the headers
+  /// The size of all files together, exactly.
+  [[nodiscard]] Bytes bytes() const;
+  /// The size of all headers together.
+  [[nodiscard]] Bytes header_bytes() const;
 };
 
-/// Errors: kInvalidArgument: an option that cannot be; those of read_tokenizer.
+/// Lays out a model, and writes nothing.
+/// Errors: kInvalidArgument for an option that cannot be; those of read_tokenizer and of SynthCore::open.
 /// Holds: the headers, a few MB with a large vocabulary.
 [[nodiscard]] Result<SynthModel> design_synth(const SynthOptions& options);
 
-/// Where a model of so many files goes: `output` itself, or `STEM-00001-of-0000N.gguf` and so on.
+/// The paths of the files of a model in `splits` files: `output` itself when there is one, else
+/// `STEM-00001-of-0000N.gguf` and so on. Pure.
 [[nodiscard]] std::vector<std::filesystem::path> split_paths(const std::filesystem::path& output,
                                                              std::size_t splits);
 
+/// Called while weights are written. `done` counts the bytes written so far, over all files.
 using SynthProgress = std::function<void(Bytes done)>;
 
-/// Writes the model and returns its files. The same options and seed give the same bytes on every machine;
-/// alignment and splits change where a tensor lies, not what is in it.
-/// Errors: kInvalidArgument where a file exists and `replace` is false; kIo. No file is left behind.
-/// Holds: 4 MiB a file being written, and a few MiB of weights. Blocks: on the disk.
+/// Writes the model and returns the paths of its files. The same options and seed give the same bytes on
+/// every machine; alignment and splits change the place of a tensor and not its content. `progress` may be
+/// empty.
+/// Errors: kInvalidArgument when a file exists and `replace` is false; kIo. No file is left behind then.
+/// Holds: 4 MiB for each file, and a few MiB of weights. Blocks: on the disk.
 [[nodiscard]] Result<std::vector<std::filesystem::path>> write_synth(const SynthModel& model,
                                                                      const std::filesystem::path& output,
                                                                      bool replace,
                                                                      const SynthProgress& progress);
 
-/// Writes the files without their weights: read_model takes them with Weights::kMayBeMissing. Errors: those
-/// of write_synth.
+/// Writes the headers of the files without their weights. read_model takes them with Weights::kMayBeMissing.
+/// Errors: those of write_synth.
 [[nodiscard]] Result<std::vector<std::filesystem::path>> write_synth_headers(
     const SynthModel& model, const std::filesystem::path& output, bool replace);
 

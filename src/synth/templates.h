@@ -6,7 +6,8 @@
 
 #include "synth/design.h"
 
-// What designs are put together from.
+// The parts from which the designs are put together: groups of tensors and keys that several architectures
+// share.
 
 namespace brimful::synth {
 
@@ -14,18 +15,18 @@ constexpr TensorTemplate matrix(std::string_view name, Length row_length, Length
   return {.name = name, .shape = {row_length, rows, 1}, .gain = gain};
 }
 
-/// A matrix for each expert.
+/// One matrix for each expert, in a tensor of three dimensions.
 constexpr TensorTemplate expert_matrices(std::string_view name, Length row_length, Length rows) {
   return {.name = name, .shape = {row_length, rows, Side::kExperts}};
 }
 
-/// A small matrix that llama.cpp's quantiser leaves alone.
+/// A small matrix that llama.cpp's quantiser leaves in F32.
 constexpr TensorTemplate f32_matrix(std::string_view name, Length row_length, Length rows,
                                     float gain = 1.0F) {
   return {.name = name, .shape = {row_length, rows, 1}, .gain = gain, .type = GGML_TYPE_F32};
 }
 
-/// F32 numbers that lie about `mean`.
+/// A vector of F32 numbers with that mean and standard deviation.
 constexpr TensorTemplate vector(std::string_view name, Length length, float mean, float deviation) {
   return {.name = name, .shape = {length, 1, 1}, .fill = SynthFill::kVector, .gain = deviation, .mean = mean};
 }
@@ -48,16 +49,18 @@ constexpr TensorTemplate router() {
           .fill = SynthFill::kRouter};
 }
 
-/// Sharp attention: each position looks at a few others, and what it says next depends on all that came
-/// before. With flat attention the model soon repeats a handful of tokens.
+/// The gain of queries and keys, which makes attention sharp: each position attends to a few others, and the
+/// next token depends on everything before it. With flat attention the model soon repeats a handful of
+/// tokens.
 inline constexpr float kSharp = 1.5F;
 
-/// For models with experts: a router tells tokens apart only while they differ. What attention adds, an
-/// average of what came before, grows alike for all of them: it is quiet here, and the token itself is loud.
+/// The gains of the token embedding (loud) and of the attention's output (quiet) in models with experts. A
+/// router can only tell tokens apart while they differ. Attention adds an average of the earlier tokens,
+/// which becomes alike for all of them, so it must stay small against the token itself.
 inline constexpr float kLoud = 8.0F;
 inline constexpr float kQuiet = 0.3F;
 
-/// Every decoder has these.
+/// The keys that every decoder has.
 inline constexpr auto kDecoderKeys = std::to_array<KeyTemplate>({
     {"vocab_size", Side::kVocabulary},
     {"context_length", Side::kContext},
@@ -76,7 +79,7 @@ inline constexpr auto kAttentionKeys = std::to_array<KeyTemplate>({
     {"rope.freq_base", Real::kRopeBase},
 });
 
-/// RoPE turns half of a head.
+/// The keys of attention in which RoPE turns half of a head.
 inline constexpr auto kHalfRotatedAttentionKeys = std::to_array<KeyTemplate>({
     {"attention.head_count", Side::kHeads},
     {"attention.head_count_kv", Side::kKvHeads},
@@ -110,7 +113,7 @@ inline constexpr auto kAttention = std::to_array<TensorTemplate>({
     matrix("attn_v.weight", Side::kEmbedding, Side::kKeyValue),
 });
 
-/// Queries and keys are normalised: the sharpness is the norms'.
+/// Attention whose queries and keys are normalised, so that the gain for sharpness is in the norms.
 inline constexpr auto kNormedAttention = std::to_array<TensorTemplate>({
     norm("attn_norm.weight", Side::kEmbedding),
     matrix("attn_q.weight", Side::kEmbedding, Side::kQuery),
@@ -155,7 +158,7 @@ inline constexpr auto kSharedExpert = std::to_array<TensorTemplate>({
     matrix("ffn_down_shexp.weight", Side::kExpertFeedForward, Side::kEmbedding),
 });
 
-/// The designs of each family.
+// The designs of each family.
 [[nodiscard]] std::span<const SynthDesign> dense_designs();
 [[nodiscard]] std::span<const SynthDesign> expert_designs();
 [[nodiscard]] std::span<const SynthDesign> recurrent_designs();

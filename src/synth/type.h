@@ -10,17 +10,18 @@
 
 namespace brimful::synth {
 
-/// The types random weights can be made in: what ggml can both quantise and compute with.
+/// The types that random weights can have: those that ggml can both quantise to and compute with.
 [[nodiscard]] std::vector<ggml_type> synth_types();
 
-/// `name` is ggml's, in any case: Q4_K, bf16.
-/// Errors: kInvalidArgument: the message lists the names that are known.
+/// Returns the type with that name: ggml's name in upper or lower case, such as Q4_K or bf16.
+/// Errors: kInvalidArgument; the message lists the known names.
 [[nodiscard]] Result<ggml_type> find_synth_type(std::string_view name);
 
-/// The usual spelling of a type's name: ggml's in capitals.
+/// The name of a type in its usual spelling: ggml's name in capitals.
 [[nodiscard]] std::string synth_type_name(ggml_type type);
 
-/// `wanted`, or what llama.cpp's quantiser would take for rows that are no whole number of its blocks.
+/// Returns `wanted`, or the type that llama.cpp's quantiser would take instead when a row is no whole number
+/// of its blocks: Q8_0, else F16.
 [[nodiscard]] ggml_type type_for_rows(ggml_type wanted, std::int64_t row_length);
 
 }  // namespace brimful::synth
