@@ -14,7 +14,8 @@ namespace brimful::tests {
 /// A budget that the demo's model is at home in; sanitizers take more.
 inline constexpr const char* kAmpleRam = kSanitized ? "1GiB" : "256MiB";
 
-/// How long tests wait for a program before they take it for stuck: many times what it needs on a busy machine.
+/// How long tests wait for a program before they take it for stuck: many times what it needs on a busy
+/// machine.
 inline constexpr std::chrono::seconds kPatience{kThreadSanitized ? 1200 : 120};
 
 /// How a run of the program ended.

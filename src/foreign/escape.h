@@ -31,8 +31,8 @@ class Escape {
   static void allow() noexcept { allowed_ = true; }
   [[nodiscard]] static bool is_allowed() noexcept { return allowed_; }
 
-  /// Runs `function(argument)`, which must not throw. Requires: is_allowed(). When the system gives no timer or no
-  /// signal stack, the call is not ended.
+  /// Runs `function(argument)`, which must not throw. Requires: is_allowed(). When the system gives no timer
+  /// or no signal stack, the call is not ended.
   [[nodiscard]] static End run(void (*function)(const void*), const void* argument) noexcept;
 
   /// The fence calls it when a limit is met. From then on, exceptions of this thread may come from the fence,

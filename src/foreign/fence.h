@@ -30,8 +30,8 @@ struct FenceLimits {
   /// Wall-clock time since the call began; unset: `time`, but at least 3.5 s. A thread that is not running
   /// uses no processor time, but a client waits all the same.
   std::optional<std::chrono::milliseconds> longest;
-  /// True: a loop or a recursion that allocates nothing is ended, too, where Escape is allowed. See Escape for
-  /// what the library must guarantee.
+  /// True: a loop or a recursion that allocates nothing is ended, too, where Escape is allowed. See Escape
+  /// for what the library must guarantee.
   bool may_escape = false;
 };
 
