@@ -58,7 +58,7 @@ void add_tiers(Text& text, const nlohmann::ordered_json& tiers) {
   text.head("brimful:tier_bytes", "gauge", "What holds a tier's budget; of a tier, they add up to it.");
   for (const auto& tier : tiers) {
     for (const auto& [owner, bytes] : tier["bytes"].items())
-      text.line("brimful:tier_bytes", fmt::format("{{{},owner=\"{}\"}}", label(tier), owner),
+      text.line("brimful:tier_bytes", fmt::format("{{{},tag=\"{}\"}}", label(tier), owner),
                 bytes.get<double>());
   }
   text.head("brimful:sent_bytes_total", "counter", "Weights sent to a device for batches.");
