@@ -16,7 +16,9 @@ set_target_properties(libbrimful PROPERTIES OUTPUT_NAME brimful VERSION ${PROJEC
   SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR} LINKER_LANGUAGE CXX EXPORT_NAME brimful
   LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
 target_link_libraries(libbrimful PRIVATE ${library_parts})
-set_target_properties(libbrimful PROPERTIES LINK_LIBRARY_OVERRIDE "WHOLE_ARCHIVE,brimful_session,brimful_foreign,ggml,ggml-base")
+# All of these: what the library's users call, and what plug-ins do.
+target_link_options(libbrimful PRIVATE -Wl,--whole-archive $<TARGET_FILE:brimful_session> $<TARGET_FILE:brimful_foreign>
+  $<TARGET_FILE:ggml-base> -Wl,--no-whole-archive)
 target_link_options(libbrimful PRIVATE -Wl,--version-script=${CMAKE_SOURCE_DIR}/cmake/library.map -Wl,--no-undefined)
 set_property(TARGET libbrimful APPEND PROPERTY LINK_DEPENDS ${CMAKE_SOURCE_DIR}/cmake/library.map)
 target_include_directories(libbrimful INTERFACE $<BUILD_INTERFACE:${public_headers}>
