@@ -6,7 +6,9 @@
 
 namespace brimful::tests {
 
-/// interfere.cpp, in the environment of the programs that are started meanwhile.
+/// As long as it exists, programs that are started load the library interfere.cpp, which interferes with a
+/// call of the C library. The parameters are the setting in BRIMFUL_INTERFERE, which interfere.cpp
+/// describes.
 class Interference {
  public:
   Interference(const std::string& what, int call, const std::filesystem::path& folder) {
