@@ -6,9 +6,9 @@
 
 namespace brimful::tests {
 
-/// As long as it exists, programs that are started load the library interfere.cpp, which interferes with a
-/// call of the C library. The parameters are the setting in BRIMFUL_INTERFERE, which interfere.cpp
-/// describes.
+/// As long as it exists, programs that are started load the library interfere.cpp. The library ends the
+/// program or lets a call fail just before the call with the number `call` that changes a file in `folder`.
+/// `what` is kill, EIO, ENOSPC, ENOMEM or count, as interfere.cpp describes.
 class Interference {
  public:
   Interference(const std::string& what, int call, const std::filesystem::path& folder) {

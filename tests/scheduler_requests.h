@@ -78,7 +78,8 @@ PlainModel plain_beside(const std::filesystem::path& path);
 /// Compares tokens with the choices of plain llama.cpp. Returns by how much, at most, another token had a
 /// higher logit than the written one, as a share of the range of logits; 0 when each token is the first
 /// choice. Kernels sum in another order when they compute several columns, so the result may be a little
-/// above 0. It can be told from an error only when nothing is rounded to 16 bits.
+/// above 0. It can be told from an error only when nothing is rounded to 16 bits. The result is infinite when
+/// decoding fails.
 float worst_choice(llama_context* plain, const std::vector<llama_token>& prompt,
                    const std::vector<llama_token>& written);
 constexpr float kRounding = 1e-4F;  // The difference by rounding, as a share of the range of logits.
