@@ -64,7 +64,7 @@ constexpr auto kQwen3NextNorms = std::to_array<TensorTemplate>({
     norm("post_attention_norm.weight", Side::kEmbedding),
 });
 
-/// A feed-forward part whose gate and up matrices are one tensor.
+/// Experts whose gate and up matrices are one tensor.
 constexpr auto kFusedExperts = std::to_array<TensorTemplate>({
     router(),
     expert_matrices("ffn_gate_up_exps.weight", Side::kEmbedding, 2 * Side::kExpertFeedForward),
