@@ -9,7 +9,7 @@ namespace brimful::cli {
 
 /// The statistics of `brimful run`.
 struct RunReport {
-  /// The time to load the model.
+  /// The time from the start of the command until the model is ready to compute.
   double load_seconds = 0;
   /// The sums over all turns of a chat. The texts are left out.
   engine::Generation total;
@@ -20,7 +20,7 @@ struct RunReport {
 
 /// The statistics of `brimful batch`.
 struct BatchReport {
-  /// The time to load the model.
+  /// The time from the start of the command until the model is ready to compute.
   double load_seconds = 0;
   /// The time to compute, without loading.
   std::chrono::nanoseconds took{0};
