@@ -31,13 +31,12 @@ void on_stop(int) {
 
 constexpr double kMeanPrompt = 768;  // An assumed mean length in tokens.
 constexpr double kMeanAnswer = 256;
-constexpr std::uint64_t kUsualContext =
-    4096;  // The tokens that one request may have, if the model and the budget allow it.
+// The tokens that one request may have, if the model and the budget allow it.
+constexpr std::uint64_t kUsualContext = 4096;
 constexpr std::uint64_t kLeastContext = 1024;
-constexpr Bytes kLeastForBodies{16ULL
-                                // The least memory for bodies of requests, which normally is an eighth of
-                                // the budget. With it, one body of 4 MiB still fits.
-                                << 20};
+// The least memory for bodies of requests, which normally is an eighth of the budget. With it, one body of
+// 4 MiB still fits.
+constexpr Bytes kLeastForBodies{16ULL << 20};
 // An estimate for SQLite's caches and the ids of a batch's requests.
 constexpr Bytes kFileStore{8ULL << 20};
 
