@@ -48,7 +48,7 @@ void add_made_up_models(Folder& folder) {
   for (const auto& shape : synth::synth_shapes()) {
     for (const std::uint32_t splits : {1U, 2U, 3U}) {
       const auto design = synth::design_synth({.like = std::string(shape.name),
-                                               // Some designs need several layers.
+                                               // Some need several.
                                                .layers = std::min(shape.layers, 4U),
                                                .vocabulary = synth::kMinSynthVocabulary,
                                                .splits = splits,

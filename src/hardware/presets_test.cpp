@@ -192,7 +192,7 @@ TEST(Presets, AreListedAndEachMakesAMachine) {
                                    "rtx-2080-8gb", "i9-14900k", "ryzen-7-5800x", "ryzen-7-7800x3d"}));
 }
 
-/// Checks that every group of figures, and every assumed share, names its source.
+/// Every group of figures, and every assumed share, must name its source.
 TEST(Presets, HaveSources) {
   std::size_t groups = 0;
   const auto has_source = [](const nlohmann::json& group, const std::string& key) {

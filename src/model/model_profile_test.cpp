@@ -140,7 +140,7 @@ TEST_F(ModelProfileTest, RefusesAVocabularyWithoutWeights) {
   expect_refused(path(), ErrorCode::kUnsupported, "no weights");
 }
 
-/// Writes a model of `size` bytes under a name in the folder. Most of it is a hole.
+/// A model file of `size` bytes in the folder. Most of it is a hole.
 class FileWithAHole {
  public:
   FileWithAHole(const TestFile& model, std::uint64_t size, const fs::path& name)

@@ -179,7 +179,7 @@ TEST_F(VirtualFileTest, RefusesAFileThatChanged) {
   EXPECT_THAT(stream.error().message, HasSubstr("model was replaced"));
 }
 
-/// Adds the tensors of a llama model with f16 matrices.
+/// The sizes of a llama model with f16 matrices.
 struct Sizes {
   std::int64_t embedding = 64;
   std::int64_t feed_forward = 128;
