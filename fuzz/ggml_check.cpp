@@ -23,7 +23,7 @@ struct Free {
   void operator()(ggml_context* context) const { ggml_free(context); }
 };
 
-/// As libllama reads it: from the virtual file, with a tensor object for each tensor.
+/// A model as libllama reads it: from the virtual file, with a tensor object for each tensor.
 struct Parsed {
   std::unique_ptr<gguf_context, Free> keys;
   std::unique_ptr<ggml_context, Free> tensors;

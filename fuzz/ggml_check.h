@@ -4,8 +4,9 @@
 
 namespace brimful::fuzz {
 
-/// Stops where ggml does not read the file that libllama will be given, or reads something else than we did:
-/// keys, values, names, types, shapes, places.
+/// Parses the model's virtual file with ggml's own parser, as libllama does, and compares the result with
+/// the profile: keys, values, names, types, shapes and places. Aborts when ggml refuses the file or reads
+/// something else.
 void check_against_ggml(const model::ModelProfile& profile);
 
 }  // namespace brimful::fuzz

@@ -1,5 +1,5 @@
-// A libFuzzer target over everything that meets a GGUF header before libllama does, and over ggml's own
-// parser of what we let through. Beside the sanitizers' findings it stops where a promise is broken.
+// A libFuzzer target for all code that reads a GGUF header before libllama does, and for ggml's own parser
+// on the headers that pass. Besides the sanitizers' findings, it aborts when a promise is broken.
 
 #include <algorithm>
 #include <cstdint>
@@ -31,13 +31,13 @@ bool is_control(char c) {
   return byte < 0x20 || byte == 0x7F;
 }
 
-/// One line, and nothing in it that a terminal would obey.
+/// Checks that an error is one line without control characters.
 void check_error(const Error& error) {
   BRIMFUL_CHECK(!error.message.empty() && error.message.size() < 1000);
   for (const char c : error.message) BRIMFUL_CHECK(!is_control(c));
 }
 
-/// However much of a good header is there, the reader asks for more, and never for more than there is.
+/// Checks that the reader, given a part of a good header, asks for more, and never for more than there is.
 void check_prefix(std::span<const std::byte> bytes, const GgufHeader& header, std::uint64_t choice) {
   const std::size_t size =
       choice % std::min<std::uint64_t>(bytes.size(), header.keys.empty() ? 24 : header.keys.back().end);
@@ -47,7 +47,7 @@ void check_prefix(std::span<const std::byte> bytes, const GgufHeader& header, st
   BRIMFUL_CHECK(need != nullptr && need->bytes > size && need->bytes <= header.end());
 }
 
-/// The part, if its header is good and complete.
+/// Returns the part when its header is good and complete.
 std::optional<Part> parse_part(std::span<const std::byte> bytes, Weights weights, std::uint64_t choice) {
   if (const auto as_it_is = model::parse_gguf(bytes, bytes.size()); !as_it_is) check_error(as_it_is.error());
   const auto cut = model::parse_gguf(bytes, bytes.size(), Weights::kMayBeMissing);

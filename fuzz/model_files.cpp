@@ -29,7 +29,7 @@ ModelFiles::ModelFiles() {
     files_.push_back(::memfd_create("part", MFD_CLOEXEC));
     BRIMFUL_CHECK(files_.back() >= 0);
   }
-  // A name for each part of each number of parts; all lead to the same few files.
+  // There is a name for each part of each number of parts. All names lead to the same few files.
   for (std::uint32_t parts = 1; parts <= kMaxParts; ++parts) {
     const model::SplitName name{.stem = folder_ / "model", .part = 1, .parts = parts};
     for (std::uint32_t part = 1; part <= parts; ++part) {
@@ -39,7 +39,7 @@ ModelFiles::ModelFiles() {
 }
 
 ModelFiles::~ModelFiles() {
-  std::error_code ignored;  // what is left lies in the folder for temporary files
+  std::error_code ignored;  // Files that cannot be removed stay in the folder for temporary files.
   std::filesystem::remove_all(folder_, ignored);
   for (const int file : files_) ::close(file);
 }

@@ -8,8 +8,8 @@
 
 namespace brimful::fuzz {
 
-/// The parts of a model as files that read_model can open: in memory, with a hole where the weights would
-/// be, under names in a folder of their own that is removed at the end.
+/// Makes files that read_model can open from the parts of a model. The files are in memory and have a hole
+/// in place of the weights. Their names are in a temporary folder, which the destructor removes.
 class ModelFiles {
  public:
   ModelFiles();
@@ -17,7 +17,7 @@ class ModelFiles {
   ModelFiles(const ModelFiles&) = delete;
   ModelFiles& operator=(const ModelFiles&) = delete;
 
-  /// Replaces what was written before. Returns the path of the first part.
+  /// Replaces the content of the files by `parts`. Returns the path of the first part.
   /// Requires: 1 to kMaxParts parts, of no more than INT64_MAX bytes.
   [[nodiscard]] std::filesystem::path write(std::span<const Part> parts);
 

@@ -1,5 +1,5 @@
-// libFuzzer's own mutations rarely leave a header whose counts and offsets still agree. This one edits what a
-// good header says, one key or one tensor at a time, and writes a header that agrees with itself.
+// After libFuzzer's own mutations, the counts and offsets of a header rarely agree. This mutator changes one
+// key or one tensor of a good header, and writes a header that is consistent again.
 
 #include <algorithm>
 #include <cstdint>
@@ -30,7 +30,7 @@ struct Tensor {
   std::int32_t type = 0;
 };
 
-/// A header, taken apart.
+/// A header that is taken apart.
 struct Edit {
   std::uint32_t version = 3;
   std::uint64_t alignment = 32;
@@ -123,7 +123,7 @@ class Mutation {
     text.resize(LLVMFuzzerMutate(reinterpret_cast<std::uint8_t*>(text.data()), old, text.size()));
   }
 
-  /// The type stays; a string keeps a length that is true.
+  /// Changes the value of a key. The type stays, and the length of a string stays true.
   void mutate_value(Key& key) {
     std::int32_t type = 0;
     std::memcpy(&type, key.typed_value.data(), sizeof(type));
@@ -155,7 +155,8 @@ class Mutation {
     }
   }
 
-  /// A power of two, mostly, since rows must be whole blocks; or as much as can be counted, or nearly.
+  /// Changes a dimension: mostly to a power of two, because rows must be whole blocks, and sometimes to
+  /// about the largest number that can be counted.
   void resize(std::vector<std::int64_t>& shape, std::size_t which) {
     shape[which] = std::int64_t{1} << below(63);
     if (below(2) == 0) {

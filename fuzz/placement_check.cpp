@@ -9,13 +9,14 @@
 namespace brimful::fuzz {
 namespace {
 
-// A plan's cost is that of its units: more would only make each run slow.
+// The cost of a plan is proportional to its units. More of them would only make each run slow.
 constexpr Bytes kMostWeights = kMiB * 64;
 constexpr std::size_t kMostTensors = 64;
 constexpr std::int64_t kMostExperts = 1024;
 constexpr plan::Bookkeeping kCosts{.per_unit = Bytes{100}, .per_expert = Bytes{10}};
 
-/// The tensors of a layer with equally many experts share a router.
+/// Makes uses for the tensors. The expert tensors of a layer that have the same number of experts share a
+/// router.
 std::vector<plan::TensorUse> uses_of(const model::ModelProfile& profile, std::uint64_t choice) {
   std::vector<plan::TensorUse> uses;
   std::map<std::pair<int, std::int64_t>, std::uint32_t> groups;

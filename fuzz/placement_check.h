@@ -4,7 +4,9 @@
 
 namespace brimful::fuzz {
 
-/// Plans the model at its smallest budget, below it and above. `choice` picks how its tensors are used.
+/// Places the model's weights within its smallest budget and within larger ones, and checks the placements;
+/// checks that a budget below the smallest one is refused. Aborts when a check fails. `choice` is random and
+/// decides how the tensors are used. Large models are skipped.
 void check_placement(const model::ModelProfile& profile, std::uint64_t choice);
 
 }  // namespace brimful::fuzz

@@ -1,5 +1,5 @@
-// Runs inputs through the fuzz target, without libFuzzer. Usage: fuzz_gguf_replay FOLDER
-// Exit code 77: the folder is not there. A broken promise ends the program, after the name of the input.
+// Runs inputs through the fuzz target without libFuzzer. Usage: fuzz_gguf_replay FOLDER. Exit code 77: the
+// folder is missing. A broken promise aborts the program after the name of the input was printed.
 
 #include <fmt/format.h>
 

@@ -1,5 +1,5 @@
-// Writes the headers that fuzzing starts from: those of made-up models, and small ones that each hold
-// something of their own. Usage: fuzz_gguf_seeds FOLDER
+// Writes the headers with which fuzzing starts: those of made-up models, and small ones with a feature each.
+// Usage: fuzz_gguf_seeds FOLDER
 
 #include <fmt/format.h>
 #include <algorithm>
@@ -48,7 +48,8 @@ void add_made_up_models(Folder& folder) {
   for (const auto& shape : synth::synth_shapes()) {
     for (const std::uint32_t splits : {1U, 2U, 3U}) {
       const auto design = synth::design_synth({.like = std::string(shape.name),
-                                               .layers = std::min(shape.layers, 4U),  // some need several
+                                               // Some need several.
+                                               .layers = std::min(shape.layers, 4U),
                                                .vocabulary = synth::kMinSynthVocabulary,
                                                .splits = splits,
                                                .tokenizer_from = {},
@@ -61,7 +62,7 @@ void add_made_up_models(Folder& folder) {
   }
 }
 
-/// The small model, of another architecture.
+/// Makes the small model with another architecture.
 TestFile model_like(const std::string& architecture) {
   TestFile file;
   file.text("general.architecture", architecture);
@@ -139,7 +140,7 @@ void add_formats(Folder& folder) {
   folder.add(huge.tensor("huge", {1 << 30, 1 << 20}).tensor("more", {1 << 30, 1 << 30}, GGML_TYPE_Q8_0));
 }
 
-/// Parts of one model that do not belong together.
+/// Adds models with parts that do not belong together.
 void add_wrong_parts(Folder& folder) {
   const auto part = [](std::uint16_t number, std::uint16_t parts, std::int32_t tensors) {
     return small_model()
@@ -148,7 +149,7 @@ void add_wrong_parts(Folder& folder) {
         .i32("split.tensors.count", tensors)
         .header();
   };
-  folder.add({part(0, 2, 4), part(1, 2, 4)});  // the same tensors twice
+  folder.add({part(0, 2, 4), part(1, 2, 4)});  // Both parts have the same tensors.
   folder.add({part(0, 2, 5), part(1, 2, 5)});
   folder.add({part(0, 3, 4), part(1, 2, 4)});
   folder.add({part(1, 2, 4), part(0, 2, 4)});

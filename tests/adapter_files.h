@@ -10,7 +10,7 @@
 
 namespace brimful::tests {
 
-/// The parts of an adapter's file, to be written whole or broken.
+/// The content of an adapter's GGUF file. A test can change it before it is written, to get a broken file.
 struct AdapterFile {
   struct Tensor {
     std::string name;
@@ -20,15 +20,16 @@ struct AdapterFile {
   std::vector<std::pair<std::string, std::string>> keys;
   std::vector<Tensor> tensors;
 
-  /// Random F32 numbers, zeros in other types. Fails the test where it cannot.
+  /// Writes the file. F32 tensors get random numbers, others zeros. The test fails when the file cannot be
+  /// written.
   void write(const std::filesystem::path& to, std::uint64_t seed) const;
 };
 
-/// A LoRA adapter of rank 4 for the matrices of a model's layers, experts among them, and its token
+/// Makes a LoRA adapter of rank 4 for the matrices of a model's layers, experts included, and for its token
 /// embedding.
 [[nodiscard]] AdapterFile lora_for(const std::filesystem::path& model);
 
-/// A direction for each layer but the first two.
+/// Makes a control vector with a direction for each layer except the first two.
 [[nodiscard]] AdapterFile control_vector_for(const std::filesystem::path& model);
 
 }  // namespace brimful::tests

@@ -1,4 +1,4 @@
-// `brimful run --lora` and `--control-vector`: plain llama.cpp's tokens, or one clear line.
+// `brimful run --lora` and `--control-vector` give the tokens of plain llama.cpp, or one clear line.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -44,7 +44,7 @@ class AdapterFlags : public testing::Test {
   }
   void expect_refused(const std::string& text, const std::string& flag) {
     const ProgramRun refused = run({flag, adapter_});
-    EXPECT_THAT(refused.exit_code, testing::AnyOf(1, 3));  // 3: it does not fit
+    EXPECT_THAT(refused.exit_code, testing::AnyOf(1, 3));  // 3 means that it does not fit.
     EXPECT_TRUE(refused.err.starts_with("brimful: " + adapter_)) << refused.err;
     EXPECT_EQ(std::ranges::count(refused.err, '\n'), 1) << refused.err;
     EXPECT_NE(refused.err.find(text), std::string::npos) << refused.err;
@@ -57,7 +57,7 @@ class AdapterFlags : public testing::Test {
   std::filesystem::path model_;
 };
 
-/// What plain llama.cpp says after the same prompt, with what `adapt` does to the context.
+/// Returns the tokens that plain llama.cpp writes after the same prompt. `adapt` changes its context before.
 template <typename Adapt>
 std::vector<llama_token> plain_tokens(const std::filesystem::path& path, const Adapt& adapt) {
   const PlainModel plain(path, {.context = 256, .threads = 1});

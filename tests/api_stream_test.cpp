@@ -1,4 +1,5 @@
-// Answers of OpenAI's API, whole and in pieces, from texts that a model would have to learn to write.
+// Answers of OpenAI's API, whole and in pieces. They are made from given texts, because a model would have
+// to be trained to write them.
 
 #include <gtest/gtest.h>
 
@@ -32,7 +33,7 @@ class AnswerStreamTest : public testing::Test {
     return std::move(*request);
   }
 
-  /// The deltas of all events, put together as a client does; `text` comes in pieces of `size` bytes.
+  /// The deltas of all events, put together as a client does. `text` arrives in pieces of `size` bytes.
   struct Seen {
     std::string content;
     std::string name;

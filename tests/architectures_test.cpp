@@ -1,4 +1,4 @@
-// Every architecture: bit for bit what plain llama.cpp computes, at every budget.
+// Every architecture computes bit for bit what plain llama.cpp computes, at every budget.
 
 #include <gtest/gtest.h>
 
@@ -8,10 +8,12 @@
 namespace brimful::tests {
 namespace {
 
-constexpr unsigned kBudgets[] = {100, 75, 50, 25};  // percent of the weights, or the least that is feasible
+// In percent of the weights, or the least that is feasible.
+constexpr unsigned kBudgets[] = {100, 75, 50, 25};
 constexpr std::size_t kPrompts[] = {1, 7, 100, 600};
 constexpr int kSteps = 2;
-constexpr std::uint32_t kSequences = 4;  // a divisor of the ubatch: with pooling, libllama aborts on others
+// It is a divisor of the ubatch, because with pooling libllama aborts on other numbers.
+constexpr std::uint32_t kSequences = 4;
 
 std::vector<llama_token> part(const std::vector<llama_token>& tokens, std::size_t first, std::size_t count) {
   const auto begin = tokens.begin() + static_cast<std::ptrdiff_t>(first);
@@ -126,7 +128,7 @@ TEST_P(Encoder, SameEmbeddings) {
 
 INSTANTIATE_TEST_SUITE_P(All, Encoder, testing::Values("bert"), test_name);
 
-/// Experts of each type; the dense matrix of types is with the budgets of one architecture.
+/// Experts of each type. The types of dense matrices are tested with the budgets of one architecture.
 class ExpertsOfType : public testing::TestWithParam<ggml_type> {};
 
 TEST_P(ExpertsOfType, SameLogits) {

@@ -1,4 +1,4 @@
-// A real GPU back end of ggml, or Mesa's Vulkan driver for the CPU: as a plug-in, whole models on it.
+// Whole models on a real GPU backend of ggml, or on Mesa's Vulkan driver for the CPU, as a plug-in.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -23,7 +23,7 @@ using ::testing::IsEmpty;
 constexpr int kSteps = 12;
 constexpr std::uint32_t kContext = 512;
 
-/// The first device of the plug-ins that the environment names; null where it names none.
+/// Returns the first device of the plug-ins that the environment names; null when it names none.
 ggml_backend_dev_t plugged_in() {
   const char* const folder = std::getenv("BRIMFUL_TEST_BACK_ENDS");
   if (folder == nullptr) return nullptr;

@@ -1,4 +1,5 @@
-// Bad or missing input: one clear line, an exit code that is not 0, no crash, no hang.
+// Bad or missing input leads to one clear line and an exit code that is not 0, and never to a crash or a
+// hang.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -83,7 +84,8 @@ TEST_F(BadInput, AModelCutAtAnyByte) {
   std::vector<std::uintmax_t> points{0,  1,  3,   4,    8,        16,        23,
                                      24, 25, 100, 1000, size - 1, size - 32, size - 4097};
   std::mt19937_64 random(1);
-  for (int i = 0; i < 12; ++i) points.push_back(random() % 60'000);  // the header and the vocabulary
+  // These points lie in the header and the vocabulary.
+  for (int i = 0; i < 12; ++i) points.push_back(random() % 60'000);
   for (int i = 0; i < 10; ++i) points.push_back(random() % size);
   const auto cut = directory_.path() / "cut.gguf";
   for (const std::uintmax_t point : points) {
@@ -100,7 +102,7 @@ TEST_F(BadInput, ASplitModelWithAPartMissing) {
   const auto parts = synth::write_synth(*design, directory_.path() / "split.gguf", true, [](Bytes) {});
   ASSERT_TRUE(parts);
   ASSERT_EQ(parts->size(), 3U);
-  expect_model_refused((*parts)[1], "00002-of-00003");  // not the first
+  expect_model_refused((*parts)[1], "00002-of-00003");  // This is not the first part.
   std::filesystem::remove((*parts)[2]);
   expect_model_refused((*parts)[0], "00003-of-00003");
 }
@@ -173,7 +175,8 @@ TEST_F(BadInput, SamplingValuesOutOfRange) {
   };
   for (const auto& [flag, value, range] : cases) {
     SCOPED_TRACE(flag + " " + value);
-    const ProgramRun refused = run({"-m", "none.gguf", "-p", "Hello", flag, value});  // before any model
+    // The flag is refused before any model is opened.
+    const ProgramRun refused = run({"-m", "none.gguf", "-p", "Hello", flag, value});
     expect_refused(refused, flag + " ");
     expect_refused(refused, "give a number from " + range);
   }
@@ -225,7 +228,7 @@ TEST_F(BadInput, ACommandLineWithoutWhatItNeeds) {
   expect_refused(run({}), "model");
   expect_refused(run({"-m", model}), "prompt");
   expect_refused(run({"-m", model, "-f", directory_.path() / "none.txt"}), "none.txt");
-  const ProgramRun help = run_brimful({}, nullptr, kSoon);  // the one answer of several lines
+  const ProgramRun help = run_brimful({}, nullptr, kSoon);  // This is the only answer with several lines.
   EXPECT_EQ(help.exit_code, 2);
   EXPECT_EQ(help.out, "");
   EXPECT_THAT(help.err, testing::HasSubstr("Usage: brimful"));
@@ -237,7 +240,8 @@ TEST_F(BadInput, APromptLongerThanTheContext) {
   std::string prompt;
   for (int i = 0; i < 6000; ++i) prompt += "word ";
   const std::string model = good_model();
-  for (const std::string context : {"256", "0", ""}) {  // 0 and none: what the model was made for
+  // 0 and none mean the context that the model was trained with.
+  for (const std::string context : {"256", "0", ""}) {
     SCOPED_TRACE(context);
     std::vector<std::string> all{"-m", model, "--raw", "-p", prompt, "--ram", "1GiB"};
     if (!context.empty()) all.insert(all.end(), {"-c", context});
@@ -257,7 +261,7 @@ TEST_F(BadInput, AModelWithoutAVocabulary) {
   file.read(header.data(), static_cast<std::streamsize>(header.size()));
   const std::size_t key = header.find(tokens);
   ASSERT_NE(key, std::string::npos);
-  const std::size_t value = key + tokens.size() + 4 + 8;  // the value's type and length
+  const std::size_t value = key + tokens.size() + 4 + 8;  // The type and the length of the value come first.
   const std::size_t length = static_cast<unsigned char>(header[value - 8]);
   ASSERT_EQ(header.substr(value, length), "llama");
   file.seekp(static_cast<std::streamoff>(value));

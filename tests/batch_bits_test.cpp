@@ -9,7 +9,7 @@ namespace brimful::tests {
 namespace {
 
 constexpr std::size_t kMost = 16;
-constexpr std::size_t kCellStep = 256;  // the KV cache shows itself in such steps
+constexpr std::size_t kCellStep = 256;  // The KV cache is visible to attention in steps of this size.
 
 using Logits = std::vector<float>;
 
@@ -28,10 +28,10 @@ class Batches {
 
   [[nodiscard]] const std::optional<Error>& error() const { return error_; }
   [[nodiscard]] llama_context* context() const { return model_->context(); }
-  /// Bounded by the kernels of experts.
+  /// The most tokens in a pass. The limit comes from the kernels of experts.
   [[nodiscard]] std::size_t most() const { return static_cast<std::size_t>(model_->device().most_tokens()); }
 
-  /// Removes what stands at `position` and behind it, and puts `tokens` there, in one pass.
+  /// Removes the tokens from `position` on, and puts `tokens` there in one pass.
   [[nodiscard]] std::vector<Logits> decode(std::size_t position, const std::vector<llama_token>& tokens,
                                            bool token_by_token) {
     forget(position);
@@ -51,7 +51,7 @@ class Batches {
     EXPECT_TRUE(llama_memory_seq_rm(llama_get_memory(context()), 0, static_cast<llama_pos>(position), -1));
   }
 
-  /// Tokens one by one behind a prompt.
+  /// Computes a prompt, and then tokens one by one.
   [[nodiscard]] std::vector<Logits> alone(std::size_t length, const std::vector<llama_token>& tokens) {
     std::vector<Logits> out;
     for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -87,7 +87,8 @@ void expect_batches_like_single_tokens(Batches& batches, std::size_t prompt,
   }
 }
 
-/// Every token is followed by a draft that turns out wrong, and is taken back.
+/// Computes tokens, each followed by a wrong draft that is removed again, and expects that the drafts leave
+/// no trace.
 void expect_no_trace_of_wrong_drafts(Batches& batches, std::size_t prompt, std::size_t count) {
   const std::vector<llama_token> tokens = some_tokens(batches.context(), count);
   batches.prompt(prompt);

@@ -1,4 +1,5 @@
-// `brimful batch`: which input, output and flags it takes, and what a batch that goes on insists on.
+// Tests which input, output and flags `brimful batch` takes, and what must stay the same when a batch goes
+// on.
 
 #include "batch_requests.h"
 
@@ -28,9 +29,9 @@ class BatchInput : public testing::Test {
   }
 
   using Flags = std::vector<std::pair<std::string, std::string>>;
-  static inline const Flags kFewAtOnce = {{"--max-num-seqs", "4"}};  // the first ones are answered soon
+  static inline const Flags kFewAtOnce = {{"--max-num-seqs", "4"}};  // The first requests are answered soon.
 
-  /// The flags in `more` take the place of the usual ones.
+  /// The flags in `more` replace the usual ones.
   [[nodiscard]] std::vector<std::string> command(const Flags& more = {}) const {
     Flags flags = {{"-i", input_.string()},
                    {"-o", output_.string()},
@@ -47,8 +48,8 @@ class BatchInput : public testing::Test {
   }
   [[nodiscard]] ProgramRun run(const Flags& more = {}) const { return run_brimful(command(more)); }
 
-  /// Runs a command of the shell, in which `brimful` is the program; no standard input, unless the command
-  /// says so.
+  /// Runs a shell command in which `brimful` is the program. Standard input is empty, unless the command
+  /// says otherwise.
   [[nodiscard]] ProgramRun run_shell(const std::string& text) const {
     const auto out = directory_.path() / "shell.out";
     const auto err = directory_.path() / "shell.err";
@@ -65,7 +66,8 @@ class BatchInput : public testing::Test {
     return run;
   }
 
-  /// Starts the batch and kills it, until some of its requests are answered and some are not.
+  /// Starts the batch and kills it, again and again, until some of its requests are answered and some are
+  /// not.
   void stop_half_way() const {
     for (std::chrono::milliseconds limit{400};; limit = limit * 3 / 2) {
       const ProgramRun ran = run_brimful(command(kFewAtOnce), nullptr, limit);
@@ -75,7 +77,7 @@ class BatchInput : public testing::Test {
     }
   }
   [[nodiscard]] int answered() const {
-    constexpr int kPatienceMs = 20'000;  // a process that was killed may still hold its lock for a moment
+    constexpr int kPatienceMs = 20'000;  // A process that was killed may hold its lock for another moment.
     SQLite::Database database(journal_.string(), SQLite::OPEN_READWRITE, kPatienceMs);
     return database.tableExists("lines") ? database.execAndGet("SELECT count(failed) FROM lines").getInt()
                                          : 0;
@@ -89,7 +91,7 @@ class BatchInput : public testing::Test {
   const std::filesystem::path journal_ = directory_.path() / "out.jsonl.brimful";
 };
 
-/// A copy with the same header and other weights.
+/// Makes a copy of the model with the same header and other weights.
 std::filesystem::path another_model(const std::filesystem::path& model, const std::filesystem::path& to) {
   std::string content = content_of(model);
   for (std::size_t i = content.size() / 2; i < content.size(); i += 4) content[i] ^= 1;
@@ -126,7 +128,7 @@ TEST_F(BatchInput, WhatChangesAnswersIsRefusedWhereABatchGoesOn) {
   write_file(input_, lines);
   EXPECT_EQ(content_of(journal_), kept) << "a batch that is refused stays as it is";
 
-  // Threads, budgets, and where the model lies change no answer.
+  // Threads, budgets and the place of the model change no answer.
   std::filesystem::create_symlink(model_, directory_.path() / "moved.gguf");
   Flags flags = {{"--ram", kSanitized ? "2GiB" : "300MiB"},
                  {"-t", "2"},
@@ -146,7 +148,7 @@ TEST_F(BatchInput, WhatChangesAnswersIsRefusedWhereABatchGoesOn) {
   EXPECT_EQ(models.size(), 1U);
   EXPECT_EQ(fingerprints.size(), 1U);
 
-  // What is finished is compared, too.
+  // A finished batch is compared, too.
   EXPECT_THAT(run(flags).err, HasSubstr("finished before: "));
   flags.back().second = other.string();
   expect_refused(run(flags), "and this command asks for 'other.gguf' (fp_");
@@ -204,7 +206,7 @@ TEST_F(BatchInput, ALineThatCannotBeReadFailsAlone) {
               HasSubstr("the prompt has "));
   EXPECT_THAT(run().err, HasSubstr("finished before: "));
 
-  // Shards fail the same lines, and are put together with them.
+  // In shards the same lines fail, and they are merged with the others.
   const auto parts = directory_.path() / "parts.jsonl";
   for (const char* const shard : {"0/2", "1/2"}) {
     const ProgramRun part = run({{"--shard", shard}, {"-o", parts.string()}});
@@ -269,7 +271,7 @@ TEST_F(BatchInput, PipesAreReadOnceAndAnswersMayGoIntoThem) {
   EXPECT_EQ(texts(ran.out), expected);
   EXPECT_THAT(ran.err, HasSubstr("standard output: 3 answers"));
 
-  // Nothing of a pipe's answers is lost where nobody takes them.
+  // No answer is lost when nobody reads the pipe.
   const std::string both = "{ cat in.jsonl; echo no json; } | brimful batch -i - -o -" + flags;
   ran = run_shell(state + both + " >/dev/full");
   EXPECT_EQ(ran.exit_code, 1) << ran.err;
@@ -343,7 +345,7 @@ TEST_F(BatchInput, PartsOfOtherModelsAreNotPutTogether) {
   EXPECT_EQ(outcomes_of(content_of(output_)).size(), 4U);
 }
 
-/// The model was trained on 256 tokens: more would be nonsense.
+/// The model was trained on 256 tokens. Longer texts would be nonsense.
 TEST_F(BatchInput, ARequestGetsNoMoreTokensThanTheModelWasTrainedOn) {
   const auto line = [](const std::string& id, const std::string& prompt) {
     json out = completion_line(id, prompt, 100'000);
@@ -368,7 +370,7 @@ TEST_F(BatchInput, ARequestGetsNoMoreTokensThanTheModelWasTrainedOn) {
   EXPECT_EQ(tokens("endless"), 513);
 }
 
-/// Another type of the cache would write other answers: what a batch was begun with it goes on with.
+/// Another type of the KV cache would give other answers, so a batch keeps the type with which it began.
 TEST_F(BatchInput, TheTypeOfTheCacheThatWasChosenIsKept) {
   const Flags automatic = {{"-ctk", "auto"}, {"-ctv", "auto"}, {"-c", "2048"}, {"--max-num-seqs", "4"}};
   write_file(input_, some_lines(80, 40));
@@ -381,7 +383,8 @@ TEST_F(BatchInput, TheTypeOfTheCacheThatWasChosenIsKept) {
   {
     SQLite::Database journal(journal_.string(), SQLite::OPEN_READWRITE, 20'000);
     EXPECT_EQ(journal.execAndGet("SELECT value FROM choices WHERE name = '-ctk'").getString(), "f16");
-    journal.exec("UPDATE choices SET value = 'f32'");  // as if another machine had chosen it
+    // This looks as if another machine had chosen the type.
+    journal.exec("UPDATE choices SET value = 'f32'");
   }
   Flags with_stats = automatic;
   const auto stats = directory_.path() / "stats.json";

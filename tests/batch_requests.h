@@ -11,7 +11,7 @@
 
 namespace brimful::tests {
 
-/// A line of a batch that completes a text, at temperature 0.
+/// A line of a batch: a request that completes a text at temperature 0, with at most `tokens` tokens.
 inline nlohmann::json completion_line(const std::string& id, const std::string& prompt, int tokens) {
   return {{"custom_id", id},
           {"method", "POST"},
@@ -19,7 +19,7 @@ inline nlohmann::json completion_line(const std::string& id, const std::string& 
           {"body", {{"model", "any"}, {"prompt", prompt}, {"max_tokens", tokens}, {"temperature", 0}}}};
 }
 
-/// `count` lines with ids `request 0`, `request 1`, ...
+/// Makes `count` lines with the ids `request 0`, `request 1` and so on.
 inline std::string some_lines(int count, int tokens) {
   std::string out;
   for (int i = 0; i < count; ++i) {
@@ -29,7 +29,8 @@ inline std::string some_lines(int count, int tokens) {
   return out;
 }
 
-/// Outcomes by custom_id, or by `id` where there is none. Each may be there once, and no line may be torn.
+/// Parses the lines of an output file. The result holds the outcomes by their custom_id, or by `id` when
+/// they have none. The test fails when an id occurs twice; a line that is no JSON throws.
 inline std::map<std::string, nlohmann::json> outcomes_of(const std::string& lines) {
   std::map<std::string, nlohmann::json> out;
   std::istringstream in(lines);

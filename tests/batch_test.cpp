@@ -1,4 +1,4 @@
-// `brimful batch`: every request ends once, whatever happens on the way.
+// With `brimful batch` every request ends exactly once, whatever happens meanwhile.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -60,12 +60,12 @@ class BatchCommand : public testing::Test {
     return run_brimful(command(output_), nullptr, limit);
   }
 
-  /// By custom_id; each may be there once.
+  /// Returns the answers by custom_id. Each id may occur once.
   static std::map<std::string, json> answers(const std::filesystem::path& path) {
     std::map<std::string, json> out;
     std::ifstream file(path);
     for (std::string line; std::getline(file, line);) {
-      const json answer = json::parse(line);  // no torn line
+      const json answer = json::parse(line);  // A torn line would throw.
       EXPECT_TRUE(out.emplace(answer.at("custom_id"), answer).second) << "twice: " << line;
     }
     return out;
@@ -140,7 +140,7 @@ TEST_F(BatchCommand, NothingBeginsBeforeAllLinesAreRight) {
 
 TEST_F(BatchCommand, AnInputThatFailsWhileItIsReadIsAnError) {
   std::vector<std::string> arguments = command(output_);
-  *std::ranges::find(arguments, input_) = "/proc/self/mem";  // opens, and cannot be read
+  *std::ranges::find(arguments, input_) = "/proc/self/mem";  // This file can be opened and not read.
   expect_refused(run_brimful(arguments), "/proc/self/mem: Input/output error");
 }
 
@@ -156,8 +156,8 @@ TEST_F(BatchCommand, WhatFailsGoesToTheErrors) {
   EXPECT_EQ(failed.at("refused").at("response").at("status_code"), 400);
 }
 
-// Killed wherever it stands, the same command goes on. BRIMFUL_TEST_KILLS: how often, beside the few of each
-// run.
+// After the program was killed at any point, the same command goes on. BRIMFUL_TEST_KILLS is the number of
+// additional kills, beside the few of each run.
 TEST_F(BatchCommand, KilledAtAnyInstantItGoesOnAndAnswersEachOnce) {
   write_some(60, 30);
   const char* const more = std::getenv("BRIMFUL_TEST_KILLS");
@@ -216,15 +216,16 @@ TEST_F(BatchCommand, GoesOnWithWhatItBeganUnderItsFormerName) {
     EXPECT_FALSE(std::filesystem::exists(former.string() + suffix)) << suffix;
 }
 
-// Before each write, sync, rename and removal of account, output and errors: the process ends, the call
-// fails, the disk is full; and before some allocations, no memory. By default some of these places;
-// BRIMFUL_TEST_KILLS: all, and more allocations.
+// Just before a write, sync, rename or removal of the journal, output and errors, the process ends, the call
+// fails, or the disk is full; some allocations find no memory. By default some of these places are tested;
+// with BRIMFUL_TEST_KILLS all of them, and more allocations.
 TEST_F(BatchCommand, InterferedWithAtAnyCallItAnswersEachOnce) {
   if (kSanitized) GTEST_SKIP() << "NOT TESTED what calls that fail do: sanitizers are in their place";
   const int stride = std::getenv("BRIMFUL_TEST_KILLS") != nullptr ? 1 : 9;
   std::vector<json> lines;
   for (int i = 0; i < 3; ++i) lines.push_back(completion("request " + std::to_string(i), "And", 2));
-  lines[2]["body"]["prompt"] = std::string(20'000, 'x');  // does not fit: there are errors to write, too
+  // It does not fit, so there are errors to write, too.
+  lines[2]["body"]["prompt"] = std::string(20'000, 'x');
   write(lines);
   auto arguments = command(output_);
   arguments.insert(arguments.end(), {"-c", "256"});
@@ -277,7 +278,7 @@ TEST_F(BatchCommand, OneProcessAtATime) {
   EXPECT_FALSE(first.has_ended());
 }
 
-// By the kernel's account; half of the weights stream.
+// The kernel's account counts. Half of the weights stream.
 TEST_F(BatchCommand, KeepsToItsBudget) {
   if (kSanitized) GTEST_SKIP() << kNoBudgetHolds;
   const Bytes budget = kMiB * 128;
@@ -294,7 +295,8 @@ TEST_F(BatchCommand, KeepsToItsBudget) {
   EXPECT_LE((*cgroup)->peak(), budget);
 }
 
-/// One line asks for more than any context could hold: it gets what there is, and the others their answers.
+/// One line asks for more tokens than any context could hold. It gets as many as there are, and the other
+/// lines get their answers.
 TEST_F(BatchCommand, AContextThatNoBudgetHoldsShrinks) {
   json huge = completion("huge", "Once upon a time", 1000000);
   huge["body"]["stop"] = {"a", "e", "i", "o", "u"};
@@ -314,7 +316,7 @@ TEST_F(BatchCommand, AContextThatNoBudgetHoldsShrinks) {
   EXPECT_EQ(choice("usual").at("finish_reason"), "length");
 }
 
-/// A disk of so few bytes; nothing where this user cannot mount one.
+/// A mounted disk of `size` bytes. mounted() is false when this user cannot mount one.
 class SmallDisk {
  public:
   SmallDisk(const std::filesystem::path& path, Bytes size) : path_(path) {
@@ -352,7 +354,7 @@ TEST_F(BatchCommand, ShardsPutTogetherAreTheWhole) {
   std::vector<json> lines;
   for (int i = 0; i < 7; ++i)
     lines.push_back(completion("request " + std::to_string(i), "Number " + std::to_string(i) + " was", 4));
-  lines[5]["body"]["prompt"] = std::string(20'000, 'x');  // does not fit: ends in the errors
+  lines[5]["body"]["prompt"] = std::string(20'000, 'x');  // It does not fit, so it ends in the errors.
   write(lines);
   const auto with = [&](const std::filesystem::path& output, const std::vector<std::string>& more) {
     auto out = command(output);
@@ -387,7 +389,7 @@ TEST_F(BatchCommand, ShardsPutTogetherAreTheWhole) {
   expect_refused(run_brimful(with(parts, {"--shard", "3/3"})), "--shard 3/3");
 }
 
-/// What each pod of docs/examples/kubernetes-job.yaml runs, with its folders put in another place.
+/// Each pod of docs/examples/kubernetes-job.yaml runs this command. The test replaces its folders by others.
 TEST_F(BatchCommand, TheCommandOfTheKubernetesExample) {
   std::ifstream file(BRIMFUL_EXAMPLES_DIR "/kubernetes-job.yaml");
   std::string text{std::istreambuf_iterator<char>(file), {}};
@@ -405,7 +407,7 @@ TEST_F(BatchCommand, TheCommandOfTheKubernetesExample) {
   replace("/data/answers.jsonl", output_.string());
   replace("60GiB", kAmpleRam);
   write_some(10, 3);
-  for (const char* const index : {"0", "1", "2", "3", "2"}) {  // one pod is started again
+  for (const char* const index : {"0", "1", "2", "3", "2"}) {  // One pod is started a second time.
     ::setenv("JOB_COMPLETION_INDEX", index, 1);
     EXPECT_EQ(std::system((command + " -t 1 2>/dev/null").c_str()), 0) << index;
   }

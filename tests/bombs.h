@@ -11,7 +11,8 @@ inline std::string repeated(const std::string& text, int times) {
   return out;
 }
 
-/// Rules `r0` to `rN`, each as `body` has it with the next one's name for `$`; the last one is `last`.
+/// Makes a GBNF grammar with a chain of rules `r0`, `r1` and so on. Each rule is `body` with the name of the
+/// next rule in place of `$`; the last rule is `last`.
 inline std::string chain(int rules, const std::string& body, const std::string& last) {
   std::string out = "root ::= r0\n";
   for (int i = 0; i < rules; ++i) {
@@ -24,13 +25,13 @@ inline std::string chain(int rules, const std::string& body, const std::string& 
   return out;
 }
 
-/// A text that would take all memory or time of a library that reads it, or break it.
+/// A text that makes a library which reads it take all memory, run for ever or crash.
 struct Bomb {
   std::string name;
   std::string text;
 };
 
-/// GBNF.
+/// Bombs in GBNF, the language of llama.cpp's grammars.
 inline std::vector<Bomb> grammar_bombs() {
   return {
       {"maximum below minimum", R"(root ::= "a"{3,1})"},
@@ -56,7 +57,7 @@ inline std::vector<Bomb> grammar_bombs() {
   };
 }
 
-/// JSON schemas.
+/// Bombs that are JSON schemas.
 inline std::vector<Bomb> schema_bombs() {
   const std::string string_of = R"({"type":"string","pattern":")";
   return {

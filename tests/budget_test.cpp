@@ -1,4 +1,5 @@
-// The budget is exact, and the operating system says so: a memory cgroup whose limit equals --ram.
+// The budget is exact, and the operating system confirms it: the tests run in a memory cgroup whose limit
+// equals --ram.
 
 #include <gtest/gtest.h>
 
@@ -55,7 +56,7 @@ class Budget : public testing::Test {
     return nlohmann::json::parse(in, nullptr, false);
   }
 
-  /// What the program takes beside the weights.
+  /// Returns the memory that the program takes beside the weights.
   Bytes base() {
     const ProgramRun run = run_brimful(arguments(smallest() + Bytes{std::filesystem::file_size(model_)}));
     EXPECT_EQ(run.exit_code, 0) << run.err;
@@ -66,7 +67,7 @@ class Budget : public testing::Test {
                  memory["draft_model"].get<std::uint64_t>() + memory["runtime"].get<std::uint64_t>()};
   }
 
-  /// The --ram that the refusal of a too small one names.
+  /// Returns the --ram that the program suggests when it refuses a smaller one.
   Bytes smallest() {
     const ProgramRun run = run_brimful(arguments(kMiB));
     EXPECT_NE(run.exit_code, 0);
@@ -79,7 +80,7 @@ class Budget : public testing::Test {
     return bytes ? *bytes : Bytes{};
   }
 
-  /// Weights, or those experts that have no slot.
+  /// Returns whether passes read weights, or experts without a slot, from the disk.
   static bool reads_in_passes(const nlohmann::json& stats) {
     return stats["weights_bytes"]["streamed_per_pass"] != 0 || stats.contains("experts");
   }
@@ -103,8 +104,8 @@ class Budget : public testing::Test {
     const bool streams = reads_in_passes(outcome.stats);
     const auto streamed = outcome.stats["weights_bytes"]["streamed_per_pass"].get<std::uint64_t>();
     const double share = static_cast<double>(outcome.peak.value) / static_cast<double>(budget.value);
-    // A small budget shows what is kept for growth, and what the kernel charges each processor ahead of use:
-    // up to 256 KiB.
+    // With a small budget two amounts stand out: the reserve for growth, and the memory that the kernel
+    // charges for each processor in advance, up to 256 KiB.
     const Bytes small = Bytes{1280 + 256 * std::thread::hardware_concurrency()} * kKiB.value;
     EXPECT_TRUE(!streams || share >= least_share_ || budget - outcome.peak <= small)
         << "bytes that could have held weights were left: " << share;
@@ -128,7 +129,7 @@ class Budget : public testing::Test {
     ASSERT_GT(least, kMiB);
     std::optional<nlohmann::json> tokens;
     for (const unsigned percent : {100U, 75U, 50U, 25U, 0U}) {
-      // At 100% also the blocks that the weights lie in.
+      // At 100% this includes the whole blocks in which the weights lie.
       const Bytes weights = percent == 100 ? weights_ + kMiB : Bytes{weights_.value / 100 * percent};
       const Bytes budget = std::max(least, align_up(fixed + weights, kKiB * 4));
       SCOPED_TRACE(testing::Message() << percent << "% of the weights: " << budget.value << " bytes");
@@ -150,7 +151,7 @@ class Budget : public testing::Test {
   std::string io_ = "auto";
   std::vector<std::string> more_;
   bool drafts_ = false;
-  double least_share_ = 0.97;  // of the budget, when weights stream
+  double least_share_ = 0.97;  // The least share of the budget that is used when weights stream.
   Bytes weights_;
 };
 
@@ -170,7 +171,8 @@ TEST_F(Budget, IsExactWithDraftsFromTheText) {
   tokens_ = "24";
   drafts_ = true;
   more_ = kDraftALot;
-  least_share_ = 0.92;  // F32 is computed token by token: what its programs take depends on the placement
+  // F32 is computed token by token, and the memory for its graphs depends on the placement.
+  least_share_ = 0.92;
   expect_exact_at_every_budget();
 }
 
@@ -218,8 +220,9 @@ TEST_F(SyntheticBudget, IsExactWithMoreThreadsAndALongContext) {
 }
 
 TEST_F(SyntheticBudget, IsExactWithExperts) {
-  least_share_ = 0.96;                                // of so few megabytes
-  for (const char* const type : {"Q4_K", "IQ3_S"}) {  // experts read to their place, and moved there
+  least_share_ = 0.96;  // The share is of very few megabytes.
+  // Some experts are read to their place, and others are moved there.
+  for (const char* const type : {"Q4_K", "IQ3_S"}) {
     SCOPED_TRACE(type);
     write({.like = "qwen3moe", .type = type, .layers = 20});
     expect_exact_at_every_budget();
@@ -227,10 +230,12 @@ TEST_F(SyntheticBudget, IsExactWithExperts) {
 }
 
 TEST_F(SyntheticBudget, IsExactWithAGrammar) {
-  // Random weights never choose what the schema wants: the grammar looks at the whole vocabulary each time.
+  // Random weights never choose the text of the schema, so the grammar looks at the whole vocabulary each
+  // time.
   more_ = {"--json-schema", R"({"type":"object","properties":{"name":{"type":"string"}}})"};
   least_share_ =
-      0.83;  // 8.5 of the smallest 58 MiB are for as much as a grammar may take: this one takes little
+      // 8.5 of the smallest 58 MiB are reserved for the most that a grammar may take. This one takes little.
+      0.83;
   const Bytes fixed = base();
   run_within(align_up(fixed + Bytes{weights_.value / 2}, kKiB * 4));
   run_within(align_up(smallest(), kKiB * 4));
@@ -255,8 +260,8 @@ TEST_F(SyntheticBudget, IsExactWithAdapters) {
 }
 
 TEST_F(Budget, IsExactForALargeModel) {
-  // What grows with the memory itself, such as page tables, only shows here. The weights are a hole in the
-  // file.
+  // Memory that grows with the size of the memory, such as page tables, can only be seen here. The weights
+  // are a hole in the file.
   const auto design = synth::design_synth({.like = "llama-1b", .type = "Q8_0", .vocabulary = 32000});
   ASSERT_TRUE(design);
   const auto host = hardware::read_host_memory();
@@ -269,7 +274,7 @@ TEST_F(Budget, IsExactForALargeModel) {
       .write(reinterpret_cast<const char*>(header.data()), static_cast<std::streamsize>(header.size()));
   std::filesystem::resize_file(model_, design->files.front().size.value);
   run_within(align_down(design->bytes(), kMiB));
-  run_within(align_up(smallest(), kKiB * 4));  // many small units
+  run_within(align_up(smallest(), kKiB * 4));  // There are many small units.
 }
 
 }  // namespace

@@ -5,7 +5,8 @@
 
 namespace brimful::tests {
 
-/// `brimful ARGUMENTS` as exec wants it. Lifetime: argv() is valid as long as this lives.
+/// The command `brimful ARGUMENTS` in the form that exec takes. Lifetime: argv() is valid as long as this
+/// object exists.
 class CommandLine {
  public:
   explicit CommandLine(const std::vector<std::string>& arguments) : words_{"brimful"} {

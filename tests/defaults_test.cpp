@@ -1,5 +1,5 @@
-// What the program does where the user names no budget, or one that the machine does not have; and how many
-// threads compute.
+// Tests what the program does when the user names no budget, or one that the machine does not have, and how
+// many threads compute.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -112,7 +112,8 @@ TEST_F(Defaults, MoreThreadsThanProcessorsAreLoweredWithANote) {
   }
 }
 
-/// With as many tokens in front: ggml computes the attention of one token in another way from 512 cells on.
+/// The parameter is the number of tokens in front, because from 512 cells on ggml computes the attention of
+/// one token in another way.
 class ComputeThreadsBehind : public testing::TestWithParam<std::size_t> {};
 
 TEST_P(ComputeThreadsBehind, ChangeNoBitOfTheLogits) {

@@ -1,4 +1,5 @@
-// Experts in a device's slots, in front of the host's: the same tokens, whatever lies where.
+// Experts in the slots of a device that computes before the host. The tokens are the same, whatever the
+// places of the weights.
 
 #include <gtest/gtest.h>
 
@@ -15,7 +16,8 @@ constexpr Settings kSettings{
     .context = 512, .ubatch = 128, .threads = 1, .sequences = 4, .outputs = 4, .file_order = true};
 constexpr int kSteps = 4;
 
-/// A prompt of each length with tokens behind it, then sequences that decode together.
+/// The results for a prompt of each length with greedy tokens after it, and for sequences that decode
+/// together.
 struct Texts {
   std::vector<Trace> alone;
   std::vector<std::vector<float>> together;
@@ -42,7 +44,7 @@ struct Case {
   std::uint32_t layers = 100;
   std::uint32_t slots = 1;
   bool send = false;
-  unsigned percent = 100;  ///< of the host's weights that stay in its memory
+  unsigned percent = 100;  ///< The percentage of the host's weights that stay in its memory.
   Bytes ring = {};
 };
 
@@ -89,7 +91,8 @@ INSTANTIATE_TEST_SUITE_P(All, GpuExperts,
                          testing::Values("mixtral", "qwen3moe", "gpt-oss", "deepseek2", "glm4moe"),
                          test_name);
 
-// A budget for all that every token uses and a part of the experts; tokens stay, while it moves.
+// The budget holds all weights that every token uses and a part of the experts. The tokens stay the same
+// while it changes.
 TEST(GpuExperts, FillWhatADeviceHasLeft) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K"});

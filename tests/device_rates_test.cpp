@@ -1,4 +1,4 @@
-// How fast weights arrive on a device: measured on one whose link has a known rate.
+// The measured rate of copies to a device, tested with a device whose link has a known rate.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

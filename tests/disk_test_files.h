@@ -15,7 +15,8 @@
 
 namespace brimful::tests {
 
-/// Files of random bytes, in a fresh directory or in a given one, as a model's files are opened.
+/// Files of random bytes that can be opened as the files of a model. They lie in a new temporary directory,
+/// or in `directory` when one is given.
 class DiskTestFiles {
  public:
   explicit DiskTestFiles(const std::vector<std::uint64_t>& sizes,
@@ -43,7 +44,8 @@ class DiskTestFiles {
   [[nodiscard]] const std::vector<std::byte>& contents(std::size_t file) const { return contents_[file]; }
   [[nodiscard]] Result<tier::DiskFiles> open() const { return tier::DiskFiles::open(profile_); }
 
-  /// Whether `data` is what the file has from `offset` on: `size` bytes, or fewer where the file ends.
+  /// Whether `data` equals the content of the file from `offset` on: `size` bytes, or fewer when the file
+  /// ends before.
   [[nodiscard]] bool equal(const std::byte* data, std::size_t file, std::uint64_t offset,
                            std::uint64_t size) const {
     const std::vector<std::byte>& bytes = contents_[file];
@@ -64,7 +66,7 @@ class DiskTestFiles {
   model::ModelProfile profile_;
 };
 
-/// Memory that direct reads may go to.
+/// Memory that is aligned for direct reads.
 class BlockMemory {
  public:
   explicit BlockMemory(std::uint64_t size)

@@ -1,4 +1,4 @@
-// serve and batch draft nothing: flags that ask for drafts are refused in one line, before anything is
+// serve and batch use no drafts. Flags that ask for drafts are refused in one line, before anything is
 // loaded.
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// Stands in for NVIDIA's management library. FAKE_NVML says how it behaves.
+// Replaces NVIDIA's management library in tests. The variable FAKE_NVML says how it behaves.
 #include <csignal>
 #include <cstring>
 #include <iterator>
@@ -78,15 +78,16 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void* device, unsigned* count, Proce
   if (*count < 3) return kNotSupported;
   *count = 3;
   processes[0] = {4711, 805306368, ~0U, ~0U};
-  processes[1] = {4712, ~0ULL, ~0U, ~0U};                                  // not known
-  processes[2] = {static_cast<unsigned>(getppid()), 268435456, ~0U, ~0U};  // who started the one that asks
+  processes[1] = {4712, ~0ULL, ~0U, ~0U};  // The memory of this process is not known.
+  // The process that started the one which asks.
+  processes[2] = {static_cast<unsigned>(getppid()), 268435456, ~0U, ~0U};
   return 0;
 }
 int nvmlDeviceGetGraphicsRunningProcesses_v3(void* device, unsigned* count, Process* processes) {
   if (device != &kCards[0]) return kNotSupported;
   if (*count < 2) return kNotSupported;
   *count = 2;
-  processes[0] = {4711, 805306368, ~0U, ~0U};  // it computes, too
+  processes[0] = {4711, 805306368, ~0U, ~0U};  // This process also computes.
   processes[1] = {4713, 1048576, ~0U, ~0U};
   return 0;
 }

@@ -1,4 +1,5 @@
-// Whatever the disk does, the tokens are right or there is an error: never wrong tokens, a crash or a hang.
+// Whatever the disk does, the tokens are right or there is an error. There are never wrong tokens, a crash
+// or a hang.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -20,14 +21,15 @@ namespace {
 constexpr int kSteps = 4;
 constexpr std::size_t kPrompt = 40;
 
-/// What the disk does to the readers that share it.
+/// The faults of a disk, for all readers that share it.
 struct Disk {
-  std::atomic<std::int64_t> weights_fail_in{-1};  // completions until one fails; negative: none
+  // The number of completions until one fails; negative: none fails.
+  std::atomic<std::int64_t> weights_fail_in{-1};
   std::atomic<std::int64_t> rows_fail_in{-1};
-  std::atomic<bool> broken{false};  // every read fails
-  std::atomic<int> slow_us{0};      // longest delay of a completion
+  std::atomic<bool> broken{false};  // Whether every read fails.
+  std::atomic<int> slow_us{0};      // The longest delay of a completion.
   std::atomic<std::int64_t> weight_reads{0};
-  std::uint64_t embedding_begin = 0;  // in the file, whole blocks
+  std::uint64_t embedding_begin = 0;  // The position of the embedding in the file, in whole blocks.
   std::uint64_t embedding_end = 0;
 };
 
@@ -36,7 +38,7 @@ class FaultyReader final : public tier::DiskReader {
   FaultyReader(std::unique_ptr<DiskReader> inner, Disk& disk) : inner_(std::move(inner)), disk_(disk) {}
 
   void submit(const tier::BlockRead& read) override {
-    // Nothing but the reader of embedding rows reads within the embedding.
+    // Only the reader of embedding rows reads inside the embedding.
     rows_ |= read.offset >= disk_.embedding_begin && read.offset + read.size <= disk_.embedding_end;
     inner_->submit(read);
   }
@@ -103,7 +105,7 @@ class Faults : public testing::Test {
     EXPECT_TRUE(run(model) == expected_) << "not the oracle's logits";
     EXPECT_FALSE(model.device().take_error());
   }
-  /// Decoding fails with kIo, and says so.
+  /// Expects that decoding fails with kIo, and that the message says so.
   void expect_io_error(const TieredModel& model, const std::string& text) const {
     EXPECT_TRUE(run(model).logits.empty()) << "decoding went on";
     const auto error = model.device().take_error();
@@ -113,7 +115,7 @@ class Faults : public testing::Test {
     EXPECT_FALSE(model.device().take_error()) << "an error is taken once";
   }
 
-  /// Faults at random reads: right tokens, or an error.
+  /// Lets random reads fail, and expects the right tokens or an error.
   void expect_right_or_error() {
     const auto model = load_or_die();
     ASSERT_NE(model, nullptr);
@@ -151,7 +153,8 @@ TEST_F(Faults, AnErrorInMidPassFailsThatDecodeAndNoOther) {
   expect_right(*model);
   const std::int64_t all = disk_.weight_reads - before;
   ASSERT_GT(all, 200);
-  // From the prompt's pass to the last token's. What was read ahead comes first: a fault there is read again.
+  // The faults lie between the prompt's pass and the pass of the last token. Reads ahead of them come first,
+  // and a read ahead that failed is repeated.
   for (const std::int64_t at : {all / 10, all / 4, all / 2, all * 3 / 4}) {
     SCOPED_TRACE(testing::Message() << "read " << at << " of " << all);
     disk_.weights_fail_in = at;
@@ -163,7 +166,8 @@ TEST_F(Faults, AnErrorInMidPassFailsThatDecodeAndNoOther) {
 TEST_F(Faults, AnErrorWhileGatheringEmbeddingRows) {
   const auto model = load_or_die();
   ASSERT_NE(model, nullptr);
-  for (const std::int64_t at : {0U, 17U, 39U, 41U}) {  // in the prompt, and in the decode after it
+  // These are in the prompt, and in the decode after it.
+  for (const std::int64_t at : {0U, 17U, 39U, 41U}) {
     SCOPED_TRACE(at);
     disk_.rows_fail_in = at;
     expect_io_error(*model, "injected");
@@ -218,7 +222,8 @@ TEST_F(Faults, AFileWrittenToIsAnErrorForGood) {
   const auto model = load_or_die();
   ASSERT_NE(model, nullptr);
   expect_right(*model);
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // a tick of the file system's clock
+  // This is one tick of the file system's clock.
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
   {
     std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
     file.seekp(-5000, std::ios::end);

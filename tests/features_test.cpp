@@ -1,4 +1,4 @@
-// What a context can do beside decoding: bit for bit what plain llama.cpp does, at small budgets.
+// Features of a context besides decoding give bit for bit the results of plain llama.cpp, at small budgets.
 
 #include <gtest/gtest.h>
 
@@ -12,12 +12,12 @@ namespace brimful::tests {
 namespace {
 
 using Outputs = std::vector<std::vector<float>>;
-/// Does something with a context and returns all that came out.
+/// Does something with a context, and returns all of its results.
 using Script = std::function<Outputs(llama_context*)>;
 
 void append(Outputs& to, Outputs more) { to.insert(to.end(), more.begin(), more.end()); }
 
-/// Appends tokens to one sequence; the logits of the last.
+/// Appends tokens to one sequence. Returns the logits of the last one.
 Outputs feed(llama_context* context, llama_seq_id sequence, llama_pos position, std::size_t first,
              std::size_t count) {
   const std::vector<llama_token> tokens = some_tokens(context, first + count);
@@ -51,7 +51,7 @@ class Feature : public testing::TestWithParam<const char*> {
 
   const TemporaryDirectory directory_;
   std::filesystem::path path_;
-  Outputs expected_;  ///< what the script gave on plain llama.cpp
+  Outputs expected_;  ///< The results of the script on plain llama.cpp.
 };
 
 constexpr Settings kSettings{.threads = 1, .sequences = 4, .outputs = 4};
@@ -83,9 +83,9 @@ TEST_P(Feature, Lora) {
     return out;
   });
   ASSERT_EQ(expected_.size(), 12U);
-  EXPECT_NE(expected_[3], expected_[0]);  // the adapters do something
+  EXPECT_NE(expected_[3], expected_[0]);  // The adapters change the result.
   EXPECT_NE(expected_[6], expected_[3]);
-  EXPECT_EQ(expected_[9], expected_[0]);  // and can be taken away
+  EXPECT_EQ(expected_[9], expected_[0]);  // They can be removed again.
 }
 
 TEST_P(Feature, ControlVector) {
@@ -155,7 +155,7 @@ TEST_P(Feature, StateOfASequence) {
     Outputs out = prompt_and_steps(context);
     std::vector<std::uint8_t> state(llama_state_seq_get_size(context, 0));
     if (llama_state_seq_get_data(context, state.data(), state.size(), 0) != state.size()) return Outputs{};
-    out.emplace_back(state.begin(), state.end());  // its bytes are plain llama.cpp's, too
+    out.emplace_back(state.begin(), state.end());  // Its bytes equal those of plain llama.cpp, too.
     append(out, feed(context, 0, 42, 90, 10));
     const Outputs uninterrupted = feed(context, 0, 52, 100, 1);
     llama_memory_clear(llama_get_memory(context), true);
@@ -183,8 +183,8 @@ TEST_P(Feature, StateOfTheWholeContext) {
   });
 }
 
-// Dense with RoPE factors; experts; latent attention, experts and a dense layer; sliding windows, sinks and
-// biases; a state beside attention.
+// The models are: dense with RoPE factors; experts; latent attention, experts and a dense layer; sliding
+// windows, sinks and biases; a recurrent state beside attention.
 INSTANTIATE_TEST_SUITE_P(All, Feature,
                          testing::Values("llama", "qwen3moe", "deepseek2", "gpt-oss", "falcon-h1"),
                          test_name);

@@ -1,4 +1,5 @@
-// What the program prints must arrive, or it must say so: here standard output is a full disk.
+// The program's output must arrive, or the program must report an error. In these tests standard output is a
+// full disk.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -11,8 +11,8 @@
 
 namespace brimful::tests {
 
-/// Whether llama.cpp takes the text for a whole answer under the grammar, with its rules as they are or
-/// `factored`.
+/// Whether llama.cpp accepts the text as a complete answer under the grammar. With `factored`, the rules
+/// first go through factor_rules().
 inline bool accepts(const std::string& grammar, const std::string& text, bool factored = true) {
   llama_grammar_parser parser = constraint::parse_grammar(grammar, nullptr);
   if (factored) constraint::factor_rules(parser.rules);

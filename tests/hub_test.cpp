@@ -1,5 +1,5 @@
-// Headers of models that are not here, fetched from a server in this process: what is asked for, who is told
-// the token, and what is said when it does not work.
+// Headers of remote models are fetched from a server in this process. The tests check what is requested,
+// which server gets the token, and what is reported when it fails.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -33,14 +33,14 @@ using ::testing::StartsWith;
 using Reply = ModelServer::Reply;
 using Request = ModelServer::Request;
 
-constexpr std::size_t kLongText = 3'000'000;  // makes the header larger than the first request
-constexpr std::uint64_t kMost = 8'000'000;    // of what may be fetched of such a header
+constexpr std::size_t kLongText = 3'000'000;  // This makes the header larger than the first request.
+constexpr std::uint64_t kMost = 8'000'000;    // The most bytes that may be fetched of such a header.
 
 std::string text_of(const std::vector<std::byte>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-/// The whole file: its header, and zeros for weights.
+/// Replies with the whole file: its header, and zeros in place of the weights.
 Reply reply_of(const TestFile& file) {
   Reply reply{.body = text_of(file.header())};
   const auto parsed = model::parse_gguf(std::as_bytes(std::span(reply.body)), INT64_MAX);
@@ -124,7 +124,7 @@ TEST_F(HubTest, EndsTheTransferOfAServerThatIgnoresRanges) {
     ASSERT_TRUE(files) << files.error().message;
     EXPECT_TRUE(model::read_model(files->front(), Weights::kMayBeMissing));
     EXPECT_EQ(server.requests().size(), 1U);
-    EXPECT_LT(server.bytes_sent(), 64U << 20);  // what the sockets hold is sent in vain
+    EXPECT_LT(server.bytes_sent(), 64U << 20);  // The bytes in the buffers of the sockets are sent in vain.
   }
 }
 

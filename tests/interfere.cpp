@@ -1,7 +1,7 @@
-// Preloaded into the program: comes before the Nth call that changes a file of a folder, to end the process
-// as kill -9 does, or to let this one call fail; or before the Nth of its C++ allocations, which then finds
-// no memory. Environment: BRIMFUL_INTERFERE=WHAT:N:FOLDER, with WHAT kill, EIO, ENOSPC or ENOMEM; count: says
-// how many there were, at the end.
+// A library that is preloaded into the program. Just before the Nth call that changes a file of a folder, it
+// ends the process as kill -9 does, or lets this one call fail. With ENOMEM, the Nth C++ allocation finds no
+// memory. With count, it prints the number of such calls at the end. Environment:
+// BRIMFUL_INTERFERE=WHAT:N:FOLDER, where WHAT is kill, EIO, ENOSPC, ENOMEM or count.
 #include <dlfcn.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -56,7 +56,7 @@ __attribute__((destructor)) void say_count() {
     std::fprintf(stderr, "calls: %ld allocations: %ld\n", calls.load(), allocations.load());
 }
 
-/// Whether the call has to fail; errno says why.
+/// Returns whether the call has to fail; errno says why.
 bool refuses(const char* path) {
   const Order& wanted = order();
   if (wanted.what.empty() || std::strncmp(path, wanted.folder.c_str(), wanted.folder.size()) != 0)

@@ -6,7 +6,9 @@
 
 namespace brimful::tests {
 
-/// interfere.cpp, in the environment of the programs that are started meanwhile.
+/// As long as it exists, programs that are started load the library interfere.cpp. The library ends the
+/// program or lets a call fail just before the call with the number `call` that changes a file in `folder`.
+/// `what` is kill, EIO, ENOSPC, ENOMEM or count, as interfere.cpp describes.
 class Interference {
  public:
   Interference(const std::string& what, int call, const std::filesystem::path& folder) {

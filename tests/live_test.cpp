@@ -68,7 +68,7 @@ class LiveProgram : public testing::Test {
     std::ifstream in(file);
     return json::parse(in, nullptr, false);
   }
-  /// A sample of the run, once it writes.
+  /// Returns a sample of the run once it writes.
   static json wait_until_writing() {
     const auto end = std::chrono::steady_clock::now() + RunningProgram::kPatience;
     while (std::chrono::steady_clock::now() < end) {
@@ -99,7 +99,8 @@ class LiveProgram : public testing::Test {
 TEST_F(LiveProgram, WritesTheSameTokensWithOtherBudgets) {
   if (kSanitized) GTEST_SKIP() << "no small budget holds a sanitizer";
   auto cgroup = MemoryCgroup::create(kLimit);
-  // As many tokens as the context holds: it writes until the budgets have moved, however fast it writes.
+  // It writes as many tokens as the context holds, so it still writes when the budgets have changed, however
+  // fast it is.
   RunningProgram running(command(-1, stats_file("changed")), cgroup ? cgroup->get() : nullptr);
   const json before = wait_until_writing();
   ASSERT_TRUE(before.is_object());
@@ -122,7 +123,7 @@ TEST_F(LiveProgram, WritesTheSameTokensWithOtherBudgets) {
   const json after = json::parse(less.out, nullptr, false);
   EXPECT_EQ(after["tiers"][0]["budget_bytes"], smaller.value);
   EXPECT_GT(after["tiers"][0]["weights_bytes"]["streamed_per_pass"], 0);
-  // The kernel itself now holds it to that, while it writes.
+  // From now on the kernel itself enforces that limit, while the program writes.
   if (cgroup) {
     EXPECT_TRUE((*cgroup)->set_limit(smaller));
   }
@@ -135,7 +136,7 @@ TEST_F(LiveProgram, WritesTheSameTokensWithOtherBudgets) {
   EXPECT_THAT(more.out, HasSubstr("budget " + format_bytes(kLimit)));
 
   wait_until_written(written_now() + 5);
-  running.signal(SIGINT);  // enough
+  running.signal(SIGINT);  // The test has seen enough.
   ASSERT_EQ(running.wait(), 0) << running.said();
   EXPECT_THAT(running.said(), HasSubstr("budgets are now"));
   if (cgroup) {

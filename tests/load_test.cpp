@@ -14,7 +14,7 @@
 namespace brimful::tests {
 namespace {
 
-/// Bytes that this process made the disk read, direct reads included.
+/// Returns the bytes that this process read from the disk, direct reads included.
 Bytes disk_bytes_read() {
   std::ifstream io("/proc/self/io");
   std::string text((std::istreambuf_iterator<char>(io)), {});
@@ -48,7 +48,7 @@ TEST_F(Load, ReadsEachResidentByteOnceAndNothingElse) {
     for (const plan::Extent& extent : (*model)->placement().extents) extents += extent.size;
     EXPECT_EQ((*model)->device().loaded(), extents);
     EXPECT_GE(read, (*model)->placement().resident) << percent;
-    constexpr Bytes kHeader{2 * 1024 * 1024};  // and what the kernel reads ahead of it
+    constexpr Bytes kHeader{2 * 1024 * 1024};  // This includes the kernel's read-ahead.
     EXPECT_LE(read, extents + kHeader) << percent;
   }
 }
@@ -56,7 +56,8 @@ TEST_F(Load, ReadsEachResidentByteOnceAndNothingElse) {
 TEST_F(Load, FillsNoMemoryForWeightsThatStream) {
   if (kSanitized) GTEST_SKIP() << "the address sanitizer keeps freed memory: what is resident says nothing";
   const auto resident = [] { return hardware::read_process_memory()->resident; };
-  { ASSERT_TRUE(TieredModel::load(path_, {}, percent_of_weights(0))); }  // what is allocated once for all
+  // This makes the allocations that happen only once.
+  { ASSERT_TRUE(TieredModel::load(path_, {}, percent_of_weights(0))); }
   const Bytes before = resident();
   auto model = TieredModel::load(path_, {.context = 256, .ubatch = 32}, percent_of_weights(0));
   ASSERT_TRUE(model) << model.error().message;

@@ -28,7 +28,8 @@ bool write_text(const fs::path& path, const std::string& text) {
   return static_cast<bool>(out);
 }
 
-/// Where a child of ours may be made. v2 allows none beside processes, so there it is the root's.
+/// Returns the cgroup in which a new one can be made. v2 allows no cgroups beside processes, so there it is
+/// the root.
 std::optional<fs::path> parent_of(const hardware::CgroupPath& own) {
   if (!own.v2) {
     const fs::path mount = "/sys/fs/cgroup/memory";
@@ -70,7 +71,7 @@ bool MemoryCgroup::set_limit(Bytes limit) {
 
 MemoryCgroup::~MemoryCgroup() {
   for (int i = 0; i < 100 && ::rmdir(path_.c_str()) != 0; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));  // its last process is still going
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));  // The last process in it is still ending.
   }
 }
 

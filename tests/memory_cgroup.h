@@ -8,24 +8,24 @@
 
 namespace brimful::tests {
 
-/// A fresh memory cgroup (v1 or v2) with a limit: the operating system as the judge of a budget.
-/// Removed at the end, when no process is left in it.
+/// A new memory cgroup (v1 or v2) with a limit, with which the operating system judges whether a budget
+/// holds. The destructor removes it; no process may be left in it then.
 class MemoryCgroup {
  public:
-  /// `limit`: a multiple of the page size. Swap does not help.
-  /// Errors: kUnsupported where none can be made (not root, no controller).
+  /// Makes a cgroup. `limit` is a multiple of the page size. Processes in the cgroup cannot swap.
+  /// Errors: kUnsupported when no cgroup can be made (not root, or no memory controller).
   [[nodiscard]] static Result<std::unique_ptr<MemoryCgroup>> create(Bytes limit);
   ~MemoryCgroup();
   MemoryCgroup(const MemoryCgroup&) = delete;
   MemoryCgroup& operator=(const MemoryCgroup&) = delete;
 
-  /// A process that writes 0 to this file moves itself in.
+  /// The file for entering: a process that writes 0 to it moves itself into the cgroup.
   [[nodiscard]] std::filesystem::path entrance() const { return path_ / "cgroup.procs"; }
-  /// The most that was ever charged.
+  /// The most memory that was charged to the cgroup so far.
   [[nodiscard]] Bytes peak() const;
-  /// Whether the kernel could bring what is charged below the new limit.
+  /// Changes the limit. Returns false when the kernel cannot reclaim enough memory to get below it.
   [[nodiscard]] bool set_limit(Bytes limit);
-  /// How often a charge met the limit.
+  /// How many times a charge reached the limit.
   [[nodiscard]] std::uint64_t times_at_limit() const;
 
  private:
@@ -35,8 +35,8 @@ class MemoryCgroup {
   bool v2_;
 };
 
-/// Empties the page cache, so that what a program maps is charged to it and not to whoever had it before.
-/// Does nothing for an ordinary user.
+/// Empties the page cache, so that the files which a program maps are charged to that program and not to an
+/// earlier one. Does nothing for a user other than root.
 void drop_page_cache();
 
 }  // namespace brimful::tests

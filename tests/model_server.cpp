@@ -24,7 +24,7 @@ struct ModelServer::State {
   bool write(const Reply& reply, std::uint64_t offset, std::uint64_t most, httplib::DataSink& sink);
 };
 
-/// One piece of the file at `offset`, of at most `most` bytes.
+/// Returns a piece of the file at `offset`, of at most `most` bytes.
 bool ModelServer::State::write(const Reply& reply, std::uint64_t offset, std::uint64_t most,
                                httplib::DataSink& sink) {
   static const std::string zeros(64 * 1024, '\0');

@@ -11,26 +11,34 @@
 
 namespace brimful::tests {
 
-/// An HTTP server on this machine, in the test's own process, which records what it is asked for.
+/// An HTTP server in the test's own process. It records the requests.
 class ModelServer {
  public:
+  /// A request that was received.
   struct Request {
-    std::string host;  ///< with the port, as the client named it
-    std::string path;  ///< with the query
+    std::string host;  ///< The field Host, with the port.
+    std::string path;  ///< The path with the query.
     std::string range;
     std::string authorization;
   };
+  /// How the server answers a request.
   struct Reply {
-    std::optional<int> status;  ///< 200 even for a range: all is sent; nothing: 200 or 206, as asked
+    /// The status. Unset: 200, or 206 for a request of a range. With 200 the whole file is sent, even for a
+    /// range.
+    std::optional<int> status;
     std::string body;
-    std::uint64_t size = 0;  ///< of the file: `body`, and zeros after it
+    /// The size of the file, which consists of `body` and zeros after it.
+    std::uint64_t size = 0;
     std::string type = "application/octet-stream";
     std::map<std::string, std::string> headers;
+    /// Whether the answer says how large the file is.
     bool tells_size = true;
-    std::optional<std::uint64_t> breaks_after;  ///< the connection is cut after so many bytes
-    std::chrono::milliseconds delay{0};         ///< before the body; it ends early with the server
+    /// The number of bytes after which the connection is cut. Unset: never.
+    std::optional<std::uint64_t> breaks_after;
+    /// The wait before the body. It ends early when the server ends.
+    std::chrono::milliseconds delay{0};
   };
-  /// Called by one of the server's threads.
+  /// Decides about the reply. Called by one of the server's threads.
   using Handler = std::function<Reply(const Request&)>;
 
   explicit ModelServer(Handler handler);
@@ -38,10 +46,12 @@ class ModelServer {
   ModelServer(const ModelServer&) = delete;
   ModelServer& operator=(const ModelServer&) = delete;
 
-  /// `http://HOST:PORT`. 127.0.0.1 and localhost are the same server, and two hosts to a client.
+  /// The address `http://HOST:PORT`. 127.0.0.1 and localhost lead to the same server, and are two hosts for
+  /// a client.
   [[nodiscard]] std::string address(const std::string& host = "127.0.0.1") const;
   [[nodiscard]] std::vector<Request> requests() const;
-  [[nodiscard]] std::uint64_t bytes_sent() const;  ///< of bodies
+  /// The number of bytes of bodies that were sent.
+  [[nodiscard]] std::uint64_t bytes_sent() const;
 
  private:
   struct State;

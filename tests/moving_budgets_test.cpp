@@ -1,5 +1,4 @@
-// Budgets that change while a model runs: the text goes on with the same tokens, and the memory is given
-// back.
+// Budgets change while a model runs. The text continues with the same tokens, and memory is given back.
 
 #include <gtest/gtest.h>
 
@@ -17,7 +16,7 @@ namespace brimful::tests {
 namespace {
 
 constexpr int kTokens = 24;
-constexpr int kStep = 6;  // a change after so many tokens, and again
+constexpr int kStep = 6;  // The number of tokens between two changes.
 constexpr engine::ContextOptions kContext{.context = 512, .ubatch = 64, .least_context = 512};
 
 using Held = decltype(engine::OpenOptions::held_on_device);
@@ -36,7 +35,8 @@ Result<std::unique_ptr<engine::Engine>> start(const std::filesystem::path& path,
   return engine;
 }
 
-/// Greedy tokens after a prompt; `change` is called with 0, 1, .. before the prompt and between tokens.
+/// Returns greedy tokens after a prompt. `change` is called with 0 before the prompt, and with 1, 2 and so
+/// on between the tokens.
 std::vector<llama_token> generate(engine::Engine& engine, const std::function<void(int)>& change) {
   std::vector<llama_token> out;
   std::vector<llama_token> next = some_tokens(engine.context(), 100);
@@ -59,7 +59,8 @@ Bytes held_by_process() {
   return process ? hardware::held_bytes(*process) : Bytes{};
 }
 
-/// Too little; what streams as much as can be; everything again.
+/// Generates with changing budgets, and expects the tokens of fixed ones. The budgets are one that is too
+/// small and refused, one with which weights stream, and enough for everything again.
 void expect_same_tokens(const std::filesystem::path& path) {
   const auto undisturbed = start(path, kGiB);
   ASSERT_TRUE(undisturbed) << undisturbed.error().message;
@@ -76,7 +77,8 @@ void expect_same_tokens(const std::filesystem::path& path) {
       ASSERT_TRUE((*engine)->memory_map().streamed_per_pass == Bytes{});
       least = (*engine)->memory_map().budget - (*engine)->memory_map().unused;
     } else if (time == 2) {
-      // A little less than all: of a small model, most is not its weights.
+      // This is a little less than is needed for everything. Most of that is not weights, because the model
+      // is small.
       const Bytes budget = least - Bytes{(*engine)->memory_map().resident_weights.value / 2};
       const Status changed = (*engine)->change_budgets({.ram = budget});
       ASSERT_TRUE(changed) << changed.error().message;
@@ -114,7 +116,7 @@ TEST_P(MovingBudgetsOf, Synthetic) {
   expect_same_tokens(path);
 }
 
-// Attention alone, experts, a recurrent state.
+// The models: attention alone, experts, a recurrent state.
 INSTANTIATE_TEST_SUITE_P(All, MovingBudgetsOf, testing::Values("gemma3", "mixtral", "falcon-h1"), test_name);
 
 TEST(MovingBudgets, OfADevice) {
@@ -124,7 +126,7 @@ TEST(MovingBudgets, OfADevice) {
   TestDevice device({});
   const auto engine = start(path, kGiB, {{device.handle(), kMiB * 24}});
   ASSERT_TRUE(engine) << engine.error().message;
-  // Rows keep the file's order beside a device: other kernels than the host's alone.
+  // Beside a device, rows keep the order of the file, so other kernels are used than on the host alone.
   const PlainModel plain(path, {.context = 512, .ubatch = 64, .file_order = true});
   const auto expected = trace(plain.context(), some_tokens(plain.context(), 100), kTokens - 1).tokens;
   const auto got = generate(**engine, [&](int time) {
@@ -138,7 +140,8 @@ TEST(MovingBudgets, OfADevice) {
   EXPECT_EQ(got, expected);
 }
 
-/// What one gives up, the other takes; neither ever holds more than it has.
+/// The memory that one of two models gives up is taken by the other. Neither ever holds more than its
+/// budget.
 TEST(MovingBudgets, BetweenTwoDevices) {
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
@@ -178,7 +181,7 @@ TEST(MovingBudgets, MoreThanADeviceHasChangesNothing) {
   EXPECT_EQ((*engine)->devices().at(0).share.budget, kMiB * 24);
 }
 
-/// Whichever allocation of a change fails, as when another program takes the memory: the old budgets hold.
+/// When any allocation of a change fails, as when another program takes the memory, the old budgets hold.
 TEST(MovingBudgets, AChangeThatFailsHalfWayIsTakenBack) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});
@@ -245,7 +248,7 @@ TEST(MovingBudgets, WhereTheTextCannotBePutAsideAllStaysAsItIs) {
   EXPECT_EQ(got, expected);
 }
 
-/// A driver that takes memory of its own, more of it once something was computed.
+/// The driver takes memory of its own, and more of it once something was computed.
 TEST(ExactDevice, IsFilledWithWhatItsDriverLeaves) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0", .layers = 24});
@@ -281,7 +284,8 @@ TEST(ExactDevice, IsFilledWithWhatItsDriverLeaves) {
   EXPECT_LE(held(device.handle())->bytes, kBudget + kMiB * 3);
 }
 
-/// Contexts are weighed one after the other: the buffers of one are not taken for its driver's by the next.
+/// Contexts are measured one after the other. The buffers of one are not mistaken for the driver's memory by
+/// the next.
 TEST(ExactDevice, ItsDriverTakesAsMuchForEachContextThatIsWeighed) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});
@@ -299,8 +303,8 @@ TEST(ExactDevice, ItsDriverTakesAsMuchForEachContextThatIsWeighed) {
   EXPECT_EQ((*engine)->devices().front().share.runtime, first);
 }
 
-/// Where NVML lists no processes, what the whole card holds is all that can be seen: others come and go in
-/// it.
+/// When NVML lists no processes, only the use of the whole card is visible, and that of other programs
+/// changes.
 TEST(ExactDevice, IsNotMisledByWhatOthersTake) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});

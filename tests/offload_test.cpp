@@ -1,4 +1,5 @@
-// Layers on a device with memory of its own: the same tokens, and never a byte more than it may hold.
+// Layers lie on a device with memory of its own. The tokens are the same, and the device never holds a byte
+// more than its budget.
 
 #include <gtest/gtest.h>
 
@@ -16,11 +17,12 @@ namespace {
 constexpr std::size_t kPrompts[] = {1, 7, 100, 600};
 constexpr int kSteps = 3;
 
-/// Bytes of the device that a model's first layers take, with all that belongs to them.
+/// How much of a model lies where in a test.
 struct Offload {
-  std::uint32_t layers = 0;  ///< beyond the last one: the output
-  unsigned percent = 100;    ///< of the host's weights that stay in its memory
-  Bytes ring = {};           ///< for weights that are sent for batches
+  /// The number of layers on the device. One more than the model has: the output lies there, too.
+  std::uint32_t layers = 0;
+  unsigned percent = 100;  ///< The percentage of the host's weights that stay in its memory.
+  Bytes ring = {};         ///< The ring for weights that are sent for batches.
 };
 
 void expect_same_logits(const std::filesystem::path& path, const Settings& settings,
@@ -46,7 +48,7 @@ void expect_same_logits(const std::filesystem::path& path, const Settings& setti
   }
 }
 
-// Rows are in the file's order everywhere, so that the CPU and the device have the same kernels.
+// Rows have the order of the file everywhere, so that the CPU and the device use the same kernels.
 constexpr Settings kSettings{.file_order = true};
 
 TEST(Offload, Stories15M) {
@@ -100,7 +102,7 @@ struct Prompt {
   TestDevice::Times device;
 };
 
-/// The second time: the order of the weights is known then.
+/// Computes a prompt twice, and measures the second time, when the order of the weights is known.
 Prompt prompt_over_link(const std::filesystem::path& path, double bytes_per_s) {
   TestDevice device({.bytes_per_s = bytes_per_s});
   const auto tiered = TieredModel::load(path, {.ubatch = 256}, percent_of_weights(100), {},
@@ -120,7 +122,7 @@ Prompt prompt_over_link(const std::filesystem::path& path, double bytes_per_s) {
           {after.computing - times.computing, after.copying - times.copying, after.both - times.both}};
 }
 
-// A link that takes three times as long as the computing: the computing hides behind it.
+// The link takes three times as long as the computing, so the computing is hidden behind it.
 TEST(Offload, ComputesWhileWeightsAreSent) {
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
@@ -150,7 +152,7 @@ INSTANTIATE_TEST_SUITE_P(All, OffloadOfArchitecture,
                            return name;
                          });
 
-/// Greedy tokens that follow `prompt`.
+/// Returns greedy tokens that follow `prompt`.
 std::vector<llama_token> generate(engine::Engine& engine, std::vector<llama_token> next, int count) {
   std::vector<llama_token> out;
   const int vocabulary = llama_vocab_n_tokens(engine.vocab());
@@ -220,7 +222,7 @@ TEST(Offload, TakesNoRingWhereNothingCouldBeSent) {
   const auto whole = run(kMiB * 256);
   ASSERT_TRUE(whole) << whole.error().message;
   EXPECT_EQ(whole->share.ring, Bytes{});
-  // All but a part of the experts.
+  // Everything except for a part of the experts.
   const auto most = run(whole->share.budget - whole->share.unused - kMiB);
   ASSERT_TRUE(most) << most.error().message;
   EXPECT_LT(most->share.weights, whole->share.weights);
@@ -303,7 +305,7 @@ TEST(Offload, ADeviceThatFailsIsAnErrorThatNamesIt) {
   EXPECT_FALSE(trace((*tiered)->context(), {1, 2, 3}, 0).logits.empty()) << "the next one is computed again";
 }
 
-// Whichever copy it is: an error, and never a wrong token.
+// Whichever copy fails, there is an error, and never a wrong token.
 TEST(Offload, ACopyThatFailsIsAnErrorThatNamesTheDevice) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K"});

@@ -7,7 +7,8 @@
 
 namespace brimful::tests {
 
-/// A client that asks again and again, and reads what is written.
+/// A client that sends one request for a stream after the other, on a thread of its own, and reads the
+/// answers. It counts the pieces that it got, and the requests that failed.
 class OtherClient {
  public:
   explicit OtherClient(const ServedProgram& server) : thread_([this, &server] { ask(server); }) {}

@@ -30,7 +30,7 @@ class PlanProgram : public testing::Test {
     EXPECT_EQ(run.exit_code, exit_code) << run.err;
     return nlohmann::json::parse(run.out, nullptr, false);
   }
-  /// A budget in which half of the weights stream.
+  /// Returns a budget with which half of the weights stream.
   [[nodiscard]] std::string tight() const {
     const nlohmann::json all = plan({"--like", kDesktop, "--ram", "200MiB"});
     return std::to_string(all["peak_bytes"]["host"]["total"].get<std::uint64_t>() -
@@ -180,8 +180,8 @@ TEST_F(PlanProgram, DrawsTheTiers) {
     EXPECT_NE(text.find(name), std::string::npos) << name;
 }
 
-/// The case of a model larger than all memory of a machine that is not here; of the model, only the header
-/// is.
+/// The model is larger than all memory of a machine that is described by presets. Only the model's header
+/// exists.
 TEST_F(PlanProgram, PlansA70BModelFromItsHeaderForAMachineThatIsNotHere) {
   ASSERT_EQ(
       run_brimful({"synth", "--like", "llama-70b", "--type", "Q8_0", "--header-only", "-o", file("70b.gguf")})
@@ -195,7 +195,7 @@ TEST_F(PlanProgram, PlansA70BModelFromItsHeaderForAMachineThatIsNotHere) {
   EXPECT_GT(json["peak_bytes"]["CUDA0"]["weights"], std::uint64_t{9} << 30);
   EXPECT_GT(json["peak_bytes"]["CUDA0"]["ring"], std::uint64_t{100} << 20) << "for weights sent for prompts";
   EXPECT_GT(json["streamed_bytes_per_pass"], 0);
-  // The RAM's rate is the ceiling: what lies there must be read for every token.
+  // The rate of the RAM is the upper limit, because the weights in it must be read for every token.
   EXPECT_LT(json["decode_tokens_per_second"], 1.5);
   std::string changes;
   for (const auto& change : json["changes"]) changes += change["what"].get<std::string>() + '\n';
@@ -226,7 +226,7 @@ TEST_F(PlanProgram, OfAModelThatIsElsewhereOnlyTheHeaderIsFetched) {
 TEST_F(PlanProgram, ThisMachineIsMeasuredOnceAndRemembered) {
   ASSERT_EQ(::setenv("XDG_CACHE_HOME", directory_.path().c_str(), 1), 0);
   const ProgramRun first = run_brimful({"probe", "-m", model_.string(), "-t", "2", "--json"}, nullptr,
-                                       std::chrono::seconds(280));  // a slow machine takes minutes
+                                       std::chrono::seconds(280));  // A slow machine takes minutes.
   const ProgramRun second = run_brimful({"probe", "-m", model_.string(), "-t", "2", "--json"});
   ::unsetenv("XDG_CACHE_HOME");
   ASSERT_EQ(first.exit_code, 0) << first.err;
@@ -237,14 +237,14 @@ TEST_F(PlanProgram, ThisMachineIsMeasuredOnceAndRemembered) {
   EXPECT_EQ(plan({"--hardware", file("machine.json"), "--ram", "90MiB"})["fits"], true);
 }
 
-/// Whoever waits for it without a terminal sees what it does, too.
+/// Somebody who waits for it without a terminal also sees its progress.
 TEST_F(PlanProgram, AQuickProbeTellsAPipeWhatItMeasures) {
   ASSERT_EQ(::setenv("XDG_CACHE_HOME", directory_.path().c_str(), 1), 0);
   const ProgramRun ran =
       run_brimful({"probe", "--quick", "-t", "2", "--json"}, nullptr, std::chrono::seconds(280));
   ::unsetenv("XDG_CACHE_HOME");
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
-  // Not each step: one that follows at once is left out.
+  // Not every step is reported: one that follows at once is left out.
   const std::regex line("measuring this machine, once: .+ \\(([0-9]+) of ([0-9]+)\\)\n");
   std::smatch first;
   ASSERT_TRUE(std::regex_search(ran.err, first, line)) << ran.err;

@@ -62,7 +62,7 @@ ProgramRun run_brimful_on_terminal(const std::vector<std::string>& arguments,
     ::_exit(127);
   }
   std::size_t typed = 0;
-  std::size_t seen = 0;  // prompts before this were answered
+  std::size_t seen = 0;  // The position up to which prompts were answered.
   for (;;) {
     if (!run.timed_out && std::chrono::steady_clock::now() - begin > kPatience) {
       run.timed_out = true;

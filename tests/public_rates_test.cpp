@@ -1,5 +1,5 @@
-// What `brimful plan` says of machines that others have measured, beside what they measured: docs/adr/0021
-// has the sources. Of the models there are only headers.
+// Compares forecasts of `brimful plan` with measurements that others have published; docs/adr/0021 has the
+// sources. Only headers of the models exist.
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@ namespace brimful::tests {
 namespace {
 
 struct Measured {
-  double least = 0;  ///< tokens/s
+  double least = 0;  ///< The lower end of the measured range, in tokens/s.
   double most = 0;
 };
 
@@ -66,7 +66,8 @@ TEST_F(PublicRates, OfEightBillionWeightsOnAnRtx2080) {
               kDecode, {71.9, 71.9});
 }
 
-/// The card holds all but the experts. Whose memory it was is not told: both usual kinds must do.
+/// The card holds everything except for the experts. The source does not say which memory the machine had,
+/// so both usual kinds must give a fitting forecast.
 TEST_F(PublicRates, OfGptOssWithAllExpertsOnTheCoresOfAnI9) {
   for (const char* const memory : {"96gb-ddr5-5600", "96gb-ddr5-6800"}) {
     SCOPED_TRACE(memory);

@@ -14,8 +14,8 @@
 
 namespace brimful::tests {
 
-/// A client that sends exactly the bytes it is told to send, right or wrong. Every wait ends after a minute.
-/// Threading: none.
+/// An HTTP client that sends exactly the given bytes, whether they are valid or not. Every wait ends after a
+/// minute, and the test fails then. Not thread-safe.
 class RawClient {
  public:
   explicit RawClient(int port) : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
@@ -35,7 +35,7 @@ class RawClient {
   }
   [[nodiscard]] int socket() const { return socket_; }
 
-  /// Returns whether the kernel took all of it.
+  /// Sends `bytes`. Returns whether the kernel accepted all of them.
   bool send(std::string_view bytes) {
     while (!bytes.empty()) {
       const ssize_t some = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
@@ -44,16 +44,17 @@ class RawClient {
     }
     return true;
   }
-  /// Tells the server that nothing more comes, and still reads.
+  /// Tells the server that no more bytes follow. Answers can still be read.
   void end_sending() { ::shutdown(socket_, SHUT_WR); }
 
-  /// Everything until the server ends the connection.
+  /// Returns everything that the server sends until it ends the connection.
   std::string read_all() {
     while (read_more()) {
     }
     return std::exchange(came_, {});
   }
-  /// One answer: its head, and its body by Content-Length. Empty: the connection ended before.
+  /// Returns one answer: its head, and as much of a body as Content-Length says. Empty when the connection
+  /// ended before.
   std::string read_answer(bool has_body = true) {
     std::size_t end = 0;
     while ((end = came_.find("\r\n\r\n")) == std::string::npos) {
@@ -69,14 +70,14 @@ class RawClient {
     came_.erase(0, size);
     return out;
   }
-  /// Waits until `text` has come.
+  /// Waits until `text` has arrived. Returns false when the connection ends before.
   bool wait_for(std::string_view text) {
     while (!came_.contains(text)) {
       if (!read_more()) return false;
     }
     return true;
   }
-  /// Whether the server ends the connection, and sends nothing before.
+  /// Waits, and returns whether the server ended the connection without sending anything before.
   bool is_ended() { return !read_more() && came_.empty(); }
 
  private:

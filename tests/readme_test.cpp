@@ -1,4 +1,4 @@
-// What the README shows is what the program shows.
+// The README must show what the program shows.
 
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@
 namespace brimful::tests {
 namespace {
 
-/// The lines of a memory map in `text`, from its title to the layers.
+/// Returns the lines of a memory map in `text`, from its title to the layers.
 std::vector<std::string> memory_map_in(const std::string& text) {
   std::vector<std::string> out;
   std::istringstream lines(text);
@@ -26,7 +26,7 @@ std::vector<std::string> memory_map_in(const std::string& text) {
   return out;
 }
 
-/// A line of it without its figures, which differ from machine to machine.
+/// Returns a line without its figures, which differ from machine to machine.
 std::string without_figures(std::string line) {
   if (line.starts_with('[')) return "[bar]";
   if (line.starts_with("resident share")) return "layers";

@@ -1,6 +1,6 @@
-// The same request gets the same tokens, whatever was asked before it, and whatever is cached: bit for bit,
-// with two threads and flash attention over more than 512 cells, where ggml's kernels sum in an order that
-// depends on how many cells are in use. See docs/design-same-tokens.md.
+// The same request gets bit for bit the same tokens, whatever was asked before and whatever is cached. The
+// tests use two threads and flash attention over more than 512 cells, where ggml's kernels sum in an order
+// that depends on the number of cells in use. See docs/design-same-tokens.md.
 
 #include <gtest/gtest.h>
 
@@ -26,7 +26,7 @@ using schedule::Scheduler;
 constexpr std::uint32_t kContext = 1536;
 constexpr int kWritten = 10;
 
-/// An engine with two threads and an scheduler.
+/// An engine with two threads, and a scheduler on it.
 class Machine {
  public:
   explicit Machine(const std::filesystem::path& path,
@@ -50,7 +50,7 @@ class Machine {
   [[nodiscard]] Scheduler& scheduler() { return *scheduler_; }
   [[nodiscard]] engine::Engine& engine() { return *engine_; }
 
-  /// Submits a greedy request. Its answer comes later.
+  /// Submits a greedy request. Its answer is made later.
   std::shared_ptr<Answer> submit(const std::vector<llama_token>& prompt, int limit,
                                  Priority priority = Priority::kInteractive, bool repeatable = true) {
     auto out = std::make_shared<Answer>();
@@ -81,7 +81,7 @@ class Machine {
       ASSERT_TRUE(more) << more.error().message;
     }
   }
-  /// The answer of a request that runs alone.
+  /// Returns the answer to a request that runs alone.
   Answer ask(const std::vector<llama_token>& prompt, int limit = kWritten) {
     const auto answer = submit(prompt, limit);
     run();
@@ -102,7 +102,7 @@ std::vector<std::pair<llama_token, double>> bits(const Answer& answer) {
   return out;
 }
 
-/// What may have happened before: one or two of the things that happen to a server.
+/// Does one or two of the things that can happen to a server before a request.
 void some_history(Machine& machine, std::mt19937& random, const std::vector<llama_token>& prompt,
                   std::int32_t vocabulary) {
   const auto other = [&](std::size_t most) {
@@ -110,33 +110,33 @@ void some_history(Machine& machine, std::mt19937& random, const std::vector<llam
   };
   for (std::uint32_t event = 0; event <= random() % 2; ++event) {
     switch (random() % 6) {
-      case 0:  // another one's question
+      case 0:  // Another client's question.
         machine.ask(other(300), 3);
         break;
-      case 1:  // several at once, one of which begins alike
+      case 1:  // Several requests at once, one of which begins with the same text.
         machine.submit(other(150), 3);
         machine.submit(both({prompt.begin(), prompt.begin() + 200}, other(50)), 6);
         machine.submit(other(30), 9, Priority::kBatch);
         machine.run();
         break;
-      case 2:  // a client that goes away
+      case 2:  // A client that disconnects.
         machine.submit(both({prompt.begin(), prompt.begin() + 300}, other(100)), 30);
         machine.steps(static_cast<int>(1 + random() % 6));
         machine.cancel_last();
         machine.run();
         break;
-      case 3:  // the same beginning, and a text that nobody could repeat
+      case 3:  // A text with the same beginning, at a temperature at which nobody could repeat it.
         machine.submit(both({prompt.begin(), prompt.begin() + 400}, other(60)), 12, Priority::kInteractive,
                        false);
         machine.run();
         break;
-      case 4:  // batch work that is preempted for an urgent request
+      case 4:  // Batch requests that are preempted for an urgent one.
         for (int i = 0; i < 4; ++i) machine.submit(other(90), 4, Priority::kBatch);
         machine.steps(3);
         machine.submit(other(100), 3);
         machine.run();
         break;
-      default:  // budgets are moved, or the conversation goes on
+      default:  // Budgets change, or the conversation continues.
         machine.scheduler().evict();
         machine.ask(both(prompt, other(20)), 4);
     }
@@ -216,7 +216,7 @@ TEST_F(RepeatableExecutor, GoesOnWithTheSameBitsAfterItWasPutAside) {
   const auto expected = bits(Machine(path_).ask(prompt));
   Machine machine(path_);
   machine.ask(prompt_of(300, 3, vocabulary_), 4);
-  for (const int after : {2, 6, 9}) {  // in the prompt, and in the answer
+  for (const int after : {2, 6, 9}) {  // In the prompt, and in the answer.
     const auto answer = machine.submit(prompt, kWritten);
     machine.steps(after);
     machine.scheduler().evict();
@@ -237,7 +237,7 @@ TEST_F(RepeatableExecutor, OneByOneCompanyChangesNothing) {
   for (const auto& prompt : prompts)
     together.push_back(machine.submit(prompt, kWritten, Priority::kBatch, false));
   machine.steps(4);
-  const auto urgent = machine.submit(prompts.front(), 5);  // preempts what runs
+  const auto urgent = machine.submit(prompts.front(), 5);  // It preempts the running requests.
   machine.run();
   EXPECT_EQ(urgent->token_ids.size(), 5U);
   Machine other(path_, Scheduler::Company::kOneByOne);
@@ -247,7 +247,7 @@ TEST_F(RepeatableExecutor, OneByOneCompanyChangesNothing) {
   }
 }
 
-/// A server with two threads, and what may happen to it between two requests that are the same.
+/// A server with two threads, and the things that can happen to it between two equal requests.
 class RepeatableServer : public NeedsStories {
  protected:
   void SetUp() override {
@@ -260,7 +260,7 @@ class RepeatableServer : public NeedsStories {
   }
 
   using Messages = std::vector<std::string>;
-  /// The answer to a chat at temperature 0; the user speaks first.
+  /// Returns the answer to a chat at temperature 0. The user's message comes first.
   std::string ask(const Messages& messages, int tokens) {
     nlohmann::json body{{"max_tokens", tokens}, {"temperature", 0}, {"messages", nlohmann::json::array()}};
     for (std::size_t i = 0; i < messages.size(); ++i)
@@ -269,7 +269,7 @@ class RepeatableServer : public NeedsStories {
     return answer.is_null() ? "" : answer["choices"][0]["message"]["content"].get<std::string>();
   }
 
-  /// Text `number` of so many sentences: about eight tokens each.
+  /// Returns the text with that number, of so many sentences of about eight tokens each.
   static std::string text(std::size_t sentences, std::size_t number = 0) {
     constexpr std::array kWho{"a dog", "a cat", "a girl", "a big bear", "a very small bird"};
     std::string out = "Once upon a time";
@@ -282,22 +282,26 @@ class RepeatableServer : public NeedsStories {
     const std::size_t number = random() % 1000;
     switch (random() % 6) {
       case 0: ask({text(1 + random() % 80, number)}, 4); break;
-      case 1: ask({short_, short_answer_, text(2, number)}, 8); break;  // the conversation goes on
-      case 2: ask({text(30) + " Then" + text(1 + random() % 9, number)}, 5); break;  // it begins alike
-      case 3: {  // a client that goes away in the middle of its answer
+      case 1:
+        ask({short_, short_answer_, text(2, number)}, 8);
+        break;  // The conversation continues.
+      // It begins with the same text.
+      case 2: ask({text(30) + " Then" + text(1 + random() % 9, number)}, 5); break;
+      case 3: {  // A client that disconnects in the middle of its answer.
         HeldRequest gone(*server_);
         EXPECT_TRUE(server_->becomes("llamacpp:requests_processing", 1));
         gone.let_go();
         break;
       }
-      case 4: {  // budgets are moved
+      case 4: {  // Budgets change.
         const std::string ram = std::to_string(190 + random() % 66) + "MiB";
         const ProgramRun moved =
             run_brimful({"ctl", std::to_string(server_->pid()), "--ram", kSanitized ? kAmpleRam : ram});
         EXPECT_EQ(moved.exit_code, 0) << moved.err;
         break;
       }
-      default: {  // several at once, one of which is this one: in company its text may be another one
+      // Several at once, with this request among them. Together with others, its text may be another one.
+      default: {
         std::vector<std::thread> clients;
         for (std::size_t i = 0; i < 4; ++i)
           clients.emplace_back([&, i] { ask({i == 0 ? short_ : text(5 * i, number)}, 12); });
@@ -308,14 +312,15 @@ class RepeatableServer : public NeedsStories {
   }
 
   const std::string short_ = text(1);
-  const std::string long_ = text(60);  // the attention of one token is cut from 512 cells on
+  // The attention of one token is divided among threads from 512 cells on.
+  const std::string long_ = text(60);
   TemporaryDirectory directory_;
   const RuntimeDirectory runtime_;
   std::optional<ServedProgram> server_;
   std::string short_answer_;
 };
 
-/// BRIMFUL_TEST_REPEATS: how many times, in place of 10.
+/// BRIMFUL_TEST_REPEATS is the number of repetitions, 10 by default.
 TEST_F(RepeatableServer, GivesOneTextToTheSameRequestAfterAnyHistory) {
   const char* const wanted = std::getenv("BRIMFUL_TEST_REPEATS");
   const int times = wanted != nullptr ? std::atoi(wanted) : 10;

@@ -1,4 +1,4 @@
-// ggml's rpc-server with its CPU device: rpc_server HOST:PORT THREADS
+// Runs ggml's rpc-server with its CPU device. Usage: rpc_server HOST:PORT THREADS
 #include <ggml-cpu.h>
 #include <ggml-rpc.h>
 

@@ -1,4 +1,4 @@
-// Layers on ggml's rpc-servers: real devices with memory of their own, on any machine.
+// Layers lie on ggml's rpc-servers, which are real devices with memory of their own and run on any machine.
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>

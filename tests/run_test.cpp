@@ -77,7 +77,7 @@ TEST_F(RunProgram, TracesPassesRunsAndReads) {
   ASSERT_TRUE(events.is_array());
 
   std::map<std::uint64_t, std::string> lanes;
-  std::map<std::string, std::pair<int, std::uint64_t>> seen;  // by lane: spans, bytes
+  std::map<std::string, std::pair<int, std::uint64_t>> seen;  // The spans and bytes of each lane.
   for (const auto& event : events) {
     if (event["name"] == "thread_name") lanes[event["tid"]] = event["args"]["name"];
     if (event["ph"] != "X") continue;
@@ -123,7 +123,7 @@ TEST_F(RunProgram, SaysThatATemplateCannotBeRead) {
 }
 
 TEST_F(RunProgram, ChatsOnATerminalAndForgetsTheOldestWhenTheContextIsFull) {
-  const std::string long_message(400, 'x');  // the vocabulary has little but bytes
+  const std::string long_message(400, 'x');  // The vocabulary has little more than bytes.
   const ProgramRun run = run_brimful_on_terminal(
       command({"-m", chat_model(), "-n", "4", "-c", "512", "--ram", "1GiB", "--ignore-eos"}),
       {"Hello", long_message, long_message, std::string(2000, 'y'), "still there?"});
@@ -131,7 +131,7 @@ TEST_F(RunProgram, ChatsOnATerminalAndForgetsTheOldestWhenTheContextIsFull) {
   EXPECT_NE(run.out.find("the oldest turns are forgotten"), std::string::npos) << run.out;
   EXPECT_NE(run.out.find("this message alone is longer than the context"), std::string::npos) << run.out;
   EXPECT_NE(run.out.find("peak memory"), std::string::npos) << run.out;
-  EXPECT_EQ(stats()["decode"]["tokens"], 4 * 4);  // the message that was too long has no answer
+  EXPECT_EQ(stats()["decode"]["tokens"], 4 * 4);  // The message that was too long has no answer.
 }
 
 TEST_F(RunProgram, EndsOnCtrlCWithItsStatistics) {
@@ -200,10 +200,11 @@ TEST_F(RunProgram, AdaptsOnlyWhatWasLeftOpen) {
   const std::string prompt(300, 'z');
   const auto run = [&](std::vector<std::string> more) {
     more.insert(more.end(),
-                {"-m", model, "--raw", "-p", prompt, "-n", "2", "-t", "1"});  // no note on threads
+                // With one thread there is no note on threads.
+                {"-m", model, "--raw", "-p", prompt, "-n", "2", "-t", "1"});
     return run_brimful(command(more));
   };
-  const ProgramRun whole = run({"--ram", "128MiB"});  // a part of the reserve grows with the budget
+  const ProgramRun whole = run({"--ram", "128MiB"});  // A part of the reserve grows with the budget.
   ASSERT_EQ(whole.exit_code, 0) << whole.err;
   EXPECT_EQ(whole.err.find("note:"), std::string::npos) << whole.err;
   const auto memory = stats()["memory_bytes"];

@@ -1,5 +1,5 @@
-// `brimful run` with templates whose models think: thoughts stand apart, and no mark of a template comes back
-// as part of the conversation.
+// `brimful run` with templates of models that think. Thoughts are shown apart from the answer, and no tag of
+// a template becomes a part of the conversation.
 
 #include <chat.h>
 #include <gmock/gmock.h>
@@ -22,8 +22,8 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-/// Goes before a template: a conversation that begins with kQuestion is refused where an answer in it is not
-/// what the model answered, and nothing else.
+/// A prefix for a template. With it, the template refuses a conversation that begins with kQuestion when an
+/// answer in it is anything else than the model's answer.
 constexpr const char* kOnlyCleanHistories = R"({%- for m in messages -%}
 {%- if m.role == 'assistant' and messages[0].content == 'Where is it?' and m.content != 'It is there.' -%}
 {{- raise_exception('the history has ' + m.content) -}}
@@ -37,7 +37,7 @@ std::size_t count(const std::string& text, const std::string& part) {
 
 class RunThoughts : public testing::TestWithParam<const char*> {
  protected:
-  /// Thinks, and answers.
+  /// Makes a model that thinks and then answers.
   [[nodiscard]] std::string model() const {
     std::ifstream in(std::string(BRIMFUL_LLAMA_CPP_DIR "/models/templates/") + GetParam());
     std::ostringstream source;
@@ -50,7 +50,7 @@ class RunThoughts : public testing::TestWithParam<const char*> {
     const SpokenChunks chunks = spoken_chunks(text->text, chat.preserved_tokens, {chat.prompt});
     EXPECT_FALSE(chunks.control.empty()) << "its marks are control tokens";
     Script script{.tokens = chunks.tokens, .control = chunks.control, .chat_template = source.str()};
-    // By these llama.cpp knows that <|end|> ends no answer.
+    // From these llama.cpp knows that <|end|> does not end an answer.
     std::ranges::copy(std::array{"<|return|>", "<|call|>"}, std::back_inserter(script.control));
     script.trained_context = 4096;
     return write_scripted_model(directory_.path(), script).string();
@@ -69,7 +69,7 @@ class RunThoughts : public testing::TestWithParam<const char*> {
 TEST_P(RunThoughts, StandApartOnATerminalAndLeaveTheHistoryClean) {
   const ProgramRun run = run_brimful_on_terminal(command(), {kQuestion, "And then?"});
   EXPECT_EQ(run.exit_code, 0) << run.out;
-  EXPECT_EQ(count(run.out, "\033[2m"), 2U) << run.out;  // dimmed
+  EXPECT_EQ(count(run.out, "\033[2m"), 2U) << run.out;  // The control sequence for dimmed text.
   EXPECT_EQ(count(run.out, kSpokenThoughts), 2U) << run.out;
   EXPECT_EQ(count(run.out, kSpokenContent), 2U) << run.out;
   expect_no_marks(run.out);

@@ -18,13 +18,13 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kBetweenLooks{5};
 
-/// Between fork and exec: system calls only.
+/// Runs between fork and exec, where only system calls are allowed.
 [[noreturn]] void become_brimful(char* const* argv, const char* entrance, int out, int err) {
   if (entrance != nullptr) {
     const int fd = ::open(entrance, O_WRONLY | O_CLOEXEC);
     if (fd < 0 || ::write(fd, "0", 1) != 1) ::_exit(126);
   }
-  // Root without these is refused like everybody else; no effect for other users.
+  // Without these capabilities, root is refused like everybody else. There is no effect for other users.
   ::prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0);
   ::prctl(PR_CAPBSET_DROP, CAP_DAC_READ_SEARCH, 0, 0, 0);
   const int nothing = ::open("/dev/null", O_RDONLY);
@@ -56,7 +56,7 @@ RunningProgram::~RunningProgram() {
   if (!status_) kill();
 }
 
-/// To the end, so that the program is never held up.
+/// Reads to the end, so that the program never has to wait.
 void RunningProgram::read_from(int fd, std::string& into) {
   std::array<char, 4096> block{};
   for (;;) {
@@ -87,7 +87,8 @@ bool RunningProgram::has_ended() const {
 
 bool RunningProgram::says(const std::string& text) const {
   for (const auto end = Clock::now() + kPatience; Clock::now() < end;) {
-    const bool ended = has_ended();  // first: what it said before is there then
+    // This is asked first: everything that the program wrote before its end is there then.
+    const bool ended = has_ended();
     if (said().find(text) != std::string::npos) return true;
     if (ended) return false;
     std::this_thread::sleep_for(kBetweenLooks);

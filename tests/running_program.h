@@ -16,13 +16,13 @@
 
 namespace brimful::tests {
 
-/// `brimful ARGUMENTS` in a process of its own, which a test watches and acts on while it runs: a test waits
-/// for what the program says, never for a time. Its standard input is empty, and it may read and write what
-/// its user may, even if that is root. The destructor kills it.
-/// Threading: one thread uses it; said() and written() may be called from any.
+/// `brimful ARGUMENTS` in a process of its own, for tests that act on the program while it runs. A test
+/// waits for a text that the program writes, never for a time. The standard input is empty. Permissions of
+/// files hold for the program even when the test runs as root. The destructor kills it.
+/// Threading: one thread calls the functions; said() and written() may be called from any thread.
 class RunningProgram {
  public:
-  /// How long a test waits for anything before it gives up: no speed of a machine is assumed.
+  /// How long a test waits for anything before it gives up. It is long, because machines may be slow.
   static constexpr std::chrono::seconds kPatience = tests::kPatience;
 
   /// With a cgroup, every byte is charged there from the first instruction on.
@@ -32,26 +32,27 @@ class RunningProgram {
   RunningProgram& operator=(const RunningProgram&) = delete;
 
   [[nodiscard]] pid_t pid() const { return pid_; }
-  /// All that it has written to standard error so far.
+  /// Everything that the program has written to standard error so far.
   [[nodiscard]] std::string said() const;
-  /// All that it has written to standard output so far.
+  /// Everything that the program has written to standard output so far.
   [[nodiscard]] std::string written() const;
-  /// Waits until it has said `text`. False where it ends without, or never says it.
+  /// Waits until the program has written `text` to standard error. Returns false when it ends before, or
+  /// after kPatience.
   [[nodiscard]] bool says(const std::string& text) const;
-  /// Whether it has closed its standard error, as it does when it ends.
+  /// Whether the program has closed its standard error, which happens when it ends.
   [[nodiscard]] bool has_ended() const;
 
   void signal(int number) const;
-  /// Waits for its end: the exit code, or minus the number of the signal that ended it. It is killed where it
-  /// has not ended by itself after `limit`.
+  /// Waits until the program ends, and kills it after `limit`. Returns the exit code, or minus the number of
+  /// the signal that ended the program.
   int wait(std::chrono::milliseconds limit = kPatience);
-  /// What it has used, once wait() has returned: the time of all its threads, and the most resident memory
-  /// that it or this process at its start had.
+  // These are known once wait() has returned: the processor time of all threads of the program, and the most
+  // resident memory that the program, or this process when it started the program, had.
   [[nodiscard]] std::chrono::duration<double> processor_time() const { return processor_time_; }
   [[nodiscard]] Bytes peak() const { return peak_; }
-  /// Whether wait() had to kill it.
+  /// Whether wait() had to kill the program.
   [[nodiscard]] bool timed_out() const { return timed_out_; }
-  /// kill -9, and wait().
+  /// Kills the program with SIGKILL, and waits for its end.
   void kill();
 
  private:
@@ -61,7 +62,7 @@ class RunningProgram {
   mutable std::mutex mutex_;
   std::string said_;
   std::string written_;
-  int open_ends_ = 2;  // of its output that have not been closed
+  int open_ends_ = 2;  // The number of output streams that the program has not closed.
   std::thread said_reader_;
   std::thread written_reader_;
   std::optional<int> status_;

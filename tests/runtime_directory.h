@@ -6,11 +6,11 @@
 
 namespace brimful::tests {
 
-/// A fresh $XDG_RUNTIME_DIR for this process and those it starts, removed at the end.
+/// A new $XDG_RUNTIME_DIR for this process and for the processes that it starts. The destructor removes it.
 class RuntimeDirectory {
  public:
   RuntimeDirectory() {
-    std::string name = "/tmp/brimful-test-XXXXXX";  // short: the name of a socket must be
+    std::string name = "/tmp/brimful-test-XXXXXX";  // The path is short because paths of sockets must be.
     path_ = ::mkdtemp(name.data());
     ::setenv("XDG_RUNTIME_DIR", path_.c_str(), 1);
   }

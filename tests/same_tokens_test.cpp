@@ -1,4 +1,4 @@
-// The same tokens at every budget, bit for bit those of plain llama.cpp.
+// The tokens are the same at every budget, bit for bit those of plain llama.cpp.
 
 #include <gtest/gtest.h>
 
@@ -8,11 +8,12 @@
 namespace brimful::tests {
 namespace {
 
-constexpr unsigned kBudgets[] = {100, 75, 50, 25, 0};  // percent of the weights; 0: the smallest feasible
+// In percent of the weights; 0: the smallest feasible budget.
+constexpr unsigned kBudgets[] = {100, 75, 50, 25, 0};
 constexpr std::size_t kPrompts[] = {1, 7, 100, 600};
 constexpr int kSteps = 3;
 
-/// Every prompt at every budget against the oracle.
+/// Compares every prompt at every budget with the oracle.
 void expect_same_logits(const std::filesystem::path& path, const Settings& settings) {
   const PlainModel plain(path, settings);
   ASSERT_NE(plain.context(), nullptr) << path;
@@ -55,8 +56,8 @@ TEST_P(SameTokensOfType, SyntheticLlama) {
   expect_same_logits(path, {});
 }
 
-// Every type that ggml computes with, those that llama.cpp's quantiser makes only with an importance matrix
-// too.
+// Every type with which ggml computes, including those that llama.cpp's quantiser makes only with an
+// importance matrix.
 INSTANTIATE_TEST_SUITE_P(All, SameTokensOfType, testing::ValuesIn(synth::synth_types()),
                          [](const auto& test) { return synth::synth_type_name(test.param); });
 
@@ -104,8 +105,8 @@ TEST_P(SameTokensOfExperts, Synthetic) {
   expect_same_logits(path, {});
 }
 
-// Q4_K and MXFP4 are rearranged on some machines, Q6_K and Q8_0 are not; experts of MXFP4 begin off block
-// boundaries.
+// On some machines Q4_K and MXFP4 are rearranged, and Q6_K and Q8_0 are not. Experts of MXFP4 do not begin
+// at block boundaries.
 INSTANTIATE_TEST_SUITE_P(All, SameTokensOfExperts,
                          testing::Combine(testing::Values("mixtral", "qwen3moe"),
                                           testing::Values("Q4_K", "Q6_K", "Q8_0", "MXFP4", "IQ3_S")),
@@ -134,7 +135,7 @@ TEST_P(SameTokensQuantized, Stories15M) {
   expect_same_logits(quantized, {});
 }
 
-// All of llama.cpp's quantiser that need no importance matrix.
+// All mixes of llama.cpp's quantiser that need no importance matrix.
 INSTANTIATE_TEST_SUITE_P(
     All, SameTokensQuantized,
     testing::Values(

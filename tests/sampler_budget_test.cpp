@@ -1,6 +1,6 @@
-// The budget matrix of what samplers, grammars, templates and log probabilities take: run, serve and batch,
-// in small and in large vocabularies. The judges are a memory cgroup whose limit is the budget, and the
-// process's own high-water mark.
+// The budget matrix for the memory of samplers, grammars, templates and log probabilities: with run, serve
+// and batch, and with small and large vocabularies. The judges are a memory cgroup whose limit is the
+// budget, and the process's own high-water mark.
 
 #include <gtest/gtest.h>
 
@@ -24,7 +24,7 @@ const json kSchema = {{"type", "object"},
                       {"properties", {{"name", {{"type", "string"}}}, {"age", {{"type", "integer"}}}}},
                       {"required", {"name", "age"}}};
 
-/// Requests to `/v1/chat/completions` and `/v1/completions`: of each kind one.
+/// One request of each kind to `/v1/chat/completions` and `/v1/completions`.
 struct Kind {
   const char* name;
   const char* url;
@@ -60,7 +60,7 @@ class SamplerBudget : public testing::TestWithParam<std::uint32_t> {
     ASSERT_FALSE(model_.empty());
     drop_page_cache();
   }
-  /// Written once for all tests of a vocabulary: the large one has 143 MiB.
+  /// The model is written once for all tests of a vocabulary. The large one has 143 MiB.
   static std::filesystem::path model_of(std::uint32_t vocabulary) {
     static TemporaryDirectory directory;
     static std::map<std::uint32_t, std::filesystem::path> written;
@@ -86,7 +86,8 @@ class SamplerBudget : public testing::TestWithParam<std::uint32_t> {
 
   static constexpr Bytes kBudget = kMiB * 150;
   static constexpr const char* kRam = "150MiB";
-  static constexpr Bytes kServeBudget = kMiB * 280;  // with what clients may send at once
+  // This includes the bodies that clients may send at once.
+  static constexpr Bytes kServeBudget = kMiB * 280;
   static constexpr const char* kServeRam = "280MiB";
   TemporaryDirectory directory_;
   std::filesystem::path model_;

@@ -3,12 +3,14 @@
 namespace brimful::tests {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool kSanitized = true;  ///< a sanitizer's own memory is in no budget
+/// Whether the tests are built with a sanitizer, whose own memory belongs to no budget.
+inline constexpr bool kSanitized = true;
 #else
 inline constexpr bool kSanitized = false;
 #endif
 #if defined(__SANITIZE_THREAD__)
-inline constexpr bool kThreadSanitized = true;  ///< most of the address space is the thread sanitizer's
+/// Whether the tests are built with the thread sanitizer, which uses most of the address space.
+inline constexpr bool kThreadSanitized = true;
 #else
 inline constexpr bool kThreadSanitized = false;
 #endif

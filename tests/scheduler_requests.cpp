@@ -14,7 +14,7 @@ using schedule::Scheduler;
 
 namespace {
 
-/// Fails one completion in so many, once it is told to.
+/// A reader that lets one of `one_in` reads fail; 0: none.
 class FlakyReader final : public tier::DiskReader {
  public:
   FlakyReader(std::unique_ptr<DiskReader> inner, std::atomic<int>& one_in)

@@ -1,6 +1,7 @@
 #pragma once
 
-// An scheduler with an engine of its own, requests for it, and what plain llama.cpp says of its answers.
+// A scheduler with an engine of its own, requests for it, and comparisons of its answers with plain
+// llama.cpp.
 
 #include <gtest/gtest.h>
 
@@ -25,16 +26,20 @@ struct Shape {
   std::size_t most_running = SIZE_MAX;
 };
 
-/// An engine with a shared context, and what came out of it.
+/// A scheduler on an engine with a shared context, with its requests and their answers. A request is named
+/// by its index, which is the number of requests that were submitted before it.
 class Requests {
  public:
   Requests(const std::filesystem::path& path, Shape shape);
 
-  /// Greedy, and to the limit. Its index is how many were submitted before.
+  /// Submits a request that decodes greedily, and writes `limit` tokens. `change` can change the request
+  /// before.
   schedule::Scheduler::Id submit(std::vector<llama_token> prompt, int limit,
                                  schedule::Priority priority = schedule::Priority::kBatch,
                                  const std::function<void(schedule::Request&)>& change = {});
+  /// Computes until all requests have ended.
   void run();
+  /// From now on, one of `count` reads of the disk fails; 0: none fails.
   void fail_one_read_in(int count) { fails_one_in_ = count; }
   [[nodiscard]] const Result<schedule::Answer>& result(std::size_t index) const {
     return *answers_.at(index);
@@ -43,6 +48,7 @@ class Requests {
   [[nodiscard]] const std::vector<llama_token>& tokens(std::size_t index) const {
     return answer(index).token_ids;
   }
+  /// The indices of the requests in the order in which they ended.
   [[nodiscard]] const std::vector<std::size_t>& order() const { return order_; }
   schedule::Scheduler& scheduler() { return *scheduler_; }
 
@@ -63,24 +69,25 @@ struct Wanted {
   int limit;
 };
 
-/// Of different lengths; every third one begins alike.
+/// Makes prompts of different lengths. Every third one begins with the same tokens.
 std::vector<Wanted> some_requests(std::size_t count, std::int32_t vocabulary);
 
-/// Its context is like that of Requests.
+/// Opens the model in plain llama.cpp, with a context like that of Requests.
 PlainModel plain_beside(const std::filesystem::path& path);
 
-/// By how much plain llama.cpp would rather have written another token, at most: 0 where each one is its own
-/// first choice. Kernels sum in another order for several columns, so that it may be a little more: little
-/// enough to be told from an error only where nothing is rounded to 16 bits.
+/// Compares tokens with the choices of plain llama.cpp. Returns by how much, at most, another token had a
+/// higher logit than the written one, as a share of the range of logits; 0 when each token is the first
+/// choice. Kernels sum in another order when they compute several columns, so the result may be a little
+/// above 0. It can be told from an error only when nothing is rounded to 16 bits. The result is infinite when
+/// decoding fails.
 float worst_choice(llama_context* plain, const std::vector<llama_token>& prompt,
                    const std::vector<llama_token>& written);
-constexpr float kRounding = 1e-4F;  // of the range of logits
-
-/// Each writes what it would have written alone.
+constexpr float kRounding = 1e-4F;  // The difference by rounding, as a share of the range of logits.
+/// Expects that each request wrote what it would have written alone.
 void expect_right(const std::filesystem::path& path, const std::vector<Wanted>& wanted,
                   const Requests& requests);
 
-/// With the trained model of the demo.
+/// A fixture for tests with the trained model of the demo. They are skipped when it is missing.
 class BatchScheduler : public testing::Test {
  protected:
   void SetUp() override {

@@ -1,4 +1,4 @@
-// What texts have in common is computed once.
+// Common beginnings of texts are computed once.
 
 #include "scheduler_requests.h"
 
@@ -34,7 +34,7 @@ TEST_F(BatchScheduler, APrefixAndAPromptThatFillTheContextTogether) {
   EXPECT_EQ(requests.scheduler().free_cells(), 256U);
 }
 
-/// Each question comes when the one before it has been answered, and holds all that was said.
+/// Each question comes when the one before it has been answered, and contains the whole conversation.
 TEST_F(BatchScheduler, AConversationGoesOnWhereItWas) {
   Requests requests(path_, {.context = 1024, .sequences = 4});
   std::vector<Wanted> wanted;
@@ -43,13 +43,14 @@ TEST_F(BatchScheduler, AConversationGoesOnWhereItWas) {
   for (std::uint32_t turn = 0; turn < 4; ++turn) {
     wanted.push_back({said, 20});
     requests.submit(said, 20, Priority::kInteractive);
-    requests.submit(prompt_of(40, turn + 90, vocabulary_), 3, Priority::kInteractive);  // another one's
+    // Another client's request.
+    requests.submit(prompt_of(40, turn + 90, vocabulary_), 3, Priority::kInteractive);
     requests.run();
     said = both(said, both(requests.tokens(2 * turn), prompt_of(10, turn + 50, vocabulary_)));
     const auto& statistics = requests.scheduler().statistics();
     EXPECT_EQ(statistics.prompt_tokens, computed + 40 * (turn + 1));
     EXPECT_EQ(requests.answer(2 * turn).prompt_shared, turn == 0 ? 0 : wanted.back().prompt.size() - 11);
-    computed += 11;  // the last token that was written, and the new ones
+    computed += 11;  // The last token of the answer, and the new tokens.
   }
   const PlainModel plain = plain_beside(path_);
   for (std::size_t i = 0; i < wanted.size(); ++i)
@@ -59,7 +60,8 @@ TEST_F(BatchScheduler, AConversationGoesOnWhereItWas) {
   EXPECT_EQ(requests.scheduler().free_cells(), 1024U) << "no cell is lost, and none counted twice";
 }
 
-/// What begins like a text that is there, and goes on otherwise; also while that one is still written.
+/// Texts that begin like a text in the cache and continue in another way, also while that text is still
+/// written.
 TEST_F(BatchScheduler, APartOfATextIsShared) {
   const auto beginning = prompt_of(150, 1, vocabulary_);
   std::vector<Wanted> wanted;
@@ -85,7 +87,7 @@ TEST_F(BatchScheduler, APartOfATextIsShared) {
   EXPECT_EQ(requests.scheduler().free_cells(), 1024U);
 }
 
-/// Many conversations, with room for few of them: the oldest are forgotten, none goes wrong.
+/// Many conversations with room for only a few: the oldest ones are evicted, and no answer is wrong.
 TEST_F(BatchScheduler, ConversationsMakeRoomForOneAnother) {
   Requests requests(path_, {.context = 512, .sequences = 3});
   std::vector<Wanted> wanted;

@@ -1,4 +1,4 @@
-// Many requests in one context: each gets what it would get, whoever else is there.
+// Many requests in one context: each gets the answer that it would get alone.
 
 #include "scheduler_requests.h"
 
@@ -36,7 +36,8 @@ INSTANTIATE_TEST_SUITE_P(All, SchedulerOf,
 
 TEST_F(BatchScheduler, StoriesInOnePass) { expect_answers(path_, {.context = 2048, .sequences = 16}, 20); }
 
-/// So few cells that sequences have to be put aside under way. Tokens of prompts that were computed.
+/// Runs requests with so few cells that some sequences are preempted, and checks the answers. Returns the
+/// number of prompt tokens that were computed.
 std::uint64_t expect_right_where_some_are_preempted(const std::filesystem::path& path,
                                                     std::int32_t vocabulary) {
   std::vector<Wanted> wanted;
@@ -60,7 +61,7 @@ TEST_F(BatchScheduler, WhoCannotBeSavedIsComputedAgain) {
   ::unsetenv("TMPDIR");
 }
 
-/// It needs the cells of all of its prompt when it comes back, not of what was computed of it.
+/// When the request comes back, it needs cells for its whole prompt, and not only for the computed part.
 TEST_F(BatchScheduler, WhoIsPreemptedInTheMiddleOfItsPromptHasRoomForTheRest) {
   std::vector<Wanted> wanted{{prompt_of(100, 1, vocabulary_), 20},
                              {prompt_of(300, 2, vocabulary_), 10},
@@ -70,7 +71,7 @@ TEST_F(BatchScheduler, WhoIsPreemptedInTheMiddleOfItsPromptHasRoomForTheRest) {
   requests.submit(wanted[0].prompt, 20);
   requests.submit(wanted[1].prompt, 10);
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(requests.scheduler().step());
-  requests.scheduler().evict();  // as for a change of budgets
+  requests.scheduler().evict();  // As before a change of budgets.
   requests.submit(wanted[2].prompt, 5, Priority::kInteractive);
   requests.submit(wanted[3].prompt, 10);
   requests.run();
@@ -119,7 +120,7 @@ TEST_F(BatchScheduler, APassThatFailsIsTakenAgainAndNothingIsLost) {
   expect_right(path_, wanted, requests);
 }
 
-/// Of a recurrent state nothing can be taken back: such texts begin again.
+/// A recurrent state cannot be rolled back, so such texts begin again.
 TEST(SchedulerOfRecurrent, APassThatFailsIsTakenAgainAndNothingIsLost) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "falcon-h1", .type = "F32"});

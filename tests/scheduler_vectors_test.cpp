@@ -1,4 +1,4 @@
-// Embeddings from the scheduler, beside plain llama.cpp's.
+// Compares embeddings from the scheduler with those of plain llama.cpp.
 
 #include <cmath>
 
@@ -25,7 +25,7 @@ void expect_alike(const std::vector<float>& a, const std::vector<float>& b) {
 
 class Vectors : public testing::Test {
  protected:
-  /// As many as there are prompts, of plain llama.cpp, one after the other.
+  /// Returns the embeddings of all prompts by plain llama.cpp, computed one after the other.
   static std::vector<std::vector<float>> plain(const std::filesystem::path& path,
                                                const std::vector<std::vector<llama_token>>& prompts) {
     const PlainModel model(path, {.context = 512,

@@ -11,8 +11,9 @@
 namespace brimful::tests {
 namespace {
 
-constexpr std::int64_t kEmbedding = 512;  // one dimension for each token: all vectors are one-hot
-constexpr std::int64_t kHead = 64;        // one: there is nothing to attend to, and prompts are long
+constexpr std::int64_t kEmbedding = 512;  // One dimension for each token, because all vectors are one-hot.
+// One small head is enough: there is nothing to attend to, and prompts are long.
+constexpr std::int64_t kHead = 64;
 constexpr std::int64_t kFeedForward = 32;
 constexpr std::int32_t kEnd = 2;
 
@@ -33,7 +34,8 @@ struct Vocabulary {
   }
 };
 
-/// As GPT-2 writes bytes: those that can be seen as their character, the others from U+0100 on, in order.
+/// Writes bytes as GPT-2 does: visible bytes as their character, and the others as characters from U+0100
+/// on, in order.
 std::string in_byte_pairs(std::string_view text) {
   std::string out;
   for (const char c : text) {
@@ -53,7 +55,7 @@ std::string in_byte_pairs(std::string_view text) {
   return out;
 }
 
-/// As SentencePiece writes spaces.
+/// Writes spaces as SentencePiece does.
 std::string in_vocabulary(const std::string& text) {
   std::string out;
   for (const char c : text) out += c == ' ' ? std::string("\xe2\x96\x81") : std::string(1, c);
@@ -105,7 +107,8 @@ void write_metadata(gguf_context* file, const Script& script, const Vocabulary& 
       texts.push_back(in_vocabulary(text));
       continue;
     }
-    // Bytes are tokens like others here, and the space is one of them: the one beside them is never met.
+    // In this vocabulary bytes are normal tokens, and the space is one of them. The separate token for it
+    // never occurs.
     const bool is_byte = types[i] == 6;
     if (is_byte) types[i] = 1;
     texts.push_back(text == " "     ? "space"

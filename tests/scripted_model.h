@@ -21,27 +21,28 @@ inline constexpr const char* kChatMl = R"({%- if tools %}{{- '<|im_start|>system
 {%- if reasoning_effort is defined %}{{- 'effort ' + reasoning_effort }}{%- endif %}
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %})";
 
-/// A model that says one text, whatever it is asked: each token of the script follows the one before, at any
-/// temperature near 0. It has no attention, tokens for each byte, a space and the ends of a text, and those
-/// below.
+/// A model that writes one text to any prompt: at a temperature near 0, each token of the script follows the
+/// token before it. The model has no attention. Its vocabulary has a token for each byte, a space, the ends
+/// of a text, and the tokens below.
 struct Script {
-  std::vector<std::string> tokens;  ///< What it says, in order; each once. Then its text ends.
-  /// It says these tokens instead where the prompt ends with the control token `after`.
+  /// The tokens that it writes, in order. Each may occur once. The text ends after them.
+  std::vector<std::string> tokens;
+  /// The tokens that it writes instead when the prompt ends with the control token `after`.
   struct Other {
     std::string after;
     std::vector<std::string> tokens;
   };
   std::vector<Other> others;
-  std::vector<std::string> control;     ///< Texts of control tokens; those in `tokens` may be among them.
-  std::vector<std::string> more;        ///< Tokens that it does not say.
-  std::string chat_template;            ///< Jinja; empty: none.
-  std::uint32_t trained_context = 512;  ///< Tokens.
+  std::vector<std::string> control;  ///< The texts of control tokens. Some of them may be in `tokens`, too.
+  std::vector<std::string> more;     ///< Further tokens, which it does not write.
+  std::string chat_template;         ///< The chat template in Jinja; empty: none.
+  std::uint32_t trained_context = 512;  ///< The context that it claims to be trained with, in tokens.
   std::string name = "script";
-  bool byte_pairs = false;  ///< A vocabulary as GPT-2 has it, instead of SentencePiece's.
-  bool splits_said = true;  ///< tokenizer.ggml.pre is there.
+  bool byte_pairs = false;  ///< Whether the vocabulary is one like GPT-2's, instead of SentencePiece.
+  bool splits_said = true;  ///< Whether the file has the key tokenizer.ggml.pre.
 };
 
-/// Writes such a model as GGUF. The file is there until the caller removes it.
+/// Writes a scripted model as GGUF. Returns the path of the file, which the caller removes.
 std::filesystem::path write_scripted_model(const std::filesystem::path& folder, const Script& script);
 
 }  // namespace brimful::tests

@@ -1,4 +1,4 @@
-// `brimful serve`: files and batches, which outlive it.
+// The files and batches of `brimful serve`, which survive its end.
 
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <gmock/gmock.h>
@@ -18,7 +18,7 @@ using nlohmann::json;
 using namespace std::chrono_literals;
 using Server = ServedProgram;
 
-/// Lines of a batch; each writes so many tokens.
+/// Makes the lines of a batch. Each request writes so many tokens.
 std::string batch_lines(int count, int tokens) {
   std::string out;
   for (int i = 0; i < count; ++i) {
@@ -68,14 +68,14 @@ json end_of_batch(const Server& server, const std::string& id) {
   });
 }
 
-/// Its text, or what stands instead of it.
+/// Returns the text of an outcome, or its error.
 std::string what_became(const json& outcome) {
   if (!outcome.at("error").is_null()) return outcome.at("error").at("code");
   const json& body = outcome.at("response").at("body");
   return body.contains("error") ? body.at("error").at("message") : body.at("choices").at(0).at("text");
 }
 
-/// By custom_id.
+/// Returns the outcomes in one file of a batch by their custom_id.
 std::map<std::string, std::string> outcomes(const Server& server, const json& batch, const char* which) {
   std::map<std::string, std::string> out;
   if (batch.at(which).is_null()) return out;
@@ -233,7 +233,7 @@ TEST_F(ServedBatches, BatchesOutliveServersThatAreKilled) {
   const json end = end_of_batch(server, id);
   EXPECT_EQ(end.at("status"), "completed");
   EXPECT_EQ(outcomes(server, end, "output_file_id"), expected) << "as if nothing had been";
-  server.signal(SIGTERM);  // the account goes after the batch has been seen to end
+  server.signal(SIGTERM);  // The journal is removed only after the batch was seen to end.
   server.wait();
   std::size_t left = 0;
   for (const auto& file : std::filesystem::directory_iterator(state.path() / "files"))
@@ -278,7 +278,7 @@ TEST_F(ServedBatches, ABatchThatEndsTheServerAgainAndAgainFails) {
     server.signal(SIGKILL);
     server.wait();
   }
-  {  // As if two more starts had ended before a request was answered.
+  {  // This looks as if two more starts had ended before a request was answered.
     SQLite::Database archive(state.path() / "archive.sqlite", SQLite::OPEN_READWRITE);
     SQLite::Statement attempts(archive, "INSERT OR REPLACE INTO attempts (id, count) VALUES (?, 2)");
     attempts.bind(1, id);
@@ -293,7 +293,7 @@ TEST_F(ServedBatches, ABatchThatEndsTheServerAgainAndAgainFails) {
   EXPECT_EQ(next.at("status"), "completed") << "others are computed";
 }
 
-/// What became of each request of a batch.
+/// Returns the outcome of each request of a batch, from both files.
 std::map<std::string, std::string> all_outcomes(const Server& server, const json& batch) {
   auto out = outcomes(server, batch, "output_file_id");
   for (const auto& [request, what] : outcomes(server, batch, "error_file_id"))
@@ -301,8 +301,8 @@ std::map<std::string, std::string> all_outcomes(const Server& server, const json
   return out;
 }
 
-// As with brimful batch: before each call that changes the folder, the process ends, the call fails, the disk
-// is full. By default some of these places; BRIMFUL_TEST_KILLS: all.
+// As with brimful batch: just before a call that changes the folder, the process ends, the call fails, or
+// the disk is full. By default some of these places are tested; with BRIMFUL_TEST_KILLS all of them.
 TEST_F(ServedBatches, InterferedWithAtAnyCallABatchIsAnsweredOnce) {
   if (kSanitized) GTEST_SKIP() << "NOT TESTED what calls that fail do: sanitizers are in their place";
   json too_long = json::parse(batch_lines(1, 2));
@@ -352,7 +352,7 @@ TEST_F(ServedBatches, InterferedWithAtAnyCallABatchIsAnsweredOnce) {
           }
         }
       }
-      if (batch.empty()) continue;  // nothing was promised
+      if (batch.empty()) continue;  // Nothing was promised to the client.
       const Server server(flags(state));
       const json end = end_of_batch(server, batch);
       EXPECT_EQ(end.at("status"), "completed") << end;

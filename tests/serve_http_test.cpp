@@ -1,4 +1,5 @@
-// `brimful serve` as a program of the network: rude clients, web pages of other origins, and what it keeps.
+// `brimful serve` as a network program: with rude clients and web pages of other origins, and with its
+// limits.
 
 #include <gmock/gmock.h>
 #include <sys/stat.h>

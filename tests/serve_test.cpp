@@ -1,4 +1,4 @@
-// `brimful serve`: OpenAI's API, as clients meet it, the rude ones among them.
+// OpenAI's API of `brimful serve` as clients see it, also rude ones.
 
 #include <gmock/gmock.h>
 
@@ -14,7 +14,7 @@ using testing::HasSubstr;
 using namespace std::chrono_literals;
 using Server = ServedProgram;
 
-/// The JSON of each event; the last one, "[DONE]", is left out and must be there.
+/// Returns the JSON of each event. The last event, "[DONE]", must be there and is left out.
 std::vector<json> events(const std::string& body) {
   std::vector<json> out;
   bool done = false;
@@ -24,7 +24,7 @@ std::vector<json> events(const std::string& body) {
     if (end == std::string::npos) break;
     const std::string event = body.substr(at, end - at);
     at = end + 2;
-    if (event.starts_with(':')) continue;  // a sign of life, on a slow machine
+    if (event.starts_with(':')) continue;  // A sign of life, which a slow machine sends.
     EXPECT_THAT(event, testing::StartsWith("data: "));
     done = event == "data: [DONE]";
     if (!done) out.push_back(json::parse(event.substr(6)));
@@ -209,14 +209,14 @@ TEST_F(ServeCommand, SlowReadersHoldNobodyUp) {
   EXPECT_EQ(server.client().Get("/health")->status, 200);
 }
 
-constexpr int kMore = kSanitized ? 1000 : 340;  // MiB
+constexpr int kMore = kSanitized ? 1000 : 340;  // In MiB.
 constexpr int kLess = kSanitized ? 800 : 250;
 std::string mib(int count) { return std::to_string(count) + "MiB"; }
 
-/// The text of a stream's events so far, and the client's wish to go on.
+/// The text of a stream's events so far, and whether the client wants to go on.
 class StreamedText {
  public:
-  /// The client goes away with the next event.
+  /// Lets the client disconnect with the next event.
   void enough() { enough_ = true; }
   [[nodiscard]] std::string text() const {
     const std::lock_guard lock(mutex_);
@@ -246,8 +246,8 @@ class StreamedText {
   std::atomic<bool> enough_ = false;
 };
 
-// A game starts: the model steps aside, and what is written does not change. The text goes on until the
-// budgets have moved, however fast the machine writes.
+// A game starts, and the model gives up memory. Its text does not change. The text continues until the
+// budgets have changed, however fast the machine writes.
 TEST_F(ServeCommand, BudgetsMoveWhileItWrites) {
   const RuntimeDirectory sockets;
   const std::vector<std::string> flags = {"--ram", mib(kMore), "--max-num-seqs", "1", "-c", "8192"};
@@ -285,7 +285,7 @@ TEST_F(ServeCommand, TimeIsLimited) {
   Server server({"--ram", kAmpleRam, "-c", "8192", "--timeout", "1"});
   const auto got = server.client().Post("/v1/completions", completion(1'000'000).dump(), kJson);
   ASSERT_TRUE(got);
-  // A small context may be full before.
+  // A small context may be full earlier.
   if (got->status != 200) {
     EXPECT_THAT(got->body, HasSubstr("within 1 s"));
   }
@@ -345,7 +345,8 @@ TEST_F(ServeCommand, AConversationIsNotComputedAgain) {
   for (int turn = 0; turn < 3; ++turn) {
     json question = completion(20);
     question["prompt"] = said;
-    question["temperature"] = 0.7;  // nobody could repeat it, so all that is cached may be used
+    // Nobody could repeat this answer, so everything that is cached may be used.
+    question["temperature"] = 0.7;
     question["top_k"] = 1;
     const json answer = parsed(client.Post("/v1/completions", question.dump(), kJson));
     const json& usage = answer.at("usage");

@@ -19,10 +19,12 @@
 
 namespace brimful::tests {
 
-/// `brimful serve` until it is stopped: with the demo's model, where `more` names no other.
+/// A running `brimful serve`. It serves the demo's model, unless `more` names another one with -m. The
+/// destructor kills it.
 class ServedProgram {
  public:
-  /// With a cgroup, all that the program takes is charged there.
+  /// Starts the server with the flags `more`, and waits until it listens. With `must_start`, the test fails
+  /// when it does not. With a cgroup, all memory of the program is charged there.
   explicit ServedProgram(const std::vector<std::string>& more, bool must_start = true,
                          const MemoryCgroup* cgroup = nullptr)
       : program_(command(more), cgroup) {
@@ -43,12 +45,13 @@ class ServedProgram {
   void signal(int number) const { program_.signal(number); }
   int wait() { return program_.wait(); }
   [[nodiscard]] std::string said() const { return program_.said(); }
-  /// Waits until it has said `text` on standard error.
+  /// Waits until the program has written `text` to standard error.
   [[nodiscard]] bool says(const std::string& text) const { return program_.says(text); }
   [[nodiscard]] pid_t pid() const { return program_.pid(); }
   [[nodiscard]] int port() const { return port_; }
   [[nodiscard]] bool has_ended() const { return program_.has_ended(); }
-  /// The most memory that the process ever held, as the kernel counts it. Requires: it has not ended.
+  /// The most memory that the process has held so far, as the kernel counts it. Requires: the process has
+  /// not ended.
   [[nodiscard]] Bytes high_water_mark() const {
     std::ifstream in("/proc/" + std::to_string(pid()) + "/status");
     for (std::string line; std::getline(in, line);) {
@@ -57,7 +60,7 @@ class ServedProgram {
     ADD_FAILURE() << "the process tells no high-water mark";
     return {};
   }
-  /// A plain socket.
+  /// Returns a socket that is connected to the server.
   [[nodiscard]] int connect() const {
     const int out = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address{.sin_family = AF_INET,
@@ -73,12 +76,13 @@ class ServedProgram {
     out.set_read_timeout(kPatience);
     return out;
   }
-  /// Of /metrics.
+  /// The value of a metric in /metrics; -1 when there is none.
   [[nodiscard]] double metric(const std::string& name) const {
     const auto got = client().Get("/metrics");
     const std::size_t at = got ? got->body.find("\n" + name + " ") : std::string::npos;
     return at == std::string::npos ? -1 : std::stod(got->body.substr(at + name.size() + 2));
   }
+  /// Waits until a metric has the given value. Returns false when it does not within `limit`.
   [[nodiscard]] bool becomes(const std::string& name, double value,
                              std::chrono::milliseconds limit = RunningProgram::kPatience) const {
     const auto deadline = std::chrono::steady_clock::now() + limit;
@@ -104,10 +108,12 @@ class ServedProgram {
   int port_ = 0;
 };
 
-/// A context that a request fills in no test: it writes until its client goes away.
+/// Flags for a context that is so large that no test fills it: a request writes until its client
+/// disconnects.
 inline const std::vector<std::string> kEndless = {"-c", "16384"};
 
-/// A request that holds a sequence of a server with kEndless, streams and is never read, until it is let go.
+/// A request that keeps a sequence of a server with kEndless busy. Its answer is never read. It ends with
+/// let_go().
 class HeldRequest {
  public:
   explicit HeldRequest(const ServedProgram& server, bool stream = true) : socket_(server.connect()) {
@@ -128,7 +134,7 @@ class HeldRequest {
   HeldRequest(const HeldRequest&) = delete;
   HeldRequest& operator=(const HeldRequest&) = delete;
 
-  /// The client goes away.
+  /// Disconnects from the server.
   void let_go() {
     if (socket_ >= 0) ::close(std::exchange(socket_, -1));
   }
@@ -137,6 +143,7 @@ class HeldRequest {
   int socket_;
 };
 
+/// A fixture for tests that need the demo's model. They are skipped when it is missing.
 class NeedsStories : public testing::Test {
  protected:
   void SetUp() override {
@@ -146,6 +153,7 @@ class NeedsStories : public testing::Test {
 
 inline constexpr const char* kJson = "application/json";
 
+/// The body of a request that completes a text with exactly `tokens` tokens.
 inline nlohmann::json completion(int tokens, bool stream = false) {
   return {{"prompt", "Once upon a time"},
           {"max_tokens", tokens},
@@ -154,7 +162,7 @@ inline nlohmann::json completion(int tokens, bool stream = false) {
           {"stream", stream}};
 }
 
-/// Of an answer that is 200.
+/// Parses the body of an answer. The test fails when the status is not 200.
 inline nlohmann::json parsed(const httplib::Result& got) {
   EXPECT_TRUE(got);
   EXPECT_EQ(got ? got->status : 0, 200) << (got ? got->body : "");

@@ -1,4 +1,5 @@
-// Disks may return less than was asked for. Both readers go on from there: the tokens are the same.
+// A disk may return fewer bytes than were requested. Both readers continue from there, and the tokens are
+// the same.
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>
@@ -17,7 +18,8 @@ namespace {
 std::atomic<bool> cut_reads{false};
 std::atomic<int> cuts{0};
 
-/// What the disk says it read of `size` bytes: every other time less, and not always whole blocks.
+/// Returns how much of `size` bytes the disk claims to have read: every other time fewer, and not always
+/// whole blocks.
 long cut(long size) {
   static std::atomic<unsigned> calls{0};
   const unsigned call = calls++;
@@ -28,7 +30,7 @@ long cut(long size) {
 
 }  // namespace
 
-// In front of libc's and liburing's own.
+// These replace the functions of libc and liburing.
 extern "C" ssize_t pread(int fd, void* data, size_t size, off_t offset) {
   return cut(::syscall(SYS_pread64, fd, data, size, offset));
 }

@@ -1,4 +1,4 @@
-// Drafts change how many passes a text takes, and nothing of the text.
+// Drafts change the number of passes for a text, and nothing in the text.
 
 #include <gtest/gtest.h>
 
@@ -16,7 +16,7 @@ namespace brimful::tests {
 namespace {
 
 #ifdef __SANITIZE_ADDRESS__
-constexpr bool kSanitized = true;  // a sanitizer's own memory is in no budget
+constexpr bool kSanitized = true;  // A sanitizer's own memory belongs to no budget.
 #else
 constexpr bool kSanitized = false;
 #endif
@@ -41,7 +41,7 @@ class Speculating : public testing::Test {
     if (stories15m().empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
   }
 
-  /// The statistics of `brimful run` on the story, one thread.
+  /// Returns the statistics of `brimful run` on the story, with one thread.
   nlohmann::json run(std::vector<std::string> more) {
     const std::string stats = (directory_.path() / "stats.json").string();
     std::vector<std::string> all{"run", "-m",  stories15m(), "--raw", "-p",      kStory,
@@ -55,7 +55,7 @@ class Speculating : public testing::Test {
     return json;
   }
 
-  /// The same tokens, text and end as without drafts, in fewer passes.
+  /// Expects the same tokens, text and end as without drafts, in fewer passes.
   void expect_same(const std::vector<std::string>& arguments, const std::vector<std::string>& drafts) {
     std::vector<std::string> without = arguments;
     without.insert(without.end(), {"--spec-type", "none"});
@@ -77,7 +77,8 @@ class Speculating : public testing::Test {
   nlohmann::json last_;
 };
 
-// Beyond 256 and up to 512 cells: behind both steps at which attention is computed in another way.
+// The text goes beyond 256 cells and up to 512, so it passes both steps at which attention is computed in
+// another way.
 const std::vector<std::string> kGreedy{"-n", "420", "--temp", "0", "--ignore-eos"};
 const std::vector<std::string> kSampled{"-n", "420", "--temp", "0.9", "-s", "7", "--ignore-eos"};
 
@@ -98,7 +99,7 @@ TEST_F(Speculating, GivesTheSameTokensFromNgramsAtEveryBudget) {
 TEST_F(Speculating, GivesTheSameTokensFromADraftModel) {
   expect_same(plus(kGreedy, {"--ram", "1GiB"}),
               {"-md", stories15m(), "--spec-type", "draft-simple", "--spec-draft-n-max", "5"});
-  // It drafts for itself: nearly every token comes true.
+  // The model drafts for itself, so nearly every token is right.
   EXPECT_GT(last_["drafts"]["tokens_per_pass"], 4);
 }
 
@@ -129,7 +130,7 @@ TEST_F(Speculating, GivesTheSameTokensWithoutFlashAttention) {
 TEST_F(Speculating, GivesTheSameTokensWithAdapters) {
   const std::string lora = (directory_.path() / "lora.gguf").string();
   const std::string control = (directory_.path() / "control.gguf").string();
-  AdapterFile matrices = lora_for(stories15m());  // the embedding is the output matrix too: it stays
+  AdapterFile matrices = lora_for(stories15m());  // The embedding is also the output matrix, so it stays.
   std::erase_if(matrices.tensors, [](const auto& tensor) { return tensor.name.starts_with("token_embd"); });
   matrices.write(lora, 1);
   control_vector_for(stories15m()).write(control, 2);
@@ -137,7 +138,8 @@ TEST_F(Speculating, GivesTheSameTokensWithAdapters) {
 }
 
 TEST_F(Speculating, EndsWithTheTextInTheMiddleOfADraft) {
-  // What followed the last time has an end of text in its middle; the grammar makes it come again.
+  // The tokens that followed the last time have an end of text in their middle, and the grammar makes them
+  // come again.
   expect_same({"-n", "60", "--temp", "0", "--ram", "1GiB", "-p",
                "Max liked to play with his red ball.</s> One day, Max was sad. The end. Max liked to play",
                "--grammar", R"(root ::= " with his red ball.")"},
@@ -182,7 +184,8 @@ TEST_F(Speculating, RefusesKindsItDoesNotHave) {
   EXPECT_NE(says({"-md", "/no/such/file.gguf"}).find("/no/such/file.gguf"), std::string::npos);
 }
 
-/// In this process, several texts with one context: what one leaves in the KV cache the next one finds.
+/// Several texts in this process with one context: each text finds in the KV cache what the one before left
+/// there.
 class SpeculatingTurns : public Speculating {
  protected:
   struct Turn {
@@ -190,7 +193,7 @@ class SpeculatingTurns : public Speculating {
     std::function<bool(engine::Engine&, std::string_view)> on_text = [](auto&, auto) { return true; };
   };
 
-  /// Each turn goes on from all that was said before.
+  /// Runs several turns. Each one continues from the whole conversation.
   std::vector<engine::Generation> talk(const engine::DraftOptions& drafts, const std::vector<Turn>& turns,
                                        bool with_model = false) {
     engine::OpenOptions open{.model = stories15m(), .ram = kGiB};
@@ -283,7 +286,7 @@ TEST_F(SpeculatingTurns, EndWhenTheyAreAbortedAndStartAfresh) {
   ASSERT_EQ(got.size(), 2U);
   EXPECT_EQ(got[0].reason, engine::StopReason::kCancelled);
   EXPECT_GE(got[0].token_ids.size(), 20U);
-  EXPECT_LE(got[0].token_ids.size(), 20U + 8U);  // what that pass had given already
+  EXPECT_LE(got[0].token_ids.size(), 20U + 8U);  // That pass had already produced these tokens.
   // The next turn computes all of its prompt again, as after any abort.
   EXPECT_EQ(got[1].prompt_computed, got[1].prompt_ids.size());
   EXPECT_EQ(got[1].token_ids.size(), 40U);

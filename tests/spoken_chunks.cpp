@@ -7,8 +7,8 @@
 namespace brimful::tests {
 namespace {
 
-constexpr std::size_t kChunk = 7;  // bytes
-/// Shorter ones occur in prompts, too: a tokenizer puts no longer ones together from characters.
+constexpr std::size_t kChunk = 7;  // The length of a token in bytes.
+/// Shorter tokens also occur in prompts. A tokenizer does not put longer ones together from characters.
 constexpr std::size_t kShortest = 3;
 
 class Cutter {
@@ -38,8 +38,8 @@ class Cutter {
            std::ranges::none_of(prompts_, [&](const std::string& prompt) { return prompt.ends_with(chunk); });
   }
 
-  /// The first mark that is not said yet, the longest where several begin there; the end of the text where
-  /// there is none.
+  /// Returns the first mark that has not occurred yet, and the longest one when several begin there. When
+  /// there is none, it returns the end of the text.
   [[nodiscard]] std::pair<std::size_t, std::string> next_mark(std::string_view text) const {
     std::pair<std::size_t, std::string> out{text.size(), {}};
     for (const std::string& mark : marks_) {
@@ -68,7 +68,8 @@ class Cutter {
   SpokenChunks out_;
 };
 
-/// The place of a token that the model would not say where the text has it; the end where there is none.
+/// Returns the position of a token that the model would not write where the text has it; the end when there
+/// is none.
 std::size_t unsayable(const std::vector<std::string>& tokens, const std::vector<std::string>& prompts) {
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const auto begin = tokens.begin();
@@ -88,7 +89,7 @@ SpokenChunks spoken_chunks(const std::string& text, std::vector<std::string> mar
     SpokenChunks out = Cutter(marks, prompts).cut(text);
     const std::size_t place = unsayable(out.tokens, prompts);
     if (out.control.empty() || place == out.tokens.size()) return out;
-    // What lies between two marks is too short to be a token of its own: the next mark becomes plain text.
+    // The text between two marks is too short for a token of its own, so the next mark becomes plain text.
     const auto is_mark = [&](const std::string& token) {
       return std::ranges::find(out.control, token) != out.control.end();
     };

@@ -17,7 +17,7 @@ common_chat_msg answer(Spoken spoken) {
   return out;
 }
 
-/// The question, and the answer where there is one.
+/// Returns the messages: the question, and the answer if there is one.
 std::string conversation(const common_chat_templates* templates, std::optional<Spoken> spoken, bool with_tool,
                          bool add_generation_prompt) {
   common_chat_templates_inputs inputs = spoken_question(with_tool);
@@ -26,8 +26,8 @@ std::string conversation(const common_chat_templates* templates, std::optional<S
   return common_chat_templates_apply(templates, inputs).prompt;
 }
 
-/// The whole conversation, with an answer, behind the prompt that asks for it. Nothing where the template
-/// does not write the two alike.
+/// Renders the whole conversation with an answer, and returns the part after the prompt. Nullopt when the
+/// template does not begin both alike.
 std::optional<std::string> behind_prompt(const common_chat_templates* templates, Spoken spoken,
                                          bool with_tool) {
   const std::string prompt = conversation(templates, std::nullopt, with_tool, true);
@@ -36,7 +36,7 @@ std::optional<std::string> behind_prompt(const common_chat_templates* templates,
   return all.substr(prompt.size());
 }
 
-/// What the template writes behind a plain answer.
+/// Returns the text that the template writes after a plain answer.
 std::optional<std::string> end_of_turn(const common_chat_templates* templates, bool with_tool) {
   const std::string all = conversation(templates, Spoken{}, with_tool, false);
   const std::size_t at = all.rfind(kSpokenContent);
@@ -54,8 +54,8 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(0, text.find_last_not_of(kSpace) + 1);
 }
 
-/// Up to where the turn ends. Where a call ends in another way than a text, `end` has to be found in part:
-/// from one of its marks on.
+/// Cuts the text at the end of the turn. When a call ends in another way than a text, only a part of `end`
+/// is searched, from one of its marks on.
 std::string without_end(std::string text, const std::string& end, What what) {
   const char* const part = what == What::kCall ? "moon" : what == What::kJson ? kSpokenJson : kSpokenContent;
   const std::size_t at_part = text.rfind(part);
@@ -83,7 +83,7 @@ bool has_parts(const std::string& text, Spoken spoken) {
   return false;
 }
 
-/// How a template marks thoughts.
+/// The tags with which a template marks thoughts.
 struct ThoughtTags {
   std::string begin;  ///< Empty: the prompt itself begins them.
   std::string end;
@@ -96,8 +96,8 @@ struct ThoughtTags {
   [[nodiscard]] bool exist() const { return !end.empty(); }
 };
 
-/// What the template renders of an answer without thoughts, behind the prompt and without the tags of
-/// thoughts.
+/// Returns the part that the template renders for an answer without thoughts, after the prompt and without
+/// the tags of thoughts.
 std::optional<std::string> without_thoughts(const common_chat_templates* templates, Spoken spoken,
                                             const ThoughtTags& tags, std::string_view prompt) {
   const bool with_tool = spoken.what == What::kCall;

@@ -7,15 +7,15 @@
 
 namespace brimful::tests {
 
-/// What an answer to "Where is it?" consists of: a text, JSON by a schema, or a call of the tool `look`;
-/// thoughts may go before each.
+/// The kind of an answer to "Where is it?": a text, JSON by a schema, or a call of the tool `look`. Thoughts
+/// may come before it.
 struct Spoken {
   enum class What { kContent, kJson, kCall };
   What what = What::kContent;
   bool thinks = false;
 };
 
-/// The parts of such an answer.
+// The question, and the parts of an answer.
 inline constexpr const char* kQuestion = "Where is it?";
 inline constexpr const char* kSpokenContent = "It is there.";
 inline constexpr const char* kSpokenJson = R"({"place": "sky"})";
@@ -25,23 +25,24 @@ inline constexpr const char* kSpokenArguments = R"({"at": "moon"})";
 inline constexpr const char* kToolParameters =
     R"({"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]})";
 
-/// The question, with or without the tool.
+/// The inputs for a chat template: the question, with or without the tool.
 [[nodiscard]] common_chat_templates_inputs spoken_question(bool with_tool);
 
-/// A text that a model of a template writes.
+/// A text that a model with a certain chat template writes.
 struct SpokenText {
   std::string text;
-  bool is_rendered = true;  ///< false: the template does not render it; it is made of the template's tags.
+  /// Whether the template renders this text. If not, it is put together from the template's tags.
+  bool is_rendered = true;
 };
 
-/// What a model of this template writes where it gives such an answer: what the template renders of the
-/// answer behind the prompt that asks for it, without the end of the turn. Nothing where the template renders
-/// no such answer. Throws what the template throws.
+/// Returns the text that a model with this template writes for an answer: the part that the template renders
+/// for the answer after the prompt, without the end of the turn. Nullopt when the template does not render
+/// such an answer. Throws the exceptions of the template.
 [[nodiscard]] std::optional<std::string> rendered_text(const common_chat_templates* templates, Spoken spoken);
 
-/// As rendered_text(), and where that has nothing: thoughts between the template's tags for them, and behind
-/// them what it renders of the answer without thoughts, or the plain text. Nothing where the template knows
-/// no thoughts, or writes no calls of tools.
+/// Returns rendered_text(). When that is nullopt, the text is put together: the thoughts between the
+/// template's tags for them, and then the rendered answer without thoughts, or the plain text. Nullopt when
+/// the template has no thoughts, or writes no calls of tools.
 [[nodiscard]] std::optional<SpokenText> spoken_text(const common_chat_templates* templates, Spoken spoken);
 
 }  // namespace brimful::tests

@@ -12,7 +12,7 @@
 
 namespace brimful::tests {
 
-/// Writes a made-up model into the directory; empty when that failed.
+/// Writes a made-up model into the directory. Returns the path of its first file; empty when that failed.
 inline std::filesystem::path synth_model(const TemporaryDirectory& directory,
                                          const synth::SynthOptions& options) {
   const auto design = synth::design_synth(options);
@@ -21,7 +21,8 @@ inline std::filesystem::path synth_model(const TemporaryDirectory& directory,
   return written ? written->front() : std::filesystem::path();
 }
 
-/// The name of a test whose parameter is a text: what is no letter or digit becomes `_`.
+/// Makes the name of a test from its parameter, a text: every character that is no letter or digit becomes
+/// `_`.
 inline std::string test_name(const testing::TestParamInfo<const char*>& test) {
   std::string name = test.param;
   std::ranges::replace_if(

@@ -6,7 +6,7 @@
 
 namespace brimful::tests {
 
-/// A fresh directory on a real disk (beside the build, not in memory), removed at the end.
+/// A new directory on a real disk (beside the build, not in memory). The destructor removes it.
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {

@@ -1,4 +1,4 @@
-// The program as a person at a terminal meets it: chat, top, ctl, help, and files that are no model.
+// The program as a person at a terminal uses it: chat, top, ctl, help, and files that are no models.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -77,21 +77,21 @@ TEST_F(AtATerminal, AChatHasCommandsAHistoryAndMessagesOfSeveralLines) {
   type("/system Be kind\r");
   type("/system\r");
   terminal.expect("\r\nBe kind\r\n");
-  type("hello\r");                              // the first message
-  type("\033[A\r");                             // the second, out of the history
-  type("\033[200~one\rtwo\rthree\033[201~\r");  // the third
+  type("hello\r");                              // The first message.
+  type("\033[A\r");                             // The second message, from the history.
+  type("\033[200~one\rtwo\rthree\033[201~\r");  // The third message.
   terminal.expect("three");
   type("\"\"\"first\r");
   terminal.expect(". ");
   terminal.type("/bye\r");
   terminal.expect(". ");
-  terminal.type("last\"\"\"\r");  // the fourth
+  terminal.type("last\"\"\"\r");  // The fourth message.
   type("/stats\r");
   terminal.expect("peak memory");
   type("/clear\r");
   terminal.expect("The conversation is forgotten.");
   type("lost");
-  terminal.expect("lost");  // Ctrl-C throws away what the program has not read yet
+  terminal.expect("lost");  // Ctrl-C drops the keys that the program has not read yet.
   terminal.type("\x03");
   EXPECT_THAT(terminal.expect("\n> "), Not(HasSubstr("ends the chat")));
   terminal.type("\x03");
@@ -108,7 +108,7 @@ TEST_F(AtATerminal, CtrlCEndsAnAnswerAndNeverTheChat) {
   for (int answer = 0; answer < 2; ++answer) {
     terminal.expect("\n> ");
     terminal.type("hello\r");
-    // The echo of the line, and then what the model says.
+    // First the echo of the line, and then the model's answer.
     terminal.expect("hello\r\n");
     terminal.expect_anything();
     terminal.type("\x03\x03\x03");
@@ -126,7 +126,7 @@ TEST_F(AtATerminal, KeysTypedDuringAnAnswerAreReadAfterIt) {
   terminal.type("hello\r");
   terminal.expect("hello\r\n");
   terminal.expect_anything();
-  terminal.type("/system\r\x04");  // the model still writes
+  terminal.type("/system\r\x04");  // The model is still writing.
   terminal.expect("There is no system message.");
   EXPECT_EQ(terminal.wait_for_end(), 0) << terminal.rest();
   EXPECT_EQ(stats()["decode"]["tokens"], 200);
@@ -191,7 +191,7 @@ TEST_F(AtATerminal, CtlSaysWhereTheMachineHasLessThanIsAsked) {
   EXPECT_THAT(run_brimful({"ctl"}).out, Not(HasSubstr("TiB")));
 }
 
-/// A program that writes to a pipe means no commands: each of its lines is a message.
+/// The lines of a pipe are all messages, because a program that writes them means no commands.
 TEST_F(AtATerminal, AChatWhoseInputIsAPipeAnswersLineByLine) {
   const std::string input = file("lines", "one\n\"\"\"two\nthree\"\"\"\n\n/bye\nlast without an end");
   std::string command = "'" BRIMFUL_PROGRAM "'";

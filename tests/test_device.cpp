@@ -34,7 +34,7 @@ Bytes TestDevice::pinned() {
   return out;
 }
 
-/// Pages that can be touched only while a Lock lives: then the device is at work.
+/// Pages that can be touched only as long as a Lock exists, which means that the device works.
 class TestDevice::Memory {
  public:
   explicit Memory(std::size_t size)
@@ -87,7 +87,7 @@ class TestDevice::Memory {
   void* data_;
 };
 
-/// Keeps account of what the device does while it lives.
+/// Accounts for the time of the device's work as long as it exists.
 class TestDevice::Work {
  public:
   Work(const TestDevice& device, int& kind) : device_(device), kind_(kind) { change(1); }
@@ -115,7 +115,7 @@ TestDevice::Times TestDevice::times() const {
   return times_;
 }
 
-/// One stream: what is handed over is done in order, by a thread of its own.
+/// One stream: its work is done in order by a thread of its own.
 class TestDevice::Queue {
  public:
   Queue(TestDevice& device) : device_(device), cpu_(ggml_backend_cpu_init()) {
@@ -133,7 +133,7 @@ class TestDevice::Queue {
   TestDevice& device() { return device_; }
   ggml_backend_t cpu() { return cpu_; }
 
-  /// Nothing: the end.
+  /// Adds a task. An empty function ends the queue's thread.
   void submit(std::function<void()> task) {
     const std::lock_guard lock(mutex_);
     tasks_.push_back(std::move(task));
@@ -171,7 +171,7 @@ class TestDevice::Queue {
 
 namespace {
 
-/// Of a place in a queue.
+/// An event: a position in a queue.
 class Event {
  public:
   void begin() { set(false); }
@@ -261,7 +261,7 @@ struct TestDeviceCalls {
     return ggml_backend_buffer_init(type, iface, new Memory(size), size);
   }
 
-  // streams; a tensor may be gone when its copy is done
+  // Streams. A tensor may be gone when its copy is done.
   static void set_async(ggml_backend_t backend, ggml_tensor* t, const void* data, size_t offset,
                         size_t size) {
     of(backend).submit(
@@ -275,7 +275,7 @@ struct TestDeviceCalls {
   }
   static ggml_status compute(ggml_backend_t backend, ggml_cgraph* graph) {
     TestDevice& device = of(backend).device();
-    of(backend).synchronize();  // copies that were handed over before
+    of(backend).synchronize();  // This waits for earlier copies.
     if (device.broken_) return GGML_STATUS_FAILED;
     if (device.graphs_++ == device.options_.fail_graph) return GGML_STATUS_FAILED;
     of(backend).submit([backend, graph] {

@@ -15,24 +15,30 @@
 
 namespace brimful::tests {
 
-/// A ggml device that stands in for a GPU: memory of its own that nobody else can touch (an access from
-/// outside is a segmentation fault, while the device is idle), a hard capacity, a queue that works
-/// asynchronously, a link with a rate. It computes with ggml's CPU kernels. Threading: as ggml's devices.
-/// Lifetime: outlives what is made with it.
+/// A ggml device that stands in for a GPU. It has memory of its own that nobody else can touch (while the
+/// device is idle, an access from outside is a segmentation fault), a hard capacity, an asynchronous queue,
+/// and a link with a rate. It computes with ggml's CPU kernels.
+/// Threading: as for ggml's devices. Lifetime: it outlives everything that is made with it.
 class TestDevice {
  public:
   struct Options {
     const char* name = "TEST0";
     Bytes capacity = Bytes{1} * kGiB.value;
     int threads = 2;
-    double bytes_per_s = 0;                ///< of the link, both ways; 0: as fast as memory
-    std::chrono::microseconds latency{0};  ///< of each copy
-    int fail_allocation = -1;              ///< the Nth, from 0
+    /// The rate of the link in each direction; 0: as fast as memory.
+    double bytes_per_s = 0;
+    /// The latency of each copy.
+    std::chrono::microseconds latency{0};
+    // The numbers of the allocation, graph and copy to the device that fail. They count from 0; -1: none
+    // fails. ggml's copies cannot report an error, so, as with CUDA, every graph after the failed copy
+    // fails.
+    int fail_allocation = -1;
     int fail_graph = -1;
-    int fail_copy =
-        -1;  ///< to the device. ggml's copies cannot fail: as with CUDA, every graph behind it does
-    bool has_pinned = false;  ///< it has pinned memory of its own, and
-    bool pins = true;         ///< can pin that of others
+    int fail_copy = -1;
+    /// Whether the device has a buffer type for pinned host memory.
+    bool has_pinned = false;
+    /// Whether the device can pin memory that was allocated elsewhere.
+    bool pins = true;
   };
 
   explicit TestDevice(const Options& options);
@@ -43,20 +49,21 @@ class TestDevice {
   [[nodiscard]] ggml_backend_dev_t handle() { return &device_; }
   [[nodiscard]] Bytes used() const { return Bytes{used_}; }
   [[nodiscard]] Bytes peak() const { return Bytes{peak_}; }
-  /// Copied to the device.
+  /// The bytes that were copied to the device.
   [[nodiscard]] Bytes received() const { return Bytes{received_}; }
   [[nodiscard]] std::uint64_t nodes_computed() const { return nodes_; }
-  /// Of a KV cache, in one attention.
+  /// The most cells of a KV cache that one attention node used.
   [[nodiscard]] std::int64_t most_cells() const { return most_cells_; }
-  /// Memory of others that is pinned now, of all such devices.
+  /// The memory from elsewhere that is pinned now by all test devices together.
   [[nodiscard]] static Bytes pinned();
   [[nodiscard]] int allocations() const { return allocations_; }
-  [[nodiscard]] int copies() const { return copies_; }  ///< to the device
+  /// The number of copies to the device.
+  [[nodiscard]] int copies() const { return copies_; }
 
   struct Times {
     std::chrono::duration<double> computing{0};
     std::chrono::duration<double> copying{0};
-    std::chrono::duration<double> both{0};  ///< at the same time
+    std::chrono::duration<double> both{0};  ///< The time in which the device computed and copied at once.
   };
   [[nodiscard]] Times times() const;
 

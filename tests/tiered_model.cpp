@@ -31,7 +31,8 @@ bool decode(llama_context* context, std::vector<llama_token> tokens) {
                       llama_batch_get_one(tokens.data(), static_cast<std::int32_t>(tokens.size()))) == 0;
 }
 
-/// What the first layers compute with; weights of no layer are the output's, but those that layers share.
+/// Returns the tensors with which the first layers compute. Weights outside the layers belong to the output,
+/// except for those that layers share.
 std::vector<std::uint32_t> tensors_of_layers(const model::ModelProfile& profile, std::uint32_t layers) {
   std::vector<std::uint32_t> out;
   for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) {
@@ -43,7 +44,7 @@ std::vector<std::uint32_t> tensors_of_layers(const model::ModelProfile& profile,
   return out;
 }
 
-/// Takes the experts out of `tensors`, into groups by layer.
+/// Removes the experts from `tensors` and groups them by layer.
 std::vector<plan::CachedExperts> take_experts(const model::ModelProfile& profile,
                                               std::vector<std::uint32_t>& tensors, std::uint32_t slots) {
   std::map<int, plan::CachedExperts> groups;
@@ -158,7 +159,7 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
     llama_memory_clear(llama_get_memory(out->context_.get()), false);
     return decode(out->context_.get(), std::vector<llama_token>(count, 0));
   };
-  if (offload.slots > 0) {  // the host has to see the experts
+  if (offload.slots > 0) {  // The host device must record the experts.
     out->offload_->leave_experts(true);
     if (!feed(settings.ubatch)) return fail(ErrorCode::kInternal, "recording failed");
     out->offload_->leave_experts(false);

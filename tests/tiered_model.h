@@ -24,7 +24,7 @@ struct ContextFree {
 using engine::ModelPtr;
 using ContextPtr = std::unique_ptr<llama_context, ContextFree>;
 
-/// The same for both sides of a comparison.
+/// The settings of a model and its context. They are the same for both sides of a comparison.
 struct Settings {
   std::uint32_t context = 1024;
   std::uint32_t ubatch = 512;
@@ -32,25 +32,27 @@ struct Settings {
   llama_flash_attn_type flash_attention = LLAMA_FLASH_ATTN_TYPE_AUTO;
   ggml_type cache_type = GGML_TYPE_F16;
   std::uint32_t sequences = 1;
-  std::uint32_t outputs = 1;    ///< of one ubatch
-  bool embeddings = false;      ///< for an encoder: embeddings come out, one for each sequence
-  bool token_by_token = false;  ///< `outputs` tokens are recorded to be computed so
-  bool file_order = false;      ///< weights keep the file's order: ggml's plain kernels
+  std::uint32_t outputs = 1;  ///< The most outputs of one ubatch.
+  bool embeddings = false;    ///< Whether the output is an embedding of each sequence. For encoders.
+  bool token_by_token =
+      false;                ///< Whether a pass of `outputs` tokens is recorded that computes them one by one.
+  bool file_order = false;  ///< Whether weights keep the file's layout, with ggml's plain kernels.
 };
 
-/// Logits after a prompt, and after each of `steps` greedy tokens that follow.
+/// The logits after a prompt, and after each of the greedy tokens that follow it.
 struct Trace {
   std::vector<std::vector<float>> logits;
   std::vector<llama_token> tokens;
 
-  /// Bit for bit; a NaN equals nothing.
+  /// Compares bit for bit. A NaN is equal to nothing.
   bool operator==(const Trace&) const = default;
 };
 
-/// Empties the context, then computes. An empty trace means that decoding failed.
+/// Empties the context, computes the prompt, and then `steps` greedy tokens. An empty trace means that
+/// decoding failed.
 [[nodiscard]] Trace trace(llama_context* context, const std::vector<llama_token>& prompt, int steps);
 
-/// Tokens for some sequences, in one batch.
+/// A batch of tokens for several sequences.
 struct SequenceBatch {
   struct Token {
     llama_token token = 0;
@@ -63,11 +65,12 @@ struct SequenceBatch {
   void add(llama_seq_id sequence, llama_pos first, const std::vector<llama_token>& more);
 };
 
-/// What comes out of one batch: the logits of each output, or each sequence's embedding; nothing where
+/// Computes one batch. Returns the logits of each output, or the embedding of each sequence; empty when
 /// decoding failed.
 [[nodiscard]] std::vector<std::vector<float>> outputs_of(llama_context* context, const SequenceBatch& batch);
 
-/// The oracle: plain llama.cpp on the CPU, everything in memory, its fastest layout unless `file_order`.
+/// The oracle: plain llama.cpp on the CPU, with everything in memory. Weights have its fastest layout,
+/// unless `file_order` is set.
 class PlainModel {
  public:
   PlainModel(const std::filesystem::path& path, const Settings& settings);
@@ -78,21 +81,27 @@ class PlainModel {
   ContextPtr context_;
 };
 
-/// A model's first layers on another device; one more than it has: the output, too.
+/// The layers of a model that lie on a test device.
 struct OffloadTo {
   TestDevice* device = nullptr;
+  /// The number of layers, which are the first ones. One more than the model has: the output lies there,
+  /// too.
   std::uint32_t layers = 0;
-  Bytes ring = {};  ///< for weights that are sent for batches
+  /// The size of the ring for weights that are sent to the device for batches.
+  Bytes ring = {};
   Bytes budget = kGiB * 64;
-  std::uint32_t slots = 0;    ///< of these layers' experts, those that lie there; 0: all
-  bool send_experts = false;  ///< the others are sent when a step needs them
+  /// The number of slots for experts in each of these layers; 0: all experts lie on the device.
+  std::uint32_t slots = 0;
+  /// Whether other experts are sent to the device when a step needs them.
+  bool send_experts = false;
 };
 
-/// A model on our device, with exactly this much memory for weights and ring.
+/// A model on our host device, with an exact number of bytes for weights and ring.
 class TieredModel {
  public:
   struct Loaded;
-  /// `arena`: given what the graphs use, how many bytes to place the weights in.
+  /// Returns the number of bytes for weights and ring, from the model and the uses of its tensors in the
+  /// graphs.
   using ChooseArena = std::function<Bytes(const model::ModelProfile&, const std::vector<plan::TensorUse>&)>;
   [[nodiscard]] static Result<std::unique_ptr<TieredModel>> load(const std::filesystem::path& path,
                                                                  const Settings& settings,
@@ -104,7 +113,7 @@ class TieredModel {
   [[nodiscard]] tier::GpuDevice& offload() const { return *offload_; }
   [[nodiscard]] const memory::Pool& device_pool() const { return *device_pool_; }
   [[nodiscard]] const plan::Placement& placement() const { return placement_; }
-  /// Not all weights stay in memory.
+  /// Whether some weights do not stay in memory.
   [[nodiscard]] bool streams() const {
     return placement_.streamed_per_pass.value > 0 || !placement_.groups.empty();
   }
@@ -122,16 +131,16 @@ class TieredModel {
   plan::Placement placement_;
 };
 
-/// `percent` of the weights that are computed with, but at least what the smallest ring and the pinned
-/// tensors need; 0: exactly that.
+/// Chooses `percent` of the weights that are computed with, but at least as much as the smallest ring and
+/// the pinned tensors need. 0 means exactly that minimum.
 [[nodiscard]] TieredModel::ChooseArena percent_of_weights(unsigned percent);
 
-/// `count` token ids that the vocabulary has, the same for the same arguments.
+/// Returns `count` token ids of the vocabulary. The same arguments give the same ids.
 [[nodiscard]] std::vector<llama_token> some_tokens(const llama_context* context, std::size_t count);
 
-/// The trained model of the demo, wherever it lies; empty when it is not there.
+/// The path of the demo's trained model; empty when it is missing.
 [[nodiscard]] std::filesystem::path stories15m();
-/// A file of ../shared; empty when it is not there.
+/// The path of a file in ../shared; empty when it is missing.
 [[nodiscard]] std::filesystem::path shared_file(const std::string& name);
 
 }  // namespace brimful::tests

@@ -23,10 +23,10 @@
 
 namespace brimful::tests {
 
-/// A terminal of xterm's kind with a program on it: types keys, and reads what the program shows.
+/// A terminal (TERM=xterm) on which a program runs. A test types keys, and reads what the program shows.
 class TypedTerminal {
  public:
-  /// Runs `program` in a child on this terminal. It must not return.
+  /// Runs `program` in a child process on the terminal. `program` must not return.
   explicit TypedTerminal(const std::function<void()>& program) {
     winsize size{.ws_row = 24, .ws_col = 80, .ws_xpixel = 0, .ws_ypixel = 0};
     child_ = ::forkpty(&terminal_, nullptr, nullptr, &size);
@@ -56,7 +56,8 @@ class TypedTerminal {
   TypedTerminal(const TypedTerminal&) = delete;
   TypedTerminal& operator=(const TypedTerminal&) = delete;
 
-  /// Types `keys`, and reads meanwhile what the program shows: it would wait for that, and we for it.
+  /// Types `keys`. Meanwhile it reads what the program shows; otherwise the program and the test would wait
+  /// for each other.
   void type(std::string_view keys) {
     while (!keys.empty()) {
       pollfd ready{terminal_, POLLIN | POLLOUT, 0};
@@ -69,8 +70,8 @@ class TypedTerminal {
       if (done > 0) keys.remove_prefix(static_cast<std::size_t>(done));
     }
   }
-  /// Reads until the program has shown `text`, after what the call before has found. Returns what it showed
-  /// before `text`.
+  /// Reads until the program has shown `text` after the text that the previous call found. Returns
+  /// everything between them.
   std::string expect(std::string_view text) {
     const auto limit = std::chrono::steady_clock::now() + kPatience;
     std::size_t found = std::string::npos;
@@ -90,7 +91,7 @@ class TypedTerminal {
     while (shown_.empty())
       ASSERT_TRUE(std::chrono::steady_clock::now() < limit && read_more()) << "shows nothing";
   }
-  /// Reads what is left until the program has ended. Returns its status, as waitpid has it.
+  /// Reads until the program has ended. Returns its status, as waitpid() reports it.
   int wait_for_end() {
     while (read_more()) {
     }
@@ -99,15 +100,15 @@ class TypedTerminal {
     child_ = -1;
     return status;
   }
-  /// Waits until the program was stopped, as by Ctrl-Z.
+  /// Waits until the program is stopped, as by Ctrl-Z. Returns false when it ended instead.
   [[nodiscard]] bool wait_for_stop() const {
     int status = 0;
     return ::waitpid(child_, &status, WUNTRACED) == child_ && WIFSTOPPED(status);
   }
   void signal(int number) const { ::kill(child_, number); }
-  /// What was shown, and not expected yet.
+  /// The text that was shown and that no call of expect() has taken.
   [[nodiscard]] const std::string& rest() const { return shown_; }
-  /// Whether the terminal hands over whole lines, as shells leave it.
+  /// Whether the terminal delivers whole lines (canonical mode), as a shell leaves it.
   [[nodiscard]] bool takes_whole_lines() const {
     termios mode{};
     return ::tcgetattr(terminal_, &mode) == 0 && (mode.c_lflag & ICANON) != 0;
@@ -116,7 +117,7 @@ class TypedTerminal {
  private:
   static constexpr std::chrono::seconds kPatience{kThreadSanitized ? 1200 : 120};
 
-  /// Waits for output a moment. No where the program has closed the terminal.
+  /// Waits a moment for output. Returns false when the program has closed the terminal.
   bool read_more() {
     pollfd output{terminal_, POLLIN, 0};
     if (::poll(&output, 1, 50) <= 0) return true;

@@ -1,5 +1,5 @@
-// What breaks a library at a request, and not before: chat templates that only some conversations break, and
-// several requests of that kind at once. See docs/design-untrusted.md.
+// Texts that break a library only when a request arrives: chat templates that fail for some conversations
+// only, and several such requests at once. See docs/design-untrusted.md.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -43,7 +43,7 @@ class HealthWatch {
     stopping_ = true;
     thread_.join();
   }
-  /// Requires: it was stopped.
+  /// Requires: stop() was called.
   void expect_quick_answers() const {
     EXPECT_EQ(failures_, 0);
     EXPECT_LT(slowest_, Seconds(1)) << "of " << asked_;
@@ -57,11 +57,11 @@ class HealthWatch {
   std::thread thread_;
 };
 
-/// A chat template that breaks where the last message is `deep`, or a tool has that name.
+/// A chat template that breaks the library when the last message is `deep`, or when a tool has that name.
 struct TemplateBomb {
   const char* name;
-  const char* part;      ///< of the template, in the middle of a condition
-  bool by_tool = false;  ///< the tool decides, not the message
+  const char* part;      ///< A part of the template, in the middle of a condition.
+  bool by_tool = false;  ///< Whether the tool's name decides, and not the message.
 };
 
 constexpr TemplateBomb kTemplateBombs[] = {
@@ -171,7 +171,8 @@ TEST_F(UntrustedRequests, ATemplateThatBreaksAtALineOfABatchFailsThatLineAlone) 
   }
 }
 
-/// Texts that take all the time they get. Each is another one: a server remembers those that it has tried.
+/// Texts that take all the time that they get. Each one is different, because a server remembers those that
+/// it has tried.
 std::vector<json> slow_requests(int count) {
   std::vector<json> out;
   for (int i = 0; i < count; ++i) {

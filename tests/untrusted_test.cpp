@@ -1,5 +1,5 @@
-// Grammars, schemas, templates and numbers that break a library, or would take all memory and time: each ends
-// with one error, and nobody else notices. See docs/design-untrusted.md.
+// Grammars, schemas, templates and numbers that break a library, or would take all memory and time. Each
+// ends with one error, and no other client notices it. See docs/design-untrusted.md.
 
 #include <gtest/gtest.h>
 
@@ -65,7 +65,8 @@ std::vector<BombRequest> bomb_requests() {
   return out;
 }
 
-/// Of requests that are no grammar: too much of something, or of another type than the API wants.
+/// Bombs in other parts of a request than the grammar: too much of something, or of another type than the
+/// API wants.
 std::vector<BombRequest> other_bombs() {
   json tools = json::array();
   const json deep =
@@ -109,7 +110,7 @@ constexpr const char* kSmall = kSanitized ? "1GiB" : "128MiB";
 
 class Untrusted : public NeedsStories {};
 
-/// 400, in one line of our own words, and the server goes on.
+/// Expects status 400 with one line of our own words, and that the server goes on.
 void expect_refused_alone(const ServedProgram& server, const OtherClient& other, const BombRequest& bomb) {
   SCOPED_TRACE(bomb.name);
   const int before = other.pieces();
@@ -129,7 +130,7 @@ void expect_refused_alone(const ServedProgram& server, const OtherClient& other,
   EXPECT_EQ(health->status, 200);
 }
 
-/// Each bomb, one after the other, in a small server that another client uses, too.
+/// Sends each bomb, one after the other, to a small server that another client uses, too.
 void expect_all_refused_alone(const std::vector<BombRequest>& bombs) {
   constexpr Bytes kBudget = kMiB * 128;
   ServedProgram server({"--ram", kSmall, "--max-num-seqs", "4"});
@@ -188,7 +189,7 @@ TEST_F(Untrusted, NumbersOutOfRangeFailAlone) {
   EXPECT_EQ(server.client().Get("/health")->status, 200);
 }
 
-/// Of `run`, for templates and grammars: one line, and exit code 1.
+/// Tests of `run` with templates and grammars: each ends with one line and exit code 1.
 class UntrustedRun : public Untrusted {
  public:
   static constexpr const char* kRam = kSanitized ? "1GiB" : "160MiB";
@@ -232,7 +233,8 @@ TEST_F(UntrustedRun, TemplatesThatBreakTheirEngineAreRefusedInOneLine) {
   }
 }
 
-/// Where the budget holds the model, its map is shown before a first token is chosen: the error is one line.
+/// When the budget holds the model, its memory map is shown before the first token is chosen. So the error
+/// is one line after it.
 void expect_one_error(const ProgramRun& ran) {
   EXPECT_EQ(ran.exit_code, 1) << ran.err;
   const std::string::size_type at = ran.err.find("brimful: ");
@@ -248,7 +250,7 @@ void expect_one_error(const ProgramRun& ran) {
 }
 
 TEST_F(UntrustedRun, GrammarsAndSchemasEndInOneLine) {
-  constexpr std::size_t kLongestArgument = 128 << 10;  // the kernel takes no more
+  constexpr std::size_t kLongestArgument = 128 << 10;  // The kernel accepts no longer argument.
   for (const Bomb& bomb : grammar_bombs()) {
     if (bomb.text.size() > kLongestArgument) continue;
     SCOPED_TRACE(bomb.name);
@@ -261,7 +263,8 @@ TEST_F(UntrustedRun, GrammarsAndSchemasEndInOneLine) {
   expect_one_error(run({"--raw", "--json-schema", R"({"minimum": 1e400})"}));
 }
 
-/// What is wrong by itself is named before anything is computed; what only the work shows fails alone.
+/// Requests that are wrong by themselves are reported before anything is computed. Errors that only the work
+/// shows fail alone.
 TEST_F(UntrustedRun, InABatchEachIsNamedOrFailsAlone) {
   const auto input = directory_.path() / "in.jsonl";
   const auto output = directory_.path() / "out.jsonl";

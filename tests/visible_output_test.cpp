@@ -1,4 +1,5 @@
-// What a model file brings, a token, a name, a template's error, steers no terminal; a pipe gets it as it is.
+// Text from a model file, such as a token, a name or a template's error, controls no terminal. A pipe gets
+// it unchanged.
 
 #include <gtest/gtest.h>
 
@@ -13,14 +14,14 @@
 namespace brimful::tests {
 namespace {
 
-// U+009B begins a control sequence, as ESC [ does; U+202E turns the direction of text; 0x9b alone is no
-// UTF-8.
+// U+009B begins a control sequence as ESC [ does, U+202E changes the direction of text, and 0x9b alone is
+// not UTF-8.
 const std::string kC1 = "\xc2\x9b";
 const std::string kTurned = "\xe2\x80\xae";
 const std::string kName = "a\x1b[31mb" + kC1 + "31mc" + kTurned + "d\x9b" + "e";
 
-/// Whether a terminal would only show it: whole characters, without C0 (but for new lines), DEL, C1, and
-/// without marks of direction.
+/// Returns whether a terminal would only show the text: it has whole characters, and no C0 (except
+/// newlines), DEL, C1 or direction marks.
 testing::AssertionResult is_only_shown(const std::string& text) {
   for (std::size_t i = 0; i < text.size();) {
     const auto first = static_cast<unsigned char>(text[i]);
@@ -47,7 +48,8 @@ class VisibleOutput : public testing::Test {
                                   {.tokens = {"one", kC1, "31m", kTurned, "<0x9B>", "two"}, .name = kName})
                  .string();
   }
-  /// What a terminal gets, standard output and standard error, of `brimful ARGUMENTS`.
+  /// Returns everything that `brimful ARGUMENTS` writes to a terminal, on standard output and standard
+  /// error.
   static std::string shown(const std::vector<std::string>& arguments) {
     TypedTerminal terminal(arguments);
     terminal.wait_for_end();
@@ -86,7 +88,7 @@ TEST_F(VisibleOutput, ANameIsMadeVisibleForATerminal) {
   std::ofstream(file) << "{{ messages[0].content }}";
   TypedTerminal chat(
       {"run", "-m", model_, "-t", "1", "--ram", kAmpleRam, "--chat-template-file", file.string()});
-  chat.expect("\x1b[?2004h");  // the program's own: a paste comes marked as one
+  chat.expect("\x1b[?2004h");  // This sequence is the program's own. It makes the terminal mark pastes.
   const std::string greeting = chat.expect("/help lists commands");
   EXPECT_TRUE(is_only_shown(greeting)) << greeting;
   EXPECT_NE(greeting.find("[31m"), std::string::npos) << greeting;

@@ -1,4 +1,5 @@
-// What llama.cpp only logs about a model's vocabulary is a note on standard error: answers may be worse.
+// Problems of a model's vocabulary that llama.cpp only logs become notes on standard error, because answers
+// may be worse.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,7 +16,7 @@ using testing::Not;
 
 class VocabularyNotes : public testing::Test {
  protected:
-  /// What `brimful run` says of a model that says "one two".
+  /// Returns the messages of `brimful run` with a model that writes "one two".
   std::string said_of(Script script, const std::string& prompt = "x") {
     script.tokens = {"one", " two"};
     const auto model = write_scripted_model(directory_.path(), script);
@@ -39,7 +40,7 @@ TEST_F(VocabularyNotes, TwoTokensForTheBeginningOfAText) {
   constexpr const char* kNote = "note: the prompt begins with two tokens for the beginning of a text";
   EXPECT_THAT(said_of({}, "<s>x"), HasSubstr(kNote)) << "the vocabulary adds one";
   EXPECT_THAT(said_of({}), Not(HasSubstr(kNote)));
-  // llama.cpp takes one away that a chat template writes, and no more.
+  // llama.cpp removes one beginning-of-text token that a chat template writes, and no more.
   const std::string turns = "{% for m in messages %}{{ m.content }}{% endfor %}";
   EXPECT_THAT(said_of({.chat_template = "<s><s>" + turns}), HasSubstr(kNote));
   EXPECT_THAT(said_of({.chat_template = "<s>" + turns}), Not(HasSubstr(kNote)));

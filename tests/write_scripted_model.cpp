@@ -1,5 +1,5 @@
-// Writes a model that says scripted texts. Usage: write_scripted_model FOLDER < SCRIPT, a JSON object with
-// the fields of tests::Script. Prints the file's path.
+// Writes a scripted model. Usage: write_scripted_model FOLDER < SCRIPT, where SCRIPT is a JSON object with
+// the fields of tests::Script. Prints the path of the file.
 
 #include <cstdio>
 #include <iostream>

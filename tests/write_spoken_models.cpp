@@ -1,6 +1,6 @@
-// Writes scripted models with a chat template, each of which gives one kind of answer as the template writes
-// it. Usage: write_spoken_models FOLDER TEMPLATE. Prints JSON: for each kind the `model`, its `text`, and
-// whether the text `is_rendered` by the template; null for a kind that the template does not know.
+// Writes scripted models with a chat template. Each gives one kind of answer in the form of the template.
+// Usage: write_spoken_models FOLDER TEMPLATE. Prints JSON: for each kind the `model`, its `text`, and
+// whether the template renders the text (`is_rendered`); null for a kind that the template does not know.
 
 #include <chat.h>
 
@@ -35,7 +35,7 @@ constexpr Kind kKinds[] = {{"content", {}},
                            {"json", {.what = What::kJson}},
                            {"thinks_json", {.what = What::kJson, .thinks = true}}};
 
-/// Control tokens that a vocabulary made for this template has: what it names as `<|this|>`, or with wide
+/// Returns the control tokens of a vocabulary for this template: texts in it like `<|this|>`, also with wide
 /// bars. llama.cpp knows some of them, such as the ends of turns.
 std::vector<std::string> named_tokens(const std::string& source) {
   static const std::regex name(R"(<\|[A-Za-z_]+\|>|<｜[^<>{}'"]+｜>)");
@@ -45,10 +45,10 @@ std::vector<std::string> named_tokens(const std::string& source) {
   return {out.begin(), out.end()};
 }
 
-/// What the template writes for the question, with and without the tool.
+/// The texts that the template writes for the question, with and without the tool.
 struct Questions {
   std::vector<std::string> prompts;
-  std::set<std::string> marks;  // of its answers
+  std::set<std::string> marks;  // The marks in its answers.
 };
 
 Questions questions(const common_chat_templates* templates) {
@@ -68,7 +68,7 @@ nlohmann::json write(const std::filesystem::path& folder, const std::string& sou
   try {
     text = brimful::tests::spoken_text(templates, kind.spoken);
   } catch (const std::exception&) {
-    return nullptr;  // the template refuses such a conversation
+    return nullptr;  // The template refuses such a conversation.
   }
   if (!text) return nullptr;
   Questions asked = questions(templates);

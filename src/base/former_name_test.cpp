@@ -63,7 +63,7 @@ TEST_F(FormerName, ALinkIsNotFollowed) {
 }
 
 TEST_F(FormerName, AFolderThatCannotBeRenamedGoesOnBeingUsed) {
-  const fs::path mounted = "/proc/sys";  // nothing can be renamed there, not even by root
+  const fs::path mounted = "/proc/sys";  // Nothing can be renamed there, not even by root.
   ASSERT_TRUE(fs::exists(mounted / "kernel"));
   EXPECT_FALSE(take_over(mounted / "kernel", mounted / "not there"));
 }

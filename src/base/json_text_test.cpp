@@ -35,7 +35,7 @@ TEST(JsonText, AnObjectOfManyMembersIsReadInTimeThatGrowsWithThem) {
   std::string text = "{";
   for (int i = 0; i < 100'000; ++i) text += "\"" + std::to_string(i) + "\":0,";
   text.back() = '}';
-  // Each name compared with all before it would be five thousand million comparisons.
+  // Comparing each name with all names before it would take five thousand million comparisons.
   const auto read = parse_ordered_json(text);
   ASSERT_TRUE(read);
   EXPECT_EQ(read->size(), 100'000U);

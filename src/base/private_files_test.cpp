@@ -79,7 +79,7 @@ TEST_F(PrivateFiles, WhatOthersCouldHaveMadeIsRefused) {
   std::ofstream(good / "plain") << "x";
   EXPECT_FALSE(make_private_folder(good / "plain"));
   EXPECT_FALSE(make_private_folder(good / "plain" / "below"));
-  if (::geteuid() != 0) return;  // only root can give files away
+  if (::geteuid() != 0) return;  // Only root can give files to another user.
   for (const char* const name : {"theirs", "file of theirs"}) {
     if (name[0] == 't')
       fs::create_directory(good / name);

@@ -13,7 +13,7 @@
 namespace brimful {
 namespace {
 
-/// While it lives, standard output is another file.
+/// As long as it exists, standard output is another file.
 class RedirectedOutput {
  public:
   explicit RedirectedOutput(int to) {
@@ -68,7 +68,7 @@ TEST(StandardOutput, AllOfALongTextArrivesThroughAPipeThatDoesNotBlock) {
   std::array<int, 2> pipe{};
   ASSERT_EQ(::pipe(pipe.data()), 0);
   ASSERT_EQ(::fcntl(pipe[1], F_SETFL, O_NONBLOCK), 0);
-  const std::string text(1 << 20, 'x');  // longer than a pipe holds
+  const std::string text(1 << 20, 'x');  // This text is longer than a pipe's buffer.
   std::string read;
   std::thread reader([&] {
     std::array<char, 4096> piece{};

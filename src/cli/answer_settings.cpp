@@ -8,7 +8,7 @@
 namespace brimful::cli {
 namespace {
 
-/// `a.gguf (58.1 MiB, 1f2e3d4c)`: what a person needs to tell one file from another.
+/// Describes a file for people so that it can be told from others: `a.gguf (58.1 MiB, 1f2e3d4c)`.
 std::string shown(const std::filesystem::path& path, const std::string& fingerprint, std::size_t parts = 1) {
   const std::size_t dash = fingerprint.find('-');
   const Bytes size{std::stoull(fingerprint.substr(dash + 1))};
@@ -17,7 +17,7 @@ std::string shown(const std::filesystem::path& path, const std::string& fingerpr
                      fingerprint.substr(0, 8));
 }
 
-/// Adapters in their order: they are added one after the other.
+/// Makes the setting of adapters. Their order counts, because they are added one after the other.
 Result<batch::Setting> adapters(const char* flag, const std::vector<engine::AdapterOption>& given) {
   batch::Setting out{flag, "", ""};
   for (const engine::AdapterOption& adapter : given) {

@@ -26,7 +26,7 @@ bool takes_a_value(const CLI::App& command, const std::string& flag) {
   return option != nullptr && option->get_items_expected_min() > 0;
 }
 
-/// Every flag of the command as people write it.
+/// Returns all flags of the command as people write them.
 std::vector<std::string> flags_of(const CLI::App& command) {
   std::vector<std::string> out;
   for (const CLI::Option* option : command.get_options()) {
@@ -47,7 +47,7 @@ bool is_number(std::string_view text) {
   return digits != std::string_view::npos && text[digits] >= '0' && text[digits] <= '9';
 }
 
-/// `-t` of `-t 4` and `-t4`, `--ram` of `--ram=1GiB`.
+/// Returns the name of the flag in an argument: `-t` for `-t` and `-t4`, `--ram` for `--ram=1GiB`.
 std::string name_of(const std::string& argument) {
   if (argument.starts_with("--")) return argument.substr(0, argument.find('='));
   return argument.substr(0, 2);
@@ -62,7 +62,7 @@ bool is_flag_with_one_dash(std::string_view flag) {
 Result<std::vector<std::string>> parser_arguments(const CLI::App& command, std::span<char* const> arguments) {
   std::vector<std::string> out;
   bool is_value = false;
-  bool flags_end = false;  // after a lone `--`
+  bool flags_end = false;  // Set after an argument `--`.
   for (std::string argument : arguments) {
     if (!is_value && !flags_end && argument.size() > 1 && argument[0] == '-') {
       flags_end = argument == "--";

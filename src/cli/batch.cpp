@@ -27,16 +27,20 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds kPatience{200};      // until a signal is seen
-constexpr std::uint64_t kLeastAnswer = 256;              // tokens that the longest prompt must leave room for
-constexpr const char* kCacheType = "-ctk";               // the choice that a batch keeps
-constexpr std::chrono::milliseconds kBetweenLooks{200};  // of who watches a terminal
-constexpr std::chrono::seconds kBetweenLines{60};        // of who reads a log
+constexpr std::chrono::milliseconds kPatience{200};  // The longest time until a signal is noticed.
+// The number of tokens for which the longest prompt must leave room.
+constexpr std::uint64_t kLeastAnswer = 256;
+// The name under which a batch keeps the chosen type of the KV cache.
+constexpr const char* kCacheType = "-ctk";
+constexpr std::chrono::milliseconds kBetweenLooks{200};  // The time between two updates on a terminal.
+constexpr std::chrono::seconds kBetweenLines{60};        // The time between two lines in a log.
 
 std::atomic<int> stops{0};
 
 void on_stop(int) {
-  if (++stops > 1) std::_Exit(130);  // a second time: the first is taking too long. Nothing is lost
+  // With the second signal the program ends at once, because the orderly end takes too long. No answer is
+  // lost.
+  if (++stops > 1) std::_Exit(130);
 }
 
 struct BatchOptions {
@@ -48,11 +52,11 @@ struct BatchOptions {
   std::uint32_t sequences = 128;
   std::optional<std::string> stats_file;
   std::string shard = "0/1";
-  std::uint32_t merge = 0;  // parts
+  std::uint32_t merge = 0;  // The number of parts to merge; 0: none.
   bool batch_invariant = false;
 };
 
-/// How far, how fast, how long still: one line of a terminal, or one a minute.
+/// Shows the progress, the speed and the time left: in one line on a terminal, or with a line each minute.
 class Progress {
  public:
   explicit Progress(std::int64_t done) : before_(done), terminal_(::isatty(STDERR_FILENO) != 0) {}
@@ -102,7 +106,7 @@ class Batch {
     BRIMFUL_TRY(engine::OpenOptions open, open_options(options_.run));
     BRIMFUL_TRY(settings_, answer_settings(options_.run, open, options_.served_name));
     settings_.push_back({"--batch-invariant", options_.batch_invariant ? "on" : "", ""});
-    // As where a job is queued again that had come to its end.
+    // This happens when a job that has finished is queued again.
     BRIMFUL_TRY(const auto there,
                 batch::finished(files, shard, open.model.filename().string(), batch::fingerprint(settings_)));
     if (there) {
@@ -141,7 +145,8 @@ class Batch {
   }
 
   void watch_for_stops() {
-    std::signal(SIGPIPE, SIG_IGN);  // who reads standard output may go away: that is an error of a write
+    // When the reader of standard output goes away, a write fails with an error.
+    std::signal(SIGPIPE, SIG_IGN);
     struct sigaction action {};
     action.sa_handler = on_stop;
     ::sigaction(SIGINT, &action, nullptr);
@@ -189,7 +194,7 @@ class Batch {
     return {};
   }
 
-  /// Tokens that the context does not exceed, as far as is known before it is prepared.
+  /// An upper bound for the context in tokens, as far as it is known before the context is prepared.
   [[nodiscard]] std::optional<std::uint64_t> most_context() const {
     const std::uint32_t given = options_.run.context.value_or(0);
     const std::uint32_t trained = engine_->profile().train_context;
@@ -197,8 +202,8 @@ class Batch {
     return given > 0 ? given : trained;
   }
 
-  /// Tokens that a request may have with its answer: as many as the model was trained on, where no flag says
-  /// how large the context is. The context itself holds many requests.
+  /// The most tokens of a request with its answer. Without a flag for the size of the context, it is the
+  /// number of tokens that the model was trained on; the context itself holds many requests.
   [[nodiscard]] std::uint64_t longest_text() const {
     const std::uint32_t trained = engine_->profile().train_context;
     return trained > 0 && !options_.run.context ? trained : SIZE_MAX;
@@ -231,7 +236,8 @@ class Batch {
   Status answer(batch::Job& job) {
     const auto at_once = start(job);
     if (!at_once) {
-      // Nothing was computed: what was given did not fit, and may be given in another way.
+      // Nothing was computed. The options did not fit, and the user may try others, so the journal is
+      // removed.
       if (!job.resumed() && at_once.error().code != ErrorCode::kCancelled)
         BRIMFUL_TRY_VOID(job.take_account_away());
       return std::unexpected(at_once.error());
@@ -272,7 +278,7 @@ class Batch {
     return status;
   }
 
-  /// How many requests may run at once in the context that it starts.
+  /// Starts the context. Returns how many requests may run in it at once.
   Result<std::uint32_t> start(batch::Job& job) {
     BRIMFUL_TRY(const std::uint32_t at_once, prepare(job));
     live_.emplace(*engine_, options_.run.model, tell_notes_below);
@@ -283,7 +289,8 @@ class Batch {
 
   Result<std::uint32_t> prepare(batch::Job& job) {
     const bool chooses_cache = chooses_cache_type(options_.run);
-    if (chooses_cache) {  // once for the whole batch: another type would write other answers
+    // It is chosen once for the whole batch, because another type would give other answers.
+    if (chooses_cache) {
       BRIMFUL_TRY(const auto before, job.store().choice(kCacheType));
       if (before) options_.run.type_k = options_.run.type_v = *before;
     }
@@ -310,7 +317,7 @@ class Batch {
     BRIMFUL_TRY(const batch::Store::Work work, store.work(kLeastAnswer, longest));
     const auto wanted =
         static_cast<std::uint32_t>(std::clamp<std::int64_t>(work.lines, 1, std::int64_t{options_.sequences}));
-    // Where every prompt is too long, any context tells so.
+    // When every prompt is too long, any context leads to that message.
     const std::uint64_t some = work.lines > 0 ? 0 : kLeastAnswer;
     const auto at_most_longest = [&](std::uint64_t tokens) { return std::min(tokens, longest_text()); };
     const auto mean_tokens = static_cast<double>(at_most_longest(work.mean_tokens));
@@ -323,8 +330,9 @@ class Batch {
         .chooses_cache = chooses_cache_type(options_.run)};
   }
 
-  /// Tokens of the longest prompt that the context is made for, where no flag says how large it is: one that
-  /// the model was trained for and the budget holds. Longer ones fail, each alone.
+  /// Returns the length in tokens of the longest prompt for which the context is made, when no flag says how
+  /// large it is: the longest one that the model was trained for and that the budget holds. Longer prompts
+  /// fail, each alone.
   Result<std::uint64_t> longest_prompt(const batch::Store& store, const engine::ContextOptions& context) {
     constexpr std::uint64_t kAny = INT64_MAX;
     if (context.context || engine_->only_embeds()) return kAny;
@@ -336,7 +344,7 @@ class Batch {
       BRIMFUL_TRY(const session::ExpectedRequests expected, expected_requests(store, length));
       return session::holds_least(*engine_, context, expected);
     };
-    // Lengths before `first` fit, from `end` on they do not.
+    // Lengths before the index `first` fit; lengths from the index `end` on do not.
     std::size_t first = 0;
     std::size_t end = lengths.size();
     for (std::size_t next = end - 1; first < end; next = (first + end) / 2) {

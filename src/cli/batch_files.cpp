@@ -19,7 +19,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kUnfinished = ".part";
-constexpr const char* kCopy = "input-";  // of a stream, until its requests are known
+// The beginning of the name of a stream's copy, until its requests are known.
+constexpr const char* kCopy = "input-";
 
 bool is_terminal_or_device(const fs::path& path) {
   struct stat info {};
@@ -28,13 +29,13 @@ bool is_terminal_or_device(const fs::path& path) {
 
 bool are_the_same(const fs::path& one, const fs::path& other) {
   if (one.empty() || other.empty() || one == batch::kStandard || other == batch::kStandard) return false;
-  if (is_terminal_or_device(one)) return false;  // each use of it is another stream
+  if (is_terminal_or_device(one)) return false;  // Each use of such a path is another stream.
   std::error_code error;
   if (fs::exists(one, error) && fs::exists(other, error)) return fs::equivalent(one, other, error);
   return fs::weakly_canonical(one, error) == fs::weakly_canonical(other, error);
 }
 
-/// The output and the files that come and go beside it.
+/// Returns a file that is written, and the temporary files beside it.
 std::vector<NamedFile> written_for(const char* flag, const fs::path& path) {
   std::vector<NamedFile> out = {{flag, path}};
   if (!path.empty() && !batch::is_stream(path)) out.push_back({flag, path.string() + kUnfinished});
@@ -44,14 +45,15 @@ std::vector<NamedFile> written_for(const char* flag, const fs::path& path) {
 Status make_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
-  if (!error) fs::permissions(folder, fs::perms::owner_all, error);  // requests are nobody else's business
+  // Other users must not see the requests.
+  if (!error) fs::permissions(folder, fs::perms::owner_all, error);
   if (!error) return {};
   return fail(ErrorCode::kIo,
               fmt::format("{}: cannot be made: {}: set XDG_STATE_HOME to a folder of your own",
                           folder.string(), error.message()));
 }
 
-/// Copies that belong to no process any more: who writes one holds its lock.
+/// Removes copies that belong to no process any more. A process that writes a copy holds its lock.
 void remove_abandoned_copies(const fs::path& folder) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
@@ -75,7 +77,7 @@ Status check_distinct(const batch::JobFiles& files, const std::vector<NamedFile>
       written.push_back({"-o", files.account().string() + end});
   }
   for (NamedFile& file : written_for("--error-file", files.errors)) {
-    // One stream may take both; each line says what it is.
+    // One stream may take answers and errors, because each line says what it is.
     if (!batch::is_stream(files.errors) || files.errors != files.output) written.push_back(std::move(file));
   }
   written.insert(written.end(), also_written.begin(), also_written.end());
@@ -95,7 +97,7 @@ Status check_distinct(const batch::JobFiles& files, const std::vector<NamedFile>
 Result<BatchFiles> BatchFiles::prepare(batch::JobFiles files, const batch::Shard& shard,
                                        const std::string& fingerprint, const batch::Job::Watch& watch) {
   BatchFiles out;
-  if (!fs::exists(files.account())) {  // before somebody's requests are read
+  if (!fs::exists(files.account())) {  // This is checked before requests are read, perhaps from a person.
     for (const fs::path& file : {files.output, files.errors}) BRIMFUL_TRY_VOID(batch::check_absent(file));
   }
   const bool streams_out = batch::is_stream(files.output);

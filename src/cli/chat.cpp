@@ -9,7 +9,7 @@ namespace brimful::cli {
 namespace {
 
 constexpr std::string_view kPrompt = "> ";
-constexpr std::string_view kPromptInside = ". ";  // a message between """ goes on
+constexpr std::string_view kPromptInside = ". ";  // The prompt inside a message between """.
 
 class Chat {
  public:
@@ -52,14 +52,14 @@ class Chat {
 
   Status take_text(const std::string& text) {
     reader_.remember(text);
-    // A program that writes to a pipe means no commands: its lines are messages.
+    // The lines of a pipe are all messages, because a program that writes them means no commands.
     const std::optional<ChatInput> input =
         reader_.is_terminal() ? input_.take(text) : ChatInput{ChatInput::Kind::kMessage, text};
     if (!input) return {};
     return carry_out(*input);
   }
 
-  /// A message that was begun with """ is complete where the input ends.
+  /// Handles the end of the input. An incomplete message that began with """ is answered, too.
   Status end() {
     left_ = true;
     const std::string begun = input_.forget();

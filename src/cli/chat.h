@@ -9,25 +9,26 @@
 
 namespace brimful::cli {
 
-/// What a chat needs of the model.
+/// The model behind a chat, as functions. All of them must be set.
 struct ChatModel {
   std::string name;
-  /// A line that was read from the input before, if any: it comes first.
+  /// A line that was read from the input before the chat began. It is handled before all others. Unset:
+  /// none.
   std::optional<LineReader::Line> first_line;
-  /// Writes the answer to a message. Errors end the chat.
+  /// Writes the answer to a message to standard output. An error ends the chat.
   std::function<Status(const std::string& message)> answer;
-  /// Forgets the conversation, but for the system message.
+  /// Forgets the conversation, except for the system message.
   std::function<void()> clear;
   /// Sets the system message; an empty one is none.
   std::function<void(const std::string& text)> set_system;
   /// The system message; empty if there is none.
   std::function<std::string()> system;
-  /// Speed and memory so far, for people.
+  /// Returns a text for people about the speed and the memory so far.
   std::function<std::string()> statistics;
 };
 
-/// Talks with a person, or with the lines of a pipe, until the input ends or a command ends it. What it says
-/// itself goes to stderr. Blocks. Errors: those of `lines` and of `model`.
+/// Runs a chat with a person, or with the lines of a pipe, until the input ends or a command ends it. Its
+/// own messages go to stderr. Errors: those of `lines` and of `model`. Blocks: until the chat ends.
 [[nodiscard]] Status chat(LineReader& lines, const ChatModel& model);
 
 }  // namespace brimful::cli

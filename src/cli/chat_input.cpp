@@ -33,7 +33,8 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
 }
 
-/// A path such as /etc/fstab is no command, and neither is a text of several lines.
+/// Returns whether a line is a command. A path such as /etc/fstab is none, and neither is a text of several
+/// lines.
 bool is_command(std::string_view line) {
   const std::string_view name = line.substr(0, line.find_first_of(kSpace));
   if (name.size() < 2 || name[0] != '/' || line.find('\n') != std::string_view::npos) return false;
@@ -78,7 +79,7 @@ std::optional<ChatInput> ChatLines::take(std::string_view line) {
   const std::size_t end = line.find(kQuotes);
   *begun_ += line.substr(0, end);
   if (end == std::string_view::npos) return std::nullopt;
-  // What follows the quotes on their line belongs to the message: nothing that was typed is lost.
+  // Text after the quotes on the same line belongs to the message, so that nothing that was typed is lost.
   const std::string_view after = trimmed(line.substr(end + kQuotes.size()));
   if (!after.empty()) *begun_ += fmt::format(" {}", after);
   const std::string text = forget();

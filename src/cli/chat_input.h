@@ -6,29 +6,32 @@
 
 namespace brimful::cli {
 
-/// What a line that a person typed in a chat asks for.
+/// The meaning of a line that a person typed in a chat: a message, an empty line, or a command.
 struct ChatInput {
   enum class Kind { kMessage, kNothing, kHelp, kLeave, kClear, kSystem, kStatistics, kUnknown };
   Kind kind = Kind::kNothing;
-  std::string text;  ///< of kMessage: the message; of kSystem: the system message; of kUnknown: what to say
+  /// The message with kMessage, the system message with kSystem, the answer to the person with kUnknown;
+  /// else empty.
+  std::string text;
 };
 
-/// Reads the lines of a chat: commands, which begin with a slash, and messages. A message of several lines
-/// stands between two `"""`.
+/// Parses the lines of a chat. Commands begin with a slash; everything else is a message. A message of
+/// several lines stands between two `"""`.
 class ChatLines {
  public:
-  /// Takes a line, or a pasted text of several lines. Empty while a message between `"""` is not complete.
+  /// Takes a line, or a pasted text of several lines. Returns nullopt while a message between `"""` is not
+  /// complete.
   [[nodiscard]] std::optional<ChatInput> take(std::string_view line);
-  /// Whether a message between `"""` goes on: the next line belongs to it.
+  /// Whether a message between `"""` has begun and not ended: the next line belongs to it.
   [[nodiscard]] bool goes_on() const { return begun_.has_value(); }
-  /// Forgets what of such a message was taken. Returns it.
+  /// Drops the incomplete message between `"""`, and returns its lines so far.
   std::string forget();
 
  private:
   std::optional<std::string> begun_;
 };
 
-/// The commands, one in a line, for people.
+/// A text for people with one line for each command.
 [[nodiscard]] std::string_view chat_help();
 
 }  // namespace brimful::cli

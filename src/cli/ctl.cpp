@@ -15,7 +15,8 @@
 namespace brimful::cli {
 namespace {
 
-// A change waits for the pass that is computed, and reads weights again.
+// The longest time for an answer. A change waits until the current pass is computed, and reads weights
+// again.
 constexpr std::chrono::hours kPatience{1};
 
 struct Options {
@@ -43,7 +44,7 @@ Result<nlohmann::json> request_of(const Options& options) {
   return request;
 }
 
-/// What each of the processes says of itself.
+/// Returns the status of each process.
 nlohmann::json statuses_of(const std::vector<pid_t>& pids) {
   nlohmann::json out = nlohmann::json::array();
   for (const pid_t pid : pids) {
@@ -59,7 +60,7 @@ Result<std::vector<pid_t>> running() {
   return pids;
 }
 
-/// Lists the models that run: what `brimful ctl` does where nothing is to be changed.
+/// Lists the running models. `brimful ctl` does this when there is nothing to change.
 Status list(const Options& options) {
   std::vector<pid_t> pids;
   if (options.pid) {
@@ -79,7 +80,8 @@ Status list(const Options& options) {
       fmt::format("{}--ram SIZE and --vram SIZE change a budget{}\n", running_text(statuses), example));
 }
 
-/// The only process that runs a model. Where there are several, they are listed on stderr.
+/// Returns the only process that runs a model. When there are several, they are listed on stderr, and the
+/// result is an error.
 Result<pid_t> only_one() {
   BRIMFUL_TRY(const std::vector<pid_t> pids, running());
   if (pids.size() == 1) return pids.front();

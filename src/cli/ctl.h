@@ -6,7 +6,8 @@ class App;
 
 namespace brimful::cli {
 
-/// Adds `brimful ctl`, which changes a run that goes on. Its exit code is left in `exit_code`.
+/// Adds `brimful ctl`, which changes the budgets of a running model. The command's callback writes the exit
+/// code to `exit_code`. Lifetime: `exit_code` must outlive the parsing.
 void add_ctl_command(CLI::App& app, int& exit_code);
 
 }  // namespace brimful::cli

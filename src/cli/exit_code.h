@@ -10,13 +10,14 @@
 
 namespace brimful::cli {
 
-/// 0 all well, 3 "it does not fit", 1 any other error. (2: wrong flags.)
+/// The exit code of the program: 0 for success, 3 when something does not fit its budget (kInfeasible), 1
+/// for any other error. Wrong flags give 2, which is set where flags are parsed.
 [[nodiscard]] inline int exit_code_of(const Status& status) {
   if (status) return 0;
   return status.error().code == ErrorCode::kInfeasible ? 3 : 1;
 }
 
-/// Says in a line on stderr what went wrong, if anything did. Returns the exit code.
+/// Writes an error's message to stderr, if there is an error. Returns the exit code.
 [[nodiscard]] inline int report(const Status& status) {
   if (!status) tell("brimful: {}\n", visible_lines(status.error().message));
   return exit_code_of(status);

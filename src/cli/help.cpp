@@ -20,8 +20,8 @@ namespace {
 constexpr std::size_t kNarrow = 40;
 constexpr std::size_t kUsual = 80;
 constexpr std::size_t kWide = 120;
-constexpr std::size_t kLeftColumn = 28;   // where a description begins
-constexpr std::size_t kSmallColumn = 12;  // the same for commands
+constexpr std::size_t kLeftColumn = 28;   // The column in which a description begins.
+constexpr std::size_t kSmallColumn = 12;  // The column in which the description of a command begins.
 
 struct CommandHelp {
   const char* name;
@@ -76,7 +76,7 @@ constexpr const char* kExamples =
     "'brimful help COMMAND' explains a command and its flags. Exit codes: 0 done,\n"
     "1 an error, 2 wrong flags, 3 the model does not fit the budgets.";
 
-/// `--ub` as people write it: `-ub`.
+/// Returns the name of a flag as people write it: `-ub` for `--ub`.
 std::string as_people_write_it(std::string name) {
   if (name.starts_with("--") && is_flag_with_one_dash(std::string_view(name).substr(1))) name.erase(0, 1);
   return name;
@@ -140,7 +140,7 @@ std::string HelpFormatter::row(std::string_view left, std::string_view right) co
 
 std::string HelpFormatter::make_help(const CLI::App* app, std::string name, CLI::AppFormatMode mode) const {
   std::string out = CLI::Formatter::make_help(app, std::move(name), mode);
-  // CLI11 ends a group with an empty line, and begins the next one with another.
+  // CLI11 puts an empty line at the end of a group and another one at the beginning of the next.
   for (std::size_t at = 0; (at = out.find("\n\n\n", at)) != std::string::npos;) out.erase(at, 1);
   return out;
 }
@@ -176,7 +176,7 @@ void arrange_help(CLI::App& app) {
 }
 
 HelpText help_on(const CLI::App& app, const std::string& topic) {
-  // App::help would delegate to the command that was parsed last, which is `help`.
+  // App::help would show the command that was parsed last, which is `help`.
   if (topic.empty())
     return {app.get_formatter()->make_help(&app, app.get_name(), CLI::AppFormatMode::Normal)};
   const auto commands =

@@ -7,16 +7,16 @@
 
 namespace brimful::cli {
 
-/// Writes `text` in lines of at most `width` columns. Every line after the first one begins with `indent`
-/// spaces. A word that is longer than a line stays whole.
+/// Breaks `text` into lines of at most `width` columns. Every line after the first one begins with `indent`
+/// spaces. A word that is longer than a line is not broken.
 [[nodiscard]] std::string wrapped(std::string_view text, std::size_t indent, std::size_t width);
 
-/// Columns of the terminal on standard output; else $COLUMNS; else 80. At least 40 and at most 120: longer
-/// lines are hard to read.
+/// The width of help texts in columns: that of the terminal on standard output, else $COLUMNS, else 80. It
+/// is at least 40 and at most 120, because longer lines are hard to read.
 [[nodiscard]] std::size_t help_width();
 
-/// CLI11's help, in lines that fit the terminal. Flags of llama.cpp with several letters behind one dash are
-/// shown that way.
+/// Formats CLI11's help in lines that fit the terminal. llama.cpp's flags with several letters behind one
+/// dash are shown with one dash.
 class HelpFormatter : public CLI::Formatter {
  public:
   explicit HelpFormatter(std::size_t width) : width_(width) {}
@@ -34,22 +34,24 @@ class HelpFormatter : public CLI::Formatter {
   const std::size_t width_;
 };
 
-/// Puts the commands of `app` into groups, and gives the help its examples. Call it after every command was
+/// Puts the commands of `app` into groups, and adds examples to their help. Call it after all commands were
 /// added.
 void arrange_help(CLI::App& app);
 
-/// Help for `topic`, or for the whole program where `topic` is empty. `found` is false where there is no such
-/// command: the text is then one line that says so and names the nearest command.
+/// A help text.
 struct HelpText {
   std::string text;
+  /// False when there is no such command: `text` is then one line that says so and names the nearest
+  /// command.
   bool found = true;
 };
+/// Returns the help for the command `topic`, or for the whole program when `topic` is empty.
 [[nodiscard]] HelpText help_on(const CLI::App& app, const std::string& topic);
 
-/// `message; see 'COMMAND'`, for messages that may end with a question.
+/// Returns `message; see 'COMMAND'`. A message that ends with a question mark gets no semicolon.
 [[nodiscard]] std::string with_help(std::string message, std::string_view command);
 
-/// The names of the commands.
+/// The names of all commands of `app`.
 [[nodiscard]] std::vector<std::string> command_names(const CLI::App& app);
 
 }  // namespace brimful::cli

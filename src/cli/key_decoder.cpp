@@ -14,7 +14,7 @@ constexpr wchar_t kReplacement = 0xFFFD;
 
 struct Decoded {
   wchar_t character = 0;
-  std::size_t bytes = 0;  // 0: the character is not complete
+  std::size_t bytes = 0;  // 0 when the character is not complete.
 };
 
 std::size_t sequence_length(unsigned char first) {
@@ -22,10 +22,11 @@ std::size_t sequence_length(unsigned char first) {
   if (first >= 0xC2 && first < 0xE0) return 2;
   if (first >= 0xE0 && first < 0xF0) return 3;
   if (first >= 0xF0 && first < 0xF5) return 4;
-  return 0;  // no character begins with this byte
+  return 0;  // No character begins with this byte.
 }
 
-/// The first character of `text`; U+FFFD, of one byte, where it is no UTF-8. `text` is not empty.
+/// Decodes the first character of `text`. For bytes that are not UTF-8 it is U+FFFD with a length of one
+/// byte. Requires: `text` is not empty.
 Decoded decode(std::string_view text) {
   const auto first = static_cast<unsigned char>(text[0]);
   const std::size_t length = sequence_length(first);
@@ -43,7 +44,7 @@ Decoded decode(std::string_view text) {
   return {static_cast<wchar_t>(value), length};
 }
 
-/// Length of the longest end of `text` that is a beginning of `mark`.
+/// Returns the length of the longest end of `text` that is a beginning of `mark`.
 std::size_t begun_at_end(std::string_view text, std::string_view mark) {
   for (std::size_t length = std::min(text.size(), mark.size() - 1); length > 0; --length) {
     if (text.ends_with(mark.substr(0, length))) return length;
@@ -74,7 +75,7 @@ void KeyDecoder::take_pasted(std::string_view bytes) {
     return;
   }
   if (pasted_.size() <= longest_) return;
-  // What may be the beginning of the mark at the end stays.
+  // The bytes at the end that may be the beginning of the mark are kept.
   const std::string tail = pasted_.substr(pasted_.size() - begun_at_end(pasted_, kPasteEnds));
   pasted_.resize(longest_ - std::min(longest_, tail.size()));
   pasted_ += tail;
@@ -89,7 +90,7 @@ void KeyDecoder::end_paste() {
     auto [character, bytes] = decode(rest);
     if (bytes == 0) std::tie(character, bytes) = std::pair(kReplacement, rest.size());
     rest.remove_prefix(bytes);
-    const bool second_of_pair = after_return && character == L'\n';  // of "\r\n"
+    const bool second_of_pair = after_return && character == L'\n';  // The second character of "\r\n".
     after_return = character == L'\r';
     if (after_return) character = L'\n';
     if (second_of_pair || (is_control(character) && character != L'\n' && character != L'\t')) continue;
@@ -110,7 +111,7 @@ std::optional<wchar_t> KeyDecoder::next() {
     --to_announce_;
     return kPaste;
   }
-  const bool may_begin_paste = kPasteBegins.starts_with(bytes_);  // also where bytes_ is empty
+  const bool may_begin_paste = kPasteBegins.starts_with(bytes_);  // This is also true when bytes_ is empty.
   if (pasting_ || may_begin_paste) return std::nullopt;
   const auto [character, length] = decode(bytes_);
   if (length == 0) return std::nullopt;

@@ -8,25 +8,28 @@
 
 namespace brimful::cli {
 
-/// Turns the bytes of a terminal into characters for the line editor. It knows UTF-8, and the marks that a
-/// terminal puts around a text that is pasted (bracketed paste). A paste becomes one character, kPaste,
-/// whatever is in it: its text waits until take_paste() is called.
+/// Decodes the bytes of a terminal into characters for the line editor. It knows UTF-8, and the marks that a
+/// terminal puts around pasted text (bracketed paste). A whole paste becomes the single character kPaste;
+/// its text is kept until take_paste() is called. Not thread-safe.
 class KeyDecoder {
  public:
-  /// What stands for a paste. No key sends it: a terminal sends Ctrl-^ only where a person presses it.
+  /// The character that stands for a paste: Ctrl-^, which a terminal sends only when a person presses these
+  /// keys.
   static constexpr wchar_t kPaste = 0x1E;
 
-  /// A paste, and characters that nobody took yet, hold at most `longest` bytes. What is more is lost, and
-  /// lost() says so.
+  /// `longest` is the most bytes that a paste, or characters that were not taken yet, may have. Bytes beyond
+  /// that are dropped, and lost() reports it.
   explicit KeyDecoder(std::size_t longest) : longest_(longest) {}
 
+  /// Adds bytes that were read from the terminal.
   void feed(std::string_view bytes);
-  /// The next character. Empty if it is not complete yet: feed() more.
+  /// Removes and returns the next character. Nullopt when there is none, or when it is not complete yet: the
+  /// caller then feeds more bytes.
   [[nodiscard]] std::optional<wchar_t> next();
-  /// The text of the oldest paste whose kPaste came out of next(). Lines end with '\n'; other control
-  /// characters than the tab are left out.
+  /// Returns the text of the oldest paste whose kPaste was returned by next(). Its lines end with '\n'.
+  /// Control characters other than the tab are left out. Empty when there is no such paste.
   [[nodiscard]] std::wstring take_paste();
-  /// Whether text was lost since this was last asked, because it was longer than `longest`.
+  /// Whether bytes were dropped since the last call, because there were more than `longest`.
   [[nodiscard]] bool lost();
 
  private:
@@ -34,15 +37,15 @@ class KeyDecoder {
   void end_paste();
 
   const std::size_t longest_;
-  std::string bytes_;  // not decoded yet
+  std::string bytes_;  // The bytes that are not decoded yet.
   std::string pasted_;
   bool pasting_ = false;
   bool lost_ = false;
   std::deque<std::wstring> pastes_;
-  std::size_t to_announce_ = 0;  // pastes whose kPaste did not come out yet
+  std::size_t to_announce_ = 0;  // The number of pastes whose kPaste next() did not return yet.
 };
 
-/// `text` as UTF-8.
+/// Encodes `text` as UTF-8. Code points that do not exist become U+FFFD.
 [[nodiscard]] std::string to_utf8(std::wstring_view text);
 
 }  // namespace brimful::cli

@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::size_t kAmple = 1 << 20;
 
-/// Every character that comes out when `bytes` come in pieces of `piece` bytes. A paste is shown as <TEXT>.
+/// Decodes `bytes` in pieces of `piece` bytes, and returns all characters. A paste is shown as <TEXT>.
 std::wstring decoded(std::string_view bytes, std::size_t piece) {
   KeyDecoder decoder(kAmple);
   std::wstring out;

@@ -20,18 +20,19 @@
 namespace brimful::cli {
 namespace {
 
-constexpr std::size_t kShortestLimit = 64 * 1024;  // bytes
-constexpr std::size_t kBytesPerToken = 4;          // of text, as most tokenizers have it
+constexpr std::size_t kShortestLimit = 64 * 1024;  // The smallest limit for a line, in bytes.
+constexpr std::size_t kBytesPerToken = 4;  // The mean bytes of text in a token, as with most tokenizers.
 constexpr int kHistoryEntries = 64;
-constexpr std::size_t kLongestHistoryEntry = 8 * 1024;  // bytes; longer texts are not kept
-// libedit holds a line, and what undo, redo and paste need, as wchar_t in buffers of the next power of two.
+constexpr std::size_t kLongestHistoryEntry = 8 * 1024;  // In bytes. Longer texts are not kept.
+// libedit holds a line, and the texts for undo, redo and paste, as wchar_t in buffers whose sizes are powers
+// of two.
 constexpr std::size_t kEditorBytesPerByte = 4 * 2 * sizeof(wchar_t);
 
 constexpr const char* kBracketedPasteOn = "\033[?2004h";
 constexpr const char* kBracketedPasteOff = "\033[?2004l";
 
-/// libedit asks the C library how wide a character is and how it is written. This makes the answer that of
-/// UTF-8, for this thread and as long as it lives.
+/// libedit asks the C library how wide a character is and how it is written. As long as this object exists,
+/// the C library answers as for UTF-8 in this thread.
 class Utf8Scope {
  public:
   explicit Utf8Scope(locale_t locale) : before_(::uselocale(locale)) {}
@@ -56,7 +57,7 @@ struct CloseFile {
   void operator()(std::FILE* file) const { std::fclose(file); }
 };
 
-/// Lines of a pipe or a file.
+/// Reads lines from a pipe or a file.
 class PlainReader final : public LineReader {
  public:
   PlainReader(Wait wait, std::size_t longest) : wait_(std::move(wait)), longest_(longest) {}
@@ -76,7 +77,7 @@ class PlainReader final : public LineReader {
         too_long = true;
         typed_.clear();
       }
-      if (ended_) {  // the last line has no newline
+      if (ended_) {  // The last line may have no newline.
         std::string line = std::exchange(typed_, {});
         if (too_long) return Line{Line::Kind::kTooLong, {}};
         return line.empty() ? Line{} : Line{Line::Kind::kText, std::move(line)};
@@ -100,11 +101,11 @@ class PlainReader final : public LineReader {
  private:
   const Wait wait_;
   const std::size_t longest_;
-  std::string typed_;  // and not used yet
+  std::string typed_;  // The bytes that were read and not used yet.
   bool ended_ = false;
 };
 
-/// A person at a terminal, through libedit.
+/// Reads lines from a person at a terminal, with libedit.
 class TerminalReader final : public LineReader {
  public:
   TerminalReader(Wait wait, std::size_t longest)
@@ -136,7 +137,8 @@ class TerminalReader final : public LineReader {
     error_.reset();
     in_line_ = true;
     int count = 0;
-    // libedit would show the prompt first: keys typed at once would be the terminal's own to edit.
+    // Otherwise libedit would show the prompt first, and the terminal itself would edit keys that are typed
+    // at once.
     ::el_wset(editor_.get(), EL_PREP_TERM, 1);
     const wchar_t* const line = ::el_wgets(editor_.get(), &count);
     in_line_ = false;
@@ -198,7 +200,8 @@ class TerminalReader final : public LineReader {
     ::el_wset(e, EL_SIGNAL, 0);
     ::el_wset(e, EL_EDITOR, L"emacs");
     ::el_wset(e, EL_HIST, ::history_w, history_.get());
-    // Between two lines libedit would have the terminal edit and echo: Ctrl-D typed then would be lost.
+    // Otherwise libedit would let the terminal edit and echo between two lines, and a Ctrl-D typed then
+    // would be lost.
     ::el_wset(e, EL_SETTY, L"-x", L"-icanon", L"-echo", L"-iexten", nullptr);
     ::el_wset(
         e, EL_GETCFN, +[](EditLine* editor, wchar_t* out) { return of(editor).get_character(*out); });
@@ -211,7 +214,7 @@ class TerminalReader final : public LineReader {
         e, EL_ADDFN, L"brimful-newline", L"Begin another line of the same message",
         +[](EditLine* editor, wint_t) { return of(editor).insert(L"\n"); });
     bind(L"^^", L"brimful-paste");
-    bind(L"\\e\\r", L"brimful-newline");  // Alt-Enter
+    bind(L"\\e\\r", L"brimful-newline");  // Alt-Enter.
     bind(L"\\e\\n", L"brimful-newline");
     bind(L"^R", L"em-inc-search-prev");
     bind(L"^W", L"ed-delete-prev-word");
@@ -230,7 +233,7 @@ class TerminalReader final : public LineReader {
     ::el_wset(editor_.get(), EL_BIND, key, command, nullptr);
   }
 
-  /// As libedit wants it: 1 with a character, -1 where the line ends without one.
+  /// Reads a character for libedit. Returns 1 with a character, and -1 when the line ends without one.
   int get_character(wchar_t& out) {
     for (;;) {
       if (const auto character = keys_.next()) {
@@ -238,7 +241,7 @@ class TerminalReader final : public LineReader {
         const LineInfoW* const line = ::el_wline(editor_.get());
         too_long_ = too_long_ || static_cast<std::size_t>(line->lastchar - line->buffer) > longest_;
         if (!too_long_ || out < 0x20) return 1;
-        continue;  // the line is full: keys that edit are still taken
+        continue;  // The line is full. Only keys that edit are still accepted.
       }
       const Result<bool> readable = wait_();
       if (!readable) {
@@ -254,7 +257,7 @@ class TerminalReader final : public LineReader {
       std::array<char, 4096> piece{};
       const ssize_t got = ::read(STDIN_FILENO, piece.data(), piece.size());
       if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-      if (got <= 0) return -1;  // the terminal has gone
+      if (got <= 0) return -1;  // The terminal is gone.
       keys_.feed({piece.data(), static_cast<std::size_t>(got)});
     }
   }
@@ -263,7 +266,7 @@ class TerminalReader final : public LineReader {
     const LineInfoW* const line = ::el_wline(editor_.get());
     if (static_cast<std::size_t>(line->lastchar - line->buffer) + text.size() > longest_) {
       too_long_ = true;
-      return CC_EOF;  // ends the line: its reader says why
+      return CC_EOF;  // This ends the line; read() reports why.
     }
     if (text.empty() || ::el_winsertstr(editor_.get(), text.c_str()) == 0) return CC_REFRESH;
     return CC_ERROR;
@@ -278,10 +281,11 @@ class TerminalReader final : public LineReader {
   std::FILE* screen_ = stderr;
   std::unique_ptr<TerminalMode> mode_;
   std::unique_ptr<HistoryW, CloseHistory> history_;
-  std::unique_ptr<EditLine, CloseEditor> editor_;  // ends first: it puts back the mode that it found
+  // The editor is destroyed first, because it restores the mode that it found.
+  std::unique_ptr<EditLine, CloseEditor> editor_;
   bool in_line_ = false;
   bool given_up_ = false;
-  std::wstring unfinished_;  // what was typed when the wait was given up
+  std::wstring unfinished_;  // The text that was typed when the wait was given up.
   bool too_long_ = false;
   std::optional<Error> error_;
 };

@@ -10,41 +10,53 @@
 
 namespace brimful::cli {
 
-/// Reads what a person types, line by line: on a terminal with editing, a history, and pastes of many lines
-/// as one text; else plain lines, as from a pipe. Nothing is cut: a line that is too long is refused whole.
-/// While it lives, the terminal is in a mode of its own (TerminalMode). Threading: one thread.
+/// Reads standard input line by line. On a terminal, a person can edit the line, use a history, and paste
+/// several lines as one text. From a pipe or a file it reads plain lines. A line that is too long is refused
+/// as a whole, and never cut. As long as the object exists, the terminal is in the mode of TerminalMode.
+/// Threading: one thread.
 class LineReader {
  public:
-  /// Waits until standard input has something to read. Says no where the wait is given up, as after Ctrl-C.
-  /// Its errors become those of read().
+  /// Waits until standard input has something to read, and returns true. Returns false to give up the line,
+  /// as after Ctrl-C. Its errors become those of read().
   using Wait = std::function<Result<bool>()>;
+  /// The result of read().
   struct Line {
-    enum class Kind { kText, kGivenUp, kTooLong, kEnd };
+    enum class Kind {
+      kText,     ///< A line.
+      kGivenUp,  ///< Wait returned false.
+      kTooLong,  ///< The line was longer than the limit, and is lost.
+      kEnd       ///< The input has ended.
+    };
     Kind kind = Kind::kEnd;
-    std::string text;  ///< of kText, and what was typed of kGivenUp: UTF-8, without the newline at its end
+    /// With kText the line, and with kGivenUp the part of it that was typed (from a terminal): UTF-8,
+    /// without the newline at its end. Otherwise empty.
+    std::string text;
   };
 
-  /// Longest line in bytes, where a context of `tokens` has to take it. A longer one would not fit the
+  /// The limit for a line, in bytes, for a context of `tokens` tokens. A longer line would not fit the
   /// context.
   [[nodiscard]] static std::size_t longest_line(std::size_t tokens);
-  /// Most memory that the lines and the history take.
+  /// The most memory that the editor and the history take with lines of at most `longest_line` bytes.
   [[nodiscard]] static Bytes memory(std::size_t longest_line);
 
-  /// Errors: kIo: the terminal cannot be used.
+  /// Makes a reader for a terminal when standard input is one, else one for plain lines. `longest_line` is
+  /// the limit for a line in bytes. Errors: kIo when the terminal cannot be used.
   [[nodiscard]] static Result<std::unique_ptr<LineReader>> create(Wait wait, std::size_t longest_line);
   virtual ~LineReader() = default;
   LineReader(const LineReader&) = delete;
   LineReader& operator=(const LineReader&) = delete;
 
-  /// The next line. A terminal shows `prompt`. Blocks. Errors: those of Wait; kIo.
+  /// Reads the next line. A terminal shows `prompt` before it. Errors: those of Wait; kIo. Blocks: until
+  /// there is a line.
   [[nodiscard]] virtual Result<Line> read(std::string_view prompt) = 0;
-  /// Puts `text` into the history, which the arrow keys reach.
+  /// Adds `text` to the history, which the arrow keys reach. A text of more than 8 KiB is not added.
   virtual void remember(const std::string& text) = 0;
-  /// Draws the line again where a change of the window or a message has disturbed it. Wait may call this.
+  /// Draws the line again after a message or a change of the window has disturbed it. Wait may call this.
   virtual void redraw() = 0;
-  /// The same, where the window has another size or the process goes on after Ctrl-Z.
+  /// Draws the line again when the window has a new size, or the process goes on after Ctrl-Z. Wait may call
+  /// this.
   virtual void redraw_if_asked() = 0;
-  /// Whether a person sits there and edits.
+  /// Whether standard input is a terminal.
   [[nodiscard]] virtual bool is_terminal() const = 0;
 
  protected:

@@ -1,4 +1,4 @@
-// A person at a terminal: this process is the terminal, and a child reads lines from it.
+// Tests with a person at a terminal: this process is the terminal, and a child process reads lines from it.
 
 #include "cli/line_reader.h"
 
@@ -21,7 +21,7 @@ using Kind = LineReader::Line::Kind;
 
 volatile std::sig_atomic_t interrupted = 0;
 
-/// What the child does: says each line that it reads, in quotes.
+/// The program of the child process: it prints each line that it reads, in quotes.
 int say_lines() {
   struct sigaction action {};
   action.sa_handler = [](int) { interrupted = 1; };
@@ -72,13 +72,13 @@ class TypedLines : public testing::Test {
 TEST_F(TypedLines, AreEditedAndComeBackFromTheHistory) {
   type("hello\r");
   expect_line("hello");
-  type("ab\033[D\033[DX\033[C\033[3~\r");  // left, left, X, right, delete
+  type("ab\033[D\033[DX\033[C\033[3~\r");  // The keys are left, left, X, right, delete.
   expect_line("Xa");
   type("one two\x17three\r");  // Ctrl-W
   expect_line("one three");
   type("\033[A\033[A\033[A!\r");
   expect_line("hello!");
-  type("d\xC3\xA9j\xC3\xA0 \xE2\x82\xAC\x7F\x7F\x7F\r");  // backspace takes characters, not bytes
+  type("d\xC3\xA9j\xC3\xA0 \xE2\x82\xAC\x7F\x7F\x7F\r");  // Backspace removes characters, not bytes.
   expect_line("d\xC3\xA9j");
 }
 
@@ -132,7 +132,7 @@ TEST_F(TypedLines, GoOnAfterCtrlZ) {
   ASSERT_TRUE(terminal_.wait_for_stop());
   EXPECT_TRUE(terminal_.takes_whole_lines()) << "for the shell";
   terminal_.signal(SIGCONT);
-  terminal_.expect("half");  // drawn again
+  terminal_.expect("half");  // The line was drawn again.
   type(" a line\r");
   expect_line("half a line");
 }

@@ -33,7 +33,7 @@ int wrong_flags(std::string_view message) {
   return kWrongFlags;
 }
 
-/// What --help and --version print. Returns the exit code.
+/// Prints the text of --help or --version. Returns the exit code.
 int answer(const CLI::App& app, const CLI::Success& call) {
   std::ostringstream text;
   const int code = app.exit(call, text, text);
@@ -61,8 +61,8 @@ void add_commands(CLI::App& app, int& exit_code) {
   arrange_help(app);
 }
 
-/// The command that the arguments name; `app` itself where the first argument is a flag; null where there is
-/// no such command.
+/// Returns the command that the arguments name. It is `app` itself when the first argument is a flag, and
+/// null when there is no such command.
 const CLI::App* named_command(const CLI::App& app, std::span<char* const> arguments) {
   if (arguments.empty() || arguments.front()[0] == '-') return &app;
   const auto commands =
@@ -70,7 +70,8 @@ const CLI::App* named_command(const CLI::App& app, std::span<char* const> argume
   return commands.empty() ? nullptr : commands.front();
 }
 
-/// People write a command's flags in front of it.
+/// Returns a hint for people who write a command's flags in front of the command; empty when the arguments
+/// name no command.
 std::string hint_of_command(const CLI::App& app, std::span<char* const> arguments) {
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     const CLI::App* const command = named_command(app, arguments.subspan(i));
@@ -88,7 +89,8 @@ int run_program(std::span<char* const> given) {
   app.set_version_flag("--version", std::string("brimful " BRIMFUL_VERSION "\nllama.cpp ") + llama_version() +
                                         "\nggml " + ggml_version());
   app.require_subcommand(1);
-  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // as in llama.cpp
+  // Of a flag that is given twice, the last value counts, as in llama.cpp.
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   add_commands(app, exit_code);
 
   if (given.empty()) {
@@ -108,7 +110,8 @@ int run_program(std::span<char* const> given) {
     return answer(app, call);
   } catch (const CLI::ParseError& error) {
     return wrong_flags(with_help(error.what(), more_help));
-  } catch (const std::exception& error) {  // a library's, or no memory: still one line, and no abort
+  } catch (const std::exception& error) {
+    // A library threw, or memory has run out. Even then the program prints one line and does not abort.
     tell("brimful: unexpected error: {}\n", error.what());
     return 1;
   }

@@ -12,7 +12,8 @@ namespace {
 
 const OwnerName& owner(std::string_view key) { return *std::ranges::find(kOwnerNames, key, &OwnerName::key); }
 
-/// One character a slice of the budget; a part that exists has at least one.
+/// Draws a bar in which each character stands for a slice of the budget. A part that has bytes has at least
+/// one character.
 std::string bar(std::span<const TierPart> parts, Bytes budget, int width) {
   std::string out;
   for (const TierPart& part : parts) {
@@ -26,7 +27,8 @@ std::string bar(std::span<const TierPart> parts, Bytes budget, int width) {
   return out;
 }
 
-/// `0-3 #### 4 ..`: how much of each layer stays, as one digit of eight shades.
+/// Draws one character for each layer, whose height is the share of the layer that is resident, in steps of
+/// an eighth.
 std::string layers(const plan::MemoryMap& map) {
   constexpr std::array<std::string_view, 9> kShades{" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
   std::string out;

@@ -10,12 +10,13 @@
 
 namespace brimful::cli {
 
-/// Who holds memory of a tier: as it is called in JSON, in pictures, and by people.
+/// The names of one use of a tier's memory, such as weights.
 struct OwnerName {
-  std::string_view key;
-  char letter;
-  std::string_view name;
+  std::string_view key;   ///< The name in JSON.
+  char letter;            ///< The letter in bars.
+  std::string_view name;  ///< The name for people.
 };
+/// All uses of memory, in the order in which they are shown.
 inline constexpr std::array<OwnerName, 8> kOwnerNames{{{"weights", 'W', "weights"},
                                                        {"experts", 'E', "experts"},
                                                        {"ring", 'R', "ring"},
@@ -25,21 +26,24 @@ inline constexpr std::array<OwnerName, 8> kOwnerNames{{{"weights", 'W', "weights
                                                        {"runtime", 'P', "program"},
                                                        {"unused", '.', "unused"}}};
 
+/// The bytes of one use of a tier's memory, with a note for people.
 struct TierPart {
-  std::string_view key;  ///< of kOwnerNames
+  /// The key of an entry of kOwnerNames.
+  std::string_view key;
   Bytes bytes;
   std::string note;
 };
 
-/// A bar, and a row for each part that adds up to the budget.
+/// Draws a tier as plain text: a bar, and a row for each part. The parts add up to the budget. `width` is in
+/// columns.
 [[nodiscard]] std::string draw_tier(std::string_view title, Bytes budget, std::span<const TierPart> parts,
                                     int width = 78);
 
-/// The memory map as people see it: a bar, a row for each owner that adds up to the budget, and what lies
-/// where layer by layer. Plain text, `width` columns.
+/// Draws the host tier of a plan as draw_tier() does. When weights stream or experts are cached, a last line
+/// shows for each layer which share of it is resident.
 [[nodiscard]] std::string draw_memory_map(const plan::MemoryMap& map, int width = 78);
 
-/// The same for a GPU.
+/// Draws the tier of a GPU as draw_tier() does.
 [[nodiscard]] std::string draw_device_map(const plan::DeviceShare& device, int width = 78);
 
 }  // namespace brimful::cli

@@ -43,11 +43,11 @@ std::string shape_text(const TensorInfo& tensor) {
   return text;
 }
 
-/// One line of the tensor table: tensors alike but for their layer.
+/// One line of the tensor table: tensors that differ only in their layer.
 struct TensorGroup {
   std::string kind;
   const TensorInfo* example = nullptr;
-  std::vector<int> layers;  ///< empty for a tensor of no layer
+  std::vector<int> layers;  ///< Empty for a tensor outside the layers.
   Bytes bytes;
 };
 
@@ -69,7 +69,7 @@ std::vector<TensorGroup> group_tensors(const ModelProfile& profile) {
   return groups;
 }
 
-/// `0-3, 6, 8-9`
+/// Writes numbers as ranges: `0-3, 6, 8-9`.
 std::string ranges_text(std::vector<int> numbers) {
   std::ranges::sort(numbers);
   std::string text;
@@ -83,7 +83,8 @@ std::string ranges_text(std::vector<int> numbers) {
   return text;
 }
 
-/// Text from the file, safe on a terminal and at most `width` bytes long.
+/// Returns text from the file in a form that is safe for a terminal: without control characters, and cut
+/// after `width` bytes.
 std::string plain(std::string_view text, std::size_t width) {
   std::string out;
   for (const char c : text.substr(0, width)) {

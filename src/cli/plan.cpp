@@ -30,7 +30,7 @@ Status show(const PlanReport& report, const PlanOptions& options) {
   return write_standard_output(plan_json(report, options).dump(2, ' ', false, replace) + '\n');
 }
 
-/// For programs: the reason why there is no plan.
+/// Writes the reason why there is no plan as JSON.
 Status show_error(const Error& error) {
   nlohmann::json json{{"error", {{"code", to_string(error.code)}, {"message", error.message}}}};
   if (error.code == ErrorCode::kInfeasible) json["fits"] = false;

@@ -6,7 +6,9 @@ class App;
 
 namespace brimful::cli {
 
-/// `brimful plan`: exit code 0 where it fits, 3 where it does not, 1 where that could not be found out.
+/// Adds `brimful plan`. The exit code is 0 when the model fits, 3 when it does not fit, and 1 when that
+/// could not be found out. The command's callback writes it to `exit_code`. Lifetime: `exit_code` must
+/// outlive the parsing.
 void add_plan_command(CLI::App& app, int& exit_code);
 
 }  // namespace brimful::cli

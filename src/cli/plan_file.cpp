@@ -10,7 +10,7 @@
 namespace brimful::cli {
 namespace {
 
-/// `value` of the plan, unless a flag gave another.
+/// Sets an option to the plan's value. Refuses when the user gave another value with the flag.
 template <typename T>
 Status take(std::string_view flag, std::optional<T>& given, const T& value) {
   if (given && *given != value)
@@ -20,7 +20,8 @@ Status take(std::string_view flag, std::optional<T>& given, const T& value) {
   return {};
 }
 
-/// The model that the plan names, unless -m names one: that may lie elsewhere, but must have the same header.
+/// Sets the model to that of the plan, unless -m names one. That one may lie in another place, but must have
+/// the same header.
 Status take_model(const nlohmann::json& json, RunOptions& o) {
   const nlohmann::json& run = json.at("run");
   const auto name = json.at("model").get<std::string>();

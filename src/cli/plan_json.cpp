@@ -48,7 +48,7 @@ nlohmann::ordered_json plan_json(const PlanReport& report, const PlanOptions& op
   json["seconds_per_prompt"] = seconds_json(f.prompt);
   json["workload"] = {{"sequences", report.inputs.workload.sequences},
                       {"prompt_tokens", report.inputs.workload.prompt_tokens}};
-  // What `brimful run --plan` needs to do exactly this.
+  // The values that `brimful run --plan` needs to do exactly this.
   json["run"] = {{"model_header", report.model_header},
                  {"ram_bytes", map.budget.value},
                  {"weights_budget_bytes", p.host.demand.for_weights(p.host.budget).value},

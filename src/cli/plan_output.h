@@ -7,13 +7,13 @@
 
 namespace brimful::cli {
 
-/// The whole answer for people: what lies where, how fast, what bounds it, and what would be better.
+/// Writes a report for people: the tiers, the speed, what limits it, and what would be better.
 [[nodiscard]] std::string plan_text(const PlanReport& report);
 
-/// The same for programs: docs/plan-json.md.
+/// Writes a report for programs (docs/plan-json.md).
 [[nodiscard]] nlohmann::ordered_json plan_json(const PlanReport& report, const PlanOptions& options);
 
-/// The tiers as a picture.
+/// Draws the tiers of a report as an SVG picture.
 [[nodiscard]] std::string plan_svg(const PlanReport& report);
 
 }  // namespace brimful::cli

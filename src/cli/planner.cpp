@@ -22,8 +22,9 @@ namespace {
 
 constexpr std::int64_t kDefaultBatch = 8;
 constexpr std::uint64_t kShareOfAccounts = 4096;
-constexpr std::uint32_t kUsualPrompt = 512;  // tokens
-constexpr double kMostPerplexity = 0.7;  // that another quantisation may cost and still be of like quality
+constexpr std::uint32_t kUsualPrompt = 512;  // The usual length of a prompt in tokens.
+// The most perplexity that another quantisation may add and still count as similar in quality.
+constexpr double kMostPerplexity = 0.7;
 
 Result<std::int64_t> sequences_of(const std::string& purpose) {
   if (purpose == "chat") return 1;
@@ -38,7 +39,8 @@ Result<std::int64_t> sequences_of(const std::string& purpose) {
               fmt::format("--for {}: one of chat, batch, batch:N with N from 1 to 256", purpose));
 }
 
-/// SIZE for the first GPU, or NAME=SIZE for each.
+/// Returns the budgets of the GPUs by --vram: SIZE for the first GPU, or NAME=SIZE for each. Without --vram
+/// they are all GPUs of another machine, and none of this one.
 Result<std::vector<plan::DeviceBudget>> device_budgets(const PlanOptions& options,
                                                        const hardware::Profile& machine, bool elsewhere) {
   std::vector<plan::DeviceBudget> out;
@@ -78,7 +80,8 @@ Result<hardware::Profile> machine_of(const PlanOptions& options, const model::Mo
   return measure_machine(&model, threads, probe::Refresh::kNever);
 }
 
-/// Most of the weights are of a type that the model was trained in: other types only lose.
+/// Returns whether most weights have the type in which the model was trained. Another type would only lose
+/// quality.
 bool is_trained_in_its_type(const model::ModelProfile& profile) {
   Bytes bytes;
   for (const model::TensorInfo& tensor : profile.tensors) {
@@ -99,13 +102,14 @@ std::vector<plan::Variant> quantisation_variants(const engine::Engine& engine, c
                           fmt::format("perplexity +{:.2f} (Llama-3-8B)", *mix.perplexity),
                           plan::requantised(inputs, types), true};
     const Bytes then = variant.inputs.profile.weight_bytes();
-    // The model's own, or nearly, and what is larger, is no change for the better.
+    // A variant of about the same size or larger is no improvement.
     if (then.value < now.value - now.value / 50) out.push_back(std::move(variant));
   }
   return out;
 }
 
-/// Other settings of the context: sizes from libllama, as for the plan itself.
+/// Returns variants with other settings of the context. Their sizes come from libllama, as for the plan
+/// itself.
 std::vector<plan::Variant> context_variants(engine::Engine& engine, const engine::ContextOptions& context,
                                             const plan::Inputs& inputs) {
   std::vector<plan::Variant> out;
@@ -132,8 +136,9 @@ std::vector<plan::Variant> context_variants(engine::Engine& engine, const engine
   return out;
 }
 
-/// -c is of each sequence; without it, a sequence has at most what the model was trained on (0: not known).
-/// A prompt that nobody gave leaves half of the context to the answer. Returns what was adapted, for people.
+/// Sets the size of the context. -c is for each sequence. Without it, a sequence has at most as many tokens
+/// as the model was trained on (0: not known). A default prompt leaves half of the context to the answer.
+/// Returns notes for people on what was adapted.
 std::vector<std::string> shape_context(engine::ContextOptions& context, const PlanOptions& options,
                                        std::int64_t sequences, std::uint32_t trained) {
   std::vector<std::string> notes;
@@ -148,7 +153,7 @@ std::vector<std::string> shape_context(engine::ContextOptions& context, const Pl
   }
   context.prompt_tokens = prompt;
   context.least_context = prompt * context.sequences;
-  // Sequences share the context, and each may be as long as the model was trained on.
+  // The sequences share the context, and each may be as long as the model was trained on.
   if (!context.context && sequences > 1 && trained > 0 && context.least_context > trained)
     context.context = context.least_context;
   return notes;
@@ -165,7 +170,8 @@ Result<PlanReport> make_report(const PlanOptions& options) {
                     .elsewhere = options.like || options.hardware};
   BRIMFUL_TRY(const std::int64_t sequences, sequences_of(options.purpose));
   RunOptions run = options.run;
-  run.gpu_layers = run.cpu_moe_layers = std::nullopt;  // of the plan's devices, not of this machine's
+  // These flags are about the plan's devices, and not about those of this machine.
+  run.gpu_layers = run.cpu_moe_layers = std::nullopt;
   run.overrides.clear();
   BRIMFUL_TRY(engine::OpenOptions open, open_options(run));
   BRIMFUL_TRY(engine::ContextOptions context, context_options(options.run));
@@ -200,7 +206,7 @@ Result<PlanReport> make_report(const PlanOptions& options) {
   BRIMFUL_TRY(const auto generator, engine::Generator::create(*engine, sampling));
   const double opened = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   report.notes = shape_context(context, options, sequences, profile.train_context);
-  if (profile.weights_missing) {  // which drafts keep their bits is asked of real rows
+  if (profile.weights_missing) {  // Real rows of weights are needed to find out which drafts keep the bits.
     context.drafts = {};
     report.notes.emplace_back("planned from the header alone, without drafts");
   }
@@ -228,11 +234,13 @@ Result<PlanReport> make_report(const PlanOptions& options) {
                                      .prompt_tokens = context.prompt_tokens,
                                      .cells = static_cast<std::int64_t>(context.prompt_tokens)},
                         .open_seconds = opened};
-  // Another process will carry it out, and the kernel's account of it may be a little larger than its own.
+  // Another process will execute the plan, and the kernel's account of it may be a little larger than its
+  // own.
   inputs.run.demand.growth +=
       engine::Engine::run_to_run() + Bytes{inputs.host_budget.value / kShareOfAccounts};
   BRIMFUL_TRY(report.plan, plan::make_plan(inputs));
-  report.diagnostics = hardware::diagnostics(inputs.machine, std::nullopt);  // the plan says what is read
+  // The plan itself says what is read.
+  report.diagnostics = hardware::diagnostics(inputs.machine, std::nullopt);
 
   std::vector<plan::Variant> variants = plan::standard_variants(inputs);
   std::ranges::move(quantisation_variants(*engine, inputs), std::back_inserter(variants));

@@ -11,39 +11,57 @@
 
 namespace brimful::cli {
 
-/// What `brimful plan` is asked.
+/// The flags of `brimful plan`.
 struct PlanOptions {
   RunOptions run;
-  std::string hub;                             ///< -hf
-  std::optional<std::string> vram;             ///< `11.5GiB`, or `CUDA0=8GiB,CUDA1=6GiB`
-  std::optional<std::string> hardware;         ///< file: a profile, or presets of one's own
-  std::optional<std::string> like;             ///< presets' names
-  std::string purpose = "chat";                ///< `chat`, `batch`, `batch:N`
-  std::optional<std::uint32_t> prompt_tokens;  ///< unset: 512, or half of the context where that is less
+  /// The value of -hf; empty when the flag was not given.
+  std::string hub;
+  /// The value of --vram, such as `11.5GiB` or `CUDA0=8GiB,CUDA1=6GiB`. Unset: no GPU of this machine, or
+  /// with --like and --hardware all GPUs of that machine.
+  std::optional<std::string> vram;
+  /// The value of --hardware: a file with a profile, or with presets of the user's own.
+  std::optional<std::string> hardware;
+  /// The value of --like: the names of presets.
+  std::optional<std::string> like;
+  /// The value of --for: `chat`, `batch` or `batch:N`.
+  std::string purpose = "chat";
+  /// The number of tokens in a prompt. Unset: 512, or half of the context when that is less.
+  std::optional<std::uint32_t> prompt_tokens;
+  /// Whether the report is printed as JSON.
   bool json = false;
+  /// The file for a picture of the tiers. Unset: none.
   std::optional<std::string> svg;
 };
 
-/// A plan and all that is to be said about it.
+/// A plan, with everything that `brimful plan` says about it.
 struct PlanReport {
-  std::string model;  ///< as it was named
-  /// Where the file lies, from the root; empty where only a header was fetched.
+  /// The model as the user named it.
+  std::string model;
+  /// The absolute path of the model's file; empty when only a header was fetched.
   std::string model_file;
-  std::string model_header;  ///< its fingerprint
+  /// The fingerprint of the model's headers (model::header_fingerprint).
+  std::string model_header;
   plan::Inputs inputs;
   plan::Plan plan;
-  std::vector<std::string> notes;        ///< what was adapted to the budget
-  std::vector<std::string> diagnostics;  ///< about the machine
+  /// Notes for the user on what was adapted, such as to the budget.
+  std::vector<std::string> notes;
+  /// What slows the machine down (hardware::diagnostics).
+  std::vector<std::string> diagnostics;
+  /// What would be better, with the speed that it would give.
   std::vector<plan::Change> changes;
-  int threads = 1;         ///< that compute
-  bool elsewhere = false;  ///< of a machine other than this one
+  /// The number of threads that compute.
+  int threads = 1;
+  /// Whether the plan is for another machine than this one.
+  bool elsewhere = false;
 };
 
-/// Sees everything through, and reads no weight. Measures this machine first, where that was not done before.
-/// Errors: kInfeasible: the plan's answer; all others: it could not be found out.
+/// Makes the whole report, and reads no weight. Measures this machine first, when that was not done before.
+/// Errors: kInfeasible when the model does not fit; all others mean that it could not be found out.
+/// Blocks: for about a minute when it measures; on the network when it fetches a header.
 [[nodiscard]] Result<PlanReport> make_report(const PlanOptions& options);
 
-/// Bytes that `brimful run` itself will allocate, beside the engine.
+/// The bytes that `brimful run` itself will allocate beside the engine. `with_template` says whether it uses
+/// a chat template.
 [[nodiscard]] Bytes client_reserve(const engine::Generator& generator, bool with_template);
 
 }  // namespace brimful::cli

@@ -8,19 +8,21 @@
 
 namespace brimful::cli {
 
-/// Where stderr is a terminal, one line there says what is being measured. kAlways: elsewhere, too, with a
-/// line every few seconds.
+/// How measure_machine() reports its progress on stderr. kOnTerminal: one line that is drawn again and
+/// again, when stderr is a terminal. kAlways: the same on a terminal, and otherwise a new line every few
+/// seconds.
 enum class MeasureNews { kOnTerminal, kAlways };
 
-/// This machine, measured once. `model`: whose disk counts, or null.
+/// Returns the profile of this machine, and measures what `refresh` asks for. `model` is the model whose
+/// disk is measured; null: no disk. Errors and threading: those of probe::probe().
 [[nodiscard]] Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int threads,
                                                         probe::Refresh refresh,
                                                         MeasureNews news = MeasureNews::kOnTerminal);
 
-/// `3.20 GiB/s`
+/// Writes a rate for people, such as `3.20 GiB/s`.
 [[nodiscard]] std::string rate_text(double bytes_per_s);
 
-/// A machine for people: facts, rates, and what limits it.
+/// Describes a machine for people: facts, rates, and what slows it down.
 [[nodiscard]] std::string machine_text(const hardware::Profile& machine);
 
 }  // namespace brimful::cli

@@ -34,7 +34,8 @@ std::atomic<int> interrupts{0};
 std::atomic<bool> chatting{false};
 
 void on_interrupt(int) {
-  // A second Ctrl-C: the first one is taking too long. In a chat it ends the answer and never the program.
+  // The second Ctrl-C ends the program at once, because the first one takes too long. In a chat, Ctrl-C ends
+  // the answer and never the program.
   if (++interrupts > 1 && !chatting) {
     TerminalMode::restore_before_exit();
     std::_Exit(130);
@@ -42,7 +43,7 @@ void on_interrupt(int) {
   if (engine::Engine* const engine = interruptible.load()) engine->abort();
 }
 
-/// Runs one model: a completion, one turn of a chat, or a chat on the terminal.
+/// Runs one model for a completion, for one turn of a chat, or for a chat on the terminal.
 class Run {
  public:
   explicit Run(RunOptions options) : options_(std::move(options)) {}
@@ -54,9 +55,10 @@ class Run {
   Run& operator=(const Run&) = delete;
 
   Status execute() {
-    std::signal(SIGPIPE, SIG_IGN);  // a reader that goes away ends the generation, not the program
+    // A reader of stdout that goes away ends the generation, and not the program.
+    std::signal(SIGPIPE, SIG_IGN);
     struct sigaction action {};
-    action.sa_handler = on_interrupt;  // without SA_RESTART: Ctrl-C ends the wait for a line
+    action.sa_handler = on_interrupt;  // Without SA_RESTART, Ctrl-C ends the wait for a line.
     ::sigaction(SIGINT, &action, nullptr);
     if (options_.plan_file) BRIMFUL_TRY_VOID(apply_plan(*options_.plan_file, options_));
     BRIMFUL_TRY(std::optional<std::string> prompt, read_prompt(options_));
@@ -80,7 +82,7 @@ class Run {
     BRIMFUL_TRY_VOID(start(tokens));
     if (options_.display_prompt && prompt) print(*prompt);
     const Status status = prompt ? turn(std::move(tokens)) : talk();
-    lines_.reset();  // the terminal is as it was
+    lines_.reset();  // This restores the terminal.
     if (!status && report_.total.prompt_computed == 0) return status;
     tell("\n{}", describe(report_, *engine_));
     if (options_.stats_file)
@@ -128,7 +130,7 @@ class Run {
     live_.emplace(*engine_, options_.model, [this](const std::string& lines) {
       ++notes_;
       tell_notes_below(lines);
-    });  // after the measuring, which its thread would blur
+    });  // This comes after the measuring, which its thread would disturb.
     BRIMFUL_TRY_VOID(engine_->start(progress));
     if (interrupts > 0) return fail(ErrorCode::kCancelled, "interrupted before the first token");
     if (bar) bar->finish();
@@ -152,12 +154,13 @@ class Run {
       return fail(prompt.error().code, fmt::format("{}; --raw completes plain text", prompt.error().message));
     stops_ = std::move(prompt->stops);
     shown_tokens_ = std::move(prompt->rules.preserved_tokens);
-    // With --special, the marks of the template are text like any other.
+    // With --special, the marks of the template are shown like other text.
     parser_ = options_.special ? chat::ChatParser() : std::move(prompt->parser);
     return std::move(prompt->tokens);
   }
 
-  /// Whether the text arrived. A terminal is shown symbols where the text would steer it.
+  /// Prints a piece of the answer. Returns whether it was written. On a terminal, characters that would
+  /// control it become symbols.
   bool print(std::string_view piece) {
     if (!terminal_out_) return write(piece);
     const std::string visible = visible_.add(piece);
@@ -171,8 +174,8 @@ class Run {
     return written;
   }
 
-  /// What the model thinks goes to stderr, dimmed on a terminal; what it answers goes to stdout. Returns
-  /// false where stdout takes no more.
+  /// Prints the model's thoughts to stderr, dimmed on a terminal, and its answer to stdout. Returns false
+  /// when stdout accepts no more.
   bool print(const std::vector<chat::ChatDelta>& deltas) {
     bool written = true;
     for (const chat::ChatDelta& delta : deltas) {
@@ -208,32 +211,32 @@ class Run {
     print("\n");
     report_.add(done);
     live_->finished(done);
-    if (output_error_ != 0 && output_error_ != EPIPE) {  // a reader that has enough is no error
+    if (output_error_ != 0 && output_error_ != EPIPE) {  // A reader that has closed the pipe is no error.
       return fail(ErrorCode::kIo,
                   fmt::format("the text cannot be written to stdout: {}", std::strerror(output_error_)));
     }
     if (format_) {
       add_message("assistant", stream.told().content);
-      // A template decides itself which thoughts the model sees again.
+      // The template itself decides which thoughts the model sees again.
       if (!stream.told().reasoning.empty()) messages_.back()["reasoning_content"] = stream.told().reasoning;
     }
     return {};
   }
 
-  /// What a chat is read from: a terminal, or a pipe with a message in each line.
+  /// Opens the input of a chat: a terminal, or a pipe with one message in each line.
   Status open_lines() {
     const bool terminal = ::isatty(STDIN_FILENO) != 0;
     longest_line_ = LineReader::longest_line(options_.context.value_or(0));
     BRIMFUL_TRY(lines_, LineReader::create([this] { return wait_for_input(); }, longest_line_));
     if (terminal) return {};
-    // The model is not loaded where there is nothing to say to it.
+    // The model is not loaded when there is no message.
     BRIMFUL_TRY(first_line_, lines_->read(""));
     if (first_line_->kind != LineReader::Line::Kind::kEnd) return {};
     return fail(ErrorCode::kInvalidArgument,
                 "no prompt: give one with -p or -f, or messages on standard input, one in a line");
   }
 
-  /// Whether standard input has something to read; not after Ctrl-C.
+  /// Waits until standard input has something to read. Returns false after Ctrl-C.
   Result<bool> wait_for_input() {
     if (!live_) return interrupts == 0;
     std::size_t notes = notes_;
@@ -246,7 +249,7 @@ class Run {
     return readable;
   }
 
-  /// Ctrl-C was meant for what came before.
+  /// Forgets earlier interrupts, so that they do not end the next answer.
   void next_answer() {
     interrupts = 0;
     engine_->resume();
@@ -264,13 +267,13 @@ class Run {
   }
 
   Status answer(const std::string& message) {
-    if (chatting && interrupts > 0) {  // Ctrl-C and Enter, before the line was read
+    if (chatting && interrupts > 0) {  // Ctrl-C and Enter were pressed before the line was read.
       next_answer();
       return {};
     }
     add_message("user", message);
     auto tokens = chat_tokens();
-    if (!tokens) {  // the template refuses this conversation: another message may do
+    if (!tokens) {  // The template refuses this conversation. Another message may be accepted.
       tell("note: {}\n", tokens.error().message);
       messages_.erase(messages_.size() - 1);
       return {};
@@ -282,9 +285,10 @@ class Run {
       return {};
     }
     Status done = turn(std::move(*tokens));
-    // Ctrl-C before the first token of the answer: the question stays, and the chat goes on.
+    // After Ctrl-C before the first token of the answer, the question stays and the chat goes on.
     if (!done && done.error().code == ErrorCode::kCancelled && chatting) done = Status();
-    if (!lines_->is_terminal() && interrupts > 0) return done;  // a pipe has no person who goes on
+    // With a pipe there is no person who goes on.
+    if (!lines_->is_terminal() && interrupts > 0) return done;
     next_answer();
     return done;
   }
@@ -294,7 +298,7 @@ class Run {
     if (options_.system) add_message("system", *options_.system);
   }
 
-  /// The conversation stays, with this in front of it.
+  /// Sets the system message in front of the conversation, which stays.
   void set_system(const std::string& text) {
     const nlohmann::ordered_json before = std::exchange(messages_, nlohmann::ordered_json::array());
     const std::size_t begin = options_.system ? 1 : 0;
@@ -311,7 +315,7 @@ class Run {
     std::size_t forgotten = 0;
     while (tokens.size() + answer > context && messages_.size() > static_cast<std::size_t>(oldest) + 1) {
       const auto first = messages_.begin() + oldest;
-      messages_.erase(first, first + 2);  // a question and its answer
+      messages_.erase(first, first + 2);  // A question and its answer.
       ++forgotten;
       BRIMFUL_TRY(tokens, chat_tokens());
     }
@@ -325,26 +329,27 @@ class Run {
 
   RunOptions options_;
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-  std::optional<tier::Trace> trace_;  // outlives the engine
+  std::optional<tier::Trace> trace_;  // Declared before the engine, because it must outlive it.
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<engine::Generator> generator_;
   std::optional<session::Live> live_;
-  std::optional<chat::ChatFormat> format_;  // unset: prompts are plain text
+  std::optional<chat::ChatFormat> format_;  // Unset when prompts are plain text.
   nlohmann::ordered_json messages_ = nlohmann::ordered_json::array();
   std::vector<std::string> stops_;
   std::set<llama_token> shown_tokens_;
   chat::ChatParser parser_;
-  bool thinks_ = false;  // thoughts are being printed
+  bool thinks_ = false;  // Whether thoughts are being printed.
   const bool dims_ = ::isatty(STDERR_FILENO) != 0;
-  std::size_t longest_line_ = 0;                // bytes
-  std::unique_ptr<LineReader> lines_;           // of a chat
-  std::optional<LineReader::Line> first_line_;  // of a pipe: read before the model was opened
-  std::size_t notes_ = 0;                       // written below what a person types
+  std::size_t longest_line_ = 0;       // The limit for a line in bytes.
+  std::unique_ptr<LineReader> lines_;  // The input of a chat.
+  // The first line of a pipe, read before the model was opened.
+  std::optional<LineReader::Line> first_line_;
+  std::size_t notes_ = 0;  // The number of notes that were written below the line that a person types.
   RunReport report_;
   const bool terminal_out_ = ::isatty(STDOUT_FILENO) != 0;
-  VisibleStream visible_;   // what the terminal is shown of an answer,
-  VisibleStream thoughts_;  // and of thoughts: standard error is for people
-  int output_error_ = 0;    // errno of the first write that failed
+  VisibleStream visible_;   // Makes the answer visible for a terminal.
+  VisibleStream thoughts_;  // Makes thoughts visible. Standard error is always for people.
+  int output_error_ = 0;    // The errno of the first write that failed; 0 when none failed.
 };
 
 }  // namespace

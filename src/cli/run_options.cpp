@@ -70,7 +70,7 @@ Result<DraftKinds> draft_kinds(const RunOptions& o) {
   return out;
 }
 
-/// FILE or FILE:SCALE.
+/// Parses adapters, each given as FILE or FILE:SCALE.
 Result<std::vector<engine::AdapterOption>> adapters(std::string_view flag,
                                                     const std::vector<std::string>& given) {
   std::vector<engine::AdapterOption> out;
@@ -89,7 +89,7 @@ Result<std::vector<engine::AdapterOption>> adapters(std::string_view flag,
   return out;
 }
 
-/// NaN is in no range.
+/// Checks that a value is in a range. A NaN is in no range.
 Status check_range(std::string_view flag, double value, double low, double high) {
   if (value >= low && value <= high) return {};
   return fail(ErrorCode::kInvalidArgument,
@@ -392,7 +392,8 @@ Result<std::optional<std::string>> read_prompt(const RunOptions& o) {
   if (!o.prompt_file) return std::nullopt;
   if (*o.prompt_file == "-") return read_all(std::cin);
   BRIMFUL_TRY(std::string text, read_file(*o.prompt_file, "prompt file"));
-  if (text.ends_with('\n')) text.pop_back();  // as llama.cpp: an editor's, not the prompt's
+  // As in llama.cpp: an editor adds this newline, and it is no part of the prompt.
+  if (text.ends_with('\n')) text.pop_back();
   return text;
 }
 

@@ -14,7 +14,8 @@ class App;
 
 namespace brimful::cli {
 
-/// The flags of `brimful run`, named as in llama.cpp where they mean the same.
+/// The flags of `brimful run`. Flags with the same meaning as in llama.cpp have the same names. Unset means
+/// that the flag was not given.
 struct RunOptions {
   std::string model;
   std::optional<std::string> prompt;
@@ -26,9 +27,11 @@ struct RunOptions {
   std::optional<std::string> rpc;
   std::optional<std::uint32_t> gpu_layers;
   std::optional<std::uint32_t> cpu_moe_layers;
-  std::vector<std::string> overrides;  ///< REGEX=DEVICE
+  /// The values of -ot, each in the form REGEX=DEVICE.
+  std::vector<std::string> overrides;
   std::optional<std::string> plan_file;
-  std::optional<Bytes> for_weights;  ///< of the plan
+  /// The bytes for weights that the plan in `plan_file` says. apply_plan() sets it; there is no flag for it.
+  std::optional<Bytes> for_weights;
   std::optional<std::string> stats_file;
   std::optional<std::string> trace_file;
   std::optional<std::uint32_t> context;
@@ -36,6 +39,7 @@ struct RunOptions {
   std::optional<std::uint32_t> ubatch;
   std::optional<int> threads;
   std::optional<int> threads_batch;
+  /// The most tokens to generate; -1: until the model ends its text.
   int limit = -1;
   std::string type_k = "f16";
   std::string type_v = "f16";
@@ -55,41 +59,55 @@ struct RunOptions {
   common_params_sampling sampling;
 };
 
+// These functions add flags to a command. `options` gets their values. Lifetime: `options` must outlive the
+// parsing.
+/// Adds all flags of `brimful run`, also those of the functions below.
 void add_run_flags(CLI::App& command, RunOptions& options);
-/// Those of them that decide what is in memory, and how fast: adapters, budget, context, threads, drafts.
+/// Adds the flags for adapters, host budget, context, threads and drafts.
 void add_shape_flags(CLI::App& command, RunOptions& options);
+/// Adds the flag for the chat template.
 void add_chat_flags(CLI::App& command, RunOptions& options);
-/// Whether -ctk and -ctv are `auto`.
+/// Whether the program may choose the type of the KV cache: both -ctk and -ctv are `auto`.
 [[nodiscard]] bool chooses_cache_type(const RunOptions& options);
-/// And what may lie on which GPU.
+/// Adds the flags for GPUs: --vram, --rpc, and those of add_placement_flags().
 void add_device_flags(CLI::App& command, RunOptions& options);
+/// Adds the flags on which weights may lie on which GPU.
 void add_placement_flags(CLI::App& command, RunOptions& options);
-/// What these forbid, of `devices`. Errors: kInvalidArgument.
+/// Returns the filter on which weights may lie on which of `devices`, by the flags of add_placement_flags().
+/// Errors: kInvalidArgument.
 [[nodiscard]] Result<plan::PlacementFilter> placement_rules(const RunOptions& options,
                                                             const std::vector<std::string>& devices);
 
-/// Takes what a plan of `brimful plan --json` says, for what no flag was given for. Errors: kNotFound,
-/// kCorrupt; kInvalidArgument where a flag or the model contradicts it; kUnsupported for a plan that uses a
-/// GPU.
+/// Reads a plan that `brimful plan --json` wrote, and sets the options that it determines.
+/// Errors: kNotFound, kCorrupt; kInvalidArgument when a flag or the model contradicts the plan; kUnsupported
+/// for a plan that uses a GPU or has several sequences. Some options may be set already then.
 [[nodiscard]] Status apply_plan(const std::string& file, RunOptions& options);
 
-/// Of --chat-template-file; empty: the model's own. Errors: kNotFound.
+/// Reads the file of --chat-template-file. Returns an empty text when the flag was not given: the model's
+/// own template is used then. Errors: kNotFound.
 [[nodiscard]] Result<std::string> chat_template(const RunOptions& options);
 
-/// Refuses the flags that ask for drafts, for a command that answers many requests in one context and drafts
-/// nothing. Flags that ask for no drafts are accepted. `command`: its name, for the message.
+/// Refuses flags that ask for drafts. It is for commands that answer many requests in one context and use no
+/// drafts. Flags that switch drafts off are accepted. `command` is the name of the command, for the message.
 /// Errors: kInvalidArgument, naming the flag.
 [[nodiscard]] Status refuse_drafts(const RunOptions& options, std::string_view command);
 
-// Errors: kInvalidArgument, naming the flag.
+// The following functions convert the flags to options of other parts. Errors: kInvalidArgument, naming the
+// flag.
+
+/// The options with which the engine opens the model. The function loads ggml's plug-ins and connects to
+/// rpc-servers when flags ask for it. Errors: also those of add_rpc_servers() and offload_options().
 [[nodiscard]] Result<engine::OpenOptions> open_options(const RunOptions& options);
-/// What probe::known() knows of this machine with these threads.
+/// The profile of this machine that probe::known() returns for these threads. Nullopt when it was not
+/// measured.
 [[nodiscard]] std::optional<hardware::Profile> known_machine(const RunOptions& options,
                                                              const model::ModelProfile& model);
+/// The options with which the engine prepares the context.
 [[nodiscard]] Result<engine::ContextOptions> context_options(const RunOptions& options);
-/// The sampler's parameters, with the grammar or the JSON schema in them.
+/// The sampler's parameters. A grammar or a JSON schema is in them as a grammar.
 [[nodiscard]] Result<common_params_sampling> sampling_params(const RunOptions& options);
-/// -p, or what -f holds ('-': standard input); nothing when neither was given.
+/// The prompt: the value of -p, or the text in the file of -f ('-': standard input). Nullopt when neither
+/// was given.
 [[nodiscard]] Result<std::optional<std::string>> read_prompt(const RunOptions& options);
 
 }  // namespace brimful::cli

@@ -46,7 +46,7 @@ double disk_bytes_per_token(const engine::Generation& total) {
   return per(total.decode_read.value, total.decode_tokens);
 }
 
-/// What all programs tell of the engine that they used.
+/// Returns the statistics about the engine that all commands write.
 nlohmann::ordered_json engine_stats(const engine::Engine& engine, const std::string& model,
                                     double load_seconds) {
   const plan::MemoryMap map = engine.memory_map();
@@ -83,14 +83,14 @@ Status write(const std::string& path, const nlohmann::ordered_json& json) {
   return fail(ErrorCode::kIo, fmt::format("{}: cannot write the statistics: {}", path, std::strerror(errno)));
 }
 
-/// What there is to tell of drafts: empty where none was made.
+/// Describes the drafts; empty when none was made.
 std::string describe_drafts(const engine::Generation& total) {
   if (total.drafted == 0) return {};
   return fmt::format("drafts {} of {} tokens accepted, {:.2f} tokens per pass\n", total.accepted,
                      total.drafted, per(total.decode_tokens, total.decode_seconds.size()));
 }
 
-/// The peak of the budget that holds, and of those before it.
+/// Describes the peak of the current budget, and the peaks of earlier ones.
 std::string describe_peaks(const engine::Engine& engine) {
   const auto one = [](std::optional<Bytes> peak, Bytes budget) {
     return fmt::format("{} of {}", peak ? format_bytes(*peak) : "unknown", format_bytes(budget));

@@ -7,31 +7,38 @@
 
 namespace brimful::cli {
 
-/// What a run took, over all its turns.
+/// The statistics of `brimful run`.
 struct RunReport {
+  /// The time from the start of the command until the model is ready to compute.
   double load_seconds = 0;
-  engine::Generation total;  ///< of all turns; texts left out
+  /// The sums over all turns of a chat. The texts are left out.
+  engine::Generation total;
 
+  /// Adds a turn to `total`.
   void add(const engine::Generation& turn);
 };
 
-/// What a batch took.
+/// The statistics of `brimful batch`.
 struct BatchReport {
+  /// The time from the start of the command until the model is ready to compute.
   double load_seconds = 0;
-  std::chrono::nanoseconds took{0};  ///< without loading
+  /// The time to compute, without loading.
+  std::chrono::nanoseconds took{0};
   schedule::Statistics did;
 };
 
-/// Two lines for people: prompt, decode, bytes from disk, peak memory.
+/// Describes a run for people in two or three lines: prompt, decode, drafts if there were any, bytes from
+/// disk, and peak memory.
 [[nodiscard]] std::string describe(const RunReport& report, const engine::Engine& engine);
 
-/// A line for people: what was computed, and how fast.
+/// Describes a batch for people in one line: what was computed, and how fast.
 [[nodiscard]] std::string describe(const BatchReport& report);
 
-/// Whether a file can be written at `path`, found out before a long run. Errors: kIo.
+/// Checks before a long run that a file can be written at `path`; a missing file is created empty. Errors:
+/// kIo.
 [[nodiscard]] Status check_writable(const std::string& path);
 
-/// Writes the statistics file (docs/stats.md). Errors: kIo.
+// These write the statistics file (docs/stats.md). `model` is the model as the user named it. Errors: kIo.
 [[nodiscard]] Status write_stats(const std::string& path, const RunReport& report,
                                  const engine::Engine& engine, const std::string& model);
 [[nodiscard]] Status write_stats(const std::string& path, const BatchReport& report,

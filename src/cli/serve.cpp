@@ -25,17 +25,20 @@ namespace {
 std::atomic<int> stops{0};
 
 void on_stop(int) {
-  if (++stops > 1) std::_Exit(130);  // a second time: the first is taking too long
+  // The second signal ends the program at once, because the orderly end takes too long.
+  if (++stops > 1) std::_Exit(130);
 }
 
-constexpr double kMeanPrompt = 768;  // tokens, about
+constexpr double kMeanPrompt = 768;  // An assumed mean length in tokens.
 constexpr double kMeanAnswer = 256;
-constexpr std::uint64_t kUsualContext =
-    4096;  // that one request may have, where the model and the budget allow it
+// The tokens that one request may have, if the model and the budget allow it.
+constexpr std::uint64_t kUsualContext = 4096;
 constexpr std::uint64_t kLeastContext = 1024;
-constexpr Bytes kLeastForBodies{16ULL
-                                << 20};  // of requests, an eighth of the budget: one of 4 MiB still fits
-constexpr Bytes kFileStore{8ULL << 20};  // SQLite's caches, ids of a batch's requests. Estimated
+// The least memory for bodies of requests, which normally is an eighth of the budget. With it, one body of
+// 4 MiB still fits.
+constexpr Bytes kLeastForBodies{16ULL << 20};
+// An estimate for SQLite's caches and the ids of a batch's requests.
+constexpr Bytes kFileStore{8ULL << 20};
 
 struct ServeOptions {
   RunOptions run;
@@ -55,7 +58,7 @@ class Serve {
   explicit Serve(ServeOptions options) : options_(std::move(options)) {}
 
   Status execute() {
-    std::signal(SIGPIPE, SIG_IGN);  // clients go away
+    std::signal(SIGPIPE, SIG_IGN);  // Clients may disconnect while the server writes.
     struct sigaction action {};
     action.sa_handler = on_stop;
     ::sigaction(SIGINT, &action, nullptr);
@@ -74,7 +77,7 @@ class Serve {
     BRIMFUL_TRY(const std::string chat_template, cli::chat_template(options_.run));
     BRIMFUL_TRY(const auto reader, openai::ApiReader::create(*engine_, chat_template));
     BRIMFUL_TRY(const std::uint32_t at_once, prepare());
-    // Many requests share the context; one of them alone gets no more than the model was trained on.
+    // Many requests share the context. A single one gets no more tokens than the model was trained on.
     if (const std::uint32_t trained = engine_->profile().train_context; trained > 0 && !options_.run.context)
       options_.server.longest_text = trained;
     serve::RequestQueue request_queue(options_.sequences + options_.queue,
@@ -109,12 +112,12 @@ class Serve {
                            return live_->between_passes({did.prompt_tokens, did.tokens, busy},
                                                         [&] { return scheduler.evict(); });
                          }});
-    live_.reset();  // no client of the server waits for it any more
+    live_.reset();  // No client of the server waits for it any more.
     return status;
   }
 
  private:
-  /// The type of the cache that was chosen where the flag left it open.
+  /// Returns the settings with the type of the KV cache that was chosen.
   [[nodiscard]] batch::Settings with_cache_type(batch::Settings settings) const {
     for (batch::Setting& setting : settings) {
       if (setting.name == "-ctk") setting.value = ggml_type_name(engine_->prepared().type_k);
@@ -123,7 +126,8 @@ class Serve {
     return settings;
   }
 
-  /// A connection is one, and the usual limit is little more than a thousand.
+  /// Raises the limit on open files as far as possible. Each connection is an open file, and the usual limit
+  /// is little more than a thousand.
   static void allow_many_files() {
     struct rlimit limit {};
     if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
@@ -131,7 +135,8 @@ class Serve {
     ::setrlimit(RLIMIT_NOFILE, &limit);
   }
 
-  /// Keys come from the environment or a file, too: every user of the machine can read a command line.
+  /// Reads the API keys. They can also come from the environment or a file, because every user of the
+  /// machine can read a command line.
   Status read_keys() {
     std::vector<std::string>& keys = options_.server.access.api_keys;
     for (const std::string& key : keys) BRIMFUL_TRY_VOID(serve::check_api_key(key, "--api-key"));
@@ -163,7 +168,8 @@ class Serve {
     return {};
   }
 
-  /// Null where nobody named a folder, and the usual one cannot be used.
+  /// Opens the file store. The result is null when the user named no folder and the default one cannot be
+  /// used.
   Result<std::unique_ptr<serve::FileStore>> open_store() const {
     if (!options_.state.empty()) return serve::FileStore::open(options_.state);
     auto out = serve::FileStore::open(serve::FileStore::usual_folder(options_.port));
@@ -177,7 +183,7 @@ class Serve {
     const std::uint64_t trained = engine_->profile().train_context;
     const std::uint64_t usual = trained > 0 ? std::min(trained, kUsualContext) : kUsualContext;
     const Bytes connections = serve::ApiServer::kConnection * options_.server.http.most_connections;
-    if (options_.run.ram) {  // open_options() has checked it
+    if (options_.run.ram) {  // open_options() has checked the value.
       const Bytes share{parse_bytes(*options_.run.ram).value_or(Bytes{}).value / 8};
       options_.server.largest_bodies = std::clamp(share, kLeastForBodies, options_.server.largest_bodies);
     }

@@ -6,8 +6,9 @@ class App;
 
 namespace brimful::cli {
 
-/// `brimful serve -m MODEL`: OpenAI's API over HTTP (docs/design-serve.md). All it says goes to stderr. The
-/// callback sets `exit_code`, which must outlive the parsing.
+/// Adds `brimful serve -m MODEL`, which offers OpenAI's API over HTTP (docs/design-serve.md). Its messages
+/// go to stderr. The command's callback writes the exit code to `exit_code`. Lifetime: `exit_code` must
+/// outlive the parsing.
 void add_serve_command(CLI::App& app, int& exit_code);
 
 }  // namespace brimful::cli

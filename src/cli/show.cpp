@@ -25,7 +25,7 @@ struct Options {
   bool json = false;
 };
 
-/// The whole text that is shown.
+/// Returns the whole text to show.
 Result<std::string> listing(const Options& options) {
   BRIMFUL_TRY(const model::ModelProfile profile, model::read_model(options.model));
   BRIMFUL_TRY(const std::vector<model::MetadataEntry> entries,
@@ -36,7 +36,8 @@ Result<std::string> listing(const Options& options) {
 
 int run(const Options& options) {
   const Result<std::string> text = listing(options);
-  // Names in a model's file are anybody's: they steer no terminal. A pipe gets them as they are.
+  // Anybody can choose the names in a model's file, so they must not control a terminal. A pipe gets them
+  // unchanged.
   const bool on_terminal = ::isatty(STDOUT_FILENO) != 0;
   if (text) return report(write_standard_output(on_terminal ? visible_lines(*text) : *text));
   if (options.json) {

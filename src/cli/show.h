@@ -6,8 +6,9 @@ class App;
 
 namespace brimful::cli {
 
-/// `brimful show MODEL [--json]`: what is in a model, from its header alone; no weight is read.
-/// The callback sets `exit_code`, which must outlive the parsing.
+/// Adds `brimful show MODEL [--json]`, which describes a model from its header alone, without reading a
+/// weight. The command's callback writes the exit code to `exit_code`. Lifetime: `exit_code` must outlive
+/// the parsing.
 void add_show_command(CLI::App& app, int& exit_code);
 
 }  // namespace brimful::cli

@@ -6,12 +6,15 @@
 
 namespace brimful::cli {
 
-/// Writes lines of a session::Notes to standard error; the second, below a text that may stand there.
+/// Writes the lines of a session::Notes to standard error.
 void tell_notes(const std::string& lines);
+/// Does the same, and begins on a new line, because a text without a newline may stand on the terminal.
 void tell_notes_below(const std::string& lines);
 
-/// Engine::start(), with a progress bar; then what was adapted, and the memory maps. `stopped`: asked again
-/// and again. Errors: those of Engine::start().
+/// Calls Engine::start() with a progress bar, and then writes the engine's notes and the memory maps to
+/// standard error. `stopped` is called again and again while the model is loaded; when it returns true,
+/// loading ends with an error.
+/// Errors: those of Engine::start(). Blocks: until the model is loaded.
 [[nodiscard]] Status start_and_show(engine::Engine& engine, const std::function<bool()>& stopped);
 
 }  // namespace brimful::cli

@@ -70,11 +70,12 @@ std::string text_of_process(const json& p) {
   return out + draw_tiers(p.value("tiers", json::array()));
 }
 
-/// What the driver says of a card, as nvidia-smi would: brimful's share, and everyone else's.
+/// Describes a card by the driver's numbers, as nvidia-smi does, with the memory of brimful's processes and
+/// of all others.
 std::string text_of_card(const json& card, const json& processes) {
   std::uint64_t ours = 0;
   const std::string name = card.value("name", "");
-  bool in_use = false;  // by processes of ours, as they say
+  bool in_use = false;  // Whether processes of ours say that they use the card.
   for (const json& brimful : processes) {
     for (const json& tier : brimful.value("tiers", json::array())) in_use |= tier.value("device", "") == name;
   }
@@ -87,7 +88,7 @@ std::string text_of_card(const json& card, const json& processes) {
   const std::uint64_t used = card.value("used_bytes", std::uint64_t{0});
   const std::string all = fmt::format("{}: {} of {} used", name, format_bytes(Bytes{used}),
                                       format_bytes(Bytes{card.value("total_bytes", std::uint64_t{0})}));
-  // As in containers: the driver lists no process of theirs.
+  // This happens in containers, where the driver lists no processes.
   if (in_use && ours == 0) return all + ", by whom the driver does not say here\n";
   return fmt::format("{}, {} by brimful, {} by others\n", all, format_bytes(Bytes{ours}),
                      format_bytes(Bytes{used - std::min(used, ours)}));

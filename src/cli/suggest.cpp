@@ -9,9 +9,10 @@
 namespace brimful::cli {
 namespace {
 
-// Names are short. A longer word is no mistyped name, and comparing it costs its length times a name's.
+// Names are short. A longer word is no mistyped name, and the cost of a comparison is its length times that
+// of a name.
 constexpr std::size_t kLongestWord = 64;
-constexpr std::size_t kShortestBeginning = 4;  // shorter ones begin too much
+constexpr std::size_t kShortestBeginning = 4;  // Shorter beginnings fit too many names.
 
 bool same(char a, char b) {
   return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
@@ -29,7 +30,7 @@ bool begins(std::string_view word, std::string_view name) {
          std::ranges::equal(word, name.substr(0, word.size()), same);
 }
 
-/// A mistyped beginning of one name only, such as `--inptu` of `--input-file`.
+/// Finds the only name whose beginning was mistyped, such as `--input-file` for `--inptu`.
 std::optional<std::string> nearest_beginning(std::string_view word, std::span<const std::string> names) {
   if (word.size() < kShortestBeginning) return std::nullopt;
   const std::string* best = nullptr;
@@ -74,7 +75,7 @@ std::optional<std::string> nearest(std::string_view word, std::span<const std::s
   std::size_t begun_names = 0;
   for (const std::string& name : names) {
     const std::string_view plain_name = without_dashes(name);
-    // One letter is one step from every other letter: only a longer name can be meant by mistake.
+    // Every letter is one step away from every other letter, so only a longer name can be meant by mistake.
     if (plain_name.size() < 2) continue;
     if (const std::size_t steps = edit_distance(plain, plain_name); steps < fewest) {
       best = &name;

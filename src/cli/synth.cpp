@@ -35,8 +35,8 @@ Result<std::vector<std::filesystem::path>> write(const synth::SynthModel& design
   return synth::write_synth(design, arguments.output, arguments.force, [&](Bytes done) { bar.update(done); });
 }
 
-/// The mix that llama.cpp's quantiser calls so, in any case; null where it has none. A name that is a type of
-/// ggml, too, such as Q8_0, means the type.
+/// Returns the mix with that name in llama.cpp's quantiser, in upper or lower case; null when there is none.
+/// A name that is also a type of ggml, such as Q8_0, means the type.
 const engine::QuantisationMix* mix_called(const std::string& name) {
   const auto& mixes = engine::all_quantisation_mixes();
   const auto found = std::ranges::find_if(mixes, [&](const engine::QuantisationMix& mix) {
@@ -45,8 +45,8 @@ const engine::QuantisationMix* mix_called(const std::string& name) {
   return found != mixes.end() && !synth::find_synth_type(name) ? &*found : nullptr;
 }
 
-/// Gives each tensor the type that llama.cpp's quantiser gives it in the mix. It asks libllama, which wants a
-/// model: the header of one without weights.
+/// Gives each tensor the type that llama.cpp's quantiser gives it in the mix. libllama computes that and
+/// needs a model for it: the header of this model without its weights.
 Status apply_mix(const engine::QuantisationMix& mix, synth::SynthOptions& options) {
   options.type = "F16";
   options.mix = mix.name;

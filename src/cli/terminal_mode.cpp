@@ -16,12 +16,13 @@
 namespace brimful::cli {
 namespace {
 
-// Signals that others end a process with. After a crash the shell mends the terminal.
+// The signals with which others end a process. After a crash the shell restores the terminal.
 constexpr std::array kEndingSignals{SIGHUP, SIGQUIT, SIGTERM};
 
-/// What the signal handlers need. They may only read it, and call what POSIX calls async-signal-safe.
+/// The data for the signal handlers, which may only read it, and call only functions that are
+/// async-signal-safe.
 struct State {
-  pid_t owner = 0;  // children that are forked inherit the handlers, and must not touch the terminal
+  pid_t owner = 0;  // Forked children inherit the handlers, and must not touch the terminal.
   termios before{};
   std::string begin;
   std::string end;
@@ -34,7 +35,7 @@ std::atomic<bool> entered{false};
 std::atomic<bool> redraw{false};
 
 void write_sequence(const std::string& sequence) {
-  // Where the terminal has gone, there is nothing to restore.
+  // When the terminal is gone, there is nothing to restore.
   if (::write(STDIN_FILENO, sequence.data(), sequence.size()) < 0) return;
 }
 
@@ -46,7 +47,7 @@ void restore_terminal() {
 
 void on_ending_signal(int number) {
   if (entered) restore_terminal();
-  ::raise(number);  // SA_RESETHAND: the default action follows when this handler has returned
+  ::raise(number);  // Because of SA_RESETHAND the default action follows when this handler has returned.
 }
 
 void on_stop(int) {
@@ -55,7 +56,7 @@ void on_stop(int) {
   ::tcgetattr(STDIN_FILENO, &now);
   restore_terminal();
   ::kill(::getpid(), SIGSTOP);
-  // The process goes on, in the foreground again.
+  // Here the process goes on, in the foreground again.
   ::tcsetattr(STDIN_FILENO, TCSANOW, &now);
   write_sequence(state.begin);
   redraw = true;
@@ -94,7 +95,7 @@ Result<std::unique_ptr<TerminalMode>> TerminalMode::enter(std::string begin, std
     ::sigaction(kEndingSignals[i], &ending, &state.ending[i]);
   const auto stop = action_of(on_stop, SA_RESTART);
   ::sigaction(SIGTSTP, &stop, &state.stop);
-  const auto resize = action_of(on_resize, 0);  // without SA_RESTART: it ends a wait
+  const auto resize = action_of(on_resize, 0);  // Without SA_RESTART, the signal ends a wait.
   ::sigaction(SIGWINCH, &resize, &state.resize);
   write_sequence(state.begin);
   return std::unique_ptr<TerminalMode>(new TerminalMode());

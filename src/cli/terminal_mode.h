@@ -7,23 +7,24 @@
 
 namespace brimful::cli {
 
-/// While it lives, the terminal on standard input gives each key at once, does not echo it, and has no limit
-/// for the length of a line. Ctrl-C, Ctrl-\ and Ctrl-Z raise their signals as always. `begin` is written to
-/// the terminal at the start, `end` at the end: control sequences such as those of bracketed paste. The
-/// terminal gets back what it had when this ends, when a signal ends the process, and while Ctrl-Z stops it.
-/// At most one of these lives at a time. Threading: one thread.
+/// Puts the terminal on standard input into a mode in which it delivers each key at once, without echo and
+/// without a limit for the length of a line. Ctrl-C, Ctrl-\ and Ctrl-Z raise their signals as always. The
+/// old mode comes back when the object is destroyed, when a signal ends the process, and for as long as
+/// Ctrl-Z stops it. At most one such object exists at a time. Threading: one thread.
 class TerminalMode {
  public:
-  /// Errors: kIo: standard input is no terminal, or refuses.
+  /// Enters the mode. `begin` is written to the terminal now, and `end` when the old mode comes back; they
+  /// are control sequences such as those of bracketed paste. Errors: kIo when standard input is no terminal,
+  /// or refuses the mode.
   [[nodiscard]] static Result<std::unique_ptr<TerminalMode>> enter(std::string begin, std::string end);
   ~TerminalMode();
   TerminalMode(const TerminalMode&) = delete;
   TerminalMode& operator=(const TerminalMode&) = delete;
 
-  /// Whether the window has another size, or the process goes on after Ctrl-Z, since this was last asked:
-  /// what is on the screen has to be drawn again.
+  /// Whether the screen has to be drawn again, because the window got another size or the process went on
+  /// after Ctrl-Z since the last call.
   [[nodiscard]] static bool redraw_asked();
-  /// Gives the terminal back what it had, where the process ends without destructors. Async-signal-safe.
+  /// Brings the old mode back before the process ends without destructors. Async-signal-safe.
   static void restore_before_exit();
 
  private:

@@ -27,7 +27,8 @@ using nlohmann::json;
 
 constexpr const char* kHasEnded = "the model's process has ended";
 constexpr std::chrono::seconds kBetweenSamples{1};
-// The screen beside the usual one, no cursor, no lines that go on in the next row; and back.
+// Control sequences that switch to the alternate screen, hide the cursor and switch off line wrapping, and
+// those that undo it.
 constexpr const char* kEnterScreen = "\033[?1049h\033[?25l\033[?7l";
 constexpr const char* kLeaveScreen = "\033[?7h\033[?25h\033[?1049l";
 
@@ -39,7 +40,7 @@ struct Options {
 
 std::atomic<bool> interrupted{false};
 
-/// The terminal while samples are drawn again and again: its usual screen comes back at the end.
+/// The alternate screen on which samples are drawn again and again. The usual screen comes back at the end.
 class Screen {
  public:
   static Result<Screen> enter() {
@@ -50,14 +51,14 @@ class Screen {
     return Screen(std::move(mode));
   }
 
-  /// Draws as many lines of `text` as the window has rows.
+  /// Draws as many lines of `text` as the window has rows for.
   [[nodiscard]] static Status draw(const std::string& text) {
     winsize size{};
     const bool known = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 1;
     return write_standard_output(screen_text(text, known ? size.ws_row : kUsualRows));
   }
 
-  /// Waits until the next sample is due. No where a person wants to leave.
+  /// Waits until the next sample is due. Returns false when the person wants to leave.
   static bool wait() {
     const auto due = std::chrono::steady_clock::now() + kBetweenSamples;
     while (!interrupted) {
@@ -68,7 +69,7 @@ class Screen {
       if (ready < 0) continue;
       std::array<char, 64> typed{};
       const ssize_t got = ::read(STDIN_FILENO, typed.data(), typed.size());
-      if (got <= 0) return false;  // the terminal has gone
+      if (got <= 0) return false;  // The terminal is gone.
       const std::string_view pressed(typed.data(), static_cast<std::size_t>(got));
       if (pressed.find_first_of("qQ\x04") != std::string_view::npos || pressed == "\033") return false;
     }
@@ -81,7 +82,7 @@ class Screen {
   std::unique_ptr<TerminalMode> mode_;
 };
 
-/// One sample, of a second.
+/// Shows one sample, which covers a second.
 Status show_once(Watch& watch, const std::vector<pid_t>& pids, bool as_json) {
   std::this_thread::sleep_for(kBetweenSamples);
   const json all = watch.sample(pids);
@@ -90,7 +91,7 @@ Status show_once(Watch& watch, const std::vector<pid_t>& pids, bool as_json) {
                                        : sample_text(all));
 }
 
-/// Until a person leaves, or nothing runs any more.
+/// Shows samples until the person leaves, or until nothing runs any more.
 Status show_again(Watch& watch, std::vector<pid_t> pids, bool find_others) {
   BRIMFUL_TRY(std::optional<Screen> screen, Screen::enter());
   while (Screen::wait()) {

@@ -6,7 +6,9 @@ class App;
 
 namespace brimful::cli {
 
-/// Adds `brimful top`, which shows what runs. Its exit code is left in `exit_code`.
+/// Adds `brimful top`, which shows the running models. The command's callback writes the exit code to
+/// `exit_code`.
+/// Lifetime: `exit_code` must outlive the parsing.
 void add_top_command(CLI::App& app, int& exit_code);
 
 }  // namespace brimful::cli

@@ -16,7 +16,7 @@ double sent_bytes(const json& status) {
   return out;
 }
 
-/// What happened between two statuses, per second.
+/// Returns the rates per second between two statuses.
 json rates(const json& before, const json& now) {
   const double seconds = number_at(now, "/seconds") - number_at(before, "/seconds");
   const auto rate = [&](double first, double second) { return seconds > 0 ? (second - first) / seconds : 0; };
@@ -54,7 +54,7 @@ std::optional<json> Watch::process(pid_t pid) {
   auto status = control::ask(pid, {{"ask", "status"}}, kPatience);
   if (!status) return std::nullopt;
   Seen& seen = seen_[pid];
-  // Without news, in a long pass, the rates stay.
+  // When the status has not changed, as during a long pass, the rates stay.
   if (seen.status.is_null()) {
     seen.rates = rates(*status, *status);
   } else if (number_at(*status, "/seconds") > number_at(seen.status, "/seconds")) {

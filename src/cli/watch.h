@@ -12,17 +12,20 @@
 
 namespace brimful::cli {
 
-/// What `brimful top` and `brimful ctl` say where there is nothing to show.
+/// The message of `brimful top` and `brimful ctl` when no model runs.
 inline constexpr const char* kNothingRuns =
     "no brimful of this user runs a model: start one with brimful run or brimful serve";
 
-/// Follows running models from one sample to the next: docs/control.md has the fields.
-/// Call it while this process has no other threads (hardware::read_gpus).
+/// Takes samples of running models, of the GPUs and of swapping (docs/control.md has the fields).
+/// Threading: use it while this process has no other threads (see hardware::read_gpus()).
 class Watch {
  public:
-  static constexpr std::chrono::milliseconds kPatience{2000};  ///< with a process that is asked
+  /// The longest time in which a process may answer.
+  static constexpr std::chrono::milliseconds kPatience{2000};
 
-  /// Of everything, now; rates since the sample before. Processes that have ended are left out.
+  /// Takes a sample of the processes `pids` and of the machine. Rates are those since the sample before.
+  /// Processes that do not answer are left out. Blocks: at most kPatience for each process, and the time of
+  /// hardware::read_gpus().
   [[nodiscard]] nlohmann::json sample(const std::vector<pid_t>& pids);
 
  private:
@@ -38,7 +41,7 @@ class Watch {
   std::chrono::steady_clock::time_point swap_at_;
 };
 
-/// The number at `pointer`; 0 where there is none.
+/// Returns the number at the JSON pointer `pointer`; 0 when there is none.
 [[nodiscard]] double number_at(const nlohmann::json& object, const char* pointer);
 
 }  // namespace brimful::cli

@@ -16,9 +16,11 @@
 namespace brimful::control {
 namespace {
 
-constexpr std::chrono::seconds kToConnect{2};  // with a process that is stopped, and many who wait for it
+// The longest wait for a process that is stopped while many others wait for it.
+constexpr std::chrono::seconds kToConnect{2};
 
-/// Nothing where nobody listens: what is left of the socket is removed.
+/// Connects to the socket at `path`. When nobody listens there, the socket is removed, and the error is
+/// kNotFound.
 Result<Descriptor> connect(const std::filesystem::path& path, pid_t pid) {
   sockaddr_un address{};
   BRIMFUL_TRY_VOID(fill_address(path, address));

@@ -16,7 +16,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Whether `events` came before `end`.
+/// Waits for `events`. Returns whether they came before `end`.
 bool wait_for(int socket, short events, Clock::time_point end) {
   for (;;) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now()).count();

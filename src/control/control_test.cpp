@@ -45,7 +45,7 @@ TEST_F(Control, AnswersWithTheNewestStatus) {
   const auto server = Server::start();
   ASSERT_TRUE(server) << server.error().message;
   (*server)->publish({{"state", "loading"}});
-  (*server)->publish({{"state", "writing"}, {"model", "\xff.gguf"}});  // a name that is not UTF-8
+  (*server)->publish({{"state", "writing"}, {"model", "\xff.gguf"}});  // The name is not UTF-8.
   const auto answer = ask(::getpid(), {{"ask", "status"}}, kLimit);
   ASSERT_TRUE(answer) << answer.error().message;
   EXPECT_EQ((*answer)["state"], "writing");
@@ -117,7 +117,7 @@ TEST_F(Control, RemovesTheSocketsOfProcessesThatWereKilled) {
   const pid_t child = ::fork();
   if (child == 0) {
     const auto server = Server::start();
-    ::_exit(server ? 0 : 1);  // as kill -9: nothing is tidied up
+    ::_exit(server ? 0 : 1);  // The process ends like after kill -9, without cleaning up.
   }
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
@@ -137,7 +137,7 @@ TEST_F(Control, DoesNotWaitForAProcessThatIsStopped) {
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, WUNTRACED), child);
   ASSERT_TRUE(WIFSTOPPED(status));
-  for (int i = 0; i < 20; ++i) {  // more than wait in a socket's queue
+  for (int i = 0; i < 20; ++i) {  // More requests than the socket's queue holds.
     const auto answer = ask(child, {{"ask", "status"}}, std::chrono::milliseconds(20));
     ASSERT_FALSE(answer);
     EXPECT_EQ(answer.error().code, ErrorCode::kIo);
@@ -157,7 +157,7 @@ TEST_F(Control, UnansweredRequestsAreNotLeftWaiting) {
     return ask(::getpid(), {{"ask", "budgets"}}, std::chrono::minutes(5));
   });
   ASSERT_TRUE(wakes(**server));
-  server->reset();  // the model's process ends
+  server->reset();  // The model's process ends.
   const auto answer = asked.get();
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code, ErrorCode::kIo);

@@ -18,9 +18,10 @@
 namespace brimful::control {
 namespace {
 
-constexpr std::chrono::milliseconds kPatience{1000};  // with whoever connects, and sends or reads nothing
+// The longest wait for a client that sends or reads nothing.
+constexpr std::chrono::milliseconds kPatience{1000};
 constexpr std::chrono::milliseconds kPause{100};
-constexpr std::size_t kMostWaiting = 16;  // requests
+constexpr std::size_t kMostWaiting = 16;  // The most requests that wait.
 
 std::string text_of(const nlohmann::ordered_json& json) {
   // Names of files and devices need not be UTF-8.
@@ -50,7 +51,8 @@ Result<std::unique_ptr<Server>> Server::start() {
   Descriptor wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   Descriptor stop(::eventfd(0, EFD_CLOEXEC));
   if (!listener || !wake || !stop) return no_socket(path);
-  // Under its name only when it listens: a socket where nobody does is removed by whoever finds it.
+  // The socket gets its name only when it listens: a socket on which nobody listens is removed by anyone who
+  // finds it.
   ::unlink(unborn.c_str());
   if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
       ::listen(listener.get(), kMostWaiting) != 0 || ::rename(unborn.c_str(), path.c_str()) != 0)
@@ -60,7 +62,8 @@ Result<std::unique_ptr<Server>> Server::start() {
 
 Server::Server(std::filesystem::path path, Descriptor listener, Descriptor wake, Descriptor stop)
     : path_(std::move(path)), listener_(std::move(listener)), wake_(std::move(wake)), stop_(std::move(stop)) {
-  // Signals are for the thread that generates: Ctrl-C interrupts what it waits for.
+  // Signals must go to the thread that generates, where Ctrl-C interrupts a wait. So the server's thread
+  // blocks them all.
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
@@ -103,7 +106,8 @@ void Server::serve() {
     Descriptor socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (socket) {
       answer(std::move(socket));
-    } else {  // too many open files: whoever waits is not gone
+    } else {
+      // There are too many open files. The client still waits, so the server tries again a little later.
       ::poll(&waiting[1], 1, static_cast<int>(kPause.count()));
     }
   }

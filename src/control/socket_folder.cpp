@@ -30,7 +30,7 @@ Result<fs::path> socket_folder() {
   if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
     return fail(ErrorCode::kIo, fmt::format("{}: cannot be made: {}", folder.string(), std::strerror(errno)));
   struct stat facts {};
-  // Not through a link: it could lead to anywhere.
+  // lstat() does not follow a symbolic link, which could lead anywhere.
   if (::lstat(folder.c_str(), &facts) != 0)
     return fail(ErrorCode::kIo, fmt::format("{}: {}", folder.string(), std::strerror(errno)));
   if (!S_ISDIR(facts.st_mode) || facts.st_uid != ::geteuid() || (facts.st_mode & 077) != 0) {

@@ -26,7 +26,7 @@ std::string first_line(const fs::path& path) {
   return text ? std::string(trim(*text)) : std::string();
 }
 
-/// A hypervisor's disk behind a SCSI controller says so in its name.
+/// Returns whether the disk is a hypervisor's behind a SCSI controller, which its vendor or model name says.
 bool is_virtual(const fs::path& dir) {
   const std::string vendor = first_line(dir / "device/vendor");
   const std::string model = first_line(dir / "device/model");
@@ -51,7 +51,7 @@ std::string_view kind_of(const fs::path& dir) {
   return rotational == "0" ? "SATA SSD" : "unknown";
 }
 
-/// The disks that `dir` stands on, itself if on no other.
+/// Adds the disks below the device `dir` to `disks`, or the device itself when there are none below it.
 void collect_disks(fs::path dir, int depth, std::set<fs::path>& disks) {
   constexpr int kDeepest = 8;
   std::error_code error;

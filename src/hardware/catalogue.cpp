@@ -19,7 +19,7 @@ Error corrupt(const std::string& problem) {
   return {ErrorCode::kCorrupt, fmt::format("hardware presets: {}", problem)};
 }
 
-/// Takes a number off the front: digits only, and not 0.
+/// Removes a number from the beginning of `text` and returns it. Nullopt when there is none, and for 0.
 std::optional<std::uint32_t> take_number(std::string_view& text) {
   std::uint32_t value = 0;
   const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);

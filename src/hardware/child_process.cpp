@@ -21,7 +21,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kMostText = 1 << 20;
-constexpr std::string_view kEnd("\0whole", 6);  // follows a text that was written to its end
+constexpr std::string_view kEnd("\0whole", 6);  // This mark follows a text that was written completely.
 
 bool write_all(int fd, std::string_view text) {
   while (!text.empty()) {
@@ -37,7 +37,7 @@ bool write_all(int fd, std::string_view text) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   const rlimit no_core{0, 0};
   ::setrlimit(RLIMIT_CORE, &no_core);
-  // A crash is to end this process, whatever handlers the program has.
+  // A crash must end this process, whatever signal handlers the program has.
   for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTERM, SIGINT})
     ::signal(signal, SIG_DFL);
   const int null = ::open("/dev/null", O_RDWR);
@@ -51,7 +51,7 @@ bool write_all(int fd, std::string_view text) {
   }
 }
 
-/// Reads until the other end closes; false when `deadline` comes first.
+/// Reads until the other end closes. Returns false when `deadline` comes first.
 bool read_until_closed(int fd, Clock::time_point deadline, std::string& text) {
   std::array<char, 4096> buffer;
   while (text.size() <= kMostText) {
@@ -69,7 +69,8 @@ bool read_until_closed(int fd, Clock::time_point deadline, std::string& text) {
   return true;
 }
 
-/// Its status; nothing when it does not end: inside the kernel even a killed process may stay.
+/// Waits for the child and returns its status. Nullopt when it does not end in time: even a killed process
+/// may stay inside the kernel.
 std::optional<int> wait_for(pid_t child, Clock::time_point deadline) {
   for (;;) {
     int status = 0;

@@ -15,20 +15,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The processors that share a core with `processor`, itself included.
+/// Returns the processors that share a core with `processor`, which is one of them.
 std::vector<std::uint32_t> siblings(std::uint32_t processor, const fs::path& root) {
   const fs::path topology = root / fmt::format("sys/devices/system/cpu/cpu{}/topology", processor);
-  auto text = read_text(topology / "core_cpus_list");              // Linux 5.3 and later
-  if (!text) text = read_text(topology / "thread_siblings_list");  // earlier
+  auto text = read_text(topology / "core_cpus_list");              // Linux 5.3 and later.
+  if (!text) text = read_text(topology / "thread_siblings_list");  // Older kernels.
   auto out = text ? parse_processor_list(*text) : std::vector<std::uint32_t>{};
   if (out.empty()) out.push_back(processor);
   return out;
 }
 
-/// Of a CPU with performance and efficiency cores, only the former: every pass waits for its slowest thread.
+/// Returns only the performance cores' processors when the CPU also has efficiency cores, because every pass
+/// waits for its slowest thread.
 std::vector<std::uint32_t> fast_processors(std::span<const std::uint32_t> processors, const fs::path& root) {
   std::vector<std::uint32_t> out(processors.begin(), processors.end());
-  const auto text = read_text(root / "sys/devices/cpu_core/cpus");  // exists only on such a CPU
+  const auto text = read_text(root / "sys/devices/cpu_core/cpus");  // This file exists only on such a CPU.
   if (!text) return out;
   const std::vector<std::uint32_t> fast = parse_processor_list(*text);
   std::erase_if(out,
@@ -48,7 +49,8 @@ std::string ComputeLimits::reason() const {
 }
 
 std::vector<std::uint32_t> allowed_processors() {
-  for (int cpus = 1024; cpus <= 1 << 18; cpus *= 4) {  // the kernel refuses a set smaller than its own
+  // The kernel refuses a set that is smaller than its own.
+  for (int cpus = 1024; cpus <= 1 << 18; cpus *= 4) {
     const std::unique_ptr<cpu_set_t, void (*)(cpu_set_t*)> set(CPU_ALLOC(static_cast<std::size_t>(cpus)),
                                                                [](cpu_set_t* s) { CPU_FREE(s); });
     if (!set) return {};
@@ -65,7 +67,7 @@ std::vector<std::uint32_t> allowed_processors() {
 }
 
 std::vector<std::uint32_t> parse_processor_list(std::string_view text) {
-  constexpr std::uint64_t kMost = 1U << 18;  // more than any kernel has
+  constexpr std::uint64_t kMost = 1U << 18;  // More processors than any kernel supports.
   std::vector<std::uint32_t> out;
   text = trim(text);
   while (!text.empty()) {

@@ -16,8 +16,8 @@ namespace {
 namespace fs = std::filesystem;
 
 struct InstructionSet {
-  std::string_view flag;  // the kernel's name
-  std::string_view name;  // ggml's
+  std::string_view flag;  // The kernel's name.
+  std::string_view name;  // ggml's name.
 };
 
 constexpr std::array<InstructionSet, 16> kInstructionSets{{
@@ -43,7 +43,7 @@ struct Part {
   std::string_view implementer, part, name;
 };
 
-// ARM's kernels tell numbers only.
+// On ARM the kernel reports only numbers.
 constexpr std::array<Part, 12> kArmParts{{
     {"0x41", "0xd03", "ARM Cortex-A53"},
     {"0x41", "0xd05", "ARM Cortex-A55"},
@@ -69,7 +69,7 @@ std::vector<std::string> instruction_sets(std::string_view flags) {
   return names;
 }
 
-/// What the lines of /proc/cpuinfo said first, and how often.
+/// The first value of each line in /proc/cpuinfo, and the numbers of lines.
 struct CpuLines {
   std::string_view model_name, board, hardware, implementer, part, flags;
   std::uint32_t processors = 0;
@@ -106,7 +106,8 @@ CpuLines collect(std::string_view text) {
     } else if (key == "CPU implementer") {
       first(lines.implementer, value);
     } else if (key == "CPU part") {
-      lines.part = std::max(lines.part, value);  // of several kinds the larger cores: newer, mostly
+      // When there are several kinds of cores, this is mostly the kind of the larger, newer ones.
+      lines.part = std::max(lines.part, value);
     } else if (key == "flags" || key == "Features") {
       first(lines.flags, value);
     }
@@ -141,7 +142,7 @@ void for_each_cpu_cgroup(const fs::path& root, const std::function<void(const fs
   const auto cgroup = text ? parse_cgroup_path(*text, "cpu") : std::nullopt;
   if (!cgroup) return;
   const fs::path mount = root / (cgroup->v2 ? "sys/fs/cgroup" : "sys/fs/cgroup/cpu");
-  // Inside a container the path may be the host's: then only the mount itself is there.
+  // Inside a container the path may be that of the host. Then only the mount itself exists.
   for (fs::path path = fs::path(cgroup->path).relative_path();; path = path.parent_path()) {
     visit(mount / path, cgroup->v2);
     if (path.empty()) return;
@@ -167,7 +168,7 @@ std::optional<double> parse_cpu_max(std::string_view text) {
 }
 
 std::optional<double> parse_cfs_quota(std::string_view quota, std::string_view period) {
-  const auto used = parse_number(quota);  // `max` and -1 are no numbers
+  const auto used = parse_number(quota);  // `max` and -1 are not parsed as numbers.
   const auto of = parse_number(period);
   if (!used || !of || *used == 0 || *of == 0) return std::nullopt;
   return static_cast<double>(*used) / static_cast<double>(*of);
@@ -205,7 +206,7 @@ std::optional<std::uint64_t> parse_idle_ticks(std::string_view text,
   while (!text.empty()) {
     std::string_view line = next_line(text);  // `cpu3 USER NICE SYSTEM IDLE IOWAIT ..`
     const std::string_view name = next_word(line);
-    if (!name.starts_with("cpu")) break;  // they come first
+    if (!name.starts_with("cpu")) break;  // The lines of processors come first.
     const auto number = parse_number(name.substr(3));
     if (!number || std::ranges::find(processors, *number) == processors.end()) continue;
     ++found;

@@ -21,7 +21,7 @@ std::string duration(double seconds) {
   return seconds < 120 ? fmt::format("{:.3g} s", seconds) : fmt::format("{:.3g} minutes", seconds / 60);
 }
 
-/// While the model computes, as fast as streaming goes; 0 when it was not measured.
+/// Returns the rate at which weights stream while the model computes; 0 when it was not measured.
 double streaming_rate(const Disk& disk) {
   return disk.beside_compute_bytes_per_s > 0 ? disk.beside_compute_bytes_per_s : disk.best_bytes_per_s();
 }
@@ -30,8 +30,8 @@ Bytes usable_ram(const Ram& ram) {
   return ram.cgroup_limit ? std::min(ram.available, *ram.cgroup_limit) : ram.available;
 }
 
-/// Bytes of a pass that writes one token, of `rest` that memory does not hold. Each expert is as likely as
-/// another; those that memory lacks are the last that would get a place.
+/// Returns the bytes that one token reads from the disk when memory lacks `rest` bytes of the model. Every
+/// expert is equally likely, and experts are the first weights for which memory has no place.
 Bytes read_for_a_token(const ModelSize& model, Bytes rest) {
   const Bytes experts = std::min(rest, model.experts);
   return rest - experts + Bytes{static_cast<std::uint64_t>(number(experts) * model.share_used)};

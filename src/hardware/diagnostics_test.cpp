@@ -36,7 +36,8 @@ Profile good_machine() {
 
 TEST(Complaints, AreNoneAboutAGoodMachine) {
   EXPECT_THAT(diagnostics(good_machine(), std::nullopt), IsEmpty());
-  EXPECT_THAT(diagnostics(good_machine(), ModelSize{kGiB * 40}), IsEmpty());  // RAM and VRAM together
+  // The model fits into RAM and VRAM together.
+  EXPECT_THAT(diagnostics(good_machine(), ModelSize{kGiB * 40}), IsEmpty());
 }
 
 TEST(Complaints, SayThatRatesWereMeasuredBesideOtherPrograms) {
@@ -142,7 +143,8 @@ TEST(Complaints, SayHowLongAModelThatDoesNotFitStreams) {
 }
 
 TEST(Complaints, CountOfExpertsOnlyThoseThatATokenUses) {
-  // Of 60 GiB, 20 lie on the disk alone, all of them experts, of which a token uses a thirty-second part.
+  // 20 of the 60 GiB are only on the disk. All of them are experts, of which a token uses a thirty-second
+  // part.
   EXPECT_THAT(diagnostics(good_machine(), ModelSize{kGiB * 60, kGiB * 56, 1.0 / 32}),
               ElementsAre(HasSubstr(
                   "a token reads about 640.0 MiB from the disk, which takes 0.34 s at this disk's")));

@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Undoes the kernel's `\040` for a space, a tab, a newline and a backslash.
+/// Decodes the kernel's `\040` and the like for spaces, tabs, newlines and backslashes.
 std::string unescape(std::string_view text) {
   std::string out;
   const auto octal = [&](std::size_t i) { return text[i] >= '0' && text[i] <= '7'; };
@@ -43,13 +43,14 @@ std::optional<DeviceNumber> parse_device(std::string_view text) {
 }
 
 std::optional<Mount> parse_mount(std::string_view line) {
-  next_word(line);  // its number
-  next_word(line);  // its parent's
+  next_word(line);  // The mount's number.
+  next_word(line);  // The number of its parent.
   const auto device = parse_device(next_word(line));
-  next_word(line);  // the part of the file system that is mounted
+  next_word(line);  // The part of the file system that is mounted.
   Mount mount;
   mount.mount_point = unescape(next_word(line));
-  std::string_view word = next_word(line);  // the mount's own options, then optional fields up to a dash
+  // The mount's own options, and then optional fields up to a dash.
+  std::string_view word = next_word(line);
   while (!word.empty() && word != "-") word = next_word(line);
   mount.file_system = next_word(line);
   mount.source = unescape(next_word(line));
@@ -64,7 +65,7 @@ bool lies_in(const fs::path& path, const fs::path& directory) {
   return end == directory.end();
 }
 
-/// The kinds of file systems that have no block device of their own; empty for the others.
+/// Returns the kind of disk for file systems without a block device of their own; empty for all others.
 std::string_view kind_without_device(std::string_view file_system) {
   constexpr std::array<std::string_view, 14> kNetwork{"nfs",  "nfs4", "cifs",      "smb3", "smbfs",
                                                       "9p",   "ceph", "glusterfs", "afs",  "lustre",
@@ -76,7 +77,8 @@ std::string_view kind_without_device(std::string_view file_system) {
   return {};
 }
 
-/// btrfs and others number their volumes themselves; their source is a device under /dev.
+/// Finds the block device of a mount. btrfs and some others number their volumes themselves; their source is
+/// a device under /dev.
 std::optional<BlockDevice> device_of(const Mount& mount, const fs::path& root) {
   if (mount.device.major != 0) {
     if (auto found = read_block_device(
@@ -90,7 +92,8 @@ std::optional<BlockDevice> device_of(const Mount& mount, const fs::path& root) {
   return read_block_device(root / "sys/class/block" / node.filename());
 }
 
-/// The folder that takes an overlay's writes, as the host calls it.
+/// Returns the folder that takes the writes of an overlay, as the host names it; empty when the options have
+/// none.
 fs::path upper_folder(std::string_view options) {
   constexpr std::string_view kKey = "upperdir=";
   while (!options.empty()) {
@@ -101,7 +104,7 @@ fs::path upper_folder(std::string_view options) {
   return {};
 }
 
-/// Asks the file itself, where it is there.
+/// Returns whether the file can be opened for direct reads. True when it does not exist.
 bool can_read_directly(const fs::path& file) {
   std::error_code error;
   if (!fs::is_regular_file(file, error)) return true;
@@ -111,7 +114,7 @@ bool can_read_directly(const fs::path& file) {
   return true;
 }
 
-/// A path below `root`, as it is seen from there.
+/// A path as it looks from `root`, with its device number if that is known.
 struct Place {
   fs::path path;
   std::optional<DeviceNumber> device;
@@ -119,7 +122,7 @@ struct Place {
 
 Place place_of(const fs::path& path, const fs::path& root) {
   std::error_code error;
-  if (root != "/") {  // a recorded tree: this machine's device numbers mean nothing in it
+  if (root != "/") {  // In a recorded tree the device numbers of this machine mean nothing.
     const fs::path base = fs::canonical(root, error);
     return {"/" / fs::weakly_canonical(base / path.relative_path(), error).lexically_relative(base), {}};
   }
@@ -136,7 +139,7 @@ void describe(const Place& place, std::span<const Mount> mounts, const fs::path&
   if (mount == nullptr) return;
   disk.file_system = mount->file_system;
   if (mount->file_system == "overlay") {
-    // In a container the upper folder is the host's, and not to be seen: then the disk stays unknown.
+    // In a container the upper folder is the host's and not visible. Then the disk stays unknown.
     const fs::path upper = upper_folder(mount->options);
     std::error_code error;
     if (!upper.is_absolute() || !fs::is_directory(root / upper.relative_path(), error)) return;

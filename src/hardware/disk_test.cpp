@@ -25,7 +25,7 @@ constexpr std::string_view kLaptop =
     "50 26 0:61 / /win rw - 9p C:\\134 rw\n"
     "51 26 179:1 / /card rw - ext4 /dev/mmcblk0p1 rw\n";
 
-/// Block devices as Linux lays them out; `sys/devices/<path>` is the disk's folder.
+/// Block devices in the layout of Linux. `sys/devices/<path>` is the folder of the disk.
 class Machine : public RecordedTree {
  public:
   Machine() {
@@ -101,7 +101,7 @@ TEST(FindMount, PrefersTheDeviceOfTheFile) {
   const auto mounts = parse_mountinfo(
       "1 1 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /a rw - ext4 /dev/sda2 rw\n"
       "3 2 8:3 / /a rw - ext4 /dev/sda3 rw\n");
-  EXPECT_EQ(find_mount(mounts, "/a/b")->source, "/dev/sda3");  // it hides the other
+  EXPECT_EQ(find_mount(mounts, "/a/b")->source, "/dev/sda3");  // The later mount hides the other one.
   EXPECT_EQ(find_mount(mounts, "/a/b", DeviceNumber{8, 2})->source, "/dev/sda2");
   EXPECT_EQ(find_mount(mounts, "/a/b", DeviceNumber{8, 1})->source, "/dev/sda1");
   EXPECT_EQ(find_mount(mounts, "/a/b", DeviceNumber{0, 99})->source, "/dev/sda3");
@@ -115,8 +115,8 @@ TEST(ReadDisk, KnowsWhatIsUnderAPath) {
   for (const Case& c : std::vector<Case>{
            {"/opt/a.gguf", "nvme0n1", "NVMe SSD", "ext4"},
            {"/media/my disk/a.gguf", "sda", "hard disk", "ext4"},
-           {"/home/me/a.gguf", "nvme0n1", "NVMe SSD", "btrfs"},  // through the device mapper
-           {"/raid/a.gguf", "sda+sdd", "hard disk", "xfs"},      // as slow as its slower half
+           {"/home/me/a.gguf", "nvme0n1", "NVMe SSD", "btrfs"},  // The device lies behind the device mapper.
+           {"/raid/a.gguf", "sda+sdd", "hard disk", "xfs"},      // The array is as slow as its slower half.
            {"/vm/a.gguf", "vdb", "virtual disk", "ext4"},
            {"/scsi/a.gguf", "sdb", "virtual disk", "ext4"},
            {"/stick/a.gguf", "sdc", "USB disk", "vfat"},
@@ -159,7 +159,7 @@ TEST(ReadDisk, OfAnOverlayIsUnknownUnlessItsUpperFolderIsSeen) {
   machine.directory("docker/upper");
   EXPECT_EQ(read_disk("/a.gguf", machine.path()).kind, "hard disk");
   machine.file("proc/self/mountinfo", "26 1 0:70 / / rw - overlay overlay rw,upperdir=/docker/upper\n");
-  EXPECT_EQ(read_disk("/a.gguf", machine.path()).kind, "unknown");  // nothing but itself above it
+  EXPECT_EQ(read_disk("/a.gguf", machine.path()).kind, "unknown");  // There is no other mount above it.
 }
 
 TEST(ReadDisk, OfDevicesInACircleEnds) {

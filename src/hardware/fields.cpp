@@ -99,7 +99,7 @@ double Fields::number(std::string_view key, double smallest, double largest, std
   const nlohmann::json* value = find(key);
   if (value != nullptr && value->is_number()) {
     const auto number = value->get<double>();
-    if (number >= smallest && number <= largest) return number;  // NaN is neither
+    if (number >= smallest && number <= largest) return number;  // A NaN fails both comparisons.
   }
   refuse(key, what);
   return smallest;

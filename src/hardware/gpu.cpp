@@ -34,7 +34,7 @@ std::string to_text(const NvmlAnswer& answer) {
   return dump(object, -1);
 }
 
-/// Nothing when what the driver said makes no sense, such as more free memory than there is.
+/// Parses the answer. Returns nullopt when it makes no sense, such as more free memory than there is.
 std::optional<NvmlAnswer> from_text(std::string_view text) {
   const auto parsed = parse_json(text);
   if (!parsed) return std::nullopt;
@@ -84,7 +84,7 @@ std::string without_library(const PciCard& card) {
 std::optional<std::string> problem_of(const NvmlAnswer& answer, const std::vector<PciCard>& cards) {
   if (!answer.loaded) return cards.empty() ? std::nullopt : std::optional(without_library(cards.front()));
   if (answer.error == 0) return std::nullopt;
-  if (answer.error == kNvmlDriverNotLoaded) {  // the library may be installed without a card
+  if (answer.error == kNvmlDriverNotLoaded) {  // The library may be installed on a machine without a card.
     if (cards.empty()) return std::nullopt;
     if (cards.front().driver != "nvidia") return without_library(cards.front());
   }

@@ -13,7 +13,7 @@ namespace {
 using ::testing::HasSubstr;
 using testing::RecordedTree;
 
-/// Cards on a PCI bus beside what else is there.
+/// A PCI bus with cards and other devices.
 class Bus : public RecordedTree {
  public:
   Bus() { device("0000:00:02.0", "0x8086", "0x030000"); }
@@ -27,7 +27,7 @@ class Bus : public RecordedTree {
   Bus& card(const std::string& driver) { return device("0000:01:00.0", "0x10de", "0x030000", driver); }
 };
 
-/// Asks a library that stands in for NVIDIA's.
+/// Asks a library that replaces NVIDIA's.
 Gpus ask(const std::string& fake, const std::filesystem::path& root = RecordedTree().path()) {
   return read_gpus(
       {BRIMFUL_FAKE_NVML_DIR "/libfake_nvml_" + fake + ".so", std::chrono::milliseconds(20000), root});
@@ -42,10 +42,11 @@ TEST(ReadGpus, DescribesEachCard) {
   EXPECT_EQ(gpus.cards[0].free, kGiB * 11);
   EXPECT_EQ(gpus.cards[0].used, kGiB);
   EXPECT_EQ(gpus.cards[0].driver, "550.54.14");
-  EXPECT_EQ(gpus.cards[0].pcie_generation, 4U);  // not what the idle link runs at
-  EXPECT_EQ(gpus.cards[0].pcie_width, 16U);      // the one it runs at, where the most is not known
+  EXPECT_EQ(gpus.cards[0].pcie_generation, 4U);  // This is not the value of the idle link.
+  // This is the present value, because the highest one is not known.
+  EXPECT_EQ(gpus.cards[0].pcie_width, 16U);
   EXPECT_EQ(gpus.cards[0].memory_bytes_per_s, std::nullopt);
-  ASSERT_EQ(gpus.cards[0].processes.size(), 3U);  // of a fourth one it is not known
+  ASSERT_EQ(gpus.cards[0].processes.size(), 3U);  // The memory of a fourth process is not known.
   EXPECT_EQ(gpus.cards[0].processes[0].pid, 4711U);
   EXPECT_EQ(gpus.cards[0].processes[1].pid, static_cast<std::uint64_t>(::getpid()));
   EXPECT_EQ(gpus.cards[0].pci_address, "0000:c1:02.0");
@@ -120,7 +121,7 @@ TEST(ReadGpus, SeesACardWhoseDriverIsNotLoaded) {
 TEST(NvidiaCards, AreDisplayAndComputeCardsOnly) {
   Bus bus;
   bus.device("0000:02:00.0", "0x10de", "0x030200", "nvidia").card("nouveau");
-  bus.device("0000:01:00.1", "0x10de", "0x040300", "snd_hda_intel");  // its sound
+  bus.device("0000:01:00.1", "0x10de", "0x040300", "snd_hda_intel");  // The card's sound device.
   const auto cards = read_nvidia_cards(bus.path());
   ASSERT_EQ(cards.size(), 2U);
   EXPECT_EQ(cards[0].address, "0000:01:00.0");

@@ -7,8 +7,8 @@
 namespace brimful::hardware {
 namespace {
 
-// What the two accounts of a process, its own and its cgroup's, may differ by: pages of libraries that others
-// brought in, kernel memory.
+// The possible difference between a process's own account and that of its cgroup: pages of libraries that
+// other processes brought in, and kernel memory.
 constexpr Bytes kDifferenceOfAccounts{16ULL << 20};
 
 Bytes untaken(const std::vector<OtherInstance>& others) {
@@ -19,7 +19,7 @@ Bytes untaken(const std::vector<OtherInstance>& others) {
 
 bool is_inside(const OtherInstance& other, const CgroupMemory& cgroup) {
   const std::string& path = other.memory_cgroup;
-  // Where its cgroup is not known, it may be this one: then its memory counts.
+  // An unknown cgroup may be this one, so its memory counts.
   return path.empty() || cgroup.name.empty() || cgroup.name == "/" || path == cgroup.name ||
          path.starts_with(cgroup.name + "/");
 }
@@ -32,21 +32,23 @@ std::vector<OtherInstance> those_inside(const std::vector<OtherInstance>& others
   return out;
 }
 
-/// What a cgroup leaves to this process, with what this process holds already.
+/// Returns the memory that a cgroup leaves to this process, including what this process holds already.
 Bytes left_in(const CgroupMemory& cgroup, const BudgetBounds& bounds) {
   const Bytes used = saturating_sub(cgroup.usage, cgroup.cache);
   const Bytes by_others = saturating_sub(used, bounds.own) + untaken(those_inside(bounds.others, cgroup));
   return saturating_sub(cgroup.limit, by_others);
 }
 
-/// What the machine and its cgroups leave to this process, with what this process holds already.
+/// Returns the memory that the machine and its cgroups leave to this process, including what this process
+/// holds already.
 Bytes left(const BudgetBounds& bounds) {
   Bytes out = saturating_sub(bounds.host.available + bounds.own, untaken(bounds.others));
   for (const CgroupMemory& cgroup : bounds.host.cgroups) out = std::min(out, left_in(cgroup, bounds));
   return out;
 }
 
-/// `process 12 may take 3 GiB`, of the one that takes most; with how many more there are.
+/// Describes the other instance that takes most, such as `brimful process 12 may take 3 GiB`, and says how
+/// many more there are.
 std::string describe(const std::vector<OtherInstance>& others) {
   const OtherInstance& largest = *std::ranges::max_element(others, {}, &OtherInstance::promised);
   return fmt::format("brimful process {} may take {}{}", largest.pid, format_bytes(largest.promised),

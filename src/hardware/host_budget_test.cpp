@@ -20,16 +20,17 @@ BudgetBounds machine(Bytes total, Bytes available, std::vector<CgroupMemory> cgr
 Bytes default_of(const BudgetBounds& bounds) { return decide_host_budget({}, bounds).bytes; }
 
 TEST(DefaultHostBudget, LeavesAReserveOfWhatIsFree) {
-  EXPECT_EQ(default_of(machine(kGiB * 32, kGiB * 20)), kGiB * 19);           // 5%
-  EXPECT_EQ(default_of(machine(kGiB * 32, kGiB * 2)), kMiB * (2048 - 256));  // at least 256 MiB
-  EXPECT_EQ(default_of(machine(kGiB * 32, kMiB * 300)), kMiB * 150);         // or half
+  EXPECT_EQ(default_of(machine(kGiB * 32, kGiB * 20)), kGiB * 19);  // 5%
+  // The reserve is at least 256 MiB.
+  EXPECT_EQ(default_of(machine(kGiB * 32, kGiB * 2)), kMiB * (2048 - 256));
+  EXPECT_EQ(default_of(machine(kGiB * 32, kMiB * 300)), kMiB * 150);  // The reserve is at most half.
   EXPECT_EQ(default_of(machine(kGiB * 32, Bytes{})), Bytes{});
 }
 
 TEST(DefaultHostBudget, FollowsTheTightestCgroup) {
   EXPECT_EQ(default_of(machine(kGiB * 32, kGiB * 30,
                                {cgroup(kGiB * 24, kGiB * 2, kGiB), cgroup(kGiB * 25, kGiB * 6, kGiB)})),
-            kGiB * 19);  // of 25 - (6 - 1) = 20
+            kGiB * 19);  // 25 - (6 - 1) = 20 GiB are left, less 5%.
   EXPECT_EQ(default_of(machine(kGiB * 32, kGiB * 30, {cgroup(kGiB, kGiB * 2, Bytes{})})), Bytes{});
 }
 
@@ -51,7 +52,7 @@ TEST(DefaultHostBudget, IsSharedByThoseThatStartAtOnce) {
 TEST(DefaultHostBudget, HoldsWhatTheProcessHasAlready) {
   BudgetBounds bounds = machine(kGiB * 32, kGiB * 19);
   bounds.own = kGiB;
-  EXPECT_EQ(default_of(bounds), kGiB * 19);  // 5% less than 20
+  EXPECT_EQ(default_of(bounds), kGiB * 19);  // 20 GiB less 5%.
 }
 
 TEST(DefaultHostBudget, CountsAnotherInstanceOnlyInItsOwnCgroup) {

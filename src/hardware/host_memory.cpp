@@ -23,9 +23,10 @@ std::optional<CgroupMemory> read_cgroup(const fs::path& dir, bool v2) {
   if (!limit || !usage) return std::nullopt;
   const Bytes files = parse_field(*stat, v2 ? "file" : "total_cache").value_or(Bytes{});
   const Bytes shared = parse_field(*stat, v2 ? "shmem" : "total_shmem").value_or(Bytes{});
-  const Bytes cache = saturating_sub(files, shared);  // the kernel counts shared memory among files
+  const Bytes cache = saturating_sub(files, shared);  // The kernel counts shared memory among the files.
   const auto peak_text =
-      read_text(dir / (v2 ? "memory.peak" : "memory.max_usage_in_bytes"));  // v2: Linux 5.19
+      // v2 has the file since Linux 5.19.
+      read_text(dir / (v2 ? "memory.peak" : "memory.max_usage_in_bytes"));
   const auto peak = peak_text ? parse_number(*peak_text) : std::nullopt;
   return CgroupMemory{
       dir.string(), *limit, Bytes{*usage}, cache, peak ? std::optional(Bytes{*peak}) : std::nullopt, {}};
@@ -73,7 +74,8 @@ std::optional<Bytes> parse_field(std::string_view text, std::string_view key) {
     if (!line.starts_with(key)) continue;
     line.remove_prefix(key.size());
     if (line.starts_with(':')) line.remove_prefix(1);
-    if (line.empty() || (line.front() != ' ' && line.front() != '\t')) continue;  // a longer key
+    // The line has a longer key.
+    if (line.empty() || (line.front() != ' ' && line.front() != '\t')) continue;
     const auto value = parse_number(line);
     if (!value) return std::nullopt;
     return line.ends_with(" kB") ? Bytes{*value * 1024} : Bytes{*value};
@@ -83,7 +85,7 @@ std::optional<Bytes> parse_field(std::string_view text, std::string_view key) {
 
 std::optional<Bytes> parse_limit(std::string_view text) {
   const auto value = parse_number(text);
-  constexpr std::uint64_t kNoLimit = 1ULL << 60;  // v1 writes LONG_MAX rounded down to a page
+  constexpr std::uint64_t kNoLimit = 1ULL << 60;  // v1 writes LONG_MAX, rounded down to a page.
   if (!value || *value >= kNoLimit) return std::nullopt;
   return Bytes{*value};
 }
@@ -100,7 +102,7 @@ Result<HostMemory> read_host_memory(const fs::path& root) {
   const auto cgroup = cgroup_text ? parse_cgroup_path(*cgroup_text) : std::nullopt;
   if (!cgroup) return memory;
   const fs::path mount = root / (cgroup->v2 ? "sys/fs/cgroup" : "sys/fs/cgroup/memory");
-  // Inside a container the path may be the host's: then only the mount itself is there.
+  // Inside a container the path may be that of the host. Then only the mount itself exists.
   for (fs::path path = fs::path(cgroup->path).relative_path();; path = path.parent_path()) {
     if (auto found = read_cgroup(mount / path, cgroup->v2)) {
       found->name = (fs::path("/") / path).string();
@@ -126,7 +128,7 @@ Result<ProcessMemory> read_process_memory(const fs::path& root) {
 }
 
 Bytes held_bytes(const ProcessMemory& process) {
-  constexpr Bytes kThreadStructures{24 * 1024};  // kernel stack and task structure
+  constexpr Bytes kThreadStructures{24 * 1024};  // The kernel stack and the task structure.
   return process.resident + process.page_tables + kThreadStructures * process.threads;
 }
 

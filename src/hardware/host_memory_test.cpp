@@ -76,7 +76,7 @@ TEST(ParseField, ScalesKilobytesAndLeavesBytes) {
 }
 
 TEST(ParseField, TakesTheWholeKeyOnly) {
-  EXPECT_EQ(parse_field(kStatV2, "file"), kMiB * 80);  // not file_mapped
+  EXPECT_EQ(parse_field(kStatV2, "file"), kMiB * 80);  // The key is not file_mapped.
   EXPECT_EQ(parse_field(kStatV1, "cache"), Bytes{4096});
   EXPECT_EQ(parse_field(kMeminfo, "Mem"), std::nullopt);
   EXPECT_EQ(parse_field(kMeminfo, "SwapTotal"), std::nullopt);
@@ -112,7 +112,7 @@ TEST(ReadHostMemory, ListsV1CgroupsInnermostFirst) {
   root.cgroup_v1("sys/fs/cgroup/memory", "9223372036854771712\n", "4294967296\n");
   const auto memory = read_host_memory(root.path());
   ASSERT_TRUE(memory);
-  ASSERT_EQ(memory->cgroups.size(), 2U);  // the outermost one has no limit
+  ASSERT_EQ(memory->cgroups.size(), 2U);  // The outermost cgroup has no limit.
   EXPECT_EQ(memory->cgroups[0].limit, kGiB);
   EXPECT_EQ(memory->cgroups[0].usage, kMiB * 512);
   EXPECT_EQ(memory->cgroups[0].cache, kMiB * 100);
@@ -168,7 +168,7 @@ TEST(ReadProcessMemory, TakesStatusAndTheFilesMapped) {
   EXPECT_EQ(process->peak, kKiB * 30000);
   EXPECT_EQ(process->page_tables, kKiB * 400);
   EXPECT_EQ(process->threads, 3U);
-  EXPECT_EQ(process->mapped_files, Bytes{12345});  // once, however often it is mapped
+  EXPECT_EQ(process->mapped_files, Bytes{12345});  // A file counts once, however many times it is mapped.
   EXPECT_FALSE(read_process_memory(root.path() / "proc"));
 }
 
@@ -219,7 +219,7 @@ TEST(Room, IsTheBudgetLessWhatIsHeld) {
 
 TEST(Room, IsNeverMoreThanAWiderCgroupHas) {
   const ProcessMemory process = process_of(kMiB * 100, kMiB * 20);
-  // 300 MiB charged, 180 of it cache; up to 20 of that may be the program's own pages.
+  // 300 MiB are charged, of which 180 are cache; up to 20 of these may be the program's own pages.
   const HostMemory host{kGiB * 32, kGiB * 20, {cgroup(kMiB * 500, kMiB * 300, kMiB * 180)}};
   EXPECT_EQ(room(kMiB * 490, host, process), std::min(kMiB * 360, kMiB * 490 - held_bytes(process)));
   EXPECT_EQ(room(kMiB * 120, host, process), kMiB * 120 - held_bytes(process));
@@ -228,7 +228,8 @@ TEST(Room, IsNeverMoreThanAWiderCgroupHas) {
 }
 
 TEST(Room, FollowsTheAccountOfACgroupOfItsSize) {
-  // Libraries that other programs loaded first are charged to them: 80 MiB here, where the process sees 100.
+  // Libraries that other programs loaded first are charged to those programs: here 80 MiB are charged, and
+  // the process itself sees 100.
   const ProcessMemory process = process_of(kMiB * 100, kMiB * 20);
   const HostMemory host{kGiB * 32, kGiB * 20, {cgroup(kMiB * 500, kMiB * 80, Bytes{})}};
   EXPECT_EQ(room(kMiB * 500, host, process), kMiB * 420);

@@ -27,9 +27,10 @@ constexpr std::chrono::milliseconds kBetweenTries{10};
 constexpr std::string_view kExtension = ".claim";
 constexpr std::string_view kStarting = "starting";
 
-std::atomic<pid_t> deciding_process{0};  // this process, while one of its claims holds the lock of all
+// This process's number while one of its claims holds the lock for deciding; else 0.
+std::atomic<pid_t> deciding_process{0};
 
-/// A descriptor that is closed at the end, and its lock with it.
+/// A descriptor that is closed at the end, which releases its lock.
 class Descriptor {
  public:
   explicit Descriptor(int value) : value_(value) {}
@@ -45,11 +46,11 @@ class Descriptor {
   int value_;
 };
 
-/// The whole text in one write, so that a reader sees the old one or the new one.
+/// Writes the whole text in one call, so that a reader sees either the old text or the new one.
 void write_claim(int descriptor, std::string_view text) {
   std::array<char, 64> block{};
   text.copy(block.data(), block.size());
-  // A claim that cannot be written is one that the others do not see: they then judge by what is free.
+  // When the claim cannot be written, the others do not see it, and judge by the memory that is free.
   static_cast<void>(::pwrite(descriptor, block.data(), block.size(), 0));
 }
 
@@ -59,7 +60,7 @@ std::string read_claim(int descriptor) {
   return got > 0 ? std::string(block.data()) : std::string();
 }
 
-/// `123-4.claim`: the process, and which of its claims.
+/// Returns the process of a file such as `123-4.claim`, which is the 4th claim of process 123.
 std::optional<pid_t> process_of(const fs::path& file) {
   const std::string name = file.filename().string();
   pid_t pid = 0;
@@ -91,7 +92,7 @@ Result<std::unique_ptr<MemoryClaim>> MemoryClaim::announce(const fs::path& folde
   };
   Descriptor made(::open(unlocked.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (made.get() < 0) return failed();
-  // It gets its name when it is locked: without the lock it would be a dead process's.
+  // The file gets its name only when it is locked: a file without a lock counts as that of a dead process.
   write_claim(made.get(), kStarting);
   if (::flock(made.get(), LOCK_EX | LOCK_NB) != 0 || ::rename(unlocked.c_str(), file.c_str()) != 0)
     return failed();
@@ -106,7 +107,8 @@ MemoryClaim::~MemoryClaim() {
 }
 
 MemoryClaim::Others MemoryClaim::begin_to_decide() {
-  // Another claim of this process that decides is no reason to wait: nobody else would end that.
+  // Another claim of this process that decides is no reason to wait, because nobody else would end that
+  // wait.
   if (deciding_ < 0 && deciding_process != ::getpid()) {
     const fs::path lock = folder_ / "deciding.lock";
     Descriptor taken(::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -123,7 +125,8 @@ void MemoryClaim::promise(Bytes most) { write_claim(descriptor_, std::to_string(
 
 void MemoryClaim::settle() {
   if (deciding_ < 0) return;
-  ::flock(deciding_, LOCK_UN);  // a child that was forked meanwhile would hold it on
+  // Closing alone is not enough: a child that was forked meanwhile would still hold the lock.
+  ::flock(deciding_, LOCK_UN);
   ::close(deciding_);
   deciding_ = -1;
   deciding_process = 0;
@@ -142,7 +145,7 @@ MemoryClaim::Others MemoryClaim::read(const fs::path& folder, const fs::path& ow
     if (!pid || file == own) continue;
     const Descriptor claim(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     if (claim.get() < 0) continue;
-    if (::flock(claim.get(), LOCK_SH | LOCK_NB) == 0) {  // nobody holds it: its process has ended
+    if (::flock(claim.get(), LOCK_SH | LOCK_NB) == 0) {  // Nobody holds the lock, so the process has ended.
       ::unlink(file.c_str());
       continue;
     }

@@ -39,7 +39,7 @@ constexpr std::array<TypeName, 13> kTypes{{{0x12, "DDR"},
                                            {0x23, "LPDDR5"},
                                            {0x24, "HBM3"}}};
 
-/// The formatted area of one structure. Older firmware ends it earlier.
+/// The formatted area of one structure. Older firmware has shorter areas.
 class Structure {
  public:
   explicit Structure(std::span<const std::byte> bytes) : bytes_(bytes) {}
@@ -52,7 +52,7 @@ class Structure {
     return value;
   }
 
-  /// Mega transfers per second at `offset`, or at `extended` where 16 bits are too few.
+  /// The speed in mega transfers per second at `offset`, or at `extended` when it does not fit into 16 bits.
   [[nodiscard]] std::optional<std::uint32_t> speed(std::size_t offset, std::size_t extended) const {
     auto value = number(offset, 2);
     if (value == kSeeExtended) {
@@ -71,7 +71,7 @@ void keep_slowest(std::optional<std::uint32_t>& slowest, std::optional<std::uint
 }
 
 void add(MemoryModules& modules, const Structure& device) {
-  if (device.number(kSize, 2).value_or(0) == 0) return;  // an empty socket
+  if (device.number(kSize, 2).value_or(0) == 0) return;  // The socket is empty.
   ++modules.count;
   const auto type = device.number(kMemoryType, 1);
   for (const TypeName& known : kTypes) {
@@ -81,7 +81,8 @@ void add(MemoryModules& modules, const Structure& device) {
   keep_slowest(modules.mega_transfers_per_s, device.speed(kConfiguredSpeed, kExtendedConfiguredSpeed));
 }
 
-/// Where the structure's texts end: they follow its formatted area, and two zero bytes follow them.
+/// Returns the position at which the texts of a structure end. They follow its formatted area, and two zero
+/// bytes follow them.
 std::optional<std::size_t> end_of_texts(std::span<const std::byte> table, std::size_t begin) {
   for (std::size_t i = begin; i + 1 < table.size(); ++i) {
     if (table[i] == std::byte{0} && table[i + 1] == std::byte{0}) return i + 2;

@@ -16,7 +16,7 @@ struct Module {
   std::uint8_t type = 0x1A;  // DDR4
   std::uint16_t rated = 3200;
   std::uint16_t set = 2666;
-  std::uint8_t length = 0x5C;  // of SMBIOS 3.3
+  std::uint8_t length = 0x5C;  // The length in SMBIOS 3.3.
   std::uint32_t extended_rated = 0;
   std::uint32_t extended_set = 0;
 };
@@ -32,7 +32,7 @@ class Table {
     put(0x00, 17, 1);
     put(0x01, m.length, 1);
     put(0x0C, m.megabytes, 2);
-    put(0x10, 1, 1);  // the number of a text
+    put(0x10, 1, 1);  // The number of a text.
     put(0x12, m.type, 1);
     put(0x15, m.rated, 2);
     put(0x20, m.set, 2);
@@ -50,7 +50,8 @@ class Table {
   [[nodiscard]] const std::string& bytes() const { return bytes_; }
   [[nodiscard]] std::optional<MemoryModules> parse() const { return parse_of(bytes_); }
   static std::optional<MemoryModules> parse_of(const std::string& bytes) {
-    const std::vector<char> exact(bytes.begin(), bytes.end());  // a sanitizer sees a read past the end
+    // The exact size lets a sanitizer notice a read past the end.
+    const std::vector<char> exact(bytes.begin(), bytes.end());
     return parse_memory_modules(std::as_bytes(std::span(exact)));
   }
 
@@ -88,11 +89,11 @@ TEST(MemoryModules, BeyondSixteenBitsTellTheirSpeedElsewhere) {
 }
 
 TEST(MemoryModules, OfOlderFirmwareTellLess) {
-  const auto v23 = Table().module({.length = 0x1B}).parse();  // no configured speed yet
+  const auto v23 = Table().module({.length = 0x1B}).parse();  // This version has no configured speed.
   ASSERT_TRUE(v23);
   EXPECT_EQ(v23->rated_mega_transfers_per_s, 3200U);
   EXPECT_EQ(v23->mega_transfers_per_s, std::nullopt);
-  const auto v21 = Table().module({.length = 0x15}).parse();  // no speed at all
+  const auto v21 = Table().module({.length = 0x15}).parse();  // This version has no speed at all.
   ASSERT_TRUE(v21);
   EXPECT_EQ(v21->count, 1U);
   EXPECT_EQ(v21->kind, "DDR4");
@@ -118,7 +119,7 @@ TEST(MemoryModules, AreNoneWithoutADescription) {
   EXPECT_FALSE(Table().parse());
   EXPECT_FALSE(Table().other(0, 24).other(127, 4).parse());
   EXPECT_FALSE(Table().module({.megabytes = 0}).parse());
-  EXPECT_FALSE(Table::parse_of(std::string{17, 0, 0, 0}));  // a length of nothing
+  EXPECT_FALSE(Table::parse_of(std::string{17, 0, 0, 0}));  // The length is 0.
   EXPECT_FALSE(Table::parse_of(std::string{17, 3, 0, 0, 0, 0}));
   EXPECT_FALSE(Table::parse_of(std::string(4096, '\xff')));
 }

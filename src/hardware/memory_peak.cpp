@@ -8,7 +8,7 @@
 namespace brimful::hardware {
 namespace {
 
-/// Sets VmHWM back to what is resident now.
+/// Resets VmHWM to the memory that is resident now. Returns whether the kernel did it.
 bool set_own_mark_back() {
   std::ofstream file("/proc/self/clear_refs");
   file << "5";
@@ -16,7 +16,8 @@ bool set_own_mark_back() {
   return static_cast<bool>(file);
 }
 
-/// Sets the marks of version 1 cgroups back, where this process may: version 2 keeps one for each open file.
+/// Resets the peak marks of version 1 cgroups, if this process may. Version 2 keeps a mark of its own for
+/// each open file.
 void set_cgroup_marks_back(Bytes budget) {
   const auto host = read_host_memory();
   if (!host) return;

@@ -17,7 +17,7 @@ void take_and_give_back(Bytes bytes) {
 }
 
 TEST(MemoryPeak, IsOfItsBudgetAlone) {
-  MemoryPeak peak{Bytes{}};  // no cgroup is this small: the process's own account
+  MemoryPeak peak{Bytes{}};  // No cgroup is so small, so the process's own account counts.
   take_and_give_back(kMiB * 64);
   const auto first = peak.peak();
   ASSERT_TRUE(first);

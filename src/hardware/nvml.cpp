@@ -18,7 +18,7 @@ struct Memory {
 };
 struct Process {
   unsigned pid;
-  unsigned long long memory;  // all bits set where it is not known
+  unsigned long long memory;  // All bits are set when it is not known.
   unsigned instance, compute_instance;
 };
 struct PciInfo {
@@ -33,7 +33,7 @@ constexpr unsigned kVersionSize = 80;
 
 using Numbers = Code (*)(Device, unsigned*);
 
-/// The functions that are asked. Those that only some versions have may be null.
+/// The functions of NVML that are called. Those that only some versions have may be null.
 struct Nvml {
   Code (*init)() = nullptr;
   Code (*shutdown)() = nullptr;
@@ -42,7 +42,8 @@ struct Nvml {
   Code (*name)(Device, char*, unsigned) = nullptr;
   Code (*memory)(Device, Memory*) = nullptr;
   Code (*pci)(Device, PciInfo*) = nullptr;
-  std::array<Code (*)(Device, unsigned*, Process*), 2> processes{};  // that compute, and that draw
+  // For processes that compute, and for those that draw.
+  std::array<Code (*)(Device, unsigned*, Process*), 2> processes{};
   Numbers max_generation = nullptr;
   Numbers max_width = nullptr;
   Numbers current_generation = nullptr;
@@ -76,7 +77,8 @@ std::optional<Nvml> load(void* library) {
   return std::nullopt;
 }
 
-/// The most that the link can do; cards slow it down while they idle. Nothing where no one knows.
+/// Returns the best value that the link can have, because cards slow the link down while they idle; else the
+/// present one. Nullopt when neither is known.
 std::optional<std::uint32_t> link(Numbers most, Numbers now, Device device) {
   for (const Numbers ask : {most, now}) {
     unsigned value = 0;
@@ -85,8 +87,8 @@ std::optional<std::uint32_t> link(Numbers most, Numbers now, Device device) {
   return std::nullopt;
 }
 
-/// None where the driver does not tell, or there are too many. One that computes and draws is in both lists,
-/// with all that it holds.
+/// Returns the processes on the device. Empty when the driver does not tell, or when there are too many. A
+/// process that computes and draws is in both of the driver's lists, each time with all of its memory.
 std::vector<GpuProcess> processes(const Nvml& nvml, Device device) {
   std::vector<GpuProcess> out;
   for (const auto ask : nvml.processes) {

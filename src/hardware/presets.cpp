@@ -35,7 +35,7 @@ std::vector<std::string> names_of(std::string_view spec) {
   return names;
 }
 
-/// How many letters must be put in, taken out or changed to make one text of the other.
+/// Returns how many letters must be inserted, removed or changed to turn one text into the other.
 std::size_t edits(std::string_view from, std::string_view to) {
   std::vector<std::size_t> row(to.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});
@@ -70,7 +70,7 @@ std::unexpected<Error> missing(const Catalogue& catalogue, std::string_view kind
                                                        fmt::join(catalogue.names(kind), ", ")));
 }
 
-/// What the names of a machine stand for.
+/// The parts of a machine, sorted by kind.
 struct Parts {
   std::vector<std::string> gpus;
   std::optional<std::string> disk;

@@ -115,7 +115,7 @@ TEST(MachineLike, ReadsExpertsSlowerThanWholeMatrices) {
   const Compute compute = machine("64gb-ddr4-3200, nvme-gen4, 8c16t").compute;
   const KernelRate* const rate = compute.find("mxfp4");
   ASSERT_NE(rate, nullptr);
-  // 9 MB at 41 GB/s are 220 us, and 20 us come to that.
+  // Reading 9 MB at 41 GB/s takes 220 us, and 20 us are added to that.
   EXPECT_NEAR(rate->expert_decode_bytes_per_s / rate->decode_bytes_per_s, 220.0 / 240, 0.01);
 }
 
@@ -192,7 +192,7 @@ TEST(Presets, AreListedAndEachMakesAMachine) {
                                    "rtx-2080-8gb", "i9-14900k", "ryzen-7-5800x", "ryzen-7-7800x3d"}));
 }
 
-/// Every group of figures says where they are from, and so does every share that is assumed.
+/// Every group of figures, and every assumed share, must name its source.
 TEST(Presets, HaveSources) {
   std::size_t groups = 0;
   const auto has_source = [](const nlohmann::json& group, const std::string& key) {
@@ -305,7 +305,8 @@ prompt_multiplications_per_s = 1e9
   EXPECT_DOUBLE_EQ(*profile->gpus[0].multiplications_per_s, 9e12);
   EXPECT_EQ(profile->disk.reads.at(0).size, kKiB * 128);
   EXPECT_DOUBLE_EQ(profile->compute.find("q4_K")->prompt_multiplications_per_s, 6e9);
-  EXPECT_GT(profile->compute.find("q4_K")->decode_bytes_per_s, 1e9);  // what it does not say stays
+  // Figures that the file does not have stay.
+  EXPECT_GT(profile->compute.find("q4_K")->decode_bytes_per_s, 1e9);
 }
 
 TEST_F(HardwareFile, IsRefusedWithWhatIsWrong) {

@@ -25,14 +25,15 @@ double seconds_of(int who) {
 
 std::optional<std::uint64_t> parse_busy_ticks(std::string_view text,
                                               std::span<const std::uint32_t> processors) {
-  // `cpu3 USER NICE SYSTEM IDLE IOWAIT IRQ SOFTIRQ STEAL ..`; guests are in USER and NICE, too.
+  // The line is `cpu3 USER NICE SYSTEM IDLE IOWAIT IRQ SOFTIRQ STEAL ..`. The time of guests is contained in
+  // USER and NICE.
   constexpr bool kBusy[] = {true, true, true, false, false, true, true, true};
   std::uint64_t busy = 0;
   std::size_t found = 0;
   while (!text.empty()) {
     std::string_view line = next_line(text);
     const std::string_view name = next_word(line);
-    if (!name.starts_with("cpu")) break;  // they come first
+    if (!name.starts_with("cpu")) break;  // The lines of processors come first.
     const auto number = parse_number(name.substr(3));
     if (!number || std::ranges::find(processors, *number) == processors.end()) continue;
     ++found;
@@ -65,7 +66,8 @@ std::optional<double> ProcessorLoad::of_others() {
 }
 
 bool is_loaded(double processors_of_others) {
-  // A daemon's few percent change no rate; half of a core halves what threads that wait for one another get.
+  // The few percent of a daemon change no rate. Half of a core halves the speed of threads that wait for one
+  // another.
   constexpr double kTooMuch = 0.15;
   return processors_of_others > kTooMuch;
 }

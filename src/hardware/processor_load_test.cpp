@@ -27,7 +27,7 @@ TEST(ProcessorLoad, CountsOtherProcessesAndNotItsOwn) {
     for (;;) {
     }
   }
-  // Until the other one has had half a second of a processor, however many programs want it.
+  // Wait until the other process has had half a second of a processor, however many programs compete for it.
   double others = 0;
   const auto begin = std::chrono::steady_clock::now();
   double seconds = 0;

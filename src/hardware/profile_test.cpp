@@ -44,7 +44,7 @@ Profile measured_machine() {
   return profile;
 }
 
-/// The same, with one field changed; a null value takes the field away.
+/// Returns the same JSON with one field changed. A null value removes the field.
 std::string with(const std::string& pointer, const nlohmann::json& value) {
   nlohmann::json json = nlohmann::json::parse(to_json(measured_machine()));
   const nlohmann::json::json_pointer place(pointer);

@@ -4,8 +4,8 @@
 
 #include <sstream>
 
-// Of some malformed texts (`[[[`) toml++ 3.3 asserts what its next lines refuse, or lets the compiler assume
-// it in builds with NDEBUG (its issue 294). It shall do neither.
+// For some malformed texts (`[[[`), toml++ 3.3 asserts a condition that its next lines check and refuse. In
+// builds with NDEBUG it lets the compiler assume that condition (its issue 294). Both are switched off here.
 #undef NDEBUG
 #define TOML_ASSERT(condition) static_cast<void>(0)
 #define TOML_EXCEPTIONS 0

@@ -32,8 +32,8 @@ std::string upper(std::string_view text) {
 std::string_view file_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 std::string_view folder(std::string_view path) { return path.substr(0, path.rfind('/') + 1); }
 
-/// Whether `text` has the quantisation in it, and not as a part of another: Q4_K is not in Q4_K_M, nor Q4_XS
-/// in IQ4_XS.
+/// Returns whether `text` contains the quantisation, and not only as a part of another one: Q4_K is not in
+/// Q4_K_M, and Q4_XS is not in IQ4_XS.
 bool has(std::string_view text, std::string_view quantisation) {
   const std::string in = upper(text);
   const std::string what = upper(quantisation);
@@ -45,7 +45,8 @@ bool has(std::string_view text, std::string_view quantisation) {
   return false;
 }
 
-/// Q4_K_M, IQ2_XXS, TQ1_0, BF16, MXFP4 and their like, at the begin of `text`.
+/// Returns whether a word in capitals is the name of a quantisation, such as Q4_K_M, IQ2_XXS, TQ1_0, BF16 or
+/// MXFP4.
 bool is_quantisation(std::string_view text) {
   for (const std::string_view exact : {"BF16", "F16", "F32", "FP16", "FP32"}) {
     if (text == exact) return true;
@@ -56,7 +57,8 @@ bool is_quantisation(std::string_view text) {
   return false;
 }
 
-/// The last one in the text: names of models come before it.
+/// Returns the last quantisation in the text, because the name of the model comes before it. Empty when
+/// there is none.
 std::string last_quantisation(std::string_view text) {
   const std::string in = upper(text);
   std::string found;

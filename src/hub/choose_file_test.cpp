@@ -49,7 +49,8 @@ TEST(ChooseFile, FindsTheQuantisationInAFoldersName) {
   const Paths paths{"BF16/model.gguf", "Q3_K_L/model-00001-of-00002.gguf",
                     "Q3_K_L/model-00002-of-00002.gguf"};
   EXPECT_EQ(chosen(paths, "Q3_K_L"), "Q3_K_L/model-00001-of-00002.gguf");
-  EXPECT_EQ(chosen({"Q4_0/m-Q5_0.gguf", "m-Q4_0.gguf"}, "Q4_0"), "m-Q4_0.gguf");  // the name says more
+  // The name counts more than the folder.
+  EXPECT_EQ(chosen({"Q4_0/m-Q5_0.gguf", "m-Q4_0.gguf"}, "Q4_0"), "m-Q4_0.gguf");
 }
 
 TEST(ChooseFile, PrefersQ4WhereNothingIsAskedFor) {

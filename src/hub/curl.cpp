@@ -20,7 +20,8 @@ bool find(void* library, const char* name, Function& function) {
 
 Result<Curl> load() {
   Curl curl;
-  void* const library = open_library();  // never closed: it keeps threads and tables of its own
+  // The library is never closed, because it keeps threads and tables of its own.
+  void* const library = open_library();
   const bool complete = library != nullptr && find(library, "curl_global_init", curl.global_init) &&
                         find(library, "curl_easy_init", curl.easy_init) &&
                         find(library, "curl_easy_setopt", curl.easy_setopt) &&

@@ -15,7 +15,8 @@ void HeaderReceiver::begin_answer() {
   asked_ = wanted_;
 }
 
-/// A range that was asked for goes on where we are; a server that ignores it starts again.
+/// Checks where the answer begins. An answer to a range continues after the received bytes; a server that
+/// ignores the range starts again from the beginning.
 void HeaderReceiver::place(const Answer& answer) {
   if (total_ && answer.total && *total_ != *answer.total) {
     return refuse(ErrorCode::kIo, "the file changed while its header was fetched: start again");

@@ -12,7 +12,7 @@ using model::testing::small_model;
 using model::testing::TestFile;
 using testing::HasSubstr;
 
-/// A model whose header is a little larger than `size`, and whose weights are not.
+/// Makes a model whose header is a little larger than `size`. Its weights are small.
 TestFile model_with_header(std::size_t size) {
   TestFile file = small_model();
   file.text("tokenizer.chat_template", std::string(size, 'x'));
@@ -35,7 +35,7 @@ Answer whole(std::optional<std::uint64_t> total) {
 
 using Content = std::vector<std::byte>;
 
-/// As a server that does what it is asked. Returns what it was asked for.
+/// Answers the receiver's requests as a server does. Returns the sizes that were asked for.
 std::vector<std::uint64_t> serve(HeaderReceiver& receiver, const Content& file, bool tells_size = true) {
   std::vector<std::uint64_t> asked;
   while (!receiver.is_done() && !receiver.error() && asked.size() < 20) {

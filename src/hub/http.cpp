@@ -14,7 +14,7 @@ namespace {
 constexpr long kSlowestBytesPerSecond = 1024;
 constexpr long kMostRedirects = 10;
 
-/// One request on its way.
+/// The state of one request.
 struct Transfer {
   const Sink& sink;
   Answer answer;
@@ -40,7 +40,7 @@ std::size_t on_header(char* data, std::size_t, std::size_t size, void* user) noe
   auto& transfer = *static_cast<Transfer*>(user);
   const std::string_view line = trim({data, size});
   const std::size_t colon = line.find(':');
-  if (line.starts_with("HTTP/")) {  // of each answer, also those that redirect
+  if (line.starts_with("HTTP/")) {  // Every answer begins with such a line, also one that redirects.
     transfer.answer = Answer();
     transfer.answer.status = parse_status(line);
     if (transfer.answer.status == 200) transfer.answer.first = 0;
@@ -55,7 +55,7 @@ std::size_t on_body(char* data, std::size_t, std::size_t size, void* user) noexc
   const bool more =
       transfer.is_file() && transfer.sink(transfer.answer, std::as_bytes(std::span(data, size)));
   transfer.ended_by_us = !more;
-  return more ? size : 0;  // 0: libcurl ends the transfer
+  return more ? size : 0;  // With 0, libcurl ends the transfer.
 }
 
 }  // namespace
@@ -88,7 +88,7 @@ Status Http::aim(const std::string& url, const std::optional<ByteRange>& range) 
   const bool secure = lower(url.substr(0, 8)) == "https://";
   const bool token = !settings_.token.empty() && settings_.is_hub(url);
   const std::string bytes = range ? fmt::format("{}-{}", range->first, range->first + range->size - 1) : "";
-  // libcurl keeps a bearer token from other hosts than the first, and copies every text.
+  // libcurl sends a bearer token only to the first host, and copies every text that it is given.
   const bool aimed = set(CURLOPT_URL, url.c_str()) &&
                      set(CURLOPT_REDIR_PROTOCOLS_STR, secure ? "https" : "http,https") &&
                      set(CURLOPT_RANGE, range ? bytes.c_str() : nullptr) &&
@@ -106,7 +106,8 @@ Result<Answer> Http::get(const std::string& url, const std::optional<ByteRange>&
                       set(CURLOPT_ERRORBUFFER, transfer.error.data());
   if (!set_up) return fail(ErrorCode::kInternal, "libcurl refuses a request");
   const CURLcode code = curl_->easy_perform(handle_.get());
-  static_cast<void>(set(CURLOPT_ERRORBUFFER, static_cast<char*>(nullptr)));  // it lies in this function
+  // The buffer belongs to this function.
+  static_cast<void>(set(CURLOPT_ERRORBUFFER, static_cast<char*>(nullptr)));
   if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && transfer.ended_by_us)) {
     const char* const why = transfer.error[0] != '\0' ? transfer.error.data() : curl_->easy_strerror(code);
     return std::unexpected(transfer_error(url, code, why));

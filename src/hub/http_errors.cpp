@@ -8,7 +8,7 @@
 namespace brimful::hub {
 namespace {
 
-/// The page of the model that an address of the hub belongs to: for a person to visit.
+/// Returns the address of the web page of the model to which an address of the hub belongs.
 std::string page_of(std::string_view url, const Settings& settings) {
   constexpr std::string_view kApi = "api/models/";
   std::string_view path = url.substr(settings.endpoint.size() + 1);

@@ -12,7 +12,8 @@ bool is_letter_or_digit(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-/// Cuts off and returns what stands before `mark`; all of it where there is no mark.
+/// Removes the text before `mark` together with the mark, and returns the text. When there is no mark, it
+/// removes and returns everything.
 std::string_view take_until(std::string_view& text, char mark) {
   const std::size_t at = std::min(text.find(mark), text.size());
   const std::string_view taken = text.substr(0, at);

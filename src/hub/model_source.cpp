@@ -15,7 +15,7 @@ bool is_path(const ModelSource& source) {
   return source.hub.empty() && !start.starts_with("http://") && !start.starts_with("https://");
 }
 
-/// The address to fetch: `source.model`, or what the hub has under the name.
+/// Returns the address to fetch: `source.model`, or the address that the hub has for the name.
 Result<std::string> address_of(Http& http, const ModelSource& source) {
   if (source.hub.empty()) return source.model;
   BRIMFUL_TRY(const HubModel model, parse_hub_model(source.hub));
@@ -25,7 +25,8 @@ Result<std::string> address_of(Http& http, const ModelSource& source) {
 }  // namespace
 
 Result<LocalModel> locate(const ModelSource& source) {
-  if (is_path(source)) return locate(source, Settings());  // whatever the environment holds
+  // A path needs no settings, so errors in the environment do not matter.
+  if (is_path(source)) return locate(source, Settings());
   BRIMFUL_TRY(const Settings settings, settings_from_environment());
   return locate(source, settings);
 }

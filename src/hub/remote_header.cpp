@@ -14,10 +14,10 @@
 namespace brimful::hub {
 namespace {
 
-constexpr int kMostBreaks = 5;  // connections that broke off after they brought something
+constexpr int kMostBreaks = 5;  // The most connections that may break off after they brought some bytes.
 constexpr std::uint32_t kMostParts = 1000;
 
-/// An address, cut before what is no part of the file's path.
+/// An address in two parts: the part with the file's path, and the query and fragment after it.
 struct FileAddress {
   std::string path;
   std::string rest;
@@ -39,7 +39,8 @@ Error at(const std::string& url, const Error& error, bool web_page) {
                   shown(url))};
 }
 
-/// Asks for one range after another, and goes on where a connection broke off.
+/// Asks for one range after another until the header is complete. When a connection breaks off, the next
+/// request continues after the received bytes.
 Status receive(Http& http, const std::string& url, HeaderReceiver& receiver) {
   int breaks = 0;
   while (!receiver.is_done()) {

@@ -23,7 +23,8 @@ bool is_name(std::string_view text) {
          });
 }
 
-/// One page of a listing, added to `paths`. Returns the address of the next page, or nothing.
+/// Reads one page of a list of files, and adds the files to `paths`. Returns the address of the next page;
+/// empty on the last one.
 Result<std::string> read_page(Http& http, const std::string& url, std::vector<std::string>& paths) {
   std::string text;
   bool too_large = false;

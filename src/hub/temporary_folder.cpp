@@ -20,7 +20,7 @@ Result<TemporaryFolder> TemporaryFolder::make() {
 }
 
 TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;  // what is left lies among the temporary files
+  std::error_code ignored;  // Files that cannot be removed stay among the temporary files.
   if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
 }
 

@@ -11,9 +11,10 @@
 namespace brimful::model {
 namespace {
 
-// LLAMA_MAX_EXPERTS of the pinned llama.cpp.
+// The largest number of experts that the pinned llama.cpp supports: its LLAMA_MAX_EXPERTS.
 constexpr std::uint32_t kMaxExperts = 1024;
-// Far above any model; without a bound libllama allocates 40 bytes for each token that the header claims.
+// This bound is far above any model. Without a bound libllama allocates 40 bytes for each token that the
+// header claims.
 constexpr std::uint32_t kMaxVocabulary = 4 * 1024 * 1024;
 
 Result<std::uint32_t> required_size(const Hyper& hyper, std::string_view key, std::uint32_t largest) {
@@ -25,7 +26,8 @@ Result<std::uint32_t> required_size(const Hyper& hyper, std::string_view key, st
   return *value;
 }
 
-/// The width of the recurrent state, where libllama knows another way to it as well.
+/// Checks the width of the recurrent state, for architectures in which libllama also computes it in another
+/// way.
 Status check_recurrent_sizes(const Hyper& hyper, std::uint32_t embedding) {
   BRIMFUL_TRY(const auto inner, hyper.u32("ssm.inner_size"));
   if (!inner) return {};
@@ -58,7 +60,8 @@ Status check_sizes(const Hyper& hyper, std::uint32_t layers) {
 Status check_positive_keys(const Hyper& hyper) {
   for (const PositiveKey& rule : positive_keys()) {
     if (rule.architecture != hyper.name()) continue;
-    const auto value = hyper.u32(rule.key);  // of another type: libllama refuses it, or does not read it
+    // When the key has another type, libllama refuses it or does not read it.
+    const auto value = hyper.u32(rule.key);
     if (value && *value == 0U) return implausible(fmt::format("{} is 0", in_quotes(hyper.full(rule.key))));
   }
   return {};
@@ -67,7 +70,8 @@ Status check_positive_keys(const Hyper& hyper) {
 /// Judges how the router's numbers become weights: libllama aborts on a way that it does not know.
 /// An architecture that never reads the key is not judged.
 Status check_gating(const Hyper& hyper, std::uint32_t experts) {
-  constexpr std::uint32_t kWays = 4;  // LLAMA_EXPERT_GATING_FUNC_TYPE_*, counted from 1; 0 is 'none'
+  // The values of LLAMA_EXPERT_GATING_FUNC_TYPE_*, which count from 1; 0 is 'none'.
+  constexpr std::uint32_t kWays = 4;
   const bool needed = needs_gating(hyper.name());
   if (experts == 0 || (!needed && !has_default_gating(hyper.name()))) return {};
   const auto read = hyper.u32("expert_gating_func");
@@ -141,7 +145,7 @@ Status check_rope_scaling(const GgufValues& values, const Hyper& hyper) {
                           in_quotes(*type)));
 }
 
-/// ggml asserts that the epsilon of a norm is not negative, and a NaN is not.
+/// ggml asserts that the epsilon of a norm is not negative. A NaN would fail that assertion, too.
 Status check_epsilons(const GgufValues& values, const Hyper& hyper) {
   for (const char* key : {"attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon",
                           "attention.group_norm_epsilon", "hyper_connection.epsilon"}) {

@@ -22,7 +22,8 @@ Status check_head_counts(const Hyper& hyper, const std::vector<std::uint32_t>& h
   return {};
 }
 
-/// Elements of one attention head.
+/// The lengths of one attention head, in elements: of its keys, of its values, and of the part that RoPE
+/// turns.
 struct HeadLengths {
   std::uint32_t key = 0;
   std::uint32_t value = 0;
@@ -31,7 +32,7 @@ struct HeadLengths {
   bool operator==(const HeadLengths&) const = default;
 };
 
-/// As libllama derives them from each other.
+/// Reads the lengths, and derives missing ones as libllama does.
 Result<HeadLengths> head_lengths(const Hyper& hyper, std::uint32_t heads) {
   BRIMFUL_TRY(const std::uint32_t embedding, hyper.u32_or("embedding_length", 0));
   HeadLengths out;
@@ -41,7 +42,7 @@ Result<HeadLengths> head_lengths(const Hyper& hyper, std::uint32_t heads) {
   return out;
 }
 
-/// ggml turns elements in pairs; of 0 elements it never finds the end.
+/// ggml turns elements in pairs, and loops without end when there are 0 elements to turn.
 Status check_rope(const HeadLengths& lengths) {
   if (lengths.rope > 0 && lengths.rope % 2 == 0 && lengths.rope <= lengths.key) return {};
   return implausible(
@@ -72,7 +73,7 @@ Status check_head_lengths(const Hyper& hyper, const HeadLengths& lengths, std::u
   return check_rope(lengths);
 }
 
-/// Layers with a window may have heads of other lengths.
+/// Checks the heads of layers with a sliding window, which may have other lengths.
 Status check_window_heads(const Hyper& hyper, const HeadLengths& others) {
   HeadLengths lengths;
   BRIMFUL_TRY(lengths.key, hyper.u32_or("attention.key_length_swa", others.key));
@@ -85,13 +86,13 @@ Status check_window_heads(const Hyper& hyper, const HeadLengths& others) {
   return check_rope(lengths);
 }
 
-/// Where RoPE has several positions (of text, rows, columns): how many pairs of elements each of them turns.
-/// An architecture whose RoPE has one position never reads the sections.
+/// Checks how many pairs of elements RoPE turns by each of several positions (of text, rows, columns). An
+/// architecture whose RoPE has one position never reads the sections.
 Status check_rope_sections(const Hyper& hyper, std::uint32_t key) {
   const bool needed = needs_rope_sections(hyper.name());
   if (!needed && !may_have_rope_sections(hyper.name())) return {};
   const GgufKeyValue* const kv = hyper.find("rope.dimension_sections");
-  if (kv == nullptr || kv->count > 4) return {};  // longer: libllama refuses it
+  if (kv == nullptr || kv->count > 4) return {};  // libllama refuses a longer array.
   BRIMFUL_TRY(const auto sections, hyper.per_layer("rope.dimension_sections", kv->count));
   std::uint64_t sum = 0;
   for (const std::uint32_t section : sections) sum += section;
@@ -100,15 +101,16 @@ Status check_rope_sections(const Hyper& hyper, std::uint32_t key) {
       fmt::format("{} are {} of {} elements", in_quotes(hyper.full("rope.dimension_sections")), sum, key));
 }
 
-/// Layers with a sliding window are 'all but each Nth' or listed one by one; libllama asserts that there are
-/// some where the architecture has them.
+/// Checks that some layers have a sliding window: libllama asserts that for architectures with such layers.
+/// The file says 'all but each Nth layer', or lists the layers.
 Status check_window_pattern(const Hyper& hyper) {
   if (!reads_window_pattern(hyper.name())) return {};
   const std::string key = hyper.full("attention.sliding_window_pattern");
   const GgufKeyValue* const kv = hyper.find("attention.sliding_window_pattern");
-  if (kv == nullptr || kv->count > kMaxLayers) return {};  // longer: libllama refuses it
+  if (kv == nullptr || kv->count > kMaxLayers) return {};  // libllama refuses a longer array.
   if (!kv->is_array) {
-    const auto each = hyper.values().u32(key);  // of another type: libllama refuses it, or does not read it
+    // When the key has another type, libllama refuses it or does not read it.
+    const auto each = hyper.values().u32(key);
     if (!each || *each != 1U) return {};
   } else {
     const auto with_window = hyper.values().per_layer(key, kv->count);
@@ -118,7 +120,7 @@ Status check_window_pattern(const Hyper& hyper) {
   return implausible(fmt::format("{} leaves no layer with a window", in_quotes(key)));
 }
 
-/// Latent attention keeps one compressed key and value for all heads.
+/// Checks latent attention, which keeps one compressed key and value for all heads.
 Status check_latent_attention(const Hyper& hyper, const HeadLengths& lengths, std::uint32_t heads,
                               std::uint32_t kv_heads) {
   if (hyper.name() != "deepseek2") return {};
@@ -134,7 +136,7 @@ Status check_latent_attention(const Hyper& hyper, const HeadLengths& lengths, st
                   kv_heads, lengths.key, lengths.value, lengths.rope, rank));
 }
 
-/// Attention that grows flatter with each further stretch of the context.
+/// Checks the temperature of attention that becomes flatter with each further stretch of the context.
 Status check_temperature(const Hyper& hyper) {
   if (hyper.name() != "deepseek2") return {};
   BRIMFUL_TRY(const auto scale, hyper.values().f32(hyper.full("attention.temperature_scale")));

@@ -1,5 +1,5 @@
-// Headers that contradict themselves about attention, experts or recurrent states: each of these ended
-// libllama with an assertion, or never ended, before it was refused here.
+// Headers that contradict themselves about attention, experts or recurrent states. Each of them made
+// libllama fail an assertion or loop without end, before our checks refused it.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,7 +13,7 @@ namespace {
 using ::testing::HasSubstr;
 using testing::TestFile;
 
-/// What the header is refused for; empty where it is not.
+/// Returns the message with which the header is refused; empty when it is accepted.
 std::string refusal(const TestFile& file) {
   const auto bytes = file.bytes();
   const auto parsed = parse_gguf(bytes, bytes.size());
@@ -22,7 +22,7 @@ std::string refusal(const TestFile& file) {
   return status ? "" : status.error().message;
 }
 
-/// Four layers of four heads of 64 elements.
+/// A model of four layers with four heads of 64 elements.
 class Model : public TestFile {
  public:
   explicit Model(std::string architecture) : architecture_(std::move(architecture)) {
@@ -96,7 +96,8 @@ TEST(CheckAttention, RefusesHeadsThatDoNotFillTheEmbedding) {
   EXPECT_EQ(refusal(Model("qwen2")), "");
   EXPECT_THAT(refusal(Model("qwen2").set("attention.head_count", 256)),
               HasSubstr("not the 256 of the embedding"));
-  EXPECT_EQ(refusal(Model("qwen3").set("attention.head_count", 8)), "");  // may be wider
+  // The heads together may be wider than the embedding.
+  EXPECT_EQ(refusal(Model("qwen3").set("attention.head_count", 8)), "");
   EXPECT_THAT(refusal(Model("gpt-oss").set("attention.value_length", 32)),
               HasSubstr("gpt-oss models do not allow"));
 }
@@ -136,13 +137,15 @@ TEST(CheckArchitecture, RefusesGatingThatLibllamaDoesNotKnow) {
     return Model(std::move(architecture)).set("expert_count", 8).set("expert_used_count", 2);
   };
   EXPECT_EQ(refusal(experts("glm4moe").set("expert_gating_func", 2)), "");
-  EXPECT_EQ(refusal(experts("glm4moe").set("expert_gating_func", 0)), "");  // replaced by a default
+  // libllama replaces the 0 by a default.
+  EXPECT_EQ(refusal(experts("glm4moe").set("expert_gating_func", 0)), "");
   EXPECT_EQ(refusal(experts("bailingmoe2").set("expert_gating_func", 2)), "");
   EXPECT_THAT(refusal(experts("bailingmoe2").set("expert_gating_func", 0)), HasSubstr("knows 1 to 4"));
   EXPECT_THAT(refusal(experts("dots1")), HasSubstr("knows 1 to 4"));
   for (const std::uint32_t bad : {5U, 255U, UINT32_MAX}) {
     EXPECT_THAT(refusal(experts("glm4moe").set("expert_gating_func", bad)), HasSubstr("knows 1 to 4"));
-    EXPECT_EQ(refusal(experts("qwen3moe").set("expert_gating_func", bad)), "");  // never read
+    // libllama never reads the key.
+    EXPECT_EQ(refusal(experts("qwen3moe").set("expert_gating_func", bad)), "");
   }
 }
 

@@ -14,7 +14,7 @@
 namespace brimful::model {
 namespace {
 
-/// N of `direction.N`.
+/// Returns N of a name `direction.N`, or nullopt for another name.
 std::optional<std::uint32_t> layer_of(std::string_view name) {
   constexpr std::string_view kPrefix = "direction.";
   if (!name.starts_with(kPrefix)) return std::nullopt;
@@ -42,7 +42,7 @@ Status read_at(int fd, std::uint64_t offset, std::span<float> out) {
   return {};
 }
 
-/// Where the directions lie, by layer. Checks the whole header first.
+/// Checks the tensors of the file, and reads each direction to its layer's place in `out`.
 Status read_directions(const HeaderFile& file, const ModelProfile& model, int fd, std::vector<float>& out) {
   for (const GgufTensor& tensor : file.header.tensors) {
     const auto layer = layer_of(tensor.name);

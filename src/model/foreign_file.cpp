@@ -75,7 +75,7 @@ bool begins_with(std::string_view text, std::string_view lower_case) {
 
 /// A safetensors file begins with the length of its JSON header, 8 bytes in little-endian order.
 bool is_safetensors(std::string_view bytes) {
-  constexpr std::uint64_t kLongestHeader = 100'000'000;  // as the format's own library limits it
+  constexpr std::uint64_t kLongestHeader = 100'000'000;  // The limit of the format's own library.
   std::uint64_t length = 0;
   if (bytes.size() <= sizeof length || bytes[sizeof length] != '{') return false;
   std::memcpy(&length, bytes.data(), sizeof length);

@@ -17,13 +17,13 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "the header is read in place");
 
-// ggml compares every name with every other one: a million of them would keep it busy for hours.
+// ggml compares every name with all others, so a million names would keep it busy for hours.
 constexpr std::uint64_t kMaxEntries = 65536;
 constexpr std::uint64_t kMaxKeyLength = 65535;
 constexpr std::uint32_t kMaxAlignment = 1024 * 1024;
 constexpr const char* kIncomplete = "the download is incomplete; fetch it again";
 
-/// Reads forward through the bytes. The first failure sticks: afterwards every read fails.
+/// Reads forward through the bytes. After the first failure every read fails.
 class Cursor {
  public:
   Cursor(std::span<const std::byte> bytes, std::uint64_t file_size, Weights weights)
@@ -43,7 +43,8 @@ class Cursor {
   }
   bool corrupt(std::string message) { return fail(ErrorCode::kCorrupt, std::move(message)); }
 
-  /// Makes sure that `count` more bytes are there; `what` is named when the file ends before them.
+  /// Makes sure that `count` more bytes are there. `what` is the part that the error message names when the
+  /// file ends before.
   bool available(std::uint64_t count, std::string_view what) {
     if (error_ || need_ != 0) return false;
     const bool too_large = count > kMaxHeader.value - position_;
@@ -98,12 +99,12 @@ class Cursor {
   std::span<const std::byte> bytes_;
   std::uint64_t file_size_;
   Weights weights_;
-  std::uint64_t position_ = 0;  // at most kMaxHeader
+  std::uint64_t position_ = 0;  // At most kMaxHeader.
   std::uint64_t need_ = 0;
   std::optional<Error> error_;
 };
 
-/// Bytes of one element; 0 for strings and arrays.
+/// The size of one element in bytes; 0 for strings and arrays.
 std::uint64_t element_size(gguf_type type) {
   switch (type) {
     case GGUF_TYPE_UINT8:
@@ -195,7 +196,8 @@ bool skip_value(Cursor& in, const GgufKeyValue& kv) {
   if (kv.count > in.left_in_file() / size) {
     std::uint64_t bytes = 0;
     if (__builtin_mul_overflow(kv.count, size, &bytes)) bytes = UINT64_MAX;
-    if (!in.must_be_whole()) return in.skip(bytes, what);  // fails, and says how much is missing
+    // This fails, with a message that says how much is missing.
+    if (!in.must_be_whole()) return in.skip(bytes, what);
     return in.corrupt(fmt::format("{} claims {} elements, more than are left in the file: {}", what, kv.count,
                                   kIncomplete));
   }
@@ -267,7 +269,7 @@ bool read_shape(Cursor& in, GgufTensor& tensor, const std::string& what) {
   std::int64_t elements = tensor.shape[0];
   for (std::size_t i = 1; i < tensor.shape.size(); ++i) {
     if (INT64_MAX / tensor.shape[i] <=
-        elements) {  // ggml's own bound, a little lower than the largest number
+        elements) {  // This is ggml's own bound, a little below the largest number.
       return in.corrupt(fmt::format("{} has more elements than can be counted: the file is damaged", what));
     }
     elements *= tensor.shape[i];
@@ -275,7 +277,8 @@ bool read_shape(Cursor& in, GgufTensor& tensor, const std::string& what) {
   return true;
 }
 
-/// Only types that a file may hold: Q8_1 and Q8_K exist in memory alone, and no kernel multiplies by them.
+/// Returns whether a file may hold the type. Q8_1 and Q8_K exist only in memory, and no kernel multiplies by
+/// them.
 bool is_stored_type(std::int32_t type) {
   if (type < 0 || type >= GGML_TYPE_COUNT || type == GGML_TYPE_Q8_1 || type == GGML_TYPE_Q8_K) return false;
   return ggml_blck_size(static_cast<ggml_type>(type)) > 0 && ggml_type_size(static_cast<ggml_type>(type)) > 0;

@@ -284,7 +284,8 @@ TEST(GgufReader, RefusesSizesThatOverflow) {
   TestFile file = small_model();
   file.last_tensor() = {"t", 2, {big, big}, GGML_TYPE_Q8_0, 1024};
   expect_refused(file, ErrorCode::kCorrupt, "more elements than can be counted");
-  // Fits into 63 bits, but ggml's parser refuses it: libllama would be given a file that it cannot read.
+  // The number of elements fits into 63 bits, but ggml's parser refuses it. Without the check, libllama
+  // would be given a file that it cannot read.
   file.last_tensor() = {"t", 2, {64, 144115188075855616}, GGML_TYPE_Q4_0, 1024};
   expect_refused(file, ErrorCode::kCorrupt, "more elements than can be counted");
   file.last_tensor() = {"t", 1, {std::numeric_limits<std::int64_t>::max()}, GGML_TYPE_F32, 1024};

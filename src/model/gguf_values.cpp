@@ -16,7 +16,7 @@ std::unexpected<Error> wrong_type(std::string_view key, std::string_view expecte
                           expected));
 }
 
-/// The integer as a signed 64-bit number; nothing for other types and for numbers that do not fit.
+/// Returns an integer as a signed 64-bit number; nullopt for other types, and for numbers that do not fit.
 std::optional<std::int64_t> integer(const GgufValues& values, const GgufKeyValue& kv, std::uint64_t index) {
   switch (kv.type) {
     case GGUF_TYPE_UINT8:

@@ -37,7 +37,7 @@ class FileDescriptor {
 };
 
 Result<FileDescriptor> open_for_reading(const std::filesystem::path& path) {
-  // O_NONBLOCK: opening a FIFO would otherwise wait for a writer.
+  // Without O_NONBLOCK, opening a FIFO would wait for a writer.
   FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (fd.get() >= 0) return fd;
   if (errno == ENOENT || errno == ENOTDIR) {
@@ -115,7 +115,8 @@ Result<HeaderFile> read_header(const std::filesystem::path& path, Weights weight
   BRIMFUL_TRY(const FileDescriptor fd, open_for_reading(path));
   HeaderFile result;
   BRIMFUL_TRY(result.file, identify(path, fd.get()));
-  // Pages that the reads leave in the cache count to the memory budget: no read-ahead, and drop them after.
+  // Pages in the page cache count to the memory budget. So there is no read-ahead, and the pages are dropped
+  // afterwards.
   ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_RANDOM);
   const Status parsed = parse_growing(fd.get(), weights, result);
   ::posix_fadvise(fd.get(), 0, static_cast<off_t>(align_up(result.bytes.size(), kPage)), POSIX_FADV_DONTNEED);

@@ -45,7 +45,7 @@ Result<std::map<std::string, Pair>> pairs_of(const HeaderFile& file) {
   std::map<std::string, Pair> pairs;
   for (const GgufTensor& tensor : file.header.tensors) {
     const std::string_view name = tensor.name;
-    if (name.ends_with("_norm.weight")) continue;  // libllama passes them over
+    if (name.ends_with("_norm.weight")) continue;  // libllama ignores these tensors.
     const bool a = name.ends_with(".lora_a");
     if (!a && !name.ends_with(".lora_b")) {
       return fail(ErrorCode::kUnsupported,
@@ -63,8 +63,8 @@ Result<std::map<std::string, Pair>> pairs_of(const HeaderFile& file) {
   return pairs;
 }
 
-/// b x a has the shape of the weight; for a token embedding, whose rows are picked, a lies the other way
-/// round.
+/// Returns whether b x a has the shape of the weight. For a token embedding, whose rows are picked one by
+/// one, a lies the other way round.
 bool fits(const Pair& pair, const TensorInfo& weight, bool embedding) {
   const auto& a = pair.a->shape;
   const auto& b = pair.b->shape;

@@ -13,7 +13,7 @@
 namespace brimful::model {
 namespace {
 
-/// 0.1f as 0.1, not as 0.10000000149011612.
+/// Returns the double with the shortest text for a float: 0.1f becomes 0.1, and not 0.10000000149011612.
 double shortest(float value) {
   const std::string text = fmt::format("{}", value);
   double result = 0;

@@ -14,11 +14,12 @@
 namespace brimful::model {
 namespace {
 
-/// What a file says about the model that it is a part of.
+/// The split.* keys of a file, which say which part of a model it is.
 struct SplitKeys {
-  std::uint64_t part = 0;  ///< counted from 0
+  std::uint64_t part = 0;  ///< The number of this part, from 0.
   std::uint64_t parts = 1;
-  std::optional<std::uint64_t> tensors;  ///< of all parts
+  /// The number of tensors in all parts together. Unset when the file does not say it.
+  std::optional<std::uint64_t> tensors;
 };
 
 template <typename T>
@@ -57,8 +58,8 @@ void add_file(ModelProfile& profile, HeaderFile file) {
   profile.files.push_back(std::move(file.file));
 }
 
-/// A hole in a file is as large as one likes: a few of them, and the sums of all that comes after wrap
-/// around.
+/// Adds up the weights. A hole in a file can have any size, and a few of them would make sums of bytes
+/// overflow later; so a sum above 2^60 bytes is refused.
 Status count(ModelProfile& profile, const std::filesystem::path& path) {
   constexpr std::uint64_t kMostWeights = std::uint64_t{1} << 60;
   std::uint64_t bytes = 0;
@@ -69,7 +70,7 @@ Status count(ModelProfile& profile, const std::filesystem::path& path) {
           fmt::format("{}: claims more weights than any disk holds: the file is damaged", path.string()));
     }
     bytes += tensor.bytes.value;
-    // Less than eight elements to a byte, in every type.
+    // This cannot overflow, because every type has fewer than eight elements in a byte.
     profile.parameters += static_cast<std::uint64_t>(tensor.shape[0] * tensor.rows());
   }
   return {};
@@ -98,7 +99,8 @@ Status describe(const HeaderFile& file, ModelProfile& profile) {
   return {};
 }
 
-/// Errors where this is not the first part, or where the others cannot be found by its name.
+/// Returns the name of the first part. Errors when `path` is not the first part, or when the other parts
+/// cannot be found by its name.
 Result<SplitName> first_part(const std::filesystem::path& path, const SplitKeys& keys) {
   const auto name = parse_split_name(path);
   if (name && name->parts == keys.parts && name->part == keys.part + 1) {

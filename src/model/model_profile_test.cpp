@@ -92,7 +92,8 @@ TEST_F(ModelProfileTest, RefusesWhatIsNoFile) {
 TEST_F(ModelProfileTest, RefusesAFileThatMayNotBeRead) {
   small_model().write(path());
   fs::permissions(path(), fs::perms::none);
-  const auto self = static_cast<uid_t>(::setfsuid(65534));  // where the test runs as root: nobody may read it
+  // When the test runs as root, this makes the file unreadable for it.
+  const auto self = static_cast<uid_t>(::setfsuid(65534));
   expect_refused(path(), ErrorCode::kIo, "no permission");
   ::setfsuid(self);
 }
@@ -139,7 +140,7 @@ TEST_F(ModelProfileTest, RefusesAVocabularyWithoutWeights) {
   expect_refused(path(), ErrorCode::kUnsupported, "no weights");
 }
 
-/// A model of `size` bytes, most of them a hole, under a name in the folder.
+/// A model file of `size` bytes in the folder. Most of it is a hole.
 class FileWithAHole {
  public:
   FileWithAHole(const TestFile& model, std::uint64_t size, const fs::path& name)
@@ -162,7 +163,7 @@ TEST_F(ModelProfileTest, RefusesMoreWeightsThanCanBeAddedUp) {
   for (const char* name : {"a", "b", "c"})
     file.tensor(name, {1 << 30, std::int64_t{1} << 32}, GGML_TYPE_IQ1_S);
   const FileWithAHole one(file, INT64_MAX,
-                          path());  // fits into the file: 2^62 elements take 0.8 * 2^60 bytes
+                          path());  // This fits into the file: 2^62 elements take 0.8 * 2^60 bytes.
   expect_refused(path(), ErrorCode::kCorrupt, "more weights than any disk holds");
 
   const auto part = [](std::uint16_t number, const char* name) {
@@ -203,7 +204,7 @@ TEST_F(ModelProfileTest, LeavesNoPageCacheBehind) {
   fs::resize_file(path(), 8 << 20);
   const int fd = ::open(path().c_str(), O_RDONLY);
   ASSERT_GE(fd, 0);
-  ::fsync(fd);  // dirty pages cannot be dropped
+  ::fsync(fd);  // Dirty pages cannot be dropped from the cache.
   ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
   const auto cached_pages = [&] {
     void* map = ::mmap(nullptr, 8 << 20, PROT_READ, MAP_SHARED, fd, 0);
@@ -221,7 +222,7 @@ TEST_F(ModelProfileTest, LeavesNoPageCacheBehind) {
   ::close(fd);
 }
 
-/// Part `part` (from 1) of `parts`; the first has the keys, each has one tensor.
+/// Writes part `part` (from 1) of `parts`. The first part has the keys, and each part has one tensor.
 TestFile split(std::uint16_t part, std::uint16_t parts) {
   TestFile file;
   if (part == 1) file = small_model();

@@ -21,14 +21,14 @@ bool is_weight_type(ggml_type type) {
   }
 }
 
-/// Tables of token or expert numbers, which only GET_ROWS reads.
+/// Returns whether the tensor is a table of token or expert numbers, which only GET_ROWS reads.
 bool is_table(std::string_view base) {
   constexpr auto kTables =
       std::to_array<std::string_view>({"d2t", "t2d", "ffn_gate_tid2eid", "masked_embd_ordering"});
   return std::ranges::find(kTables, base) != kTables.end();
 }
 
-/// Tensors that kernels add to or multiply with f32 activations element by element.
+/// Returns whether kernels add the tensor to f32 activations, or multiply it with them, element by element.
 bool must_be_f32(const GgufTensor& tensor, const TensorName& name, std::string_view base) {
   constexpr auto kElementwise = std::to_array<std::string_view>(
       {"attn_sinks", "exp_probs_b", "exp_probs_b_vl", "layer_output_scale", "rope_factors_long",

@@ -5,7 +5,7 @@
 namespace brimful::model {
 namespace {
 
-/// Takes `blk.N.` off the front (and `enc.` or `dec.` before it).
+/// Removes `blk.N.` from the beginning of the name (with `enc.` or `dec.` before it), and returns N.
 std::optional<int> take_layer(std::string_view& name) {
   std::string_view rest = name;
   if (rest.starts_with("enc.") || rest.starts_with("dec.")) rest.remove_prefix(4);
@@ -20,7 +20,7 @@ std::optional<int> take_layer(std::string_view& name) {
   return layer;
 }
 
-/// One expert by itself, as models before `_exps` had them: `ffn_up.7.weight`.
+/// Returns whether the tensor is a single expert, as models before `_exps` had them: `ffn_up.7.weight`.
 bool is_single_expert(std::string_view kind) {
   for (const std::string_view prefix : {"ffn_gate.", "ffn_up.", "ffn_down."}) {
     if (kind.starts_with(prefix) && kind.size() > prefix.size()) {

@@ -11,7 +11,7 @@
 namespace brimful::model {
 namespace {
 
-// libllama inserts each token into a trie by recursion, one call a byte.
+// libllama inserts each token into a trie by recursion, with one call for each byte.
 constexpr std::size_t kMaxTokenLength = 16 * 1024;
 constexpr std::int32_t kByteToken = 6;  // LLAMA_TOKEN_TYPE_BYTE
 
@@ -24,7 +24,8 @@ Status check_array(const GgufKeyValue& kv, gguf_type type) {
   return broken(fmt::format("{} is not an array of {}", in_quotes(kv.key), gguf_type_name(type)));
 }
 
-/// A token as libllama stores it: up to the first zero byte, and never empty.
+/// Returns the tokens as libllama stores them: up to the first zero byte, and never empty. `made` holds the
+/// texts that had to be made.
 std::vector<std::string_view> stored_tokens(std::vector<std::string_view> tokens,
                                             std::deque<std::string>& made) {
   for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -58,7 +59,7 @@ Status check_per_token_arrays(const GgufValues& values, std::uint64_t tokens) {
   for (const auto& [key, type] : kArrays) {
     const GgufKeyValue* kv = values.header().find(key);
     if (kv == nullptr) continue;
-    const bool integer_scores = kv->is_array && kv->type == GGUF_TYPE_INT32;  // as libllama allows
+    const bool integer_scores = kv->is_array && kv->type == GGUF_TYPE_INT32;  // libllama allows this.
     if (!integer_scores) BRIMFUL_TRY_VOID(check_array(*kv, type));
     if (kv->count != tokens) {
       return broken(fmt::format("{} has {} elements for {} tokens", in_quotes(key), kv->count, tokens));
@@ -81,7 +82,7 @@ Status check_charsmap(const GgufValues& values) {
   return {};
 }
 
-/// The WordPiece tokenizer aborts on a token of the type 'byte'.
+/// The WordPiece tokenizer aborts on a token with the type 'byte'.
 Status check_no_byte_tokens(const GgufValues& values) {
   const GgufKeyValue* kv = values.header().find("tokenizer.ggml.token_type");
   if (kv == nullptr) return {};
@@ -93,7 +94,7 @@ Status check_no_byte_tokens(const GgufValues& values) {
   return {};
 }
 
-/// The bytes that an RWKV token stands for; libllama writes them escaped (\n, \t, \r, \xHH).
+/// Returns the bytes that an RWKV token stands for. libllama writes them in escaped form (\n, \t, \r, \xHH).
 std::string unescaped(std::string_view token) {
   const auto digit = [](char c) { return c >= 'a' ? c - 'a' + 10 : c - '0'; };
   std::string out;
@@ -114,7 +115,7 @@ std::string unescaped(std::string_view token) {
   return out;
 }
 
-/// The RWKV tokenizer never ends on a byte that starts some token but is none itself.
+/// The RWKV tokenizer loops without end on a byte that begins some token but is no token by itself.
 Status check_rwkv_bytes(const std::vector<std::string_view>& tokens) {
   std::array<bool, 256> starts{};
   std::array<bool, 256> alone{};
@@ -132,11 +133,12 @@ Status check_rwkv_bytes(const std::vector<std::string_view>& tokens) {
   return {};
 }
 
-/// A special token as libllama resolves it: the key where it names a token, else the default.
+/// How libllama finds a special token: by the key when it names a token, else by a default.
 struct SpecialToken {
   std::string_view key;
-  std::string_view add_key;         ///< whether each prompt gets it; empty: no key can change the default
-  std::optional<bool> add_default;  ///< nothing: depends on the pre-tokenizer, and is not judged here
+  /// The key that says whether each prompt gets the token; empty: no key can change the default.
+  std::string_view add_key;
+  std::optional<bool> add_default;  ///< Nullopt: it depends on the pre-tokenizer, and is not judged here.
   std::uint32_t default_id;
 };
 

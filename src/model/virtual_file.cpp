@@ -17,13 +17,13 @@
 namespace brimful::model {
 namespace {
 
-/// The state of one stream: what it holds of the file, its size, and where the reader is: inside the header,
-/// or at the end of the file.
+/// The state of one stream: the header that it holds, the size that it claims, and the reader's position.
+/// The position is inside the header, or at the end of the file.
 struct VirtualFile {
   std::vector<std::byte> header;
   std::uint64_t size = 0;
   std::uint64_t position = 0;
-  std::array<char, 32> buffer{};  ///< stdio's
+  std::array<char, 32> buffer{};  ///< The buffer that stdio uses.
 };
 
 ssize_t read_virtual(void* cookie, char* buffer, std::size_t wanted) noexcept {
@@ -35,10 +35,9 @@ ssize_t read_virtual(void* cookie, char* buffer, std::size_t wanted) noexcept {
   return static_cast<ssize_t>(count);
 }
 
-/// Whoever seeks to tensor data arrives at the end of the file. llama_file, which reads no more bytes than
-/// lie between ftell() and the end, then reads none, and is content. Answering its reads instead cannot work:
-/// stdio copies what a cookie stream reads, so that it would fill the caller's memory, a whole tensor at a
-/// time.
+/// A seek to tensor data goes to the end of the file. llama_file reads no more bytes than lie between
+/// ftell() and the end, so it reads none, and reports no error. Answering its reads instead is no option:
+/// stdio copies what a cookie stream reads, so it would fill the caller's memory, a whole tensor at a time.
 int seek_virtual(void* cookie, off64_t* offset, int whence) noexcept {
   auto& file = *static_cast<VirtualFile*>(cookie);
   std::int64_t base = 0;
@@ -61,9 +60,9 @@ int close_virtual(void* cookie) noexcept {
   return 0;
 }
 
-/// stdio seeks to a multiple of its buffer's size and reads up to the place it was asked for, which would
-/// hide a seek to the first tensor from us. All tensors lie at multiples of the alignment: so must the
-/// buffer's.
+/// stdio seeks to a multiple of its buffer's size, and reads up to the place that it was asked for. That
+/// would hide a seek to the first tensor from us. All tensors lie at multiples of the alignment, so the
+/// buffer's size must divide the alignment.
 void set_buffer(std::FILE* stream, VirtualFile& file, std::uint32_t alignment) {
   const std::size_t size = std::min<std::size_t>(alignment, file.buffer.size());
   std::setvbuf(stream, file.buffer.data(), size > 1 ? _IOFBF : _IONBF, size);
@@ -78,11 +77,11 @@ Result<FilePtr> open_stream(std::vector<std::byte> header, std::uint64_t size, s
   FilePtr stream(::fopencookie(state.get(), "rb", functions));
   if (!stream)
     return fail(ErrorCode::kIo, std::string("the model's stream cannot be opened: ") + std::strerror(errno));
-  set_buffer(stream.get(), *state.release(), alignment);  // the stream owns the state now
+  set_buffer(stream.get(), *state.release(), alignment);  // The stream owns the state from here on.
   return stream;
 }
 
-/// The headers of all files again, each of the very file that the profile was read from.
+/// Reads the headers of all files again, and checks that each file is still the one of the profile.
 Result<std::vector<HeaderFile>> read_headers(const ModelProfile& profile) {
   std::vector<HeaderFile> files;
   for (const ModelFile& expected : profile.files) {

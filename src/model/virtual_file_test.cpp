@@ -179,7 +179,7 @@ TEST_F(VirtualFileTest, RefusesAFileThatChanged) {
   EXPECT_THAT(stream.error().message, HasSubstr("model was replaced"));
 }
 
-/// The tensors of a llama model with f16 matrices.
+/// The sizes of a llama model with f16 matrices.
 struct Sizes {
   std::int64_t embedding = 64;
   std::int64_t feed_forward = 128;
@@ -233,7 +233,7 @@ TEST_F(VirtualFileTest, LibllamaLoadsItAndTouchesNoWeight) {
       .write(reinterpret_cast<const char*>(header.data()), static_cast<std::streamsize>(header.size()));
   fs::resize_file(path(), std::uint64_t{1200} << 20);
   const FilePtr stream = open(path());
-  load(open(path()).get());  // warm up what libllama keeps
+  load(open(path()).get());  // The first load makes the allocations that libllama keeps.
   const std::size_t before = resident_bytes();
   const LlamaModel model = load(stream.get());
   ASSERT_NE(model, nullptr);

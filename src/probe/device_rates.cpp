@@ -44,7 +44,7 @@ Result<double> host_to_device_rate(ggml_backend_dev_t device) {
                                   kCopy.value);
     ggml_backend_synchronize(backend.get());
   };
-  copy();  // pages become present, the link wakes up
+  copy();  // The first copy makes the pages present and wakes up the link.
   double copies = 0;
   const auto begin = Clock::now();
   while (Clock::now() - begin < kTime) {

@@ -9,7 +9,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::uint64_t kInFlight = 32 * kMiB.value;  // as the ring's reads: 16 of 2 MiB
+// As much as the ring reads at once: 16 reads of 2 MiB.
+constexpr std::uint64_t kInFlight = 32 * kMiB.value;
 constexpr std::uint64_t kMostReads = 128;
 
 }  // namespace

@@ -14,12 +14,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::int64_t kLength = 4096;  // of rows: a whole number of every type's blocks
+constexpr std::int64_t kLength = 4096;  // The length of a row, a multiple of the block size of every type.
 constexpr std::int64_t kRows = 2048;
 constexpr std::int64_t kShortLength = 1024;
-constexpr Bytes kSecondGraph = Bytes{64} * kMiB.value;  // its operands, behind those of the first
-constexpr Bytes kWeights = Bytes{320} * kMiB.value;     // of the memory; the rest is for operands and results
-constexpr std::uint32_t kPoll = 2;                      // as the tier's
+// The space between the operands of the first graph and those of the second one.
+constexpr Bytes kSecondGraph = Bytes{64} * kMiB.value;
+// The part of the memory for weights; the rest is for operands and results.
+constexpr Bytes kWeights = Bytes{320} * kMiB.value;
+constexpr std::uint32_t kPoll = 2;  // The same value as in the tier.
 constexpr int kLeastRepetitions = 4;
 constexpr std::chrono::milliseconds kMostTime{600};
 
@@ -42,7 +44,7 @@ std::vector<float> some_floats(std::size_t count) {
 
 }  // namespace
 
-/// A graph whose tensors lie in a stretch of memory, one after the other.
+/// A graph whose tensors lie one after the other from a given address on.
 class KernelBench::Graph {
  public:
   Graph(std::byte* memory, std::size_t nodes)
@@ -87,7 +89,7 @@ class KernelBench::Graph {
 
 struct KernelBench::Products {
   std::unique_ptr<Graph> graph;
-  double bytes = 0;  // of weights
+  double bytes = 0;  // The bytes of weights.
   double multiplications = 0;
   std::optional<double> repack_bytes_per_s;
 };
@@ -119,7 +121,8 @@ KernelBench::~KernelBench() {
   if (pool_ != nullptr) ggml_threadpool_free(pool_);
 }
 
-/// The mean of each, in turns: a run, too, gets what the machine gives over seconds, not its best moments.
+/// Returns the mean time of each graph. The graphs are computed in turns over a longer time: a real run also
+/// gets what the machine gives over seconds, and not its best moments.
 Result<std::vector<double>> KernelBench::seconds(std::span<const Graph* const> graphs) const {
   std::vector<double> out(graphs.size());
   const auto compute_all = [&]() -> Status {
@@ -149,7 +152,7 @@ Result<double> KernelBench::seconds(const Graph& graph) const {
   return took.front();
 }
 
-/// Real blocks of `type`, the same few rows again and again.
+/// Fills the memory with valid blocks of `type`. It repeats the same few rows.
 void KernelBench::fill(ggml_type type, std::int64_t row, Bytes bytes) {
   constexpr std::int64_t kDistinct = 16;
   const std::vector<float> values = some_floats(static_cast<std::size_t>(kDistinct * row));
@@ -161,8 +164,8 @@ void KernelBench::fill(ggml_type type, std::int64_t row, Bytes bytes) {
     std::memcpy(region_.data() + at, rows.data(), std::min<std::uint64_t>(rows.size(), bytes.value - at));
 }
 
-/// Matrices of kLength * kRows weights. With short rows, they take the place of those with long ones: whole
-/// blocks in either, which is all that the time depends on.
+/// Makes a graph of products with matrices of kLength * kRows weights. Matrices with short rows take the
+/// place of those with long rows: both consist of whole blocks, and the time depends on nothing else.
 Result<KernelBench::Products> KernelBench::products(ggml_type type, std::int64_t matrices,
                                                     std::int64_t columns, std::int64_t row) {
   Products out;
@@ -177,7 +180,7 @@ Result<KernelBench::Products> KernelBench::products(ggml_type type, std::int64_t
   graph.place(result);
   std::vector<std::byte> scratch(layout_->scratch_bytes(ggml_row_size(type, row)).value);
   layout_->use_scratch(scratch.data(), Bytes{scratch.size()});
-  std::vector<double> rearranging;  // seconds, of each matrix
+  std::vector<double> rearranging;  // The seconds for each matrix.
   for (std::int64_t i = 0; i < matrices; ++i) {
     ggml_tensor* const weight = ggml_new_tensor_2d(graph.context(), type, row, rows);
     weight->data = region_.data() + static_cast<std::uint64_t>(i) * matrix;
@@ -234,7 +237,7 @@ Result<hardware::KernelRate> KernelBench::measure(ggml_type type, std::chrono::m
     rate.prompt_multiplications_per_s = prompt.multiplications / took;
   }
   constexpr std::int64_t kUsed = 8;
-  const std::int64_t experts = many * 4;  // of a quarter of a matrix
+  const std::int64_t experts = many * 4;  // Each expert has a quarter of a matrix.
   BRIMFUL_TRY(const double one_by_one,
               expert_rate(type, {.experts = experts, .used = kUsed, .tokens = 1, .nodes = experts / kUsed}));
   rate.expert_decode_bytes_per_s = one_by_one * static_cast<double>(matrix) / (kLength * kRows);
@@ -243,7 +246,8 @@ Result<hardware::KernelRate> KernelBench::measure(ggml_type type, std::chrono::m
   return rate;
 }
 
-/// Each node takes the next experts, so that no token finds its own in a cache.
+/// Returns multiply-adds per second. Each node uses the next experts, so that no token finds its experts in
+/// a cache.
 Result<double> KernelBench::expert_rate(ggml_type type, const Experts& shape) {
   constexpr std::int64_t kExpertRows = 512;
   const std::int64_t chosen = shape.used * shape.tokens;
@@ -260,7 +264,7 @@ Result<double> KernelBench::expert_rate(ggml_type type, const Experts& shape) {
       static_cast<std::int32_t*>(ids->data)[i] = static_cast<std::int32_t>((n * chosen + i) % shape.experts);
     ggml_tensor* const product = ggml_mul_mat_id(graph.context(), weight, input, ids);
     product->data = result->data;
-    // Any bytes of the type will do: they are not rearranged.
+    // Any bytes of the type are good enough, so they are not rearranged.
     if (n == 0 && layout_->serves(product)) layout_->dress(*weight);
     ggml_build_forward_expand(graph.get(), product);
   }
@@ -282,7 +286,7 @@ Result<double> KernelBench::decode_while(ggml_type type, const std::function<boo
   return passes * one.bytes / seconds_since(begin);
 }
 
-/// The cache as libllama keeps it: the heads of a cell side by side.
+/// Returns multiply-adds per second. The cache has libllama's layout: the heads of a cell lie side by side.
 Result<double> KernelBench::attention_rate(ggml_type cache, std::int64_t head, std::int64_t tokens) {
   constexpr std::int64_t kHeads = 32;
   constexpr std::int64_t kKeyHeads = 8;

@@ -35,28 +35,31 @@ using std::chrono::milliseconds;
 
 constexpr Bytes kReadSizes[] = {Bytes{16} * kKiB.value, Bytes{64} * kKiB.value, Bytes{256} * kKiB.value, kMiB,
                                 Bytes{2} * kMiB.value,  Bytes{4} * kMiB.value};
-constexpr Bytes kStreamedRead = Bytes{2} * kMiB.value;  // the size of the ring's reads
+constexpr Bytes kStreamedRead = Bytes{2} * kMiB.value;  // The size of the ring's reads.
 constexpr milliseconds kReadTime{500};
 constexpr milliseconds kLinksTime{60000};
 constexpr milliseconds kBesideTime{1500};
 constexpr milliseconds kEachKernel{120};
 constexpr milliseconds kModelsKernel{
-    400};  // a run takes seconds: cores shared with others give less than in a moment
+    // It is longer, because a run takes seconds, and shared cores give less over seconds than in a moment.
+    400};
 
-/// What rates depend on, and are measured again for when it changes; beside the GPUs.
+/// Returns a text with everything on which rates depend, except the GPUs. When it changes, the rates are
+/// measured again.
 std::string key_of(const hardware::Profile& p, int threads) {
   return fmt::format("{}|{} of {} threads|{}|{} {} {}|ggml {} {}", p.cpu.model, threads, p.cpu.threads,
                      p.ram.total.value, p.disk.kind, p.disk.device, p.disk.file_system, ggml_version(),
                      ggml_commit());
 }
 
-/// `gpus`: those that a driver names; the profile may have more.
+/// Returns the path of the cached profile. `gpus` are the GPUs that a driver reports; the profile may have
+/// more.
 fs::path cache_file(const fs::path& directory, std::string key, const std::vector<hardware::Gpu>& gpus) {
   for (const hardware::Gpu& gpu : gpus) key += "|" + gpu.name;
   return directory / fmt::format("profile-{:016x}.json", std::hash<std::string>{}(key));
 }
 
-/// The rates of the same cards, and cards that only ggml knows.
+/// Copies the rates of `from` to the same cards in `to`, and adds cards that only ggml knows.
 void take_over_links(const std::vector<hardware::Gpu>& from, std::vector<hardware::Gpu>& to) {
   for (std::size_t i = 0; i < from.size(); ++i) {
     if (i >= to.size()) {
@@ -67,7 +70,8 @@ void take_over_links(const std::vector<hardware::Gpu>& from, std::vector<hardwar
   }
 }
 
-/// In a process of its own: drivers take memory and threads of the process that starts them, and some crash.
+/// Measures the copies to GPUs in a process of its own, because drivers take memory and threads of the
+/// process that starts them, and some crash.
 void measure_links_apart(const ProbeOptions& options, hardware::Profile& profile) {
   using hardware::ChildEnd;
   const ChildEnd end = hardware::run_in_child(
@@ -112,10 +116,11 @@ void write_cache(const fs::path& file, const hardware::Profile& profile) {
   fs::create_directories(file.parent_path(), error);
   const fs::path part = file.string() + ".part";
   if (std::ofstream out(part); !(out << hardware::to_json(profile) << '\n')) return;
-  fs::rename(part, file, error);  // another probe may write the same file
+  fs::rename(part, file, error);  // A rename is safe when another probe writes the same file.
 }
 
-/// Where no model is given: all, or those of most files that people download, where it has to be quick.
+/// Returns the types of weights to measure: those of the model. Without a model they are all types, or with
+/// kUsualTypes those of most files that people download.
 std::vector<ggml_type> models_types(const ProbeOptions& options) {
   std::vector<ggml_type> types = synth::synth_types();
   if (options.model == nullptr && options.refresh == Refresh::kUsualTypes)
@@ -129,7 +134,7 @@ std::vector<ggml_type> models_types(const ProbeOptions& options) {
   return types;
 }
 
-/// Whether the rates of all `types` are known.
+/// Returns whether the rates of all `types` are known.
 bool knows(const hardware::Compute& compute, const std::vector<ggml_type>& types) {
   return std::ranges::all_of(types, [&](ggml_type type) {
     return std::ranges::find(compute.kernels, ggml_type_name(type), &hardware::KernelRate::type) !=
@@ -137,7 +142,8 @@ bool knows(const hardware::Compute& compute, const std::vector<ggml_type>& types
   });
 }
 
-/// What has to be measured, where `known` was measured before.
+/// Returns what has to be measured. `known` holds the rates that were measured before; null when there are
+/// none.
 Refresh refresh_of(const ProbeOptions& options, const hardware::Compute* known) {
   switch (options.refresh) {
     case Refresh::kAll:
@@ -148,12 +154,12 @@ Refresh refresh_of(const ProbeOptions& options, const hardware::Compute* known) 
     case Refresh::kNever: break;
   }
   if (known == nullptr) return Refresh::kAll;
-  // It was measured for a model with other types (kModelsTypes).
+  // The earlier measurement may have been for a model with other types (kModelsTypes).
   return knows(*known, models_types(options)) || options.model == nullptr ? Refresh::kNever
                                                                           : Refresh::kModelsTypes;
 }
 
-/// The rate of both measurements together, each of the same work.
+/// Replaces `rate` by the rate of both measurements together, when each did the same work.
 void average(double& rate, double other) { rate = 2 / (1 / rate + 1 / other); }
 
 void average(hardware::KernelRate& rate, const hardware::KernelRate& other) {
@@ -190,14 +196,15 @@ class Probe {
     hardware::ProcessorLoad load;
     if (measures_links_) {
       step("copies to GPUs");
-      measure_links_apart(options_, profile);  // before this process has other threads
+      measure_links_apart(options_, profile);  // This must come before this process has other threads.
     }
     step("RAM");
     BRIMFUL_TRY(const RamRates ram, measure_ram(options_.threads));
     profile.ram.read_bytes_per_s = ram.read_bytes_per_s;
     profile.ram.touch_bytes_per_s = ram.touch_bytes_per_s;
     BRIMFUL_TRY(const auto kernels, KernelBench::create(options_.threads));
-    // Twice, with seconds between: a moment in which others take the cores is not what the machine is like.
+    // Rates are measured twice, with seconds in between: a moment in which other programs take the cores
+    // does not describe the machine.
     BRIMFUL_TRY_VOID(measure_kernels(profile.compute, *kernels, types_, true));
     if (options_.model != nullptr) {
       BRIMFUL_TRY_VOID(measure_disk(profile, *kernels));
@@ -219,7 +226,7 @@ class Probe {
       if (known == compute.kernels.end()) {
         compute.kernels.push_back(rate);
       } else if (first) {
-        *known = rate;  // of another day
+        *known = rate;  // The known rate is from an earlier probe.
       } else {
         average(*known, rate);
       }
@@ -279,12 +286,12 @@ class Probe {
   int done_ = 0;
 };
 
-/// Facts, and where the rates that go with them are kept.
+/// The facts about this machine, and the place of the rates that belong to them.
 struct Machine {
   hardware::Profile profile;
   std::string key;
   fs::path file;
-  bool measured = false;  // the rates are there
+  bool measured = false;  // Whether `profile` has rates.
 };
 
 Result<Machine> read_machine(const ProbeOptions& options) {
@@ -311,7 +318,7 @@ Result<Machine> read_machine(const ProbeOptions& options) {
   return out;
 }
 
-/// Whether other programs use the processors at this moment.
+/// Returns whether other programs use the processors at this moment.
 bool is_loaded_now() {
   hardware::ProcessorLoad load;
   std::this_thread::sleep_for(milliseconds{300});
@@ -325,13 +332,14 @@ Result<hardware::Profile> probe(const ProbeOptions& options) {
   ProbeOptions measuring = options;
   measuring.refresh = refresh_of(options, machine.measured ? &machine.profile.compute : nullptr);
   measuring.known_before = machine.measured;
-  // Rates that were measured beside other programs are replaced as soon as these are done.
+  // Rates that were measured while other programs ran are replaced as soon as those programs have finished.
   if (machine.profile.disturbed_by && !is_loaded_now()) measuring.refresh = Refresh::kAll;
   if (measuring.refresh == Refresh::kNever) {
     const bool unknown = std::ranges::any_of(
         machine.profile.gpus, [](const hardware::Gpu& gpu) { return !gpu.host_to_device_bytes_per_s; });
     if (!options.devices || !unknown) return std::move(machine.profile);
-    measure_links_apart(options, machine.profile);  // its back end may be newer than the profile
+    // ggml's backend for the card may be newer than the profile.
+    measure_links_apart(options, machine.profile);
   } else {
     BRIMFUL_TRY_VOID(Probe(measuring).measure(machine.profile));
   }

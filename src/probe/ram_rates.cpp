@@ -16,7 +16,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr Bytes kSize = Bytes{512} * kMiB.value;  // beyond the caches
+constexpr Bytes kSize = Bytes{512} * kMiB.value;  // Larger than the CPU's caches.
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -33,7 +33,7 @@ Result<RamRates> measure_ram(int threads) {
 
   const std::span words(reinterpret_cast<const std::uint64_t*>(region.data()),
                         kSize.value / sizeof(std::uint64_t));
-  std::atomic<std::uint64_t> sum = 0;  // used, so that the reads are not left out
+  std::atomic<std::uint64_t> sum = 0;  // The sum is used, so that the compiler does not remove the reads.
   const auto read = [&](std::size_t part) {
     const std::size_t share = words.size() / static_cast<std::size_t>(threads);
     const auto mine = words.subspan(part * share, share);

@@ -7,8 +7,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::chrono::seconds kUntilStream{10};   // an error has a status of its own until then
-constexpr std::chrono::seconds kBetweenSigns{15};  // of life, so that nobody on the way hangs up
+// After this time a stream begins even without text. Until then an error has a status of its own.
+constexpr std::chrono::seconds kUntilStream{10};
+// The time between signs of life in a stream, so that no proxy closes the connection.
+constexpr std::chrono::seconds kBetweenSigns{15};
 
 }  // namespace
 
@@ -53,7 +55,7 @@ HttpSource::Part AnswerSource::events(PendingResponse::Update update) {
     for (auto& [choice, piece] : update.pieces) out.bytes += stream_->add(choice, std::move(piece));
     if (update.end)
       out.bytes += *update.end ? stream_->end(**update.end) : openai::AnswerStream::fail(update.end->error());
-  } catch (const std::exception& error) {  // a text that the chat template's own parser refuses
+  } catch (const std::exception& error) {  // The chat template's own parser refuses the text.
     out.bytes += openai::AnswerStream::fail({ErrorCode::kInternal, error.what()});
     out.ends = true;
   }

@@ -15,8 +15,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::chrono::seconds kForAnswers{60};                    // to be taken by slow readers, at the end
-constexpr std::string_view kPublic[] = {"/health", "/v1/health"};  // whoever asks
+// The longest time for slow clients to take their answers at the end.
+constexpr std::chrono::seconds kForAnswers{60};
+constexpr std::string_view kPublic[] = {"/health", "/v1/health"};  // The paths that need no key.
 
 HttpResponse unavailable(const char* why) {
   HttpResponse out = refused({ErrorCode::kCancelled, why});
@@ -177,7 +178,7 @@ Result<openai::ApiRequest> ApiServer::read(openai::Endpoint endpoint, const Read
 
 HttpResponse ApiServer::answer(openai::Endpoint endpoint, ReadBody body) {
   Result<openai::ApiRequest> read = this->read(endpoint, body);
-  body = {};  // it may be long until the answer is there
+  body = {};  // The body is freed now, because the answer may take long.
   if (!read) return refused(read.error());
   if (read->longest_prompt() > most_tokens_) {
     return refused(
@@ -196,7 +197,7 @@ HttpResponse ApiServer::answer(openai::Endpoint endpoint, ReadBody body) {
   HttpResponse out;
   out.set("Content-Type", "text/event-stream");
   out.set("Cache-Control", "no-cache");
-  out.set("X-Accel-Buffering", "no");  // a proxy passes each event on at once
+  out.set("X-Accel-Buffering", "no");  // A proxy (nginx) then passes on each event at once.
   out.source = std::make_shared<AnswerSource>(std::move(*response), std::move(head), reader_.vocab());
   return out;
 }

@@ -10,14 +10,17 @@ namespace {
 
 using Json = FileStore::Json;
 
-constexpr std::chrono::milliseconds kLooking{5};  // between two passes
+constexpr std::chrono::milliseconds kLooking{5};  // The longest time for reading lines between two passes.
 constexpr const char* kWhy = "the batch ended before this request was computed";
-constexpr std::chrono::seconds kPause{1};          // and twice as long after each failure,
-constexpr std::chrono::seconds kLongestPause{60};  // at most
-constexpr std::chrono::seconds kBetweenLooks{60};  // at batches that wait, which may expire
+// The pause after the first failure. It doubles with each further one.
+constexpr std::chrono::seconds kPause{1};
+constexpr std::chrono::seconds kLongestPause{60};  // The longest pause after a failure.
+// The longest time between two looks at waiting batches, which may expire.
+constexpr std::chrono::seconds kBetweenLooks{60};
 constexpr std::chrono::seconds kBetweenCounts{1};
 constexpr int kMostFailures = 10;
-constexpr int kMostAttempts = 2;  // after so many ends of the process, a batch is not taken up again
+// A batch is not taken up again after the process has ended so many times in a row while it was computed.
+constexpr int kMostAttempts = 2;
 
 Json list_of_errors(const std::vector<batch::WrongLine>& wrong) {
   Json data = Json::array();
@@ -31,7 +34,7 @@ Json list_of_errors(const std::vector<batch::WrongLine>& wrong) {
   return data;
 }
 
-/// How a batch is to end before all of it is computed.
+/// Returns the status with which a batch has to end before all of it is computed; nullopt when it goes on.
 std::optional<std::string> early_end(const Json& batch) {
   const std::string status = batch["status"];
   if (status == "cancelling") return "cancelled";
@@ -61,16 +64,17 @@ bool BatchQueue::advance() {
   return batch_.has_value() && !writing_.valid();
 }
 
-/// It is tried again: a full disk may have room by then.
+/// Handles an error of the current batch. The batch pauses and is tried again, because a full disk may have
+/// room by then. After many failures it is given up.
 void BatchQueue::pause(const Error& error) {
   not_before_ = Clock::now() + std::min(kPause * (1 << std::min(failures_, 6)), kLongestPause);
   if (failures_++ == 0) tell("brimful: a batch waits: {}\n", error.message);
   if (failures_ < kMostFailures || error.code == ErrorCode::kNoSpace || !batch_) return;
-  if (job_ && job_->is_checked()) {  // what is answered stays
+  if (job_ && job_->is_checked()) {  // The answers that it has are kept.
     gave_up_ = error.message;
     failures_ = 0;
   } else if (end_with_errors(one_error("server_error", error.message))) {
-    // Where not even this can be written down, it is tried again, too.
+    // When not even this can be written, it is tried again later.
     failures_ = 0;
   }
 }
@@ -96,7 +100,8 @@ void BatchQueue::leave_job() {
   end_attempt();
 }
 
-/// Where it cannot be written down, the next start counts one attempt too many: no reason to end this one.
+/// When this cannot be written, the next start counts one attempt too many. That is no reason to end the
+/// batch.
 void BatchQueue::end_attempt() {
   if (!attempt_) return;
   if (store_.end_attempt(*attempt_)) attempt_.reset();
@@ -107,7 +112,8 @@ Status BatchQueue::change(const std::function<Status(Json&)>& change) {
   return {};
 }
 
-/// The oldest one that has not ended; of those behind it, what was cancelled or is too old ends at once.
+/// Chooses the oldest batch that has not ended as the current one. Batches behind it that were cancelled or
+/// have expired end at once.
 Status BatchQueue::choose() {
   const std::uint64_t changes = store_.changes();
   if (seen_ == changes && Clock::now() - looked_ < kBetweenLooks) return {};
@@ -205,7 +211,8 @@ Status BatchQueue::look_at_lines() {
   }
   if (!*checked) return {};
   return change([&](Json& batch) -> Status {
-    if (batch["status"] != "validating") return {};  // it was cancelled meanwhile, or is taken up again
+    // The batch was cancelled meanwhile, or it is taken up again.
+    if (batch["status"] != "validating") return {};
     batch["status"] = "in_progress";
     batch["in_progress_at"] = unix_time();
     show_counts(batch);
@@ -246,13 +253,15 @@ Status BatchQueue::compute() {
   return job_->submit_some(scheduler_, kLooking);
 }
 
-/// Beside the passes; nobody else touches the job until it is done.
+/// Writes the output files on another thread, beside the passes. Nobody else uses the job until that is
+/// done.
 void BatchQueue::begin_to_write(const std::string& status) {
   end_status_ = status;
   writing_ = std::async(std::launch::async, [this] { return job_->write_files(); });
 }
 
-/// The account goes last: killed before that, all of this is done again.
+/// Ends a batch whose files are written. The journal is removed last: when the process is killed before
+/// that, all of this is done again.
 Status BatchQueue::finish() {
   const std::string id = (*batch_)["id"];
   const batch::Store::Counts& counts = job_->counts();

@@ -15,10 +15,10 @@ namespace {
 using json = nlohmann::ordered_json;
 using namespace std::chrono_literals;
 
-constexpr auto kChanging = 10min;  // weights are read again
+constexpr auto kChanging = 10min;  // The change takes long because weights are read again.
 constexpr auto kTelling = 5s;
 
-/// A size as people write it, or a number of bytes.
+/// Reads a size: a text as people write it, or a number of bytes.
 Result<std::uint64_t> bytes_of(const openai::Fields& fields, const char* name, const json& value) {
   if (value.is_number_unsigned()) return value.get<std::uint64_t>();
   if (!value.is_string()) return fields.refuse(name, "must be a size such as 8GiB");
@@ -27,7 +27,7 @@ Result<std::uint64_t> bytes_of(const openai::Fields& fields, const char* name, c
   return bytes->value;
 }
 
-/// As docs/control.md has it.
+/// Converts the body to a request for the control socket (docs/control.md).
 Result<json> request_of(const json& body) {
   const openai::Fields fields(body);
   json out = {{"ask", "budgets"}};

@@ -18,11 +18,11 @@ namespace {
 
 using Json = FileStore::Json;
 
-constexpr std::string_view kFile = "file-";  // all ids of files begin so
-constexpr const char* kOpen = "open";        // the kind of a batch that has not ended
+constexpr std::string_view kFile = "file-";  // The beginning of all ids of files.
+constexpr const char* kOpen = "open";        // The kind of a batch that has not ended, in the database.
 constexpr std::array kEnds = {"completed", "failed", "cancelled", "expired"};
 
-/// 96 bits that nobody can guess.
+/// Makes a new id of `prefix` and 96 random bits, which nobody can guess.
 std::string new_id(std::string_view prefix) {
   std::random_device random;
   std::string out(prefix);
@@ -30,7 +30,7 @@ std::string new_id(std::string_view prefix) {
   return out;
 }
 
-/// `batch_1f` leaves `file-1f-output` and `file-1f-errors`.
+/// Returns the id of a file that a batch writes: `batch_1f` writes `file-1f-output` and `file-1f-errors`.
 std::string file_of(const std::string& batch, const char* what) {
   return fmt::format("{}{}-{}", kFile, batch.substr(batch.find('_') + 1), what);
 }
@@ -41,7 +41,8 @@ Json file_object(const std::string& id, const std::string& name, const std::stri
           {"filename", name}, {"purpose", purpose}, {"status", "processed"}};
 }
 
-/// What is no UTF-8 was somebody else's: no reason to keep nothing.
+/// Writes an object as JSON. Bytes that are not UTF-8 came from a client; they are replaced, so that the
+/// object can be stored all the same.
 std::string text_of(const Json& object) {
   return object.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -88,7 +89,7 @@ std::filesystem::path FileStore::usual_folder(int port) {
   return state_folder() / fmt::format("server-{}", port);
 }
 
-/// What a batch that has not ended has written stays, too.
+/// Removes contents that belong to no file. The files that an unfinished batch has written so far stay.
 Status FileStore::remove_leftovers() {
   BRIMFUL_TRY(const auto open_ones, open_batches());
   const auto is_wanted = [&](const std::string& name) -> Result<bool> {
@@ -108,7 +109,7 @@ Status FileStore::remove_leftovers() {
 }
 
 Result<std::unique_ptr<FileStore>> FileStore::open(const std::filesystem::path& folder) {
-  // What clients ask and are told is nobody else's business.
+  // Other users must not see what clients ask and are answered.
   BRIMFUL_TRY_VOID(make_private_folder(folder));
   BRIMFUL_TRY_VOID(make_private_folder(folder / "files"));
   const std::string path = folder / "archive.sqlite";
@@ -220,7 +221,7 @@ Status FileStore::remove_file(const std::string& id) {
     return remove.exec() == 1 ? Status{} : no_such("files", id);
   }));
   std::error_code error;
-  std::filesystem::remove(content(id), error);  // what nothing names any more only takes room
+  std::filesystem::remove(content(id), error);  // A content that is left over only takes space.
   return {};
 }
 

@@ -18,7 +18,7 @@ using Json = FileStore::Json;
 constexpr std::size_t kLongestField = 256;
 constexpr std::size_t kLongestBoundary = 200;
 constexpr std::size_t kPiece = 64 * 1024;
-constexpr std::size_t kMostFiles = 10'000;  // of a page, as OpenAI has them
+constexpr std::size_t kMostFiles = 10'000;  // The limits on the length of a list are those of OpenAI.
 constexpr std::size_t kUsualFiles = 1000;
 constexpr std::size_t kMostBatches = 100;
 constexpr std::size_t kUsualBatches = 20;
@@ -34,7 +34,7 @@ Result<std::size_t> limit_of(const HttpRequest& request, std::size_t usual, std:
   return fail(ErrorCode::kInvalidArgument, fmt::format("limit: must be a number from 1 to {}", most));
 }
 
-/// `24h`. Errors: kInvalidArgument.
+/// Parses a time such as `24h`. Errors: kInvalidArgument.
 Result<std::int64_t> seconds_of_window(const std::string& text) {
   std::int64_t hours = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), hours);
@@ -43,7 +43,7 @@ Result<std::int64_t> seconds_of_window(const std::string& text) {
   return fail(ErrorCode::kInvalidArgument, "completion_window: must be hours, such as 24h");
 }
 
-/// As OpenAI limits it.
+/// Returns whether the value is metadata within OpenAI's limits.
 bool is_metadata(const Json& value) {
   if (!value.is_object() || value.size() > 16) return false;
   for (const auto& [key, text] : value.items()) {
@@ -86,7 +86,7 @@ Result<Json> batch_of(const Json& body) {
               {"metadata", metadata != nullptr ? *metadata : Json()}};
 }
 
-/// Takes a file that a client sends.
+/// Stores a file that a client sends.
 class UploadTask final : public HttpTask {
  public:
   UploadTask(FileStore& store, const std::string& boundary, std::shared_ptr<Counted> counted)
@@ -134,7 +134,7 @@ class UploadTask final : public HttpTask {
   bool has_file_ = false;
 };
 
-/// For a request that is refused before its body is read.
+/// Makes a plan for a request that is refused before its body is read.
 HttpPlan refuse_body(const Error& error) {
   class Refusal final : public HttpTask {
    public:
@@ -152,7 +152,7 @@ HttpPlan refuse_body(const Error& error) {
   return out;
 }
 
-/// Sends a file's content.
+/// Sends the content of a file piece by piece.
 class FileSource final : public HttpSource {
  public:
   FileSource(std::ifstream in, std::uint64_t size, std::shared_ptr<Counted> counted)

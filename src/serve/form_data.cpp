@@ -9,14 +9,14 @@
 namespace brimful::serve {
 namespace {
 
-constexpr std::size_t kLongestFields = 8 * 1024;  // bytes, of one part
+constexpr std::size_t kLongestFields = 8 * 1024;  // The most bytes of the header fields of one part.
 constexpr std::size_t kMostParts = 64;
 
 std::unexpected<Error> no_form(const char* why) {
   return fail(ErrorCode::kInvalidArgument, fmt::format("the body is no multipart form: {}", why));
 }
 
-/// Takes a word or a quoted text from the beginning of `rest`.
+/// Removes a word or a quoted text from the beginning of `rest`, and returns it without the quotes.
 std::string take_value(std::string_view& rest) {
   std::string out;
   if (!rest.starts_with('"')) {
@@ -53,7 +53,7 @@ std::optional<std::string> parameter_of(std::string_view value, std::string_view
 }
 
 Status FormData::take(std::string_view bytes) {
-  if (state_ == State::kEnd) return {};  // whatever stands behind the last boundary means nothing
+  if (state_ == State::kEnd) return {};  // Bytes after the last boundary mean nothing.
   rest_ += bytes;
   for (;;) {
     BRIMFUL_TRY(const bool goes_on, step());
@@ -61,7 +61,8 @@ Status FormData::take(std::string_view bytes) {
   }
 }
 
-/// False: more bytes are needed, or nothing more counts.
+/// Reads as far as possible in the current state. Returns false when more bytes are needed, or when nothing
+/// more counts.
 Result<bool> FormData::step() {
   switch (state_) {
     case State::kBefore:
@@ -77,7 +78,7 @@ Result<bool> FormData::step() {
 Result<bool> FormData::read_content() {
   const std::size_t found = rest_.find(delimiter_);
   const bool has_boundary = found != std::string::npos;
-  // The end of what came may be the beginning of a boundary.
+  // The last bytes may be the beginning of a boundary.
   const std::size_t size =
       has_boundary ? found : rest_.size() - std::min(rest_.size(), delimiter_.size() - 1);
   if (state_ == State::kContent && size > 0)
@@ -97,7 +98,7 @@ Result<bool> FormData::read_boundary() {
   if (end == std::string::npos || rest_.find_first_not_of(" \t") != end)
     return no_form("a boundary is wrong");
   if (++parts_ > kMostParts) return no_form("it has too many parts");
-  rest_.erase(0, end);  // the line's end stays: a part may have no fields
+  rest_.erase(0, end);  // The end of the line stays, because a part may have no fields.
   state_ = State::kFields;
   return true;
 }

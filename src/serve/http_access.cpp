@@ -10,7 +10,7 @@
 namespace brimful::serve {
 namespace {
 
-/// Takes as long for a wrong key as for the right one.
+/// Compares two keys in a time that does not depend on where they differ.
 bool same(std::string_view a, std::string_view b) {
   if (a.size() != b.size()) return false;
   int differ = 0;
@@ -18,14 +18,14 @@ bool same(std::string_view a, std::string_view b) {
   return differ == 0;
 }
 
-/// Nothing, or a colon and digits.
+/// Returns whether the text is a port after a host: empty, or a colon and digits.
 bool is_port(std::string_view text) {
   return text.empty() ||
          (text.starts_with(':') && text.find_first_not_of("0123456789", 1) == std::string_view::npos);
 }
 
-/// The name without its port and without the brackets of an IPv6 address, in lower case. Empty: it is no
-/// name.
+/// Returns the host without its port and without the brackets of an IPv6 address, in lower case. Empty when
+/// the text is no host.
 std::string name_of(std::string_view host) {
   if (host.starts_with('[')) {
     const std::size_t end = host.find(']');
@@ -71,7 +71,8 @@ HttpAccess::HttpAccess(AccessRules rules)
     : rules_(std::move(rules)),
       any_origin_(std::ranges::find(rules_.cors_origins, "*") != rules_.cors_origins.end()) {}
 
-/// A page that gives this machine a name of its own has that name, and no address, in the field Host.
+/// Returns whether the field Host names this server. When a web page has given this machine a name of its
+/// own (DNS rebinding), the field has that name and no address.
 bool HttpAccess::is_own_host(std::string_view host) const {
   const std::string name = name_of(host);
   const std::string own = name_of(std::ranges::count(rules_.host, ':') > 1 && !rules_.host.starts_with('[')
@@ -97,7 +98,7 @@ std::optional<HttpAccess::Refusal> HttpAccess::check_origin(const HttpRequest& r
                                "and that name, or with --api-key",
                                request.host)};
   }
-  for (const auto& [name, origin] : request.fields) {  // one, but for clients that do not play fair
+  for (const auto& [name, origin] : request.fields) {  // Honest clients send this field only once.
     if (name != "origin" || origin.empty() || may_share_with(origin)) continue;
     if (origin == "http://" + request.host || origin == "https://" + request.host) continue;
     return Refusal{

@@ -39,8 +39,8 @@ TEST(HttpAccessTest, WithoutAKeyOnlyNamesOfThisMachineAreTaken) {
   EXPECT_TRUE(lets_in(HttpAccess({.host = "::1"}), "[::1]:8080"));
 }
 
-// A page that gives this machine a name of its own cannot do so with an address, or with the machine's own
-// name.
+// A web page can give this machine a name of its own (DNS rebinding), but that name is never an address or
+// the machine's own name.
 TEST(HttpAccessTest, AServerForOthersTakesAddressesAndTheMachinesName) {
   std::array<char, 256> name{};
   ASSERT_EQ(::gethostname(name.data(), name.size() - 1), 0);

@@ -62,7 +62,7 @@ HttpConnection::Awaitable<void> HttpConnection::run(std::shared_ptr<HttpConnecti
     while (co_await self->serve_one()) {
     }
   } catch (...) {
-    // Memory for this client has run out, or a library threw what it should not: the client is let go.
+    // There was no memory for this client, or a library threw an unexpected exception. The connection ends.
   }
   error_code ignored;
   self->socket_.close(ignored);
@@ -71,7 +71,7 @@ HttpConnection::Awaitable<void> HttpConnection::run(std::shared_ptr<HttpConnecti
   if (loop.stopping && loop.connections.empty()) loop.cutting.cancel();
 }
 
-/// Returns whether another request may follow.
+/// Reads and answers one request. Returns whether another request may follow.
 HttpConnection::Awaitable<bool> HttpConnection::serve_one() {
   HttpParser parser;
   const auto head = co_await read_head(parser);
@@ -104,7 +104,7 @@ HttpConnection::Awaitable<bool> HttpConnection::serve_one() {
   co_return sent&& keep && !loop_.stopping;
 }
 
-/// False: the client has gone.
+/// Returns false when the client has disconnected.
 HttpConnection::Awaitable<std::expected<bool, HttpProblem>> HttpConnection::read_head(HttpParser& parser) {
   const bool is_next = phase_ == Phase::kAnswering;
   enter(is_next && received_.empty() ? Phase::kIdle : Phase::kHead);
@@ -182,7 +182,7 @@ HttpConnection::Awaitable<HttpConnection::Refused> HttpConnection::read_body(Htt
       if (refused) co_return refused;
     }
     if (parser.is_complete()) break;
-    // What comes with the end of this body and is not part of it stays in the kernel, but for a little.
+    // Bytes after the end of this body stay in the kernel, except for a few.
     const std::uint64_t expected = parser.request().body_size ? *parser.request().body_size - total : 0;
     most_received_ = std::clamp<std::size_t>(expected, kMostUnread, HttpLoop::kPiece);
     const auto slowest =
@@ -221,12 +221,12 @@ HttpResponse HttpConnection::failure(const std::exception_ptr& thrown) {
     std::rethrow_exception(thrown);
   } catch (const std::exception& error) {
     return loop_.handler.refusal(500, error.what());
-  } catch (...) {  // of a library: it has no text
+  } catch (...) {  // An exception of a library may have no text.
     return loop_.handler.refusal(500, "an unknown error");
   }
 }
 
-/// Returns whether the client can have all of it, and knows where it ends.
+/// Sends an answer. Returns whether the client could get all of it and knows where it ends.
 HttpConnection::Awaitable<bool> HttpConnection::send_answer(const HttpRequest& request, HttpResponse response,
                                                             bool keep) {
   if (response.source) co_return co_await send_parts(request, std::move(response), keep);
@@ -248,7 +248,7 @@ HttpConnection::Awaitable<bool> HttpConnection::send_whole(const HttpRequest& re
 HttpConnection::Awaitable<bool> HttpConnection::send_parts(const HttpRequest& request, HttpResponse response,
                                                            bool keep) {
   const std::shared_ptr<HttpSource> source = response.source;
-  // No wake comes after leave(), and what was posted before finds nobody.
+  // The source calls wake no more after leave(). A call that was posted before finds the connection gone.
   auto pending = std::make_shared<std::atomic<bool>>(false);
   source->watch([weak = weak_from_this(), &io = loop_.io, pending] {
     if (pending->exchange(true)) return;
@@ -295,7 +295,7 @@ HttpConnection::Awaitable<bool> HttpConnection::send_parts(const HttpRequest& re
   }
 }
 
-/// False: the client has gone.
+/// Returns false when the client has disconnected.
 HttpConnection::Awaitable<bool> HttpConnection::wait_for_source(std::chrono::milliseconds patience) {
   const auto until = Clock::now() + patience;
   while (!woken_ && Clock::now() < until) {
@@ -306,7 +306,7 @@ HttpConnection::Awaitable<bool> HttpConnection::wait_for_source(std::chrono::mil
   co_return !broken_;
 }
 
-/// Returns whether the client took it.
+/// Sends `text`. Returns whether the client took all of it.
 HttpConnection::Awaitable<bool> HttpConnection::send(std::string text) {
   std::string_view left = text;
   auto until = Clock::now() + loop_.limits.for_writing;
@@ -340,8 +340,8 @@ HttpConnection::Awaitable<bool> HttpConnection::send(std::string text) {
   co_return !broken_;
 }
 
-/// A client that still sends would not read the answer if the connection were closed at once: the kernel
-/// would reset it.
+/// Waits until the client has read the answer. A client that still sends would not read it if the connection
+/// were closed at once, because the kernel would reset the connection.
 HttpConnection::Awaitable<void> HttpConnection::linger() {
   enter(Phase::kClosing);
   ::shutdown(socket_.native_handle(), SHUT_WR);
@@ -362,7 +362,7 @@ void HttpConnection::signal() {
   signal_.cancel();
 }
 
-/// Until signal(), or until that time.
+/// Waits until signal() is called, or until the time `until`.
 HttpConnection::Awaitable<void> HttpConnection::pause(Clock::time_point until) {
   if (!signalled_) {
     error_code ignored;
@@ -372,12 +372,13 @@ HttpConnection::Awaitable<void> HttpConnection::pause(Clock::time_point until) {
   signalled_ = false;
 }
 
-/// Runs `work` on one of `threads`. Returns what it threw. A client that has gone costs no work.
+/// Runs `work` on one of `threads`, and returns the exception that it threw. The work is not done when the
+/// client has disconnected.
 HttpConnection::Awaitable<std::exception_ptr> HttpConnection::do_in(WorkerThreads& threads,
                                                                     std::function<void()> work) {
   std::exception_ptr thrown;
   bool done = false;
-  // The coroutine waits here, so that everything outlives the work.
+  // The coroutine waits here, so everything that `work` refers to outlives it.
   const bool posted = threads.post([&] {
     try {
       if (!broken_) work();
@@ -394,7 +395,7 @@ HttpConnection::Awaitable<std::exception_ptr> HttpConnection::do_in(WorkerThread
   co_return thrown;
 }
 
-/// Returns whether more bytes came.
+/// Waits for more bytes. Returns whether some arrived.
 HttpConnection::Awaitable<bool> HttpConnection::receive(Clock::time_point until) {
   const std::size_t before = received_.size();
   timed_out_ = false;
@@ -408,7 +409,7 @@ HttpConnection::Awaitable<bool> HttpConnection::receive(Clock::time_point until)
   }
 }
 
-/// Takes what the client sends, or notices that it goes.
+/// Waits in the background for bytes from the client, or for its disconnection.
 void HttpConnection::watch_socket() {
   if (watching_ || has_left() || received_.size() >= most_received_) return;
   watching_ = true;
@@ -427,7 +428,8 @@ void HttpConnection::take_bytes() {
   if (got == 0 && room > 0) ended_ = true;
   if (got < 0 && errno != EAGAIN && errno != EINTR) broken_ = true;
   if (got > 0) received_.append(loop_.scratch.data(), static_cast<std::size_t>(got));
-  // Between an answer's parts nobody asks for bytes: who watches for the client's end goes on.
+  // Between the parts of an answer nobody waits for bytes. This goes on watching for the client's
+  // disconnection.
   if (got > 0 && phase_ == Phase::kAnswering) watch_socket();
 }
 

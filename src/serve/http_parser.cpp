@@ -22,7 +22,7 @@ std::unexpected<HttpProblem> refuse(int status, std::string why) {
 
 std::string_view text_of(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
-/// Whether a first line ends with a version that is well-formed, and that this parser does not read.
+/// Returns whether a first line ends with a well-formed version of HTTP that this parser does not read.
 bool has_other_version(std::string_view line) {
   const std::size_t at = line.rfind(" HTTP/");
   if (at == std::string_view::npos) return false;
@@ -39,11 +39,12 @@ struct HttpParser::Parser : http::request_parser<http::buffer_body> {};
 
 HttpParser::HttpParser() : parser_(std::make_unique<Parser>()) {
   parser_->header_limit(static_cast<std::uint32_t>(kLongestHead));
-  parser_->body_limit(UINT64_MAX);  // whoever takes the body counts it
+  parser_->body_limit(UINT64_MAX);  // The caller counts the bytes of the body.
 }
 HttpParser::~HttpParser() = default;
 
-/// Bytes of the head, or 0 where it is not complete. A byte that no head may hold is found when it comes.
+/// Returns the size of the head in bytes, or 0 when it is not complete. A byte that no head may hold is
+/// refused as soon as it arrives.
 std::expected<std::size_t, HttpProblem> HttpParser::find_end(const std::string& received) {
   for (; scanned_ < received.size(); ++scanned_) {
     const char c = received[scanned_];
@@ -56,7 +57,7 @@ std::expected<std::size_t, HttpProblem> HttpParser::find_end(const std::string& 
     if (scanned_ == line_ && lines_ > 0 && (c == ' ' || c == '\t'))
       return refuse(400, "a field of the head is folded over two lines");
     if (c != '\n') continue;
-    if (scanned_ - line_ == 1) return ++scanned_;  // an empty line
+    if (scanned_ - line_ == 1) return ++scanned_;  // An empty line ends the head.
     if (++lines_ > kMostFields + 1)
       return refuse(431, fmt::format("the head has more than {} fields", kMostFields));
     line_ = scanned_ + 1;
@@ -68,7 +69,8 @@ std::expected<std::size_t, HttpProblem> HttpParser::find_end(const std::string& 
 
 std::expected<bool, HttpProblem> HttpParser::read_head(std::string& received) {
   if (scanned_ == 0) {
-    while (received.starts_with("\r\n")) received.erase(0, 2);  // RFC 9112, 2.2
+    while (received.starts_with("\r\n"))
+      received.erase(0, 2);  // RFC 9112, 2.2 allows empty lines before a request.
     if (received == "\r") return false;
   }
   const auto size = find_end(received);
@@ -85,7 +87,7 @@ std::expected<bool, HttpProblem> HttpParser::read_head(std::string& received) {
   copy_fields();
   if (auto framed = check_framing(); !framed) return std::unexpected(framed.error());
   if (auto read = read_target(text_of(parser_->get().target())); !read) return std::unexpected(read.error());
-  parser_->get().clear();  // request_ has the fields
+  parser_->get().clear();  // The fields are in request_ now.
   return true;
 }
 
@@ -100,7 +102,7 @@ void HttpParser::copy_fields() {
   if (const auto length = parser_->content_length()) request_.body_size = *length;
 }
 
-/// Where the body ends has to be beyond doubt.
+/// Checks the fields on which it depends where the body ends. There must be no doubt about it.
 std::expected<void, HttpProblem> HttpParser::check_framing() const {
   const auto count = [&](std::string_view name) {
     return std::ranges::count(request_.fields, name, &HttpFields::value_type::first);
@@ -126,7 +128,8 @@ std::expected<void, HttpProblem> HttpParser::read_target(std::string_view target
   if (const std::size_t scheme = target.find("://");
       !target.starts_with('/') && scheme != std::string_view::npos) {
     const std::size_t path = std::min(target.find_first_of("/?", scheme + 3), target.size());
-    request_.host = target.substr(scheme + 3, path - scheme - 3);  // RFC 9112, 3.2.2: it goes before Host
+    // It takes precedence over the field Host (RFC 9112, 3.2.2).
+    request_.host = target.substr(scheme + 3, path - scheme - 3);
     target = target.substr(path);
     if (!target.starts_with('/')) target = target.empty() ? "/" : target;
   }
@@ -154,7 +157,7 @@ bool HttpParser::is_complete() const { return parser_->is_done(); }
 std::expected<void, HttpProblem> HttpParser::read_body(std::string& received, std::string& content) {
   std::size_t used = 0;
   std::size_t filled = content.size();
-  content.resize(filled + received.size());  // what is decoded is never longer than what came
+  content.resize(filled + received.size());  // Decoded bytes are never more than received ones.
   while (!parser_->is_done() && used < received.size()) {
     auto& body = parser_->get().body();
     body.data = content.data() + filled;

@@ -8,8 +8,8 @@
 namespace brimful::serve {
 namespace {
 
-/// What becomes of `bytes` that come in pieces of at most `size`: the request, its body, and what is left; or
-/// why not.
+/// Parses `bytes` in pieces of at most `size`. Returns a text with the request, its body and the rest, or
+/// with the reason of the refusal.
 std::string outcome(std::string_view bytes, std::size_t size) {
   HttpParser parser;
   std::string received;

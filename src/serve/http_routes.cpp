@@ -3,7 +3,7 @@
 namespace brimful::serve {
 namespace {
 
-constexpr std::uint64_t kIgnoredBody = 64 * 1024;  // bytes that a request may send although nobody reads them
+constexpr std::uint64_t kIgnoredBody = 64 * 1024;  // The most bytes of a body that nobody reads.
 
 class Answer final : public HttpTask {
  public:
@@ -14,7 +14,8 @@ class Answer final : public HttpTask {
   const std::function<HttpResponse()> answer_;
 };
 
-/// The part of `path` that `pattern` leaves open; unset where they do not match.
+/// Returns the part of `path` that matches the placeholder of `pattern`; empty for a pattern without one.
+/// Nullopt when the path does not match.
 std::optional<std::string> match(std::string_view pattern, std::string_view path) {
   const std::size_t open = pattern.find('{');
   if (open == std::string_view::npos) return pattern == path ? std::optional<std::string>("") : std::nullopt;

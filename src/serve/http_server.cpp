@@ -21,11 +21,13 @@ using boost::system::error_code;
 using Clock = HttpConnection::Clock;
 using Phase = HttpConnection::Phase;
 
-constexpr rlim_t kOtherFiles = 128;              // descriptors for the rest of the program
-constexpr std::chrono::milliseconds kAgain{50};  // until a client that could not be taken is tried again
-constexpr int kKernelBuffer = 64 * 1024;  // bytes of a socket, each way; the kernel takes about twice as much
+constexpr rlim_t kOtherFiles = 128;  // The number of descriptors for the rest of the program.
+// The time until a client that could not be accepted is tried again.
+constexpr std::chrono::milliseconds kAgain{50};
+// The buffers of a socket in bytes for each direction. The kernel takes about twice as much.
+constexpr int kKernelBuffer = 64 * 1024;
 
-/// Fewer where the process may not have so many files.
+/// Lowers the number of connections when the process may not open so many files.
 HttpLimits possible(HttpLimits limits) {
   struct rlimit files {};
   if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY) return limits;
@@ -34,7 +36,8 @@ HttpLimits possible(HttpLimits limits) {
   return limits;
 }
 
-/// Who goes first where there is no room for a new client: a lower number. Nobody who waits for an answer.
+/// Returns the rank in which connections are ended when there is no room for a new client; the lowest goes
+/// first. Nullopt: a connection that waits for an answer is never ended.
 std::optional<int> rank_of(Phase phase) {
   switch (phase) {
     case Phase::kClosing: return 0;
@@ -52,7 +55,8 @@ void set_options(int socket) {
   };
   set(IPPROTO_TCP, TCP_NODELAY, 1);
   set(SOL_SOCKET, SO_SNDBUF, kKernelBuffer);
-  // A client whose machine is gone says nothing: the kernel asks it after a minute, and again.
+  // A client whose machine is gone sends nothing. The kernel probes it after a minute, and then again and
+  // again.
   set(SOL_SOCKET, SO_KEEPALIVE, 1);
   set(IPPROTO_TCP, TCP_KEEPIDLE, 60);
   set(IPPROTO_TCP, TCP_KEEPINTVL, 15);
@@ -82,7 +86,7 @@ void HttpServer::State::accept_from(asio::posix::stream_descriptor& socket) {
   });
 }
 
-/// The connection that can be spared most; null where there is none.
+/// Returns the connection that is needed least; null when every connection is needed.
 HttpConnection* HttpServer::State::least_needed() const {
   HttpConnection* out = nullptr;
   for (HttpConnection* const one : loop.connections) {
@@ -94,7 +98,8 @@ HttpConnection* HttpServer::State::least_needed() const {
   return out;
 }
 
-/// Takes the client that waits first. False where none waits; `errno` is EAGAIN then, or says why.
+/// Accepts the client that waits longest. Returns false when none could be accepted: `errno` is EAGAIN when
+/// none waits, and otherwise says why.
 bool HttpServer::State::take_one(asio::posix::stream_descriptor& socket) {
   const auto open = static_cast<std::size_t>(
       std::ranges::count_if(loop.connections, [](const HttpConnection* one) { return !one->is_cut_off(); }));
@@ -116,9 +121,9 @@ void HttpServer::State::take_all(asio::posix::stream_descriptor& socket) {
     }
     if (errno == EAGAIN) return accept_from(socket);
   } catch (const std::bad_alloc&) {
-    // The same holds as where the process may have no more files.
+    // This is handled like a process that may open no more files.
   }
-  // The client waits in the kernel until another one has gone.
+  // The client waits in the kernel until another one has disconnected.
   if (HttpConnection* const spared = least_needed()) spared->cut_off();
   again.expires_after(kAgain);
   again.async_wait([this, &socket](const error_code& error) {
@@ -145,7 +150,7 @@ HttpServer::HttpServer(Listener listener, HttpLimits limits, HttpHandler& handle
     : state_(std::make_unique<State>(limits, handler)) {
   State& state = *state_;
   for (const int socket : listener.take_sockets()) {
-    // The sockets of clients inherit it.
+    // The sockets of clients inherit this option.
     ::setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &kKernelBuffer, sizeof kKernelBuffer);
     state.accept_from(state.listening.emplace_back(state.loop.io, socket));
   }

@@ -23,7 +23,7 @@ using testing::StartsWith;
 using tests::RawClient;
 using namespace std::chrono_literals;
 
-/// A body that the test makes, piece by piece.
+/// A source whose body the test makes piece by piece.
 class Tap final : public HttpSource {
  public:
   void watch(std::function<void()> wake) override {
@@ -163,7 +163,7 @@ TEST_F(HttpServerTest, BodiesComeWholeInPiecesAndInChunks) {
               StartsWith("HTTP/1.1 200"));
 }
 
-// Behind each stands a request in the body: nobody may read it as one.
+// Each of these is followed by a body that looks like a request. Nobody may read it as one.
 TEST_F(HttpServerTest, WhatCouldBeReadInTwoWaysEndsTheConnection) {
   start();
   std::string many;
@@ -217,7 +217,7 @@ TEST_F(HttpServerTest, WhatCouldBeReadInTwoWaysEndsTheConnection) {
       {"GET /a%00b HTTP/1.1\r\nHost: x\r\n\r\n", 400},
       {"GET hello HTTP/1.1\r\nHost: x\r\n\r\n", 400},
       {"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 501},
-      {std::string("\x16\x03\x01\x02\x00\x01\x00\x01", 8), 400},  // TLS
+      {std::string("\x16\x03\x01\x02\x00\x01\x00\x01", 8), 400},  // The beginning of a TLS connection.
       {post("Content-Length: 200000\r\n"), 413},
       {post("Transfer-Encoding: chunked\r\n", "fffff\r\n" + std::string(150'000, 'x')), 413},
       {post("Expect: miracles\r\nContent-Length: 5\r\n"), 417},
@@ -324,7 +324,7 @@ TEST_F(HttpServerTest, WhoIsTooSlowIsToldSo) {
   EXPECT_TRUE(idle.is_ended());
 }
 
-// A byte in time, each time, is still too slow.
+// A client that sends each byte just in time is still too slow.
 TEST_F(HttpServerTest, TheWholeHeadAndTheWholeBodyHaveALimit) {
   start({.for_head = 300ms, .for_silence = 300ms, .slowest_body = 1'000'000});
   for (const std::string begin :

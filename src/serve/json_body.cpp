@@ -8,11 +8,11 @@
 namespace brimful::serve {
 namespace {
 
-constexpr std::uint64_t kValue = 32;            // bytes that a value takes once JSON is read, about
-constexpr std::uint64_t kMostValues = 250'000;  // of a body
-constexpr std::uint64_t kCopies = 2;            // of its texts, while it is read
+constexpr std::uint64_t kValue = 32;            // The approximate bytes that a parsed JSON value takes.
+constexpr std::uint64_t kMostValues = 250'000;  // The most values of a body.
+constexpr std::uint64_t kCopies = 2;            // The number of copies of its text while it is parsed.
 
-/// Of a JSON text, before it is read: at most so many.
+/// Returns an upper bound for the number of values in a JSON text, without parsing it.
 std::uint64_t values_in(std::string_view text) {
   std::uint64_t count = 1;
   bool quoted = false;

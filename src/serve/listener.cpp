@@ -14,7 +14,7 @@
 namespace brimful::serve {
 namespace {
 
-constexpr int kWaiting = 1024;  // clients that the kernel lets wait; it may cut this down
+constexpr int kWaiting = 1024;  // The number of clients that may wait in the kernel, which may lower it.
 
 std::string without_brackets(const std::string& host) {
   const bool has_brackets = host.size() > 2 && host.front() == '[' && host.back() == ']';
@@ -45,7 +45,7 @@ void set_port(sockaddr* address, int port) {
   if (address->sa_family == AF_INET) reinterpret_cast<sockaddr_in*>(address)->sin_port = number;
 }
 
-/// Whether the same address stands before `at` in the list.
+/// Returns whether the same address occurs before `at` in the list.
 bool is_repeated(const addrinfo* first, const addrinfo* at) {
   for (const addrinfo* one = first; one != at; one = one->ai_next) {
     if (one->ai_family == at->ai_family && address_of(*one) == address_of(*at)) return true;
@@ -53,16 +53,17 @@ bool is_repeated(const addrinfo* first, const addrinfo* at) {
   return false;
 }
 
-/// A socket that listens, or -1 with errno.
+/// Returns a socket that listens, or -1 with the reason in errno.
 int listen_at(const addrinfo& at) {
   const int out = ::socket(at.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (out < 0) return -1;
   const int on = 1;
-  // One server at an address: a second one fails, and does not take turns with the first.
+  // Without SO_REUSEPORT, a second server at this address fails instead of taking turns with the first one.
   ::setsockopt(out, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (at.ai_family == AF_INET6) {
     const auto* const address = reinterpret_cast<const sockaddr_in6*>(at.ai_addr);
-    const int only = IN6_IS_ADDR_UNSPECIFIED(&address->sin6_addr) ? 0 : 1;  // `::` means IPv4 as well
+    // The address `::` also means IPv4.
+    const int only = IN6_IS_ADDR_UNSPECIFIED(&address->sin6_addr) ? 0 : 1;
     ::setsockopt(out, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
   }
   if (::bind(out, at.ai_addr, at.ai_addrlen) == 0 && ::listen(out, kWaiting) == 0) return out;
@@ -124,8 +125,8 @@ Result<Listener> Listener::bind(const std::string& host, int port) {
       out.port_ = port_of(socket);
       continue;
     }
-    // The name may stand for addresses that this machine does not have, and a port that the kernel chose for
-    // the first one may be taken at the second one.
+    // The name may have addresses that this machine does not have. With port 0, the port that the kernel
+    // chose for the first address may be in use at the second one.
     const bool may_lack =
         errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT || (port == 0 && errno == EADDRINUSE);
     if (!may_lack) return cannot_listen(out.host_, port, errno);

@@ -14,7 +14,7 @@ class Text {
   void head(std::string_view name, std::string_view type, std::string_view help) {
     text_ += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
   }
-  /// `labels` as they stand there, braces included.
+  /// Adds a value. `labels` is the text between name and value, braces included.
   void line(std::string_view name, std::string_view labels, double value) {
     text_ += fmt::format("{}{} {}\n", name, labels, value);
   }

@@ -6,7 +6,8 @@
 
 namespace brimful::serve {
 
-/// Each answer is one of the scheduler's requests. Vectors are done in a pass, however many are asked for.
+/// Returns how much a request counts. Each answer is a request for the scheduler. Embeddings are computed in
+/// one pass, however many there are.
 std::size_t RequestQueue::weight_of(const openai::ApiRequest& request) {
   return request.endpoint == openai::Endpoint::kEmbeddings ? 1 : request.part_count();
 }

@@ -9,9 +9,10 @@
 namespace brimful::serve {
 namespace {
 
-constexpr std::chrono::milliseconds kPatience{200};  // until a signal is seen, where nothing is to do
+// The longest time until a signal is noticed when there is nothing to do.
+constexpr std::chrono::milliseconds kPatience{200};
 constexpr std::chrono::milliseconds kBetweenFigures{100};
-constexpr double kNewest = 0.1;  // what the newest request counts for in the mean of those before
+constexpr double kNewest = 0.1;  // The weight of the newest request in the mean time of requests.
 
 }  // namespace
 
@@ -88,7 +89,7 @@ void ServeLoop::ended(Open& open, PendingResponse::Answers answers) {
                                 : std::move(answers));
 }
 
-/// Whose client has gone, or whose time is up.
+/// Cancels requests whose client has disconnected, and those whose time is over.
 void ServeLoop::cancel_some() {
   const auto now = PendingResponse::Clock::now();
   for (Open& open : open_) {

@@ -15,7 +15,7 @@
 namespace brimful::session {
 namespace {
 
-/// The device that `part` names, or the next one; null where there is none.
+/// Returns the device that `part` names, or else the next one that is not taken; null when there is none.
 ggml_backend_dev_t device_for(const VramPart& part, const std::vector<ggml_backend_dev_t>& devices,
                               const std::vector<ggml_backend_dev_t>& taken) {
   const auto wanted = std::ranges::find_if(devices, [&](ggml_backend_dev_t device) {
@@ -25,7 +25,7 @@ ggml_backend_dev_t device_for(const VramPart& part, const std::vector<ggml_backe
   return wanted != devices.end() ? *wanted : nullptr;
 }
 
-/// By part; null where there is none.
+/// Returns a device for each part; null for a part without one.
 std::vector<ggml_backend_dev_t> devices_for(const std::vector<VramPart>& parts,
                                             const std::vector<ggml_backend_dev_t>& devices) {
   std::vector<ggml_backend_dev_t> out;
@@ -67,7 +67,7 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<Vra
   std::vector<ggml_backend_dev_t> devices = tier::gpu_devices();
   std::vector<ggml_backend_dev_t> chosen = devices_for(parts, devices);
   std::vector<std::string> problems;
-  if (std::ranges::find(chosen, nullptr) != chosen.end()) {  // rpc-servers are not enough
+  if (std::ranges::find(chosen, nullptr) != chosen.end()) {  // The devices of rpc-servers are not enough.
     problems = engine::load_back_ends();
     devices = tier::gpu_devices();
     chosen = devices_for(parts, devices);

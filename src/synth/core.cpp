@@ -68,7 +68,7 @@ Result<SynthShape> SynthCore::shape_around(SynthShape like) const {
   like.kv_heads = like.heads / group;
   like.context = profile_.train_context;
   like.rope_base = sizes_.rope_base;
-  // A norm divides by the mean over all elements, of which the new ones are nearly zero.
+  // A norm divides by the mean over all elements, and the additional ones are nearly zero.
   like.rms_epsilon =
       sizes_.rms_epsilon * static_cast<float>(sizes_.embedding) / static_cast<float>(like.embedding);
   like.tied = profile_.find("output.weight") == nullptr;

@@ -5,7 +5,7 @@
 namespace brimful::synth {
 namespace {
 
-/// Llama 3's RoPE factors.
+/// The input tensors with the RoPE factors of Llama 3.
 constexpr auto kRopeFactorsInput = std::to_array<TensorTemplate>({
     matrix("token_embd.weight", Side::kEmbedding, Side::kVocabulary),
     vector("rope_freqs.weight", Side::kHalfHead, 4.0F, 1.0F),

@@ -32,7 +32,7 @@ std::uint32_t size_of(Side side, const SynthShape& shape) {
   return 0;
 }
 
-/// Writes one key; called by std::visit with what its template holds.
+/// Writes one key. std::visit calls it with the value of the key's template.
 struct KeyWriter {
   gguf_context* to;
   const SynthShape& shape;

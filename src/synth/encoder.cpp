@@ -1,11 +1,11 @@
-// Encoders: no text comes out of them, but an embedding of what went in.
+// Encoders. They make an embedding of their input, and no text.
 
 #include "synth/templates.h"
 
 namespace brimful::synth {
 namespace {
 
-constexpr int kMean = 1;  // llama.cpp's number for an embedding that is the mean over the tokens
+constexpr int kMean = 1;  // llama.cpp's number for pooling by the mean over the tokens.
 
 constexpr auto kBertKeys = std::to_array<KeyTemplate>({
     {"vocab_size", Side::kVocabulary},

@@ -5,7 +5,7 @@
 namespace brimful::synth {
 namespace {
 
-/// In llama's architecture an expert is as long as a dense layer.
+/// In llama's architecture an expert is as wide as a dense layer.
 constexpr auto kMixtralKeys = std::to_array<KeyTemplate>({
     {"expert_count", Side::kExperts},
     {"expert_used_count", Side::kExpertsUsed},
@@ -13,9 +13,10 @@ constexpr auto kMixtralKeys = std::to_array<KeyTemplate>({
 
 constexpr auto kMixtralExperts = experts(Side::kFeedForward);
 
-constexpr int kSigmoid = 2;  // llama.cpp's number for a router whose scores are no shares
+constexpr int kSigmoid = 2;  // llama.cpp's number for gating by a sigmoid.
 
-/// As DeepSeek V3: groups of experts, and a bias that only the choice sees.
+/// The keys of a model like DeepSeek V3: it has groups of experts, and a bias that only influences the
+/// choice of experts.
 constexpr auto kDeepseek2Keys = std::to_array<KeyTemplate>({
     {"leading_dense_block_count", 1},
     {"expert_shared_count", 1},
@@ -86,8 +87,8 @@ constexpr auto kGptOssExperts = std::to_array<TensorTemplate>({
     expert_biases("ffn_down_exps.bias", Side::kEmbedding),
 });
 
-/// As GLM-4.5: RoPE turns half of a head, and a last layer, which plain decoding skips, predicts further
-/// tokens.
+/// The keys of a model like GLM-4.5: RoPE turns half of a head, and a last layer, which plain decoding
+/// skips, predicts further tokens.
 constexpr auto kGlm4MoeKeys = std::to_array<KeyTemplate>({
     {"leading_dense_block_count", 1},
     {"nextn_predict_layers", 1},

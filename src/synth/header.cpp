@@ -16,7 +16,8 @@ std::vector<std::byte> serialise(const gguf_context* context) {
   return bytes;
 }
 
-/// The writer takes its alignment from a file it reads, not from the key: so write the key, and read it back.
+/// ggml's writer takes the alignment from a file that it has read, and not from the key. So this writes the
+/// key, and reads the result back.
 GgufPtr with_alignment(GgufPtr context, std::uint32_t alignment) {
   if (alignment == GGUF_DEFAULT_ALIGNMENT) return context;
   gguf_set_val_u32(context.get(), GGUF_KEY_GENERAL_ALIGNMENT, alignment);
@@ -30,7 +31,8 @@ Bytes tensor_bytes(const SynthTensor& tensor) {
   return Bytes{ggml_row_size(tensor.type, tensor.shape[0])} * static_cast<std::uint64_t>(tensor.rows());
 }
 
-/// The number of the first tensor of each file, and the number of tensors as the last entry.
+/// Divides the tensors among the files. Returns the index of the first tensor of each file, and the number
+/// of tensors as the last entry.
 std::vector<std::size_t> cut(std::span<const SynthTensor> tensors, std::uint32_t splits) {
   Bytes total;
   for (const SynthTensor& tensor : tensors) total += tensor_bytes(tensor);

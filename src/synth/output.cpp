@@ -25,7 +25,8 @@ constexpr mode_t kMode = 0644;
 
 std::string error_text(int error) { return std::generic_category().message(error); }
 
-/// What an unprivileged user may still write to the disk that `path` is on; nothing where nobody knows.
+/// Returns how many bytes an ordinary user may still write to the disk of `path`. Nullopt when that is not
+/// known.
 std::optional<Bytes> free_bytes(const std::filesystem::path& path) {
   std::error_code ec;
   const auto space = std::filesystem::space(path.parent_path().empty() ? "." : path.parent_path(), ec);
@@ -52,7 +53,8 @@ Result<OutputFile> OutputFile::create(const std::filesystem::path& path, Bytes s
   if (std::filesystem::is_block_file(status)) {
     return fail(ErrorCode::kInvalidArgument, fmt::format("{} is a disk; name a file", path.string()));
   }
-  if (exists && !std::filesystem::is_regular_file(status)) {  // never renamed over: it is not ours to replace
+  // A device or a pipe is not ours, so it is never replaced by a rename.
+  if (exists && !std::filesystem::is_regular_file(status)) {
     const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
     if (fd < 0)
       return fail(ErrorCode::kIo, fmt::format("cannot write {}: {}", path.string(), error_text(errno)));
@@ -68,14 +70,15 @@ Result<OutputFile> OutputFile::create(const std::filesystem::path& path, Bytes s
   part += ".part";
   bool direct = true;
   int fd = open(part.c_str(), kFlags | O_DIRECT, kMode);
-  if (fd < 0 && errno == EINVAL) {  // tmpfs and some network file systems
+  if (fd < 0 && errno == EINVAL) {  // tmpfs and some network file systems have no direct writes.
     direct = false;
     fd = open(part.c_str(), kFlags, kMode);
   }
   if (fd < 0)
     return fail(ErrorCode::kIo, fmt::format("cannot create {}: {}", part.string(), error_text(errno)));
   OutputFile file(path, std::move(part), fd, direct, size);
-  // A quota too small is told before gigabytes are written. Not every file system can set bytes aside.
+  // This reports a quota that is too small before gigabytes are written. Not every file system can reserve
+  // bytes.
   if (size.value > 0 && fallocate(fd, 0, 0, static_cast<off_t>(size.value)) != 0 && errno != EOPNOTSUPP) {
     return file.write_error(errno);
   }
@@ -87,7 +90,7 @@ OutputFile::OutputFile(std::filesystem::path path, std::filesystem::path part, i
     : path_(std::move(path)), part_(std::move(part)), fd_(fd), direct_(direct), size_(size) {
   buffer_.reset(static_cast<std::byte*>(std::aligned_alloc(kHugePage, kBufferBytes)));
   BRIMFUL_CHECK(buffer_ != nullptr);
-  madvise(buffer_.get(), kBufferBytes, MADV_HUGEPAGE);  // direct writes from small pages are slower
+  madvise(buffer_.get(), kBufferBytes, MADV_HUGEPAGE);  // Direct writes from small pages are slower.
 }
 
 OutputFile::OutputFile(OutputFile&& other) noexcept
@@ -144,7 +147,8 @@ Status OutputFile::append_zeros(std::uint64_t n) {
 }
 
 Status OutputFile::flush() {
-  if (direct_ && filled_ % kDirectBlock != 0) {  // only the file's end: direct writes are whole blocks
+  // This can only be the end of the file. Direct writes must be whole blocks.
+  if (direct_ && filled_ % kDirectBlock != 0) {
     const int flags = fcntl(fd_, F_GETFL);
     if (flags < 0 || fcntl(fd_, F_SETFL, flags & ~O_DIRECT) != 0) return write_error(errno);
     direct_ = false;

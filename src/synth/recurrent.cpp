@@ -5,7 +5,8 @@
 namespace brimful::synth {
 namespace {
 
-/// A state-space mixer with an inner size of 512, a state of 128 and one group, of heads of 64.
+/// The keys of a state-space mixer with an inner size of 512, a state size of 128, one group, and heads of
+/// 64.
 constexpr auto kMamba2Keys = std::to_array<KeyTemplate>({
     {"ssm.conv_kernel", 4},
     {"ssm.inner_size", 512},
@@ -26,7 +27,8 @@ constexpr auto kMamba2Mixer = std::to_array<TensorTemplate>({
     matrix("ssm_out.weight", 512, Side::kEmbedding),
 });
 
-/// Gated delta nets: 2 key heads and 4 value heads of 64 each, so 128 for each of queries and keys.
+/// The keys of gated delta nets with 2 key heads and 4 value heads of 64 each, so queries and keys are 128
+/// wide.
 constexpr auto kQwen3NextKeys = std::to_array<KeyTemplate>({
     {"full_attention_interval", 2},
     {"expert_shared_feed_forward_length", Side::kExpertFeedForward},
@@ -62,7 +64,7 @@ constexpr auto kQwen3NextNorms = std::to_array<TensorTemplate>({
     norm("post_attention_norm.weight", Side::kEmbedding),
 });
 
-/// Gate and up in one tensor.
+/// Experts whose gate and up matrices are one tensor.
 constexpr auto kFusedExperts = std::to_array<TensorTemplate>({
     router(),
     expert_matrices("ffn_gate_up_exps.weight", Side::kEmbedding, 2 * Side::kExpertFeedForward),
@@ -70,7 +72,8 @@ constexpr auto kFusedExperts = std::to_array<TensorTemplate>({
     vector("ffn_gate_inp_shexp.weight", Side::kEmbedding, 0.0F, 0.06F),
 });
 
-/// A mixer with an inner size of 256, a state of 64 and one group, of heads of 64, beside attention.
+/// The keys of a mixer beside attention, with an inner size of 256, a state size of 64, one group, and heads
+/// of 64.
 constexpr auto kFalconH1Keys = std::to_array<KeyTemplate>({
     {"ssm.conv_kernel", 4},
     {"ssm.inner_size", 256},

@@ -17,7 +17,7 @@
 namespace brimful::synth {
 namespace {
 
-/// How often each expert was chosen, by layer.
+/// Counts how often each expert was chosen, by layer.
 using Choices = std::map<int, std::vector<std::size_t>>;
 
 constexpr std::string_view kChosen = "ffn_moe_topk-";
@@ -28,7 +28,7 @@ bool count_choices(ggml_tensor* tensor, bool ask, void* data) {
   if (ask) return true;
   auto& choices = *static_cast<Choices*>(data);
   std::vector<std::size_t>& counts = choices[std::atoi(name.substr(kChosen.size()).data())];
-  std::vector<std::int32_t> chosen(static_cast<std::size_t>(tensor->ne[0]));  // of one token
+  std::vector<std::int32_t> chosen(static_cast<std::size_t>(tensor->ne[0]));  // The experts of one token.
   ggml_backend_tensor_get(tensor, chosen.data(), 0, chosen.size() * sizeof(chosen[0]));
   for (const std::int32_t expert : chosen) {
     counts.resize(std::max(counts.size(), static_cast<std::size_t>(expert) + 1));
@@ -69,7 +69,7 @@ Generated generate(const std::filesystem::path& path, int count) {
   return out;
 }
 
-/// The share of the choices that a layer's hottest quarter of the experts has.
+/// Returns the share of the choices that go to the most frequent quarter of a layer's experts.
 double hottest_quarter(std::vector<std::size_t> counts, std::size_t experts) {
   counts.resize(experts);
   std::ranges::sort(counts, std::greater());

@@ -10,7 +10,7 @@
 namespace brimful::synth {
 namespace {
 
-/// A few MB, of the design of the same name.
+/// A model of a few MB with the design of the same name.
 constexpr SynthShape small(std::string_view name) {
   return {.name = name,
           .design = name,
@@ -151,7 +151,8 @@ constexpr auto kShapes = std::to_array<SynthShape>({
      .vocabulary = 201088,
      .context = 131072,
      .rope_base = 150000.0F},
-    // Half as many layers as Qwen3-30B-A3B, and a smaller vocabulary: the experts are the model.
+    // This has half as many layers as Qwen3-30B-A3B and a smaller vocabulary, so that experts are most of
+    // the model.
     {.name = "moe-6b",
      .design = "qwen3moe",
      .layers = 17,

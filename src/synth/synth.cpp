@@ -17,7 +17,7 @@
 namespace brimful::synth {
 namespace {
 
-constexpr std::uint32_t kMaxLayers = 512;  // llama.cpp's own limit
+constexpr std::uint32_t kMaxLayers = 512;  // The limit of llama.cpp.
 constexpr std::uint32_t kMaxVocabulary = 1 << 20;
 constexpr std::uint32_t kMaxContext = 1 << 27;
 constexpr std::uint32_t kMaxAlignment = 1 << 20;
@@ -47,7 +47,7 @@ Status check_router(const SynthShape& shape, SynthRouter router) {
 void add_model_keys(gguf_context* to, const SynthShape& shape, const std::string& type) {
   const SynthDesign& design = find_synth_design(shape.design);
   gguf_set_val_str(to, "general.architecture", std::string(design.architecture).c_str());
-  // libllama treats vocabularies by the name of the model, so it must not be that of a real one.
+  // libllama handles some vocabularies by the name of the model, so the name must not be that of a real one.
   gguf_set_val_str(to, "general.name", fmt::format("synthetic {}", type).c_str());
   gguf_set_val_str(to, "general.description",
                    fmt::format("random weights in the shape of {}", shape.name).c_str());
@@ -55,7 +55,7 @@ void add_model_keys(gguf_context* to, const SynthShape& shape, const std::string
   add_synth_keys(to, design, shape);
 }
 
-/// The tokenizer's keys: copied, or made up for the shape's vocabulary.
+/// Returns the tokenizer's keys: those of another model, or made-up ones for the shape's vocabulary.
 Result<GgufPtr> make_tokenizer(const SynthShape& shape, const SynthOptions& options) {
   GgufPtr tokenizer(gguf_init_empty());
   if (const auto& from = options.around ? options.around : options.tokenizer_from) {
@@ -87,7 +87,7 @@ Result<SynthShape> resolve_shape(const SynthOptions& options) {
   return shape;
 }
 
-/// Writes tensors one after another, making each pool of weights when it is first needed.
+/// Writes tensors one after another. Each pool of weights is made when it is first needed.
 class Writer {
  public:
   Writer(const SynthModel& model, const SynthProgress& progress) : model_(model), progress_(progress) {}
@@ -115,7 +115,8 @@ class Writer {
     WeightStream stream(pool, row_bytes, bytes, synth_seed(model_.seed, tensor.name));
     if (tensor.name != "output.weight") return pour(out, stream, bytes);
 
-    // Zero rows give control tokens the logit 0: text then ends when asked to, not by chance.
+    // Zero rows give control tokens the logit 0, so that text ends when a limit is reached and not by
+    // chance.
     for (std::size_t row = 0; row < static_cast<std::size_t>(tensor.rows()); ++row) {
       const bool control = row < model_.control_tokens.size() && model_.control_tokens[row];
       BRIMFUL_TRY_VOID(control ? out.append_zeros(row_bytes) : pour(out, stream, row_bytes));
@@ -131,7 +132,8 @@ class Writer {
     return out.append(std::as_bytes(std::span(values)));
   }
 
-  /// Random rows, of which the first blocks are made anew where a trained row lies in them.
+  /// Writes random rows. In the rows with a trained part, the blocks that the trained part covers are
+  /// quantised anew.
   Status write_around(OutputFile& out, const SynthTensor& tensor, std::uint64_t bytes) {
     if (tensor.fill == SynthFill::kVector) return write_vector(out, tensor);
     const SynthCorner& corner = *tensor.corner;
@@ -193,7 +195,7 @@ class Writer {
 
   const SynthModel& model_;
   const SynthProgress& progress_;
-  std::map<std::pair<ggml_type, float>, WeightPool> pools_;  // by type and standard deviation
+  std::map<std::pair<ggml_type, float>, WeightPool> pools_;  // The pools by type and standard deviation.
   Bytes done_;
 };
 
@@ -268,7 +270,8 @@ Result<std::vector<std::filesystem::path>> write_synth(const SynthModel& model,
                                                        const std::filesystem::path& output, bool replace,
                                                        const SynthProgress& progress) {
   const std::vector<std::filesystem::path> paths = split_paths(output, model.files.size());
-  // All files are claimed before the first is written, so that a disk too small for the sum is told at once.
+  // All files are created before the first one is written, so that a disk which is too small for all of them
+  // is reported at once.
   std::vector<OutputFile> files;
   for (std::size_t i = 0; i < paths.size(); ++i) {
     BRIMFUL_TRY(OutputFile file, OutputFile::create(paths[i], model.files[i].size, replace));

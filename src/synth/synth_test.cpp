@@ -116,7 +116,8 @@ std::string detokenize(const llama_model* model, const std::vector<llama_token>&
   return text;
 }
 
-/// Greedy tokens after a prompt. Fails the test where a logit is no finite number, or all are the same.
+/// Returns greedy tokens after a prompt. The test fails when a logit is not finite, or when all logits are
+/// equal.
 std::vector<llama_token> greedy(llama_model* model, std::size_t count) {
   llama_context_params params = llama_context_default_params();
   params.n_ctx = 256;
@@ -232,7 +233,7 @@ TEST_F(SynthTest, ShapesHaveTheSizeOfTheModelsTheyAreLike) {
   EXPECT_EQ(parameters("llama-7b"), 6738415616);
   EXPECT_EQ(parameters("llama-8b"), 8030261248);
   EXPECT_EQ(parameters("llama-70b"), 70553706496);
-  EXPECT_EQ(parameters("moe-6b"), 10724124928);  // 6 GB as Q4_K
+  EXPECT_EQ(parameters("moe-6b"), 10724124928);  // 6 GB with Q4_K.
 }
 
 TEST_F(SynthTest, ProgressCountsToTheWholeSize) {
@@ -323,7 +324,8 @@ TEST_F(SynthTest, VocabularyTurnsAnyTextIntoTokensAndBack) {
     }
   }
   const ModelPtr model = load(folder_ / "32000.gguf");
-  EXPECT_LE(tokenize(model.get(), "once upon a time").size(), 9U);  // pieces, not single letters
+  // The tokens are pieces, not single letters.
+  EXPECT_LE(tokenize(model.get(), "once upon a time").size(), 9U);
 }
 
 TEST_F(SynthTest, EndOfTextIsNeverChosen) {
@@ -384,7 +386,8 @@ TEST_F(SynthTest, ExistingFileIsKeptUnlessReplaced) {
 }
 
 TEST_F(SynthTest, FullDiskIsOneClearError) {
-  // Through a link: were the output ever renamed into place, the link would go and not the system's device.
+  // The output is a link. If it were ever replaced by a rename, the link would be lost, and not the system's
+  // device.
   const fs::path device = folder_ / "full";
   fs::create_symlink("/dev/full", device);
   const auto full = write(tiny(), device, true);
@@ -440,7 +443,7 @@ TEST_F(SynthTest, PlaceThatCannotBeWrittenIsAnError) {
   EXPECT_EQ(missing.error().code, ErrorCode::kIo);
   EXPECT_THAT(missing.error().message, HasSubstr("No such file or directory"));
   EXPECT_THAT(write(tiny(), folder_).error().message, HasSubstr("is a directory"));
-  EXPECT_FALSE(write(tiny(), "/proc/model.gguf").has_value());  // refused to root too
+  EXPECT_FALSE(write(tiny(), "/proc/model.gguf").has_value());  // Root is refused, too.
   EXPECT_EQ(files_left(), 0U);
 }
 

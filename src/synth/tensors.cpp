@@ -12,13 +12,13 @@
 namespace brimful::synth {
 namespace {
 
-/// A router takes the experts with the largest of `experts` random numbers, so those whose numbers vary most
-/// are taken most often. With 8 of 128 experts, this lets a quarter of them have three quarters of the
-/// choices.
+/// A router chooses the experts with the largest of `experts` random numbers, so experts whose numbers vary
+/// most are chosen most often. With 8 of 128 experts, these values give three quarters of the choices to a
+/// quarter of the experts.
 constexpr float kSkew = 0.55F;
 constexpr float kMostVaried = 2.0F;
 
-/// Zipf's law over a random order of the rows.
+/// Returns gains that follow Zipf's law over a random order of the rows.
 std::vector<float> skewed_gains(std::size_t rows, std::uint64_t seed) {
   std::vector<std::size_t> order(rows);
   std::iota(order.begin(), order.end(), 0U);

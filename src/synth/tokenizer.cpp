@@ -14,8 +14,8 @@
 namespace brimful::synth {
 namespace {
 
-constexpr std::string_view kWordMark = "\xE2\x96\x81";               // U+2581, stands for a space
-constexpr std::string_view kLetters = "etaoinshrdlcumwfgypbvkjxqz";  // most frequent first
+constexpr std::string_view kWordMark = "\xE2\x96\x81";               // U+2581, which stands for a space.
+constexpr std::string_view kLetters = "etaoinshrdlcumwfgypbvkjxqz";  // The most frequent letter first.
 
 // llama.cpp's token types.
 constexpr std::int32_t kNormal = 1;
@@ -43,7 +43,7 @@ void add_special_tokens(Vocabulary& vocabulary) {
   for (int byte = 0; byte < 256; ++byte) vocabulary.add(fmt::format("<0x{:02X}>", byte), kByte);
 }
 
-/// Every printable character, each after `prefix`.
+/// Adds every printable character with `prefix` before it.
 void add_characters(Vocabulary& vocabulary, std::string_view prefix) {
   for (const char c : kLetters) vocabulary.add(std::string(prefix) + c, kNormal);
   for (char c = '!'; c <= '~'; ++c) {
@@ -51,7 +51,7 @@ void add_characters(Vocabulary& vocabulary, std::string_view prefix) {
   }
 }
 
-/// Every string of `length` letters, each after `prefix`, until the vocabulary is full.
+/// Adds every string of `length` letters with `prefix` before it, until the vocabulary is full.
 void add_letter_strings(Vocabulary& vocabulary, std::string_view prefix, std::size_t length) {
   std::vector<std::size_t> digits(length, 0);
   while (!vocabulary.full()) {
@@ -64,7 +64,8 @@ void add_letter_strings(Vocabulary& vocabulary, std::string_view prefix, std::si
   }
 }
 
-/// All strings of a length come before longer ones, so each can be merged from two that are there.
+/// Adds strings of letters until the vocabulary is full. Shorter strings come first, so each string can be
+/// merged from two tokens that are there.
 void add_letter_strings(Vocabulary& vocabulary) {
   for (std::size_t length = 1; !vocabulary.full(); ++length) {
     add_letter_strings(vocabulary, kWordMark, length);
@@ -112,7 +113,7 @@ void add_sentence_pieces(gguf_context* to, std::uint32_t vocabulary_size) {
   add_tokens(to, "llama", vocabulary);
   std::vector<float> scores;
   for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
-    // Merges prefer the highest score: the longest piece.
+    // A merge prefers the highest score, so longer pieces have higher scores.
     scores.push_back(vocabulary.types[i] == kNormal ? -static_cast<float>(vocabulary.tokens.size() - i)
                                                     : 0.0F);
   }
@@ -127,11 +128,11 @@ void add_sentence_pieces(gguf_context* to, std::uint32_t vocabulary_size) {
 void add_word_pieces(gguf_context* to, std::uint32_t vocabulary_size) {
   BRIMFUL_CHECK(vocabulary_size >= kMinSynthVocabulary);
   add_tokens(to, "bert", word_pieces(vocabulary_size));
-  gguf_set_val_u32(to, "tokenizer.ggml.token_type_count", 2);  // of BERT's segments
+  gguf_set_val_u32(to, "tokenizer.ggml.token_type_count", 2);  // The number of BERT's segments.
   gguf_set_val_u32(to, "tokenizer.ggml.padding_token_id", 0);
   gguf_set_val_u32(to, "tokenizer.ggml.unknown_token_id", 1);
   gguf_set_val_u32(to, "tokenizer.ggml.bos_token_id", 2);
-  gguf_set_val_u32(to, "tokenizer.ggml.seperator_token_id", 3);  // spelt so by llama.cpp
+  gguf_set_val_u32(to, "tokenizer.ggml.seperator_token_id", 3);  // llama.cpp spells the key like this.
   gguf_set_val_u32(to, "tokenizer.ggml.mask_token_id", 4);
 }
 

@@ -20,7 +20,7 @@ std::vector<ggml_type> synth_types() {
   std::vector<ggml_type> types;
   for (int i = 0; i < GGML_TYPE_COUNT; ++i) {
     const auto type = static_cast<ggml_type>(i);
-    // What cannot be turned back into floats is an integer, or a format for activations only.
+    // A type without conversion to floats is an integer, or a format for activations only.
     if (type == GGML_TYPE_F32 || ggml_get_type_traits(type)->to_float != nullptr) types.push_back(type);
   }
   return types;

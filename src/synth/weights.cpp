@@ -10,9 +10,10 @@ namespace brimful::synth {
 namespace {
 
 constexpr std::int64_t kPoolWeights = 1 << 20;
-constexpr std::int64_t kQuantRow = 256;  // a multiple of every type's block
+constexpr std::int64_t kQuantRow = 256;  // A multiple of the block size of every type.
 
-/// Types whose quantiser searches a codebook, which takes seconds. Any bytes are a valid block of them.
+/// Returns whether the type's quantiser searches a codebook, which takes seconds. For these types any bytes
+/// are a valid block.
 bool has_codebook(ggml_type type) {
   switch (type) {
     case GGML_TYPE_IQ1_S:
@@ -26,13 +27,13 @@ bool has_codebook(ggml_type type) {
   }
 }
 
-/// Sets the number that all weights of a codebook type's block are multiplied by.
+/// Sets the scale of a block of a codebook type, by which all its weights are multiplied.
 void set_scale(ggml_type type, std::byte* block, ggml_fp16_t scale) {
   if (type != GGML_TYPE_IQ1_M) {
     std::memcpy(block, &scale, sizeof(scale));
     return;
   }
-  // IQ1_M has it in the top four bits of the block's last four 16-bit words, lowest bits first.
+  // IQ1_M has the scale in the top four bits of the block's last four 16-bit words, lowest bits first.
   std::byte* word = block + ggml_type_size(type) - 4 * sizeof(std::uint16_t);
   for (unsigned i = 0; i < 4; ++i, word += sizeof(std::uint16_t)) {
     const unsigned nibble = (static_cast<unsigned>(scale) >> (4 * i)) & 0xF;
@@ -76,7 +77,7 @@ std::uint64_t SynthRandom::next() {
 }
 
 float SynthRandom::normal() {
-  // The sum of four uniform numbers: exact in integers, so the same on every machine.
+  // The sum of four uniform numbers is exact in integers, so it is the same on every machine.
   constexpr double kMean = 4 * 65535.0 / 2;
   constexpr double kDeviation = 37837.2;  // sqrt(4 * 65536^2 / 12)
   const std::uint64_t r = next();
@@ -101,8 +102,8 @@ WeightStream::WeightStream(const WeightPool& pool, std::size_t row_bytes, std::u
                            std::uint64_t seed)
     : pool_(pool), random_(seed) {
   BRIMFUL_CHECK(row_bytes % pool.block_bytes() == 0 && tensor_bytes % pool.block_bytes() == 0);
-  // A tensor that fits the pool is one stretch of it. In a larger one a row is made of four, so that rows
-  // differ although there are far more of them than blocks in the pool.
+  // A tensor that fits into the pool is one stretch of it. In a larger tensor a row is made of four
+  // stretches, so that rows differ although there are far more rows than blocks in the pool.
   const std::size_t quarter_row = std::max<std::size_t>(row_bytes / pool.block_bytes() / 4, 1);
   stretch_bytes_ = tensor_bytes <= pool.bytes().size() ? static_cast<std::size_t>(tensor_bytes)
                                                        : quarter_row * pool.block_bytes();
