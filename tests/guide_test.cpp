@@ -295,7 +295,8 @@ TEST_P(Guide, RunsAsItIsWritten) {
 }
 
 TEST_P(Guide, NamesOnlyCommandsAndFlagsThatExist) {
-  const std::set<std::string> known{"sh", "sh gpu", "sh network", "console", "text", "json", "toml"};
+  const std::set<std::string> known{"sh",   "sh gpu", "sh network", "console", "text",
+                                    "json", "toml",   "cmake",      "cpp"};
   for (const Block& block : blocks_of(document())) {
     SCOPED_TRACE(GetParam() + ":" + std::to_string(block.line));
     EXPECT_TRUE(known.contains(block.info)) << "a block says what it is, not '" << block.info << "'";

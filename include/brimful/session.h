@@ -60,7 +60,8 @@ using RequestId = std::uint64_t;
 /// the session, except cancel(). Either may be unset.
 struct Callbacks {
   OnText on_text;
-  /// Called once, at the end. Errors: kCancelled, kInvalidArgument, those of step().
+  /// Called once, at the end; also for a request that is still on its way when the session ends. An answer that
+  /// was cancelled is a Completion with what there is. Errors: those that the answer itself is to blame for.
   std::function<void(Result<Completion>)> on_end;
 };
 
@@ -88,9 +89,10 @@ class BRIMFUL_API Session {
   /// Puts a request into the queue, and returns at once. Errors: those of generate() that the request is to blame for.
   [[nodiscard]] Result<RequestId> submit(const Prompt& prompt, const SamplingOptions& sampling, Callbacks callbacks);
   /// Computes one pass of all requests that run. Returns false where there is nothing to do.
-  /// Errors: kIo where a weight cannot be read; nothing is lost, and step() may be called again. kCancelled.
+  /// Errors: kIo where a weight cannot be read: nothing is lost, and step() may be called again. kCancelled after
+  /// cancel_all(), when every request has ended.
   [[nodiscard]] Result<bool> step();
-  /// Ends a request with kCancelled; does nothing where it has ended.
+  /// Ends a request: its answer is what there is, with StopReason::kCancelled. Does nothing where it has ended.
   void cancel(RequestId request);
 
   /// The vector that an embedding model makes of a text. Errors: kUnsupported for a model that makes none; those of

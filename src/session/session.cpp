@@ -68,6 +68,14 @@ struct Session::State {
   std::map<RequestId, std::shared_ptr<Open>> open;
   std::atomic<bool> cancelled = false;
 
+  /// Tells every request that is on its way of its end, while all that the callbacks use is there.
+  ~State() {
+    while (!open.empty()) cancel(open.begin()->first);
+  }
+  void cancel(RequestId request) {
+    scheduler->cancel(request);
+    open.erase(request);
+  }
   [[nodiscard]] session::Notes note() {
     return [this](const std::string& lines) { notes.push_back(lines); };
   }
@@ -164,17 +172,14 @@ Result<RequestId> Session::submit(const Prompt& prompt, const SamplingOptions& s
 Result<bool> Session::step() {
   State& state = *state_;
   if (state.cancelled.exchange(false)) {
-    while (!state.open.empty()) cancel(state.open.begin()->first);
+    while (!state.open.empty()) state.cancel(state.open.begin()->first);
     state.engine->resume();
     return fail(ErrorCode::kCancelled, "cancel_all() ended the requests");
   }
   return state.scheduler->step();
 }
 
-void Session::cancel(RequestId request) {
-  state_->scheduler->cancel(request);
-  state_->open.erase(request);
-}
+void Session::cancel(RequestId request) { state_->cancel(request); }
 
 void Session::cancel_all() noexcept {
   state_->cancelled = true;
