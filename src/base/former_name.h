@@ -11,9 +11,9 @@ inline constexpr const char* kFormerName =
     "ata";
 
 /// Renames `former`, a file or folder from the time before the project was renamed, to `now`. The function
-/// does nothing and returns true when `now` exists already, when `former` does not exist, or when `former` is
-/// a symbolic link. It returns false when the rename fails: the file then keeps its former name. Threading:
-/// several threads and processes may call this at the same time.
+/// does nothing and returns true when `now` exists already, when `former` does not exist, or when `former`
+/// is a symbolic link. It returns false when the rename fails: the file then keeps its former name.
+/// Threading: several threads and processes may call this at the same time.
 [[nodiscard]] bool take_over(const std::filesystem::path& former, const std::filesystem::path& now);
 
 }  // namespace brimful

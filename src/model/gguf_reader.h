@@ -16,9 +16,9 @@
 #include "base/result.h"
 
 /// A parser for the header of the GGUF file format. It is a pure function over bytes, without I/O and
-/// without ggml's parser, so it can be fuzzed by itself. ggml's own parser reads every header that it
-/// accepts without an abort, a read out of range or an absurd allocation. The parser does not judge what the
-/// keys mean: see gguf_checks.h.
+/// without ggml's parser, so it can be fuzzed by itself. Every header that this parser accepts can be given
+/// to ggml's own parser without an abort, a read out of range or an absurd allocation. The parser does not
+/// judge what the keys mean: see gguf_checks.h.
 namespace brimful::model {
 
 /// One key of a header. Its value stays in the header's bytes; GgufValues reads it.

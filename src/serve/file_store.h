@@ -49,7 +49,7 @@ class FileStore {
     std::size_t limit = 20;
     /// The order of the list: the newest first, unless this is set.
     bool oldest_first = false;
-    /// The purpose of files; empty: files of any purpose. It must be empty for batches.
+    /// The purpose of files; empty: files of any purpose. It is meant for files only.
     std::string purpose;
   };
   /// A list of objects, and whether others come behind it.
