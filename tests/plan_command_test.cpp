@@ -140,6 +140,13 @@ TEST_F(PlanProgram, WhatDoesNotFitIsAnAnswerAndWhatCannotBeFoundOutIsNone) {
   expect_refused(run_brimful(command({"--like", kDesktop, "--vram", "8GiB"})), "--vram");
 }
 
+TEST_F(PlanProgram, SaysWhichOfTwoGpusABudgetIsFor) {
+  const std::string machine = std::string("rtx-3060-12gb, ") + kDesktopWithGpu;
+  const ProgramRun run = run_brimful(command({"--like", machine, "--vram", "1GiB", "--ram", "200MiB"}));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_NE((run.out + run.err).find("is the budget of CUDA0 only"), std::string::npos) << run.out << run.err;
+}
+
 TEST_F(PlanProgram, FillsTheGpuToItsBudget) {
   const nlohmann::json json = plan({"--like", kDesktopWithGpu, "--vram", "1GiB", "--ram", "200MiB"});
   ASSERT_EQ(json["fits"], true) << json;

@@ -110,6 +110,8 @@ TEST_F(ServedBatches, ABatchIsAnsweredBehindOtherRequests) {
   EXPECT_EQ(parsed(client.Get("/v1/files?limit=1")).at("has_more"), true);
   EXPECT_EQ(parsed(client.Get("/v1/files?purpose=batch")).at("data").size(), 1U);
   EXPECT_EQ(parsed(client.Get("/v1/batches?after=" + id)).at("data").size(), 0U);
+  EXPECT_EQ(parsed(client.Get("/v1/batches?purpose=batch")).at("data").size(), 1U)
+      << "batches have no purpose";
   EXPECT_EQ(parsed(client.Get("/v1/batches")).at("data").at(0).at("id"), id);
   EXPECT_EQ(client.Get("/v1/batches?limit=0")->status, 400);
   EXPECT_EQ(client.Post("/v1/batches/" + id + "/cancel", "", kJson)->status, 400) << "it has ended";

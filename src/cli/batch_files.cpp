@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/hash.h"
+#include "base/private_files.h"
 #include "base/user_folders.h"
 #include "batch/line_file.h"
 #include "batch/stream_file.h"
@@ -42,15 +43,12 @@ std::vector<NamedFile> written_for(const char* flag, const fs::path& path) {
   return out;
 }
 
+/// Other users must not see the requests.
 Status make_folder(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  // Other users must not see the requests.
-  if (!error) fs::permissions(folder, fs::perms::owner_all, error);
-  if (!error) return {};
-  return fail(ErrorCode::kIo,
-              fmt::format("{}: cannot be made: {}: set XDG_STATE_HOME to a folder of your own",
-                          folder.string(), error.message()));
+  const Status made = make_private_folder(folder);
+  if (made) return {};
+  return fail(made.error().code,
+              fmt::format("{}: set XDG_STATE_HOME to a folder of your own", made.error().message));
 }
 
 /// Removes copies that belong to no process any more. A process that writes a copy holds its lock.

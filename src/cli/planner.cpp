@@ -205,7 +205,8 @@ Result<PlanReport> make_report(const PlanOptions& options) {
   BRIMFUL_TRY(const auto engine, engine::Engine::open(std::move(open)));
   BRIMFUL_TRY(const auto generator, engine::Generator::create(*engine, sampling));
   const double opened = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  report.notes = shape_context(context, options, sequences, profile.train_context);
+  std::ranges::move(shape_context(context, options, sequences, profile.train_context),
+                    std::back_inserter(report.notes));
   if (profile.weights_missing) {  // Real rows of weights are needed to find out which drafts keep the bits.
     context.drafts = {};
     report.notes.emplace_back("planned from the header alone, without drafts");

@@ -113,6 +113,10 @@ double Fields::seconds(std::string_view key) {
   return number(key, 0, 1000, "must be a number of seconds, from 0 to 1000");
 }
 
+double Fields::processors(std::string_view key) {
+  return number(key, 0, 1e6, "must be a number of processors, from 0 to 1000000");
+}
+
 double Fields::share(std::string_view key) {
   return number(key, std::numeric_limits<double>::min(), 1, "must be a share: above 0, at most 1");
 }

@@ -36,6 +36,8 @@ class Fields {
   [[nodiscard]] double rate(std::string_view key);
   /// A time in seconds, from 0 to 1000.
   [[nodiscard]] double seconds(std::string_view key);
+  /// A number of processors that were busy, from 0 to 1e6; may be a fraction.
+  [[nodiscard]] double processors(std::string_view key);
   /// A share above 0 and at most 1.
   [[nodiscard]] double share(std::string_view key);
   /// A field that is an object itself.

@@ -257,7 +257,7 @@ Result<Profile> parse_profile(std::string_view text) {
   for (Fields& gpu : fields.list("gpus")) profile.gpus.push_back(parse_gpu(std::move(gpu)));
   profile.gpu_problem = fields.maybe("gpu_problem", &Fields::text);
   profile.compute = parse_compute(fields.part("compute"));
-  profile.disturbed_by = fields.maybe("disturbed_by_processors", &Fields::seconds);
+  profile.disturbed_by = fields.maybe("disturbed_by_processors", &Fields::processors);
   if (!problem.empty()) return fail(ErrorCode::kCorrupt, fmt::format("the hardware profile: {}", problem));
   return profile;
 }

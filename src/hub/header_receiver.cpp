@@ -57,7 +57,7 @@ bool HeaderReceiver::take(const Answer& answer, std::span<const std::byte> bytes
 void HeaderReceiver::end_answer(const Answer& answer) {
   if (error_ || header_) return;
   if (!total_ && (answer.status == 200 || bytes_.size() < asked_)) total_ = bytes_.size();
-  if (bytes_.size() == *total_) parse();
+  if (bytes_.size() == total_) parse();
 }
 
 std::span<const std::byte> HeaderReceiver::header() const {

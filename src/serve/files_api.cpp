@@ -223,10 +223,12 @@ HttpResponse FilesApi::list(const HttpRequest& request, bool files) const {
   const auto limit =
       limit_of(request, files ? kUsualFiles : kUsualBatches, files ? kMostFiles : kMostBatches);
   if (!limit) return refused(limit.error());
-  const FileStore::Select select{.after = std::string(request.parameter("after").value_or("")),
-                                 .limit = *limit,
-                                 .oldest_first = request.parameter("order") == "asc",
-                                 .purpose = std::string(request.parameter("purpose").value_or(""))};
+  const FileStore::Select select{
+      .after = std::string(request.parameter("after").value_or("")),
+      .limit = *limit,
+      .oldest_first = request.parameter("order") == "asc",
+      // Batches have no purpose: OpenAI's API leaves the parameter out there.
+      .purpose = files ? std::string(request.parameter("purpose").value_or("")) : ""};
   auto page = files ? store_.files(select) : store_.batches(select);
   if (!page) return refused(page.error());
   const auto id = [&](bool first) {
