@@ -290,12 +290,13 @@ TEST_F(BatchInput, PipesAreReadOnceAndAnswersMayGoIntoThem) {
 
 TEST_F(BatchInput, APipeThatIsGivenAgainGoesOn) {
   write_file(input_, some_lines(80, 40));
-  const std::string batch =
-      "brimful batch -i - -o out.jsonl -m '" + model_.string() + "' -t 1 --max-num-seqs 4 --ram " + kAmpleRam;
+  const std::string arguments =
+      " batch -i - -o out.jsonl -m '" + model_.string() + "' -t 1 --max-num-seqs 4 --ram " + kAmpleRam;
+  const std::string batch = "brimful" + arguments;
   for (double limit = 0.5; !std::filesystem::exists(journal_) || answered() == 0; limit *= 1.5) {
     ASSERT_LT(limit, 100);
     const ProgramRun ran = run_shell("cat in.jsonl | timeout -s KILL " + std::to_string(limit) +
-                                     " " BRIMFUL_PROGRAM + batch.substr(6));
+                                     " " BRIMFUL_PROGRAM + arguments);
     ASSERT_NE(ran.exit_code, 0) << "it has ended";
   }
   expect_refused(run_shell("head -n 5 in.jsonl | " + batch), "belongs to another input");
