@@ -214,7 +214,7 @@ TEST_F(RunProgram, AdaptsOnlyWhatWasLeftOpen) {
   const ProgramRun adapted = run({"--ram", std::to_string(all_but_weights)});
   ASSERT_EQ(adapted.exit_code, 0) << adapted.err;
   EXPECT_NE(adapted.err.find("note: -ub "), std::string::npos) << adapted.err;
-  const std::string enough_for_less = std::to_string(all_but_weights + 4 * kMiB.value);
+  const std::string enough_for_less = std::to_string(all_but_weights + 8 * kMiB.value);
   const ProgramRun fixed = run({"--ram", enough_for_less, "-ub", "2048", "-c", "4096"});
   EXPECT_EQ(fixed.exit_code, 3) << fixed.err;
   std::smatch match;
