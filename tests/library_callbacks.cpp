@@ -210,6 +210,13 @@ void settings(const brimful::Model& model, Session& session) {
   const auto other = session.generate(kPrompt, seeded);
   expect(one && other && one->tokens == other->tokens, "the largest seed is a seed like others");
 
+  const auto longest = session.generate(kPrompt, {.numbers = {{"temperature", 0}}});
+  expect(longest && longest->reason == StopReason::kContextFull,
+         "an answer without a limit fills what it may have");
+  // The last token is written, and not computed.
+  expect(longest && longest->prompt_tokens + longest->tokens.size() == model.train_context() + 1,
+         "an answer is no longer than the model was trained for");
+
   const std::size_t notes = session.notes().size();
   brimful::SamplingOptions schema = greedy(4);
   schema.json_schema = R"({"type": "array", "uniqueItems": true})";

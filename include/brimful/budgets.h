@@ -20,7 +20,8 @@ struct VramBudget {
 /// Upper bounds on everything that this process holds, at every moment.
 struct Budgets {
   /// Bytes of main memory: the weights in RAM, the KV cache, buffers, code, libraries, and whatever else the
-  /// calling program holds. Unset: what the machine, its memory cgroup and other instances leave.
+  /// calling program holds. Unset: what the machine, its memory cgroup and other instances leave. More than
+  /// the machine has is lowered to what it leaves, with a note.
   std::optional<Bytes> ram{};
   /// GPUs, in the order in which the model's layers are placed on them. Empty: no GPU is used.
   std::vector<VramBudget> vram{};

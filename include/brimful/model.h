@@ -16,7 +16,7 @@ namespace brimful {
 /// What a session is to hold beside the weights.
 struct ContextOptions {
   /// Tokens of the context, which all sequences share; it is rounded up. 0: as many as the model was trained for.
-  /// Unset: chosen, as many as are useful and fit.
+  /// Unset: chosen, as many as are useful and fit, and one request gets no more than the model was trained for.
   std::optional<std::uint32_t> tokens{};
   /// Tokens of one pass over a prompt (llama.cpp's ubatch). Unset: chosen. Tokens of an answer are bit for bit
   /// the same at every budget only where this is the same.
@@ -42,7 +42,8 @@ struct Plan {
 class BRIMFUL_API Model {
  public:
   /// Opens a GGUF file; of a split model, its first file. Reads the header only.
-  /// Errors: kNotFound, kIo; kCorrupt for a header that breaks the format; kUnsupported.
+  /// Errors: kNotFound, kIo; kInvalidArgument for a path that is no file, or a later part of a split model; kCorrupt
+  /// for a header that breaks the format; kUnsupported.
   [[nodiscard]] static Result<Model> open(const std::filesystem::path& gguf);
 
   [[nodiscard]] const std::filesystem::path& path() const;

@@ -34,7 +34,7 @@ struct Prompt {
 enum class StopReason {
   kEndOfText,    ///< The model ended it.
   kLimit,        ///< SamplingOptions::max_tokens were written.
-  kContextFull,  ///< The context holds no more tokens.
+  kContextFull,  ///< The context holds no more tokens, or one request may have no more; see ContextOptions::tokens.
   kStopString,   ///< One of SamplingOptions::stop came up.
   kCancelled,    ///< The caller ended it.
 };

@@ -161,7 +161,13 @@ Result<Session> Session::start(const Model& model, const Budgets& budgets, const
               session::open_and_prepare(model.path(), budgets, context, session::notes_into(state->notes)));
   BRIMFUL_TRY_VOID(state->engine->start(
       [&](Bytes done, Bytes total) { return !on_progress || on_progress(done, total); }));
-  state->scheduler.emplace(*state->engine, schedule::Scheduler::Options{.most_running = context.sequences});
+  // Many requests share the context. A single one gets no more tokens than the model was trained on, unless
+  // asked.
+  const std::uint64_t trained = model.train_context();
+  state->scheduler.emplace(
+      *state->engine,
+      schedule::Scheduler::Options{.most_running = context.sequences,
+                                   .longest_text = trained > 0 && !context.tokens ? trained : SIZE_MAX});
   if (model.has_chat_template()) {
     auto format = chat::ChatFormat::create(*state->engine);
     if (format) {
