@@ -135,8 +135,8 @@ class BRIMFUL_API Session {
   [[nodiscard]] std::vector<std::string> notes() const;
 
   /// Ends the pass that is being computed, and makes this step(), or else the next one, end every request that is on
-  /// its way then. Where there is none, it does nothing, and what is submitted afterwards is not touched. Safe to call
-  /// from any thread and in a signal handler, as long as the session is neither moved nor ended meanwhile.
+  /// its way then. Where there is none, a step() only tells of it, and what is submitted afterwards is not touched.
+  /// Safe to call from any thread and in a signal handler, as long as the session is neither moved nor ended meanwhile.
   void cancel_all() noexcept;
 
  private:
