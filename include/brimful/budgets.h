@@ -12,35 +12,36 @@ namespace brimful {
 /// How many bytes of one GPU's memory may be used.
 struct VramBudget {
   /// The device as ggml names it, such as `CUDA0`. Empty: the next GPU that has no budget yet.
-  std::string device;
+  std::string device{};
   /// Everything of this process on that device: weights, KV cache, compute buffers, and what its driver takes.
-  Bytes bytes;
+  Bytes bytes{};
 };
 
 /// Upper bounds on everything that this process holds, at every moment.
 struct Budgets {
   /// Bytes of main memory: the weights in RAM, the KV cache, buffers, code, libraries, and whatever else the
-  /// calling program holds. Unset: what the machine, its memory cgroup and other instances leave.
-  std::optional<Bytes> ram;
+  /// calling program holds. Unset: what the machine, its memory cgroup and other instances leave. More than
+  /// the machine has is lowered to what it leaves, with a note.
+  std::optional<Bytes> ram{};
   /// GPUs, in the order in which the model's layers are placed on them. Empty: no GPU is used.
-  std::vector<VramBudget> vram;
+  std::vector<VramBudget> vram{};
 };
 
 /// The bytes of one tier: `host`, or a GPU by ggml's name.
 struct TierAccount {
-  std::string tier;
-  Bytes budget;
+  std::string tier{};
+  Bytes budget{};
   /// Bytes by tag: `weights`, `experts`, `ring`, `kv_cache`, `compute`, `draft_model`, `runtime`, `unused`. They
   /// add up to `budget`, exactly.
-  std::vector<std::pair<std::string, Bytes>> tags;
+  std::vector<std::pair<std::string, Bytes>> tags{};
 };
 
 /// Where every byte of the budgets is.
 struct Account {
-  std::vector<TierAccount> tiers;  ///< The host first, then the GPUs.
-  /// The most bytes of main memory that the process ever held, by the kernel's count. Unset before a session has
-  /// started.
-  std::optional<Bytes> peak;
+  std::vector<TierAccount> tiers{};  ///< The host first, then the GPUs.
+  /// The most bytes of main memory that the process held while it had its present budget, by the kernel's count. Unset
+  /// in a Plan, and where the kernel does not tell.
+  std::optional<Bytes> peak{};
 };
 
 }  // namespace brimful

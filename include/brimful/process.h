@@ -14,7 +14,8 @@ struct ProcessSettings {
   /// 2 MiB of the budget.
   bool small_pages = false;
   /// While a grammar, a schema or a chat template is read, handlers for SIGSEGV, a timer's signal (SIGRTMIN+3) and
-  /// std::terminate end one that loops or recurses without end. Without it, a hostile one may end the process.
+  /// std::terminate end one that loops or recurses without end. Without it, a hostile one may end the process. They are
+  /// installed when the first of these is read, stay, and hand on what is not theirs.
   bool signal_handlers = false;
   /// Sets GGML_CUDA_REGISTER_HOST, so that ggml can copy to GPUs from this library's memory without staging it.
   /// To be set before a GPU is used first.

@@ -32,7 +32,7 @@ enum class ErrorCode {
 /// and what to do about it.
 struct Error {
   ErrorCode code = ErrorCode::kInternal;
-  std::string message;
+  std::string message{};
 };
 
 /// A value, or why there is none.

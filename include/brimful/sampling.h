@@ -14,8 +14,8 @@ namespace brimful {
 
 /// A number that shapes how tokens are chosen, such as `temperature`.
 struct SamplingOption {
-  std::string_view name;  ///< As in llama-server's requests. The text lives as long as the program.
-  std::string_view help;  ///< What it does, and which value turns it off.
+  std::string_view name{};  ///< As in llama-server's requests. The text lives as long as the program.
+  std::string_view help{};  ///< What it does, and which value turns it off.
   double least = 0;       ///< The smallest value that is accepted.
   double most = 0;        ///< The largest value that is accepted.
   double usual = 0;       ///< The value where none is set: llama.cpp's own.
@@ -24,17 +24,18 @@ struct SamplingOption {
 /// How the tokens of an answer are chosen, and where it ends. Threading: as any value.
 struct SamplingOptions {
   /// Numbers by name, one of sampling_options() each. What is not named has its usual value.
-  std::map<std::string, double, std::less<>> numbers;
-  /// Equal seeds give equal answers. Unset: a random one.
-  std::optional<std::uint32_t> seed;
-  /// The most tokens that are written. Unset: until the model ends the answer, or the context is full.
-  std::optional<std::uint32_t> max_tokens;
-  /// The answer ends before the first of these texts.
-  std::vector<std::string> stop;
+  std::map<std::string, double, std::less<>> numbers{};
+  /// Equal seeds give equal answers, as long as no other request is computed at the same time. Unset: a random one.
+  std::optional<std::uint32_t> seed{};
+  /// The most tokens that are written, at least 1. The token that ends a text counts. Unset: until the model ends the
+  /// answer, or the context is full.
+  std::optional<std::uint32_t> max_tokens{};
+  /// The answer ends before the first of these texts. Empty ones are ignored.
+  std::vector<std::string> stop{};
   /// A grammar in llama.cpp's GBNF that the answer must follow. Empty: none.
-  std::string grammar;
+  std::string grammar{};
   /// A JSON schema that the answer must follow, as JSON. Empty: none. At most one of the two may be set.
-  std::string json_schema;
+  std::string json_schema{};
 };
 
 /// Every number that SamplingOptions::numbers accepts, in a fixed order.

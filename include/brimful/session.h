@@ -17,37 +17,45 @@ namespace brimful {
 
 /// One message of a chat.
 struct Message {
-  std::string role;  ///< `system`, `user` or `assistant`, or what else the model's chat template knows.
-  std::string content;
+  std::string role{};  ///< `system`, `user` or `assistant`, or what else the model's chat template knows.
+  std::string content{};
 };
 
-/// What is to be answered: a text that goes on, or a chat that the model's chat template turns into one.
+/// What is to be answered: a text that goes on, or a chat that the model's chat template turns into one. Either way,
+/// names of special tokens in it, such as `</s>`, become these tokens, and the token for the beginning of a text is put
+/// in front where the model wants one.
 struct Prompt {
-  /// A text to complete. Counts where `messages` is empty.
-  std::string text;
-  std::vector<Message> messages;
+  /// A text to complete. It is ignored where there are `messages`.
+  std::string text{};
+  std::vector<Message> messages{};
 };
 
 /// Why an answer ended.
 enum class StopReason {
   kEndOfText,    ///< The model ended it.
   kLimit,        ///< SamplingOptions::max_tokens were written.
-  kContextFull,  ///< The context holds no more tokens.
+  kContextFull,  ///< The context holds no more tokens, or one request may have no more; see ContextOptions::tokens.
   kStopString,   ///< One of SamplingOptions::stop came up.
   kCancelled,    ///< The caller ended it.
 };
 
 /// An answer.
 struct Completion {
-  std::string text;       ///< UTF-8, as far as the model writes it.
-  std::string reasoning;  ///< What the model thought before, where its chat template keeps that apart.
-  std::vector<std::int32_t> tokens;  ///< Ids of the tokens that were written.
+  /// UTF-8, as far as the model writes it; of an answer to messages always, as a wrong byte becomes U+FFFD. Without the
+  /// stop string, and all of it, also where `on_text` ended the answer.
+  std::string text{};
+  std::string reasoning{};  ///< What the model thought before, where its chat template keeps that apart.
+  std::vector<std::int32_t> tokens{};  ///< Ids of the tokens that were written, with the one that ends a text.
   std::size_t prompt_tokens = 0;     ///< Tokens of the prompt.
   std::size_t prompt_tokens_cached = 0;  ///< Those of them that did not have to be computed again.
   StopReason reason = StopReason::kEndOfText;
+  /// What of the request could not be done as asked, such as parts of a schema that are not enforced; one sentence
+  /// each.
+  std::vector<std::string> notes{};
 };
 
-/// Takes a piece of an answer's text as it is written; may cut a UTF-8 character. Returning false ends the answer.
+/// Takes a piece of an answer's text as it is written, without its reasoning; may cut a UTF-8 character. Returning
+/// false ends the answer, and it is not called again.
 using OnText = std::function<bool(std::string_view piece)>;
 
 /// Takes how many of how many bytes are loaded. Returning false ends the loading with kCancelled.
@@ -56,24 +64,29 @@ using OnProgress = std::function<bool(Bytes done, Bytes total)>;
 /// Names a request of Session::submit(). Ids are never used twice in a session.
 using RequestId = std::uint64_t;
 
-/// How submit() tells what becomes of a request. Both are called inside step(), on its thread. They may not call
-/// the session, except cancel(). Either may be unset.
+/// How submit() tells what becomes of a request. Both are called inside a function of the session that computes or
+/// cancels, on its thread. Of the session, they may call submit(), cancel() and cancel_all() only. What one of them
+/// throws leaves that function when the pass is finished, and what on_text throws cancels its request. Either may be
+/// unset.
 struct Callbacks {
-  OnText on_text;
-  /// Called once, at the end; also for a request that is still on its way when the session ends. An answer that
-  /// was cancelled is a Completion with what there is. Errors: those that the answer itself is to blame for.
-  std::function<void(Result<Completion>)> on_end;
+  OnText on_text{};
+  /// Called once, at the end; also for a request that is still on its way when the session ends: what it throws is lost
+  /// then. An answer that was cancelled is a Completion with what there is. Errors: those that the answer itself is to
+  /// blame for.
+  std::function<void(Result<Completion>)> on_end{};
 };
 
 /// A model in memory, inside budgets, that answers requests. The end of a session gives every byte back.
 ///
-/// Threading: one thread at a time, except for cancel_all(). Sessions after one another in one process are fine;
-/// two at the same time count each other's memory as held by the program.
+/// Threading: one thread at a time, except for cancel_all(). It may be moved while requests are on their way, but not
+/// by a callback. Sessions after one another in one process are fine; two at the same time count each other's memory as
+/// held by the program.
 class BRIMFUL_API Session {
  public:
   /// Plans, reserves the memory, and reads the weights that stay. Blocks for as long as that takes.
   /// Errors: kInfeasible, as Model::plan(); kBudgetExceeded where the program holds more than its budget;
-  /// kInvalidArgument for a device without such a name; kIo; kUnsupported; kCancelled by `on_progress`.
+  /// kInvalidArgument for a device without such a name, and for a number of `context` that cannot be; kIo;
+  /// kUnsupported; kCancelled by `on_progress`.
   [[nodiscard]] static Result<Session> start(const Model& model, const Budgets& budgets = {},
                                              const ContextOptions& context = {}, const OnProgress& on_progress = {});
   Session(Session&&) noexcept;
@@ -81,37 +94,49 @@ class BRIMFUL_API Session {
   ~Session();
 
   /// Answers one prompt; requests that were submitted before go on meanwhile. Blocks until the answer has ended.
-  /// Errors: kInvalidArgument for a prompt that is empty or longer than the context, for options out of range, and
-  /// for a grammar or a schema that cannot be followed; those of step(). An answer that `on_text` ended is no error.
+  /// Errors: kInvalidArgument for a prompt without a token or with more than the context holds, for options out of
+  /// range, and for a grammar or a schema that cannot be followed; kUnsupported for messages where the model has no
+  /// chat template, or it refuses them; those of step(). An answer that `on_text`, cancel() or cancel_all() ended is no
+  /// error.
   [[nodiscard]] Result<Completion> generate(const Prompt& prompt, const SamplingOptions& sampling = {},
                                             const OnText& on_text = {});
 
-  /// Puts a request into the queue, and returns at once. Errors: those of generate() that the request is to blame for.
+  /// Puts a request into the queue, and computes nothing of it but its tokens and its grammar. Errors: those of
+  /// generate() that the request is to blame for; its callbacks are not called then.
   [[nodiscard]] Result<RequestId> submit(const Prompt& prompt, const SamplingOptions& sampling, Callbacks callbacks);
   /// Computes one pass of all requests that run. Returns false where there is nothing to do.
   /// Errors: kIo where a weight cannot be read: nothing is lost, and step() may be called again. kCancelled after
-  /// cancel_all(), when every request has ended.
+  /// cancel_all(), when every request has ended: the session goes on with requests that come later. kInvalidArgument
+  /// inside a callback; kInternal after change_budgets() failed with it.
   [[nodiscard]] Result<bool> step();
-  /// Ends a request: its answer is what there is, with StopReason::kCancelled. Does nothing where it has ended.
+  /// Ends a request: its answer is what there is, with StopReason::kCancelled. Its on_text is not called any more, and
+  /// its on_end is called before cancel() returns; where a callback calls cancel(), it is called soon after. Does
+  /// nothing where the request has ended.
   void cancel(RequestId request);
 
-  /// The vector that an embedding model makes of a text. Errors: kUnsupported for a model that makes none; those of
-  /// generate().
+  /// The vector that a model makes of a text: of an embedding model, pooled as it says; of one that writes text, the
+  /// hidden state of the last token. It is not normalised. Special tokens are put around the text as the model wants,
+  /// and not read in it. Requests that were submitted before go on meanwhile. Errors: kUnsupported for a model that
+  /// makes none; kInvalidArgument for a text that is longer than the context, or than a pass of an embedding model;
+  /// those of step().
   [[nodiscard]] Result<std::vector<float>> embed(std::string_view text);
 
-  /// Carries on inside other budgets, with the same context; the tokens that follow are the same. A budget that is
-  /// not given keeps its value. Blocks for as long as weights move.
-  /// Errors: kInfeasible, kInvalidArgument for a GPU that the session did not start with, kBudgetExceeded, kIo: the
-  /// old budgets hold again. kInternal where they could not be restored: only the end of the session helps then.
+  /// Carries on inside other budgets, with the same context; the tokens that follow are the same. Requests that are on
+  /// their way go on with the next step(). A budget that is not given keeps its value. Blocks for as long as weights
+  /// move.
+  /// Errors: kInfeasible, kInvalidArgument for a GPU that the session did not start with, kBudgetExceeded, kIo: the old
+  /// budgets hold again. kInternal where they could not be restored: only the end of the session helps then.
   [[nodiscard]] Status change_budgets(const Budgets& budgets);
   /// Where every byte is, now.
   [[nodiscard]] Account account() const;
-  /// Tokens that the context holds.
+  /// Tokens that the context holds: a prompt and its answer together, of all requests that are computed at once.
   [[nodiscard]] std::uint32_t context() const;
   /// What was adapted to the budgets, one sentence each.
   [[nodiscard]] std::vector<std::string> notes() const;
 
-  /// Ends the pass that is being computed, and every request. Safe to call from any thread and in a signal handler.
+  /// Ends the pass that is being computed, and makes this step(), or else the next one, end every request that is on
+  /// its way then. Where there is none, a step() only tells of it, and what is submitted afterwards is not touched.
+  /// Safe to call from any thread and in a signal handler, as long as the session is neither moved nor ended meanwhile.
   void cancel_all() noexcept;
 
  private:

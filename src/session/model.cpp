@@ -28,8 +28,8 @@ bool Model::has_chat_template() const { return !content_->profile.chat_template.
 
 Result<Plan> Model::plan(const Budgets& budgets, const ContextOptions& context) const {
   Plan out;
-  const session::Notes note = [&](const std::string& lines) { out.notes.push_back(lines); };
-  BRIMFUL_TRY(const auto engine, session::open_and_prepare(path(), budgets, context, note));
+  BRIMFUL_TRY(const auto engine,
+              session::open_and_prepare(path(), budgets, context, session::notes_into(out.notes)));
   const plan::MemoryMap map = engine->memory_map();
   out.context = engine->plan().context;
   out.ubatch = engine->plan().ubatch;

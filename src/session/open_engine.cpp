@@ -35,8 +35,16 @@ Result<std::unique_ptr<engine::Engine>> open_and_prepare(const std::filesystem::
                                                          const ContextOptions& context, const Notes& notes) {
   if (context.sequences == 0)
     return fail(ErrorCode::kInvalidArgument, "sequences: 0 answers nothing: give at least 1");
+  if (context.sequences > llama_max_parallel_sequences())
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("sequences: {} are too many: at most {} are computed at once", context.sequences,
+                            llama_max_parallel_sequences()));
+  if (context.threads == 0U)
+    return fail(ErrorCode::kInvalidArgument,
+                "threads: 0 compute nothing: give at least 1, or leave it unset");
   OpenRequest request{.model = gguf, .ram = budgets.ram, .vram = parts_of(budgets.vram)};
-  if (context.threads) request.threads = static_cast<int>(*context.threads);
+  if (context.threads)
+    request.threads = static_cast<int>(std::min<std::uint32_t>(*context.threads, INT32_MAX));
   BRIMFUL_TRY(engine::OpenOptions open, open_options(request, {}, notes));
   BRIMFUL_TRY(auto engine, engine::Engine::open(std::move(open)));
   const std::uint64_t trained = engine->profile().train_context;

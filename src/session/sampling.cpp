@@ -57,7 +57,8 @@ Result<common_params_sampling> sampling_params(const SamplingOptions& options) {
         },
         option->value);
   }
-  if (options.seed) out.seed = *options.seed;
+  // The largest number means "a random one" to llama.cpp, but here every seed is one.
+  if (options.seed) out.seed = *options.seed == LLAMA_DEFAULT_SEED ? 0 : *options.seed;
   return out;
 }
 

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
+#include <exception>
 #include <map>
 #include <utility>
 
@@ -32,17 +34,17 @@ struct Open {
   chat::ChatStream stream;
   Callbacks callbacks;
   Completion completion;
+  bool wanted = true;  // false: the caller has ended the answer, and on_text is called no more
 
-  /// Returns false where the caller wants no more.
-  bool add(std::string_view piece) { return show(stream.add(piece)); }
-  bool show(const std::vector<chat::ChatDelta>& deltas) {
-    bool wanted = true;
+  void add(std::string_view piece) { show(stream.add(piece)); }
+  void show(const std::vector<chat::ChatDelta>& deltas) {
     for (const chat::ChatDelta& delta : deltas) {
       completion.text += delta.content;
       completion.reasoning += delta.reasoning;
-      if (!delta.content.empty() && callbacks.on_text) wanted = callbacks.on_text(delta.content) && wanted;
+      // The callback may call cancel(), so `wanted` is read again after it.
+      if (wanted && !delta.content.empty() && callbacks.on_text)
+        wanted = callbacks.on_text(delta.content) && wanted;
     }
-    return wanted;
   }
   void end(Result<schedule::Answer> answer) {
     if (!answer) {
@@ -57,6 +59,13 @@ struct Open {
   }
 };
 
+/// Does something when a function is left, in whatever way.
+template <typename Work>
+struct AtEnd {
+  Work work;
+  ~AtEnd() { work(); }
+};
+
 }  // namespace
 
 struct Session::State {
@@ -66,22 +75,78 @@ struct Session::State {
   std::optional<Error> no_format;          // why
   std::optional<schedule::Scheduler> scheduler;
   std::map<RequestId, std::shared_ptr<Open>> open;
+  bool busy = false;                // the scheduler works, and may call callbacks
+  std::vector<RequestId> unwanted;  // to be ended as soon as the scheduler does not work
+  std::exception_ptr thrown;        // the first exception of a callback while the scheduler worked
   std::atomic<bool> cancelled = false;
+  std::atomic<bool> changing = false;  // budgets are being changed: cancel_all() leaves the engine alone
 
-  /// Tells every request that is on its way of its end, while all that the callbacks use is there.
-  ~State() {
+  /// Tells every request that is on its way of its end, while all that the callbacks use is there. What they
+  /// throw is lost: it cannot leave a destructor.
+  ~State() { end_all(); }
+
+  /// Whether the scheduler may be asked to compute. Errors: kInvalidArgument inside a callback; kInternal.
+  [[nodiscard]] Status ready() const {
+    if (busy) return fail(ErrorCode::kInvalidArgument, "a callback may call only submit() and cancel()");
+    if (!engine->can_go_on())
+      return fail(ErrorCode::kInternal,
+                  "a change of budgets failed, and the old ones could not be had again: end the session");
+    return {};
+  }
+  /// Computes one pass, and then does what the callbacks asked for. What one of them has thrown leaves here.
+  [[nodiscard]] Result<bool> step() {
+    busy = true;
+    Result<bool> out = [this] {
+      const AtEnd end{[this] { busy = false; }};
+      return scheduler->step();
+    }();
+    end_unwanted();
+    throw_on();
+    return out;
+  }
+  /// Ends a request; inside a callback only after it, because the scheduler is still at work on the request.
+  void cancel(RequestId request) {
+    const auto at = open.find(request);
+    if (at == open.end()) return;
+    at->second->wanted = false;
+    unwanted.push_back(request);
+    if (!busy) end_unwanted();
+  }
+  void end_unwanted() {
+    busy = true;
+    const AtEnd end{[this] { busy = false; }};
+    while (!unwanted.empty()) {
+      const RequestId request = unwanted.back();
+      unwanted.pop_back();
+      scheduler->cancel(request);
+    }
+  }
+  void end_all() {
     while (!open.empty()) cancel(open.begin()->first);
   }
-  void cancel(RequestId request) {
-    scheduler->cancel(request);
-    open.erase(request);
+  /// Forgets calls of cancel_all(). The one that comes meanwhile is forgotten or counts for what follows.
+  void forget_cancel_all() {
+    cancelled = false;
+    engine->resume();
   }
-  [[nodiscard]] session::Notes note() {
-    return [this](const std::string& lines) { notes.push_back(lines); };
+  /// Calls a callback, perhaps. The scheduler cannot bear an exception: it is kept, and leaves the session
+  /// when the scheduler does not work any more. Returns false after one.
+  bool call(const auto& work) {
+    try {
+      work();
+      return true;
+    } catch (...) {
+      if (!thrown) thrown = std::current_exception();
+      return false;
+    }
   }
+  void throw_on() {
+    if (thrown) std::rethrow_exception(std::exchange(thrown, nullptr));
+  }
+
   [[nodiscard]] Result<chat::ChatPrompt> render(const Prompt& prompt, session::AnswerRules rules) const;
   [[nodiscard]] Result<RequestId> submit(schedule::Request request, chat::ChatParser parser,
-                                         Callbacks callbacks);
+                                         std::vector<std::string> request_notes, Callbacks callbacks);
 };
 
 Session::Session(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -92,10 +157,17 @@ Session::~Session() = default;
 Result<Session> Session::start(const Model& model, const Budgets& budgets, const ContextOptions& context,
                                const OnProgress& on_progress) {
   auto state = std::make_unique<State>();
-  BRIMFUL_TRY(state->engine, session::open_and_prepare(model.path(), budgets, context, state->note()));
+  BRIMFUL_TRY(state->engine,
+              session::open_and_prepare(model.path(), budgets, context, session::notes_into(state->notes)));
   BRIMFUL_TRY_VOID(state->engine->start(
       [&](Bytes done, Bytes total) { return !on_progress || on_progress(done, total); }));
-  state->scheduler.emplace(*state->engine, schedule::Scheduler::Options{.most_running = context.sequences});
+  // Many requests share the context. A single one gets no more tokens than the model was trained on, unless
+  // asked.
+  const std::uint64_t trained = model.train_context();
+  state->scheduler.emplace(
+      *state->engine,
+      schedule::Scheduler::Options{.most_running = context.sequences,
+                                   .longest_text = trained > 0 && !context.tokens ? trained : SIZE_MAX});
   if (model.has_chat_template()) {
     auto format = chat::ChatFormat::create(*state->engine);
     if (format) {
@@ -122,19 +194,24 @@ Result<chat::ChatPrompt> Session::State::render(const Prompt& prompt, session::A
 }
 
 Result<RequestId> Session::State::submit(schedule::Request request, chat::ChatParser parser,
-                                         Callbacks callbacks) {
+                                         std::vector<std::string> request_notes, Callbacks callbacks) {
   const auto one =
       std::make_shared<Open>(Open{chat::ChatStream(std::move(parser)), std::move(callbacks), {}});
   one->completion.prompt_tokens = request.prompt.size();
+  one->completion.notes = std::move(request_notes);
   const auto ended = std::make_shared<std::optional<RequestId>>();
   BRIMFUL_TRY(const RequestId id,
-              scheduler->submit(std::move(request),
-                                {.on_piece = [one](schedule::Piece piece) { return one->add(piece.text); },
-                                 .on_end =
-                                     [this, one, ended](Result<schedule::Answer> answer) {
-                                       if (*ended) open.erase(**ended);
-                                       one->end(std::move(answer));
-                                     }}));
+              scheduler->submit(std::move(request), {.on_piece =
+                                                         [this, one](schedule::Piece piece) {
+                                                           if (!call([&] { one->add(piece.text); }))
+                                                             one->wanted = false;
+                                                           return one->wanted;
+                                                         },
+                                                     .on_end =
+                                                         [this, one, ended](Result<schedule::Answer> answer) {
+                                                           if (*ended) open.erase(**ended);
+                                                           call([&] { one->end(std::move(answer)); });
+                                                         }}));
   *ended = id;
   open.emplace(id, one);
   return id;
@@ -147,7 +224,11 @@ Result<RequestId> Session::submit(const Prompt& prompt, const SamplingOptions& s
   if (engine.only_embeds())
     return fail(ErrorCode::kUnsupported,
                 "this model writes no text: it only makes vectors, see Session::embed()");
-  BRIMFUL_TRY(session::AnswerRules rules, session::answer_rules(sampling, state.note()));
+  if (sampling.max_tokens == 0U)
+    return fail(ErrorCode::kInvalidArgument,
+                "max_tokens: 0 writes nothing: give at least 1, or leave it unset");
+  std::vector<std::string> notes;
+  BRIMFUL_TRY(session::AnswerRules rules, session::answer_rules(sampling, session::notes_into(notes)));
   schedule::Request request{.stop_strings = sampling.stop, .priority = schedule::Priority::kInteractive};
   BRIMFUL_TRY(request.sampling, session::sampling_params(sampling));
   std::erase(request.stop_strings, "");
@@ -164,49 +245,58 @@ Result<RequestId> Session::submit(const Prompt& prompt, const SamplingOptions& s
     request.prompt = std::move(chat.tokens);
     std::ranges::move(chat.stops, std::back_inserter(request.stop_strings));
     parser = std::move(chat.parser);
+    std::ranges::move(chat.warnings, std::back_inserter(notes));
   }
   BRIMFUL_TRY_VOID(engine::try_grammar(engine, request.sampling));
-  return state.submit(std::move(request), std::move(parser), std::move(callbacks));
+  if (!state.busy && state.open.empty()) state.forget_cancel_all();
+  return state.submit(std::move(request), std::move(parser), std::move(notes), std::move(callbacks));
 }
 
 Result<bool> Session::step() {
   State& state = *state_;
-  if (state.cancelled.exchange(false)) {
-    while (!state.open.empty()) state.cancel(state.open.begin()->first);
-    state.engine->resume();
-    return fail(ErrorCode::kCancelled, "cancel_all() ended the requests");
+  BRIMFUL_TRY_VOID(state.ready());
+  if (!state.cancelled) {
+    Result<bool> stepped = state.step();
+    // The engine alone is told in the middle of a cancel_all() of another thread: that counts as well.
+    if (stepped || stepped.error().code != ErrorCode::kCancelled) return stepped;
   }
-  return state.scheduler->step();
+  state.forget_cancel_all();
+  state.end_all();
+  state.throw_on();
+  return fail(ErrorCode::kCancelled, "cancel_all() ended the requests");
 }
 
-void Session::cancel(RequestId request) { state_->cancel(request); }
+void Session::cancel(RequestId request) {
+  state_->cancel(request);
+  if (!state_->busy) state_->throw_on();
+}
 
 void Session::cancel_all() noexcept {
   state_->cancelled = true;
-  state_->engine->abort();
+  if (!state_->changing) state_->engine->abort();
 }
 
 Result<Completion> Session::generate(const Prompt& prompt, const SamplingOptions& sampling,
                                      const OnText& on_text) {
+  BRIMFUL_TRY_VOID(state_->ready());
   std::optional<Result<Completion>> done;
   BRIMFUL_TRY(const RequestId id,
               submit(prompt, sampling, {.on_text = on_text, .on_end = [&done](Result<Completion> completion) {
                                           done = std::move(completion);
                                         }}));
+  const AtEnd end{[this, id] { state_->cancel(id); }};
   while (!done) {
     const Result<bool> stepped = step();
-    if (stepped || done) continue;
-    if (stepped.error().code == ErrorCode::kCancelled && state_->cancelled)
-      continue;  // the next step ends it
-    cancel(id);
-    return std::unexpected(stepped.error());
+    if (!stepped && !done) return std::unexpected(stepped.error());
   }
   return std::move(*done);
 }
 
 Result<std::vector<float>> Session::embed(std::string_view text) {
   State& state = *state_;
+  BRIMFUL_TRY_VOID(state.ready());
   BRIMFUL_TRY_VOID(state.engine->can_embed());
+  if (state.open.empty()) state.forget_cancel_all();
   schedule::Request request{.embed = true, .priority = schedule::Priority::kInteractive};
   BRIMFUL_TRY(request.prompt, engine::tokenize_bounded(*state.engine, std::string(text), true, false));
   std::optional<Result<schedule::Answer>> done;
@@ -214,11 +304,10 @@ Result<std::vector<float>> Session::embed(std::string_view text) {
               state.scheduler->submit(std::move(request), {.on_piece = {}, .on_end = [&done](auto answer) {
                                                              done = std::move(answer);
                                                            }}));
+  const AtEnd end{[&state, id] { state.scheduler->cancel(id); }};
   while (!done) {
     const Result<bool> stepped = step();
-    if (stepped || done) continue;
-    state.scheduler->cancel(id);
-    return std::unexpected(stepped.error());
+    if (!stepped && !done) return std::unexpected(stepped.error());
   }
   if (!*done) return std::unexpected(done->error());
   return std::move((*done)->vectors.at(0));
@@ -226,6 +315,7 @@ Result<std::vector<float>> Session::embed(std::string_view text) {
 
 Status Session::change_budgets(const Budgets& budgets) {
   State& state = *state_;
+  BRIMFUL_TRY_VOID(state.ready());
   engine::BudgetChange change{.ram = budgets.ram};
   const std::vector<engine::DeviceUse> devices = state.engine->devices();
   for (const VramBudget& budget : budgets.vram) {
@@ -236,7 +326,16 @@ Status Session::change_budgets(const Budgets& budgets) {
                              budget.bytes);
   }
   state.scheduler->evict();
-  return state.engine->change_budgets(change);
+  // The engine may compute to measure what a driver takes: stopped there, it could not go on. The next step()
+  // tells of a cancel_all().
+  state.changing = true;
+  const AtEnd end{[&state] { state.changing = false; }};
+  state.engine->resume();
+  const Status changed = state.engine->change_budgets(change);
+  if (!state.engine->can_go_on())
+    return fail(ErrorCode::kInternal, fmt::format("{}; the old budgets cannot be had again: end the session",
+                                                  changed.error().message));
+  return changed;
 }
 
 Account Session::account() const {
@@ -245,7 +344,7 @@ Account Session::account() const {
   return out;
 }
 
-std::uint32_t Session::context() const { return state_->engine->plan().context; }
+std::uint32_t Session::context() const { return *state_->engine->prepared().context; }
 
 std::vector<std::string> Session::notes() const {
   std::vector<std::string> out = state_->notes;
