@@ -46,6 +46,7 @@ configure_package_config_file(cmake/brimful-config.cmake.in ${CMAKE_BINARY_DIR}/
   PATH_VARS CMAKE_INSTALL_LIBDIR CMAKE_INSTALL_INCLUDEDIR
   INSTALL_DESTINATION ${package})
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/brimful-config-version.cmake COMPATIBILITY SameMinorVersion)
+file(RELATIVE_PATH prefix_from_pkgconfig /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
 configure_file(cmake/brimful.pc.in ${CMAKE_BINARY_DIR}/brimful.pc @ONLY)
 
 install(TARGETS libbrimful EXPORT brimful-targets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})

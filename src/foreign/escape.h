@@ -21,7 +21,6 @@ namespace brimful::foreign {
 /// Thread-safe: each thread has its own way out. A call inside another one uses the way out of the outer
 /// call. An exception of a fence that reaches a function that must not throw would end the process: the
 /// terminate handler jumps back instead.
-/// jumps back instead.
 class Escape {
  public:
   enum class End { kReturned, kLoop, kStack, kTerminate };
