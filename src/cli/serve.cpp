@@ -29,10 +29,7 @@ void on_stop(int) {
   if (++stops > 1) std::_Exit(130);
 }
 
-constexpr double kMeanPrompt = 768;  // An assumed mean length in tokens.
-constexpr double kMeanAnswer = 256;
-// The tokens that one request may have, if the model and the budget allow it.
-constexpr std::uint64_t kUsualContext = 4096;
+// Tokens that one request may have in any case.
 constexpr std::uint64_t kLeastContext = 1024;
 // The least memory for bodies of requests, which normally is an eighth of the budget. With it, one body of
 // 4 MiB still fits.
@@ -180,21 +177,17 @@ class Serve {
 
   Result<std::uint32_t> prepare() {
     BRIMFUL_TRY(const engine::ContextOptions context, context_options(options_.run));
-    const std::uint64_t trained = engine_->profile().train_context;
-    const std::uint64_t usual = trained > 0 ? std::min(trained, kUsualContext) : kUsualContext;
     const Bytes connections = serve::ApiServer::kConnection * options_.server.http.most_connections;
     if (options_.run.ram) {  // open_options() has checked the value.
       const Bytes share{parse_bytes(*options_.run.ram).value_or(Bytes{}).value / 8};
       options_.server.largest_bodies = std::clamp(share, kLeastForBodies, options_.server.largest_bodies);
     }
-    return session::prepare_shared(
-        *engine_, context,
-        {.work = {options_.sequences, kMeanPrompt, kMeanAnswer},
-         .most_tokens = usual,
-         .least_tokens = kLeastContext,
-         .chooses_cache = chooses_cache_type(options_.run),
-         .client_reserve = connections + options_.server.largest_bodies + kFileStore},
-        known_machine(options_.run, engine_->profile()), tell_notes);
+    session::ExpectedRequests expected =
+        session::usual_requests(engine_->profile(), options_.sequences, kLeastContext);
+    expected.chooses_cache = chooses_cache_type(options_.run);
+    expected.client_reserve = connections + options_.server.largest_bodies + kFileStore;
+    return session::prepare_shared(*engine_, context, expected,
+                                   known_machine(options_.run, engine_->profile()), tell_notes);
   }
 
   Status start() {

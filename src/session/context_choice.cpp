@@ -28,6 +28,11 @@ constexpr std::uint32_t kUsualRequests = 32;
 constexpr std::uint32_t kLeastUbatch = 64;
 constexpr std::uint32_t kMostUbatch = 2048;
 
+// Requests that nobody knows yet. Assumed, in tokens.
+constexpr double kMeanPrompt = 768;
+constexpr double kMeanAnswer = 256;
+constexpr std::uint64_t kUsualContext = 4096;
+
 /// Number of sequence ids for shared prefixes, in addition to those of requests. They are few for recurrent
 /// states and sliding windows, which take memory for each id.
 std::uint32_t places_for_prefixes(const engine::Engine& engine, std::uint32_t requests) {
@@ -266,6 +271,14 @@ engine::ContextOptions shared(engine::ContextOptions context) {
 }
 
 }  // namespace
+
+ExpectedRequests usual_requests(const model::ModelProfile& model, std::uint32_t at_once,
+                                std::uint64_t least_tokens) {
+  const std::uint64_t trained = model.train_context;
+  return {.work = {at_once, kMeanPrompt, kMeanAnswer},
+          .most_tokens = trained > 0 ? std::min(trained, kUsualContext) : kUsualContext,
+          .least_tokens = least_tokens};
+}
 
 Result<bool> holds_least(engine::Engine& engine, engine::ContextOptions context,
                          const ExpectedRequests& expected) {

@@ -25,6 +25,12 @@ struct ExpectedRequests {
   Bytes client_reserve;
 };
 
+/// Returns what is expected of requests that are not known yet: `at_once` of them, of a usual length, in a
+/// context of a usual size that is no larger than the model was trained on. A context that is chosen holds
+/// `least_tokens` in any case.
+[[nodiscard]] ExpectedRequests usual_requests(const model::ModelProfile& model, std::uint32_t at_once,
+                                              std::uint64_t least_tokens);
+
 /// Calls Engine::prepare() for a schedule::Scheduler. Returns how many requests may run at once. If `context`
 /// leaves the number of tokens open, and `machine` is known, the function chooses the context and the ubatch
 /// with the highest forecast rate: more KV cache against more resident weights. `notes` gets the result and

@@ -10,10 +10,7 @@
 namespace brimful::session {
 namespace {
 
-constexpr std::uint64_t kUsualContext = 4096;  // tokens, where the caller leaves them open
-constexpr std::uint64_t kLeastContext = 256;   // tokens
-constexpr double kMeanPrompt = 768;            // tokens, about
-constexpr double kMeanAnswer = 256;            // tokens, about
+constexpr std::uint64_t kLeastContext = 256;  // tokens
 
 std::vector<VramPart> parts_of(const std::vector<VramBudget>& budgets) {
   std::vector<VramPart> out;
@@ -47,12 +44,8 @@ Result<std::unique_ptr<engine::Engine>> open_and_prepare(const std::filesystem::
     request.threads = static_cast<int>(std::min<std::uint32_t>(*context.threads, INT32_MAX));
   BRIMFUL_TRY(engine::OpenOptions open, open_options(request, {}, notes));
   BRIMFUL_TRY(auto engine, engine::Engine::open(std::move(open)));
-  const std::uint64_t trained = engine->profile().train_context;
-  const ExpectedRequests expected{
-      .work = {context.sequences, kMeanPrompt, kMeanAnswer},
-      .most_tokens = trained > 0 ? std::min(trained, kUsualContext) : kUsualContext,
-      .least_tokens = kLeastContext};
-  BRIMFUL_TRY_VOID(prepare_shared(*engine, {.context = context.tokens, .ubatch = context.ubatch}, expected,
+  BRIMFUL_TRY_VOID(prepare_shared(*engine, {.context = context.tokens, .ubatch = context.ubatch},
+                                  usual_requests(engine->profile(), context.sequences, kLeastContext),
                                   std::nullopt, notes));
   return engine;
 }
