@@ -10,16 +10,28 @@
 #include <thread>
 
 #include "adapter_files.h"
+#include "batch_requests.h"
 #include "hardware/host_memory.h"
 #include "memory_cgroup.h"
 #include "program_run.h"
 #include "sanitized.h"
+#include "served_program.h"
 #include "synth/synth.h"
 #include "temporary_directory.h"
 #include "tiered_model.h"
 
 namespace brimful::tests {
 namespace {
+
+/// The --ram that the program suggests when it refuses a smaller one; 0 when it suggests none.
+Bytes named_budget(const std::string& refusal) {
+  std::smatch match;
+  if (!std::regex_search(refusal, match, std::regex("--ram ([0-9]+[A-Za-z]*) would fit"))) {
+    ADD_FAILURE() << "no --ram that would fit in: " << refusal;
+    return {};
+  }
+  return parse_bytes(match[1].str()).value_or(Bytes{});
+}
 
 struct Outcome {
   Bytes peak;
@@ -71,13 +83,7 @@ class Budget : public testing::Test {
   Bytes smallest() {
     const ProgramRun run = run_brimful(arguments(kMiB));
     EXPECT_NE(run.exit_code, 0);
-    std::smatch match;
-    if (!std::regex_search(run.err, match, std::regex("--ram ([0-9]+[A-Za-z]*) would fit"))) {
-      ADD_FAILURE() << "no --ram that would fit in: " << run.err;
-      return {};
-    }
-    const auto bytes = parse_bytes(match[1].str());
-    return bytes ? *bytes : Bytes{};
+    return named_budget(run.err);
   }
 
   /// Returns whether passes read weights, or experts without a slot, from the disk.
@@ -239,6 +245,39 @@ TEST_F(SyntheticBudget, IsExactWithAGrammar) {
   const Bytes fixed = base();
   run_within(align_up(fixed + Bytes{weights_.value / 2}, kKiB * 4));
   run_within(align_up(smallest(), kKiB * 4));
+}
+
+TEST_F(SyntheticBudget, TheBudgetThatARefusalNamesFitsAServer) {
+  const auto flags = [&](Bytes ram) {
+    return std::vector<std::string>{"-m", model_, "-c", "512", "--ram", std::to_string(ram.value)};
+  };
+  ServedProgram refused(flags(kMiB), false);
+  EXPECT_EQ(refused.wait(), 3);
+  const Bytes named = named_budget(refused.said());
+  ASSERT_GT(named, kMiB);
+  const auto cgroup = MemoryCgroup::create(named);
+  ASSERT_TRUE(cgroup) << cgroup.error().message;
+  ServedProgram served(flags(named), true, cgroup->get());
+  served.signal(SIGTERM);
+  EXPECT_EQ(served.wait(), 0) << served.said();
+  EXPECT_EQ((*cgroup)->times_at_limit(), 0U);
+}
+
+TEST_F(SyntheticBudget, TheBudgetThatARefusalNamesFitsABatch) {
+  const std::string requests = (directory_.path() / "requests.jsonl").string();
+  const std::string results = (directory_.path() / "results.jsonl").string();
+  std::ofstream(requests) << some_lines(4, 8);
+  const auto run = [&](Bytes ram) {
+    return run_brimful({"batch", "-m", model_, "-i", requests, "-o", results, "-c", "512", "--ram",
+                        std::to_string(ram.value)});
+  };
+  const ProgramRun refused = run(kMiB);
+  EXPECT_EQ(refused.exit_code, 3);
+  const Bytes named = named_budget(refused.err);
+  ASSERT_GT(named, kMiB);
+  const ProgramRun done = run(named);
+  EXPECT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_LE(done.peak, named);
 }
 
 TEST_F(SyntheticBudget, IsExactWithAdapters) {

@@ -161,8 +161,13 @@ std::vector<std::string> shape_context(engine::ContextOptions& context, const Pl
 
 }  // namespace
 
-Bytes client_reserve(const engine::Generator& generator, bool with_template) {
-  return generator.working_bytes(with_template) + control::Server::kMemory;
+engine::ClientReserve client_reserve(const engine::Generator& generator, bool with_template, Bytes more) {
+  engine::SamplerWork work = generator.sampler_work();
+  work.templates = with_template;
+  return [work, more](Bytes budget) {
+    return engine::sampler_memory(work, foreign::foreign_limits_for(budget)) + control::Server::kMemory +
+           more;
+  };
 }
 
 Result<PlanReport> make_report(const PlanOptions& options) {

@@ -60,8 +60,9 @@ struct PlanReport {
 /// Blocks: for about a minute when it measures; on the network when it fetches a header.
 [[nodiscard]] Result<PlanReport> make_report(const PlanOptions& options);
 
-/// The bytes that `brimful run` itself will allocate beside the engine. `with_template` says whether it uses
-/// a chat template.
-[[nodiscard]] Bytes client_reserve(const engine::Generator& generator, bool with_template);
+/// What `brimful run` itself will allocate beside the engine. `with_template` says whether it uses a chat
+/// template. `more` is added.
+[[nodiscard]] engine::ClientReserve client_reserve(const engine::Generator& generator, bool with_template,
+                                                   Bytes more = {});
 
 }  // namespace brimful::cli

@@ -115,9 +115,9 @@ class Run {
     context.prompt_tokens = static_cast<std::uint32_t>(prompt.size());
     const std::size_t wanted = prompt.size() + static_cast<std::size_t>(std::max(options_.limit, 1));
     context.least_context = static_cast<std::uint32_t>(std::min<std::size_t>(wanted, 1U << 20));
-    context.client_reserve = client_reserve(*generator_, format_.has_value()) +
-                             (trace_ ? tier::Trace::bytes() : Bytes{}) +
-                             (lines_ ? LineReader::memory(longest_line_) : Bytes{});
+    context.client_reserve = client_reserve(
+        *generator_, format_.has_value(),
+        (trace_ ? tier::Trace::bytes() : Bytes{}) + (lines_ ? LineReader::memory(longest_line_) : Bytes{}));
 
     std::optional<ProgressBar> bar;
     const auto progress = [&](Bytes done, Bytes total) {

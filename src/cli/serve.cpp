@@ -34,6 +34,7 @@ constexpr std::uint64_t kLeastContext = 1024;
 // The least memory for bodies of requests, which normally is an eighth of the budget. With it, one body of
 // 4 MiB still fits.
 constexpr Bytes kLeastForBodies{16ULL << 20};
+constexpr std::uint64_t kShareForBodies = 8;  // an eighth of the budget
 // An estimate for SQLite's caches and the ids of a batch's requests.
 constexpr Bytes kFileStore{8ULL << 20};
 
@@ -178,14 +179,19 @@ class Serve {
   Result<std::uint32_t> prepare() {
     BRIMFUL_TRY(const engine::ContextOptions context, context_options(options_.run));
     const Bytes connections = serve::ApiServer::kConnection * options_.server.http.most_connections;
-    if (options_.run.ram) {  // open_options() has checked the value.
-      const Bytes share{parse_bytes(*options_.run.ram).value_or(Bytes{}).value / 8};
-      options_.server.largest_bodies = std::clamp(share, kLeastForBodies, options_.server.largest_bodies);
-    }
+    const Bytes most = options_.server.largest_bodies;
+    const auto bodies = [most](Bytes budget) {
+      return std::clamp(Bytes{budget.value / kShareForBodies}, kLeastForBodies, most);
+    };
+    const bool has_budget = options_.run.ram.has_value();
+    if (has_budget)  // open_options() has checked the value.
+      options_.server.largest_bodies = bodies(parse_bytes(*options_.run.ram).value_or(Bytes{}));
     session::ExpectedRequests expected =
         session::usual_requests(engine_->profile(), options_.sequences, kLeastContext);
     expected.chooses_cache = chooses_cache_type(options_.run);
-    expected.client_reserve = connections + options_.server.largest_bodies + kFileStore;
+    expected.client_reserve = [=](Bytes budget) {
+      return connections + (has_budget ? bodies(budget) : most) + kFileStore;
+    };
     return session::prepare_shared(*engine_, context, expected,
                                    known_machine(options_.run, engine_->profile()), tell_notes);
   }

@@ -52,6 +52,8 @@ Error with_llama_error(ErrorCode code, std::string what) {
   return Error{code, why.empty() ? std::move(what) : fmt::format("{} ({})", what, why)};
 }
 
+Bytes reserve_in(Bytes budget, const ClientReserve& reserve) { return reserve ? reserve(budget) : Bytes{}; }
+
 bool abort_requested(void* data) { return static_cast<const std::atomic<bool>*>(data)->load(); }
 
 }  // namespace
@@ -287,8 +289,8 @@ Result<plan::HostDemand> Engine::demand(const ContextOptions& options) const {
   out.compute = device_->host_buffers().compute_bytes() + needs.work + needs.staging;
   out.bookkeeping = device_->bookkeeping();
   out.least_for_weights = plan::smallest_budget(profile_, needs.uses, out.bookkeeping);
-  out.growth =
-      kGrowth + needs.reader + needs.split + options.client_reserve + page_tables(out.kv_cache + out.compute);
+  out.growth = kGrowth + needs.reader + needs.split + page_tables(out.kv_cache + out.compute);
+  out.growth += reserve_in(pool_.capacity(), options.client_reserve);
   out.growth += Bytes{pool_.capacity().value / kShareOfGrowth};
   for (const Offload& offload : offloads_) out.growth += offload.device->host_bytes();
   out.uses = std::move(needs.uses);
@@ -302,14 +304,19 @@ Bytes Engine::run_to_run() {
 }
 
 /// The smallest budget that fits. A part of the demand grows with the budget.
-Bytes Engine::least_budget(const plan::HostDemand& demand) const {
-  const Bytes same_everywhere =
-      saturating_sub(demand.least(), Bytes{pool_.capacity().value / kShareOfGrowth});
-  return same_everywhere + Bytes{same_everywhere.value / (kShareOfGrowth - 1) + 1};
+Bytes Engine::least_budget(const plan::HostDemand& demand, const ClientReserve& reserve) const {
+  const auto growing = [&](Bytes budget) {
+    return reserve_in(budget, reserve) + Bytes{budget.value / kShareOfGrowth};
+  };
+  const Bytes same_everywhere = saturating_sub(demand.least(), growing(pool_.capacity()));
+  Bytes least = same_everywhere;
+  for (Bytes next = same_everywhere + growing(least); next > least; next = same_everywhere + growing(least))
+    least = next;
+  return least;
 }
 
 Error Engine::infeasible(const plan::HostDemand& demand, const ContextOptions& options, Shape shape) const {
-  const Bytes least = least_budget(demand);
+  const Bytes least = least_budget(demand, options.client_reserve);
   const Bytes missing = saturating_sub(least, pool_.capacity());
   std::string cure =
       fmt::format("--ram {}MiB would fit", align_up(least + run_to_run(), kMiB).value / kMiB.value);
@@ -369,7 +376,7 @@ Status Engine::prepare(const ContextOptions& wanted) {
     }
     if (demand.least() > pool_.capacity()) {
       if (!last) continue;
-      least_budget_ = least_budget(demand);
+      least_budget_ = least_budget(demand, options.client_reserve);
       return std::unexpected(infeasible(demand, options, shapes[i]));
     }
     // Long ubatches are worth at most an eighth of the budget: the rest is better spent on resident weights.

@@ -105,6 +105,10 @@ struct DraftOptions {
   bool always = false;
 };
 
+/// Bytes that the caller will still allocate when the host budget has `budget` bytes. They may grow with the
+/// budget, by less than the budget does.
+using ClientReserve = std::function<Bytes(Bytes budget)>;
+
 /// The shape of a context. Fields that are unset may be adapted to the budget.
 struct ContextOptions {
   /// Number of tokens; 0: the context that the model was trained for.
@@ -129,8 +133,8 @@ struct ContextOptions {
   llama_flash_attn_type flash_attention = LLAMA_FLASH_ATTN_TYPE_AUTO;
   /// Drafts. If there is a draft model, it drafts in any case.
   DraftOptions drafts;
-  /// Bytes that the caller will still allocate, for example for samplers and grammars.
-  Bytes client_reserve;
+  /// For example for samplers and grammars. Unset: nothing.
+  ClientReserve client_reserve;
   /// Bytes for the weights, as an earlier plan has decided. Unset: everything that the budget leaves.
   std::optional<Bytes> for_weights;
 };
@@ -342,7 +346,7 @@ class Engine {
   [[nodiscard]] Status record_verification(Shape shape);
   [[nodiscard]] Status compute(std::span<const llama_token> tokens, std::int8_t* outputs);
   [[nodiscard]] Result<plan::HostDemand> demand(const ContextOptions& options) const;
-  [[nodiscard]] Bytes least_budget(const plan::HostDemand& demand) const;
+  [[nodiscard]] Bytes least_budget(const plan::HostDemand& demand, const ClientReserve& reserve) const;
   [[nodiscard]] Error infeasible(const plan::HostDemand& demand, const ContextOptions& options,
                                  Shape shape) const;
   void note_changes(const std::vector<Shape>& tried, Shape chosen);

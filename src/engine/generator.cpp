@@ -70,12 +70,6 @@ Result<std::vector<llama_token>> Generator::tokenize(const std::string& text, bo
   return tokenize_bounded(engine_, text, add_special, true);
 }
 
-Bytes Generator::working_bytes(bool with_template) const {
-  SamplerWork work = work_;
-  work.templates = with_template;
-  return sampler_memory(work, foreign::foreign_limits());
-}
-
 Status Generator::prefill(const GenerationOptions& options, Generation& out) {
   const auto& prompt = out.prompt_ids;
   llama_memory_t const memory = llama_get_memory(engine_.context());

@@ -84,9 +84,9 @@ class Generator {
   /// long.
   [[nodiscard]] Result<std::vector<llama_token>> tokenize(const std::string& text, bool add_special) const;
 
-  /// Upper bound of the bytes that sampling allocates while it runs, beside what the sampler holds already.
-  /// `with_template`: includes the chat template, for a program that applies it while the model runs.
-  [[nodiscard]] Bytes working_bytes(bool with_template) const;
+  /// What decides how many bytes sampling allocates while it runs, beside what the sampler holds already: see
+  /// sampler_memory().
+  [[nodiscard]] const SamplerWork& sampler_work() const { return work_; }
 
   /// Called with each piece of text. Returning false ends the generation with kCancelled.
   using OnText = std::function<bool(std::string_view piece)>;

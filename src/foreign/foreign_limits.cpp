@@ -87,6 +87,10 @@ FenceLimits limits_of_text(std::optional<std::uint64_t> tokens) {
   return out;
 }
 
+Bytes bytes_for_text(std::uint64_t tokens, Bytes budget) {
+  return std::max(foreign_limits_for(budget).reading.bytes, Bytes{kForTextToken * tokens});
+}
+
 ForeignArrival::ForeignArrival() { ++arrived; }
 ForeignArrival::~ForeignArrival() { --arrived; }
 

@@ -36,6 +36,8 @@ void set_foreign_limits(Bytes budget);
 /// unset: there is no context yet, and the limit is a quarter of the budget. Whoever plans a context reserves
 /// the bytes that this limit has beyond ForeignLimits::reading.
 [[nodiscard]] FenceLimits limits_of_text(std::optional<std::uint64_t> tokens);
+/// The bytes of limits_of_text() for a context of `tokens` tokens, in a process with this memory budget.
+[[nodiscard]] Bytes bytes_for_text(std::uint64_t tokens, Bytes budget);
 
 /// A request with foreign texts to read. It lives from the moment when the request has arrived completely.
 /// While it lives, all other requests get less time, so that nobody waits long. Thread-safe; it has one

@@ -60,17 +60,21 @@ class Contexts {
   [[nodiscard]] engine::ContextOptions of(std::uint32_t tokens) const {
     engine::ContextOptions out = with(at_once(tokens));
     out.context = tokens;
-    const Bytes for_text = foreign::limits_of_text(tokens).bytes;
-    out.client_reserve += for_text - std::min(for_text, foreign::foreign_limits().reading.bytes);
+    out.client_reserve = [rest = std::move(out.client_reserve), tokens](Bytes budget) {
+      return rest(budget) + foreign::bytes_for_text(tokens, budget) -
+             foreign::foreign_limits_for(budget).reading.bytes;
+    };
     return out;
   }
   /// The options for `requests` requests at once.
   [[nodiscard]] engine::ContextOptions with(std::uint32_t requests) const {
     engine::ContextOptions out = base_;
     out.sequences = requests + places_;
-    out.client_reserve =
-        kRequests + expected_.client_reserve +
-        engine::sampler_memory({.vocabulary = vocabulary_, .at_once = requests}, foreign::foreign_limits());
+    const engine::SamplerWork work{.vocabulary = vocabulary_, .at_once = requests};
+    out.client_reserve = [work, more = expected_.client_reserve](Bytes budget) {
+      return kRequests + (more ? more(budget) : Bytes{}) +
+             engine::sampler_memory(work, foreign::foreign_limits_for(budget));
+    };
     return out;
   }
   [[nodiscard]] const plan::SharedWork& work() const { return expected_.work; }

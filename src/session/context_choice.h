@@ -21,8 +21,8 @@ struct ExpectedRequests {
   std::uint64_t least_tokens = 0;
   /// True: the type of the KV cache may be chosen, too.
   bool chooses_cache = false;
-  /// Bytes that the caller will still allocate, beside samplers and templates.
-  Bytes client_reserve;
+  /// What the caller will still allocate beside samplers and templates. Unset: nothing.
+  engine::ClientReserve client_reserve;
 };
 
 /// Returns what is expected of requests that are not known yet: `at_once` of them, of a usual length, in a
