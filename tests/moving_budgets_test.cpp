@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kTokens = 24;
 constexpr int kStep = 6;  // The number of tokens between two changes.
-constexpr engine::ContextOptions kContext{.context = 512, .ubatch = 64, .least_context = 512};
+const engine::ContextOptions kContext{.context = 512, .ubatch = 64, .least_context = 512};
 
 using Held = decltype(engine::OpenOptions::held_on_device);
 

@@ -165,7 +165,7 @@ std::vector<llama_token> generate(engine::Engine& engine, std::vector<llama_toke
   return out;
 }
 
-constexpr engine::ContextOptions kContext{.context = 512, .ubatch = 64, .least_context = 512};
+const engine::ContextOptions kContext{.context = 512, .ubatch = 64, .least_context = 512};
 
 struct Filled {
   std::vector<llama_token> tokens;
