@@ -240,7 +240,7 @@ TEST_F(SyntheticBudget, IsExactWithAGrammar) {
   // time.
   more_ = {"--json-schema", R"({"type":"object","properties":{"name":{"type":"string"}}})"};
   least_share_ =
-      // 8.5 of the smallest 58 MiB are reserved for the most that a grammar may take. This one takes little.
+      // 8.5 of the smallest 59 MiB are reserved for the most that a grammar may take. This one takes little.
       0.83;
   const Bytes fixed = base();
   run_within(align_up(fixed + Bytes{weights_.value / 2}, kKiB * 4));
