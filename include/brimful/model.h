@@ -13,7 +13,24 @@
 
 namespace brimful {
 
-/// What a session is to hold beside the weights.
+/// A LoRA adapter or a control vector.
+struct Adapter {
+  std::filesystem::path file{};
+  float scale = 1;  ///< Its effect is multiplied by this number. 0: it has none.
+};
+
+/// Which weights may lie on GPUs. What is not forbidden is placed by the budgets.
+struct Placement {
+  /// The most layers on GPUs, counted from the first one on. Unset: as many as fit.
+  std::optional<std::uint32_t> gpu_layers{};
+  /// The experts of this number of layers, counted from the first one on, stay in main memory. Unset: none have to.
+  std::optional<std::uint32_t> cpu_expert_layers{};
+  /// Rules REGEX=DEVICE as of llama.cpp's flag -ot: weights whose names match stay off all devices but that one. DEVICE
+  /// is `CPU`, or a GPU that has a budget. The first rule that matches counts.
+  std::vector<std::string> rules{};
+};
+
+/// What a session is to hold beside the weights, and how it computes.
 struct ContextOptions {
   /// Tokens of the context, which all sequences share; it is rounded up. 0: as many as the model was trained for.
   /// Unset: chosen, as many as are useful and fit, and one request gets no more than the model was trained for.
@@ -25,6 +42,19 @@ struct ContextOptions {
   std::uint32_t sequences = 1;
   /// Threads that compute, at least 1. Unset: as many as the process may use cores. More than can run are never used.
   std::optional<std::uint32_t> threads{};
+  /// Threads that compute prompts, at least 1. Unset: as many as `threads`.
+  std::optional<std::uint32_t> prompt_threads{};
+  /// Types of the KV cache, by ggml's names: `f32`, `f16`, `bf16`, `q8_0`, `q4_0`, `q4_1`, `q5_0`, `q5_1` or `iq4_nl`.
+  std::string key_cache = "f16";
+  std::string value_cache = "f16";
+  /// Whether flash attention computes the answers. Unset: where the model and the devices have it.
+  std::optional<bool> flash_attention{};
+  /// Adapters, whose effects add up. They cannot be used with a GPU yet.
+  std::vector<Adapter> loras{};
+  std::vector<Adapter> control_vectors{};
+  Placement placement{};
+  /// A Jinja chat template that is used instead of the model's own. Empty: the model's own.
+  std::string chat_template{};
 };
 
 /// What a session would do, known before a weight is read.

@@ -32,6 +32,16 @@ struct SamplingOptions {
   std::optional<std::uint32_t> max_tokens{};
   /// The answer ends before the first of these texts. Empty ones are ignored.
   std::vector<std::string> stop{};
+  /// What is added to the logits of tokens before one is chosen, by the token's id. Minus infinity forbids the token.
+  std::map<std::int32_t, float> token_biases{};
+  /// llama.cpp's names of the samplers, such as `top_k`, in the order in which they are applied. Empty: llama.cpp's own
+  /// order.
+  std::vector<std::string> samplers{};
+  /// True: the tokens that end a text are never chosen.
+  bool ignore_end_of_text = false;
+  /// How many of the likeliest tokens Completion::log_probabilities names beside each written token, at most 20. Unset:
+  /// there are no log probabilities.
+  std::optional<std::uint32_t> top_log_probabilities{};
   /// A grammar in llama.cpp's GBNF that the answer must follow. Empty: none.
   std::string grammar{};
   /// A JSON schema that the answer must follow, as JSON. Empty: none. At most one of the two may be set.

@@ -8,26 +8,87 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace brimful {
 
-/// One message of a chat.
-struct Message {
-  std::string role{};  ///< `system`, `user` or `assistant`, or what else the model's chat template knows.
-  std::string content{};
+/// A call of a tool that the model asks for.
+struct ToolCall {
+  /// The model's own id, or nine random letters and digits where the model gives none.
+  std::string id{};
+  std::string name{};
+  /// The arguments as JSON, as the model wrote them. They are not checked against the tool's parameters.
+  std::string arguments{};
 };
 
-/// What is to be answered: a text that goes on, or a chat that the model's chat template turns into one. Either way,
-/// names of special tokens in it, such as `</s>`, become these tokens, and the token for the beginning of a text is put
-/// in front where the model wants one.
+/// One message of a chat.
+struct Message {
+  /// `system`, `user`, `assistant` or `tool`, or what else the model's chat template knows.
+  std::string role{};
+  std::string content{};
+  /// What the assistant thought before this message. Empty: nothing. The chat template decides whether the model sees
+  /// it again.
+  std::string reasoning{};
+  /// The calls that the assistant asked for in this message.
+  std::vector<ToolCall> tool_calls{};
+  /// In a message with the result of a tool: the id of its call. Empty in all others.
+  std::string tool_call_id{};
+  /// The name of the tool, or of the speaker. Empty: none.
+  std::string name{};
+};
+
+/// A tool that the model may ask its caller to call.
+struct Tool {
+  std::string name{};
+  std::string description{};  ///< What it does, for the model.
+  /// A JSON schema of the arguments, as JSON. Empty: any object.
+  std::string parameters{};
+};
+
+/// Whether an answer may, must or must not call a tool.
+enum class ToolChoice { kAuto, kRequired, kNone };
+
+/// What is to be answered: exactly one of `text`, `tokens` and `messages`. Names of special tokens in texts and
+/// messages, such as `</s>`, become these tokens, and the token for the beginning of a text is put in front of them
+/// where the model wants one.
 struct Prompt {
-  /// A text to complete. It is ignored where there are `messages`.
+  /// A text to complete.
   std::string text{};
+  /// The same as token ids, which are used as they are. See Session::tokenize().
+  std::vector<std::int32_t> tokens{};
+  /// A chat, which the model's chat template turns into a text. The fields below belong to it.
   std::vector<Message> messages{};
+  /// Tools that the answer may call: see Completion::tool_calls.
+  std::vector<Tool> tools{};
+  ToolChoice tool_choice = ToolChoice::kAuto;
+  /// Whether an answer may have more than one call. Unset: if the chat template supports it.
+  std::optional<bool> parallel_tool_calls{};
+  /// Whether the model thinks before it answers, where its chat template has that switch.
+  bool thinking = true;
+  /// The most tokens that the model may think; then its thoughts are ended. Unset: no limit.
+  std::optional<std::uint32_t> thinking_tokens{};
+  /// True: the last message is the assistant's, and the answer continues it.
+  bool continues_last_message = false;
+  /// More variables for the chat template, by name; the values are JSON.
+  std::map<std::string, std::string> template_arguments{};
+};
+
+/// A token and the natural logarithm of its probability: the model's own, before temperature and the other samplers.
+struct TokenLogProbability {
+  std::int32_t token = 0;
+  double log_probability = 0;
+};
+
+/// The log probabilities at one place of an answer.
+struct LogProbabilities {
+  TokenLogProbability written{};
+  /// The likeliest tokens, the likeliest one first: as many as SamplingOptions::top_log_probabilities says.
+  std::vector<TokenLogProbability> top{};
 };
 
 /// Why an answer ended.
@@ -45,7 +106,11 @@ struct Completion {
   /// stop string, and all of it, also where `on_text` ended the answer.
   std::string text{};
   std::string reasoning{};  ///< What the model thought before, where its chat template keeps that apart.
+  /// The calls of tools that the model asks for. The caller calls them, and answers with messages of the role `tool`.
+  std::vector<ToolCall> tool_calls{};
   std::vector<std::int32_t> tokens{};  ///< Ids of the tokens that were written, with the one that ends a text.
+  /// One for each of `tokens`. Empty unless SamplingOptions::top_log_probabilities is set.
+  std::vector<LogProbabilities> log_probabilities{};
   std::size_t prompt_tokens = 0;     ///< Tokens of the prompt.
   std::size_t prompt_tokens_cached = 0;  ///< Those of them that did not have to be computed again.
   StopReason reason = StopReason::kEndOfText;
@@ -54,7 +119,7 @@ struct Completion {
   std::vector<std::string> notes{};
 };
 
-/// Takes a piece of an answer's text as it is written, without its reasoning; may cut a UTF-8 character. Returning
+/// Takes a piece of an answer's text as it is written, without its reasoning and its calls of tools; may cut a UTF-8 character. Returning
 /// false ends the answer, and it is not called again.
 using OnText = std::function<bool(std::string_view piece)>;
 
@@ -113,6 +178,14 @@ class BRIMFUL_API Session {
   /// its on_end is called before cancel() returns; where a callback calls cancel(), it is called soon after. Does
   /// nothing where the request has ended.
   void cancel(RequestId request);
+
+  /// The tokens of a text. `special`: the tokens that the model wants around a text are put there, and names of special
+  /// tokens in the text become these tokens. Errors: kUnsupported for a text that the model's vocabulary cannot express;
+  /// kInvalidArgument for one that takes too much memory or time.
+  [[nodiscard]] Result<std::vector<std::int32_t>> tokenize(std::string_view text, bool special = true) const;
+  /// The text of tokens; a character may be cut at either end. `special`: special tokens become their names, and
+  /// otherwise nothing. Errors: kInvalidArgument for an id that the vocabulary does not have.
+  [[nodiscard]] Result<std::string> text_of(const std::vector<std::int32_t>& tokens, bool special = false) const;
 
   /// The vector that a model makes of a text: of an embedding model, pooled as it says; of one that writes text, the
   /// hidden state of the last token. It is not normalised. Special tokens are put around the text as the model wants,

@@ -22,27 +22,18 @@
 #include "hardware/compute_threads.h"
 #include "plan/placement_rules.h"
 #include "probe/probe.h"
+#include "session/cache_type.h"
 #include "session/open_options.h"
 #include "session/sampling.h"
 
 namespace brimful::cli {
 namespace {
 
-constexpr std::array kCacheTypes{GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16,
-                                 GGML_TYPE_Q8_0, GGML_TYPE_Q4_0, GGML_TYPE_Q4_1,
-                                 GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_IQ4_NL};
-
 constexpr std::string_view kAnyCache = "auto";
 
 Result<ggml_type> cache_type(std::string_view flag, const std::string& name) {
   if (name == kAnyCache) return GGML_TYPE_F16;
-  std::string known;
-  for (const ggml_type type : kCacheTypes) {
-    if (name == ggml_type_name(type)) return type;
-    known += fmt::format(" {}", ggml_type_name(type));
-  }
-  return fail(ErrorCode::kInvalidArgument,
-              fmt::format("{} {}: not a cache type; one of{} {}", flag, name, known, kAnyCache));
+  return session::cache_type(flag, name, kAnyCache);
 }
 
 struct DraftKinds {
@@ -71,11 +62,10 @@ Result<DraftKinds> draft_kinds(const RunOptions& o) {
 }
 
 /// Parses adapters, each given as FILE or FILE:SCALE.
-Result<std::vector<engine::AdapterOption>> adapters(std::string_view flag,
-                                                    const std::vector<std::string>& given) {
-  std::vector<engine::AdapterOption> out;
+Result<std::vector<Adapter>> adapters(std::string_view flag, const std::vector<std::string>& given) {
+  std::vector<Adapter> out;
   for (const std::string& text : given) {
-    engine::AdapterOption adapter{text, 1.0F};
+    Adapter adapter{text, 1.0F};
     if (const std::size_t colon = text.rfind(':'); colon != std::string::npos) {
       const char* const end = text.data() + text.size();
       float scale = 0;
@@ -313,9 +303,6 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
     for (std::string endpoint; std::getline(endpoints, endpoint, ',');)
       BRIMFUL_TRY_VOID(engine::add_rpc_server(endpoint));
   }
-  if (!o.vram && (o.gpu_layers || o.cpu_moe_layers || !o.overrides.empty()))
-    return fail(ErrorCode::kInvalidArgument,
-                "-ngl, --n-cpu-moe and -ot need --vram: how much the layers may take");
   if (!o.vram && o.rpc)
     return fail(ErrorCode::kInvalidArgument, "--rpc: say with --vram how much of its memory may be used");
   if (o.vram) {
@@ -324,15 +311,16 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
   request.reader = o.io == "uring"     ? tier::ReaderKind::kUring
                    : o.io == "threads" ? tier::ReaderKind::kThreads
                                        : tier::ReaderKind::kAuto;
-  BRIMFUL_TRY(engine::OpenOptions out,
-              session::open_options(request, {.vram = "--vram", .threads = "-t", .threads_batch = "-tb"},
-                                    tell_notes));
-  std::vector<std::string> devices;
-  for (const engine::OffloadOption& option : out.offload)
-    devices.emplace_back(ggml_backend_dev_name(option.device));
-  BRIMFUL_TRY(out.placement_filter, placement_rules(o, devices));
-  BRIMFUL_TRY(out.loras, adapters("--lora", o.loras));
-  BRIMFUL_TRY(out.control_vectors, adapters("--control-vector", o.control_vectors));
+  request.placement = {o.gpu_layers, o.cpu_moe_layers, o.overrides};
+  BRIMFUL_TRY(request.loras, adapters("--lora", o.loras));
+  BRIMFUL_TRY(request.control_vectors, adapters("--control-vector", o.control_vectors));
+  BRIMFUL_TRY(engine::OpenOptions out, session::open_options(request,
+                                                             {.vram = "--vram",
+                                                              .threads = "-t",
+                                                              .threads_batch = "-tb",
+                                                              .placement = "-ngl, --n-cpu-moe and -ot",
+                                                              .placement_rules = "-ot"},
+                                                             tell_notes));
   BRIMFUL_TRY(const DraftKinds drafts, draft_kinds(o));
   if (drafts.model) out.draft_model = *o.draft_model;
   return out;
@@ -355,10 +343,7 @@ Result<engine::ContextOptions> context_options(const RunOptions& o) {
   out.flash_attention = o.flash_attention == "on"    ? LLAMA_FLASH_ATTN_TYPE_ENABLED
                         : o.flash_attention == "off" ? LLAMA_FLASH_ATTN_TYPE_DISABLED
                                                      : LLAMA_FLASH_ATTN_TYPE_AUTO;
-  if (o.flash_attention == "off" && ggml_is_quantized(out.type_v)) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("-ctv {}: a quantised V cache needs flash attention; drop -fa off", o.type_v));
-  }
+  BRIMFUL_TRY_VOID(session::check_value_cache("-ctv", out.type_v, o.flash_attention == "off", "-fa off"));
   return out;
 }
 

@@ -17,25 +17,26 @@ struct Override {
 };
 
 Result<std::vector<Override>> parse_overrides(const std::vector<std::string>& given,
-                                              const std::vector<std::string>& devices) {
+                                              const std::vector<std::string>& devices,
+                                              std::string_view name) {
   std::vector<Override> out;
   for (const std::string& text : given) {
     std::istringstream list(text);
     for (std::string one; std::getline(list, one, ',');) {
       const std::size_t equals = one.rfind('=');
       if (equals == std::string::npos || equals + 1 == one.size())
-        return fail(ErrorCode::kInvalidArgument, fmt::format("-ot {}: write REGEX=DEVICE", one));
+        return fail(ErrorCode::kInvalidArgument, fmt::format("{} {}: write REGEX=DEVICE", name, one));
       const std::string device = one.substr(equals + 1);
       if (device != "CPU" && std::ranges::find(devices, device) == devices.end()) {
         return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("-ot {}: no device '{}' has a budget: CPU{}{}", one, device,
+                    fmt::format("{} {}: no device '{}' has a budget: CPU{}{}", name, one, device,
                                 devices.empty() ? "" : ", ", fmt::join(devices, ", ")));
       }
       try {
         out.push_back({std::regex(one.substr(0, equals)), device});
       } catch (const std::regex_error& error) {
         return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("-ot {}: no regular expression: {}", one, error.what()));
+                    fmt::format("{} {}: no regular expression: {}", name, one, error.what()));
       }
     }
   }
@@ -47,9 +48,10 @@ Result<std::vector<Override>> parse_overrides(const std::vector<std::string>& gi
 Result<PlacementFilter> placement_rules(std::optional<std::uint32_t> gpu_layers,
                                         std::optional<std::uint32_t> cpu_moe_layers,
                                         const std::vector<std::string>& overrides,
-                                        const std::vector<std::string>& devices) {
+                                        const std::vector<std::string>& devices,
+                                        std::string_view rules_name) {
   if (!gpu_layers && !cpu_moe_layers && overrides.empty()) return PlacementFilter{};
-  BRIMFUL_TRY(std::vector<Override> parsed, parse_overrides(overrides, devices));
+  BRIMFUL_TRY(std::vector<Override> parsed, parse_overrides(overrides, devices, rules_name));
   const auto rules = std::make_shared<const std::vector<Override>>(std::move(parsed));
   return [=](std::string_view device, const model::ModelProfile& profile, const model::TensorInfo& tensor) {
     for (const auto& [names, wanted] : *rules) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -14,10 +15,12 @@ namespace brimful::plan {
 /// llama.cpp, but -ngl counts layers from the first one on, as layers are distributed here. Of the overrides,
 /// the first one that matches a tensor counts.
 /// `devices` are the devices that have a budget; an override may name one of them, or CPU. The result is
-/// empty where no flag was given. Errors: kInvalidArgument.
+/// empty where no flag was given. `rules_name` is what the face calls the overrides, for messages. Errors:
+/// kInvalidArgument.
 [[nodiscard]] Result<PlacementFilter> placement_rules(std::optional<std::uint32_t> gpu_layers,
                                                       std::optional<std::uint32_t> cpu_moe_layers,
                                                       const std::vector<std::string>& overrides,
-                                                      const std::vector<std::string>& devices);
+                                                      const std::vector<std::string>& devices,
+                                                      std::string_view rules_name = "-ot");
 
 }  // namespace brimful::plan

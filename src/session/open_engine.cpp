@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "session/cache_type.h"
 #include "session/context_choice.h"
 #include "session/open_options.h"
 
@@ -25,6 +26,23 @@ std::vector<VramPart> parts_of(const std::vector<VramBudget>& budgets) {
   return out;
 }
 
+std::optional<int> as_int(std::optional<std::uint32_t> number) {
+  if (!number) return std::nullopt;
+  return static_cast<int>(std::min<std::uint32_t>(*number, INT32_MAX));
+}
+
+Result<engine::ContextOptions> shape_of(const ContextOptions& context) {
+  engine::ContextOptions out{.context = context.tokens, .ubatch = context.ubatch};
+  BRIMFUL_TRY(out.type_k, cache_type("key_cache", context.key_cache));
+  BRIMFUL_TRY(out.type_v, cache_type("value_cache", context.value_cache));
+  if (context.flash_attention)
+    out.flash_attention =
+        *context.flash_attention ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
+  BRIMFUL_TRY_VOID(
+      check_value_cache("value_cache", out.type_v, context.flash_attention == false, "flash_attention"));
+  return out;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<engine::Engine>> open_and_prepare(const std::filesystem::path& gguf,
@@ -39,12 +57,21 @@ Result<std::unique_ptr<engine::Engine>> open_and_prepare(const std::filesystem::
   if (context.threads == 0U)
     return fail(ErrorCode::kInvalidArgument,
                 "threads: 0 compute nothing: give at least 1, or leave it unset");
-  OpenRequest request{.model = gguf, .ram = budgets.ram, .vram = parts_of(budgets.vram)};
-  if (context.threads)
-    request.threads = static_cast<int>(std::min<std::uint32_t>(*context.threads, INT32_MAX));
+  if (context.prompt_threads == 0U)
+    return fail(ErrorCode::kInvalidArgument,
+                "prompt_threads: 0 compute nothing: give at least 1, or leave it unset");
+  OpenRequest request{.model = gguf,
+                      .ram = budgets.ram,
+                      .vram = parts_of(budgets.vram),
+                      .threads = as_int(context.threads),
+                      .threads_batch = as_int(context.prompt_threads),
+                      .placement = context.placement,
+                      .loras = context.loras,
+                      .control_vectors = context.control_vectors};
+  BRIMFUL_TRY(const engine::ContextOptions shape, shape_of(context));
   BRIMFUL_TRY(engine::OpenOptions open, open_options(request, {}, notes));
   BRIMFUL_TRY(auto engine, engine::Engine::open(std::move(open)));
-  BRIMFUL_TRY_VOID(prepare_shared(*engine, {.context = context.tokens, .ubatch = context.ubatch},
+  BRIMFUL_TRY_VOID(prepare_shared(*engine, shape,
                                   usual_requests(engine->profile(), context.sequences, kLeastContext),
                                   std::nullopt, notes));
   return engine;

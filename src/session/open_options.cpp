@@ -1,8 +1,11 @@
 #include "session/open_options.h"
 
+#include <fmt/format.h>
+
 #include "base/user_folders.h"
 #include "engine/driver_account.h"
 #include "hardware/compute_threads.h"
+#include "plan/placement_rules.h"
 
 namespace brimful::session {
 namespace {
@@ -31,11 +34,28 @@ Result<engine::OpenOptions> open_options(const OpenRequest& request, const Optio
   out.make_reader = [kind = request.reader](const tier::DiskFiles& files, std::size_t depth) {
     return tier::make_reader(files, kind, depth);
   };
+  const auto adapters = [](const std::vector<Adapter>& given) {
+    std::vector<engine::AdapterOption> all;
+    for (const Adapter& one : given) all.push_back({one.file, one.scale});
+    return all;
+  };
+  out.loras = adapters(request.loras);
+  out.control_vectors = adapters(request.control_vectors);
+  const Placement& placement = request.placement;
+  const bool places = placement.gpu_layers || placement.cpu_expert_layers || !placement.rules.empty();
+  if (request.vram.empty() && places)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} need {}: how much the layers may take", names.placement, names.vram));
   if (request.vram.empty()) return out;
   const auto account = std::make_shared<engine::DriverAccount>();
   out.held_on_device = [account](ggml_backend_dev_t device) { return account->held_on(device); };
   out.driver_figures = std::make_shared<engine::DriverFigures>(cache_folder() / "drivers.json");
   BRIMFUL_TRY(out.offload, offload_options(request.vram, names.vram, notes));
+  std::vector<std::string> devices;
+  for (const engine::OffloadOption& option : out.offload)
+    devices.emplace_back(ggml_backend_dev_name(option.device));
+  BRIMFUL_TRY(out.placement_filter, plan::placement_rules(placement.gpu_layers, placement.cpu_expert_layers,
+                                                          placement.rules, devices, names.placement_rules));
   if (!out.offload.empty()) {
     out.transfer_policy = [threads = out.threads,
                            device = out.offload.front().device](const model::ModelProfile& model) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <brimful/model.h>
+
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -19,17 +21,23 @@ struct OpenRequest {
   std::optional<int> threads;        ///< Of single tokens. Unset: one for each core that the process may use.
   std::optional<int> threads_batch;  ///< Of prompts. Unset: as many as `threads`.
   tier::ReaderKind reader = tier::ReaderKind::kAuto;
+  Placement placement{};         ///< On which GPUs weights may lie.
+  std::vector<Adapter> loras{};  ///< LoRA adapters.
+  std::vector<Adapter> control_vectors{};
 };
 
 /// What the face calls these options, for messages.
 struct OptionNames {
   std::string vram = "vram";
   std::string threads = "threads";
-  std::string threads_batch = "threads_batch";
+  std::string threads_batch = "prompt_threads";
+  std::string placement = "placement";  ///< Everything that says where weights may lie.
+  std::string placement_rules = "placement.rules";
 };
 
 /// Makes what Engine::open() needs: the devices with their drivers' figures, threads that can run, and the
-/// reader. Errors: those of offload_options().
+/// reader. Errors: those of offload_options() and of
+/// plan::placement_rules(); kInvalidArgument for a placement without a GPU.
 [[nodiscard]] Result<engine::OpenOptions> open_options(const OpenRequest& request, const OptionNames& names,
                                                        const Notes& notes);
 

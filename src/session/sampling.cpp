@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <variant>
 
@@ -13,15 +14,22 @@
 
 namespace brimful::session {
 
-Result<FollowedSchema> followed_schema(const std::string& text, const std::string& name, const Notes& notes) {
+Result<nlohmann::ordered_json> readable_schema(const std::string& text, const std::string& name,
+                                               const Notes& notes) {
   const auto given = parse_ordered_json(text, kDeepestSchema);
   if (!given) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", name, given.error().message));
   BRIMFUL_TRY_VOID(constraint::check_schema_bounds(*given, name));
   constraint::AnswerSchema schema = constraint::schema_for_grammar(*given);
   for (const std::string& what : schema.not_enforced)
     notes(fmt::format("note: {}: this is not enforced: {}", name, what));
-  BRIMFUL_TRY(common_grammar grammar, constraint::grammar_of_schema(schema.schema.dump(), name));
-  return FollowedSchema{std::move(schema.schema), std::move(grammar)};
+  return std::move(schema.schema);
+}
+
+Result<FollowedSchema> followed_schema(const std::string& text, const std::string& name, const Notes& notes) {
+  FollowedSchema out;
+  BRIMFUL_TRY(out.schema, readable_schema(text, name, notes));
+  BRIMFUL_TRY(out.grammar, constraint::grammar_of_schema(out.schema.dump(), name));
+  return out;
 }
 
 Result<AnswerRules> answer_rules(const SamplingOptions& options, const Notes& notes) {
@@ -39,7 +47,7 @@ Result<AnswerRules> answer_rules(const SamplingOptions& options, const Notes& no
   return out;
 }
 
-Result<common_params_sampling> sampling_params(const SamplingOptions& options) {
+Result<common_params_sampling> sampling_params(const SamplingOptions& options, std::int32_t vocabulary) {
   common_params_sampling out;
   const auto known = engine::sampling_options();
   for (const auto& [name, value] : options.numbers) {
@@ -57,6 +65,20 @@ Result<common_params_sampling> sampling_params(const SamplingOptions& options) {
         },
         option->value);
   }
+  for (const auto& [token, bias] : options.token_biases) {
+    if (token < 0 || token >= vocabulary || std::isnan(bias))
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("token_biases: {}: {:g}: give ids from 0 to {}, and numbers", token, bias,
+                              vocabulary - 1));
+    out.logit_bias.push_back({token, bias});
+  }
+  if (!options.samplers.empty()) {
+    auto samplers = engine::samplers_of(options.samplers);
+    if (!samplers)
+      return fail(ErrorCode::kInvalidArgument, fmt::format("samplers: {}", samplers.error().message));
+    out.samplers = std::move(*samplers);
+  }
+  out.ignore_eos = options.ignore_end_of_text;
   // The largest number means "a random one" to llama.cpp, but here every seed is one.
   if (options.seed) out.seed = *options.seed == LLAMA_DEFAULT_SEED ? 0 : *options.seed;
   return out;

@@ -18,8 +18,12 @@ struct FollowedSchema {
   common_grammar grammar;
 };
 
-/// Reads a schema from `text`. `name` is what the face calls it, for messages; `notes` says which parts of
-/// the schema are not enforced. Errors: kInvalidArgument; the message begins with `name`.
+/// Reads a JSON schema from `text`, and rewrites it so that llama.cpp can follow it. `name` is what the face
+/// calls it, for messages; `notes` says which parts of the schema are not enforced. Errors: kInvalidArgument;
+/// the message begins with `name`.
+[[nodiscard]] Result<nlohmann::ordered_json> readable_schema(const std::string& text, const std::string& name,
+                                                             const Notes& notes);
+/// Does the same, and makes the schema's grammar. Errors: as above.
 [[nodiscard]] Result<FollowedSchema> followed_schema(const std::string& text, const std::string& name,
                                                      const Notes& notes);
 
@@ -32,9 +36,9 @@ struct AnswerRules {
 /// Reads the grammar or the schema of `options`. Errors: kInvalidArgument, naming the field.
 [[nodiscard]] Result<AnswerRules> answer_rules(const SamplingOptions& options, const Notes& notes);
 
-/// llama.cpp's parameters for the numbers and the seed of `options`; grammar and stop strings are not in
-/// them. Errors: kInvalidArgument for a number without such a name, or out of its range; the message begins
-/// with its name.
-[[nodiscard]] Result<common_params_sampling> sampling_params(const SamplingOptions& options);
+/// Returns llama.cpp's parameters for `options`, without the grammar and the stop strings. `vocabulary` is
+/// the number of the model's tokens. Errors: kInvalidArgument; the message begins with the option's name.
+[[nodiscard]] Result<common_params_sampling> sampling_params(const SamplingOptions& options,
+                                                             std::int32_t vocabulary);
 
 }  // namespace brimful::session

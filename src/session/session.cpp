@@ -1,4 +1,5 @@
 #include <brimful/session.h>
+#include <common.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,53 +12,16 @@
 #include "engine/tokenize.h"
 #include "schedule/scheduler.h"
 #include "session/account.h"
+#include "session/chat_request.h"
 #include "session/devices.h"
 #include "session/open_engine.h"
+#include "session/running_request.h"
 #include "session/sampling.h"
 
 namespace brimful {
 namespace {
 
-StopReason reason_of(engine::StopReason reason) {
-  switch (reason) {
-    case engine::StopReason::kEndOfText: return StopReason::kEndOfText;
-    case engine::StopReason::kLimit: return StopReason::kLimit;
-    case engine::StopReason::kContextFull: return StopReason::kContextFull;
-    case engine::StopReason::kStopString: return StopReason::kStopString;
-    case engine::StopReason::kCancelled: break;
-  }
-  return StopReason::kCancelled;
-}
-
-/// A request on its way, and what has come of it so far.
-struct Open {
-  chat::ChatStream stream;
-  Callbacks callbacks;
-  Completion completion;
-  bool wanted = true;  // false: the caller has ended the answer, and on_text is called no more
-
-  void add(std::string_view piece) { show(stream.add(piece)); }
-  void show(const std::vector<chat::ChatDelta>& deltas) {
-    for (const chat::ChatDelta& delta : deltas) {
-      completion.text += delta.content;
-      completion.reasoning += delta.reasoning;
-      // The callback may call cancel(), so `wanted` is read again after it.
-      if (wanted && !delta.content.empty() && callbacks.on_text)
-        wanted = callbacks.on_text(delta.content) && wanted;
-    }
-  }
-  void end(Result<schedule::Answer> answer) {
-    if (!answer) {
-      if (callbacks.on_end) callbacks.on_end(std::unexpected(answer.error()));
-      return;
-    }
-    show(stream.end());
-    completion.tokens = std::move(answer->token_ids);
-    completion.prompt_tokens_cached = answer->prompt_shared;
-    completion.reason = reason_of(answer->reason);
-    if (callbacks.on_end) callbacks.on_end(std::move(completion));
-  }
-};
+constexpr std::uint32_t kMostLogProbabilities = 20;  // as in OpenAI's API
 
 /// Does something when a function is left, in whatever way.
 template <typename Work>
@@ -74,7 +38,7 @@ struct Session::State {
   std::optional<chat::ChatFormat> format;  // unset: the model has no chat template that can be read
   std::optional<Error> no_format;          // why
   std::optional<schedule::Scheduler> scheduler;
-  std::map<RequestId, std::shared_ptr<Open>> open;
+  std::map<RequestId, std::shared_ptr<session::RunningRequest>> open;
   bool busy = false;                // the scheduler works, and may call callbacks
   std::vector<RequestId> unwanted;  // to be ended as soon as the scheduler does not work
   std::exception_ptr thrown;        // the first exception of a callback while the scheduler worked
@@ -108,7 +72,7 @@ struct Session::State {
   void cancel(RequestId request) {
     const auto at = open.find(request);
     if (at == open.end()) return;
-    at->second->wanted = false;
+    at->second->stop_showing();
     unwanted.push_back(request);
     if (!busy) end_unwanted();
   }
@@ -144,7 +108,18 @@ struct Session::State {
     if (thrown) std::rethrow_exception(std::exchange(thrown, nullptr));
   }
 
-  [[nodiscard]] Result<chat::ChatPrompt> render(const Prompt& prompt, session::AnswerRules rules) const;
+  /// Errors: kInvalidArgument for an id that the vocabulary does not have.
+  [[nodiscard]] Status check_tokens(const std::vector<std::int32_t>& tokens) const {
+    const std::int32_t count = llama_vocab_n_tokens(engine->vocab());
+    const auto wrong =
+        std::ranges::find_if(tokens, [&](std::int32_t token) { return token < 0 || token >= count; });
+    if (wrong == tokens.end()) return {};
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("tokens: {}: ids are from 0 to {} for this model", *wrong, count - 1));
+  }
+  [[nodiscard]] Status set_prompt(const Prompt& prompt, session::AnswerRules rules,
+                                  const session::Notes& notes, schedule::Request& request,
+                                  chat::ChatParser& parser) const;
   [[nodiscard]] Result<RequestId> submit(schedule::Request request, chat::ChatParser parser,
                                          std::vector<std::string> request_notes, Callbacks callbacks);
 };
@@ -168,8 +143,8 @@ Result<Session> Session::start(const Model& model, const Budgets& budgets, const
       *state->engine,
       schedule::Scheduler::Options{.most_running = context.sequences,
                                    .longest_text = trained > 0 && !context.tokens ? trained : SIZE_MAX});
-  if (model.has_chat_template()) {
-    auto format = chat::ChatFormat::create(*state->engine);
+  if (model.has_chat_template() || !context.chat_template.empty()) {
+    auto format = chat::ChatFormat::create(*state->engine, context.chat_template);
     if (format) {
       state->format.emplace(std::move(*format));
     } else {
@@ -182,30 +157,48 @@ Result<Session> Session::start(const Model& model, const Budgets& budgets, const
   return Session(std::move(state));
 }
 
-/// Turns messages into the tokens of a prompt, with the rules and the parser of its answer.
-Result<chat::ChatPrompt> Session::State::render(const Prompt& prompt, session::AnswerRules rules) const {
+/// Sets the prompt of `request`, the rules that its answer follows, and the parser of the answer.
+Status Session::State::set_prompt(const Prompt& prompt, session::AnswerRules rules,
+                                  const session::Notes& tell, schedule::Request& request,
+                                  chat::ChatParser& parser) const {
+  const int kinds = int{!prompt.text.empty()} + int{!prompt.tokens.empty()} + int{!prompt.messages.empty()};
+  if (kinds > 1)
+    return fail(ErrorCode::kInvalidArgument, "prompt: has more than one of text, tokens and messages");
+  if (prompt.messages.empty()) {
+    if (!prompt.tools.empty())
+      return fail(ErrorCode::kInvalidArgument, "tools: belong to a chat, and there are no messages");
+    request.sampling.grammar = std::move(rules.grammar);
+    if (prompt.tokens.empty()) {
+      BRIMFUL_TRY(request.prompt, engine::tokenize_bounded(*engine, prompt.text, true, true));
+      return {};
+    }
+    BRIMFUL_TRY_VOID(check_tokens(prompt.tokens));
+    request.prompt = prompt.tokens;
+    return {};
+  }
   if (!format) return std::unexpected(*no_format);
-  chat::ChatRequest chat;
-  for (const Message& message : prompt.messages)
-    chat.messages.push_back({{"role", message.role}, {"content", message.content}});
-  chat.json_schema = std::move(rules.schema);
-  chat.grammar = std::move(rules.grammar);
-  return format->apply(chat);
+  BRIMFUL_TRY(const chat::ChatRequest chat, session::chat_request(prompt, std::move(rules), tell));
+  BRIMFUL_TRY(chat::ChatPrompt rendered, format->apply(chat));
+  rendered.constrain(request.sampling);
+  request.prompt = std::move(rendered.tokens);
+  std::ranges::move(rendered.stops, std::back_inserter(request.stop_strings));
+  parser = std::move(rendered.parser);
+  for (const std::string& warning : rendered.warnings) tell(warning);
+  return {};
 }
 
 Result<RequestId> Session::State::submit(schedule::Request request, chat::ChatParser parser,
                                          std::vector<std::string> request_notes, Callbacks callbacks) {
-  const auto one =
-      std::make_shared<Open>(Open{chat::ChatStream(std::move(parser)), std::move(callbacks), {}});
-  one->completion.prompt_tokens = request.prompt.size();
-  one->completion.notes = std::move(request_notes);
+  const auto one = std::make_shared<session::RunningRequest>(
+      std::move(parser), std::move(callbacks),
+      Completion{.prompt_tokens = request.prompt.size(), .notes = std::move(request_notes)});
   const auto ended = std::make_shared<std::optional<RequestId>>();
   BRIMFUL_TRY(const RequestId id,
               scheduler->submit(std::move(request), {.on_piece =
                                                          [this, one](schedule::Piece piece) {
-                                                           if (!call([&] { one->add(piece.text); }))
-                                                             one->wanted = false;
-                                                           return one->wanted;
+                                                           if (!call([&] { one->add(piece); }))
+                                                             one->stop_showing();
+                                                           return one->is_wanted();
                                                          },
                                                      .on_end =
                                                          [this, one, ended](Result<schedule::Answer> answer) {
@@ -230,23 +223,19 @@ Result<RequestId> Session::submit(const Prompt& prompt, const SamplingOptions& s
   std::vector<std::string> notes;
   BRIMFUL_TRY(session::AnswerRules rules, session::answer_rules(sampling, session::notes_into(notes)));
   schedule::Request request{.stop_strings = sampling.stop, .priority = schedule::Priority::kInteractive};
-  BRIMFUL_TRY(request.sampling, session::sampling_params(sampling));
+  BRIMFUL_TRY(request.sampling, session::sampling_params(sampling, llama_vocab_n_tokens(engine.vocab())));
   std::erase(request.stop_strings, "");
   if (sampling.max_tokens)
     request.limit = static_cast<int>(std::min<std::uint32_t>(*sampling.max_tokens, INT32_MAX));
+  if (sampling.top_log_probabilities > kMostLogProbabilities)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("top_log_probabilities: {} are too many: at most {}",
+                            *sampling.top_log_probabilities, kMostLogProbabilities));
+  if (sampling.top_log_probabilities)
+    request.top_logprobs = static_cast<int>(*sampling.top_log_probabilities);
   request.repeatable = request.sampling.temp <= 0 || sampling.seed.has_value();
   chat::ChatParser parser;
-  if (prompt.messages.empty()) {
-    request.sampling.grammar = std::move(rules.grammar);
-    BRIMFUL_TRY(request.prompt, engine::tokenize_bounded(engine, prompt.text, true, true));
-  } else {
-    BRIMFUL_TRY(chat::ChatPrompt chat, state.render(prompt, std::move(rules)));
-    chat.constrain(request.sampling);
-    request.prompt = std::move(chat.tokens);
-    std::ranges::move(chat.stops, std::back_inserter(request.stop_strings));
-    parser = std::move(chat.parser);
-    std::ranges::move(chat.warnings, std::back_inserter(notes));
-  }
+  BRIMFUL_TRY_VOID(state.set_prompt(prompt, std::move(rules), session::notes_into(notes), request, parser));
   BRIMFUL_TRY_VOID(engine::try_grammar(engine, request.sampling));
   if (!state.busy && state.open.empty()) state.forget_cancel_all();
   return state.submit(std::move(request), std::move(parser), std::move(notes), std::move(callbacks));
@@ -290,6 +279,18 @@ Result<Completion> Session::generate(const Prompt& prompt, const SamplingOptions
     if (!stepped && !done) return std::unexpected(stepped.error());
   }
   return std::move(*done);
+}
+
+Result<std::vector<std::int32_t>> Session::tokenize(std::string_view text, bool special) const {
+  return engine::tokenize_bounded(*state_->engine, std::string(text), special, special);
+}
+
+Result<std::string> Session::text_of(const std::vector<std::int32_t>& tokens, bool special) const {
+  BRIMFUL_TRY_VOID(state_->check_tokens(tokens));
+  std::string out;
+  for (const std::int32_t token : tokens)
+    out += common_token_to_piece(state_->engine->vocab(), token, special);
+  return out;
 }
 
 Result<std::vector<float>> Session::embed(std::string_view text) {
