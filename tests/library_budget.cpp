@@ -1,5 +1,5 @@
-// A program of another author that keeps a budget exactly. The test runs it in a memory cgroup with that limit.
-// Usage: library_budget MODEL.gguf RAM
+// A program of another author that keeps a budget exactly. The test runs it in a memory cgroup with that
+// limit. Usage: library_budget MODEL.gguf RAM
 
 #include <brimful/brimful.h>
 

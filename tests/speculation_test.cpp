@@ -6,9 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "adapter_files.h"
-#include "engine/generator.h"
 #include "engine/llama_log.h"
+#include "engine/tokenize.h"
 #include "program_run.h"
+#include "session/conversation.h"
 #include "synth_model.h"
 #include "tiered_model.h"
 
@@ -188,14 +189,18 @@ TEST_F(Speculating, RefusesKindsItDoesNotHave) {
 /// there.
 class SpeculatingTurns : public Speculating {
  protected:
+  struct Wanted {
+    int limit = -1;
+    std::vector<std::string> stop_strings;
+  };
   struct Turn {
-    engine::GenerationOptions options;
+    Wanted options;
     std::function<bool(engine::Engine&, std::string_view)> on_text = [](auto&, auto) { return true; };
   };
 
   /// Runs several turns. Each one continues from the whole conversation.
-  std::vector<engine::Generation> talk(const engine::DraftOptions& drafts, const std::vector<Turn>& turns,
-                                       bool with_model = false) {
+  std::vector<session::Turn> talk(const engine::DraftOptions& drafts, const std::vector<Turn>& turns,
+                                  bool with_model = false) {
     engine::OpenOptions open{.model = stories15m(), .ram = kGiB};
     if (with_model) open.draft_model = stories15m();
     auto engine = engine::Engine::open(std::move(open));
@@ -203,21 +208,22 @@ class SpeculatingTurns : public Speculating {
       ADD_FAILURE() << engine.error().message;
       return {};
     }
-    common_params_sampling sampling;
-    sampling.temp = 0;
-    auto generator = engine::Generator::create(**engine, sampling);
-    EXPECT_TRUE(generator);
-    Status started = (*engine)->prepare({.context = 1024, .ubatch = 64, .drafts = drafts});
+    engine::ContextOptions context{.context = 1024, .ubatch = 64, .drafts = drafts};
+    session::shape_for_conversation(context);
+    Status started = (*engine)->prepare(context);
     if (started) started = (*engine)->start({});
     EXPECT_TRUE(started) << started.error().message;
-    auto text = (*generator)->tokenize(kStory, true);
+    session::Conversation conversation(**engine);
+    auto text = engine::tokenize((*engine)->vocab(), kStory, true, true);
     EXPECT_TRUE(text);
-    std::vector<engine::Generation> out;
+    std::vector<session::Turn> out;
     for (const Turn& turn : turns) {
       (*engine)->resume();
-      auto done = (*generator)->generate(*text, turn.options, [&](std::string_view piece) {
-        return turn.on_text(**engine, piece);
-      });
+      schedule::Request request{
+          .prompt = *text, .limit = turn.options.limit, .stop_strings = turn.options.stop_strings};
+      request.sampling.temp = 0;
+      auto done = conversation.answer(std::move(request), {},
+                                      [&](std::string_view piece) { return turn.on_text(**engine, piece); });
       if (!done) {
         ADD_FAILURE() << done.error().message;
         break;
@@ -274,7 +280,7 @@ TEST_F(SpeculatingTurns, EndWhenTheReaderHasEnoughAndGoOn) {
   EXPECT_EQ(got[0].reason, engine::StopReason::kCancelled);
 }
 
-TEST_F(SpeculatingTurns, EndWhenTheyAreAbortedAndStartAfresh) {
+TEST_F(SpeculatingTurns, EndWhenTheyAreAbortedAndGoOnFromThere) {
   const auto abort_after = [](std::size_t pieces) {
     return [pieces, seen = std::make_shared<std::size_t>(0)](engine::Engine& engine, auto) {
       if (++*seen == pieces) engine.abort();
@@ -287,9 +293,12 @@ TEST_F(SpeculatingTurns, EndWhenTheyAreAbortedAndStartAfresh) {
   EXPECT_EQ(got[0].reason, engine::StopReason::kCancelled);
   EXPECT_GE(got[0].token_ids.size(), 20U);
   EXPECT_LE(got[0].token_ids.size(), 20U + 8U);  // That pass had already produced these tokens.
-  // The next turn computes all of its prompt again, as after any abort.
-  EXPECT_EQ(got[1].prompt_computed, got[1].prompt_ids.size());
-  EXPECT_EQ(got[1].token_ids.size(), 40U);
+  // The pass that was aborted has left nothing in the KV cache, and what was computed before it is kept.
+  const auto limit = static_cast<int>(got[0].token_ids.size());
+  const auto expected = talk({}, {{{.limit = limit}}, {{.limit = 40}}});
+  EXPECT_EQ(got[1].token_ids, expected[1].token_ids);
+  EXPECT_EQ(got[1].prompt_computed, expected[1].prompt_computed);
+  EXPECT_LE(got[1].prompt_computed, 9U);
 }
 
 }  // namespace

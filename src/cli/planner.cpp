@@ -9,12 +9,15 @@
 #include "cli/probe_text.h"
 #include "control/server.h"
 #include "engine/quantisation_mix.h"
+#include "engine/sampler.h"
+#include "engine/sampler_memory.h"
 #include "hardware/diagnostics.h"
 #include "hardware/presets.h"
 #include "hub/model_source.h"
 #include "model/header_fingerprint.h"
 #include "model/model_profile.h"
 #include "plan/requantise.h"
+#include "session/conversation.h"
 #include "session/devices.h"
 
 namespace brimful::cli {
@@ -161,8 +164,10 @@ std::vector<std::string> shape_context(engine::ContextOptions& context, const Pl
 
 }  // namespace
 
-engine::ClientReserve client_reserve(const engine::Generator& generator, bool with_template, Bytes more) {
-  engine::SamplerWork work = generator.sampler_work();
+engine::ClientReserve client_reserve(const engine::Engine& engine, const common_params_sampling& sampling,
+                                     bool with_template, Bytes more) {
+  engine::SamplerWork work =
+      engine::sampler_work(static_cast<std::size_t>(llama_vocab_n_tokens(engine.vocab())), sampling);
   work.templates = with_template;
   return [work, more](Bytes budget) {
     return engine::sampler_memory(work, foreign::foreign_limits_for(budget)) + control::Server::kMemory +
@@ -208,7 +213,7 @@ Result<PlanReport> make_report(const PlanOptions& options) {
   report.threads = open.threads;
   const auto begin = std::chrono::steady_clock::now();
   BRIMFUL_TRY(const auto engine, engine::Engine::open(std::move(open)));
-  BRIMFUL_TRY(const auto generator, engine::Generator::create(*engine, sampling));
+  BRIMFUL_TRY_VOID(engine::try_grammar(*engine, sampling));
   const double opened = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   std::ranges::move(shape_context(context, options, sequences, profile.train_context),
                     std::back_inserter(report.notes));
@@ -217,7 +222,8 @@ Result<PlanReport> make_report(const PlanOptions& options) {
     report.notes.emplace_back("planned from the header alone, without drafts");
   }
   context.client_reserve =
-      client_reserve(*generator, !engine->profile().chat_template.empty() && !options.run.raw);
+      client_reserve(*engine, sampling, !engine->profile().chat_template.empty() && !options.run.raw);
+  if (context.sequences <= 1) session::shape_for_conversation(context);
   BRIMFUL_TRY_VOID(engine->prepare(context));
   std::ranges::copy(engine->notes(), std::back_inserter(report.notes));
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "cli/run_options.h"
-#include "engine/generator.h"
+#include "engine/engine.h"
 #include "plan/advice.h"
 
 namespace brimful::cli {
@@ -60,9 +60,10 @@ struct PlanReport {
 /// Blocks: for about a minute when it measures; on the network when it fetches a header.
 [[nodiscard]] Result<PlanReport> make_report(const PlanOptions& options);
 
-/// What `brimful run` itself will allocate beside the engine. `with_template` says whether it uses a chat
-/// template. `more` is added.
-[[nodiscard]] engine::ClientReserve client_reserve(const engine::Generator& generator, bool with_template,
+/// What `brimful run` itself will allocate beside the engine, for answers that are sampled with `sampling`.
+/// `with_template` says whether it uses a chat template. `more` is added.
+[[nodiscard]] engine::ClientReserve client_reserve(const engine::Engine& engine,
+                                                   const common_params_sampling& sampling, bool with_template,
                                                    Bytes more = {});
 
 }  // namespace brimful::cli

@@ -23,7 +23,10 @@
 #include "cli/run_report.h"
 #include "cli/start.h"
 #include "cli/terminal_mode.h"
+#include "engine/sampler.h"
+#include "engine/tokenize.h"
 #include "model/gguf_reader.h"
+#include "session/conversation.h"
 #include "session/live_control.h"
 
 namespace brimful::cli {
@@ -95,9 +98,11 @@ class Run {
   Status open() {
     BRIMFUL_TRY(engine::OpenOptions open, open_options(options_));
     if (options_.trace_file) open.trace = &trace_.emplace();
-    BRIMFUL_TRY(common_params_sampling sampling, sampling_params(options_));
+    BRIMFUL_TRY(sampling_, sampling_params(options_));
     BRIMFUL_TRY(engine_, engine::Engine::open(std::move(open)));
-    BRIMFUL_TRY(generator_, engine::Generator::create(*engine_, std::move(sampling)));
+    common_params_sampling tried = sampling_;  // Errors are told before the weights are read.
+    BRIMFUL_TRY_VOID(engine::make_sampler(*engine_, tried));
+    BRIMFUL_TRY_VOID(engine::try_grammar(*engine_, sampling_));
     BRIMFUL_TRY(const std::string chat_template, cli::chat_template(options_));
     if (options_.raw || (engine_->profile().chat_template.empty() && chat_template.empty())) return {};
     auto format = chat::ChatFormat::create(*engine_, chat_template);
@@ -115,8 +120,9 @@ class Run {
     context.prompt_tokens = static_cast<std::uint32_t>(prompt.size());
     const std::size_t wanted = prompt.size() + static_cast<std::size_t>(std::max(options_.limit, 1));
     context.least_context = static_cast<std::uint32_t>(std::min<std::size_t>(wanted, 1U << 20));
+    session::shape_for_conversation(context);
     context.client_reserve = client_reserve(
-        *generator_, format_.has_value(),
+        *engine_, sampling_, format_.has_value(),
         (trace_ ? tier::Trace::bytes() : Bytes{}) + (lines_ ? LineReader::memory(longest_line_) : Bytes{}));
 
     std::optional<ProgressBar> bar;
@@ -135,6 +141,7 @@ class Run {
     if (interrupts > 0) return fail(ErrorCode::kCancelled, "interrupted before the first token");
     if (bar) bar->finish();
     live_->started();
+    conversation_.emplace(*engine_);
     report_.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
     for (const std::string& note : engine_->notes()) tell("note: {}\n", note);
     for (const engine::DeviceUse& device : engine_->devices()) tell("{}", draw_device_map(device.share));
@@ -143,7 +150,7 @@ class Run {
   }
 
   Result<std::vector<llama_token>> first_tokens(const std::string& prompt) {
-    if (!format_) return generator_->tokenize(prompt, true);
+    if (!format_) return engine::tokenize_bounded(*engine_, prompt, true, true);
     add_message("user", prompt);
     return chat_tokens();
   }
@@ -153,7 +160,7 @@ class Run {
     if (!prompt)
       return fail(prompt.error().code, fmt::format("{}; --raw completes plain text", prompt.error().message));
     stops_ = std::move(prompt->stops);
-    shown_tokens_ = std::move(prompt->rules.preserved_tokens);
+    sampling_.preserved_tokens = std::move(prompt->rules.preserved_tokens);
     // With --special, the marks of the template are shown like other text.
     parser_ = options_.special ? chat::ChatParser() : std::move(prompt->parser);
     return std::move(prompt->tokens);
@@ -195,16 +202,16 @@ class Run {
   }
 
   Status turn(std::vector<llama_token> tokens) {
-    const engine::GenerationOptions generation{
-        .limit = options_.limit,
-        .show_special = options_.special,
-        .shown_tokens = shown_tokens_,
-        .stop_strings = stops_,
-        .before_pass = [this](const auto& so_far) { return live_->before_pass(so_far); }};
+    schedule::Request request{.prompt = std::move(tokens),
+                              .sampling = sampling_,
+                              .limit = options_.limit,
+                              .stop_strings = stops_,
+                              .show_special = options_.special};
     chat::ChatStream stream(parser_);
-    BRIMFUL_TRY(const engine::Generation done,
-                generator_->generate(std::move(tokens), generation,
-                                     [&](auto piece) { return print(stream.add(piece)); }));
+    BRIMFUL_TRY(const session::Turn done,
+                conversation_->answer(
+                    std::move(request), [this](const auto& so_far) { return live_->before_pass(so_far); },
+                    [&](auto piece) { return print(stream.add(piece)); }));
     print(stream.end());
     if (terminal_out_) write(visible_.rest());
     end_thoughts();
@@ -331,12 +338,12 @@ class Run {
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   std::optional<tier::Trace> trace_;  // Declared before the engine, because it must outlive it.
   std::unique_ptr<engine::Engine> engine_;
-  std::unique_ptr<engine::Generator> generator_;
+  common_params_sampling sampling_;
   std::optional<session::Live> live_;
-  std::optional<chat::ChatFormat> format_;  // Unset when prompts are plain text.
+  std::optional<session::Conversation> conversation_;  // Set when the model is loaded.
+  std::optional<chat::ChatFormat> format_;             // Unset when prompts are plain text.
   nlohmann::ordered_json messages_ = nlohmann::ordered_json::array();
   std::vector<std::string> stops_;
-  std::set<llama_token> shown_tokens_;
   chat::ChatParser parser_;
   bool thinks_ = false;  // Whether thoughts are being printed.
   const bool dims_ = ::isatty(STDERR_FILENO) != 0;

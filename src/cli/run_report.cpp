@@ -13,9 +13,8 @@
 namespace brimful::cli {
 namespace {
 
-double per_second(std::size_t tokens, std::chrono::nanoseconds time) {
-  const double seconds = std::chrono::duration<double>(time).count();
-  return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
+double per_second(std::size_t tokens, std::chrono::duration<double> time) {
+  return time.count() > 0 ? static_cast<double>(tokens) / time.count() : 0;
 }
 
 double share(double part, double whole) { return whole > 0 ? part / whole : 0; }
@@ -24,7 +23,7 @@ double per(std::uint64_t count, std::uint64_t of) {
   return share(static_cast<double>(count), static_cast<double>(of));
 }
 
-nlohmann::ordered_json experts(const tier::ExpertStatistics& all, const engine::Generation& total,
+nlohmann::ordered_json experts(const tier::ExpertStatistics& all, const session::Turn& total,
                                const plan::MemoryMap& map) {
   const tier::ExpertStatistics& decode = total.decode_experts;
   const auto tokens = static_cast<double>(total.decode_tokens);
@@ -42,7 +41,7 @@ nlohmann::ordered_json experts(const tier::ExpertStatistics& all, const engine::
             {"wasted_prefetch_bytes_per_token", share(static_cast<double>(decode.wasted.value), tokens)}}}};
 }
 
-double disk_bytes_per_token(const engine::Generation& total) {
+double disk_bytes_per_token(const session::Turn& total) {
   return per(total.decode_read.value, total.decode_tokens);
 }
 
@@ -84,7 +83,7 @@ Status write(const std::string& path, const nlohmann::ordered_json& json) {
 }
 
 /// Describes the drafts; empty when none was made.
-std::string describe_drafts(const engine::Generation& total) {
+std::string describe_drafts(const session::Turn& total) {
   if (total.drafted == 0) return {};
   return fmt::format("drafts {} of {} tokens accepted, {:.2f} tokens per pass\n", total.accepted,
                      total.drafted, per(total.decode_tokens, total.decode_seconds.size()));
@@ -103,7 +102,7 @@ std::string describe_peaks(const engine::Engine& engine) {
 
 }  // namespace
 
-void RunReport::add(const engine::Generation& turn) {
+void RunReport::add(const session::Turn& turn) {
   total.prompt_computed += turn.prompt_computed;
   total.prompt_time += turn.prompt_time;
   total.decode_time += turn.decode_time;
@@ -120,7 +119,7 @@ void RunReport::add(const engine::Generation& turn) {
 }
 
 std::string describe(const RunReport& report, const engine::Engine& engine) {
-  const engine::Generation& total = report.total;
+  const session::Turn& total = report.total;
   return fmt::format(
       "load {:.1f} s | prompt {} tokens, {:.1f} tokens/s | decode {} tokens, {:.2f} tokens/s ({})\n"
       "{}disk {} per token | peak memory {}\n",
@@ -147,7 +146,7 @@ Status check_writable(const std::string& path) {
 
 Status write_stats(const std::string& path, const RunReport& report, const engine::Engine& engine,
                    const std::string& model) {
-  const engine::Generation& total = report.total;
+  const session::Turn& total = report.total;
   nlohmann::ordered_json json = engine_stats(engine, model, report.load_seconds);
   json["prompt"] = {{"tokens", total.prompt_computed},
                     {"tokens_per_second", per_second(total.prompt_computed, total.prompt_time)}};

@@ -2,8 +2,8 @@
 
 #include <string>
 
-#include "engine/generator.h"
 #include "schedule/scheduler.h"
+#include "session/turn.h"
 
 namespace brimful::cli {
 
@@ -12,10 +12,10 @@ struct RunReport {
   /// The time from the start of the command until the model is ready to compute.
   double load_seconds = 0;
   /// The sums over all turns of a chat. The texts are left out.
-  engine::Generation total;
+  session::Turn total;
 
   /// Adds a turn to `total`.
-  void add(const engine::Generation& turn);
+  void add(const session::Turn& turn);
 };
 
 /// The statistics of `brimful batch`.

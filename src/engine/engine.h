@@ -230,14 +230,16 @@ class Engine {
   [[nodiscard]] const DraftOptions& draft_options() const { return draft_options_; }
   /// The largest number of drafted tokens in a pass of this context.
   [[nodiscard]] std::size_t longest_draft() const { return longest_draft_; }
-  /// Number of drafted tokens that verify() can compute behind the next token; 0: there is no room for
-  /// drafts.
-  [[nodiscard]] std::size_t room_for_draft() const;
+  /// Number of drafted tokens that verify() can compute behind the next token of a text, of which `computed`
+  /// tokens lie in the context's first cells; 0: there is no room for drafts.
+  [[nodiscard]] std::size_t room_for_draft(std::size_t computed) const;
 
   /// Computes a token and the draft behind it in one pass. The context has the logits of all tokens
   /// afterwards. They are bit for bit the same as after decode() of one token after the other. Requires: at
   /// most room_for_draft() tokens behind the first one. Errors: as decode().
   [[nodiscard]] Status verify(std::span<const llama_token> tokens);
+  /// Does the same for a batch that asks for the outputs of all its tokens, which belong to one sequence.
+  [[nodiscard]] Status verify(const llama_batch& batch);
 
   /// Makes the running decode() and all later ones fail with kCancelled, until resume(). Safe in a signal
   /// handler.

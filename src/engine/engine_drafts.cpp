@@ -71,9 +71,8 @@ Status Engine::record_verification(Shape shape) {
                           options_.model.string(), status.error().message));
 }
 
-std::size_t Engine::room_for_draft() const {
-  const auto next =
-      static_cast<std::uint32_t>(llama_memory_seq_pos_max(llama_get_memory(context_.get()), 0) + 1);
+std::size_t Engine::room_for_draft(std::size_t computed) const {
+  const auto next = static_cast<std::uint32_t>(computed);
   // Attention sees the KV cache in steps. A token must not see more of it than it would see alone.
   const std::uint64_t end =
       std::min<std::uint64_t>(align_up(next + 1, kCellStep), llama_n_ctx(context_.get()));
@@ -82,10 +81,17 @@ std::size_t Engine::room_for_draft() const {
 
 Status Engine::verify(std::span<const llama_token> tokens) {
   std::vector<std::int8_t> outputs(tokens.size(), 1);
+  llama_batch batch =
+      llama_batch_get_one(const_cast<llama_token*>(tokens.data()), static_cast<std::int32_t>(tokens.size()));
+  batch.logits = outputs.data();
+  return verify(batch);
+}
+
+Status Engine::verify(const llama_batch& batch) {
   // The number of threads is the one for single tokens: even that can change the last bits.
   llama_set_n_threads(context_.get(), options_.threads, options_.threads);
   device_->token_by_token(true);
-  Status status = compute(tokens, outputs.data());
+  Status status = decode(batch);
   device_->token_by_token(false);
   llama_set_n_threads(context_.get(), options_.threads, options_.threads_batch);
   return status;

@@ -13,7 +13,18 @@ constexpr std::uint64_t kGroup = sizeof(std::uint16_t);  // for the first charac
 constexpr Bytes kAnswer = kKiB * 32;
 constexpr std::uint64_t kLostInHeap = 8;  // an eighth is lost between the blocks
 
+// With top_k above this number, a chain sorts its whole vocabulary.
+constexpr std::int32_t kMostPartlySorted = 128;
+
 }  // namespace
+
+SamplerWork sampler_work(std::size_t vocabulary, const common_params_sampling& params) {
+  return {.vocabulary = vocabulary,
+          .sorts_all = params.temp > 0 && (params.top_k <= 0 || params.top_k > kMostPartlySorted),
+          .log_probabilities = false,
+          .grammars = !params.grammar.empty(),
+          .templates = false};
+}
 
 Bytes sampler_memory(const SamplerWork& work, const foreign::ForeignLimits& limits) {
   std::uint64_t for_token = kCandidate;

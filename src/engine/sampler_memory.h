@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sampling.h>
+
 #include <cstddef>
 #include <cstdint>
 
@@ -23,6 +25,10 @@ struct SamplerWork {
   /// Chat templates are applied, schemas and grammars are read, and answers are parsed.
   bool templates = true;
 };
+
+/// The work of one answer that is sampled with `params`, beside a chat template. `vocabulary` is the number
+/// of the model's tokens.
+[[nodiscard]] SamplerWork sampler_work(std::size_t vocabulary, const common_params_sampling& params);
 
 /// Upper bound of the bytes that samplers, grammars, schemas, templates and log probabilities take, in
 /// addition to what was allocated when the budget was planned. It is the only such estimate: run, serve and

@@ -17,8 +17,10 @@ class Pieces {
   /// prompt be reused; larger pieces read streamed weights less often.
   static constexpr std::size_t kWhole = 128;
 
-  /// `pass`: the largest number of tokens in one pass, at least 1.
-  explicit Pieces(std::size_t pass) : pass_(pass), whole_(std::min(kWhole, pass)) {}
+  /// `pass`: the largest number of tokens in one pass, at least 1. `whole`: the number of tokens of a whole
+  /// piece, as far as a pass holds it.
+  explicit Pieces(std::size_t pass, std::size_t whole = kWhole)
+      : pass_(pass), whole_(std::min(whole, pass)) {}
 
   /// Number of tokens of the next piece, at least 1, when `left` tokens of the prompt are left. When the rest
   /// behind a whole piece would be less than a tile, the last piece includes it, if one pass holds both.

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "engine/generator.h"
+#include "engine/stop_reason.h"
 
 namespace brimful::schedule {
 
@@ -24,8 +24,8 @@ struct Request {
   /// counts then.
   bool embed = false;
   common_params_sampling sampling;
-  /// The largest number of tokens to generate, at least 1. Negative: no limit; the answer ends when the model
-  /// ends it or the context is full.
+  /// The largest number of tokens to generate. Negative: no limit; the answer ends when the model ends it or
+  /// the context is full. 0: the prompt is computed, and nothing is generated.
   int limit = -1;
   /// The answer ends before the first of these strings.
   std::vector<std::string> stop_strings;

@@ -38,15 +38,20 @@ WrittenLogprobs logprobs_of(std::span<const float> logits, llama_token written, 
 
 Scheduler::Scheduler(engine::Engine& engine, const Options& options)
     : engine_(engine),
-      most_running_(options.company == Company::kOneByOne ? 1 : options.most_running),
+      most_running_(options.company == Company::kTogether ? options.most_running : 1),
       longest_text_(options.longest_text),
       company_(options.company),
-      pieces_(llama_n_ubatch(engine.context())),
+      pieces_(llama_n_ubatch(engine.context()),
+              options.company == Company::kConversation ? SIZE_MAX : Pieces::kWhole),
       shares_parts_(can_share_parts(engine.model())),
       cells_(llama_n_ctx(engine.context())) {
   llama_memory_clear(llama_get_memory(engine.context()), false);
   for (auto seq_id = static_cast<llama_seq_id>(llama_n_seq_max(engine.context())); seq_id > 0; --seq_id)
     free_seq_ids_.push_back(seq_id - 1);
+  const engine::DraftOptions& drafts = engine.draft_options();
+  if (engine.longest_draft() > 0)
+    speculation_.emplace(engine::Speculation::Options{engine.longest_draft(), drafts.ngrams,
+                                                      engine.draft_model(), drafts.always});
 }
 
 Scheduler::~Scheduler() = default;
@@ -106,6 +111,10 @@ Result<bool> Scheduler::step() {
     }
   }
   if (pass.empty()) return !waiting_.empty();
+  if (Sequence* const sequence = drafts_for()) {
+    BRIMFUL_TRY_VOID(decode_with_draft(*sequence));
+    return !running_.empty() || !waiting_.empty();
+  }
   engine_.keep_hidden_states(pass.embeds());
   const auto begin = std::chrono::steady_clock::now();
   if (const Status decoded = engine_.decode(pass.batch()); !decoded) {
@@ -180,6 +189,7 @@ void Scheduler::advance(const Pass& pass, std::chrono::duration<double> took) {
 
 /// Samples the next token of a sequence from an output of the last pass.
 void Scheduler::write(Sequence& sequence, std::int32_t output) {
+  if (sequence.left() == 0) return end(sequence, engine::StopReason::kLimit);
   const auto id = sequence.sampler->sample(output);
   if (!id) return end(sequence, std::unexpected(id.error()));
   sequence.tokens.push_back(*id);
@@ -190,6 +200,7 @@ void Scheduler::write(Sequence& sequence, std::int32_t output) {
         logprobs_of({llama_get_logits_ith(engine_.context(), output), size}, *id, top));
   }
   ++statistics_.tokens;
+  if (speculation_ && sequence.alone) speculation_->wrote(*id);
   const bool ended = llama_vocab_is_eog(engine_.vocab(), *id);
   const bool special =
       sequence.request.show_special || sequence.request.sampling.preserved_tokens.contains(*id);
@@ -258,7 +269,10 @@ Result<bool> Scheduler::embed_some() {
 
 void Scheduler::end(Sequence& sequence, Result<engine::StopReason> reason) {
   sequence.ended = true;
-  if (reason) remember(sequence);
+  if (reason) {
+    forget_drafts(sequence);
+    remember(sequence);
+  }
   release(sequence);
   if (!reason) return sequence.callbacks.on_end(std::unexpected(reason.error()));
   sequence.show_rest();

@@ -3,8 +3,10 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "engine/drafts/speculation.h"
 #include "engine/engine.h"
 #include "schedule/kv_cells.h"
 #include "schedule/pieces.h"
@@ -31,6 +33,11 @@ struct Statistics {
   double prompt_seconds = 0;
   /// Sum over all sequences: the duration of the passes that decoded a token of the sequence.
   double answer_seconds = 0;
+  /// Number of tokens that were computed as drafts, and of those of them that were right.
+  std::uint64_t drafted = 0;
+  std::uint64_t accepted = 0;
+  /// The time to make drafts. It is not part of `seconds`.
+  double draft_seconds = 0;
   /// Sum over all passes: the number of sequences and prefixes in the pass.
   std::uint64_t parts = 0;
   /// Passes that compute one token of each sequence, and from it the next one.
@@ -49,7 +56,11 @@ class Scheduler {
   /// How requests share passes. kTogether: each pass computes as many requests as the cells hold. kOneByOne:
   /// a request is computed from its first to its last token before the next one begins, unless a more urgent
   /// one preempts it. Each request, repeatable or not, then gets the tokens that it gets alone.
-  enum class Company { kTogether, kOneByOne };
+  /// kConversation: one by one as well, for the turns of one conversation, which should begin to answer soon:
+  /// passes over a prompt are as large as they can be, and a prompt begins with all that the context holds of
+  /// it, the last answer included. That answer's last bits may differ from those of a prompt. One sequence id
+  /// is enough.
+  enum class Company { kTogether, kOneByOne, kConversation };
   struct Options {
     /// The largest number of requests that run at once. Shared prefixes take sequence ids of the context in
     /// addition to these.
@@ -59,7 +70,8 @@ class Scheduler {
     std::size_t longest_text = SIZE_MAX;
     Company company = Company::kTogether;
   };
-  /// Requires: the engine has started, with ContextOptions::shared_cells. Clears the context.
+  /// Requires: the engine has started, with ContextOptions::shared_cells. Clears the context. Where the
+  /// context has room for drafts (Engine::longest_draft()), a request that runs alone is decoded with drafts.
   Scheduler(engine::Engine& engine, const Options& options);
   ~Scheduler();
 
@@ -124,7 +136,9 @@ class Scheduler {
   [[nodiscard]] Source source_for(const QueueKey& key, const Sequence& sequence);
   [[nodiscard]] Source frozen_for(const Sequence& sequence);
   [[nodiscard]] bool begins_alone(const Sequence& sequence) const;
-  [[nodiscard]] Source keep_prefix_of(const Sequence& sequence);
+  void take_over_prefix(Sequence& sequence);
+  void begin_with(const Source& source, Sequence& sequence);
+  [[nodiscard]] bool runs_one_by_one() const { return company_ != Company::kTogether; }
   void empty_context();
   [[nodiscard]] std::size_t worth_keeping(const Sequence& sequence) const;
   void remember(Sequence& sequence);
@@ -147,6 +161,10 @@ class Scheduler {
   void begin_again();
   void advance(const Pass& pass, std::chrono::duration<double> took);
   void write(Sequence& sequence, std::int32_t output);
+  [[nodiscard]] Sequence* drafts_for();
+  [[nodiscard]] Status decode_with_draft(Sequence& sequence);
+  [[nodiscard]] Result<std::vector<llama_token>> draft_for(Sequence& sequence);
+  void forget_drafts(const Sequence& sequence);
   void embed(Sequence& sequence, std::size_t nth);
   [[nodiscard]] Result<bool> embed_some();
   void end(Sequence& sequence, Result<engine::StopReason> reason);
@@ -167,6 +185,7 @@ class Scheduler {
   std::vector<std::unique_ptr<Prefix>> prefixes_;
   std::uint64_t used_ = 0;  // counts how often a prefix was used; orders prefixes by their last use
   Statistics statistics_;
+  std::optional<engine::Speculation> speculation_;  // unset: the context has no room for drafts
 };
 
 }  // namespace brimful::schedule

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <unordered_set>
+#include <utility>
 
 #include "engine/sampler.h"
 #include "foreign/foreign_limits.h"
@@ -62,7 +63,7 @@ void Scheduler::admit() {
 }
 
 Scheduler::Admission Scheduler::admit(const QueueKey& key, Sequence& sequence) {
-  while (company_ == Company::kOneByOne && !running_.empty()) {
+  while (runs_one_by_one() && !running_.empty()) {
     if (!preempt_for(sequence)) return Admission::kNoRoom;
   }
   const Admission admission = !sequence.preempted ? start(key, sequence)
@@ -92,22 +93,17 @@ bool Scheduler::resume(Sequence& sequence) {
 Scheduler::Admission Scheduler::start(const QueueKey& key, Sequence& sequence) {
   if (!grammar_fits(sequence)) return Admission::kLater;
   sequence.alone = begins_alone(sequence);
-  if (!sequence.alone && source_for(key, sequence).later) return Admission::kLater;
-  if (!take_seq_id(sequence)) return Admission::kNoRoom;
-  const Source source = sequence.alone
-                            ? keep_prefix_of(sequence)
-                            : source_for(key, sequence);  // making room may have dropped the first source
-  sequence.repeatable = source.text == nullptr ? 0
-                                               : std::min(source.text->repeatable,
-                                                          source.count / pieces_.whole() * pieces_.whole());
-  if (source.text != nullptr) {
-    // From here on the cells belong to this sequence, too, even if the source is dropped.
-    sequence.before = source.text->share(source.count);
-    sequence.computed = source.count;
-    llama_memory_seq_cp(llama_get_memory(engine_.context()), *source.text->seq_id, *sequence.seq_id, -1,
-                        shares_parts_ ? static_cast<llama_pos>(source.count) : -1);
+  if (sequence.alone) {
+    take_over_prefix(sequence);
+    if (!sequence.seq_id && !take_seq_id(sequence)) return Admission::kNoRoom;
+    if (speculation_) speculation_->begin();
+  } else {
+    if (source_for(key, sequence).later) return Admission::kLater;
+    if (!take_seq_id(sequence)) return Admission::kNoRoom;
+    begin_with(source_for(key, sequence), sequence);  // making room may have dropped the first source
   }
-  if (!reserve(sequence, sequence.tokens.size() - source.count + sequence.stretch(kStretch)))
+  const std::size_t shared = sequence.computed;
+  if (!reserve(sequence, sequence.tokens.size() - shared + sequence.stretch(kStretch)))
     return Admission::kNoRoom;
   if (sequence.sampler == nullptr && !sequence.request.embed) {
     auto sampler = engine::make_sampler(engine_, sequence.request.sampling);
@@ -121,9 +117,21 @@ Scheduler::Admission Scheduler::start(const QueueKey& key, Sequence& sequence) {
     sequence.sampler->share_time();
     for (const llama_token id : sequence.tokens) sequence.sampler->accept_prompt(id);
   }
-  sequence.answer.prompt_shared = std::min(source.count, sequence.prompt_tokens);
-  statistics_.shared_tokens += source.count;
+  sequence.answer.prompt_shared = std::min(shared, sequence.prompt_tokens);
+  statistics_.shared_tokens += shared;
   return Admission::kRuns;
+}
+
+/// Copies the first tokens of the source, if there is one, to the sequence, which has a sequence id.
+void Scheduler::begin_with(const Source& source, Sequence& sequence) {
+  sequence.repeatable = 0;
+  if (source.text == nullptr) return;
+  sequence.repeatable = std::min(source.text->repeatable, source.count / pieces_.whole() * pieces_.whole());
+  // From here on the cells belong to this sequence, too, even if the source is dropped.
+  sequence.before = source.text->share(source.count);
+  sequence.computed = source.count;
+  llama_memory_seq_cp(llama_get_memory(engine_.context()), *source.text->seq_id, *sequence.seq_id, -1,
+                      shares_parts_ ? static_cast<llama_pos>(source.count) : -1);
 }
 
 /// Whether the grammar of this sequence may be made now. All grammars together may hold as many bytes as one
@@ -153,37 +161,40 @@ bool Scheduler::take_seq_id(Sequence& sequence) {
 /// Whether a request that starts now runs alone, so that its passes must be those of an empty context.
 bool Scheduler::begins_alone(const Sequence& sequence) const {
   if (sequence.request.embed || !running_.empty()) return false;
-  return company_ == Company::kOneByOne || (sequence.request.repeatable && waiting_.size() == 1);
+  return runs_one_by_one() || (sequence.request.repeatable && waiting_.size() == 1);
 }
 
 /// Prepares the context for a request that runs alone, as if the request had just computed the first tokens
-/// of its prompt in an empty context. Only the cells of a repeatable beginning are kept, which are the
-/// context's first cells; everything else is removed. The next tokens then take the cells that follow, as in
-/// an empty context. Requires: no sequence runs.
-Scheduler::Source Scheduler::keep_prefix_of(const Sequence& sequence) {
-  Source source;
+/// of its prompt in an empty context. The sequence takes over the cells and the sequence id of the text that
+/// has the most of these tokens. They are the context's first cells, because that text ran alone, too.
+/// Everything else is removed, so that the next tokens take the cells that follow, as in an empty context.
+/// Requires: no sequence runs.
+void Scheduler::take_over_prefix(Sequence& sequence) {
+  sequence.repeatable = 0;
+  Prefix* best = nullptr;
+  std::size_t count = 0;
   for (const auto& prefix : prefixes_) {
-    const std::size_t alike = std::min(prefix->alike(sequence.tokens), prefix->repeatable);
-    const std::size_t count = pieces_.whole_pieces(sequence.prompt_tokens, alike);
-    if (shares_parts_ && count > source.count) source = {prefix.get(), count};
+    const std::size_t alike = prefix->alike(sequence.tokens);
+    const std::size_t usable =
+        company_ == Company::kConversation ? alike
+        : shares_parts_ ? pieces_.whole_pieces(sequence.prompt_tokens, std::min(alike, prefix->repeatable))
+                        : 0;
+    if (usable <= count) continue;
+    count = usable;
+    best = prefix.get();
   }
-  if (source.text == nullptr) {
-    empty_context();
-    return source;
-  }
-  std::erase_if(prefixes_, [&](const auto& prefix) {
-    if (prefix.get() == source.text) return false;
-    leave_seq_id(prefix->seq_id);
-    return true;
-  });
-  TokenHistory& kept = *source.text;
-  llama_memory_seq_rm(llama_get_memory(engine_.context()), *kept.seq_id, static_cast<llama_pos>(source.count),
-                      -1);
-  kept.before = kept.share(source.count);
-  kept.cells = {};
-  kept.tokens.resize(source.count);
-  kept.computed = kept.repeatable = source.count;
-  return source;
+  // A recurrent state cannot be cut back.
+  const bool fits =
+      best != nullptr &&
+      (best->computed == count || llama_memory_seq_rm(llama_get_memory(engine_.context()), *best->seq_id,
+                                                      static_cast<llama_pos>(count), -1));
+  if (!fits) return empty_context();
+  sequence.seq_id = std::exchange(best->seq_id, std::nullopt);
+  sequence.before = best->share(count);
+  sequence.computed = count;
+  if (company_ != Company::kConversation) sequence.repeatable = count;
+  for (const auto& prefix : prefixes_) leave_seq_id(prefix->seq_id);
+  prefixes_.clear();
 }
 
 /// Removes all texts that have ended. The next tokens take the context's first cells. Requires: no sequence

@@ -157,6 +157,17 @@ class Scheduler::Pass {
     outputs_.back() = 1;
     part.output = static_cast<std::int32_t>(outputs_.size() - 1);
   }
+  /// Adds the newest token of the sequence, and a draft behind it. The output of each token is wanted.
+  void add_draft(Sequence& sequence, const std::vector<llama_token>& draft) {
+    add(sequence.tokens, sequence.computed, sequence.seq_id, 1);
+    for (const llama_token token : draft) {
+      tokens_.push_back(token);
+      positions_.push_back(positions_.back() + 1);
+      sequences_.push_back(*sequence.seq_id);
+      outputs_.push_back(1);
+    }
+    outputs_.front() = 1;
+  }
   void add(Prefix& prefix) {
     const std::size_t count = add(prefix.tokens, prefix.computed, prefix.seq_id, SIZE_MAX);
     if (count > 0) parts_.push_back({nullptr, &prefix, count, std::nullopt});

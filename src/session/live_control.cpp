@@ -107,7 +107,7 @@ void Live::started() {
   publish("waiting");
 }
 
-Status Live::before_pass(const engine::GenerationProgress& progress) {
+Status Live::before_pass(const TurnProgress& progress) {
   progress_ = progress;
   publish(progress.prompt_cached + progress.prompt_computed < progress.prompt ? "prompt" : "writing");
   return carry_out_requests();
@@ -120,7 +120,7 @@ Status Live::between_passes(const Served& served, const std::function<void()>& e
   return carry_out_requests(empty_context);
 }
 
-void Live::finished(const engine::Generation& turn) {
+void Live::finished(const Turn& turn) {
   computed_before_ += turn.prompt_computed;
   written_before_ += turn.token_ids.size();
   progress_ = {};

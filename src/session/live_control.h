@@ -6,8 +6,8 @@
 #include <string>
 
 #include "control/server.h"
-#include "engine/generator.h"
 #include "session/notes.h"
+#include "session/turn.h"
 
 namespace brimful::session {
 
@@ -21,9 +21,9 @@ class Live {
 
   /// Must be called when the model is loaded.
   void started();
-  /// For GenerationOptions::before_pass. Publishes the progress, and changes budgets if another process has
+  /// For Conversation::BeforePass. Publishes the progress, and changes budgets if another process has
   /// asked for it. Errors: those after which the engine cannot be used.
-  [[nodiscard]] Status before_pass(const engine::GenerationProgress& progress);
+  [[nodiscard]] Status before_pass(const TurnProgress& progress);
   /// The progress of many requests at once, since the start.
   struct Served {
     std::uint64_t computed = 0;  ///< Number of prompt tokens that were computed.
@@ -34,7 +34,7 @@ class Live {
   /// changes budgets. Errors: as before_pass().
   [[nodiscard]] Status between_passes(const Served& served, const std::function<void()>& empty_context);
   /// Must be called when a turn of a conversation has ended.
-  void finished(const engine::Generation& turn);
+  void finished(const Turn& turn);
   /// Waits until standard input has something to read, and meanwhile answers other processes. Returns true
   /// when there is input, and false when `give_up` returned true. `give_up` is asked after a signal, and
   /// twice a second. Errors: as before_pass().
@@ -53,8 +53,8 @@ class Live {
   std::unique_ptr<control::Server> server_;
   std::string state_;
   bool in_memory_ = false;
-  engine::GenerationProgress progress_;  // of the current turn
-  std::size_t computed_before_ = 0;      // prompt tokens that earlier turns have computed
+  TurnProgress progress_;            // of the current turn
+  std::size_t computed_before_ = 0;  // prompt tokens that earlier turns have computed
   std::size_t written_before_ = 0;
 };
 

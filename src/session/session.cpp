@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "chat/chat_format.h"
+#include "engine/sampler.h"
 #include "engine/tokenize.h"
 #include "schedule/scheduler.h"
 #include "session/account.h"

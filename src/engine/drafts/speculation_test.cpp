@@ -41,7 +41,7 @@ struct Outcome {
   std::size_t drafted = 0;
 };
 
-/// Generates `text` after `prompt`, as a Generator does.
+/// Generates `text` after `prompt`, as a scheduler does.
 Outcome write(Speculation& speculation, const Machine& machine, Tokens known, const Tokens& text) {
   Outcome out;
   double seconds = 0;
