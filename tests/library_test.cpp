@@ -222,6 +222,28 @@ TEST_F(Library, UsesTheCallersTemplateAndItsVariables) {
   expect_refused(session, {.messages = {{.content = "no role"}}}, greedy(1), "messages[0].role: ");
 }
 
+TEST_F(Library, WritesTheSameTokensWithDraftsInFewerPasses) {
+  const auto run = [&](const Drafts& drafts) {
+    Session session = start(model_, {.tokens = 512, .drafts = drafts});
+    std::vector<std::int32_t> tokens;
+    std::size_t passes = 0;
+    const auto id = session.submit(kPrompt, greedy(100), {.on_end = [&](Result<Completion> done) {
+                                     if (done) tokens = done->tokens;
+                                   }});
+    EXPECT_TRUE(id);
+    for (bool more = true; more; ++passes) more = session.step().value_or(false);
+    return std::pair(tokens, passes);
+  };
+  const auto [tokens, passes] = run({});
+  EXPECT_EQ(tokens.size(), 100U);
+  const auto [drafted_tokens, drafted_passes] = run({.model = model_, .most_tokens = 4});
+  EXPECT_EQ(drafted_tokens, tokens);
+  EXPECT_LT(drafted_passes, passes);
+  const auto refused = Model::open(model_)->plan({.ram = kGiB}, {.drafts = {.model = "none.gguf"}});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kNotFound);
+}
+
 TEST_F(Library, RefusesWhatASessionCannotBe) {
   expect_not_started(model_, {.prompt_threads = 0}, ErrorCode::kInvalidArgument, "prompt_threads: 0");
   expect_not_started(model_, {.key_cache = "q3"}, ErrorCode::kInvalidArgument,

@@ -9,6 +9,7 @@
 #include "engine/llama_log.h"
 #include "engine/tokenize.h"
 #include "program_run.h"
+#include "served_program.h"
 #include "session/conversation.h"
 #include "synth_model.h"
 #include "tiered_model.h"
@@ -183,6 +184,54 @@ TEST_F(Speculating, RefusesKindsItDoesNotHave) {
   EXPECT_EQ(says({"--spec-type", "draft-simple"}),
             "brimful: --spec-type draft-simple: name the draft model with -md\n");
   EXPECT_NE(says({"-md", "/no/such/file.gguf"}).find("/no/such/file.gguf"), std::string::npos);
+}
+
+/// A server drafts for a request that is computed alone.
+class SpeculatingServer : public Speculating {
+ protected:
+  static inline const nlohmann::json kGreedyRequest = nlohmann::json::object();
+  /// Returns the answer to the story. `more` are further fields of the request.
+  static std::string ask(const ServedProgram& server, const nlohmann::json& more) {
+    nlohmann::json body = {{"prompt", kStory}, {"max_tokens", 150}, {"temperature", 0}};
+    body.update(more);
+    const auto got = server.client().Post("/v1/completions", body.dump(), "application/json");
+    if (!got || got->status != 200) {
+      ADD_FAILURE() << (got ? got->body : "no answer");
+      return "";
+    }
+    return nlohmann::json::parse(got->body)["choices"][0]["text"];
+  }
+  static std::vector<std::string> flags(const std::vector<std::string>& more) {
+    return plus({"-c", "2048", "--parallel", "4", "--ram", "1GiB"}, more);
+  }
+};
+
+TEST_F(SpeculatingServer, WritesTheSameTextInFewerPasses) {
+  const ServedProgram plain(flags({}));
+  const std::string expected = ask(plain, kGreedyRequest);
+  EXPECT_EQ(plain.metric("brimful:draft_tokens_total"), 0);
+  const double passes = plain.metric("llamacpp:n_decode_total");
+  for (const auto& drafts : {std::vector<std::string>{"--spec-type", "ngram-simple", "--spec-always"},
+                             {"-md", stories15m().string(), "--spec-draft-n-max", "5"}}) {
+    SCOPED_TRACE(drafts.front());
+    const ServedProgram server(flags(drafts));
+    EXPECT_EQ(ask(server, kGreedyRequest), expected);
+    EXPECT_GT(server.metric("brimful:draft_tokens_accepted_total"), 0);
+    EXPECT_LT(server.metric("llamacpp:n_decode_total"), passes);
+    // What was drafted and found wrong has left nothing behind: the next texts are the same, too.
+    EXPECT_EQ(ask(server, kGreedyRequest), expected);
+    const std::string few = ask(server, {{"max_tokens", 7}});
+    EXPECT_FALSE(few.empty());
+    EXPECT_TRUE(expected.starts_with(few)) << few;
+  }
+}
+
+TEST_F(SpeculatingServer, DraftsForSampledRequestsToo) {
+  const ServedProgram server(flags({"--spec-type", "ngram-simple", "--spec-always"}));
+  EXPECT_FALSE(ask(server, {{"temperature", 0.8}}).empty());
+  EXPECT_GT(server.metric("brimful:draft_tokens_total"), 0);
+  const HeldRequest other(server);  // From now on, two requests share the passes.
+  EXPECT_FALSE(ask(server, {{"temperature", 0.8}}).empty());
 }
 
 /// Several texts in this process with one context: each text finds in the KV cache what the one before left

@@ -30,6 +30,17 @@ struct Placement {
   std::vector<std::string> rules{};
 };
 
+/// Drafts: tokens that are guessed and computed in the same pass as the newest token (speculative decoding). They never
+/// change what is written, and are used while one request is computed alone.
+struct Drafts {
+  /// True: the text that followed the newest tokens the last time is a draft.
+  bool from_text = false;
+  /// A small model of the same family that drafts. It is resident, inside the same budget. Empty: none.
+  std::filesystem::path model{};
+  /// The most tokens of a draft. Unset: as many as cost little memory.
+  std::optional<std::uint32_t> most_tokens{};
+};
+
 /// What a session is to hold beside the weights, and how it computes.
 struct ContextOptions {
   /// Tokens of the context, which all sequences share; it is rounded up. 0: as many as the model was trained for.
@@ -53,6 +64,7 @@ struct ContextOptions {
   std::vector<Adapter> loras{};
   std::vector<Adapter> control_vectors{};
   Placement placement{};
+  Drafts drafts{};  ///< They cannot be used with a GPU yet.
   /// A Jinja chat template that is used instead of the model's own. Empty: the model's own.
   std::string chat_template{};
 };

@@ -102,7 +102,7 @@ class Batch {
     BRIMFUL_TRY_VOID(check_files(files.of(shard)));
     if (options_.merge > 0) return merge(files);
     if (options_.run.model.empty()) return fail(ErrorCode::kInvalidArgument, "-m is missing: the model");
-    BRIMFUL_TRY_VOID(refuse_drafts(options_.run, "batch"));
+    BRIMFUL_TRY_VOID(refuse_drafts(options_.run));
     BRIMFUL_TRY(engine::OpenOptions open, open_options(options_.run));
     BRIMFUL_TRY(settings_, answer_settings(options_.run, open, options_.served_name));
     settings_.push_back({"--batch-invariant", options_.batch_invariant ? "on" : "", ""});
@@ -294,7 +294,8 @@ class Batch {
       BRIMFUL_TRY(const auto before, job.store().choice(kCacheType));
       if (before) options_.run.type_k = options_.run.type_v = *before;
     }
-    BRIMFUL_TRY(const engine::ContextOptions context, context_options(options_.run));
+    BRIMFUL_TRY(engine::ContextOptions context, context_options(options_.run));
+    context.drafts = {};
     BRIMFUL_TRY(const std::uint64_t longest, longest_prompt(job.store(), context));
     BRIMFUL_TRY(const session::ExpectedRequests expected, expected_requests(job.store(), longest));
     BRIMFUL_TRY(const std::uint32_t at_once,

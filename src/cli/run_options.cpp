@@ -273,13 +273,18 @@ Result<plan::PlacementFilter> placement_rules(const RunOptions& o, const std::ve
   return plan::placement_rules(o.gpu_layers, o.cpu_moe_layers, o.overrides, devices);
 }
 
-Status refuse_drafts(const RunOptions& o, std::string_view command) {
+bool asks_for_drafts(const RunOptions& o) {
+  const bool by_type = o.spec_type && *o.spec_type != "none";
+  return o.longest_draft != 0U && (o.draft_model || by_type || o.longest_draft || o.always_draft);
+}
+
+Status refuse_drafts(const RunOptions& o) {
   const auto refused = [&](std::string_view flag) {
     return fail(
         ErrorCode::kInvalidArgument,
-        fmt::format("{}: 'brimful {}' answers many requests at once and uses no drafts: leave the flag "
-                    "out ('brimful run' uses drafts)",
-                    flag, command));
+        fmt::format("{}: 'brimful batch' computes many requests at once and uses no drafts: leave the "
+                    "flag out ('brimful run' and 'brimful serve' use drafts)",
+                    flag));
   };
   if (o.draft_model) return refused("-md");
   BRIMFUL_TRY(const DraftKinds asked, draft_kinds(o));

@@ -87,10 +87,11 @@ void add_placement_flags(CLI::App& command, RunOptions& options);
 /// own template is used then. Errors: kNotFound.
 [[nodiscard]] Result<std::string> chat_template(const RunOptions& options);
 
-/// Refuses flags that ask for drafts. It is for commands that answer many requests in one context and use no
-/// drafts. Flags that switch drafts off are accepted. `command` is the name of the command, for the message.
-/// Errors: kInvalidArgument, naming the flag.
-[[nodiscard]] Status refuse_drafts(const RunOptions& options, std::string_view command);
+/// Whether a flag asks for drafts. `brimful serve` makes none otherwise.
+[[nodiscard]] bool asks_for_drafts(const RunOptions& options);
+/// Refuses flags that ask for drafts, for `brimful batch`. Flags that switch drafts off are accepted. Errors:
+/// kInvalidArgument, naming the flag.
+[[nodiscard]] Status refuse_drafts(const RunOptions& options);
 
 // The following functions convert the flags to options of other parts. Errors: kInvalidArgument, naming the
 // flag.

@@ -61,7 +61,7 @@ class Serve {
     action.sa_handler = on_stop;
     ::sigaction(SIGINT, &action, nullptr);
     ::sigaction(SIGTERM, &action, nullptr);
-    BRIMFUL_TRY_VOID(refuse_drafts(options_.run, "serve"));
+
     BRIMFUL_TRY_VOID(read_keys());
     BRIMFUL_TRY_VOID(read_origins());
     allow_many_files();
@@ -177,7 +177,8 @@ class Serve {
   }
 
   Result<std::uint32_t> prepare() {
-    BRIMFUL_TRY(const engine::ContextOptions context, context_options(options_.run));
+    BRIMFUL_TRY(engine::ContextOptions context, context_options(options_.run));
+    if (!asks_for_drafts(options_.run)) context.drafts = {};
     const Bytes connections = serve::ApiServer::kConnection * options_.server.http.most_connections;
     const Bytes most = options_.server.largest_bodies;
     const auto bodies = [most](Bytes budget) {

@@ -200,7 +200,7 @@ void Scheduler::write(Sequence& sequence, std::int32_t output) {
         logprobs_of({llama_get_logits_ith(engine_.context(), output), size}, *id, top));
   }
   ++statistics_.tokens;
-  if (speculation_ && sequence.alone) speculation_->wrote(*id);
+  if (drafting_ == &sequence) speculation_->wrote(*id);
   const bool ended = llama_vocab_is_eog(engine_.vocab(), *id);
   const bool special =
       sequence.request.show_special || sequence.request.sampling.preserved_tokens.contains(*id);
@@ -269,6 +269,7 @@ Result<bool> Scheduler::embed_some() {
 
 void Scheduler::end(Sequence& sequence, Result<engine::StopReason> reason) {
   sequence.ended = true;
+  if (drafting_ == &sequence) drafting_ = nullptr;
   if (reason) {
     forget_drafts(sequence);
     remember(sequence);

@@ -71,7 +71,8 @@ class Scheduler {
     Company company = Company::kTogether;
   };
   /// Requires: the engine has started, with ContextOptions::shared_cells. Clears the context. Where the
-  /// context has room for drafts (Engine::longest_draft()), a request that runs alone is decoded with drafts.
+  /// context has room for drafts (Engine::longest_draft()), a request that is alone in a pass is decoded with
+  /// drafts.
   Scheduler(engine::Engine& engine, const Options& options);
   ~Scheduler();
 
@@ -186,6 +187,7 @@ class Scheduler {
   std::uint64_t used_ = 0;  // counts how often a prefix was used; orders prefixes by their last use
   Statistics statistics_;
   std::optional<engine::Speculation> speculation_;  // unset: the context has no room for drafts
+  const Sequence* drafting_ = nullptr;              // the sequence whose text speculation_ follows
 };
 
 }  // namespace brimful::schedule

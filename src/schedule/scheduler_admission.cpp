@@ -96,7 +96,7 @@ Scheduler::Admission Scheduler::start(const QueueKey& key, Sequence& sequence) {
   if (sequence.alone) {
     take_over_prefix(sequence);
     if (!sequence.seq_id && !take_seq_id(sequence)) return Admission::kNoRoom;
-    if (speculation_) speculation_->begin();
+
   } else {
     if (source_for(key, sequence).later) return Admission::kLater;
     if (!take_seq_id(sequence)) return Admission::kNoRoom;

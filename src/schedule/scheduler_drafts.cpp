@@ -1,25 +1,29 @@
 // The part of Scheduler that decodes a request with drafts. See docs/design-speculation.md.
 
 #include <algorithm>
-#include <span>
+#include <utility>
 
 #include "schedule/scheduler.h"
 #include "schedule/sequence.h"
 
 namespace brimful::schedule {
 
-/// The sequence whose next token is decoded with a draft; null when there is none. It runs alone, because
-/// only then its tokens lie in the context's first cells, in order, where a pass of several tokens gives the
-/// bits of several passes of one.
+/// The sequence whose next token is decoded with a draft; null when there is none. It is the only one in the
+/// pass. A repeatable request must also run alone: only then its tokens lie in the context's first cells, in
+/// order, where a pass of several tokens gives the bits of several passes of one.
 Scheduler::Sequence* Scheduler::drafts_for() {
-  if (!speculation_ || running_.size() != 1 || !prefixes_.empty()) return nullptr;
+  if (!speculation_ || running_.size() != 1) return nullptr;
   Sequence& sequence = *running_.begin()->second;
-  return sequence.alone && sequence.decodes() ? &sequence : nullptr;
+  const bool may = sequence.decodes() && (sequence.alone || !sequence.request.repeatable);
+  const bool only = std::ranges::all_of(prefixes_, [](const auto& prefix) { return prefix->complete(); });
+  return may && only ? &sequence : nullptr;
 }
 
 /// Drafts tokens that may follow the newest one, which is not computed yet.
 Result<std::vector<llama_token>> Scheduler::draft_for(Sequence& sequence) {
-  const std::size_t most = std::min(engine_.room_for_draft(sequence.computed), sequence.left() - 1);
+  if (std::exchange(drafting_, &sequence) != &sequence) speculation_->begin();
+  const std::size_t cells = cells_.free() + sequence.held() - sequence.tokens.size();
+  const std::size_t most = std::min({engine_.room_for_draft(sequence.computed), sequence.left() - 1, cells});
   const llama_token newest = sequence.tokens.back();
   sequence.tokens.pop_back();
   auto draft = speculation_->draft(sequence.tokens, newest, most);

@@ -90,6 +90,10 @@ std::string metrics_text(const MetricsSnapshot::Figures& now) {
            static_cast<double>(now.ended));
   text.add("brimful:sequences_preempted_total", "counter", "Times that a sequence was preempted.",
            static_cast<double>(now.did.preempted));
+  text.add("brimful:draft_tokens_total", "counter", "Tokens that were computed as drafts.",
+           static_cast<double>(now.did.drafted));
+  text.add("brimful:draft_tokens_accepted_total", "counter", "Drafted tokens that were right.",
+           static_cast<double>(now.did.accepted));
   text.add("brimful:kv_cells", "gauge", "Tokens that the KV cache holds.", now.cells);
   text.add("brimful:kv_cells_free", "gauge", "Tokens that can still be reserved there.", now.free_cells);
   text.add("brimful:streamed_bytes_total", "counter", "Read from disk by passes.",

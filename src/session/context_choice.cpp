@@ -268,7 +268,6 @@ Result<std::uint32_t> least_context(engine::Engine& engine, const Contexts& cont
 
 /// The options for a context that many requests share.
 engine::ContextOptions shared(engine::ContextOptions context) {
-  context.drafts = {};
   context.shared_cells = true;
   context.embeddings = true;
   return context;

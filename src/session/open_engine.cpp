@@ -38,6 +38,7 @@ Result<engine::ContextOptions> shape_of(const ContextOptions& context) {
   if (context.flash_attention)
     out.flash_attention =
         *context.flash_attention ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
+  out.drafts = {.ngrams = context.drafts.from_text, .longest = context.drafts.most_tokens};
   BRIMFUL_TRY_VOID(
       check_value_cache("value_cache", out.type_v, context.flash_attention == false, "flash_attention"));
   return out;
@@ -67,7 +68,8 @@ Result<std::unique_ptr<engine::Engine>> open_and_prepare(const std::filesystem::
                       .threads_batch = as_int(context.prompt_threads),
                       .placement = context.placement,
                       .loras = context.loras,
-                      .control_vectors = context.control_vectors};
+                      .control_vectors = context.control_vectors,
+                      .draft_model = context.drafts.model};
   BRIMFUL_TRY(const engine::ContextOptions shape, shape_of(context));
   BRIMFUL_TRY(engine::OpenOptions open, open_options(request, {}, notes));
   BRIMFUL_TRY(auto engine, engine::Engine::open(std::move(open)));

@@ -41,6 +41,7 @@ Result<engine::OpenOptions> open_options(const OpenRequest& request, const Optio
   };
   out.loras = adapters(request.loras);
   out.control_vectors = adapters(request.control_vectors);
+  if (!request.draft_model.empty()) out.draft_model = request.draft_model;
   const Placement& placement = request.placement;
   const bool places = placement.gpu_layers || placement.cpu_expert_layers || !placement.rules.empty();
   if (request.vram.empty() && places)

@@ -24,6 +24,7 @@ struct OpenRequest {
   Placement placement{};         ///< On which GPUs weights may lie.
   std::vector<Adapter> loras{};  ///< LoRA adapters.
   std::vector<Adapter> control_vectors{};
+  std::filesystem::path draft_model{};  ///< Empty: none.
 };
 
 /// What the face calls these options, for messages.

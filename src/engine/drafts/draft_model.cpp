@@ -42,7 +42,7 @@ Status DraftModel::make_context(llama_context* target, const llama_context_param
   llama_context_params params = like_target;
   params.n_ctx = llama_n_ctx(target);
   params.n_batch = params.n_ubatch = std::min(llama_n_ubatch(target), kLargestUbatch);
-  params.n_outputs_max = 1;
+  params.n_outputs_max = params.n_seq_max = 1;
   params.type_k = params.type_v = GGML_TYPE_F16;
   context_.reset(llama_init_from_model(model_.get(), params));
   if (context_ == nullptr || llama_get_memory(context_.get()) == nullptr) {
