@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 
+#include "session/budget_change.h"
 #include "session/status_json.h"
 
 namespace brimful::session {
@@ -26,42 +27,19 @@ std::optional<Bytes> bytes_of(const nlohmann::json& object, const char* key) {
 /// Reads `{"ram": BYTES, "vram": [{"name": "CUDA0", "bytes": BYTES}, ..]}`. A part without a name is for the
 /// next device that has no budget yet, as in `brimful run`.
 Result<engine::BudgetChange> change_of(const nlohmann::json& request, const engine::Engine& engine) {
-  engine::BudgetChange change{bytes_of(request, "ram"), {}};
-  if (change.ram == Bytes{})
-    return fail(ErrorCode::kInvalidArgument, "--ram: a budget of 0 bytes holds nothing");
+  Budgets budgets{.ram = bytes_of(request, "ram")};
   const nlohmann::json parts = request.contains("vram") ? request["vram"] : nlohmann::json::array();
   if (!parts.is_array()) return fail(ErrorCode::kInvalidArgument, "'vram' is no list");
-  const std::vector<engine::DeviceUse> devices = engine.devices();
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    const auto budget = bytes_of(parts[i], "bytes");
-    if (!budget) return fail(ErrorCode::kInvalidArgument, "a part of 'vram' has no 'bytes'");
-    std::string name;
-    if (parts[i].contains("name")) {
-      if (!parts[i]["name"].is_string()) return fail(ErrorCode::kInvalidArgument, "'name' is no text");
-      name = parts[i]["name"];
-    }
-    const auto has_budget = [&](const std::string& device) {
-      return std::ranges::find(change.vram, device, &std::pair<std::string, Bytes>::first) !=
-             change.vram.end();
-    };
-    if (name.empty()) {
-      const auto next = std::ranges::find_if(
-          devices, [&](const engine::DeviceUse& device) { return !has_budget(device.share.name); });
-      if (next == devices.end()) {
-        return fail(ErrorCode::kInvalidArgument,
-                    devices.empty() ? "no GPU is used: start with --vram"
-                                    : fmt::format("--vram names {} budgets and {} GPUs are used",
-                                                  parts.size(), devices.size()));
-      }
-      name = next->share.name;
-    }
-    if (has_budget(name))
-      return fail(ErrorCode::kInvalidArgument, fmt::format("--vram: {} has a budget already", name));
-    change.vram.emplace_back(std::move(name), *budget);
+  for (const nlohmann::json& part : parts) {
+    const auto bytes = bytes_of(part, "bytes");
+    if (!bytes) return fail(ErrorCode::kInvalidArgument, "a part of 'vram' has no 'bytes'");
+    const bool has_name = part.contains("name");
+    if (has_name && !part["name"].is_string()) return fail(ErrorCode::kInvalidArgument, "'name' is no text");
+    budgets.vram.push_back({has_name ? part["name"].get<std::string>() : "", *bytes});
   }
-  if (!change.ram && change.vram.empty())
+  if (!budgets.ram && budgets.vram.empty())
     return fail(ErrorCode::kInvalidArgument, "a request for budgets that names none");
-  return change;
+  return budget_change(budgets, engine.devices(), {.ram = "--ram", .vram = "--vram"});
 }
 
 }  // namespace

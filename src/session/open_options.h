@@ -29,6 +29,7 @@ struct OpenRequest {
 
 /// What the face calls these options, for messages.
 struct OptionNames {
+  std::string ram = "ram";
   std::string vram = "vram";
   std::string threads = "threads";
   std::string threads_batch = "prompt_threads";

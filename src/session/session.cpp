@@ -13,8 +13,8 @@
 #include "engine/tokenize.h"
 #include "schedule/scheduler.h"
 #include "session/account.h"
+#include "session/budget_change.h"
 #include "session/chat_request.h"
-#include "session/devices.h"
 #include "session/open_engine.h"
 #include "session/running_request.h"
 #include "session/sampling.h"
@@ -318,15 +318,8 @@ Result<std::vector<float>> Session::embed(std::string_view text) {
 Status Session::change_budgets(const Budgets& budgets) {
   State& state = *state_;
   BRIMFUL_TRY_VOID(state.ready());
-  engine::BudgetChange change{.ram = budgets.ram};
-  const std::vector<engine::DeviceUse> devices = state.engine->devices();
-  for (const VramBudget& budget : budgets.vram) {
-    if (budget.device.empty() && change.vram.size() >= devices.size())
-      return fail(ErrorCode::kInvalidArgument, fmt::format("vram: there are {} budgets, and {} GPUs are used",
-                                                           budgets.vram.size(), devices.size()));
-    change.vram.emplace_back(budget.device.empty() ? devices[change.vram.size()].share.name : budget.device,
-                             budget.bytes);
-  }
+  BRIMFUL_TRY(const engine::BudgetChange change,
+              session::budget_change(budgets, state.engine->devices(), {}));
   state.scheduler->evict();
   // The engine may compute to measure what a driver takes: stopped there, it could not go on. The next step()
   // tells of a cancel_all().
