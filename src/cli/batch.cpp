@@ -281,7 +281,7 @@ class Batch {
   /// Starts the context. Returns how many requests may run in it at once.
   Result<std::uint32_t> start(batch::Job& job) {
     BRIMFUL_TRY(const std::uint32_t at_once, prepare(job));
-    live_.emplace(*engine_, options_.run.model, tell_notes_below);
+    live_.emplace(*engine_, options_.run.model, tell_note_below);
     BRIMFUL_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
     live_->started();
     return at_once;
@@ -300,7 +300,7 @@ class Batch {
     BRIMFUL_TRY(const session::ExpectedRequests expected, expected_requests(job.store(), longest));
     BRIMFUL_TRY(const std::uint32_t at_once,
                 session::prepare_shared(*engine_, context, expected,
-                                        known_machine(options_.run, engine_->profile()), tell_notes));
+                                        known_machine(options_.run, engine_->profile()), tell_note));
     if (chooses_cache)
       BRIMFUL_TRY_VOID(job.store().keep_choice(kCacheType, ggml_type_name(engine_->prepared().type_k)));
     const std::uint64_t holds = std::min<std::uint64_t>(engine_->plan().context, longest_text());

@@ -133,9 +133,9 @@ class Run {
     };
     interruptible = engine_.get();
     BRIMFUL_TRY_VOID(engine_->prepare(context));
-    live_.emplace(*engine_, options_.model, [this](const std::string& lines) {
+    live_.emplace(*engine_, options_.model, [this](const std::string& note) {
       ++notes_;
-      tell_notes_below(lines);
+      tell_note_below(note);
     });  // This comes after the measuring, which its thread would disturb.
     BRIMFUL_TRY_VOID(engine_->start(progress));
     if (interrupts > 0) return fail(ErrorCode::kCancelled, "interrupted before the first token");

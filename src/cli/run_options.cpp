@@ -325,7 +325,7 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
                                                               .threads_batch = "-tb",
                                                               .placement = "-ngl, --n-cpu-moe and -ot",
                                                               .placement_rules = "-ot"},
-                                                             tell_notes));
+                                                             tell_note));
   BRIMFUL_TRY(const DraftKinds drafts, draft_kinds(o));
   if (drafts.model) out.draft_model = *o.draft_model;
   return out;
@@ -364,7 +364,7 @@ Result<common_params_sampling> sampling_params(const RunOptions& o) {
   }
   if (o.json_schema) {
     BRIMFUL_TRY(const session::FollowedSchema schema,
-                session::followed_schema(*o.json_schema, "--json-schema", tell_notes));
+                session::followed_schema(*o.json_schema, "--json-schema", tell_note));
     out.grammar = schema.grammar;
   }
   return out;

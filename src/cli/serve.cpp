@@ -194,11 +194,11 @@ class Serve {
       return connections + (has_budget ? bodies(budget) : most) + kFileStore;
     };
     return session::prepare_shared(*engine_, context, expected,
-                                   known_machine(options_.run, engine_->profile()), tell_notes);
+                                   known_machine(options_.run, engine_->profile()), tell_note);
   }
 
   Status start() {
-    live_.emplace(*engine_, options_.run.model, tell_notes_below);
+    live_.emplace(*engine_, options_.run.model, tell_note_below);
     BRIMFUL_TRY_VOID(start_and_show(*engine_, [] { return stops > 0; }));
     live_->started();
     const std::string& host = options_.server.access.host;

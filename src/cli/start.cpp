@@ -8,9 +8,9 @@
 
 namespace brimful::cli {
 
-void tell_notes(const std::string& lines) { tell("{}\n", lines); }
+void tell_note(const std::string& note) { tell("note: {}\n", note); }
 
-void tell_notes_below(const std::string& lines) { tell("\n{}\n", lines); }
+void tell_note_below(const std::string& note) { tell("\nnote: {}\n", note); }
 
 Status start_and_show(engine::Engine& engine, const std::function<bool()>& stopped) {
   {
@@ -21,7 +21,7 @@ Status start_and_show(engine::Engine& engine, const std::function<bool()>& stopp
       return !stopped();
     }));
   }
-  for (const std::string& note : engine.notes()) tell("note: {}\n", note);
+  for (const std::string& note : engine.notes()) tell_note(note);
   for (const engine::DeviceUse& device : engine.devices()) tell("{}", draw_device_map(device.share));
   tell("{}", draw_memory_map(engine.memory_map()));
   return {};

@@ -6,10 +6,10 @@
 
 namespace brimful::cli {
 
-/// Writes the lines of a session::Notes to standard error.
-void tell_notes(const std::string& lines);
+/// Writes a note of a session::Notes to standard error, as a line that begins with `note: `.
+void tell_note(const std::string& note);
 /// Does the same, and begins on a new line, because a text without a newline may stand on the terminal.
-void tell_notes_below(const std::string& lines);
+void tell_note_below(const std::string& note);
 
 /// Calls Engine::start() with a progress bar, and then writes the engine's notes and the memory maps to
 /// standard error. `stopped` is called again and again while the model is loaded; when it returns true,

@@ -229,7 +229,7 @@ Result<std::uint32_t> prepare_best(engine::Engine& engine, const Contexts& conte
 Result<std::uint32_t> prepare_usual(engine::Engine& engine, const Contexts& contexts, std::uint32_t least,
                                     const Notes& notes) {
   notes(
-      "note: nothing is known of this machine's speed: brimful probe -m MODEL measures it, for a better "
+      "nothing is known of this machine's speed: brimful probe -m MODEL measures it, for a better "
       "plan");
   const std::uint32_t requests = std::min(contexts.work().requests, kUsualRequests);
   std::uint32_t tokens =
@@ -259,10 +259,10 @@ Result<std::uint32_t> least_context(engine::Engine& engine, const Contexts& cont
     tokens = std::max(smallest, cells(tokens / 2));
   }
   if (tokens < wanted)
-    notes(fmt::format(
-        "note: the budget holds no context of {} tokens, which the largest request may take: answers "
-        "end after {}, with their prompt",
-        expected.most_tokens, tokens));
+    notes(
+        fmt::format("the budget holds no context of {} tokens, which the largest request may take: answers "
+                    "end after {}, with their prompt",
+                    expected.most_tokens, tokens));
   return tokens;
 }
 

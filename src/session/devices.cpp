@@ -107,8 +107,7 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<Vra
   for (const engine::OffloadOption& option : out) used.emplace_back(ggml_backend_dev_name(option.device));
   std::vector<std::string> all;
   for (ggml_backend_dev_t const device : devices) all.emplace_back(ggml_backend_dev_name(device));
-  if (const std::string note = unused_devices_note(parts, used, all, flag); !note.empty())
-    notes("note: " + note);
+  if (const std::string note = unused_devices_note(parts, used, all, flag); !note.empty()) notes(note);
   return out;
 }
 

@@ -50,8 +50,7 @@ Live::Live(engine::Engine& engine, std::string model, Notes notes)
   if (server) {
     server_ = std::move(*server);
   } else {
-    notes_(
-        fmt::format("note: brimful top and brimful ctl cannot reach this run: {}", server.error().message));
+    notes_(fmt::format("brimful top and brimful ctl cannot reach this run: {}", server.error().message));
   }
   publish("loading");
 }
@@ -157,9 +156,8 @@ Status Live::carry_out(control::Request& request, const std::function<void()>& e
   std::string budgets = fmt::format("host {}", format_bytes(engine_.memory_map().budget));
   for (const engine::DeviceUse& device : engine_.devices())
     budgets += fmt::format(", {} {}", device.share.name, format_bytes(device.share.budget));
-  std::string lines = fmt::format("note: budgets are now: {} ({:.1f} s)", budgets, seconds);
-  for (const std::string& note : engine_.notes()) lines += "\nnote: " + note;
-  notes_(lines);
+  notes_(fmt::format("budgets are now: {} ({:.1f} s)", budgets, seconds));
+  for (const std::string& note : engine_.notes()) notes_(note);
   return {};
 }
 

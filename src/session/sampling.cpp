@@ -21,7 +21,7 @@ Result<nlohmann::ordered_json> readable_schema(const std::string& text, const st
   BRIMFUL_TRY_VOID(constraint::check_schema_bounds(*given, name));
   constraint::AnswerSchema schema = constraint::schema_for_grammar(*given);
   for (const std::string& what : schema.not_enforced)
-    notes(fmt::format("note: {}: this is not enforced: {}", name, what));
+    notes(fmt::format("{}: this is not enforced: {}", name, what));
   return std::move(schema.schema);
 }
 
