@@ -225,20 +225,20 @@ TEST_F(Library, UsesTheCallersTemplateAndItsVariables) {
 TEST_F(Library, WritesTheSameTokensWithDraftsInFewerPasses) {
   const auto run = [&](const Drafts& drafts) {
     Session session = start(model_, {.tokens = 512, .drafts = drafts});
-    std::vector<std::int32_t> tokens;
-    std::size_t passes = 0;
-    const auto id = session.submit(kPrompt, greedy(100), {.on_end = [&](Result<Completion> done) {
-                                     if (done) tokens = done->tokens;
-                                   }});
-    EXPECT_TRUE(id);
-    for (bool more = true; more; ++passes) more = session.step().value_or(false);
-    return std::pair(tokens, passes);
+    const Completion done = answer(session, kPrompt, greedy(100));
+    return std::pair(done.tokens, session.statistics());
   };
-  const auto [tokens, passes] = run({});
+  const auto [tokens, plain] = run({});
   EXPECT_EQ(tokens.size(), 100U);
-  const auto [drafted_tokens, drafted_passes] = run({.model = model_, .most_tokens = 4});
+  EXPECT_EQ(plain.tokens, 100U);
+  EXPECT_EQ(plain.passes, 100U);
+  EXPECT_EQ(plain.draft_tokens, 0U);
+  EXPECT_EQ(plain.read, Bytes{}) << "all weights are resident";
+  const auto [drafted_tokens, drafted] = run({.model = model_, .most_tokens = 4});
   EXPECT_EQ(drafted_tokens, tokens);
-  EXPECT_LT(drafted_passes, passes);
+  EXPECT_LT(drafted.passes, plain.passes);
+  EXPECT_GT(drafted.draft_tokens_accepted, 0U);
+  EXPECT_LE(drafted.draft_tokens_accepted, drafted.draft_tokens);
   const auto refused = Model::open(model_)->plan({.ram = kGiB}, {.drafts = {.model = "none.gguf"}});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kNotFound);

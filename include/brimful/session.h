@@ -141,6 +141,22 @@ struct Callbacks {
   std::function<void(Result<Completion>)> on_end{};
 };
 
+/// What a session has done since it started.
+struct Statistics {
+  std::uint64_t passes = 0;                ///< Each computes tokens of all requests that run.
+  std::uint64_t prompt_tokens = 0;         ///< Tokens of prompts that were computed.
+  std::uint64_t prompt_tokens_cached = 0;  ///< Tokens of prompts that were not, as the KV cache held them.
+  std::uint64_t tokens = 0;                ///< Tokens that were written.
+  std::uint64_t draft_tokens = 0;          ///< Tokens that were computed as drafts.
+  std::uint64_t draft_tokens_accepted = 0; ///< Those of them that became part of an answer.
+  std::uint64_t preempted = 0;             ///< How often a request made room for others, and went on later.
+  double seconds = 0;                      ///< Time of all passes.
+  double stalled_seconds = 0;              ///< The part of it in which the computing waited for the disk.
+  Bytes read{};                            ///< Bytes of weights that passes read from the disk.
+  std::uint64_t experts_used = 0;          ///< Experts that passes needed, of a mixture of experts.
+  std::uint64_t experts_found = 0;         ///< Those of them that were in memory already.
+};
+
 /// A model in memory, inside budgets, that answers requests. The end of a session gives every byte back.
 ///
 /// Threading: one thread at a time, except for cancel_all(). It may be moved while requests are on their way, but not
@@ -202,6 +218,8 @@ class BRIMFUL_API Session {
   [[nodiscard]] Status change_budgets(const Budgets& budgets);
   /// Where every byte is, now.
   [[nodiscard]] Account account() const;
+  /// What the session has done until now.
+  [[nodiscard]] Statistics statistics() const;
   /// Tokens that the context holds: a prompt and its answer together, of all requests that are computed at once.
   [[nodiscard]] std::uint32_t context() const;
   /// What was adapted to the budgets, one sentence each.

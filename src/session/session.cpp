@@ -339,6 +339,23 @@ Account Session::account() const {
   return out;
 }
 
+Statistics Session::statistics() const {
+  const schedule::Statistics& did = state_->scheduler->statistics();
+  const tier::PassStatistics passes = state_->engine->pass_statistics();
+  return {.passes = did.passes,
+          .prompt_tokens = did.prompt_tokens,
+          .prompt_tokens_cached = did.shared_tokens,
+          .tokens = did.tokens,
+          .draft_tokens = did.drafted,
+          .draft_tokens_accepted = did.accepted,
+          .preempted = did.preempted,
+          .seconds = did.seconds,
+          .stalled_seconds = std::chrono::duration<double>(passes.stalled).count(),
+          .read = passes.read,
+          .experts_used = passes.experts.used,
+          .experts_found = passes.experts.hits};
+}
+
 std::uint32_t Session::context() const { return *state_->engine->prepared().context; }
 
 std::vector<std::string> Session::notes() const {
