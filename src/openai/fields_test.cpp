@@ -56,7 +56,8 @@ TEST(Fields, TheLargestIntegersAreExactOrRefused) {
   EXPECT_EQ(integer("9007199254740992.0", INT64_MIN, INT64_MAX), "9007199254740992");
   const std::string refused = "in.x: must be an integer from -9223372036854775808 to 9223372036854775807";
   EXPECT_EQ(integer("9223372036854775808", INT64_MIN, INT64_MAX), refused);
-  EXPECT_EQ(integer("1e18", INT64_MIN, INT64_MAX), refused) << "a double does not hold each number of that size";
+  EXPECT_EQ(integer("1e18", INT64_MIN, INT64_MAX), refused)
+      << "a double does not hold each number of that size";
 }
 
 TEST(Fields, BooleansAndTextsAreOfTheirType) {
@@ -83,7 +84,8 @@ TEST(Fields, NullIsAsIfTheFieldWereMissing) {
 }
 
 TEST(Fields, OneTextIsAListOfOne) {
-  const json object = {{"one", "a"}, {"two", {"a", ""}}, {"none", json::array()}, {"bad", {"a", 1}}, {"no", 1}};
+  const json object = {
+      {"one", "a"}, {"two", {"a", ""}}, {"none", json::array()}, {"bad", {"a", 1}}, {"no", 1}};
   const Fields fields(object);
   EXPECT_THAT(fields.texts("one").value(), ElementsAre("a"));
   EXPECT_THAT(fields.texts("two").value(), ElementsAre("a", ""));

@@ -57,15 +57,16 @@ TEST(Messages, AWrongMessageIsNamedByItsPlace) {
 }
 
 TEST(Messages, ContentThatIsNullSaysNothing) {
-  EXPECT_EQ(read_messages(json::array({{{"role", "user"}, {"content", nullptr}}})).messages[0]["content"], "");
+  EXPECT_EQ(read_messages(json::array({{{"role", "user"}, {"content", nullptr}}})).messages[0]["content"],
+            "");
 }
 
 TEST(Messages, PartsAreTextsAndARefusalBecomesOne) {
   const json parts = {{{"type", "text"}, {"text", "a"}}, {{"type", "refusal"}, {"refusal", "no"}}};
   const auto out = read_messages({{{"role", "assistant"}, {"content", parts}}, kUser});
   EXPECT_EQ(out.messages[0]["content"][1], (json{{"type", "text"}, {"text", "no"}}));
-  for (const json& wrong : {json{{"type", "image_url"}, {"image_url", "x"}}, json{{"type", "text"}}, json("a"),
-                            json{{"type", "text"}, {"text", 1}}, json(nullptr)})
+  for (const json& wrong : {json{{"type", "image_url"}, {"image_url", "x"}}, json{{"type", "text"}},
+                            json("a"), json{{"type", "text"}, {"text", 1}}, json(nullptr)})
     EXPECT_THAT(refusal_of_message({{"role", "user"}, {"content", json::array({wrong})}}),
                 StartsWith("messages[1].content: parts must be text"));
 }
@@ -108,8 +109,9 @@ TEST(Messages, ACallThatIsWrongIsNamedByItsPlace) {
             "messages[1].tool_calls[0].function.arguments: must be a JSON text");
   EXPECT_THAT(wrong({{"function", {{"name", "a"}, {"arguments", R"({"at": )"}}}}),
               StartsWith("messages[1].tool_calls[0].function.arguments: is not all of a JSON text"));
-  EXPECT_THAT(wrong({{"function", {{"name", "a"}, {"arguments", std::string(5000, '[') + std::string(5000, ']')}}}}),
-              StartsWith("messages[1].tool_calls[0].function.arguments: "))
+  EXPECT_THAT(
+      wrong({{"function", {{"name", "a"}, {"arguments", std::string(5000, '[') + std::string(5000, ']')}}}}),
+      StartsWith("messages[1].tool_calls[0].function.arguments: "))
       << "templates would use the stack for each level";
   EXPECT_EQ(refusal_of_message({{"role", "assistant"}, {"tool_calls", "x"}}),
             "messages[1].tool_calls: must be an array");

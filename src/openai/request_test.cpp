@@ -25,7 +25,8 @@ TEST(Endpoints, AUrlIsOneOfThreeExactly) {
   EXPECT_EQ(endpoint_of("/v1/chat/completions"), Endpoint::kChat);
   EXPECT_EQ(endpoint_of("/v1/completions"), Endpoint::kCompletion);
   EXPECT_EQ(endpoint_of("/v1/embeddings"), Endpoint::kEmbeddings);
-  for (const char* const other : {"", "/", "/v1/chat/completions/", "v1/completions", "/v1/Completions", "/v1/models"})
+  for (const char* const other :
+       {"", "/", "/v1/chat/completions/", "v1/completions", "/v1/Completions", "/v1/models"})
     EXPECT_EQ(endpoint_of(other), std::nullopt) << other;
 }
 
@@ -39,8 +40,8 @@ TEST(ApiRequest, AllAnswersToAPromptComeBeforeTheNextPrompt) {
   ApiRequest request{.endpoint = Endpoint::kCompletion, .answers = 2};
   request.request.prompt = {1, 2};
   request.more_prompts = {{3}, {4, 5, 6}};
-  EXPECT_THAT(prompts(request), ElementsAre(ElementsAre(1, 2), ElementsAre(1, 2), ElementsAre(3), ElementsAre(3),
-                                            ElementsAre(4, 5, 6), ElementsAre(4, 5, 6)));
+  EXPECT_THAT(prompts(request), ElementsAre(ElementsAre(1, 2), ElementsAre(1, 2), ElementsAre(3),
+                                            ElementsAre(3), ElementsAre(4, 5, 6), ElementsAre(4, 5, 6)));
   EXPECT_EQ(request.part_count(), 6U);
   EXPECT_EQ(request.prompt_tokens(), 6U) << "a prompt counts once";
   EXPECT_EQ(request.longest_prompt(), 3U);

@@ -48,7 +48,8 @@ TEST(ReadSampling, EachRangeHasItsEndsInItAndNothingBehindThem) {
     const double most = option.most_in_requests.value_or(option.most);
     EXPECT_TRUE(read({{option.field, option.least}})) << option.field;
     EXPECT_TRUE(read({{option.field, most}})) << option.field;
-    EXPECT_THAT(refusal({{option.field, option.least - 1}}), StartsWith(std::string(option.field) + ": must be"));
+    EXPECT_THAT(refusal({{option.field, option.least - 1}}),
+                StartsWith(std::string(option.field) + ": must be"));
     EXPECT_THAT(refusal({{option.field, most * 2 + 1}}), StartsWith(std::string(option.field) + ": must be"));
     EXPECT_THAT(refusal({{option.field, "1"}}), StartsWith(std::string(option.field) + ": must be"));
   }
@@ -101,7 +102,8 @@ TEST(ReadSampling, DryNeedsOneBreakerAtLeast) {
 }
 
 TEST(UnknownFields, OnlyWhatNobodyReadsIsNamed) {
-  const json body = {{"model", "m"}, {"temperature", 1}, {"repetition_penalty", 1}, {"magic", 1}, {"nothing", nullptr}};
+  const json body = {
+      {"model", "m"}, {"temperature", 1}, {"repetition_penalty", 1}, {"magic", 1}, {"nothing", nullptr}};
   EXPECT_THAT(unknown_fields(Endpoint::kChat, body), ElementsAre(StartsWith("magic: ")));
   EXPECT_THAT(unknown_fields(Endpoint::kChat, json::object()), IsEmpty());
 }

@@ -48,12 +48,13 @@ TEST(AnswerStream, ACompletionIsSentAsItsTextComes) {
   AnswerStream stream = stream_of(request);
   const auto first = events_in(stream.add(0, {"Once", {}}));
   ASSERT_EQ(first.size(), 1U);
-  EXPECT_EQ(first[0], (json{{"id", "cmpl-1"},
-                            {"object", "text_completion"},
-                            {"created", 17},
-                            {"model", "model"},
-                            {"choices",
-                             {{{"text", "Once"}, {"index", 0}, {"logprobs", nullptr}, {"finish_reason", nullptr}}}}}));
+  EXPECT_EQ(first[0],
+            (json{{"id", "cmpl-1"},
+                  {"object", "text_completion"},
+                  {"created", 17},
+                  {"model", "model"},
+                  {"choices",
+                   {{{"text", "Once"}, {"index", 0}, {"logprobs", nullptr}, {"finish_reason", nullptr}}}}}));
   EXPECT_EQ(text_in(stream.add(0, {" upon", {}})), " upon");
   const auto last = events_in(stream.end({answer(engine::StopReason::kLimit)}));
   ASSERT_EQ(last.size(), 2U);
@@ -67,7 +68,8 @@ TEST(AnswerStream, CharactersAreSentWholeWhereverTheirBytesAreCut) {
   for (std::size_t cut = 0; cut <= text.size(); ++cut) {
     const ApiRequest request{.endpoint = Endpoint::kCompletion};
     AnswerStream stream = stream_of(request);
-    const std::string events = stream.add(0, {text.substr(0, cut), {}}) + stream.add(0, {text.substr(cut), {}});
+    const std::string events =
+        stream.add(0, {text.substr(0, cut), {}}) + stream.add(0, {text.substr(cut), {}});
     EXPECT_EQ(text_in(events), text) << "cut after " << cut;
   }
 }
@@ -110,8 +112,8 @@ TEST(AnswerStream, EachChoiceHasItsNumberAndItsEnd) {
   ApiRequest request{.endpoint = Endpoint::kCompletion, .answers = 2};
   AnswerStream stream = stream_of(request);
   EXPECT_EQ(events_in(stream.add(1, {"b", {}}))[0]["choices"][0]["index"], 1);
-  const auto last =
-      events_in(stream.end({answer(engine::StopReason::kEndOfText), answer(engine::StopReason::kContextFull)}));
+  const auto last = events_in(
+      stream.end({answer(engine::StopReason::kEndOfText), answer(engine::StopReason::kContextFull)}));
   ASSERT_EQ(last.size(), 3U);
   EXPECT_EQ(last[0]["choices"][0]["index"], 0);
   EXPECT_EQ(last[0]["choices"][0]["finish_reason"], "stop");

@@ -8,7 +8,8 @@ namespace brimful::schedule {
 namespace {
 
 TEST(PromptLength, TheNumbersAreReadFromTheErrorThatHasThem) {
-  for (const auto [prompt, context] : {PromptLength{600, 511}, PromptLength{1, 0}, PromptLength{SIZE_MAX, 1}}) {
+  for (const auto [prompt, context] :
+       {PromptLength{600, 511}, PromptLength{1, 0}, PromptLength{SIZE_MAX, 1}}) {
     const Error error = prompt_too_long({prompt, context});
     EXPECT_EQ(error.code, ErrorCode::kInvalidArgument);
     const auto read = too_long_prompt(error);

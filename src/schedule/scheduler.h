@@ -43,7 +43,8 @@ struct Statistics {
   } decodes;
 };
 
-/// The order in which requests are admitted: by priority, then by arrival. Preemption goes by the reverse order.
+/// The order in which requests are admitted: by priority, then by arrival. Preemption goes by the reverse
+/// order.
 struct QueueKey {
   Priority priority;
   std::uint64_t id;  ///< Counts the requests of a scheduler in the order of their arrival.

@@ -30,7 +30,9 @@ std::unique_ptr<Sequence> sequence_of(Request request, Callbacks callbacks = {})
   out->seq_id = 0;
   return out;
 }
-std::unique_ptr<Sequence> sequence_of(Tokens prompt) { return sequence_of(Request{.prompt = std::move(prompt)}); }
+std::unique_ptr<Sequence> sequence_of(Tokens prompt) {
+  return sequence_of(Request{.prompt = std::move(prompt)});
+}
 
 TEST(QueueKey, InteractiveRequestsComeFirstThenThoseThatCameFirst) {
   const std::set<QueueKey> queue = {{Priority::kBatch, 1},

@@ -23,15 +23,17 @@ std::optional<Bytes> bytes_of(const nlohmann::json& object, const char* key) {
   return Bytes{object[key].get<std::uint64_t>()};
 }
 
-/// Reads `{"ram": BYTES, "vram": [{"name": "CUDA0", "bytes": BYTES}, ..]}`. A part without a name is for the
-/// next device that has no budget yet, as in `brimful run`.
-Result<engine::BudgetChange> change_of(const nlohmann::json& request, const engine::Engine& engine) {
+}  // namespace
+
+Result<engine::BudgetChange> budget_change_of(const nlohmann::json& request,
+                                              const std::vector<std::string>& devices) {
   engine::BudgetChange change{bytes_of(request, "ram"), {}};
+  if (request.contains("ram") && !change.ram)
+    return fail(ErrorCode::kInvalidArgument, "'ram' is no number of bytes");
   if (change.ram == Bytes{})
     return fail(ErrorCode::kInvalidArgument, "--ram: a budget of 0 bytes holds nothing");
   const nlohmann::json parts = request.contains("vram") ? request["vram"] : nlohmann::json::array();
   if (!parts.is_array()) return fail(ErrorCode::kInvalidArgument, "'vram' is no list");
-  const std::vector<engine::DeviceUse> devices = engine.devices();
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const auto budget = bytes_of(parts[i], "bytes");
     if (!budget) return fail(ErrorCode::kInvalidArgument, "a part of 'vram' has no 'bytes'");
@@ -45,15 +47,15 @@ Result<engine::BudgetChange> change_of(const nlohmann::json& request, const engi
              change.vram.end();
     };
     if (name.empty()) {
-      const auto next = std::ranges::find_if(
-          devices, [&](const engine::DeviceUse& device) { return !has_budget(device.share.name); });
+      const auto next =
+          std::ranges::find_if(devices, [&](const std::string& device) { return !has_budget(device); });
       if (next == devices.end()) {
         return fail(ErrorCode::kInvalidArgument,
                     devices.empty() ? "no GPU is used: start with --vram"
                                     : fmt::format("--vram names {} budgets and {} GPUs are used",
                                                   parts.size(), devices.size()));
       }
-      name = next->share.name;
+      name = *next;
     }
     if (has_budget(name))
       return fail(ErrorCode::kInvalidArgument, fmt::format("--vram: {} has a budget already", name));
@@ -63,8 +65,6 @@ Result<engine::BudgetChange> change_of(const nlohmann::json& request, const engi
     return fail(ErrorCode::kInvalidArgument, "a request for budgets that names none");
   return change;
 }
-
-}  // namespace
 
 Live::Live(engine::Engine& engine, std::string model, Notes notes)
     : engine_(engine), model_(std::move(model)), notes_(std::move(notes)) {
@@ -157,7 +157,9 @@ Status Live::carry_out(control::Request& request, const std::function<void()>& e
     refuse({ErrorCode::kInvalidArgument, "this version does not know what is asked for"});
     return {};
   }
-  const auto change = change_of(request.content(), engine_);
+  std::vector<std::string> devices;
+  for (const engine::DeviceUse& device : engine_.devices()) devices.push_back(device.share.name);
+  const auto change = budget_change_of(request.content(), devices);
   if (!change) {
     refuse(change.error());
     return {};
