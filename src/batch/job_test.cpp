@@ -31,7 +31,9 @@ std::vector<std::string> ids_in(const fs::path& path) {
   std::vector<std::string> out;
   std::ifstream in(path);
   for (std::string line; std::getline(in, line);)
-    out.push_back(json::parse(line)["custom_id"].is_null() ? "none" : json::parse(line)["custom_id"]);
+    out.push_back(json::parse(line)["custom_id"].is_null()
+                      ? "none"
+                      : json::parse(line)["custom_id"].get<std::string>());
   return out;
 }
 

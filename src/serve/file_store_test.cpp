@@ -44,7 +44,8 @@ class FileStoreTest : public ::testing::Test {
   }
   [[nodiscard]] std::vector<std::string> files(const FileStore::Select& select) const {
     std::vector<std::string> out;
-    for (const Json& file : store_->files(select)->objects) out.push_back(file["id"]);
+    const auto page = store_->files(select);
+    for (const Json& file : page->objects) out.push_back(file["id"]);
     return out;
   }
   [[nodiscard]] fs::path folder() const { return directory_.path() / "state"; }

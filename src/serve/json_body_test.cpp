@@ -109,8 +109,8 @@ std::string budgets(const json& body) {
 
 TEST(BudgetsRequest, SizesBecomeBytes) {
   EXPECT_EQ(budgets({{"ram", "1KiB"}}), R"({"ask":"budgets","ram":1024})");
-  EXPECT_EQ(budgets({{"ram", 7}, {"vram", "1KiB"}}), R"({"ask":"budgets","ram":7,"vram":[{"bytes":1024}]})");
-  EXPECT_EQ(budgets({{"vram", {{"CUDA0", "1KiB"}, {"CUDA1", 9}}}}),
+  EXPECT_EQ(budgets({{"ram", 7U}, {"vram", "1KiB"}}), R"({"ask":"budgets","ram":7,"vram":[{"bytes":1024}]})");
+  EXPECT_EQ(budgets({{"vram", {{"CUDA0", "1KiB"}, {"CUDA1", 9U}}}}),
             R"({"ask":"budgets","vram":[{"name":"CUDA0","bytes":1024},{"name":"CUDA1","bytes":9}]})");
 }
 

@@ -23,7 +23,7 @@ std::string refusal(const json& request, const std::vector<std::string>& devices
 }
 
 TEST(BudgetChangeOf, WhatIsNotNamedStaysAsItIs) {
-  const auto ram = read({{"ram", 5}});
+  const auto ram = read({{"ram", 5U}});
   ASSERT_TRUE(ram);
   EXPECT_EQ(ram->ram, Bytes{5});
   EXPECT_THAT(ram->vram, IsEmpty());
@@ -35,17 +35,17 @@ TEST(BudgetChangeOf, WhatIsNotNamedStaysAsItIs) {
 
 TEST(BudgetChangeOf, APartWithoutANameIsForTheFirstGpuWithoutABudget) {
   const json request = {
-      {"vram", {{{"name", "CUDA0"}, {"bytes", 1}}, {{"bytes", 2}}, {{"name", ""}, {"bytes", 3}}}}};
+      {"vram", {{{"name", "CUDA0"}, {"bytes", 1U}}, {{"bytes", 2U}}, {{"name", ""}, {"bytes", 3U}}}}};
   const auto change = read(request, {"CUDA0", "CUDA1", "CUDA2"});
   ASSERT_TRUE(change) << change.error().message;
   EXPECT_THAT(change->vram,
               ElementsAre(Pair("CUDA0", Bytes{1}), Pair("CUDA1", Bytes{2}), Pair("CUDA2", Bytes{3})));
   EXPECT_THAT(refusal(request, {"CUDA0", "CUDA1"}), HasSubstr("3 budgets and 2 GPUs"));
-  EXPECT_THAT(refusal({{"vram", {{{"bytes", 2}}}}}), HasSubstr("no GPU is used"));
+  EXPECT_THAT(refusal({{"vram", {{{"bytes", 2U}}}}}), HasSubstr("no GPU is used"));
 }
 
 TEST(BudgetChangeOf, AGpuHasOneBudget) {
-  EXPECT_THAT(refusal({{"vram", {{{"name", "CUDA0"}, {"bytes", 1}}, {{"name", "CUDA0"}, {"bytes", 2}}}}}),
+  EXPECT_THAT(refusal({{"vram", {{{"name", "CUDA0"}, {"bytes", 1U}}, {{"name", "CUDA0"}, {"bytes", 2U}}}}}),
               HasSubstr("CUDA0 has a budget already"));
 }
 
@@ -55,16 +55,16 @@ TEST(BudgetChangeOf, ARequestThatNamesNoBudgetIsRefused) {
 }
 
 TEST(BudgetChangeOf, WhatIsNoBudgetIsRefusedAlsoBesideOneThatIs) {
-  EXPECT_THAT(refusal({{"ram", 0}}), HasSubstr("0 bytes"));
-  const json good = {{{"name", "CUDA0"}, {"bytes", 1}}};
+  EXPECT_THAT(refusal({{"ram", 0U}}), HasSubstr("0 bytes"));
+  const json good = {{{"name", "CUDA0"}, {"bytes", 1U}}};
   for (const json& wrong : {json("8GiB"), json(-1), json(1.5), json(nullptr), json(true)}) {
     EXPECT_THAT(refusal({{"ram", wrong}, {"vram", good}}), HasSubstr("'ram'")) << wrong;
-    EXPECT_THAT(refusal({{"ram", 5}, {"vram", {{{"bytes", wrong}}}}}, {"CUDA0"}), HasSubstr("'bytes'"))
+    EXPECT_THAT(refusal({{"ram", 5U}, {"vram", {{{"bytes", wrong}}}}}, {"CUDA0"}), HasSubstr("'bytes'"))
         << wrong;
   }
-  EXPECT_THAT(refusal({{"ram", 5}, {"vram", 7}}), HasSubstr("'vram' is no list"));
-  EXPECT_THAT(refusal({{"ram", 5}, {"vram", {7}}}), HasSubstr("'bytes'"));
-  EXPECT_THAT(refusal({{"vram", {{{"name", 0}, {"bytes", 1}}}}}), HasSubstr("'name'"));
+  EXPECT_THAT(refusal({{"ram", 5U}, {"vram", 7}}), HasSubstr("'vram' is no list"));
+  EXPECT_THAT(refusal({{"ram", 5U}, {"vram", {7}}}), HasSubstr("'bytes'"));
+  EXPECT_THAT(refusal({{"vram", {{{"name", 0}, {"bytes", 1U}}}}}), HasSubstr("'name'"));
 }
 
 }  // namespace

@@ -57,7 +57,7 @@ TEST(SamplingParams, EveryOptionTakesBothEndsOfItsRangeAndNothingElse) {
     EXPECT_TRUE(sampling_params({.numbers = {{name, option.least}}})) << name;
     EXPECT_TRUE(sampling_params({.numbers = {{name, option.most}}})) << name;
     for (const double wrong :
-         {option.least - 0.5, option.most * 2 + 1, std::nan(""), -INFINITY, double{INFINITY}})
+         {option.least - 1, option.most * 2 + 1, std::nan(""), -INFINITY, double{INFINITY}})
       EXPECT_THAT(refusal({.numbers = {{name, wrong}}}), StartsWith(name + ": ")) << wrong;
   }
 }
@@ -74,6 +74,11 @@ TEST(SamplingParams, NumbersReachTheFieldOfTheirName) {
 TEST(SamplingParams, ANameThatNoOptionHasIsNamed) {
   EXPECT_THAT(refusal({.numbers = {{"temprature", 1}}}), StartsWith("temprature: "));
   EXPECT_THAT(refusal({.numbers = {{"", 1}}}), StartsWith(": "));
+}
+
+TEST(SamplingParams, ACountIsAWholeNumber) {
+  EXPECT_THAT(refusal({.numbers = {{"top_k", 7.5}}}), StartsWith("top_k: "));
+  EXPECT_EQ(sampling_params({.numbers = {{"top_k", 7.0}}})->top_k, 7);
 }
 
 TEST(SamplingParams, EverySeedIsASeed) {
@@ -116,10 +121,10 @@ TEST(AnswerRules, WhatIsWrongIsNamedByItsField) {
 
 TEST(FollowedSchema, WhatIsNotEnforcedIsNoted) {
   std::vector<std::string> notes;
-  const auto followed = followed_schema(R"({"type": "string", "contentEncoding": "base64"})", "--json-schema",
-                                        notes_into(notes));
+  const auto followed =
+      followed_schema(R"({"type": "integer", "multipleOf": 5})", "--json-schema", notes_into(notes));
   ASSERT_TRUE(followed) << followed.error().message;
-  EXPECT_THAT(notes, ElementsAre(HasSubstr("contentEncoding")));
+  EXPECT_THAT(notes, ElementsAre(HasSubstr("multipleOf")));
   EXPECT_THAT(notes[0], StartsWith("--json-schema: ")) << "without the mark that it has on a terminal";
 }
 
