@@ -21,7 +21,7 @@ std::string parsed(const std::string& text) {
   }
   std::string out;
   for (const VramPart& part : *parts)
-    out += (out.empty() ? "" : " ") + (part.name ? *part.name + "=" : "") + std::to_string(part.bytes.value);
+    out += (out.empty() ? "" : " ") + (part.name ? *part.name + "=" : "") + std::to_string(part.size.value);
   return out;
 }
 

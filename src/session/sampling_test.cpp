@@ -57,7 +57,7 @@ TEST(SamplingParams, EveryOptionTakesBothEndsOfItsRangeAndNothingElse) {
     EXPECT_TRUE(sampling_params({.numbers = {{name, option.least}}})) << name;
     EXPECT_TRUE(sampling_params({.numbers = {{name, option.most}}})) << name;
     for (const double wrong :
-         {option.least - 1, option.most * 2 + 1, std::nan(""), -INFINITY, double{INFINITY}})
+         {option.least - 1, option.most * 2 + 1, std::nan(""), -double{INFINITY}, double{INFINITY}})
       EXPECT_THAT(refusal({.numbers = {{name, wrong}}}), StartsWith(name + ": ")) << wrong;
   }
 }
