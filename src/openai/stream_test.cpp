@@ -68,8 +68,8 @@ TEST(AnswerStream, CharactersAreSentWholeWhereverTheirBytesAreCut) {
   for (std::size_t cut = 0; cut <= text.size(); ++cut) {
     const ApiRequest request{.endpoint = Endpoint::kCompletion};
     AnswerStream stream = stream_of(request);
-    const std::string events =
-        stream.add(0, {text.substr(0, cut), {}}) + stream.add(0, {text.substr(cut), {}});
+    std::string events = stream.add(0, {text.substr(0, cut), {}});
+    events += stream.add(0, {text.substr(cut), {}});
     EXPECT_EQ(text_in(events), text) << "cut after " << cut;
   }
 }
@@ -90,7 +90,9 @@ TEST(AnswerStream, BytesThatAreNoTextDoNotHoldItUp) {
 TEST(AnswerStream, AChatBeginsWithItsRoleOnce) {
   const ApiRequest request;
   AnswerStream stream = stream_of(request);
-  const auto events = events_in(stream.add(0, {"Hi", {}}) + stream.add(0, {" you", {}}));
+  std::string text = stream.add(0, {"Hi", {}});
+  text += stream.add(0, {" you", {}});
+  const auto events = events_in(text);
   ASSERT_EQ(events.size(), 3U);
   EXPECT_EQ(events[0]["object"], "chat.completion.chunk");
   EXPECT_EQ(events[0]["choices"][0]["delta"], (json{{"role", "assistant"}, {"content", ""}}));

@@ -112,8 +112,8 @@ TEST(AnswerRules, AGrammarHasNoSchemaAndASchemaHasAGrammar) {
 TEST(AnswerRules, WhatIsWrongIsNamedByItsField) {
   EXPECT_THAT(refusal_of_rules({.grammar = "root ::= \"a\"", .json_schema = kNumbers}),
               StartsWith("grammar: "));
-  EXPECT_THAT(refusal_of_rules({.grammar = "root ::= ("}), StartsWith("grammar: "));
-  EXPECT_THAT(refusal_of_rules({.grammar = "rood ::= \"a\""}), StartsWith("grammar: "));
+  EXPECT_THAT(refusal_of_rules({.grammar = "root ::= \"a\"{3,1}"}), StartsWith("grammar: "));
+  EXPECT_THAT(refusal_of_rules({.grammar = "%llguidance {}"}), StartsWith("grammar: "));
   EXPECT_THAT(refusal_of_rules({.json_schema = "{"}), StartsWith("json_schema: "));
   EXPECT_THAT(refusal_of_rules({.json_schema = "{\"type\": \"\xff\"}"}), StartsWith("json_schema: "));
   EXPECT_THAT(refusal_of_rules({.json_schema = R"({"$ref": "#/nowhere"})"}), StartsWith("json_schema: "));
