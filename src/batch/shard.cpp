@@ -105,7 +105,7 @@ Status find_outcomes(const fs::path& path, bool failed, Places& places,
     }
     return failed ? Status{} : on_answer(origin_of(*json));
   };
-  BRIMFUL_TRY(const std::string content, read_lines(path, take));
+  BRIMFUL_TRY_VOID(read_lines(path, take));
   return {};
 }
 
@@ -235,7 +235,7 @@ Result<Merged> merge_parts(const JobFiles& files, std::uint32_t count) {
     ++(place.failed ? merged.failed : merged.answers);
     return (place.failed ? *errors : output).write_line(outcome);
   };
-  BRIMFUL_TRY(const std::string content, read_lines(files.input, take, kLongestLine));
+  BRIMFUL_TRY_VOID(read_lines(files.input, take, kLongestLine));
   if (static_cast<std::size_t>(merged.answers + merged.failed) != places.size()) {
     return fail(
         ErrorCode::kCorrupt,

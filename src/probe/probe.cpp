@@ -25,6 +25,7 @@
 #include "probe/disk_rates.h"
 #include "probe/kernel_rates.h"
 #include "probe/ram_rates.h"
+#include "probe/refresh.h"
 #include "synth/type.h"
 
 namespace brimful::probe {
@@ -57,17 +58,6 @@ std::string key_of(const hardware::Profile& p, int threads) {
 fs::path cache_file(const fs::path& directory, std::string key, const std::vector<hardware::Gpu>& gpus) {
   for (const hardware::Gpu& gpu : gpus) key += "|" + gpu.name;
   return directory / fmt::format("profile-{:016x}.json", std::hash<std::string>{}(key));
-}
-
-/// Copies the rates of `from` to the same cards in `to`, and adds cards that only ggml knows.
-void take_over_links(const std::vector<hardware::Gpu>& from, std::vector<hardware::Gpu>& to) {
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    if (i >= to.size()) {
-      to.push_back(from[i]);
-    } else if (to[i].name == from[i].name) {
-      to[i].host_to_device_bytes_per_s = from[i].host_to_device_bytes_per_s;
-    }
-  }
 }
 
 /// Measures the copies to GPUs in a process of its own, because drivers take memory and threads of the
@@ -119,71 +109,11 @@ void write_cache(const fs::path& file, const hardware::Profile& profile) {
   fs::rename(part, file, error);  // A rename is safe when another probe writes the same file.
 }
 
-/// Returns the types of weights to measure: those of the model. Without a model they are all types, or with
-/// kUsualTypes those of most files that people download.
-std::vector<ggml_type> models_types(const ProbeOptions& options) {
-  std::vector<ggml_type> types = synth::synth_types();
-  if (options.model == nullptr && options.refresh == Refresh::kUsualTypes)
-    return {GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_Q6_K, GGML_TYPE_Q4_K};
-  if (options.model == nullptr) return types;
-  std::erase_if(types, [&](ggml_type type) {
-    return std::ranges::none_of(options.model->tensors, [&](const model::TensorInfo& tensor) {
-      return tensor.type == type && tensor.rows() > 1;
-    });
-  });
-  return types;
-}
-
-/// Returns whether the rates of all `types` are known.
-bool knows(const hardware::Compute& compute, const std::vector<ggml_type>& types) {
-  return std::ranges::all_of(types, [&](ggml_type type) {
-    return std::ranges::find(compute.kernels, ggml_type_name(type), &hardware::KernelRate::type) !=
-           compute.kernels.end();
-  });
-}
-
-/// Returns what has to be measured. `known` holds the rates that were measured before; null when there are
-/// none.
-Refresh refresh_of(const ProbeOptions& options, const hardware::Compute* known) {
-  switch (options.refresh) {
-    case Refresh::kAll:
-    case Refresh::kUsualTypes:
-    case Refresh::kModelsTypes: return options.refresh;
-    case Refresh::kMissing:
-      return known && knows(*known, synth::synth_types()) ? Refresh::kNever : Refresh::kAll;
-    case Refresh::kNever: break;
-  }
-  if (known == nullptr) return Refresh::kAll;
-  // The earlier measurement may have been for a model with other types (kModelsTypes).
-  return knows(*known, models_types(options)) || options.model == nullptr ? Refresh::kNever
-                                                                          : Refresh::kModelsTypes;
-}
-
-/// Replaces `rate` by the rate of both measurements together, when each did the same work.
-void average(double& rate, double other) { rate = 2 / (1 / rate + 1 / other); }
-
-void average(hardware::KernelRate& rate, const hardware::KernelRate& other) {
-  average(rate.decode_bytes_per_s, other.decode_bytes_per_s);
-  average(rate.batch_multiplications_per_s, other.batch_multiplications_per_s);
-  average(rate.prompt_multiplications_per_s, other.prompt_multiplications_per_s);
-  average(rate.expert_decode_bytes_per_s, other.expert_decode_bytes_per_s);
-  average(rate.expert_multiplications_per_s, other.expert_multiplications_per_s);
-  if (rate.repack_bytes_per_s) average(*rate.repack_bytes_per_s, *other.repack_bytes_per_s);
-  average(rate.short_rows_decode, other.short_rows_decode);
-  average(rate.short_rows_batch, other.short_rows_batch);
-}
-
-void average(hardware::Attention& rate, const hardware::Attention& other) {
-  average(rate.decode_multiplications_per_s, other.decode_multiplications_per_s);
-  average(rate.prompt_multiplications_per_s, other.prompt_multiplications_per_s);
-  average(rate.share_of_short_heads, other.share_of_short_heads);
-}
-
 class Probe {
  public:
   explicit Probe(const ProbeOptions& options)
       : options_(options),
-        models_types_(models_types(options)),
+        models_types_(types_to_measure(options)),
         types_(options.refresh == Refresh::kAll ? synth::synth_types() : models_types_),
         twice_(options.refresh != Refresh::kUsualTypes),
         measures_links_(options.devices && (options.refresh == Refresh::kAll || !options.known_before)),

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <chrono>
+#include <compare>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -47,6 +49,19 @@ struct Statistics {
     double seconds = 0;
   } decodes;
 };
+
+/// The order in which requests are admitted: by priority, then by arrival. Preemption goes by the reverse
+/// order.
+struct QueueKey {
+  Priority priority;
+  std::uint64_t id;  ///< Counts the requests of a scheduler in the order of their arrival.
+  auto operator<=>(const QueueKey&) const = default;
+};
+
+struct TokenHistory;  // schedule/sequence.h
+struct Sequence;
+struct Prefix;
+class Pass;
 
 /// Continuous batching: computes many requests in one context, as many at once as its KV cells hold. See
 /// docs/design-batch.md. Not thread-safe: one thread makes all calls. Lifetime: the engine outlives the
@@ -108,16 +123,6 @@ class Scheduler {
   [[nodiscard]] std::uint32_t free_cells() const { return cells_.free(); }
 
  private:
-  /// The order in which requests are admitted. Preemption goes by the reverse order.
-  struct QueueKey {
-    Priority priority;
-    Id id;
-    auto operator<=>(const QueueKey&) const = default;
-  };
-  struct TokenHistory;
-  struct Sequence;
-  struct Prefix;
-  class Pass;
   using Sequences = std::map<QueueKey, std::unique_ptr<Sequence>>;
 
   /// kLater: the request waits for a prefix that is being computed, or until its grammar fits; requests

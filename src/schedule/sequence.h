@@ -14,7 +14,7 @@ namespace brimful::schedule {
 
 /// A text as tokens. The context holds the first `computed` ones. Invariant: the cells of `before`, and then
 /// `cells`, hold the computed tokens.
-struct Scheduler::TokenHistory {
+struct TokenHistory {
   std::vector<llama_token> tokens;
   std::size_t computed = 0;
   std::optional<llama_seq_id> seq_id;
@@ -45,7 +45,7 @@ struct Scheduler::TokenHistory {
 
 /// A request that was submitted and has not ended. Its tokens are the prompt, followed by the generated
 /// tokens.
-struct Scheduler::Sequence : TokenHistory {
+struct Sequence : TokenHistory {
   Sequence(Request wanted, Callbacks who)
       : TokenHistory{.tokens = std::move(wanted.prompt)},
         request(std::move(wanted)),
@@ -105,7 +105,7 @@ struct Scheduler::Sequence : TokenHistory {
 /// A text at the start of prompts: either the common beginning of several waiting prompts, or a text that has
 /// ended (the next question of a conversation begins with it). It does not change any more once it is
 /// computed.
-struct Scheduler::Prefix : TokenHistory {
+struct Prefix : TokenHistory {
   Priority priority = Priority::kBatch;  // the highest priority of the requests that wait for it
   std::uint64_t used = 0;                // the value of Scheduler::used_ at its last use
 
@@ -136,7 +136,7 @@ template <typename Sequences>
 }
 
 /// The tokens of one pass, and the sequences and prefixes that they belong to.
-class Scheduler::Pass {
+class Pass {
  public:
   struct Part {
     Sequence* sequence = nullptr;  // null when the part belongs to a prefix

@@ -27,8 +27,13 @@ Result<std::uint64_t> bytes_of(const openai::Fields& fields, const char* name, c
   return bytes->value;
 }
 
-/// Converts the body to a request for the control socket (docs/control.md).
-Result<json> request_of(const json& body) {
+HttpResponse answer(const Result<nlohmann::json>& told) {
+  return told ? json_response(json(*told)) : refused(told.error());
+}
+
+}  // namespace
+
+Result<json> budgets_request(const json& body) {
   const openai::Fields fields(body);
   json out = {{"ask", "budgets"}};
   if (const json* const ram = fields.find("ram")) {
@@ -49,14 +54,8 @@ Result<json> request_of(const json& body) {
   return out;
 }
 
-HttpResponse answer(const Result<nlohmann::json>& told) {
-  return told ? json_response(json(*told)) : refused(told.error());
-}
-
-}  // namespace
-
 HttpResponse change_budgets(const json& body) {
-  const auto request = request_of(body);
+  const auto request = budgets_request(body);
   if (!request) return refused(request.error());
   return answer(control::ask(::getpid(), *request, kChanging));
 }

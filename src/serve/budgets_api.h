@@ -2,9 +2,14 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/result.h"
 #include "serve/http_message.h"
 
 namespace brimful::serve {
+
+/// Converts the body of change_budgets() to a request for the control socket (docs/control.md): sizes such as
+/// `8GiB` become numbers of bytes. Errors: kInvalidArgument.
+[[nodiscard]] Result<nlohmann::ordered_json> budgets_request(const nlohmann::ordered_json& body);
 
 /// Changes the budgets of this process, in the same way as `brimful ctl`: through the process's control
 /// socket. `body` is `{"ram": "6GiB", "vram": "8GiB"}` with one or both of them, or has `"vram": {"CUDA0":

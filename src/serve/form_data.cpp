@@ -106,7 +106,7 @@ Result<bool> FormData::read_boundary() {
 Result<bool> FormData::read_fields() {
   const std::size_t end = rest_.find("\r\n\r\n");
   if (end == std::string::npos && rest_.size() <= kLongestFields) return false;
-  if (end == std::string::npos || end > kLongestFields) return no_form("the fields of a part are too long");
+  if (end > kLongestFields) return no_form("the fields of a part are too long");
   part_ = {};
   std::string_view lines = std::string_view(rest_).substr(0, end);
   while (!lines.empty()) {

@@ -327,7 +327,7 @@ TEST_F(HttpServerTest, WhoIsTooSlowIsToldSo) {
 // A client that sends each byte just in time is still too slow.
 TEST_F(HttpServerTest, TheWholeHeadAndTheWholeBodyHaveALimit) {
   start({.for_head = 300ms, .for_silence = 300ms, .slowest_body = 1'000'000});
-  for (const std::string begin :
+  for (const char* const begin :
        {"GET /", "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n"}) {
     auto drip = client(begin);
     std::atomic<bool> done = false;

@@ -6,8 +6,7 @@
 
 namespace brimful::session {
 
-Result<engine::BudgetChange> budget_change(const Budgets& budgets,
-                                           const std::vector<engine::DeviceUse>& devices,
+Result<engine::BudgetChange> budget_change(const Budgets& budgets, const std::vector<std::string>& devices,
                                            const OptionNames& names) {
   if (budgets.ram == Bytes{})
     return fail(ErrorCode::kInvalidArgument, fmt::format("{}: a budget of 0 bytes holds nothing", names.ram));
@@ -18,14 +17,14 @@ Result<engine::BudgetChange> budget_change(const Budgets& budgets,
   for (const VramBudget& budget : budgets.vram) {
     std::string name = budget.device;
     if (name.empty()) {
-      const auto next = std::ranges::find_if(
-          devices, [&](const engine::DeviceUse& device) { return !has_budget(device.share.name); });
+      const auto next =
+          std::ranges::find_if(devices, [&](const std::string& device) { return !has_budget(device); });
       if (next == devices.end())
         return fail(ErrorCode::kInvalidArgument,
                     devices.empty() ? fmt::format("no GPU is used: start with {}", names.vram)
                                     : fmt::format("{} names {} budgets and {} GPUs are used", names.vram,
                                                   budgets.vram.size(), devices.size()));
-      name = next->share.name;
+      name = *next;
     }
     if (has_budget(name))
       return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {} has a budget already", names.vram, name));

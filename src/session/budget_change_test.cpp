@@ -5,24 +5,18 @@
 namespace brimful::session {
 namespace {
 
-std::vector<engine::DeviceUse> devices(const std::vector<std::string>& names) {
-  std::vector<engine::DeviceUse> out;
-  for (const std::string& name : names) out.emplace_back().share.name = name;
-  return out;
-}
-
 using Vram = std::vector<std::pair<std::string, Bytes>>;
 
 TEST(BudgetChange, ABudgetWithoutANameIsForTheNextGpuWithoutOne) {
   const auto change = budget_change({.ram = kGiB, .vram = {{"CUDA1", kMiB}, {"", kMiB * 2}, {"", kMiB * 3}}},
-                                    devices({"CUDA0", "CUDA1", "CUDA2"}), {});
+                                    {"CUDA0", "CUDA1", "CUDA2"}, {});
   ASSERT_TRUE(change);
   EXPECT_EQ(change->ram, kGiB);
   EXPECT_EQ(change->vram, (Vram{{"CUDA1", kMiB}, {"CUDA0", kMiB * 2}, {"CUDA2", kMiB * 3}}));
 }
 
 TEST(BudgetChange, WhatIsNotGivenStays) {
-  const auto change = budget_change({}, devices({"CUDA0"}), {});
+  const auto change = budget_change({}, {"CUDA0"}, {});
   ASSERT_TRUE(change);
   EXPECT_FALSE(change->ram);
   EXPECT_TRUE(change->vram.empty());
@@ -31,7 +25,7 @@ TEST(BudgetChange, WhatIsNotGivenStays) {
 TEST(BudgetChange, RefusesWhatNoGpuCanBeMeant) {
   const OptionNames names{.ram = "--ram", .vram = "--vram"};
   const auto message = [&](const Budgets& budgets, const std::vector<std::string>& used) {
-    const auto change = budget_change(budgets, devices(used), names);
+    const auto change = budget_change(budgets, used, names);
     if (change) return std::string("not refused");
     EXPECT_EQ(change.error().code, ErrorCode::kInvalidArgument);
     return change.error().message;

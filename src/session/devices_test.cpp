@@ -1,5 +1,6 @@
 #include "session/devices.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace brimful::session {
@@ -9,6 +10,32 @@ std::string note(const std::string& vram, const std::vector<std::string>& used,
                  const std::vector<std::string>& all) {
   const auto parts = parse_vram(vram);
   return parts ? unused_devices_note(*parts, used, all) : parts.error().message;
+}
+
+/// The parts as `name=bytes`; a part without a name as bytes alone. Or the message of the error.
+std::string parsed(const std::string& text) {
+  const auto parts = parse_vram(text, "--gpu-memory");
+  if (!parts) {
+    EXPECT_EQ(parts.error().code, ErrorCode::kInvalidArgument);
+    return parts.error().message;
+  }
+  std::string out;
+  for (const VramPart& part : *parts)
+    out += (out.empty() ? "" : " ") + (part.name ? *part.name + "=" : "") + std::to_string(part.size.value);
+  return out;
+}
+
+TEST(ParseVram, ABudgetHasANameOrNone) {
+  EXPECT_EQ(parsed("2KiB"), "2048");
+  EXPECT_EQ(parsed("CUDA1=2KiB"), "CUDA1=2048");
+  EXPECT_EQ(parsed("1KiB,CUDA1=2KiB,4KiB"), "1024 CUDA1=2048 4096");
+  EXPECT_EQ(parsed("RPC0[host:50052]=1KiB"), "RPC0[host:50052]=1024");
+}
+
+TEST(ParseVram, WhatIsNoSizeIsRefusedWithTheFlag) {
+  for (const char* const wrong :
+       {"CUDA0", "CUDA0=", "=", ",1KiB", "1KiB,,1KiB", "-1KiB", "1KiB;2KiB", "CUDA0=1KiB=2KiB"})
+    EXPECT_THAT(parsed(wrong), testing::StartsWith("--gpu-memory: ")) << wrong;
 }
 
 TEST(UnusedDevicesNote, SaysWhichDeviceABudgetWithoutANameMeans) {

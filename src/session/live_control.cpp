@@ -24,10 +24,13 @@ std::optional<Bytes> bytes_of(const nlohmann::json& object, const char* key) {
   return Bytes{object[key].get<std::uint64_t>()};
 }
 
-/// Reads `{"ram": BYTES, "vram": [{"name": "CUDA0", "bytes": BYTES}, ..]}`. A part without a name is for the
-/// next device that has no budget yet, as in `brimful run`.
-Result<engine::BudgetChange> change_of(const nlohmann::json& request, const engine::Engine& engine) {
+}  // namespace
+
+Result<engine::BudgetChange> budget_change_of(const nlohmann::json& request,
+                                              const std::vector<std::string>& devices) {
   Budgets budgets{.ram = bytes_of(request, "ram")};
+  if (request.contains("ram") && !budgets.ram)
+    return fail(ErrorCode::kInvalidArgument, "'ram' is no number of bytes");
   const nlohmann::json parts = request.contains("vram") ? request["vram"] : nlohmann::json::array();
   if (!parts.is_array()) return fail(ErrorCode::kInvalidArgument, "'vram' is no list");
   for (const nlohmann::json& part : parts) {
@@ -39,10 +42,8 @@ Result<engine::BudgetChange> change_of(const nlohmann::json& request, const engi
   }
   if (!budgets.ram && budgets.vram.empty())
     return fail(ErrorCode::kInvalidArgument, "a request for budgets that names none");
-  return budget_change(budgets, engine.devices(), {.ram = "--ram", .vram = "--vram"});
+  return budget_change(budgets, devices, {.ram = "--ram", .vram = "--vram"});
 }
-
-}  // namespace
 
 Live::Live(engine::Engine& engine, std::string model, Notes notes)
     : engine_(engine), model_(std::move(model)), notes_(std::move(notes)) {
@@ -134,7 +135,9 @@ Status Live::carry_out(control::Request& request, const std::function<void()>& e
     refuse({ErrorCode::kInvalidArgument, "this version does not know what is asked for"});
     return {};
   }
-  const auto change = change_of(request.content(), engine_);
+  std::vector<std::string> devices;
+  for (const engine::DeviceUse& device : engine_.devices()) devices.push_back(device.share.name);
+  const auto change = budget_change_of(request.content(), devices);
   if (!change) {
     refuse(change.error());
     return {};

@@ -3,13 +3,22 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "control/server.h"
 #include "session/notes.h"
 #include "session/turn.h"
 
 namespace brimful::session {
+
+/// Reads the budgets that a request on the control socket asks for (docs/control.md):
+/// `{"ram": BYTES, "vram": [{"name": "CUDA0", "bytes": BYTES}, ..]}`, one or both of them. A part of `vram`
+/// without a name is for the first of `devices`, the GPUs in use, that has no budget yet. Errors:
+/// kInvalidArgument.
+[[nodiscard]] Result<engine::BudgetChange> budget_change_of(const nlohmann::json& request,
+                                                            const std::vector<std::string>& devices);
 
 /// Lets other processes watch and change this run: it answers `brimful top` and `brimful ctl`
 /// (docs/control.md). Threading: as Engine.

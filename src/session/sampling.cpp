@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <utility>
 #include <variant>
 
@@ -59,6 +60,9 @@ Result<common_params_sampling> sampling_params(const SamplingOptions& options, s
     if (!(value >= option->least && value <= option->most))  // not a number is in no range
       return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {:g} is not from {:.12g} to {:.12g}", name,
                                                            value, option->least, option->most));
+    if (std::holds_alternative<std::int32_t common_params_sampling::*>(option->value) &&
+        value != std::floor(value))
+      return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {:g} is not a whole number", name, value));
     std::visit(
         [&](auto member) {
           out.*member = static_cast<std::remove_reference_t<decltype(out.*member)>>(value);

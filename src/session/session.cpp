@@ -318,8 +318,9 @@ Result<std::vector<float>> Session::embed(std::string_view text) {
 Status Session::change_budgets(const Budgets& budgets) {
   State& state = *state_;
   BRIMFUL_TRY_VOID(state.ready());
-  BRIMFUL_TRY(const engine::BudgetChange change,
-              session::budget_change(budgets, state.engine->devices(), {}));
+  std::vector<std::string> devices;
+  for (const engine::DeviceUse& device : state.engine->devices()) devices.push_back(device.share.name);
+  BRIMFUL_TRY(const engine::BudgetChange change, session::budget_change(budgets, devices, {}));
   state.scheduler->evict();
   // The engine may compute to measure what a driver takes: stopped there, it could not go on. The next step()
   // tells of a cancel_all().
