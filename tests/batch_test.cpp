@@ -197,17 +197,17 @@ TEST_F(BatchCommand, KilledAtAnyInstantItGoesOnAndAnswersEachOnce) {
 
 TEST_F(BatchCommand, GoesOnWithWhatItBeganUnderItsFormerName) {
   write_some(60, 30);
-  const std::filesystem::path account = output_.string() + ".brimful";
-  std::filesystem::path former = account;
+  const std::filesystem::path journal = output_.string() + ".brimful";
+  std::filesystem::path former = journal;
   former.replace_extension(kFormerName);
-  for (int rounds = 0; !std::filesystem::exists(account); ++rounds) {
+  for (int rounds = 0; !std::filesystem::exists(journal); ++rounds) {
     ASSERT_LT(rounds, 100);
     std::filesystem::remove(output_);
     static_cast<void>(run(std::chrono::milliseconds(20 + 20 * rounds)));
   }
   for (const char* const suffix : {"", "-wal", "-shm"}) {
-    if (std::filesystem::exists(account.string() + suffix))
-      std::filesystem::rename(account.string() + suffix, former.string() + suffix);
+    if (std::filesystem::exists(journal.string() + suffix))
+      std::filesystem::rename(journal.string() + suffix, former.string() + suffix);
   }
   const ProgramRun ran = run();
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
@@ -230,7 +230,7 @@ TEST_F(BatchCommand, InterferedWithAtAnyCallItAnswersEachOnce) {
   auto arguments = command(output_);
   arguments.insert(arguments.end(), {"-c", "256"});
   const std::filesystem::path errors = directory_.path() / "out.errors.jsonl";
-  const std::filesystem::path account = output_.string() + ".brimful";
+  const std::filesystem::path journal = output_.string() + ".brimful";
   const auto interfered = [&](const std::string& what, int call) {
     const Interference interference(what, call, directory_.path() / "out");
     return run_brimful(arguments);
@@ -258,14 +258,14 @@ TEST_F(BatchCommand, InterferedWithAtAnyCallItAnswersEachOnce) {
       } else if (ran.exit_code != 0) {
         EXPECT_THAT(ran.err, HasSubstr(memory ? "bad_alloc" : "brimful: ")) << "it says why";
       }
-      if (std::filesystem::exists(account) || !std::filesystem::exists(output_)) {
-        ASSERT_NE(ran.exit_code, 0) << "an account that stays is not the end";
+      if (std::filesystem::exists(journal) || !std::filesystem::exists(output_)) {
+        ASSERT_NE(ran.exit_code, 0) << "a journal that stays is not the end";
       }
       const ProgramRun again = run_brimful(arguments);
       ASSERT_EQ(again.exit_code, 0) << "the same command goes on, or has nothing left to do: " << again.err;
       ASSERT_EQ(answers(output_).size(), 2U);
       ASSERT_EQ(answers(errors).size(), 1U);
-      EXPECT_FALSE(std::filesystem::exists(account));
+      EXPECT_FALSE(std::filesystem::exists(journal));
     }
   }
 }

@@ -153,8 +153,8 @@ Job::Job(JobFiles files, const openai::ApiReader& reader, JobSettings settings, 
       store_(std::move(store)) {}
 Job::~Job() = default;
 
-Status JobFiles::take_over_account() const {
-  const std::filesystem::path now = account();
+Status JobFiles::take_over_journal() const {
+  const std::filesystem::path now = journal_path();
   if (now.extension() != ".brimful") return {};
   std::filesystem::path former = now;
   former.replace_extension(kFormerName);
@@ -169,8 +169,8 @@ Status JobFiles::take_over_account() const {
 
 Result<std::unique_ptr<Job>> Job::open(JobFiles files, const openai::ApiReader& reader,
                                        JobSettings settings) {
-  BRIMFUL_TRY_VOID(files.take_over_account());
-  const bool known = std::filesystem::exists(files.account());
+  BRIMFUL_TRY_VOID(files.take_over_journal());
+  const bool known = std::filesystem::exists(files.journal_path());
   for (const auto& file : {files.output, files.errors}) {
     if (!known) BRIMFUL_TRY_VOID(check_absent(file));
   }
@@ -180,7 +180,7 @@ Result<std::unique_ptr<Job>> Job::open(JobFiles files, const openai::ApiReader& 
                               files.input, [](const auto&) { return Status{}; }, kLongestLine));
   }
   BRIMFUL_TRY_VOID(LineReader::open(files.input, kLongestLine));  // nothing has been created yet
-  BRIMFUL_TRY(Store store, Store::open(files.account(), identity));
+  BRIMFUL_TRY(Store store, Store::open(files.journal_path(), identity));
   if (!files.kept_input.empty()) {
     BRIMFUL_TRY_VOID(move_file(files.input, files.kept_input));
     files.input = files.kept_input;
@@ -310,7 +310,7 @@ Status Job::end_checking() {
     why += fmt::format("; and {} more lines", checking_->wrong - wrong_.size());
   if (checking_->ids.empty() && why.empty()) why = "holds no request";
   if (!why.empty()) {
-    BRIMFUL_TRY_VOID(take_account_away());
+    BRIMFUL_TRY_VOID(remove_journal());
     const std::string name = files_.input_name.empty() ? files_.input.string() : files_.input_name;
     return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", name, why));
   }
@@ -450,10 +450,10 @@ Status Job::write_files() {
 
 Status Job::write_out(const Watch& watch) {
   BRIMFUL_TRY_VOID(patiently(watch, [&] { return write_files(); }));
-  return take_account_away();
+  return remove_journal();
 }
 
-Status Job::take_account_away() {
+Status Job::remove_journal() {
   BRIMFUL_TRY_VOID(store_.take_away());
   if (files_.kept_input.empty()) return {};
   std::error_code error;

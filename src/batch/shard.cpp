@@ -116,7 +116,7 @@ Result<Places> find_all_outcomes(const JobFiles& files, std::uint32_t count) {
   std::optional<std::pair<fs::path, Origin>> first;
   for (Shard shard{0, count}; shard.index < count; ++shard.index) {
     const JobFiles part = files.of(shard);
-    if (fs::exists(part.account()) || !fs::exists(part.output)) {
+    if (fs::exists(part.journal_path()) || !fs::exists(part.output)) {
       return fail(ErrorCode::kNotFound,
                   fmt::format("{}: shard {}/{} is not finished: run it again, with the same command",
                               part.output.string(), shard.index, count));
@@ -169,7 +169,7 @@ Result<std::optional<Merged>> finished(const JobFiles& whole, const Shard& shard
                                        const std::string& fingerprint) {
   const JobFiles files = whole.of(shard);
   if (is_stream(files.input) || is_stream(files.output)) return std::nullopt;
-  if (fs::exists(files.account()) || !fs::exists(files.output)) return std::nullopt;
+  if (fs::exists(files.journal_path()) || !fs::exists(files.output)) return std::nullopt;
   std::error_code ec;
   const auto written = fs::last_write_time(files.output, ec);
   if (ec || fs::last_write_time(files.input, ec) > written) return std::nullopt;

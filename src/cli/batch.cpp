@@ -179,12 +179,12 @@ class Batch {
           fmt::format(
               "{}: this batch was begun with what makes other answers: {}; give what was given before, "
               "or remove this file to begin anew",
-              files.account().string(), job.difference()));
+              files.journal_path().string(), job.difference()));
     }
     BRIMFUL_TRY_VOID(check_lines(job));
     if (batch::is_stream(files.output))
       tell("note: until {} has all answers, {} keeps them; the same command goes on from there\n",
-           batch::output_name(files.output), files.account().string());
+           batch::output_name(files.output), files.journal_path().string());
     if (job.resumed())
       tell("going on: {} of {} requests are answered\n", job.counts().lines - job.counts().left(),
            job.counts().lines);
@@ -239,7 +239,7 @@ class Batch {
       // Nothing was computed. The options did not fit, and the user may try others, so the journal is
       // removed.
       if (!job.resumed() && at_once.error().code != ErrorCode::kCancelled)
-        BRIMFUL_TRY_VOID(job.take_account_away());
+        BRIMFUL_TRY_VOID(job.remove_journal());
       return std::unexpected(at_once.error());
     }
     schedule::Scheduler scheduler(
