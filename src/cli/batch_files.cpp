@@ -95,7 +95,8 @@ Status check_distinct(const batch::JobFiles& files, const std::vector<NamedFile>
 Result<BatchFiles> BatchFiles::prepare(batch::JobFiles files, const batch::Shard& shard,
                                        const std::string& fingerprint, const batch::Job::Watch& watch) {
   BatchFiles out;
-  if (!fs::exists(files.journal_path())) {  // This is checked before requests are read, perhaps from a person.
+  if (!fs::exists(
+          files.journal_path())) {  // This is checked before requests are read, perhaps from a person.
     for (const fs::path& file : {files.output, files.errors}) BRIMFUL_TRY_VOID(batch::check_absent(file));
   }
   const bool streams_out = batch::is_stream(files.output);
