@@ -91,12 +91,12 @@ bool memory_is_the_limit(const PassLoad& load, const hardware::Profile& machine,
   return machine.ram.read_bytes_per_s > 0 && bytes / machine.ram.read_bytes_per_s > 0.7 * seconds;
 }
 
-/// Reads of experts in a pass. `part` is the size of one read; `strips` tells that a step uses more experts
-/// than its group has slots, so that they are computed in row tiles.
+/// Reads of experts in a pass. `part` is the size of one read; `row_tiles` tells that a step uses more
+/// experts than its group has slots, so that they are computed in row tiles.
 struct ExpertReads {
   Bytes bytes;
   Bytes part;
-  bool strips = false;
+  bool row_tiles = false;
 };
 
 ExpertReads expert_reads(const GraphWork& work, const Placement& placement) {
@@ -106,7 +106,7 @@ ExpertReads expert_reads(const GraphWork& work, const Placement& placement) {
     const double experts = group.experts;
     const double used = std::min(static_cast<double>(work.experts_used), experts);
     const double distinct = experts * (1 - std::pow(1 - used / experts, static_cast<double>(work.tokens)));
-    out.strips |= distinct > group.slots && group.slots < group.experts;
+    out.row_tiles |= distinct > group.slots && group.slots < group.experts;
     bytes += distinct * (1 - group.slots / experts) * static_cast<double>(group.expert.value);
     for (const ExpertPart& part : group.parts) out.part = std::max(out.part, part.bytes);
   }
@@ -116,7 +116,7 @@ ExpertReads expert_reads(const GraphWork& work, const Placement& placement) {
 
 /// Products with experts take this many times as long where they are computed in row tiles, because a layer's
 /// step uses more experts than have slots. Measured: bench/plan_accuracy.
-constexpr double kStrips = 2.0;
+constexpr double kRowTileSlowdown = 2.0;
 
 // Seconds of a read where nobody measured them: those of an NVMe SSD.
 constexpr double kUnknownLatency = 1e-4;
@@ -185,7 +185,7 @@ PassLoad load_of(const GraphWork& work, std::int64_t cells, const model::ModelPr
   load.expert_part = experts.part;
   if (experts.bytes.value > 0) load.expert_steps = static_cast<std::int64_t>(placement.groups.size());
   for (Products& products : load.work.products) {
-    if (products.experts && experts.strips) products.multiplications *= kStrips;
+    if (products.experts && experts.row_tiles) products.multiplications *= kRowTileSlowdown;
   }
   load.runs += static_cast<std::int64_t>(placement.groups.size());
   for (const ExpertGroup& group : placement.groups) {
