@@ -47,7 +47,7 @@ ExpertCache::ExpertCache(const model::ModelProfile& profile, const plan::Placeme
     : profile_(profile),
       arena_(arena),
       ids_(ids),
-      reader_(std::move(reader), arena + placement.landing_place, placement.landing),
+      reader_(std::move(reader), arena + placement.bounce_place, placement.bounce_buffers),
       tiles_(profile, placement, arena, reader_) {
   std::uint32_t most = 0;
   for (const plan::ExpertGroup& group : placement.groups) {
@@ -79,7 +79,7 @@ void ExpertCache::read(Group& group, std::uint32_t slot, std::uint32_t expert) {
                    .offset = tensor.offset + expert * part.bytes.value,
                    .bytes = part.bytes,
                    .data = slot_data(part, slot),
-                   .region = part.lands() ? nullptr : slot_data(part, slot) - part.first,
+                   .region = part.needs_bounce_buffer() ? nullptr : slot_data(part, slot) - part.first,
                    .left = &state.left});
   }
 }

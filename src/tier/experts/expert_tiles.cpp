@@ -43,7 +43,7 @@ Bytes ExpertTiles::bytes_of(const Tile& tile) const {
 }
 
 Bytes ExpertTiles::stride_of(const Tile& tile) const {
-  return tile.part->lands() ? bytes_of(tile) : plan::region_of(bytes_of(tile));
+  return tile.part->needs_bounce_buffer() ? bytes_of(tile) : plan::region_of(bytes_of(tile));
 }
 
 std::byte* ExpertTiles::region(std::size_t tile, std::size_t expert) const {
@@ -60,7 +60,7 @@ void ExpertTiles::read(std::size_t number) {
                    .offset = tensor.offset + row * tensor.row_bytes().value,
                    .bytes = bytes_of(tile),
                    .data = region(number, i) + tile.part->first,
-                   .region = tile.part->lands() ? nullptr : region(number, i),
+                   .region = tile.part->needs_bounce_buffer() ? nullptr : region(number, i),
                    .left = &left_[number % 2]});
   }
 }
