@@ -88,7 +88,7 @@ TEST_F(RunProgram, TracesPassesRunsAndReads) {
     if (event.contains("args")) bytes += event["args"].value("bytes", std::uint64_t{0});
   }
   EXPECT_EQ(seen["passes"].first, stats()["passes"]["count"]);
-  EXPECT_GT(seen["compute: runs"].first, seen["passes"].first);
+  EXPECT_GT(seen["compute: segments"].first, seen["passes"].first);
   const auto streamed = stats()["weights_bytes"]["streamed_per_pass"].get<std::uint64_t>();
   EXPECT_GE(seen["reads"].second, streamed * stats()["passes"]["count"].get<std::uint64_t>());
 }

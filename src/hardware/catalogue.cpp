@@ -252,7 +252,7 @@ Result<Compute> Catalogue::compute(std::uint32_t cores, const Ram& ram) const {
   compute.quantised_attention = attention(core.part("quantised_attention"));
   compute.element_bytes_per_s = cores * core.rate("element_bytes_per_s");
   compute.seconds_per_node = core.seconds("seconds_per_node");
-  compute.seconds_per_run = core.seconds("seconds_per_run");
+  compute.seconds_per_segment = core.seconds("seconds_per_run");
   compute.share_beside_reads = core.share("share_beside_reads");
   if (!problem.empty()) return std::unexpected(corrupt(problem));
   return compute;

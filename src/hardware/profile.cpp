@@ -81,7 +81,7 @@ json compute_json(const Compute& compute) {
           {"quantised_attention", attention_json(compute.quantised_attention)},
           {"element_bytes_per_s", compute.element_bytes_per_s},
           {"seconds_per_node", compute.seconds_per_node},
-          {"seconds_per_run", compute.seconds_per_run},
+          {"seconds_per_run", compute.seconds_per_segment},
           {"share_beside_reads", compute.share_beside_reads}};
 }
 
@@ -151,7 +151,7 @@ Compute parse_compute(Fields fields) {
   compute.quantised_attention = parse_attention(fields.part("quantised_attention"));
   compute.element_bytes_per_s = fields.rate("element_bytes_per_s");
   compute.seconds_per_node = fields.seconds("seconds_per_node");
-  compute.seconds_per_run = fields.seconds("seconds_per_run");
+  compute.seconds_per_segment = fields.seconds("seconds_per_run");
   compute.share_beside_reads = fields.share("share_beside_reads");
   return compute;
 }

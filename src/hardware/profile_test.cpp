@@ -39,7 +39,7 @@ Profile measured_machine() {
   profile.compute.quantised_attention = {1e10, 2e10, 0.8};
   profile.compute.element_bytes_per_s = 50e9;
   profile.compute.seconds_per_node = 2.5e-6;
-  profile.compute.seconds_per_run = 0;
+  profile.compute.seconds_per_segment = 0;
   profile.compute.share_beside_reads = 0.97;
   return profile;
 }

@@ -80,7 +80,7 @@ double compute_seconds(const PassLoad& load, const hardware::Compute& compute) {
   }
   seconds += static_cast<double>(load.work.elements.value) / compute.element_bytes_per_s;
   seconds += static_cast<double>(load.work.nodes) * compute.seconds_per_node;
-  return seconds + static_cast<double>(load.runs) * compute.seconds_per_run;
+  return seconds + static_cast<double>(load.segments) * compute.seconds_per_segment;
 }
 
 /// Whether the cores wait for memory more than they compute.
@@ -176,8 +176,8 @@ PassLoad load_of(const GraphWork& work, std::int64_t cells, const model::ModelPr
   for (const Unit& unit : placement.units) {
     if (unit.resident) continue;
     load.streamed += unit.span();
-    ++load.runs;
-    ++load.streamed_runs;
+    ++load.segments;
+    ++load.streamed_segments;
     if (repacked[unit.tensor]) rearranged[profile.tensors[unit.tensor].type] += unit.bytes;
   }
   const ExpertReads experts = expert_reads(work, placement);
@@ -187,7 +187,7 @@ PassLoad load_of(const GraphWork& work, std::int64_t cells, const model::ModelPr
   for (Products& products : load.work.products) {
     if (products.experts && experts.row_tiles) products.multiplications *= kRowTileSlowdown;
   }
-  load.runs += static_cast<std::int64_t>(placement.groups.size());
+  load.segments += static_cast<std::int64_t>(placement.groups.size());
   for (const ExpertGroup& group : placement.groups) {
     for (const ExpertPart& part : group.parts) {
       if (!repacked[part.tensor]) continue;
@@ -241,7 +241,7 @@ PassCost cost_of(const PassLoad& load, const hardware::Profile& machine) {
   const double both = run_beside(cost.compute_seconds, machine.compute.share_beside_reads, cost.disk_seconds,
                                  std::min(disk_beside, 1.0));
   cost.seconds = both + kSeams * std::min(cost.compute_seconds, cost.disk_seconds) +
-                 static_cast<double>(load.streamed_runs) * latency + cost.expert_seconds;
+                 static_cast<double>(load.streamed_segments) * latency + cost.expert_seconds;
   cost.waits_for_ram = load.work.tokens == 1 && memory_is_the_limit(load, machine, cost.compute_seconds);
   return cost;
 }

@@ -29,7 +29,7 @@ hardware::Profile desktop() {
                      .attention = {40e9, 80e9, 0.8},
                      .element_bytes_per_s = 20e9,
                      .seconds_per_node = 2e-6,
-                     .seconds_per_run = 1e-5,
+                     .seconds_per_segment = 1e-5,
                      .share_beside_reads = 0.95};
   return machine;
 }

@@ -348,7 +348,7 @@ Status KernelBench::measure_rest(hardware::Compute& compute) {
   ggml_tensor* const some = graph.values(GGML_TYPE_F32, 256, 1);
   graph.node(ggml_add(graph.context(), some, some));
   BRIMFUL_TRY(const double took, seconds(graph));
-  compute.seconds_per_run = std::max(took - compute.seconds_per_node, 0.0);
+  compute.seconds_per_segment = std::max(took - compute.seconds_per_node, 0.0);
   return {};
 }
 

@@ -239,7 +239,7 @@ class Probe {
       average(rest.quantised_attention, compute.quantised_attention);
       average(rest.element_bytes_per_s, compute.element_bytes_per_s);
       rest.seconds_per_node = (rest.seconds_per_node + compute.seconds_per_node) / 2;
-      rest.seconds_per_run = (rest.seconds_per_run + compute.seconds_per_run) / 2;
+      rest.seconds_per_segment = (rest.seconds_per_segment + compute.seconds_per_segment) / 2;
     }
     rest.kernels = std::move(compute.kernels);
     rest.share_beside_reads = compute.share_beside_reads;
