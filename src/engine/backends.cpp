@@ -27,7 +27,7 @@ bool is_loaded(const fs::path& file) {
 
 }  // namespace
 
-fs::path back_end_folder() {
+fs::path backend_folder() {
   std::error_code error;
   return fs::read_symlink("/proc/self/exe", error).parent_path() / "back-ends";
 }
