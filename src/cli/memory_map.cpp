@@ -10,7 +10,7 @@
 namespace brimful::cli {
 namespace {
 
-const OwnerName& owner(std::string_view key) { return *std::ranges::find(kOwnerNames, key, &OwnerName::key); }
+const TagName& tag_name(std::string_view key) { return *std::ranges::find(kTagNames, key, &TagName::key); }
 
 /// Draws a bar in which each character stands for a slice of the budget. A part that has bytes has at least
 /// one character.
@@ -21,7 +21,7 @@ std::string bar(std::span<const TierPart> parts, Bytes budget, int width) {
         static_cast<double>(part.bytes.value) / static_cast<double>(std::max<std::uint64_t>(budget.value, 1));
     auto count = static_cast<int>(std::lround(share * width));
     if (part.bytes.value > 0) count = std::max(count, 1);
-    out.append(static_cast<std::size_t>(count), owner(part.key).letter);
+    out.append(static_cast<std::size_t>(count), tag_name(part.key).letter);
   }
   out.resize(static_cast<std::size_t>(width), out.empty() ? ' ' : out.back());
   return out;
@@ -44,7 +44,7 @@ std::string draw_tier(std::string_view title, Bytes budget, std::span<const Tier
   std::string out =
       fmt::format("{}, budget {}\n[{}]\n", title, format_bytes(budget), bar(parts, budget, width - 2));
   for (const TierPart& part : parts) {
-    const OwnerName& name = owner(part.key);
+    const TagName& name = tag_name(part.key);
     out += fmt::format("  {} {:<9}{:>16}  {:>5.1f}%  {}\n", name.letter, name.name, format_mib(part.bytes),
                        100.0 * static_cast<double>(part.bytes.value) /
                            static_cast<double>(std::max<std::uint64_t>(budget.value, 1)),

@@ -18,13 +18,13 @@ Bytes bytes_of(const json& object, std::string_view key) {
   return found != object.end() && found->is_number_unsigned() ? Bytes{found->get<std::uint64_t>()} : Bytes{};
 }
 
-std::string note_of(const OwnerName& owner, const json& tier) {
+std::string note_of(const TagName& tag, const json& tier) {
   const auto weights = tier.find("weights_bytes");
   if (weights == tier.end() || !weights->is_object()) return {};
-  if (owner.key == "weights")
+  if (tag.key == "weights")
     return fmt::format("resident, of {} in all", format_bytes(bytes_of(*weights, "total")));
   const Bytes streamed = bytes_of(*weights, "streamed_per_pass");
-  if (owner.key == "ring" && streamed > Bytes{})
+  if (tag.key == "ring" && streamed > Bytes{})
     return fmt::format("stages the {} that stream in each pass", format_bytes(streamed));
   return {};
 }
@@ -33,9 +33,9 @@ std::string draw(const json& tier) {
   const auto bytes = tier.find("bytes");
   if (bytes == tier.end() || !bytes->is_object()) return {};
   std::vector<TierPart> parts;
-  for (const OwnerName& owner : kOwnerNames) {
-    const Bytes held = bytes_of(*bytes, owner.key);
-    if (held > Bytes{} || owner.key == "unused") parts.push_back({owner.key, held, note_of(owner, tier)});
+  for (const TagName& tag : kTagNames) {
+    const Bytes held = bytes_of(*bytes, tag.key);
+    if (held > Bytes{} || tag.key == "unused") parts.push_back({tag.key, held, note_of(owner, tier)});
   }
   std::string title = tier.value("name", "") + " memory";
   if (tier.contains("device")) title += fmt::format(" ({})", tier.value("device", ""));

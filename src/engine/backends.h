@@ -13,7 +13,6 @@ namespace brimful::engine {
 /// folder counts as empty. A driver may start threads, and allocate host memory. Returns one line for each
 /// plug-in that cannot be used, for example because it belongs to another version of ggml or its driver is
 /// missing.
-[[nodiscard]] std::vector<std::string> load_back_ends(
-    const std::filesystem::path& folder = backend_folder());
+[[nodiscard]] std::vector<std::string> load_back_ends(const std::filesystem::path& folder = backend_folder());
 
 }  // namespace brimful::engine
