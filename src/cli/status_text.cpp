@@ -35,7 +35,7 @@ std::string draw(const json& tier) {
   std::vector<TierPart> parts;
   for (const TagName& tag : kTagNames) {
     const Bytes held = bytes_of(*bytes, tag.key);
-    if (held > Bytes{} || tag.key == "unused") parts.push_back({tag.key, held, note_of(owner, tier)});
+    if (held > Bytes{} || tag.key == "unused") parts.push_back({tag.key, held, note_of(tag, tier)});
   }
   std::string title = tier.value("name", "") + " memory";
   if (tier.contains("device")) title += fmt::format(" ({})", tier.value("device", ""));

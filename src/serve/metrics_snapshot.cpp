@@ -57,8 +57,8 @@ void add_tiers(Text& text, const nlohmann::ordered_json& tiers) {
     text.line("brimful:budget_bytes", fmt::format("{{{}}}", label(tier)), tier["budget_bytes"].get<double>());
   text.head("brimful:tier_bytes", "gauge", "What holds a tier's budget; of a tier, they add up to it.");
   for (const auto& tier : tiers) {
-    for (const auto& [owner, bytes] : tier["bytes"].items())
-      text.line("brimful:tier_bytes", fmt::format("{{{},tag=\"{}\"}}", label(tier), owner),
+    for (const auto& [tag, bytes] : tier["bytes"].items())
+      text.line("brimful:tier_bytes", fmt::format("{{{},tag=\"{}\"}}", label(tier), tag),
                 bytes.get<double>());
   }
   text.head("brimful:sent_bytes_total", "counter", "Weights sent to a device for batches.");
