@@ -181,7 +181,7 @@ TEST_F(BatchCommand, KilledAtAnyInstantItGoesOnAndAnswersEachOnce) {
   const ProgramRun last = run();
   ASSERT_EQ(last.exit_code, 0) << last.err;
   if (begun) {
-    EXPECT_THAT(last.err, testing::AnyOf(HasSubstr("going on"), HasSubstr("60 answers")));
+    EXPECT_THAT(last.err, testing::AnyOf(HasSubstr("continuing"), HasSubstr("60 answers")));
   }
   const auto got = answers(output_);
   EXPECT_EQ(got.size(), 60U);
@@ -189,7 +189,7 @@ TEST_F(BatchCommand, KilledAtAnyInstantItGoesOnAndAnswersEachOnce) {
   const auto written = std::filesystem::last_write_time(output_);
   const ProgramRun again = run();
   EXPECT_EQ(again.exit_code, 0) << "what is finished is not done again: " << again.err;
-  EXPECT_THAT(again.err, HasSubstr("finished before"));
+  EXPECT_THAT(again.err, HasSubstr("already complete"));
   EXPECT_EQ(std::filesystem::last_write_time(output_), written);
   write_some(61, 3);
   expect_refused(run(), "exists already");
@@ -344,7 +344,7 @@ TEST_F(BatchCommand, AFullDiskPausesItUntilThereIsRoom) {
   const auto filler = directory_.path() / "disk" / "filler";
   std::ofstream(filler) << std::string(900 << 10, 'x');
   RunningProgram running(command(output));
-  EXPECT_TRUE(running.says("the disk is full; it goes on when there is room")) << running.said();
+  EXPECT_TRUE(running.says("the disk is full; continues when there is room")) << running.said();
   std::filesystem::remove(filler);
   ASSERT_EQ(running.wait(), 0) << running.said();
   EXPECT_EQ(answers(output).size(), 200U);

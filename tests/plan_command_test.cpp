@@ -82,8 +82,8 @@ TEST_F(PlanProgram, ARunThatContradictsItsPlanIsRefused) {
     return run_brimful(all);
   };
   expect_refused(run({"--plan", file("plan.json"), "-c", "1024"}), "-c contradicts the plan");
-  expect_refused(run({"--plan", file("no-plan.json")}), "nothing to run");
-  expect_refused(run({"--plan", file("absent.json")}), "cannot read the plan");
+  expect_refused(run({"--plan", file("no-plan.json")}), "does not fit");
+  expect_refused(run({"--plan", file("absent.json")}), "the plan cannot be read");
   expect_refused(run({"--plan", model_.string()}), "not a plan");
 }
 
@@ -174,7 +174,7 @@ TEST_F(PlanProgram, SaysWhatWouldBeBetter) {
   const ProgramRun run = run_brimful(command({"--like", kDesktop, "--ram", tight()}));
   ASSERT_EQ(run.exit_code, 0) << run.err;
   for (const char* text :
-       {"It fits.", "bound by ", "What would be better", "quantisation Q4", "perplexity", "NVMe"})
+       {"It fits.", "bound by ", "What would be faster", "quantisation Q4", "perplexity", "NVMe"})
     EXPECT_NE(run.out.find(text), std::string::npos) << text << " in\n" << run.out;
 }
 
@@ -252,7 +252,7 @@ TEST_F(PlanProgram, AQuickProbeTellsAPipeWhatItMeasures) {
   ::unsetenv("XDG_CACHE_HOME");
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   // Not every step is reported: one that follows at once is left out.
-  const std::regex line("measuring this machine, once: .+ \\(([0-9]+) of ([0-9]+)\\)\n");
+  const std::regex line("measuring this machine.s speed, once: .+ \\(([0-9]+) of ([0-9]+)\\)\n");
   std::smatch first;
   ASSERT_TRUE(std::regex_search(ran.err, first, line)) << ran.err;
   EXPECT_EQ(first[1], "1") << ran.err;

@@ -56,17 +56,17 @@ std::string draw_tier(std::string_view title, Bytes budget, std::span<const Tier
 std::string draw_memory_map(const plan::MemoryMap& map, int width) {
   const std::string streams =
       map.streamed_per_pass.value == 0
-          ? "nothing streams"
-          : fmt::format("stages the {} that stream in each pass", format_bytes(map.streamed_per_pass));
+          ? "nothing is streamed"
+          : fmt::format("stages the {} that are streamed in each pass", format_bytes(map.streamed_per_pass));
   std::vector<TierPart> parts{
       {"weights", map.resident_weights,
        fmt::format("resident, of {} in all", format_bytes(map.total_weights))},
       {"experts", map.experts,
        fmt::format("cached, {} of {}", format_bytes(map.experts_in_slots), format_bytes(map.experts_total))},
       {"ring", map.ring, streams},
-      {"kv_cache", map.kv_cache, "and outputs"},
+      {"kv_cache", map.kv_cache, "with output buffers"},
       {"compute", map.compute, "buffers of the largest graph"},
-      {"draft_model", map.draft_model, "all of the draft model, resident"},
+      {"draft_model", map.draft_model, "the whole draft model, resident"},
       {"runtime", map.runtime, "code, vocabulary, heap, kernel, reserve"},
       {"unused", map.unused,
        map.streamed_per_pass + map.experts_total > Bytes{} ? "too small for one more weight" : "not needed"},
@@ -97,7 +97,7 @@ std::string draw_device_map(const plan::DeviceShare& d, int width) {
   std::vector<TierPart> parts{
       {"weights", d.weights, fmt::format("{} whole layers, {} tensors", d.layers, d.tensors.size())},
       {"experts", d.experts, experts_of(d)},
-      {"ring", d.ring, "stages weights that are sent for batches"},
+      {"ring", d.ring, "stages weights that are sent to the GPU for batches"},
       {"kv_cache", d.kv_cache, "of these layers"},
       {"compute", d.compute, "buffers of the largest graph"},
       {"runtime", d.runtime, "driver, kernels"},

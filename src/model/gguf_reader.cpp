@@ -361,6 +361,10 @@ bool place_tensors(Cursor& in, GgufHeader& header, std::uint64_t file_size) {
           fmt::format("tensor {} ends beyond any file: the file is damaged", in_quotes(tensor.name)));
     }
     if (end > file_size && in.must_be_whole()) {
+      if (file_size <= header.size) {
+        return in.corrupt(
+            "holds no weights, only a header: fetch the whole file (brimful plan takes a header alone)");
+      }
       return in.corrupt(fmt::format("tensor {} ends {} bytes past the end of the file: {}",
                                     in_quotes(tensor.name), end - file_size, kIncomplete));
     }
