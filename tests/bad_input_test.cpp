@@ -206,8 +206,8 @@ TEST_F(BadInput, SchemasAndGrammars) {
     return text;
   };
   const std::vector<std::array<std::string, 3>> cases{
-      {"--json-schema", "{", "is no JSON from byte 2 on"},
-      {"--json-schema", "", "is no JSON from byte 1 on"},
+      {"--json-schema", "{", "is not valid JSON at byte 2"},
+      {"--json-schema", "", "is not valid JSON at byte 1"},
       {"--json-schema", "{\"type\":\"nosuch\"}", "is no schema that can be followed: #: unrecognized type"},
       {"--json-schema", "[]", "is no schema that can be followed: #: schema must be an object"},
       {"--json-schema", "{\"pattern\":\"^(a$\",\"type\":\"string\"}", "a pattern has unbalanced parentheses"},

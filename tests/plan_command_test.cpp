@@ -167,7 +167,7 @@ TEST_F(PlanProgram, KeepsToWhatMayLieOnTheGpu) {
   EXPECT_LT(weights_there({"-ngl", "1"}), all);
   EXPECT_LT(weights_there({"-ot", "ffn=CPU"}), all);
   expect_refused(run_brimful(command({"--like", kDesktopWithGpu, "--vram", "1GiB", "-ot", "ffn=CUDA1"})),
-                 "no device 'CUDA1' has a budget: CPU, CUDA0");
+                 "there is no device 'CUDA1' with a budget; choose one of CPU, CUDA0");
 }
 
 TEST_F(PlanProgram, SaysWhatWouldBeBetter) {

@@ -96,12 +96,12 @@ TEST_F(ServeCommand, SaysWhatIsWrongInJson) {
     EXPECT_EQ(got->status, status) << got->body;
     EXPECT_THAT(json::parse(got->body).at("error").at("message").get<std::string>(), HasSubstr(text));
   };
-  refused(client.Post("/v1/completions", "{\"prompt\":", kJson), 400, "no JSON");
+  refused(client.Post("/v1/completions", "{\"prompt\":", kJson), 400, "not valid JSON");
   refused(client.Post("/v1/completions", "[1]", kJson), 400, "object");
   refused(client.Post("/v1/completions", std::string(3000, '[') + std::string(3000, ']'), kJson), 400,
           "nested");
-  refused(client.Post("/v1/completions", "\xff\xfe", kJson), 400, "no JSON");
-  refused(client.Post("/v1/completions", "", kJson), 400, "no JSON");
+  refused(client.Post("/v1/completions", "\xff\xfe", kJson), 400, "not valid JSON");
+  refused(client.Post("/v1/completions", "", kJson), 400, "not valid JSON");
   refused(client.Post("/v1/completions", R"({"prompt":"x","temperature":9})", kJson), 400, "temperature");
   refused(client.Post("/v1/chat/completions", R"({"messages":[]})", kJson), 400, "messages");
   refused(client.Post("/v1/nothing", "{}", kJson), 404, "/v1/nothing");

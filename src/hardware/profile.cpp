@@ -245,8 +245,8 @@ Result<Profile> parse_profile(std::string_view text) {
   const std::uint32_t version = fields.count("profile_version");
   if (problem.empty() && version != kVersion)
     return fail(ErrorCode::kUnsupported,
-                fmt::format("the hardware profile has version {}, and this program reads version {}: "
-                            "measure anew with brimful probe --json",
+                fmt::format("the hardware profile has version {}, and this program reads version {}: measure "
+                            "again with brimful probe --json",
                             version, kVersion));
   Profile profile;
   profile.name = fields.text("name");

@@ -51,7 +51,7 @@ class Cursor {
     if (count > left_in_file() && (must_be_whole() || !too_large)) return ends_inside(what, count);
     if (too_large) {
       return fail(ErrorCode::kUnsupported,
-                  fmt::format("the header is larger than {}: this is no model file, or a damaged one",
+                  fmt::format("the header is larger than {}: this is not a model file, or a damaged one",
                               format_bytes(kMaxHeader)));
     }
     if (count > bytes_.size() - position_) need_ = position_ + count;

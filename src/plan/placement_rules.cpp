@@ -28,14 +28,14 @@ Result<std::vector<Override>> parse_overrides(const std::vector<std::string>& gi
       const std::string device = one.substr(equals + 1);
       if (device != "CPU" && std::ranges::find(devices, device) == devices.end()) {
         return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("-ot {}: no device '{}' has a budget: CPU{}{}", one, device,
-                                devices.empty() ? "" : ", ", fmt::join(devices, ", ")));
+                    fmt::format("-ot {}: there is no device '{}' with a budget; choose one of CPU{}{}", one,
+                                device, devices.empty() ? "" : ", ", fmt::join(devices, ", ")));
       }
       try {
         out.push_back({std::regex(one.substr(0, equals)), device});
       } catch (const std::regex_error& error) {
         return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("-ot {}: no regular expression: {}", one, error.what()));
+                    fmt::format("-ot {}: is not a regular expression: {}", one, error.what()));
       }
     }
   }

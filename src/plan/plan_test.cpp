@@ -248,7 +248,7 @@ TEST(Advice, NamesNoMoreMemoryThanACgroupAllows) {
   for (const Variant& variant : standard_variants(inputs)) all += variant.what + "\n";
   EXPECT_EQ(all.find("--ram"), std::string::npos) << all;
   EXPECT_EQ(all.find("of RAM"), std::string::npos) << all;
-  EXPECT_NE(all.find("a memory limit of 60.00 GiB for its cgroup"), std::string::npos) << all;
+  EXPECT_NE(all.find("a cgroup memory limit of 60.00 GiB"), std::string::npos) << all;
   // Other processes hold what the machine says is available.
   inputs.machine.ram.cgroup_limit.reset();
   inputs.most_host_budget = inputs.host_budget + kGiB;

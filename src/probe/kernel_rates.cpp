@@ -195,7 +195,7 @@ Result<KernelBench::Products> KernelBench::products(ggml_type type, std::int64_t
       repack.nodes = nodes;
       const auto begin = Clock::now();
       if (ggml_backend_graph_compute(backend_, &repack) != GGML_STATUS_SUCCESS)
-        return fail(ErrorCode::kInternal, "ggml cannot rearrange rows");
+        return fail(ErrorCode::kInternal, "ggml cannot repack rows");
       rearranging.push_back(seconds_since(begin));
     }
     ggml_build_forward_expand(graph.get(), product);

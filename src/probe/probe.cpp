@@ -96,8 +96,7 @@ void measure_links_apart(const ProbeOptions& options, hardware::Profile& profile
     if (problem.empty()) take_over_links(gpus, profile.gpus);
     if (problem.empty() && why) problem = *why;
   } else {
-    problem =
-        "a GPU's back end crashed or hung when copies to it were measured: see whether its driver works";
+    problem = "a GPU's backend crashed or hung when copies to it were measured: check that its driver works";
   }
   if (!problem.empty() && !profile.gpu_problem) profile.gpu_problem = std::move(problem);
 }
@@ -231,7 +230,7 @@ class Probe {
         average(*known, rate);
       }
     }
-    step("attention and small nodes");
+    step("attention and small operations");
     hardware::Compute rest;
     BRIMFUL_TRY_VOID(kernels.measure_rest(rest));
     if (!first) {
@@ -263,7 +262,7 @@ class Probe {
     }
     BRIMFUL_TRY(const double one_by_one, disk->read_while(kReadSizes[0], for_time(kReadTime), 1));
     profile.disk.seconds_per_read = static_cast<double>(kReadSizes[0].value) / one_by_one;
-    step("disk beside computing");
+    step("disk while computing");
     Result<double> beside = 0.0;
     std::atomic<bool> stop = false;
     std::jthread reading([&] { beside = disk->read_while(kStreamedRead, [&] { return !stop; }); });

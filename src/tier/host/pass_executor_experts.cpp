@@ -99,7 +99,7 @@ Status PassExecutor::repack(ggml_backend_t inner, std::span<const FreshRows> fre
   const auto begin = Trace::Clock::now();
   threads_.again(inner);
   const Status status = layout_.repack(inner, table_, fresh);
-  if (trace_ != nullptr) trace_->span(Trace::kSegments, "rearrange experts", begin);
+  if (trace_ != nullptr) trace_->span(Trace::kSegments, "repack experts", begin);
   return status;
 }
 
