@@ -208,8 +208,9 @@ TEST_F(BadInput, SchemasAndGrammars) {
   const std::vector<std::array<std::string, 3>> cases{
       {"--json-schema", "{", "is not valid JSON at byte 2"},
       {"--json-schema", "", "is not valid JSON at byte 1"},
-      {"--json-schema", "{\"type\":\"nosuch\"}", "is no schema that can be followed: #: unrecognized type"},
-      {"--json-schema", "[]", "is no schema that can be followed: #: schema must be an object"},
+      {"--json-schema", "{\"type\":\"nosuch\"}",
+       "is not a schema that can be followed: #: unrecognized type"},
+      {"--json-schema", "[]", "is not a schema that can be followed: #: schema must be an object"},
       {"--json-schema", "{\"pattern\":\"^(a$\",\"type\":\"string\"}", "a pattern has unbalanced parentheses"},
       {"--json-schema", nested("{\"items\":", "}"), "nested more than"},
       {"--grammar", "root ::= root \"a\"", "grammar"},

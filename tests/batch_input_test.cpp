@@ -282,7 +282,7 @@ TEST_F(BatchInput, PipesAreReadOnceAndAnswersMayGoIntoThem) {
   EXPECT_EQ(outcomes_of(ran.out).size(), 4U) << "each request has its line, also where it failed";
   EXPECT_TRUE(std::filesystem::is_empty(directory_.path() / "state/brimful/batches"));
   expect_refused(run_shell(state + "brimful batch -i - -o -" + flags + " </dev/null"),
-                 "standard input: holds no request");
+                 "standard input: contains no request");
 
   for (const auto& file : std::filesystem::directory_iterator(directory_.path()))
     EXPECT_THAT(file.path().filename().string(), testing::AnyOf("in.jsonl", "state"));

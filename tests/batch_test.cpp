@@ -129,11 +129,11 @@ TEST_F(BatchCommand, NothingBeginsBeforeAllLinesAreRight) {
   const ProgramRun ran = run();
   expect_refused(ran, "line 2: body.temperature: must be a number from 0 to 2");
   EXPECT_THAT(ran.err, HasSubstr("line 3: url:"));
-  EXPECT_THAT(ran.err, HasSubstr("line 4: custom_id: 'a' was there before"));
+  EXPECT_THAT(ran.err, HasSubstr("line 4: custom_id: 'a' appears twice"));
   for (const auto& entry : std::filesystem::directory_iterator(directory_.path()))
     EXPECT_EQ(entry.path(), input_) << "and nothing is left behind";
   write({});
-  expect_refused(run(), "holds no request");
+  expect_refused(run(), "contains no request");
   std::filesystem::remove(input_);
   expect_refused(run(), "in.jsonl: cannot be read: No such file or directory");
 }
@@ -274,7 +274,7 @@ TEST_F(BatchCommand, OneProcessAtATime) {
   write_some(3000, 60);
   RunningProgram first(command(output_));
   ASSERT_TRUE(first.says("host memory, budget")) << first.said();
-  expect_refused(run(), "another process is at work on it");
+  expect_refused(run(), "another process is using it");
   EXPECT_FALSE(first.has_ended());
 }
 

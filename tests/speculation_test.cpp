@@ -164,10 +164,9 @@ TEST_F(Speculating, RefusesADraftModelWithAnotherVocabulary) {
   const ProgramRun done =
       run_brimful({"run", "-m", stories15m(), "--raw", "-p", "a", "-n", "2", "--ram", "1GiB", "-md", other});
   EXPECT_EQ(done.exit_code, 1);
-  EXPECT_EQ(done.err,
-            "brimful: -md " + other.string() +
-                ": its vocabulary is not the one of the model it drafts for: use a smaller model of "
-                "the same family\n");
+  EXPECT_EQ(done.err, "brimful: -md " + other.string() +
+                          ": its vocabulary differs from that of the main model: use a smaller model of "
+                          "the same family\n");
 }
 
 TEST_F(Speculating, RefusesKindsItDoesNotHave) {

@@ -51,7 +51,7 @@ Result<ParsedLine> parse_line(const json& line, const openai::ApiReader& reader,
   const auto endpoint = openai::endpoint_of(*url);
   if (!endpoint)
     return fields.refuse("url", "must be /v1/chat/completions, /v1/completions or /v1/embeddings");
-  if (only && endpoint != only) return fields.refuse("url", "is another one than the batch's endpoint");
+  if (only && endpoint != only) return fields.refuse("url", "differs from the batch's endpoint");
   const json* const body = fields.find("body");
   if (body == nullptr) return fields.refuse("body", "is missing");
   try {
@@ -260,10 +260,10 @@ Status Job::look_at(const LineReader::Line& line) {
       read ? parse_line(*read, reader_, only_) : fail(ErrorCode::kInvalidArgument, read.error().message);
   if (parsed && !checking_->ids.insert(parsed->custom_id).second)
     parsed =
-        fail(ErrorCode::kInvalidArgument, fmt::format("custom_id: '{}' was there before", parsed->custom_id));
+        fail(ErrorCode::kInvalidArgument, fmt::format("custom_id: '{}' appears twice", parsed->custom_id));
   if (checking_->ids.size() > most_lines_)
     parsed = fail(ErrorCode::kInvalidArgument,
-                  fmt::format("line: a batch may have {} requests here", most_lines_));
+                  fmt::format("line: a batch can have at most {} requests here", most_lines_));
   if (!parsed) {
     if (++checking_->wrong <= kSaid) wrong_.push_back({line.number, parsed.error().message});
   } else if (settings_.shard.has(line.number)) {
@@ -293,7 +293,7 @@ std::optional<Error> Job::too_long(const json& line, Line& out) const {
   out.custom_id = **custom_id;
   out.prompt = out.tokens = tokens;
   Error error = schedule::prompt_too_long({tokens, *settings_.most_context});
-  error.message += "; it has at least so many, told by its size";
+  error.message += "; its tokens were estimated from its size, so there may be more";
   return error;
 }
 
@@ -308,7 +308,7 @@ Status Job::end_checking() {
     why += fmt::format("{}line {}: {}", why.empty() ? "" : "; ", wrong.number, wrong.what);
   if (checking_->wrong > wrong_.size())
     why += fmt::format("; and {} more lines", checking_->wrong - wrong_.size());
-  if (checking_->ids.empty() && why.empty()) why = "holds no request";
+  if (checking_->ids.empty() && why.empty()) why = "contains no request";
   if (!why.empty()) {
     BRIMFUL_TRY_VOID(remove_journal());
     const std::string name = files_.input_name.empty() ? files_.input.string() : files_.input_name;

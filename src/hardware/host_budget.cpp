@@ -47,7 +47,7 @@ Bytes left(const BudgetBounds& bounds) {
   return out;
 }
 
-/// Describes the other instance that takes most, such as `brimful process 12 may take 3 GiB`, and says how
+/// Describes the other instance that takes most, such as `brimful process 12 may use 3 GiB`, and says how
 /// many more there are.
 std::string describe(const std::vector<OtherInstance>& others) {
   const OtherInstance& largest = *std::ranges::max_element(others, {}, &OtherInstance::promised);

@@ -68,15 +68,16 @@ TEST(Pool, TheErrorIsTheAccount) {
   Pool pool("host", kMiB * 100);
   const auto nothing_held = pool.reserve(kMiB * 101, Tag::kWeights);
   ASSERT_FALSE(nothing_held);
-  EXPECT_EQ(nothing_held.error().message,
-            "101.0 MiB more for weights pass the host budget of 100.0 MiB by 1.0 MiB (nothing is held yet)");
+  EXPECT_EQ(
+      nothing_held.error().message,
+      "101.0 MiB more for weights exceed the host budget of 100.0 MiB by 1.0 MiB (nothing is held yet)");
   const auto weights = pool.reserve(kMiB * 80, Tag::kWeights);
   const auto runtime = pool.reserve(kMiB * 5, Tag::kRuntime);
   const auto error = pool.reserve(kMiB * 16, Tag::kKvCache);
   ASSERT_FALSE(error);
   EXPECT_EQ(
       error.error().message,
-      "16.0 MiB more for KV cache pass the host budget of 100.0 MiB by 1.0 MiB (held: weights 80.0 MiB, "
+      "16.0 MiB more for KV cache exceed the host budget of 100.0 MiB by 1.0 MiB (held: weights 80.0 MiB, "
       "runtime 5.0 MiB)");
 }
 
