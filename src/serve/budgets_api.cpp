@@ -45,7 +45,7 @@ Result<json> request_of(const json& body) {
     out["vram"].push_back({{"bytes", bytes}});
   }
   if (!out.contains("ram") && !out.contains("vram"))
-    return fail(ErrorCode::kInvalidArgument, "no budget is named: ram, vram or both");
+    return fail(ErrorCode::kInvalidArgument, "name a budget: ram, vram or both");
   return out;
 }
 

@@ -383,7 +383,7 @@ TEST(ListenerTest, AnAddressIsOneServers) {
   const auto second = Listener::bind("127.0.0.1", first->port());
   ASSERT_FALSE(second);
   EXPECT_THAT(second.error().message, HasSubstr("another program has this port"));
-  EXPECT_THAT(Listener::bind("192.0.2.1", 0).error().message, HasSubstr("no such address"));
+  EXPECT_THAT(Listener::bind("192.0.2.1", 0).error().message, HasSubstr("the address cannot be resolved"));
   EXPECT_THAT(Listener::bind("no such host", 0).error().message, HasSubstr("--host"));
   EXPECT_FALSE(Listener::bind("", 0));
 }
@@ -395,7 +395,7 @@ TEST(ListenerTest, APortWithoutTheRightIsNoOtherPrograms) {
     if (::setresuid(65534, 65534, 65534) != 0) ::_exit(2);
     const auto listener = Listener::bind("127.0.0.1", 81);
     if (listener) ::_exit(3);
-    ::_exit(listener.error().message.contains("ports below 1024 need a right") ? 0 : 1);
+    ::_exit(listener.error().message.contains("ports below 1024 need the capability") ? 0 : 1);
   }
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
