@@ -288,7 +288,7 @@ TEST_F(BatchInput, PipesAreReadOnceAndAnswersMayGoIntoThem) {
     EXPECT_THAT(file.path().filename().string(), testing::AnyOf("in.jsonl", "state"));
 }
 
-TEST_F(BatchInput, APipeThatIsGivenAgainGoesOn) {
+TEST_F(BatchInput, TheSameRequestsFromAPipeContinueTheBatch) {
   write_file(input_, some_lines(80, 40));
   const std::string arguments =
       " batch -i - -o out.jsonl -m '" + model_.string() + "' -t 1 --max-num-seqs 4 --ram " + kAmpleRam;
@@ -307,7 +307,7 @@ TEST_F(BatchInput, APipeThatIsGivenAgainGoesOn) {
   EXPECT_FALSE(std::filesystem::exists(journal_.string() + "-input"));
 }
 
-TEST_F(BatchInput, NoFileIsReadAndWritten) {
+TEST_F(BatchInput, NoFileIsBothReadAndWritten) {
   write_file(input_, some_lines(2, 3));
   const std::string before = content_of(input_);
   const auto path = [&](const char* name) { return (directory_.path() / name).string(); };

@@ -104,7 +104,7 @@ TEST_F(PlanProgram, IsForOneModelWhereverItLies) {
   expect_refused(none, "-m FILE, or --plan FILE");
 }
 
-TEST_F(PlanProgram, OfAModelWithAShortContextIsForWhatItHas) {
+TEST_F(PlanProgram, AModelWithAShortContextIsPlannedForThatContext) {
   const auto design = synth::design_synth({.like = "llama-tiny", .type = "F16", .context = 256});
   ASSERT_TRUE(design && synth::write_synth(*design, file("short.gguf"), true, nullptr));
   const auto planned = [&](std::vector<std::string> more) {
@@ -123,7 +123,7 @@ TEST_F(PlanProgram, OfAModelWithAShortContextIsForWhatItHas) {
   EXPECT_GE(planned({"--for", "batch:8"})["run"]["context"], 8 * 128) << "each has its own";
 }
 
-TEST_F(PlanProgram, WhatDoesNotFitIsAnAnswerAndWhatCannotBeFoundOutIsNone) {
+TEST_F(PlanProgram, NotFittingIsAResultAndNotFindingOutIsAnError) {
   const ProgramRun small = run_brimful(command({"--like", kDesktop, "--ram", "20MiB"}));
   EXPECT_EQ(small.exit_code, 3);
   EXPECT_NE(small.err.find("are missing; --ram "), std::string::npos) << small.err;
@@ -213,7 +213,7 @@ TEST_F(PlanProgram, PlansA70BModelFromItsHeaderForAMachineThatIsNotHere) {
   for (const auto& change : json["changes"]) EXPECT_GT(change["factor"], 1.0) << change;
 }
 
-TEST_F(PlanProgram, OfAModelThatIsElsewhereOnlyTheHeaderIsFetched) {
+TEST_F(PlanProgram, OnlyTheHeaderOfARemoteModelIsFetched) {
   ::setenv("no_proxy", "*", 1);
   std::ifstream in(model_, std::ios::binary);
   const std::string whole((std::istreambuf_iterator<char>(in)), {});

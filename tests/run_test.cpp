@@ -64,7 +64,7 @@ TEST_F(RunProgram, WritesPlainLlamaCppsTokens) {
   EXPECT_EQ(stats()["token_ids"], nlohmann::json(trace(plain.context(), prompt, kTokens - 1).tokens));
 }
 
-TEST_F(RunProgram, TracesPassesRunsAndReads) {
+TEST_F(RunProgram, TracesPassesSegmentsAndReads) {
   if (kSanitized) GTEST_SKIP() << "no small budget holds a sanitizer";
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
@@ -194,7 +194,7 @@ TEST_F(RunProgram, FollowsAJsonSchema) {
   EXPECT_TRUE(json["ok"].is_boolean());
 }
 
-TEST_F(RunProgram, AdaptsOnlyWhatWasLeftOpen) {
+TEST_F(RunProgram, ChangesOnlySettingsThatWereNotGiven) {
   if (kSanitized) GTEST_SKIP() << "no small budget holds a sanitizer";
   const std::string model = chat_model();
   const std::string prompt(300, 'z');

@@ -88,7 +88,7 @@ TEST_F(Control, RefusesWhatIsNoRequest) {
   EXPECT_FALSE((*server)->take());
 }
 
-TEST_F(Control, OutlivesWhoeverSaysNothingOrTooMuch) {
+TEST_F(Control, SurvivesClientsThatSendNothingOrTooMuch) {
   const auto server = Server::start();
   ASSERT_TRUE(server) << server.error().message;
   sockaddr_un address{};
@@ -180,7 +180,7 @@ TEST_F(Control, FollowsNoLinkToAFolder) {
   EXPECT_FALSE(Server::start());
 }
 
-TEST_F(Control, SaysWhereANameIsTooLong) {
+TEST_F(Control, RefusesASocketPathThatIsTooLong) {
   const fs::path deep = runtime_ / std::string(100, 'd');
   fs::create_directory(deep);
   ::setenv("XDG_RUNTIME_DIR", deep.c_str(), 1);

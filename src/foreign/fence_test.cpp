@@ -149,7 +149,7 @@ TEST(Fence, EndsWorkBeforeJsonThatIsDestroyedEndsTheProcess) {
   }
 }
 
-TEST(Fence, TellsTheOnesWhoTakeNullForAnAnswer) {
+TEST(Fence, IsReportedEvenWhereTheLibraryAcceptsNull) {
   const auto none = fenced({Bytes{1000}, std::chrono::seconds(60)}, [](const Fence&) {
     const std::unique_ptr<char[]> block(new (std::nothrow) char[1 << 20]);
     EXPECT_EQ(looked_at(block), nullptr);

@@ -81,7 +81,7 @@ TEST(ReadGpus, DoesNotWaitForADriverThatHangs) {
   EXPECT_THAT(*gpus.problem, HasSubstr("did not answer within 0.2 s"));
 }
 
-TEST(ReadGpus, BelievesNoNonsense) {
+TEST(ReadGpus, RefusesImpossibleAnswers) {
   for (const char* fake : {"lying", "leaving"}) {
     const Gpus gpus = ask(fake);
     EXPECT_TRUE(gpus.cards.empty());

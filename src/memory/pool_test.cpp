@@ -10,7 +10,7 @@
 namespace brimful::memory {
 namespace {
 
-TEST(Pool, CountsExactlyAndByOwner) {
+TEST(Pool, CountsExactlyAndByTag) {
   Pool pool("host", Bytes{1000});
   const auto weights = pool.reserve(Bytes{333}, Tag::kWeights);
   const auto ring = pool.reserve(Bytes{1}, Tag::kRing);
@@ -35,7 +35,7 @@ TEST(Pool, GivesTheLastByteAndNotOneMore) {
   EXPECT_EQ(pool.reserved(Tag::kRing), Bytes{});
 }
 
-TEST(Pool, OfAPartClaimsInTheWholeToo) {
+TEST(Pool, APoolWithinAnotherReservesInBoth) {
   Pool host("host", Bytes{1000});
   const auto weights = host.reserve(Bytes{600}, Tag::kWeights);
   Pool draft("draft", host, Tag::kDraft);
@@ -64,7 +64,7 @@ TEST(Pool, RefusesSumsThatWouldWrapAround) {
   EXPECT_EQ(pool.reserved(), Bytes{10});
 }
 
-TEST(Pool, TheErrorIsTheAccount) {
+TEST(Pool, TheErrorListsWhatIsHeld) {
   Pool pool("host", kMiB * 100);
   const auto nothing_held = pool.reserve(kMiB * 101, Tag::kWeights);
   ASSERT_FALSE(nothing_held);

@@ -5,7 +5,7 @@
 namespace brimful::plan {
 namespace {
 
-TEST(Beside, TheSlowerOfTwoGoesOnAlone) {
+TEST(Beside, TheSlowerOfTwoFinishesAlone) {
   // Alone they take 2 s and 3 s. Each keeps its full rate beside the other, so the longer time counts.
   EXPECT_DOUBLE_EQ(run_beside(2, 1, 3, 1), 3);
   EXPECT_DOUBLE_EQ(run_beside(3, 1, 2, 1), 3);

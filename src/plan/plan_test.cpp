@@ -363,7 +363,7 @@ void expect_consistent(const PassCost& cost) {
   EXPECT_EQ(cost.reads == Bytes{}, disk == 0);
 }
 
-TEST(Plan, TellsOneStory) {
+TEST(Plan, ItsFiguresAgreeWithEachOther) {
   std::mt19937 random(5);
   std::map<Bound, int> seen;
   for (int i = 0; i < 150; ++i) {
@@ -405,7 +405,7 @@ TEST(Plan, AHardDiskBoundsThePromptAndNotTheLinkBesideIt) {
   EXPECT_EQ(plan->forecast.prompt.bound_by(), Bound::kDisk);
 }
 
-TEST(Plan, OfExpertsATokenReadsThoseThatItUsesAndNotAllThatMemoryLacks) {
+TEST(Plan, ATokenReadsOnlyTheExpertsThatItUses) {
   Inputs inputs = model_of(24, 2048, 64);
   inputs.host_budget = inputs.run.demand.fixed() + Bytes{inputs.profile.weight_bytes().value / 2};
   const auto plan = make_plan(inputs);
