@@ -305,7 +305,7 @@ TEST_F(ServeCommand, ASignalLetsItFinishWhatItHas) {
     });
   ASSERT_TRUE(server.becomes("llamacpp:requests_deferred", 2));
   server.signal(SIGTERM);
-  EXPECT_TRUE(server.says("stopping: 3 requests"));
+  EXPECT_TRUE(server.says("stopping after 3 open requests"));
   held.let_go();
   EXPECT_EQ(server.wait(), 0) << server.said();
   clients.clear();
@@ -327,7 +327,7 @@ TEST_F(ServeCommand, ASignalLetsStreamsComeToTheirEnd) {
     });
   ASSERT_TRUE(server.becomes("llamacpp:requests_deferred", 2));
   server.signal(SIGTERM);
-  ASSERT_TRUE(server.says("stopping: 3 requests"));
+  ASSERT_TRUE(server.says("stopping after 3 open requests"));
   const auto late = server.client().Post("/v1/completions", completion(2).dump(), kJson);
   EXPECT_TRUE(!late || late->status == 503);
   held.let_go();
