@@ -20,10 +20,9 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kBetweenLines{5};
 constexpr const char* kWipeLine = "\r\033[K";
 constexpr const char* kMeasures =
-    "note: this machine's speed is not known yet and is measured now, once: it takes some minutes. brimful "
-    "probe "
-    "-m MODEL --quick measures in half a minute; --like PARTS or --hardware FILE plan for a machine that is "
-    "described, without a measurement\n";
+    "note: this machine's speed is not known yet and is measured now, once, which takes up to some minutes. "
+    "Quicker: brimful probe -m MODEL --quick (half a minute). Without a measurement: --like PARTS or "
+    "--hardware FILE, for a machine that is described\n";
 
 std::string gpu_line(const hardware::Gpu& gpu) {
   std::string out = fmt::format("GPU    {}: {} of VRAM, {} free", gpu.name, format_bytes(gpu.total),
@@ -77,7 +76,7 @@ Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int 
 std::string machine_text(const hardware::Profile& m) {
   std::string out = fmt::format("CPU    {}: {} cores, {} threads; {}\n", m.cpu.model, m.cpu.cores,
                                 m.cpu.threads, fmt::join(m.cpu.instruction_sets, " "));
-  out += fmt::format("RAM    {}, {} available; reads {}, page faults {}", format_bytes(m.ram.total),
+  out += fmt::format("RAM    {}, {} available; reads {}, first touch {}", format_bytes(m.ram.total),
                      format_bytes(m.ram.available), rate_text(m.ram.read_bytes_per_s),
                      rate_text(m.ram.touch_bytes_per_s));
   if (m.ram.kind)
