@@ -136,7 +136,7 @@ TEST_F(BadInput, Flags) {
       {{"-c", "-1"}, "-1"},
       {{"-t", "0"}, "0"},
       {{"--ram", "12XB"}, "12XB"},
-      {{"--ram", "0"}, "--ram"},
+      {{"--ram", "0"}, "--ram 0: a budget of 0 bytes holds no model: use a unit, as in 12GiB"},
       {{"--ram", "-1GiB"}, "-1GiB"},
       {{"-ub", "0"}, "-ub"},
       {{"-b", "0"}, "-b"},

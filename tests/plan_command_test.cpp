@@ -232,11 +232,16 @@ TEST_F(PlanProgram, OnlyTheHeaderOfARemoteModelIsFetched) {
 
 TEST_F(PlanProgram, ThisMachineIsMeasuredOnceAndRemembered) {
   ASSERT_EQ(::setenv("XDG_CACHE_HOME", directory_.path().c_str(), 1), 0);
-  const ProgramRun first = run_brimful({"probe", "-m", model_.string(), "-t", "2", "--json"}, nullptr,
-                                       std::chrono::seconds(280));  // A slow machine takes minutes.
+  const ProgramRun planned = run_brimful(command({"--ram", "90MiB"}), nullptr,
+                                         std::chrono::seconds(280));  // A slow machine takes minutes.
+  const ProgramRun first = run_brimful({"probe", "-m", model_.string(), "-t", "2", "--json"});
   const ProgramRun second = run_brimful({"probe", "-m", model_.string(), "-t", "2", "--json"});
   ::unsetenv("XDG_CACHE_HOME");
+  ASSERT_EQ(planned.exit_code, 0) << planned.err;
+  EXPECT_NE(planned.err.find("note: this machine's speed is not known yet"), std::string::npos)
+      << planned.err;
   ASSERT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_EQ(first.err.find("measuring"), std::string::npos) << first.err;
   const auto machine = nlohmann::json::parse(first.out);
   EXPECT_FALSE(machine["measured"].get<std::string>().empty());
   EXPECT_EQ(machine["measured"], nlohmann::json::parse(second.out)["measured"]);
