@@ -101,7 +101,7 @@ TEST_F(AdapterFlags, ControlVectorGivesPlainLlamaCppsTokens) {
 
 TEST_F(AdapterFlags, RefusesWhatIsNoLoraAdapterOfTheModel) {
   const AdapterFile good = lora_for(model_);
-  expect_refused(control_vector_for(model_), "is no LoRA adapter");
+  expect_refused(control_vector_for(model_), "is not a LoRA adapter");
   AdapterFile bad = good;
   bad.keys[1].second = "gemma3";
   expect_refused(bad, "adapts a 'gemma3' model");
@@ -138,7 +138,7 @@ TEST_F(AdapterFlags, RefusesWhatIsNoLoraAdapterOfTheModel) {
 
 TEST_F(AdapterFlags, RefusesALoraOfATiedEmbedding) {
   model_ = synth_model(directory_, {.like = "gemma3"});
-  expect_refused(lora_for(model_), "the output matrix too");
+  expect_refused(lora_for(model_), "also the output matrix");
 }
 
 TEST_F(AdapterFlags, RefusesALoraThatDoesNotFitTheBudget) {
@@ -151,14 +151,14 @@ TEST_F(AdapterFlags, RefusesALoraThatDoesNotFitTheBudget) {
 TEST_F(AdapterFlags, RefusesWhatIsNoControlVectorOfTheModel) {
   const std::string flag = "--control-vector";
   const AdapterFile good = control_vector_for(model_);
-  expect_refused(lora_for(model_), "is no control vector", flag);
+  expect_refused(lora_for(model_), "is not a control vector", flag);
   AdapterFile bad = good;
   bad.tensors = {};
   expect_refused(bad, "it is empty", flag);
   for (const char* name : {"direction.", "direction.x", "direction.1x", "direction.-1", "steering.1"}) {
     bad = good;
     bad.tensors[0].name = name;
-    expect_refused(bad, "no F32 vector called 'direction.N'", flag);
+    expect_refused(bad, "not an F32 vector called 'direction.N'", flag);
   }
   for (const char* name : {"direction.0", "direction.4", "direction.4294967295"}) {
     bad = good;
@@ -170,10 +170,10 @@ TEST_F(AdapterFlags, RefusesWhatIsNoControlVectorOfTheModel) {
   expect_refused(bad, "has 255 numbers", flag);
   bad = good;
   bad.tensors[0].shape[1] = 2;
-  expect_refused(bad, "no F32 vector", flag);
+  expect_refused(bad, "not an F32 vector", flag);
   bad = good;
   bad.tensors[0].type = GGML_TYPE_F16;
-  expect_refused(bad, "no F32 vector", flag);
+  expect_refused(bad, "not an F32 vector", flag);
 }
 
 TEST_F(AdapterFlags, RefusesFilesThatAreNotThereOrCut) {

@@ -136,7 +136,7 @@ TEST_F(BadInput, Flags) {
       {{"-c", "-1"}, "-1"},
       {{"-t", "0"}, "0"},
       {{"--ram", "12XB"}, "12XB"},
-      {{"--ram", "0"}, "--ram"},
+      {{"--ram", "0"}, "--ram 0: a budget of 0 bytes holds no model: use a unit, as in 12GiB"},
       {{"--ram", "-1GiB"}, "-1GiB"},
       {{"-ub", "0"}, "-ub"},
       {{"-b", "0"}, "-b"},
@@ -206,10 +206,11 @@ TEST_F(BadInput, SchemasAndGrammars) {
     return text;
   };
   const std::vector<std::array<std::string, 3>> cases{
-      {"--json-schema", "{", "is no JSON from byte 2 on"},
-      {"--json-schema", "", "is no JSON from byte 1 on"},
-      {"--json-schema", "{\"type\":\"nosuch\"}", "is no schema that can be followed: #: unrecognized type"},
-      {"--json-schema", "[]", "is no schema that can be followed: #: schema must be an object"},
+      {"--json-schema", "{", "is not valid JSON at byte 2"},
+      {"--json-schema", "", "is not valid JSON at byte 1"},
+      {"--json-schema", "{\"type\":\"nosuch\"}",
+       "is not a schema that can be followed: #: unrecognized type"},
+      {"--json-schema", "[]", "is not a schema that can be followed: #: schema must be an object"},
       {"--json-schema", "{\"pattern\":\"^(a$\",\"type\":\"string\"}", "a pattern has unbalanced parentheses"},
       {"--json-schema", nested("{\"items\":", "}"), "nested more than"},
       {"--grammar", "root ::= root \"a\"", "grammar"},

@@ -162,7 +162,7 @@ INSTANTIATE_TEST_SUITE_P(All, BatchBits,
 
 class NoBatches : public testing::TestWithParam<const char*> {};
 
-TEST_P(NoBatches, WhereTokensTouchOneAnother) {
+TEST_P(NoBatches, WhereTokensDependOnEachOtherWithinAnOperation) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = GetParam()});
   ASSERT_FALSE(path.empty());

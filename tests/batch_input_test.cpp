@@ -136,7 +136,7 @@ TEST_F(BatchInput, WhatChangesAnswersIsRefusedWhereABatchGoesOn) {
                  {"-m", (directory_.path() / "moved.gguf").string()}};
   const ProgramRun last = run(flags);
   ASSERT_EQ(last.exit_code, 0) << last.err;
-  EXPECT_THAT(last.err, HasSubstr("going on: "));
+  EXPECT_THAT(last.err, HasSubstr("continuing: "));
   const auto answers = outcomes_of(content_of(output_));
   ASSERT_EQ(answers.size(), 80U);
   std::set<std::string> models;
@@ -149,7 +149,7 @@ TEST_F(BatchInput, WhatChangesAnswersIsRefusedWhereABatchGoesOn) {
   EXPECT_EQ(fingerprints.size(), 1U);
 
   // A finished batch is compared, too.
-  EXPECT_THAT(run(flags).err, HasSubstr("finished before: "));
+  EXPECT_THAT(run(flags).err, HasSubstr("already complete: "));
   flags.back().second = other.string();
   expect_refused(run(flags), "and this command asks for 'other.gguf' (fp_");
 }
@@ -204,7 +204,7 @@ TEST_F(BatchInput, ALineThatCannotBeReadFailsAlone) {
   }
   EXPECT_THAT(failed.at("five MB").at("response").at("body").at("error").at("message").get<std::string>(),
               HasSubstr("the prompt has "));
-  EXPECT_THAT(run().err, HasSubstr("finished before: "));
+  EXPECT_THAT(run().err, HasSubstr("already complete: "));
 
   // In shards the same lines fail, and they are merged with the others.
   const auto parts = directory_.path() / "parts.jsonl";
@@ -278,17 +278,17 @@ TEST_F(BatchInput, PipesAreReadOnceAndAnswersMayGoIntoThem) {
   EXPECT_THAT(ran.err, HasSubstr("standard output: "));
   ran = run_shell(state + both);
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
-  EXPECT_THAT(ran.err, HasSubstr("going on: 4 of 4 requests are answered"));
+  EXPECT_THAT(ran.err, HasSubstr("continuing: 4 of 4 requests are answered"));
   EXPECT_EQ(outcomes_of(ran.out).size(), 4U) << "each request has its line, also where it failed";
   EXPECT_TRUE(std::filesystem::is_empty(directory_.path() / "state/brimful/batches"));
   expect_refused(run_shell(state + "brimful batch -i - -o -" + flags + " </dev/null"),
-                 "standard input: holds no request");
+                 "standard input: contains no request");
 
   for (const auto& file : std::filesystem::directory_iterator(directory_.path()))
     EXPECT_THAT(file.path().filename().string(), testing::AnyOf("in.jsonl", "state"));
 }
 
-TEST_F(BatchInput, APipeThatIsGivenAgainGoesOn) {
+TEST_F(BatchInput, TheSameRequestsFromAPipeContinueTheBatch) {
   write_file(input_, some_lines(80, 40));
   const std::string arguments =
       " batch -i - -o out.jsonl -m '" + model_.string() + "' -t 1 --max-num-seqs 4 --ram " + kAmpleRam;
@@ -302,12 +302,12 @@ TEST_F(BatchInput, APipeThatIsGivenAgainGoesOn) {
   expect_refused(run_shell("head -n 5 in.jsonl | " + batch), "belongs to another input");
   const ProgramRun last = run_shell("cat in.jsonl | " + batch);
   ASSERT_EQ(last.exit_code, 0) << last.err;
-  EXPECT_THAT(last.err, HasSubstr("going on: "));
+  EXPECT_THAT(last.err, HasSubstr("continuing: "));
   EXPECT_EQ(outcomes_of(content_of(output_)).size(), 80U);
   EXPECT_FALSE(std::filesystem::exists(journal_.string() + "-input"));
 }
 
-TEST_F(BatchInput, NoFileIsReadAndWritten) {
+TEST_F(BatchInput, NoFileIsBothReadAndWritten) {
   write_file(input_, some_lines(2, 3));
   const std::string before = content_of(input_);
   const auto path = [&](const char* name) { return (directory_.path() / name).string(); };

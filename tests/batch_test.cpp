@@ -129,11 +129,11 @@ TEST_F(BatchCommand, NothingBeginsBeforeAllLinesAreRight) {
   const ProgramRun ran = run();
   expect_refused(ran, "line 2: body.temperature: must be a number from 0 to 2");
   EXPECT_THAT(ran.err, HasSubstr("line 3: url:"));
-  EXPECT_THAT(ran.err, HasSubstr("line 4: custom_id: 'a' was there before"));
+  EXPECT_THAT(ran.err, HasSubstr("line 4: custom_id: 'a' appears twice"));
   for (const auto& entry : std::filesystem::directory_iterator(directory_.path()))
     EXPECT_EQ(entry.path(), input_) << "and nothing is left behind";
   write({});
-  expect_refused(run(), "holds no request");
+  expect_refused(run(), "contains no request");
   std::filesystem::remove(input_);
   expect_refused(run(), "in.jsonl: cannot be read: No such file or directory");
 }
@@ -181,7 +181,7 @@ TEST_F(BatchCommand, KilledAtAnyInstantItGoesOnAndAnswersEachOnce) {
   const ProgramRun last = run();
   ASSERT_EQ(last.exit_code, 0) << last.err;
   if (begun) {
-    EXPECT_THAT(last.err, testing::AnyOf(HasSubstr("going on"), HasSubstr("60 answers")));
+    EXPECT_THAT(last.err, testing::AnyOf(HasSubstr("continuing"), HasSubstr("60 answers")));
   }
   const auto got = answers(output_);
   EXPECT_EQ(got.size(), 60U);
@@ -189,7 +189,7 @@ TEST_F(BatchCommand, KilledAtAnyInstantItGoesOnAndAnswersEachOnce) {
   const auto written = std::filesystem::last_write_time(output_);
   const ProgramRun again = run();
   EXPECT_EQ(again.exit_code, 0) << "what is finished is not done again: " << again.err;
-  EXPECT_THAT(again.err, HasSubstr("finished before"));
+  EXPECT_THAT(again.err, HasSubstr("already complete"));
   EXPECT_EQ(std::filesystem::last_write_time(output_), written);
   write_some(61, 3);
   expect_refused(run(), "exists already");
@@ -197,17 +197,17 @@ TEST_F(BatchCommand, KilledAtAnyInstantItGoesOnAndAnswersEachOnce) {
 
 TEST_F(BatchCommand, GoesOnWithWhatItBeganUnderItsFormerName) {
   write_some(60, 30);
-  const std::filesystem::path account = output_.string() + ".brimful";
-  std::filesystem::path former = account;
+  const std::filesystem::path journal = output_.string() + ".brimful";
+  std::filesystem::path former = journal;
   former.replace_extension(kFormerName);
-  for (int rounds = 0; !std::filesystem::exists(account); ++rounds) {
+  for (int rounds = 0; !std::filesystem::exists(journal); ++rounds) {
     ASSERT_LT(rounds, 100);
     std::filesystem::remove(output_);
     static_cast<void>(run(std::chrono::milliseconds(20 + 20 * rounds)));
   }
   for (const char* const suffix : {"", "-wal", "-shm"}) {
-    if (std::filesystem::exists(account.string() + suffix))
-      std::filesystem::rename(account.string() + suffix, former.string() + suffix);
+    if (std::filesystem::exists(journal.string() + suffix))
+      std::filesystem::rename(journal.string() + suffix, former.string() + suffix);
   }
   const ProgramRun ran = run();
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
@@ -230,7 +230,7 @@ TEST_F(BatchCommand, InterferedWithAtAnyCallItAnswersEachOnce) {
   auto arguments = command(output_);
   arguments.insert(arguments.end(), {"-c", "256"});
   const std::filesystem::path errors = directory_.path() / "out.errors.jsonl";
-  const std::filesystem::path account = output_.string() + ".brimful";
+  const std::filesystem::path journal = output_.string() + ".brimful";
   const auto interfered = [&](const std::string& what, int call) {
     const Interference interference(what, call, directory_.path() / "out");
     return run_brimful(arguments);
@@ -258,14 +258,14 @@ TEST_F(BatchCommand, InterferedWithAtAnyCallItAnswersEachOnce) {
       } else if (ran.exit_code != 0) {
         EXPECT_THAT(ran.err, HasSubstr(memory ? "bad_alloc" : "brimful: ")) << "it says why";
       }
-      if (std::filesystem::exists(account) || !std::filesystem::exists(output_)) {
-        ASSERT_NE(ran.exit_code, 0) << "an account that stays is not the end";
+      if (std::filesystem::exists(journal) || !std::filesystem::exists(output_)) {
+        ASSERT_NE(ran.exit_code, 0) << "a journal that stays is not the end";
       }
       const ProgramRun again = run_brimful(arguments);
       ASSERT_EQ(again.exit_code, 0) << "the same command goes on, or has nothing left to do: " << again.err;
       ASSERT_EQ(answers(output_).size(), 2U);
       ASSERT_EQ(answers(errors).size(), 1U);
-      EXPECT_FALSE(std::filesystem::exists(account));
+      EXPECT_FALSE(std::filesystem::exists(journal));
     }
   }
 }
@@ -274,7 +274,7 @@ TEST_F(BatchCommand, OneProcessAtATime) {
   write_some(3000, 60);
   RunningProgram first(command(output_));
   ASSERT_TRUE(first.says("host memory, budget")) << first.said();
-  expect_refused(run(), "another process is at work on it");
+  expect_refused(run(), "another process is using it");
   EXPECT_FALSE(first.has_ended());
 }
 
@@ -344,7 +344,7 @@ TEST_F(BatchCommand, AFullDiskPausesItUntilThereIsRoom) {
   const auto filler = directory_.path() / "disk" / "filler";
   std::ofstream(filler) << std::string(900 << 10, 'x');
   RunningProgram running(command(output));
-  EXPECT_TRUE(running.says("the disk is full; it goes on when there is room")) << running.said();
+  EXPECT_TRUE(running.says("the disk is full; continues when there is room")) << running.said();
   std::filesystem::remove(filler);
   ASSERT_EQ(running.wait(), 0) << running.said();
   EXPECT_EQ(answers(output).size(), 200U);

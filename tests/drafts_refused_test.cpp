@@ -18,13 +18,13 @@ class DraftsRefused : public testing::Test {
   }
 };
 
-TEST_F(DraftsRefused, InOneLine) {
+TEST_F(DraftsRefused, FlagsThatAskForDraftsAreRefusedInOneLine) {
   const std::vector<std::vector<std::string>> asking = {
       {"-md", "draft.gguf"}, {"--spec-type", "ngram-simple"}, {"--spec-draft-n-max", "4"}, {"--spec-always"}};
   for (const auto& flags : asking) expect_refused(run(flags), flags.front() + (flags.size() > 1 ? "" : ":"));
 }
 
-TEST_F(DraftsRefused, ButNotFlagsThatAskForNone) {
+TEST_F(DraftsRefused, FlagsThatAskForNoDraftsAreTaken) {
   for (const std::vector<std::string>& flags :
        {std::vector<std::string>{"--spec-type", "none"}, {"--spec-draft-n-max", "0"}})
     expect_refused(run(flags), "no-such-model.gguf");

@@ -185,9 +185,9 @@ TEST_F(HubTest, SaysWhatToDoWhereTheServerRefuses) {
     return Reply{.status = status.load(), .body = "<html>no</html>", .type = "text/html"};
   });
   const std::string url = server.address() + "/org/repo/resolve/main/m.gguf";
-  EXPECT_THAT(refused(url), HasSubstr("nothing of this name (404): is it right?"));
+  EXPECT_THAT(refused(url), HasSubstr("no file of this name (404): check the name"));
   status = 503;
-  EXPECT_THAT(refused(url), HasSubstr("the server fails (503)"));
+  EXPECT_THAT(refused(url), HasSubstr("the server reports an error of its own (503)"));
   status = 401;
   EXPECT_THAT(refused(url), HasSubstr("refuses access (401)"));
   settings_.endpoint = server.address();
@@ -202,7 +202,7 @@ TEST_F(HubTest, RefusesAWebPage) {
     return Reply{.body = "<!DOCTYPE html><html></html>", .type = "text/html; charset=utf-8"};
   });
   EXPECT_THAT(refused(server.address() + "/org/repo/blob/main/m.gguf"),
-              HasSubstr("is a web page and not a model"));
+              HasSubstr("is a web page, not a model"));
 }
 
 TEST_F(HubTest, RefusesWhatIsNoModel) {
@@ -258,7 +258,7 @@ TEST_F(HubTest, SaysThatAServerCannotBeReached) {
   }
   EXPECT_THAT(refused(address + "/m.gguf"), HasSubstr("cannot connect"));
   EXPECT_THAT(refused("http://no-such-host.invalid/m.gguf"),
-              AnyOf(HasSubstr("there is no host of this name"), HasSubstr("takes too long")));
+              AnyOf(HasSubstr("the host name cannot be resolved"), HasSubstr("takes too long")));
 }
 
 TEST_F(HubTest, SpeaksOnlyHttp) {
@@ -266,7 +266,7 @@ TEST_F(HubTest, SpeaksOnlyHttp) {
   const ModelServer server([](const Request&) {
     return Reply{.status = 302, .headers = {{"Location", "file:///etc/passwd"}}};
   });
-  EXPECT_THAT(refused(server.address() + "/m.gguf"), HasSubstr("the server leads away from http://"));
+  EXPECT_THAT(refused(server.address() + "/m.gguf"), HasSubstr("the server redirects away from http://"));
   std::string again;
   const ModelServer circle([&](const Request&) {
     return Reply{.status = 302, .headers = {{"Location", again}}};
@@ -339,11 +339,10 @@ TEST_F(HubRepositoryTest, FindsAModelByItsName) {
 }
 
 TEST_F(HubRepositoryTest, SaysWhatIsThere) {
-  EXPECT_THAT(refusal("org/model-GGUF:Q5_0"),
-              HasSubstr("/org/model-GGUF: there is no 'Q5_0' in it; there are: "
-                        "BF16, Q4_K_M, Q8_0"));
-  EXPECT_THAT(refusal("org/other"), AllOf(HasSubstr("401"), HasSubstr("is the name right")));
-  EXPECT_THAT(refusal("org/not-json"), HasSubstr("is HF_ENDPOINT right?"));
+  EXPECT_THAT(refusal("org/model-GGUF:Q5_0"), HasSubstr("/org/model-GGUF: it has no 'Q5_0'; it has: "
+                                                        "BF16, Q4_K_M, Q8_0"));
+  EXPECT_THAT(refusal("org/other"), AllOf(HasSubstr("401"), HasSubstr("check the name")));
+  EXPECT_THAT(refusal("org/not-json"), HasSubstr("check HF_ENDPOINT"));
   EXPECT_THAT(refusal("no-slash"), HasSubstr("ORGANISATION/REPOSITORY"));
 }
 

@@ -247,7 +247,7 @@ TEST_F(Library, WritesTheSameTokensWithDraftsInFewerPasses) {
 TEST_F(Library, RefusesWhatASessionCannotBe) {
   expect_not_started(model_, {.prompt_threads = 0}, ErrorCode::kInvalidArgument, "prompt_threads: 0");
   expect_not_started(model_, {.key_cache = "q3"}, ErrorCode::kInvalidArgument,
-                     "key_cache q3: not a cache type; one of f32");
+                     "key_cache q3: is not a cache type; choose one of f32");
   expect_not_started(model_, {.value_cache = "q8_0", .flash_attention = false}, ErrorCode::kInvalidArgument,
                      "value_cache q8_0");
   expect_not_started(model_, {.loras = {{directory_.path() / "none.gguf"}}}, ErrorCode::kNotFound,

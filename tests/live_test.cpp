@@ -166,10 +166,10 @@ TEST_F(LiveProgram, ShowsPeopleWhatRuns) {
 }
 
 TEST_F(LiveProgram, SaysThatNothingRuns) {
-  expect_refused(run_brimful({"top"}), "no brimful of this user runs a model");
-  expect_refused(run_brimful({"ctl", "--ram", "1GiB"}), "no brimful of this user runs a model");
-  expect_refused(run_brimful({"ctl", "1", "--ram", "1GiB"}), "as process 1");
-  expect_refused(run_brimful({"ctl"}), "no brimful of this user runs a model");
+  expect_refused(run_brimful({"top"}), "no process of this user runs a model");
+  expect_refused(run_brimful({"ctl", "--ram", "1GiB"}), "no process of this user runs a model");
+  expect_refused(run_brimful({"ctl", "1", "--ram", "1GiB"}), "process 1 is not a brimful process");
+  expect_refused(run_brimful({"ctl"}), "no process of this user runs a model");
   expect_refused(run_brimful({"ctl", "--ram", "a lot"}), "--ram: ");
 }
 

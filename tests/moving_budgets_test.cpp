@@ -227,7 +227,7 @@ TEST(MovingBudgets, ADeviceThatIsNotInUseIsNamed) {
   EXPECT_NE(refused.error().message.find("CUDA7"), std::string::npos);
 }
 
-TEST(MovingBudgets, WhereTheTextCannotBePutAsideAllStaysAsItIs) {
+TEST(MovingBudgets, ASequenceThatCannotBeSavedChangesNothing) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});
   const auto undisturbed = start(path, kGiB);

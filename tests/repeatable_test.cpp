@@ -188,7 +188,7 @@ INSTANTIATE_TEST_SUITE_P(
       return name + (std::get<1>(test.param) == GGML_TYPE_F16 ? "" : "_q8_0");
     });
 
-class RepeatableExecutor : public testing::Test {
+class RepeatableScheduler : public testing::Test {
  protected:
   void SetUp() override {
     path_ = synth_model(directory_, {.like = "llama-tiny", .type = "Q4_K"});
@@ -201,7 +201,7 @@ class RepeatableExecutor : public testing::Test {
   std::int32_t vocabulary_ = 0;
 };
 
-TEST_F(RepeatableExecutor, TakesABeginningThatWasComputedAlone) {
+TEST_F(RepeatableScheduler, TakesABeginningThatWasComputedAlone) {
   const auto first = prompt_of(540, 1, vocabulary_);
   Machine machine(path_);
   const Answer said = machine.ask(first);
@@ -211,7 +211,7 @@ TEST_F(RepeatableExecutor, TakesABeginningThatWasComputedAlone) {
   EXPECT_EQ(bits(went_on), bits(Machine(path_).ask(next)));
 }
 
-TEST_F(RepeatableExecutor, GoesOnWithTheSameBitsAfterItWasPutAside) {
+TEST_F(RepeatableScheduler, ContinuesWithTheSameBitsAfterPreemption) {
   const auto prompt = prompt_of(540, 1, vocabulary_);
   const auto expected = bits(Machine(path_).ask(prompt));
   Machine machine(path_);
@@ -228,7 +228,7 @@ TEST_F(RepeatableExecutor, GoesOnWithTheSameBitsAfterItWasPutAside) {
   }
 }
 
-TEST_F(RepeatableExecutor, OneByOneCompanyChangesNothing) {
+TEST_F(RepeatableScheduler, OneByOneCompanyChangesNothing) {
   std::vector<std::vector<llama_token>> prompts;
   for (std::uint32_t i = 0; i < 6; ++i)
     prompts.push_back(both(prompt_of(140, 1, vocabulary_), prompt_of(40 * i + 1, i + 9, vocabulary_)));

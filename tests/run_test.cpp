@@ -64,7 +64,7 @@ TEST_F(RunProgram, WritesPlainLlamaCppsTokens) {
   EXPECT_EQ(stats()["token_ids"], nlohmann::json(trace(plain.context(), prompt, kTokens - 1).tokens));
 }
 
-TEST_F(RunProgram, TracesPassesRunsAndReads) {
+TEST_F(RunProgram, TracesPassesSegmentsAndReads) {
   if (kSanitized) GTEST_SKIP() << "no small budget holds a sanitizer";
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
@@ -88,7 +88,7 @@ TEST_F(RunProgram, TracesPassesRunsAndReads) {
     if (event.contains("args")) bytes += event["args"].value("bytes", std::uint64_t{0});
   }
   EXPECT_EQ(seen["passes"].first, stats()["passes"]["count"]);
-  EXPECT_GT(seen["compute: runs"].first, seen["passes"].first);
+  EXPECT_GT(seen["compute: segments"].first, seen["passes"].first);
   const auto streamed = stats()["weights_bytes"]["streamed_per_pass"].get<std::uint64_t>();
   EXPECT_GE(seen["reads"].second, streamed * stats()["passes"]["count"].get<std::uint64_t>());
 }
@@ -194,7 +194,7 @@ TEST_F(RunProgram, FollowsAJsonSchema) {
   EXPECT_TRUE(json["ok"].is_boolean());
 }
 
-TEST_F(RunProgram, AdaptsOnlyWhatWasLeftOpen) {
+TEST_F(RunProgram, ChangesOnlySettingsThatWereNotGiven) {
   if (kSanitized) GTEST_SKIP() << "no small budget holds a sanitizer";
   const std::string model = chat_model();
   const std::string prompt(300, 'z');

@@ -34,7 +34,9 @@ INSTANTIATE_TEST_SUITE_P(All, SchedulerOf,
                                          "falcon-h1"),
                          test_name);
 
-TEST_F(BatchScheduler, StoriesInOnePass) { expect_answers(path_, {.context = 2048, .sequences = 16}, 20); }
+TEST_F(BatchScheduler, SixteenSequencesShareAContext) {
+  expect_answers(path_, {.context = 2048, .sequences = 16}, 20);
+}
 
 /// Runs requests with so few cells that some sequences are preempted, and checks the answers. Returns the
 /// number of prompt tokens that were computed.
@@ -51,18 +53,18 @@ std::uint64_t expect_right_where_some_are_preempted(const std::filesystem::path&
   return requests.scheduler().statistics().prompt_tokens;
 }
 
-TEST_F(BatchScheduler, WhoIsPreemptedGoesOnAsIfNothingHadBeen) {
+TEST_F(BatchScheduler, APreemptedSequenceContinuesWithTheSameTokens) {
   EXPECT_EQ(expect_right_where_some_are_preempted(path_, vocabulary_), 6U * 20);
 }
 
-TEST_F(BatchScheduler, WhoCannotBeSavedIsComputedAgain) {
+TEST_F(BatchScheduler, ASequenceThatCannotBeSavedIsComputedAgain) {
   ::setenv("TMPDIR", "/no/such/folder", 1);
   EXPECT_GT(expect_right_where_some_are_preempted(path_, vocabulary_), 6U * 20);
   ::unsetenv("TMPDIR");
 }
 
 /// When the request comes back, it needs cells for its whole prompt, and not only for the computed part.
-TEST_F(BatchScheduler, WhoIsPreemptedInTheMiddleOfItsPromptHasRoomForTheRest) {
+TEST_F(BatchScheduler, ASequencePreemptedDuringPrefillHasRoomForTheRest) {
   std::vector<Wanted> wanted{{prompt_of(100, 1, vocabulary_), 20},
                              {prompt_of(300, 2, vocabulary_), 10},
                              {prompt_of(30, 3, vocabulary_), 5},
@@ -90,7 +92,7 @@ TEST_F(BatchScheduler, InteractiveRequestsGoFirstAndBatchOnesAreNotLost) {
   EXPECT_GT(requests.answer(1).preempted, 0U);
 }
 
-TEST_F(BatchScheduler, ALongPromptKeepsNoOneWaitingForMoreThanAPass) {
+TEST_F(BatchScheduler, ALongPromptDelaysOthersByAtMostOnePass) {
   Requests requests(path_, {.context = 1024, .sequences = 4, .ubatch = 32});
   requests.submit(prompt_of(5, 1, vocabulary_), 40);
   ASSERT_TRUE(requests.scheduler().step());
@@ -148,7 +150,7 @@ TEST(SchedulerOfRecurrent, APassThatFailsIsTakenAgainAndNothingIsLost) {
   EXPECT_EQ(requests.scheduler().free_cells(), 1024U);
 }
 
-TEST_F(BatchScheduler, NoMoreRunAtOnceThanItWasTold) {
+TEST_F(BatchScheduler, RunsNoMoreRequestsThanItsLimit) {
   const std::vector<Wanted> wanted = some_requests(12, vocabulary_);
   Requests requests(path_, {.sequences = 8, .most_running = 3});
   for (const auto& [prompt, limit] : wanted) requests.submit(prompt, limit);

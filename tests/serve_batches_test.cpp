@@ -186,7 +186,7 @@ TEST_F(ServedBatches, ABatchThatWaitsEndsAtOnceWhenItIsCancelled) {
   EXPECT_EQ(parsed(server.client().Get("/v1/batches/" + first)).at("status"), "in_progress");
 }
 
-TEST_F(ServedBatches, ABatchWhoseAccountIsGoneBeginsAnew) {
+TEST_F(ServedBatches, ABatchWhoseJournalIsGoneStartsAgain) {
   const TemporaryDirectory state;
   const std::vector<std::string> flags = {"--ram", kAmpleRam, "--state", state.path().string()};
   std::string id;
@@ -243,7 +243,7 @@ TEST_F(ServedBatches, BatchesOutliveServersThatAreKilled) {
   EXPECT_EQ(left, 0U) << "no account is left";
 }
 
-TEST_F(ServedBatches, AServerThatWouldAnswerOtherwiseEndsTheBatchOfTheOneBefore) {
+TEST_F(ServedBatches, AServerWithOtherSettingsEndsABatchOfTheServerBefore) {
   const TemporaryDirectory state;
   std::vector<std::string> flags = {"--ram", kAmpleRam, "--max-num-seqs",
                                     "2",     "--state", state.path().string()};

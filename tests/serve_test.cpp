@@ -96,12 +96,12 @@ TEST_F(ServeCommand, SaysWhatIsWrongInJson) {
     EXPECT_EQ(got->status, status) << got->body;
     EXPECT_THAT(json::parse(got->body).at("error").at("message").get<std::string>(), HasSubstr(text));
   };
-  refused(client.Post("/v1/completions", "{\"prompt\":", kJson), 400, "no JSON");
+  refused(client.Post("/v1/completions", "{\"prompt\":", kJson), 400, "not valid JSON");
   refused(client.Post("/v1/completions", "[1]", kJson), 400, "object");
   refused(client.Post("/v1/completions", std::string(3000, '[') + std::string(3000, ']'), kJson), 400,
           "nested");
-  refused(client.Post("/v1/completions", "\xff\xfe", kJson), 400, "no JSON");
-  refused(client.Post("/v1/completions", "", kJson), 400, "no JSON");
+  refused(client.Post("/v1/completions", "\xff\xfe", kJson), 400, "not valid JSON");
+  refused(client.Post("/v1/completions", "", kJson), 400, "not valid JSON");
   refused(client.Post("/v1/completions", R"({"prompt":"x","temperature":9})", kJson), 400, "temperature");
   refused(client.Post("/v1/chat/completions", R"({"messages":[]})", kJson), 400, "messages");
   refused(client.Post("/v1/nothing", "{}", kJson), 404, "/v1/nothing");
@@ -305,7 +305,7 @@ TEST_F(ServeCommand, ASignalLetsItFinishWhatItHas) {
     });
   ASSERT_TRUE(server.becomes("llamacpp:requests_deferred", 2));
   server.signal(SIGTERM);
-  EXPECT_TRUE(server.says("stopping: 3 requests"));
+  EXPECT_TRUE(server.says("stopping after 3 open requests"));
   held.let_go();
   EXPECT_EQ(server.wait(), 0) << server.said();
   clients.clear();
@@ -327,7 +327,7 @@ TEST_F(ServeCommand, ASignalLetsStreamsComeToTheirEnd) {
     });
   ASSERT_TRUE(server.becomes("llamacpp:requests_deferred", 2));
   server.signal(SIGTERM);
-  ASSERT_TRUE(server.says("stopping: 3 requests"));
+  ASSERT_TRUE(server.says("stopping after 3 open requests"));
   const auto late = server.client().Post("/v1/completions", completion(2).dump(), kJson);
   EXPECT_TRUE(!late || late->status == 503);
   held.let_go();

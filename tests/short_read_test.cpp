@@ -70,7 +70,7 @@ void expect_right_tokens_with(tier::ReaderKind kind) {
   EXPECT_GT(cuts, 20);
 }
 
-TEST(ShortReads, AreGoneOnWithByIoUring) {
+TEST(ShortReads, AreContinuedByIoUring) {
   const auto ring = [] {
     io_uring probe{};
     const bool works = ::io_uring_queue_init(1, &probe, 0) == 0;
@@ -81,7 +81,7 @@ TEST(ShortReads, AreGoneOnWithByIoUring) {
   expect_right_tokens_with(tier::ReaderKind::kUring);
 }
 
-TEST(ShortReads, AreGoneOnWithByThreads) { expect_right_tokens_with(tier::ReaderKind::kThreads); }
+TEST(ShortReads, AreContinuedByThreads) { expect_right_tokens_with(tier::ReaderKind::kThreads); }
 
 }  // namespace
 }  // namespace brimful::tests

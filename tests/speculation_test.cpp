@@ -166,10 +166,9 @@ TEST_F(Speculating, RefusesADraftModelWithAnotherVocabulary) {
   const ProgramRun done =
       run_brimful({"run", "-m", stories15m(), "--raw", "-p", "a", "-n", "2", "--ram", "1GiB", "-md", other});
   EXPECT_EQ(done.exit_code, 1);
-  EXPECT_EQ(done.err,
-            "brimful: -md " + other.string() +
-                ": its vocabulary is not the one of the model it drafts for: use a smaller model of "
-                "the same family\n");
+  EXPECT_EQ(done.err, "brimful: -md " + other.string() +
+                          ": its vocabulary differs from that of the main model: use a smaller model of "
+                          "the same family\n");
 }
 
 TEST_F(Speculating, RefusesKindsItDoesNotHave) {
@@ -180,7 +179,7 @@ TEST_F(Speculating, RefusesKindsItDoesNotHave) {
     return done.err;
   };
   EXPECT_EQ(says({"--spec-type", "ngram-mod"}),
-            "brimful: --spec-type ngram-mod: not one of ngram-simple, draft-simple, none\n");
+            "brimful: --spec-type ngram-mod: is not one of ngram-simple, draft-simple, none\n");
   EXPECT_EQ(says({"--spec-type", "draft-simple"}),
             "brimful: --spec-type draft-simple: name the draft model with -md\n");
   EXPECT_NE(says({"-md", "/no/such/file.gguf"}).find("/no/such/file.gguf"), std::string::npos);

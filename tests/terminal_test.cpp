@@ -148,7 +148,7 @@ TEST_F(AtATerminal, TopEndsWithQAndLeavesTheScreenAsItWas) {
   TypedTerminal running(chat({}));
   running.expect("\n> ");
   TypedTerminal top({"top"});
-  EXPECT_THAT(top.expect("q ends"), AllOf(HasSubstr("\033[?1049h"), HasSubstr("chat.gguf  waiting")));
+  EXPECT_THAT(top.expect("q quits"), AllOf(HasSubstr("\033[?1049h"), HasSubstr("chat.gguf  waiting")));
   top.type("q");
   EXPECT_EQ(top.wait_for_end(), 0);
   EXPECT_THAT(top.rest(), HasSubstr("\033[?1049l"));
@@ -159,7 +159,7 @@ TEST_F(AtATerminal, TopEndsWithQAndLeavesTheScreenAsItWas) {
   EXPECT_THAT(once.rest(), AllOf(HasSubstr("chat.gguf  waiting"), Not(HasSubstr("\033["))));
 
   TypedTerminal interrupted({"top"});
-  interrupted.expect("q ends");
+  interrupted.expect("q quits");
   interrupted.type("\x03");
   EXPECT_EQ(interrupted.wait_for_end(), 0);
   EXPECT_THAT(interrupted.rest(), HasSubstr("\033[?1049l"));
@@ -177,9 +177,10 @@ TEST_F(AtATerminal, CtlListsTheModelsThatRun) {
                                 HasSubstr("other.gguf  waiting  budgets: host 900.0 MiB")));
   const ProgramRun unclear = run_brimful({"ctl", "--ram", "800MiB"});
   EXPECT_EQ(unclear.exit_code, 1);
-  EXPECT_THAT(unclear.err,
-              AllOf(HasSubstr("chat.gguf"), HasSubstr("other.gguf"),
-                    HasSubstr("brimful: 2 models run: name the process, such as: brimful ctl ")));
+  EXPECT_THAT(
+      unclear.err,
+      AllOf(HasSubstr("chat.gguf"), HasSubstr("other.gguf"),
+            HasSubstr("brimful: 2 models are running: name the process of one, as in: brimful ctl ")));
 }
 
 TEST_F(AtATerminal, CtlSaysWhereTheMachineHasLessThanIsAsked) {

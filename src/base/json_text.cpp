@@ -52,7 +52,7 @@ class Checker : public nlohmann::json_sax<nlohmann::json> {
     if (depth_ > deepest_) return refused(fmt::format("is nested more than {} levels deep", deepest_));
     const std::string place = place_of(text, wrong_byte_);
     if (is_out_of_range_) return refused(fmt::format("holds a number that is out of range, at {}", place));
-    return refused(fmt::format("is no JSON from {} on", place));
+    return refused(fmt::format("is not valid JSON at {}", place));
   }
 
  private:

@@ -43,13 +43,13 @@ TEST(JsonText, AnObjectOfManyMembersIsReadInTimeThatGrowsWithThem) {
 }
 
 TEST(JsonText, NamesTheByteThatIsWrong) {
-  EXPECT_EQ(error_of("{"), "is no JSON from byte 2 on");
-  EXPECT_EQ(error_of(""), "is no JSON from byte 1 on");
-  EXPECT_EQ(error_of("{} x"), "is no JSON from byte 4 on");
+  EXPECT_EQ(error_of("{"), "is not valid JSON at byte 2");
+  EXPECT_EQ(error_of(""), "is not valid JSON at byte 1");
+  EXPECT_EQ(error_of("{} x"), "is not valid JSON at byte 4");
 }
 
 TEST(JsonText, NamesLineAndColumnWhereThereAreLines) {
-  EXPECT_EQ(error_of("{\n \"a\": x\n}"), "is no JSON from line 2, column 7 on");
+  EXPECT_EQ(error_of("{\n \"a\": x\n}"), "is not valid JSON at line 2, column 7");
 }
 
 TEST(JsonText, RefusesNumbersThatNoDoubleHolds) {

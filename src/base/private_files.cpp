@@ -23,7 +23,7 @@ std::unexpected<Error> failed(const fs::path& path, int why) {
 
 std::unexpected<Error> refuse(const fs::path& path, const char* why) {
   return fail(ErrorCode::kUnsupported,
-              fmt::format("{}: {}; name another one, or take it away", path.string(), why));
+              fmt::format("{}: {}; name another one, or remove it", path.string(), why));
 }
 
 /// Checks that the descriptor `opened` is a file of `type` that belongs to this user, and sets its mode.
@@ -35,7 +35,7 @@ Status make_private(const fs::path& path, int opened, mode_t type, mode_t mode) 
   if (!known) {
     out = failed(path, errno);
   } else if ((facts.st_mode & S_IFMT) != type) {
-    out = refuse(path, type == S_IFDIR ? "it is no folder" : "it is no plain file");
+    out = refuse(path, type == S_IFDIR ? "it is not a folder" : "it is not a regular file");
   } else if (facts.st_uid != ::geteuid()) {
     out = refuse(path, "it belongs to another user");
   } else if (type == S_IFDIR && (facts.st_mode & kOthersWrite) != 0) {
@@ -59,7 +59,7 @@ Status make_private_folder(const fs::path& folder) {
   if (!made && errno != EEXIST) return failed(folder, errno);
   const int opened = ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (opened >= 0) return make_private(folder, opened, S_IFDIR, kFolder);
-  if (errno == ELOOP || errno == ENOTDIR) return refuse(folder, "it is a symbolic link or no folder");
+  if (errno == ELOOP || errno == ENOTDIR) return refuse(folder, "it is a symbolic link or not a folder");
   return failed(folder, errno);
 }
 

@@ -75,7 +75,7 @@ TEST_F(PrivateFiles, WhatOthersCouldHaveMadeIsRefused) {
   EXPECT_THAT(refusal(make_private_file(good / "file")), HasSubstr("symbolic link"));
   EXPECT_FALSE(fs::exists(good / "elsewhere"));
   ASSERT_EQ(::mkfifo((good / "pipe").c_str(), 0600), 0);
-  EXPECT_THAT(refusal(make_private_file(good / "pipe")), HasSubstr("no plain file"));
+  EXPECT_THAT(refusal(make_private_file(good / "pipe")), HasSubstr("not a regular file"));
   std::ofstream(good / "plain") << "x";
   EXPECT_FALSE(make_private_folder(good / "plain"));
   EXPECT_FALSE(make_private_folder(good / "plain" / "below"));

@@ -22,11 +22,11 @@ Error sqlite_error(const std::string& file, const SQLite::Exception& thrown) {
   switch (thrown.getErrorCode()) {
     case SQLITE_FULL: return {ErrorCode::kNoSpace, fmt::format("{}: the disk is full", file)};
     case SQLITE_BUSY:
-      return {ErrorCode::kInvalidArgument, fmt::format("{}: another process is at work on it", file)};
+      return {ErrorCode::kInvalidArgument, fmt::format("{}: another process is using it", file)};
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
       return {ErrorCode::kCorrupt,
-              fmt::format("{}: damaged, or no file of Brimful's: take it away to begin anew", file)};
+              fmt::format("{}: is damaged, or not a file of Brimful's: remove it to start again", file)};
     default: return {ErrorCode::kIo, fmt::format("{}: {}", file, thrown.what())};
   }
 }

@@ -51,7 +51,7 @@ Result<ParsedLine> parse_line(const json& line, const openai::ApiReader& reader,
   const auto endpoint = openai::endpoint_of(*url);
   if (!endpoint)
     return fields.refuse("url", "must be /v1/chat/completions, /v1/completions or /v1/embeddings");
-  if (only && endpoint != only) return fields.refuse("url", "is another one than the batch's endpoint");
+  if (only && endpoint != only) return fields.refuse("url", "differs from the batch's endpoint");
   const json* const body = fields.find("body");
   if (body == nullptr) return fields.refuse("body", "is missing");
   try {
@@ -153,8 +153,8 @@ Job::Job(JobFiles files, const openai::ApiReader& reader, JobSettings settings, 
       store_(std::move(store)) {}
 Job::~Job() = default;
 
-Status JobFiles::take_over_account() const {
-  const std::filesystem::path now = account();
+Status JobFiles::take_over_journal() const {
+  const std::filesystem::path now = journal_path();
   if (now.extension() != ".brimful") return {};
   std::filesystem::path former = now;
   former.replace_extension(kFormerName);
@@ -169,8 +169,8 @@ Status JobFiles::take_over_account() const {
 
 Result<std::unique_ptr<Job>> Job::open(JobFiles files, const openai::ApiReader& reader,
                                        JobSettings settings) {
-  BRIMFUL_TRY_VOID(files.take_over_account());
-  const bool known = std::filesystem::exists(files.account());
+  BRIMFUL_TRY_VOID(files.take_over_journal());
+  const bool known = std::filesystem::exists(files.journal_path());
   for (const auto& file : {files.output, files.errors}) {
     if (!known) BRIMFUL_TRY_VOID(check_absent(file));
   }
@@ -180,7 +180,7 @@ Result<std::unique_ptr<Job>> Job::open(JobFiles files, const openai::ApiReader& 
                               files.input, [](const auto&) { return Status{}; }, kLongestLine));
   }
   BRIMFUL_TRY_VOID(LineReader::open(files.input, kLongestLine));  // nothing has been created yet
-  BRIMFUL_TRY(Store store, Store::open(files.account(), identity));
+  BRIMFUL_TRY(Store store, Store::open(files.journal_path(), identity));
   if (!files.kept_input.empty()) {
     BRIMFUL_TRY_VOID(move_file(files.input, files.kept_input));
     files.input = files.kept_input;
@@ -260,10 +260,10 @@ Status Job::look_at(const LineReader::Line& line) {
       read ? parse_line(*read, reader_, only_) : fail(ErrorCode::kInvalidArgument, read.error().message);
   if (parsed && !checking_->ids.insert(parsed->custom_id).second)
     parsed =
-        fail(ErrorCode::kInvalidArgument, fmt::format("custom_id: '{}' was there before", parsed->custom_id));
+        fail(ErrorCode::kInvalidArgument, fmt::format("custom_id: '{}' appears twice", parsed->custom_id));
   if (checking_->ids.size() > most_lines_)
     parsed = fail(ErrorCode::kInvalidArgument,
-                  fmt::format("line: a batch may have {} requests here", most_lines_));
+                  fmt::format("line: a batch can have at most {} requests here", most_lines_));
   if (!parsed) {
     if (++checking_->wrong <= kSaid) wrong_.push_back({line.number, parsed.error().message});
   } else if (settings_.shard.has(line.number)) {
@@ -293,7 +293,7 @@ std::optional<Error> Job::too_long(const json& line, Line& out) const {
   out.custom_id = **custom_id;
   out.prompt = out.tokens = tokens;
   Error error = schedule::prompt_too_long({tokens, *settings_.most_context});
-  error.message += "; it has at least so many, told by its size";
+  error.message += "; its tokens were estimated from its size, so there may be more";
   return error;
 }
 
@@ -308,9 +308,9 @@ Status Job::end_checking() {
     why += fmt::format("{}line {}: {}", why.empty() ? "" : "; ", wrong.number, wrong.what);
   if (checking_->wrong > wrong_.size())
     why += fmt::format("; and {} more lines", checking_->wrong - wrong_.size());
-  if (checking_->ids.empty() && why.empty()) why = "holds no request";
+  if (checking_->ids.empty() && why.empty()) why = "contains no request";
   if (!why.empty()) {
-    BRIMFUL_TRY_VOID(take_account_away());
+    BRIMFUL_TRY_VOID(remove_journal());
     const std::string name = files_.input_name.empty() ? files_.input.string() : files_.input_name;
     return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", name, why));
   }
@@ -450,10 +450,10 @@ Status Job::write_files() {
 
 Status Job::write_out(const Watch& watch) {
   BRIMFUL_TRY_VOID(patiently(watch, [&] { return write_files(); }));
-  return take_account_away();
+  return remove_journal();
 }
 
-Status Job::take_account_away() {
+Status Job::remove_journal() {
   BRIMFUL_TRY_VOID(store_.take_away());
   if (files_.kept_input.empty()) return {};
   std::error_code error;

@@ -47,12 +47,12 @@ struct JobFiles {
   [[nodiscard]] JobFiles of(const Shard& shard) const;
 
   /// The path of the journal. The journal exists until output and errors are written.
-  [[nodiscard]] std::filesystem::path account() const {
+  [[nodiscard]] std::filesystem::path journal_path() const {
     return journal.empty() ? std::filesystem::path(output.string() + ".brimful") : journal;
   }
 
   /// Renames a journal that was begun under this project's former name. Errors: kIo.
-  [[nodiscard]] Status take_over_account() const;
+  [[nodiscard]] Status take_over_journal() const;
 };
 
 /// The settings that a job is computed with.
@@ -153,7 +153,7 @@ class Job {
   /// Writes output and errors; replaces files that exist. Requires: every line has an outcome.
   [[nodiscard]] Status write_files();
   /// Removes the journal, and the kept input.
-  [[nodiscard]] Status take_account_away();
+  [[nodiscard]] Status remove_journal();
 
  private:
   struct Checking;

@@ -82,14 +82,14 @@ Result<std::string> read_at(const std::filesystem::path& path, std::uint64_t off
   std::string out(bytes, '\0');
   in.seekg(static_cast<std::streamoff>(offset));
   if (!in.read(out.data(), static_cast<std::streamsize>(bytes)))
-    return fail(ErrorCode::kIo, fmt::format("{}: cannot be read again: was it changed?", path.string()));
+    return fail(ErrorCode::kIo, fmt::format("{}: cannot be read again: it may have changed", path.string()));
   return out;
 }
 
 Status check_absent(const std::filesystem::path& path) {
   if (is_stream(path) || !std::filesystem::exists(path)) return {};
   return fail(ErrorCode::kInvalidArgument,
-              fmt::format("{}: exists already: take it away, or name another file", path.string()));
+              fmt::format("{}: exists already: remove it, or name another file", path.string()));
 }
 
 Result<WholeFile> WholeFile::create(std::filesystem::path path, unsigned rights) {

@@ -100,7 +100,7 @@ Status find_outcomes(const fs::path& path, bool failed, Places& places,
     const auto [at, fresh] =
         places.try_emplace(std::move(*key), Place{path, line.offset, line.text.size(), failed});
     if (!fresh) {
-      return fail(ErrorCode::kCorrupt, fmt::format("{}: line {}: '{}' is in {}, too", path.string(),
+      return fail(ErrorCode::kCorrupt, fmt::format("{}: line {}: '{}' is also in {}", path.string(),
                                                    line.number, at->first, at->second.file.string()));
     }
     return failed ? Status{} : on_answer(origin_of(*json));
@@ -116,7 +116,7 @@ Result<Places> find_all_outcomes(const JobFiles& files, std::uint32_t count) {
   std::optional<std::pair<fs::path, Origin>> first;
   for (Shard shard{0, count}; shard.index < count; ++shard.index) {
     const JobFiles part = files.of(shard);
-    if (fs::exists(part.account()) || !fs::exists(part.output)) {
+    if (fs::exists(part.journal_path()) || !fs::exists(part.output)) {
       return fail(ErrorCode::kNotFound,
                   fmt::format("{}: shard {}/{} is not finished: run it again, with the same command",
                               part.output.string(), shard.index, count));
@@ -169,7 +169,7 @@ Result<std::optional<Merged>> finished(const JobFiles& whole, const Shard& shard
                                        const std::string& fingerprint) {
   const JobFiles files = whole.of(shard);
   if (is_stream(files.input) || is_stream(files.output)) return std::nullopt;
-  if (fs::exists(files.account()) || !fs::exists(files.output)) return std::nullopt;
+  if (fs::exists(files.journal_path()) || !fs::exists(files.output)) return std::nullopt;
   std::error_code ec;
   const auto written = fs::last_write_time(files.output, ec);
   if (ec || fs::last_write_time(files.input, ec) > written) return std::nullopt;
@@ -178,10 +178,9 @@ Result<std::optional<Merged>> finished(const JobFiles& whole, const Shard& shard
     if (origin.fingerprint == fingerprint) return {};
     return fail(
         ErrorCode::kInvalidArgument,
-        fmt::format(
-            "{}: holds answers of '{}' ({}), and this command asks for '{}' ({}): the model or a flag "
-            "that changes answers is another one; name another output, or remove this one",
-            files.output.string(), origin.model, text_of(origin), model, fingerprint));
+        fmt::format("{}: holds answers of '{}' ({}), and this command asks for '{}' ({}): the model, or a "
+                    "flag that changes answers, is different; name another output, or remove this one",
+                    files.output.string(), origin.model, text_of(origin), model, fingerprint));
   };
   Status read = find_outcomes(files.output, false, places, compare);
   if (read && fs::exists(files.errors)) read = find_outcomes(files.errors, true, places, compare);
@@ -205,12 +204,10 @@ Result<std::optional<Merged>> finished(const JobFiles& whole, const Shard& shard
 
 Result<Merged> merge_parts(const JobFiles& files, std::uint32_t count) {
   if (is_stream(files.output)) {
-    return fail(
-        ErrorCode::kInvalidArgument,
-        fmt::format(
-            "--output-file {}: --merge finds the parts by the name of a file: give the name that they "
-            "were written under",
-            files.output.string()));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("--output-file {}: --merge finds the parts by the name of the output: give the "
+                            "file name that the shards were started with",
+                            files.output.string()));
   }
   BRIMFUL_TRY_VOID(check_absent(files.output));
   BRIMFUL_TRY(const Places places, find_all_outcomes(files, count));
@@ -221,10 +218,11 @@ Result<Merged> merge_parts(const JobFiles& files, std::uint32_t count) {
     BRIMFUL_TRY(const std::string id, key_of(files.input, line));
     const auto at = places.find(id);
     if (at == places.end()) {
-      return fail(ErrorCode::kCorrupt,
-                  fmt::format("{}: line {}: no part has an answer to it ('{}'): were the parts made of "
-                              "another input?",
-                              files.input.string(), line.number, id));
+      return fail(
+          ErrorCode::kCorrupt,
+          fmt::format(
+              "{}: line {}: no part has an answer to it ('{}'): the parts may belong to another input",
+              files.input.string(), line.number, id));
     }
     const Place& place = at->second;
     BRIMFUL_TRY(const std::string outcome, read_at(place.file, place.offset, place.bytes));
@@ -239,7 +237,7 @@ Result<Merged> merge_parts(const JobFiles& files, std::uint32_t count) {
   if (static_cast<std::size_t>(merged.answers + merged.failed) != places.size()) {
     return fail(
         ErrorCode::kCorrupt,
-        fmt::format("the parts hold {} answers, and {} has {} requests: were they made of another input?",
+        fmt::format("the parts hold {} answers, and {} has {} requests: they may belong to another input",
                     places.size(), files.input.string(), merged.answers + merged.failed));
   }
   if (errors) BRIMFUL_TRY_VOID(errors->commit());

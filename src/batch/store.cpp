@@ -24,8 +24,8 @@ Status leave_other_formats(SQLite::Database& database) {
     if (has_outcomes(database)) {
       return fail(
           ErrorCode::kInvalidArgument,
-          fmt::format("{}: another version of Brimful began this batch, and the file does not say with which "
-                      "model and flags: end it with that version, or take the file away to begin anew",
+          fmt::format("{}: another version of Brimful started this batch, and the file does not say with "
+                      "which model and flags: finish it with that version, or remove the file to start again",
                       database.getFilename()));
     }
     database.exec("DROP TABLE lines");
@@ -85,7 +85,7 @@ Result<Store> Store::open(const std::filesystem::path& path, const std::string& 
       if (has_outcomes(*database)) {
         return fail(
             ErrorCode::kInvalidArgument,
-            fmt::format("{}: belongs to another input: use another output, or take it away to begin anew",
+            fmt::format("{}: belongs to another input: use another output, or remove it to start again",
                         path.string()));
       }
       for (const char* const table : {"batch", "lines", "settings", "choices"})
@@ -255,7 +255,7 @@ Status Store::take_away() {
   std::error_code error;
   std::filesystem::remove(path_, error);
   if (!error) return {};
-  return fail(ErrorCode::kIo, fmt::format("{}: cannot be taken away: {}", path_, error.message()));
+  return fail(ErrorCode::kIo, fmt::format("{}: cannot be removed: {}", path_, error.message()));
 }
 
 }  // namespace brimful::batch

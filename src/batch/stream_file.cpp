@@ -93,8 +93,7 @@ Status keep_stream(const std::filesystem::path& stream, const std::filesystem::p
   // The lock ends with the descriptor. A second process must not truncate the copy that the first one is
   // writing.
   if (::flock(to.get(), LOCK_EX | LOCK_NB) != 0)
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{}: another process is at work on it", copy.string()));
+    return fail(ErrorCode::kInvalidArgument, fmt::format("{}: another process is using it", copy.string()));
   const auto copy_all = [&]() -> Status {
     if (::ftruncate(to.get(), 0) != 0) return std::unexpected(failed(copy.string(), errno));
     std::array<char, kBlock> block{};

@@ -140,7 +140,7 @@ Status add_rules(const llama_vocab* vocab, const common_grammar& rules, const co
   if (has_rules && (rules.type == COMMON_GRAMMAR_TYPE_USER || chat.grammar.empty() || !begins)) {
     out.grammar = {COMMON_GRAMMAR_TYPE_USER, rules.grammar};  // the grammar begins with the answer itself
   } else if (!chat.grammar.empty() && !begins) {
-    return refuse("tools", "this model's tokenizer cannot express what its chat template ends with");
+    return refuse("tools", "this model's tokenizer cannot express the end of its chat template");
   } else if (!chat.grammar.empty()) {
     out.grammar = {has_rules ? rules.type : COMMON_GRAMMAR_TYPE_TOOL_CALLS, chat.grammar};
     out.grammar_lazy = chat.grammar_lazy;
@@ -202,10 +202,10 @@ Result<Applied> apply_to(const Template& model, common_chat_templates_inputs& in
   BRIMFUL_TRY(out.chat, apply_template(model, inputs));
   if (must_call && out.chat.grammar.empty())
     return refuse("tool_choice",
-                  "this model's chat template knows no tools, so that no call can be required");
+                  "this model's chat template does not support tools, so a call cannot be required");
   if (may_call && !can("supports_tools") && !can("supports_tool_calls"))
     warnings.emplace_back(
-        "tools: this model's chat template does not know tools: the model is not told of them");
+        "tools: this model's chat template does not support tools, so the model does not see them");
   return out;
 }
 
@@ -283,8 +283,7 @@ std::optional<std::string> two_beginnings(const llama_vocab* vocab, const std::v
   const llama_token bos = llama_vocab_bos(vocab);
   if (!llama_vocab_get_add_bos(vocab) || prompt.size() < 2 || prompt[0] != bos || prompt[1] != bos)
     return std::nullopt;
-  return "the prompt begins with two tokens for the beginning of a text, its own and the model's: leave its "
-         "own out";
+  return "the prompt begins with two BOS tokens, its own and the model's: leave its own out";
 }
 
 void ChatPrompt::constrain(common_params_sampling& sampling) const {

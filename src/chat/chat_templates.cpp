@@ -151,7 +151,7 @@ Status try_in_own_process(const llama_model* model, const std::string& text) {
       },
       kTrial);
   if (end.how == How::kKilled || end.how == How::kExited)
-    return refused("it crashes the library that reads it, as one does that calls itself without an end");
+    return refused("it crashes the library that reads it, as endless recursion does");
   if (end.how == How::kTimedOut)
     return refused(fmt::format("it takes more than {} s", kTrial.count() / 1000));
   if (end.how == How::kReturned && !end.text.empty()) return refused(foreign::library_reason(end.text));

@@ -153,8 +153,9 @@ Status frame_schema(const common_chat_templates* templates, const common_chat_te
     return std::pair(std::move(grammar), parser.save());
   });
   if (!made)
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("response_format: is no schema that can be followed: {}", made.error().message));
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("response_format: is not a schema that can be followed: {}", made.error().message));
   std::tie(chat.grammar, chat.parser) = std::move(*made);
   chat.format = COMMON_CHAT_FORMAT_PEG_NATIVE;
   chat.grammar_lazy = false;

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <filesystem>
 
+#include "base/counted.h"
 #include "base/standard_error.h"
 #include "batch/job.h"
 #include "batch/shard.h"
@@ -75,8 +76,9 @@ class Progress {
     const std::string left =
         rate > 0 ? fmt::format(", {:.0f} s left", static_cast<double>(counts.left()) / rate) : "";
     wipe();
-    tell("{} of {} answered, {} at once, {:.1f} tokens/s{}{}", done, counts.lines, scheduler.running(),
-         static_cast<double>(scheduler.statistics().tokens) / took.count(), left, terminal_ ? "" : "\n");
+    tell("{} of {} requests answered, {} running, {:.1f} tokens/s{}{}", done, counts.lines,
+         scheduler.running(), static_cast<double>(scheduler.statistics().tokens) / took.count(), left,
+         terminal_ ? "" : "\n");
     std::fflush(stderr);
   }
   void wipe() {
@@ -101,7 +103,7 @@ class Batch {
     BRIMFUL_TRY(const batch::Shard shard, batch::parse_shard(options_.shard));
     BRIMFUL_TRY_VOID(check_files(files.of(shard)));
     if (options_.merge > 0) return merge(files);
-    if (options_.run.model.empty()) return fail(ErrorCode::kInvalidArgument, "-m is missing: the model");
+    if (options_.run.model.empty()) return fail(ErrorCode::kInvalidArgument, "name the model with -m");
     BRIMFUL_TRY_VOID(refuse_drafts(options_.run));
     BRIMFUL_TRY(engine::OpenOptions open, open_options(options_.run));
     BRIMFUL_TRY(settings_, answer_settings(options_.run, open, options_.served_name));
@@ -110,7 +112,7 @@ class Batch {
     BRIMFUL_TRY(const auto there,
                 batch::finished(files, shard, open.model.filename().string(), batch::fingerprint(settings_)));
     if (there) {
-      tell("finished before: ");
+      tell("already complete: ");
       say_what_is_there(files.of(shard), there->answers, there->failed);
       return {};
     }
@@ -139,8 +141,10 @@ class Batch {
   }
 
   static void say_what_is_there(const batch::JobFiles& files, std::int64_t answers, std::int64_t failed) {
-    tell("{}: {} answers", batch::output_name(files.output), answers);
-    if (failed > 0) tell("; {}: {} requests that failed", batch::output_name(files.errors), failed);
+    tell("{}: {}", batch::output_name(files.output), counted(static_cast<std::uint64_t>(answers), "answer"));
+    if (failed > 0)
+      tell("; {}: {}", batch::output_name(files.errors),
+           counted(static_cast<std::uint64_t>(failed), "failed request"));
     tell("\n");
   }
 
@@ -155,7 +159,7 @@ class Batch {
         .stopped = [] { return stops > 0; },
         .on_progress = {},
         .on_pause =
-            [](const Error& error) { tell("paused: {}; it goes on when there is room\n", error.message); }};
+            [](const Error& error) { tell("paused: {}; continues when there is room\n", error.message); }};
   }
 
   Status compute(const batch::JobFiles& files, batch::Shard shard, engine::OpenOptions open) {
@@ -174,19 +178,19 @@ class Batch {
     }));
     batch::Job& job = *opened;
     if (!job.difference().empty()) {
-      return fail(
-          ErrorCode::kInvalidArgument,
-          fmt::format(
-              "{}: this batch was begun with what makes other answers: {}; give what was given before, "
-              "or remove this file to begin anew",
-              files.account().string(), job.difference()));
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{}: this batch was started with other settings, which give other answers: {}; "
+                              "use the settings from before, or remove this file to start again",
+                              files.journal_path().string(), job.difference()));
     }
     BRIMFUL_TRY_VOID(check_lines(job));
     if (batch::is_stream(files.output))
-      tell("note: until {} has all answers, {} keeps them; the same command goes on from there\n",
-           batch::output_name(files.output), files.account().string());
+      tell(
+          "note: {} gets the answers when all are complete; until then {} keeps them, and the same command "
+          "continues\n",
+          batch::output_name(files.output), files.journal_path().string());
     if (job.resumed())
-      tell("going on: {} of {} requests are answered\n", job.counts().lines - job.counts().left(),
+      tell("continuing: {} of {} requests are answered\n", job.counts().lines - job.counts().left(),
            job.counts().lines);
     if (job.counts().left() > 0) BRIMFUL_TRY_VOID(answer(job));
     BRIMFUL_TRY_VOID(job.write_out(watch_));
@@ -216,7 +220,7 @@ class Batch {
 
   Status check_lines(batch::Job& job) const {
     for (bool checked = false; !checked;) {
-      if (stops > 0) return fail(ErrorCode::kCancelled, "stopped before anything was answered");
+      if (stops > 0) return fail(ErrorCode::kCancelled, "stopped before any request was answered");
       BRIMFUL_TRY_VOID(batch::patiently(watch_, [&]() -> Status {
         BRIMFUL_TRY(checked, job.check(kPatience));
         return {};
@@ -226,8 +230,7 @@ class Batch {
     std::string which;
     for (const batch::WrongLine& line : job.unreadable_lines())
       which += fmt::format("{}line {}: {}", which.empty() ? "" : "; ", line.number, line.what);
-    tell("note: {} cannot be read and {}: {}{}\n",
-         job.unreadable_count() == 1 ? "one line" : fmt::format("{} lines", job.unreadable_count()),
+    tell("note: {} cannot be read and {}: {}{}\n", counted(job.unreadable_count(), "line"),
          job.unreadable_count() == 1 ? "fails" : "fail", which,
          job.unreadable_count() > job.unreadable_lines().size() ? "; and more" : "");
     return {};
@@ -239,7 +242,7 @@ class Batch {
       // Nothing was computed. The options did not fit, and the user may try others, so the journal is
       // removed.
       if (!job.resumed() && at_once.error().code != ErrorCode::kCancelled)
-        BRIMFUL_TRY_VOID(job.take_account_away());
+        BRIMFUL_TRY_VOID(job.remove_journal());
       return std::unexpected(at_once.error());
     }
     schedule::Scheduler scheduler(
@@ -272,7 +275,7 @@ class Batch {
     if (!status && status.error().code == ErrorCode::kCancelled) {
       return fail(
           ErrorCode::kCancelled,
-          fmt::format("stopped: {} of {} requests are answered; the same command goes on with the rest",
+          fmt::format("stopped: {} of {} requests are answered; the same command continues with the rest",
                       job.counts().lines - job.counts().left(), job.counts().lines));
     }
     return status;
@@ -307,9 +310,9 @@ class Batch {
     BRIMFUL_TRY(const batch::Store::Work all, job.store().work(kLeastAnswer));
     BRIMFUL_TRY(const batch::Store::Work fits, job.store().work(kLeastAnswer, holds));
     if (!engine_->only_embeds() && fits.lines < all.lines)
-      tell("note: {} of {} requests have prompts longer than the context of {} tokens, and fail{}\n",
+      tell("note: {} of {} requests fail because their prompts are longer than the context of {} tokens{}\n",
            all.lines - fits.lines, all.lines, holds,
-           context.context ? "" : ": -c TOKENS, and the budget for it, lets them be computed");
+           context.context ? "" : "; use a larger -c, and a larger --ram if needed");
     return at_once;
   }
 
@@ -366,36 +369,38 @@ class Batch {
 }  // namespace
 
 void add_batch_command(CLI::App& app, int& exit_code) {
-  auto* const command = app.add_subcommand("batch", "answer a file of requests of OpenAI's batch API");
+  auto* const command =
+      app.add_subcommand("batch", "compute a file of requests, in the format of OpenAI's batch API");
   auto options = std::make_shared<BatchOptions>();
   command->add_option("-m,--model", options->run.model, "GGUF file (of a split model: the first part)");
   command
       ->add_option("-i,--input-file", options->input,
-                   "requests: JSON lines of OpenAI's batch API; '-': standard input")
+                   "file of requests, JSON Lines in the format of OpenAI's batch API ('-': standard input)")
       ->required();
   command
       ->add_option("-o,--output-file", options->output,
-                   "answers; appears when all are there; '-': standard output")
+                   "file for the answers; appears when all are complete ('-': standard output)")
       ->required();
   command->add_option(
       "--error-file", options->errors,
-      "requests that failed (default: OUTPUT with .errors in its name; with '-o -', they stand among the "
-      "answers)");
-  command->add_option("--shard", options->shard,
-                      "I/N: every Nth request, from the Ith (from 0) on; into parts of the output");
-  command->add_option("--merge", options->merge, "put the parts of so many shards together; needs no model")
+      "file for failed requests (default: OUTPUT with .errors in its name; with '-o -': standard output)");
+  command->add_option(
+      "--shard", options->shard,
+      "I/N: compute shard I (0 to N-1) of N, which is every Nth request; writes a part of the output");
+  command
+      ->add_option("--merge", options->merge,
+                   "merge the parts of this many shards into the output; needs no model")
       ->check(CLI::Range(1, 100'000));
-  command->add_option("--served-model-name", options->served_name, "the model's name in answers");
+  command->add_option("--served-model-name", options->served_name, "name of the model in answers");
   command
       ->add_option("--max-num-seqs", options->sequences,
-                   "requests computed at once, at most: by the plan, fewer")
+                   "most requests computed at the same time (the plan may choose fewer)")
       ->capture_default_str()
       ->check(CLI::Range(1, 248));
-  command->add_option("--stats", options->stats_file, "write statistics as JSON");
+  command->add_option("--stats", options->stats_file, "file for statistics, as JSON");
   command->add_flag(
       "--batch-invariant", options->batch_invariant,
-      "the same request gets the same tokens whatever else the file holds: requests are computed "
-      "one after the other");
+      "give a request the same tokens whatever other requests run: computes one request after the other");
   add_chat_flags(*command, options->run);
   add_shape_flags(*command, options->run);
   add_device_flags(*command, options->run);

@@ -72,7 +72,7 @@ Status check_distinct(const batch::JobFiles& files, const std::vector<NamedFile>
   std::vector<NamedFile> written = written_for("-o", files.output);
   if (!batch::is_stream(files.output)) {
     for (const char* const end : {"", "-wal", "-shm"})
-      written.push_back({"-o", files.account().string() + end});
+      written.push_back({"-o", files.journal_path().string() + end});
   }
   for (NamedFile& file : written_for("--error-file", files.errors)) {
     // One stream may take answers and errors, because each line says what it is.
@@ -95,7 +95,8 @@ Status check_distinct(const batch::JobFiles& files, const std::vector<NamedFile>
 Result<BatchFiles> BatchFiles::prepare(batch::JobFiles files, const batch::Shard& shard,
                                        const std::string& fingerprint, const batch::Job::Watch& watch) {
   BatchFiles out;
-  if (!fs::exists(files.account())) {  // This is checked before requests are read, perhaps from a person.
+  if (!fs::exists(
+          files.journal_path())) {  // This is checked before requests are read, perhaps from a person.
     for (const fs::path& file : {files.output, files.errors}) BRIMFUL_TRY_VOID(batch::check_absent(file));
   }
   const bool streams_out = batch::is_stream(files.output);
@@ -107,7 +108,7 @@ Result<BatchFiles> BatchFiles::prepare(batch::JobFiles files, const batch::Shard
   const bool streams_in = batch::is_stream(files.input);
   if (streams_in) {
     const std::string copy = (streams_out ? (folder / fmt::format("{}{}", kCopy, ::getpid())).string()
-                                          : files.account().string() + "-input") +
+                                          : files.journal_path().string() + "-input") +
                              kUnfinished;
     BRIMFUL_TRY_VOID(batch::keep_stream(files.input, copy, watch.stopped,
                                         [&](const auto& write) { return batch::patiently(watch, write); }));
@@ -122,7 +123,7 @@ Result<BatchFiles> BatchFiles::prepare(batch::JobFiles files, const batch::Shard
     name.add(fmt::format("{} {} {}/{}", files.identity, fingerprint, shard.index, shard.count));
     files.journal = folder / fmt::format("{:016x}.brimful", name.value());
   }
-  if (streams_in) files.kept_input = files.account().string() + "-input";
+  if (streams_in) files.kept_input = files.journal_path().string() + "-input";
   out.files_ = std::move(files);
   return out;
 }

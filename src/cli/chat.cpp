@@ -36,7 +36,7 @@ class Chat {
       case Kind::kText: return take_text(line.text);
       case Kind::kEnd: return end();
       case Kind::kTooLong:
-        tell("note: this is longer than the context can be: nothing was sent\n");
+        tell("note: the message is longer than the context can be, and was not sent\n");
         return {};
       case Kind::kGivenUp: break;
     }

@@ -57,7 +57,7 @@ ChatInput command_of(std::string_view line) {
                     name, suggestion(name, names).empty() ? ";" : suggestion(name, names))};
   }
   if (!rest.empty() && found->kind != Kind::kSystem)
-    return {Kind::kUnknown, fmt::format("{} stands alone; /help lists the commands", name)};
+    return {Kind::kUnknown, fmt::format("{} takes no text after it; /help lists the commands", name)};
   return {found->kind, std::string(rest)};
 }
 

@@ -7,6 +7,7 @@
 #include "base/standard_error.h"
 #include "base/standard_output.h"
 #include "cli/exit_code.h"
+#include "cli/ram_budget.h"
 #include "cli/status_text.h"
 #include "cli/watch.h"
 #include "control/client.h"
@@ -29,9 +30,8 @@ struct Options {
 Result<nlohmann::json> request_of(const Options& options) {
   nlohmann::json request{{"ask", "budgets"}};
   if (options.ram) {
-    const auto ram = parse_bytes(*options.ram);
-    if (!ram) return fail(ErrorCode::kInvalidArgument, fmt::format("--ram: {}", ram.error().message));
-    request["ram"] = ram->value;
+    BRIMFUL_TRY(const Bytes ram, parse_ram(*options.ram));
+    request["ram"] = ram.value;
   }
   if (options.vram) {
     BRIMFUL_TRY(const std::vector<session::VramPart> parts, session::parse_vram(*options.vram));
@@ -77,7 +77,7 @@ Status list(const Options& options) {
   const std::string example =
       pids.size() > 1 ? fmt::format(", such as: brimful ctl {} --ram 6GiB", pids.front()) : "";
   return write_standard_output(
-      fmt::format("{}--ram SIZE and --vram SIZE change a budget{}\n", running_text(statuses), example));
+      fmt::format("{}change a budget with --ram SIZE or --vram SIZE{}\n", running_text(statuses), example));
 }
 
 /// Returns the only process that runs a model. When there are several, they are listed on stderr, and the
@@ -87,8 +87,8 @@ Result<pid_t> only_one() {
   if (pids.size() == 1) return pids.front();
   tell("{}", running_text(statuses_of(pids)));
   return fail(ErrorCode::kInvalidArgument,
-              fmt::format("{} models run: name the process, such as: brimful ctl {} --ram 6GiB", pids.size(),
-                          pids.front()));
+              fmt::format("{} models are running: name the process of one, as in: brimful ctl {} --ram 6GiB",
+                          pids.size(), pids.front()));
 }
 
 Status change(const Options& options) {
@@ -104,19 +104,20 @@ Status change(const Options& options) {
   for (const nlohmann::json& note : answer.value("notes", nlohmann::json::array())) {
     if (note.is_string()) text += fmt::format("note: {}\n", note.get<std::string>());
   }
-  text += fmt::format("changed in {:.1f} s; the text goes on\n", answer.value("seconds", 0.0));
+  text += fmt::format("budgets changed in {:.1f} s; the model continues\n", answer.value("seconds", 0.0));
   return write_standard_output(text);
 }
 
 }  // namespace
 
 void add_ctl_command(CLI::App& app, int& exit_code) {
-  auto* const command = app.add_subcommand("ctl", "list the models that run, and change their budgets");
+  auto* const command = app.add_subcommand("ctl", "list running models, or change the memory budgets of one");
   auto options = std::make_shared<Options>();
-  command->add_option("pid", options->pid, "process that runs it (default: the only one)");
-  command->add_option("--ram", options->ram, "host budget for everything, such as 11.5GiB");
-  command->add_option("--vram", options->vram, "budget of the GPU, or of each: CUDA0=8GiB,CUDA1=6GiB");
-  command->add_flag("--json", options->json, "write the answer as JSON");
+  command->add_option("pid", options->pid, "process that runs the model (default: the only one)");
+  command->add_option("--ram", options->ram, "new RAM budget for the whole process, such as 11.5GiB");
+  command->add_option("--vram", options->vram,
+                      "new VRAM budget, such as 8GiB; several GPUs: CUDA0=8GiB,CUDA1=6GiB");
+  command->add_flag("--json", options->json, "print the result as JSON");
   command->callback([options, &exit_code] { exit_code = report(change(*options)); });
 }
 

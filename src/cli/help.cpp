@@ -42,15 +42,15 @@ constexpr std::array kCommands{
     CommandHelp{"batch", "Use a model",
                 "Example:\n"
                 "  brimful batch -m model.gguf -i requests.jsonl -o answers.jsonl --ram 12GiB"},
-    CommandHelp{"top", "Watch and change a model that runs",
+    CommandHelp{"top", "Watch and change running models",
                 "Examples:\n"
-                "  brimful top           until you press q\n"
-                "  brimful top --once    one sample"},
-    CommandHelp{"ctl", "Watch and change a model that runs",
+                "  brimful top           live, until you press q\n"
+                "  brimful top --once    one sample, then exit"},
+    CommandHelp{"ctl", "Watch and change running models",
                 "Examples:\n"
-                "  brimful ctl                   lists the models that run\n"
-                "  brimful ctl --ram 6GiB        the only model that runs steps aside\n"
-                "  brimful ctl 4711 --ram 12GiB  process 4711"},
+                "  brimful ctl                   list running models\n"
+                "  brimful ctl --ram 6GiB        change the only running model\n"
+                "  brimful ctl 4711 --ram 12GiB  change the model of process 4711"},
     CommandHelp{"plan", "Before you run or download",
                 "Examples:\n"
                 "  brimful plan model.gguf --ram 12GiB\n"
@@ -73,8 +73,8 @@ constexpr const char* kExamples =
     "  brimful plan model.gguf --ram 12GiB         will it fit, and how fast will it be?\n"
     "  brimful serve model.gguf                    OpenAI's API on port 8080\n"
     "\n"
-    "'brimful help COMMAND' explains a command and its flags. Exit codes: 0 done,\n"
-    "1 an error, 2 wrong flags, 3 the model does not fit the budgets.";
+    "'brimful help COMMAND' explains a command and its flags. Exit codes: 0 success,\n"
+    "1 error, 2 wrong flags, 3 the model does not fit the budgets.";
 
 /// Returns the name of a flag as people write it: `-ub` for `--ub`.
 std::string as_people_write_it(std::string name) {

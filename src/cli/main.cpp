@@ -51,7 +51,7 @@ void add_commands(CLI::App& app, int& exit_code) {
   add_probe_command(app, exit_code);
   add_show_command(app, exit_code);
   add_synth_command(app, exit_code);
-  auto* const help = app.add_subcommand("help", "show this help, or that of a command");
+  auto* const help = app.add_subcommand("help", "show this help, or the help of a command");
   const auto topic = std::make_shared<std::string>();
   help->add_option("command", *topic, "command to explain");
   help->callback([topic, &app, &exit_code] {
@@ -76,7 +76,7 @@ std::string hint_of_command(const CLI::App& app, std::span<char* const> argument
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     const CLI::App* const command = named_command(app, arguments.subspan(i));
     if (command != nullptr && command != &app)
-      return fmt::format("; flags of '{0}' stand behind it: brimful {0} {1} ...", command->get_name(),
+      return fmt::format("; write the flags of '{0}' after it: brimful {0} {1} ...", command->get_name(),
                          arguments.front());
   }
   return {};

@@ -10,7 +10,7 @@
 namespace brimful::cli {
 namespace {
 
-const OwnerName& owner(std::string_view key) { return *std::ranges::find(kOwnerNames, key, &OwnerName::key); }
+const TagName& tag_name(std::string_view key) { return *std::ranges::find(kTagNames, key, &TagName::key); }
 
 /// Draws a bar in which each character stands for a slice of the budget. A part that has bytes has at least
 /// one character.
@@ -21,7 +21,7 @@ std::string bar(std::span<const TierPart> parts, Bytes budget, int width) {
         static_cast<double>(part.bytes.value) / static_cast<double>(std::max<std::uint64_t>(budget.value, 1));
     auto count = static_cast<int>(std::lround(share * width));
     if (part.bytes.value > 0) count = std::max(count, 1);
-    out.append(static_cast<std::size_t>(count), owner(part.key).letter);
+    out.append(static_cast<std::size_t>(count), tag_name(part.key).letter);
   }
   out.resize(static_cast<std::size_t>(width), out.empty() ? ' ' : out.back());
   return out;
@@ -44,7 +44,7 @@ std::string draw_tier(std::string_view title, Bytes budget, std::span<const Tier
   std::string out =
       fmt::format("{}, budget {}\n[{}]\n", title, format_bytes(budget), bar(parts, budget, width - 2));
   for (const TierPart& part : parts) {
-    const OwnerName& name = owner(part.key);
+    const TagName& name = tag_name(part.key);
     out += fmt::format("  {} {:<9}{:>16}  {:>5.1f}%  {}\n", name.letter, name.name, format_mib(part.bytes),
                        100.0 * static_cast<double>(part.bytes.value) /
                            static_cast<double>(std::max<std::uint64_t>(budget.value, 1)),
@@ -56,17 +56,17 @@ std::string draw_tier(std::string_view title, Bytes budget, std::span<const Tier
 std::string draw_memory_map(const plan::MemoryMap& map, int width) {
   const std::string streams =
       map.streamed_per_pass.value == 0
-          ? "nothing streams"
-          : fmt::format("stages the {} that stream in each pass", format_bytes(map.streamed_per_pass));
+          ? "nothing is streamed"
+          : fmt::format("stages the {} that are streamed in each pass", format_bytes(map.streamed_per_pass));
   std::vector<TierPart> parts{
       {"weights", map.resident_weights,
        fmt::format("resident, of {} in all", format_bytes(map.total_weights))},
       {"experts", map.experts,
        fmt::format("cached, {} of {}", format_bytes(map.experts_in_slots), format_bytes(map.experts_total))},
       {"ring", map.ring, streams},
-      {"kv_cache", map.kv_cache, "and outputs"},
+      {"kv_cache", map.kv_cache, "with output buffers"},
       {"compute", map.compute, "buffers of the largest graph"},
-      {"draft_model", map.draft_model, "all of the draft model, resident"},
+      {"draft_model", map.draft_model, "the whole draft model, resident"},
       {"runtime", map.runtime, "code, vocabulary, heap, kernel, reserve"},
       {"unused", map.unused,
        map.streamed_per_pass + map.experts_total > Bytes{} ? "too small for one more weight" : "not needed"},
@@ -97,7 +97,7 @@ std::string draw_device_map(const plan::DeviceShare& d, int width) {
   std::vector<TierPart> parts{
       {"weights", d.weights, fmt::format("{} whole layers, {} tensors", d.layers, d.tensors.size())},
       {"experts", d.experts, experts_of(d)},
-      {"ring", d.ring, "stages weights that are sent for batches"},
+      {"ring", d.ring, "stages weights that are sent to the GPU for batches"},
       {"kv_cache", d.kv_cache, "of these layers"},
       {"compute", d.compute, "buffers of the largest graph"},
       {"runtime", d.runtime, "driver, kernels"},

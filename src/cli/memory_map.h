@@ -11,24 +11,24 @@
 namespace brimful::cli {
 
 /// The names of one use of a tier's memory, such as weights.
-struct OwnerName {
+struct TagName {
   std::string_view key;   ///< The name in JSON.
   char letter;            ///< The letter in bars.
   std::string_view name;  ///< The name for people.
 };
 /// All uses of memory, in the order in which they are shown.
-inline constexpr std::array<OwnerName, 8> kOwnerNames{{{"weights", 'W', "weights"},
-                                                       {"experts", 'E', "experts"},
-                                                       {"ring", 'R', "ring"},
-                                                       {"kv_cache", 'K', "KV cache"},
-                                                       {"compute", 'C', "compute"},
-                                                       {"draft_model", 'D', "draft"},
-                                                       {"runtime", 'P', "program"},
-                                                       {"unused", '.', "unused"}}};
+inline constexpr std::array<TagName, 8> kTagNames{{{"weights", 'W', "weights"},
+                                                   {"experts", 'E', "experts"},
+                                                   {"ring", 'R', "ring"},
+                                                   {"kv_cache", 'K', "KV cache"},
+                                                   {"compute", 'C', "compute"},
+                                                   {"draft_model", 'D', "draft"},
+                                                   {"runtime", 'P', "program"},
+                                                   {"unused", '.', "unused"}}};
 
 /// The bytes of one use of a tier's memory, with a note for people.
 struct TierPart {
-  /// The key of an entry of kOwnerNames.
+  /// The key of an entry of kTagNames.
   std::string_view key;
   Bytes bytes;
   std::string note;

@@ -6,6 +6,7 @@
 #include <iterator>
 #include <map>
 
+#include "base/counted.h"
 #include "model/tensor_names.h"
 
 namespace brimful::cli {
@@ -100,9 +101,8 @@ void add_summary(std::string& out, const ModelProfile& profile) {
   print(out, "{}\n\n", plain(profile.name, 100));
   print(out, "  architecture    {}\n", plain(profile.architecture, 60));
   print(out, "  parameters      {}\n", parameters_text(profile.parameters));
-  print(out, "  size            {} of weights; {} on disk in {} file{}\n",
-        format_bytes(profile.weight_bytes()), format_bytes(on_disk), profile.files.size(),
-        profile.files.size() == 1 ? "" : "s");
+  print(out, "  size            {} of weights; {} on disk in {}\n", format_bytes(profile.weight_bytes()),
+        format_bytes(on_disk), counted(profile.files.size(), "file"));
   print(out, "  layers          {}\n", profile.layers);
   print(out, "  embedding       {}\n", profile.embedding);
   if (profile.train_context != 0) print(out, "  context         {} tokens\n", profile.train_context);

@@ -20,7 +20,7 @@ Status write_file(const std::string& path, const std::string& text) {
   out << text;
   out.close();
   if (out) return {};
-  return fail(ErrorCode::kIo, fmt::format("{}: cannot be written to: {}", path, std::strerror(errno)));
+  return fail(ErrorCode::kIo, fmt::format("{}: cannot be written: {}", path, std::strerror(errno)));
 }
 
 Status show(const PlanReport& report, const PlanOptions& options) {
@@ -47,35 +47,45 @@ int run(const PlanOptions& options) {
 }  // namespace
 
 void add_plan_command(CLI::App& app, int& exit_code) {
-  auto* const command = app.add_subcommand(
-      "plan", "say what would lie where, how fast it would be, and what would be better; reads no weight");
+  auto* const command =
+      app.add_subcommand("plan",
+                         "predict if a model fits, where its weights would be placed, how fast it would run, "
+                         "and what would make it faster; reads no weights");
   auto options = std::make_shared<PlanOptions>();
   command->add_option(
       "-m,--model,model", options->run.model,
       "GGUF file (of a split model: the first part), or its https:// address: only the header is read");
-  command->add_option("--hf,--hf-repo", options->hub, "ORGANISATION/REPOSITORY[:QUANTISATION] of the hub");
+  command->add_option(
+      "--hf,--hf-repo", options->hub,
+      "model on the Hugging Face Hub: ORGANISATION/REPOSITORY[:QUANTISATION]; only the header is read");
   add_shape_flags(*command, options->run);
   const std::string machine = "Machine";
   command
-      ->add_option("--like", options->like, "another machine: \"rtx-3060-12gb, 64gb-ddr4-3600, nvme-gen3\"")
+      ->add_option(
+          "--like", options->like,
+          "plan for another machine, by the names of its parts: \"rtx-3060-12gb, 64gb-ddr4-3600, nvme-gen3\"")
       ->group(machine);
   command
       ->add_option("--hardware", options->hardware,
-                   "another machine: what `brimful probe --json` wrote there")
+                   "plan for another machine: a file that `brimful probe --json` wrote there")
       ->group(machine);
-  command->add_option("--vram", options->vram, "budget of the GPU, or of each: CUDA0=8GiB,CUDA1=6GiB")
+  command
+      ->add_option("--vram", options->vram, "VRAM budget, such as 8GiB; several GPUs: CUDA0=8GiB,CUDA1=6GiB")
       ->group(machine);
   add_placement_flags(*command, options->run);
-  command->add_option("--for", options->purpose, "chat, batch or batch:N: N requests that decode together")
+  command
+      ->add_option("--for", options->purpose,
+                   "workload: chat, batch, or batch:N for N requests that decode together")
       ->capture_default_str();
   command
       ->add_option("--prompt-tokens", options->prompt_tokens,
-                   "tokens of the prompt (default: 512, or half of a shorter context)")
+                   "length of the prompt in tokens (default: 512, or half of a shorter context)")
       ->check(CLI::Range(1, 1 << 20));
   command
-      ->add_flag("--json", options->json, "print JSON (docs/plan-json.md); `brimful run --plan` executes it")
+      ->add_flag("--json", options->json, "print JSON (docs/plan-json.md), which `brimful run --plan` takes")
       ->group("Output");
-  command->add_option("--svg", options->svg, "draw the tiers into a file")->group("Output");
+  command->add_option("--svg", options->svg, "file for a drawing of the memory tiers, as SVG")
+      ->group("Output");
   command->callback([options, &exit_code] { exit_code = run(*options); });
 }
 

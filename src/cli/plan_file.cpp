@@ -14,8 +14,9 @@ namespace {
 template <typename T>
 Status take(std::string_view flag, std::optional<T>& given, const T& value) {
   if (given && *given != value)
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{} contradicts the plan: leave it out, or plan again", flag));
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{} has another value than in the plan: leave the flag out, or plan again", flag));
   given = value;
   return {};
 }
@@ -27,8 +28,8 @@ Status take_model(const nlohmann::json& json, RunOptions& o) {
   const auto name = json.at("model").get<std::string>();
   if (o.model.empty() && !run.contains("model")) {
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("it is for {}, of which only the header was fetched: download the model and name "
-                            "its file with -m",
+                fmt::format("the plan is for {}, of which only the header was fetched: download the model "
+                            "and name its file with -m",
                             name));
   }
   if (o.model.empty()) o.model = run.at("model").get<std::string>();
@@ -37,20 +38,23 @@ Status take_model(const nlohmann::json& json, RunOptions& o) {
   if (header == run.at("model_header").get<std::string>()) return {};
   return fail(
       ErrorCode::kInvalidArgument,
-      fmt::format("it is for {}, and {} has another header: plan again, or name the model of the plan "
-                  "with -m",
-                  name, o.model));
+      fmt::format(
+          "the plan is for {}, and {} has another header: plan again, or name the model of the plan with -m",
+          name, o.model));
 }
 
 Status take_over(const nlohmann::json& json, RunOptions& o) {
   if (!json.value("fits", false))
-    return fail(ErrorCode::kInvalidArgument, "it does not fit: there is nothing to run");
+    return fail(ErrorCode::kInvalidArgument,
+                "the plan says that the model does not fit: plan again with larger budgets");
   if (json.at("budget_bytes").size() > 1)
     return fail(ErrorCode::kUnsupported,
-                "it uses a GPU: such a plan is a forecast; brimful run --vram makes its own");
+                "the plan uses a GPU, and such a plan is only a forecast: use brimful run --vram, which "
+                "makes its own plan");
   BRIMFUL_TRY_VOID(take_model(json, o));
   if (json.at("workload").at("sequences") != 1)
-    return fail(ErrorCode::kUnsupported, "it is for a batch, and run has one sequence: plan with --for chat");
+    return fail(ErrorCode::kUnsupported,
+                "the plan is for a batch, and brimful run computes one sequence: plan with --for chat");
   const nlohmann::json& run = json.at("run");
   BRIMFUL_TRY_VOID(take("--ram", o.ram, fmt::format("{}", run.at("ram_bytes").get<std::uint64_t>())));
   BRIMFUL_TRY_VOID(take("-c", o.context, run.at("context").get<std::uint32_t>()));
@@ -68,19 +72,20 @@ Status take_over(const nlohmann::json& json, RunOptions& o) {
 
 Status apply_plan(const std::string& file, RunOptions& options) {
   std::ifstream in(file);
-  if (!in) return fail(ErrorCode::kNotFound, fmt::format("{}: cannot read the plan", file));
+  if (!in)
+    return fail(ErrorCode::kNotFound, fmt::format("{}: the plan cannot be read: check the path", file));
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   const auto plan = parse_json(text);
   if (!plan)
     return fail(ErrorCode::kCorrupt,
-                fmt::format("{}: not a plan of `brimful plan --json`: {}", file, plan.error().message));
+                fmt::format("{}: is not a plan of `brimful plan --json`: {}", file, plan.error().message));
   try {
     Status status = take_over(*plan, options);
     if (!status) status.error().message = fmt::format("{}: {}", file, status.error().message);
     return status;
   } catch (const nlohmann::json::exception& error) {
     return fail(ErrorCode::kCorrupt,
-                fmt::format("{}: not a plan of `brimful plan --json` ({})", file, error.what()));
+                fmt::format("{}: is not a plan of `brimful plan --json` ({})", file, error.what()));
   }
 }
 

@@ -99,10 +99,10 @@ std::string plan_svg(const PlanReport& report) {
                     {"program", map.runtime, kProgram},
                     {"unused", map.unused, kUnused}}});
   const Bytes on_disk = map.streamed_per_pass + saturating_sub(map.experts_total, map.experts_in_slots);
-  tiers.push_back({"disk, read while computing",
+  tiers.push_back({"disk, read during each pass",
                    map.total_weights,
                    {{"streamed in each pass", map.streamed_per_pass, kRing},
-                    {"experts read as they are chosen",
+                    {"experts read when they are chosen",
                      saturating_sub(map.experts_total, map.experts_in_slots), kExperts},
                     {"also in memory", saturating_sub(map.total_weights, on_disk), kUnused}}});
   const int height = 40 + kRow * static_cast<int>(tiers.size());

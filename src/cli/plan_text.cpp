@@ -45,7 +45,7 @@ std::string plan_text(const PlanReport& report) {
   out += fmt::format("context  {} tokens{}, ubatch {}\n", p.host.context,
                      sequences > 1 ? fmt::format(" for {} sequences", sequences) : "", p.host.ubatch);
   for (const std::string& note : report.notes) out += fmt::format("note: {}\n", note);
-  for (const std::string& complaint : report.diagnostics) out += fmt::format("mind: {}\n", complaint);
+  for (const std::string& complaint : report.diagnostics) out += fmt::format("warning: {}\n", complaint);
 
   out += "\nIt fits.\n";
   for (const plan::DeviceShare& device : p.devices.devices) out += draw_device_map(device);
@@ -60,14 +60,15 @@ std::string plan_text(const PlanReport& report) {
   out += fmt::format("\ndecode   {:.2f} tokens/s{}: {} a pass, bound by {}{}\n", f.decode_tokens_per_second,
                      sequences > 1 ? fmt::format(" for {} together", sequences) : "",
                      duration(f.decode.seconds), to_string(f.decode.bound_by()), reads);
-  out += fmt::format("prompt   {:.1f} tokens/s: the first of an answer to {} tokens after {}, bound by {}\n",
-                     f.prompt_tokens_per_second, report.inputs.workload.prompt_tokens,
-                     duration(f.first_token_seconds), to_string(f.prompt.bound_by()));
+  out +=
+      fmt::format("prompt   {:.1f} tokens/s: {} to the first token of an answer to {} tokens, bound by {}\n",
+                  f.prompt_tokens_per_second, duration(f.first_token_seconds),
+                  report.inputs.workload.prompt_tokens, to_string(f.prompt.bound_by()));
   out += fmt::format("load     {}\n", duration(f.load_seconds));
-  if (!p.devices.devices.empty()) out += "note: figures of VRAM are a forecast: none was measured\n";
+  if (!p.devices.devices.empty()) out += "note: the figures for VRAM are forecasts, not measured\n";
 
   if (report.changes.empty()) return out;
-  out += "\nWhat would be better (decode, against this plan)\n";
+  out += "\nWhat would be faster (decode speed, compared with this plan)\n";
   for (std::size_t i = 0; i < std::min(report.changes.size(), kMostChanges); ++i) {
     const plan::Change& change = report.changes[i];
     out += fmt::format("  {:>7.2f} tokens/s  x{:<5.2f} {}{}{}\n", change.decode_tokens_per_second,

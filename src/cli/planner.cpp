@@ -6,6 +6,7 @@
 #include <chrono>
 #include <filesystem>
 
+#include "base/counted.h"
 #include "cli/probe_text.h"
 #include "control/server.h"
 #include "engine/quantisation_mix.h"
@@ -39,7 +40,7 @@ Result<std::int64_t> sequences_of(const std::string& purpose) {
     if (error == std::errc{} && stop == end && count >= 1 && count <= 256) return count;
   }
   return fail(ErrorCode::kInvalidArgument,
-              fmt::format("--for {}: one of chat, batch, batch:N with N from 1 to 256", purpose));
+              fmt::format("--for {}: is not one of chat, batch, batch:N with N from 1 to 256", purpose));
 }
 
 /// Returns the budgets of the GPUs by --vram: SIZE for the first GPU, or NAME=SIZE for each. Without --vram
@@ -59,10 +60,10 @@ Result<std::vector<plan::DeviceBudget>> device_budgets(const PlanOptions& option
     std::size_t index = 0;
     while (index < machine.gpus.size() && name(index) != wanted) ++index;
     if (index == machine.gpus.size()) {
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("--vram {}: {} has {} GPU{}{}", part, machine.name, machine.gpus.size(),
-                              machine.gpus.size() == 1 ? "" : "s",
-                              machine.gpus.empty() ? "; leave --vram out, or name a GPU with --like" : ""));
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format("--vram {}: {} has {}{}", part, machine.name, counted(machine.gpus.size(), "GPU"),
+                      machine.gpus.empty() ? "; leave --vram out, or name a GPU with --like" : ""));
     }
     const hardware::Gpu& gpu = machine.gpus[index];
     if (size > gpu.total) {
@@ -128,7 +129,7 @@ std::vector<plan::Variant> context_variants(engine::Engine& engine, const engine
   if (context.type_k == GGML_TYPE_F16 && context.type_v == GGML_TYPE_F16) {
     engine::ContextOptions quantised = context;
     quantised.type_k = quantised.type_v = GGML_TYPE_Q8_0;
-    add(quantised, "-ctk q8_0 -ctv q8_0", "half the KV cache, hardly any loss");
+    add(quantised, "-ctk q8_0 -ctv q8_0", "half the KV cache, hardly any loss of quality");
   }
   if (inputs.run.context >= 2 * 512) {
     engine::ContextOptions shorter = context;
@@ -151,8 +152,9 @@ std::vector<std::string> shape_context(engine::ContextOptions& context, const Pl
   std::uint32_t prompt = options.prompt_tokens.value_or(kUsualPrompt);
   if (of_each > 0) prompt = std::min(prompt, options.prompt_tokens ? of_each : std::max(of_each / 2, 1U));
   if (options.prompt_tokens && prompt < *options.prompt_tokens) {
-    notes.push_back(fmt::format("--prompt-tokens {}: the context holds {}: the plan is for a prompt of {}",
-                                *options.prompt_tokens, of_each, prompt));
+    notes.push_back(
+        fmt::format("--prompt-tokens {}: the context holds only {} tokens, so the plan is for a prompt of {}",
+                    *options.prompt_tokens, of_each, prompt));
   }
   context.prompt_tokens = prompt;
   context.least_context = prompt * context.sequences;
@@ -219,7 +221,7 @@ Result<PlanReport> make_report(const PlanOptions& options) {
                     std::back_inserter(report.notes));
   if (profile.weights_missing) {  // Real rows of weights are needed to find out which drafts keep the bits.
     context.drafts = {};
-    report.notes.emplace_back("planned from the header alone, without drafts");
+    report.notes.emplace_back("planned from the header alone, so without speculative decoding");
   }
   context.client_reserve =
       client_reserve(*engine, sampling, !engine->profile().chat_template.empty() && !options.run.raw);

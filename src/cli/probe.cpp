@@ -55,24 +55,26 @@ Status show_machine(const Options& options) {
   std::string text = machine_text(machine);
   const auto size = profile ? std::optional(size_of(*profile)) : std::nullopt;
   for (const std::string& complaint : hardware::diagnostics(machine, size))
-    text += fmt::format("mind: {}\n", complaint);
-  if (!profile) text += "note: name a model with -m to measure the disk it lies on\n";
+    text += fmt::format("warning: {}\n", complaint);
+  if (!profile) text += "note: the disk was not measured: name a model on it with -m\n";
   return write_standard_output(text);
 }
 
 }  // namespace
 
 void add_probe_command(CLI::App& app, int& exit_code) {
-  auto* const command =
-      app.add_subcommand("probe", "measure this machine: what it is, how fast, what limits it");
+  auto* const command = app.add_subcommand(
+      "probe", "measure the speed of this machine's CPU, RAM, disk and GPUs, and show what limits it");
   auto options = std::make_shared<Options>();
-  command->add_option("-m,--model,model", options->model, "a GGUF file, on the disk that is to be measured");
-  command->add_option("-t,--threads", options->threads, "threads to compute with (default: physical cores)")
+  command->add_option("-m,--model,model", options->model,
+                      "GGUF file: measures the disk it is on, and its types of weights");
+  command->add_option("-t,--threads", options->threads, "number of compute threads (default: physical cores)")
       ->check(CLI::Range(1, 512));
-  command->add_flag("--refresh", options->refresh, "measure again, even if nothing has changed");
+  command->add_flag("--refresh", options->refresh, "measure again, even if the machine has not changed");
   command->add_flag(
       "--quick", options->quick,
-      "measure only the types of the model given with -m: half a minute; else the usual ones: some seconds");
+      "measure fewer types of weights: with -m those of the model (half a minute), without it F16, Q8_0, "
+      "Q6_K and Q4_K, once each (some seconds); the others are measured when a model needs them");
   command->add_flag("--json", options->json, "print JSON, for `brimful plan --hardware`");
   command->callback([options, &exit_code] { exit_code = report(show_machine(*options)); });
 }

@@ -19,15 +19,19 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kBetweenLines{5};
 constexpr const char* kWipeLine = "\r\033[K";
+constexpr const char* kMeasures =
+    "note: this machine's speed is not known yet and is measured now, once, which takes up to some minutes. "
+    "Quicker: brimful probe -m MODEL --quick (half a minute). Without a measurement: --like PARTS or "
+    "--hardware FILE, for a machine that is described\n";
 
 std::string gpu_line(const hardware::Gpu& gpu) {
-  std::string out =
-      fmt::format("GPU    {}: {} VRAM, {} free", gpu.name, format_bytes(gpu.total), format_bytes(gpu.free));
+  std::string out = fmt::format("GPU    {}: {} of VRAM, {} free", gpu.name, format_bytes(gpu.total),
+                                format_bytes(gpu.free));
   if (gpu.pcie_generation && gpu.pcie_width)
     out += fmt::format("; PCIe {}.0 x{}", *gpu.pcie_generation, *gpu.pcie_width);
   if (gpu.driver) out += fmt::format("; driver {}", *gpu.driver);
   if (gpu.host_to_device_bytes_per_s)
-    out += fmt::format("; {} from the host", rate_text(*gpu.host_to_device_bytes_per_s));
+    out += fmt::format("; copies from RAM {}", rate_text(*gpu.host_to_device_bytes_per_s));
   return out + '\n';
 }
 
@@ -49,14 +53,18 @@ Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int 
     return devices;
   };
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
-  if (terminal || news == MeasureNews::kAlways) {
+  if (!terminal && news == MeasureNews::kOneLine) {
+    options.progress = [](std::string_view, int done, int) {
+      if (done == 0) tell("{}", kMeasures);
+    };
+  } else {
     options.progress = [terminal, said = Clock::time_point()](std::string_view what, int done,
                                                               int steps) mutable {
       const auto now = Clock::now();
       if (!terminal && said != Clock::time_point() && now - said < kBetweenLines) return;
       said = now;
-      tell("{}measuring this machine, once: {} ({} of {}){}", terminal ? kWipeLine : "", what, done + 1,
-           steps, terminal ? "" : "\n");
+      tell("{}measuring this machine's speed, once: {} ({} of {}){}", terminal ? kWipeLine : "", what,
+           done + 1, steps, terminal ? "" : "\n");
       std::fflush(stderr);
     };
   }
@@ -68,7 +76,7 @@ Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int 
 std::string machine_text(const hardware::Profile& m) {
   std::string out = fmt::format("CPU    {}: {} cores, {} threads; {}\n", m.cpu.model, m.cpu.cores,
                                 m.cpu.threads, fmt::join(m.cpu.instruction_sets, " "));
-  out += fmt::format("RAM    {}, {} available; reads {}, new pages {}", format_bytes(m.ram.total),
+  out += fmt::format("RAM    {}, {} available; reads {}, first touch {}", format_bytes(m.ram.total),
                      format_bytes(m.ram.available), rate_text(m.ram.read_bytes_per_s),
                      rate_text(m.ram.touch_bytes_per_s));
   if (m.ram.kind)
@@ -81,7 +89,7 @@ std::string machine_text(const hardware::Profile& m) {
     out +=
         fmt::format("swap   {} used of {}\n", format_bytes(m.ram.swap_used), format_bytes(m.ram.swap_total));
   if (!m.disk.reads.empty()) {
-    out += fmt::format("disk   {} {}, {}{}; beside computing {}\n", m.disk.kind, m.disk.device,
+    out += fmt::format("disk   {} {}, {}{}; {} while computing\n", m.disk.kind, m.disk.device,
                        m.disk.file_system, m.disk.direct ? "" : ", no direct reads",
                        rate_text(m.disk.beside_compute_bytes_per_s));
     for (const hardware::ReadRate& read : m.disk.reads)
@@ -91,7 +99,7 @@ std::string machine_text(const hardware::Profile& m) {
   for (const hardware::Gpu& gpu : m.gpus) out += gpu_line(gpu);
   if (m.gpus.empty() && !m.gpu_problem) out += "GPU    none\n";
   out += fmt::format(
-      "\nproducts with {} threads  one token    32 tokens   512 tokens      experts  rearranging\n",
+      "\nproducts with {} threads  one token    32 tokens   512 tokens      experts    repacking\n",
       m.compute.threads);
   for (const hardware::KernelRate& kernel : m.compute.kernels) {
     out +=
@@ -106,7 +114,7 @@ std::string machine_text(const hardware::Profile& m) {
   };
   out += fmt::format("  attention, F16 cache:  {}\n  attention, Q8_0 cache: {}\n",
                      attention(m.compute.attention), attention(m.compute.quantised_attention));
-  out += fmt::format("  other nodes {}, and {:.1f} us each\n", rate_text(m.compute.element_bytes_per_s),
+  out += fmt::format("  other operations: {}, and {:.1f} us each\n", rate_text(m.compute.element_bytes_per_s),
                      m.compute.seconds_per_node * 1e6);
   return out;
 }

@@ -14,6 +14,7 @@
 #include "base/json_text.h"
 #include "base/standard_error.h"
 #include "base/user_folders.h"
+#include "cli/ram_budget.h"
 #include "cli/start.h"
 #include "constraint/answer_grammar.h"
 #include "constraint/answer_schema.h"
@@ -53,7 +54,7 @@ Result<DraftKinds> draft_kinds(const RunOptions& o) {
       out.model = true;
     } else if (name != "none") {
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("--spec-type {}: not one of ngram-simple, draft-simple, none", name));
+                  fmt::format("--spec-type {}: is not one of ngram-simple, draft-simple, none", name));
     }
   }
   if (out.model && !o.draft_model)
@@ -97,7 +98,7 @@ Result<std::string> read_file(const std::string& path, std::string_view what) {
   std::string text = in ? read_all(in) : std::string();
   std::error_code ec;
   if (!in || std::filesystem::is_directory(path, ec))
-    return fail(ErrorCode::kNotFound, fmt::format("{}: cannot read the {}", path, what));
+    return fail(ErrorCode::kNotFound, fmt::format("{}: the {} cannot be read: check the path", path, what));
   return text;
 }
 
@@ -109,19 +110,20 @@ int threads_of(const RunOptions& options) {
 
 void add_run_flags(CLI::App& command, RunOptions& o) {
   command.add_option("-m,--model,model", o.model, "GGUF file (of a split model: the first part)");
-  command.add_option("-p,--prompt", o.prompt, "prompt; without one, a chat on the terminal");
+  command.add_option("-p,--prompt", o.prompt, "prompt (default: a chat on the terminal)");
   command.add_option("-f,--file", o.prompt_file, "read the prompt from a file ('-': standard input)");
-  command.add_option("--system", o.system, "system message of a chat");
+  command.add_option("--system", o.system, "system message of the chat");
   add_chat_flags(command, o);
-  command.add_flag("--raw", o.raw, "complete plain text, even if the model has a chat template");
-  command.add_flag("--display-prompt", o.display_prompt, "print the prompt before what follows it");
-  command.add_option("-n,--predict", o.limit, "tokens to generate (-1: until the model ends)");
-  command.add_option("--plan", o.plan_file, "do exactly what a plan says that `brimful plan --json` wrote");
+  command.add_flag("--raw", o.raw, "complete plain text, without the model's chat template");
+  command.add_flag("--display-prompt", o.display_prompt, "print the prompt before the generated text");
+  command.add_option("-n,--predict", o.limit,
+                     "most tokens to generate (-1: until the model ends its answer)");
+  command.add_option("--plan", o.plan_file, "run a plan: a file written by `brimful plan --json`");
   add_shape_flags(command, o);
   add_device_flags(command, o);
 
   const std::string sampling = "Sampling";
-  command.add_option("-s,--seed", o.sampling.seed, "seed (-1, the default: random)")
+  command.add_option("-s,--seed", o.sampling.seed, "random seed (default: -1, another one for each run)")
       ->group(sampling)
       ->transform([](std::string text) { return text == "-1" ? std::to_string(LLAMA_DEFAULT_SEED) : text; });
   for (const engine::SamplingOption& option : engine::sampling_options()) {
@@ -144,48 +146,53 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
             if (!samplers) throw CLI::ValidationError("--samplers", samplers.error().message);
             o.sampling.samplers = std::move(*samplers);
           },
-          "samplers in their order, by name, with ';' between them")
+          "names of the samplers in the order of their use, separated by ';'")
       ->group(sampling);
   command
       .add_flag("--ignore-eos", o.sampling.ignore_eos,
-                "go on when the model ends its text (a grammar still ends its own)")
+                "continue when the model ends its answer (a grammar can still end it)")
       ->group(sampling);
-  command.add_flag("--special", o.special, "show special tokens")->group(sampling);
+  command.add_flag("--special", o.special, "print special tokens")->group(sampling);
   auto* const grammar =
-      command.add_option("--grammar", o.grammar, "GBNF grammar that the text must follow")->group(sampling);
-  command.add_option("--json-schema", o.json_schema, "JSON schema that the text must follow")
+      command.add_option("--grammar", o.grammar, "GBNF grammar that the answer must follow")->group(sampling);
+  command.add_option("--json-schema", o.json_schema, "JSON schema that the answer must follow")
       ->group(sampling)
       ->excludes(grammar);
 
-  command.add_option("--stats", o.stats_file, "write statistics as JSON")->group("Output");
+  command.add_option("--stats", o.stats_file, "file for statistics, as JSON")->group("Output");
   command
       .add_option("--trace", o.trace_file,
-                  "write when the disk read, the CPU computed and waited, for Perfetto")
+                  "file for a trace of disk reads, computing and waiting, for Perfetto")
       ->group("Output");
 }
 
 void add_device_flags(CLI::App& command, RunOptions& o) {
   command
-      .add_option("--vram", o.vram,
-                  "budget of the GPU for weights, KV cache and buffers, or of each: CUDA0=8GiB,CUDA1=6GiB")
+      .add_option(
+          "--vram", o.vram,
+          "VRAM budget for weights, KV cache and buffers, such as 8GiB; several GPUs: CUDA0=8GiB,CUDA1=6GiB")
       ->group("Memory");
   add_placement_flags(command, o);
   command
-      .add_option("--rpc", o.rpc,
-                  "HOST:PORT of an rpc-server of ggml, whose devices are used as GPUs; or more of them")
+      .add_option(
+          "--rpc", o.rpc,
+          "HOST:PORT of a ggml rpc-server, or several separated by commas; their devices are used as GPUs")
       ->group("Memory");
 }
 
 void add_placement_flags(CLI::App& command, RunOptions& o) {
   command
       .add_option("--gpu-layers,--ngl", o.gpu_layers,
-                  "layers that may lie on GPUs, at most (default: as many as fit)")
+                  "most layers to place on GPUs (default: as many as fit)")
       ->group("Memory");
-  command.add_option("--n-cpu-moe", o.cpu_moe_layers, "keep the experts of the first N layers off the GPUs")
+  command
+      .add_option("--n-cpu-moe", o.cpu_moe_layers,
+                  "keep the experts (MoE) of the first N layers off the GPUs")
       ->group("Memory");
   command
       .add_option("--override-tensor,--ot", o.overrides,
-                  "REGEX=DEVICE: weights with such names may lie on this device only (CPU: on no GPU)")
+                  "REGEX=DEVICE: place weights whose name matches on this device only (CPU: on no GPU); may "
+                  "be repeated")
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->group("Memory");
@@ -193,40 +200,45 @@ void add_placement_flags(CLI::App& command, RunOptions& o) {
 
 void add_chat_flags(CLI::App& command, RunOptions& o) {
   command.add_option("--chat-template-file", o.chat_template_file,
-                     "Jinja template, instead of the model's own");
+                     "file with a Jinja chat template, in place of the model's own");
 }
 
 void add_shape_flags(CLI::App& command, RunOptions& o) {
-  command.add_option("--lora", o.loras, "LoRA adapter, FILE or FILE:SCALE; more than one adds up")
+  command.add_option("--lora", o.loras, "LoRA adapter, FILE or FILE:SCALE; may be repeated: adapters add up")
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command.add_option("--control-vector", o.control_vectors, "control vector, FILE or FILE:SCALE; as --lora")
+  command
+      .add_option("--control-vector", o.control_vectors,
+                  "control vector, FILE or FILE:SCALE; may be repeated: vectors add up")
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 
   const std::string memory = "Memory";
   command
       .add_option("--ram", o.ram,
-                  "host budget for everything, such as 11.5GiB (default: what is free, less a reserve)")
+                  "RAM budget for the whole process, such as 11.5GiB (default: the free RAM, less a reserve)")
       ->group(memory);
   command
       .add_option("-c,--ctx-size", o.context,
-                  "context in tokens (0: the model's own; default 4096, less to fit)")
+                  "context size in tokens (0: the model's own; default: 4096, or fewer to fit the budget)")
       ->group(memory);
-  command.add_option("-b,--batch-size", o.batch, "tokens given to libllama at once")->group(memory);
+  command
+      .add_option("-b,--batch-size", o.batch, "logical batch size: most tokens given to llama.cpp at once")
+      ->group(memory);
   command
       .add_option("--ubatch-size,--ub", o.ubatch,
-                  "tokens computed in one pass (default: by prompt and budget)")
+                  "physical batch size: most tokens computed in one pass (default: by prompt and budget)")
       ->group(memory);
   command
-      .add_option("--cache-type-k,--ctk", o.type_k,
-                  "type of the K cache; auto: f16, or what batch and serve gain by")
+      .add_option(
+          "--cache-type-k,--ctk", o.type_k,
+          "data type of the K cache; auto (for K and V): f16, or q8_0 where batch or serve gets faster by it")
       ->group(memory)
       ->capture_default_str();
-  command.add_option("--cache-type-v,--ctv", o.type_v, "type of the V cache")
+  command.add_option("--cache-type-v,--ctv", o.type_v, "data type of the V cache")
       ->group(memory)
       ->capture_default_str();
-  command.add_option("--flash-attn,--fa", o.flash_attention, "flash attention: on, off, auto")
+  command.add_option("--flash-attn,--fa", o.flash_attention, "flash attention")
       ->group(memory)
       ->check(CLI::IsMember({"on", "off", "auto"}))
       ->capture_default_str();
@@ -235,31 +247,33 @@ void add_shape_flags(CLI::App& command, RunOptions& o) {
   command.add_option("-t,--threads", o.threads, "threads for generation (default: physical cores)")
       ->group(speed)
       ->check(CLI::Range(1, 512));
-  command.add_option("--threads-batch,--tb", o.threads_batch, "threads for prompts (default: as -t)")
+  command.add_option("--threads-batch,--tb", o.threads_batch, "threads for the prompt (default: as -t)")
       ->group(speed)
       ->check(CLI::Range(1, 512));
-  command.add_option("--io", o.io, "how to read the disk: auto, uring, threads")
+  command.add_option("--io", o.io, "how to read from disk: with io_uring or with threads")
       ->group(speed)
       ->check(CLI::IsMember({"auto", "uring", "threads"}))
       ->capture_default_str();
 
-  const std::string drafts = "More tokens per pass (the same tokens, sooner)";
+  const std::string drafts = "Speculative decoding (the same tokens, sooner)";
   command
       .add_option("--model-draft,--md,--spec-draft-model", o.draft_model,
-                  "GGUF file of a small model that drafts, resident inside the budget")
+                  "GGUF file of a small draft model; it stays in RAM, within the budget")
       ->group(drafts);
   command
-      .add_option("--spec-type", o.spec_type,
-                  "what drafts, one or more of ngram-simple,draft-simple; none (default: whichever can)")
+      .add_option(
+          "--spec-type", o.spec_type,
+          "source of drafts: ngram-simple (n-grams of the text, also called prompt lookup), draft-simple "
+          "(the draft model), both separated by a comma, or none (default: all that are possible)")
       ->group(drafts);
   command
       .add_option("--spec-draft-n-max", o.longest_draft,
-                  "most tokens of a draft (default: 15, fewer where memory is short)")
+                  "most tokens in a draft (default: 15, fewer where memory is short)")
       ->group(drafts)
       ->check(CLI::Range(0, 256));
   command
       .add_flag("--spec-always", o.always_draft,
-                "draft as much as can be, even where it costs time (to measure)")
+                "always draft as many tokens as possible, even where it costs time (for measurements)")
       ->group(drafts);
 }
 
@@ -298,10 +312,7 @@ Status refuse_drafts(const RunOptions& o) {
 Result<engine::OpenOptions> open_options(const RunOptions& o) {
   session::OpenRequest request{.model = o.model, .threads = o.threads, .threads_batch = o.threads_batch};
   if (o.ram) {
-    auto ram = parse_bytes(*o.ram);
-    if (!ram) return fail(ErrorCode::kInvalidArgument, fmt::format("--ram: {}", ram.error().message));
-    if (ram->value == 0) return fail(ErrorCode::kInvalidArgument, "--ram: a budget of 0 bytes holds nothing");
-    request.ram = *ram;
+    BRIMFUL_TRY(request.ram, parse_ram(*o.ram));
   }
   if (o.rpc) {
     std::istringstream endpoints(*o.rpc);
@@ -309,7 +320,8 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
       BRIMFUL_TRY_VOID(engine::add_rpc_server(endpoint));
   }
   if (!o.vram && o.rpc)
-    return fail(ErrorCode::kInvalidArgument, "--rpc: say with --vram how much of its memory may be used");
+    return fail(ErrorCode::kInvalidArgument,
+                "--rpc needs --vram: say with it how much of the server's memory may be used");
   if (o.vram) {
     BRIMFUL_TRY(request.vram, session::parse_vram(*o.vram));
   }
@@ -338,9 +350,9 @@ Result<engine::ContextOptions> context_options(const RunOptions& o) {
   out.for_weights = o.for_weights;
   out.ubatch = o.ubatch;
   if (o.ubatch && *o.ubatch == 0)
-    return fail(ErrorCode::kInvalidArgument, "-ub 0: a pass computes at least one token");
+    return fail(ErrorCode::kInvalidArgument, "-ub 0: a pass computes at least one token; use -ub 1 or more");
   if (o.batch && *o.batch == 0)
-    return fail(ErrorCode::kInvalidArgument, "-b 0: a batch holds at least one token");
+    return fail(ErrorCode::kInvalidArgument, "-b 0: a batch holds at least one token; use -b 1 or more");
   BRIMFUL_TRY(out.type_k, cache_type("-ctk", o.type_k));
   BRIMFUL_TRY(out.type_v, cache_type("-ctv", o.type_v));
   BRIMFUL_TRY(const DraftKinds drafts, draft_kinds(o));

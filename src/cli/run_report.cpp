@@ -79,7 +79,8 @@ Status write(const std::string& path, const nlohmann::ordered_json& json) {
   out << json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
   out.close();
   if (out) return {};
-  return fail(ErrorCode::kIo, fmt::format("{}: cannot write the statistics: {}", path, std::strerror(errno)));
+  return fail(ErrorCode::kIo,
+              fmt::format("{}: the statistics cannot be written: {}", path, std::strerror(errno)));
 }
 
 /// Describes the drafts; empty when none was made.
@@ -132,8 +133,8 @@ std::string describe(const RunReport& report, const engine::Engine& engine) {
 std::string describe(const BatchReport& report) {
   const schedule::Statistics& did = report.did;
   return fmt::format(
-      "{} tokens of prompts ({} more were shared) and {} of answers in {:.1f} s: {:.1f} tokens/s; "
-      "{} passes, up to {} at once, {} preempted\n",
+      "{} prompt tokens ({} more from the prefix cache) and {} generated tokens in {:.1f} s: {:.1f} "
+      "tokens/s; {} passes, up to {} requests at once, {} preempted\n",
       did.prompt_tokens, did.shared_tokens, did.tokens, std::chrono::duration<double>(report.took).count(),
       per_second(did.prompt_tokens + did.tokens, report.took), did.passes, did.most_sequences, did.preempted);
 }
@@ -141,7 +142,7 @@ std::string describe(const BatchReport& report) {
 Status check_writable(const std::string& path) {
   errno = 0;
   if (std::ofstream(path, std::ios::app)) return {};
-  return fail(ErrorCode::kIo, fmt::format("{}: cannot be written to: {}", path, std::strerror(errno)));
+  return fail(ErrorCode::kIo, fmt::format("{}: cannot be written: {}", path, std::strerror(errno)));
 }
 
 Status write_stats(const std::string& path, const RunReport& report, const engine::Engine& engine,

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <fstream>
 
+#include "base/counted.h"
 #include "base/standard_error.h"
 #include "cli/answer_settings.h"
 #include "cli/exit_code.h"
@@ -99,8 +100,8 @@ class Serve {
         service.run({.stopping =
                          [&] {
                            if (stops == 0) return false;
-                           tell("stopping: {} requests are still answered; once more ends at once\n",
-                                request_queue.open());
+                           tell("stopping after {}; a second signal stops at once\n",
+                                counted(request_queue.open(), "open request"));
                            server.refuse_more();
                            return true;
                          },
@@ -155,7 +156,8 @@ class Serve {
     }
     if (in.bad() || count == 0)
       return fail(ErrorCode::kNotFound,
-                  fmt::format("--api-key-file {}: no key can be read there", options_.key_file));
+                  fmt::format("--api-key-file {}: no key can be read from it: write one key per line",
+                              options_.key_file));
     return {};
   }
 
@@ -172,7 +174,7 @@ class Serve {
     if (!options_.state.empty()) return serve::FileStore::open(options_.state);
     auto out = serve::FileStore::open(serve::FileStore::usual_folder(options_.port));
     if (out) return out;
-    tell("note: no /v1/files and /v1/batches: {}\n", out.error().message);
+    tell("note: /v1/files and /v1/batches are not available: {}\n", out.error().message);
     return nullptr;
   }
 
@@ -204,7 +206,10 @@ class Serve {
     const std::string& host = options_.server.access.host;
     if (options_.server.access.api_keys.empty() && host != "127.0.0.1" && host != "localhost" &&
         host != "::1")
-      tell("note: whoever reaches {} may use this server: --api-key keeps others out\n", host);
+      tell(
+          "note: everyone who can reach {} can use this server: --api-key restricts it to those with the "
+          "key\n",
+          host);
     return {};
   }
 
@@ -216,37 +221,36 @@ class Serve {
 }  // namespace
 
 void add_serve_command(CLI::App& app, int& exit_code) {
-  auto* const command = app.add_subcommand("serve", "answer OpenAI's API over HTTP");
+  auto* const command = app.add_subcommand("serve", "serve a model over HTTP, with OpenAI's API");
   auto options = std::make_shared<ServeOptions>();
   command->add_option("model,-m,--model", options->run.model, "GGUF file (of a split model: the first part)")
       ->required();
   command->add_option("--host", options->server.access.host, "address to listen on")->capture_default_str();
-  command->add_option("--port", options->port, "0: any that is free")
+  command->add_option("--port", options->port, "port to listen on (0: any free port)")
       ->capture_default_str()
       ->check(CLI::Range(0, 65535));
   command->add_option("--api-key", options->server.access.api_keys,
-                      "only who knows it may use the server; also from BRIMFUL_API_KEY");
-  command->add_option("--api-key-file", options->key_file, "keys, one in a line");
+                      "key that clients must send; may be repeated; also read from BRIMFUL_API_KEY");
+  command->add_option("--api-key-file", options->key_file, "file of API keys, one per line");
   command->add_option(
       "--cors-origin", options->server.access.cors_origins,
-      "web pages of this origin may use the server, such as http://localhost:3000; * means all; "
-      "may be repeated");
+      "origin of web pages that may use the server, such as http://localhost:3000 (*: all); may be repeated");
   command->add_option("--state", options->state,
-                      "folder for files and batches (default: one for each port, in ~/.local/state/brimful)");
-  command->add_option("-a,--alias,--served-model-name", options->served_name, "the model's name in answers");
-  command->add_option("--max-num-seqs,--parallel", options->sequences, "requests computed at once, at most")
+                      "folder for files and batches (default: one per port, in ~/.local/state/brimful)");
+  command->add_option("-a,--alias,--served-model-name", options->served_name, "name of the model in answers");
+  command
+      ->add_option("--max-num-seqs,--parallel", options->sequences, "most requests computed at the same time")
       ->capture_default_str()
       ->check(CLI::Range(1, 248));
-  command->add_option("--max-queue", options->queue, "requests that may wait; more are answered 429")
+  command->add_option("--max-queue", options->queue, "most waiting requests; further ones get status 429")
       ->capture_default_str()
       ->check(CLI::Range(0, 4096));
-  command->add_option("--timeout", options->timeout, "seconds that a request may take")
+  command->add_option("--timeout", options->timeout, "time limit for a request, in seconds")
       ->capture_default_str()
       ->check(CLI::Range(1, 1'000'000));
   command->add_flag(
       "--batch-invariant", options->batch_invariant,
-      "the same request gets the same tokens whatever is asked beside it: requests are computed "
-      "one after the other");
+      "give a request the same tokens whatever other requests run: computes one request after the other");
   add_chat_flags(*command, options->run);
   add_shape_flags(*command, options->run);
   add_device_flags(*command, options->run);

@@ -53,10 +53,10 @@ int run(const Options& options) {
 void add_show_command(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
-      app.add_subcommand("show", "Show what is in a model: size, quantisation, tensors, metadata");
-  command->add_option("-m,--model,MODEL", options->model, "GGUF file, or the first part of a split model")
+      app.add_subcommand("show", "show what a model contains: size, quantisation, tensors, metadata");
+  command->add_option("-m,--model,MODEL", options->model, "GGUF file (of a split model: the first part)")
       ->required();
-  command->add_flag("--json", options->json, "Print JSON");
+  command->add_flag("--json", options->json, "print JSON");
   command->callback([options, &exit_code] { exit_code = run(*options); });
 }
 

@@ -18,14 +18,14 @@ Bytes bytes_of(const json& object, std::string_view key) {
   return found != object.end() && found->is_number_unsigned() ? Bytes{found->get<std::uint64_t>()} : Bytes{};
 }
 
-std::string note_of(const OwnerName& owner, const json& tier) {
+std::string note_of(const TagName& tag, const json& tier) {
   const auto weights = tier.find("weights_bytes");
   if (weights == tier.end() || !weights->is_object()) return {};
-  if (owner.key == "weights")
+  if (tag.key == "weights")
     return fmt::format("resident, of {} in all", format_bytes(bytes_of(*weights, "total")));
   const Bytes streamed = bytes_of(*weights, "streamed_per_pass");
-  if (owner.key == "ring" && streamed > Bytes{})
-    return fmt::format("stages the {} that stream in each pass", format_bytes(streamed));
+  if (tag.key == "ring" && streamed > Bytes{})
+    return fmt::format("stages the {} that are streamed in each pass", format_bytes(streamed));
   return {};
 }
 
@@ -33,9 +33,9 @@ std::string draw(const json& tier) {
   const auto bytes = tier.find("bytes");
   if (bytes == tier.end() || !bytes->is_object()) return {};
   std::vector<TierPart> parts;
-  for (const OwnerName& owner : kOwnerNames) {
-    const Bytes held = bytes_of(*bytes, owner.key);
-    if (held > Bytes{} || owner.key == "unused") parts.push_back({owner.key, held, note_of(owner, tier)});
+  for (const TagName& tag : kTagNames) {
+    const Bytes held = bytes_of(*bytes, tag.key);
+    if (held > Bytes{} || tag.key == "unused") parts.push_back({tag.key, held, note_of(tag, tier)});
   }
   std::string title = tier.value("name", "") + " memory";
   if (tier.contains("device")) title += fmt::format(" ({})", tier.value("device", ""));
@@ -58,7 +58,7 @@ std::string text_of_process(const json& p) {
     out += fmt::format("  {:.2f} tokens/s, {:.0f} written", number_at(rates, "/written_tokens_per_second"),
                        number_at(p, "/tokens/written"));
   }
-  out += fmt::format("  disk {}  to GPU {}  waiting for them {:.0f}%\n",
+  out += fmt::format("  disk {}  to GPU {}  stalled {:.0f}% of the time\n",
                      per_second(number_at(rates, "/disk_bytes_per_second")),
                      per_second(number_at(rates, "/sent_bytes_per_second")),
                      100 * number_at(rates, "/stalled_share"));
@@ -89,7 +89,7 @@ std::string text_of_card(const json& card, const json& processes) {
   const std::string all = fmt::format("{}: {} of {} used", name, format_bytes(Bytes{used}),
                                       format_bytes(Bytes{card.value("total_bytes", std::uint64_t{0})}));
   // This happens in containers, where the driver lists no processes.
-  if (in_use && ours == 0) return all + ", by whom the driver does not say here\n";
+  if (in_use && ours == 0) return all + "; the driver does not say here by which processes\n";
   return fmt::format("{}, {} by brimful, {} by others\n", all, format_bytes(Bytes{ours}),
                      format_bytes(Bytes{used - std::min(used, ours)}));
 }
@@ -130,8 +130,8 @@ std::string sample_text(const json& all) {
   const double in = number_at(all, "/swap/in_bytes_per_second");
   const double out_rate = number_at(all, "/swap/out_bytes_per_second");
   out += in + out_rate == 0
-             ? "swap: quiet\n"
-             : fmt::format("swap: {} in, {} out: this machine's RAM is too small for what runs\n",
+             ? "swap: idle\n"
+             : fmt::format("swap: {} in, {} out: this machine's RAM is too small for the running programs\n",
                            per_second(in), per_second(out_rate));
   return out;
 }
@@ -148,7 +148,7 @@ std::string screen_text(std::string_view text, std::size_t rows) {
     text.remove_prefix(std::min(end + 1, text.size()));
     ++used;
   }
-  return out + fmt::format("{}{}{}", text.empty() ? "q ends" : "q ends; a higher window shows more",
+  return out + fmt::format("{}{}{}", text.empty() ? "q quits" : "q quits; a taller window shows more",
                            kWipeRestOfLine, kWipeRestOfScreen);
 }
 

@@ -14,13 +14,13 @@ using testing::Not;
 
 TEST(ScreenText, FillsNoMoreThanTheRows) {
   const std::string small = screen_text("one\ntwo\n", 24);
-  EXPECT_THAT(small, HasSubstr("one\033[K\ntwo\033[K\nq ends\033[K"));
+  EXPECT_THAT(small, HasSubstr("one\033[K\ntwo\033[K\nq quits\033[K"));
   EXPECT_TRUE(small.starts_with("\033[H")) << "drawn over what was there";
   const std::string cut = screen_text("one\ntwo\nthree\nfour\n", 3);
   EXPECT_EQ(std::ranges::count(cut, '\n'), 2) << "the last row has no newline: nothing scrolls away";
   EXPECT_THAT(cut, HasSubstr("two"));
   EXPECT_THAT(cut, Not(HasSubstr("three")));
-  EXPECT_THAT(cut, HasSubstr("a higher window shows more"));
+  EXPECT_THAT(cut, HasSubstr("a taller window shows more"));
 }
 
 TEST(RunningText, NamesProcessesWithTheirModelsAndBudgets) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/counted.h"
 #include "base/progress.h"
 #include "base/result.h"
 #include "base/standard_output.h"
@@ -80,9 +81,8 @@ Status run_synth(SynthArguments arguments) {
                                ? fmt::format("{} of {}, without weights", format_bytes(design.header_bytes()),
                                              format_bytes(design.bytes()))
                                : format_bytes(design.bytes());
-  return write_standard_output(
-      fmt::format("wrote {}: {} tensors in {}, {}\n", arguments.output.string(), design.tensors.size(),
-                  paths.size() == 1 ? "one file" : fmt::format("{} files", paths.size()), size));
+  return write_standard_output(fmt::format("wrote {}: {} tensors in {}, {}\n", arguments.output.string(),
+                                           design.tensors.size(), counted(paths.size(), "file"), size));
 }
 
 std::string shape_names() {
@@ -97,42 +97,44 @@ std::string shape_names() {
 }  // namespace
 
 void add_synth_command(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("synth", "Write a made-up model: random weights in a known shape");
+  CLI::App* command =
+      app.add_subcommand("synth", "write a synthetic model: random weights in the shape of a known model");
   const auto arguments = std::make_shared<SynthArguments>();
   synth::SynthOptions& options = arguments->options;
-  command->add_option("--like", options.like, "Shape: " + shape_names())->capture_default_str();
+  command->add_option("--like", options.like, "shape of the model: " + shape_names())->capture_default_str();
   command
       ->add_option("--type", options.type,
-                   "Weight type by ggml's name, such as Q4_K, or mix by llama.cpp's, such as Q4_K_M")
+                   "type of the weights: a ggml type, such as Q4_K, or a llama.cpp mix, such as Q4_K_M")
       ->capture_default_str();
-  command->add_option("-o,--output", arguments->output, "File to write")->required();
-  command->add_option("--layers", options.layers, "Layers, in place of the shape's");
-  command->add_option("--vocab", options.vocabulary, "Tokens in the vocabulary, in place of the shape's");
-  command->add_option("--context", options.context, "Context length, in place of the shape's");
-  command->add_flag("--tied,!--untied", options.tied,
-                    "The token embedding is the output matrix too, or is not");
+  command->add_option("-o,--output", arguments->output, "GGUF file to write")->required();
+  command->add_option("--layers", options.layers, "number of layers (default: that of the shape)");
+  command->add_option("--vocab", options.vocabulary,
+                      "number of tokens in the vocabulary (default: that of the shape)");
+  command->add_option("--context", options.context, "context length in tokens (default: that of the shape)");
+  command->add_flag(
+      "--tied,!--untied", options.tied,
+      "use the token embedding as the output matrix too, or do not (default: as the shape does)");
   command
-      ->add_option("--alignment", options.alignment, "Alignment of tensors in bytes, a power of two from 32")
+      ->add_option("--alignment", options.alignment, "alignment of tensors in bytes, a power of two from 32")
       ->capture_default_str();
-  command->add_option("--splits", options.splits, "Write so many files, NAME-00001-of-0000N.gguf")
+  command->add_option("--splits", options.splits, "number of files to write: NAME-00001-of-0000N.gguf")
       ->capture_default_str();
   command
-      ->add_option(
-          "--router", options.router,
-          "Which experts a mixture of experts chooses: uniform (all as often) or skewed (few, mostly)")
+      ->add_option("--router", options.router,
+                   "how often experts are chosen, in a mixture of experts: uniform (all equally often) or "
+                   "skewed (mostly the same few)")
       ->capture_default_str();
-  command->add_option("--seed", options.seed, "Another seed gives other weights")->capture_default_str();
-  command->add_option("--tokenizer-from", options.tokenizer_from, "Copy the tokenizer of this GGUF file");
-  command->add_option(
-      "--around", options.around,
-      "Put this trained F32 model into the core: the large one does what it does, with noise");
-  command->add_option("--noise", options.noise, "How large the random weights around a core are")
+  command->add_option("--seed", options.seed, "seed of the random weights")->capture_default_str();
+  command->add_option("--tokenizer-from", options.tokenizer_from, "GGUF file to copy the tokenizer from");
+  command->add_option("--around", options.around,
+                      "trained F32 model to build the large one around: both give about the same output");
+  command->add_option("--noise", options.noise, "size of the random weights that --around adds")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 10.0));
-  command->add_option("--chat-template", options.chat_template, "Chat template to store (none)");
+  command->add_option("--chat-template", options.chat_template, "chat template to store (default: none)");
   command->add_flag("--header-only", arguments->header_only,
-                    "Leave the weights out: enough to plan with, and a few MB");
-  command->add_flag("--force", arguments->force, "Replace a file that exists");
+                    "write only the header, a few MB: enough for brimful plan");
+  command->add_flag("--force", arguments->force, "replace an existing file");
   command->callback([arguments, &exit_code] { exit_code = report(run_synth(*arguments)); });
 }
 

@@ -77,7 +77,7 @@ struct sigaction action_of(void (*handler)(int), int flags) {
 Result<std::unique_ptr<TerminalMode>> TerminalMode::enter(std::string begin, std::string end) {
   BRIMFUL_CHECK(!entered);
   if (::tcgetattr(STDIN_FILENO, &state.before) != 0)
-    return fail(ErrorCode::kIo, fmt::format("standard input is no terminal: {}", std::strerror(errno)));
+    return fail(ErrorCode::kIo, fmt::format("standard input is not a terminal: {}", std::strerror(errno)));
   termios mode = state.before;
   mode.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO | IEXTEN);
   mode.c_iflag &= ~static_cast<tcflag_t>(IXON);
@@ -85,7 +85,8 @@ Result<std::unique_ptr<TerminalMode>> TerminalMode::enter(std::string begin, std
   mode.c_cc[VMIN] = 1;
   mode.c_cc[VTIME] = 0;
   if (::tcsetattr(STDIN_FILENO, TCSADRAIN, &mode) != 0)
-    return fail(ErrorCode::kIo, fmt::format("the terminal takes no settings: {}", std::strerror(errno)));
+    return fail(ErrorCode::kIo,
+                fmt::format("the terminal's settings cannot be changed: {}", std::strerror(errno)));
   state.owner = ::getpid();
   state.begin = std::move(begin);
   state.end = std::move(end);

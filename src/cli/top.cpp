@@ -128,12 +128,11 @@ Status show(const Options& options) {
 }  // namespace
 
 void add_top_command(CLI::App& app, int& exit_code) {
-  auto* const command = app.add_subcommand(
-      "top", "watch the models that run, until q is pressed: tiers, rates, VRAM, swapping");
+  auto* const command = app.add_subcommand("top", "watch running models live: memory, speed, VRAM, swapping");
   auto options = std::make_shared<Options>();
-  command->add_option("pid", options->pid, "process that runs a model (default: all of them)");
-  command->add_flag("--once", options->once, "write one sample, of a second, and end");
-  command->add_flag("--json", options->json, "write one sample, of a second, as JSON");
+  command->add_option("pid", options->pid, "process that runs a model (default: all)");
+  command->add_flag("--once", options->once, "print one sample, taken over a second, and exit");
+  command->add_flag("--json", options->json, "print one sample, taken over a second, as JSON, and exit");
   command->callback([options, &exit_code] { exit_code = report(show(*options)); });
 }
 

@@ -14,7 +14,7 @@ namespace brimful::cli {
 
 /// The message of `brimful top` and `brimful ctl` when no model runs.
 inline constexpr const char* kNothingRuns =
-    "no brimful of this user runs a model: start one with brimful run or brimful serve";
+    "no process of this user runs a model: start one with brimful run or brimful serve";
 
 /// Takes samples of running models, of the GPUs and of swapping (docs/control.md has the fields).
 /// Threading: use it while this process has no other threads (see hardware::read_gpus()).

@@ -141,11 +141,11 @@ Result<common_grammar> grammar_of_schema(const std::string& text, std::string_vi
     return unmark_wide_objects(out);
   });
   if (!grammar)
-    return refused(name, fmt::format("is no schema that can be followed: {}",
+    return refused(name, fmt::format("is not a schema that can be followed: {}",
                                      foreign::library_reason(grammar.error().message)));
   if (!*grammar) return refused(name, grammar->error().message);
   if (const Status read = check_grammar_text(**grammar); !read)
-    return refused(name, fmt::format("is no schema that can be followed: {}", read.error().message));
+    return refused(name, fmt::format("is not a schema that can be followed: {}", read.error().message));
   return common_grammar(COMMON_GRAMMAR_TYPE_OUTPUT_FORMAT, std::move(**grammar));
 }
 

@@ -97,7 +97,7 @@ TEST_F(AnswerSchemaTest, PatternsAreEnforcedWhateverTheirForm) {
   }
 }
 
-TEST_F(AnswerSchemaTest, WhatAPatternCannotSayToAGrammarIsNamed) {
+TEST_F(AnswerSchemaTest, PatternsThatAGrammarCannotExpressAreNamed) {
   for (const char* const pattern :
        {"^(?=a)b$", "(?!x)", R"(\bword\b)", R"(^(a)\1$)", R"(^\p{L}+$)", "^a{3,1}$", "a++", "(a", "a)", "[a",
         "*a", "^a{99999999}$", "^{2}a$", "^a{,3}$"}) {
@@ -137,7 +137,7 @@ struct SchemaCase {
 };
 
 /// Each of these schemas has one meaning, and llama.cpp's converter alone would allow other texts.
-TEST_F(AnswerSchemaTest, WhatStandsBesideOneAnotherIsEnforcedTogether) {
+TEST_F(AnswerSchemaTest, KeywordsBesideOneAnotherAreAllEnforced) {
   const std::vector<SchemaCase> cases{
       // References to the whole schema, and to names with characters that pointers escape.
       {R"({"type":"object","properties":{"v":{"const":1},"next":{"anyOf":[{"$ref":"#"},{"type":"null"}]}},
@@ -199,7 +199,7 @@ TEST_F(AnswerSchemaTest, WhatStandsBesideOneAnotherIsEnforcedTogether) {
   }
 }
 
-TEST_F(AnswerSchemaTest, WhatCannotBeMergedIsNamed) {
+TEST_F(AnswerSchemaTest, SchemasThatCannotBeMergedAreNamed) {
   const auto found = [](const char* schema) { return schema_for_grammar(json::parse(schema)).not_enforced; };
   EXPECT_THAT(found(R"({"allOf":[{"pattern":"^a"},{"pattern":"b$"}]})"), testing::ElementsAre("allOf at /"));
   EXPECT_THAT(found(R"({"type":"string","anyOf":[{"type":"string"},{"type":"null"}]})"),

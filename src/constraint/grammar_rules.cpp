@@ -140,7 +140,7 @@ class Rules {
       }
       if (visits_[rule] > kMostVisits || depth_[rule] > kLongestChain)
         return refused(
-            "its rules refer to each other too often: what it may begin with cannot be found in time");
+            "its rules refer to each other too often: its first characters cannot be found in time");
       state_[rule] = State::kDone;
       steps.pop_back();
     }
@@ -160,7 +160,7 @@ Status check_rules(const llama_grammar_parser& parser) {
   for (const auto& [name, id] : parser.symbol_ids) {
     if (id >= parser.rules.size() || parser.rules[id].empty())
       return refused(
-          fmt::format("the rule {} is used, and defined nowhere", visible_text(name.substr(0, kQuoted))));
+          fmt::format("the rule {} is used but not defined", visible_text(name.substr(0, kQuoted))));
   }
   return Rules(parser.rules).check();
 }
@@ -196,8 +196,8 @@ std::size_t end_of_quoted(std::string_view text, std::size_t at, char close) {
 Status check_grammar_text(std::string_view text) {
   // llama.cpp takes such a text for a grammar of another library, which is not in this build, and ends the
   // process.
-  if (text.starts_with("%llguidance")) return refused("it is no GBNF: %llguidance is not understood here");
-  if (text.find('\0') != std::string_view::npos) return refused("it holds a NUL byte");
+  if (text.starts_with("%llguidance")) return refused("it is not GBNF: %llguidance is not supported");
+  if (text.find('\0') != std::string_view::npos) return refused("it contains a NUL byte");
   int depth = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
     switch (text[i]) {

@@ -90,7 +90,7 @@ GrammarState::GrammarState(const llama_vocab* vocab, const FirstCharacters& firs
     std::vector<const llama_grammar_element*> rules = parser.c_rules();
     grammar_.reset(llama_grammar_init_impl(vocab, rules.data(), rules.size(), parser.symbol_ids.at("root")));
   }
-  if (grammar_ == nullptr) throw std::runtime_error("llama.cpp does not take it");
+  if (grammar_ == nullptr) throw std::runtime_error("llama.cpp refuses it");
   grammar_->lazy = grammar_->awaiting_trigger = params.grammar_lazy;
   Triggers triggers = triggers_of(params);
   grammar_->trigger_tokens = std::move(triggers.tokens);

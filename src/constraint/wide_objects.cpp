@@ -222,7 +222,7 @@ Result<std::string> unmark_wide_objects(const std::string& grammar) {
   }
   if (placed < marked.size() || marked.empty() || out.find(kMark) != std::string::npos)
     return fail(ErrorCode::kInternal,
-                "the grammar of an object with many optional properties has another form");
+                "the grammar of an object with many optional properties has an unexpected form");
   return out;
 }
 

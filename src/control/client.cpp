@@ -32,9 +32,13 @@ Result<Descriptor> connect(const std::filesystem::path& path, pid_t pid) {
   const int why = errno;
   if (why == ECONNREFUSED) ::unlink(path.c_str());
   if (why == ECONNREFUSED || why == ENOENT)
-    return fail(ErrorCode::kNotFound, fmt::format("no brimful of this user runs a model as process {}", pid));
+    return fail(
+        ErrorCode::kNotFound,
+        fmt::format(
+            "process {} is not a brimful process of this user that runs a model: brimful ctl lists those",
+            pid));
   if (why == EAGAIN)
-    return fail(ErrorCode::kIo, fmt::format("process {} takes no requests: is it stopped?", pid));
+    return fail(ErrorCode::kIo, fmt::format("process {} accepts no requests: is it stopped?", pid));
   return fail(ErrorCode::kIo, fmt::format("{}: {}", path.string(), std::strerror(why)));
 }
 
@@ -65,7 +69,7 @@ Result<nlohmann::json> ask(pid_t pid, const nlohmann::json& request, std::chrono
   if (!line) return silent();
   auto parsed = parse_json(*line);
   if (!parsed || !parsed->is_object())
-    return fail(ErrorCode::kIo, fmt::format("process {} gave an answer that makes no sense", pid));
+    return fail(ErrorCode::kIo, fmt::format("process {} gave an answer that cannot be read", pid));
   nlohmann::json answer = std::move(*parsed);
   if (!answer.contains("error")) return answer;
   ErrorCode code = ErrorCode::kIo;

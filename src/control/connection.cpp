@@ -43,10 +43,9 @@ Status fill_address(const std::filesystem::path& path, sockaddr_un& address) {
   address = {};
   address.sun_family = AF_UNIX;
   if (name.size() >= sizeof address.sun_path) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{}: longer than the name of a socket can be ({} bytes); set XDG_RUNTIME_DIR to "
-                            "a shorter one",
-                            name, sizeof address.sun_path - 1));
+    return fail(ErrorCode::kInvalidArgument, fmt::format("{}: is too long for the path of a socket (at most "
+                                                         "{} bytes); set XDG_RUNTIME_DIR to a shorter path",
+                                                         name, sizeof address.sun_path - 1));
   }
   std::ranges::copy(name, static_cast<char*>(address.sun_path));
   return {};

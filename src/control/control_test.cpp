@@ -88,7 +88,7 @@ TEST_F(Control, RefusesWhatIsNoRequest) {
   EXPECT_FALSE((*server)->take());
 }
 
-TEST_F(Control, OutlivesWhoeverSaysNothingOrTooMuch) {
+TEST_F(Control, SurvivesClientsThatSendNothingOrTooMuch) {
   const auto server = Server::start();
   ASSERT_TRUE(server) << server.error().message;
   sockaddr_un address{};
@@ -142,7 +142,7 @@ TEST_F(Control, DoesNotWaitForAProcessThatIsStopped) {
     ASSERT_FALSE(answer);
     EXPECT_EQ(answer.error().code, ErrorCode::kIo);
     EXPECT_THAT(answer.error().message, HasSubstr("is it stopped?"));
-    if (answer.error().message.contains("takes no requests")) break;
+    if (answer.error().message.contains("accepts no requests")) break;
     EXPECT_LT(i, 19) << "the queue has an end";
   }
   EXPECT_THAT(*running(), ElementsAre(child));
@@ -180,13 +180,13 @@ TEST_F(Control, FollowsNoLinkToAFolder) {
   EXPECT_FALSE(Server::start());
 }
 
-TEST_F(Control, SaysWhereANameIsTooLong) {
+TEST_F(Control, RefusesASocketPathThatIsTooLong) {
   const fs::path deep = runtime_ / std::string(100, 'd');
   fs::create_directory(deep);
   ::setenv("XDG_RUNTIME_DIR", deep.c_str(), 1);
   const auto server = Server::start();
   ASSERT_FALSE(server);
-  EXPECT_THAT(server.error().message, HasSubstr("longer than the name of a socket"));
+  EXPECT_THAT(server.error().message, HasSubstr("too long for the path of a socket"));
 }
 
 }  // namespace

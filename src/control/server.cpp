@@ -29,7 +29,8 @@ std::string text_of(const nlohmann::ordered_json& json) {
 }
 
 std::unexpected<Error> no_socket(const std::filesystem::path& path) {
-  return fail(ErrorCode::kIo, fmt::format("{}: no socket there: {}", path.string(), std::strerror(errno)));
+  return fail(ErrorCode::kIo,
+              fmt::format("{}: a socket cannot be opened there: {}", path.string(), std::strerror(errno)));
 }
 
 void refuse(int socket, std::string_view why) { send_line(socket, text_of({{"error", why}}), kPatience); }
@@ -76,7 +77,8 @@ Server::~Server() {
   ::eventfd_write(stop_.get(), 1);
   thread_.join();
   ::unlink(path_.c_str());
-  for (Request& request : requests_) request.answer({{"error", "the run ended before it came to this"}});
+  for (Request& request : requests_)
+    request.answer({{"error", "the process ended before it could handle the request"}});
 }
 
 void Server::publish(const nlohmann::ordered_json& status) {
@@ -118,7 +120,7 @@ void Server::answer(Descriptor socket) {
   if (!line) return;
   auto parsed = parse_json(*line);
   if (!parsed || !parsed->is_object() || !parsed->contains("ask") || !(*parsed)["ask"].is_string())
-    return refuse(socket.get(), "not a request: send an object with 'ask'");
+    return refuse(socket.get(), "is not a request: send a JSON object with 'ask'");
   nlohmann::json request = std::move(*parsed);
   if (request["ask"] == "status") {
     std::string status;
@@ -137,7 +139,7 @@ void Server::answer(Descriptor socket) {
       return;
     }
   }
-  refuse(socket.get(), "too many requests wait already");
+  refuse(socket.get(), "too many requests are waiting: try again");
 }
 
 }  // namespace brimful::control

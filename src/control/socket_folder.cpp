@@ -28,16 +28,16 @@ fs::path folder_name() {
 Result<fs::path> socket_folder() {
   fs::path folder = folder_name();
   if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
-    return fail(ErrorCode::kIo, fmt::format("{}: cannot be made: {}", folder.string(), std::strerror(errno)));
+    return fail(ErrorCode::kIo,
+                fmt::format("{}: cannot be created: {}", folder.string(), std::strerror(errno)));
   struct stat facts {};
   // lstat() does not follow a symbolic link, which could lead anywhere.
   if (::lstat(folder.c_str(), &facts) != 0)
     return fail(ErrorCode::kIo, fmt::format("{}: {}", folder.string(), std::strerror(errno)));
   if (!S_ISDIR(facts.st_mode) || facts.st_uid != ::geteuid() || (facts.st_mode & 077) != 0) {
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("{}: not a folder that only this user may enter; remove it, or set "
-                            "XDG_RUNTIME_DIR to one that is",
-                            folder.string()));
+    return fail(ErrorCode::kUnsupported, fmt::format("{}: is not a folder that only this user can enter; "
+                                                     "remove it, or set XDG_RUNTIME_DIR to a folder that is",
+                                                     folder.string()));
   }
   return folder;
 }

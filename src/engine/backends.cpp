@@ -27,7 +27,7 @@ bool is_loaded(const fs::path& file) {
 
 }  // namespace
 
-fs::path back_end_folder() {
+fs::path backend_folder() {
   std::error_code error;
   return fs::read_symlink("/proc/self/exe", error).parent_path() / "back-ends";
 }
@@ -46,9 +46,8 @@ std::vector<std::string> load_back_ends(const fs::path& folder) {
     if (is_loaded(file) || ggml_backend_load(file.c_str()) != nullptr) continue;
     const std::string why = take_llama_error();
     problems.push_back(fmt::format(
-        "{}: this back end cannot be used here ({}); remove it, or see whether the GPU's driver is "
-        "installed",
-        file.string(), why.empty() ? "it says no reason" : why));
+        "{}: this backend cannot be used here ({}); remove it, or check that the GPU's driver is installed",
+        file.string(), why.empty() ? "it gives no reason" : why));
   }
   return problems;
 }

@@ -31,7 +31,7 @@ void keep(ggml_log_level level, const char* text, void*) {
 void capture_llama_logs() {
   llama_log_set(keep, nullptr);  // this sets ggml's log, too
   ggml_set_abort_callback([](const char* message) {
-    std::fprintf(stderr, "brimful: ggml cannot go on: %s\n", message);
+    std::fprintf(stderr, "brimful: ggml cannot continue: %s\n", message);
     std::fflush(stderr);
     std::_Exit(1);
   });

@@ -18,9 +18,10 @@ Status add_rpc_server(const std::string& endpoint) {
       [&] { return std::string(ggml_backend_rpc_add_server(endpoint.c_str()) != nullptr ? "yes" : "no"); },
       kPatience);
   if (asked.how != hardware::ChildEnd::How::kReturned || asked.text != "yes") {
-    return fail(ErrorCode::kNotFound,
-                fmt::format("--rpc {}: no rpc-server of ggml answers there (HOST:PORT; protocol {}.{})",
-                            endpoint, RPC_PROTO_MAJOR_VERSION, RPC_PROTO_MINOR_VERSION));
+    return fail(
+        ErrorCode::kNotFound,
+        fmt::format("--rpc {}: no ggml rpc-server answers there: give HOST:PORT of one with protocol {}.{}",
+                    endpoint, RPC_PROTO_MAJOR_VERSION, RPC_PROTO_MINOR_VERSION));
   }
   ggml_backend_register(ggml_backend_rpc_add_server(endpoint.c_str()));
   return {};

@@ -48,7 +48,7 @@ Sampler::Sampler(const Engine& engine, const common_params_sampling& params)
     if (*newest < 0) *newest = static_cast<std::int32_t>(llama_n_ctx_seq(engine.context()));
   }
   chain_.reset(common_sampler_init(engine.model(), plain));
-  if (chain_ == nullptr) throw std::runtime_error("llama.cpp does not take the sampling parameters");
+  if (chain_ == nullptr) throw std::runtime_error("llama.cpp refuses the sampling parameters");
   make_thinking_budget();
   if (!params_.grammar.empty())
     grammar_ = std::make_unique<constraint::GrammarState>(engine.vocab(), engine.first_characters(), params_);
@@ -119,7 +119,7 @@ llama_token Sampler::choose_allowed(std::int32_t output) {
   if (!grammar_applies() || grammar_->allows(first)) return first;
   load_logits(output);
   if (!grammar_->filter(engine_.candidates()))
-    throw std::runtime_error("no token of this model's vocabulary goes on with it");
+    throw std::runtime_error("no token of this model's vocabulary continues it");
   return choose();
 }
 
@@ -174,7 +174,7 @@ Result<llama_token> Sampler::sample(std::int32_t output) {
   if (!token && is_slow &&
       token.error().message == foreign::Fence::reason(foreign::Fence::Hit::kTime, limits))
     return grammar_fails(
-        fmt::format("its tokens take more than {} ms each", foreign::TimeAllowance::kForToken.count()));
+        fmt::format("it takes more than {} ms for a token", foreign::TimeAllowance::kForToken.count()));
   if (!token) return grammar_fails(token.error().message);
   if (allowance_) allowance_->spend(time);
   BRIMFUL_TRY_VOID(check_size());

@@ -19,10 +19,11 @@ namespace {
 
 Error failed(const std::string& place, std::string_view what, std::string why = take_llama_error()) {
   if (why.empty()) why = std::strerror(errno);
-  return Error{ErrorCode::kIo,
-               fmt::format("{}: the text so far cannot be {} ({}); set TMPDIR to a folder on a disk with "
-                           "more room",
-                           place, what, why)};
+  return Error{
+      ErrorCode::kIo,
+      fmt::format(
+          "{}: the state of a sequence cannot be {} ({}); set TMPDIR to a folder on a disk with more room",
+          place, what, why)};
 }
 
 /// The folder for saved sequences. It is not /tmp, which is often memory and would be taken from the budget.
@@ -52,7 +53,7 @@ std::string SavedSequence::path() const { return fmt::format("/proc/self/fd/{}",
 
 Result<SavedSequence> SavedSequence::save(llama_context* context, llama_seq_id sequence) {
   const std::string where = folder();
-  constexpr std::string_view kWhat = "put aside here";
+  constexpr std::string_view kWhat = "saved here";
   if (is_memory(where)) return std::unexpected(failed(where, kWhat, "it is memory, not a disk"));
   const int file = open_nameless(where);
   if (file < 0) return std::unexpected(failed(where, kWhat));

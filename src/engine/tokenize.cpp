@@ -19,7 +19,7 @@ Result<std::vector<llama_token>> tokenize_bounded(const Engine& engine, const st
       limits, [&](const foreign::Fence&) { return tokenize(engine.vocab(), text, special, parse); });
   if (!out)
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("the text of {} is too long to become tokens here: {}",
+                fmt::format("the text of {} is too long to be tokenized: {}",
                             format_bytes(Bytes{text.size()}), out.error().message));
   return std::move(*out);
 }

@@ -112,7 +112,7 @@ TEST_F(EscapeTest, IsAFenceOfTimeAndStackWhereTheLimitsAllowIt) {
   EXPECT_GE(memory_lost_to_escapes(), before + Bytes{100'000});
   const auto deep = fenced(limits, [](const Fence&) { spun = static_cast<std::uint64_t>(deeper(0)); });
   ASSERT_FALSE(deep);
-  EXPECT_EQ(deep.error().message, "it calls itself too deeply");
+  EXPECT_EQ(deep.error().message, "its recursion is too deep");
   EXPECT_TRUE(fenced(limits, [](const Fence&) { return 1; })) << "the thread goes on";
 }
 

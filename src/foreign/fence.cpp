@@ -159,7 +159,7 @@ std::string Fence::reason(Hit hit, const FenceLimits& limits) {
   switch (hit) {
     case Hit::kBytes: return fmt::format("it takes more than {} of memory", format_bytes(limits.bytes));
     case Hit::kTime: return fmt::format("it takes more than {} ms", limits.time.count());
-    case Hit::kStack: return "it calls itself too deeply";
+    case Hit::kStack: return "its recursion is too deep";
     case Hit::kNone: break;
   }
   return "it ended by itself";

@@ -148,7 +148,7 @@ template <typename F>
       } catch (const std::exception& error) {
         thrown.keep(error.what());
       } catch (...) {
-        thrown.keep("a library threw something that is no error");
+        thrown.keep("a library threw an object that is not an exception");
       }
     };
     fence.run(work);

@@ -69,7 +69,7 @@ TEST(Fence, EndsWorkThatTakesTooMuchTime) {
 TEST(Fence, EndsARecursionBeforeTheStackDoes) {
   const auto deep = fenced(kWide, [](const Fence&) { return deeper(0); });
   ASSERT_FALSE(deep);
-  EXPECT_EQ(deep.error().message, "it calls itself too deeply");
+  EXPECT_EQ(deep.error().message, "its recursion is too deep");
 }
 
 TEST(Fence, KnowsTheStackOfAnyThread) {
@@ -78,7 +78,7 @@ TEST(Fence, KnowsTheStackOfAnyThread) {
     const auto deep = fenced(kWide, [](const Fence&) { return deeper(0); });
     said = deep ? "" : deep.error().message;
   }).join();
-  EXPECT_EQ(said, "it calls itself too deeply");
+  EXPECT_EQ(said, "its recursion is too deep");
 }
 
 TEST(Fence, HoldsAgainstALibraryThatCatchesAndGoesOn) {
@@ -149,7 +149,7 @@ TEST(Fence, EndsWorkBeforeJsonThatIsDestroyedEndsTheProcess) {
   }
 }
 
-TEST(Fence, TellsTheOnesWhoTakeNullForAnAnswer) {
+TEST(Fence, IsReportedEvenWhereTheLibraryAcceptsNull) {
   const auto none = fenced({Bytes{1000}, std::chrono::seconds(60)}, [](const Fence&) {
     const std::unique_ptr<char[]> block(new (std::nothrow) char[1 << 20]);
     EXPECT_EQ(looked_at(block), nullptr);

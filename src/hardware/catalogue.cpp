@@ -167,7 +167,8 @@ Result<Ram> Catalogue::ram(const MemoryName& name) const {
   ram.touch_bytes_per_s = rate * rules.share("touch_share");
   if (!problem.empty()) return std::unexpected(corrupt(problem));
   if (name.gb > most_gb)
-    return fail(ErrorCode::kInvalidArgument, fmt::format("{} GB of memory: {} at most", name.gb, most_gb));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} GB of memory: at most {} GB are supported", name.gb, most_gb));
   if (name.mega_transfers_per_s < slowest || name.mega_transfers_per_s > fastest)
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{} comes with {} to {} MT/s, not with {}", *ram.kind, slowest, fastest,
@@ -201,7 +202,8 @@ Result<Cpu> Catalogue::cpu(const CpuName& name) const {
           rules.texts("instruction_sets")};
   if (!problem.empty()) return std::unexpected(corrupt(problem));
   if (name.cores > most)
-    return fail(ErrorCode::kInvalidArgument, fmt::format("{} cores: {} at most", name.cores, most));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} cores: at most {} are supported", name.cores, most));
   return cpu;
 }
 
@@ -252,7 +254,7 @@ Result<Compute> Catalogue::compute(std::uint32_t cores, const Ram& ram) const {
   compute.quantised_attention = attention(core.part("quantised_attention"));
   compute.element_bytes_per_s = cores * core.rate("element_bytes_per_s");
   compute.seconds_per_node = core.seconds("seconds_per_node");
-  compute.seconds_per_run = core.seconds("seconds_per_run");
+  compute.seconds_per_segment = core.seconds("seconds_per_run");
   compute.share_beside_reads = core.share("share_beside_reads");
   if (!problem.empty()) return std::unexpected(corrupt(problem));
   return compute;

@@ -101,8 +101,8 @@ ThreadChoice choose_threads(std::optional<int> wanted, const ComputeLimits& limi
   if (!wanted) return {static_cast<int>(limits.best()), std::nullopt};
   const int most = static_cast<int>(limits.most());
   if (*wanted <= most) return {*wanted, std::nullopt};
-  return {most, fmt::format("{} {}: {} thread{} compute{}, as this process may use {}", flag, *wanted, most,
-                            most == 1 ? "" : "s", most == 1 ? "s" : "", limits.reason())};
+  return {most, fmt::format("{} {}: {} thread{} compute{}, because this process may use {}", flag, *wanted,
+                            most, most == 1 ? "" : "s", most == 1 ? "s" : "", limits.reason())};
 }
 
 }  // namespace brimful::hardware

@@ -84,7 +84,7 @@ TEST(ThreadChoice, IsTheUsersUpToWhatCanRunAtOnce) {
   EXPECT_FALSE(choose_threads(8, limits, "-t").note);
   const ThreadChoice lowered = choose_threads(16, limits, "-t");
   EXPECT_EQ(lowered.threads, 8);
-  EXPECT_EQ(lowered.note, "-t 16: 8 threads compute, as this process may use 8 processors");
+  EXPECT_EQ(lowered.note, "-t 16: 8 threads compute, because this process may use 8 processors");
 }
 
 TEST(ThreadChoice, NamesTheQuotaThatLowersIt) {
@@ -92,7 +92,7 @@ TEST(ThreadChoice, NamesTheQuotaThatLowersIt) {
   const ThreadChoice lowered = choose_threads(2, limits, "-t");
   EXPECT_EQ(lowered.threads, 1);
   ASSERT_TRUE(lowered.note);
-  EXPECT_THAT(*lowered.note, HasSubstr("1 thread computes, as this process may use a CPU quota of 1"));
+  EXPECT_THAT(*lowered.note, HasSubstr("1 thread computes, because this process may use a CPU quota of 1"));
 }
 
 }  // namespace

@@ -34,22 +34,24 @@ Profile good_machine() {
   return profile;
 }
 
-TEST(Complaints, AreNoneAboutAGoodMachine) {
+TEST(Diagnostics, AreNoneAboutAGoodMachine) {
   EXPECT_THAT(diagnostics(good_machine(), std::nullopt), IsEmpty());
   // The model fits into RAM and VRAM together.
   EXPECT_THAT(diagnostics(good_machine(), ModelSize{kGiB * 40}), IsEmpty());
 }
 
-TEST(Complaints, SayThatRatesWereMeasuredBesideOtherPrograms) {
+TEST(Diagnostics, SayThatRatesWereMeasuredBesideOtherPrograms) {
   Profile profile = good_machine();
   profile.cpu.threads = 2;
   profile.disturbed_by = 1.04;
   EXPECT_THAT(diagnostics(profile, std::nullopt), ElementsAre(HasSubstr("used 1.0 of the 2 processors")));
 }
 
-TEST(Complaints, AreNoneAboutWhatIsNotKnown) { EXPECT_THAT(diagnostics(Profile{}, std::nullopt), IsEmpty()); }
+TEST(Diagnostics, AreNoneAboutWhatIsNotKnown) {
+  EXPECT_THAT(diagnostics(Profile{}, std::nullopt), IsEmpty());
+}
 
-TEST(Complaints, NameWhatHurts) {
+TEST(Diagnostics, NameEachProblem) {
   struct Case {
     std::function<void(Profile&)> change;
     std::string sentence;
@@ -97,14 +99,14 @@ TEST(Complaints, NameWhatHurts) {
   }
 }
 
-TEST(Complaints, AboutAGpuThatIsTheOnlyOne) {
+TEST(Diagnostics, AboutAGpuThatIsTheOnlyOne) {
   Profile profile = good_machine();
   profile.gpus.clear();
   profile.gpu_problem = "no driver";
   EXPECT_THAT(diagnostics(profile, std::nullopt), ElementsAre("A GPU is not used: no driver."));
 }
 
-TEST(Complaints, KeepQuietBelowWhatMatters) {
+TEST(Diagnostics, IgnoreSmallDeviations) {
   const std::vector<std::function<void(Profile&)>> changes{
       [](Profile& p) { p.ram.swap_used = kMiB * 20; },
       [](Profile& p) { p.ram.swap_total = kGiB * 8; },
@@ -126,7 +128,7 @@ TEST(Complaints, KeepQuietBelowWhatMatters) {
   }
 }
 
-TEST(Complaints, SayHowLongAModelThatDoesNotFitStreams) {
+TEST(Diagnostics, SayHowLongAModelThatDoesNotFitStreams) {
   EXPECT_THAT(
       diagnostics(good_machine(), ModelSize{kGiB * 42}),
       ElementsAre(
@@ -142,7 +144,7 @@ TEST(Complaints, SayHowLongAModelThatDoesNotFitStreams) {
                 "2.86 minutes at this disk's 100 MB/s"));
 }
 
-TEST(Complaints, CountOfExpertsOnlyThoseThatATokenUses) {
+TEST(Diagnostics, CountOfExpertsOnlyThoseThatATokenUses) {
   // 20 of the 60 GiB are only on the disk. All of them are experts, of which a token uses a thirty-second
   // part.
   EXPECT_THAT(diagnostics(good_machine(), ModelSize{kGiB * 60, kGiB * 56, 1.0 / 32}),
@@ -150,7 +152,7 @@ TEST(Complaints, CountOfExpertsOnlyThoseThatATokenUses) {
                   "a token reads about 640.0 MiB from the disk, which takes 0.34 s at this disk's")));
 }
 
-TEST(Complaints, WithoutRatesSayOnlyThatItStreams) {
+TEST(Diagnostics, WithoutRatesSayOnlyThatItStreams) {
   Profile profile = good_machine();
   profile.disk.reads.clear();
   profile.disk.beside_compute_bytes_per_s = 0;
@@ -158,7 +160,7 @@ TEST(Complaints, WithoutRatesSayOnlyThatItStreams) {
               ElementsAre(HasSubstr("a token reads at least 10.00 GiB from the disk.")));
 }
 
-TEST(Complaints, CountVramWithoutWhatTheDriverHolds) {
+TEST(Diagnostics, CountVramWithoutWhatTheDriverHolds) {
   Profile profile = good_machine();
   profile.gpus[0].runtime = kMiB * 512;
   EXPECT_THAT(diagnostics(profile, ModelSize{kGiB * 40}),

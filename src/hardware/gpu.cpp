@@ -104,7 +104,7 @@ std::string failure(const ChildEnd& end, std::chrono::milliseconds limit) {
     case ChildEnd::How::kNotStarted:
       return "no process could be started to ask NVIDIA's driver: see whether the machine is out of memory "
              "or processes";
-    default: return fmt::format("NVIDIA's driver gave no answer that makes sense: {}", kAdvice);
+    default: return fmt::format("NVIDIA's driver gave an answer that cannot be read: {}", kAdvice);
   }
 }
 

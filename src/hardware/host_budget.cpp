@@ -47,12 +47,12 @@ Bytes left(const BudgetBounds& bounds) {
   return out;
 }
 
-/// Describes the other instance that takes most, such as `brimful process 12 may take 3 GiB`, and says how
+/// Describes the other instance that takes most, such as `brimful process 12 may use 3 GiB`, and says how
 /// many more there are.
 std::string describe(const std::vector<OtherInstance>& others) {
   const OtherInstance& largest = *std::ranges::max_element(others, {}, &OtherInstance::promised);
-  return fmt::format("brimful process {} may take {}{}", largest.pid, format_bytes(largest.promised),
-                     others.size() == 1 ? "" : fmt::format(", and {} more run", others.size() - 1));
+  return fmt::format("brimful process {} may use {}{}", largest.pid, format_bytes(largest.promised),
+                     others.size() == 1 ? "" : fmt::format(", with {} more running", others.size() - 1));
 }
 
 HostBudget by_default(const BudgetBounds& bounds) {
@@ -60,9 +60,9 @@ HostBudget by_default(const BudgetBounds& bounds) {
   const Bytes reserve{std::min(std::max(free.value / 20, 256 * kMiB.value), free.value / 2)};
   HostBudget out{Bytes{(free - reserve).value / (1 + bounds.starting)}, {}};
   if (bounds.starting > 0) {
-    out.note =
-        fmt::format("the host budget is {}: {} more start{} now and get{} as much", format_bytes(out.bytes),
-                    bounds.starting, bounds.starting == 1 ? "s" : "", bounds.starting == 1 ? "s" : "");
+    out.note = fmt::format("the host budget is {}: {} more process{} start{} now and get{} as much",
+                           format_bytes(out.bytes), bounds.starting, bounds.starting == 1 ? "" : "es",
+                           bounds.starting == 1 ? "s" : "", bounds.starting == 1 ? "s" : "");
   } else if (untaken(bounds.others) > Bytes{}) {
     out.note = fmt::format("the host budget is {}: {}", format_bytes(out.bytes), describe(bounds.others));
   }
@@ -76,8 +76,8 @@ HostBudget decide_host_budget(std::optional<Bytes> wanted, const BudgetBounds& b
   const std::string flag = fmt::format("--ram {}", format_bytes(*wanted));
   if (*wanted > bounds.host.total) {
     const Bytes budget = by_default(bounds).bytes;
-    return {budget, fmt::format("{} is more than the machine has ({}): the host budget is {}, what is free "
-                                "now less a reserve",
+    return {budget, fmt::format("{} is more than the machine has ({}): the host budget is {}, which is what "
+                                "is free now, less a reserve",
                                 flag, format_bytes(bounds.host.total), format_bytes(budget))};
   }
   HostBudget out{*wanted, {}};
@@ -87,8 +87,8 @@ HostBudget decide_host_budget(std::optional<Bytes> wanted, const BudgetBounds& b
                              format_bytes(free))};
   } else if (*wanted > free) {
     out.note = fmt::format(
-        "{} is more than the {} of memory that is free now: other programs may be swapped "
-        "out, or the kernel may end one",
+        "{} is more than the {} of memory that is free now: other programs may be swapped out, or killed by "
+        "the kernel",
         flag, format_bytes(free));
   }
   for (const CgroupMemory& cgroup : bounds.host.cgroups) {
@@ -97,12 +97,11 @@ HostBudget decide_host_budget(std::optional<Bytes> wanted, const BudgetBounds& b
     const bool shared = by_others > std::max(kDifferenceOfAccounts, Bytes{cgroup.limit.value / 32});
     const Bytes bound = shared ? left : cgroup.limit;
     if (bound >= out.bytes) continue;
-    out = {
-        bound,
-        fmt::format("{}: the cgroup {} is limited to {}{}, so the host budget is {}", flag, cgroup.path,
-                    format_bytes(cgroup.limit),
-                    shared ? fmt::format(", of which other processes take {}", format_bytes(by_others)) : "",
-                    format_bytes(bound))};
+    out = {bound, fmt::format(
+                      "{}: the cgroup {} is limited to {}{}, so the host budget is {}", flag, cgroup.path,
+                      format_bytes(cgroup.limit),
+                      shared ? fmt::format(", of which other processes use {}", format_bytes(by_others)) : "",
+                      format_bytes(bound))};
   }
   return out;
 }

@@ -40,7 +40,7 @@ TEST(DefaultHostBudget, LeavesWhatOtherInstancesWillStillTake) {
   const HostBudget budget = decide_host_budget({}, bounds);
   EXPECT_EQ(budget.bytes, kMiB * (10240 - 512));
   ASSERT_TRUE(budget.note);
-  EXPECT_THAT(*budget.note, HasSubstr("process 7 may take 12.00 GiB"));
+  EXPECT_THAT(*budget.note, HasSubstr("process 7 may use 12.00 GiB"));
 }
 
 TEST(DefaultHostBudget, IsSharedByThoseThatStartAtOnce) {
@@ -109,7 +109,7 @@ TEST(GivenHostBudget, LeavesWhatOtherProcessesTakeOfTheCgroup) {
   const HostBudget budget = decide_host_budget(kMiB * 300, bounds);
   EXPECT_EQ(budget.bytes, kMiB * 200);
   ASSERT_TRUE(budget.note);
-  EXPECT_THAT(*budget.note, HasSubstr("of which other processes take 100"));
+  EXPECT_THAT(*budget.note, HasSubstr("of which other processes use 100"));
 }
 
 TEST(GivenHostBudget, LeavesWhatOtherInstancesWillStillTake) {
@@ -119,7 +119,7 @@ TEST(GivenHostBudget, LeavesWhatOtherInstancesWillStillTake) {
   const HostBudget budget = decide_host_budget(kGiB * 16, bounds);
   EXPECT_EQ(budget.bytes, kGiB * 8);
   ASSERT_TRUE(budget.note);
-  EXPECT_THAT(*budget.note, HasSubstr("process 7 may take 12.00 GiB, and 1 more run"));
+  EXPECT_THAT(*budget.note, HasSubstr("process 7 may use 12.00 GiB, with 1 more running"));
   EXPECT_EQ(decide_host_budget(kGiB * 4, bounds).bytes, kGiB * 4);
 }
 

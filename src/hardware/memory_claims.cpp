@@ -88,7 +88,8 @@ Result<std::unique_ptr<MemoryClaim>> MemoryClaim::announce(const fs::path& folde
   const fs::path file = folder / fmt::format("{}-{}{}", ::getpid(), ++claims, kExtension);
   const fs::path unlocked = file.string() + ".new";
   const auto failed = [&] {
-    return fail(ErrorCode::kIo, fmt::format("{}: cannot be made: {}", file.string(), std::strerror(errno)));
+    return fail(ErrorCode::kIo,
+                fmt::format("{}: cannot be created: {}", file.string(), std::strerror(errno)));
   };
   Descriptor made(::open(unlocked.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (made.get() < 0) return failed();

@@ -144,7 +144,7 @@ NvmlAnswer ask_nvml(const std::string& path) {
   };
   if (!nvml) {
     answer.error = -1;
-    answer.error_text = "it lacks functions that are asked for";
+    answer.error_text = "it lacks functions that brimful needs";
     return answer;
   }
   if (const Code code = nvml->init(); code != kSuccess) {

@@ -81,7 +81,7 @@ struct Parts {
 template <typename T>
 Status put_once(std::optional<T>& place, T value, std::string_view kind, std::string_view name) {
   if (place)
-    return fail(ErrorCode::kInvalidArgument, fmt::format("'{}' is a second {}: name one", name, kind));
+    return fail(ErrorCode::kInvalidArgument, fmt::format("'{}' is a second {}: name only one", name, kind));
   place = std::move(value);
   return {};
 }
@@ -99,7 +99,7 @@ Result<Parts> sort_names(const Catalogue& catalogue, const std::vector<std::stri
       BRIMFUL_TRY_VOID(put_once(parts.cpu, *cpu, "CPU", name));
     } else {
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("no hardware is called '{:.64}'; near it are {}", name,
+                  fmt::format("there is no hardware called '{:.64}'; similar names are {}", name,
                               fmt::join(nearest_names(catalogue, name), ", ")));
     }
   }
@@ -147,7 +147,7 @@ Result<std::string> figures_of(const Catalogue& catalogue, std::string_view kind
     return fmt::format("{}, reads {}", *ram.kind, gigabytes(ram.read_bytes_per_s));
   }
   const auto cpu = catalogue.find_cpu(name);
-  if (kind != "cpu" || !cpu) return fail(ErrorCode::kCorrupt, fmt::format("'{}' is no {}", name, kind));
+  if (kind != "cpu" || !cpu) return fail(ErrorCode::kCorrupt, fmt::format("'{}' is not a {}", name, kind));
   BRIMFUL_TRY(const Cpu found, catalogue.cpu(*cpu));
   return fmt::format("{}, {}", found.model, fmt::join(found.instruction_sets, " "));
 }

@@ -140,7 +140,7 @@ TEST(MachineLike, NamesWhatIsNearAnUnknownName) {
   EXPECT_THAT(refusal("rtx-5080-32gb"), HasSubstr("rtx-5080-16gb"));
   EXPECT_THAT(refusal("nvme-gen33"), HasSubstr("nvme-gen3"));
   EXPECT_THAT(refusal("8c17t"), HasSubstr("8c16t"));
-  EXPECT_THAT(refusal(std::string(100000, 'x')), HasSubstr("near it are"));
+  EXPECT_THAT(refusal(std::string(100000, 'x')), HasSubstr("similar names are"));
 }
 
 TEST(MachineLike, RefusesTwoOfWhatIsOne) {
@@ -316,7 +316,7 @@ TEST_F(HardwareFile, IsRefusedWithWhatIsWrong) {
   EXPECT_THAT(refusal("machine = 5\n"), HasSubstr("machine = "));
   EXPECT_THAT(refusal("machine = \"nvme-gen3\"\n", ErrorCode::kInvalidArgument), HasSubstr("no memory"));
   const std::string like = "machine = \"x, 16gb-ddr4-3200, sata-ssd\"\n";
-  EXPECT_THAT(refusal(like, ErrorCode::kInvalidArgument), HasSubstr("no hardware is called 'x'"));
+  EXPECT_THAT(refusal(like, ErrorCode::kInvalidArgument), HasSubstr("there is no hardware called 'x'"));
   EXPECT_THAT(refusal(like + "[gpu.x]\nname = \"X\"\n"), HasSubstr("gpu.x.memory is missing"));
   EXPECT_THAT(refusal(like + "[gpu]\nx = 5\n"), HasSubstr("gpu.x must be a group of fields"));
   const std::string card = like + "[gpu.x]\nname = \"X\"\nmemory = \"1GiB\"\npcie_width = 16\n";

@@ -81,7 +81,7 @@ json compute_json(const Compute& compute) {
           {"quantised_attention", attention_json(compute.quantised_attention)},
           {"element_bytes_per_s", compute.element_bytes_per_s},
           {"seconds_per_node", compute.seconds_per_node},
-          {"seconds_per_run", compute.seconds_per_run},
+          {"seconds_per_run", compute.seconds_per_segment},
           {"share_beside_reads", compute.share_beside_reads}};
 }
 
@@ -151,7 +151,7 @@ Compute parse_compute(Fields fields) {
   compute.quantised_attention = parse_attention(fields.part("quantised_attention"));
   compute.element_bytes_per_s = fields.rate("element_bytes_per_s");
   compute.seconds_per_node = fields.seconds("seconds_per_node");
-  compute.seconds_per_run = fields.seconds("seconds_per_run");
+  compute.seconds_per_segment = fields.seconds("seconds_per_run");
   compute.share_beside_reads = fields.share("share_beside_reads");
   return compute;
 }
@@ -245,8 +245,8 @@ Result<Profile> parse_profile(std::string_view text) {
   const std::uint32_t version = fields.count("profile_version");
   if (problem.empty() && version != kVersion)
     return fail(ErrorCode::kUnsupported,
-                fmt::format("the hardware profile has version {}, and this program reads version {}: "
-                            "measure anew with brimful probe --json",
+                fmt::format("the hardware profile has version {}, and this program reads version {}: measure "
+                            "again with brimful probe --json",
                             version, kVersion));
   Profile profile;
   profile.name = fields.text("name");

@@ -164,7 +164,7 @@ struct Compute {
   /// The fixed time of one graph node.
   double seconds_per_node = 0;
   /// The fixed time to hand one segment of graph nodes to the threads.
-  double seconds_per_run = 0;
+  double seconds_per_segment = 0;
   /// The share of these rates that is left while the disk reads at its best rate.
   double share_beside_reads = 1;
 

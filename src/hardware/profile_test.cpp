@@ -39,7 +39,7 @@ Profile measured_machine() {
   profile.compute.quantised_attention = {1e10, 2e10, 0.8};
   profile.compute.element_bytes_per_s = 50e9;
   profile.compute.seconds_per_node = 2.5e-6;
-  profile.compute.seconds_per_run = 0;
+  profile.compute.seconds_per_segment = 0;
   profile.compute.share_beside_reads = 0.97;
   return profile;
 }
@@ -127,7 +127,7 @@ TEST(ParseProfile, NamesTheFieldThatIsWrong) {
       {with("/compute/seconds_per_node", -1e-6), "compute.seconds_per_node must be a number of seconds"},
       {with("/profile_version", gone), "profile_version is missing"},
       {"[]", "not a hardware profile"},
-      {"", "is no JSON from byte 1 on"},
+      {"", "is not valid JSON at byte 1"},
       {"{\"profile_version\": 1, \"name\": 1e999}", "holds a number that is out of range"},
   };
   for (const Case& c : cases) {

@@ -111,8 +111,7 @@ Result<std::string> choose_file(std::span<const std::string> paths,
   std::vector<std::string> models;
   std::ranges::copy_if(paths, std::back_inserter(models), is_model);
   if (models.empty()) {
-    return fail(ErrorCode::kNotFound,
-                "there is no GGUF model in it: look for a repository whose name ends in -GGUF");
+    return fail(ErrorCode::kNotFound, "it has no GGUF model: look for a repository whose name ends in -GGUF");
   }
   const std::string_view wanted = quantisation ? *quantisation : kDefault;
   const auto named = [&](const std::string& path) { return has(file_name(path), wanted); };
@@ -123,8 +122,8 @@ Result<std::string> choose_file(std::span<const std::string> paths,
   if (const auto it = std::ranges::find_if(models, named); it != models.end()) return *it;
   if (const auto it = std::ranges::find_if(models, in_folder); it != models.end()) return *it;
   if (quantisation) {
-    return fail(ErrorCode::kNotFound, fmt::format("there is no {} in it; there are: {}",
-                                                  model::in_quotes(*quantisation), listed(models)));
+    return fail(ErrorCode::kNotFound,
+                fmt::format("it has no {}; it has: {}", model::in_quotes(*quantisation), listed(models)));
   }
   if (const auto it = std::ranges::find_if(models, next_best); it != models.end()) return *it;
   return models.front();

@@ -68,7 +68,7 @@ TEST(ChooseFile, DoesNotTakeAQuantisationForAPartOfAnother) {
 
 TEST(ChooseFile, ListsWhatThereIs) {
   EXPECT_EQ(chosen(kMany, "Q5_K_M"),
-            "refused: there is no 'Q5_K_M' in it; there are: BF16, IQ4_XS, Q4_K_S, Q4_K_M, Q8_0, Q2_K_XL");
+            "refused: it has no 'Q5_K_M'; it has: BF16, IQ4_XS, Q4_K_S, Q4_K_M, Q8_0, Q2_K_XL");
   EXPECT_THAT(chosen({"sto\nries.gguf"}, "Q4_0"), HasSubstr("there are: sto␊ries.gguf"));
   Paths hundred;
   for (int i = 0; i < 100; ++i) hundred.push_back("a" + std::to_string(i) + ".gguf");
@@ -77,7 +77,7 @@ TEST(ChooseFile, ListsWhatThereIs) {
 
 TEST(ChooseFile, RefusesARepositoryWithoutModels) {
   for (const Paths& paths : {Paths{}, Paths{"model.safetensors"}, Paths{"mmproj-F16.gguf"}}) {
-    EXPECT_THAT(chosen(paths), HasSubstr("there is no GGUF model in it"));
+    EXPECT_THAT(chosen(paths), HasSubstr("it has no GGUF model"));
   }
 }
 

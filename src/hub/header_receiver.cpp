@@ -26,8 +26,8 @@ void HeaderReceiver::place(const Answer& answer) {
   if (answer.first == 0) bytes_.clear();
   if (answer.first != bytes_.size()) {
     refuse(ErrorCode::kIo,
-           "the server sends another part of the file than was asked for: download the file's "
-           "first 20 MB in another way, and give that file");
+           "the server sent another part of the file than was requested: download the first 20 MB of the "
+           "file in another way, and give that file");
   }
 }
 

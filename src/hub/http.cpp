@@ -63,7 +63,7 @@ std::size_t on_body(char* data, std::size_t, std::size_t size, void* user) noexc
 Result<Http> Http::open(Settings settings) {
   BRIMFUL_TRY(const Curl* curl, load_curl());
   Handle handle(curl->easy_init(), Close{curl->easy_cleanup});
-  if (!handle) return fail(ErrorCode::kInternal, "libcurl refuses to start");
+  if (!handle) return fail(ErrorCode::kInternal, "libcurl cannot be started");
   Http http(std::move(settings), *curl, std::move(handle));
   BRIMFUL_TRY_VOID(http.prepare());
   return http;
@@ -104,7 +104,7 @@ Result<Answer> Http::get(const std::string& url, const std::optional<ByteRange>&
   const bool set_up = set(CURLOPT_HEADERDATA, static_cast<void*>(&transfer)) &&
                       set(CURLOPT_WRITEDATA, static_cast<void*>(&transfer)) &&
                       set(CURLOPT_ERRORBUFFER, transfer.error.data());
-  if (!set_up) return fail(ErrorCode::kInternal, "libcurl refuses a request");
+  if (!set_up) return fail(ErrorCode::kInternal, "libcurl refuses the settings of a request");
   const CURLcode code = curl_->easy_perform(handle_.get());
   // The buffer belongs to this function.
   static_cast<void>(set(CURLOPT_ERRORBUFFER, static_cast<char*>(nullptr)));

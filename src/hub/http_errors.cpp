@@ -26,15 +26,13 @@ std::string no_access(std::string_view url, int status, const Settings& settings
   const std::string page = page_of(url, settings);
   if (settings.token.empty()) {
     return fmt::format(
-        "the hub asks for a login ({}): is the name right? For a gated or private model accept its licence "
-        "on "
+        "the hub asks for a login ({}): check the name. For a gated or private model accept its licence on "
         "{}, and set HF_TOKEN",
         status, page);
   }
   return fmt::format(
-      "the hub refuses access ({}): is the name right, and HF_TOKEN still valid? For a gated model accept "
-      "its "
-      "licence on {}",
+      "the hub refuses access ({}): check the name, and whether HF_TOKEN is still valid. For a gated model "
+      "accept its licence on {}",
       status, page);
 }
 
@@ -48,17 +46,19 @@ Error transfer_error(std::string_view url, CURLcode code, std::string_view why) 
   const std::string reason = model::in_quotes(trim(why));
   switch (code) {
     case CURLE_URL_MALFORMAT:
-      return error(ErrorCode::kInvalidArgument, "is no address: give one like https://host/path/model.gguf");
+      return error(ErrorCode::kInvalidArgument,
+                   "is not an address: give one like https://host/path/model.gguf");
     case CURLE_UNSUPPORTED_PROTOCOL:
       if (!scheme.starts_with("http")) {
         return error(ErrorCode::kInvalidArgument, "cannot be fetched: give an http:// or https:// address");
       }
-      return error(ErrorCode::kIo, fmt::format("the server leads away from {}:// ({}): is the address right?",
+      return error(ErrorCode::kIo, fmt::format("the server redirects away from {}:// ({}): check the address",
                                                scheme, reason));
     case CURLE_COULDNT_RESOLVE_HOST:
-      return error(ErrorCode::kIo, "there is no host of this name: is it right, and is there a network?");
+      return error(ErrorCode::kIo, "the host name cannot be resolved: check the name, and the network");
     case CURLE_COULDNT_RESOLVE_PROXY:
-      return error(ErrorCode::kIo, "the proxy's name leads nowhere: check https_proxy and http_proxy");
+      return error(ErrorCode::kIo,
+                   "the proxy's host name cannot be resolved: check https_proxy and http_proxy");
     case CURLE_COULDNT_CONNECT:
       return error(ErrorCode::kIo,
                    fmt::format("cannot connect ({}): check the network, and https_proxy", reason));
@@ -66,7 +66,7 @@ Error transfer_error(std::string_view url, CURLcode code, std::string_view why) 
       return error(ErrorCode::kIo,
                    fmt::format("the server takes too long ({}): check the network, or try later", reason));
     case CURLE_TOO_MANY_REDIRECTS:
-      return error(ErrorCode::kIo, "the server redirects in a circle: is the address right?");
+      return error(ErrorCode::kIo, "the server redirects in a circle: check the address");
     case CURLE_SSL_CONNECT_ERROR:
       return error(ErrorCode::kIo,
                    fmt::format("no secure connection ({}): does the server speak https?", reason));
@@ -88,19 +88,19 @@ Error status_error(std::string_view url, int status, const Settings& settings) {
   if (status == 401 || status == 403) return error(ErrorCode::kIo, no_access(url, status, settings));
   if (status == 404 || status == 410) {
     return error(ErrorCode::kNotFound,
-                 fmt::format("the server has nothing of this name ({}): is it right?", status));
+                 fmt::format("the server has no file of this name ({}): check the name", status));
   }
-  if (status == 416) return error(ErrorCode::kCorrupt, "the file is empty: is the address right?");
+  if (status == 416) return error(ErrorCode::kCorrupt, "the file is empty: check the address");
   if (status == 429) {
     const bool nameless = settings.is_hub(url) && settings.token.empty();
     return error(ErrorCode::kIo, fmt::format("too many requests (429): wait some minutes{}",
                                              nameless ? ", or set HF_TOKEN" : ""));
   }
   if (status >= 500) {
-    return error(ErrorCode::kIo, fmt::format("the server fails ({}): try again later", status));
+    return error(ErrorCode::kIo,
+                 fmt::format("the server reports an error of its own ({}): try again later", status));
   }
-  return error(ErrorCode::kIo,
-               fmt::format("the server answers with status {}: is the address right?", status));
+  return error(ErrorCode::kIo, fmt::format("the server answers with status {}: check the address", status));
 }
 
 }  // namespace brimful::hub

@@ -22,14 +22,13 @@ std::string message(std::string_view url, int status, const Settings& settings =
 
 TEST(StatusError, SaysWhatToDoAboutAGatedModel) {
   const auto licence = HasSubstr("accept its licence on https://huggingface.co/org/model-GGUF");
-  EXPECT_THAT(message(kFile, 401),
-              AllOf(licence, HasSubstr("set HF_TOKEN"), HasSubstr("is the name right?")));
+  EXPECT_THAT(message(kFile, 401), AllOf(licence, HasSubstr("set HF_TOKEN"), HasSubstr("check the name")));
   EXPECT_THAT(message("https://huggingface.co/api/models/org/model-GGUF/tree/main?recursive=true", 401),
               licence);
   Settings known;
   known.token = "secret";
   EXPECT_THAT(message(kFile, 403, known),
-              AllOf(licence, HasSubstr("HF_TOKEN still valid"), Not(HasSubstr("secret"))));
+              AllOf(licence, HasSubstr("HF_TOKEN is still valid"), Not(HasSubstr("secret"))));
   EXPECT_THAT(message("https://huggingface.co/org", 401), HasSubstr("https://huggingface.co/org, and"));
 }
 
@@ -41,7 +40,7 @@ TEST(StatusError, OfAnotherServerDoesNotSpeakOfTheHub) {
 
 TEST(StatusError, TellsWhatIsMissingFromWhatFails) {
   EXPECT_EQ(status_error(kFile, 404, {}).code, ErrorCode::kNotFound);
-  EXPECT_THAT(message(kFile, 404), HasSubstr("nothing of this name (404): is it right?"));
+  EXPECT_THAT(message(kFile, 404), HasSubstr("no file of this name (404): check the name"));
   EXPECT_EQ(status_error(kFile, 503, {}).code, ErrorCode::kIo);
   EXPECT_THAT(message(kFile, 503), HasSubstr("try again later"));
   EXPECT_THAT(message(kFile, 429), HasSubstr("set HF_TOKEN"));
@@ -50,7 +49,7 @@ TEST(StatusError, TellsWhatIsMissingFromWhatFails) {
 
 TEST(TransferError, SaysWhatToDo) {
   const auto text = [](CURLcode code) { return transfer_error(kFile, code, "a\nb").message; };
-  EXPECT_THAT(text(CURLE_COULDNT_RESOLVE_HOST), HasSubstr("no host of this name"));
+  EXPECT_THAT(text(CURLE_COULDNT_RESOLVE_HOST), HasSubstr("the host name cannot be resolved"));
   EXPECT_THAT(text(CURLE_COULDNT_CONNECT), AllOf(HasSubstr("'a␊b'"), HasSubstr("https_proxy")));
   EXPECT_THAT(text(CURLE_OPERATION_TIMEDOUT), HasSubstr("takes too long"));
   EXPECT_THAT(text(CURLE_PEER_FAILED_VERIFICATION), HasSubstr("SSL_CERT_FILE"));

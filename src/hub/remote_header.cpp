@@ -32,11 +32,9 @@ FileAddress split_address(const std::string& url) {
 
 Error at(const std::string& url, const Error& error, bool web_page) {
   if (!web_page) return {error.code, fmt::format("{}: {}", shown(url), error.message)};
-  return {
-      ErrorCode::kCorrupt,
-      fmt::format("{}: is a web page and not a model: give the address that downloads the file (on Hugging "
-                  "Face with /resolve/ in place of /blob/)",
-                  shown(url))};
+  return {ErrorCode::kCorrupt, fmt::format("{}: is a web page, not a model: give the address that downloads "
+                                           "the file (on Hugging Face with /resolve/ in place of /blob/)",
+                                           shown(url))};
 }
 
 /// Asks for one range after another until the header is complete. When a connection breaks off, the next
@@ -58,7 +56,7 @@ Status receive(Http& http, const std::string& url, HeaderReceiver& receiver) {
       if (answer || ++breaks <= kMostBreaks) continue;
     }
     if (!answer) return std::unexpected(answer.error());
-    return std::unexpected(at(url, {ErrorCode::kIo, "the server sends nothing: try again later"}, false));
+    return std::unexpected(at(url, {ErrorCode::kIo, "the server sent nothing: try again later"}, false));
   }
   return {};
 }

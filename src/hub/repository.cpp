@@ -36,9 +36,9 @@ Result<std::string> read_page(Http& http, const std::string& url, std::vector<st
   BRIMFUL_TRY(const Answer answer, http.get(url, std::nullopt, append));
   const auto list = parse_json(text);
   if (too_large || !list || !list->is_array()) {
-    return fail(ErrorCode::kCorrupt,
-                fmt::format("{}: answers with something else than a list of files: is HF_ENDPOINT right?",
-                            shown(url)));
+    return fail(
+        ErrorCode::kCorrupt,
+        fmt::format("{}: the server did not answer with a list of files: check HF_ENDPOINT", shown(url)));
   }
   for (const auto& entry : *list) {
     if (!entry.is_object() || !entry.contains("path") || !entry["path"].is_string()) continue;
@@ -59,7 +59,7 @@ Result<HubModel> parse_hub_model(std::string_view text) {
                      (!model.quantisation || is_name(*model.quantisation));
   if (named) return model;
   return fail(ErrorCode::kInvalidArgument,
-              fmt::format("{} names no model of the hub: give ORGANISATION/REPOSITORY or "
+              fmt::format("{} is not the name of a model on the hub: give ORGANISATION/REPOSITORY or "
                           "ORGANISATION/REPOSITORY:QUANTISATION, as in ggml-org/gemma-3-1b-it-GGUF:Q4_K_M",
                           model::in_quotes(text)));
 }

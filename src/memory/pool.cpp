@@ -75,8 +75,8 @@ Status Pool::claim(Bytes bytes, Tag tag) {
   if (const Bytes free = capacity_ - total_; parent_ == nullptr && bytes > free) {
     return fail(
         ErrorCode::kBudgetExceeded,
-        fmt::format("{} more for {} pass the {} budget of {} by {} ({})", format_bytes(bytes), to_string(tag),
-                    name_, format_bytes(capacity_), format_bytes(bytes - free), account()));
+        fmt::format("{} more for {} exceed the {} budget of {} by {} ({})", format_bytes(bytes),
+                    to_string(tag), name_, format_bytes(capacity_), format_bytes(bytes - free), account()));
   }
   held_[static_cast<std::size_t>(tag)] += bytes;
   total_ += bytes;

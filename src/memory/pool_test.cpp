@@ -10,7 +10,7 @@
 namespace brimful::memory {
 namespace {
 
-TEST(Pool, CountsExactlyAndByOwner) {
+TEST(Pool, CountsExactlyAndByTag) {
   Pool pool("host", Bytes{1000});
   const auto weights = pool.reserve(Bytes{333}, Tag::kWeights);
   const auto ring = pool.reserve(Bytes{1}, Tag::kRing);
@@ -35,7 +35,7 @@ TEST(Pool, GivesTheLastByteAndNotOneMore) {
   EXPECT_EQ(pool.reserved(Tag::kRing), Bytes{});
 }
 
-TEST(Pool, OfAPartClaimsInTheWholeToo) {
+TEST(Pool, APoolWithinAnotherReservesInBoth) {
   Pool host("host", Bytes{1000});
   const auto weights = host.reserve(Bytes{600}, Tag::kWeights);
   Pool draft("draft", host, Tag::kDraft);
@@ -64,19 +64,20 @@ TEST(Pool, RefusesSumsThatWouldWrapAround) {
   EXPECT_EQ(pool.reserved(), Bytes{10});
 }
 
-TEST(Pool, TheErrorIsTheAccount) {
+TEST(Pool, TheErrorListsWhatIsHeld) {
   Pool pool("host", kMiB * 100);
   const auto nothing_held = pool.reserve(kMiB * 101, Tag::kWeights);
   ASSERT_FALSE(nothing_held);
-  EXPECT_EQ(nothing_held.error().message,
-            "101.0 MiB more for weights pass the host budget of 100.0 MiB by 1.0 MiB (nothing is held yet)");
+  EXPECT_EQ(
+      nothing_held.error().message,
+      "101.0 MiB more for weights exceed the host budget of 100.0 MiB by 1.0 MiB (nothing is held yet)");
   const auto weights = pool.reserve(kMiB * 80, Tag::kWeights);
   const auto runtime = pool.reserve(kMiB * 5, Tag::kRuntime);
   const auto error = pool.reserve(kMiB * 16, Tag::kKvCache);
   ASSERT_FALSE(error);
   EXPECT_EQ(
       error.error().message,
-      "16.0 MiB more for KV cache pass the host budget of 100.0 MiB by 1.0 MiB (held: weights 80.0 MiB, "
+      "16.0 MiB more for KV cache exceed the host budget of 100.0 MiB by 1.0 MiB (held: weights 80.0 MiB, "
       "runtime 5.0 MiB)");
 }
 

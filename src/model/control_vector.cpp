@@ -49,7 +49,7 @@ Status read_directions(const HeaderFile& file, const ModelProfile& model, int fd
     const bool vector = tensor.shape[1] == 1 && tensor.shape[2] == 1 && tensor.shape[3] == 1;
     if (!layer || tensor.type != GGML_TYPE_F32 || !vector) {
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("is no control vector: tensor {} is no F32 vector called 'direction.N'",
+                  fmt::format("is not a control vector: tensor {} is not an F32 vector called 'direction.N'",
                               in_quotes(tensor.name)));
     }
     if (tensor.shape[0] != model.embedding || *layer == 0 || *layer >= model.layers) {
@@ -63,7 +63,7 @@ Status read_directions(const HeaderFile& file, const ModelProfile& model, int fd
                              all.subspan((*layer - 1) * std::size_t{model.embedding}, model.embedding)));
   }
   if (file.header.tensors.empty())
-    return fail(ErrorCode::kInvalidArgument, "is no control vector: it is empty");
+    return fail(ErrorCode::kInvalidArgument, "is not a control vector: it is empty");
   return {};
 }
 

@@ -51,7 +51,7 @@ class Cursor {
     if (count > left_in_file() && (must_be_whole() || !too_large)) return ends_inside(what, count);
     if (too_large) {
       return fail(ErrorCode::kUnsupported,
-                  fmt::format("the header is larger than {}: this is no model file, or a damaged one",
+                  fmt::format("the header is larger than {}: this is not a model file, or a damaged one",
                               format_bytes(kMaxHeader)));
     }
     if (count > bytes_.size() - position_) need_ = position_ + count;
@@ -361,6 +361,10 @@ bool place_tensors(Cursor& in, GgufHeader& header, std::uint64_t file_size) {
           fmt::format("tensor {} ends beyond any file: the file is damaged", in_quotes(tensor.name)));
     }
     if (end > file_size && in.must_be_whole()) {
+      if (file_size <= header.size) {
+        return in.corrupt(
+            "holds no weights, only a header: fetch the whole file (brimful plan takes a header alone)");
+      }
       return in.corrupt(fmt::format("tensor {} ends {} bytes past the end of the file: {}",
                                     in_quotes(tensor.name), end - file_size, kIncomplete));
     }

@@ -23,7 +23,7 @@ Status check_keys(const HeaderFile& file, const ModelProfile& model) {
   BRIMFUL_TRY(const auto general, values.string("general.type"));
   BRIMFUL_TRY(const auto kind, values.string("adapter.type"));
   if (general != "adapter" || kind != "lora") {
-    return fail(ErrorCode::kInvalidArgument, "is no LoRA adapter: convert one to GGUF first");
+    return fail(ErrorCode::kInvalidArgument, "is not a LoRA adapter in GGUF: convert the adapter first");
   }
   BRIMFUL_TRY(const auto architecture, values.string("general.architecture"));
   if (architecture != model.architecture) {
@@ -33,10 +33,10 @@ Status check_keys(const HeaderFile& file, const ModelProfile& model) {
   }
   BRIMFUL_TRY(const auto alpha, values.f32("adapter.lora.alpha"));
   if (alpha && !std::isfinite(*alpha)) {
-    return fail(ErrorCode::kCorrupt, "'adapter.lora.alpha' is no finite number");
+    return fail(ErrorCode::kCorrupt, "'adapter.lora.alpha' is not a finite number");
   }
   if (file.header.find("adapter.alora.invocation_tokens") != nullptr) {
-    return fail(ErrorCode::kUnsupported, "switches itself on within a text (aLoRA), which brimful cannot do");
+    return fail(ErrorCode::kUnsupported, "is an activated LoRA (aLoRA), which brimful does not support");
   }
   return {};
 }
@@ -83,18 +83,18 @@ Status check_pair(const std::string& name, const Pair& pair, const ModelProfile&
   const TensorInfo* const weight = model.find(name);
   if (weight == nullptr) {
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("adapts {}, which {} does not have: is it another model's?", in_quotes(name),
+                fmt::format("adapts {}, which {} does not have: is it for another model?", in_quotes(name),
                             in_quotes(model.name)));
   }
   const bool embedding = name.ends_with("token_embd.weight");
   if (embedding && model.find("output.weight") == nullptr) {
     return fail(ErrorCode::kUnsupported,
-                "adapts a token embedding that is the output matrix too, which llama.cpp cannot compute");
+                "adapts a token embedding that is also the output matrix, which llama.cpp does not support");
   }
   if (fits(pair, *weight, embedding)) return {};
   return fail(
       ErrorCode::kInvalidArgument,
-      fmt::format("its tensors for {} do not fit that weight: is it another model's?", in_quotes(name)));
+      fmt::format("its tensors for {} do not fit that weight: is it for another model?", in_quotes(name)));
 }
 
 Status check(const HeaderFile& file, const ModelProfile& model) {

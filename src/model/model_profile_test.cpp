@@ -116,7 +116,7 @@ TEST_F(ModelProfileTest, ReadsAModelWhoseWeightsAreMissingWhereThatIsAllowed) {
   EXPECT_FALSE(whole->weights_missing);
 
   fs::resize_file(path(), small_model().header().size());
-  expect_refused(path(), ErrorCode::kCorrupt, "past the end of the file: the download is incomplete");
+  expect_refused(path(), ErrorCode::kCorrupt, "holds no weights, only a header: fetch the whole file");
   const auto cut = read_model(path(), Weights::kMayBeMissing);
   ASSERT_TRUE(cut) << cut.error().message;
   EXPECT_TRUE(cut->weights_missing);

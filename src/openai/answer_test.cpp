@@ -331,7 +331,7 @@ TEST(ApiAnswers, SamplingOptionsAreObeyedAndUnknownFieldsAreNamed) {
   EXPECT_THAT(answer["warnings"][0].get<std::string>(), testing::StartsWith("n_indent: "));
 }
 
-TEST(ApiAnswers, WhatASchemaAsksForInVainIsAWarningOrAnErrorWhereItIsStrict) {
+TEST(ApiAnswers, UnenforcedPartsOfASchemaAreAWarningOrAnErrorWhereItIsStrict) {
   const Said said({.tokens = {"7"}, .chat_template = kChatMl});
   const auto with = [](bool strict) {
     return json{
@@ -346,7 +346,7 @@ TEST(ApiAnswers, WhatASchemaAsksForInVainIsAWarningOrAnErrorWhereItIsStrict) {
   EXPECT_THAT(loose->warnings, testing::ElementsAre(testing::HasSubstr("multipleOf")));
 }
 
-TEST(ApiAnswers, WhatAToolsSchemaAsksForInVainIsToldToo) {
+TEST(ApiAnswers, UnenforcedPartsOfAToolsSchemaAreAWarningToo) {
   const Said said({.tokens = {"7"}, .chat_template = kChatMl});
   const auto with = [](bool strict) {
     json tool = kTool;
@@ -426,7 +426,7 @@ TEST(ApiAnswers, FieldsKeepTheOrderInWhichAClientWritesThem) {
   EXPECT_LT(prompt.find("\"zone\""), prompt.find("\"at\"")) << prompt;
 }
 
-TEST(ApiAnswers, MinusOneIsAllOfTheContextAndWhatChangesNothingIsTaken) {
+TEST(ApiAnswers, MinusOneIsTheWholeContextAndOptionsThatAreOffAreTaken) {
   Said said({.tokens = {"one", "two", "three"}, .chat_template = kChatMl});
   EXPECT_EQ(said.message({{"repeat_last_n", -1},
                           {"dry_penalty_last_n", -1},
@@ -443,7 +443,7 @@ TEST(ApiAnswers, MinusOneIsAllOfTheContextAndWhatChangesNothingIsTaken) {
   EXPECT_THAT(best->warnings, testing::ElementsAre(testing::StartsWith("best_of: ")));
 }
 
-TEST(ApiAnswers, ClientsMayWriteNumbersBiasesAndPromptsInTheirWays) {
+TEST(ApiAnswers, NumbersBiasesAndPromptsAreTakenInSeveralForms) {
   Said said({.tokens = {"one", "two", "three"}, .chat_template = kChatMl});
   EXPECT_EQ(said.message({{"max_tokens", 2.0}})["content"], "onetwo");
   const auto biased = said.read({{"logit_bias", {{260U, -1.5}, {"259", false}}}});

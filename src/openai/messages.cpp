@@ -22,7 +22,7 @@ Status read_parts(const Fields& fields, json& parts) {
     const bool is_refusal = has_text("type") && part["type"] == "refusal" && has_text("refusal");
     if (is_refusal) part = {{"type", "text"}, {"text", json(part["refusal"])}};
     if (!has_text("type") || part["type"] != "text" || !has_text("text"))
-      return fields.refuse("content", "parts must be text: images and sound are not understood here");
+      return fields.refuse("content", "parts must be text: images and audio are not supported");
   }
   return {};
 }
@@ -48,12 +48,11 @@ Status read_call(json& call, const std::string& path) {
   } else if (arguments->is_object()) {
     function["arguments"] = arguments->dump(-1, ' ', false, json::error_handler_t::replace);
   } else if (!arguments->is_string()) {
-    return fields.refuse("arguments", "must be a JSON text");
+    return fields.refuse("arguments", "must be a string of JSON");
   } else if (const std::string& text = arguments->get_ref<const std::string&>(); !json::accept(text)) {
-    return fields.refuse(
-        "arguments",
-        "is not all of a JSON text: this call was cut off, as by a limit of tokens; leave it out "
-        "of the conversation, or complete it");
+    return fields.refuse("arguments",
+                         "is incomplete JSON: this call was cut off, as by a limit of tokens; remove it from "
+                         "the conversation, or complete it");
   } else if (const auto read = parse_json(text); !read) {  // templates use recursion for each level
     return fields.refuse("arguments", read.error().message);
   }
@@ -101,7 +100,7 @@ Result<json> read_messages(const json& body) {
   const Fields fields(body);
   const json* const given = fields.find("messages");
   if (given == nullptr || !given->is_array() || given->empty())
-    return fields.refuse("messages", "must be an array of messages, with one at least");
+    return fields.refuse("messages", "must be an array with at least one message");
   json out = *given;
   for (std::size_t i = 0; i < out.size(); ++i) {
     const std::string path = fmt::format("messages[{}]", i);
@@ -121,12 +120,12 @@ Result<bool> read_continuation(const json& body, const json& messages) {
   if (wanted.value_or(false) && !assistant_is_last)
     return fields.refuse("continue_final_message", "the last message is not the assistant's");
   if (wanted.value_or(false) && new_turn.value_or(false))
-    return fields.refuse("continue_final_message", "cannot be true beside add_generation_prompt");
+    return fields.refuse("continue_final_message", "cannot be true together with add_generation_prompt");
   if (!assistant_is_last || !wanted.value_or(true)) return false;
   if (messages.size() > 1 && messages[messages.size() - 2]["role"] == "assistant")
-    return fields.refuse("messages", "end with two messages of the assistant: one at most can be continued");
+    return fields.refuse("messages", "end with two messages of the assistant: only one can be continued");
   if (messages.back().contains("tool_calls") && !messages.back()["tool_calls"].empty())
-    return fields.refuse("messages", "end with calls of tools: the tools' answers have to follow");
+    return fields.refuse("messages", "end with tool calls: the tools' results must follow");
   return true;
 }
 
@@ -171,7 +170,7 @@ Status read_tools(const json& body, chat::ChatRequest& out) {
   if (*choice == "none" || *choice == "required") {
     out.tool_choice = *choice == "none" ? chat::ToolChoice::kNone : chat::ToolChoice::kRequired;
     if (*choice == "required" && out.tools.empty())
-      return fields.refuse("tool_choice", "requires tools, and there are none");
+      return fields.refuse("tool_choice", "needs tools, and the request has none");
     return {};
   }
   // OpenAI's `allowed_tools`: the model chooses among some of the tools.

@@ -88,10 +88,10 @@ Result<json> followed_schema(const json& schema, bool strict, const char* field,
   constraint::AnswerSchema out = constraint::schema_for_grammar(schema);
   if (strict && !out.not_enforced.empty())
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{}: its schema is strict, and this cannot be enforced: {}", field,
+                fmt::format("{}: its schema is strict, but this part cannot be enforced: {}", field,
                             fmt::join(out.not_enforced, ", ")));
   for (const std::string& what : out.not_enforced)
-    warnings.push_back(fmt::format("{}: this is not enforced: {}", field, what));
+    warnings.push_back(fmt::format("{}: this part of the schema is not enforced: {}", field, what));
   return std::move(out.schema);
 }
 
@@ -111,7 +111,7 @@ Result<Rules> rules_of(const json& body, std::vector<std::string>& warnings) {
   BRIMFUL_TRY(const auto gbnf, fields.text("grammar"));
   if (gbnf && gbnf->size() > kLongestGrammar)
     return fields.refuse("grammar", fmt::format("has more than {} KiB", kLongestGrammar >> 10));
-  if (named && gbnf) return fields.refuse("grammar", "cannot be used beside a JSON schema");
+  if (named && gbnf) return fields.refuse("grammar", "cannot be used together with a JSON schema");
   if (gbnf && !gbnf->empty()) {
     BRIMFUL_TRY(out.grammar, constraint::grammar_of_gbnf(*gbnf, "grammar"));
   }
@@ -208,7 +208,7 @@ Result<ApiRequest> ApiReader::read(Endpoint endpoint, const json& body) const {
     return out;
   }
   if (engine_.only_embeds())
-    return fail(ErrorCode::kInvalidArgument, "this model writes no text: ask it for /v1/embeddings");
+    return fail(ErrorCode::kInvalidArgument, "this model writes no text: use /v1/embeddings");
   BRIMFUL_TRY_VOID(read_sampling(body, engine_.vocab(), out.request.sampling));
   const common_params_sampling& sampling = out.request.sampling;
   out.request.repeatable = sampling.temp <= 0 || sampling.seed != LLAMA_DEFAULT_SEED;
@@ -280,24 +280,23 @@ Status ApiReader::read_completion(const json& body, ApiRequest& out) const {
   BRIMFUL_TRY(const auto logprobs, fields.integer("logprobs", 0, kMostLogprobs));
   if (logprobs) out.request.top_logprobs = static_cast<int>(*logprobs);
   BRIMFUL_TRY(const auto suffix, fields.text("suffix"));
-  if (suffix && !suffix->empty()) return fields.refuse("suffix", "is not understood here");
+  if (suffix && !suffix->empty()) return fields.refuse("suffix", "is not supported");
   BRIMFUL_TRY(const auto best_of, fields.integer("best_of", 1, kMostAnswers));
   if (best_of.value_or(out.answers) > out.answers)
-    out.warnings.emplace_back(
-        "best_of: is not understood here; the answers are the first ones, not the best");
+    out.warnings.emplace_back("best_of: is not supported; the answers are the first ones, not the best");
   BRIMFUL_TRY(const auto echo, fields.boolean("echo"));
-  if (echo.value_or(false)) return fields.refuse("echo", "is not understood here");
+  if (echo.value_or(false)) return fields.refuse("echo", "is not supported");
   BRIMFUL_TRY(Rules rules, rules_of(body, out.warnings));
   out.request.sampling.grammar = std::move(rules.grammar);
   const json* const prompt = fields.find("prompt");
   if (prompt == nullptr) return fields.refuse("prompt", "is missing");
   const bool one = prompt->is_string() || are_token_ids(*prompt, engine_.vocab()) || is_mixed(*prompt);
   if (!one && (!prompt->is_array() || prompt->empty()))
-    return fields.refuse("prompt", "must be a text, an array of token ids, or an array of either");
+    return fields.refuse("prompt", "must be a string, an array of token ids, or an array of either");
   const std::size_t prompts = one ? 1 : prompt->size();
   if (prompts * out.answers > kMostAnswers)
-    return fields.refuse(
-        "prompt", fmt::format("would get {} answers; {} at most", prompts * out.answers, kMostAnswers));
+    return fields.refuse("prompt", fmt::format("would get {} answers; at most {} are allowed",
+                                               prompts * out.answers, kMostAnswers));
   for (std::size_t i = 0; i < prompts; ++i) {
     BRIMFUL_TRY(auto tokens, tokens_of(one ? *prompt : (*prompt)[i], "prompt", i));
     (i == 0 ? out.request.prompt : out.more_prompts.emplace_back()) = std::move(tokens);
@@ -332,8 +331,9 @@ Result<std::vector<llama_token>> ApiReader::tokens_of(const json& text, const ch
     }
   }
   if (!out.empty()) return out;
-  return fail(ErrorCode::kInvalidArgument,
-              fmt::format("{}: number {} is empty, or neither a text nor an array of token ids", field, i));
+  return fail(
+      ErrorCode::kInvalidArgument,
+      fmt::format("{}: element {} is empty, or neither a string nor an array of token ids", field, i));
 }
 
 Status ApiReader::read_embeddings(const json& body, ApiRequest& out) const {
@@ -350,12 +350,12 @@ Status ApiReader::read_embeddings(const json& body, ApiRequest& out) const {
   if (input == nullptr) return fields.refuse("input", "is missing");
   const bool one = input->is_string() || are_token_ids(*input, engine_.vocab());
   if (!one && (!input->is_array() || input->empty()))
-    return fields.refuse("input", "must be a text, an array of token ids, or an array of either");
+    return fields.refuse("input", "must be a string, an array of token ids, or an array of either");
   const std::size_t count = one ? 1 : input->size();
   const std::size_t most = std::clamp<std::size_t>(kMostFloats / size, 1, kMostInputs);
   if (count > most)
     return fields.refuse(
-        "input", fmt::format("has {} inputs; of this model's vectors a request may ask for {}", count, most));
+        "input", fmt::format("has {} inputs; for this model a request can have at most {}", count, most));
   std::size_t total = 0;
   for (std::size_t i = 0; i < count; ++i) {
     BRIMFUL_TRY(auto tokens, tokens_of(one ? *input : (*input)[i], "input", i));

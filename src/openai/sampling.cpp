@@ -131,7 +131,7 @@ Status read_sampling(const json& body, const llama_vocab* vocab, common_params_s
   if (fields.find("dry_sequence_breakers") != nullptr) {
     BRIMFUL_TRY(out.dry_sequence_breakers, fields.texts("dry_sequence_breakers"));
     if (out.dry_sequence_breakers.empty())
-      return fields.refuse("dry_sequence_breakers", "must have one at least");
+      return fields.refuse("dry_sequence_breakers", "must have at least one element");
   }
   return {};
 }
@@ -140,7 +140,7 @@ std::vector<std::string> unknown_fields(Endpoint endpoint, const json& body) {
   std::vector<std::string> out;
   for (const auto& [name, value] : body.items()) {
     if (!value.is_null() && !is_known(endpoint, name) && name.size() <= 64)
-      out.push_back(fmt::format("{}: is not understood here; the answer is as without it", name));
+      out.push_back(fmt::format("{}: is not supported and has no effect", name));
   }
   return out;
 }

@@ -57,8 +57,8 @@ std::vector<Variant> standard_variants(const Inputs& inputs) {
   // More memory in the machine does not help a process whose cgroup may not use what is there already.
   const bool in_cgroup = ram.cgroup_limit && *ram.cgroup_limit < ram.total;
   if (in_cgroup && most < ram.available && inputs.host_budget < ram.available)
-    with_budget(ram.available, fmt::format("a memory limit of {} for its cgroup, now {}",
-                                           format_bytes(ram.available), format_bytes(*ram.cgroup_limit)));
+    with_budget(ram.available, fmt::format("a cgroup memory limit of {}, now {}", format_bytes(ram.available),
+                                           format_bytes(*ram.cgroup_limit)));
   const std::uint64_t installed = align_up(ram.total, kGiB).value / kGiB.value;
   const Bytes enough = inputs.run.demand.fixed() + inputs.profile.weight_bytes();
   for (const std::uint64_t gib : {16U, 32U, 64U, 96U, 128U, 192U, 256U}) {
@@ -75,7 +75,7 @@ std::vector<Variant> standard_variants(const Inputs& inputs) {
   }
   if (inputs.workload.sequences == 1) {
     Variant batch{fmt::format("a batch of {} requests instead of a chat", kFewSequences),
-                  "tokens/s of all together; the KV cache grows with each", inputs};
+                  "tokens/s of all requests together; each needs KV cache", inputs};
     batch.inputs.workload.sequences = kFewSequences;
     HostDemand& demand = batch.inputs.run.demand;
     demand.kv_cache = demand.kv_cache * kFewSequences;

@@ -80,7 +80,7 @@ double compute_seconds(const PassLoad& load, const hardware::Compute& compute) {
   }
   seconds += static_cast<double>(load.work.elements.value) / compute.element_bytes_per_s;
   seconds += static_cast<double>(load.work.nodes) * compute.seconds_per_node;
-  return seconds + static_cast<double>(load.runs) * compute.seconds_per_run;
+  return seconds + static_cast<double>(load.segments) * compute.seconds_per_segment;
 }
 
 /// Whether the cores wait for memory more than they compute.
@@ -91,12 +91,12 @@ bool memory_is_the_limit(const PassLoad& load, const hardware::Profile& machine,
   return machine.ram.read_bytes_per_s > 0 && bytes / machine.ram.read_bytes_per_s > 0.7 * seconds;
 }
 
-/// Reads of experts in a pass. `part` is the size of one read; `strips` tells that a step uses more experts
-/// than its group has slots, so that they are computed in row tiles.
+/// Reads of experts in a pass. `part` is the size of one read; `row_tiles` tells that a step uses more
+/// experts than its group has slots, so that they are computed in row tiles.
 struct ExpertReads {
   Bytes bytes;
   Bytes part;
-  bool strips = false;
+  bool row_tiles = false;
 };
 
 ExpertReads expert_reads(const GraphWork& work, const Placement& placement) {
@@ -106,7 +106,7 @@ ExpertReads expert_reads(const GraphWork& work, const Placement& placement) {
     const double experts = group.experts;
     const double used = std::min(static_cast<double>(work.experts_used), experts);
     const double distinct = experts * (1 - std::pow(1 - used / experts, static_cast<double>(work.tokens)));
-    out.strips |= distinct > group.slots && group.slots < group.experts;
+    out.row_tiles |= distinct > group.slots && group.slots < group.experts;
     bytes += distinct * (1 - group.slots / experts) * static_cast<double>(group.expert.value);
     for (const ExpertPart& part : group.parts) out.part = std::max(out.part, part.bytes);
   }
@@ -116,7 +116,7 @@ ExpertReads expert_reads(const GraphWork& work, const Placement& placement) {
 
 /// Products with experts take this many times as long where they are computed in row tiles, because a layer's
 /// step uses more experts than have slots. Measured: bench/plan_accuracy.
-constexpr double kStrips = 2.0;
+constexpr double kRowTileSlowdown = 2.0;
 
 // Seconds of a read where nobody measured them: those of an NVMe SSD.
 constexpr double kUnknownLatency = 1e-4;
@@ -176,8 +176,8 @@ PassLoad load_of(const GraphWork& work, std::int64_t cells, const model::ModelPr
   for (const Unit& unit : placement.units) {
     if (unit.resident) continue;
     load.streamed += unit.span();
-    ++load.runs;
-    ++load.streamed_runs;
+    ++load.segments;
+    ++load.streamed_segments;
     if (repacked[unit.tensor]) rearranged[profile.tensors[unit.tensor].type] += unit.bytes;
   }
   const ExpertReads experts = expert_reads(work, placement);
@@ -185,9 +185,9 @@ PassLoad load_of(const GraphWork& work, std::int64_t cells, const model::ModelPr
   load.expert_part = experts.part;
   if (experts.bytes.value > 0) load.expert_steps = static_cast<std::int64_t>(placement.groups.size());
   for (Products& products : load.work.products) {
-    if (products.experts && experts.strips) products.multiplications *= kStrips;
+    if (products.experts && experts.row_tiles) products.multiplications *= kRowTileSlowdown;
   }
-  load.runs += static_cast<std::int64_t>(placement.groups.size());
+  load.segments += static_cast<std::int64_t>(placement.groups.size());
   for (const ExpertGroup& group : placement.groups) {
     for (const ExpertPart& part : group.parts) {
       if (!repacked[part.tensor]) continue;
@@ -241,7 +241,7 @@ PassCost cost_of(const PassLoad& load, const hardware::Profile& machine) {
   const double both = run_beside(cost.compute_seconds, machine.compute.share_beside_reads, cost.disk_seconds,
                                  std::min(disk_beside, 1.0));
   cost.seconds = both + kSeams * std::min(cost.compute_seconds, cost.disk_seconds) +
-                 static_cast<double>(load.streamed_runs) * latency + cost.expert_seconds;
+                 static_cast<double>(load.streamed_segments) * latency + cost.expert_seconds;
   cost.waits_for_ram = load.work.tokens == 1 && memory_is_the_limit(load, machine, cost.compute_seconds);
   return cost;
 }

@@ -32,9 +32,9 @@ struct PassLoad {
   /// The part of the bytes read that is rearranged for ggml-cpu's own kernels, by type of weight.
   std::vector<Rearranged> rearranged;
   /// Segments that the pass is computed in.
-  std::int64_t runs = 1;
+  std::int64_t segments = 1;
   /// Segments among them that wait for the last of their reads.
-  std::int64_t streamed_runs = 0;
+  std::int64_t streamed_segments = 0;
   /// Bytes of chosen experts that no slot holds. They are read while the compute waits.
   Bytes expert_reads;
   /// Bytes of one read of experts.

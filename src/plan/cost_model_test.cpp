@@ -5,7 +5,7 @@
 namespace brimful::plan {
 namespace {
 
-TEST(Beside, TheSlowerOfTwoGoesOnAlone) {
+TEST(Beside, TheSlowerOfTwoFinishesAlone) {
   // Alone they take 2 s and 3 s. Each keeps its full rate beside the other, so the longer time counts.
   EXPECT_DOUBLE_EQ(run_beside(2, 1, 3, 1), 3);
   EXPECT_DOUBLE_EQ(run_beside(3, 1, 2, 1), 3);
@@ -30,7 +30,7 @@ hardware::Profile machine() {
 }
 
 PassLoad products_of(double columns, ggml_type type = GGML_TYPE_Q4_0) {
-  PassLoad load{.runs = 0};
+  PassLoad load{.segments = 0};
   load.work.tokens = static_cast<std::int64_t>(columns);
   load.work.products = {{type, true, false, columns, 32e9}};
   return load;
@@ -107,7 +107,7 @@ TEST(Cost, RowsThatAreRearrangedTakeTimeOfTheCores) {
 }
 
 TEST(Cost, AttentionGrowsWithTheCellsInUse) {
-  PassLoad load{.cells = 256, .runs = 0};
+  PassLoad load{.cells = 256, .segments = 0};
   load.work.cells = 256;
   load.work.attention_multiplications = 1e9;
   EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 1);
@@ -118,7 +118,7 @@ TEST(Cost, AttentionGrowsWithTheCellsInUse) {
 }
 
 TEST(Cost, AttentionIsSlowerInShortHeads) {
-  PassLoad load{.cells = 256, .runs = 0};
+  PassLoad load{.cells = 256, .segments = 0};
   load.work.cells = 256;
   load.work.attention_multiplications = 1e9;
   load.work.head = 128;

@@ -51,14 +51,14 @@ Bytes stage_bytes(const model::ModelProfile& profile, const std::vector<ExpertGr
   return half * 2;
 }
 
-Bytes landing_bytes(const std::vector<ExpertGroup>& groups) {
+Bytes bounce_bytes(const std::vector<ExpertGroup>& groups) {
   Bytes largest;
   for (const ExpertGroup& group : groups) {
     for (const ExpertPart& part : group.parts) {
-      if (part.lands()) largest = std::max(largest, region_of(part.bytes));
+      if (part.needs_bounce_buffer()) largest = std::max(largest, region_of(part.bytes));
     }
   }
-  return largest * kLandings;
+  return largest * kBounceBuffers;
 }
 
 Bytes share_out(std::vector<ExpertGroup>& groups, Bytes room, std::uint64_t place) {

@@ -23,7 +23,7 @@ struct ExpertPart {
   std::uint64_t place = 0;
 
   /// Whether reads go to a bounce buffer.
-  [[nodiscard]] bool lands() const { return stride == bytes; }
+  [[nodiscard]] bool needs_bounce_buffer() const { return stride == bytes; }
 };
 
 /// The weights that one choice of a router picks from, such as gate, up and down of a layer. Its slots keep
@@ -70,9 +70,9 @@ struct CachedExperts {
 [[nodiscard]] Bytes stage_bytes(const model::ModelProfile& profile, const std::vector<ExpertGroup>& groups);
 
 /// Number of bounce buffers for parts that cannot be read straight to their place.
-inline constexpr std::uint64_t kLandings = 16;
-/// Bytes of kLandings bounce buffers, each for the largest part that needs one. 0 if none does.
-[[nodiscard]] Bytes landing_bytes(const std::vector<ExpertGroup>& groups);
+inline constexpr std::uint64_t kBounceBuffers = 16;
+/// Bytes of kBounceBuffers bounce buffers, each for the largest part that needs one. 0 if none does.
+[[nodiscard]] Bytes bounce_bytes(const std::vector<ExpertGroup>& groups);
 
 /// Gives slots to the groups, one to each in turn, as long as `room` holds another one. A group gets no more
 /// where it has all its experts, or where its next slot does not fit. The slots lie in the arena from offset

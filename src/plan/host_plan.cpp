@@ -43,7 +43,7 @@ Bytes HostPlan::runtime() const {
 MemoryMap HostPlan::memory_map(const model::ModelProfile& profile) const {
   MemoryMap map;
   map.budget = budget;
-  map.experts = placement.slot_bytes() + placement.stage + placement.landing;
+  map.experts = placement.slot_bytes() + placement.stage + placement.bounce_buffers;
   map.ring = placement.ring;
   map.resident_weights = placement.arena_bytes() - map.ring - map.experts + demand.adapters;
   map.kv_cache = demand.kv_cache;

@@ -294,7 +294,7 @@ Bytes Placement::slot_bytes() const {
 }
 
 Bytes Placement::arena_bytes() const {
-  Bytes total = ring + slot_bytes() + stage + landing;
+  Bytes total = ring + slot_bytes() + stage + bounce_buffers;
   for (const Extent& extent : extents) total += extent.size;
   return total;
 }
@@ -312,8 +312,8 @@ Result<Placement> place(const model::ModelProfile& profile, const std::vector<Te
   }
   std::vector<ExpertGroup> groups = find_expert_groups(profile, uses);
   const Bytes stage = stage_bytes(profile, groups);
-  const Bytes landing = landing_bytes(groups);
-  const Bytes fixed = stage + landing + bookkeeping_of(groups, costs);
+  const Bytes bounce_buffers = bounce_bytes(groups);
+  const Bytes fixed = stage + bounce_buffers + bookkeeping_of(groups, costs);
   auto dense = fixed > budget ? std::nullopt
                               : place_dense(profile, without_groups(uses), budget - fixed, costs.per_unit);
   if (!dense) {
@@ -326,10 +326,10 @@ Result<Placement> place(const model::ModelProfile& profile, const std::vector<Te
       saturating_sub(budget - fixed, dense->arena_bytes() + costs.per_unit * dense->units.size());
   const std::uint64_t place = dense->arena_bytes().value;
   dense->stage_place = place + share_out(groups, left, place).value;
-  dense->landing_place = dense->stage_place + stage.value;
+  dense->bounce_place = dense->stage_place + stage.value;
   dense->groups = std::move(groups);
   dense->stage = stage;
-  dense->landing = landing;
+  dense->bounce_buffers = bounce_buffers;
   return std::move(*dense);
 }
 
@@ -347,7 +347,7 @@ Bytes smallest_budget(const model::ModelProfile& profile, const std::vector<Tens
     least = std::min(least, prepare_streaming(profile, dense, attempt, costs.per_unit).least);
   }
   const std::vector<ExpertGroup> groups = find_expert_groups(profile, uses);
-  return std::min(all_resident(uses), least + stage_bytes(profile, groups) + landing_bytes(groups) +
+  return std::min(all_resident(uses), least + stage_bytes(profile, groups) + bounce_bytes(groups) +
                                           bookkeeping_of(groups, costs));
 }
 

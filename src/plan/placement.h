@@ -64,11 +64,11 @@ struct Placement {
   /// Memory for a step that uses more experts than there are slots.
   Bytes stage;
   /// Bounce buffers for parts that cannot be read straight to their place.
-  Bytes landing;
+  Bytes bounce_buffers;
   /// Offset in the arena.
   std::uint64_t stage_place = 0;
   /// Offset in the arena.
-  std::uint64_t landing_place = 0;
+  std::uint64_t bounce_place = 0;
   /// Bytes of the resident weights.
   Bytes resident;
   /// Bytes of the weights that are read again in each pass.

@@ -29,14 +29,14 @@ Result<std::vector<Override>> parse_overrides(const std::vector<std::string>& gi
       const std::string device = one.substr(equals + 1);
       if (device != "CPU" && std::ranges::find(devices, device) == devices.end()) {
         return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("{} {}: no device '{}' has a budget: CPU{}{}", name, one, device,
-                                devices.empty() ? "" : ", ", fmt::join(devices, ", ")));
+                    fmt::format("{} {}: there is no device '{}' with a budget; choose one of CPU{}{}", name,
+                                one, device, devices.empty() ? "" : ", ", fmt::join(devices, ", ")));
       }
       try {
         out.push_back({std::regex(one.substr(0, equals)), device});
       } catch (const std::regex_error& error) {
         return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("{} {}: no regular expression: {}", name, one, error.what()));
+                    fmt::format("{} {}: is not a regular expression: {}", name, one, error.what()));
       }
     }
   }

@@ -270,7 +270,7 @@ TEST(PlaceExperts, PlacesDoNotOverlapAndKeepToTheBudget) {
         }
       }
       places[placement->stage_place] = placement->stage.value;
-      if (contiguous) places[placement->landing_place] = placement->landing.value;
+      if (contiguous) places[placement->bounce_place] = placement->bounce_buffers.value;
       std::uint64_t end = 0;
       for (const auto& [begin, size] : places) {
         EXPECT_GE(begin, end);

@@ -18,7 +18,7 @@ Status check_devices(const Inputs& inputs) {
           ErrorCode::kInfeasible,
           fmt::format(
               "{} needs {} for its driver, kernels and compute buffers, and --vram gives it {}: {} are "
-              "missing; give it more, a smaller -ub, or nothing",
+              "missing; give it more, use a smaller -ub, or leave it out",
               device.name, format_bytes(least), format_bytes(device.budget),
               format_bytes(least - device.budget)));
     }

@@ -29,7 +29,7 @@ hardware::Profile desktop() {
                      .attention = {40e9, 80e9, 0.8},
                      .element_bytes_per_s = 20e9,
                      .seconds_per_node = 2e-6,
-                     .seconds_per_run = 1e-5,
+                     .seconds_per_segment = 1e-5,
                      .share_beside_reads = 0.95};
   return machine;
 }
@@ -248,7 +248,7 @@ TEST(Advice, NamesNoMoreMemoryThanACgroupAllows) {
   for (const Variant& variant : standard_variants(inputs)) all += variant.what + "\n";
   EXPECT_EQ(all.find("--ram"), std::string::npos) << all;
   EXPECT_EQ(all.find("of RAM"), std::string::npos) << all;
-  EXPECT_NE(all.find("a memory limit of 60.00 GiB for its cgroup"), std::string::npos) << all;
+  EXPECT_NE(all.find("a cgroup memory limit of 60.00 GiB"), std::string::npos) << all;
   // Other processes hold what the machine says is available.
   inputs.machine.ram.cgroup_limit.reset();
   inputs.most_host_budget = inputs.host_budget + kGiB;
@@ -363,7 +363,7 @@ void expect_consistent(const PassCost& cost) {
   EXPECT_EQ(cost.reads == Bytes{}, disk == 0);
 }
 
-TEST(Plan, TellsOneStory) {
+TEST(Plan, ItsFiguresAgreeWithEachOther) {
   std::mt19937 random(5);
   std::map<Bound, int> seen;
   for (int i = 0; i < 150; ++i) {
@@ -405,7 +405,7 @@ TEST(Plan, AHardDiskBoundsThePromptAndNotTheLinkBesideIt) {
   EXPECT_EQ(plan->forecast.prompt.bound_by(), Bound::kDisk);
 }
 
-TEST(Plan, OfExpertsATokenReadsThoseThatItUsesAndNotAllThatMemoryLacks) {
+TEST(Plan, ATokenReadsOnlyTheExpertsThatItUses) {
   Inputs inputs = model_of(24, 2048, 64);
   inputs.host_budget = inputs.run.demand.fixed() + Bytes{inputs.profile.weight_bytes().value / 2};
   const auto plan = make_plan(inputs);

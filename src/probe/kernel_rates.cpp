@@ -195,7 +195,7 @@ Result<KernelBench::Products> KernelBench::products(ggml_type type, std::int64_t
       repack.nodes = nodes;
       const auto begin = Clock::now();
       if (ggml_backend_graph_compute(backend_, &repack) != GGML_STATUS_SUCCESS)
-        return fail(ErrorCode::kInternal, "ggml cannot rearrange rows");
+        return fail(ErrorCode::kInternal, "ggml cannot repack rows");
       rearranging.push_back(seconds_since(begin));
     }
     ggml_build_forward_expand(graph.get(), product);
@@ -348,7 +348,7 @@ Status KernelBench::measure_rest(hardware::Compute& compute) {
   ggml_tensor* const some = graph.values(GGML_TYPE_F32, 256, 1);
   graph.node(ggml_add(graph.context(), some, some));
   BRIMFUL_TRY(const double took, seconds(graph));
-  compute.seconds_per_run = std::max(took - compute.seconds_per_node, 0.0);
+  compute.seconds_per_segment = std::max(took - compute.seconds_per_node, 0.0);
   return {};
 }
 

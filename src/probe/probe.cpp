@@ -86,8 +86,7 @@ void measure_links_apart(const ProbeOptions& options, hardware::Profile& profile
     if (problem.empty()) take_over_links(gpus, profile.gpus);
     if (problem.empty() && why) problem = *why;
   } else {
-    problem =
-        "a GPU's back end crashed or hung when copies to it were measured: see whether its driver works";
+    problem = "a GPU's backend crashed or hung when copies to it were measured: check that its driver works";
   }
   if (!problem.empty() && !profile.gpu_problem) profile.gpu_problem = std::move(problem);
 }
@@ -161,7 +160,7 @@ class Probe {
         average(*known, rate);
       }
     }
-    step("attention and small nodes");
+    step("attention and small operations");
     hardware::Compute rest;
     BRIMFUL_TRY_VOID(kernels.measure_rest(rest));
     if (!first) {
@@ -169,7 +168,7 @@ class Probe {
       average(rest.quantised_attention, compute.quantised_attention);
       average(rest.element_bytes_per_s, compute.element_bytes_per_s);
       rest.seconds_per_node = (rest.seconds_per_node + compute.seconds_per_node) / 2;
-      rest.seconds_per_run = (rest.seconds_per_run + compute.seconds_per_run) / 2;
+      rest.seconds_per_segment = (rest.seconds_per_segment + compute.seconds_per_segment) / 2;
     }
     rest.kernels = std::move(compute.kernels);
     rest.share_beside_reads = compute.share_beside_reads;
@@ -193,7 +192,7 @@ class Probe {
     }
     BRIMFUL_TRY(const double one_by_one, disk->read_while(kReadSizes[0], for_time(kReadTime), 1));
     profile.disk.seconds_per_read = static_cast<double>(kReadSizes[0].value) / one_by_one;
-    step("disk beside computing");
+    step("disk while computing");
     Result<double> beside = 0.0;
     std::atomic<bool> stop = false;
     std::jthread reading([&] { beside = disk->read_while(kStreamedRead, [&] { return !stop; }); });

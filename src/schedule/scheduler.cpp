@@ -70,7 +70,7 @@ Status Scheduler::check_length(std::size_t prompt) const {
 Result<Scheduler::Id> Scheduler::submit(Request request, Callbacks callbacks) {
   if (request.prompt.empty()) return fail(ErrorCode::kInvalidArgument, "the prompt is empty");
   if (engine_.only_embeds() && !request.embed)
-    return fail(ErrorCode::kInvalidArgument, "this model writes no text: it only embeds");
+    return fail(ErrorCode::kInvalidArgument, "this model writes no text: it only makes embeddings");
   BRIMFUL_TRY_VOID(check_length(request.prompt.size()));
   const Id id = next_++;
   const QueueKey key{request.priority, id};
@@ -258,7 +258,7 @@ Result<bool> Scheduler::embed_some() {
     statistics_.prompt_seconds += took.count();
     statistics_.prompt_tokens += part.count;
     if (part.sequence->answer.vectors.empty()) {
-      end(*part.sequence, fail(ErrorCode::kInternal, "llama.cpp gave no vector for this text"));
+      end(*part.sequence, fail(ErrorCode::kInternal, "llama.cpp gave no embedding for this text"));
     } else {
       end(*part.sequence, engine::StopReason::kEndOfText);
     }

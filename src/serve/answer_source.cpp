@@ -59,7 +59,7 @@ HttpSource::Part AnswerSource::events(PendingResponse::Update update) {
     out.bytes += openai::AnswerStream::fail({ErrorCode::kInternal, error.what()});
     out.ends = true;
   }
-  if (update.empty()) out.bytes = ": the answer is on its way\n\n";
+  if (update.empty()) out.bytes = ": keep-alive\n\n";
   if (!out.bytes.empty()) told_ = now;
   return out;
 }

@@ -83,8 +83,9 @@ std::variant<HttpResponse, HttpPlan> ApiServer::begin(const HttpRequest& request
     if (refusal) return refused(refusal->status, {ErrorCode::kInvalidArgument, refusal->why});
     if (const std::string encoding = lower_case(request.field("content-encoding"));
         !encoding.empty() && encoding != "identity")
-      return refused(415, {ErrorCode::kInvalidArgument,
-                           fmt::format("the body is encoded as {}: send it as it is", encoding)});
+      return refused(
+          415, {ErrorCode::kInvalidArgument,
+                fmt::format("the body has Content-Encoding {}: send it without an encoding", encoding)});
     return plan;
   }
   if (found.allowed.empty() && request.path != "*") {
@@ -97,7 +98,7 @@ std::variant<HttpResponse, HttpPlan> ApiServer::begin(const HttpRequest& request
   HttpResponse out{.status = 204};
   if (request.method != "OPTIONS")
     out =
-        refused(405, {ErrorCode::kInvalidArgument, fmt::format("there is no {} {} here: it takes {}",
+        refused(405, {ErrorCode::kInvalidArgument, fmt::format("{} {} is not supported: this path takes {}",
                                                                request.method, request.path, found.allowed)});
   if (!found.allowed.empty()) out.set("Allow", found.allowed);
   return out;
@@ -131,7 +132,8 @@ void ApiServer::add_endpoints() {
   });
   routes_.add("GET", "/v1/models/{...}", Lane::kNow, [this](const HttpRequest&, const std::string& id) {
     if (id == model_) return json_response(model_json());
-    return refused({ErrorCode::kNotFound, fmt::format("there is no model '{}' here, but {}", id, model_)});
+    return refused(
+        {ErrorCode::kNotFound, fmt::format("there is no model '{}' here; the model is {}", id, model_)});
   });
   const auto post = [this](const char* path, Lane lane, std::function<HttpResponse(ReadBody)> answer) {
     routes_.add("POST", path,

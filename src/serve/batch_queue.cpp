@@ -68,7 +68,7 @@ bool BatchQueue::advance() {
 /// room by then. After many failures it is given up.
 void BatchQueue::pause(const Error& error) {
   not_before_ = Clock::now() + std::min(kPause * (1 << std::min(failures_, 6)), kLongestPause);
-  if (failures_++ == 0) tell("brimful: a batch waits: {}\n", error.message);
+  if (failures_++ == 0) tell("brimful: a batch is paused: {}\n", error.message);
   if (failures_ < kMostFailures || error.code == ErrorCode::kNoSpace || !batch_) return;
   if (job_ && job_->is_checked()) {  // The answers that it has are kept.
     gave_up_ = error.message;
@@ -195,7 +195,7 @@ Status BatchQueue::take_up() {
   if (job_->difference().empty() || (job_->is_checked() && job_->counts().left() == 0)) return {};
   if (job_->counts().left() == job_->counts().lines) return job_->begin_anew();
   gave_up_ = fmt::format(
-      "the server was started again with what makes other answers: {}; send the rest in a new batch",
+      "the server was restarted with settings that give other answers: {}; send the rest in a new batch",
       job_->difference());
   return {};
 }
@@ -206,7 +206,7 @@ Status BatchQueue::look_at_lines() {
     return std::unexpected(checked.error());
   if (!checked) {
     const auto& wrong = job_->wrong_lines();
-    return end_with_errors(wrong.empty() ? one_error("empty_file", "the input file holds no request")
+    return end_with_errors(wrong.empty() ? one_error("empty_file", "the input file contains no request")
                                          : list_of_errors(wrong));
   }
   if (!*checked) return {};

@@ -50,7 +50,7 @@ Result<json> budgets_request(const json& body) {
     out["vram"].push_back({{"bytes", bytes}});
   }
   if (!out.contains("ram") && !out.contains("vram"))
-    return fail(ErrorCode::kInvalidArgument, "no budget is named: ram, vram or both");
+    return fail(ErrorCode::kInvalidArgument, "name a budget: ram, vram or both");
   return out;
 }
 

@@ -129,7 +129,7 @@ Result<std::unique_ptr<FileStore>> FileStore::open(const std::filesystem::path& 
   if (out) BRIMFUL_TRY_VOID((*out)->remove_leftovers());
   if (!out && out.error().code == ErrorCode::kInvalidArgument) {
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{}: another server keeps its files there: name another folder with --state",
+                fmt::format("{}: another server is using this folder: name another one with --state",
                             folder.string()));
   }
   return out;
@@ -280,7 +280,7 @@ Result<int> FileStore::begin_attempt(const std::string& batch) {
         "INSERT INTO attempts (id, count) VALUES (?, 1) ON CONFLICT (id) DO UPDATE SET count "
         "= count + 1 RETURNING count");
     add.bind(1, batch);
-    if (!add.executeStep()) return fail(ErrorCode::kIo, "the store does not count attempts");
+    if (!add.executeStep()) return fail(ErrorCode::kIo, "the store cannot count attempts");
     const int count = add.getColumn(0).getInt();
     while (add.executeStep()) {
     }

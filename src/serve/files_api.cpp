@@ -63,7 +63,7 @@ Result<Json> batch_of(const Json& body) {
   BRIMFUL_TRY(const std::int64_t seconds, seconds_of_window(window.value_or("24h")));
   const Json* const metadata = fields.find("metadata");
   if (metadata != nullptr && !is_metadata(*metadata))
-    return fields.refuse("metadata", "must be an object of 16 short texts at most");
+    return fields.refuse("metadata", "must be an object of at most 16 short strings");
   const std::int64_t now = unix_time();
   return Json{{"object", "batch"},
               {"endpoint", *endpoint},
@@ -107,9 +107,9 @@ class UploadTask final : public HttpTask {
 
   HttpResponse answer() override {
     if (!form_.is_complete())
-      return refused(wrong("the body is no multipart form: its last boundary is missing"));
+      return refused(wrong("the body is not a complete multipart form: its last boundary is missing"));
     if (!name_) return refused(wrong("file: is missing"));
-    if (purpose_.empty()) return refused(wrong("purpose: is missing: say batch"));
+    if (purpose_.empty()) return refused(wrong("purpose: is missing; it must be batch"));
     return json_response(store_.keep(std::move(*upload_), *name_, purpose_));
   }
 
@@ -120,7 +120,7 @@ class UploadTask final : public HttpTask {
     if (part.name == "purpose" && purpose_.size() + bytes.size() <= kLongestField) purpose_ += bytes;
     if (part.name != "file") return {};
     if (bytes.empty() && std::exchange(has_file_, true))
-      return fail(ErrorCode::kInvalidArgument, "file: is there twice");
+      return fail(ErrorCode::kInvalidArgument, "file: appears twice");
     name_ = part.filename.value_or("");
     return upload_->content.write(bytes);
   }
@@ -210,7 +210,7 @@ HttpPlan FilesApi::upload(const HttpRequest& request) {
         {ErrorCode::kInvalidArgument, "the body must be a multipart form with purpose and file"});
   auto counted = std::make_shared<Counted>(limits_.taken);
   if (Bytes{counted->add(2 * kPiece)} > limits_.all)
-    return refuse_body({ErrorCode::kBudgetExceeded, "too many files are sent at the same time: try again"});
+    return refuse_body({ErrorCode::kBudgetExceeded, "too many file transfers at the same time: try again"});
   HttpPlan out;
   out.task = std::make_unique<UploadTask>(store_, *boundary, std::move(counted));
   out.lane = Lane::kFiles;
@@ -249,7 +249,7 @@ HttpResponse FilesApi::send_content(const std::string& id) {
   if (!file) return refused(file.error());
   auto counted = std::make_shared<Counted>(limits_.taken);
   if (Bytes{counted->add(2 * kPiece)} > limits_.all)
-    return refused({ErrorCode::kBudgetExceeded, "too many files are sent at the same time: try again"});
+    return refused({ErrorCode::kBudgetExceeded, "too many file transfers at the same time: try again"});
   std::ifstream in(store_.content(id), std::ios::binary);
   if (!in) return refused({ErrorCode::kIo, fmt::format("{}: its content cannot be read", id)});
   HttpResponse out;

@@ -13,7 +13,7 @@ constexpr std::size_t kLongestFields = 8 * 1024;  // The most bytes of the heade
 constexpr std::size_t kMostParts = 64;
 
 std::unexpected<Error> no_form(const char* why) {
-  return fail(ErrorCode::kInvalidArgument, fmt::format("the body is no multipart form: {}", why));
+  return fail(ErrorCode::kInvalidArgument, fmt::format("the body is not a multipart form: {}", why));
 }
 
 /// Removes a word or a quoted text from the beginning of `rest`, and returns it without the quotes.

@@ -93,17 +93,17 @@ bool HttpAccess::may_share_with(std::string_view origin) const {
 std::optional<HttpAccess::Refusal> HttpAccess::check_origin(const HttpRequest& request) const {
   if (!rules_.api_keys.empty()) return std::nullopt;
   if (!request.host.empty() && !is_own_host(request.host)) {
-    return Refusal{403,
-                   fmt::format("'{}' is no name of this server: use its address, or start it with --host "
-                               "and that name, or with --api-key",
-                               request.host)};
+    return Refusal{403, fmt::format("'{}' is not a name of this server: use its address, or start it with "
+                                    "--host and that name, or with --api-key",
+                                    request.host)};
   }
   for (const auto& [name, origin] : request.fields) {  // Honest clients send this field only once.
     if (name != "origin" || origin.empty() || may_share_with(origin)) continue;
     if (origin == "http://" + request.host || origin == "https://" + request.host) continue;
     return Refusal{
-        403, fmt::format("pages of {} may not use this server: start it with --cors-origin {} if they are to",
-                         origin, origin)};
+        403,
+        fmt::format("web pages of {} may not use this server: start it with --cors-origin {} to allow them",
+                    origin, origin)};
   }
   return std::nullopt;
 }
@@ -120,7 +120,7 @@ std::optional<HttpAccess::Refusal> HttpAccess::check_key(const HttpRequest& requ
 std::optional<HttpAccess::Refusal> HttpAccess::check_json(const HttpRequest& request) const {
   if (!rules_.api_keys.empty() || request.content_type() == "application/json") return std::nullopt;
   return Refusal{415,
-                 "the body must be JSON, and say so: add the header Content-Type: application/json (curl: -H "
+                 "the body must be JSON with the header Content-Type: application/json (curl: -H "
                  "'Content-Type: application/json')"};
 }
 
@@ -151,11 +151,11 @@ void HttpAccess::add_fields(const HttpRequest& request, HttpResponse& response) 
 Status check_api_key(std::string_view key, const std::string& where) {
   if (key.empty())
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{}: the key is empty, which would keep nobody out", where));
+                fmt::format("{}: the key is empty, so it protects nothing", where));
   if (std::ranges::any_of(key, [](unsigned char c) { return c <= ' ' || c > '~'; }))
     return fail(
         ErrorCode::kInvalidArgument,
-        fmt::format("{}: a key may hold only visible characters of ASCII, as clients send it in a header",
+        fmt::format("{}: a key can have only visible ASCII characters, because clients send it in a header",
                     where));
   return {};
 }

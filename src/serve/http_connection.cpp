@@ -25,7 +25,7 @@ using boost::system::error_code;
 constexpr std::size_t kMostUnread = HttpParser::kLongestHead;
 
 std::string too_large(const HttpPlan& plan) {
-  return fmt::format("the body is too large: {} at most", format_bytes(Bytes{plan.largest_body}));
+  return fmt::format("the body is too large: at most {} are allowed", format_bytes(Bytes{plan.largest_body}));
 }
 
 }  // namespace
@@ -118,7 +118,7 @@ HttpConnection::Awaitable<std::expected<bool, HttpProblem>> HttpConnection::read
     }
     if (co_await receive(until)) continue;
     if (timed_out_ && !received_.empty())
-      co_return std::unexpected(HttpProblem{408, "the head of the request did not come in time"});
+      co_return std::unexpected(HttpProblem{408, "the header of the request did not arrive in time"});
     co_return false;
   }
 }
@@ -128,8 +128,7 @@ HttpConnection::Awaitable<HttpResponse> HttpConnection::do_task(HttpParser& pars
   if (request.body_size && *request.body_size > plan.largest_body)
     co_return loop_.handler.refusal(413, too_large(plan));
   if (const std::string expects = lower_case(request.field("expect")); !expects.empty()) {
-    if (expects != "100-continue")
-      co_return loop_.handler.refusal(417, "of Expect, only 100-continue is understood");
+    if (expects != "100-continue") co_return loop_.handler.refusal(417, "Expect must be 100-continue");
     if (!parser.is_complete() && received_.empty() && request.is_http_1_1)
       co_await send("HTTP/1.1 100 Continue\r\n\r\n");
   }
@@ -191,8 +190,8 @@ HttpConnection::Awaitable<HttpConnection::Refused> HttpConnection::read_body(Htt
     const bool came = co_await receive(until);
     most_received_ = kMostUnread;
     if (!came && timed_out_)
-      co_return loop_.handler.refusal(408, "the body of the request did not come in time");
-    if (!came) co_return loop_.handler.refusal(400, "the body of the request did not come whole");
+      co_return loop_.handler.refusal(408, "the body of the request did not arrive in time");
+    if (!came) co_return loop_.handler.refusal(400, "the body of the request is incomplete");
   }
   co_return std::nullopt;
 }
@@ -222,7 +221,7 @@ HttpResponse HttpConnection::failure(const std::exception_ptr& thrown) {
   } catch (const std::exception& error) {
     return loop_.handler.refusal(500, error.what());
   } catch (...) {  // An exception of a library may have no text.
-    return loop_.handler.refusal(500, "an unknown error");
+    return loop_.handler.refusal(500, "an unexpected error");
   }
 }
 

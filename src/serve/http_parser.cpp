@@ -49,21 +49,21 @@ std::expected<std::size_t, HttpProblem> HttpParser::find_end(const std::string& 
   for (; scanned_ < received.size(); ++scanned_) {
     const char c = received[scanned_];
     const bool after_return = scanned_ > 0 && received[scanned_ - 1] == '\r';
-    if (c == '\0') return refuse(400, "a zero byte stands in the head of the request");
-    if (after_return != (c == '\n')) return refuse(400, "a line of the head does not end with CR LF");
+    if (c == '\0') return refuse(400, "the header of the request contains a zero byte");
+    if (after_return != (c == '\n')) return refuse(400, "a line of the header does not end with CR LF");
     if (scanned_ - line_ > kLongestLine)
       return refuse(lines_ == 0 ? 414 : 431,
-                    fmt::format("a line of the head is longer than {} bytes", kLongestLine));
+                    fmt::format("a line of the header is longer than {} bytes", kLongestLine));
     if (scanned_ == line_ && lines_ > 0 && (c == ' ' || c == '\t'))
-      return refuse(400, "a field of the head is folded over two lines");
+      return refuse(400, "a header field is folded over two lines");
     if (c != '\n') continue;
     if (scanned_ - line_ == 1) return ++scanned_;  // An empty line ends the head.
     if (++lines_ > kMostFields + 1)
-      return refuse(431, fmt::format("the head has more than {} fields", kMostFields));
+      return refuse(431, fmt::format("the header has more than {} fields", kMostFields));
     line_ = scanned_ + 1;
   }
   if (scanned_ >= kLongestHead)
-    return refuse(lines_ == 0 ? 414 : 431, fmt::format("the head is longer than {} bytes", kLongestHead));
+    return refuse(lines_ == 0 ? 414 : 431, fmt::format("the header is longer than {} bytes", kLongestHead));
   return 0;
 }
 
@@ -77,12 +77,12 @@ std::expected<bool, HttpProblem> HttpParser::read_head(std::string& received) {
   if (!size) return std::unexpected(size.error());
   if (*size == 0) return false;
   if (has_other_version(std::string_view(received).substr(0, received.find('\r'))))
-    return refuse(505, "only HTTP/1.0 and HTTP/1.1 are understood");
+    return refuse(505, "only HTTP/1.0 and HTTP/1.1 are supported");
   error_code error;
   const std::size_t used = parser_->put({received.data(), *size}, error);
-  if (!error && used != *size) return refuse(400, "the head of the request cannot be understood");
+  if (!error && used != *size) return refuse(400, "the header of the request cannot be parsed");
   if (error)
-    return refuse(400, fmt::format("the head of the request cannot be understood: {}", error.message()));
+    return refuse(400, fmt::format("the header of the request cannot be parsed: {}", error.message()));
   received.erase(0, used);
   copy_fields();
   if (auto framed = check_framing(); !framed) return std::unexpected(framed.error());
@@ -108,17 +108,18 @@ std::expected<void, HttpProblem> HttpParser::check_framing() const {
     return std::ranges::count(request_.fields, name, &HttpFields::value_type::first);
   };
   if (std::ranges::find(kMethods, request_.method) == kMethods.end())
-    return refuse(501, fmt::format("there is no method {} here", request_.method));
+    return refuse(501, fmt::format("the method {} is not supported", request_.method));
   const auto lengths = count("content-length");
   const auto encodings = count("transfer-encoding");
-  if (lengths > 1) return refuse(400, "Content-Length is there twice");
-  if (lengths > 0 && encodings > 0) return refuse(400, "Content-Length and Transfer-Encoding are both there");
+  if (lengths > 1) return refuse(400, "Content-Length appears twice");
+  if (lengths > 0 && encodings > 0)
+    return refuse(400, "Content-Length and Transfer-Encoding cannot both be present");
   if (lengths > 0 && request_.field("content-length").find_first_not_of("0123456789") != std::string::npos)
-    return refuse(400, "Content-Length is no number");
+    return refuse(400, "Content-Length is not a number");
   if (encodings > 0 && !request_.is_http_1_1) return refuse(400, "HTTP/1.0 has no Transfer-Encoding");
   if (encodings > 1 || (encodings > 0 && lower_case(request_.field("transfer-encoding")) != "chunked"))
-    return refuse(501, "of Transfer-Encoding, only chunked is understood");
-  if (count("host") > 1) return refuse(400, "Host is there twice");
+    return refuse(501, "Transfer-Encoding must be chunked");
+  if (count("host") > 1) return refuse(400, "Host appears twice");
   if (request_.is_http_1_1 && count("host") == 0) return refuse(400, "Host is missing");
   return {};
 }
@@ -136,7 +137,7 @@ std::expected<void, HttpProblem> HttpParser::read_target(std::string_view target
   target = target.substr(0, target.find('#'));
   const std::size_t mark = std::min(target.find('?'), target.size());
   auto path = percent_decoded(target.substr(0, mark));
-  if (!path || path->contains('\0')) return refuse(400, "the path is not percent-encoded as it must be");
+  if (!path || path->contains('\0')) return refuse(400, "the path has invalid percent-encoding");
   request_.path = std::move(*path);
   const bool is_asterisk = request_.path == "*" && request_.method == "OPTIONS";
   if (!request_.path.starts_with('/') && !is_asterisk) return refuse(400, "the path does not begin with /");
@@ -146,7 +147,7 @@ std::expected<void, HttpProblem> HttpParser::read_target(std::string_view target
     const std::size_t equals = std::min(one.find('='), one.size());
     auto name = percent_decoded(one.substr(0, equals), true);
     auto value = percent_decoded(one.substr(std::min(equals + 1, one.size())), true);
-    if (!name || !value) return refuse(400, "the query is not percent-encoded as it must be");
+    if (!name || !value) return refuse(400, "the query has invalid percent-encoding");
     request_.query.emplace_back(std::move(*name), std::move(*value));
   }
   return {};
@@ -168,13 +169,13 @@ std::expected<void, HttpProblem> HttpParser::read_body(std::string& received, st
     filled = content.size() - body.size;
     used += some;
     if (error && error != http::error::need_more && error != http::error::need_buffer)
-      return refuse(400, fmt::format("the body of the request cannot be understood: {}", error.message()));
+      return refuse(400, fmt::format("the body of the request cannot be parsed: {}", error.message()));
     if (some == 0) break;
   }
   content.resize(filled);
   received.erase(0, used);
   if (!parser_->is_done() && received.size() >= kLongestHead)
-    return refuse(400, "a line between the chunks of the body is too long");
+    return refuse(400, "a chunk header of the body is too long");
   return {};
 }
 

@@ -87,7 +87,7 @@ TEST(HttpParserTest, TheSameBytesInOtherPiecesAreTheSameRequest) {
   }
 }
 
-TEST(HttpParserTest, NothingIsHeldThatIsLongerThanAHead) {
+TEST(HttpParserTest, HoldsNoMoreThanTheLongestHeader) {
   for (const char fill : {'x', '\r', '0', ' '}) {
     HttpParser parser;
     std::string received;

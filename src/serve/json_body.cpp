@@ -50,15 +50,16 @@ class JsonTask final : public HttpTask {
 
  private:
   static Error too_many() {
-    return {ErrorCode::kBudgetExceeded, "too many large requests are read at the same time: try again"};
+    return {ErrorCode::kBudgetExceeded, "too many large requests at the same time: try again"};
   }
 
   Result<ReadBody> read() {
     const std::string text = std::move(text_);
     const std::uint64_t values = values_in(text);
     if (values > kMostValues)
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("the body holds more than {} values, numbers of arrays included", kMostValues));
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format("the body has more than {} values, counting each number of an array", kMostValues));
     if (Bytes{counted_->add(values * kValue + kCopies * text.size())} > limits_.all)
       return std::unexpected(too_many());
     auto body = parse_ordered_json(text);

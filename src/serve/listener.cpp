@@ -79,8 +79,8 @@ std::unexpected<Error> cannot_listen(const std::string& host, int port, int why)
   if (why == EADDRNOTAVAIL) reason = "this machine has no such address; choose another one with --host";
   if (why == EACCES)
     reason =
-        "this user may not use the port: ports below 1024 need a right (CAP_NET_BIND_SERVICE); choose one "
-        "from 1024 on with --port";
+        "this user may not use the port: ports below 1024 need the capability CAP_NET_BIND_SERVICE; choose "
+        "one from 1024 on with --port";
   return fail(ErrorCode::kIo, fmt::format("cannot listen on {}:{}: {}", host, port, reason));
 }
 
@@ -109,10 +109,10 @@ Result<Listener> Listener::bind(const std::string& host, int port) {
   hints.ai_flags = AI_PASSIVE;
   addrinfo* found = nullptr;
   if (host.empty())
-    return fail(ErrorCode::kInvalidArgument, "--host: is empty; 127.0.0.1 is this machine alone");
+    return fail(ErrorCode::kInvalidArgument, "--host: is empty; use 127.0.0.1 for this machine alone");
   if (const int error = ::getaddrinfo(out.host_.c_str(), nullptr, &hints, &found); error != 0) {
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("--host {}: no such address is known: {}", host, ::gai_strerror(error)));
+                fmt::format("--host {}: the address cannot be resolved: {}", host, ::gai_strerror(error)));
   }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses(found, &::freeaddrinfo);
   int why = EADDRNOTAVAIL;

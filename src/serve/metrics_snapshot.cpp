@@ -30,38 +30,42 @@ void add_as_llama_server(Text& text, const MetricsSnapshot::Figures& now) {
   const schedule::Statistics& did = now.did;
   const auto prompt_tokens = static_cast<double>(did.prompt_tokens);
   const auto written = static_cast<double>(did.tokens);
-  text.add("llamacpp:prompt_tokens_total", "counter", "Tokens of prompts that were computed.", prompt_tokens);
-  text.add("llamacpp:prompt_seconds_total", "counter", "Time of requests in their prompts.",
+  text.add("llamacpp:prompt_tokens_total", "counter", "Number of prompt tokens computed.", prompt_tokens);
+  text.add("llamacpp:prompt_seconds_total", "counter", "Time that requests spent in prefill, in seconds.",
            did.prompt_seconds);
-  text.add("llamacpp:tokens_predicted_total", "counter", "Tokens written.", written);
-  text.add("llamacpp:tokens_predicted_seconds_total", "counter", "Time of requests in their answers.",
-           did.answer_seconds);
-  text.add("llamacpp:n_decode_total", "counter", "Passes.", static_cast<double>(did.passes));
-  text.add("llamacpp:prompt_tokens_seconds", "gauge", "Tokens of a prompt in a second, on average.",
+  text.add("llamacpp:tokens_predicted_total", "counter", "Number of tokens generated.", written);
+  text.add("llamacpp:tokens_predicted_seconds_total", "counter",
+           "Time that requests spent in decode, in seconds.", did.answer_seconds);
+  text.add("llamacpp:n_decode_total", "counter", "Number of passes (llama_decode calls).",
+           static_cast<double>(did.passes));
+  text.add("llamacpp:prompt_tokens_seconds", "gauge",
+           "Average prefill speed of a request in tokens per second.",
            per(prompt_tokens, did.prompt_seconds));
   text.add("llamacpp:predicted_tokens_seconds", "gauge",
-           "Tokens that a request writes in a second, on average.", per(written, did.answer_seconds));
-  text.add("llamacpp:n_busy_slots_per_decode", "gauge", "Sequences in a pass, on average.",
+           "Average decode speed of a request in tokens per second.", per(written, did.answer_seconds));
+  text.add("llamacpp:n_busy_slots_per_decode", "gauge", "Average number of sequences in a pass.",
            per(static_cast<double>(did.parts), static_cast<double>(did.passes)));
-  text.add("llamacpp:requests_processing", "gauge", "Requests that are computed.",
+  text.add("llamacpp:requests_processing", "gauge", "Number of requests that are running.",
            static_cast<double>(now.running));
-  text.add("llamacpp:requests_deferred", "gauge", "Requests that wait.", static_cast<double>(now.waiting));
+  text.add("llamacpp:requests_deferred", "gauge", "Number of requests that are waiting.",
+           static_cast<double>(now.waiting));
 }
 
 void add_tiers(Text& text, const nlohmann::ordered_json& tiers) {
   const auto label = [](const nlohmann::ordered_json& tier) {
     return fmt::format("tier=\"{}\"", tier["name"].get<std::string>());
   };
-  text.head("brimful:budget_bytes", "gauge", "Of a tier.");
+  text.head("brimful:budget_bytes", "gauge", "Memory budget of a tier, in bytes.");
   for (const auto& tier : tiers)
     text.line("brimful:budget_bytes", fmt::format("{{{}}}", label(tier)), tier["budget_bytes"].get<double>());
-  text.head("brimful:tier_bytes", "gauge", "What holds a tier's budget; of a tier, they add up to it.");
+  text.head("brimful:tier_bytes", "gauge",
+            "Bytes of a tier's budget by use; all uses of a tier add up to its budget.");
   for (const auto& tier : tiers) {
-    for (const auto& [owner, bytes] : tier["bytes"].items())
-      text.line("brimful:tier_bytes", fmt::format("{{{},tag=\"{}\"}}", label(tier), owner),
+    for (const auto& [tag, bytes] : tier["bytes"].items())
+      text.line("brimful:tier_bytes", fmt::format("{{{},tag=\"{}\"}}", label(tier), tag),
                 bytes.get<double>());
   }
-  text.head("brimful:sent_bytes_total", "counter", "Weights sent to a device for batches.");
+  text.head("brimful:sent_bytes_total", "counter", "Bytes of weights sent to a GPU for batches.");
   for (const auto& tier : tiers) {
     if (tier.contains("sent_bytes"))
       text.line("brimful:sent_bytes_total", fmt::format("{{{}}}", label(tier)),
@@ -84,28 +88,30 @@ MetricsSnapshot::Figures MetricsSnapshot::read() const {
 std::string metrics_text(const MetricsSnapshot::Figures& now) {
   Text text;
   add_as_llama_server(text, now);
-  text.add("brimful:prompt_tokens_shared_total", "counter", "Tokens of prompts that others had computed.",
+  text.add("brimful:prompt_tokens_shared_total", "counter",
+           "Number of prompt tokens taken from the prefix cache.",
            static_cast<double>(now.did.shared_tokens));
-  text.add("brimful:requests_ended_total", "counter", "Requests that have an end.",
+  text.add("brimful:requests_ended_total", "counter", "Number of requests that ended.",
            static_cast<double>(now.ended));
-  text.add("brimful:sequences_preempted_total", "counter", "Times that a sequence was preempted.",
+  text.add("brimful:sequences_preempted_total", "counter", "Number of times that a sequence was preempted.",
            static_cast<double>(now.did.preempted));
-  text.add("brimful:draft_tokens_total", "counter", "Tokens that were computed as drafts.",
+  text.add("brimful:draft_tokens_total", "counter", "Number of tokens computed as drafts.",
            static_cast<double>(now.did.drafted));
-  text.add("brimful:draft_tokens_accepted_total", "counter", "Drafted tokens that were right.",
+  text.add("brimful:draft_tokens_accepted_total", "counter", "Number of drafted tokens that were right.",
            static_cast<double>(now.did.accepted));
-  text.add("brimful:kv_cells", "gauge", "Tokens that the KV cache holds.", now.cells);
-  text.add("brimful:kv_cells_free", "gauge", "Tokens that can still be reserved there.", now.free_cells);
-  text.add("brimful:streamed_bytes_total", "counter", "Read from disk by passes.",
+  text.add("brimful:kv_cells", "gauge", "Size of the KV cache in cells, one for each token.", now.cells);
+  text.add("brimful:kv_cells_free", "gauge", "Number of KV cells that can still be reserved.",
+           now.free_cells);
+  text.add("brimful:streamed_bytes_total", "counter", "Bytes that passes read from disk.",
            static_cast<double>(now.passes.read.value));
-  text.add("brimful:stalled_seconds_total", "counter", "The computing waited for the disk.",
+  text.add("brimful:stalled_seconds_total", "counter", "Time that computing waited for the disk, in seconds.",
            std::chrono::duration<double>(now.passes.stalled).count());
-  text.add("brimful:experts_used_total", "counter", "Experts that steps used.",
+  text.add("brimful:experts_used_total", "counter", "Number of experts used, counted in each step.",
            static_cast<double>(now.passes.experts.used));
-  text.add("brimful:experts_hit_total", "counter", "Of these, found in memory.",
+  text.add("brimful:experts_hit_total", "counter", "Number of experts used that were found in memory.",
            static_cast<double>(now.passes.experts.hits));
   if (now.peak)
-    text.add("brimful:peak_bytes", "gauge", "The most ever held of the host's memory.",
+    text.add("brimful:peak_bytes", "gauge", "Peak of the host memory held, in bytes.",
              static_cast<double>(now.peak->value));
   add_tiers(text, now.tiers);
   return text.take();

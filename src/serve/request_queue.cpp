@@ -18,9 +18,11 @@ Result<std::shared_ptr<PendingResponse>> RequestQueue::put(openai::ApiRequest re
   const std::size_t weight = weight_of(request);
   if (weight > most_)
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("n: {} answers are more than may wait here: {}", weight, most_));
+                fmt::format("n: {} answers are more than this server's limit of waiting and running ones: {}",
+                            weight, most_));
   if (open_ + weight > most_)
-    return fail(ErrorCode::kBudgetExceeded, fmt::format("{} requests are on their way already", open_));
+    return fail(ErrorCode::kBudgetExceeded,
+                fmt::format("{} requests are already running or waiting: try again later", open_));
   open_ += weight;
   auto response =
       std::make_shared<PendingResponse>(std::move(request), PendingResponse::Clock::now() + time_);

@@ -18,15 +18,16 @@ Result<ggml_type> cache_type(std::string_view option, const std::string& name, s
     if (name == ggml_type_name(type)) return type;
     known += fmt::format(" {}", ggml_type_name(type));
   }
-  return fail(ErrorCode::kInvalidArgument, fmt::format("{} {}: not a cache type; one of{}{}{}", option, name,
-                                                       known, others.empty() ? "" : " ", others));
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("{} {}: is not a cache type; choose one of{}{}{}", option, name, known,
+                          others.empty() ? "" : " ", others));
 }
 
 Status check_value_cache(std::string_view option, ggml_type type, bool without_flash,
                          std::string_view flash_option) {
   if (!without_flash || !ggml_is_quantized(type)) return {};
   return fail(ErrorCode::kInvalidArgument,
-              fmt::format("{} {}: a quantised V cache needs flash attention; drop {}", option,
+              fmt::format("{} {}: a quantised V cache needs flash attention; leave out {}", option,
                           ggml_type_name(type), flash_option));
 }
 

@@ -45,8 +45,8 @@ Result<engine::OpenOptions> open_options(const OpenRequest& request, const Optio
   const Placement& placement = request.placement;
   const bool places = placement.gpu_layers || placement.cpu_expert_layers || !placement.rules.empty();
   if (request.vram.empty() && places)
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{} need {}: how much the layers may take", names.placement, names.vram));
+    return fail(ErrorCode::kInvalidArgument, fmt::format("{} need {}: say with it how much VRAM may be used",
+                                                         names.placement, names.vram));
   if (request.vram.empty()) return out;
   const auto account = std::make_shared<engine::DriverAccount>();
   out.held_on_device = [account](ggml_backend_dev_t device) { return account->held_on(device); };

@@ -79,7 +79,7 @@ TEST(PassTime, IsNotMovedFarByOneSlowPass) {
   EXPECT_LT(pass.seconds(1), 0.2);
 }
 
-TEST(PassTime, CanForgetThatMoreTokensWereDear) {
+TEST(PassTime, CanForgetThatMoreTokensWereExpensive) {
   const PassTime dear = passes(2, 0.3, 0, passes(1, 0.1, 0));
   EXPECT_GT(dear.seconds(2), 0.25);
   EXPECT_NEAR(dear.hopeful().seconds(2), 0.15, 0.01);

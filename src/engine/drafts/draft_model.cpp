@@ -47,7 +47,8 @@ Status DraftModel::make_context(llama_context* target, const llama_context_param
   context_.reset(llama_init_from_model(model_.get(), params));
   if (context_ == nullptr || llama_get_memory(context_.get()) == nullptr) {
     return fail(ErrorCode::kUnsupported,
-                fmt::format("{}: cannot be used as a draft model", profile_.files.front().path.string()));
+                fmt::format("{}: cannot be used as a draft model: use a smaller model that generates text",
+                            profile_.files.front().path.string()));
   }
   BRIMFUL_TRY_VOID(record());
 
@@ -61,10 +62,9 @@ Status DraftModel::make_context(llama_context* target, const llama_context_param
   try {
     speculative_.reset(common_speculative_init(spec, 1));
   } catch (const std::exception&) {  // for two contexts like these, it has only one reason to refuse
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("-md {}: its vocabulary is not the one of the model it drafts for: use a smaller "
-                            "model of the same family",
-                            profile_.files.front().path.string()));
+    return fail(ErrorCode::kInvalidArgument, fmt::format("-md {}: its vocabulary differs from that of the "
+                                                         "main model: use a smaller model of the same family",
+                                                         profile_.files.front().path.string()));
   }
   return {};
 }
@@ -83,7 +83,7 @@ Status DraftModel::record() {
   if (fed && forgets) return {};
   return fail(ErrorCode::kUnsupported,
               fmt::format("-md {}: {}", profile_.files.front().path.string(),
-                          fed ? "its memory cannot forget the last tokens, so it cannot draft"
+                          fed ? "it cannot remove the last tokens from its state, so it cannot draft"
                               : "llama.cpp cannot build its graph"));
 }
 

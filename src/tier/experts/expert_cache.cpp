@@ -47,8 +47,8 @@ ExpertCache::ExpertCache(const model::ModelProfile& profile, const plan::Placeme
     : profile_(profile),
       arena_(arena),
       ids_(ids),
-      reader_(std::move(reader), arena + placement.landing_place, placement.landing),
-      strips_(profile, placement, arena, reader_) {
+      reader_(std::move(reader), arena + placement.bounce_place, placement.bounce_buffers),
+      tiles_(profile, placement, arena, reader_) {
   std::uint32_t most = 0;
   for (const plan::ExpertGroup& group : placement.groups) {
     groups_.push_back(
@@ -79,7 +79,7 @@ void ExpertCache::read(Group& group, std::uint32_t slot, std::uint32_t expert) {
                    .offset = tensor.offset + expert * part.bytes.value,
                    .bytes = part.bytes,
                    .data = slot_data(part, slot),
-                   .region = part.lands() ? nullptr : slot_data(part, slot) - part.first,
+                   .region = part.needs_bounce_buffer() ? nullptr : slot_data(part, slot) - part.first,
                    .left = &state.left});
   }
 }
@@ -172,17 +172,17 @@ Status ExpertCache::bring_to_stage(Group& group, std::span<const std::uint32_t> 
   statistics_.missed += group.plan->expert * experts.size();
   std::vector<std::uint32_t> parts(group.plan->parts.size());
   std::iota(parts.begin(), parts.end(), 0U);
-  strips_.begin(*group.plan, parts, std::move(all));
+  tiles_.begin(*group.plan, parts, std::move(all));
   for (const plan::ExpertPart& part : group.plan->parts) {
     const std::uint64_t row_bytes = profile_.tensors[part.tensor].row_bytes().value;
     do {
       fresh_.clear();
-      BRIMFUL_TRY(const ExpertRows rows, strips_.next(fresh_));
+      BRIMFUL_TRY(const ExpertRows rows, tiles_.next(fresh_));
       const auto first = static_cast<std::uint64_t>(rows.first_row);
       const std::span bytes(rows.data, static_cast<std::uint64_t>(rows.rows) * row_bytes);
       for (std::size_t i = 0; i < experts.size(); ++i)
         take(part.tensor, experts[i], first * row_bytes, {bytes.data() + i * rows.stride, bytes.size()});
-    } while (!strips_.part_ends());
+    } while (!tiles_.part_ends());
   }
   return {};
 }
@@ -271,7 +271,7 @@ void ExpertCache::pass_through(Group& group, std::span<const std::uint32_t> part
       statistics_.missed += group.plan->expert;
     }
   }
-  strips_.begin(*group.plan, parts, std::move(experts));
+  tiles_.begin(*group.plan, parts, std::move(experts));
 }
 
 void ExpertCache::number_ids(const Group& group, const ggml_tensor& ids) {

@@ -77,12 +77,12 @@ class ExpertCache {
   [[nodiscard]] std::int32_t* ids() const { return ids_; }
 
   /// Whether all experts of the step are in slots. If so, the step takes them from rows(), otherwise from
-  /// strips().
+  /// tiles().
   [[nodiscard]] bool in_slots() const { return in_slots_; }
   /// All slots of a part of the step's group.
   [[nodiscard]] ExpertRows rows(std::uint32_t part) const;
   /// The row tiles of the step.
-  [[nodiscard]] ExpertTiles& strips() { return strips_; }
+  [[nodiscard]] ExpertTiles& tiles() { return tiles_; }
 
   /// The rows that finish() found unused since they were read. They must be rearranged before the step uses
   /// them, where their weight is repacked.
@@ -145,7 +145,7 @@ class ExpertCache {
   std::byte* const arena_;
   std::int32_t* const ids_;
   PartReader reader_;
-  ExpertTiles strips_;
+  ExpertTiles tiles_;
   std::vector<Group> groups_;
 
   Group* current_ = nullptr;

@@ -18,7 +18,7 @@ ExpertTiles::ExpertTiles(const model::ModelProfile& profile, const plan::Placeme
 void ExpertTiles::begin(const plan::ExpertGroup& group, std::span<const std::uint32_t> parts,
                         std::vector<Expert> experts) {
   experts_ = std::move(experts);
-  strips_.clear();
+  tiles_.clear();
   next_ = 0;
   const std::uint64_t room = half_.value / experts_.size();
   for (const std::uint32_t number : parts) {
@@ -30,7 +30,7 @@ void ExpertTiles::begin(const plan::ExpertGroup& group, std::span<const std::uin
         (room - std::min(room, 2 * plan::kBlock)) / tensor.row_bytes().value / plan::kRowStep;
     const std::int64_t step = std::max(static_cast<std::int64_t>(fit), std::int64_t{1}) * plan::kRowStep;
     for (std::int64_t row = 0; row < all; row += step) {
-      strips_.push_back({&part, row, std::min(step, all - row), row + step >= all});
+      tiles_.push_back({&part, row, std::min(step, all - row), row + step >= all});
     }
     const Bytes largest = tensor.row_bytes() * static_cast<std::uint64_t>(std::min(step, all));
     BRIMFUL_CHECK(plan::region_of(largest) * experts_.size() <= half_);
@@ -38,55 +38,55 @@ void ExpertTiles::begin(const plan::ExpertGroup& group, std::span<const std::uin
   read(0);
 }
 
-Bytes ExpertTiles::bytes_of(const Strip& strip) const {
-  return profile_.tensors[strip.part->tensor].row_bytes() * static_cast<std::uint64_t>(strip.rows);
+Bytes ExpertTiles::bytes_of(const Tile& tile) const {
+  return profile_.tensors[tile.part->tensor].row_bytes() * static_cast<std::uint64_t>(tile.rows);
 }
 
-Bytes ExpertTiles::stride_of(const Strip& strip) const {
-  return strip.part->lands() ? bytes_of(strip) : plan::region_of(bytes_of(strip));
+Bytes ExpertTiles::stride_of(const Tile& tile) const {
+  return tile.part->needs_bounce_buffer() ? bytes_of(tile) : plan::region_of(bytes_of(tile));
 }
 
-std::byte* ExpertTiles::region(std::size_t strip, std::size_t expert) const {
-  return stage_ + (strip % 2) * half_.value + expert * stride_of(strips_[strip]).value;
+std::byte* ExpertTiles::region(std::size_t tile, std::size_t expert) const {
+  return stage_ + (tile % 2) * half_.value + expert * stride_of(tiles_[tile]).value;
 }
 
 void ExpertTiles::read(std::size_t number) {
-  const Strip& strip = strips_[number];
-  const model::TensorInfo& tensor = profile_.tensors[strip.part->tensor];
+  const Tile& tile = tiles_[number];
+  const model::TensorInfo& tensor = profile_.tensors[tile.part->tensor];
   for (std::size_t i = 0; i < experts_.size(); ++i) {
     if (experts_[i].slot) continue;
-    const auto row = static_cast<std::uint64_t>(experts_[i].number * tensor.shape[1] + strip.first_row);
+    const auto row = static_cast<std::uint64_t>(experts_[i].number * tensor.shape[1] + tile.first_row);
     reader_.queue({.file = tensor.file,
                    .offset = tensor.offset + row * tensor.row_bytes().value,
-                   .bytes = bytes_of(strip),
-                   .data = region(number, i) + strip.part->first,
-                   .region = strip.part->lands() ? nullptr : region(number, i),
+                   .bytes = bytes_of(tile),
+                   .data = region(number, i) + tile.part->first,
+                   .region = tile.part->needs_bounce_buffer() ? nullptr : region(number, i),
                    .left = &left_[number % 2]});
   }
 }
 
 Result<ExpertRows> ExpertTiles::next(std::vector<FreshRows>& fresh) {
-  BRIMFUL_CHECK(next_ < strips_.size());
+  BRIMFUL_CHECK(next_ < tiles_.size());
   const std::size_t number = next_++;
-  const Strip& strip = strips_[number];
-  const model::TensorInfo& tensor = profile_.tensors[strip.part->tensor];
+  const Tile& tile = tiles_[number];
+  const model::TensorInfo& tensor = profile_.tensors[tile.part->tensor];
   BRIMFUL_TRY_VOID(reader_.wait(left_[number % 2]));
-  if (next_ < strips_.size()) read(next_);
+  if (next_ < tiles_.size()) read(next_);
   for (std::size_t i = 0; i < experts_.size(); ++i) {
-    std::byte* const data = region(number, i) + strip.part->first;
+    std::byte* const data = region(number, i) + tile.part->first;
     if (!experts_[i].slot) {
-      fresh.push_back({strip.part->tensor, strip.rows, data});
+      fresh.push_back({tile.part->tensor, tile.rows, data});
       continue;
     }
-    const std::uint64_t row = static_cast<std::uint64_t>(strip.first_row) * tensor.row_bytes().value;
+    const std::uint64_t row = static_cast<std::uint64_t>(tile.first_row) * tensor.row_bytes().value;
     const std::byte* const slot =
-        arena_ + strip.part->place + *experts_[i].slot * strip.part->stride.value + strip.part->first;
-    std::memcpy(data, slot + row, bytes_of(strip).value);
+        arena_ + tile.part->place + *experts_[i].slot * tile.part->stride.value + tile.part->first;
+    std::memcpy(data, slot + row, bytes_of(tile).value);
   }
-  return ExpertRows{region(number, 0) + strip.part->first, stride_of(strip).value,
-                    static_cast<std::uint32_t>(experts_.size()), strip.first_row, strip.rows};
+  return ExpertRows{region(number, 0) + tile.part->first, stride_of(tile).value,
+                    static_cast<std::uint32_t>(experts_.size()), tile.first_row, tile.rows};
 }
 
-bool ExpertTiles::part_ends() const { return strips_[next_ - 1].last; }
+bool ExpertTiles::part_ends() const { return tiles_[next_ - 1].last; }
 
 }  // namespace brimful::tier

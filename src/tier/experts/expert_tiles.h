@@ -55,17 +55,17 @@ class ExpertTiles {
   [[nodiscard]] bool part_ends() const;
 
  private:
-  struct Strip {
+  struct Tile {
     const plan::ExpertPart* part = nullptr;
     std::int64_t first_row = 0;
     std::int64_t rows = 0;
     // Whether it is the last tile of its part.
     bool last = false;
   };
-  [[nodiscard]] Bytes bytes_of(const Strip& strip) const;
-  [[nodiscard]] Bytes stride_of(const Strip& strip) const;
-  [[nodiscard]] std::byte* region(std::size_t strip, std::size_t expert) const;
-  void read(std::size_t strip);
+  [[nodiscard]] Bytes bytes_of(const Tile& tile) const;
+  [[nodiscard]] Bytes stride_of(const Tile& tile) const;
+  [[nodiscard]] std::byte* region(std::size_t tile, std::size_t expert) const;
+  void read(std::size_t tile);
 
   const model::ModelProfile& profile_;
   std::byte* const arena_;
@@ -73,7 +73,7 @@ class ExpertTiles {
   const Bytes half_;
   PartReader& reader_;
   std::vector<Expert> experts_;
-  std::vector<Strip> strips_;
+  std::vector<Tile> tiles_;
   std::size_t next_ = 0;
   // Reads that have not ended, for each half of the stage.
   std::array<std::uint32_t, 2> left_{};

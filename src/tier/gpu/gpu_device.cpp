@@ -105,7 +105,7 @@ bool GpuDevice::takes(const ggml_tensor& op) const {
     const auto weight = src != nullptr ? weights_.weight_of(src) : std::nullopt;
     if (!weight) continue;
     if (src->view_src != nullptr) return false;
-    if (twins_[*weight] != nullptr && (batch || !for_batches_[*weight])) continue;
+    if (device_tensors_[*weight] != nullptr && (batch || !for_batches_[*weight])) continue;
     const bool product =
         s == 0 && ((op.op == GGML_OP_MUL_MAT && op.ne[2] == 1) || (by_experts && !leaves_experts_));
     if (!batch || !product || !sendable_[*weight]) return false;

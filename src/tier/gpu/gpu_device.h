@@ -154,7 +154,7 @@ class GpuDevice final : public BackendDevice {
   // The context of the device tensors.
   ggml_context_ptr context_;
   // Device tensors, indexed by tensor of the profile; null where a weight does not lie here.
-  std::vector<ggml_tensor*> twins_;
+  std::vector<ggml_tensor*> device_tensors_;
   // The memory of the device tensors, once they are placed.
   ggml_backend_buffer_ptr arena_;
   memory::Reservation arena_reservation_;

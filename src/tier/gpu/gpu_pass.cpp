@@ -59,13 +59,13 @@ class GpuDevice::Program {
       if (computes_nothing(node)) break;  // a view of a weight may stand here, and its user elsewhere
       const auto weight = src != nullptr ? device_.weights_.weight_of(src) : std::nullopt;
       if (!weight) continue;
-      ggml_tensor* const twin = device_.twins_[*weight];
-      if (twin == nullptr && device_.experts_ && device_.experts_->takes(*node)) {
+      ggml_tensor* const device_tensor = device_.device_tensors_[*weight];
+      if (device_tensor == nullptr && device_.experts_ && device_.experts_->takes(*node)) {
         add_product(node, *weight);
         break;
       }
       patches_.push_back({&src, src});
-      src = twin != nullptr ? twin : sent(*src, *weight);
+      src = device_tensor != nullptr ? device_tensor : sent(*src, *weight);
     }
     segment_.nodes.push_back(node);
   }

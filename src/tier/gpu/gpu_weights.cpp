@@ -43,15 +43,16 @@ void GpuDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring,
   experts_before_ = this->experts();
   experts_.reset();
   context_.reset(ggml_init({(profile.tensors.size() + 2) * ggml_tensor_overhead(), nullptr, true}));
-  twins_.assign(profile.tensors.size(), nullptr);
+  device_tensors_.assign(profile.tensors.size(), nullptr);
   for_batches_.assign(profile.tensors.size(), false);
   sendable_.assign(profile.tensors.size(), false);
   ring_size_ = ring;
   const auto add = [&](std::uint32_t index) {
     const model::TensorInfo& info = profile.tensors[index];
-    ggml_tensor* const twin = ggml_new_tensor(context_.get(), info.type, GGML_MAX_DIMS, info.shape.data());
-    ggml_set_name(twin, info.name.c_str());
-    twins_[index] = twin;
+    ggml_tensor* const device_tensor =
+        ggml_new_tensor(context_.get(), info.type, GGML_MAX_DIMS, info.shape.data());
+    ggml_set_name(device_tensor, info.name.c_str());
+    device_tensors_[index] = device_tensor;
   };
   std::ranges::for_each(tensors, add);
   if (!experts.empty())
@@ -61,7 +62,7 @@ void GpuDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring,
   // Norms and biases stand between the products: if they were not here, each would cost two crossings.
   for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) {
     const model::TensorInfo& info = profile.tensors[i];
-    if (twins_[i] != nullptr || info.rows() > 1 || info.shape[0] != profile.embedding) continue;
+    if (device_tensors_[i] != nullptr || info.rows() > 1 || info.shape[0] != profile.embedding) continue;
     add(i);
     for_batches_[i] = true;
   }
@@ -118,8 +119,8 @@ Status GpuDevice::send(RangeReader& reader, const Progress& progress) {
     ggml_tensor* tensor;
   };
   std::vector<Target> targets;
-  for (std::uint32_t index = 0; index < twins_.size(); ++index) {
-    if (twins_[index] != nullptr) targets.push_back({index, twins_[index]});
+  for (std::uint32_t index = 0; index < device_tensors_.size(); ++index) {
+    if (device_tensors_[index] != nullptr) targets.push_back({index, device_tensors_[index]});
   }
   if (experts_) {
     for (const auto& [weight, tensor] : experts_->slots()) targets.push_back({weight, tensor});

@@ -179,7 +179,7 @@ Status HostDevice::place(plan::Placement placement, const Progress& progress) {
   BRIMFUL_TRY_VOID(reserve(needs.work, Tag::kCompute));
   BRIMFUL_TRY_VOID(reserve(needs.staging, Tag::kCompute));
   BRIMFUL_TRY_VOID(reserve(placement.ring, Tag::kRing));
-  const Bytes for_experts = placement.slot_bytes() + placement.stage + placement.landing;
+  const Bytes for_experts = placement.slot_bytes() + placement.stage + placement.bounce_buffers;
   BRIMFUL_TRY_VOID(reserve(for_experts, Tag::kExperts));
   BRIMFUL_TRY_VOID(reserve(placement.arena_bytes() - placement.ring - for_experts, Tag::kWeights));
   BRIMFUL_TRY(staging_, memory::Region::reserve(needs.staging));

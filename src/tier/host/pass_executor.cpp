@@ -145,7 +145,7 @@ Status PassExecutor::execute(ggml_backend_t inner, const ggml_cgraph& graph,
     BRIMFUL_TRY_VOID(execute_stretch(inner, graph, nodes.subspan(done, count)));
     done += count;
   }
-  if (trace_ != nullptr) trace_->span(Trace::kRuns, name_of(nodes, table_.profile()), begin);
+  if (trace_ != nullptr) trace_->span(Trace::kSegments, name_of(nodes, table_.profile()), begin);
   return {};
 }
 

@@ -99,7 +99,7 @@ Status PassExecutor::repack(ggml_backend_t inner, std::span<const FreshRows> fre
   const auto begin = Trace::Clock::now();
   threads_.again(inner);
   const Status status = layout_.repack(inner, table_, fresh);
-  if (trace_ != nullptr) trace_->span(Trace::kRuns, "rearrange experts", begin);
+  if (trace_ != nullptr) trace_->span(Trace::kSegments, "repack experts", begin);
   return status;
 }
 
@@ -119,7 +119,7 @@ Status PassExecutor::execute_in_tiles(ggml_backend_t inner, const ggml_cgraph& g
     const ggml_tensor* const node = nodes[expert.node];
     do {
       fresh.clear();
-      BRIMFUL_TRY(const ExpertRows rows, experts_->strips().next(fresh));
+      BRIMFUL_TRY(const ExpertRows rows, experts_->tiles().next(fresh));
       BRIMFUL_TRY_VOID(repack(inner, fresh));
       show(*expert.weight, rows);
       ggml_tensor part = *node;
@@ -127,7 +127,7 @@ Status PassExecutor::execute_in_tiles(ggml_backend_t inner, const ggml_cgraph& g
       part.data = static_cast<char*>(node->data) + static_cast<std::size_t>(rows.first_row) * part.nb[0];
       ggml_tensor* const only[] = {&part};
       BRIMFUL_TRY_VOID(execute(inner, graph, only));
-    } while (!experts_->strips().part_ends());
+    } while (!experts_->tiles().part_ends());
     done = expert.node + 1;
   }
   return execute(inner, graph, nodes.subspan(done));

@@ -8,11 +8,11 @@
 
 namespace brimful::tier {
 
-PartReader::PartReader(std::unique_ptr<DiskReader> reader, std::byte* landing, Bytes size)
+PartReader::PartReader(std::unique_ptr<DiskReader> reader, std::byte* buffers, Bytes size)
     : reader_(std::move(reader)), in_flight_(reader_->depth()), free_(reader_->depth()) {
   std::iota(free_.begin(), free_.end(), 0U);
-  for (std::uint64_t i = 0; size.value > 0 && i < plan::kLandings; ++i)
-    landings_.push_back(landing + i * (size.value / plan::kLandings));
+  for (std::uint64_t i = 0; size.value > 0 && i < plan::kBounceBuffers; ++i)
+    bounce_buffers_.push_back(buffers + i * (size.value / plan::kBounceBuffers));
 }
 
 PartReader::~PartReader() { drain(); }
@@ -26,28 +26,28 @@ void PartReader::queue(const PartRead& part) {
 void PartReader::submit() {
   while (!queued_.empty() && !free_.empty()) {
     const PartRead part = queued_.front();
-    std::byte* landing = nullptr;
+    std::byte* bounce_buffer = nullptr;
     if (part.region == nullptr) {
-      if (landings_.empty()) return;
-      landing = landings_.back();
-      landings_.pop_back();
+      if (bounce_buffers_.empty()) return;
+      bounce_buffer = bounce_buffers_.back();
+      bounce_buffers_.pop_back();
     }
     queued_.pop_front();
     const std::uint32_t tag = free_.back();
     free_.pop_back();
-    in_flight_[tag] = {part, landing};
+    in_flight_[tag] = {part, bounce_buffer};
     const std::uint64_t begin = align_down(part.offset, DiskFiles::kBlock);
     const std::uint64_t span = align_up(part.offset + part.bytes.value, DiskFiles::kBlock) - begin;
     bytes_read_ += Bytes{span};
     reader_->submit(BlockRead{part.file, begin, static_cast<std::uint32_t>(span),
-                              landing != nullptr ? landing : part.region, tag});
+                              bounce_buffer != nullptr ? bounce_buffer : part.region, tag});
   }
 }
 
 void PartReader::take_one() {
   const BlockDone done = reader_->wait();
-  const auto& [part, landing] = in_flight_[done.tag];
-  if (landing != nullptr) landings_.push_back(landing);
+  const auto& [part, bounce_buffer] = in_flight_[done.tag];
+  if (bounce_buffer != nullptr) bounce_buffers_.push_back(bounce_buffer);
   free_.push_back(static_cast<std::uint32_t>(done.tag));
   --*part.left;
   if (!done.status) {
@@ -55,7 +55,7 @@ void PartReader::take_one() {
     return;
   }
   const std::byte* const arrived =
-      (landing != nullptr ? landing : part.region) + part.offset % DiskFiles::kBlock;
+      (bounce_buffer != nullptr ? bounce_buffer : part.region) + part.offset % DiskFiles::kBlock;
   if (arrived != part.data) std::memmove(part.data, arrived, part.bytes.value);
 }
 

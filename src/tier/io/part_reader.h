@@ -35,9 +35,9 @@ class PartReader {
   /// Number of reads in flight for which callers make the DiskReader.
   static constexpr std::size_t kDepth = 128;
 
-  /// `landing` is the memory of plan::kLandings bounce buffers, `size` bytes in all, for parts without a
+  /// `buffers` is the memory of plan::kBounceBuffers bounce buffers, `size` bytes in all, for parts without a
   /// region. It must outlive the reader. With a `size` of 0 every part needs a region.
-  PartReader(std::unique_ptr<DiskReader> reader, std::byte* landing, Bytes size);
+  PartReader(std::unique_ptr<DiskReader> reader, std::byte* buffers, Bytes size);
   ~PartReader();
 
   /// Submits the part, or keeps it until a read and, if it needs one, a bounce buffer are free.
@@ -65,7 +65,7 @@ class PartReader {
   /// A part in flight, and its bounce buffer (null if it has a region).
   struct Flight {
     PartRead part;
-    std::byte* landing = nullptr;
+    std::byte* bounce_buffer = nullptr;
   };
   std::deque<PartRead> queued_;
   // Indexed by tag.
@@ -73,7 +73,7 @@ class PartReader {
   // Tags that no read uses.
   std::vector<std::uint32_t> free_;
   // Bounce buffers that no read uses.
-  std::vector<std::byte*> landings_;
+  std::vector<std::byte*> bounce_buffers_;
   std::optional<Error> error_;
   Bytes bytes_read_;
 };

@@ -53,7 +53,7 @@ class UringReader final : public DiskReader {
       return BlockDone{
           blocks_[slot].read.tag,
           fail(ErrorCode::kIo,
-               fmt::format("{}: the kernel takes no more reads: {}; use --io threads",
+               fmt::format("{}: the kernel accepts no more reads: {}; use --io threads",
                            files_.files()[blocks_[slot].read.file].path, std::strerror(broken_)))};
     }
     for (;;) {
@@ -119,7 +119,7 @@ Result<std::unique_ptr<DiskReader>> make_uring_reader(const DiskFiles& files, st
   auto reader = std::make_unique<UringReader>(files, depth);
   if (const int error = reader->start(); error != 0) {
     return fail(ErrorCode::kUnsupported,
-                fmt::format("io_uring is not to be had here: {}", std::strerror(-error)));
+                fmt::format("io_uring is not available here: {}", std::strerror(-error)));
   }
   return std::unique_ptr<DiskReader>(std::move(reader));
 }

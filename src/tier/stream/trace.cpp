@@ -21,7 +21,7 @@ double microseconds(std::int64_t ns) { return static_cast<double>(ns) / 1000; }
 std::string lane_name(std::uint32_t lane) {
   switch (lane) {
     case Trace::kPasses: return "passes";
-    case Trace::kRuns: return "compute: runs";
+    case Trace::kSegments: return "compute: segments";
     case Trace::kWaits: return "compute: waits for the disk";
     case Trace::kExperts: return "experts";
     default: return fmt::format("disk read {}", lane - Trace::kReads);

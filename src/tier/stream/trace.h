@@ -29,7 +29,7 @@ class Trace {
 
   /// A line of the picture. Reads that are in flight together have lines of their own, numbered from kReads
   /// on.
-  enum Lane : std::uint32_t { kPasses, kRuns, kWaits, kExperts, kReads };
+  enum Lane : std::uint32_t { kPasses, kSegments, kWaits, kExperts, kReads };
 
   Trace();
 
