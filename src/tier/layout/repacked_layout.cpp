@@ -1,5 +1,7 @@
 #include "tier/layout/repacked_layout.h"
 
+#include <ggml-impl.h>
+
 #include <algorithm>
 #include <cstring>
 #include <string_view>
