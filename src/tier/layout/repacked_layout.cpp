@@ -53,6 +53,14 @@ bool interleaves_eight_rows_of_q4_k(const RepackedLayout& layout) {
   return ours == theirs;
 }
 
+Status compute_now(ggml_backend_t inner, std::span<ggml_tensor*> nodes) {
+  ggml_cgraph graph{};
+  graph.n_nodes = static_cast<int>(nodes.size());
+  graph.nodes = nodes.data();
+  if (ggml_backend_graph_compute(inner, &graph) == GGML_STATUS_SUCCESS) return {};
+  return fail(ErrorCode::kCancelled, "the computation was cancelled");
+}
+
 }  // namespace
 
 RepackedLayout::RepackedLayout(ggml_backend_dev_t cpu, int threads) : cpu_(cpu), threads_(threads) {
@@ -109,6 +117,12 @@ ggml_tensor RepackedLayout::repacking(ggml_tensor* weight) const {
   return node;
 }
 
+Status RepackedLayout::repack(ggml_backend_t inner, ggml_tensor& weight) const {
+  ggml_tensor node = repacking(&weight);
+  ggml_tensor* nodes[] = {&node};
+  return compute_now(inner, nodes);
+}
+
 Status RepackedLayout::repack(ggml_backend_t inner, const WeightTable& table,
                               std::span<const FreshRows> fresh) const {
   std::vector<ggml_tensor> tensors(2 * fresh.size());  // a weight, and the node that rearranges it
@@ -122,12 +136,7 @@ Status RepackedLayout::repack(ggml_backend_t inner, const WeightTable& table,
     node = repacking(&weight);
     nodes.push_back(&node);
   }
-  if (nodes.empty()) return {};
-  ggml_cgraph graph{};
-  graph.n_nodes = static_cast<int>(nodes.size());
-  graph.nodes = nodes.data();
-  if (ggml_backend_graph_compute(inner, &graph) == GGML_STATUS_SUCCESS) return {};
-  return fail(ErrorCode::kCancelled, "the computation was cancelled");
+  return nodes.empty() ? Status{} : compute_now(inner, nodes);
 }
 
 Bytes RepackedLayout::scratch_bytes(std::uint64_t row_bytes) const {
