@@ -40,7 +40,7 @@ if(BRIMFUL_SANITIZE)
   endforeach()
 endif()
 
-# ggml's internal headers: only src/tier and the test device may use them.
+# ggml's internal headers: only the sources of src/tier and the test device find them.
 add_library(ggml_internal INTERFACE)
 target_include_directories(ggml_internal SYSTEM INTERFACE ${BRIMFUL_LLAMA_CPP_DIR}/ggml/src)
 target_link_libraries(ggml_internal INTERFACE ggml)

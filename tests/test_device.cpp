@@ -1,5 +1,6 @@
 #include "test_device.h"
 
+#include <ggml-backend-impl.h>
 #include <ggml-cpu.h>
 #include <ggml-impl.h>
 #include <gtest/gtest.h>
@@ -354,7 +355,7 @@ struct TestDeviceCalls {
   }
 
   static void fill(TestDevice& device) {
-    ggml_backend_device_i& iface = device.device_.iface;
+    ggml_backend_device_i& iface = device.device_->iface;
     iface.get_name = [](ggml_backend_dev_t dev) { return of(dev).options_.name; };
     iface.get_description = [](ggml_backend_dev_t) { return "a device for tests"; };
     iface.get_memory = memory_info;
@@ -364,36 +365,42 @@ struct TestDeviceCalls {
     iface.event_new = new_event;
     iface.event_free = free_event;
     iface.event_synchronize = [](ggml_backend_dev_t, ggml_backend_event_t event) { of(event).wait(); };
-    iface.get_buffer_type = [](ggml_backend_dev_t dev) { return &of(dev).type_; };
+    iface.get_buffer_type = [](ggml_backend_dev_t dev) { return of(dev).type_.get(); };
     iface.get_host_buffer_type = [](ggml_backend_dev_t dev) -> ggml_backend_buffer_type_t {
       return of(dev).options_.has_pinned ? ggml_backend_cpu_buffer_type() : nullptr;
     };
     iface.supports_op = supports_op;
     iface.supports_buft = [](ggml_backend_dev_t dev, ggml_backend_buffer_type_t type) {
-      return type == &of(dev).type_;
+      return type == of(dev).type_.get();
     };
-    device.reg_.api_version = GGML_BACKEND_API_VERSION;
-    device.reg_.iface.get_name = [](ggml_backend_reg_t) { return "TEST"; };
-    device.reg_.iface.get_device_count = [](ggml_backend_reg_t) { return size_t{1}; };
-    device.reg_.iface.get_proc_address = proc_address;
-    device.reg_.iface.get_device = [](ggml_backend_reg_t reg, size_t) {
-      return &static_cast<TestDevice*>(reg->context)->device_;
+    device.reg_->api_version = GGML_BACKEND_API_VERSION;
+    device.reg_->iface.get_name = [](ggml_backend_reg_t) { return "TEST"; };
+    device.reg_->iface.get_device_count = [](ggml_backend_reg_t) { return size_t{1}; };
+    device.reg_->iface.get_proc_address = proc_address;
+    device.reg_->iface.get_device = [](ggml_backend_reg_t reg, size_t) {
+      return static_cast<TestDevice*>(reg->context)->device_.get();
     };
-    device.reg_.context = &device;
-    device.device_.reg = &device.reg_;
-    device.device_.context = &device;
-    ggml_backend_buffer_type_i& type = device.type_.iface;
+    device.reg_->context = &device;
+    device.device_->reg = device.reg_.get();
+    device.device_->context = &device;
+    ggml_backend_buffer_type_i& type = device.type_->iface;
     type.get_name = [](ggml_backend_buffer_type_t t) {
       return static_cast<TestDevice*>(t->context)->options_.name;
     };
     type.alloc_buffer = alloc_buffer;
     type.get_alignment = [](ggml_backend_buffer_type_t) { return size_t{128}; };
-    device.type_.device = &device.device_;
-    device.type_.context = &device;
+    device.type_->device = device.device_.get();
+    device.type_->context = &device;
   }
 };
 
-TestDevice::TestDevice(const Options& options) : options_(options) { TestDeviceCalls::fill(*this); }
+TestDevice::TestDevice(const Options& options)
+    : options_(options),
+      device_(std::make_unique<ggml_backend_device>()),
+      reg_(std::make_unique<ggml_backend_reg>()),
+      type_(std::make_unique<ggml_backend_buffer_type>()) {
+  TestDeviceCalls::fill(*this);
+}
 TestDevice::~TestDevice() = default;
 
 bool TestDevice::claim(std::uint64_t size) {

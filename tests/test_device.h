@@ -1,6 +1,6 @@
 #pragma once
 
-#include <ggml-backend-impl.h>
+#include <ggml-backend.h>
 
 #include <atomic>
 #include <chrono>
@@ -46,7 +46,7 @@ class TestDevice {
   TestDevice(const TestDevice&) = delete;
   TestDevice& operator=(const TestDevice&) = delete;
 
-  [[nodiscard]] ggml_backend_dev_t handle() { return &device_; }
+  [[nodiscard]] ggml_backend_dev_t handle() { return device_.get(); }
   [[nodiscard]] Bytes used() const { return Bytes{used_}; }
   [[nodiscard]] Bytes peak() const { return Bytes{peak_}; }
   /// The bytes that were copied to the device.
@@ -77,9 +77,9 @@ class TestDevice {
   [[nodiscard]] bool claim(std::uint64_t size);
 
   const Options options_;
-  ggml_backend_device device_{};
-  ggml_backend_reg reg_{};
-  ggml_backend_buffer_type type_{};
+  const std::unique_ptr<ggml_backend_device> device_;
+  const std::unique_ptr<ggml_backend_reg> reg_;
+  const std::unique_ptr<ggml_backend_buffer_type> type_;
   std::atomic<std::uint64_t> used_ = 0;
   std::atomic<std::uint64_t> peak_ = 0;
   std::atomic<std::uint64_t> received_ = 0;

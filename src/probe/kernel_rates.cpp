@@ -188,13 +188,8 @@ Result<KernelBench::Products> KernelBench::products(ggml_type type, std::int64_t
     product->data = result->data;
     if (layout_->serves(product)) {
       layout_->dress(*weight);
-      ggml_tensor node = layout_->repacking(weight);
-      ggml_tensor* nodes[] = {&node};
-      ggml_cgraph repack{};
-      repack.n_nodes = 1;
-      repack.nodes = nodes;
       const auto begin = Clock::now();
-      if (ggml_backend_graph_compute(backend_, &repack) != GGML_STATUS_SUCCESS)
+      if (!layout_->repack(backend_, *weight))
         return fail(ErrorCode::kInternal, "ggml cannot repack rows");
       rearranging.push_back(seconds_since(begin));
     }

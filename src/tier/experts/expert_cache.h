@@ -1,6 +1,6 @@
 #pragma once
 
-#include <ggml-impl.h>
+#include <ggml.h>
 
 #include <functional>
 #include <memory>

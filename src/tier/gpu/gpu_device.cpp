@@ -1,6 +1,8 @@
 #include "tier/gpu/gpu_device.h"
 
 #include <fmt/format.h>
+#include <ggml-backend-impl.h>
+#include <ggml-impl.h>
 
 #include <algorithm>
 
@@ -50,12 +52,13 @@ GpuDevice::GpuDevice(HostDevice& host, memory::Pool& pool, ggml_backend_dev_t in
     : BackendDevice(pool, inner),
       host_(host),
       weights_(host.weights()),
-      inner_type_(ggml_backend_dev_buffer_type(inner)) {
+      inner_type_(ggml_backend_dev_buffer_type(inner)),
+      counted_type_(std::make_unique<ggml_backend_buffer_type>()) {
   using Counted = CountedBuffers;
-  counted_type_.iface = {Counted::name,     Counted::allocate,   Counted::alignment,
-                         Counted::max_size, Counted::alloc_size, Counted::is_host};
-  counted_type_.device = handle();
-  counted_type_.context = this;
+  counted_type_->iface = {Counted::name,     Counted::allocate,   Counted::alignment,
+                          Counted::max_size, Counted::alloc_size, Counted::is_host};
+  counted_type_->device = handle();
+  counted_type_->context = this;
   choose({});
 }
 
@@ -76,7 +79,7 @@ bool GpuDevice::supports_op(const ggml_tensor& op) const {
 }
 
 bool GpuDevice::supports_buffer_type(ggml_backend_buffer_type_t type) const {
-  return type == &counted_type_ || weights_.is(type) || ggml_backend_dev_supports_buft(inner_, type);
+  return type == counted_type_.get() || weights_.is(type) || ggml_backend_dev_supports_buft(inner_, type);
 }
 
 void GpuDevice::set_abort_callback(Stream&, ggml_abort_callback callback, void* data) {

@@ -1,11 +1,11 @@
 #pragma once
 
 #include <ggml-cpp.h>
-#include <ggml-impl.h>
 
 #include <array>
-#include <deque>
+#include <atomic>
 #include <functional>
+#include <list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -77,7 +77,7 @@ class GpuDevice final : public BackendDevice {
   /// The types of the buffers that a context has here. libllama asks the first one for compute buffers; the
   /// buffers that it gets have the second.
   [[nodiscard]] std::array<ggml_backend_buffer_type_t, 2> buffer_types() {
-    return {&counted_type_, inner_type_};
+    return {counted_type_.get(), inner_type_};
   }
   /// Sets what the context holds here, once it is made. Until then, each buffer is counted when libllama asks
   /// for it, and stays counted even if ggml gives it back. Errors: kBudgetExceeded.
@@ -123,7 +123,7 @@ class GpuDevice final : public BackendDevice {
   struct GpuSegment;
 
   [[nodiscard]] const char* name() const override { return ggml_backend_dev_name(inner_); }
-  [[nodiscard]] ggml_backend_buffer_type_t buffer_type() override { return &counted_type_; }
+  [[nodiscard]] ggml_backend_buffer_type_t buffer_type() override { return counted_type_.get(); }
   [[nodiscard]] ggml_backend_buffer_type_t host_buffer_type() override {
     return host_.host_buffers().handle();
   }
@@ -149,7 +149,7 @@ class GpuDevice final : public BackendDevice {
   HostDevice& host_;
   const WeightBufferType& weights_;
   ggml_backend_buffer_type_t const inner_type_;
-  ggml_backend_buffer_type counted_type_{};
+  const std::unique_ptr<ggml_backend_buffer_type> counted_type_;
 
   // The context of the device tensors.
   ggml_context_ptr context_;
@@ -189,8 +189,8 @@ class GpuDevice final : public BackendDevice {
   std::chrono::nanoseconds stalled_before_{0};
   std::atomic<std::uint64_t> from_disk_ = 0;
   std::vector<memory::Reservation> buffers_;
-  // The parts of the graph that the device is computing.
-  std::deque<ggml_cgraph> parts_;
+  // The parts of the graph that the device is computing. A list: elements keep their addresses.
+  std::list<ggml_cgraph> parts_;
   ggml_abort_callback abort_ = nullptr;
   void* abort_data_ = nullptr;
 };

@@ -1,6 +1,7 @@
 #include "tier/gpu/gpu_experts.h"
 
 #include <fmt/format.h>
+#include <ggml-impl.h>
 
 #include <algorithm>
 #include <cstring>

@@ -1,7 +1,6 @@
 #pragma once
 
-#include <ggml-backend-impl.h>
-#include <ggml-impl.h>
+#include <ggml.h>
 
 #include <deque>
 #include <optional>

@@ -1,5 +1,7 @@
 #include "tier/host/graph_recorder.h"
 
+#include <ggml-impl.h>
+
 #include <algorithm>
 
 #include "tier/host/graph_nodes.h"

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <ggml-impl.h>
+#include <ggml.h>
 
 #include "plan/graph_work.h"
 #include "tier/layout/repacked_layout.h"

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <ggml-cpu.h>
+#include <ggml-impl.h>
 
 #include <algorithm>
 

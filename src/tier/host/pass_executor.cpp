@@ -1,6 +1,7 @@
 #include "tier/host/pass_executor.h"
 
 #include <fmt/format.h>
+#include <ggml-impl.h>
 
 #include <algorithm>
 #include <cstring>

@@ -1,5 +1,7 @@
 #include "tier/layout/repacked_layout.h"
 
+#include <ggml-impl.h>
+
 #include <algorithm>
 #include <cstring>
 #include <string_view>
@@ -49,6 +51,14 @@ bool interleaves_eight_rows_of_q4_k(const RepackedLayout& layout) {
   ggml_backend_tensor_set(&weight, rows.data(), 0, rows.size());
   interleave_q4_k(rows.data(), kRows, row_bytes, ours.data());
   return ours == theirs;
+}
+
+Status compute_now(ggml_backend_t inner, std::span<ggml_tensor*> nodes) {
+  ggml_cgraph graph{};
+  graph.n_nodes = static_cast<int>(nodes.size());
+  graph.nodes = nodes.data();
+  if (ggml_backend_graph_compute(inner, &graph) == GGML_STATUS_SUCCESS) return {};
+  return fail(ErrorCode::kCancelled, "the computation was cancelled");
 }
 
 }  // namespace
@@ -107,6 +117,12 @@ ggml_tensor RepackedLayout::repacking(ggml_tensor* weight) const {
   return node;
 }
 
+Status RepackedLayout::repack(ggml_backend_t inner, ggml_tensor& weight) const {
+  ggml_tensor node = repacking(&weight);
+  ggml_tensor* nodes[] = {&node};
+  return compute_now(inner, nodes);
+}
+
 Status RepackedLayout::repack(ggml_backend_t inner, const WeightTable& table,
                               std::span<const FreshRows> fresh) const {
   std::vector<ggml_tensor> tensors(2 * fresh.size());  // a weight, and the node that rearranges it
@@ -120,12 +136,7 @@ Status RepackedLayout::repack(ggml_backend_t inner, const WeightTable& table,
     node = repacking(&weight);
     nodes.push_back(&node);
   }
-  if (nodes.empty()) return {};
-  ggml_cgraph graph{};
-  graph.n_nodes = static_cast<int>(nodes.size());
-  graph.nodes = nodes.data();
-  if (ggml_backend_graph_compute(inner, &graph) == GGML_STATUS_SUCCESS) return {};
-  return fail(ErrorCode::kCancelled, "the computation was cancelled");
+  return nodes.empty() ? Status{} : compute_now(inner, nodes);
 }
 
 Bytes RepackedLayout::scratch_bytes(std::uint64_t row_bytes) const {

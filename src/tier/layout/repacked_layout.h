@@ -1,7 +1,6 @@
 #pragma once
 
-#include <ggml-backend-impl.h>
-#include <ggml-impl.h>
+#include <ggml-backend.h>
 
 #include <span>
 
@@ -51,6 +50,9 @@ class RepackedLayout {
   /// that `weight` has when the node is computed. `weight` and this object must outlive the node.
   [[nodiscard]] ggml_tensor repacking(ggml_tensor* weight) const;
 
+  /// Rearranges the rows of `weight`, which is dressed, in place, now, with the CPU backend `inner`. Errors:
+  /// kCancelled.
+  [[nodiscard]] Status repack(ggml_backend_t inner, ggml_tensor& weight) const;
   /// Rearranges rows in place, now, with the CPU backend `inner`: those of `fresh` whose weights `table`
   /// keeps in this layout. Errors: kCancelled.
   [[nodiscard]] Status repack(ggml_backend_t inner, const WeightTable& table,

@@ -1,5 +1,7 @@
 #include "tier/weights/backend_device.h"
 
+#include <ggml-backend-impl.h>
+
 #include <cstring>
 #include <exception>
 
@@ -110,11 +112,11 @@ struct DeviceCalls {
   }
 
   static void fill(BackendDevice& device) {
-    device.reg_.api_version = GGML_BACKEND_API_VERSION;
-    device.reg_.iface = {[](ggml_backend_reg_t) { return "Brimful"; },
-                         [](ggml_backend_reg_t) -> size_t { return 1; }, DeviceCalls::device, proc_address};
-    device.reg_.context = &device;
-    ggml_backend_device_i& iface = device.device_.iface;
+    device.reg_->api_version = GGML_BACKEND_API_VERSION;
+    device.reg_->iface = {[](ggml_backend_reg_t) { return "Brimful"; },
+                          [](ggml_backend_reg_t) -> size_t { return 1; }, DeviceCalls::device, proc_address};
+    device.reg_->context = &device;
+    ggml_backend_device_i& iface = device.device_->iface;
     iface.get_name = name;
     iface.get_description = description;
     iface.get_memory = memory_info;
@@ -125,14 +127,20 @@ struct DeviceCalls {
     iface.get_host_buffer_type = host_buffer_type;
     iface.supports_op = supports_op;
     iface.supports_buft = supports_buft;
-    device.device_.reg = &device.reg_;
-    device.device_.context = &device;
+    device.device_->reg = device.reg_.get();
+    device.device_->context = &device;
   }
 };
 
-BackendDevice::BackendDevice(memory::Pool& pool, ggml_backend_dev_t inner) : pool_(pool), inner_(inner) {
+BackendDevice::BackendDevice(memory::Pool& pool, ggml_backend_dev_t inner)
+    : pool_(pool),
+      inner_(inner),
+      device_(std::make_unique<ggml_backend_device>()),
+      reg_(std::make_unique<ggml_backend_reg>()) {
   DeviceCalls::fill(*this);
 }
+
+BackendDevice::~BackendDevice() = default;
 
 void BackendDevice::keep_values(ggml_cgraph& graph) const {
   for (int i = 0; kept_ != nullptr && i < ggml_graph_n_nodes(&graph); ++i) {

@@ -1,7 +1,8 @@
 #pragma once
 
-#include <ggml-backend-impl.h>
+#include <ggml-backend.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,7 +24,7 @@ class BackendDevice {
   BackendDevice& operator=(const BackendDevice&) = delete;
 
   /// The device to give to libllama.
-  [[nodiscard]] ggml_backend_dev_t handle() { return &device_; }
+  [[nodiscard]] ggml_backend_dev_t handle() { return device_.get(); }
   /// The device behind this one.
   [[nodiscard]] ggml_backend_dev_t inner() const { return inner_; }
 
@@ -44,7 +45,7 @@ class BackendDevice {
 
  protected:
   BackendDevice(memory::Pool& pool, ggml_backend_dev_t inner);
-  virtual ~BackendDevice() = default;
+  virtual ~BackendDevice();
 
   /// What libllama computes with: the ggml_backend of one context, and the inner device's behind it.
   struct Stream {
@@ -86,8 +87,8 @@ class BackendDevice {
   bool skipping_ = false;
   std::string kept_node_;
   std::vector<float>* kept_ = nullptr;
-  ggml_backend_device device_{};
-  ggml_backend_reg reg_{};
+  const std::unique_ptr<ggml_backend_device> device_;
+  const std::unique_ptr<ggml_backend_reg> reg_;
 };
 
 }  // namespace brimful::tier

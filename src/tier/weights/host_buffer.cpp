@@ -1,5 +1,7 @@
 #include "tier/weights/host_buffer.h"
 
+#include <ggml-backend-impl.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -65,7 +67,7 @@ struct HostBufferCalls {
     iface.get_tensor = get_tensor;
     iface.cpy_tensor = cpy_tensor;
     iface.clear = clear;
-    buffer->handle = ggml_backend_buffer_init(&type.type_, iface, buffer.get(), size);
+    buffer->handle = ggml_backend_buffer_init(type.type_.get(), iface, buffer.get(), size);
     type.buffers_.push_back(buffer.get());
     return buffer.release()->handle;
   }
@@ -74,14 +76,17 @@ struct HostBufferCalls {
   static bool is_host(ggml_backend_buffer_type_t) { return true; }
 };
 
-HostBufferType::HostBufferType(ggml_backend_dev_t device) : type_{} {
-  type_.iface.get_name = HostBufferCalls::get_name;
-  type_.iface.alloc_buffer = HostBufferCalls::alloc_buffer;
-  type_.iface.get_alignment = HostBufferCalls::get_alignment;
-  type_.iface.is_host = HostBufferCalls::is_host;
-  type_.device = device;
-  type_.context = this;
+HostBufferType::HostBufferType(ggml_backend_dev_t device)
+    : type_(std::make_unique<ggml_backend_buffer_type>()) {
+  type_->iface.get_name = HostBufferCalls::get_name;
+  type_->iface.alloc_buffer = HostBufferCalls::alloc_buffer;
+  type_->iface.get_alignment = HostBufferCalls::get_alignment;
+  type_->iface.is_host = HostBufferCalls::is_host;
+  type_->device = device;
+  type_->context = this;
 }
+
+HostBufferType::~HostBufferType() = default;
 
 ggml_backend_buffer_t HostBufferType::allocate_kept(std::size_t size) {
   return HostBufferCalls::make_buffer(*this, size, true);

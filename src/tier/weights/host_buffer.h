@@ -1,6 +1,6 @@
 #pragma once
 
-#include <ggml-backend-impl.h>
+#include <ggml-backend.h>
 
 #include <memory>
 #include <vector>
@@ -20,8 +20,9 @@ class HostBufferType {
   explicit HostBufferType(ggml_backend_dev_t device);
   HostBufferType(const HostBufferType&) = delete;
   HostBufferType& operator=(const HostBufferType&) = delete;
+  ~HostBufferType();
 
-  [[nodiscard]] ggml_backend_buffer_type_t handle() { return &type_; }
+  [[nodiscard]] ggml_backend_buffer_type_t handle() { return type_.get(); }
 
   /// Allocates a buffer for an adapter's weights. It is filled at once, and discard() leaves it alone.
   /// Returns null where the budget has no room, or the system no memory.
@@ -61,7 +62,7 @@ class HostBufferType {
   [[nodiscard]] Status fill(Buffer& buffer);
   [[nodiscard]] Bytes sum(memory::Tag owner) const;
 
-  ggml_backend_buffer_type type_;
+  const std::unique_ptr<ggml_backend_buffer_type> type_;
   std::vector<Buffer*> buffers_;
   // Null before commit().
   memory::Pool* pool_ = nullptr;

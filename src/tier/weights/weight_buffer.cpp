@@ -1,5 +1,6 @@
 #include "tier/weights/weight_buffer.h"
 
+#include <ggml-backend-impl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -92,14 +93,16 @@ struct WeightBufferCalls {
 
 WeightBufferType::WeightBufferType(const model::ModelProfile& profile, ggml_backend_dev_t device,
                                    HostBufferType& host)
-    : profile_(profile), host_(host), type_{} {
-  type_.iface.get_name = WeightBufferCalls::get_name;
-  type_.iface.alloc_buffer = WeightBufferCalls::alloc_buffer;
-  type_.iface.get_alignment = WeightBufferCalls::get_alignment;
-  type_.iface.is_host = WeightBufferCalls::is_host;
-  type_.device = device;
-  type_.context = this;
+    : profile_(profile), host_(host), type_(std::make_unique<ggml_backend_buffer_type>()) {
+  type_->iface.get_name = WeightBufferCalls::get_name;
+  type_->iface.alloc_buffer = WeightBufferCalls::alloc_buffer;
+  type_->iface.get_alignment = WeightBufferCalls::get_alignment;
+  type_->iface.is_host = WeightBufferCalls::is_host;
+  type_->device = device;
+  type_->context = this;
 }
+
+WeightBufferType::~WeightBufferType() = default;
 
 void WeightBufferType::end_loading(bool loaded) {
   for (const Hidden& hidden : hidden_) {
@@ -111,7 +114,7 @@ void WeightBufferType::end_loading(bool loaded) {
 
 std::optional<std::uint32_t> WeightBufferType::weight_of(const ggml_tensor* tensor) const {
   const ggml_tensor* const root = tensor->view_src != nullptr ? tensor->view_src : tensor;
-  if (root->buffer == nullptr || root->buffer->buft != &type_ || root->extra == nullptr) return std::nullopt;
+  if (root->buffer == nullptr || !is(root->buffer->buft) || root->extra == nullptr) return std::nullopt;
   const auto* const info = static_cast<const model::TensorInfo*>(root->extra);
   return static_cast<std::uint32_t>(info - profile_.tensors.data());
 }

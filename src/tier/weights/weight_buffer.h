@@ -1,7 +1,8 @@
 #pragma once
 
-#include <ggml-backend-impl.h>
+#include <ggml-backend.h>
 
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -26,9 +27,10 @@ class WeightBufferType {
   WeightBufferType(const model::ModelProfile& profile, ggml_backend_dev_t device, HostBufferType& host);
   WeightBufferType(const WeightBufferType&) = delete;
   WeightBufferType& operator=(const WeightBufferType&) = delete;
+  ~WeightBufferType();
 
-  [[nodiscard]] ggml_backend_buffer_type_t handle() { return &type_; }
-  [[nodiscard]] bool is(ggml_backend_buffer_type_t other) const { return other == &type_; }
+  [[nodiscard]] ggml_backend_buffer_type_t handle() { return type_.get(); }
+  [[nodiscard]] bool is(ggml_backend_buffer_type_t other) const { return other == type_.get(); }
 
   /// Index into ModelProfile::tensors of the weight that `tensor` is, or is a view of. Unset when it is no
   /// weight.
@@ -67,7 +69,7 @@ class WeightBufferType {
   std::optional<Error> error_;
   bool loading_ = false;
   std::vector<Hidden> hidden_;
-  ggml_backend_buffer_type type_;
+  const std::unique_ptr<ggml_backend_buffer_type> type_;
 };
 
 }  // namespace brimful::tier
