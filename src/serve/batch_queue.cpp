@@ -146,7 +146,7 @@ Status BatchQueue::go_on() {
   if (!batch_) return {};
   const auto end = gave_up_ ? std::optional<std::string>("failed") : early_end(*batch_);
   if (end && (*batch_)["in_progress_at"].is_null()) {
-    if (job_) BRIMFUL_TRY_VOID(job_->take_account_away());
+    if (job_) BRIMFUL_TRY_VOID(job_->remove_journal());
     job_.reset();
     end_attempt();
     return change([&](Json& batch) {
@@ -275,7 +275,7 @@ Status BatchQueue::finish() {
     if (gave_up_) set_errors(batch, one_error("server_error", *gave_up_));
     return end_now(batch, end_status_);
   }));
-  BRIMFUL_TRY_VOID(job_->take_account_away());
+  BRIMFUL_TRY_VOID(job_->remove_journal());
   job_.reset();
   end_attempt();
   failures_ = 0;
