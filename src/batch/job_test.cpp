@@ -79,7 +79,7 @@ class JobTest : public ::testing::Test {
     schedule::Scheduler scheduler(*engine_, {.most_running = 1});
     return job.run(scheduler, {.stopped = [&] { return stop_after-- <= 0; }});
   }
-  [[nodiscard]] bool has_journal() const { return fs::exists(files_.account()); }
+  [[nodiscard]] bool has_journal() const { return fs::exists(files_.journal_path()); }
 
   tests::TemporaryDirectory directory_;
   const JobFiles files_{.input = directory_.path() / "work" / "in.jsonl",

@@ -124,10 +124,10 @@ TEST_F(Merging, WithoutFailuresThereIsNoFileOfErrors) {
 
 TEST_F(Merging, APartThatIsMissingOrNotFinishedIsNamed) {
   write_parts();
-  write(files_.of({1, 2}).account(), {"a journal"});
+  write(files_.of({1, 2}).journal_path(), {"a journal"});
   EXPECT_EQ(refusal().code, ErrorCode::kNotFound);
   EXPECT_THAT(refusal().message, HasSubstr("shard 1/2"));
-  fs::remove(files_.of({1, 2}).account());
+  fs::remove(files_.of({1, 2}).journal_path());
   fs::remove(files_.of({0, 2}).output);
   EXPECT_THAT(refusal().message, HasSubstr("shard 0/2"));
 }
@@ -190,9 +190,9 @@ TEST_F(Merging, WhatIsNotFinishedIsComputed) {
   EXPECT_FALSE(finished_whole()) << "one is too many";
   write(files_.errors, {failure("b"), unreadable(3)});
   EXPECT_TRUE(finished_whole());
-  write(files_.account(), {"a journal"});
+  write(files_.journal_path(), {"a journal"});
   EXPECT_FALSE(finished_whole()) << "the journal is still there";
-  fs::remove(files_.account());
+  fs::remove(files_.journal_path());
   fs::last_write_time(files_.input, fs::last_write_time(files_.output) + std::chrono::seconds(1));
   EXPECT_FALSE(finished_whole()) << "the input is newer";
 }

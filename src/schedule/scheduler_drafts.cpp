@@ -11,7 +11,7 @@ namespace brimful::schedule {
 /// The sequence whose next token is decoded with a draft; null when there is none. It is the only one in the
 /// pass. A repeatable request must also run alone: only then its tokens lie in the context's first cells, in
 /// order, where a pass of several tokens gives the bits of several passes of one.
-Scheduler::Sequence* Scheduler::drafts_for() {
+Sequence* Scheduler::drafts_for() {
   if (!speculation_ || running_.size() != 1) return nullptr;
   Sequence& sequence = *running_.begin()->second;
   const bool may = sequence.decodes() && (sequence.alone || !sequence.request.repeatable);

@@ -20,7 +20,7 @@ using ::testing::StartsWith;
 constexpr const char* kNumbers = R"({"type": "array", "items": {"type": "integer"}})";
 
 std::string refusal(const SamplingOptions& options) {
-  const auto params = sampling_params(options);
+  const auto params = sampling_params(options, 100);
   if (params) return "it was taken";
   EXPECT_EQ(params.error().code, ErrorCode::kInvalidArgument);
   return params.error().message;
@@ -45,7 +45,7 @@ TEST(SamplingOptions, EachHasANameOfItsOwnAndAUsualValueInItsRange) {
 }
 
 TEST(SamplingParams, WithoutOptionsTheyAreTheUsualOnes) {
-  const auto params = sampling_params({});
+  const auto params = sampling_params({}, 100);
   ASSERT_TRUE(params);
   EXPECT_EQ(params->temp, common_params_sampling{}.temp);
   EXPECT_EQ(params->seed, LLAMA_DEFAULT_SEED) << "a random one";
@@ -54,8 +54,8 @@ TEST(SamplingParams, WithoutOptionsTheyAreTheUsualOnes) {
 TEST(SamplingParams, EveryOptionTakesBothEndsOfItsRangeAndNothingElse) {
   for (const SamplingOption& option : sampling_options()) {
     const std::string name(option.name);
-    EXPECT_TRUE(sampling_params({.numbers = {{name, option.least}}})) << name;
-    EXPECT_TRUE(sampling_params({.numbers = {{name, option.most}}})) << name;
+    EXPECT_TRUE(sampling_params({.numbers = {{name, option.least}}}, 100)) << name;
+    EXPECT_TRUE(sampling_params({.numbers = {{name, option.most}}}, 100)) << name;
     for (const double wrong :
          {option.least - 1, option.most * 2 + 1, std::nan(""), -double{INFINITY}, double{INFINITY}})
       EXPECT_THAT(refusal({.numbers = {{name, wrong}}}), StartsWith(name + ": ")) << wrong;
@@ -64,7 +64,7 @@ TEST(SamplingParams, EveryOptionTakesBothEndsOfItsRangeAndNothingElse) {
 
 TEST(SamplingParams, NumbersReachTheFieldOfTheirName) {
   const auto params =
-      sampling_params({.numbers = {{"temperature", 0.5}, {"top_k", 7}, {"repetition_penalty", 1.25}}});
+      sampling_params({.numbers = {{"temperature", 0.5}, {"top_k", 7}, {"repetition_penalty", 1.25}}}, 100);
   ASSERT_TRUE(params);
   EXPECT_EQ(params->temp, 0.5F);
   EXPECT_EQ(params->top_k, 7);
@@ -78,13 +78,13 @@ TEST(SamplingParams, ANameThatNoOptionHasIsNamed) {
 
 TEST(SamplingParams, ACountIsAWholeNumber) {
   EXPECT_THAT(refusal({.numbers = {{"top_k", 7.5}}}), StartsWith("top_k: "));
-  EXPECT_EQ(sampling_params({.numbers = {{"top_k", 7.0}}})->top_k, 7);
+  EXPECT_EQ(sampling_params({.numbers = {{"top_k", 7.0}}}, 100)->top_k, 7);
 }
 
 TEST(SamplingParams, EverySeedIsASeed) {
-  EXPECT_EQ(sampling_params({.seed = 7})->seed, 7U);
-  EXPECT_EQ(sampling_params({.seed = 0})->seed, 0U);
-  EXPECT_NE(sampling_params({.seed = UINT32_MAX})->seed, LLAMA_DEFAULT_SEED)
+  EXPECT_EQ(sampling_params({.seed = 7}, 100)->seed, 7U);
+  EXPECT_EQ(sampling_params({.seed = 0}, 100)->seed, 0U);
+  EXPECT_NE(sampling_params({.seed = UINT32_MAX}, 100)->seed, LLAMA_DEFAULT_SEED)
       << "llama.cpp would choose a random one";
 }
 

@@ -30,7 +30,7 @@ class PinnedMemory {
   [[nodiscard]] explicit operator bool() const { return !memory_.empty(); }
 
  private:
-  void swap(PinnedMemory& other) {
+  void swap(PinnedMemory& other) noexcept {
     std::swap(memory_, other.memory_);
     std::swap(unpin_, other.unpin_);
   }
