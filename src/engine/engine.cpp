@@ -8,7 +8,6 @@
 #include <thread>
 
 #include "engine/llama_log.h"
-#include "foreign/foreign_limits.h"
 #include "memory/page_tables.h"
 #include "memory/program_pages.h"
 
@@ -58,8 +57,8 @@ bool abort_requested(void* data) { return static_cast<const std::atomic<bool>*>(
 
 }  // namespace
 
-Engine::Engine(OpenOptions options, model::ModelProfile profile, Bytes budget)
-    : options_(std::move(options)), profile_(std::move(profile)), pool_("host", budget), peak_(budget) {}
+Engine::Engine(OpenOptions options, model::ModelProfile profile, std::unique_ptr<RamBudget> ram)
+    : options_(std::move(options)), profile_(std::move(profile)), ram_(std::move(ram)) {}
 
 Engine::~Engine() = default;
 
@@ -72,21 +71,16 @@ Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
   capture_llama_logs();
 
   BRIMFUL_TRY(model::ModelProfile profile, model::read_model(options.model, options.weights));
-  BRIMFUL_TRY(const hardware::HostMemory host,
-              options.machine ? *options.machine : hardware::read_host_memory());
-  // This budget holds until prepare() knows how much memory other instances take. It is enough for the
-  // vocabulary.
-  const hardware::HostBudget alone = hardware::decide_host_budget(options.ram, {.host = host});
-  std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(profile), alone.bytes));
-  foreign::set_foreign_limits(alone.bytes);
-  engine->announce();
+  BRIMFUL_TRY(std::unique_ptr<RamBudget> ram,
+              RamBudget::create({options.ram, options.machine, options.claims_memory}));
+  std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(profile), std::move(ram)));
   BRIMFUL_TRY_VOID(engine->load_model());
   return engine;
 }
 
 Status Engine::load_model() {
   const int threads = std::max(options_.threads, options_.threads_batch);
-  BRIMFUL_TRY(device_, tier::HostDevice::create(profile_, pool_,
+  BRIMFUL_TRY(device_, tier::HostDevice::create(profile_, ram_->pool(),
                                                 {.threads = threads,
                                                  .make_reader = options_.make_reader,
                                                  .trace = options_.trace,
@@ -109,26 +103,15 @@ Status Engine::load_model() {
   }
   BRIMFUL_TRY_VOID(load_adapters());
   if (!options_.draft_model) return {};
-  BRIMFUL_TRY(draft_model_, DraftModel::open(*options_.draft_model, pool_,
+  BRIMFUL_TRY(draft_model_, DraftModel::open(*options_.draft_model, ram_->pool(),
                                              {threads, options_.make_reader, nullptr, device_.get()}));
   return {};
 }
 
 Status Engine::load_adapters() {
   if (options_.loras.empty() && options_.control_vectors.empty()) return {};
-  BRIMFUL_TRY(const Bytes room, this->room());
+  BRIMFUL_TRY(const Bytes room, ram_->room());
   return adapters_.load(options_.loras, options_.control_vectors, profile_, model_.get(), room);
-}
-
-Result<hardware::HostMemory> Engine::machine() const {
-  if (options_.machine) return *options_.machine;
-  return hardware::read_host_memory();
-}
-
-Result<Bytes> Engine::room() const {
-  BRIMFUL_TRY(const hardware::ProcessMemory process, hardware::read_process_memory());
-  BRIMFUL_TRY(const hardware::HostMemory host, machine());
-  return hardware::room(pool_.capacity(), host, process);
 }
 
 std::vector<Engine::Shape> Engine::shapes_to_try(const ContextOptions& options) const {
@@ -165,14 +148,14 @@ std::vector<Engine::Shape> Engine::shapes_to_try(const ContextOptions& options) 
 /// buffers.
 Status Engine::check_list(Shape shape) const {
   if (llama_model_is_recurrent(model_.get())) return {};
-  BRIMFUL_TRY(const Bytes room, this->room());
+  BRIMFUL_TRY(const Bytes room, ram_->room());
   const Bytes list = kListPerToken * shape.context;
   if (list <= kSmallList || list <= room) return {};
-  return fail(ErrorCode::kInfeasible,
-              fmt::format("{} does not fit --ram {}: -c {} takes {} for the list of its tokens alone; use a "
-                          "smaller -c",
-                          options_.model.string(), format_bytes(pool_.capacity()), shape.context,
-                          format_bytes(list)));
+  return fail(
+      ErrorCode::kInfeasible,
+      fmt::format("{} does not fit --ram {}: -c {} takes {} for the list of its tokens alone; use a "
+                  "smaller -c",
+                  options_.model.string(), format_bytes(ram_->bytes()), shape.context, format_bytes(list)));
 }
 
 void Engine::free_context() {
@@ -278,11 +261,10 @@ Result<plan::HostDemand> Engine::demand(const ContextOptions& options) const {
   ::malloc_trim(0);
   memory::populate_program_pages();
   BRIMFUL_TRY(const hardware::ProcessMemory process, hardware::read_process_memory());
-  BRIMFUL_TRY(const hardware::HostMemory host, machine());
+  BRIMFUL_TRY(const hardware::HostMemory host, ram_->machine());
   tier::Needs needs = device_->needs();
-  const Bytes room = hardware::room(pool_.capacity(), host, process);
-  out.held =
-      room.value > 0 ? pool_.capacity() - room : std::max(pool_.capacity(), hardware::held_bytes(process));
+  const Bytes room = hardware::room(ram_->bytes(), host, process);
+  out.held = room.value > 0 ? ram_->bytes() - room : std::max(ram_->bytes(), hardware::held_bytes(process));
   out.adapters = device_->host_buffers().kept_bytes();
   out.held = saturating_sub(out.held, out.adapters);
   out.kv_cache = device_->host_buffers().kv_bytes();
@@ -290,8 +272,8 @@ Result<plan::HostDemand> Engine::demand(const ContextOptions& options) const {
   out.bookkeeping = device_->bookkeeping();
   out.least_for_weights = plan::smallest_budget(profile_, needs.uses, out.bookkeeping);
   out.growth = kGrowth + needs.reader + needs.split + page_tables(out.kv_cache + out.compute);
-  out.growth += reserve_in(pool_.capacity(), options.client_reserve);
-  out.growth += Bytes{pool_.capacity().value / kShareOfGrowth};
+  out.growth += reserve_in(ram_->bytes(), options.client_reserve);
+  out.growth += Bytes{ram_->bytes().value / kShareOfGrowth};
   for (const Offload& offload : offloads_) out.growth += offload.device->host_bytes();
   out.uses = std::move(needs.uses);
   return out;
@@ -308,7 +290,7 @@ Bytes Engine::least_budget(const plan::HostDemand& demand, const ClientReserve& 
   const auto growing = [&](Bytes budget) {
     return reserve_in(budget, reserve) + Bytes{budget.value / kShareOfGrowth};
   };
-  const Bytes same_everywhere = saturating_sub(demand.least(), growing(pool_.capacity()));
+  const Bytes same_everywhere = saturating_sub(demand.least(), growing(ram_->bytes()));
   Bytes least = same_everywhere;
   for (Bytes next = same_everywhere + growing(least); next > least; next = same_everywhere + growing(least))
     least = next;
@@ -317,7 +299,7 @@ Bytes Engine::least_budget(const plan::HostDemand& demand, const ClientReserve& 
 
 Error Engine::infeasible(const plan::HostDemand& demand, const ContextOptions& options, Shape shape) const {
   const Bytes least = least_budget(demand, options.client_reserve);
-  const Bytes missing = saturating_sub(least, pool_.capacity());
+  const Bytes missing = saturating_sub(least, ram_->bytes());
   std::string cure =
       fmt::format("--ram {}MiB would fit", align_up(least + run_to_run(), kMiB).value / kMiB.value);
   // Suggests a smaller value for a flag that the user has set, if that would be enough.
@@ -334,19 +316,19 @@ Error Engine::infeasible(const plan::HostDemand& demand, const ContextOptions& o
       fmt::format(
           "{} does not fit --ram {}: {} ({} bytes) are missing; {} [program, vocabulary, adapters {}, KV "
           "cache {}, compute {}, {}reserve {}, weights at least {}]",
-          options_.model.string(), format_bytes(pool_.capacity()), format_bytes(missing), missing.value, cure,
+          options_.model.string(), format_bytes(ram_->bytes()), format_bytes(missing), missing.value, cure,
           format_bytes(demand.held + demand.adapters), format_bytes(demand.kv_cache),
           format_bytes(demand.compute),
           draft_model_ ? fmt::format("draft model {}, ", format_bytes(demand.draft_model)) : "",
           format_bytes(demand.growth), format_bytes(demand.least_for_weights)) +
-          (budget_note_ ? "; " + *budget_note_ : "")};
+          (ram_->note() ? "; " + *ram_->note() : "")};
 }
 
 Status Engine::prepare(const ContextOptions& wanted) {
   least_budget_.reset();
-  BRIMFUL_TRY_VOID(take_first_budget());
+  BRIMFUL_TRY_VOID(ram_->decide_first());
   notes_ = options_.notes;
-  if (budget_note_) notes_.push_back(*budget_note_);
+  if (ram_->note()) notes_.push_back(*ram_->note());
   if (const auto note = vocabulary_note(model_.get())) notes_.push_back(*note);
   ContextOptions options = wanted;
   if (!offloads_.empty()) options.drafts = {};  // drafts cannot be checked bit for bit on devices yet
@@ -374,21 +356,21 @@ Status Engine::prepare(const ContextOptions& wanted) {
       BRIMFUL_TRY_VOID(use_devices(options, shapes[i], demand));
       BRIMFUL_TRY(demand, this->demand(options));
     }
-    if (demand.least() > pool_.capacity()) {
+    if (demand.least() > ram_->bytes()) {
       if (!last) continue;
       least_budget_ = least_budget(demand, options.client_reserve);
       return std::unexpected(infeasible(demand, options, shapes[i]));
     }
     // Long ubatches are worth at most an eighth of the budget: the rest is better spent on resident weights.
     if (!options.ubatch && !last && shapes[i].ubatch > kDefaultUbatch &&
-        (demand.compute + (only_embeds_ ? demand.kv_cache : Bytes{})) * 8 > pool_.capacity())
+        (demand.compute + (only_embeds_ ? demand.kv_cache : Bytes{})) * 8 > ram_->bytes())
       continue;
 
-    const Bytes for_weights = demand.for_weights(pool_.capacity());
+    const Bytes for_weights = demand.for_weights(ram_->bytes());
     if (options.for_weights && *options.for_weights > for_weights) {
       return fail(ErrorCode::kInfeasible,
                   fmt::format("the plan gives weights {} and --ram {} now leaves {}: plan again",
-                              format_bytes(*options.for_weights), format_bytes(pool_.capacity()),
+                              format_bytes(*options.for_weights), format_bytes(ram_->bytes()),
                               format_bytes(for_weights)));
     }
     BRIMFUL_TRY(
@@ -399,7 +381,7 @@ Status Engine::prepare(const ContextOptions& wanted) {
     note_devices(wanted.drafts);
     std::vector<plan::GraphWork> work = device_->recorded_work();
     if (work.empty()) work = {{.tokens = 1}, {.tokens = shapes[i].ubatch}};  // devices compute all of it
-    plan_ = plan::HostPlan{.budget = pool_.capacity(),
+    plan_ = plan::HostPlan{.budget = ram_->bytes(),
                            .context = llama_n_ctx(context_.get()),
                            .ubatch = shapes[i].ubatch,
                            .draft = longest_draft_,
@@ -422,8 +404,8 @@ Status Engine::start(const tier::HostDevice::Progress& progress) {
 
 Status Engine::begin(const tier::HostDevice::Progress& progress) {
   plan::HostPlan plan = std::exchange(plan_, {});  // from here on, the device owns its memory
-  settle_claim(plan.memory_map(profile_).peak());
-  BRIMFUL_TRY(runtime_, pool_.reserve(plan.runtime(), memory::Tag::kRuntime));
+  ram_->settle(plan.memory_map(profile_).peak());
+  BRIMFUL_TRY(runtime_, ram_->pool().reserve(plan.runtime(), memory::Tag::kRuntime));
   BRIMFUL_TRY_VOID(adapters_.apply_control_vector(context_.get()));
   if (draft_model_) BRIMFUL_TRY_VOID(draft_model_->place());
   Bytes there;
@@ -457,21 +439,7 @@ void Engine::note_changes(const std::vector<Shape>& tried, Shape chosen) {
   }
 }
 
-plan::MemoryMap Engine::memory_map() const {
-  using memory::Tag;
-  plan::MemoryMap map;
-  map.budget = pool_.capacity();
-  map.resident_weights = pool_.reserved(Tag::kWeights);
-  map.experts = pool_.reserved(Tag::kExperts);
-  map.ring = pool_.reserved(Tag::kRing);
-  map.kv_cache = pool_.reserved(Tag::kKvCache);
-  map.compute = pool_.reserved(Tag::kCompute);
-  map.draft_model = pool_.reserved(Tag::kDraft);
-  map.runtime = pool_.reserved(Tag::kRuntime);
-  map.unused = pool_.capacity() - pool_.reserved();
-  plan::describe_weights(profile_, device_->placement(), map);
-  return map;
-}
+plan::MemoryMap Engine::memory_map() const { return ram_->memory_map(profile_, device_->placement()); }
 
 Status Engine::compute(std::span<const llama_token> tokens, std::int8_t* outputs) {
   // libllama only reads the tokens; its batch type has no const.

@@ -17,10 +17,9 @@
 #include "engine/driver_account.h"
 #include "engine/driver_figures.h"
 #include "engine/model_loader.h"
+#include "engine/options.h"
+#include "engine/ram_budget.h"
 #include "engine/saved_sequence.h"
-#include "hardware/host_memory.h"
-#include "hardware/memory_claims.h"
-#include "hardware/memory_peak.h"
 #include "memory/pool.h"
 #include "model/model_profile.h"
 #include "plan/device_split.h"
@@ -30,13 +29,6 @@
 
 namespace brimful::engine {
 
-/// A device with memory of its own, and its budget.
-struct OffloadOption {
-  ggml_backend_dev_t device = nullptr;
-  /// The upper bound of all bytes there: weights, ring, KV cache, compute buffers and the driver.
-  Bytes budget;
-};
-
 /// The use of a device by a loaded model.
 struct DeviceUse {
   plan::DeviceShare share;
@@ -44,99 +36,6 @@ struct DeviceUse {
   Bytes sent;
   /// Statistics of the steps that had slots for experts on the device. `read`: bytes sent into these slots.
   tier::ExpertStatistics experts;
-};
-
-/// Everything that Engine::open() needs to know.
-struct OpenOptions {
-  std::filesystem::path model;
-  /// The host budget: the upper bound of everything that the process holds. Unset: as much as the machine
-  /// allows.
-  std::optional<Bytes> ram;
-  int threads = 1;
-  int threads_batch = 1;
-  /// Unset: direct reads from disk.
-  tier::ReaderFactory make_reader;
-  /// Null: there is no trace. It outlives the engine, and its memory belongs to the caller.
-  tier::Trace* trace = nullptr;
-  /// Devices to use. They are filled in this order, before the host.
-  std::vector<OffloadOption> offload;
-  /// Decides which weights may lie on these devices.
-  plan::PlacementFilter placement_filter;
-  /// Reports how many bytes this process holds on a device, as its driver counts them, with the driver's
-  /// context and kernels; nothing when that is not known. Unset: an assumption is used for the driver's bytes
-  /// beside ggml's buffers.
-  std::function<std::optional<DeviceHeld>(ggml_backend_dev_t)> held_on_device;
-  /// Measured bytes of drivers in earlier starts. May be null.
-  std::shared_ptr<DriverFigures> driver_figures;
-  /// Decides from which batch size on weights are sent to the first device. Unset:
-  /// plan::assumed_transfer_policy().
-  std::function<plan::TransferPolicy(const model::ModelProfile&)> transfer_policy;
-  std::vector<AdapterOption> loras;
-  std::vector<AdapterOption> control_vectors;
-  /// A small model for drafts. It is resident, inside the same budget.
-  std::optional<std::filesystem::path> draft_model;
-  /// For a plan of another machine: the memory of that machine is used, not of this one. Unset: this machine.
-  std::optional<hardware::HostMemory> machine;
-  /// Engine::notes() begins with these.
-  std::vector<std::string> notes;
-  /// True: other instances of the same user learn how much memory this one will take, and wait while it
-  /// decides.
-  bool claims_memory = true;
-  /// The weights may be missing when nothing will be computed.
-  model::Weights weights = model::Weights::kRequired;
-};
-
-/// New budgets. A budget that is not named stays as it is.
-struct BudgetChange {
-  std::optional<Bytes> ram;
-  /// Budgets by the device's name, for devices of OpenOptions::offload.
-  std::vector<std::pair<std::string, Bytes>> vram;
-};
-
-/// Drafts are tokens that are guessed and computed in the same pass as the newest token (speculative
-/// decoding).
-struct DraftOptions {
-  /// True: a draft is the text that followed the last time when the newest tokens occurred in the text.
-  bool ngrams = false;
-  /// The largest number of tokens in a draft. Unset: as many as cost little memory, and none when that does
-  /// not fit or the model does not support it.
-  std::optional<std::uint32_t> longest;
-  /// True: drafts are as long as possible, even when they cost time. For measurements and tests.
-  bool always = false;
-};
-
-/// Bytes that the caller will still allocate when the host budget has `budget` bytes. They may grow with the
-/// budget, by less than the budget does.
-using ClientReserve = std::function<Bytes(Bytes budget)>;
-
-/// The shape of a context. Fields that are unset may be adapted to the budget.
-struct ContextOptions {
-  /// Number of tokens; 0: the context that the model was trained for.
-  std::optional<std::uint32_t> context;
-  /// The largest number of tokens in one call of llama_decode(). Unset: 2048, or the ubatch if that is
-  /// larger.
-  std::optional<std::uint32_t> batch;
-  /// The largest number of tokens in one pass.
-  std::optional<std::uint32_t> ubatch;
-  /// Number of sequences in the context.
-  std::uint32_t sequences = 1;
-  /// True: every sequence may use all cells of the context, and a batch is one ubatch.
-  bool shared_cells = false;
-  /// True: models that only embed are accepted.
-  bool embeddings = false;
-  /// Length of the first prompt, in tokens; 0: not known. The ubatch is made for it.
-  std::uint32_t prompt_tokens = 0;
-  /// A context that is adapted to the budget has at least this number of tokens.
-  std::uint32_t least_context = 256;
-  ggml_type type_k = GGML_TYPE_F16;
-  ggml_type type_v = GGML_TYPE_F16;
-  llama_flash_attn_type flash_attention = LLAMA_FLASH_ATTN_TYPE_AUTO;
-  /// Drafts. If there is a draft model, it drafts in any case.
-  DraftOptions drafts;
-  /// For example for samplers and grammars. Unset: nothing.
-  ClientReserve client_reserve;
-  /// Bytes for the weights, as an earlier plan has decided. Unset: everything that the budget leaves.
-  std::optional<Bytes> for_weights;
 };
 
 /// One model and one context, inside one host budget and one budget for each device. open() reads the header
@@ -246,10 +145,12 @@ class Engine {
 
   /// The largest number of bytes that the process has held with its current budget, as the kernel counts
   /// them.
-  [[nodiscard]] std::optional<Bytes> peak_bytes() const { return peak_.peak(); }
+  [[nodiscard]] std::optional<Bytes> peak_bytes() const { return ram_->peak(); }
   /// The earlier budgets, the first one first, and the largest number of bytes that the process has held with
   /// each.
-  [[nodiscard]] const std::vector<hardware::BudgetPeak>& earlier_peaks() const { return earlier_peaks_; }
+  [[nodiscard]] const std::vector<hardware::BudgetPeak>& earlier_peaks() const {
+    return ram_->earlier_peaks();
+  }
   /// Statistics of the host's passes. Reads for weights that are sent to devices, and the waits for them, are
   /// included.
   [[nodiscard]] tier::PassStatistics pass_statistics() const;
@@ -258,7 +159,7 @@ class Engine {
 
   /// The largest host budget that is possible now, with the memory that other processes and cgroups leave.
   /// Requires: OpenOptions::claims_memory is false.
-  [[nodiscard]] Result<Bytes> most_budget();
+  [[nodiscard]] Result<Bytes> most_budget() { return ram_->most(); }
 
  private:
   struct ContextFree {
@@ -286,7 +187,7 @@ class Engine {
     [[nodiscard]] std::string name() const { return ggml_backend_dev_name(device->inner()); }
   };
 
-  Engine(OpenOptions options, model::ModelProfile profile, Bytes budget);
+  Engine(OpenOptions options, model::ModelProfile profile, std::unique_ptr<RamBudget> ram);
   [[nodiscard]] Status load_model();
   void free_context();
   [[nodiscard]] Status resize_pools(const BudgetChange& change);
@@ -327,13 +228,6 @@ class Engine {
   void note_devices(const DraftOptions& wanted);
   [[nodiscard]] std::optional<Error> take_device_error();
   [[nodiscard]] Status load_adapters();
-  /// The bytes that the host budget leaves to this process now.
-  [[nodiscard]] Result<Bytes> room() const;
-  [[nodiscard]] Result<hardware::HostMemory> machine() const;
-  [[nodiscard]] Result<hardware::HostBudget> decide_budget(std::optional<Bytes> wanted);
-  void announce();
-  [[nodiscard]] Status take_first_budget();
-  void settle_claim(Bytes most);
   [[nodiscard]] Status carry_out(const BudgetChange& change);
   [[nodiscard]] std::vector<Shape> shapes_to_try(const ContextOptions& options) const;
   [[nodiscard]] Status check_list(Shape shape) const;
@@ -353,12 +247,7 @@ class Engine {
 
   const OpenOptions options_;
   const model::ModelProfile profile_;
-  memory::Pool pool_;
-  hardware::MemoryPeak peak_;
-  std::vector<hardware::BudgetPeak> earlier_peaks_;
-  std::unique_ptr<hardware::MemoryClaim> claim_;  // null when this process tells other instances nothing
-  bool has_budget_ = false;                       // set when the first budget is decided
-  std::optional<std::string> budget_note_;        // why the budget differs from what the user expects
+  const std::unique_ptr<RamBudget> ram_;  // must be destroyed after everything that has a reservation
   memory::Reservation runtime_;
   std::unique_ptr<tier::HostDevice> device_;  // must be destroyed after the model and the context
   std::vector<Offload> offloads_;             // must be destroyed after the model and the context, too

@@ -4,80 +4,18 @@
 
 #include <algorithm>
 
-#include "base/check.h"
-#include "control/socket_folder.h"
 #include "engine/engine.h"
-#include "foreign/foreign_limits.h"
 
 namespace brimful::engine {
 
-/// Announces this process to other instances. When the others cannot be seen, the budget is the free memory,
-/// as if this were the only instance.
-void Engine::announce() {
-  if (!options_.claims_memory || options_.machine) return;
-  const auto folder = control::socket_folder();
-  if (!folder) return;
-  if (auto claim = hardware::MemoryClaim::announce(*folder)) claim_ = std::move(*claim);
-}
-
-/// Decides the host budget. Other instances wait until settle_claim().
-Result<hardware::HostBudget> Engine::decide_budget(std::optional<Bytes> wanted) {
-  hardware::BudgetBounds bounds;
-  hardware::MemoryClaim::Others others;
-  if (claim_) {
-    others = claim_->begin_to_decide();
-  } else if (const auto folder = control::socket_folder(); folder && !options_.machine) {
-    others = hardware::MemoryClaim::read(*folder);
-    others.starting = 0;
-  }
-  bounds.others = std::move(others.decided);
-  bounds.starting = others.starting;
-  BRIMFUL_TRY(bounds.host, machine());
-  if (!options_.machine) {
-    BRIMFUL_TRY(hardware::ProcessMemory process, hardware::read_process_memory());
-    process.resident = process.anonymous;
-    bounds.own = hardware::held_bytes(process);
-  }
-  hardware::HostBudget out = hardware::decide_host_budget(wanted, bounds);
-  if (claim_) claim_->promise(out.bytes);
-  return out;
-}
-
-Result<Bytes> Engine::most_budget() {
-  BRIMFUL_CHECK(!claim_);
-  BRIMFUL_TRY(const hardware::HostMemory host, machine());
-  BRIMFUL_TRY(const hardware::HostBudget most, decide_budget(host.available));
-  return most.bytes;
-}
-
-Status Engine::take_first_budget() {
-  if (has_budget_) return {};
-  BRIMFUL_TRY(hardware::HostBudget budget, decide_budget(options_.ram));
-  if (budget.bytes != pool_.capacity()) {
-    BRIMFUL_TRY_VOID(pool_.resize(budget.bytes));
-    peak_ = hardware::MemoryPeak(budget.bytes);
-    foreign::set_foreign_limits(budget.bytes);
-  }
-  budget_note_ = std::move(budget.note);
-  has_budget_ = true;
-  return {};
-}
-
-/// Tells the other instances how much memory this process will hold: `most` bytes, which are known now.
-void Engine::settle_claim(Bytes most) {
-  if (!claim_) return;
-  claim_->promise(most);
-  claim_->settle();
-}
-
 BudgetChange Engine::budgets() const {
-  BudgetChange out{pool_.capacity(), {}};
+  BudgetChange out{ram_->bytes(), {}};
   for (const Offload& offload : offloads_) out.vram.emplace_back(offload.name(), offload.pool->capacity());
   return out;
 }
 
 Status Engine::resize_pools(const BudgetChange& change) {
-  if (change.ram) BRIMFUL_TRY_VOID(pool_.resize(*change.ram));
+  if (change.ram) BRIMFUL_TRY_VOID(ram_->resize(*change.ram));
   for (const auto& [name, budget] : change.vram) {
     const auto offload = std::ranges::find(offloads_, name, &Offload::name);
     BRIMFUL_TRY_VOID(offload->pool->resize(budget));
@@ -118,7 +56,7 @@ Status Engine::check_devices(const BudgetChange& change) const {
 /// memory to read the text.
 Status Engine::restore(const std::optional<SavedSequence>& sequence) {
   if (!sequence) return {};
-  BRIMFUL_TRY_VOID(device_->host_buffers().commit(pool_));
+  BRIMFUL_TRY_VOID(device_->host_buffers().commit(ram_->pool()));
   return sequence->restore(context_.get());
 }
 
@@ -161,16 +99,16 @@ Status Engine::give_back() {
 Status Engine::change_budgets(const BudgetChange& wanted) {
   BRIMFUL_TRY_VOID(check_devices(wanted));
   BudgetChange change = wanted;
-  std::optional<std::string> note = budget_note_;
+  std::optional<std::string> note = ram_->note();
   if (change.ram) {
-    BRIMFUL_TRY(hardware::HostBudget budget, decide_budget(change.ram));
+    BRIMFUL_TRY(hardware::HostBudget budget, ram_->decide(change.ram));
     change.ram = budget.bytes;
     note = std::move(budget.note);
   }
-  std::swap(budget_note_, note);
+  note = ram_->exchange_note(std::move(note));
   Status changed = carry_out(change);
-  if (!changed) std::swap(budget_note_, note);
-  settle_claim(memory_map().peak());
+  if (!changed) ram_->exchange_note(std::move(note));
+  ram_->settle(memory_map().peak());
   return changed;
 }
 
@@ -193,15 +131,15 @@ Status Engine::carry_out(const BudgetChange& change) {
   placement = {};
   BRIMFUL_TRY_VOID(give_back());
 
-  const hardware::BudgetPeak ended = peak_.begin(change.ram.value_or(*before.ram));
+  const hardware::BudgetPeak ended = ram_->begin_peak(change.ram.value_or(*before.ram));
   Status changed = start_inside(change, sequence);
   if (!changed) {
     BRIMFUL_TRY_VOID(displace_weights());
     BRIMFUL_TRY_VOID(give_back());
-    peak_.begin(*before.ram, ended.peak);
+    ram_->begin_peak(*before.ram, ended.peak);
     BRIMFUL_TRY_VOID(start_inside(before, sequence));
   } else {
-    earlier_peaks_.push_back(ended);
+    ram_->keep_peak(ended);
   }
   can_go_on_ = true;
   return changed;

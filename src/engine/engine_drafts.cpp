@@ -32,7 +32,7 @@ std::vector<Engine::Shape> Engine::with_drafts(const std::vector<Shape>& shapes,
   if (!options.ngrams && draft_model_ == nullptr) return shapes;
   const bool asked_for = options.longest || draft_model_ != nullptr;
   const std::uint32_t longest = options.longest.value_or(
-      asked_for ? kDefaultDraft : default_draft(pool_.capacity(), llama_vocab_n_tokens(vocab())));
+      asked_for ? kDefaultDraft : default_draft(ram_->bytes(), llama_vocab_n_tokens(vocab())));
   std::vector<Shape> out;
   for (Shape shape : shapes) {
     shape.draft = std::min(longest, shape.ubatch - 1);  // a draft is computed in one pass
@@ -46,7 +46,7 @@ std::vector<Engine::Shape> Engine::with_drafts(const std::vector<Shape>& shapes,
 
 bool Engine::drafts_are_dear(std::size_t units) const {
   const tier::Needs needs = device_->needs();
-  return (needs.split + needs.split_per_unit * units).value > pool_.capacity().value / kShareOfBudget;
+  return (needs.split + needs.split_per_unit * units).value > ram_->bytes().value / kShareOfBudget;
 }
 
 Status Engine::prepare_drafts(Shape shape, const llama_context_params& params) {

@@ -210,7 +210,7 @@ Status Engine::place_on_devices(const tier::HostDevice::Progress& progress, Byte
       placed = before + done;
       return !progress || progress(std::min(placed, total), total);
     };
-    BRIMFUL_TRY_VOID(offload.device->place(pool_, more));
+    BRIMFUL_TRY_VOID(offload.device->place(ram_->pool(), more));
   }
   return {};
 }
