@@ -13,30 +13,18 @@
 
 #include "constraint/first_characters.h"
 #include "engine/adapters.h"
+#include "engine/context_sizer.h"
 #include "engine/drafts/draft_model.h"
-#include "engine/driver_account.h"
-#include "engine/driver_figures.h"
+#include "engine/gpu_tier.h"
 #include "engine/model_loader.h"
 #include "engine/options.h"
 #include "engine/ram_budget.h"
 #include "engine/saved_sequence.h"
 #include "memory/pool.h"
 #include "model/model_profile.h"
-#include "plan/device_split.h"
-#include "plan/transfer_policy.h"
-#include "tier/gpu/gpu_device.h"
 #include "tier/host/host_device.h"
 
 namespace brimful::engine {
-
-/// The use of a device by a loaded model.
-struct DeviceUse {
-  plan::DeviceShare share;
-  /// Bytes of weights that were sent to the device for large batches.
-  Bytes sent;
-  /// Statistics of the steps that had slots for experts on the device. `read`: bytes sent into these slots.
-  tier::ExpertStatistics experts;
-};
 
 /// One model and one context, inside one host budget and one budget for each device. open() reads the header
 /// and the vocabulary, prepare() makes the context and the plan, start() reads the resident weights, and
@@ -44,11 +32,6 @@ struct DeviceUse {
 /// handler.
 class Engine {
  public:
-  /// The memory of a process differs a little from run to run. A budget that we suggest, or a plan for
-  /// another process, leaves this number of bytes for that. Most of it is memory that a memory cgroup charges
-  /// ahead of use, on each processor.
-  [[nodiscard]] static Bytes run_to_run();
-
   /// Reads the model's header and vocabulary, and no weight. Errors: those of read_model and Adapters::load;
   /// kUnsupported when libllama refuses the model, or the model cannot be run here.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> open(OpenOptions options);
@@ -75,8 +58,6 @@ class Engine {
   /// The options of the last prepare(), with the context and the ubatch that it has chosen. Requires:
   /// prepare() succeeded.
   [[nodiscard]] const ContextOptions& prepared() const { return prepared_; }
-  /// The smallest host budget that fits. It is set when prepare() has failed because the budget is too small.
-  [[nodiscard]] std::optional<Bytes> least_budget() const { return least_budget_; }
 
   /// Places the weights as planned. If drivers report the bytes that they hold, it then computes the largest
   /// shapes once, and fills the devices again with the bytes that are left. Blocks: until all resident
@@ -101,7 +82,7 @@ class Engine {
   /// How the host budget is used now.
   [[nodiscard]] plan::MemoryMap memory_map() const;
   /// How each device of OpenOptions::offload is used. Requires: prepare() succeeded.
-  [[nodiscard]] std::vector<DeviceUse> devices() const;
+  [[nodiscard]] std::vector<DeviceUse> devices() const { return gpus_->uses(); }
 
   /// Appends `tokens` to sequence 0. If `logits`, the context has the logits of the last token afterwards.
   /// Errors: kInvalidArgument when the context is full; those of the tier; kCancelled after abort().
@@ -165,28 +146,6 @@ class Engine {
   struct ContextFree {
     void operator()(llama_context* c) const { llama_free(c); }
   };
-  /// A shape that prepare() tries.
-  struct Shape {
-    std::uint32_t context = 0;
-    std::uint32_t ubatch = 0;
-    /// The largest number of drafted tokens.
-    std::uint32_t draft = 0;
-    // True: the next shape to try is the same one without drafts.
-    bool can_go_without_draft = false;
-  };
-
-  /// A device with memory of its own, and everything that is known about it.
-  struct Offload {
-    std::unique_ptr<memory::Pool> pool;
-    std::unique_ptr<tier::GpuDevice> device;
-    plan::DeviceShare share;
-    Bytes at_open;                     // bytes that its driver held before there was any buffer
-    std::optional<DeviceHeld> driver;  // measured bytes that it takes beside ggml's buffers
-    std::string use;                   // the key of these bytes, see DriverFigures
-
-    [[nodiscard]] std::string name() const { return ggml_backend_dev_name(device->inner()); }
-  };
-
   Engine(OpenOptions options, model::ModelProfile profile, std::unique_ptr<RamBudget> ram);
   [[nodiscard]] Status load_model();
   void free_context();
@@ -196,64 +155,42 @@ class Engine {
   [[nodiscard]] Status begin(const tier::HostDevice::Progress& progress);
   [[nodiscard]] Status fill_context(std::size_t tokens);
   [[nodiscard]] Status warm_up();
-  [[nodiscard]] Bytes guess_driver(const Offload& offload) const;
   [[nodiscard]] Result<bool> measure_drivers();
-  void keep_driver_figures() const;
   [[nodiscard]] Status fit_drivers(const tier::HostDevice::Progress& progress);
-  [[nodiscard]] Status check_devices(const BudgetChange& change) const;
   [[nodiscard]] Status restore(const std::optional<SavedSequence>& sequence);
   [[nodiscard]] Status restart(const std::optional<SavedSequence>& sequence);
   [[nodiscard]] Status start_inside(const BudgetChange& budgets,
                                     const std::optional<SavedSequence>& sequence);
   [[nodiscard]] llama_model* computed_model() const {
-    return model_on_devices_ ? model_on_devices_.get() : model_.get();
+    return gpus_->model() != nullptr ? gpus_->model() : model_.get();
   }
   [[nodiscard]] std::string metadata(std::string_view key) const;
   [[nodiscard]] bool pools() const;
-  void make_offloads();
   [[nodiscard]] Status load_on_devices(const plan::DeviceSplit& split);
-  /// Leaves the experts of all devices to the host, to record what the host needs then. Returns false when no
-  /// device has slots for experts.
-  bool leave_experts(bool on);
-  [[nodiscard]] plan::DeviceSplit split(const plan::HostDemand& whole,
-                                        std::vector<plan::DeviceBudget> budgets, Shape shape) const;
   /// Finds the split that fills the devices, and makes the context with it. `whole`: the demand when the host
   /// holds everything.
-  [[nodiscard]] Status use_devices(const ContextOptions& options, Shape shape, const plan::HostDemand& whole);
-  [[nodiscard]] Result<bool> settle_devices(std::vector<plan::DeviceBudget>& budgets);
-  [[nodiscard]] Status place_on_devices(const tier::HostDevice::Progress& progress, Bytes& placed,
-                                        Bytes total);
-  [[nodiscard]] Status connect_devices();
+  [[nodiscard]] Status use_devices(const ContextOptions& options, ContextShape shape,
+                                   const plan::HostDemand& whole);
   [[nodiscard]] Status displace_weights();
-  void note_devices(const DraftOptions& wanted);
   [[nodiscard]] std::optional<Error> take_device_error();
   [[nodiscard]] Status load_adapters();
   [[nodiscard]] Status carry_out(const BudgetChange& change);
-  [[nodiscard]] std::vector<Shape> shapes_to_try(const ContextOptions& options) const;
-  [[nodiscard]] Status check_list(Shape shape) const;
-  [[nodiscard]] Status make_context(const ContextOptions& options, Shape shape);
-  [[nodiscard]] Status record_graphs(Shape shape);
-  [[nodiscard]] std::vector<Shape> with_drafts(const std::vector<Shape>& shapes,
-                                               const DraftOptions& options) const;
-  [[nodiscard]] bool drafts_are_dear(std::size_t units) const;
-  [[nodiscard]] Status prepare_drafts(Shape shape, const llama_context_params& params);
-  [[nodiscard]] Status record_verification(Shape shape);
+  [[nodiscard]] Status make_context(const ContextOptions& options, ContextShape shape);
+  [[nodiscard]] Status record_graphs(ContextShape shape);
+  [[nodiscard]] Status prepare_drafts(ContextShape shape, const llama_context_params& params);
+  [[nodiscard]] Status record_verification(ContextShape shape);
   [[nodiscard]] Status compute(std::span<const llama_token> tokens, std::int8_t* outputs);
-  [[nodiscard]] Result<plan::HostDemand> demand(const ContextOptions& options) const;
-  [[nodiscard]] Bytes least_budget(const plan::HostDemand& demand, const ClientReserve& reserve) const;
-  [[nodiscard]] Error infeasible(const plan::HostDemand& demand, const ContextOptions& options,
-                                 Shape shape) const;
-  void note_changes(const std::vector<Shape>& tried, Shape chosen);
+  [[nodiscard]] ContextSizer sizer() const;
+  [[nodiscard]] Result<plan::HostDemand> demand(const ContextSizer& sizer,
+                                                const ContextOptions& options) const;
 
   const OpenOptions options_;
   const model::ModelProfile profile_;
   const std::unique_ptr<RamBudget> ram_;  // must be destroyed after everything that has a reservation
   memory::Reservation runtime_;
   std::unique_ptr<tier::HostDevice> device_;  // must be destroyed after the model and the context
-  std::vector<Offload> offloads_;             // must be destroyed after the model and the context, too
-  std::int64_t batches_elsewhere_ = 0;        // devices compute batches of at least this size; 0: none
+  std::unique_ptr<GpuTier> gpus_;             // must be destroyed after the model and the context, too
   ModelPtr model_;
-  ModelPtr model_on_devices_;  // the model to compute with, when layers lie on devices
   Adapters adapters_;
   std::unique_ptr<llama_context, ContextFree> context_;
   std::unique_ptr<DraftModel> draft_model_;
@@ -265,7 +202,6 @@ class Engine {
   std::size_t outputs_ = 0;           // number of outputs in the last batch
   plan::HostPlan plan_;
   ContextOptions prepared_;  // includes the context and the ubatch that prepare() has chosen
-  std::optional<Bytes> least_budget_;
   mutable std::once_flag first_characters_once_;
   mutable std::optional<constraint::FirstCharacters> first_characters_;
   mutable std::vector<llama_token_data> candidates_;

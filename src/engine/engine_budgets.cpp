@@ -8,48 +8,11 @@
 
 namespace brimful::engine {
 
-BudgetChange Engine::budgets() const {
-  BudgetChange out{ram_->bytes(), {}};
-  for (const Offload& offload : offloads_) out.vram.emplace_back(offload.name(), offload.pool->capacity());
-  return out;
-}
+BudgetChange Engine::budgets() const { return {ram_->bytes(), gpus_->budgets()}; }
 
 Status Engine::resize_pools(const BudgetChange& change) {
   if (change.ram) BRIMFUL_TRY_VOID(ram_->resize(*change.ram));
-  for (const auto& [name, budget] : change.vram) {
-    const auto offload = std::ranges::find(offloads_, name, &Offload::name);
-    BRIMFUL_TRY_VOID(offload->pool->resize(budget));
-  }
-  return {};
-}
-
-/// Refuses budgets that are known to be too large or too small, before anything is given back.
-Status Engine::check_devices(const BudgetChange& change) const {
-  for (const auto& [name, budget] : change.vram) {
-    const auto offload = std::ranges::find(offloads_, name, &Offload::name);
-    if (offload == offloads_.end()) {
-      std::string used;
-      for (const Offload& one : offloads_) used += fmt::format(" {}", one.name());
-      return fail(ErrorCode::kInvalidArgument,
-                  used.empty() ? fmt::format("{}: no GPU is used: start with --vram", name)
-                               : fmt::format("{}: not one of the GPUs in use:{}", name, used));
-    }
-    std::size_t free = 0;
-    std::size_t total = 0;
-    ggml_backend_dev_memory(offload->device->inner(), &free, &total);
-    const Bytes there = std::min(Bytes{total}, Bytes{free} + offload->share.peak());
-    if (budget > there) {
-      return fail(ErrorCode::kInfeasible,
-                  fmt::format("{} has {}, and other programs leave {} of them: a budget of {} is more", name,
-                              format_bytes(Bytes{total}), format_bytes(there), format_bytes(budget)));
-    }
-    if (offload->driver && budget <= offload->driver->bytes) {
-      return fail(ErrorCode::kInfeasible,
-                  fmt::format("{}: its driver alone holds {} for this process: a budget of {} is less", name,
-                              format_bytes(offload->driver->bytes), format_bytes(budget)));
-    }
-  }
-  return {};
+  return gpus_->resize(change.vram);
 }
 
 /// Restores the saved text into the context. It runs before the weights are placed, because libllama needs
@@ -62,9 +25,7 @@ Status Engine::restore(const std::optional<SavedSequence>& sequence) {
 
 /// Starts what prepare() has planned, and restores the saved text.
 Status Engine::restart(const std::optional<SavedSequence>& sequence) {
-  const bool some_tell =
-      std::ranges::any_of(offloads_, [](const Offload& offload) { return offload.driver.has_value(); });
-  if (!some_tell) {
+  if (!gpus_->drivers_are_measured()) {
     BRIMFUL_TRY_VOID(restore(sequence));
     return begin({});
   }
@@ -75,7 +36,7 @@ Status Engine::restart(const std::optional<SavedSequence>& sequence) {
   BRIMFUL_TRY_VOID(displace_weights());
   BRIMFUL_TRY_VOID(restore(sequence));
   BRIMFUL_TRY_VOID(device_->place(std::move(placement), {}));
-  return connect_devices();
+  return gpus_->connect();
 }
 
 Status Engine::start_inside(const BudgetChange& budgets, const std::optional<SavedSequence>& sequence) {
@@ -88,8 +49,7 @@ Status Engine::start_inside(const BudgetChange& budgets, const std::optional<Sav
 Status Engine::give_back() {
   if (draft_model_) BRIMFUL_TRY_VOID(draft_model_->displace());
   free_context();
-  model_on_devices_.reset();
-  for (Offload& offload : offloads_) offload.device->displace();
+  gpus_->displace();
   device_->host_buffers().forget_pool();
   runtime_ = {};
   notes_.clear();
@@ -97,7 +57,7 @@ Status Engine::give_back() {
 }
 
 Status Engine::change_budgets(const BudgetChange& wanted) {
-  BRIMFUL_TRY_VOID(check_devices(wanted));
+  BRIMFUL_TRY_VOID(gpus_->check(wanted.vram));
   BudgetChange change = wanted;
   std::optional<std::string> note = ram_->note();
   if (change.ram) {
@@ -122,7 +82,7 @@ Status Engine::carry_out(const BudgetChange& change) {
     auto saved = SavedSequence::save(context_.get());
     if (!saved) {
       BRIMFUL_TRY_VOID(device_->place(std::move(placement), {}));
-      BRIMFUL_TRY_VOID(connect_devices());
+      BRIMFUL_TRY_VOID(gpus_->connect());
       can_go_on_ = true;
       return std::unexpected(std::move(saved).error());
     }

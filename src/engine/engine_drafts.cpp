@@ -9,53 +9,18 @@
 namespace brimful::engine {
 namespace {
 
-constexpr std::uint32_t kDefaultDraft = 15;
-// A shorter draft is not worth its memory, unless a flag asks for it.
-constexpr std::uint64_t kLeastDraft = 3;
-// Without a flag, drafts may cost this share of the budget for logits, and the same share for larger compiled
-// passes.
-constexpr std::uint64_t kShareOfBudget = 64;
 // libllama attends to a multiple of so many cells of the KV cache.
 constexpr std::uint32_t kCellStep = 256;
 
-std::uint32_t default_draft(Bytes budget, std::int32_t vocabulary) {
-  // The logits are held in the graph and in the sampler.
-  const std::uint64_t logits = 2 * sizeof(float) * static_cast<std::uint64_t>(vocabulary);
-  const std::uint64_t tokens = std::min<std::uint64_t>(kDefaultDraft, budget.value / kShareOfBudget / logits);
-  return tokens < kLeastDraft ? 0 : static_cast<std::uint32_t>(tokens);
-}
-
 }  // namespace
 
-std::vector<Engine::Shape> Engine::with_drafts(const std::vector<Shape>& shapes,
-                                               const DraftOptions& options) const {
-  if (!options.ngrams && draft_model_ == nullptr) return shapes;
-  const bool asked_for = options.longest || draft_model_ != nullptr;
-  const std::uint32_t longest = options.longest.value_or(
-      asked_for ? kDefaultDraft : default_draft(ram_->bytes(), llama_vocab_n_tokens(vocab())));
-  std::vector<Shape> out;
-  for (Shape shape : shapes) {
-    shape.draft = std::min(longest, shape.ubatch - 1);  // a draft is computed in one pass
-    shape.can_go_without_draft = !asked_for && shape.draft > 0;
-    out.push_back(shape);
-    // Drafts never change a token, so they are given up first.
-    if (shape.can_go_without_draft) out.push_back({shape.context, shape.ubatch});
-  }
-  return out;
-}
-
-bool Engine::drafts_are_dear(std::size_t units) const {
-  const tier::Needs needs = device_->needs();
-  return (needs.split + needs.split_per_unit * units).value > ram_->bytes().value / kShareOfBudget;
-}
-
-Status Engine::prepare_drafts(Shape shape, const llama_context_params& params) {
+Status Engine::prepare_drafts(ContextShape shape, const llama_context_params& params) {
   longest_draft_ = shape.draft;
   if (draft_model_) BRIMFUL_TRY_VOID(draft_model_->make_context(context_.get(), params));
   return shape.draft > 0 ? record_verification(shape) : Status{};
 }
 
-Status Engine::record_verification(Shape shape) {
+Status Engine::record_verification(ContextShape shape) {
   llama_memory_t const memory = llama_get_memory(context_.get());
   const std::vector<llama_token> tokens(1 + shape.draft, 0);
   device_->learn_one_token();

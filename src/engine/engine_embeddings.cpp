@@ -49,7 +49,7 @@ void Engine::keep_hidden_states(bool on) {
   keeps_hidden_states_ = on;
   std::vector<float>* const to = on ? &hidden_states_ : nullptr;
   device_->keep(kHiddenState, to);
-  for (Offload& offload : offloads_) offload.device->keep(kHiddenState, to);
+  gpus_->keep(kHiddenState, to);
 }
 
 Result<std::vector<float>> Engine::hidden_state(std::size_t nth) const {
