@@ -2,7 +2,6 @@
 
 #include <ggml-backend.h>
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,10 +13,6 @@
 #include "plan/device_split.h"
 
 namespace brimful::engine {
-
-/// Reports how many bytes this process holds on a device, as its driver counts them; nothing when that is not
-/// known. An empty function: drivers are not asked at all.
-using HeldOnDevice = std::function<std::optional<DeviceHeld>(ggml_backend_dev_t)>;
 
 /// The bytes that the driver of one GPU takes beside ggml's buffers. They are guessed for the first plan, and
 /// measured once everything is in its place. Threading: one thread at a time.

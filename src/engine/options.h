@@ -44,10 +44,8 @@ struct OpenOptions {
   std::vector<OffloadOption> offload;
   /// Decides which weights may lie on these devices.
   plan::PlacementFilter placement_filter;
-  /// Reports how many bytes this process holds on a device, as its driver counts them, with the driver's
-  /// context and kernels; nothing when that is not known. Unset: an assumption is used for the driver's bytes
-  /// beside ggml's buffers.
-  std::function<std::optional<DeviceHeld>(ggml_backend_dev_t)> held_on_device;
+  /// Asks the drivers for their bytes beside ggml's buffers. Unset: an assumption is used for these.
+  HeldOnDevice held_on_device;
   /// Measured bytes of drivers in earlier starts. May be null.
   std::shared_ptr<DriverFigures> driver_figures;
   /// Decides from which batch size on weights are sent to the first device. Unset:

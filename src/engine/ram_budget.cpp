@@ -1,5 +1,7 @@
 #include "engine/ram_budget.h"
 
+#include <utility>
+
 #include "base/check.h"
 #include "control/socket_folder.h"
 #include "foreign/foreign_limits.h"
