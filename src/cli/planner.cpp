@@ -9,6 +9,7 @@
 #include "base/counted.h"
 #include "cli/probe_text.h"
 #include "control/server.h"
+#include "engine/context_sizer.h"
 #include "engine/quantisation_mix.h"
 #include "engine/sampler.h"
 #include "engine/sampler_memory.h"
@@ -250,8 +251,7 @@ Result<PlanReport> make_report(const PlanOptions& options) {
                         .open_seconds = opened};
   // Another process will execute the plan, and the kernel's account of it may be a little larger than its
   // own.
-  inputs.run.demand.growth +=
-      engine::Engine::run_to_run() + Bytes{inputs.host_budget.value / kShareOfAccounts};
+  inputs.run.demand.growth += engine::run_to_run() + Bytes{inputs.host_budget.value / kShareOfAccounts};
   BRIMFUL_TRY(report.plan, plan::make_plan(inputs));
   // The plan itself says what is read.
   report.diagnostics = hardware::diagnostics(inputs.machine, std::nullopt);

@@ -2,6 +2,7 @@
 
 #include <ggml-backend.h>
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -17,6 +18,10 @@ struct DeviceHeld {
   /// programs may have a part in it.
   bool own = true;
 };
+
+/// Reports how many bytes this process holds on a device, as its driver counts them, with the driver's
+/// context and kernels; nothing when that is not known. An empty function: drivers are not asked at all.
+using HeldOnDevice = std::function<std::optional<DeviceHeld>(ggml_backend_dev_t)>;
 
 /// Measures by NVML how much memory this process holds on GPUs. It uses the entry of this process in the
 /// card's list. When there is no entry, as in a container, it uses the growth of the card's memory in use

@@ -2,391 +2,138 @@
 
 #include <llama.h>
 
-#include <atomic>
-#include <functional>
+#include <cstddef>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "constraint/first_characters.h"
-#include "engine/adapters.h"
-#include "engine/drafts/draft_model.h"
-#include "engine/driver_account.h"
-#include "engine/driver_figures.h"
-#include "engine/model_loader.h"
-#include "engine/saved_sequence.h"
-#include "hardware/host_memory.h"
-#include "hardware/memory_claims.h"
-#include "hardware/memory_peak.h"
-#include "memory/pool.h"
-#include "model/model_profile.h"
-#include "plan/device_split.h"
-#include "plan/transfer_policy.h"
-#include "tier/gpu/gpu_device.h"
-#include "tier/host/host_device.h"
+#include "base/result.h"
+#include "engine/budget_switch.h"
+#include "engine/context.h"
+#include "engine/gpu_tier.h"
+#include "engine/opened_model.h"
+#include "engine/options.h"
+#include "engine/preparer.h"
+#include "engine/ram_budget.h"
+#include "engine/starter.h"
 
 namespace brimful::engine {
 
-/// A device with memory of its own, and its budget.
-struct OffloadOption {
-  ggml_backend_dev_t device = nullptr;
-  /// The upper bound of all bytes there: weights, ring, KV cache, compute buffers and the driver.
-  Bytes budget;
-};
-
-/// The use of a device by a loaded model.
-struct DeviceUse {
-  plan::DeviceShare share;
-  /// Bytes of weights that were sent to the device for large batches.
-  Bytes sent;
-  /// Statistics of the steps that had slots for experts on the device. `read`: bytes sent into these slots.
-  tier::ExpertStatistics experts;
-};
-
-/// Everything that Engine::open() needs to know.
-struct OpenOptions {
-  std::filesystem::path model;
-  /// The host budget: the upper bound of everything that the process holds. Unset: as much as the machine
-  /// allows.
-  std::optional<Bytes> ram;
-  int threads = 1;
-  int threads_batch = 1;
-  /// Unset: direct reads from disk.
-  tier::ReaderFactory make_reader;
-  /// Null: there is no trace. It outlives the engine, and its memory belongs to the caller.
-  tier::Trace* trace = nullptr;
-  /// Devices to use. They are filled in this order, before the host.
-  std::vector<OffloadOption> offload;
-  /// Decides which weights may lie on these devices.
-  plan::PlacementFilter placement_filter;
-  /// Reports how many bytes this process holds on a device, as its driver counts them, with the driver's
-  /// context and kernels; nothing when that is not known. Unset: an assumption is used for the driver's bytes
-  /// beside ggml's buffers.
-  std::function<std::optional<DeviceHeld>(ggml_backend_dev_t)> held_on_device;
-  /// Measured bytes of drivers in earlier starts. May be null.
-  std::shared_ptr<DriverFigures> driver_figures;
-  /// Decides from which batch size on weights are sent to the first device. Unset:
-  /// plan::assumed_transfer_policy().
-  std::function<plan::TransferPolicy(const model::ModelProfile&)> transfer_policy;
-  std::vector<AdapterOption> loras;
-  std::vector<AdapterOption> control_vectors;
-  /// A small model for drafts. It is resident, inside the same budget.
-  std::optional<std::filesystem::path> draft_model;
-  /// For a plan of another machine: the memory of that machine is used, not of this one. Unset: this machine.
-  std::optional<hardware::HostMemory> machine;
-  /// Engine::notes() begins with these.
-  std::vector<std::string> notes;
-  /// True: other instances of the same user learn how much memory this one will take, and wait while it
-  /// decides.
-  bool claims_memory = true;
-  /// The weights may be missing when nothing will be computed.
-  model::Weights weights = model::Weights::kRequired;
-};
-
-/// New budgets. A budget that is not named stays as it is.
-struct BudgetChange {
-  std::optional<Bytes> ram;
-  /// Budgets by the device's name, for devices of OpenOptions::offload.
-  std::vector<std::pair<std::string, Bytes>> vram;
-};
-
-/// Drafts are tokens that are guessed and computed in the same pass as the newest token (speculative
-/// decoding).
-struct DraftOptions {
-  /// True: a draft is the text that followed the last time when the newest tokens occurred in the text.
-  bool ngrams = false;
-  /// The largest number of tokens in a draft. Unset: as many as cost little memory, and none when that does
-  /// not fit or the model does not support it.
-  std::optional<std::uint32_t> longest;
-  /// True: drafts are as long as possible, even when they cost time. For measurements and tests.
-  bool always = false;
-};
-
-/// Bytes that the caller will still allocate when the host budget has `budget` bytes. They may grow with the
-/// budget, by less than the budget does.
-using ClientReserve = std::function<Bytes(Bytes budget)>;
-
-/// The shape of a context. Fields that are unset may be adapted to the budget.
-struct ContextOptions {
-  /// Number of tokens; 0: the context that the model was trained for.
-  std::optional<std::uint32_t> context;
-  /// The largest number of tokens in one call of llama_decode(). Unset: 2048, or the ubatch if that is
-  /// larger.
-  std::optional<std::uint32_t> batch;
-  /// The largest number of tokens in one pass.
-  std::optional<std::uint32_t> ubatch;
-  /// Number of sequences in the context.
-  std::uint32_t sequences = 1;
-  /// True: every sequence may use all cells of the context, and a batch is one ubatch.
-  bool shared_cells = false;
-  /// True: models that only embed are accepted.
-  bool embeddings = false;
-  /// Length of the first prompt, in tokens; 0: not known. The ubatch is made for it.
-  std::uint32_t prompt_tokens = 0;
-  /// A context that is adapted to the budget has at least this number of tokens.
-  std::uint32_t least_context = 256;
-  ggml_type type_k = GGML_TYPE_F16;
-  ggml_type type_v = GGML_TYPE_F16;
-  llama_flash_attn_type flash_attention = LLAMA_FLASH_ATTN_TYPE_AUTO;
-  /// Drafts. If there is a draft model, it drafts in any case.
-  DraftOptions drafts;
-  /// For example for samplers and grammars. Unset: nothing.
-  ClientReserve client_reserve;
-  /// Bytes for the weights, as an earlier plan has decided. Unset: everything that the budget leaves.
-  std::optional<Bytes> for_weights;
-};
-
 /// One model and one context, inside one host budget and one budget for each device. open() reads the header
 /// and the vocabulary, prepare() makes the context and the plan, start() reads the resident weights, and
-/// decode() computes. Threading: one thread at a time; abort() may be called by any thread and in a signal
-/// handler.
+/// decode() computes. The work is done by one class for each of these states; this one connects them, for
+/// callers. Threading: one thread at a time; abort() may be called by any thread and in a signal handler.
 class Engine {
  public:
-  /// The memory of a process differs a little from run to run. A budget that we suggest, or a plan for
-  /// another process, leaves this number of bytes for that. Most of it is memory that a memory cgroup charges
-  /// ahead of use, on each processor.
-  [[nodiscard]] static Bytes run_to_run();
-
   /// Reads the model's header and vocabulary, and no weight. Errors: those of read_model and Adapters::load;
   /// kUnsupported when libllama refuses the model, or the model cannot be run here.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> open(OpenOptions options);
-  ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  [[nodiscard]] const model::ModelProfile& profile() const { return profile_; }
+  [[nodiscard]] const model::ModelProfile& profile() const { return model_->profile(); }
   /// The same object as long as the engine lives, even when the model is loaded again for other devices.
-  [[nodiscard]] const llama_model* model() const { return model_.get(); }
-  [[nodiscard]] const llama_vocab* vocab() const { return llama_model_get_vocab(model_.get()); }
+  [[nodiscard]] const llama_model* model() const { return model_->get(); }
+  [[nodiscard]] const llama_vocab* vocab() const { return model_->vocab(); }
   /// The first characters of the vocabulary's tokens. The first call makes them. Thread-safe.
-  [[nodiscard]] const constraint::FirstCharacters& first_characters() const;
+  [[nodiscard]] const constraint::FirstCharacters& first_characters() const {
+    return model_->first_characters();
+  }
   /// A buffer for the candidates of one token. Each sampler fills it anew. Threading: as the engine.
-  [[nodiscard]] std::vector<llama_token_data>& candidates() const { return candidates_; }
+  [[nodiscard]] std::vector<llama_token_data>& candidates() const { return model_->candidates(); }
+  /// Whether the model writes no text, see OpenedModel::only_embeds().
+  [[nodiscard]] bool only_embeds() const { return model_->only_embeds(); }
+  /// Whether the model can give vectors of texts. Errors: kUnsupported, with the reason.
+  [[nodiscard]] Status can_embed() const { return model_->can_embed(); }
 
   /// Makes the context and decides what start() will do. Reads no weight. May be called again with other
-  /// options. Errors: kInvalidArgument for a prompt that is longer than the context, or a context that
-  /// llama.cpp refuses; kInfeasible: the message has the missing bytes, and changes that would fit;
-  /// kUnsupported for a model that cannot be used with these options.
+  /// options. Errors: those of Preparer::prepare().
   [[nodiscard]] Status prepare(const ContextOptions& options);
   /// The plan of the last prepare(). Requires: prepare() succeeded, and start() was not called.
-  [[nodiscard]] const plan::HostPlan& plan() const { return plan_; }
+  [[nodiscard]] const plan::HostPlan& plan() const { return prepared_.plan; }
   /// The options of the last prepare(), with the context and the ubatch that it has chosen. Requires:
   /// prepare() succeeded.
-  [[nodiscard]] const ContextOptions& prepared() const { return prepared_; }
-  /// The smallest host budget that fits. It is set when prepare() has failed because the budget is too small.
-  [[nodiscard]] std::optional<Bytes> least_budget() const { return least_budget_; }
+  [[nodiscard]] const ContextOptions& prepared() const { return prepared_.options; }
+  /// The largest host budget that is possible now, see RamBudget::most(). Requires:
+  /// OpenOptions::claims_memory is false.
+  [[nodiscard]] Result<Bytes> most_budget() { return ram_->most(); }
 
   /// Places the weights as planned. If drivers report the bytes that they hold, it then computes the largest
   /// shapes once, and fills the devices again with the bytes that are left. Blocks: until all resident
-  /// weights are read; `progress` may cancel that. Requires: prepare() succeeded. Errors: kBudgetExceeded,
-  /// kIo, kCancelled; kInfeasible when a driver alone takes more than a device's budget.
+  /// weights are read; `progress` may cancel that. Requires: prepare() succeeded. Errors: those of
+  /// Starter::start().
   [[nodiscard]] Status start(const tier::HostDevice::Progress& progress);
 
-  /// Plans and starts again inside other budgets, with the same context, ubatch and text, so that the
-  /// following tokens stay the same. Call it between passes only; the logits of the last pass are lost.
-  /// Requires: start() succeeded. Errors: kInvalidArgument for a device that is not used; kInfeasible, also
-  /// for a device budget that is larger than the device's memory or smaller than its driver's part; kIo when
-  /// the text cannot be saved (in the folder for temporary files); kBudgetExceeded. After an error the old
-  /// budgets hold, unless can_go_on() is false.
-  [[nodiscard]] Status change_budgets(const BudgetChange& change);
+  /// Plans and starts again inside other budgets, see BudgetSwitch::change(). Requires: start() succeeded.
+  [[nodiscard]] Status change_budgets(const BudgetChange& change) {
+    return switch_.change(prepared_, change);
+  }
   /// False when change_budgets() failed half-way. Nothing can be computed any more then.
-  [[nodiscard]] bool can_go_on() const { return can_go_on_; }
+  [[nodiscard]] bool can_go_on() const { return switch_.can_go_on(); }
 
-  /// Notes for people about everything that prepare() and start() have adapted to the budget.
-  [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
+  /// Notes for people about everything that the last prepare(), start() and change_budgets() have adapted to
+  /// the budget. Requires: prepare() succeeded.
+  [[nodiscard]] const std::vector<std::string>& notes() const { return prepared_.notes; }
   /// The context; null before prepare(). prepare(), start() and change_budgets() may replace it.
   [[nodiscard]] llama_context* context() const { return context_.get(); }
   /// How the host budget is used now.
   [[nodiscard]] plan::MemoryMap memory_map() const;
   /// How each device of OpenOptions::offload is used. Requires: prepare() succeeded.
-  [[nodiscard]] std::vector<DeviceUse> devices() const;
+  [[nodiscard]] std::vector<DeviceUse> devices() const { return gpus_.uses(); }
 
-  /// Appends `tokens` to sequence 0. If `logits`, the context has the logits of the last token afterwards.
-  /// Errors: kInvalidArgument when the context is full; those of the tier; kCancelled after abort().
-  [[nodiscard]] Status decode(std::span<const llama_token> tokens, bool logits = true);
-
-  /// Computes one pass of tokens of several sequences. The context has the outputs that the batch asks for
-  /// afterwards. Errors: as above. No sequence has moved on then, but recurrent states may be lost. Requires:
-  /// the batch has at most a ubatch of tokens.
-  [[nodiscard]] Status decode(const llama_batch& batch);
-
-  /// Whether the model writes no text. Such a model has no KV cache; the tokens of one text see each other,
-  /// and libllama pools them into one vector.
-  [[nodiscard]] bool only_embeds() const { return only_embeds_; }
-  /// Whether the model can give vectors of texts. Errors: kUnsupported, with the reason.
-  [[nodiscard]] Status can_embed() const;
-  /// Sets whether later calls of decode() keep the hidden states of their outputs.
-  void keep_hidden_states(bool on);
-  /// The hidden state of the `nth` output of the last decode(), after the last norm. Requires:
-  /// keep_hidden_states(true) before that call. Errors: kUnsupported when the model's graph has no such
-  /// tensor.
-  [[nodiscard]] Result<std::vector<float>> hidden_state(std::size_t nth) const;
+  // The passes: see Context.
+  [[nodiscard]] Status decode(std::span<const llama_token> tokens, bool logits = true) {
+    return context_.decode(tokens, logits);
+  }
+  [[nodiscard]] Status decode(const llama_batch& batch) { return context_.decode(batch); }
+  [[nodiscard]] Status verify(std::span<const llama_token> tokens) { return context_.verify(tokens); }
+  [[nodiscard]] Status verify(const llama_batch& batch) { return context_.verify(batch); }
+  [[nodiscard]] std::size_t room_for_draft(std::size_t computed) const {
+    return context_.room_for_draft(computed);
+  }
+  [[nodiscard]] std::size_t longest_draft() const { return context_.longest_draft(); }
+  void keep_hidden_states(bool on) { context_.keep_hidden_states(on); }
+  [[nodiscard]] Result<std::vector<float>> hidden_state(std::size_t nth) const {
+    return context_.hidden_state(nth);
+  }
+  void abort() { context_.abort(); }
+  void resume() { context_.resume(); }
 
   /// The draft model; null when there is none. prepare() makes its context, and start() reads its weights.
-  [[nodiscard]] DraftModel* draft_model() const { return draft_model_.get(); }
-  [[nodiscard]] const DraftOptions& draft_options() const { return draft_options_; }
-  /// The largest number of drafted tokens in a pass of this context.
-  [[nodiscard]] std::size_t longest_draft() const { return longest_draft_; }
-  /// Number of drafted tokens that verify() can compute behind the next token of a text, of which `computed`
-  /// tokens lie in the context's first cells; 0: there is no room for drafts.
-  [[nodiscard]] std::size_t room_for_draft(std::size_t computed) const;
-
-  /// Computes a token and the draft behind it in one pass. The context has the logits of all tokens
-  /// afterwards. They are bit for bit the same as after decode() of one token after the other. Requires: at
-  /// most room_for_draft() tokens behind the first one. Errors: as decode().
-  [[nodiscard]] Status verify(std::span<const llama_token> tokens);
-  /// Does the same for a batch that asks for the outputs of all its tokens, which belong to one sequence.
-  [[nodiscard]] Status verify(const llama_batch& batch);
-
-  /// Makes the running decode() and all later ones fail with kCancelled, until resume(). Safe in a signal
-  /// handler.
-  void abort() { aborted_ = true; }
-  void resume() { aborted_ = false; }
+  [[nodiscard]] DraftModel* draft_model() const { return model_->draft_model(); }
+  /// The drafts that hold. Requires: prepare() succeeded.
+  [[nodiscard]] const DraftOptions& draft_options() const { return prepared_.drafts; }
 
   /// The largest number of bytes that the process has held with its current budget, as the kernel counts
   /// them.
-  [[nodiscard]] std::optional<Bytes> peak_bytes() const { return peak_.peak(); }
+  [[nodiscard]] std::optional<Bytes> peak_bytes() const { return ram_->peak(); }
   /// The earlier budgets, the first one first, and the largest number of bytes that the process has held with
   /// each.
-  [[nodiscard]] const std::vector<hardware::BudgetPeak>& earlier_peaks() const { return earlier_peaks_; }
+  [[nodiscard]] const std::vector<hardware::BudgetPeak>& earlier_peaks() const {
+    return ram_->earlier_peaks();
+  }
   /// Statistics of the host's passes. Reads for weights that are sent to devices, and the waits for them, are
   /// included.
   [[nodiscard]] tier::PassStatistics pass_statistics() const;
   /// Bytes of resident weights that start() has read from disk, in whole blocks.
-  [[nodiscard]] Bytes loaded_bytes() const { return device_->loaded(); }
-
-  /// The largest host budget that is possible now, with the memory that other processes and cgroups leave.
-  /// Requires: OpenOptions::claims_memory is false.
-  [[nodiscard]] Result<Bytes> most_budget();
+  [[nodiscard]] Bytes loaded_bytes() const { return model_->host().loaded(); }
 
  private:
-  struct ContextFree {
-    void operator()(llama_context* c) const { llama_free(c); }
-  };
-  /// A shape that prepare() tries.
-  struct Shape {
-    std::uint32_t context = 0;
-    std::uint32_t ubatch = 0;
-    /// The largest number of drafted tokens.
-    std::uint32_t draft = 0;
-    // True: the next shape to try is the same one without drafts.
-    bool can_go_without_draft = false;
-  };
+  Engine(std::unique_ptr<RamBudget> ram, std::unique_ptr<OpenedModel> model);
 
-  /// A device with memory of its own, and everything that is known about it.
-  struct Offload {
-    std::unique_ptr<memory::Pool> pool;
-    std::unique_ptr<tier::GpuDevice> device;
-    plan::DeviceShare share;
-    Bytes at_open;                     // bytes that its driver held before there was any buffer
-    std::optional<DeviceHeld> driver;  // measured bytes that it takes beside ggml's buffers
-    std::string use;                   // the key of these bytes, see DriverFigures
-
-    [[nodiscard]] std::string name() const { return ggml_backend_dev_name(device->inner()); }
-  };
-
-  Engine(OpenOptions options, model::ModelProfile profile, Bytes budget);
-  [[nodiscard]] Status load_model();
-  void free_context();
-  [[nodiscard]] Status resize_pools(const BudgetChange& change);
-  [[nodiscard]] BudgetChange budgets() const;
-  [[nodiscard]] Status give_back();
-  [[nodiscard]] Status begin(const tier::HostDevice::Progress& progress);
-  [[nodiscard]] Status fill_context(std::size_t tokens);
-  [[nodiscard]] Status warm_up();
-  [[nodiscard]] Bytes guess_driver(const Offload& offload) const;
-  [[nodiscard]] Result<bool> measure_drivers();
-  void keep_driver_figures() const;
-  [[nodiscard]] Status fit_drivers(const tier::HostDevice::Progress& progress);
-  [[nodiscard]] Status check_devices(const BudgetChange& change) const;
-  [[nodiscard]] Status restore(const std::optional<SavedSequence>& sequence);
-  [[nodiscard]] Status restart(const std::optional<SavedSequence>& sequence);
-  [[nodiscard]] Status start_inside(const BudgetChange& budgets,
-                                    const std::optional<SavedSequence>& sequence);
-  [[nodiscard]] llama_model* computed_model() const {
-    return model_on_devices_ ? model_on_devices_.get() : model_.get();
-  }
-  [[nodiscard]] std::string metadata(std::string_view key) const;
-  [[nodiscard]] bool pools() const;
-  void make_offloads();
-  [[nodiscard]] Status load_on_devices(const plan::DeviceSplit& split);
-  /// Leaves the experts of all devices to the host, to record what the host needs then. Returns false when no
-  /// device has slots for experts.
-  bool leave_experts(bool on);
-  [[nodiscard]] plan::DeviceSplit split(const plan::HostDemand& whole,
-                                        std::vector<plan::DeviceBudget> budgets, Shape shape) const;
-  /// Finds the split that fills the devices, and makes the context with it. `whole`: the demand when the host
-  /// holds everything.
-  [[nodiscard]] Status use_devices(const ContextOptions& options, Shape shape, const plan::HostDemand& whole);
-  [[nodiscard]] Result<bool> settle_devices(std::vector<plan::DeviceBudget>& budgets);
-  [[nodiscard]] Status place_on_devices(const tier::HostDevice::Progress& progress, Bytes& placed,
-                                        Bytes total);
-  [[nodiscard]] Status connect_devices();
-  [[nodiscard]] Status displace_weights();
-  void note_devices(const DraftOptions& wanted);
-  [[nodiscard]] std::optional<Error> take_device_error();
-  [[nodiscard]] Status load_adapters();
-  /// The bytes that the host budget leaves to this process now.
-  [[nodiscard]] Result<Bytes> room() const;
-  [[nodiscard]] Result<hardware::HostMemory> machine() const;
-  [[nodiscard]] Result<hardware::HostBudget> decide_budget(std::optional<Bytes> wanted);
-  void announce();
-  [[nodiscard]] Status take_first_budget();
-  void settle_claim(Bytes most);
-  [[nodiscard]] Status carry_out(const BudgetChange& change);
-  [[nodiscard]] std::vector<Shape> shapes_to_try(const ContextOptions& options) const;
-  [[nodiscard]] Status check_list(Shape shape) const;
-  [[nodiscard]] Status make_context(const ContextOptions& options, Shape shape);
-  [[nodiscard]] Status record_graphs(Shape shape);
-  [[nodiscard]] std::vector<Shape> with_drafts(const std::vector<Shape>& shapes,
-                                               const DraftOptions& options) const;
-  [[nodiscard]] bool drafts_are_dear(std::size_t units) const;
-  [[nodiscard]] Status prepare_drafts(Shape shape, const llama_context_params& params);
-  [[nodiscard]] Status record_verification(Shape shape);
-  [[nodiscard]] Status compute(std::span<const llama_token> tokens, std::int8_t* outputs);
-  [[nodiscard]] Result<plan::HostDemand> demand(const ContextOptions& options) const;
-  [[nodiscard]] Bytes least_budget(const plan::HostDemand& demand, const ClientReserve& reserve) const;
-  [[nodiscard]] Error infeasible(const plan::HostDemand& demand, const ContextOptions& options,
-                                 Shape shape) const;
-  void note_changes(const std::vector<Shape>& tried, Shape chosen);
-
-  const OpenOptions options_;
-  const model::ModelProfile profile_;
-  memory::Pool pool_;
-  hardware::MemoryPeak peak_;
-  std::vector<hardware::BudgetPeak> earlier_peaks_;
-  std::unique_ptr<hardware::MemoryClaim> claim_;  // null when this process tells other instances nothing
-  bool has_budget_ = false;                       // set when the first budget is decided
-  std::optional<std::string> budget_note_;        // why the budget differs from what the user expects
-  memory::Reservation runtime_;
-  std::unique_ptr<tier::HostDevice> device_;  // must be destroyed after the model and the context
-  std::vector<Offload> offloads_;             // must be destroyed after the model and the context, too
-  std::int64_t batches_elsewhere_ = 0;        // devices compute batches of at least this size; 0: none
-  ModelPtr model_;
-  ModelPtr model_on_devices_;  // the model to compute with, when layers lie on devices
-  Adapters adapters_;
-  std::unique_ptr<llama_context, ContextFree> context_;
-  std::unique_ptr<DraftModel> draft_model_;
-  DraftOptions draft_options_;
-  std::uint32_t longest_draft_ = 0;
-  bool only_embeds_ = false;
-  bool keeps_hidden_states_ = false;
-  std::vector<float> hidden_states_;  // hidden states of the outputs of the last batch
-  std::size_t outputs_ = 0;           // number of outputs in the last batch
-  plan::HostPlan plan_;
-  ContextOptions prepared_;  // includes the context and the ubatch that prepare() has chosen
-  std::optional<Bytes> least_budget_;
-  mutable std::once_flag first_characters_once_;
-  mutable std::optional<constraint::FirstCharacters> first_characters_;
-  mutable std::vector<llama_token_data> candidates_;
-  std::vector<std::string> notes_;
-  bool can_go_on_ = true;
-  std::atomic<bool> aborted_ = false;  // libllama's callback reads it between the nodes of a graph
-  // Otherwise abort() would not be safe in a signal handler.
-  static_assert(std::atomic<bool>::is_always_lock_free);
+  // Each of these refers to some above it, and to none below: so this order is also the one in which they may
+  // be destroyed, from below. Reservations, buffers and contexts end before the pools, devices and models
+  // that they belong to.
+  const std::unique_ptr<RamBudget> ram_;
+  const std::unique_ptr<OpenedModel> model_;
+  GpuTier gpus_;
+  Context context_;
+  Preparer preparer_;
+  Starter starter_;
+  BudgetSwitch switch_;
+  Prepared prepared_;
 };
 
 }  // namespace brimful::engine

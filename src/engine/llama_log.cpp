@@ -1,5 +1,6 @@
 #include "engine/llama_log.h"
 
+#include <fmt/format.h>
 #include <llama.h>
 #include <log.h>
 
@@ -48,6 +49,11 @@ std::string take_first_llama_error() {
   const std::lock_guard lock(mutex);
   last_error.clear();
   return std::exchange(first_error, {});
+}
+
+Error with_llama_error(ErrorCode code, std::string what) {
+  const std::string why = take_llama_error();
+  return Error{code, why.empty() ? std::move(what) : fmt::format("{} ({})", what, why)};
 }
 
 }  // namespace brimful::engine

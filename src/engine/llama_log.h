@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "base/result.h"
+
 namespace brimful::engine {
 
 /// Takes over the logs of libllama and ggml for the whole process. Nothing is printed; the first and the last
@@ -13,5 +15,7 @@ void capture_llama_logs();
 [[nodiscard]] std::string take_llama_error();
 /// Takes the first error line instead: when errors follow from each other, it is the cause.
 [[nodiscard]] std::string take_first_llama_error();
+/// Makes an error of `what`, with the last error line as its reason. Takes that line.
+[[nodiscard]] Error with_llama_error(ErrorCode code, std::string what);
 
 }  // namespace brimful::engine

@@ -189,8 +189,7 @@ Result<KernelBench::Products> KernelBench::products(ggml_type type, std::int64_t
     if (layout_->serves(product)) {
       layout_->dress(*weight);
       const auto begin = Clock::now();
-      if (!layout_->repack(backend_, *weight))
-        return fail(ErrorCode::kInternal, "ggml cannot repack rows");
+      if (!layout_->repack(backend_, *weight)) return fail(ErrorCode::kInternal, "ggml cannot repack rows");
       rearranging.push_back(seconds_since(begin));
     }
     ggml_build_forward_expand(graph.get(), product);

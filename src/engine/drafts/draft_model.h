@@ -14,8 +14,8 @@
 namespace brimful::engine {
 
 /// A small model that guesses what the large model will generate. All of it is resident, inside the same
-/// budget. Engine calls its functions in the order in which it loads its own model: open, make_context,
-/// bytes_to_place, place, draft. Threading: as Engine.
+/// budget. Its functions are called in the order in which the model it drafts for is loaded: open,
+/// make_context, bytes_to_place, place, draft. Threading: as Engine.
 class DraftModel {
  public:
   struct Draft {

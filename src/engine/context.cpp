@@ -1,0 +1,179 @@
+#include "engine/context.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/graph_recording.h"
+#include "engine/llama_log.h"
+
+namespace brimful::engine {
+namespace {
+
+constexpr std::uint32_t kDefaultBatch = 2048;
+// libllama attends to a multiple of so many cells of the KV cache.
+constexpr std::uint32_t kCellStep = 256;
+constexpr const char* kHiddenState = "result_norm";  // its name in libllama's graphs
+
+/// The tokens as the next ones of sequence 0. `outputs`: whether each one's logits are wanted. The batch
+/// refers to both.
+llama_batch batch_of(std::span<const llama_token> tokens, std::vector<std::int8_t>& outputs) {
+  // libllama only reads the tokens; its batch type has no const.
+  llama_batch batch =
+      llama_batch_get_one(const_cast<llama_token*>(tokens.data()), static_cast<std::int32_t>(tokens.size()));
+  batch.logits = outputs.data();
+  return batch;
+}
+
+bool abort_requested(void* data) { return static_cast<const std::atomic<bool>*>(data)->load(); }
+
+}  // namespace
+
+void Context::free() {
+  if (DraftModel* const draft = model_.draft_model()) draft->free_context();  // it refers to this context
+  context_.reset();
+  gpus_.forget_buffers();
+}
+
+llama_context_params Context::params_for(const ContextOptions& options, ContextShape shape) {
+  llama_context_params params = llama_context_default_params();
+  params.n_ctx = shape.context;
+  params.n_batch =
+      options.shared_cells ? shape.ubatch : std::max(options.batch.value_or(kDefaultBatch), shape.ubatch);
+  params.n_ubatch = shape.ubatch;
+  params.n_seq_max = options.sequences;
+  params.kv_unified = options.shared_cells;
+  params.n_outputs_max = std::max(options.sequences, 1 + shape.draft);
+  if (model_.only_embeds()) {  // every token is an output; libllama wants a ubatch that n_seq_max divides
+    params.n_outputs_max = shape.ubatch;
+    while (shape.ubatch % params.n_seq_max != 0) --params.n_seq_max;
+  }
+  params.embeddings = model_.only_embeds();
+  params.n_threads = model_.options().threads;
+  params.n_threads_batch = model_.options().threads_batch;
+  params.type_k = options.type_k;
+  params.type_v = options.type_v;
+  params.flash_attn_type = options.flash_attention;
+  params.abort_callback = abort_requested;
+  params.abort_callback_data = &aborted_;
+  params.no_perf = true;
+  return params;
+}
+
+Status Context::make(const ContextOptions& options, ContextShape shape) {
+  free();
+  tier::HostDevice& host = model_.host();
+  host.forget_needs();
+  const llama_context_params params = params_for(options, shape);
+  // libllama switches flash attention off when the device of a layer does not have it.
+  host.leave_batches(0);
+  context_.reset(llama_init_from_model(gpus_.model() != nullptr ? gpus_.model() : model_.get(), params));
+  host.leave_batches(gpus_.batches_elsewhere());
+  if (context_ == nullptr) {
+    if (auto error = take_device_error()) return std::unexpected(std::move(*error));
+    return std::unexpected(with_llama_error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("llama.cpp refuses this context: -c {} -ub {}", shape.context, shape.ubatch)));
+  }
+  if (llama_get_memory(context_.get()) == nullptr && !(model_.only_embeds() && options.embeddings)) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("{}: it does not write text token by token ({})", model_.options().model.string(),
+                            model_.only_embeds()
+                                ? "what it makes of texts are vectors: use brimful serve or brimful batch"
+                                : "diffusion models cannot be run yet"));
+  }
+  BRIMFUL_TRY_VOID(model_.adapters().apply(context_.get()));
+  BRIMFUL_TRY_VOID(record_graphs(context_.get(), shape.ubatch, model_.only_embeds(), gpus_));
+  longest_draft_ = shape.draft;
+  if (DraftModel* const draft = model_.draft_model())
+    BRIMFUL_TRY_VOID(draft->make_context(context_.get(), params));
+  return shape.draft > 0 ? record_verification() : Status{};
+}
+
+/// Shows the graphs of verify() to the host's device, which may find that only shorter drafts are possible.
+Status Context::record_verification() {
+  llama_memory_t const memory = llama_get_memory(context_.get());
+  const std::vector<llama_token> tokens(1 + longest_draft_, 0);
+  model_.host().learn_one_token();
+  Status status = verify(std::span(tokens).first(1));
+  if (status) status = verify(tokens);
+  if (status && !llama_memory_seq_rm(memory, 0, 1, -1))
+    status = fail(ErrorCode::kUnsupported, "its memory cannot forget the last tokens");
+  longest_draft_ = static_cast<std::uint32_t>(model_.host().most_tokens() - 1);
+  llama_memory_clear(memory, false);
+  if (status || status.error().code != ErrorCode::kUnsupported) return status;
+  return fail(ErrorCode::kUnsupported,
+              fmt::format("{}: drafts cannot be checked with this model: {}; use --spec-type none",
+                          model_.options().model.string(), status.error().message));
+}
+
+Status Context::decode(const llama_batch& batch) {
+  if (keeps_hidden_states_) {
+    hidden_states_.clear();
+    outputs_ = static_cast<std::size_t>(std::count(batch.logits, batch.logits + batch.n_tokens, 1));
+  }
+  const int result = llama_decode(context_.get(), batch);
+  if (result == 0) return {};
+  if (auto error = take_device_error()) return std::unexpected(std::move(*error));
+  if (result == 1) return fail(ErrorCode::kInvalidArgument, "the context is full: use a larger -c");
+  if (result == 2) return fail(ErrorCode::kCancelled, "the computation was cancelled");
+  return std::unexpected(with_llama_error(ErrorCode::kInternal, "llama.cpp could not decode"));
+}
+
+Status Context::decode(std::span<const llama_token> tokens, bool logits) {
+  const std::size_t batch = llama_n_batch(context_.get());
+  std::vector<std::int8_t> outputs(std::min(batch, tokens.size()), 0);
+  for (std::size_t at = 0; at < tokens.size(); at += batch) {
+    const auto some = tokens.subspan(at, std::min(batch, tokens.size() - at));
+    outputs[some.size() - 1] = logits && at + some.size() == tokens.size();
+    BRIMFUL_TRY_VOID(decode(batch_of(some, outputs)));
+  }
+  return {};
+}
+
+Status Context::verify(std::span<const llama_token> tokens) {
+  std::vector<std::int8_t> outputs(tokens.size(), 1);
+  return verify(batch_of(tokens, outputs));
+}
+
+Status Context::verify(const llama_batch& batch) {
+  const OpenOptions& options = model_.options();
+  // The number of threads is the one for single tokens: even that can change the last bits.
+  llama_set_n_threads(context_.get(), options.threads, options.threads);
+  model_.host().token_by_token(true);
+  Status status = decode(batch);
+  model_.host().token_by_token(false);
+  llama_set_n_threads(context_.get(), options.threads, options.threads_batch);
+  return status;
+}
+
+std::size_t Context::room_for_draft(std::size_t computed) const {
+  const auto next = static_cast<std::uint32_t>(computed);
+  // Attention sees the KV cache in steps. A token must not see more of it than it would see alone.
+  const std::uint64_t end =
+      std::min<std::uint64_t>(align_up(next + 1, kCellStep), llama_n_ctx(context_.get()));
+  return next < end ? std::min<std::size_t>(longest_draft_, end - next - 1) : 0;
+}
+
+void Context::keep_hidden_states(bool on) {
+  if (keeps_hidden_states_ == on) return;
+  keeps_hidden_states_ = on;
+  std::vector<float>* const to = on ? &hidden_states_ : nullptr;
+  model_.host().keep(kHiddenState, to);
+  gpus_.keep(kHiddenState, to);
+}
+
+Result<std::vector<float>> Context::hidden_state(std::size_t nth) const {
+  const std::size_t size = outputs_ > 0 ? hidden_states_.size() / outputs_ : 0;
+  if (size == 0 || hidden_states_.size() % outputs_ != 0)
+    return fail(ErrorCode::kUnsupported, "this model's graph does not show the vectors of texts");
+  const auto begin = hidden_states_.begin() + static_cast<std::ptrdiff_t>(nth * size);
+  return std::vector<float>(begin, begin + static_cast<std::ptrdiff_t>(size));
+}
+
+std::optional<Error> Context::take_device_error() {
+  if (auto error = model_.host().take_error()) return error;
+  return gpus_.take_error();
+}
+
+}  // namespace brimful::engine

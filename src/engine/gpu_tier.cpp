@@ -1,0 +1,240 @@
+#include "engine/gpu_tier.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace brimful::engine {
+
+GpuTier::GpuTier(const OpenOptions& options, const model::ModelProfile& profile, tier::HostDevice& host)
+    : options_(options), profile_(profile), host_(host) {
+  for (const OffloadOption& option : options.offload) gpus_.emplace_back(host, option, options);
+  if (gpus_.empty()) return;
+  const plan::TransferPolicy policy =
+      options.transfer_policy ? options.transfer_policy(profile) : plan::assumed_transfer_policy(profile);
+  for (const BudgetedGpu& gpu : gpus_) gpu.device->send(policy);
+}
+
+std::vector<plan::DeviceBudget> GpuTier::budgets_for(ContextShape shape, Bytes compute) {
+  std::vector<plan::DeviceBudget> out;
+  for (BudgetedGpu& gpu : gpus_) {
+    const Bytes budget = gpu.pool->capacity();
+    gpu.driver.set_use(fmt::format("{} of {} bytes, -c {} -ub {}, {} bytes",
+                                   options_.model.filename().string(), profile_.weight_bytes().value,
+                                   shape.context, shape.ubatch, budget.value));
+    out.push_back({.name = gpu.name(),
+                   .gpu = {.name = ggml_backend_dev_description(gpu.device->inner()),
+                           .runtime = gpu.driver.guess(budget)},
+                   .budget = budget,
+                   .compute = compute});
+  }
+  return out;
+}
+
+plan::DeviceSplit GpuTier::split(const plan::HostDemand& whole, std::vector<plan::DeviceBudget> budgets,
+                                 ContextShape shape) const {
+  plan::add_rings(budgets.front(), profile_, gpus_.front().device->transfer_policy(), shape.ubatch);
+  // Slots need two different graphs, and a ubatch of one token has only one: the host must see a graph with
+  // the experts.
+  for (plan::DeviceBudget& budget : budgets) budget.caches_experts = shape.ubatch > 1;
+  return plan::split_devices(profile_, whole, budgets, 1, options_.placement_filter);
+}
+
+Status GpuTier::load(const plan::DeviceSplit& split) {
+  model_.reset();
+  std::vector<OffloadedLayers> layers;
+  for (std::size_t i = 0; i < gpus_.size(); ++i) {
+    BudgetedGpu& gpu = gpus_[i];
+    gpu.share = i < split.devices.size() ? split.devices[i] : plan::DeviceShare{};
+    gpu.device->choose(gpu.share.tensors, gpu.share.ring, gpu.share.groups);
+    if (gpu.is_used()) layers.push_back({gpu.device.get(), gpu.share.layers});
+  }
+  const bool sends =
+      std::ranges::any_of(split.devices, [](const auto& share) { return share.ring > Bytes{}; });
+  batches_elsewhere_ = sends ? gpus_.front().device->transfer_policy().min_batch : 0;
+  if (layers.empty()) return {};
+  BRIMFUL_TRY(model_, load_without_weights(profile_, host_, layers));
+  return {};
+}
+
+Result<bool> GpuTier::settle(const llama_context* context, std::vector<plan::DeviceBudget>& budgets) {
+  bool fits = true;
+  for (std::size_t i = 0; i < gpus_.size(); ++i) {
+    if (!gpus_[i].is_used()) continue;
+    BRIMFUL_TRY(const bool this_fits, gpus_[i].settle(context, budgets[i]));
+    fits = fits && this_fits;
+  }
+  return fits;
+}
+
+std::vector<std::int64_t> GpuTier::batch_thresholds() const {
+  if (gpus_.empty()) return {};
+  const plan::TransferPolicy& policy = gpus_.front().device->transfer_policy();
+  return {policy.min_batch_of_experts - 1, policy.min_batch - 1, plan::kMostTokensOfSlots};
+}
+
+bool GpuTier::has_experts() const {
+  return std::ranges::any_of(gpus_, [](const BudgetedGpu& gpu) { return gpu.device->has_experts(); });
+}
+
+void GpuTier::leave_experts(bool on) {
+  for (const BudgetedGpu& gpu : gpus_) gpu.device->leave_experts(on && gpu.device->has_experts());
+}
+
+void GpuTier::skip_computing(bool on) {
+  for (const BudgetedGpu& gpu : gpus_) gpu.device->skip_computing(on);
+}
+
+void GpuTier::keep(const char* tensor, std::vector<float>* to) {
+  for (const BudgetedGpu& gpu : gpus_) gpu.device->keep(tensor, to);
+}
+
+Bytes GpuTier::weights_to_place() const {
+  Bytes out;
+  for (const BudgetedGpu& gpu : gpus_) out += gpu.share.weights + gpu.share.experts;
+  return out;
+}
+
+Result<Bytes> GpuTier::place(memory::Pool& host_pool, const Progress& progress) {
+  Bytes placed;
+  for (const BudgetedGpu& gpu : gpus_) {
+    if (!gpu.is_used()) continue;
+    const Bytes before = placed;
+    const auto more = [&](Bytes done) {
+      placed = before + done;
+      return !progress || progress(placed);
+    };
+    BRIMFUL_TRY_VOID(gpu.device->place(host_pool, more));
+  }
+  return placed;
+}
+
+Status GpuTier::connect() {
+  for (const BudgetedGpu& gpu : gpus_) BRIMFUL_TRY_VOID(gpu.device->connect());
+  return {};
+}
+
+void GpuTier::disconnect() {
+  for (const BudgetedGpu& gpu : gpus_) gpu.device->disconnect();
+}
+
+void GpuTier::forget_buffers() {
+  for (const BudgetedGpu& gpu : gpus_) gpu.device->forget_buffers();
+}
+
+void GpuTier::displace() {
+  model_.reset();
+  for (const BudgetedGpu& gpu : gpus_) gpu.device->displace();
+}
+
+bool GpuTier::drivers_tell() const {
+  return std::ranges::any_of(gpus_,
+                             [](const BudgetedGpu& gpu) { return gpu.is_used() && gpu.driver.tells(); });
+}
+
+bool GpuTier::drivers_are_measured() const {
+  return std::ranges::any_of(gpus_, [](const BudgetedGpu& gpu) { return gpu.driver.measured().has_value(); });
+}
+
+Result<bool> GpuTier::measure_drivers(std::vector<std::string>& notes) {
+  bool as_planned = true;
+  for (BudgetedGpu& gpu : gpus_) {
+    const Bytes budget = gpu.pool->capacity();
+    if (gpu.is_used()) {
+      as_planned = gpu.driver.measure(gpu.share, budget, notes) && as_planned;
+    } else {
+      BRIMFUL_TRY_VOID(gpu.driver.check_unused(budget));
+    }
+  }
+  return as_planned;
+}
+
+void GpuTier::keep_driver_figures() const {
+  for (const BudgetedGpu& gpu : gpus_) gpu.driver.keep();
+}
+
+GpuTier::Budgets GpuTier::budgets() const {
+  Budgets out;
+  for (const BudgetedGpu& gpu : gpus_) out.emplace_back(gpu.name(), gpu.pool->capacity());
+  return out;
+}
+
+Status GpuTier::check(const Budgets& budgets) const {
+  for (const auto& [name, budget] : budgets) {
+    const auto gpu = std::ranges::find(gpus_, name, &BudgetedGpu::name);
+    if (gpu == gpus_.end()) {
+      std::string used;
+      for (const BudgetedGpu& one : gpus_) used += fmt::format(" {}", one.name());
+      return fail(ErrorCode::kInvalidArgument,
+                  used.empty() ? fmt::format("{}: no GPU is used: start with --vram", name)
+                               : fmt::format("{}: not one of the GPUs in use:{}", name, used));
+    }
+    BRIMFUL_TRY_VOID(gpu->check_budget(budget));
+  }
+  return {};
+}
+
+Status GpuTier::resize(const Budgets& budgets) {
+  for (const auto& [name, budget] : budgets) {
+    const auto gpu = std::ranges::find(gpus_, name, &BudgetedGpu::name);
+    BRIMFUL_TRY_VOID(gpu->pool->resize(budget));
+  }
+  return {};
+}
+
+std::vector<std::string> GpuTier::notes_on_shares() const {
+  std::vector<std::string> out;
+  for (const BudgetedGpu& gpu : gpus_) {
+    if (options_.transfer_policy && gpu.share.ring > Bytes{}) {
+      out.push_back(
+          fmt::format("{} or more tokens at once are computed on {}, with the host's weights sent to it",
+                      gpu.device->transfer_policy().min_batch, gpu.share.name));
+    }
+    if (gpu.is_used()) continue;
+    out.push_back(fmt::format("{} is not used: {} hold no layer beside the compute buffers", gpu.share.name,
+                              format_bytes(gpu.share.budget)));
+  }
+  return out;
+}
+
+std::vector<std::string> GpuTier::notes_on_copies() const {
+  std::vector<std::string> out;
+  for (const BudgetedGpu& gpu : gpus_) {
+    if (gpu.device->sends_from_pageable())
+      out.push_back(
+          fmt::format("{}: its driver could not pin the memory that weights are sent from: slower copies",
+                      gpu.share.name));
+  }
+  return out;
+}
+
+Bytes GpuTier::host_bytes() const {
+  Bytes out;
+  for (const BudgetedGpu& gpu : gpus_) out += gpu.device->host_bytes();
+  return out;
+}
+
+std::vector<DeviceUse> GpuTier::uses() const {
+  std::vector<DeviceUse> out;
+  for (const BudgetedGpu& gpu : gpus_) out.push_back(gpu.use());
+  return out;
+}
+
+tier::StreamStatistics GpuTier::statistics() const {
+  tier::StreamStatistics out;
+  for (const BudgetedGpu& gpu : gpus_) {
+    const tier::StreamStatistics sending = gpu.device->statistics();
+    out.read += sending.read;
+    out.stalled += sending.stalled;
+  }
+  return out;
+}
+
+std::optional<Error> GpuTier::take_error() {
+  for (const BudgetedGpu& gpu : gpus_) {
+    if (auto error = gpu.device->take_error()) return error;
+  }
+  return std::nullopt;
+}
+
+}  // namespace brimful::engine

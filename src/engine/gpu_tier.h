@@ -1,0 +1,125 @@
+#pragma once
+
+#include <llama.h>
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/budgeted_gpu.h"
+#include "engine/context_sizer.h"
+#include "engine/model_loader.h"
+#include "engine/options.h"
+#include "memory/pool.h"
+#include "plan/device_split.h"
+#include "tier/host/host_device.h"
+
+namespace brimful::engine {
+
+/// The devices of OpenOptions::offload, each with its budget, and the model whose layers lie on them. It may
+/// have no devices; nearly all functions do nothing then. Its functions are called in this order:
+///   1. split() and load(); the context is made with model(); settle() says whether the split fits;
+///   2. place() reads the weights; connect(), once the host's weights are in their places;
+///   3. for another split: disconnect(), forget_buffers() once the context is gone, displace(), and from 1.
+/// Threading: as the engine. Lifetime: it must outlive every context that was made with model().
+class GpuTier {
+ public:
+  /// All arguments outlive this.
+  GpuTier(const OpenOptions& options, const model::ModelProfile& profile, tier::HostDevice& host);
+  GpuTier(const GpuTier&) = delete;
+  GpuTier& operator=(const GpuTier&) = delete;
+
+  /// Whether there are no devices.
+  [[nodiscard]] bool empty() const { return gpus_.empty(); }
+
+  /// The budgets of all devices, for split(). `compute`: the compute buffers that are expected on each.
+  [[nodiscard]] std::vector<plan::DeviceBudget> budgets_for(ContextShape shape, Bytes compute);
+  /// Decides what lies on the devices. `whole`: the demand when the host holds everything. Requires: there is
+  /// a device.
+  [[nodiscard]] plan::DeviceSplit split(const plan::HostDemand& whole,
+                                        std::vector<plan::DeviceBudget> budgets, ContextShape shape) const;
+  /// Loads the model for this split, without weights; an empty split leaves all to the host. Requires: no
+  /// context lives. Errors: those of load_without_weights().
+  [[nodiscard]] Status load(const plan::DeviceSplit& split);
+  /// The model to compute with; null when no layer lies on a device.
+  [[nodiscard]] llama_model* model() const { return model_.get(); }
+  /// Reads the real sizes of the split from the context that was made with it. Returns false when a device
+  /// would pass its budget; `budgets` has better estimates then. Errors: kBudgetExceeded.
+  [[nodiscard]] Result<bool> settle(const llama_context* context, std::vector<plan::DeviceBudget>& budgets);
+
+  /// The smallest batch of tokens that the first device computes with weights that are sent; 0: none.
+  [[nodiscard]] std::int64_t batches_elsewhere() const { return batches_elsewhere_; }
+  /// Numbers of tokens above which devices begin to compute more of a pass; none without devices.
+  [[nodiscard]] std::vector<std::int64_t> batch_thresholds() const;
+  /// Whether a device has slots for experts.
+  [[nodiscard]] bool has_experts() const;
+  /// Leaves the experts of all devices to the host, or takes them back. It serves to record what the host
+  /// needs then.
+  void leave_experts(bool on);
+  /// Sets whether graphs are skipped, see BackendDevice::skip_computing().
+  void skip_computing(bool on);
+  /// Keeps the values of a tensor, see BackendDevice::keep().
+  void keep(const char* tensor, std::vector<float>* to);
+
+  /// Bytes of weights, and of slots for experts, that place() will fill.
+  [[nodiscard]] Bytes weights_to_place() const;
+  /// Is called with the bytes read so far, over all devices. Returning false cancels.
+  using Progress = std::function<bool(Bytes done)>;
+  /// Reads the weights of all devices, through a buffer from `host_pool`. Returns the bytes read. Errors:
+  /// those of GpuDevice::place().
+  [[nodiscard]] Result<Bytes> place(memory::Pool& host_pool, const Progress& progress);
+  /// Lets the devices send the host's weights. Errors: kBudgetExceeded.
+  [[nodiscard]] Status connect();
+  /// Ends that. Call it before the host's weights lose their places.
+  void disconnect();
+  /// Gives back what contexts had on the devices. Requires: no context lives.
+  void forget_buffers();
+  /// Gives back everything on the devices, and the model. Requires: no context lives.
+  void displace();
+
+  /// Whether some driver tells how much this process holds, on a device in use. Requires: drivers are asked
+  /// (OpenOptions::held_on_device).
+  [[nodiscard]] bool drivers_tell() const;
+  /// Whether a driver was measured.
+  [[nodiscard]] bool drivers_are_measured() const;
+  /// Measures whether the drivers take the bytes that were left for them; `notes` gets what is not known.
+  /// Requires: drivers are asked. Errors: kInfeasible when a driver alone takes more than the device's
+  /// budget.
+  [[nodiscard]] Result<bool> measure_drivers(std::vector<std::string>& notes);
+  /// Keeps the measured bytes for later starts.
+  void keep_driver_figures() const;
+
+  /// The budgets by the device's name, as in BudgetChange::vram.
+  using Budgets = std::vector<std::pair<std::string, Bytes>>;
+  [[nodiscard]] Budgets budgets() const;
+  /// Refuses budgets that are known to be too large or too small. Errors: kInvalidArgument for a device that
+  /// is not used; kInfeasible.
+  [[nodiscard]] Status check(const Budgets& budgets) const;
+  /// Changes the budgets that are named. Requires: check() has accepted the names. Errors: kBudgetExceeded.
+  [[nodiscard]] Status resize(const Budgets& budgets);
+
+  /// Notes on the devices' shares: which are not used, and which compute large batches.
+  [[nodiscard]] std::vector<std::string> notes_on_shares() const;
+  /// Notes on devices that copy slowly.
+  [[nodiscard]] std::vector<std::string> notes_on_copies() const;
+  /// RAM that the devices take, beside the buffers.
+  [[nodiscard]] Bytes host_bytes() const;
+  [[nodiscard]] std::vector<DeviceUse> uses() const;
+  /// What was read to be sent to the devices, and how long they waited for it.
+  [[nodiscard]] tier::StreamStatistics statistics() const;
+  /// The first error of a device since the last call.
+  [[nodiscard]] std::optional<Error> take_error();
+
+ private:
+  const OpenOptions& options_;
+  const model::ModelProfile& profile_;
+  tier::HostDevice& host_;
+  std::vector<BudgetedGpu> gpus_;  // must be destroyed after the model
+  std::int64_t batches_elsewhere_ = 0;
+  ModelPtr model_;
+};
+
+}  // namespace brimful::engine

@@ -1,0 +1,46 @@
+#include "engine/graph_recording.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "engine/llama_log.h"
+
+namespace brimful::engine {
+
+Status record_graphs(llama_context* context, std::uint32_t ubatch, bool only_embeds, GpuTier& gpus) {
+  std::vector<llama_token> tokens(ubatch, 0);
+  if (!only_embeds) tokens.resize(std::min<std::size_t>(tokens.size(), llama_n_ctx(context)));
+  llama_memory_t const memory = llama_get_memory(context);
+  bool fed = true;
+  const auto feed = [&](std::size_t count) {
+    const auto batch = llama_batch_get_one(tokens.data(), static_cast<std::int32_t>(count));
+    fed = fed && llama_decode(context, batch) == 0;
+  };
+  const auto feed_first = [&](std::size_t count) {
+    llama_memory_clear(memory, false);
+    feed(count);
+  };
+  if (gpus.has_experts()) {  // the host must see the graph with the experts that it may have to compute
+    gpus.leave_experts(true);
+    feed_first(tokens.size());
+    gpus.leave_experts(false);
+    feed_first(1);  // without another graph in between, libllama would reuse the first one
+  }
+  feed_first(tokens.size());
+  // The largest batch that stays on the host although larger ones go to a device, and the largest batch that
+  // uses the slots for experts.
+  for (const std::int64_t count : gpus.batch_thresholds()) {
+    if (count > 0 && static_cast<std::size_t>(count) < tokens.size())
+      feed_first(static_cast<std::size_t>(count));
+  }
+  if (tokens.size() < llama_n_ctx(context) || only_embeds) {
+    feed(1);
+  } else {
+    feed_first(1);
+  }
+  llama_memory_clear(memory, false);
+  if (fed) return {};
+  return std::unexpected(with_llama_error(ErrorCode::kInternal, "llama.cpp cannot build this model's graph"));
+}
+
+}  // namespace brimful::engine

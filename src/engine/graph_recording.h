@@ -1,0 +1,19 @@
+#pragma once
+
+#include <llama.h>
+
+#include <cstdint>
+
+#include "base/result.h"
+#include "engine/gpu_tier.h"
+
+namespace brimful::engine {
+
+/// Shows the devices all graphs that `context` can have, so that they know what these need, and makes
+/// libllama do all its allocations. Nothing is computed, and the context is empty afterwards. `ubatch`:
+/// tokens of the largest pass. Requires: no weight is placed, and the context is empty. Errors: kInternal
+/// when llama.cpp cannot build a graph.
+[[nodiscard]] Status record_graphs(llama_context* context, std::uint32_t ubatch, bool only_embeds,
+                                   GpuTier& gpus);
+
+}  // namespace brimful::engine
