@@ -255,8 +255,20 @@ class RepeatableServer : public NeedsStories {
     if (IsSkipped()) return;
     const auto chat_template = directory_.path() / "chat.jinja";
     std::ofstream(chat_template) << "{% for m in messages %}{{ m.content }} {% endfor %}";
-    server_.emplace(std::vector<std::string>{"--ram", kAmpleRam, "-t", "2", "-c", "2048", "--max-num-seqs",
-                                             "4", "--chat-template-file", chat_template.string()});
+    flags_ = {"--ram",
+              kAmpleRam,
+              "-t",
+              "2",
+              "-c",
+              "2048",
+              "--max-num-seqs",
+              "4",
+              "--chat-template-file",
+              chat_template.string()};
+    server_.emplace(flags_);
+    short_answer_ = ask({short_}, 100);
+    long_answer_ = ask({long_}, 40);
+    ASSERT_FALSE(short_answer_.empty() || long_answer_.empty());
   }
 
   using Messages = std::vector<std::string>;
@@ -311,32 +323,42 @@ class RepeatableServer : public NeedsStories {
     EXPECT_TRUE(server_->becomes("llamacpp:requests_processing", 0));
   }
 
+  /// Expects the answers of a fresh server after each of some histories. BRIMFUL_TEST_REPEATS is their
+  /// number, 10 by default.
+  void expect_the_same_texts() {
+    const char* const wanted = std::getenv("BRIMFUL_TEST_REPEATS");
+    const int times = wanted != nullptr ? std::atoi(wanted) : 10;
+    std::mt19937 random(11);
+    int same = 0;
+    for (int i = 0; i < times; ++i) {
+      some_history(random);
+      const bool is_long = i % 3 == 0;
+      const std::string said = is_long ? ask({long_}, 40) : ask({short_}, 100);
+      EXPECT_EQ(said, is_long ? long_answer_ : short_answer_) << i;
+      same += said == (is_long ? long_answer_ : short_answer_) ? 1 : 0;
+    }
+    std::printf("[          ] %d of %d the same\n", same, times);
+  }
+
   const std::string short_ = text(1);
   // The attention of one token is divided among threads from 512 cells on.
   const std::string long_ = text(60);
   TemporaryDirectory directory_;
   const RuntimeDirectory runtime_;
+  std::vector<std::string> flags_;
   std::optional<ServedProgram> server_;
   std::string short_answer_;
+  std::string long_answer_;
 };
 
-/// BRIMFUL_TEST_REPEATS is the number of repetitions, 10 by default.
-TEST_F(RepeatableServer, GivesOneTextToTheSameRequestAfterAnyHistory) {
-  const char* const wanted = std::getenv("BRIMFUL_TEST_REPEATS");
-  const int times = wanted != nullptr ? std::atoi(wanted) : 10;
-  short_answer_ = ask({short_}, 100);
-  const std::string long_answer = ask({long_}, 40);
-  ASSERT_FALSE(short_answer_.empty() || long_answer.empty());
-  std::mt19937 random(11);
-  int same = 0;
-  for (int i = 0; i < times; ++i) {
-    some_history(random);
-    const bool is_long = i % 3 == 0;
-    const std::string said = is_long ? ask({long_}, 40) : ask({short_}, 100);
-    EXPECT_EQ(said, is_long ? long_answer : short_answer_) << i;
-    same += said == (is_long ? long_answer : short_answer_) ? 1 : 0;
-  }
-  std::printf("[          ] %d of %d the same\n", same, times);
+TEST_F(RepeatableServer, GivesOneTextToTheSameRequestAfterAnyHistory) { expect_the_same_texts(); }
+
+TEST_F(RepeatableServer, GivesThatTextWithDraftsToo) {
+  for (const char* const flag : {"--spec-type", "ngram-simple", "--spec-always"}) flags_.emplace_back(flag);
+  server_.reset();
+  server_.emplace(flags_);
+  expect_the_same_texts();
+  EXPECT_GT(server_->metric("brimful:draft_tokens_accepted_total"), 0);
 }
 
 }  // namespace

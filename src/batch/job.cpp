@@ -306,8 +306,7 @@ Status Job::end_checking() {
   std::string why;
   for (const WrongLine& wrong : wrong_)
     why += fmt::format("{}line {}: {}", why.empty() ? "" : "; ", wrong.number, wrong.what);
-  if (checking_->wrong > wrong_.size())
-    why += fmt::format("; and {} more lines", checking_->wrong - wrong_.size());
+  if (checking_->wrong > wrong_.size()) why += fmt::format("; and {} more", checking_->wrong - wrong_.size());
   if (checking_->ids.empty() && why.empty()) why = "contains no request";
   if (!why.empty()) {
     BRIMFUL_TRY_VOID(remove_journal());

@@ -171,7 +171,7 @@ TEST_F(JobTest, WrongLinesAreNamedTenAtMostAndTheJournalIsRemoved) {
   const auto job = open();
   const std::string message = check(*job);
   EXPECT_THAT(message, HasSubstr("url"));
-  EXPECT_THAT(message, HasSubstr("'same' was there before"));
+  EXPECT_THAT(message, HasSubstr("'same' appears twice"));
   ASSERT_EQ(job->wrong_lines().size(), 10U);
   EXPECT_EQ(job->wrong_lines()[0].number, 1);
   EXPECT_EQ(job->wrong_lines()[1].number, 3) << "line 2 is the first with this id";

@@ -32,7 +32,7 @@ TEST(ChatLines, SaysWhichCommandIsUnknownAndWhichIsNear) {
   EXPECT_EQ(input_of("/hlep").kind, Kind::kUnknown);
   EXPECT_THAT(input_of("/hlep").text, HasSubstr("no command /hlep; do you mean '/help'?"));
   EXPECT_THAT(input_of("/nosuch me").text, HasSubstr("no command /nosuch; /help"));
-  EXPECT_THAT(input_of("/clear all").text, HasSubstr("/clear stands alone"));
+  EXPECT_THAT(input_of("/clear all").text, HasSubstr("/clear takes no text after it"));
 }
 
 TEST(ChatLines, TakesMessagesThatOnlyLookLikeCommands) {

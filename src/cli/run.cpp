@@ -362,7 +362,7 @@ class Run {
 }  // namespace
 
 void add_run_command(CLI::App& app, int& exit_code) {
-  auto* const command = app.add_subcommand("run", "complete a prompt or chat, inside a memory budget");
+  auto* const command = app.add_subcommand("run", "complete a prompt, or chat, within memory budgets");
   auto options = std::make_shared<RunOptions>();
   add_run_flags(*command, *options);
   command->callback([options, &exit_code] {

@@ -35,7 +35,7 @@ Status BudgetedGpu::check_budget(Bytes budget) const {
   const Bytes there = std::min(Bytes{total}, Bytes{free} + share.peak());
   if (budget > there) {
     return fail(ErrorCode::kInfeasible,
-                fmt::format("{} has {}, and other programs leave {} of them: a budget of {} is more", name(),
+                fmt::format("{}: of its {}, other programs leave {}: a budget of {} is more", name(),
                             format_bytes(Bytes{total}), format_bytes(there), format_bytes(budget)));
   }
   if (const auto takes = driver.measured(); takes && budget <= *takes) {

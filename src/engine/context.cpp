@@ -76,11 +76,11 @@ Status Context::make(const ContextOptions& options, ContextShape shape) {
         fmt::format("llama.cpp refuses this context: -c {} -ub {}", shape.context, shape.ubatch)));
   }
   if (llama_get_memory(context_.get()) == nullptr && !(model_.only_embeds() && options.embeddings)) {
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("{}: it does not write text token by token ({})", model_.options().model.string(),
-                            model_.only_embeds()
-                                ? "what it makes of texts are vectors: use brimful serve or brimful batch"
-                                : "diffusion models cannot be run yet"));
+    return fail(
+        ErrorCode::kUnsupported,
+        fmt::format("{}: it does not write text token by token ({})", model_.options().model.string(),
+                    model_.only_embeds() ? "it only makes embeddings: use brimful serve or brimful batch"
+                                         : "diffusion models are not supported yet"));
   }
   BRIMFUL_TRY_VOID(model_.adapters().apply(context_.get()));
   BRIMFUL_TRY_VOID(record_graphs(context_.get(), shape.ubatch, model_.only_embeds(), gpus_));
@@ -98,7 +98,7 @@ Status Context::record_verification() {
   Status status = verify(std::span(tokens).first(1));
   if (status) status = verify(tokens);
   if (status && !llama_memory_seq_rm(memory, 0, 1, -1))
-    status = fail(ErrorCode::kUnsupported, "its memory cannot forget the last tokens");
+    status = fail(ErrorCode::kUnsupported, "it cannot remove the last tokens from its state");
   longest_draft_ = static_cast<std::uint32_t>(model_.host().most_tokens() - 1);
   llama_memory_clear(memory, false);
   if (status || status.error().code != ErrorCode::kUnsupported) return status;

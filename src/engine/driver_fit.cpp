@@ -80,8 +80,9 @@ bool DriverFit::measure(const plan::DeviceShare& share, Bytes budget, std::vecto
   const auto takes = driver_part(device_, held_on_device_(device_), buffers);
   if (!takes) {
     if (!is_remote(device_))
-      notes.push_back(fmt::format("{}: what its driver takes is not known; {} of the budget are left for it",
-                                  share.name, format_bytes(share.runtime)));
+      notes.push_back(
+          fmt::format("{}: the memory of its driver is not known; {} of the budget are reserved for it",
+                      share.name, format_bytes(share.runtime)));
     return true;
   }
   // This leaves some MiB for growth, so that the next start is right at once.

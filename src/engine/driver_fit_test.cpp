@@ -91,7 +91,8 @@ TEST(DriverFit, SaysWhenItIsNotKnown) {
     EXPECT_TRUE(driver.measure(share_with(kMiB * 100), kGiB, notes));
     EXPECT_FALSE(driver.measured());
     ASSERT_EQ(notes.size(), 1U);
-    EXPECT_EQ(notes[0], "GPU: what its driver takes is not known; 100.0 MiB of the budget are left for it");
+    EXPECT_EQ(notes[0],
+              "GPU: the memory of its driver is not known; 100.0 MiB of the budget are reserved for it");
   }
 }
 

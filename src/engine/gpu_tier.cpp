@@ -187,12 +187,12 @@ std::vector<std::string> GpuTier::notes_on_shares() const {
   for (const BudgetedGpu& gpu : gpus_) {
     if (options_.transfer_policy && gpu.share.ring > Bytes{}) {
       out.push_back(
-          fmt::format("{} or more tokens at once are computed on {}, with the host's weights sent to it",
+          fmt::format("passes of {} or more tokens are computed on {}; the host's weights are sent to it",
                       gpu.device->transfer_policy().min_batch, gpu.share.name));
     }
     if (gpu.is_used()) continue;
-    out.push_back(fmt::format("{} is not used: {} hold no layer beside the compute buffers", gpu.share.name,
-                              format_bytes(gpu.share.budget)));
+    out.push_back(fmt::format("{} is not used: a budget of {} holds no layer beside the compute buffers",
+                              gpu.share.name, format_bytes(gpu.share.budget)));
   }
   return out;
 }
@@ -201,9 +201,9 @@ std::vector<std::string> GpuTier::notes_on_copies() const {
   std::vector<std::string> out;
   for (const BudgetedGpu& gpu : gpus_) {
     if (gpu.device->sends_from_pageable())
-      out.push_back(
-          fmt::format("{}: its driver could not pin the memory that weights are sent from: slower copies",
-                      gpu.share.name));
+      out.push_back(fmt::format(
+          "{}: its driver could not pin the memory that weights are sent from, so that copies are slower",
+          gpu.share.name));
   }
   return out;
 }

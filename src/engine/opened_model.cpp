@@ -35,7 +35,7 @@ Status OpenedModel::load(RamBudget& ram) {
     return unsupported("it has no vocabulary, so it cannot read or write text; use a complete GGUF");
   }
   if (llama_model_has_encoder(model_.get()) || !llama_model_has_decoder(model_.get())) {
-    return unsupported("models with an encoder cannot be run yet");
+    return unsupported("encoder-decoder models are not supported yet");
   }
   only_embeds_ = pools() && metadata("attention.causal") == "false";
   if (!options_.offload.empty() &&
@@ -84,7 +84,7 @@ Status OpenedModel::can_embed() const {
   if (only_embeds_) return {};
   const std::string pooling = metadata("pooling_type");
   if (llama_model_is_recurrent(model_.get()) || llama_model_is_hybrid(model_.get()))
-    return fail(ErrorCode::kUnsupported, "the vectors of recurrent models cannot be had yet");
+    return fail(ErrorCode::kUnsupported, "embeddings of recurrent models are not supported yet");
   if (pooling.empty() || is(pooling, LLAMA_POOLING_TYPE_NONE) || is(pooling, LLAMA_POOLING_TYPE_LAST))
     return {};
   return fail(ErrorCode::kUnsupported,
@@ -98,7 +98,7 @@ std::optional<std::string> OpenedModel::note_on_vocabulary() const {
       llama_model_meta_val_str(model_.get(), "tokenizer.ggml.pre", value.data(), value.size()) >= 0)
     return std::nullopt;
   return "the file does not say how its vocabulary splits text (tokenizer.ggml.pre is missing): llama.cpp's "
-         "default is used, and answers may be worse; convert the model anew";
+         "default is used, and answers may be worse; convert the model again";
 }
 
 const constraint::FirstCharacters& OpenedModel::first_characters() const {

@@ -34,7 +34,7 @@ Result<Prepared> Preparer::prepare(const ContextOptions& wanted) {
     if (!plan) continue;
     std::ranges::move(notes_on_shape(shapes.front(), shape), std::back_inserter(out.notes));
     if (!gpus_.empty() && wanted.drafts.ngrams)
-      out.notes.emplace_back("no drafts: with --vram there are none yet");
+      out.notes.emplace_back("speculative decoding is off: it cannot be used with --vram yet");
     std::ranges::move(gpus_.notes_on_shares(), std::back_inserter(out.notes));
     out.plan = std::move(*plan);
     out.options.context = out.plan.context;
@@ -75,7 +75,7 @@ Result<std::optional<plan::HostPlan>> Preparer::try_shape(const ContextSizer& si
   if (options.for_weights && *options.for_weights > for_weights) {
     return fail(
         ErrorCode::kInfeasible,
-        fmt::format("the plan gives weights {} and --ram {} now leaves {}: plan again",
+        fmt::format("the plan needs {} for weights, and --ram {} now leaves only {}: plan again",
                     format_bytes(*options.for_weights), format_bytes(budget), format_bytes(for_weights)));
   }
   BRIMFUL_TRY(plan::Placement placement,

@@ -52,9 +52,10 @@ Status Starter::fit_drivers(Prepared& prepared, const Progress& progress) {
     BRIMFUL_TRY(prepared, preparer_.prepare(prepared.options));
     BRIMFUL_TRY_VOID(place(prepared, progress));
   }
-  return fail(ErrorCode::kBudgetExceeded,
-              fmt::format("{}: a GPU's driver takes more with every start; is another program using it?",
-                          model_.options().model.string()));
+  return fail(
+      ErrorCode::kBudgetExceeded,
+      fmt::format("{}: the memory of a GPU's driver grows with every start; is another program using it?",
+                  model_.options().model.string()));
 }
 
 Status Starter::displace_weights() {

@@ -69,7 +69,7 @@ TEST(ChooseFile, DoesNotTakeAQuantisationForAPartOfAnother) {
 TEST(ChooseFile, ListsWhatThereIs) {
   EXPECT_EQ(chosen(kMany, "Q5_K_M"),
             "refused: it has no 'Q5_K_M'; it has: BF16, IQ4_XS, Q4_K_S, Q4_K_M, Q8_0, Q2_K_XL");
-  EXPECT_THAT(chosen({"sto\nries.gguf"}, "Q4_0"), HasSubstr("there are: sto␊ries.gguf"));
+  EXPECT_THAT(chosen({"sto\nries.gguf"}, "Q4_0"), HasSubstr("it has: sto␊ries.gguf"));
   Paths hundred;
   for (int i = 0; i < 100; ++i) hundred.push_back("a" + std::to_string(i) + ".gguf");
   EXPECT_THAT(chosen(hundred, "Q4_0"), HasSubstr("a39.gguf and 60 more"));

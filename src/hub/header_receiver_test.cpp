@@ -136,7 +136,7 @@ TEST(HeaderReceiver, RefusesWhatIsNoModel) {
     EXPECT_THAT(refused(cut, tells_size), HasSubstr("the file ends inside"));
     EXPECT_THAT(refused({}, tells_size), HasSubstr("the file is empty"));
   }
-  EXPECT_THAT(refused(small_model().header(), true), HasSubstr("past the end of the file"));
+  EXPECT_THAT(refused(small_model().header(), true), HasSubstr("holds no weights, only a header"));
 }
 
 TEST(HeaderReceiver, NeverWantsMoreThanTheLargestHeader) {

@@ -55,7 +55,7 @@ TEST(TransferError, SaysWhatToDo) {
   EXPECT_THAT(text(CURLE_PEER_FAILED_VERIFICATION), HasSubstr("SSL_CERT_FILE"));
   EXPECT_THAT(text(CURLE_SSL_CONNECT_ERROR), AllOf(HasSubstr("https?"), Not(HasSubstr("SSL_CERT_FILE"))));
   EXPECT_THAT(text(CURLE_PARTIAL_FILE), HasSubstr("broke off"));
-  EXPECT_THAT(text(CURLE_UNSUPPORTED_PROTOCOL), HasSubstr("leads away from https://"));
+  EXPECT_THAT(text(CURLE_UNSUPPORTED_PROTOCOL), HasSubstr("redirects away from https://"));
   EXPECT_EQ(transfer_error("ftp://host/a", CURLE_UNSUPPORTED_PROTOCOL, "x").code,
             ErrorCode::kInvalidArgument);
 }

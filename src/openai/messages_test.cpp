@@ -42,7 +42,7 @@ json with_tools(const json& more) {
 TEST(Messages, AConversationHasOneMessageAtLeast) {
   for (const json& wrong : {json::object(), json{{"messages", nullptr}}, json{{"messages", json::array()}},
                             json{{"messages", "Hi"}}})
-    EXPECT_THAT(refusal(wrong), StartsWith("messages: must be an array of messages"));
+    EXPECT_THAT(refusal(wrong), StartsWith("messages: must be an array with at least one message"));
   EXPECT_EQ(refusal({{"messages", {kUser, "Hi"}}}), "messages[1]: must be an object");
 }
 
@@ -80,7 +80,7 @@ TEST(Messages, AnAssistantsLastMessageIsContinuedUnlessThatIsNotWanted) {
   EXPECT_THAT(refusal({{"messages", {kUser, kAssistant}},
                        {"continue_final_message", true},
                        {"add_generation_prompt", true}}),
-              StartsWith("continue_final_message: cannot be true beside"));
+              StartsWith("continue_final_message: cannot be true together with"));
   EXPECT_THAT(refusal({{"messages", {kUser, kAssistant, kAssistant}}}),
               StartsWith("messages: end with two messages"));
 }
@@ -106,9 +106,9 @@ TEST(Messages, ACallThatIsWrongIsNamedByItsPlace) {
   EXPECT_EQ(wrong(json::object()), "messages[1].tool_calls[0].function: must be an object");
   EXPECT_EQ(wrong({{"function", {{"name", ""}}}}), "messages[1].tool_calls[0].function.name: is missing");
   EXPECT_EQ(wrong({{"function", {{"name", "a"}, {"arguments", 1}}}}),
-            "messages[1].tool_calls[0].function.arguments: must be a JSON text");
+            "messages[1].tool_calls[0].function.arguments: must be a string of JSON");
   EXPECT_THAT(wrong({{"function", {{"name", "a"}, {"arguments", R"({"at": )"}}}}),
-              StartsWith("messages[1].tool_calls[0].function.arguments: is not all of a JSON text"));
+              StartsWith("messages[1].tool_calls[0].function.arguments: is incomplete JSON"));
   EXPECT_THAT(
       wrong({{"function", {{"name", "a"}, {"arguments", std::string(5000, '[') + std::string(5000, ']')}}}}),
       StartsWith("messages[1].tool_calls[0].function.arguments: "))
@@ -119,7 +119,7 @@ TEST(Messages, ACallThatIsWrongIsNamedByItsPlace) {
 
 TEST(Messages, AConversationDoesNotEndWithCallsOfTools) {
   EXPECT_THAT(refusal_of_message({{"role", "assistant"}, {"tool_calls", {{{"function", {{"name", "a"}}}}}}}),
-              StartsWith("messages: end with calls of tools"));
+              StartsWith("messages: end with tool calls"));
 }
 
 TEST(Tools, EachHasANameAndASchema) {
@@ -144,7 +144,7 @@ TEST(Tools, AChoiceLeavesOnlyTheToolsThatItNames) {
   EXPECT_EQ(named.tools[0]["function"]["name"], "walk");
   EXPECT_EQ(named.tool_choice, chat::ToolChoice::kRequired);
   EXPECT_THAT(refusal({{"messages", {kUser}}, {"tool_choice", "required"}}),
-              StartsWith("tool_choice: requires tools"));
+              StartsWith("tool_choice: needs tools"));
   EXPECT_THAT(refusal(with_tools({{"tool_choice", "any"}})), StartsWith("tool_choice: must be none, auto"));
 }
 

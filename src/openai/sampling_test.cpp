@@ -98,7 +98,7 @@ TEST(ReadSampling, SamplersHaveNamesOrLetters) {
 TEST(ReadSampling, DryNeedsOneBreakerAtLeast) {
   EXPECT_THAT(read({{"dry_sequence_breakers", {"\n", "."}}})->dry_sequence_breakers, ElementsAre("\n", "."));
   EXPECT_EQ(refusal({{"dry_sequence_breakers", json::array()}}),
-            "dry_sequence_breakers: must have one at least");
+            "dry_sequence_breakers: must have at least one element");
 }
 
 TEST(UnknownFields, OnlyWhatNobodyReadsIsNamed) {

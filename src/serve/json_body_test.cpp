@@ -124,7 +124,7 @@ TEST(BudgetsRequest, WhatIsNoSizeIsNamedByItsField) {
 
 TEST(BudgetsRequest, ABodyWithoutABudgetIsRefusedAndAsksNobody) {
   for (const json& body : {json::object(), json{{"ram", nullptr}}, json{{"vram", json::object()}}}) {
-    EXPECT_THAT(budgets(body), HasSubstr("no budget is named"));
+    EXPECT_THAT(budgets(body), HasSubstr("name a budget: ram, vram or both"));
     EXPECT_EQ(change_budgets(body).status, 400);
   }
 }

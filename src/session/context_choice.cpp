@@ -229,7 +229,7 @@ Result<std::uint32_t> prepare_best(engine::Engine& engine, const Contexts& conte
 Result<std::uint32_t> prepare_usual(engine::Engine& engine, const Contexts& contexts, std::uint32_t least,
                                     const Notes& notes) {
   notes(
-      "nothing is known of this machine's speed: brimful probe -m MODEL measures it, for a better "
+      "this machine's speed is not known: brimful probe -m MODEL measures it, for a better "
       "plan");
   const std::uint32_t requests = std::min(contexts.work().requests, kUsualRequests);
   std::uint32_t tokens =

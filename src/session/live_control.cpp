@@ -32,16 +32,17 @@ Result<engine::BudgetChange> budget_change_of(const nlohmann::json& request,
   if (request.contains("ram") && !budgets.ram)
     return fail(ErrorCode::kInvalidArgument, "'ram' is no number of bytes");
   const nlohmann::json parts = request.contains("vram") ? request["vram"] : nlohmann::json::array();
-  if (!parts.is_array()) return fail(ErrorCode::kInvalidArgument, "'vram' is no list");
+  if (!parts.is_array()) return fail(ErrorCode::kInvalidArgument, "'vram' is not a list");
   for (const nlohmann::json& part : parts) {
     const auto bytes = bytes_of(part, "bytes");
     if (!bytes) return fail(ErrorCode::kInvalidArgument, "a part of 'vram' has no 'bytes'");
     const bool has_name = part.contains("name");
-    if (has_name && !part["name"].is_string()) return fail(ErrorCode::kInvalidArgument, "'name' is no text");
+    if (has_name && !part["name"].is_string())
+      return fail(ErrorCode::kInvalidArgument, "'name' is not a text");
     budgets.vram.push_back({has_name ? part["name"].get<std::string>() : "", *bytes});
   }
   if (!budgets.ram && budgets.vram.empty())
-    return fail(ErrorCode::kInvalidArgument, "a request for budgets that names none");
+    return fail(ErrorCode::kInvalidArgument, "the request names no budget");
   return budget_change(budgets, devices, {.ram = "--ram", .vram = "--vram"});
 }
 
@@ -132,7 +133,7 @@ Status Live::carry_out(control::Request& request, const std::function<void()>& e
     request.answer({{"error", error.message}, {"code", to_string(error.code)}});
   };
   if (request.content()["ask"] != "budgets") {
-    refuse({ErrorCode::kInvalidArgument, "this version does not know what is asked for"});
+    refuse({ErrorCode::kInvalidArgument, "this version does not know this request"});
     return {};
   }
   std::vector<std::string> devices;
@@ -148,7 +149,7 @@ Status Live::carry_out(control::Request& request, const std::function<void()>& e
   const Status changed = engine_.change_budgets(*change);
   if (!engine_.can_go_on()) {
     refuse({changed.error().code,
-            changed.error().message + "; the old budgets cannot be had again: the run has ended"});
+            changed.error().message + "; the old budgets could not be restored: the run has ended"});
     return changed;
   }
   if (!changed) refuse(changed.error());

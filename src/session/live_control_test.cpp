@@ -50,8 +50,8 @@ TEST(BudgetChangeOf, AGpuHasOneBudget) {
 }
 
 TEST(BudgetChangeOf, ARequestThatNamesNoBudgetIsRefused) {
-  EXPECT_THAT(refusal(json::object()), HasSubstr("names none"));
-  EXPECT_THAT(refusal({{"vram", json::array()}}), HasSubstr("names none"));
+  EXPECT_THAT(refusal(json::object()), HasSubstr("names no budget"));
+  EXPECT_THAT(refusal({{"vram", json::array()}}), HasSubstr("names no budget"));
 }
 
 TEST(BudgetChangeOf, WhatIsNoBudgetIsRefusedAlsoBesideOneThatIs) {
@@ -62,7 +62,7 @@ TEST(BudgetChangeOf, WhatIsNoBudgetIsRefusedAlsoBesideOneThatIs) {
     EXPECT_THAT(refusal({{"ram", 5U}, {"vram", {{{"bytes", wrong}}}}}, {"CUDA0"}), HasSubstr("'bytes'"))
         << wrong;
   }
-  EXPECT_THAT(refusal({{"ram", 5U}, {"vram", 7}}), HasSubstr("'vram' is no list"));
+  EXPECT_THAT(refusal({{"ram", 5U}, {"vram", 7}}), HasSubstr("'vram' is not a list"));
   EXPECT_THAT(refusal({{"ram", 5U}, {"vram", {7}}}), HasSubstr("'bytes'"));
   EXPECT_THAT(refusal({{"vram", {{{"name", 0}, {"bytes", 1U}}}}}), HasSubstr("'name'"));
 }

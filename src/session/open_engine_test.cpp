@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include "session/context_choice.h"
-#include "session/notes.h"
 #include "session/open_options.h"
 
 namespace brimful::session {
@@ -72,16 +71,6 @@ TEST(UsualRequests, TheContextIsNoLargerThanTheModelWasTrainedOn) {
   EXPECT_EQ(usual.work.requests, 3U);
   EXPECT_EQ(usual.least_tokens, 256U);
   EXPECT_FALSE(usual.lengths_known);
-}
-
-TEST(NotesInto, TheMarkOfATerminalIsLeftOutOnce) {
-  std::vector<std::string> lines;
-  const Notes notes = notes_into(lines);
-  notes("note: one");
-  notes("plan: two");
-  notes("note: note: three");
-  notes("");
-  EXPECT_THAT(lines, ElementsAre("one", "plan: two", "note: three", ""));
 }
 
 }  // namespace

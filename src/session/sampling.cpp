@@ -56,7 +56,8 @@ Result<common_params_sampling> sampling_params(const SamplingOptions& options, s
       return name == one.field || (one.other_field != nullptr && name == one.other_field);
     });
     if (option == known.end())
-      return fail(ErrorCode::kInvalidArgument, fmt::format("{}: no sampling option is called so", name));
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{}: there is no sampling option of this name", name));
     if (!(value >= option->least && value <= option->most))  // not a number is in no range
       return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {:g} is not from {:.12g} to {:.12g}", name,
                                                            value, option->least, option->most));

@@ -217,7 +217,7 @@ Result<RequestId> Session::submit(const Prompt& prompt, const SamplingOptions& s
   engine::Engine& engine = *state.engine;
   if (engine.only_embeds())
     return fail(ErrorCode::kUnsupported,
-                "this model writes no text: it only makes vectors, see Session::embed()");
+                "this model writes no text: it only makes embeddings, see Session::embed()");
   if (sampling.max_tokens == 0U)
     return fail(ErrorCode::kInvalidArgument,
                 "max_tokens: 0 writes nothing: give at least 1, or leave it unset");
@@ -329,8 +329,9 @@ Status Session::change_budgets(const Budgets& budgets) {
   state.engine->resume();
   const Status changed = state.engine->change_budgets(change);
   if (!state.engine->can_go_on())
-    return fail(ErrorCode::kInternal, fmt::format("{}; the old budgets cannot be had again: end the session",
-                                                  changed.error().message));
+    return fail(
+        ErrorCode::kInternal,
+        fmt::format("{}; the old budgets could not be restored: end the session", changed.error().message));
   return changed;
 }
 
