@@ -325,9 +325,10 @@ TEST(Offload, ACopyThatFailsIsAnErrorThatNamesTheDevice) {
     loaded = good.copies();
     prompt = some_tokens((*tiered)->context(), 50);
     expected = trace((*tiered)->context(), prompt, 3);
+    ASSERT_FALSE(expected.logits.empty());
   }
   ASSERT_GT(loaded, 10);
-  ASSERT_GT(good.copies(), loaded + 100);
+  ASSERT_GT(good.copies(), loaded + 50);
   std::vector<int> some{0, loaded / 2, loaded - 1, loaded, loaded + 1};
   for (int nth = loaded + 2; nth < good.copies(); nth += (good.copies() - loaded) / 12) some.push_back(nth);
   for (const int nth : some) {
