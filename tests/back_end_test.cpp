@@ -81,8 +81,8 @@ TEST(BackEnd, EachThatCannotBeLoadedIsNamed) {
   std::ofstream(folder.path() / "libggml-torn.so") << "none either";
   std::ofstream(folder.path() / "notes.txt") << "no plug-in";
   EXPECT_THAT(engine::load_back_ends(folder.path()),
-              ElementsAre(HasSubstr("libggml-broken.so: this back end cannot be used here"),
-                          HasSubstr("libggml-torn.so: this back end cannot be used here")));
+              ElementsAre(HasSubstr("libggml-broken.so: this backend cannot be used here"),
+                          HasSubstr("libggml-torn.so: this backend cannot be used here")));
   EXPECT_THAT(engine::load_back_ends(folder.path() / "absent"), IsEmpty());
 }
 

@@ -115,7 +115,7 @@ TEST_F(BadInput, ABudgetTooSmallNamesOneThatFits) {
     all.insert(all.end(), {"--ram", ram});
     return run(all);
   };
-  for (const std::string ram : {"1", "4096", "1MiB", "10MiB"}) {
+  for (const std::string ram : {"1KiB", "1MiB", "1048577", "10MiB"}) {
     SCOPED_TRACE(ram);
     const ProgramRun refused = with_ram(ram);
     expect_refused(refused, "bytes) are missing");

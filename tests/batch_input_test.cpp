@@ -107,7 +107,7 @@ TEST_F(BatchInput, WhatChangesAnswersIsRefusedWhereABatchGoesOn) {
   const ProgramRun with_other = run({{"-m", other.string()}});
   expect_refused(with_other, "-m was " + model_.filename().string() + " (");
   EXPECT_THAT(with_other.err, HasSubstr(" and is now other.gguf ("));
-  EXPECT_THAT(with_other.err, HasSubstr("out.jsonl.brimful: this batch was begun with"));
+  EXPECT_THAT(with_other.err, HasSubstr("out.jsonl.brimful: this batch was started with"));
 
   write_file(directory_.path() / "chat.jinja", "{{ messages[0]['content'] }}");
   const ProgramRun with_flags = run({{"-c", "512"},
@@ -165,7 +165,7 @@ TEST_F(BatchInput, AJournalOfAnotherFormatIsRefusedWithItsReason) {
         "outcome TEXT)");
     old.exec("INSERT INTO lines VALUES (1, 'request 0', 0, 10, 5, 8, 0, '{}')");
   }
-  expect_refused(run(), "out.jsonl.brimful: another version of Brimful began this batch");
+  expect_refused(run(), "out.jsonl.brimful: another version of Brimful started this batch");
   SQLite::Database(journal_.string(), SQLite::OPEN_READWRITE)
       .exec("UPDATE lines SET failed = NULL, outcome = NULL");
   const ProgramRun ran = run();

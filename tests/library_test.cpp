@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "adapter_files.h"
+#include "foreign/foreign_limits.h"
 #include "program_run.h"
 #include "scripted_model.h"
 #include "synth/synth.h"
@@ -242,6 +243,17 @@ TEST_F(Library, WritesTheSameTokensWithDraftsInFewerPasses) {
   const auto refused = Model::open(model_)->plan({.ram = kGiB}, {.drafts = {.model = "none.gguf"}});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kNotFound);
+}
+
+TEST_F(Library, ASmallerBudgetHasSmallerLimitsForGrammarsAndTemplates) {
+  Session session = start(model_);
+  const Bytes less = kMiB * 130;
+  ASSERT_LT(foreign::foreign_limits_for(less).reading.bytes, foreign::foreign_limits_for(kGiB).reading.bytes);
+  EXPECT_EQ(foreign::foreign_limits().reading.bytes, foreign::foreign_limits_for(kGiB).reading.bytes);
+  ASSERT_TRUE(session.change_budgets({.ram = less}));
+  EXPECT_EQ(foreign::foreign_limits().reading.bytes, foreign::foreign_limits_for(less).reading.bytes);
+  ASSERT_FALSE(session.change_budgets({.ram = kMiB}));
+  EXPECT_EQ(foreign::foreign_limits().reading.bytes, foreign::foreign_limits_for(less).reading.bytes);
 }
 
 TEST_F(Library, RefusesWhatASessionCannotBe) {

@@ -176,7 +176,7 @@ TEST(MovingBudgets, MoreThanADeviceHasChangesNothing) {
       (*engine)->change_budgets({.vram = {{ggml_backend_dev_name(device.handle()), kMiB * 65}}});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kInfeasible);
-  EXPECT_NE(refused.error().message.find("has 64.0 MiB"), std::string::npos) << refused.error().message;
+  EXPECT_NE(refused.error().message.find("of its 64.0 MiB"), std::string::npos) << refused.error().message;
   EXPECT_TRUE((*engine)->can_go_on());
   EXPECT_EQ((*engine)->devices().at(0).share.budget, kMiB * 24);
 }

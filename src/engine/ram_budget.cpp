@@ -62,12 +62,17 @@ Status RamBudget::decide_first() {
   if (is_decided_) return {};
   BRIMFUL_TRY(hardware::HostBudget budget, decide(options_.wanted));
   if (budget.bytes != pool_.capacity()) {
-    BRIMFUL_TRY_VOID(pool_.resize(budget.bytes));
+    BRIMFUL_TRY_VOID(resize(budget.bytes));
     peak_ = hardware::MemoryPeak(budget.bytes);
-    foreign::set_foreign_limits(budget.bytes);
   }
   note_ = std::move(budget.note);
   is_decided_ = true;
+  return {};
+}
+
+Status RamBudget::resize(Bytes budget) {
+  BRIMFUL_TRY_VOID(pool_.resize(budget));
+  foreign::set_foreign_limits(budget);  // The plan reserves what these limits allow.
   return {};
 }
 

@@ -53,7 +53,7 @@ class RamBudget {
   [[nodiscard]] memory::Pool& pool() { return pool_; }
   [[nodiscard]] Bytes bytes() const { return pool_.capacity(); }
   /// Changes the budget. Errors: kBudgetExceeded when more than that is reserved; the budget stays.
-  [[nodiscard]] Status resize(Bytes budget) { return pool_.resize(budget); }
+  [[nodiscard]] Status resize(Bytes budget);
   /// Says why the budget differs from what the user expects; unset when it does not.
   [[nodiscard]] const std::optional<std::string>& note() const { return note_; }
   /// Sets the note that belongs to another budget, and returns the earlier note.
