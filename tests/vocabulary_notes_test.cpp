@@ -37,7 +37,7 @@ TEST_F(VocabularyNotes, BytePairsWithoutARuleHowTextIsSplit) {
 }
 
 TEST_F(VocabularyNotes, TwoTokensForTheBeginningOfAText) {
-  constexpr const char* kNote = "note: the prompt begins with two tokens for the beginning of a text";
+  constexpr const char* kNote = "note: the prompt begins with two BOS tokens";
   EXPECT_THAT(said_of({}, "<s>x"), HasSubstr(kNote)) << "the vocabulary adds one";
   EXPECT_THAT(said_of({}), Not(HasSubstr(kNote)));
   // llama.cpp removes one beginning-of-text token that a chat template writes, and no more.
