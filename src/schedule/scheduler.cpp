@@ -97,6 +97,10 @@ Result<bool> Scheduler::step() {
   if (running_.size() > 1) {
     for (auto& [key, sequence] : running_) sequence->alone = false;
   }
+  if (Sequence* const sequence = drafts_for()) {
+    BRIMFUL_TRY_VOID(decode_with_draft(*sequence));
+    return !running_.empty() || !waiting_.empty();
+  }
   Pass pass(llama_n_ubatch(engine_.context()));
   for (auto& [key, sequence] : running_) {
     if (sequence->decodes()) pass.add(*sequence);
@@ -111,10 +115,6 @@ Result<bool> Scheduler::step() {
     }
   }
   if (pass.empty()) return !waiting_.empty();
-  if (Sequence* const sequence = drafts_for()) {
-    BRIMFUL_TRY_VOID(decode_with_draft(*sequence));
-    return !running_.empty() || !waiting_.empty();
-  }
   engine_.keep_hidden_states(pass.embeds());
   const auto begin = std::chrono::steady_clock::now();
   if (const Status decoded = engine_.decode(pass.batch()); !decoded) {

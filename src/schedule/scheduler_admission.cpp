@@ -96,7 +96,6 @@ Scheduler::Admission Scheduler::start(const QueueKey& key, Sequence& sequence) {
   if (sequence.alone) {
     take_over_prefix(sequence);
     if (!sequence.seq_id && !take_seq_id(sequence)) return Admission::kNoRoom;
-
   } else {
     if (source_for(key, sequence).later) return Admission::kLater;
     if (!take_seq_id(sequence)) return Admission::kNoRoom;

@@ -6,6 +6,12 @@
 
 namespace brimful::session {
 
+std::vector<std::string> names_in_use(const engine::Engine& engine) {
+  std::vector<std::string> out;
+  for (const engine::DeviceUse& device : engine.devices()) out.push_back(device.share.name);
+  return out;
+}
+
 Result<engine::BudgetChange> budget_change(const Budgets& budgets, const std::vector<std::string>& devices,
                                            const OptionNames& names) {
   if (budgets.ram == Bytes{})

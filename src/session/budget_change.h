@@ -9,6 +9,9 @@
 
 namespace brimful::session {
 
+/// The names of the GPUs that the engine uses, in the order of their budgets.
+[[nodiscard]] std::vector<std::string> names_in_use(const engine::Engine& engine);
+
 /// Makes a change of budgets from `budgets`. A budget of a GPU without a name is for the next one of
 /// `devices`, the names of the GPUs in use, that has no budget in `budgets` yet. `names` is what the face
 /// calls the options, for messages. Errors: kInvalidArgument for a RAM budget of 0 bytes, for more budgets

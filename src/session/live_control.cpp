@@ -136,9 +136,7 @@ Status Live::carry_out(control::Request& request, const std::function<void()>& e
     refuse({ErrorCode::kInvalidArgument, "this version does not know this request"});
     return {};
   }
-  std::vector<std::string> devices;
-  for (const engine::DeviceUse& device : engine_.devices()) devices.push_back(device.share.name);
-  const auto change = budget_change_of(request.content(), devices);
+  const auto change = budget_change_of(request.content(), names_in_use(engine_));
   if (!change) {
     refuse(change.error());
     return {};

@@ -318,9 +318,8 @@ Result<std::vector<float>> Session::embed(std::string_view text) {
 Status Session::change_budgets(const Budgets& budgets) {
   State& state = *state_;
   BRIMFUL_TRY_VOID(state.ready());
-  std::vector<std::string> devices;
-  for (const engine::DeviceUse& device : state.engine->devices()) devices.push_back(device.share.name);
-  BRIMFUL_TRY(const engine::BudgetChange change, session::budget_change(budgets, devices, {}));
+  BRIMFUL_TRY(const engine::BudgetChange change,
+              session::budget_change(budgets, session::names_in_use(*state.engine), {}));
   state.scheduler->evict();
   // The engine may compute to measure what a driver takes: stopped there, it could not go on. The next step()
   // tells of a cancel_all().
