@@ -192,8 +192,12 @@ TEST(MovingBudgets, AChangeThatFailsHalfWayIsTakenBack) {
     return generate(**engine, [&](int time) {
       if (time != 2) return;
       before = device.allocations();
-      changed = (*engine)->change_budgets({.vram = {{ggml_backend_dev_name(device.handle()), kMiB * 32}}});
+      const std::vector<std::string> notes = (*engine)->notes();
+      changed = (*engine)->change_budgets(
+          {.ram = kGiB * 4096, .vram = {{ggml_backend_dev_name(device.handle()), kMiB * 32}}});
       after = device.allocations();
+      // Nobody has so much RAM, which is a note: of the budgets that hold, and of no others.
+      EXPECT_EQ((*engine)->notes() != notes, changed.has_value());
       EXPECT_TRUE((*engine)->can_go_on());
       EXPECT_EQ((*engine)->devices().at(0).share.budget, kMiB * (changed ? 32 : 24));
     });

@@ -7,22 +7,18 @@ namespace brimful::engine {
 
 Status BudgetSwitch::change(Prepared& prepared, const BudgetChange& wanted) {
   BRIMFUL_TRY_VOID(gpus_.check(wanted.vram));
-  BudgetChange change = wanted;
-  std::optional<std::string> note = ram_.note();
-  if (change.ram) {
-    BRIMFUL_TRY(hardware::HostBudget budget, ram_.decide(change.ram));
-    change.ram = budget.bytes;
-    note = std::move(budget.note);
+  Budgets budgets{wanted, ram_.note()};
+  if (wanted.ram) {
+    BRIMFUL_TRY(hardware::HostBudget ram, ram_.decide(wanted.ram));
+    budgets = {{ram.bytes, wanted.vram}, std::move(ram.note)};
   }
-  note = ram_.exchange_note(std::move(note));
-  Status changed = carry_out(prepared, change);
-  if (!changed) ram_.exchange_note(std::move(note));
+  Status changed = carry_out(prepared, budgets);
   ram_.settle(ram_.memory_map(model_.profile(), model_.host().placement()).peak());
   return changed;
 }
 
-Status BudgetSwitch::carry_out(Prepared& prepared, const BudgetChange& change) {
-  const BudgetChange before{ram_.bytes(), gpus_.budgets()};
+Status BudgetSwitch::carry_out(Prepared& prepared, const Budgets& wanted) {
+  const Budgets before{{ram_.bytes(), gpus_.budgets()}, ram_.note()};
   can_go_on_ = false;
   tier::HostDevice& host = model_.host();
   plan::Placement placement = host.placement();
@@ -41,12 +37,12 @@ Status BudgetSwitch::carry_out(Prepared& prepared, const BudgetChange& change) {
   placement = {};
   BRIMFUL_TRY_VOID(starter_.give_back());
 
-  const hardware::BudgetPeak ended = ram_.begin_peak(change.ram.value_or(*before.ram));
-  Status changed = start_inside(prepared, change, sequence);
+  const hardware::BudgetPeak ended = ram_.begin_peak(wanted.bytes.ram.value_or(*before.bytes.ram));
+  Status changed = start_inside(prepared, wanted, sequence);
   if (!changed) {
     BRIMFUL_TRY_VOID(starter_.displace_weights());
     BRIMFUL_TRY_VOID(starter_.give_back());
-    ram_.begin_peak(*before.ram, ended.peak);
+    ram_.begin_peak(*before.bytes.ram, ended.peak);
     BRIMFUL_TRY_VOID(start_inside(prepared, before, sequence));
   } else {
     ram_.keep_peak(ended);
@@ -55,10 +51,11 @@ Status BudgetSwitch::carry_out(Prepared& prepared, const BudgetChange& change) {
   return changed;
 }
 
-Status BudgetSwitch::start_inside(Prepared& prepared, const BudgetChange& budgets,
+Status BudgetSwitch::start_inside(Prepared& prepared, const Budgets& budgets,
                                   const std::optional<SavedSequence>& sequence) {
-  if (budgets.ram) BRIMFUL_TRY_VOID(ram_.resize(*budgets.ram));
-  BRIMFUL_TRY_VOID(gpus_.resize(budgets.vram));
+  if (budgets.bytes.ram) BRIMFUL_TRY_VOID(ram_.resize(*budgets.bytes.ram));
+  ram_.set_note(budgets.note);  // It becomes one of the notes of what is prepared.
+  BRIMFUL_TRY_VOID(gpus_.resize(budgets.bytes.vram));
   BRIMFUL_TRY(prepared, preparer_.prepare(prepared.options));
   return restart(prepared, sequence);
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "base/result.h"
 #include "engine/context.h"
@@ -34,8 +35,14 @@ class BudgetSwitch {
   [[nodiscard]] bool can_go_on() const { return can_go_on_; }
 
  private:
-  [[nodiscard]] Status carry_out(Prepared& prepared, const BudgetChange& change);
-  [[nodiscard]] Status start_inside(Prepared& prepared, const BudgetChange& budgets,
+  /// The budgets that change together, and what the user is told about the one in RAM.
+  struct Budgets {
+    BudgetChange bytes;
+    std::optional<std::string> note;
+  };
+
+  [[nodiscard]] Status carry_out(Prepared& prepared, const Budgets& wanted);
+  [[nodiscard]] Status start_inside(Prepared& prepared, const Budgets& budgets,
                                     const std::optional<SavedSequence>& sequence);
   [[nodiscard]] Status restart(Prepared& prepared, const std::optional<SavedSequence>& sequence);
   [[nodiscard]] Status restore(const std::optional<SavedSequence>& sequence);

@@ -89,10 +89,6 @@ Result<Bytes> RamBudget::most() {
   return most.bytes;
 }
 
-std::optional<std::string> RamBudget::exchange_note(std::optional<std::string> note) {
-  return std::exchange(note_, std::move(note));
-}
-
 plan::MemoryMap RamBudget::memory_map(const model::ModelProfile& profile,
                                       const plan::Placement& placement) const {
   using memory::Tag;

@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -56,8 +57,8 @@ class RamBudget {
   [[nodiscard]] Status resize(Bytes budget);
   /// Says why the budget differs from what the user expects; unset when it does not.
   [[nodiscard]] const std::optional<std::string>& note() const { return note_; }
-  /// Sets the note that belongs to another budget, and returns the earlier note.
-  std::optional<std::string> exchange_note(std::optional<std::string> note);
+  /// Sets the note that belongs to another budget.
+  void set_note(std::optional<std::string> note) { note_ = std::move(note); }
 
   /// The memory of the machine that is planned for. Errors: as create().
   [[nodiscard]] Result<hardware::HostMemory> machine() const;

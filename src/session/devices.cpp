@@ -7,6 +7,7 @@
 #include <ranges>
 #include <sstream>
 
+#include "base/counted.h"
 #include "engine/backends.h"
 #include "plan/transfer_policy.h"
 #include "probe/probe.h"
@@ -36,12 +37,20 @@ std::vector<ggml_backend_dev_t> devices_for(const std::vector<VramPart>& parts,
 }  // namespace
 
 Result<std::vector<VramPart>> parse_vram(const std::string& text, std::string_view flag) {
+  if (text.empty())
+    return fail(ErrorCode::kInvalidArgument, fmt::format("{}: is empty: give a size, as in 8GiB", flag));
   std::vector<VramPart> out;
   std::istringstream parts(text);
   for (std::string part; std::getline(parts, part, ',');) {
     const std::size_t equals = part.find('=');
-    auto size = parse_bytes(equals == std::string::npos ? part : part.substr(equals + 1));
+    const std::string number = equals == std::string::npos ? part : part.substr(equals + 1);
+    const auto size = parse_bytes(number);
     if (!size) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", flag, size.error().message));
+    if (*size > Bytes{} && *size < kMiB && number.find_first_not_of("0123456789") == std::string::npos) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{} {}: a budget of {} holds no weights: use a unit, as in 8GiB", flag, part,
+                              counted(size->value, "byte")));
+    }
     VramPart one{part, std::nullopt, *size};
     if (equals != std::string::npos) one.name = part.substr(0, equals);
     out.push_back(std::move(one));

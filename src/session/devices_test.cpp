@@ -38,6 +38,14 @@ TEST(ParseVram, WhatIsNoSizeIsRefusedWithTheFlag) {
     EXPECT_THAT(parsed(wrong), testing::StartsWith("--gpu-memory: ")) << wrong;
 }
 
+TEST(ParseVram, NothingAndASmallNumberWithoutAUnitAreRefusedWithAHint) {
+  EXPECT_EQ(parsed(""), "--gpu-memory: is empty: give a size, as in 8GiB");
+  EXPECT_EQ(parsed("8"), "--gpu-memory 8: a budget of 8 bytes holds no weights: use a unit, as in 8GiB");
+  EXPECT_THAT(parsed("CUDA0=8GiB,CUDA1=6"), testing::StartsWith("--gpu-memory CUDA1=6: a budget of 6 bytes"));
+  EXPECT_EQ(parsed("0"), "0") << "the GPU is not used";
+  EXPECT_EQ(parsed("1048576"), "1048576");
+}
+
 TEST(UnusedDevicesNote, SaysWhichDeviceABudgetWithoutANameMeans) {
   EXPECT_EQ(
       note("8GiB", {"CUDA0"}, {"CUDA0", "CUDA1"}),
