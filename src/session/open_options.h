@@ -35,6 +35,8 @@ struct OptionNames {
   std::string threads_batch = "prompt_threads";
   std::string placement = "placement";  ///< Everything that says where weights may lie.
   std::string placement_rules = "placement.rules";
+  std::string prompt_tokens = "prompt_tokens";  ///< The length of the prompts that a plan is made for.
+  std::string machine = "Machine::like()";      ///< How a plan for another machine is asked for.
 };
 
 /// Makes what Engine::open() needs: the devices with their drivers' figures, threads that can run, and the
