@@ -10,6 +10,7 @@
 
 #include "engine/sampler_memory.h"
 #include "schedule/scheduler.h"
+#include "session/engine_split.h"
 
 namespace brimful::session {
 namespace {
@@ -79,6 +80,7 @@ class Contexts {
   }
   [[nodiscard]] const plan::SharedWork& work() const { return expected_.work; }
   [[nodiscard]] bool chooses_cache() const { return expected_.chooses_cache; }
+  [[nodiscard]] const std::string& unmeasured() const { return expected_.unmeasured; }
 
  private:
   static constexpr double kSpare = 1.25;
@@ -92,23 +94,6 @@ class Contexts {
 /// A context size for `tokens` tokens, padded as libllama does it.
 std::uint32_t cells(std::uint64_t tokens) {
   return static_cast<std::uint32_t>(align_up(std::min(tokens, kMostCells), kStep));
-}
-
-/// The weights and layers on devices, in the form for forecasts, with the facts that `machine` has about
-/// these cards.
-plan::DeviceSplit split_of(const engine::Engine& engine, const hardware::Profile& machine) {
-  plan::DeviceSplit out;
-  std::uint32_t layers = 0;
-  for (engine::DeviceUse& use : engine.devices()) {
-    const auto known = std::ranges::find(machine.gpus, use.share.gpu.name, &hardware::Gpu::name);
-    if (known != machine.gpus.end()) use.share.gpu = *known;
-    out.weights += use.share.weights + use.share.experts;
-    layers += use.share.layers;
-    out.devices.push_back(std::move(use.share));
-  }
-  if (engine.profile().layers > 0)
-    out.share_of_attention = static_cast<double>(layers) / engine.profile().layers;
-  return out;
 }
 
 /// Tries several shapes of the context, and keeps the one with the highest forecast rate.
@@ -228,9 +213,7 @@ Result<std::uint32_t> prepare_best(engine::Engine& engine, const Contexts& conte
 /// number of tokens of the context.
 Result<std::uint32_t> prepare_usual(engine::Engine& engine, const Contexts& contexts, std::uint32_t least,
                                     const Notes& notes) {
-  notes(
-      "this machine's speed is not known: brimful probe -m MODEL measures it, for a better "
-      "plan");
+  if (!contexts.unmeasured().empty()) notes(contexts.unmeasured());
   const std::uint32_t requests = std::min(contexts.work().requests, kUsualRequests);
   std::uint32_t tokens =
       std::max(least, cells(requests * static_cast<std::uint64_t>(contexts.work().tokens())));

@@ -39,6 +39,10 @@ struct OptionNames {
   std::string machine = "Machine::like()";      ///< How a plan for another machine is asked for.
 };
 
+/// Returns the number of threads that compute when `wanted` were asked for: no more than can run. Unset: one
+/// for each core that the process may use.
+[[nodiscard]] int computing_threads(std::optional<std::uint32_t> wanted);
+
 /// Makes what Engine::open() needs: the devices with their drivers' figures, threads that can run, and the
 /// reader. Errors: those of offload_options() and of
 /// plan::placement_rules(); kInvalidArgument for a placement without a GPU.
