@@ -408,8 +408,9 @@ TEST_F(Library, RefusesWhatASessionCannotBe) {
                      "value_cache q8_0");
   expect_not_started(model_, {.loras = {{directory_.path() / "none.gguf"}}}, ErrorCode::kNotFound,
                      "none.gguf");
-  expect_not_started(model_, {.machine = *Machine::like("64gb-ddr4-3600, nvme-gen3")},
-                     ErrorCode::kInvalidArgument, "machine: 64gb-ddr4-3600, nvme-gen3 is not this machine");
+  expect_not_started(model_, {.machine = *Machine::like("64gb-ddr4-3600, nvme-gen3, 8c16t")},
+                     ErrorCode::kInvalidArgument,
+                     "machine: 64gb-ddr4-3600, nvme-gen3, 8c16t is not this machine");
   const auto planned = Model::open(model_)->plan({}, {}, {.prompt_tokens = 0});
   ASSERT_FALSE(planned);
   EXPECT_TRUE(planned.error().message.starts_with("prompt_tokens: ")) << planned.error().message;

@@ -46,7 +46,7 @@ class BRIMFUL_API Machine {
   /// first time, less for another type of weights, and hardly at all when everything is known. It computes with all
   /// `threads` and reads the disk meanwhile; whatever else runs makes the rates too low.
   /// Errors: kIo, kInternal; kBudgetExceeded where there is not enough memory to measure in.
-  /// Threading: as known(), and no session computes meanwhile.
+  /// Threading: as known(). It takes memory that no budget counts: call it while there is no session.
   [[nodiscard]] static Result<Machine> measure(const Model& model, std::optional<std::uint32_t> threads = {},
                                                const OnStep& on_step = {});
   /// A machine that is not here, by the names of its parts: `rtx-3060-12gb, 64gb-ddr4-3600, nvme-gen3, 8c16t`. These

@@ -117,8 +117,8 @@ class BRIMFUL_API Model {
 
   /// Plans a session with these budgets, and reads no weight. The forecast is made with the rates of
   /// ContextOptions::machine, or else with those of this machine that are known (see Machine::known()); nothing is
-  /// measured. For another machine, GPUs are those of that machine, and Budgets::vram names them as Machine::gpus()
-  /// does; what lies on them is computed, and the session itself may place a little less.
+  /// measured. For another machine, Budgets::vram names its GPUs, as Machine::gpus() lists them, and what lies on them
+  /// follows from their presets: a session there measures what its drivers take.
   /// Blocks: as long as the vocabulary takes to load. Threading: as Machine::known().
   /// Errors: kInfeasible where it does not fit: the message has the bytes that are missing and the smallest change
   /// that would fit; those of Session::start() but kBudgetExceeded.
