@@ -306,6 +306,21 @@ TEST_F(Library, ForecastsWhatTheProgramForecastsForAnotherMachine) {
               plan_of_program(model_, {"--like", kDesktop, "--ram", "1GiB", "--prompt-tokens", "100"}));
 }
 
+TEST_F(Library, ForecastsRequestsTogetherInAnOpenContext) {
+  const auto machine = Machine::like("64gb-ddr4-3600, nvme-gen3, 8c16t");
+  ASSERT_TRUE(machine);
+  const auto model = Model::open(model_);
+  const auto one = model->plan({.ram = kGiB}, {.machine = *machine});
+  const auto eight = model->plan({.ram = kGiB}, {.sequences = 8, .machine = *machine});
+  ASSERT_TRUE(one && one->forecast && eight && eight->forecast);
+  EXPECT_EQ(one->forecast->requests, 1U);
+  EXPECT_EQ(eight->forecast->requests, 8U);
+  EXPECT_EQ(one->forecast->prompt_tokens, model->train_context() / 2) << "half is left to the answer";
+  EXPECT_EQ(eight->forecast->prompt_tokens, model->train_context() / 2);
+  EXPECT_GT(eight->forecast->answer_tokens_per_second, one->forecast->answer_tokens_per_second);
+  EXPECT_DOUBLE_EQ(eight->forecast->answer_tokens_per_second * eight->forecast->pass.total.count(), 8);
+}
+
 TEST_F(Library, ForecastsForGpusThatAreNotHere) {
   constexpr const char* kWithGpu = "rtx-3060-12gb, 64gb-ddr4-3600, nvme-gen3, 8c16t";
   const auto machine = Machine::like(kWithGpu);

@@ -1,5 +1,6 @@
 #include "session/library_plan.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -25,8 +26,12 @@ struct Call {
 /// Returns what the forecast is made for, with a note where that is not what was asked for.
 plan::Workload workload(const Call& call, std::uint32_t context, const Notes& notes) {
   const std::uint32_t sequences = call.context.sequences;
+  std::uint32_t of_each = context / sequences;
+  const std::uint64_t trained = call.profile.train_context;
+  if (!call.context.tokens && trained > 0)  // as Session::start() limits a request
+    of_each = static_cast<std::uint32_t>(std::min<std::uint64_t>(of_each, trained));
   const PlannedPrompt prompt =
-      planned_prompt(call.options.prompt_tokens, context / sequences, OptionNames{}.prompt_tokens);
+      planned_prompt(call.options.prompt_tokens, of_each, OptionNames{}.prompt_tokens);
   if (!prompt.note.empty()) notes(prompt.note);
   return workload_of(sequences, prompt.tokens);
 }
