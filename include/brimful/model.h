@@ -91,8 +91,8 @@ struct Plan {
   Bytes weights{};            ///< All weights of the model.
   Bytes streamed_per_pass{};  ///< Weights that are read from disk for every pass.
   std::vector<std::string> notes{};  ///< What was adapted to the budgets, one sentence each.
-  /// How fast the session would be. Unset: the rates of the machine are not known (see Machine::measure()), or the
-  /// model only embeds.
+  /// How fast the session would be. Unset: the rates of the machine are not known (see Machine::measure()), or those of
+  /// a GPU that NVIDIA's driver does not list (a note says so); or the model only embeds.
   std::optional<Forecast> forecast{};
   /// What would be at least 3% faster, the largest gain first. Empty without PlanOptions::changes or a forecast.
   std::vector<PlanChange> changes{};
@@ -117,8 +117,8 @@ class BRIMFUL_API Model {
 
   /// Plans a session with these budgets, and reads no weight. The forecast is made with the rates of
   /// ContextOptions::machine, or else with those of this machine that are known (see Machine::known()); nothing is
-  /// measured. For another machine, Budgets::vram names its GPUs, as Machine::gpus() lists them, and what lies on them
-  /// follows from their presets: a session there measures what its drivers take.
+  /// measured. For another machine, Budgets::vram names its GPUs, as Machine::gpus() lists them. Forecasts for GPUs are
+  /// made from their presets' or driver's figures, and from a placement that follows from them.
   /// Blocks: as long as the vocabulary takes to load. Threading: as Machine::known().
   /// Errors: kInfeasible where it does not fit: the message has the bytes that are missing and the smallest change
   /// that would fit; those of Session::start() but kBudgetExceeded.

@@ -10,7 +10,6 @@
 
 #include "engine/sampler_memory.h"
 #include "schedule/scheduler.h"
-#include "session/engine_split.h"
 
 namespace brimful::session {
 namespace {
@@ -94,6 +93,23 @@ class Contexts {
 /// A context size for `tokens` tokens, padded as libllama does it.
 std::uint32_t cells(std::uint64_t tokens) {
   return static_cast<std::uint32_t>(align_up(std::min(tokens, kMostCells), kStep));
+}
+
+/// The weights and layers on devices, in the form for forecasts, with the facts that `machine` has about
+/// these cards.
+plan::DeviceSplit split_of(const engine::Engine& engine, const hardware::Profile& machine) {
+  plan::DeviceSplit out;
+  std::uint32_t layers = 0;
+  for (engine::DeviceUse& use : engine.devices()) {
+    const auto known = std::ranges::find(machine.gpus, use.share.gpu.name, &hardware::Gpu::name);
+    if (known != machine.gpus.end()) use.share.gpu = *known;
+    out.weights += use.share.weights + use.share.experts;
+    layers += use.share.layers;
+    out.devices.push_back(std::move(use.share));
+  }
+  if (engine.profile().layers > 0)
+    out.share_of_attention = static_cast<double>(layers) / engine.profile().layers;
+  return out;
 }
 
 /// Tries several shapes of the context, and keeps the one with the highest forecast rate.

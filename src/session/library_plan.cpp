@@ -1,12 +1,13 @@
 #include "session/library_plan.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <utility>
 
 #include "probe/probe.h"
 #include "session/account.h"
-#include "session/engine_split.h"
 #include "session/forecast.h"
 #include "session/open_engine.h"
 #include "session/planner.h"
@@ -86,7 +87,8 @@ Result<Plan> plan_elsewhere(const Call& call, const MachineFacts& machine) {
   return out;
 }
 
-/// Plans what Session::start() would do here. `machine` is null where it is not known.
+/// Plans what Session::start() would do here. `shaped_by` and `machine` are null where no rates are given or
+/// known. GPUs are left out of the forecast: an engine with GPUs records only the host's work.
 Result<Plan> plan_here(const Call& call, const hardware::Profile* shaped_by,
                        const hardware::Profile* machine) {
   Plan out;
@@ -106,9 +108,8 @@ Result<Plan> plan_here(const Call& call, const hardware::Profile* shaped_by,
   for (const std::string& note : engine->notes()) out.notes.push_back(note);
   if (machine == nullptr || engine->only_embeds()) return out;
   const plan::Workload work = workload(call, host.context, notes);
-  out.forecast = shown_forecast(
-      plan::forecast(engine->profile(), host, split_of(*engine, *machine), *machine, work, opened.count()),
-      work);
+  out.forecast =
+      shown_forecast(plan::forecast(engine->profile(), host, {}, *machine, work, opened.count()), work);
   return out;
 }
 
@@ -129,15 +130,23 @@ Result<Plan> library_plan(const std::filesystem::path& gguf, const model::ModelP
     // It asks in a forked process, so before the engine has threads.
     here = probe::known({.threads = computing_threads(context.threads), .model = &profile});
   }
-  const hardware::Profile* const shaped_by = machine != nullptr ? &machine->profile : nullptr;
-  BRIMFUL_TRY(Plan out, plan_here(call, shaped_by, here ? &*here : nullptr));
-  if (!options.changes || !out.forecast) return out;
+  BRIMFUL_TRY(Plan out,
+              plan_here(call, machine != nullptr ? &machine->profile : nullptr, here ? &*here : nullptr));
+  const bool on_gpus = !budgets.vram.empty();
+  if (!out.forecast || (!on_gpus && !options.changes)) return out;
   ContextOptions same = context;
   same.tokens = out.context;
   same.ubatch = out.ubatch;
   std::vector<std::string> said;  // by plan_here(), too
-  BRIMFUL_TRY(const SessionReport report, report_of(call, same, {.profile = std::move(*here)}, said));
-  out.changes = shown_changes(report.changes);
+  const Result<SessionReport> report = report_of(call, same, {.profile = std::move(*here)}, said);
+  if (!report && on_gpus) {  // GPUs that only ggml knows, and no profile
+    out.forecast.reset();
+    out.notes.push_back(fmt::format("no forecast: {}", report.error().message));
+    return out;
+  }
+  if (!report) return std::unexpected(report.error());
+  if (on_gpus) out.forecast = shown_forecast(report->plan.forecast, report->inputs.workload);
+  if (options.changes) out.changes = shown_changes(report->changes);
   return out;
 }
 
