@@ -50,6 +50,33 @@ class Library : public testing::Test {
     EXPECT_EQ(done.error().code, ErrorCode::kInvalidArgument) << done.error().message;
     EXPECT_TRUE(done.error().message.starts_with(begin)) << done.error().message;
   }
+  /// What `brimful plan --json` says of a model and a machine.
+  static nlohmann::json plan_of_program(const std::filesystem::path& file, std::vector<std::string> more) {
+    std::vector<std::string> all{"plan", "-m", file.string(), "-t", "2", "-c", "512", "-ub", "64", "--json"};
+    all.insert(all.end(), more.begin(), more.end());
+    const ProgramRun run = run_brimful(all);
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    return nlohmann::json::parse(run.out, nullptr, false);
+  }
+  static ContextOptions planned_context(const std::optional<Machine>& machine) {
+    return {.tokens = 512, .ubatch = 64, .threads = 2, .machine = machine};
+  }
+  /// Compares a forecast with that of the program, but for the time until the vocabulary is read, which is
+  /// measured.
+  static void expect_same(const Forecast& forecast, const nlohmann::json& json) {
+    EXPECT_DOUBLE_EQ(forecast.answer_tokens_per_second, json["decode_tokens_per_second"]);
+    EXPECT_DOUBLE_EQ(forecast.prompt_tokens_per_second, json["prompt_tokens_per_second"]);
+    EXPECT_DOUBLE_EQ(forecast.first_token.count(), json["first_token_seconds"]);
+    EXPECT_EQ(to_string(forecast.pass.bound_by), json["bound_by"]["decode"].get<std::string>());
+    EXPECT_EQ(to_string(forecast.prompt.bound_by), json["bound_by"]["prompt"].get<std::string>());
+    EXPECT_EQ(forecast.requests, json["workload"]["sequences"]);
+    EXPECT_EQ(forecast.prompt_tokens, json["workload"]["prompt_tokens"]);
+    EXPECT_EQ(forecast.pass.read.value, json["read_bytes_per_pass"]);
+    EXPECT_DOUBLE_EQ(forecast.pass.compute.count(), json["seconds_per_pass"]["compute"]);
+    EXPECT_DOUBLE_EQ(forecast.pass.gpu.count(), json["seconds_per_pass"]["gpu"]);
+    EXPECT_DOUBLE_EQ(forecast.prompt.total.count(), json["seconds_per_prompt"]["total"]);
+    EXPECT_GT(forecast.load.count(), 0);
+  }
   static void expect_not_started(const std::filesystem::path& file, const ContextOptions& context,
                                  ErrorCode code, const std::string& part) {
     const auto model = Model::open(file);
@@ -245,6 +272,138 @@ TEST_F(Library, WritesTheSameTokensWithDraftsInFewerPasses) {
   EXPECT_EQ(refused.error().code, ErrorCode::kNotFound);
 }
 
+TEST_F(Library, ForecastsWhatTheProgramForecastsForAnotherMachine) {
+  constexpr const char* kDesktop = "64gb-ddr4-3600, nvme-gen3, 8c16t";
+  const auto machine = Machine::like(kDesktop);
+  ASSERT_TRUE(machine);
+  EXPECT_FALSE(machine->is_this_machine());
+  const nlohmann::json json = plan_of_program(model_, {"--like", kDesktop, "--ram", "1GiB"});
+  const auto model = Model::open(model_);
+  const auto plan = model->plan({.ram = kGiB}, planned_context(*machine), {.changes = true});
+  ASSERT_TRUE(plan) << plan.error().message;
+  ASSERT_TRUE(plan->forecast);
+  expect_same(*plan->forecast, json);
+  EXPECT_EQ(plan->context, json["run"]["context"]);
+  EXPECT_EQ(plan->account.tiers.at(0).budget.value, json["budget_bytes"]["host"]);
+  EXPECT_EQ(plan->streamed_per_pass.value, json["streamed_bytes_per_pass"]);
+  ASSERT_FALSE(plan->changes.empty());
+  ASSERT_EQ(plan->changes.size(), json["changes"].size());
+  for (std::size_t i = 0; i < plan->changes.size(); ++i) {
+    const nlohmann::json& change = json["changes"][i];
+    EXPECT_EQ(plan->changes[i].what, change["what"].get<std::string>());
+    EXPECT_DOUBLE_EQ(plan->changes[i].factor, change["factor"]);
+    EXPECT_EQ(plan->changes[i].weights.value, change.value("weights_bytes", std::uint64_t{0}));
+  }
+  EXPECT_TRUE(model->plan({.ram = kGiB}, planned_context(*machine))->changes.empty()) << "nobody asked";
+
+  // The same machine from a file.
+  std::ofstream(directory_.path() / "machine.json") << machine->to_json();
+  const auto read = Machine::read(directory_.path() / "machine.json");
+  ASSERT_TRUE(read) << read.error().message;
+  const auto again = model->plan({.ram = kGiB}, planned_context(*read), {.prompt_tokens = 100});
+  ASSERT_TRUE(again && again->forecast);
+  expect_same(*again->forecast,
+              plan_of_program(model_, {"--like", kDesktop, "--ram", "1GiB", "--prompt-tokens", "100"}));
+}
+
+TEST_F(Library, ForecastsRequestsTogetherInAnOpenContext) {
+  const auto machine = Machine::like("64gb-ddr4-3600, nvme-gen3, 8c16t");
+  ASSERT_TRUE(machine);
+  const auto model = Model::open(model_);
+  const auto one = model->plan({.ram = kGiB}, {.machine = *machine});
+  const auto eight = model->plan({.ram = kGiB}, {.sequences = 8, .machine = *machine});
+  ASSERT_TRUE(one && one->forecast && eight && eight->forecast);
+  EXPECT_EQ(one->forecast->requests, 1U);
+  EXPECT_EQ(eight->forecast->requests, 8U);
+  EXPECT_EQ(one->forecast->prompt_tokens, model->train_context() / 2) << "half is left to the answer";
+  EXPECT_EQ(eight->forecast->prompt_tokens, model->train_context() / 2);
+  EXPECT_GT(eight->forecast->answer_tokens_per_second, one->forecast->answer_tokens_per_second);
+  EXPECT_DOUBLE_EQ(eight->forecast->answer_tokens_per_second * eight->forecast->pass.total.count(), 8);
+}
+
+TEST_F(Library, ForecastsForGpusThatAreNotHere) {
+  constexpr const char* kWithGpu = "rtx-3060-12gb, 64gb-ddr4-3600, nvme-gen3, 8c16t";
+  const auto machine = Machine::like(kWithGpu);
+  ASSERT_TRUE(machine);
+  ASSERT_EQ(machine->gpus().size(), 1U);
+  EXPECT_EQ(machine->gpus()[0].device, "CUDA0");
+  EXPECT_EQ(machine->gpus()[0].memory, kGiB * 12);
+  const nlohmann::json json =
+      plan_of_program(model_, {"--like", kWithGpu, "--ram", "1GiB", "--vram", "1GiB"});
+  const auto model = Model::open(model_);
+  const auto plan = model->plan({.ram = kGiB, .vram = {{.bytes = kGiB}}}, planned_context(*machine));
+  ASSERT_TRUE(plan && plan->forecast) << plan.error().message;
+  expect_same(*plan->forecast, json);
+  EXPECT_EQ(plan->forecast->pass.bound_by, Bound::kGpu);
+  ASSERT_EQ(plan->account.tiers.size(), 2U);
+  EXPECT_EQ(plan->account.tiers[1].tier, "CUDA0");
+  Bytes sum;
+  for (const auto& [tag, bytes] : plan->account.tiers[1].tags) sum += bytes;
+  EXPECT_EQ(sum, kGiB);
+  const auto without = model->plan({.ram = kGiB}, planned_context(*machine));
+  ASSERT_TRUE(without && without->forecast);
+  EXPECT_EQ(without->account.tiers.size(), 1U) << "no budget, no GPU";
+  EXPECT_EQ(without->forecast->pass.gpu.count(), 0);
+  const auto refused =
+      model->plan({.ram = kGiB, .vram = {{.device = "CUDA1", .bytes = kGiB}}}, planned_context(*machine));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_TRUE(refused.error().message.starts_with("vram CUDA1=")) << refused.error().message;
+}
+
+TEST_F(Library, AForecastOfAStreamedModelReadsWhatThePlanStreams) {
+  const auto machine = Machine::like("64gb-ddr4-3600, hard-disk, 8c16t");
+  ASSERT_TRUE(machine) << machine.error().message;
+  const auto model = Model::open(model_);
+  const auto plan = model->plan({.ram = kMiB * 90}, planned_context(*machine));
+  ASSERT_TRUE(plan && plan->forecast) << plan.error().message;
+  EXPECT_GT(plan->streamed_per_pass, Bytes{});
+  EXPECT_GE(plan->forecast->pass.read, plan->streamed_per_pass) << "in whole blocks";
+  EXPECT_EQ(plan->forecast->pass.bound_by, Bound::kDisk);
+  EXPECT_GT(plan->forecast->pass.disk, plan->forecast->pass.compute);
+}
+
+TEST_F(Library, KnowsHowFastThisMachineIsAfterAProbe) {
+  ASSERT_EQ(::setenv("XDG_CACHE_HOME", directory_.path().c_str(), 1), 0);
+  const auto model = Model::open(model_);
+  EXPECT_FALSE(Machine::known(*model, 2));
+  EXPECT_FALSE(model->plan({.ram = kGiB}, planned_context({}), {.changes = true})->forecast);
+  const ProgramRun probe = run_brimful({"probe", "--quick", "-m", model_.string(), "-t", "2", "--json"},
+                                       nullptr, std::chrono::seconds(280));
+  ASSERT_EQ(probe.exit_code, 0) << probe.err;
+  // Other programs may have used the processors, and then the rates would not count.
+  for (const auto& entry : std::filesystem::directory_iterator(directory_.path() / "brimful")) {
+    nlohmann::json profile = nlohmann::json::parse(std::ifstream(entry.path()));
+    profile.erase("disturbed_by_processors");
+    std::ofstream(entry.path()) << profile;
+  }
+  const auto machine = Machine::known(*model, 2);
+  ASSERT_TRUE(machine);
+  EXPECT_TRUE(machine->is_this_machine());
+  EXPECT_FALSE(Machine::known(*model, 1)) << "other threads have other rates";
+  int steps = 0;
+  const auto measured = Machine::measure(*model, 2, [&](std::string_view, int, int) { ++steps; });
+  ASSERT_TRUE(measured) << measured.error().message;
+  EXPECT_EQ(steps, 0) << "everything is known";
+  EXPECT_EQ(measured->measured(), machine->measured());
+
+  const auto plan = model->plan({.ram = kGiB}, planned_context({}), {.changes = true});
+  ASSERT_TRUE(plan && plan->forecast);
+  const nlohmann::json json = plan_of_program(model_, {"--ram", "1GiB"});
+  expect_same(*plan->forecast, json);
+  ASSERT_FALSE(plan->changes.empty());
+  EXPECT_EQ(plan->changes[0].what, json["changes"][0]["what"].get<std::string>());
+
+  // A session whose context is open takes the shape of its plan, which is chosen by these rates.
+  const ContextOptions open{.threads = 2, .machine = *machine};
+  const auto shaped = model->plan({.ram = kGiB}, open);
+  const auto session = Session::start(*model, {.ram = kGiB}, open);
+  ::unsetenv("XDG_CACHE_HOME");
+  ASSERT_TRUE(shaped && shaped->forecast && session);
+  EXPECT_NE(nlohmann::json(shaped->notes).dump().find("plan: weighed"), std::string::npos);
+  EXPECT_EQ(nlohmann::json(session->notes()).dump(), nlohmann::json(shaped->notes).dump());
+}
+
 TEST_F(Library, ASmallerBudgetHasSmallerLimitsForGrammarsAndTemplates) {
   Session session = start(model_);
   const Bytes less = kMiB * 130;
@@ -264,6 +423,13 @@ TEST_F(Library, RefusesWhatASessionCannotBe) {
                      "value_cache q8_0");
   expect_not_started(model_, {.loras = {{directory_.path() / "none.gguf"}}}, ErrorCode::kNotFound,
                      "none.gguf");
+  expect_not_started(model_, {.machine = *Machine::like("64gb-ddr4-3600, nvme-gen3, 8c16t")},
+                     ErrorCode::kInvalidArgument,
+                     "machine: 64gb-ddr4-3600, nvme-gen3, 8c16t is not this machine");
+  const auto planned = Model::open(model_)->plan({}, {}, {.prompt_tokens = 0});
+  ASSERT_FALSE(planned);
+  EXPECT_TRUE(planned.error().message.starts_with("prompt_tokens: ")) << planned.error().message;
+  EXPECT_FALSE(Machine::like("quantum-9000, 64gb-ddr4-3600, nvme-gen3"));
   expect_not_started(model_, {.placement = {.gpu_layers = 1}}, ErrorCode::kInvalidArgument,
                      "placement need vram");
 }

@@ -12,7 +12,11 @@
 #include <numeric>
 #include <thread>
 
+#include "engine/remote_devices.h"
+#include "hardware/presets.h"
+#include "model/model_profile.h"
 #include "program_run.h"
+#include "session/library_plan.h"
 #include "synth_model.h"
 #include "temporary_directory.h"
 #include "tiered_model.h"
@@ -73,6 +77,40 @@ class RpcServer {
   const int port_;
   pid_t pid_ = -1;
 };
+
+/// Rates of a GPU come from its driver's facts, and an rpc-server's device has none.
+TEST(Rpc, TheLibrarysPlanForecastsNoDeviceWhoseRatesNobodyKnows) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const RpcServer server;
+  ASSERT_TRUE(engine::add_rpc_server(server.endpoint()));
+  const auto profile = model::read_model(path);
+  ASSERT_TRUE(profile);
+  const ContextOptions context{.tokens = 512, .ubatch = 64, .threads = 2};
+  // Plans as if this machine were made of these parts.
+  const auto plan = [&](const std::vector<VramBudget>& vram, const std::string& gpu = "") {
+    const session::MachineFacts here{
+        .profile = hardware::machine_like(gpu + "64gb-ddr4-3600, nvme-gen3, 8c16t").value()};
+    return session::library_plan(path, *profile, {.ram = kGiB, .vram = vram}, context, &here,
+                                 {.changes = true});
+  };
+  const auto without = plan({});
+  ASSERT_TRUE(without && without->forecast);
+  EXPECT_EQ(without->forecast->pass.gpu.count(), 0);
+  EXPECT_FALSE(without->changes.empty());
+  const auto with = plan({{.bytes = kGiB}});
+  ASSERT_TRUE(with) << with.error().message;
+  ASSERT_EQ(with->account.tiers.size(), 2U);
+  EXPECT_EQ(with->account.tiers[1].tags.front().first, "weights");
+  EXPECT_GT(with->account.tiers[1].tags.front().second, Bytes{});
+  EXPECT_FALSE(with->forecast);
+  EXPECT_TRUE(with->changes.empty());
+  EXPECT_TRUE(with->notes.back().starts_with("no forecast: vram ")) << with->notes.back();
+  const auto known = plan({{.bytes = kGiB}}, "rtx-3060-12gb, ");
+  ASSERT_TRUE(known && known->forecast) << "a GPU that has rates";
+  EXPECT_GT(known->forecast->pass.gpu.count(), 0);
+  EXPECT_FALSE(known->changes.empty());
+}
 
 TEST(Rpc, TwoServersAndTheHostShareAModel) {
   const auto path = stories15m();

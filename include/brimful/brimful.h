@@ -4,6 +4,8 @@
 
 #include <brimful/budgets.h>
 #include <brimful/bytes.h>
+#include <brimful/forecast.h>
+#include <brimful/machine.h>
 #include <brimful/model.h>
 #include <brimful/process.h>
 #include <brimful/result.h>

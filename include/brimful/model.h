@@ -2,6 +2,8 @@
 
 #include <brimful/budgets.h>
 #include <brimful/export.h>
+#include <brimful/forecast.h>
+#include <brimful/machine.h>
 #include <brimful/result.h>
 
 #include <cstdint>
@@ -67,6 +69,18 @@ struct ContextOptions {
   Drafts drafts{};  ///< They cannot be used with a GPU yet.
   /// A Jinja chat template that is used instead of the model's own. Empty: the model's own.
   std::string chat_template{};
+  /// The machine. If it is this one, a context whose `tokens` are unset gets the shape that is fastest by its rates;
+  /// the notes say which shapes were compared. If it is another one, the options are for Model::plan() only.
+  /// Unset: this machine, and a usual shape.
+  std::optional<Machine> machine{};
+};
+
+/// What else a plan is to say.
+struct PlanOptions {
+  /// Tokens of each prompt for which the forecast is made, at least 1. Unset: 512, or half of a shorter context.
+  std::optional<std::uint32_t> prompt_tokens{};
+  /// True: Plan::changes is filled. The model is opened once more for it, and several contexts are made.
+  bool changes = false;
 };
 
 /// What a session would do, known before a weight is read.
@@ -77,6 +91,11 @@ struct Plan {
   Bytes weights{};            ///< All weights of the model.
   Bytes streamed_per_pass{};  ///< Weights that are read from disk for every pass.
   std::vector<std::string> notes{};  ///< What was adapted to the budgets, one sentence each.
+  /// How fast the session would be. Unset: the rates of the machine are not known (see Machine::measure()), or those of
+  /// a GPU that NVIDIA's driver does not list (a note says so); or the model only embeds.
+  std::optional<Forecast> forecast{};
+  /// What would be at least 3% faster, the largest gain first. Empty without PlanOptions::changes or a forecast.
+  std::vector<PlanChange> changes{};
 };
 
 /// A model file whose header has been read and checked. A Model holds no weights, and never changes: copies share
@@ -96,12 +115,18 @@ class BRIMFUL_API Model {
   [[nodiscard]] Bytes weights() const;                ///< Bytes of all weights.
   [[nodiscard]] bool has_chat_template() const;
 
-  /// Plans a session with these budgets, and reads no weight. Blocks for as long as the vocabulary takes to load.
+  /// Plans a session with these budgets, and reads no weight. The forecast is made with the rates of
+  /// ContextOptions::machine, or else with those of this machine that are known (see Machine::known()); nothing is
+  /// measured. For another machine, Budgets::vram names its GPUs, as Machine::gpus() lists them. Forecasts for GPUs are
+  /// made from their presets' or driver's figures, and from a placement that follows from them.
+  /// Blocks: as long as the vocabulary takes to load. Threading: as Machine::known().
   /// Errors: kInfeasible where it does not fit: the message has the bytes that are missing and the smallest change
   /// that would fit; those of Session::start() but kBudgetExceeded.
-  [[nodiscard]] Result<Plan> plan(const Budgets& budgets = {}, const ContextOptions& context = {}) const;
+  [[nodiscard]] Result<Plan> plan(const Budgets& budgets = {}, const ContextOptions& context = {},
+                                  const PlanOptions& options = {}) const;
 
  private:
+  friend class Machine;
   friend class Session;
   struct Content;
   explicit Model(std::shared_ptr<const Content> content);

@@ -1,13 +1,10 @@
 #pragma once
 
-#include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "cli/run_options.h"
-#include "engine/engine.h"
-#include "plan/advice.h"
+#include "session/planner.h"
 
 namespace brimful::cli {
 
@@ -34,36 +31,18 @@ struct PlanOptions {
 };
 
 /// A plan, with everything that `brimful plan` says about it.
-struct PlanReport {
+struct PlanReport : session::PlanReport {
   /// The model as the user named it.
   std::string model;
   /// The absolute path of the model's file; empty when only a header was fetched.
   std::string model_file;
   /// The fingerprint of the model's headers (model::header_fingerprint).
   std::string model_header;
-  plan::Inputs inputs;
-  plan::Plan plan;
-  /// Notes for the user on what was adapted, such as to the budget.
-  std::vector<std::string> notes;
-  /// What slows the machine down (hardware::diagnostics).
-  std::vector<std::string> diagnostics;
-  /// What would be better, with the speed that it would give.
-  std::vector<plan::Change> changes;
-  /// The number of threads that compute.
-  int threads = 1;
-  /// Whether the plan is for another machine than this one.
-  bool elsewhere = false;
 };
 
 /// Makes the whole report, and reads no weight. Measures this machine first, when that was not done before.
 /// Errors: kInfeasible when the model does not fit; all others mean that it could not be found out.
 /// Blocks: for about a minute when it measures; on the network when it fetches a header.
 [[nodiscard]] Result<PlanReport> make_report(const PlanOptions& options);
-
-/// What `brimful run` itself will allocate beside the engine, for answers that are sampled with `sampling`.
-/// `with_template` says whether it uses a chat template. `more` is added.
-[[nodiscard]] engine::ClientReserve client_reserve(const engine::Engine& engine,
-                                                   const common_params_sampling& sampling, bool with_template,
-                                                   Bytes more = {});
 
 }  // namespace brimful::cli

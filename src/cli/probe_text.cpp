@@ -5,12 +5,11 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <functional>
 
 #include "base/standard_error.h"
-#include "engine/backends.h"
-#include "engine/llama_log.h"
 #include "probe/probe.h"
-#include "tier/gpu/gpu_device.h"
+#include "session/measure_machine.h"
 
 namespace brimful::cli {
 namespace {
@@ -43,23 +42,14 @@ std::string rate_text(double bytes_per_s) {
 
 Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int threads,
                                           probe::Refresh refresh, MeasureNews news) {
-  engine::capture_llama_logs();
-  probe::ProbeOptions options{.threads = threads, .model = model, .refresh = refresh};
-  options.devices = []() -> Result<std::vector<ggml_backend_dev_t>> {
-    const std::vector<std::string> problems = engine::load_back_ends();
-    std::vector<ggml_backend_dev_t> devices = tier::gpu_devices();
-    if (devices.empty() && !problems.empty())
-      return fail(ErrorCode::kUnsupported, fmt::format("{}", fmt::join(problems, "; ")));
-    return devices;
-  };
+  std::function<void(std::string_view what, int done, int steps)> progress;
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
   if (!terminal && news == MeasureNews::kOneLine) {
-    options.progress = [](std::string_view, int done, int) {
+    progress = [](std::string_view, int done, int) {
       if (done == 0) tell("{}", kMeasures);
     };
   } else {
-    options.progress = [terminal, said = Clock::time_point()](std::string_view what, int done,
-                                                              int steps) mutable {
+    progress = [terminal, said = Clock::time_point()](std::string_view what, int done, int steps) mutable {
       const auto now = Clock::now();
       if (!terminal && said != Clock::time_point() && now - said < kBetweenLines) return;
       said = now;
@@ -68,7 +58,7 @@ Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int 
       std::fflush(stderr);
     };
   }
-  auto machine = probe::probe(options);
+  auto machine = session::measure_machine(model, threads, refresh, progress);
   if (terminal) tell("{}", kWipeLine);
   return machine;
 }

@@ -18,7 +18,6 @@
 #include "cli/exit_code.h"
 #include "cli/line_reader.h"
 #include "cli/memory_map.h"
-#include "cli/planner.h"
 #include "cli/run_options.h"
 #include "cli/run_report.h"
 #include "cli/start.h"
@@ -26,6 +25,7 @@
 #include "engine/sampler.h"
 #include "engine/tokenize.h"
 #include "model/gguf_reader.h"
+#include "session/client_reserve.h"
 #include "session/conversation.h"
 #include "session/live_control.h"
 
@@ -121,7 +121,7 @@ class Run {
     const std::size_t wanted = prompt.size() + static_cast<std::size_t>(std::max(options_.limit, 1));
     context.least_context = static_cast<std::uint32_t>(std::min<std::size_t>(wanted, 1U << 20));
     session::shape_for_conversation(context);
-    context.client_reserve = client_reserve(
+    context.client_reserve = session::client_reserve(
         *engine_, sampling_, format_.has_value(),
         (trace_ ? tier::Trace::bytes() : Bytes{}) + (lines_ ? LineReader::memory(longest_line_) : Bytes{}));
 

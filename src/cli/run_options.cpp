@@ -21,7 +21,6 @@
 #include "engine/remote_devices.h"
 #include "engine/sampling_options.h"
 #include "hardware/compute_threads.h"
-#include "plan/placement_rules.h"
 #include "probe/probe.h"
 #include "session/cache_type.h"
 #include "session/open_options.h"
@@ -282,10 +281,6 @@ std::optional<hardware::Profile> known_machine(const RunOptions& options, const 
 }
 
 bool chooses_cache_type(const RunOptions& o) { return o.type_k == kAnyCache && o.type_v == kAnyCache; }
-
-Result<plan::PlacementFilter> placement_rules(const RunOptions& o, const std::vector<std::string>& devices) {
-  return plan::placement_rules(o.gpu_layers, o.cpu_moe_layers, o.overrides, devices);
-}
 
 bool asks_for_drafts(const RunOptions& o) {
   const bool by_type = o.spec_type && *o.spec_type != "none";

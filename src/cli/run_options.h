@@ -73,10 +73,6 @@ void add_chat_flags(CLI::App& command, RunOptions& options);
 void add_device_flags(CLI::App& command, RunOptions& options);
 /// Adds the flags on which weights may lie on which GPU.
 void add_placement_flags(CLI::App& command, RunOptions& options);
-/// Returns the filter on which weights may lie on which of `devices`, by the flags of add_placement_flags().
-/// Errors: kInvalidArgument.
-[[nodiscard]] Result<plan::PlacementFilter> placement_rules(const RunOptions& options,
-                                                            const std::vector<std::string>& devices);
 
 /// Reads a plan that `brimful plan --json` wrote, and sets the options that it determines.
 /// Errors: kNotFound, kCorrupt; kInvalidArgument when a flag or the model contradicts the plan; kUnsupported

@@ -143,17 +143,6 @@ double product_seconds(const Products& products, const hardware::Compute& comput
   return products.multiplications * seconds_per_multiplication(products, compute);
 }
 
-std::string_view to_string(Bound bound) {
-  switch (bound) {
-    case Bound::kCompute: return "compute";
-    case Bound::kRam: return "RAM bandwidth";
-    case Bound::kDisk: return "disk";
-    case Bound::kDevice: return "GPU";
-    case Bound::kLink: return "PCIe";
-  }
-  return "";
-}
-
 GraphWork GraphWork::for_sequences(std::int64_t sequences) const {
   GraphWork out = *this;
   const auto n = static_cast<double>(sequences);
@@ -212,7 +201,7 @@ Bound PassCost::bound_by() const {
   const double longest = std::max({compute_seconds, disk, device_seconds, link_seconds});
   if (compute_seconds == longest) return waits_for_ram ? Bound::kRam : Bound::kCompute;
   if (disk == longest) return Bound::kDisk;
-  return device_seconds == longest ? Bound::kDevice : Bound::kLink;
+  return device_seconds == longest ? Bound::kGpu : Bound::kLink;
 }
 
 PassCost& PassCost::operator+=(const PassCost& next) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <brimful/forecast.h>
+
 #include <vector>
 
 #include "hardware/profile.h"
@@ -7,10 +9,6 @@
 #include "plan/placement.h"
 
 namespace brimful::plan {
-
-/// The part of the machine that a pass keeps busy for the longest time.
-enum class Bound { kCompute, kRam, kDisk, kDevice, kLink };
-[[nodiscard]] std::string_view to_string(Bound bound);
 
 /// Bytes of one value of this type; a fraction for quantised types.
 [[nodiscard]] double bytes_per_weight(ggml_type type);

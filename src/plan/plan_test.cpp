@@ -349,7 +349,7 @@ void expect_consistent(const PassCost& cost) {
   const double disk = cost.disk_seconds + cost.expert_seconds;
   const std::map<Bound, double> parts{{Bound::kCompute, cost.compute_seconds},
                                       {Bound::kDisk, disk},
-                                      {Bound::kDevice, cost.device_seconds},
+                                      {Bound::kGpu, cost.device_seconds},
                                       {Bound::kLink, cost.link_seconds}};
   const Bound named = cost.bound_by() == Bound::kRam ? Bound::kCompute : cost.bound_by();
   double sum = 0;
@@ -388,7 +388,7 @@ TEST(Plan, ItsFiguresAgreeWithEachOther) {
     EXPECT_TRUE(map.streams() || f.decode.reads == Bytes{});
     if (testing::Test::HasFailure()) return;
   }
-  for (const Bound bound : {Bound::kCompute, Bound::kRam, Bound::kDisk, Bound::kDevice, Bound::kLink})
+  for (const Bound bound : {Bound::kCompute, Bound::kRam, Bound::kDisk, Bound::kGpu, Bound::kLink})
     EXPECT_GT(seen[bound], 0) << "never bound by " << to_string(bound);
 }
 

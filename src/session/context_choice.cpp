@@ -79,6 +79,7 @@ class Contexts {
   }
   [[nodiscard]] const plan::SharedWork& work() const { return expected_.work; }
   [[nodiscard]] bool chooses_cache() const { return expected_.chooses_cache; }
+  [[nodiscard]] const std::string& unmeasured() const { return expected_.unmeasured; }
 
  private:
   static constexpr double kSpare = 1.25;
@@ -228,9 +229,7 @@ Result<std::uint32_t> prepare_best(engine::Engine& engine, const Contexts& conte
 /// number of tokens of the context.
 Result<std::uint32_t> prepare_usual(engine::Engine& engine, const Contexts& contexts, std::uint32_t least,
                                     const Notes& notes) {
-  notes(
-      "this machine's speed is not known: brimful probe -m MODEL measures it, for a better "
-      "plan");
+  if (!contexts.unmeasured().empty()) notes(contexts.unmeasured());
   const std::uint32_t requests = std::min(contexts.work().requests, kUsualRequests);
   std::uint32_t tokens =
       std::max(least, cells(requests * static_cast<std::uint64_t>(contexts.work().tokens())));

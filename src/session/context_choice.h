@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "engine/engine.h"
 #include "hardware/profile.h"
@@ -23,6 +24,9 @@ struct ExpectedRequests {
   bool chooses_cache = false;
   /// What the caller will still allocate beside samplers and templates. Unset: nothing.
   engine::ClientReserve client_reserve;
+  /// The note for people when a context is chosen although the machine is not known. Empty: there is none.
+  std::string unmeasured =
+      "this machine's speed is not known: brimful probe -m MODEL measures it, for a better plan";
 };
 
 /// Returns what is expected of requests that are not known yet: `at_once` of them, of a usual length, in a

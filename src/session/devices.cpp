@@ -58,6 +58,19 @@ Result<std::vector<VramPart>> parse_vram(const std::string& text, std::string_vi
   return out;
 }
 
+std::vector<VramPart> vram_parts(const std::vector<VramBudget>& budgets) {
+  std::vector<VramPart> out;
+  for (const VramBudget& budget : budgets) {
+    const std::string size = format_bytes(budget.bytes);
+    if (budget.device.empty()) {
+      out.push_back({size, std::nullopt, budget.bytes});
+    } else {
+      out.push_back({fmt::format("{}={}", budget.device, size), budget.device, budget.bytes});
+    }
+  }
+  return out;
+}
+
 std::string unused_devices_note(const std::vector<VramPart>& parts, const std::vector<std::string>& used,
                                 const std::vector<std::string>& all, std::string_view flag) {
   const auto unnamed = std::ranges::find_if(parts, [](const VramPart& part) { return !part.name; });

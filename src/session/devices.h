@@ -1,5 +1,7 @@
 #pragma once
 
+#include <brimful/budgets.h>
+
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,6 +25,9 @@ struct VramPart {
 /// begins with `flag`.
 [[nodiscard]] Result<std::vector<VramPart>> parse_vram(const std::string& text,
                                                        std::string_view flag = "--vram");
+
+/// The same of budgets that name their device, or none.
+[[nodiscard]] std::vector<VramPart> vram_parts(const std::vector<VramBudget>& budgets);
 
 /// A note for people where a budget names no device: which device it is the budget of, and that others stay
 /// unused. `used` are the devices of `parts` in order, `all` those of the machine. Empty where nothing is

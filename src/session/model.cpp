@@ -1,15 +1,7 @@
-#include <brimful/model.h>
-
-#include "model/model_profile.h"
-#include "session/account.h"
-#include "session/open_engine.h"
+#include "session/library_plan.h"
+#include "session/model_content.h"
 
 namespace brimful {
-
-struct Model::Content {
-  std::filesystem::path path;
-  model::ModelProfile profile;
-};
 
 Model::Model(std::shared_ptr<const Content> content) : content_(std::move(content)) {}
 
@@ -26,18 +18,10 @@ std::uint64_t Model::train_context() const { return content_->profile.train_cont
 Bytes Model::weights() const { return content_->profile.weight_bytes(); }
 bool Model::has_chat_template() const { return !content_->profile.chat_template.empty(); }
 
-Result<Plan> Model::plan(const Budgets& budgets, const ContextOptions& context) const {
-  Plan out;
-  BRIMFUL_TRY(const auto engine,
-              session::open_and_prepare(path(), budgets, context, session::notes_into(out.notes)));
-  const plan::MemoryMap map = engine->memory_map();
-  out.context = engine->plan().context;
-  out.ubatch = engine->plan().ubatch;
-  out.account = session::account_of(*engine);
-  out.weights = map.total_weights;
-  out.streamed_per_pass = map.streamed_per_pass;
-  for (const std::string& one : engine->notes()) out.notes.push_back(one);
-  return out;
+Result<Plan> Model::plan(const Budgets& budgets, const ContextOptions& context,
+                         const PlanOptions& options) const {
+  const session::MachineFacts* const machine = context.machine ? context.machine->facts_.get() : nullptr;
+  return session::library_plan(path(), content_->profile, budgets, context, machine, options);
 }
 
 }  // namespace brimful

@@ -13,19 +13,6 @@ namespace {
 
 constexpr std::uint64_t kLeastContext = 256;  // tokens
 
-std::vector<VramPart> parts_of(const std::vector<VramBudget>& budgets) {
-  std::vector<VramPart> out;
-  for (const VramBudget& budget : budgets) {
-    const std::string size = format_bytes(budget.bytes);
-    if (budget.device.empty()) {
-      out.push_back({size, std::nullopt, budget.bytes});
-    } else {
-      out.push_back({fmt::format("{}={}", budget.device, size), budget.device, budget.bytes});
-    }
-  }
-  return out;
-}
-
 std::optional<int> as_int(std::optional<std::uint32_t> number) {
   if (!number) return std::nullopt;
   return static_cast<int>(std::min<std::uint32_t>(*number, INT32_MAX));
@@ -46,9 +33,8 @@ Result<engine::ContextOptions> shape_of(const ContextOptions& context) {
 
 }  // namespace
 
-Result<std::unique_ptr<engine::Engine>> open_and_prepare(const std::filesystem::path& gguf,
-                                                         const Budgets& budgets,
-                                                         const ContextOptions& context, const Notes& notes) {
+Result<engine::OpenOptions> session_options(const std::filesystem::path& gguf, const Budgets& budgets,
+                                            const ContextOptions& context, const Notes& notes) {
   if (context.sequences == 0)
     return fail(ErrorCode::kInvalidArgument, "sequences: 0 answers nothing: give at least 1");
   if (context.sequences > llama_max_parallel_sequences())
@@ -63,19 +49,35 @@ Result<std::unique_ptr<engine::Engine>> open_and_prepare(const std::filesystem::
                 "prompt_threads: 0 compute nothing: give at least 1, or leave it unset");
   OpenRequest request{.model = gguf,
                       .ram = budgets.ram,
-                      .vram = parts_of(budgets.vram),
+                      .vram = vram_parts(budgets.vram),
                       .threads = as_int(context.threads),
                       .threads_batch = as_int(context.prompt_threads),
                       .placement = context.placement,
                       .loras = context.loras,
                       .control_vectors = context.control_vectors,
                       .draft_model = context.drafts.model};
+  BRIMFUL_TRY_VOID(shape_of(context));
+  return open_options(request, {}, notes);
+}
+
+Status prepare_session(engine::Engine& engine, const ContextOptions& context,
+                       const hardware::Profile* machine, const std::string& unmeasured, const Notes& notes) {
   BRIMFUL_TRY(const engine::ContextOptions shape, shape_of(context));
-  BRIMFUL_TRY(engine::OpenOptions open, open_options(request, {}, notes));
+  ExpectedRequests expected = usual_requests(engine.profile(), context.sequences, kLeastContext);
+  expected.unmeasured = unmeasured;
+  BRIMFUL_TRY_VOID(prepare_shared(engine, shape, expected,
+                                  machine != nullptr ? std::optional(*machine) : std::nullopt, notes));
+  return {};
+}
+
+Result<std::unique_ptr<engine::Engine>> open_and_prepare(const std::filesystem::path& gguf,
+                                                         const Budgets& budgets,
+                                                         const ContextOptions& context,
+                                                         const hardware::Profile* machine,
+                                                         const Notes& notes) {
+  BRIMFUL_TRY(engine::OpenOptions open, session_options(gguf, budgets, context, notes));
   BRIMFUL_TRY(auto engine, engine::Engine::open(std::move(open)));
-  BRIMFUL_TRY_VOID(prepare_shared(*engine, shape,
-                                  usual_requests(engine->profile(), context.sequences, kLeastContext),
-                                  std::nullopt, notes));
+  BRIMFUL_TRY_VOID(prepare_session(*engine, context, machine, kNoMachine, notes));
   return engine;
 }
 

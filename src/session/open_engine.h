@@ -3,17 +3,38 @@
 #include <brimful/model.h>
 
 #include <memory>
+#include <string>
 
 #include "engine/engine.h"
+#include "hardware/profile.h"
 #include "session/notes.h"
 
 namespace brimful::session {
 
-/// Opens `gguf` and plans it, as the library's sessions and plans do. `notes` gets what Engine::notes() does
-/// not have. Errors: those of Model::plan(). With `weights` missing, nothing can be computed.
+/// Checks the options of a session or its plan, and makes what Engine::open() needs. Errors:
+/// kInvalidArgument; those of open_options().
+[[nodiscard]] Result<engine::OpenOptions> session_options(const std::filesystem::path& gguf,
+                                                          const Budgets& budgets,
+                                                          const ContextOptions& context, const Notes& notes);
+
+/// Prepares the context of a session. With `machine` (not null), its shape is chosen by these rates. Where
+/// the shape is chosen without them, the note `unmeasured` is given, unless it is empty. Errors: those of
+/// prepare_shared(); kInvalidArgument.
+[[nodiscard]] Status prepare_session(engine::Engine& engine, const ContextOptions& context,
+                                     const hardware::Profile* machine, const std::string& unmeasured,
+                                     const Notes& notes);
+
+/// The note of prepare_session() for a session without ContextOptions::machine.
+inline constexpr const char* kNoMachine =
+    "the context has a usual shape: with Machine::measure() as ContextOptions::machine, it is chosen by "
+    "speed";
+
+/// Opens `gguf` and prepares the context of a session on this machine. `machine`: as prepare_session().
+/// `notes` gets what Engine::notes() does not have. Errors: those of Model::plan().
 [[nodiscard]] Result<std::unique_ptr<engine::Engine>> open_and_prepare(const std::filesystem::path& gguf,
                                                                        const Budgets& budgets,
                                                                        const ContextOptions& context,
+                                                                       const hardware::Profile* machine,
                                                                        const Notes& notes);
 
 }  // namespace brimful::session

@@ -18,7 +18,7 @@ const std::filesystem::path kMissing = "there/is/no/such.gguf";
 
 Error refusal(const ContextOptions& context) {
   std::vector<std::string> notes;
-  const auto engine = open_and_prepare(kMissing, {}, context, notes_into(notes));
+  const auto engine = open_and_prepare(kMissing, {}, context, nullptr, notes_into(notes));
   return engine ? Error{ErrorCode::kInternal, "it was opened"} : engine.error();
 }
 

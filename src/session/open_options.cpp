@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdint>
+
 #include "base/user_folders.h"
 #include "engine/driver_account.h"
 #include "hardware/compute_threads.h"
@@ -24,6 +27,12 @@ void set_threads(const OpenRequest& request, const OptionNames& names, engine::O
 }
 
 }  // namespace
+
+int computing_threads(std::optional<std::uint32_t> wanted) {
+  std::optional<int> number;
+  if (wanted) number = static_cast<int>(std::min<std::uint32_t>(*wanted, INT32_MAX));
+  return hardware::choose_threads(number, hardware::read_compute_limits(), "threads").threads;
+}
 
 Result<engine::OpenOptions> open_options(const OpenRequest& request, const OptionNames& names,
                                          const Notes& notes) {

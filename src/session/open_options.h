@@ -35,7 +35,13 @@ struct OptionNames {
   std::string threads_batch = "prompt_threads";
   std::string placement = "placement";  ///< Everything that says where weights may lie.
   std::string placement_rules = "placement.rules";
+  std::string prompt_tokens = "prompt_tokens";  ///< The length of the prompts that a plan is made for.
+  std::string machine = "Machine::like()";      ///< How a plan for another machine is asked for.
 };
+
+/// Returns the number of threads that compute when `wanted` were asked for: no more than can run. Unset: one
+/// for each core that the process may use.
+[[nodiscard]] int computing_threads(std::optional<std::uint32_t> wanted);
 
 /// Makes what Engine::open() needs: the devices with their drivers' figures, threads that can run, and the
 /// reader. Errors: those of offload_options() and of

@@ -15,6 +15,7 @@
 #include "session/account.h"
 #include "session/budget_change.h"
 #include "session/chat_request.h"
+#include "session/machine_facts.h"
 #include "session/open_engine.h"
 #include "session/running_request.h"
 #include "session/sampling.h"
@@ -132,9 +133,16 @@ Session::~Session() = default;
 
 Result<Session> Session::start(const Model& model, const Budgets& budgets, const ContextOptions& context,
                                const OnProgress& on_progress) {
+  if (context.machine && !context.machine->is_this_machine())
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("machine: {} is not this machine, and a session runs here: leave it unset, or give "
+                    "Machine::measure()",
+                    context.machine->name()));
   auto state = std::make_unique<State>();
-  BRIMFUL_TRY(state->engine,
-              session::open_and_prepare(model.path(), budgets, context, session::notes_into(state->notes)));
+  const hardware::Profile* const machine = context.machine ? &context.machine->facts_->profile : nullptr;
+  BRIMFUL_TRY(state->engine, session::open_and_prepare(model.path(), budgets, context, machine,
+                                                       session::notes_into(state->notes)));
   BRIMFUL_TRY_VOID(state->engine->start(
       [&](Bytes done, Bytes total) { return !on_progress || on_progress(done, total); }));
   // Many requests share the context. A single one gets no more tokens than the model was trained on, unless

@@ -1,0 +1,51 @@
+#include "session/plan_devices.h"
+
+#include <fmt/format.h>
+
+#include "base/counted.h"
+
+namespace brimful::session {
+namespace {
+
+std::string device_name(std::size_t index) { return fmt::format("CUDA{}", index); }
+
+}  // namespace
+
+Result<PlanDevices> plan_devices(const std::optional<std::vector<VramPart>>& parts,
+                                 const hardware::Profile& machine, bool elsewhere, const OptionNames& names) {
+  PlanDevices out;
+  if (!parts) {
+    for (std::size_t i = 0; elsewhere && i < machine.gpus.size(); ++i) {
+      const hardware::Gpu& gpu = machine.gpus[i];
+      out.budgets.push_back({device_name(i), gpu, saturating_sub(gpu.total, gpu.used)});
+    }
+    return out;
+  }
+  for (const auto& [part, given, size] : *parts) {
+    const std::string wanted = given.value_or(device_name(out.budgets.size()));
+    std::size_t index = 0;
+    while (index < machine.gpus.size() && device_name(index) != wanted) ++index;
+    if (index == machine.gpus.size()) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{0} {1}: {2} has {3}{4}", names.vram, part, machine.name,
+                              counted(machine.gpus.size(), "GPU"),
+                              machine.gpus.empty() ? fmt::format("; leave {} out, or name a GPU with {}",
+                                                                 names.vram, names.machine)
+                                                   : ""));
+    }
+    const hardware::Gpu& gpu = machine.gpus[index];
+    if (size > gpu.total) {
+      return fail(ErrorCode::kInvalidArgument, fmt::format("{} {}: {} ({}) has {} in all", names.vram, part,
+                                                           wanted, gpu.name, format_bytes(gpu.total)));
+    }
+    if (size > Bytes{}) out.budgets.push_back({wanted, gpu, size});
+  }
+  std::vector<std::string> used;
+  for (const plan::DeviceBudget& device : out.budgets) used.push_back(device.name);
+  std::vector<std::string> all;
+  for (std::size_t i = 0; i < machine.gpus.size(); ++i) all.push_back(device_name(i));
+  out.note = unused_devices_note(*parts, used, all, names.vram);
+  return out;
+}
+
+}  // namespace brimful::session
