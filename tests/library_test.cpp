@@ -257,15 +257,16 @@ TEST_F(Library, ASmallerBudgetHasSmallerLimitsForGrammarsAndTemplates) {
 }
 
 TEST_F(Library, RefusesWhatASessionCannotBe) {
-  expect_not_started(model_, {.prompt_threads = 0}, ErrorCode::kInvalidArgument, "prompt_threads: 0");
+  expect_not_started(model_, {.prompt_threads = 0}, ErrorCode::kInvalidArgument, "context.prompt_threads: 0");
   expect_not_started(model_, {.key_cache = "q3"}, ErrorCode::kInvalidArgument,
-                     "key_cache q3: is not a cache type; choose one of f32");
+                     "context.key_cache q3: is not a cache type; choose one of f32");
   expect_not_started(model_, {.value_cache = "q8_0", .flash_attention = false}, ErrorCode::kInvalidArgument,
-                     "value_cache q8_0");
+                     "context.value_cache q8_0: a quantised V cache needs flash attention; leave out "
+                     "context.flash_attention");
   expect_not_started(model_, {.loras = {{directory_.path() / "none.gguf"}}}, ErrorCode::kNotFound,
                      "none.gguf");
   expect_not_started(model_, {.placement = {.gpu_layers = 1}}, ErrorCode::kInvalidArgument,
-                     "placement need vram");
+                     "the fields of context.placement need budgets.vram");
 }
 
 }  // namespace

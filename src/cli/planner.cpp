@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/counted.h"
+#include "cli/flag_names.h"
 #include "cli/probe_text.h"
 #include "control/server.h"
 #include "engine/context_sizer.h"
@@ -55,7 +56,8 @@ Result<std::vector<plan::DeviceBudget>> device_budgets(const PlanOptions& option
       out.push_back({name(i), machine.gpus[i], saturating_sub(machine.gpus[i].total, machine.gpus[i].used)});
     return out;
   }
-  BRIMFUL_TRY(const std::vector<session::VramPart> parts, session::parse_vram(*options.vram));
+  BRIMFUL_TRY(const std::vector<session::VramPart> parts,
+              session::parse_vram(*options.vram, flag_names().vram));
   for (const auto& [part, given, size] : parts) {
     const std::string wanted = given.value_or(name(out.size()));
     std::size_t index = 0;
@@ -201,10 +203,11 @@ Result<PlanReport> make_report(const PlanOptions& options) {
   std::vector<std::string> device_names;
   for (const plan::DeviceBudget& device : devices) device_names.push_back(device.name);
   if (options.vram) {
-    BRIMFUL_TRY(const std::vector<session::VramPart> parts, session::parse_vram(*options.vram));
+    BRIMFUL_TRY(const std::vector<session::VramPart> parts,
+                session::parse_vram(*options.vram, flag_names().vram));
     std::vector<std::string> all;
     for (std::size_t i = 0; i < machine.gpus.size(); ++i) all.push_back(fmt::format("CUDA{}", i));
-    const std::string note = session::unused_devices_note(parts, device_names, all);
+    const std::string note = session::unused_devices_note(parts, device_names, all, flag_names().vram);
     if (!note.empty()) report.notes.push_back(note);
   }
   BRIMFUL_TRY(plan::PlacementFilter placement_filter, placement_rules(options.run, device_names));
@@ -245,6 +248,7 @@ Result<PlanReport> make_report(const PlanOptions& options) {
                         .most_host_budget = most,
                         .devices = std::move(devices),
                         .placement_filter = std::move(placement_filter),
+                        .names = flag_names(),
                         .workload = {.sequences = sequences,
                                      .prompt_tokens = context.prompt_tokens,
                                      .cells = static_cast<std::int64_t>(context.prompt_tokens)},

@@ -40,7 +40,9 @@ Status OpenedModel::load(RamBudget& ram) {
   only_embeds_ = pools() && metadata("attention.causal") == "false";
   if (!options_.offload.empty() &&
       (!options_.loras.empty() || !options_.control_vectors.empty() || options_.draft_model)) {
-    return unsupported("adapters and a draft model cannot be used with --vram yet; leave one of the two out");
+    return unsupported(
+        fmt::format("adapters and a draft model cannot be used with {} yet; leave one of the two out",
+                    options_.names.vram));
   }
   BRIMFUL_TRY_VOID(load_adapters(ram));
   if (!options_.draft_model) return {};
@@ -52,7 +54,8 @@ Status OpenedModel::load(RamBudget& ram) {
 Status OpenedModel::load_adapters(const RamBudget& ram) {
   if (options_.loras.empty() && options_.control_vectors.empty()) return {};
   BRIMFUL_TRY(const Bytes room, ram.room());
-  return adapters_.load(options_.loras, options_.control_vectors, profile_, model_.get(), room);
+  return adapters_.load(options_.loras, options_.control_vectors, profile_, model_.get(), room,
+                        options_.names.ram);
 }
 
 SizedModel OpenedModel::sized() const {

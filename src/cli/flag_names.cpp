@@ -1,0 +1,21 @@
+#include "cli/flag_names.h"
+
+namespace brimful::cli {
+
+const plan::OptionNames& flag_names() {
+  static const plan::OptionNames names{.ram = "--ram",
+                                       .vram = "--vram",
+                                       .context = "-c",
+                                       .ubatch = "-ub",
+                                       .threads = "-t",
+                                       .threads_batch = "-tb",
+                                       .key_cache = "-ctk",
+                                       .value_cache = "-ctv",
+                                       .placement = "-ngl, --n-cpu-moe and -ot",
+                                       .placement_rules = "-ot",
+                                       .no_drafts = "--spec-type none",
+                                       .measure = "brimful probe -m MODEL"};
+  return names;
+}
+
+}  // namespace brimful::cli
