@@ -13,6 +13,7 @@ const plan::OptionNames& flag_names() {
                                        .value_cache = "-ctv",
                                        .placement = "-ngl, --n-cpu-moe and -ot",
                                        .placement_rules = "-ot",
+                                       .draft_model = "-md",
                                        .no_drafts = "--spec-type none",
                                        .measure = "brimful probe -m MODEL"};
   return names;

@@ -319,7 +319,7 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
   if (o.rpc) {
     std::istringstream endpoints(*o.rpc);
     for (std::string endpoint; std::getline(endpoints, endpoint, ',');)
-      BRIMFUL_TRY_VOID(engine::add_rpc_server(endpoint));
+      BRIMFUL_TRY_VOID(engine::add_rpc_server(endpoint, "--rpc"));
   }
   if (!o.vram && o.rpc)
     return fail(ErrorCode::kInvalidArgument,

@@ -23,8 +23,8 @@ struct AdapterOption {
 class Adapters {
  public:
   /// Reads the files. `room` is the number of bytes that the budget leaves now, and `budget_name` is what
-  /// messages call the budget. Errors: those of read_lora
-  /// and read_control_vector; kInfeasible when an adapter is too large, with the number of bytes.
+  /// messages call the budget. Errors: those of read_lora and read_control_vector; kInfeasible when an
+  /// adapter is too large, with the number of bytes.
   [[nodiscard]] Status load(const std::vector<AdapterOption>& loras,
                             const std::vector<AdapterOption>& control_vectors,
                             const model::ModelProfile& profile, llama_model* model, Bytes room,

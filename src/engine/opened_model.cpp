@@ -47,7 +47,8 @@ Status OpenedModel::load(RamBudget& ram) {
   BRIMFUL_TRY_VOID(load_adapters(ram));
   if (!options_.draft_model) return {};
   BRIMFUL_TRY(draft_model_, DraftModel::open(*options_.draft_model, ram.pool(),
-                                             {threads, options_.make_reader, nullptr, host_.get()}));
+                                             {threads, options_.make_reader, nullptr, host_.get()},
+                                             options_.names.draft_model));
   return {};
 }
 

@@ -17,6 +17,7 @@ struct OptionNames {
   std::string value_cache = "context.value_cache";
   std::string placement = "the fields of context.placement";  ///< All that says where weights may lie.
   std::string placement_rules = "context.placement.rules";
+  std::string draft_model = "context.drafts.model";
   /// What a user asks for who wants no drafts.
   std::string no_drafts = "no context.drafts";
   /// What a user does so that plans know the speed of this machine. Empty: no plan of this interface would
