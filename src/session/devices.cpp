@@ -105,7 +105,7 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<Vra
     if (size > Bytes{}) out.push_back({device, size});
   }
   std::vector<std::string> used;
-  for (const engine::OffloadOption& option : out) used.emplace_back(ggml_backend_dev_name(option.device));
+  for (const engine::OffloadOption& gpu : out) used.emplace_back(ggml_backend_dev_name(gpu.device));
   std::vector<std::string> all;
   for (ggml_backend_dev_t const device : devices) all.emplace_back(ggml_backend_dev_name(device));
   if (const std::string note = unused_devices_note(parts, used, all, option); !note.empty()) notes(note);
