@@ -1,6 +1,7 @@
 // The public interface: what its sessions answer, beside the answers of the program, and what it refuses.
 
 #include <brimful/session.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -18,6 +19,17 @@
 
 namespace brimful::tests {
 namespace {
+
+using testing::AllOf;
+using testing::Contains;
+using testing::ContainsRegex;
+using testing::Each;
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+// A text that names a flag of the program, such as --ram or -ub.
+const auto kNamesAFlag = ContainsRegex("(^|[ (`'])--?[a-z]");
 
 // A plain template with a variable of its own; kChatMl has none.
 constexpr const char* kTemplate =
@@ -86,6 +98,20 @@ class Library : public testing::Test {
     EXPECT_EQ(session.error().code, code) << session.error().message;
     EXPECT_NE(session.error().message.find(part), std::string::npos) << session.error().message;
   }
+  /// Why this cannot be planned.
+  static std::string why_not(const std::filesystem::path& file, const Budgets& budgets,
+                             const ContextOptions& context = {}) {
+    const auto model = Model::open(file);
+    const auto plan = model ? model->plan(budgets, context) : std::unexpected(model.error());
+    return plan ? "it can be planned" : plan.error().message;
+  }
+  static std::filesystem::path write_tiny_model(const std::filesystem::path& file) {
+    const auto design = synth::design_synth({.like = "llama-tiny", .type = "F32"});
+    if (!design) throw std::runtime_error(design.error().message);
+    const auto written = synth::write_synth(*design, file, true, [](Bytes) {});
+    if (!written) throw std::runtime_error(written.error().message);
+    return written->front();
+  }
   /// The tokens that `brimful run` writes with the same options.
   [[nodiscard]] nlohmann::json tokens_of_run(const std::string& file, std::vector<std::string> more) const {
     const std::string stats = (directory_.path() / "stats.json").string();
@@ -108,11 +134,7 @@ class Library : public testing::Test {
 };
 
 TEST_F(Library, GivesTheTokensOfTheProgramWithAdaptersAndCacheTypes) {
-  const auto design = synth::design_synth({.like = "llama-tiny", .type = "F32"});
-  ASSERT_TRUE(design);
-  const auto written = synth::write_synth(*design, directory_.path() / "model.gguf", true, [](Bytes) {});
-  ASSERT_TRUE(written);
-  const std::string file = written->front().string();
+  const std::string file = write_tiny_model(directory_.path() / "model.gguf").string();
   const auto lora = directory_.path() / "lora.gguf";
   const auto vector = directory_.path() / "vector.gguf";
   lora_for(file).write(lora, 1);
@@ -416,11 +438,12 @@ TEST_F(Library, ASmallerBudgetHasSmallerLimitsForGrammarsAndTemplates) {
 }
 
 TEST_F(Library, RefusesWhatASessionCannotBe) {
-  expect_not_started(model_, {.prompt_threads = 0}, ErrorCode::kInvalidArgument, "prompt_threads: 0");
+  expect_not_started(model_, {.prompt_threads = 0}, ErrorCode::kInvalidArgument, "context.prompt_threads: 0");
   expect_not_started(model_, {.key_cache = "q3"}, ErrorCode::kInvalidArgument,
-                     "key_cache q3: is not a cache type; choose one of f32");
+                     "context.key_cache q3: is not a cache type; choose one of f32");
   expect_not_started(model_, {.value_cache = "q8_0", .flash_attention = false}, ErrorCode::kInvalidArgument,
-                     "value_cache q8_0");
+                     "context.value_cache q8_0: a quantised V cache needs flash attention; leave out "
+                     "context.flash_attention");
   expect_not_started(model_, {.loras = {{directory_.path() / "none.gguf"}}}, ErrorCode::kNotFound,
                      "none.gguf");
   expect_not_started(model_, {.machine = *Machine::like("64gb-ddr4-3600, nvme-gen3, 8c16t")},
@@ -431,7 +454,55 @@ TEST_F(Library, RefusesWhatASessionCannotBe) {
   EXPECT_TRUE(planned.error().message.starts_with("prompt_tokens: ")) << planned.error().message;
   EXPECT_FALSE(Machine::like("quantum-9000, 64gb-ddr4-3600, nvme-gen3"));
   expect_not_started(model_, {.placement = {.gpu_layers = 1}}, ErrorCode::kInvalidArgument,
-                     "placement need vram");
+                     "the fields of context.placement need budgets.vram");
+}
+
+TEST_F(Library, TheReasonsOfAPlanNameTheFieldsOfTheLibrary) {
+  EXPECT_THAT(why_not(model_, {.ram = kMiB * 20}),
+              AllOf(ContainsRegex("does not fit budgets.ram 20.0 MiB: .*; budgets.ram [0-9]+MiB would fit"),
+                    Not(kNamesAFlag)));
+  EXPECT_THAT(
+      why_not(model_, {.ram = kMiB * 400}, {.tokens = 65536, .ubatch = 512}),
+      AllOf(ContainsRegex("budgets.ram [0-9]+MiB would fit, or context.tokens [0-9]+ "), Not(kNamesAFlag)));
+  EXPECT_THAT(why_not(model_, {.ram = kGiB}, {.tokens = 1U << 30}),
+              AllOf(HasSubstr("budgets.ram 1.00 GiB: context.tokens 1073741824 takes "),
+                    HasSubstr("use a smaller context.tokens"), Not(kNamesAFlag)));
+  const auto tiny = write_tiny_model(directory_.path() / "tiny.gguf");
+  EXPECT_THAT(why_not(model_, {.ram = kGiB}, {.drafts = {.model = tiny}}),
+              AllOf(StartsWith("context.drafts.model "), Not(kNamesAFlag)));
+  const auto lora = directory_.path() / "lora.gguf";
+  lora_for(tiny).write(lora, 1);
+  EXPECT_THAT(why_not(tiny, {.ram = kMiB}, {.loras = {{lora}}}),
+              AllOf(HasSubstr("and budgets.ram leaves 0 B: use a larger budgets.ram"), Not(kNamesAFlag)));
+}
+
+TEST_F(Library, TheNotesOfAPlanNameTheFieldsOfTheLibrary) {
+  const auto model = Model::open(model_);
+  ASSERT_TRUE(model);
+  const auto too_much = model->plan({.ram = kGiB * (1U << 20)}, {.threads = 1U << 20});
+  ASSERT_TRUE(too_much) << too_much.error().message;
+  EXPECT_THAT(too_much->notes,
+              AllOf(Contains(ContainsRegex("^budgets.ram .* is more than the machine has")),
+                    Contains(StartsWith("context.threads 1048576: ")), Each(Not(kNamesAFlag))));
+}
+
+TEST_F(Library, TheRefusalsOfASessionNameTheFieldsOfTheLibrary) {
+  Session session = start(model_, {.tokens = 256});
+  std::string long_prompt;
+  for (int i = 0; i < 300; ++i) long_prompt += "word ";
+  const auto too_long = session.generate({.text = long_prompt}, greedy(1));
+  ASSERT_FALSE(too_long);
+  EXPECT_THAT(too_long.error().message, AllOf(HasSubstr("the context holds 256"), Not(kNamesAFlag)));
+  const auto refusal = [&](const Budgets& budgets) {
+    const Status changed = session.change_budgets(budgets);
+    return changed ? "it was changed" : changed.error().message;
+  };
+  EXPECT_EQ(refusal({.ram = Bytes{}}), "budgets.ram: a budget of 0 bytes holds nothing");
+  EXPECT_EQ(refusal({.vram = {{"", kMiB}}}), "no GPU is used: start with budgets.vram");
+  EXPECT_EQ(refusal({.vram = {{"CUDA0", kMiB}}}), "CUDA0: no GPU is used: start with budgets.vram");
+  EXPECT_THAT(refusal({.ram = kMiB}),
+              AllOf(HasSubstr("does not fit budgets.ram 1.0 MiB: "), Not(kNamesAFlag)));
+  EXPECT_THAT(session.notes(), Each(Not(kNamesAFlag)));
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "base/standard_error.h"
 #include "base/standard_output.h"
 #include "cli/exit_code.h"
+#include "cli/flag_names.h"
 #include "cli/ram_budget.h"
 #include "cli/status_text.h"
 #include "cli/watch.h"
@@ -34,7 +35,8 @@ Result<nlohmann::json> request_of(const Options& options) {
     request["ram"] = ram.value;
   }
   if (options.vram) {
-    BRIMFUL_TRY(const std::vector<session::VramPart> parts, session::parse_vram(*options.vram));
+    BRIMFUL_TRY(const std::vector<session::VramPart> parts,
+                session::parse_vram(*options.vram, flag_names().vram));
     request["vram"] = nlohmann::json::array();
     for (const session::VramPart& part : parts) {
       nlohmann::json& budget = request["vram"].emplace_back(nlohmann::json{{"bytes", part.size.value}});

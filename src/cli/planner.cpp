@@ -5,6 +5,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "cli/flag_names.h"
 #include "cli/probe_text.h"
 #include "hardware/presets.h"
 #include "hub/model_source.h"
@@ -53,10 +54,7 @@ Result<PlanReport> make_report(const PlanOptions& options) {
       .elsewhere = options.like || options.hardware,
       .threads_given = options.run.threads.has_value(),
       .placement = {options.run.gpu_layers, options.run.cpu_moe_layers, options.run.overrides},
-      .names = {.vram = "--vram",
-                .placement_rules = "-ot",
-                .prompt_tokens = "--prompt-tokens",
-                .machine = "--like"}};
+      .names = flag_names()};
   BRIMFUL_TRY(request.open, open_options(run));
   session::RunToPlan planned{.requests = {requests, options.prompt_tokens},
                              .with_template = !options.run.raw};
@@ -69,7 +67,7 @@ Result<PlanReport> make_report(const PlanOptions& options) {
   if (!local.header_only()) report.model_file = std::filesystem::absolute(local.path).string();
   BRIMFUL_TRY(request.machine, machine_of(options, request.profile, request.open.threads));
   if (options.vram) {
-    BRIMFUL_TRY(request.vram, session::parse_vram(*options.vram));
+    BRIMFUL_TRY(request.vram, session::parse_vram(*options.vram, flag_names().vram));
   }
   BRIMFUL_TRY(static_cast<session::PlanReport&>(report),
               session::plan_run(std::move(request), std::move(planned)));

@@ -14,6 +14,7 @@
 #include "base/json_text.h"
 #include "base/standard_error.h"
 #include "base/user_folders.h"
+#include "cli/flag_names.h"
 #include "cli/ram_budget.h"
 #include "cli/start.h"
 #include "constraint/answer_grammar.h"
@@ -312,13 +313,13 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
   if (o.rpc) {
     std::istringstream endpoints(*o.rpc);
     for (std::string endpoint; std::getline(endpoints, endpoint, ',');)
-      BRIMFUL_TRY_VOID(engine::add_rpc_server(endpoint));
+      BRIMFUL_TRY_VOID(engine::add_rpc_server(endpoint, "--rpc"));
   }
   if (!o.vram && o.rpc)
     return fail(ErrorCode::kInvalidArgument,
                 "--rpc needs --vram: say with it how much of the server's memory may be used");
   if (o.vram) {
-    BRIMFUL_TRY(request.vram, session::parse_vram(*o.vram));
+    BRIMFUL_TRY(request.vram, session::parse_vram(*o.vram, flag_names().vram));
   }
   request.reader = o.io == "uring"     ? tier::ReaderKind::kUring
                    : o.io == "threads" ? tier::ReaderKind::kThreads
@@ -326,13 +327,7 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
   request.placement = {o.gpu_layers, o.cpu_moe_layers, o.overrides};
   BRIMFUL_TRY(request.loras, adapters("--lora", o.loras));
   BRIMFUL_TRY(request.control_vectors, adapters("--control-vector", o.control_vectors));
-  BRIMFUL_TRY(engine::OpenOptions out, session::open_options(request,
-                                                             {.vram = "--vram",
-                                                              .threads = "-t",
-                                                              .threads_batch = "-tb",
-                                                              .placement = "-ngl, --n-cpu-moe and -ot",
-                                                              .placement_rules = "-ot"},
-                                                             tell_note));
+  BRIMFUL_TRY(engine::OpenOptions out, session::open_options(request, flag_names(), tell_note));
   BRIMFUL_TRY(const DraftKinds drafts, draft_kinds(o));
   if (drafts.model) out.draft_model = *o.draft_model;
   return out;

@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "base/standard_output.h"
 #include "cli/exit_code.h"
+#include "cli/flag_names.h"
 #include "engine/engine.h"
 #include "engine/quantisation_mix.h"
 #include "hub/temporary_folder.h"
@@ -58,7 +59,7 @@ Status apply_mix(const engine::QuantisationMix& mix, synth::SynthOptions& option
   BRIMFUL_TRY(const synth::SynthModel design, synth::design_synth(plain));
   BRIMFUL_TRY(const hub::TemporaryFolder folder, hub::TemporaryFolder::make());
   BRIMFUL_TRY(const auto headers, synth::write_synth_headers(design, folder.path() / "header.gguf", false));
-  engine::OpenOptions open{.model = headers.front()};
+  engine::OpenOptions open{.model = headers.front(), .names = flag_names()};
   open.weights = model::Weights::kMayBeMissing;
   BRIMFUL_TRY(const auto engine, engine::Engine::open(std::move(open)));
   const std::vector<ggml_type> types = engine::types_in_mix(*engine->model(), engine->profile(), mix);

@@ -24,15 +24,15 @@ struct FileClose {
 }  // namespace
 
 Status Adapters::load_lora(const AdapterOption& option, const model::ModelProfile& profile,
-                           llama_model* model, Bytes& room) {
+                           llama_model* model, Bytes& room, std::string_view budget_name) {
   BRIMFUL_TRY(const model::LoraFile lora, model::read_lora(option.path, profile));
   // Loading takes the weights, a second copy of one tensor while it is read, and the file's pages in the
   // cache.
   const Bytes needed = lora.weights + lora.largest_tensor + lora.file.size;
   if (needed > room) {
     return fail(ErrorCode::kInfeasible,
-                fmt::format("{}: loading this adapter takes {}, and --ram leaves {}: use a larger --ram",
-                            option.path.string(), format_bytes(needed), format_bytes(room)));
+                fmt::format("{0}: loading this adapter takes {1}, and {2} leaves {3}: use a larger {2}",
+                            option.path.string(), format_bytes(needed), budget_name, format_bytes(room)));
   }
   room = room - lora.weights;
   const std::unique_ptr<std::FILE, FileClose> file(std::fopen(option.path.c_str(), "rbe"));
@@ -50,8 +50,9 @@ Status Adapters::load_lora(const AdapterOption& option, const model::ModelProfil
 
 Status Adapters::load(const std::vector<AdapterOption>& loras,
                       const std::vector<AdapterOption>& control_vectors, const model::ModelProfile& profile,
-                      llama_model* model, Bytes room) {
-  for (const AdapterOption& option : loras) BRIMFUL_TRY_VOID(load_lora(option, profile, model, room));
+                      llama_model* model, Bytes room, std::string_view budget_name) {
+  for (const AdapterOption& option : loras)
+    BRIMFUL_TRY_VOID(load_lora(option, profile, model, room, budget_name));
   for (const AdapterOption& option : control_vectors) {
     BRIMFUL_TRY(const std::vector<float> directions, model::read_control_vector(option.path, profile));
     control_vector_.resize(directions.size(), 0.0F);

@@ -3,6 +3,7 @@
 #include <llama.h>
 
 #include <filesystem>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -21,11 +22,13 @@ struct AdapterOption {
 /// lie in host memory, which is counted, as long as the model is loaded. Threading: as the model.
 class Adapters {
  public:
-  /// Reads the files. `room` is the number of bytes that the budget leaves now. Errors: those of read_lora
-  /// and read_control_vector; kInfeasible when an adapter is too large, with the number of bytes.
+  /// Reads the files. `room` is the number of bytes that the budget leaves now, and `budget_name` is what
+  /// messages call the budget. Errors: those of read_lora and read_control_vector; kInfeasible when an
+  /// adapter is too large, with the number of bytes.
   [[nodiscard]] Status load(const std::vector<AdapterOption>& loras,
                             const std::vector<AdapterOption>& control_vectors,
-                            const model::ModelProfile& profile, llama_model* model, Bytes room);
+                            const model::ModelProfile& profile, llama_model* model, Bytes room,
+                            std::string_view budget_name);
 
   /// Makes the context use all adapters and control vectors. Errors: kInternal.
   [[nodiscard]] Status apply(llama_context* context) const;
@@ -36,7 +39,7 @@ class Adapters {
 
  private:
   [[nodiscard]] Status load_lora(const AdapterOption& option, const model::ModelProfile& profile,
-                                 llama_model* model, Bytes& room);
+                                 llama_model* model, Bytes& room, std::string_view budget_name);
 
   std::vector<llama_adapter_lora*> loras_;  // the model owns them
   std::vector<float> scales_;

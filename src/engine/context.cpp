@@ -73,7 +73,8 @@ Status Context::make(const ContextOptions& options, ContextShape shape) {
     if (auto error = take_device_error()) return std::unexpected(std::move(*error));
     return std::unexpected(with_llama_error(
         ErrorCode::kInvalidArgument,
-        fmt::format("llama.cpp refuses this context: -c {} -ub {}", shape.context, shape.ubatch)));
+        fmt::format("llama.cpp refuses this context: {} {} {} {}", model_.options().names.context,
+                    shape.context, model_.options().names.ubatch, shape.ubatch)));
   }
   if (llama_get_memory(context_.get()) == nullptr && !(model_.only_embeds() && options.embeddings)) {
     return fail(
@@ -102,9 +103,9 @@ Status Context::record_verification() {
   longest_draft_ = static_cast<std::uint32_t>(model_.host().most_tokens() - 1);
   llama_memory_clear(memory, false);
   if (status || status.error().code != ErrorCode::kUnsupported) return status;
-  return fail(ErrorCode::kUnsupported,
-              fmt::format("{}: drafts cannot be checked with this model: {}; use --spec-type none",
-                          model_.options().model.string(), status.error().message));
+  return fail(ErrorCode::kUnsupported, fmt::format("{}: drafts cannot be checked with this model: {}; use {}",
+                                                   model_.options().model.string(), status.error().message,
+                                                   model_.options().names.no_drafts));
 }
 
 Status Context::decode(const llama_batch& batch) {
@@ -115,7 +116,9 @@ Status Context::decode(const llama_batch& batch) {
   const int result = llama_decode(context_.get(), batch);
   if (result == 0) return {};
   if (auto error = take_device_error()) return std::unexpected(std::move(*error));
-  if (result == 1) return fail(ErrorCode::kInvalidArgument, "the context is full: use a larger -c");
+  if (result == 1)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("the context is full: use a larger {}", model_.options().names.context));
   if (result == 2) return fail(ErrorCode::kCancelled, "the computation was cancelled");
   return std::unexpected(with_llama_error(ErrorCode::kInternal, "llama.cpp could not decode"));
 }

@@ -31,10 +31,10 @@ constexpr std::uint64_t kShareOfGrowth = 2048;
 constexpr std::uint64_t kShareOfUbatch = 8;
 
 constexpr std::uint32_t kDefaultDraft = 15;
-// A shorter draft is not worth its memory, unless a flag asks for it.
+// A shorter draft is not worth its memory, unless the user asks for it.
 constexpr std::uint64_t kLeastDraft = 3;
-// Without a flag, drafts may cost this share of the budget for logits, and the same share for larger compiled
-// passes.
+// Where the user does not ask for them, drafts may cost this share of the budget for logits, and the same
+// share for larger compiled passes.
 constexpr std::uint64_t kShareOfDrafts = 64;
 
 /// The part of the demand that grows with the budget.
@@ -108,18 +108,21 @@ Status ContextSizer::check_prompt(const ContextOptions& options, ContextShape sh
   const std::uint64_t context = align_up(shape.context, kContextStep);
   if (options.prompt_tokens <= context) return {};
   return fail(ErrorCode::kInvalidArgument,
-              fmt::format("the prompt has {} tokens and the context holds {}: use -c {} or more",
-                          options.prompt_tokens, context, align_up(options.prompt_tokens + 1, kContextStep)));
+              fmt::format("the prompt has {} tokens and the context holds {}: use {} {} or more",
+                          options.prompt_tokens, context, names_.context,
+                          align_up(options.prompt_tokens + 1, kContextStep)));
 }
 
 Status ContextSizer::check_list(ContextShape shape, Bytes room) const {
   if (model_.is_recurrent) return {};
   const Bytes list = kListPerToken * shape.context;
   if (list <= kSmallList || list <= room) return {};
-  return fail(ErrorCode::kInfeasible,
-              fmt::format("{} does not fit --ram {}: -c {} takes {} for the list of its tokens alone; use a "
-                          "smaller -c",
-                          model_.file, format_bytes(budget_), shape.context, format_bytes(list)));
+  return fail(
+      ErrorCode::kInfeasible,
+      fmt::format("{0} does not fit {1} {2}: {3} {4} takes {5} for the list of its tokens alone; use a "
+                  "smaller {3}",
+                  model_.file, names_.ram, format_bytes(budget_), names_.context, shape.context,
+                  format_bytes(list)));
 }
 
 Bytes ContextSizer::growth(const tier::Needs& needs, Bytes buffers, const ClientReserve& reserve) const {
@@ -140,22 +143,22 @@ Error ContextSizer::infeasible(const plan::HostDemand& demand, const ContextOpti
   const Bytes least = least_budget(demand, options.client_reserve);
   const Bytes missing = saturating_sub(least, budget_);
   std::string cure =
-      fmt::format("--ram {}MiB would fit", align_up(least + run_to_run(), kMiB).value / kMiB.value);
-  // Suggests a smaller value for a flag that the user has set, if that would be enough.
-  const auto suggest = [&](std::string_view flag, std::uint32_t count, std::uint32_t step, Bytes held) {
+      fmt::format("{} {}MiB would fit", names_.ram, align_up(least + run_to_run(), kMiB).value / kMiB.value);
+  // Suggests a smaller value for an option that the user has set, if that would be enough.
+  const auto suggest = [&](std::string_view name, std::uint32_t count, std::uint32_t step, Bytes held) {
     const double fewer = static_cast<double>((missing + run_to_run()).value) * count /
                          static_cast<double>(std::max<std::uint64_t>(held.value, 1));
     if (fewer + step > count) return;
-    cure += fmt::format(", or {} {}", flag, align_down(static_cast<std::uint64_t>(count - fewer), step));
+    cure += fmt::format(", or {} {}", name, align_down(static_cast<std::uint64_t>(count - fewer), step));
   };
-  if (options.context) suggest("-c", shape.context, kContextStep, demand.kv_cache);
-  if (options.ubatch) suggest("-ub", shape.ubatch, kSmallestUbatch, demand.compute);
+  if (options.context) suggest(names_.context, shape.context, kContextStep, demand.kv_cache);
+  if (options.ubatch) suggest(names_.ubatch, shape.ubatch, kSmallestUbatch, demand.compute);
   return Error{
       ErrorCode::kInfeasible,
       fmt::format(
-          "{} does not fit --ram {}: {} ({} bytes) are missing; {} [program, vocabulary, adapters {}, KV "
+          "{} does not fit {} {}: {} ({} bytes) are missing; {} [program, vocabulary, adapters {}, KV "
           "cache {}, compute {}, {}reserve {}, weights at least {}]",
-          model_.file, format_bytes(budget_), format_bytes(missing), missing.value, cure,
+          model_.file, names_.ram, format_bytes(budget_), format_bytes(missing), missing.value, cure,
           format_bytes(demand.held + demand.adapters), format_bytes(demand.kv_cache),
           format_bytes(demand.compute),
           model_.has_draft_model ? fmt::format("draft model {}, ", format_bytes(demand.draft_model)) : "",
@@ -173,16 +176,18 @@ bool ContextSizer::drafts_are_dear(const tier::Needs& needs, std::size_t units) 
   return (needs.split + needs.split_per_unit * units).value > budget_.value / kShareOfDrafts;
 }
 
-std::vector<std::string> notes_on_shape(ContextShape wanted, ContextShape chosen) {
+std::vector<std::string> notes_on_shape(ContextShape wanted, ContextShape chosen,
+                                        const plan::OptionNames& names) {
   std::vector<std::string> out;
   if (chosen.ubatch != wanted.ubatch) {
     // Kernels follow the size of a ubatch, so this is the one adaptation that can show in the last bits.
     out.push_back(
-        fmt::format("-ub {} instead of {}, to fit the budget (give -ub for the same bits at every budget)",
-                    chosen.ubatch, wanted.ubatch));
+        fmt::format("{0} {1} instead of {2}, to fit the budget (give {0} for the same bits at every budget)",
+                    names.ubatch, chosen.ubatch, wanted.ubatch));
   }
   if (chosen.context != wanted.context) {
-    out.push_back(fmt::format("-c {} instead of {}, to fit the budget", chosen.context, wanted.context));
+    out.push_back(
+        fmt::format("{} {} instead of {}, to fit the budget", names.context, chosen.context, wanted.context));
   }
   return out;
 }

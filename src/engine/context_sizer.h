@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "engine/options.h"
 #include "plan/host_plan.h"
+#include "plan/option_names.h"
 #include "tier/host/host_device.h"
 
 namespace brimful::engine {
@@ -48,8 +49,9 @@ struct SizedModel {
 /// measure: all that was measured comes in as values. Pure. Thread-safe.
 class ContextSizer {
  public:
-  /// `budget`: the host budget.
-  ContextSizer(SizedModel model, Bytes budget) : model_(std::move(model)), budget_(budget) {}
+  /// `budget`: the host budget. `names`: what messages call the options.
+  ContextSizer(SizedModel model, Bytes budget, plan::OptionNames names)
+      : model_(std::move(model)), budget_(budget), names_(std::move(names)) {}
 
   /// The shapes to try, the most wanted one first; at least one. What `options` names stays as it is.
   [[nodiscard]] std::vector<ContextShape> shapes_to_try(const ContextOptions& options) const;
@@ -83,9 +85,11 @@ class ContextSizer {
 
   const SizedModel model_;
   const Bytes budget_;
+  const plan::OptionNames names_;
 };
 
-/// Notes for people about how `chosen` differs from `wanted`.
-[[nodiscard]] std::vector<std::string> notes_on_shape(ContextShape wanted, ContextShape chosen);
+/// Notes for people about how `chosen` differs from `wanted`. `names`: what they call the options.
+[[nodiscard]] std::vector<std::string> notes_on_shape(ContextShape wanted, ContextShape chosen,
+                                                      const plan::OptionNames& names);
 
 }  // namespace brimful::engine

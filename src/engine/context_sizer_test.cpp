@@ -7,7 +7,8 @@ namespace brimful::engine {
 namespace {
 
 SizedModel model() { return {.file = "m.gguf", .train_context = 32768, .vocabulary = 32000}; }
-ContextSizer sizer(Bytes budget = kGiB) { return {model(), budget}; }
+const plan::OptionNames kFlags{.ram = "--ram", .context = "-c", .ubatch = "-ub"};
+ContextSizer sizer(Bytes budget = kGiB) { return {model(), budget, kFlags}; }
 
 /// A demand that needs `least` bytes in all, of which the KV cache and compute buffers have some.
 plan::HostDemand demand_of(Bytes kv_cache, Bytes compute, Bytes held) {
@@ -49,7 +50,7 @@ TEST(ContextSizer, GivesModelsThatOnlyEmbedALongUbatch) {
   SizedModel embeds = model();
   embeds.only_embeds = true;
   embeds.train_context = 512;
-  EXPECT_EQ(ContextSizer(embeds, kGiB).shapes_to_try({}).front(), (ContextShape{512, 2048}));
+  EXPECT_EQ(ContextSizer(embeds, kGiB, kFlags).shapes_to_try({}).front(), (ContextShape{512, 2048}));
 }
 
 TEST(ContextSizer, GivesDraftsUpFirst) {
@@ -71,7 +72,7 @@ TEST(ContextSizer, KeepsDraftsThatAreAskedFor) {
       (std::vector<ContextShape>{{4096, 64, 7}}));
   SizedModel drafts = model();
   drafts.has_draft_model = true;
-  EXPECT_EQ(ContextSizer(drafts, kMiB).shapes_to_try({.context = 4096, .ubatch = 8}),
+  EXPECT_EQ(ContextSizer(drafts, kMiB, kFlags).shapes_to_try({.context = 4096, .ubatch = 8}),
             (std::vector<ContextShape>{{4096, 8, 7}}))
       << "a draft and the token before it are one ubatch";
 }
@@ -93,7 +94,8 @@ TEST(ContextSizer, RefusesAContextWhoseListAloneIsTooLong) {
   EXPECT_EQ(refused.error().code, ErrorCode::kInfeasible);
   SizedModel recurrent = model();
   recurrent.is_recurrent = true;
-  EXPECT_TRUE(ContextSizer(recurrent, kGiB).check_list({1000000, 32}, Bytes{})) << "it has no such list";
+  EXPECT_TRUE(ContextSizer(recurrent, kGiB, kFlags).check_list({1000000, 32}, Bytes{}))
+      << "it has no such list";
 }
 
 TEST(ContextSizer, CountsGrowthThatGrowsWithTheBudget) {
@@ -135,7 +137,7 @@ TEST(ContextSizer, SaysWhatIsMissingAndWhatWouldFit) {
       << error.message;
 }
 
-TEST(ContextSizer, SuggestsOnlyFlagsThatWereGiven) {
+TEST(ContextSizer, SuggestsOnlyOptionsThatWereGiven) {
   plan::HostDemand demand = demand_of(kMiB * 550, kMiB * 500, {});
   const std::string open = sizer().infeasible(demand, {}, {4096, 512}, {}).message;
   EXPECT_EQ(open.find(", or -"), std::string::npos) << open;
@@ -158,12 +160,33 @@ TEST(ContextSizer, DoesNotSpendTheBudgetOnDrafts) {
 }
 
 TEST(ContextSizer, TellsWhatWasAdapted) {
-  EXPECT_TRUE(notes_on_shape({4096, 512}, {4096, 512, 15}).empty());
-  const auto notes = notes_on_shape({4096, 512}, {1024, 32});
+  EXPECT_TRUE(notes_on_shape({4096, 512}, {4096, 512, 15}, kFlags).empty());
+  const auto notes = notes_on_shape({4096, 512}, {1024, 32}, kFlags);
   ASSERT_EQ(notes.size(), 2U);
   EXPECT_EQ(notes[0],
             "-ub 32 instead of 512, to fit the budget (give -ub for the same bits at every budget)");
   EXPECT_EQ(notes[1], "-c 1024 instead of 4096, to fit the budget");
+}
+
+TEST(ContextSizer, CallsTheOptionsAsTheInterfaceDoes) {
+  const ContextSizer sizer(model(), kGiB, {.ram = "memory", .context = "length", .ubatch = "step"});
+  EXPECT_EQ(sizer.check_prompt({.prompt_tokens = 1025}, {1000, 64}).error().message,
+            "the prompt has 1025 tokens and the context holds 1024: use length 1280 or more");
+  EXPECT_EQ(
+      sizer.check_list({1000000, 32}, Bytes{}).error().message,
+      "m.gguf does not fit memory 1.00 GiB: length 1000000 takes 45.8 MiB for the list of its tokens alone; "
+      "use a smaller length");
+  const plan::HostDemand demand = demand_of(kMiB * 600, kMiB * 600, {});
+  const std::string infeasible =
+      sizer.infeasible(demand, {.context = 4096, .ubatch = 512}, {4096, 512}, {}).message;
+  EXPECT_TRUE(infeasible.starts_with("m.gguf does not fit memory 1.00 GiB: ")) << infeasible;
+  for (const char* const name : {"; memory ", "MiB would fit, or length ", ", or step "})
+    EXPECT_NE(infeasible.find(name), std::string::npos) << infeasible;
+  const auto notes = notes_on_shape({4096, 512}, {1024, 32}, {.context = "length", .ubatch = "step"});
+  ASSERT_EQ(notes.size(), 2U);
+  EXPECT_EQ(notes[0],
+            "step 32 instead of 512, to fit the budget (give step for the same bits at every budget)");
+  EXPECT_EQ(notes[1], "length 1024 instead of 4096, to fit the budget");
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ Result<std::unique_ptr<Engine>> Engine::open(OpenOptions options) {
   // This budget holds until prepare() knows how much memory other instances take. It is enough for the
   // vocabulary.
   BRIMFUL_TRY(std::unique_ptr<RamBudget> ram,
-              RamBudget::create({options.ram, options.machine, options.claims_memory}));
+              RamBudget::create({options.ram, options.machine, options.claims_memory, options.names.ram}));
   BRIMFUL_TRY(std::unique_ptr<OpenedModel> model,
               OpenedModel::open(std::move(options), std::move(profile), *ram));
   return std::unique_ptr<Engine>(new Engine(std::move(ram), std::move(model)));

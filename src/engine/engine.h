@@ -34,6 +34,8 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   [[nodiscard]] const model::ModelProfile& profile() const { return model_->profile(); }
+  /// What messages call the options, as OpenOptions::names says it.
+  [[nodiscard]] const plan::OptionNames& names() const { return model_->options().names; }
   /// The same object as long as the engine lives, even when the model is loaded again for other devices.
   [[nodiscard]] const llama_model* model() const { return model_->get(); }
   [[nodiscard]] const llama_vocab* vocab() const { return model_->vocab(); }

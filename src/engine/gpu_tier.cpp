@@ -19,7 +19,7 @@ std::vector<plan::DeviceBudget> GpuTier::budgets_for(ContextShape shape, Bytes c
   std::vector<plan::DeviceBudget> out;
   for (BudgetedGpu& gpu : gpus_) {
     const Bytes budget = gpu.pool->capacity();
-    gpu.driver.set_use(fmt::format("{} of {} bytes, -c {} -ub {}, {} bytes",
+    gpu.driver.set_use(fmt::format("{} of {} bytes, context {}, ubatch {}, {} bytes",
                                    options_.model.filename().string(), profile_.weight_bytes().value,
                                    shape.context, shape.ubatch, budget.value));
     out.push_back({.name = gpu.name(),
@@ -166,7 +166,7 @@ Status GpuTier::check(const Budgets& budgets) const {
       std::string used;
       for (const BudgetedGpu& one : gpus_) used += fmt::format(" {}", one.name());
       return fail(ErrorCode::kInvalidArgument,
-                  used.empty() ? fmt::format("{}: no GPU is used: start with --vram", name)
+                  used.empty() ? fmt::format("{}: no GPU is used: start with {}", name, options_.names.vram)
                                : fmt::format("{}: not one of the GPUs in use:{}", name, used));
     }
     BRIMFUL_TRY_VOID(gpu->check_budget(budget));

@@ -40,19 +40,23 @@ Status OpenedModel::load(RamBudget& ram) {
   only_embeds_ = pools() && metadata("attention.causal") == "false";
   if (!options_.offload.empty() &&
       (!options_.loras.empty() || !options_.control_vectors.empty() || options_.draft_model)) {
-    return unsupported("adapters and a draft model cannot be used with --vram yet; leave one of the two out");
+    return unsupported(
+        fmt::format("adapters and a draft model cannot be used with {} yet; leave one of the two out",
+                    options_.names.vram));
   }
   BRIMFUL_TRY_VOID(load_adapters(ram));
   if (!options_.draft_model) return {};
   BRIMFUL_TRY(draft_model_, DraftModel::open(*options_.draft_model, ram.pool(),
-                                             {threads, options_.make_reader, nullptr, host_.get()}));
+                                             {threads, options_.make_reader, nullptr, host_.get()},
+                                             options_.names.draft_model));
   return {};
 }
 
 Status OpenedModel::load_adapters(const RamBudget& ram) {
   if (options_.loras.empty() && options_.control_vectors.empty()) return {};
   BRIMFUL_TRY(const Bytes room, ram.room());
-  return adapters_.load(options_.loras, options_.control_vectors, profile_, model_.get(), room);
+  return adapters_.load(options_.loras, options_.control_vectors, profile_, model_.get(), room,
+                        options_.names.ram);
 }
 
 SizedModel OpenedModel::sized() const {

@@ -16,6 +16,7 @@
 #include "hardware/host_memory.h"
 #include "model/model_profile.h"
 #include "plan/device_split.h"
+#include "plan/option_names.h"
 #include "plan/transfer_policy.h"
 #include "tier/host/host_device.h"
 
@@ -59,6 +60,8 @@ struct OpenOptions {
   std::optional<hardware::HostMemory> machine;
   /// Engine::notes() begins with these.
   std::vector<std::string> notes;
+  /// What messages call the options of this and of ContextOptions.
+  plan::OptionNames names;
   /// True: other instances of the same user learn how much memory this one will take, and wait while it
   /// decides.
   bool claims_memory = true;

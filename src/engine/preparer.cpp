@@ -25,16 +25,18 @@ Result<Prepared> Preparer::prepare(const ContextOptions& wanted) {
   if (ram_.note()) out.notes.push_back(*ram_.note());
   if (auto note = model_.note_on_vocabulary()) out.notes.push_back(std::move(*note));
 
-  const ContextSizer sizer(model_.sized(), ram_.bytes());
+  const plan::OptionNames& names = model_.options().names;
+  const ContextSizer sizer(model_.sized(), ram_.bytes(), names);
   const std::vector<ContextShape> shapes = sizer.shapes_to_try(options);
   BRIMFUL_TRY_VOID(sizer.check_prompt(options, shapes.front()));
   for (const ContextShape& shape : shapes) {
     BRIMFUL_TRY(std::optional<plan::HostPlan> plan,
                 try_shape(sizer, options, shape, &shape == &shapes.back()));
     if (!plan) continue;
-    std::ranges::move(notes_on_shape(shapes.front(), shape), std::back_inserter(out.notes));
+    std::ranges::move(notes_on_shape(shapes.front(), shape, names), std::back_inserter(out.notes));
     if (!gpus_.empty() && wanted.drafts.ngrams)
-      out.notes.emplace_back("speculative decoding is off: it cannot be used with --vram yet");
+      out.notes.push_back(
+          fmt::format("speculative decoding is off: it cannot be used with {} yet", names.vram));
     std::ranges::move(gpus_.notes_on_shares(), std::back_inserter(out.notes));
     out.plan = std::move(*plan);
     out.options.context = out.plan.context;
@@ -73,10 +75,10 @@ Result<std::optional<plan::HostPlan>> Preparer::try_shape(const ContextSizer& si
 
   const Bytes for_weights = demand.for_weights(budget);
   if (options.for_weights && *options.for_weights > for_weights) {
-    return fail(
-        ErrorCode::kInfeasible,
-        fmt::format("the plan needs {} for weights, and --ram {} now leaves only {}: plan again",
-                    format_bytes(*options.for_weights), format_bytes(budget), format_bytes(for_weights)));
+    return fail(ErrorCode::kInfeasible,
+                fmt::format("the plan needs {} for weights, and {} {} now leaves only {}: plan again",
+                            format_bytes(*options.for_weights), model_.options().names.ram,
+                            format_bytes(budget), format_bytes(for_weights)));
   }
   BRIMFUL_TRY(plan::Placement placement,
               plan::place(model_.profile(), demand.uses, options.for_weights.value_or(for_weights),

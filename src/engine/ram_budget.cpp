@@ -11,7 +11,8 @@ namespace brimful::engine {
 Result<std::unique_ptr<RamBudget>> RamBudget::create(Options options) {
   BRIMFUL_TRY(const hardware::HostMemory host,
               options.machine ? *options.machine : hardware::read_host_memory());
-  const hardware::HostBudget alone = hardware::decide_host_budget(options.wanted, {.host = host});
+  const hardware::HostBudget alone =
+      hardware::decide_host_budget(options.wanted, {.host = host}, options.name);
   std::unique_ptr<RamBudget> out(new RamBudget(std::move(options), alone.bytes));
   foreign::set_foreign_limits(alone.bytes);
   out->announce();
@@ -53,7 +54,7 @@ Result<hardware::HostBudget> RamBudget::decide(std::optional<Bytes> wanted) {
     process.resident = process.anonymous;
     bounds.own = hardware::held_bytes(process);
   }
-  hardware::HostBudget out = hardware::decide_host_budget(wanted, bounds);
+  hardware::HostBudget out = hardware::decide_host_budget(wanted, bounds, options_.name);
   if (claim_) claim_->promise(out.bytes);
   return out;
 }

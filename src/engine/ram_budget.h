@@ -13,6 +13,7 @@
 #include "hardware/memory_peak.h"
 #include "memory/pool.h"
 #include "plan/host_plan.h"
+#include "plan/option_names.h"
 #include "plan/placement.h"
 
 namespace brimful::engine {
@@ -29,6 +30,8 @@ class RamBudget {
     std::optional<hardware::HostMemory> machine;
     /// True: other instances learn how much memory this process will take, and wait while it decides.
     bool claims_memory = true;
+    /// What messages call `wanted`.
+    std::string name = plan::OptionNames{}.ram;
   };
 
   /// Makes a budget that does not regard other instances; it holds until decide_first(). Announces this

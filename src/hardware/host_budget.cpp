@@ -71,25 +71,26 @@ HostBudget by_default(const BudgetBounds& bounds) {
 
 }  // namespace
 
-HostBudget decide_host_budget(std::optional<Bytes> wanted, const BudgetBounds& bounds) {
+HostBudget decide_host_budget(std::optional<Bytes> wanted, const BudgetBounds& bounds,
+                              std::string_view name) {
   if (!wanted) return by_default(bounds);
-  const std::string flag = fmt::format("--ram {}", format_bytes(*wanted));
+  const std::string option = fmt::format("{} {}", name, format_bytes(*wanted));
   if (*wanted > bounds.host.total) {
     const Bytes budget = by_default(bounds).bytes;
     return {budget, fmt::format("{} is more than the machine has ({}): the host budget is {}, which is what "
                                 "is free now, less a reserve",
-                                flag, format_bytes(bounds.host.total), format_bytes(budget))};
+                                option, format_bytes(bounds.host.total), format_bytes(budget))};
   }
   HostBudget out{*wanted, {}};
   const Bytes free = saturating_sub(bounds.host.available + bounds.own, untaken(bounds.others));
   if (*wanted > free && !bounds.others.empty()) {
-    out = {free, fmt::format("{}: {}, so the host budget is {}", flag, describe(bounds.others),
+    out = {free, fmt::format("{}: {}, so the host budget is {}", option, describe(bounds.others),
                              format_bytes(free))};
   } else if (*wanted > free) {
     out.note = fmt::format(
         "{} is more than the {} of memory that is free now: other programs may be swapped out, or killed by "
         "the kernel",
-        flag, format_bytes(free));
+        option, format_bytes(free));
   }
   for (const CgroupMemory& cgroup : bounds.host.cgroups) {
     const Bytes left = left_in(cgroup, bounds);
@@ -98,7 +99,7 @@ HostBudget decide_host_budget(std::optional<Bytes> wanted, const BudgetBounds& b
     const Bytes bound = shared ? left : cgroup.limit;
     if (bound >= out.bytes) continue;
     out = {bound, fmt::format(
-                      "{}: the cgroup {} is limited to {}{}, so the host budget is {}", flag, cgroup.path,
+                      "{}: the cgroup {} is limited to {}{}, so the host budget is {}", option, cgroup.path,
                       format_bytes(cgroup.limit),
                       shared ? fmt::format(", of which other processes use {}", format_bytes(by_others)) : "",
                       format_bytes(bound))};

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -48,9 +49,10 @@ struct HostBudget {
 /// the rest, at least 256 MiB, but never more than half of it. The instances that start now share the result
 /// evenly.
 ///
-/// With `wanted` (the user's --ram), the budget is that number, lowered to the limit of a cgroup, to what
-/// other processes leave in that cgroup, and to what other instances leave. A number above the whole
-/// machine's memory is treated as if it were not given.
-[[nodiscard]] HostBudget decide_host_budget(std::optional<Bytes> wanted, const BudgetBounds& bounds);
+/// With `wanted`, which is what the user asks for, the budget is that number, lowered to the limit of a
+/// cgroup, to what other processes leave in that cgroup, and to what other instances leave. A number above
+/// the whole machine's memory is treated as if it were not given. `name` is what the note calls it.
+[[nodiscard]] HostBudget decide_host_budget(std::optional<Bytes> wanted, const BudgetBounds& bounds,
+                                            std::string_view name);
 
 }  // namespace brimful::hardware

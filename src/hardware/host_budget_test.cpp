@@ -8,6 +8,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::StartsWith;
 
 CgroupMemory cgroup(Bytes limit, Bytes usage, Bytes cache, std::string name = "/x") {
   return {"/sys/fs/cgroup" + name, limit, usage, cache, std::nullopt, name};
@@ -17,7 +18,10 @@ BudgetBounds machine(Bytes total, Bytes available, std::vector<CgroupMemory> cgr
   return {.host = {total, available, std::move(cgroups)}};
 }
 
-Bytes default_of(const BudgetBounds& bounds) { return decide_host_budget({}, bounds).bytes; }
+HostBudget decided(std::optional<Bytes> wanted, const BudgetBounds& bounds) {
+  return decide_host_budget(wanted, bounds, "the budget");
+}
+Bytes default_of(const BudgetBounds& bounds) { return decided({}, bounds).bytes; }
 
 TEST(DefaultHostBudget, LeavesAReserveOfWhatIsFree) {
   EXPECT_EQ(default_of(machine(kGiB * 32, kGiB * 20)), kGiB * 19);  // 5%
@@ -37,7 +41,7 @@ TEST(DefaultHostBudget, FollowsTheTightestCgroup) {
 TEST(DefaultHostBudget, LeavesWhatOtherInstancesWillStillTake) {
   BudgetBounds bounds = machine(kGiB * 32, kGiB * 20);
   bounds.others = {{.pid = 7, .promised = kGiB * 12, .untaken = kGiB * 10, .memory_cgroup = ""}};
-  const HostBudget budget = decide_host_budget({}, bounds);
+  const HostBudget budget = decided({}, bounds);
   EXPECT_EQ(budget.bytes, kMiB * (10240 - 512));
   ASSERT_TRUE(budget.note);
   EXPECT_THAT(*budget.note, HasSubstr("process 7 may use 12.00 GiB"));
@@ -68,37 +72,38 @@ TEST(DefaultHostBudget, CountsAnotherInstanceOnlyInItsOwnCgroup) {
 }
 
 TEST(GivenHostBudget, IsWhatTheUserSays) {
-  const HostBudget budget = decide_host_budget(kGiB * 8, machine(kGiB * 32, kGiB * 20));
+  const HostBudget budget = decided(kGiB * 8, machine(kGiB * 32, kGiB * 20));
   EXPECT_EQ(budget.bytes, kGiB * 8);
   EXPECT_FALSE(budget.note);
 }
 
 TEST(GivenHostBudget, CountsAsWhatTheMachineHas) {
-  const HostBudget budget = decide_host_budget(kGiB * 1024, machine(kGiB * 32, kGiB * 20));
+  const HostBudget budget = decided(kGiB * 1024, machine(kGiB * 32, kGiB * 20));
   EXPECT_EQ(budget.bytes, kGiB * 19);
   ASSERT_TRUE(budget.note);
-  EXPECT_THAT(*budget.note, HasSubstr("the machine has (32.00 GiB)"));
+  EXPECT_THAT(*budget.note, StartsWith("the budget 1024.00 GiB is more than the machine has (32.00 GiB)"));
 }
 
 TEST(GivenHostBudget, IsKeptWithANoteWhereLessIsFree) {
-  const HostBudget budget = decide_host_budget(kGiB * 24, machine(kGiB * 32, kGiB * 20));
+  const HostBudget budget = decided(kGiB * 24, machine(kGiB * 32, kGiB * 20));
   EXPECT_EQ(budget.bytes, kGiB * 24);
   ASSERT_TRUE(budget.note);
-  EXPECT_THAT(*budget.note, HasSubstr("20.00 GiB of memory that is free"));
+  EXPECT_THAT(*budget.note,
+              StartsWith("the budget 24.00 GiB is more than the 20.00 GiB of memory that is free"));
 }
 
 TEST(GivenHostBudget, IsTheCgroupsLimitAndNamesIt) {
   const HostBudget budget =
-      decide_host_budget(kGiB * 8, machine(kGiB * 32, kGiB * 20, {cgroup(kMiB * 300, kMiB * 2, Bytes{})}));
+      decided(kGiB * 8, machine(kGiB * 32, kGiB * 20, {cgroup(kMiB * 300, kMiB * 2, Bytes{})}));
   EXPECT_EQ(budget.bytes, kMiB * 300);
   ASSERT_TRUE(budget.note);
-  EXPECT_THAT(*budget.note, HasSubstr("the cgroup /sys/fs/cgroup/x is limited to 300"));
+  EXPECT_THAT(*budget.note, StartsWith("the budget 8.00 GiB: the cgroup /sys/fs/cgroup/x is limited to 300"));
   EXPECT_THAT(*budget.note, Not(HasSubstr("other processes")));
 }
 
 TEST(GivenHostBudget, IsExactlyTheCgroupsLimitWhereItIsAsLarge) {
   const HostBudget budget =
-      decide_host_budget(kMiB * 300, machine(kGiB * 32, kGiB * 20, {cgroup(kMiB * 300, kMiB * 9, kMiB)}));
+      decided(kMiB * 300, machine(kGiB * 32, kGiB * 20, {cgroup(kMiB * 300, kMiB * 9, kMiB)}));
   EXPECT_EQ(budget.bytes, kMiB * 300);
   EXPECT_FALSE(budget.note);
 }
@@ -106,7 +111,7 @@ TEST(GivenHostBudget, IsExactlyTheCgroupsLimitWhereItIsAsLarge) {
 TEST(GivenHostBudget, LeavesWhatOtherProcessesTakeOfTheCgroup) {
   BudgetBounds bounds = machine(kGiB * 32, kGiB * 20, {cgroup(kMiB * 300, kMiB * 140, kMiB * 10)});
   bounds.own = kMiB * 30;
-  const HostBudget budget = decide_host_budget(kMiB * 300, bounds);
+  const HostBudget budget = decided(kMiB * 300, bounds);
   EXPECT_EQ(budget.bytes, kMiB * 200);
   ASSERT_TRUE(budget.note);
   EXPECT_THAT(*budget.note, HasSubstr("of which other processes use 100"));
@@ -116,11 +121,12 @@ TEST(GivenHostBudget, LeavesWhatOtherInstancesWillStillTake) {
   BudgetBounds bounds = machine(kGiB * 32, kGiB * 20);
   bounds.others = {{.pid = 7, .promised = kGiB * 12, .untaken = kGiB * 12, .memory_cgroup = ""},
                    {.pid = 8, .promised = kGiB, .untaken = Bytes{}, .memory_cgroup = ""}};
-  const HostBudget budget = decide_host_budget(kGiB * 16, bounds);
+  const HostBudget budget = decided(kGiB * 16, bounds);
   EXPECT_EQ(budget.bytes, kGiB * 8);
   ASSERT_TRUE(budget.note);
-  EXPECT_THAT(*budget.note, HasSubstr("process 7 may use 12.00 GiB, with 1 more running"));
-  EXPECT_EQ(decide_host_budget(kGiB * 4, bounds).bytes, kGiB * 4);
+  EXPECT_THAT(*budget.note,
+              StartsWith("the budget 16.00 GiB: brimful process 7 may use 12.00 GiB, with 1 more running"));
+  EXPECT_EQ(decided(kGiB * 4, bounds).bytes, kGiB * 4);
 }
 
 }  // namespace

@@ -95,7 +95,7 @@ Result<HostMemory> read_host_memory(const fs::path& root) {
   const auto total = meminfo ? parse_field(*meminfo, "MemTotal") : std::nullopt;
   const auto available = meminfo ? parse_field(*meminfo, "MemAvailable") : std::nullopt;
   if (!total || !available)
-    return fail(ErrorCode::kIo, "cannot read /proc/meminfo: name a budget with --ram");
+    return fail(ErrorCode::kIo, "cannot read MemTotal and MemAvailable in /proc/meminfo: mount /proc");
 
   HostMemory memory{*total, *available, {}};
   const auto cgroup_text = read_text(root / "proc/self/cgroup");

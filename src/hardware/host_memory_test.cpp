@@ -150,7 +150,7 @@ TEST(ReadHostMemory, FailsWithWhatToDoWhenProcIsMissing) {
   const auto memory = read_host_memory(root.path());
   ASSERT_FALSE(memory);
   EXPECT_EQ(memory.error().code, ErrorCode::kIo);
-  EXPECT_NE(memory.error().message.find("--ram"), std::string::npos);
+  EXPECT_NE(memory.error().message.find("mount /proc"), std::string::npos);
 }
 
 TEST(ReadProcessMemory, TakesStatusAndTheFilesMapped) {

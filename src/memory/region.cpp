@@ -127,7 +127,7 @@ Status Region::commit() {
   const int error = populate_in_parallel(data_, align_up(size_.value, kPage));
   if (error == 0) return {};
   return fail(ErrorCode::kBudgetExceeded,
-              fmt::format("the system cannot provide {} of memory: {}; use a smaller --ram",
+              fmt::format("the system cannot provide {} of memory: {}; use a smaller RAM budget",
                           format_bytes(size_), std::strerror(error)));
 }
 

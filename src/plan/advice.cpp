@@ -53,7 +53,7 @@ std::vector<Variant> standard_variants(const Inputs& inputs) {
     out.push_back(std::move(larger));
   };
   if (inputs.host_budget < most)
-    with_budget(most, fmt::format("--ram {}: all that is free", format_bytes(most)));
+    with_budget(most, fmt::format("{} {}: all that is free", inputs.names.ram, format_bytes(most)));
   // More memory in the machine does not help a process whose cgroup may not use what is there already.
   const bool in_cgroup = ram.cgroup_limit && *ram.cgroup_limit < ram.total;
   if (in_cgroup && most < ram.available && inputs.host_budget < ram.available)

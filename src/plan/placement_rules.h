@@ -21,6 +21,6 @@ namespace brimful::plan {
                                                       std::optional<std::uint32_t> cpu_moe_layers,
                                                       const std::vector<std::string>& overrides,
                                                       const std::vector<std::string>& devices,
-                                                      std::string_view rules_name = "-ot");
+                                                      std::string_view rules_name);
 
 }  // namespace brimful::plan

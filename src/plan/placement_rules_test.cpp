@@ -14,7 +14,7 @@ const model::TensorInfo kOutput{.name = "output.weight", .role = model::Role::kO
 
 PlacementFilter rules(std::optional<std::uint32_t> layers, std::optional<std::uint32_t> moe,
                       const std::vector<std::string>& overrides = {}) {
-  auto made = placement_rules(layers, moe, overrides, {"CUDA0", "CUDA1"});
+  auto made = placement_rules(layers, moe, overrides, {"CUDA0", "CUDA1"}, "rules");
   EXPECT_TRUE(made) << made.error().message;
   return made ? *made : PlacementFilter{};
 }
@@ -43,9 +43,9 @@ TEST(PlacementRules, TheFirstOverrideThatMatchesCounts) {
 
 TEST(PlacementRules, NonsenseIsRefused) {
   for (const char* text : {"attn", "attn=", "(=CPU", "attn=CUDA9"}) {
-    const auto made = placement_rules({}, {}, {text}, {"CUDA0"});
+    const auto made = placement_rules({}, {}, {text}, {"CUDA0"}, "placement.rules");
     ASSERT_FALSE(made) << text;
-    EXPECT_THAT(made.error().message, testing::HasSubstr("-ot"));
+    EXPECT_THAT(made.error().message, testing::StartsWith("placement.rules "));
   }
 }
 

@@ -16,11 +16,10 @@ Status check_devices(const Inputs& inputs) {
     if (least > device.budget) {
       return fail(
           ErrorCode::kInfeasible,
-          fmt::format(
-              "{} needs {} for its driver, kernels and compute buffers, and --vram gives it {}: {} are "
-              "missing; give it more, use a smaller -ub, or leave it out",
-              device.name, format_bytes(least), format_bytes(device.budget),
-              format_bytes(least - device.budget)));
+          fmt::format("{} needs {} for its driver, kernels and compute buffers, and {} gives it {}: {} are "
+                      "missing; give it more, use a smaller {}, or leave it out",
+                      device.name, format_bytes(least), inputs.names.vram, format_bytes(device.budget),
+                      format_bytes(least - device.budget), inputs.names.ubatch));
     }
   }
   return {};

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "plan/forecast.h"
+#include "plan/option_names.h"
 
 namespace brimful::plan {
 
@@ -21,6 +22,8 @@ struct Inputs {
   std::vector<DeviceBudget> devices;
   /// Which weights may lie on which of the devices.
   PlacementFilter placement_filter = {};
+  /// What messages call the options.
+  OptionNames names = {};
   Workload workload;
   /// Time until the header and the vocabulary are read.
   double open_seconds = 0;

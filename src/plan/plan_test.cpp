@@ -239,6 +239,20 @@ TEST(Plan, IsBoundByTheDiskWhereMostOfItStreams) {
   EXPECT_LT(half->forecast.decode.seconds, 1.2 * streamed / 2.8e9);
 }
 
+TEST(Plan, CallsTheOptionsAsTheInterfaceDoes) {
+  Inputs inputs = model_of(24, 2048, 0);
+  inputs.names = {.ram = "memory", .vram = "gpu memory", .ubatch = "step"};
+  inputs.host_budget = inputs.run.demand.fixed() + Bytes{inputs.profile.weight_bytes().value / 2};
+  EXPECT_TRUE(standard_variants(inputs).front().what.starts_with("memory "));
+  inputs.devices = {{.name = "CUDA0", .gpu = {.runtime = kMiB * 300}, .budget = kMiB * 200}};
+  const auto refused = make_plan(inputs);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("and gpu memory gives it 200.0 MiB: "), std::string::npos)
+      << refused.error().message;
+  EXPECT_NE(refused.error().message.find("use a smaller step, or leave it out"), std::string::npos)
+      << refused.error().message;
+}
+
 TEST(Advice, NamesNoMoreMemoryThanACgroupAllows) {
   Inputs inputs = model_of(24, 2048, 0);
   inputs.host_budget = inputs.run.demand.fixed() + Bytes{inputs.profile.weight_bytes().value / 2};

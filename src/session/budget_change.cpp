@@ -13,7 +13,7 @@ std::vector<std::string> names_in_use(const engine::Engine& engine) {
 }
 
 Result<engine::BudgetChange> budget_change(const Budgets& budgets, const std::vector<std::string>& devices,
-                                           const OptionNames& names) {
+                                           const plan::OptionNames& names) {
   if (budgets.ram == Bytes{})
     return fail(ErrorCode::kInvalidArgument, fmt::format("{}: a budget of 0 bytes holds nothing", names.ram));
   engine::BudgetChange change{.ram = budgets.ram, .vram = {}};

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "session/open_options.h"
+#include "plan/option_names.h"
 
 namespace brimful::session {
 
@@ -19,6 +19,6 @@ namespace brimful::session {
 /// Engine::change_budgets().
 [[nodiscard]] Result<engine::BudgetChange> budget_change(const Budgets& budgets,
                                                          const std::vector<std::string>& devices,
-                                                         const OptionNames& names);
+                                                         const plan::OptionNames& names);
 
 }  // namespace brimful::session

@@ -23,7 +23,7 @@ TEST(BudgetChange, WhatIsNotGivenStays) {
 }
 
 TEST(BudgetChange, RefusesWhatNoGpuCanBeMeant) {
-  const OptionNames names{.ram = "--ram", .vram = "--vram"};
+  const plan::OptionNames names{.ram = "--ram", .vram = "--vram"};
   const auto message = [&](const Budgets& budgets, const std::vector<std::string>& used) {
     const auto change = budget_change(budgets, used, names);
     if (change) return std::string("not refused");

@@ -126,16 +126,17 @@ class Choice {
     if (ubatch) context.ubatch = ubatch;
     const Status prepared = engine_.prepare(context);
     if (!prepared && prepared.error().code == ErrorCode::kInfeasible) {
-      weighed_ +=
-          fmt::format("; {} tokens{}: too much", tokens, ubatch ? fmt::format(" -ub {}", *ubatch) : "");
+      weighed_ += fmt::format("; {} tokens{}: too much", tokens,
+                              ubatch ? fmt::format(" {} {}", engine_.names().ubatch, *ubatch) : "");
       return false;
     }
     BRIMFUL_TRY_VOID(prepared);
     const plan::HostPlan& plan = engine_.plan();
     const plan::SharedForecast forecast = plan::forecast_shared(
         engine_.profile(), plan, split_of(engine_, machine_), machine_, contexts_.work());
-    weighed_ += fmt::format("; {} tokens -ub {}, {} at once: {:.1f} tokens/s", plan.context, plan.ubatch,
-                            forecast.at_once, forecast.tokens_per_second);
+    weighed_ +=
+        fmt::format("; {} tokens {} {}, {} at once: {:.1f} tokens/s", plan.context, engine_.names().ubatch,
+                    plan.ubatch, forecast.at_once, forecast.tokens_per_second);
     if (best_ && forecast.tokens_per_second < best_->forecast.tokens_per_second * kWorthIt) return true;
     best_ = {plan.context, plan.ubatch, forecast, plan.placement.streamed_per_pass};
     return true;
@@ -152,7 +153,8 @@ class Choice {
     const plan::SharedForecast forecast = plan::forecast_shared(
         engine_.profile(), engine_.plan(), split_of(engine_, machine_), machine_, contexts_.work());
     if (forecast.tokens_per_second <= best_->forecast.tokens_per_second * kWorthSaying) return;
-    weighed_ += fmt::format("; -ctk q8_0 -ctv q8_0 (other text): {:.1f}", forecast.tokens_per_second);
+    weighed_ += fmt::format("; {} q8_0 {} q8_0 (other text): {:.1f}", engine_.names().key_cache,
+                            engine_.names().value_cache, forecast.tokens_per_second);
     if (!contexts_.chooses_cache()) return;
     best_->forecast = forecast;
     best_->streamed = engine_.plan().placement.streamed_per_pass;
@@ -171,10 +173,10 @@ class Choice {
   /// Prepares the best shape. Requires: there is one.
   Status take() {
     notes_(fmt::format(
-        "plan: {} requests at once in {} tokens{}, -ub {}: about {:.1f} tokens/s, bound by {}, {} read "
+        "plan: {} requests at once in {} tokens{}, {} {}: about {:.1f} tokens/s, bound by {}, {} read "
         "in each pass",
-        best_->forecast.at_once, best_->context, best_->small_cache ? " of q8_0" : "", best_->ubatch,
-        best_->forecast.tokens_per_second, to_string(best_->forecast.decode.bound_by()),
+        best_->forecast.at_once, best_->context, best_->small_cache ? " of q8_0" : "", engine_.names().ubatch,
+        best_->ubatch, best_->forecast.tokens_per_second, to_string(best_->forecast.decode.bound_by()),
         format_bytes(best_->streamed)));
     notes_(fmt::format("plan: weighed{}", weighed_.substr(1)));
     engine::ContextOptions context = contexts_.of(best_->context);

@@ -36,19 +36,19 @@ std::vector<ggml_backend_dev_t> devices_for(const std::vector<VramPart>& parts,
 
 }  // namespace
 
-Result<std::vector<VramPart>> parse_vram(const std::string& text, std::string_view flag) {
+Result<std::vector<VramPart>> parse_vram(const std::string& text, std::string_view option) {
   if (text.empty())
-    return fail(ErrorCode::kInvalidArgument, fmt::format("{}: is empty: give a size, as in 8GiB", flag));
+    return fail(ErrorCode::kInvalidArgument, fmt::format("{}: is empty: give a size, as in 8GiB", option));
   std::vector<VramPart> out;
   std::istringstream parts(text);
   for (std::string part; std::getline(parts, part, ',');) {
     const std::size_t equals = part.find('=');
     const std::string number = equals == std::string::npos ? part : part.substr(equals + 1);
     const auto size = parse_bytes(number);
-    if (!size) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", flag, size.error().message));
+    if (!size) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", option, size.error().message));
     if (*size > Bytes{} && *size < kMiB && number.find_first_not_of("0123456789") == std::string::npos) {
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{} {}: a budget of {} holds no weights: use a unit, as in 8GiB", flag, part,
+                  fmt::format("{} {}: a budget of {} holds no weights: use a unit, as in 8GiB", option, part,
                               counted(size->value, "byte")));
     }
     VramPart one{part, std::nullopt, *size};
@@ -72,7 +72,7 @@ std::vector<VramPart> vram_parts(const std::vector<VramBudget>& budgets) {
 }
 
 std::string unused_devices_note(const std::vector<VramPart>& parts, const std::vector<std::string>& used,
-                                const std::vector<std::string>& all, std::string_view flag) {
+                                const std::vector<std::string>& all, std::string_view option) {
   const auto unnamed = std::ranges::find_if(parts, [](const VramPart& part) { return !part.name; });
   if (unnamed == parts.end() || used.empty() || used.size() >= all.size()) return {};
   std::string given;
@@ -81,11 +81,11 @@ std::string unused_devices_note(const std::vector<VramPart>& parts, const std::v
   for (const std::string& device : all)
     named += fmt::format("{}{}={}", named.empty() ? "" : ",", device, unnamed->text);
   return fmt::format("{0} {1} is the budget of {2} only, of the GPUs {3}; to use more, name each: {0} {4}",
-                     flag, given, fmt::join(used, ", "), fmt::join(all, ", "), named);
+                     option, given, fmt::join(used, ", "), fmt::join(all, ", "), named);
 }
 
 Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<VramPart>& parts,
-                                                           std::string_view flag, const Notes& notes) {
+                                                           std::string_view option, const Notes& notes) {
   std::vector<ggml_backend_dev_t> devices = tier::gpu_devices();
   std::vector<ggml_backend_dev_t> chosen = devices_for(parts, devices);
   std::vector<std::string> problems;
@@ -97,7 +97,7 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<Vra
   if (devices.empty()) {
     return fail(
         ErrorCode::kUnsupported,
-        fmt::format("{0} {1}: {2}; or leave {0} out", flag,
+        fmt::format("{0} {1}: {2}; or leave {0} out", option,
                     fmt::join(parts | std::views::transform(&VramPart::text), ","),
                     problems.empty() ? "no GPU can be used: scripts/build-back-end makes the back end of "
                                        "ggml for yours (cuda, vulkan or hip)"
@@ -111,25 +111,26 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<Vra
     const auto& [part, name, size] = parts[i];
     ggml_backend_dev_t const device = chosen[i];
     if (device == nullptr)
-      return fail(ErrorCode::kInvalidArgument, fmt::format("{} {}: the GPUs here are{}", flag, part, names));
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{} {}: the GPUs here are{}", option, part, names));
     if (std::ranges::find(out, device, &engine::OffloadOption::device) != out.end())
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{} {}: {} has a budget already", flag, part, ggml_backend_dev_name(device)));
+                  fmt::format("{} {}: {} has a budget already", option, part, ggml_backend_dev_name(device)));
     std::size_t free = 0;
     std::size_t total = 0;
     ggml_backend_dev_memory(device, &free, &total);
     if (size > Bytes{total}) {
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{} {}: {} has {} in all", flag, part, ggml_backend_dev_name(device),
+                  fmt::format("{} {}: {} has {} in all", option, part, ggml_backend_dev_name(device),
                               format_bytes(Bytes{total})));
     }
     if (size > Bytes{}) out.push_back({device, size});
   }
   std::vector<std::string> used;
-  for (const engine::OffloadOption& option : out) used.emplace_back(ggml_backend_dev_name(option.device));
+  for (const engine::OffloadOption& gpu : out) used.emplace_back(ggml_backend_dev_name(gpu.device));
   std::vector<std::string> all;
   for (ggml_backend_dev_t const device : devices) all.emplace_back(ggml_backend_dev_name(device));
-  if (const std::string note = unused_devices_note(parts, used, all, flag); !note.empty()) notes(note);
+  if (const std::string note = unused_devices_note(parts, used, all, option); !note.empty()) notes(note);
   return out;
 }
 

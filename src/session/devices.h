@@ -22,9 +22,8 @@ struct VramPart {
 };
 
 /// Parses SIZE, or NAME=SIZE for each device, with commas between. Errors: kInvalidArgument; the message
-/// begins with `flag`.
-[[nodiscard]] Result<std::vector<VramPart>> parse_vram(const std::string& text,
-                                                       std::string_view flag = "--vram");
+/// begins with `option`.
+[[nodiscard]] Result<std::vector<VramPart>> parse_vram(const std::string& text, std::string_view option);
 
 /// The same of budgets that name their device, or none.
 [[nodiscard]] std::vector<VramPart> vram_parts(const std::vector<VramBudget>& budgets);
@@ -34,15 +33,14 @@ struct VramPart {
 /// unclear.
 [[nodiscard]] std::string unused_devices_note(const std::vector<VramPart>& parts,
                                               const std::vector<std::string>& used,
-                                              const std::vector<std::string>& all,
-                                              std::string_view flag = "--vram");
+                                              const std::vector<std::string>& all, std::string_view option);
 
 /// Finds the devices of `parts` among those that ggml has here; plug-ins are loaded where these are not
-/// enough. `notes` says which devices stay unused. `flag` names the option in messages. Errors:
+/// enough. `notes` says which devices stay unused. `option` is what messages call the budgets. Errors:
 /// kInvalidArgument for a device that is not there, is named twice, or has less memory; kUnsupported where
 /// there is no GPU.
 [[nodiscard]] Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<VramPart>& parts,
-                                                                         std::string_view flag,
+                                                                         std::string_view option,
                                                                          const Notes& notes);
 
 /// From how many tokens on weights are uploaded to `device` for a pass: by this machine's rates where they

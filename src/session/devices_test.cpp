@@ -8,8 +8,8 @@ namespace {
 
 std::string note(const std::string& vram, const std::vector<std::string>& used,
                  const std::vector<std::string>& all) {
-  const auto parts = parse_vram(vram);
-  return parts ? unused_devices_note(*parts, used, all) : parts.error().message;
+  const auto parts = parse_vram(vram, "--vram");
+  return parts ? unused_devices_note(*parts, used, all, "--vram") : parts.error().message;
 }
 
 /// The parts as `name=bytes`; a part without a name as bytes alone. Or the message of the error.

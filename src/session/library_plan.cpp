@@ -32,7 +32,7 @@ plan::Workload workload(const Call& call, std::uint32_t context, const Notes& no
   if (!call.context.tokens && trained > 0)  // as Session::start() limits a request
     of_each = static_cast<std::uint32_t>(std::min<std::uint64_t>(of_each, trained));
   const PlannedPrompt prompt =
-      planned_prompt(call.options.prompt_tokens, of_each, OptionNames{}.prompt_tokens);
+      planned_prompt(call.options.prompt_tokens, of_each, plan::OptionNames{}.prompt_tokens);
   if (!prompt.note.empty()) notes(prompt.note);
   return workload_of(sequences, prompt.tokens);
 }

@@ -27,7 +27,8 @@ std::optional<Bytes> bytes_of(const nlohmann::json& object, const char* key) {
 }  // namespace
 
 Result<engine::BudgetChange> budget_change_of(const nlohmann::json& request,
-                                              const std::vector<std::string>& devices) {
+                                              const std::vector<std::string>& devices,
+                                              const plan::OptionNames& names) {
   Budgets budgets{.ram = bytes_of(request, "ram")};
   if (request.contains("ram") && !budgets.ram)
     return fail(ErrorCode::kInvalidArgument, "'ram' is no number of bytes");
@@ -43,7 +44,7 @@ Result<engine::BudgetChange> budget_change_of(const nlohmann::json& request,
   }
   if (!budgets.ram && budgets.vram.empty())
     return fail(ErrorCode::kInvalidArgument, "the request names no budget");
-  return budget_change(budgets, devices, {.ram = "--ram", .vram = "--vram"});
+  return budget_change(budgets, devices, names);
 }
 
 Live::Live(engine::Engine& engine, std::string model, Notes notes)
@@ -136,7 +137,7 @@ Status Live::carry_out(control::Request& request, const std::function<void()>& e
     refuse({ErrorCode::kInvalidArgument, "this version does not know this request"});
     return {};
   }
-  const auto change = budget_change_of(request.content(), names_in_use(engine_));
+  const auto change = budget_change_of(request.content(), names_in_use(engine_), engine_.names());
   if (!change) {
     refuse(change.error());
     return {};

@@ -15,10 +15,11 @@ namespace brimful::session {
 
 /// Reads the budgets that a request on the control socket asks for (docs/control.md):
 /// `{"ram": BYTES, "vram": [{"name": "CUDA0", "bytes": BYTES}, ..]}`, one or both of them. A part of `vram`
-/// without a name is for the first of `devices`, the GPUs in use, that has no budget yet. Errors:
-/// kInvalidArgument.
+/// without a name is for the first of `devices`, the GPUs in use, that has no budget yet. `names` is what
+/// messages call the budgets. Errors: kInvalidArgument.
 [[nodiscard]] Result<engine::BudgetChange> budget_change_of(const nlohmann::json& request,
-                                                            const std::vector<std::string>& devices);
+                                                            const std::vector<std::string>& devices,
+                                                            const plan::OptionNames& names);
 
 /// Lets other processes watch and change this run: it answers `brimful top` and `brimful ctl`
 /// (docs/control.md). Threading: as Engine.

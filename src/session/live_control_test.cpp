@@ -13,7 +13,7 @@ using ::testing::Pair;
 using json = nlohmann::json;
 
 Result<engine::BudgetChange> read(const json& request, const std::vector<std::string>& devices = {}) {
-  return budget_change_of(request, devices);
+  return budget_change_of(request, devices, {});
 }
 std::string refusal(const json& request, const std::vector<std::string>& devices = {}) {
   const auto change = read(request, devices);

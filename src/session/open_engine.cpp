@@ -19,15 +19,16 @@ std::optional<int> as_int(std::optional<std::uint32_t> number) {
 }
 
 Result<engine::ContextOptions> shape_of(const ContextOptions& context) {
+  const plan::OptionNames names;
   engine::ContextOptions out{.context = context.tokens, .ubatch = context.ubatch};
-  BRIMFUL_TRY(out.type_k, cache_type("key_cache", context.key_cache));
-  BRIMFUL_TRY(out.type_v, cache_type("value_cache", context.value_cache));
+  BRIMFUL_TRY(out.type_k, cache_type(names.key_cache, context.key_cache));
+  BRIMFUL_TRY(out.type_v, cache_type(names.value_cache, context.value_cache));
   if (context.flash_attention)
     out.flash_attention =
         *context.flash_attention ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
   out.drafts = {.ngrams = context.drafts.from_text, .longest = context.drafts.most_tokens};
-  BRIMFUL_TRY_VOID(
-      check_value_cache("value_cache", out.type_v, context.flash_attention == false, "flash_attention"));
+  BRIMFUL_TRY_VOID(check_value_cache(names.value_cache, out.type_v, context.flash_attention == false,
+                                     "context.flash_attention"));
   return out;
 }
 
@@ -36,17 +37,17 @@ Result<engine::ContextOptions> shape_of(const ContextOptions& context) {
 Result<engine::OpenOptions> session_options(const std::filesystem::path& gguf, const Budgets& budgets,
                                             const ContextOptions& context, const Notes& notes) {
   if (context.sequences == 0)
-    return fail(ErrorCode::kInvalidArgument, "sequences: 0 answers nothing: give at least 1");
+    return fail(ErrorCode::kInvalidArgument, "context.sequences: 0 answers nothing: give at least 1");
   if (context.sequences > llama_max_parallel_sequences())
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("sequences: {} are too many: at most {} are computed at once", context.sequences,
-                            llama_max_parallel_sequences()));
+                fmt::format("context.sequences: {} are too many: at most {} are computed at once",
+                            context.sequences, llama_max_parallel_sequences()));
   if (context.threads == 0U)
     return fail(ErrorCode::kInvalidArgument,
-                "threads: 0 compute nothing: give at least 1, or leave it unset");
+                "context.threads: 0 compute nothing: give at least 1, or leave it unset");
   if (context.prompt_threads == 0U)
     return fail(ErrorCode::kInvalidArgument,
-                "prompt_threads: 0 compute nothing: give at least 1, or leave it unset");
+                "context.prompt_threads: 0 compute nothing: give at least 1, or leave it unset");
   OpenRequest request{.model = gguf,
                       .ram = budgets.ram,
                       .vram = vram_parts(budgets.vram),

@@ -24,9 +24,9 @@ Error refusal(const ContextOptions& context) {
 
 TEST(OpenAndPrepare, OptionsThatMakeNoSenseAreRefusedBeforeTheModelIsLookedFor) {
   for (const auto& [context, field] :
-       std::vector<std::pair<ContextOptions, std::string>>{{{.sequences = 0}, "sequences: "},
-                                                           {{.sequences = 100'000}, "sequences: "},
-                                                           {{.threads = 0}, "threads: "}}) {
+       std::vector<std::pair<ContextOptions, std::string>>{{{.sequences = 0}, "context.sequences: "},
+                                                           {{.sequences = 100'000}, "context.sequences: "},
+                                                           {{.threads = 0}, "context.threads: "}}) {
     EXPECT_EQ(refusal(context).code, ErrorCode::kInvalidArgument) << field;
     EXPECT_THAT(refusal(context).message, StartsWith(field));
   }
@@ -60,6 +60,16 @@ TEST(OpenOptions, ThreadsThatCannotRunAreLoweredWithANoteThatNamesTheOption) {
   EXPECT_EQ(options->threads, 1);
   EXPECT_LT(options->threads_batch, 1'000'000);
   EXPECT_THAT(options->notes, ElementsAre(HasSubstr("--batch-threads")));
+}
+
+TEST(OpenOptions, TheEngineLearnsWhatItsUserCallsTheOptions) {
+  std::vector<std::string> notes;
+  const auto options =
+      open_options({.model = kMissing}, {.ram = "memory", .no_drafts = "drafts: off"}, notes_into(notes));
+  ASSERT_TRUE(options);
+  EXPECT_EQ(options->names.ram, "memory");
+  EXPECT_EQ(options->names.no_drafts, "drafts: off");
+  EXPECT_EQ(options->names.context, "context.tokens") << "the field of the library";
 }
 
 TEST(UsualRequests, TheContextIsNoLargerThanTheModelWasTrainedOn) {

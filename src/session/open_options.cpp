@@ -14,7 +14,7 @@ namespace brimful::session {
 namespace {
 
 /// Sets the numbers of threads, with a note where one of the user's is lowered.
-void set_threads(const OpenRequest& request, const OptionNames& names, engine::OpenOptions& out) {
+void set_threads(const OpenRequest& request, const plan::OptionNames& names, engine::OpenOptions& out) {
   const hardware::ComputeLimits limits = hardware::read_compute_limits();
   const auto choose = [&](std::optional<int> wanted, const std::string& name) {
     const hardware::ThreadChoice choice = hardware::choose_threads(wanted, limits, name);
@@ -34,11 +34,12 @@ int computing_threads(std::optional<std::uint32_t> wanted) {
   return hardware::choose_threads(number, hardware::read_compute_limits(), "threads").threads;
 }
 
-Result<engine::OpenOptions> open_options(const OpenRequest& request, const OptionNames& names,
+Result<engine::OpenOptions> open_options(const OpenRequest& request, const plan::OptionNames& names,
                                          const Notes& notes) {
   engine::OpenOptions out;
   out.model = request.model;
   out.ram = request.ram;
+  out.names = names;
   set_threads(request, names, out);
   out.make_reader = [kind = request.reader](const tier::DiskFiles& files, std::size_t depth) {
     return tier::make_reader(files, kind, depth);

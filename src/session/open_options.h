@@ -27,26 +27,14 @@ struct OpenRequest {
   std::filesystem::path draft_model{};  ///< Empty: none.
 };
 
-/// What the face calls these options, for messages.
-struct OptionNames {
-  std::string ram = "ram";
-  std::string vram = "vram";
-  std::string threads = "threads";
-  std::string threads_batch = "prompt_threads";
-  std::string placement = "placement";  ///< Everything that says where weights may lie.
-  std::string placement_rules = "placement.rules";
-  std::string prompt_tokens = "prompt_tokens";  ///< The length of the prompts that a plan is made for.
-  std::string machine = "Machine::like()";      ///< How a plan for another machine is asked for.
-};
-
 /// Returns the number of threads that compute when `wanted` were asked for: no more than can run. Unset: one
 /// for each core that the process may use.
 [[nodiscard]] int computing_threads(std::optional<std::uint32_t> wanted);
 
 /// Makes what Engine::open() needs: the devices with their drivers' figures, threads that can run, and the
-/// reader. Errors: those of offload_options() and of
-/// plan::placement_rules(); kInvalidArgument for a placement without a GPU.
-[[nodiscard]] Result<engine::OpenOptions> open_options(const OpenRequest& request, const OptionNames& names,
-                                                       const Notes& notes);
+/// reader. `names` is what the face calls the options, for messages. Errors: those of offload_options() and
+/// of plan::placement_rules(); kInvalidArgument for a placement without a GPU.
+[[nodiscard]] Result<engine::OpenOptions> open_options(const OpenRequest& request,
+                                                       const plan::OptionNames& names, const Notes& notes);
 
 }  // namespace brimful::session

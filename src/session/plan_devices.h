@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "hardware/profile.h"
+#include "plan/option_names.h"
 #include "plan/device_split.h"
 #include "session/devices.h"
 #include "session/open_options.h"
@@ -24,6 +25,6 @@ struct PlanDevices {
 /// kInvalidArgument for a GPU that `machine` does not have, or that has less memory.
 [[nodiscard]] Result<PlanDevices> plan_devices(const std::optional<std::vector<VramPart>>& parts,
                                                const hardware::Profile& machine, bool elsewhere,
-                                               const OptionNames& names);
+                                               const plan::OptionNames& names);
 
 }  // namespace brimful::session

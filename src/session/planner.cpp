@@ -37,6 +37,7 @@ Result<Planner> Planner::open(PlanRequest request) {
   engine::OpenOptions& open = request.open;
   open.weights = model::Weights::kMayBeMissing;
   open.claims_memory = false;
+  open.names = request.names;
   if (request.elsewhere) {
     open.machine = hardware::HostMemory{machine.ram.total, machine.ram.available, {}};
     if (!request.threads_given) open.threads = open.threads_batch = machine.compute.threads;
@@ -68,6 +69,7 @@ Result<PlanReport> Planner::plan(const engine::ContextOptions& context, const pl
                         .most_host_budget = most,
                         .devices = std::move(devices),
                         .placement_filter = filter_,
+                        .names = request_.names,
                         .workload = workload,
                         .open_seconds = open_seconds_};
   // Another process will execute the plan, and the kernel's account of it may be a little larger than its
@@ -83,7 +85,7 @@ Result<PlanReport> Planner::plan(const engine::ContextOptions& context, const pl
 }
 
 Result<PlanReport> plan_run(PlanRequest request, RunToPlan run) {
-  const OptionNames names = request.names;
+  const plan::OptionNames names = request.names;
   BRIMFUL_TRY(Planner planner, Planner::open(std::move(request)));
   engine::Engine& engine = planner.engine();
   BRIMFUL_TRY_VOID(engine::try_grammar(engine, run.sampling));

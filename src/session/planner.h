@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "plan/option_names.h"
 #include "plan/advice.h"
 #include "session/notes.h"
 #include "session/open_options.h"
@@ -31,7 +32,7 @@ struct PlanRequest {
   /// Which weights may lie on these GPUs.
   Placement placement;
   /// What the face calls its options, for messages.
-  OptionNames names;
+  plan::OptionNames names;
 };
 
 /// A plan, with everything that can be said about it.

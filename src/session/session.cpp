@@ -327,7 +327,7 @@ Status Session::change_budgets(const Budgets& budgets) {
   State& state = *state_;
   BRIMFUL_TRY_VOID(state.ready());
   BRIMFUL_TRY(const engine::BudgetChange change,
-              session::budget_change(budgets, session::names_in_use(*state.engine), {}));
+              session::budget_change(budgets, session::names_in_use(*state.engine), state.engine->names()));
   state.scheduler->evict();
   // The engine may compute to measure what a driver takes: stopped there, it could not go on. The next step()
   // tells of a cancel_all().

@@ -22,9 +22,9 @@ constexpr std::size_t kLongText = 32;
 }  // namespace
 
 Result<std::unique_ptr<DraftModel>> DraftModel::open(const std::filesystem::path& path, memory::Pool& host,
-                                                     tier::DeviceOptions options) {
+                                                     tier::DeviceOptions options, std::string name) {
   BRIMFUL_TRY(model::ModelProfile profile, model::read_model(path));
-  std::unique_ptr<DraftModel> draft(new DraftModel(std::move(profile), host));
+  std::unique_ptr<DraftModel> draft(new DraftModel(std::move(profile), host, std::move(name)));
   BRIMFUL_TRY(draft->device_, tier::HostDevice::create(draft->profile_, draft->pool_, std::move(options)));
   BRIMFUL_TRY(draft->model_, load_without_weights(draft->profile_, *draft->device_));
   return draft;
@@ -62,9 +62,9 @@ Status DraftModel::make_context(llama_context* target, const llama_context_param
   try {
     speculative_.reset(common_speculative_init(spec, 1));
   } catch (const std::exception&) {  // for two contexts like these, it has only one reason to refuse
-    return fail(ErrorCode::kInvalidArgument, fmt::format("-md {}: its vocabulary differs from that of the "
+    return fail(ErrorCode::kInvalidArgument, fmt::format("{} {}: its vocabulary differs from that of the "
                                                          "main model: use a smaller model of the same family",
-                                                         profile_.files.front().path.string()));
+                                                         name_, profile_.files.front().path.string()));
   }
   return {};
 }
@@ -82,7 +82,7 @@ Status DraftModel::record() {
   BRIMFUL_TRY_VOID(take_error());
   if (fed && forgets) return {};
   return fail(ErrorCode::kUnsupported,
-              fmt::format("-md {}: {}", profile_.files.front().path.string(),
+              fmt::format("{} {}: {}", name_, profile_.files.front().path.string(),
                           fed ? "it cannot remove the last tokens from its state, so it cannot draft"
                               : "llama.cpp cannot build its graph"));
 }

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "engine/model_loader.h"
@@ -26,9 +27,11 @@ class DraftModel {
 
   /// Reads the header of the model, and no weight. Errors: those of read_model; kUnsupported when libllama
   /// refuses the model. `host` and the device in `options` that shares its threads outlive the draft model.
+  /// `name` is what messages call the option that names the draft model.
   [[nodiscard]] static Result<std::unique_ptr<DraftModel>> open(const std::filesystem::path& path,
                                                                 memory::Pool& host,
-                                                                tier::DeviceOptions options);
+                                                                tier::DeviceOptions options,
+                                                                std::string name);
 
   /// Makes a context of the same length as the target's, and records its graphs. Errors: kInvalidArgument
   /// when the two vocabularies differ; kUnsupported when the context cannot forget drafted tokens. The
@@ -55,8 +58,10 @@ class DraftModel {
   struct ContextFree {
     void operator()(llama_context* c) const { llama_free(c); }
   };
-  DraftModel(model::ModelProfile profile, memory::Pool& host)
-      : profile_(std::move(profile)), pool_("draft model's", host, memory::Tag::kDraft) {}
+  DraftModel(model::ModelProfile profile, memory::Pool& host, std::string name)
+      : profile_(std::move(profile)),
+        name_(std::move(name)),
+        pool_("draft model's", host, memory::Tag::kDraft) {}
   [[nodiscard]] Status record();
   [[nodiscard]] Result<plan::Placement> placement() const;
   [[nodiscard]] Bytes runtime_bytes(const plan::Placement& placement) const;
@@ -64,6 +69,7 @@ class DraftModel {
   [[nodiscard]] Status take_error();
 
   const model::ModelProfile profile_;
+  const std::string name_;
   memory::Pool pool_;
   memory::Reservation runtime_;
   std::unique_ptr<tier::HostDevice> device_;  // must be destroyed after the model and the context

@@ -317,11 +317,10 @@ class PassCompiler {
       for (std::size_t i = begin; i < segment.entries_end; ++i) together += Bytes{program_.entries_[i].span};
       const bool several = segment.entries_end > begin + 1;
       if (several && together + table_.placement().largest_streamed > table_.placement().ring) {
-        return fail(
-            ErrorCode::kUnsupported,
-            fmt::format(
-                "'{}' needs {} of streamed weights at once, more than the ring holds: use a larger --ram",
-                segment.nodes.front()->name, format_bytes(together)));
+        return fail(ErrorCode::kUnsupported,
+                    fmt::format("'{}' needs {} of streamed weights at once, more than the ring holds: use a "
+                                "larger RAM budget",
+                                segment.nodes.front()->name, format_bytes(together)));
       }
       begin = segment.entries_end;
     }

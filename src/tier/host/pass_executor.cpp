@@ -166,7 +166,7 @@ Status PassExecutor::execute_stretch(ggml_backend_t inner, const ggml_cgraph& gr
     case GGML_STATUS_ABORTED: return fail(ErrorCode::kCancelled, "the computation was cancelled");
     case GGML_STATUS_ALLOC_FAILED:
       return fail(ErrorCode::kBudgetExceeded,
-                  "no memory for the computation's working buffer; use a smaller -ub");
+                  "no memory for the computation's working buffer; use a smaller ubatch");
     case GGML_STATUS_FAILED: break;
   }
   return fail(ErrorCode::kInternal, fmt::format("{} could not compute the graph", ggml_backend_name(inner)));

@@ -53,7 +53,7 @@ class UringReader final : public DiskReader {
       return BlockDone{
           blocks_[slot].read.tag,
           fail(ErrorCode::kIo,
-               fmt::format("{}: the kernel accepts no more reads: {}; use --io threads",
+               fmt::format("{}: io_uring accepts no more reads: {}; read with threads",
                            files_.files()[blocks_[slot].read.file].path, std::strerror(broken_)))};
     }
     for (;;) {
