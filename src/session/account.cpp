@@ -28,9 +28,19 @@ TierAccount account_of(const plan::DeviceShare& device) {
 }
 
 Account account_of(const engine::Engine& engine) {
-  Account out;
-  out.tiers.push_back(account_of(engine.memory_map()));
-  for (const engine::DeviceUse& use : engine.devices()) out.tiers.push_back(account_of(use.share));
+  const plan::MemoryMap host = engine.memory_map();
+  Account out{.weights = host.total_weights,
+              .resident_weights = host.resident_weight_bytes,
+              .streamed_per_pass = host.streamed_per_pass};
+  out.tiers.push_back(account_of(host));
+  for (const engine::DeviceUse& use : engine.devices()) {
+    TierAccount& tier = out.tiers.emplace_back(account_of(use.share));
+    tier.device = use.share.gpu.name;
+    tier.sent = use.sent;
+    tier.experts_sent = use.experts.read;
+    tier.experts_used = use.experts.used;
+    tier.experts_found = use.experts.hits;
+  }
   return out;
 }
 

@@ -28,15 +28,20 @@ bool Model::has_chat_template() const { return !content_->profile.chat_template.
 
 Result<Plan> Model::plan(const Budgets& budgets, const ContextOptions& context) const {
   Plan out;
-  BRIMFUL_TRY(const auto engine,
+  BRIMFUL_TRY(const session::PreparedEngine prepared,
               session::open_and_prepare(path(), budgets, context, session::notes_into(out.notes)));
-  const plan::MemoryMap map = engine->memory_map();
-  out.context = engine->plan().context;
-  out.ubatch = engine->plan().ubatch;
-  out.account = session::account_of(*engine);
-  out.weights = map.total_weights;
-  out.streamed_per_pass = map.streamed_per_pass;
-  for (const std::string& one : engine->notes()) out.notes.push_back(one);
+  const engine::Engine& engine = *prepared.engine;
+  const plan::HostPlan& plan = engine.plan();
+  out.context = plan.context;
+  out.ubatch = plan.ubatch;
+  out.sequences = prepared.at_once;
+  out.key_cache = ggml_type_name(engine.prepared().type_k);
+  out.value_cache = ggml_type_name(engine.prepared().type_v);
+  out.weights_budget = plan.demand.for_weights(plan.budget);
+  out.account = session::account_of(engine);
+  out.weights = out.account.weights;
+  out.streamed_per_pass = out.account.streamed_per_pass;
+  for (const std::string& one : engine.notes()) out.notes.push_back(one);
   return out;
 }
 
