@@ -69,6 +69,14 @@ class Library : public testing::Test {
     return {.numbers = {{"temperature", 0}}, .max_tokens = tokens};
   }
 
+  /// kPrompt with its answer, and a little more.
+  static Prompt turn_after(const Session& session, const Completion& first) {
+    Prompt out{.tokens = session.tokenize(kPrompt.text).value()};
+    out.tokens.insert(out.tokens.end(), first.tokens.begin(), first.tokens.end());
+    for (const std::int32_t token : session.tokenize(" The", false).value()) out.tokens.push_back(token);
+    return out;
+  }
+
   TemporaryDirectory directory_;
   std::filesystem::path model_;
 };

@@ -27,8 +27,9 @@ TierAccount account_of(const plan::DeviceShare& device) {
            {"unused", device.unused}}};
 }
 
-Account account_of(const engine::Engine& engine) {
-  const plan::MemoryMap host = engine.memory_map();
+namespace {
+
+Account account_with(const plan::MemoryMap& host, const engine::Engine& engine) {
   Account out{.weights = host.total_weights,
               .resident_weights = host.resident_weight_bytes,
               .streamed_per_pass = host.streamed_per_pass};
@@ -42,6 +43,14 @@ Account account_of(const engine::Engine& engine) {
     tier.experts_found = use.experts.hits;
   }
   return out;
+}
+
+}  // namespace
+
+Account account_of(const engine::Engine& engine) { return account_with(engine.memory_map(), engine); }
+
+Account planned_account_of(const engine::Engine& engine) {
+  return account_with(engine.plan().memory_map(engine.profile()), engine);
 }
 
 }  // namespace brimful::session

@@ -10,7 +10,10 @@ namespace brimful::session {
 [[nodiscard]] TierAccount account_of(const plan::MemoryMap& host);
 [[nodiscard]] TierAccount account_of(const plan::DeviceShare& device);
 
-/// All tiers of an engine, without the peak. Requires: Engine::prepare() succeeded.
+/// All tiers of an engine, without the peaks. Requires: Engine::start() succeeded.
 [[nodiscard]] Account account_of(const engine::Engine& engine);
+/// The same as the plan says it, before anything is reserved. Requires: Engine::prepare() succeeded, and
+/// Engine::start() was not called.
+[[nodiscard]] Account planned_account_of(const engine::Engine& engine);
 
 }  // namespace brimful::session

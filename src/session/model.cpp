@@ -38,7 +38,7 @@ Result<Plan> Model::plan(const Budgets& budgets, const ContextOptions& context) 
   out.key_cache = ggml_type_name(engine.prepared().type_k);
   out.value_cache = ggml_type_name(engine.prepared().type_v);
   out.weights_budget = plan.demand.for_weights(plan.budget);
-  out.account = session::account_of(engine);
+  out.account = session::planned_account_of(engine);
   out.weights = out.account.weights;
   out.streamed_per_pass = out.account.streamed_per_pass;
   for (const std::string& one : engine.notes()) out.notes.push_back(one);
