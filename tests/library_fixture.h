@@ -73,7 +73,8 @@ class Library : public testing::Test {
   static Prompt turn_after(const Session& session, const Completion& first) {
     Prompt out{.tokens = session.tokenize(kPrompt.text).value()};
     out.tokens.insert(out.tokens.end(), first.tokens.begin(), first.tokens.end());
-    for (const std::int32_t token : session.tokenize(" The", false).value()) out.tokens.push_back(token);
+    const std::vector<std::int32_t> more = session.tokenize(" The", false).value();
+    out.tokens.insert(out.tokens.end(), more.begin(), more.end());
     return out;
   }
 
