@@ -198,7 +198,8 @@ void settings(const brimful::Model& model, Session& session) {
   const auto refused = [](const auto& result) {
     return !result && result.error().code == ErrorCode::kInvalidArgument;
   };
-  expect(refused(session.generate(kPrompt, greedy(0))), "an answer of no token is refused");
+  const auto nothing = session.generate(kPrompt, greedy(0));
+  expect(nothing && nothing->tokens.empty(), "an answer of no token computes its prompt");
   expect(refused(model.plan({}, {.sequences = 0})), "no request at once is refused");
   expect(refused(model.plan({}, {.sequences = 1000})), "1000 requests at once are refused");
   expect(refused(model.plan({}, {.threads = 0})), "no thread is refused");

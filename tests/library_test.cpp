@@ -1,21 +1,15 @@
 // The public interface: what its sessions answer, beside the answers of the program, and what it refuses.
 
-#include <brimful/session.h>
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include <cmath>
-#include <fstream>
 #include <limits>
-#include <nlohmann/json.hpp>
 
 #include "adapter_files.h"
 #include "foreign/foreign_limits.h"
-#include "program_run.h"
+#include "library_fixture.h"
 #include "scripted_model.h"
 #include "synth/synth.h"
-#include "temporary_directory.h"
-#include "tiered_model.h"
 
 namespace brimful::tests {
 namespace {
@@ -36,102 +30,51 @@ constexpr const char* kTemplate =
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}{% endfor %}{{ style }}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}";
 
-class Library : public testing::Test {
- protected:
-  void SetUp() override {
-    model_ = stories15m();
-    if (model_.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  }
+/// What `brimful plan --json` says of a model and a machine.
+nlohmann::json plan_of_program(const std::filesystem::path& file, std::vector<std::string> more) {
+  std::vector<std::string> all{"plan", "-m", file.string(), "-t", "2", "-c", "512", "-ub", "64", "--json"};
+  all.insert(all.end(), more.begin(), more.end());
+  const ProgramRun run = run_brimful(all);
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  return nlohmann::json::parse(run.out, nullptr, false);
+}
 
-  static Session start(const std::filesystem::path& file, const ContextOptions& context = {}) {
-    const auto model = Model::open(file);
-    if (!model) throw std::runtime_error(model.error().message);
-    auto session = Session::start(*model, {.ram = kGiB}, context);
-    if (!session) throw std::runtime_error(session.error().message);
-    return std::move(*session);
-  }
-  static Completion answer(Session& session, const Prompt& prompt, const SamplingOptions& sampling) {
-    auto done = session.generate(prompt, sampling);
-    if (!done) throw std::runtime_error(done.error().message);
-    return std::move(*done);
-  }
-  static void expect_refused(Session& session, const Prompt& prompt, const SamplingOptions& sampling,
-                             const std::string& begin) {
-    const auto done = session.generate(prompt, sampling);
-    ASSERT_FALSE(done) << "not refused: " << begin;
-    EXPECT_EQ(done.error().code, ErrorCode::kInvalidArgument) << done.error().message;
-    EXPECT_TRUE(done.error().message.starts_with(begin)) << done.error().message;
-  }
-  /// What `brimful plan --json` says of a model and a machine.
-  static nlohmann::json plan_of_program(const std::filesystem::path& file, std::vector<std::string> more) {
-    std::vector<std::string> all{"plan", "-m", file.string(), "-t", "2", "-c", "512", "-ub", "64", "--json"};
-    all.insert(all.end(), more.begin(), more.end());
-    const ProgramRun run = run_brimful(all);
-    EXPECT_EQ(run.exit_code, 0) << run.err;
-    return nlohmann::json::parse(run.out, nullptr, false);
-  }
-  static ContextOptions planned_context(const std::optional<Machine>& machine) {
-    return {.tokens = 512, .ubatch = 64, .threads = 2, .machine = machine};
-  }
-  /// Compares a forecast with that of the program, but for the time until the vocabulary is read, which is
-  /// measured.
-  static void expect_same(const Forecast& forecast, const nlohmann::json& json) {
-    EXPECT_DOUBLE_EQ(forecast.answer_tokens_per_second, json["decode_tokens_per_second"]);
-    EXPECT_DOUBLE_EQ(forecast.prompt_tokens_per_second, json["prompt_tokens_per_second"]);
-    EXPECT_DOUBLE_EQ(forecast.first_token.count(), json["first_token_seconds"]);
-    EXPECT_EQ(to_string(forecast.pass.bound_by), json["bound_by"]["decode"].get<std::string>());
-    EXPECT_EQ(to_string(forecast.prompt.bound_by), json["bound_by"]["prompt"].get<std::string>());
-    EXPECT_EQ(forecast.requests, json["workload"]["sequences"]);
-    EXPECT_EQ(forecast.prompt_tokens, json["workload"]["prompt_tokens"]);
-    EXPECT_EQ(forecast.pass.read.value, json["read_bytes_per_pass"]);
-    EXPECT_DOUBLE_EQ(forecast.pass.compute.count(), json["seconds_per_pass"]["compute"]);
-    EXPECT_DOUBLE_EQ(forecast.pass.gpu.count(), json["seconds_per_pass"]["gpu"]);
-    EXPECT_DOUBLE_EQ(forecast.prompt.total.count(), json["seconds_per_prompt"]["total"]);
-    EXPECT_GT(forecast.load.count(), 0);
-  }
-  static void expect_not_started(const std::filesystem::path& file, const ContextOptions& context,
-                                 ErrorCode code, const std::string& part) {
-    const auto model = Model::open(file);
-    ASSERT_TRUE(model);
-    const auto session = Session::start(*model, {.ram = kGiB}, context);
-    ASSERT_FALSE(session) << "not refused: " << part;
-    EXPECT_EQ(session.error().code, code) << session.error().message;
-    EXPECT_NE(session.error().message.find(part), std::string::npos) << session.error().message;
-  }
-  /// Why this cannot be planned.
-  static std::string why_not(const std::filesystem::path& file, const Budgets& budgets,
-                             const ContextOptions& context = {}) {
-    const auto model = Model::open(file);
-    const auto plan = model ? model->plan(budgets, context) : std::unexpected(model.error());
-    return plan ? "it can be planned" : plan.error().message;
-  }
-  static std::filesystem::path write_tiny_model(const std::filesystem::path& file) {
-    const auto design = synth::design_synth({.like = "llama-tiny", .type = "F32"});
-    if (!design) throw std::runtime_error(design.error().message);
-    const auto written = synth::write_synth(*design, file, true, [](Bytes) {});
-    if (!written) throw std::runtime_error(written.error().message);
-    return written->front();
-  }
-  /// The tokens that `brimful run` writes with the same options.
-  [[nodiscard]] nlohmann::json tokens_of_run(const std::string& file, std::vector<std::string> more) const {
-    const std::string stats = (directory_.path() / "stats.json").string();
-    std::vector<std::string> all{"run", "-m",    file,   "--raw",  "-p", "Once upon a time", "-n",
-                                 "24",  "--ram", "1GiB", "--temp", "0",  "--stats",          stats};
-    all.insert(all.end(), more.begin(), more.end());
-    const ProgramRun run = run_brimful(all);
-    EXPECT_EQ(run.exit_code, 0) << run.err;
-    std::ifstream in(stats);
-    return nlohmann::json::parse(in, nullptr, false)["token_ids"];
-  }
+ContextOptions planned_context(const std::optional<Machine>& machine) {
+  return {.tokens = 512, .ubatch = 64, .threads = 2, .machine = machine};
+}
 
-  static inline const Prompt kPrompt{.text = "Once upon a time"};
-  static SamplingOptions greedy(std::uint32_t tokens) {
-    return {.numbers = {{"temperature", 0}}, .max_tokens = tokens};
-  }
+/// Compares a forecast with that of the program, but for the time until the vocabulary is read, which is
+/// measured.
+void expect_same(const Forecast& forecast, const nlohmann::json& json) {
+  EXPECT_DOUBLE_EQ(forecast.answer_tokens_per_second, json["decode_tokens_per_second"]);
+  EXPECT_DOUBLE_EQ(forecast.prompt_tokens_per_second, json["prompt_tokens_per_second"]);
+  EXPECT_DOUBLE_EQ(forecast.first_token.count(), json["first_token_seconds"]);
+  EXPECT_EQ(to_string(forecast.pass.bound_by), json["bound_by"]["decode"].get<std::string>());
+  EXPECT_EQ(to_string(forecast.prompt.bound_by), json["bound_by"]["prompt"].get<std::string>());
+  EXPECT_EQ(forecast.requests, json["workload"]["sequences"]);
+  EXPECT_EQ(forecast.prompt_tokens, json["workload"]["prompt_tokens"]);
+  EXPECT_EQ(forecast.pass.read.value, json["read_bytes_per_pass"]);
+  EXPECT_DOUBLE_EQ(forecast.pass.compute.count(), json["seconds_per_pass"]["compute"]);
+  EXPECT_DOUBLE_EQ(forecast.pass.gpu.count(), json["seconds_per_pass"]["gpu"]);
+  EXPECT_DOUBLE_EQ(forecast.prompt.total.count(), json["seconds_per_prompt"]["total"]);
+  EXPECT_GT(forecast.load.count(), 0);
+}
 
-  TemporaryDirectory directory_;
-  std::filesystem::path model_;
-};
+/// Why this cannot be planned.
+std::string why_not(const std::filesystem::path& file, const Budgets& budgets,
+                    const ContextOptions& context = {}) {
+  const auto model = Model::open(file);
+  const auto plan = model ? model->plan(budgets, context) : std::unexpected(model.error());
+  return plan ? "it can be planned" : plan.error().message;
+}
+
+std::filesystem::path write_tiny_model(const std::filesystem::path& file) {
+  const auto design = synth::design_synth({.like = "llama-tiny", .type = "F32"});
+  if (!design) throw std::runtime_error(design.error().message);
+  const auto written = synth::write_synth(*design, file, true, [](Bytes) {});
+  if (!written) throw std::runtime_error(written.error().message);
+  return written->front();
+}
 
 TEST_F(Library, GivesTheTokensOfTheProgramWithAdaptersAndCacheTypes) {
   const std::string file = write_tiny_model(directory_.path() / "model.gguf").string();

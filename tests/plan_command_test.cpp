@@ -1,7 +1,9 @@
 // `brimful plan` and `brimful probe` as people and programs use them.
 
+#include <brimful/model.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <regex>
@@ -236,6 +238,10 @@ TEST_F(PlanProgram, ThisMachineIsMeasuredOnceAndRemembered) {
                                          std::chrono::seconds(280));  // A slow machine takes minutes.
   const ProgramRun first = run_brimful({"probe", "-m", model_.string(), "-t", "2", "--json"});
   const ProgramRun second = run_brimful({"probe", "-m", model_.string(), "-t", "2", "--json"});
+  const auto model = Model::open(model_);
+  ASSERT_TRUE(model) << model.error().message;
+  const auto of_library =
+      model->plan({.ram = kGiB}, {.sequences = 4, .threads = 2, .machine = Machine::known(*model, 2)});
   ::unsetenv("XDG_CACHE_HOME");
   ASSERT_EQ(planned.exit_code, 0) << planned.err;
   EXPECT_NE(planned.err.find("note: this machine's speed is not known yet"), std::string::npos)
@@ -247,6 +253,12 @@ TEST_F(PlanProgram, ThisMachineIsMeasuredOnceAndRemembered) {
   EXPECT_EQ(machine["measured"], nlohmann::json::parse(second.out)["measured"]);
   std::ofstream(file("machine.json")) << first.out;
   EXPECT_EQ(plan({"--hardware", file("machine.json"), "--ram", "90MiB"})["fits"], true);
+
+  // The library chooses by the same figures, unless others computed while they were measured.
+  ASSERT_TRUE(of_library) << of_library.error().message;
+  const bool weighs = std::ranges::any_of(
+      of_library->notes, [](const std::string& note) { return note.starts_with("plan: weighed"); });
+  EXPECT_EQ(weighs, !nlohmann::json::parse(second.out).contains("disturbed_by_processors"));
 }
 
 /// Somebody who waits for it without a terminal also sees its progress.

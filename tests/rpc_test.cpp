@@ -1,6 +1,8 @@
 // Layers lie on ggml's rpc-servers, which are real devices with memory of their own and run on any machine.
 
 #include <arpa/inet.h>
+#include <brimful/process.h>
+#include <brimful/session.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -137,6 +139,51 @@ TEST(Rpc, TwoServersAndTheHostShareAModel) {
     EXPECT_GT(shared["device_bytes"][device]["weights"], 1 << 20);
     EXPECT_EQ(shared["sent_bytes"][device], 0) << "no batch";
   }
+}
+
+/// What a program does that uses the library, in a process of its own, because devices cannot be taken out of
+/// one again. Returns what is wrong; empty: nothing.
+std::string use_in_a_session(const std::filesystem::path& path, const std::string& endpoint) {
+  const auto missing = add_rpc_server("127.0.0.1:1");
+  if (missing || missing.error().code != ErrorCode::kNotFound) return "a server is found where there is none";
+  if (const auto added = add_rpc_server(endpoint); !added) return added.error().message;
+  const auto model = Model::open(path);
+  const SamplingOptions greedy{.numbers = {{"temperature", 0}}, .max_tokens = 12};
+  const auto tokens = [&](const Budgets& budgets) -> Result<std::vector<std::int32_t>> {
+    BRIMFUL_TRY(Session session, Session::start(*model, budgets, {.tokens = 256}));
+    BRIMFUL_TRY(const Completion done, session.generate({.text = "Once upon a time"}, greedy));
+    const Account account = session.account();
+    if (account.tiers.size() == 2 && account.tiers[1].device.empty())
+      return fail(ErrorCode::kInternal, "the device has no name");
+    return done.tokens;
+  };
+  const auto alone = tokens({.ram = kGiB});
+  const auto shared = tokens({.ram = kGiB, .vram = {{"RPC0", kMiB * 20}}});
+  if (!alone) return alone.error().message;
+  if (!shared) return shared.error().message;
+  if (*shared != *alone) return "the tokens differ";
+  const auto weights_there = [&](const Placement& placement) {
+    const auto plan =
+        model->plan({.ram = kGiB, .vram = {{"RPC0", kMiB * 20}}}, {.tokens = 256, .placement = placement});
+    return plan ? plan->account.tiers.at(1).tags.at(0).second : Bytes{};
+  };
+  const Bytes all = weights_there({});
+  const Bytes some = weights_there({.gpu_layers = 1});
+  if (all <= kMiB || some >= all) return "what may lie on the device does not";
+  return {};
+}
+
+TEST(Rpc, ASessionUsesTheDevicesOfAServer) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const RpcServer server;
+  EXPECT_EXIT(
+      {
+        const std::string wrong = use_in_a_session(path, server.endpoint());
+        std::fprintf(stderr, "%s\n", wrong.c_str());
+        std::_Exit(wrong.empty() ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
 }
 
 TEST(Rpc, FlagsOfLlamaCppSayWhatMayLieThere) {

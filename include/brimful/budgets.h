@@ -2,6 +2,7 @@
 
 #include <brimful/bytes.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -34,6 +35,20 @@ struct TierAccount {
   /// Bytes by tag: `weights`, `experts`, `ring`, `kv_cache`, `compute`, `draft_model`, `runtime`, `unused`. They
   /// add up to `budget`, exactly.
   std::vector<std::pair<std::string, Bytes>> tags{};
+  std::string device{};  ///< The name of the GPU, such as `NVIDIA GeForce RTX 4090`. Empty for the host.
+  /// Of a GPU, since the session started: bytes of weights that were sent to it for large passes, and bytes of
+  /// experts that were sent into its slots. The rest as in Statistics, for the experts of its slots.
+  Bytes sent{};
+  Bytes experts_sent{};
+  std::uint64_t experts_used = 0;
+  std::uint64_t experts_found = 0;
+};
+
+/// An earlier budget of main memory, and the most bytes that the process held while it had it. The peak is unset where
+/// the kernel does not tell.
+struct EarlierBudget {
+  Bytes budget{};
+  std::optional<Bytes> peak{};
 };
 
 /// Where every byte of the budgets is.
@@ -42,6 +57,10 @@ struct Account {
   /// The most bytes of main memory that the process held while it had its present budget, by the kernel's count. Unset
   /// in a Plan, and where the kernel does not tell.
   std::optional<Bytes> peak{};
+  std::vector<EarlierBudget> earlier{};  ///< What change_budgets() has replaced, the first one first.
+  Bytes weights{};            ///< All weights of the model.
+  Bytes resident_weights{};   ///< Those of them that stay in main memory.
+  Bytes streamed_per_pass{};  ///< Those of them that are read from disk for every pass.
 };
 
 }  // namespace brimful

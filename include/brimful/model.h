@@ -41,6 +41,44 @@ struct Drafts {
   std::filesystem::path model{};
   /// The most tokens of a draft. Unset: as many as cost little memory.
   std::optional<std::uint32_t> most_tokens{};
+  /// True: drafts are as long as they can be, also where that costs time. For measurements.
+  bool always = false;
+};
+
+/// How the requests of a session share its passes.
+enum class Sharing {
+  /// Each pass computes as many requests as the context holds.
+  kTogether,
+  /// A request is computed from its first to its last token before the next one begins, unless a more urgent one comes.
+  /// It then gets the tokens that it gets alone, whatever other requests there are.
+  kOneByOne,
+  /// One by one, too, for the turns of one conversation, as `brimful run` does it: the passes over a prompt are as large
+  /// as they can be, and a prompt begins with everything of it that the context holds, the last answer included.
+  /// ContextOptions::sequences is 1.
+  kConversation,
+};
+
+/// How weights are read from the disk: by io_uring or by threads. kAuto: by io_uring where the kernel has it.
+enum class DiskReads { kAuto, kUring, kThreads };
+
+/// What is known about the requests of a session before they come. What ContextOptions leaves open is chosen for them.
+struct Workload {
+  std::uint64_t prompt_tokens = 0;  ///< Mean number of tokens of a prompt.
+  std::uint64_t answer_tokens = 0;  ///< Mean number of tokens of an answer.
+  /// Tokens of the largest prompt and its answer: a context that is chosen holds that many, if the budget does. 0: the
+  /// sum of the means.
+  std::uint64_t most_tokens = 0;
+  /// A context that is chosen holds that many tokens in any case, and at least 256.
+  std::uint64_t least_tokens = 0;
+};
+
+/// Bytes of main memory that the calling program will still allocate: `fixed`, and with them `share` of the budget, but
+/// not less than `least` and not more than `most`.
+struct CallerReserve {
+  Bytes fixed{};
+  double share = 0;  ///< From 0 to 0.5. 0: `least` and `most` do not count.
+  Bytes least{};
+  std::optional<Bytes> most{};  ///< Unset: no limit.
 };
 
 /// What a session is to hold beside the weights, and how it computes.
@@ -58,6 +96,7 @@ struct ContextOptions {
   /// Threads that compute prompts, at least 1. Unset: as many as `threads`.
   std::optional<std::uint32_t> prompt_threads{};
   /// Types of the KV cache, by ggml's names: `f32`, `f16`, `bf16`, `q8_0`, `q4_0`, `q4_1`, `q5_0`, `q5_1` or `iq4_nl`.
+  /// `auto` for both: q8_0 where a forecast says that it is faster (see `machine`), and else f16.
   std::string key_cache = "f16";
   std::string value_cache = "f16";
   /// Whether flash attention computes the answers. Unset: where the model and the devices have it.
@@ -69,6 +108,20 @@ struct ContextOptions {
   Drafts drafts{};  ///< They cannot be used with a GPU yet.
   /// A Jinja chat template that is used instead of the model's own. Empty: the model's own.
   std::string chat_template{};
+  Sharing sharing = Sharing::kTogether;
+  /// Unset: requests of a usual length.
+  std::optional<Workload> workload{};
+  /// Bytes for weights in main memory, as an earlier plan has decided: see Plan::weights_budget. Unset: all that the
+  /// budget leaves.
+  std::optional<Bytes> weights_budget{};
+  DiskReads disk_reads = DiskReads::kAuto;
+  CallerReserve caller_reserve{};  ///< Nothing, where it is left alone.
+  /// True: what happens is recorded, in memory inside the budget. See Session::write_trace().
+  bool trace = false;
+  /// True: `brimful top` and `brimful ctl` can watch the session and change its budgets, over a socket that only this
+  /// user can open (docs/control.md). Where there can be none, a note says why. For one session of a process at a time.
+  /// Session::step() does what they ask for; see Session::control_descriptor().
+  bool control_socket = false;
   /// The machine. If it is this one, a context whose `tokens` are unset gets the shape that is fastest by its rates;
   /// the notes say which shapes were compared. If it is another one, the options are for Model::plan() only.
   /// Unset: this machine, and a usual shape.
@@ -87,6 +140,12 @@ struct PlanOptions {
 struct Plan {
   std::uint32_t context = 0;  ///< Tokens of the context.
   std::uint32_t ubatch = 0;   ///< Tokens of one pass over a prompt.
+  std::uint32_t sequences = 0;  ///< Requests that are computed at once.
+  std::string key_cache{};    ///< Types of the KV cache, by ggml's names.
+  std::string value_cache{};
+  /// Bytes for weights in main memory. With this, `context` and `ubatch` in ContextOptions, and the same budgets, a
+  /// session does what this plan says, also where the process holds a little less by then.
+  Bytes weights_budget{};
   Account account{};          ///< Its peak is unset.
   Bytes weights{};            ///< All weights of the model.
   Bytes streamed_per_pass{};  ///< Weights that are read from disk for every pass.

@@ -1,6 +1,9 @@
 #pragma once
 
 #include <brimful/export.h>
+#include <brimful/result.h>
+
+#include <string>
 
 namespace brimful {
 
@@ -28,5 +31,10 @@ struct ProcessSettings {
 /// Applies the settings that are true. Call it at the start of the program: threads and memory of before keep their
 /// settings. None can be taken back. Threading: while no other thread runs.
 BRIMFUL_API void adjust_process(const ProcessSettings& settings);
+
+/// Adds the devices of ggml's rpc-server at `endpoint` (`HOST:PORT`) to the GPUs of this process, as `RPC0`, `RPC1` and
+/// so on: VramBudget::device takes these names. A server that goes away later, or sends wrong data, ends the process.
+/// Errors: kNotFound where no server answers. Blocks: up to 10 s. Threading: as adjust_process().
+[[nodiscard]] BRIMFUL_API Status add_rpc_server(const std::string& endpoint);
 
 }  // namespace brimful

@@ -7,6 +7,7 @@
 #include <brimful/sampling.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -48,6 +49,8 @@ struct Tool {
   std::string description{};  ///< What it does, for the model.
   /// A JSON schema of the arguments, as JSON. Empty: any object.
   std::string parameters{};
+  /// True: parameters of which llama.cpp cannot follow some part are refused.
+  bool strict = false;
 };
 
 /// Whether an answer may, must or must not call a tool.
@@ -72,6 +75,8 @@ struct Prompt {
   bool thinking = true;
   /// The most tokens that the model may think; then its thoughts are ended. Unset: no limit.
   std::optional<std::uint32_t> thinking_tokens{};
+  /// Whether thoughts are kept apart, as Completion::reasoning. False: they stay in the text, with their marks.
+  bool thoughts_apart = true;
   /// True: the last message is the assistant's, and the answer continues it.
   bool continues_last_message = false;
   /// More variables for the chat template, by name; the values are JSON.
@@ -89,6 +94,30 @@ struct LogProbabilities {
   TokenLogProbability written{};
   /// The likeliest tokens, the likeliest one first: as many as SamplingOptions::top_log_probabilities says.
   std::vector<TokenLogProbability> top{};
+};
+
+/// Which requests are computed first. Interactive ones may take the place of background ones, which go on later.
+enum class Priority { kInteractive, kBackground };
+
+/// How a request is computed beside others.
+struct RequestOptions {
+  Priority priority = Priority::kInteractive;
+  /// Whether the same tokens are expected each time. While such a request runs alone, it gets those that it gets in a new
+  /// session. Unset: at temperature 0, and where a seed is set.
+  std::optional<bool> repeatable{};
+};
+
+/// What an answer took. A pass that computes several requests counts for each of them, as a whole.
+struct Timings {
+  /// From the submission until the first token was chosen. 0 where none was.
+  double first_token_seconds = 0;
+  double seconds = 0;         ///< From the submission to the end.
+  double prompt_seconds = 0;  ///< Passes that computed tokens of the prompt.
+  double answer_seconds = 0;  ///< Passes that computed an answer's token, to choose the next one.
+  std::uint64_t answer_passes = 0;
+  std::uint64_t draft_tokens = 0;           ///< Tokens that were computed as drafts.
+  std::uint64_t draft_tokens_accepted = 0;  ///< Those of them that became part of the answer.
+  std::uint32_t preempted = 0;              ///< How often the request made room for others.
 };
 
 /// Why an answer ended.
@@ -117,6 +146,22 @@ struct Completion {
   /// What of the request could not be done as asked, such as parts of a schema that are not enforced; one sentence
   /// each.
   std::vector<std::string> notes{};
+  Timings timings{};
+};
+
+/// What is new in an answer while it is written. One of `text`, `reasoning` and `call` has something.
+struct Delta {
+  std::string text{};
+  std::string reasoning{};
+  struct Call {
+    std::size_t index = 0;  ///< Which of Completion::tool_calls it belongs to.
+    /// What the call has gained: `id` and `name` in its first delta only, and pieces of `arguments`.
+    ToolCall added{};
+  };
+  std::optional<Call> call{};
+  /// Those of the tokens that were written since the last delta; see Completion::log_probabilities, which alone may have
+  /// those of the last tokens.
+  std::vector<LogProbabilities> log_probabilities{};
 };
 
 /// Takes a piece of an answer's text as it is written, without its reasoning and its calls of tools; may cut a UTF-8 character. Returning
@@ -129,12 +174,15 @@ using OnProgress = std::function<bool(Bytes done, Bytes total)>;
 /// Names a request of Session::submit(). Ids are never used twice in a session.
 using RequestId = std::uint64_t;
 
-/// How submit() tells what becomes of a request. Both are called inside a function of the session that computes or
-/// cancels, on its thread. Of the session, they may call submit(), cancel() and cancel_all() only. What one of them
-/// throws leaves that function when the pass is finished, and what on_text throws cancels its request. Either may be
-/// unset.
+/// How submit() tells what becomes of a request. They are called inside a function of the session that computes or
+/// cancels, on its thread. Of the session, they may call read(), submit(), cancel() and cancel_all() only. What one of them
+/// throws leaves that function when the pass is finished, and what on_text or on_delta throws cancels its request. Each
+/// may be unset.
 struct Callbacks {
   OnText on_text{};
+  /// Takes all that is new in the answer: its text, which on_text gets as well, its reasoning and its calls of tools.
+  /// Returning false ends the answer, and neither is called again.
+  std::function<bool(const Delta& delta)> on_delta{};
   /// Called once, at the end; also for a request that is still on its way when the session ends: what it throws is lost
   /// then. An answer that was cancelled is a Completion with what there is. Errors: those that the answer itself is to
   /// blame for.
@@ -150,16 +198,51 @@ struct Statistics {
   std::uint64_t draft_tokens = 0;          ///< Tokens that were computed as drafts.
   std::uint64_t draft_tokens_accepted = 0; ///< Those of them that became part of an answer.
   std::uint64_t preempted = 0;             ///< How often a request made room for others, and went on later.
+  std::uint32_t most_running = 0;          ///< The most requests that were computed at once.
   double seconds = 0;                      ///< Time of all passes.
+  double prompt_seconds = 0;               ///< Timings::prompt_seconds of all requests together.
+  double answer_seconds = 0;               ///< Timings::answer_seconds of all requests together.
+  double draft_seconds = 0;                ///< Time in which drafts were made. It is no part of `seconds`.
+  /// Passes that computed one token of each request and nothing else, and the tokens that they gave.
+  std::uint64_t answer_passes = 0;
+  std::uint64_t answer_pass_tokens = 0;
+  double answer_pass_seconds = 0;
   double stalled_seconds = 0;              ///< The part of it in which the computing waited for the disk.
   Bytes read{};                            ///< Bytes of weights that passes read from the disk.
   std::uint64_t experts_used = 0;          ///< Experts that passes needed, of a mixture of experts.
   std::uint64_t experts_found = 0;         ///< Those of them that were in memory already.
+  Bytes experts_missed{};                  ///< Bytes of the others.
+  Bytes experts_read{};                    ///< Bytes of experts that were read, in whole blocks.
+  std::uint64_t experts_prefetched = 0;    ///< Experts that were read because a pass was expected to need them.
+  Bytes experts_wasted{};                  ///< Bytes of those of them that were not needed.
+  Bytes loaded{};                          ///< Bytes of weights that were read to start.
+  std::uint32_t running = 0;               ///< Requests that are computed now.
+  std::uint32_t waiting = 0;               ///< Requests that wait now.
+  std::uint32_t free_tokens = 0;           ///< Tokens for which the KV cache has room now.
+};
+
+/// A request as Session::read() has read it: its tokens, the grammar of its answer, and how that is taken apart. For one
+/// session, which outlives it. Threading: one thread at a time.
+class BRIMFUL_API Request {
+ public:
+  Request(Request&&) noexcept;
+  Request& operator=(Request&&) noexcept;
+  ~Request();
+
+  [[nodiscard]] std::size_t prompt_tokens() const;
+  /// What cannot be done as asked, as in Completion::notes.
+  [[nodiscard]] const std::vector<std::string>& notes() const;
+
+ private:
+  friend class Session;
+  struct Content;
+  explicit Request(std::unique_ptr<Content> content);
+  std::unique_ptr<Content> content_;
 };
 
 /// A model in memory, inside budgets, that answers requests. The end of a session gives every byte back.
 ///
-/// Threading: one thread at a time, except for cancel_all(). It may be moved while requests are on their way, but not
+/// Threading: one thread at a time, except for cancel_all(), read(), tokenize() and text_of(). It may be moved while requests are on their way, but not
 /// by a callback. Sessions after one another in one process are fine; two at the same time count each other's memory as
 /// held by the program.
 class BRIMFUL_API Session {
@@ -184,11 +267,20 @@ class BRIMFUL_API Session {
 
   /// Puts a request into the queue, and computes nothing of it but its tokens and its grammar. Errors: those of
   /// generate() that the request is to blame for; its callbacks are not called then.
-  [[nodiscard]] Result<RequestId> submit(const Prompt& prompt, const SamplingOptions& sampling, Callbacks callbacks);
-  /// Computes one pass of all requests that run. Returns false where there is nothing to do.
+  [[nodiscard]] Result<RequestId> submit(const Prompt& prompt, const SamplingOptions& sampling, Callbacks callbacks,
+                                         const RequestOptions& options = {});
+  /// The first half of submit(), which takes the longest where strangers send grammars, templates or long texts. Safe to
+  /// call from any thread, also while another one computes, as long as the session is neither moved nor ended meanwhile.
+  /// Errors: those of submit().
+  [[nodiscard]] Result<Request> read(const Prompt& prompt, const SamplingOptions& sampling = {},
+                                     const RequestOptions& options = {}) const;
+  /// The second half. Errors: kInvalidArgument for a prompt without a token or with more than the context holds.
+  [[nodiscard]] Result<RequestId> submit(Request request, Callbacks callbacks);
+  /// Computes one pass of all requests that run. Returns false where there is nothing to do. Before, it does what
+  /// `brimful ctl` asks for, see ContextOptions::control_socket.
   /// Errors: kIo where a weight cannot be read: nothing is lost, and step() may be called again. kCancelled after
   /// cancel_all(), when every request has ended: the session goes on with requests that come later. kInvalidArgument
-  /// inside a callback; kInternal after change_budgets() failed with it.
+  /// inside a callback; kInternal after a change of budgets failed with it.
   [[nodiscard]] Result<bool> step();
   /// Ends a request: its answer is what there is, with StopReason::kCancelled. Its on_text is not called any more, and
   /// its on_end is called before cancel() returns; where a callback calls cancel(), it is called soon after. Does
@@ -199,6 +291,9 @@ class BRIMFUL_API Session {
   /// tokens in the text become these tokens. Errors: kUnsupported for a text that the model's vocabulary cannot express;
   /// kInvalidArgument for one that takes too much memory or time.
   [[nodiscard]] Result<std::vector<std::int32_t>> tokenize(std::string_view text, bool special = true) const;
+  /// The same with two switches. `around`: the tokens that the model wants around a text are put there. `names`: names
+  /// of special tokens in the text become these tokens.
+  [[nodiscard]] Result<std::vector<std::int32_t>> tokenize(std::string_view text, bool around, bool names) const;
   /// The text of tokens; a character may be cut at either end. `special`: special tokens become their names, and
   /// otherwise nothing. Errors: kInvalidArgument for an id that the vocabulary does not have.
   [[nodiscard]] Result<std::string> text_of(const std::vector<std::int32_t>& tokens, bool special = false) const;
@@ -209,6 +304,9 @@ class BRIMFUL_API Session {
   /// makes none; kInvalidArgument for a text that is longer than the context, or than a pass of an embedding model;
   /// those of step().
   [[nodiscard]] Result<std::vector<float>> embed(std::string_view text);
+  /// The vectors of several texts, in their order. They are computed at once, as far as a pass holds them. Of each
+  /// prompt only `text` or `tokens` counts. Errors: those of embed(): none has a vector then.
+  [[nodiscard]] Result<std::vector<std::vector<float>>> embed_all(const std::vector<Prompt>& texts);
 
   /// Carries on inside other budgets, with the same context; the tokens that follow are the same. Requests that are on
   /// their way go on with the next step(). A budget that is not given keeps its value. Blocks for as long as weights
@@ -224,6 +322,13 @@ class BRIMFUL_API Session {
   [[nodiscard]] std::uint32_t context() const;
   /// What was adapted to the budgets, one sentence each.
   [[nodiscard]] std::vector<std::string> notes() const;
+
+  /// Writes what was recorded, for chrome://tracing and Perfetto. Errors: kInvalidArgument without
+  /// ContextOptions::trace; kIo.
+  [[nodiscard]] Status write_trace(const std::filesystem::path& file) const;
+  /// A descriptor for poll(), which can be read where `brimful ctl` asks for something: call step() then, also where no
+  /// request is on its way. It belongs to the session. Unset without a control socket.
+  [[nodiscard]] std::optional<int> control_descriptor() const;
 
   /// Ends the pass that is being computed, and makes this step(), or else the next one, end every request that is on
   /// its way then. Where there is none, a step() only tells of it, and what is submitted afterwards is not touched.

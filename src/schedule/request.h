@@ -2,6 +2,7 @@
 
 #include <sampling.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -63,6 +64,23 @@ struct Piece {
   std::vector<WrittenLogprobs> logprobs;
 };
 
+/// What an answer took. A pass that computes several requests counts for each of them, as a whole.
+struct AnswerTimes {
+  using Seconds = std::chrono::duration<double>;
+  /// From submit() until the first token was generated; zero when none was.
+  Seconds first_token{0};
+  /// From submit() to the end.
+  Seconds whole{0};
+  /// Duration of the passes that computed tokens of the prompt.
+  Seconds prompt{0};
+  /// Duration of the passes that decoded, without the time to make drafts.
+  Seconds decode{0};
+  std::uint64_t decode_passes = 0;
+  /// Number of tokens that were computed as drafts, and of those of them that were right.
+  std::uint64_t drafted = 0;
+  std::uint64_t accepted = 0;
+};
+
 /// The result of a request.
 struct Answer {
   /// The scheduler leaves it empty; openai::submit() puts the pieces of the answer together here.
@@ -77,6 +95,7 @@ struct Answer {
   std::size_t prompt_shared = 0;
   /// How often the request was preempted.
   std::uint32_t preempted = 0;
+  AnswerTimes times;
   engine::StopReason reason = engine::StopReason::kLimit;
 };
 

@@ -173,6 +173,7 @@ void Scheduler::advance(const Pass& pass, std::chrono::duration<double> took) {
     const bool decodes = part.sequence->decodes();
     (decodes ? statistics_.answer_seconds : statistics_.prompt_seconds) += took.count();
     if (!decodes) statistics_.prompt_tokens += part.count;
+    part.sequence->count_pass(took);
     part.sequence->computed += part.count;
     if (part.sequence->alone && part.count == pieces_.whole() &&
         part.sequence->computed <= part.sequence->prompt_tokens)
@@ -194,6 +195,7 @@ void Scheduler::write(Sequence& sequence, std::int32_t output) {
   if (!id) return end(sequence, std::unexpected(id.error()));
   sequence.tokens.push_back(*id);
   sequence.answer.token_ids.push_back(*id);
+  if (sequence.answer.token_ids.size() == 1) sequence.answer.times.first_token = sequence.age();
   if (const int top = sequence.request.top_logprobs; top >= 0) {
     const auto size = static_cast<std::size_t>(llama_vocab_n_tokens(engine_.vocab()));
     sequence.answer.logprobs.push_back(
@@ -257,6 +259,7 @@ Result<bool> Scheduler::embed_some() {
     ++statistics_.parts;
     statistics_.prompt_seconds += took.count();
     statistics_.prompt_tokens += part.count;
+    part.sequence->count_pass(took);
     if (part.sequence->answer.vectors.empty()) {
       end(*part.sequence, fail(ErrorCode::kInternal, "llama.cpp gave no embedding for this text"));
     } else {
@@ -278,6 +281,7 @@ void Scheduler::end(Sequence& sequence, Result<engine::StopReason> reason) {
   if (!reason) return sequence.callbacks.on_end(std::unexpected(reason.error()));
   sequence.show_rest();
   sequence.answer.reason = *reason;
+  sequence.answer.times.whole = sequence.age();
   sequence.callbacks.on_end(std::move(sequence.answer));
 }
 

@@ -61,6 +61,8 @@ Status Scheduler::decode_with_draft(Sequence& sequence) {
   statistics_.decodes.seconds += took;
   statistics_.answer_seconds += took;
   statistics_.drafted += draft.size();
+  sequence.answer.times.drafted += draft.size();
+  sequence.count_pass(std::chrono::duration<double>(took));
   statistics_.most_sequences = std::max(statistics_.most_sequences, 1U);
 
   for (std::size_t right = 0;; ++right) {
@@ -70,6 +72,7 @@ Status Scheduler::decode_with_draft(Sequence& sequence) {
     if (sequence.ended) break;
     if (right == draft.size() || draft[right] != sequence.tokens.back()) break;
     ++statistics_.accepted;
+    ++sequence.answer.times.accepted;
   }
   if (!sequence.ended) forget_drafts(sequence);
   remove_ended();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -52,6 +53,7 @@ struct Sequence : TokenHistory {
         callbacks(std::move(who)),
         filter(request.stop_strings) {}
 
+  const std::chrono::steady_clock::time_point submitted = std::chrono::steady_clock::now();
   Request request;  // without its prompt
   std::size_t prompt_tokens = tokens.size();
   Callbacks callbacks;
@@ -70,6 +72,14 @@ struct Sequence : TokenHistory {
   /// are computed again.
   [[nodiscard]] std::size_t next_alone(const Pieces& pieces) const {
     return computed < prompt_tokens ? pieces.next(prompt_tokens - computed) : 1;
+  }
+  /// Time since submit().
+  [[nodiscard]] AnswerTimes::Seconds age() const { return std::chrono::steady_clock::now() - submitted; }
+  /// Counts a pass that has computed tokens of this sequence. Called before they count as computed.
+  void count_pass(AnswerTimes::Seconds took) {
+    AnswerTimes& times = answer.times;
+    (decodes() ? times.decode : times.prompt) += took;
+    if (decodes()) ++times.decode_passes;
   }
   /// Whether only the newest token is left to compute, and the sequence generated it.
   [[nodiscard]] bool decodes() const { return !answer.token_ids.empty() && computed + 1 == tokens.size(); }

@@ -27,10 +27,38 @@ TierAccount account_of(const plan::DeviceShare& device) {
            {"unused", device.unused}}};
 }
 
+namespace {
+
+TierAccount named_account_of(const plan::DeviceShare& device) {
+  TierAccount out = account_of(device);
+  out.device = device.gpu.name;
+  return out;
+}
+
+Account account_of_host(const plan::MemoryMap& host) {
+  return {.tiers = {account_of(host)},
+          .weights = host.total_weights,
+          .resident_weights = host.resident_weight_bytes,
+          .streamed_per_pass = host.streamed_per_pass};
+}
+
+}  // namespace
+
 Account account_of(const engine::Engine& engine) {
-  Account out;
-  out.tiers.push_back(account_of(engine.memory_map()));
-  for (const engine::DeviceUse& use : engine.devices()) out.tiers.push_back(account_of(use.share));
+  Account out = account_of_host(engine.memory_map());
+  for (const engine::DeviceUse& use : engine.devices()) {
+    TierAccount& tier = out.tiers.emplace_back(named_account_of(use.share));
+    tier.sent = use.sent;
+    tier.experts_sent = use.experts.read;
+    tier.experts_used = use.experts.used;
+    tier.experts_found = use.experts.hits;
+  }
+  return out;
+}
+
+Account planned_account_of(const plan::MemoryMap& host, std::span<const plan::DeviceShare> devices) {
+  Account out = account_of_host(host);
+  for (const plan::DeviceShare& device : devices) out.tiers.push_back(named_account_of(device));
   return out;
 }
 

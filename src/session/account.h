@@ -2,6 +2,8 @@
 
 #include <brimful/budgets.h>
 
+#include <span>
+
 #include "engine/engine.h"
 
 namespace brimful::session {
@@ -10,7 +12,10 @@ namespace brimful::session {
 [[nodiscard]] TierAccount account_of(const plan::MemoryMap& host);
 [[nodiscard]] TierAccount account_of(const plan::DeviceShare& device);
 
-/// All tiers of an engine, without the peak. Requires: Engine::prepare() succeeded.
+/// All tiers of an engine, without the peaks. Requires: Engine::start() succeeded.
 [[nodiscard]] Account account_of(const engine::Engine& engine);
+/// The same as a plan says it, before anything is reserved.
+[[nodiscard]] Account planned_account_of(const plan::MemoryMap& host,
+                                         std::span<const plan::DeviceShare> devices);
 
 }  // namespace brimful::session

@@ -32,8 +32,9 @@ Result<json> json_of(const Tool& tool, std::size_t index, const Notes& notes) {
     return fail(ErrorCode::kInvalidArgument, fmt::format("tools[{}].name: is missing", index));
   json function = {{"name", tool.name}, {"description", tool.description}};
   if (!tool.parameters.empty()) {
-    BRIMFUL_TRY(function["parameters"],
-                readable_schema(tool.parameters, fmt::format("tools[{}].parameters", index), notes));
+    BRIMFUL_TRY(
+        function["parameters"],
+        readable_schema(tool.parameters, fmt::format("tools[{}].parameters", index), notes, tool.strict));
   }
   return json{{"type", "function"}, {"function", std::move(function)}};
 }
@@ -71,6 +72,7 @@ Result<chat::ChatRequest> chat_request(const Prompt& prompt, AnswerRules rules, 
   out.enable_thinking = prompt.thinking;
   if (prompt.thinking_tokens)
     out.thinking_tokens = static_cast<int>(std::min<std::uint32_t>(*prompt.thinking_tokens, INT32_MAX));
+  out.thoughts_apart = prompt.thoughts_apart;
   out.continues = prompt.continues_last_message;
   for (const auto& [name, text] : prompt.template_arguments) {
     auto value = parse_ordered_json(text, kDeepestArgument);

@@ -37,10 +37,29 @@ plan::Workload workload(const Call& call, std::uint32_t context, const Notes& no
   return workload_of(sequences, prompt.tokens);
 }
 
+/// The context for which an engine was prepared.
+struct PreparedShape {
+  std::uint32_t at_once = 1;
+  engine::ContextOptions context;
+};
+
 /// A report for a session, and whether that writes text: there is no forecast for a model that only embeds.
 struct SessionReport : PlanReport {
   bool writes_text = true;
+  PreparedShape shape;
 };
+
+/// Says in `out` what `host` and `shape` are, and where the bytes of the host's weights will be.
+void tell(const PreparedShape& shape, const plan::HostPlan& host, Plan& out) {
+  out.context = host.context;
+  out.ubatch = host.ubatch;
+  out.sequences = shape.at_once;
+  out.key_cache = ggml_type_name(shape.context.type_k);
+  out.value_cache = ggml_type_name(shape.context.type_v);
+  out.weights_budget = host.demand.for_weights(host.budget);
+  out.weights = out.account.weights;
+  out.streamed_per_pass = out.account.streamed_per_pass;
+}
 
 /// Plans with GPUs as a machine's profile describes them. `context` is that of the call, or the shape that
 /// was chosen for it.
@@ -58,12 +77,12 @@ Result<SessionReport> report_of(const Call& call, const ContextOptions& context,
               session_options(call.gguf, {.ram = call.budgets.ram}, on_host, notes_into(notes)));
   BRIMFUL_TRY(Planner planner, Planner::open(std::move(request)));
   engine::Engine& engine = planner.engine();
-  BRIMFUL_TRY_VOID(prepare_session(engine, on_host, nullptr, "", notes_into(notes)));
-  const engine::ContextOptions prepared = engine.prepared();
-  const plan::Workload work = workload(call, engine.plan().context, notes_into(notes));
   SessionReport out;
+  BRIMFUL_TRY(out.shape.at_once, prepare_session(engine, on_host, nullptr, "", notes_into(notes)));
+  out.shape.context = engine.prepared();
+  const plan::Workload work = workload(call, engine.plan().context, notes_into(notes));
   out.writes_text = !engine.only_embeds();
-  BRIMFUL_TRY(static_cast<PlanReport&>(out), planner.plan(prepared, work));
+  BRIMFUL_TRY(static_cast<PlanReport&>(out), planner.plan(out.shape.context, work));
   return out;
 }
 
@@ -71,15 +90,8 @@ Result<SessionReport> report_of(const Call& call, const ContextOptions& context,
 Result<Plan> plan_elsewhere(const Call& call, const MachineFacts& machine) {
   Plan out;
   BRIMFUL_TRY(const SessionReport report, report_of(call, call.context, machine, out.notes));
-  const plan::HostPlan& host = report.plan.host;
-  const plan::MemoryMap map = host.memory_map(call.profile);
-  out.context = host.context;
-  out.ubatch = host.ubatch;
-  out.account.tiers.push_back(account_of(map));
-  for (const plan::DeviceShare& device : report.plan.devices.devices)
-    out.account.tiers.push_back(account_of(device));
-  out.weights = map.total_weights;
-  out.streamed_per_pass = map.streamed_per_pass;
+  out.account = planned_account_of(report.plan.host.memory_map(call.profile), report.plan.devices.devices);
+  tell(report.shape, report.plan.host, out);
   for (const std::string& note : report.notes) out.notes.push_back(note);
   if (!report.writes_text) return out;
   out.forecast = shown_forecast(report.plan.forecast, report.inputs.workload);
@@ -97,14 +109,14 @@ Result<Plan> plan_here(const Call& call, const hardware::Profile* shaped_by,
   const auto begin = std::chrono::steady_clock::now();
   BRIMFUL_TRY(const auto engine, engine::Engine::open(std::move(open)));
   const std::chrono::duration<double> opened = std::chrono::steady_clock::now() - begin;
-  BRIMFUL_TRY_VOID(prepare_session(*engine, call.context, shaped_by, kNoMachine, notes));
-  const plan::MemoryMap map = engine->memory_map();
+  PreparedShape shape;
+  BRIMFUL_TRY(shape.at_once, prepare_session(*engine, call.context, shaped_by, kNoMachine, notes));
+  shape.context = engine->prepared();
   const plan::HostPlan& host = engine->plan();
-  out.context = host.context;
-  out.ubatch = host.ubatch;
-  out.account = account_of(*engine);
-  out.weights = map.total_weights;
-  out.streamed_per_pass = map.streamed_per_pass;
+  std::vector<plan::DeviceShare> devices;
+  for (const engine::DeviceUse& use : engine->devices()) devices.push_back(use.share);
+  out.account = planned_account_of(host.memory_map(engine->profile()), devices);
+  tell(shape, host, out);
   for (const std::string& note : engine->notes()) out.notes.push_back(note);
   if (machine == nullptr || engine->only_embeds()) return out;
   const plan::Workload work = workload(call, host.context, notes);

@@ -82,6 +82,11 @@ void Live::publish(std::string_view state) {
   server_->publish(status);
 }
 
+std::optional<int> Live::wake_descriptor() const {
+  if (!server_) return std::nullopt;
+  return server_->wake_descriptor();
+}
+
 void Live::started() {
   in_memory_ = true;
   publish("waiting");

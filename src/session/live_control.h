@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,10 @@ class Live {
   /// outlives this. The members of this object call `notes`, on their thread.
   Live(engine::Engine& engine, std::string model, Notes notes);
 
+  /// A descriptor for poll(), which can be read when another process has asked for something. Unset: there is
+  /// no socket.
+  [[nodiscard]] std::optional<int> wake_descriptor() const;
+
   /// Must be called when the model is loaded.
   void started();
   /// For Conversation::BeforePass. Publishes the progress, and changes budgets if another process has
@@ -41,7 +46,7 @@ class Live {
     bool busy = false;           ///< Whether a request is being computed.
   };
   /// The same as before_pass() for many requests, between two passes. It calls `empty_context` before it
-  /// changes budgets. Errors: as before_pass().
+  /// changes budgets, each time. Errors: as before_pass().
   [[nodiscard]] Status between_passes(const Served& served, const std::function<void()>& empty_context);
   /// Must be called when a turn of a conversation has ended.
   void finished(const Turn& turn);

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "session/context_choice.h"
 #include "session/open_options.h"
 
@@ -23,10 +25,13 @@ Error refusal(const ContextOptions& context) {
 }
 
 TEST(OpenAndPrepare, OptionsThatMakeNoSenseAreRefusedBeforeTheModelIsLookedFor) {
-  for (const auto& [context, field] :
-       std::vector<std::pair<ContextOptions, std::string>>{{{.sequences = 0}, "context.sequences: "},
-                                                           {{.sequences = 100'000}, "context.sequences: "},
-                                                           {{.threads = 0}, "context.threads: "}}) {
+  for (const auto& [context, field] : std::vector<std::pair<ContextOptions, std::string>>{
+           {{.sequences = 0}, "context.sequences: "},
+           {{.sequences = 100'000}, "context.sequences: "},
+           {{.threads = 0}, "context.threads: "},
+           {{.sequences = 2, .sharing = Sharing::kConversation}, "context.sequences: "},
+           {{.caller_reserve = {.share = 0.6}}, "context.caller_reserve.share: "},
+           {{.caller_reserve = {.share = NAN}}, "context.caller_reserve.share: "}}) {
     EXPECT_EQ(refusal(context).code, ErrorCode::kInvalidArgument) << field;
     EXPECT_THAT(refusal(context).message, StartsWith(field));
   }

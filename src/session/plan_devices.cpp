@@ -12,7 +12,8 @@ std::string device_name(std::size_t index) { return fmt::format("CUDA{}", index)
 }  // namespace
 
 Result<PlanDevices> plan_devices(const std::optional<std::vector<VramPart>>& parts,
-                                 const hardware::Profile& machine, bool elsewhere, const plan::OptionNames& names) {
+                                 const hardware::Profile& machine, bool elsewhere,
+                                 const plan::OptionNames& names) {
   PlanDevices out;
   if (!parts) {
     for (std::size_t i = 0; elsewhere && i < machine.gpus.size(); ++i) {

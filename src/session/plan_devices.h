@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "hardware/profile.h"
-#include "plan/option_names.h"
 #include "plan/device_split.h"
+#include "plan/option_names.h"
 #include "session/devices.h"
 #include "session/open_options.h"
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "plan/option_names.h"
 #include "plan/advice.h"
+#include "plan/option_names.h"
 #include "session/notes.h"
 #include "session/open_options.h"
 #include "session/plan_shape.h"

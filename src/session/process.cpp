@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 
+#include "engine/remote_devices.h"
 #include "foreign/escape.h"
 #include "memory/program_pages.h"
 
@@ -21,5 +22,7 @@ void adjust_process(const ProcessSettings& settings) {
   if (settings.signal_handlers) foreign::Escape::allow();
   if (settings.pinned_memory) ::setenv("GGML_CUDA_REGISTER_HOST", "1", 0);
 }
+
+Status add_rpc_server(const std::string& endpoint) { return engine::add_rpc_server(endpoint); }
 
 }  // namespace brimful

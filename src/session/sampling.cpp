@@ -1,6 +1,7 @@
 #include "session/sampling.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -16,19 +17,24 @@
 namespace brimful::session {
 
 Result<nlohmann::ordered_json> readable_schema(const std::string& text, const std::string& name,
-                                               const Notes& notes) {
+                                               const Notes& notes, bool strict) {
   const auto given = parse_ordered_json(text, kDeepestSchema);
   if (!given) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", name, given.error().message));
   BRIMFUL_TRY_VOID(constraint::check_schema_bounds(*given, name));
   constraint::AnswerSchema schema = constraint::schema_for_grammar(*given);
+  if (strict && !schema.not_enforced.empty())
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: the schema is strict, but this part cannot be enforced: {}", name,
+                            fmt::join(schema.not_enforced, ", ")));
   for (const std::string& what : schema.not_enforced)
     notes(fmt::format("{}: this is not enforced: {}", name, what));
   return std::move(schema.schema);
 }
 
-Result<FollowedSchema> followed_schema(const std::string& text, const std::string& name, const Notes& notes) {
+Result<FollowedSchema> followed_schema(const std::string& text, const std::string& name, const Notes& notes,
+                                       bool strict) {
   FollowedSchema out;
-  BRIMFUL_TRY(out.schema, readable_schema(text, name, notes));
+  BRIMFUL_TRY(out.schema, readable_schema(text, name, notes, strict));
   BRIMFUL_TRY(out.grammar, constraint::grammar_of_schema(out.schema.dump(), name));
   return out;
 }
@@ -41,7 +47,8 @@ Result<AnswerRules> answer_rules(const SamplingOptions& options, const Notes& no
     BRIMFUL_TRY(out.grammar, constraint::grammar_of_gbnf(options.grammar, "grammar"));
   }
   if (!options.json_schema.empty()) {
-    BRIMFUL_TRY(FollowedSchema followed, followed_schema(options.json_schema, "json_schema", notes));
+    BRIMFUL_TRY(FollowedSchema followed,
+                followed_schema(options.json_schema, "json_schema", notes, options.strict_schema));
     out.grammar = std::move(followed.grammar);
     out.schema = std::move(followed.schema);
   }
@@ -83,6 +90,7 @@ Result<common_params_sampling> sampling_params(const SamplingOptions& options, s
       return fail(ErrorCode::kInvalidArgument, fmt::format("samplers: {}", samplers.error().message));
     out.samplers = std::move(*samplers);
   }
+  if (!options.dry_sequence_breakers.empty()) out.dry_sequence_breakers = options.dry_sequence_breakers;
   out.ignore_eos = options.ignore_end_of_text;
   // The largest number means "a random one" to llama.cpp, but here every seed is one.
   if (options.seed) out.seed = *options.seed == LLAMA_DEFAULT_SEED ? 0 : *options.seed;

@@ -19,13 +19,13 @@ struct FollowedSchema {
 };
 
 /// Reads a JSON schema from `text`, and rewrites it so that llama.cpp can follow it. `name` is what the face
-/// calls it, for messages; `notes` says which parts of the schema are not enforced. Errors: kInvalidArgument;
-/// the message begins with `name`.
+/// calls it, for messages; `notes` says which parts of the schema are not enforced. With `strict`, these are
+/// an error. Errors: kInvalidArgument; the message begins with `name`.
 [[nodiscard]] Result<nlohmann::ordered_json> readable_schema(const std::string& text, const std::string& name,
-                                                             const Notes& notes);
+                                                             const Notes& notes, bool strict = false);
 /// Does the same, and makes the schema's grammar. Errors: as above.
 [[nodiscard]] Result<FollowedSchema> followed_schema(const std::string& text, const std::string& name,
-                                                     const Notes& notes);
+                                                     const Notes& notes, bool strict = false);
 
 /// The rules of an answer: at most one of the two is set.
 struct AnswerRules {

@@ -81,6 +81,12 @@ TEST(SamplingParams, ACountIsAWholeNumber) {
   EXPECT_EQ(sampling_params({.numbers = {{"top_k", 7.0}}}, 100)->top_k, 7);
 }
 
+TEST(SamplingParams, BreakersOfRepeatedSequencesAreLlamaCppsOwnUnlessSomeAreGiven) {
+  EXPECT_EQ(sampling_params({}, 100)->dry_sequence_breakers, common_params_sampling().dry_sequence_breakers);
+  EXPECT_THAT(sampling_params({.dry_sequence_breakers = {"a", "bc"}}, 100)->dry_sequence_breakers,
+              ElementsAre("a", "bc"));
+}
+
 TEST(SamplingParams, EverySeedIsASeed) {
   EXPECT_EQ(sampling_params({.seed = 7}, 100)->seed, 7U);
   EXPECT_EQ(sampling_params({.seed = 0}, 100)->seed, 0U);
@@ -126,6 +132,18 @@ TEST(FollowedSchema, WhatIsNotEnforcedIsNoted) {
   ASSERT_TRUE(followed) << followed.error().message;
   EXPECT_THAT(notes, ElementsAre(HasSubstr("multipleOf")));
   EXPECT_THAT(notes[0], StartsWith("--json-schema: ")) << "without the mark that it has on a terminal";
+}
+
+TEST(FollowedSchema, AStrictOneIsRefusedWhereItCannotBeFollowed) {
+  std::vector<std::string> notes;
+  const auto followed =
+      followed_schema(R"({"type": "integer", "multipleOf": 5})", "json_schema", notes_into(notes), true);
+  ASSERT_FALSE(followed);
+  EXPECT_EQ(followed.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_THAT(followed.error().message, StartsWith("json_schema: the schema is strict"));
+  EXPECT_THAT(followed.error().message, HasSubstr("multipleOf"));
+  EXPECT_THAT(notes, IsEmpty());
+  EXPECT_TRUE(followed_schema(kNumbers, "json_schema", notes_into(notes), true));
 }
 
 }  // namespace

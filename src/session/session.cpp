@@ -8,22 +8,20 @@
 #include <map>
 #include <utility>
 
-#include "chat/chat_format.h"
-#include "engine/sampler.h"
 #include "engine/tokenize.h"
 #include "schedule/scheduler.h"
 #include "session/account.h"
 #include "session/budget_change.h"
-#include "session/chat_request.h"
+#include "session/live_control.h"
 #include "session/machine_facts.h"
 #include "session/open_engine.h"
+#include "session/request_reader.h"
 #include "session/running_request.h"
-#include "session/sampling.h"
+#include "session/statistics.h"
+#include "tier/stream/trace.h"
 
 namespace brimful {
 namespace {
-
-constexpr std::uint32_t kMostLogProbabilities = 20;  // as in OpenAI's API
 
 /// Does something when a function is left, in whatever way.
 template <typename Work>
@@ -32,13 +30,36 @@ struct AtEnd {
   ~AtEnd() { work(); }
 };
 
+schedule::Scheduler::Company company_of(Sharing sharing) {
+  using Company = schedule::Scheduler::Company;
+  switch (sharing) {
+    case Sharing::kOneByOne: return Company::kOneByOne;
+    case Sharing::kConversation: return Company::kConversation;
+    case Sharing::kTogether: break;
+  }
+  return Company::kTogether;
+}
+
 }  // namespace
+
+struct Request::Content {
+  session::ReadRequest read;
+  const engine::Engine* engine;  // of the session that has read it
+};
+
+Request::Request(std::unique_ptr<Content> content) : content_(std::move(content)) {}
+Request::Request(Request&&) noexcept = default;
+Request& Request::operator=(Request&&) noexcept = default;
+Request::~Request() = default;
+std::size_t Request::prompt_tokens() const { return content_->read.request.prompt.size(); }
+const std::vector<std::string>& Request::notes() const { return content_->read.notes; }
 
 struct Session::State {
   std::vector<std::string> notes;
+  std::optional<tier::Trace> trace;  // before the engine, because it must outlive it
   std::unique_ptr<engine::Engine> engine;
-  std::optional<chat::ChatFormat> format;  // unset: the model has no chat template that can be read
-  std::optional<Error> no_format;          // why
+  std::optional<session::RequestReader> reader;
+  std::optional<session::Live> live;  // unset: there is no control socket
   std::optional<schedule::Scheduler> scheduler;
   std::map<RequestId, std::shared_ptr<session::RunningRequest>> open;
   bool busy = false;                // the scheduler works, and may call callbacks
@@ -110,20 +131,29 @@ struct Session::State {
     if (thrown) std::rethrow_exception(std::exchange(thrown, nullptr));
   }
 
-  /// Errors: kInvalidArgument for an id that the vocabulary does not have.
-  [[nodiscard]] Status check_tokens(const std::vector<std::int32_t>& tokens) const {
-    const std::int32_t count = llama_vocab_n_tokens(engine->vocab());
-    const auto wrong =
-        std::ranges::find_if(tokens, [&](std::int32_t token) { return token < 0 || token >= count; });
-    if (wrong == tokens.end()) return {};
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("tokens: {}: ids are from 0 to {} for this model", *wrong, count - 1));
+  /// Does what other processes ask for. Errors: kInternal where nothing can be computed any more.
+  [[nodiscard]] Status obey_control() {
+    const schedule::Statistics& did = scheduler->statistics();
+    const AtEnd end{[this] { changing = false; }};
+    const Status obeyed =
+        live->between_passes({did.prompt_tokens, did.tokens, !open.empty()}, [this] { begin_change(); });
+    return obeyed ? Status() : std::unexpected(no_budgets(obeyed.error()));
   }
-  [[nodiscard]] Status set_prompt(const Prompt& prompt, session::AnswerRules rules,
-                                  const session::Notes& notes, schedule::Request& request,
-                                  chat::ChatParser& parser) const;
-  [[nodiscard]] Result<RequestId> submit(schedule::Request request, chat::ChatParser parser,
-                                         std::vector<std::string> request_notes, Callbacks callbacks);
+  /// Makes the engine ready for other budgets. It may compute to measure what a driver takes: stopped there,
+  /// it could not go on. The next step() tells of a cancel_all().
+  void begin_change() {
+    scheduler->evict();
+    changing = true;
+    engine->resume();
+  }
+  static Error no_budgets(const Error& why) {
+    return {ErrorCode::kInternal,
+            fmt::format("{}; the old budgets could not be restored: end the session", why.message)};
+  }
+  [[nodiscard]] Status start_engine(const OnProgress& on_progress) {
+    return engine->start([&](Bytes done, Bytes total) { return !on_progress || on_progress(done, total); });
+  }
+  [[nodiscard]] Result<RequestId> submit(session::ReadRequest read, Callbacks callbacks);
 };
 
 Session::Session(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -141,69 +171,39 @@ Result<Session> Session::start(const Model& model, const Budgets& budgets, const
                     context.machine->name()));
   auto state = std::make_unique<State>();
   const hardware::Profile* const machine = context.machine ? &context.machine->facts_->profile : nullptr;
-  BRIMFUL_TRY(state->engine, session::open_and_prepare(model.path(), budgets, context, machine,
-                                                       session::notes_into(state->notes)));
-  BRIMFUL_TRY_VOID(state->engine->start(
-      [&](Bytes done, Bytes total) { return !on_progress || on_progress(done, total); }));
+  if (context.trace) state->trace.emplace();
+  BRIMFUL_TRY(
+      session::PreparedEngine prepared,
+      session::open_and_prepare(model.path(), budgets, context, machine, session::notes_into(state->notes),
+                                state->trace ? &*state->trace : nullptr));
+  state->engine = std::move(prepared.engine);
+  // It comes after the measuring, which its thread would disturb. When the session has started, no note is
+  // added any more: Engine::notes() says what a change of budgets has adapted.
+  if (context.control_socket)
+    state->live.emplace(*state->engine, model.path().string(), [raw = state.get()](const std::string& note) {
+      if (!raw->scheduler) raw->notes.push_back(note);
+    });
+  BRIMFUL_TRY_VOID(state->start_engine(on_progress));
+  if (state->live) state->live->started();
   // Many requests share the context. A single one gets no more tokens than the model was trained on, unless
   // asked.
   const std::uint64_t trained = model.train_context();
-  state->scheduler.emplace(
-      *state->engine,
-      schedule::Scheduler::Options{.most_running = context.sequences,
-                                   .longest_text = trained > 0 && !context.tokens ? trained : SIZE_MAX});
-  if (model.has_chat_template() || !context.chat_template.empty()) {
-    auto format = chat::ChatFormat::create(*state->engine, context.chat_template);
-    if (format) {
-      state->format.emplace(std::move(*format));
-    } else {
-      state->no_format = format.error();
-    }
-  } else {
-    state->no_format =
-        Error{ErrorCode::kUnsupported, "this model has no chat template: give a text to complete"};
-  }
+  const bool limited = trained > 0 && !context.tokens && context.sharing != Sharing::kConversation;
+  state->scheduler.emplace(*state->engine,
+                           schedule::Scheduler::Options{.most_running = prepared.at_once,
+                                                        .longest_text = limited ? trained : SIZE_MAX,
+                                                        .company = company_of(context.sharing)});
+  state->reader.emplace(*state->engine, context.chat_template);
   return Session(std::move(state));
 }
 
-/// Sets the prompt of `request`, the rules that its answer follows, and the parser of the answer.
-Status Session::State::set_prompt(const Prompt& prompt, session::AnswerRules rules,
-                                  const session::Notes& tell, schedule::Request& request,
-                                  chat::ChatParser& parser) const {
-  const int kinds = int{!prompt.text.empty()} + int{!prompt.tokens.empty()} + int{!prompt.messages.empty()};
-  if (kinds > 1)
-    return fail(ErrorCode::kInvalidArgument, "prompt: has more than one of text, tokens and messages");
-  if (prompt.messages.empty()) {
-    if (!prompt.tools.empty())
-      return fail(ErrorCode::kInvalidArgument, "tools: belong to a chat, and there are no messages");
-    request.sampling.grammar = std::move(rules.grammar);
-    if (prompt.tokens.empty()) {
-      BRIMFUL_TRY(request.prompt, engine::tokenize_bounded(*engine, prompt.text, true, true));
-      return {};
-    }
-    BRIMFUL_TRY_VOID(check_tokens(prompt.tokens));
-    request.prompt = prompt.tokens;
-    return {};
-  }
-  if (!format) return std::unexpected(*no_format);
-  BRIMFUL_TRY(const chat::ChatRequest chat, session::chat_request(prompt, std::move(rules), tell));
-  BRIMFUL_TRY(chat::ChatPrompt rendered, format->apply(chat));
-  rendered.constrain(request.sampling);
-  request.prompt = std::move(rendered.tokens);
-  std::ranges::move(rendered.stops, std::back_inserter(request.stop_strings));
-  parser = std::move(rendered.parser);
-  for (const std::string& warning : rendered.warnings) tell(warning);
-  return {};
-}
-
-Result<RequestId> Session::State::submit(schedule::Request request, chat::ChatParser parser,
-                                         std::vector<std::string> request_notes, Callbacks callbacks) {
+Result<RequestId> Session::State::submit(session::ReadRequest read, Callbacks callbacks) {
   const auto one = std::make_shared<session::RunningRequest>(
-      std::move(parser), std::move(callbacks),
-      Completion{.prompt_tokens = request.prompt.size(), .notes = std::move(request_notes)});
+      std::move(read.parser), std::move(callbacks),
+      Completion{.prompt_tokens = read.request.prompt.size(), .notes = std::move(read.notes)});
   const auto ended = std::make_shared<std::optional<RequestId>>();
-  BRIMFUL_TRY(const RequestId id,
-              scheduler->submit(std::move(request), {.on_piece =
+  BRIMFUL_TRY(const RequestId id, scheduler->submit(std::move(read.request),
+                                                    {.on_piece =
                                                          [this, one](schedule::Piece piece) {
                                                            if (!call([&] { one->add(piece); }))
                                                              one->stop_showing();
@@ -219,40 +219,31 @@ Result<RequestId> Session::State::submit(schedule::Request request, chat::ChatPa
   return id;
 }
 
-Result<RequestId> Session::submit(const Prompt& prompt, const SamplingOptions& sampling,
-                                  Callbacks callbacks) {
+Result<Request> Session::read(const Prompt& prompt, const SamplingOptions& sampling,
+                              const RequestOptions& options) const {
+  BRIMFUL_TRY(session::ReadRequest read, state_->reader->read(prompt, sampling, options));
+  return Request(std::make_unique<Request::Content>(std::move(read), state_->engine.get()));
+}
+
+Result<RequestId> Session::submit(Request request, Callbacks callbacks) {
   State& state = *state_;
-  engine::Engine& engine = *state.engine;
-  if (engine.only_embeds())
-    return fail(ErrorCode::kUnsupported,
-                "this model writes no text: it only makes embeddings, see Session::embed()");
-  if (sampling.max_tokens == 0U)
+  if (!request.content_ || request.content_->engine != state.engine.get())
     return fail(ErrorCode::kInvalidArgument,
-                "max_tokens: 0 writes nothing: give at least 1, or leave it unset");
-  std::vector<std::string> notes;
-  BRIMFUL_TRY(session::AnswerRules rules, session::answer_rules(sampling, session::notes_into(notes)));
-  schedule::Request request{.stop_strings = sampling.stop, .priority = schedule::Priority::kInteractive};
-  BRIMFUL_TRY(request.sampling, session::sampling_params(sampling, llama_vocab_n_tokens(engine.vocab())));
-  std::erase(request.stop_strings, "");
-  if (sampling.max_tokens)
-    request.limit = static_cast<int>(std::min<std::uint32_t>(*sampling.max_tokens, INT32_MAX));
-  if (sampling.top_log_probabilities > kMostLogProbabilities)
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("top_log_probabilities: {} are too many: at most {}",
-                            *sampling.top_log_probabilities, kMostLogProbabilities));
-  if (sampling.top_log_probabilities)
-    request.top_logprobs = static_cast<int>(*sampling.top_log_probabilities);
-  request.repeatable = request.sampling.temp <= 0 || sampling.seed.has_value();
-  chat::ChatParser parser;
-  BRIMFUL_TRY_VOID(state.set_prompt(prompt, std::move(rules), session::notes_into(notes), request, parser));
-  BRIMFUL_TRY_VOID(engine::try_grammar(engine, request.sampling));
+                "request: was moved away, or read by another session: read it again");
   if (!state.busy && state.open.empty()) state.forget_cancel_all();
-  return state.submit(std::move(request), std::move(parser), std::move(notes), std::move(callbacks));
+  return state.submit(std::move(request.content_->read), std::move(callbacks));
+}
+
+Result<RequestId> Session::submit(const Prompt& prompt, const SamplingOptions& sampling, Callbacks callbacks,
+                                  const RequestOptions& options) {
+  BRIMFUL_TRY(Request request, read(prompt, sampling, options));
+  return submit(std::move(request), std::move(callbacks));
 }
 
 Result<bool> Session::step() {
   State& state = *state_;
   BRIMFUL_TRY_VOID(state.ready());
+  if (state.live) BRIMFUL_TRY_VOID(state.obey_control());
   if (!state.cancelled) {
     Result<bool> stepped = state.step();
     // The engine alone is told in the middle of a cancel_all() of another thread: that counts as well.
@@ -291,11 +282,15 @@ Result<Completion> Session::generate(const Prompt& prompt, const SamplingOptions
 }
 
 Result<std::vector<std::int32_t>> Session::tokenize(std::string_view text, bool special) const {
-  return engine::tokenize_bounded(*state_->engine, std::string(text), special, special);
+  return tokenize(text, special, special);
+}
+
+Result<std::vector<std::int32_t>> Session::tokenize(std::string_view text, bool around, bool names) const {
+  return engine::tokenize_bounded(*state_->engine, std::string(text), around, names);
 }
 
 Result<std::string> Session::text_of(const std::vector<std::int32_t>& tokens, bool special) const {
-  BRIMFUL_TRY_VOID(state_->check_tokens(tokens));
+  BRIMFUL_TRY_VOID(state_->reader->check_tokens(tokens));
   std::string out;
   for (const std::int32_t token : tokens)
     out += common_token_to_piece(state_->engine->vocab(), token, special);
@@ -303,24 +298,46 @@ Result<std::string> Session::text_of(const std::vector<std::int32_t>& tokens, bo
 }
 
 Result<std::vector<float>> Session::embed(std::string_view text) {
+  BRIMFUL_TRY(auto vectors, embed_all({{.text = std::string(text)}}));
+  return std::move(vectors.front());
+}
+
+Result<std::vector<std::vector<float>>> Session::embed_all(const std::vector<Prompt>& texts) {
   State& state = *state_;
   BRIMFUL_TRY_VOID(state.ready());
   BRIMFUL_TRY_VOID(state.engine->can_embed());
   if (state.open.empty()) state.forget_cancel_all();
-  schedule::Request request{.embed = true, .priority = schedule::Priority::kInteractive};
-  BRIMFUL_TRY(request.prompt, engine::tokenize_bounded(*state.engine, std::string(text), true, false));
-  std::optional<Result<schedule::Answer>> done;
-  BRIMFUL_TRY(const RequestId id,
-              state.scheduler->submit(std::move(request), {.on_piece = {}, .on_end = [&done](auto answer) {
-                                                             done = std::move(answer);
-                                                           }}));
-  const AtEnd end{[&state, id] { state.scheduler->cancel(id); }};
-  while (!done) {
-    const Result<bool> stepped = step();
-    if (!stepped && !done) return std::unexpected(stepped.error());
+  std::vector<schedule::Request> requests;
+  for (const Prompt& text : texts) {
+    BRIMFUL_TRY(schedule::Request request, state.reader->read_for_vector(text));
+    requests.push_back(std::move(request));
   }
-  if (!*done) return std::unexpected(done->error());
-  return std::move((*done)->vectors.at(0));
+  std::vector<std::optional<Result<schedule::Answer>>> done(texts.size());
+  std::size_t left = texts.size();
+  std::vector<RequestId> ids;
+  const AtEnd end{[&] {
+    for (const RequestId id : ids) state.scheduler->cancel(id);
+  }};
+  for (schedule::Request& request : requests) {
+    const std::size_t i = ids.size();
+    BRIMFUL_TRY(const RequestId id,
+                state.scheduler->submit(std::move(request),
+                                        {.on_piece = {}, .on_end = [&done, &left, i](auto answer) {
+                                           done[i] = std::move(answer);
+                                           --left;
+                                         }}));
+    ids.push_back(id);
+  }
+  while (left > 0) {
+    const Result<bool> stepped = step();
+    if (!stepped && left > 0) return std::unexpected(stepped.error());
+  }
+  std::vector<std::vector<float>> out;
+  for (std::optional<Result<schedule::Answer>>& one : done) {
+    if (!*one) return std::unexpected(one->error());
+    out.push_back(std::move((*one)->vectors.at(0)));
+  }
+  return out;
 }
 
 Status Session::change_budgets(const Budgets& budgets) {
@@ -328,41 +345,31 @@ Status Session::change_budgets(const Budgets& budgets) {
   BRIMFUL_TRY_VOID(state.ready());
   BRIMFUL_TRY(const engine::BudgetChange change,
               session::budget_change(budgets, session::names_in_use(*state.engine), state.engine->names()));
-  state.scheduler->evict();
-  // The engine may compute to measure what a driver takes: stopped there, it could not go on. The next step()
-  // tells of a cancel_all().
-  state.changing = true;
   const AtEnd end{[&state] { state.changing = false; }};
-  state.engine->resume();
+  state.begin_change();
   const Status changed = state.engine->change_budgets(change);
-  if (!state.engine->can_go_on())
-    return fail(
-        ErrorCode::kInternal,
-        fmt::format("{}; the old budgets could not be restored: end the session", changed.error().message));
+  if (!state.engine->can_go_on()) return std::unexpected(State::no_budgets(changed.error()));
   return changed;
 }
 
 Account Session::account() const {
   Account out = session::account_of(*state_->engine);
   out.peak = state_->engine->peak_bytes();
+  for (const hardware::BudgetPeak& earlier : state_->engine->earlier_peaks())
+    out.earlier.push_back({earlier.budget, earlier.peak});
   return out;
 }
 
-Statistics Session::statistics() const {
-  const schedule::Statistics& did = state_->scheduler->statistics();
-  const tier::PassStatistics passes = state_->engine->pass_statistics();
-  return {.passes = did.passes,
-          .prompt_tokens = did.prompt_tokens,
-          .prompt_tokens_cached = did.shared_tokens,
-          .tokens = did.tokens,
-          .draft_tokens = did.drafted,
-          .draft_tokens_accepted = did.accepted,
-          .preempted = did.preempted,
-          .seconds = did.seconds,
-          .stalled_seconds = std::chrono::duration<double>(passes.stalled).count(),
-          .read = passes.read,
-          .experts_used = passes.experts.used,
-          .experts_found = passes.experts.hits};
+Statistics Session::statistics() const { return session::statistics_of(*state_->engine, *state_->scheduler); }
+
+Status Session::write_trace(const std::filesystem::path& file) const {
+  if (!state_->trace)
+    return fail(ErrorCode::kInvalidArgument, "nothing was recorded: start the session with trace");
+  return state_->trace->write(file);
+}
+
+std::optional<int> Session::control_descriptor() const {
+  return state_->live ? state_->live->wake_descriptor() : std::nullopt;
 }
 
 std::uint32_t Session::context() const { return *state_->engine->prepared().context; }
