@@ -9,7 +9,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-CgroupMemory cgroup(Bytes limit, Bytes usage, Bytes cache, std::string name = "/x") {
+CgroupMemory cgroup(Bytes limit, Bytes usage, Bytes cache, const std::string& name = "/x") {
   return {"/sys/fs/cgroup" + name, limit, usage, cache, std::nullopt, name};
 }
 

@@ -10,7 +10,6 @@
 namespace brimful::model {
 namespace {
 
-using testing::ByteList;
 using ::testing::HasSubstr;
 using testing::small_model;
 using testing::TestFile;
