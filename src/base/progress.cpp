@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <utility>
 
@@ -16,7 +17,7 @@ constexpr std::chrono::milliseconds kRedrawInterval{100};
 constexpr const char* kWipeLine = "\r\033[K";
 
 std::string format_left(double seconds) {
-  const auto whole = static_cast<std::uint64_t>(seconds + 0.5);
+  const auto whole = static_cast<std::uint64_t>(std::round(seconds));
   if (whole < 120) return fmt::format("{} s left", whole);
   if (whole < 7200) return fmt::format("{} min left", whole / 60);
   return fmt::format("{} h left", whole / 3600);

@@ -125,7 +125,7 @@ using SharedParser = std::shared_ptr<const common_chat_parser_params>;
 Result<SharedParser> parser_of(const common_chat_params& chat, const common_chat_templates_inputs& inputs) {
   auto read = read_chat_parser(chat);
   if (!read) return refuse("messages", read.error().message);
-  const auto out = std::make_shared<common_chat_parser_params>(std::move(*read));
+  auto out = std::make_shared<common_chat_parser_params>(std::move(*read));
   out->reasoning_format = inputs.reasoning_format;
   out->is_continuation = inputs.continue_final_message != COMMON_CHAT_CONTINUATION_NONE;
   return out;

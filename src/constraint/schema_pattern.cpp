@@ -78,7 +78,7 @@ std::string in_json(const CharacterSet& set) {
   for (const auto& [character, letter] : kEscapes) {
     if (set.has(character)) letters += letter;
   }
-  const std::string plain = set.text();
+  std::string plain = set.text();
   if (letters.empty()) return plain;
   const std::string escapes = fmt::format("([\\x5C][{}])", letters);
   return plain.empty() ? escapes : fmt::format("({}|{})", plain, escapes);

@@ -16,9 +16,9 @@ namespace {
 
 /// Keeps the optimizer from removing memory that is never used.
 template <typename T>
-const T& looked_at(const T& pointer) {
+auto looked_at(const T& pointer) {
   asm volatile("" : : "r"(pointer.get()) : "memory");
-  return pointer;
+  return pointer.get();
 }
 
 constexpr FenceLimits kWide{kMiB * 64, std::chrono::minutes(10)};

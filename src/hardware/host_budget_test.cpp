@@ -10,7 +10,7 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-CgroupMemory cgroup(Bytes limit, Bytes usage, Bytes cache, std::string name = "/x") {
+CgroupMemory cgroup(Bytes limit, Bytes usage, Bytes cache, const std::string& name = "/x") {
   return {"/sys/fs/cgroup" + name, limit, usage, cache, std::nullopt, name};
 }
 

@@ -7,7 +7,6 @@ namespace brimful::hub {
 namespace {
 
 using testing::HasSubstr;
-using testing::Not;
 using Paths = std::vector<std::string>;
 
 std::string chosen(const Paths& paths, const std::optional<std::string>& quantisation = std::nullopt) {

@@ -76,7 +76,7 @@ Result<std::filesystem::path> fetch_header(Http& http, const FileAddress& addres
   BRIMFUL_TRY_VOID(receive(http, address.path + address.rest, receiver));
   const std::string name = address.file_name();
   const bool is_name = !name.empty() && name != "." && name != ".." && name.size() < 200;
-  const std::filesystem::path path = directory / (is_name ? name : "model.gguf");
+  std::filesystem::path path = directory / (is_name ? name : "model.gguf");
   BRIMFUL_TRY_VOID(write(path, receiver.header()));
   return path;
 }

@@ -10,7 +10,6 @@
 namespace brimful::model {
 namespace {
 
-using testing::ByteList;
 using ::testing::HasSubstr;
 using testing::small_model;
 using testing::TestFile;
@@ -207,7 +206,7 @@ TEST(CheckTokenizer, RefusesRwkvVocabulariesThatNeverEnd) {
 }
 
 TEST(CheckTokenizer, RefusesCharsmapsThatPointOutside) {
-  const auto charsmap = [](std::vector<std::uint8_t> bytes) {
+  const auto charsmap = [](const std::vector<std::uint8_t>& bytes) {
     return small_model().numbers("tokenizer.ggml.precompiled_charsmap", GGUF_TYPE_UINT8, bytes);
   };
   EXPECT_TRUE(check(charsmap({4, 0, 0, 0, 1, 2, 3, 4, 0})));

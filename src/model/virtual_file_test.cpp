@@ -77,7 +77,7 @@ TEST_F(VirtualFileTest, HasTheHeaderAndTheSizeOfTheFile) {
   const FilePtr stream = open(path());
   ASSERT_EQ(std::fseek(stream.get(), 0, SEEK_END), 0);
   EXPECT_EQ(std::ftell(stream.get()), static_cast<long>(real.size()));
-  std::rewind(stream.get());
+  ASSERT_EQ(std::fseek(stream.get(), 0, SEEK_SET), 0);
   const std::uint64_t header = read_model(path())->tensors[0].offset;
   std::vector<std::byte> got(header);
   ASSERT_EQ(std::fread(got.data(), 1, got.size(), stream.get()), got.size());

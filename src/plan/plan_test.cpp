@@ -193,7 +193,7 @@ TEST(Plan, MoreOfAnythingIsNeverSlower) {
   for (int i = 0; i < 40; ++i) {
     const Inputs inputs = random_inputs(random);
     const double rate = decode_rate(inputs);
-    const auto expect_not_slower = [&](std::string_view what, Inputs more) {
+    const auto expect_not_slower = [&](std::string_view what, const Inputs& more) {
       EXPECT_GE(decode_rate(more), rate * kSeams) << what << ", machine " << i;
     };
     Inputs more = inputs;

@@ -227,7 +227,7 @@ Status FileStore::remove_file(const std::string& id) {
 
 // --- Batches ---
 
-Result<Json> FileStore::add_batch(Json batch) {
+Result<Json> FileStore::add_batch(const Json& batch) {
   Json out = {{"id", new_id("batch_")}};
   out.update(batch);
   BRIMFUL_TRY_VOID(guarded([&]() -> Status {

@@ -87,7 +87,7 @@ class FileStore {
   // --- Batches ---
 
   /// Adds a batch. `batch` is its object without an id. Returns the object with its new id.
-  [[nodiscard]] Result<Json> add_batch(Json batch);
+  [[nodiscard]] Result<Json> add_batch(const Json& batch);
   /// Returns the object of a batch. Errors: kNotFound.
   [[nodiscard]] Result<Json> batch(const std::string& id) const;
   /// Lists batches. Errors: kNotFound when there is no object with the id select.after.

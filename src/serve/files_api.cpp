@@ -266,7 +266,7 @@ HttpResponse FilesApi::create_batch(const Json& body) {
   if (!input) return refused({ErrorCode::kInvalidArgument, "input_file_id: " + input.error().message});
   if ((*input)["purpose"] != "batch")
     return refused({ErrorCode::kInvalidArgument, "input_file_id: the file's purpose is not batch"});
-  return json_response(store_.add_batch(std::move(*batch)));
+  return json_response(store_.add_batch(*batch));
 }
 
 HttpResponse FilesApi::cancel_batch(const std::string& id) {

@@ -72,6 +72,7 @@ class HttpSource {
 
   /// Gives the source a function to call, from any thread, when next() has something new. The source must
   /// not call `wake` after leave() has returned. The server calls this once, before next().
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): a source that overrides this keeps the function.
   virtual void watch(std::function<void()> /*wake*/) {}
 
   /// A part of the answer.

@@ -69,7 +69,7 @@ Result<Turn> Conversation::answer(schedule::Request request, const BeforePass& b
   BRIMFUL_TRY(
       const schedule::Scheduler::Id id,
       scheduler_.submit(std::move(request), {.on_piece =
-                                                 [&](schedule::Piece piece) {
+                                                 [&](const schedule::Piece& piece) {
                                                    turn.text += piece.text;
                                                    return !on_text || on_text(piece.text);
                                                  },

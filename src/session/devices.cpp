@@ -30,6 +30,7 @@ ggml_backend_dev_t device_for(const VramPart& part, const std::vector<ggml_backe
 std::vector<ggml_backend_dev_t> devices_for(const std::vector<VramPart>& parts,
                                             const std::vector<ggml_backend_dev_t>& devices) {
   std::vector<ggml_backend_dev_t> out;
+  out.reserve(parts.size());
   for (const VramPart& part : parts) out.push_back(device_for(part, devices, out));
   return out;
 }
@@ -127,8 +128,10 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<Vra
     if (size > Bytes{}) out.push_back({device, size});
   }
   std::vector<std::string> used;
+  used.reserve(out.size());
   for (const engine::OffloadOption& gpu : out) used.emplace_back(ggml_backend_dev_name(gpu.device));
   std::vector<std::string> all;
+  all.reserve(devices.size());
   for (ggml_backend_dev_t const device : devices) all.emplace_back(ggml_backend_dev_name(device));
   if (const std::string note = unused_devices_note(parts, used, all, option); !note.empty()) notes(note);
   return out;

@@ -46,6 +46,7 @@ Result<engine::OpenOptions> open_options(const OpenRequest& request, const plan:
   };
   const auto adapters = [](const std::vector<Adapter>& given) {
     std::vector<engine::AdapterOption> all;
+    all.reserve(given.size());
     for (const Adapter& one : given) all.push_back({one.file, one.scale});
     return all;
   };
@@ -63,6 +64,7 @@ Result<engine::OpenOptions> open_options(const OpenRequest& request, const plan:
   out.driver_figures = std::make_shared<engine::DriverFigures>(cache_folder() / "drivers.json");
   BRIMFUL_TRY(out.offload, offload_options(request.vram, names.vram, notes));
   std::vector<std::string> devices;
+  devices.reserve(out.offload.size());
   for (const engine::OffloadOption& option : out.offload)
     devices.emplace_back(ggml_backend_dev_name(option.device));
   BRIMFUL_TRY(out.placement_filter, plan::placement_rules(placement.gpu_layers, placement.cpu_expert_layers,

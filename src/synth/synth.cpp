@@ -269,7 +269,7 @@ std::vector<std::filesystem::path> split_paths(const std::filesystem::path& outp
 Result<std::vector<std::filesystem::path>> write_synth(const SynthModel& model,
                                                        const std::filesystem::path& output, bool replace,
                                                        const SynthProgress& progress) {
-  const std::vector<std::filesystem::path> paths = split_paths(output, model.files.size());
+  std::vector<std::filesystem::path> paths = split_paths(output, model.files.size());
   // All files are created before the first one is written, so that a disk which is too small for all of them
   // is reported at once.
   std::vector<OutputFile> files;
@@ -286,7 +286,7 @@ Result<std::vector<std::filesystem::path>> write_synth(const SynthModel& model,
 Result<std::vector<std::filesystem::path>> write_synth_headers(const SynthModel& model,
                                                                const std::filesystem::path& output,
                                                                bool replace) {
-  const std::vector<std::filesystem::path> paths = split_paths(output, model.files.size());
+  std::vector<std::filesystem::path> paths = split_paths(output, model.files.size());
   std::vector<OutputFile> files;
   for (std::size_t i = 0; i < paths.size(); ++i) {
     const std::vector<std::byte>& header = model.files[i].header;

@@ -318,7 +318,7 @@ TEST_F(SynthTest, VocabularyTurnsAnyTextIntoTokensAndBack) {
     options.vocabulary = vocabulary;
     const ModelPtr model = load(written(options, std::to_string(vocabulary) + ".gguf"));
     ASSERT_NE(model, nullptr);
-    for (const std::string text :
+    for (const char* const text :
          {"Hello, world!", "line\nbreak\ttab  two spaces", "grüße 你好 🙂", "{\"a\": [1, 2]}"}) {
       EXPECT_EQ(detokenize(model.get(), tokenize(model.get(), text)), text);
     }

@@ -116,7 +116,7 @@ Result<BatchInvariance::Cuts> BatchInvariance::match(const ggml_cgraph& graph) c
       dimension = d;
     }
     if (node.op == GGML_OP_MUL_MAT_ID) dimension = 0;
-    cuts.dimension[static_cast<std::size_t>(n)] = static_cast<std::int8_t>(dimension);
+    cuts.dimension[static_cast<std::size_t>(n)] = static_cast<std::uint8_t>(dimension);
   }
   if (at != one_.size()) {
     return fail(ErrorCode::kUnsupported, "the graph of several tokens has fewer operations than that of one");

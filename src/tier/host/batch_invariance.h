@@ -45,7 +45,7 @@ class BatchInvariance {
     std::int64_t tokens = 1;
     /// For each node of the graph: the dimension of its result that counts the tokens and along which the
     /// node is cut. 0: the node is computed as it is.
-    std::vector<std::int8_t> dimension;
+    std::vector<std::uint8_t> dimension;
   };
 
   /// Remembers the graph of one token, to compare others with. Errors: kUnsupported where an operation is not

@@ -74,7 +74,7 @@ std::vector<float> product(ggml_backend_t device, Sample& sample, std::span<floa
 Sample read_sample(const BatchInvariance::Kernel& kernel, const ggml_tensor* weight,
                    const RepackedLayout& layout) {
   const std::int64_t count = std::min(kRows, weight->ne[1]);
-  const std::int64_t first = align_down((weight->ne[1] - count) / 2, RepackedLayout::kRows);
+  const std::int64_t first = (weight->ne[1] - count) / 2 / RepackedLayout::kRows * RepackedLayout::kRows;
   Sample sample{kernel, &layout, std::vector<std::byte>(static_cast<std::size_t>(count) * weight->nb[1])};
   ggml_backend_tensor_get(weight, sample.rows.data(), static_cast<std::size_t>(first) * weight->nb[1],
                           sample.rows.size());
