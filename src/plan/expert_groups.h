@@ -53,7 +53,7 @@ inline constexpr std::int64_t kMostTokensOfSlots = 64;
 struct CachedExperts {
   /// The parts of the group: indices into ModelProfile::tensors. Each has the same number of experts.
   std::vector<std::uint32_t> tensors;
-  /// At least 1, and fewer than there are experts.
+  /// At least as many as a token picks experts, and fewer than there are experts.
   std::uint32_t slots = 0;
 };
 

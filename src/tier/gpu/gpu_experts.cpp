@@ -88,7 +88,8 @@ bool GpuExperts::takes(const ggml_tensor& op) const {
     return false;
   const std::int64_t tokens = op.src[2]->ne[1];
   const std::int64_t slots = groups_[place_[*weight]->group].slots.slots();
-  return tokens <= plan::kMostTokensOfSlots && (!send_ || tokens * op.src[2]->ne[0] <= slots);
+  const std::int64_t of_token = op.src[2]->ne[0];
+  return tokens <= plan::kMostTokensOfSlots && of_token <= slots && (!send_ || tokens * of_token <= slots);
 }
 
 void GpuExperts::record(const ggml_cgraph& graph) {
@@ -110,6 +111,7 @@ void GpuExperts::record(const ggml_cgraph& graph) {
 Status GpuExperts::read_choices(const Group& group, const ggml_tensor& ids) {
   raw_.resize(ggml_nbytes(&ids));
   ggml_backend_tensor_get(&ids, raw_.data(), 0, raw_.size());
+  choices_per_token_ = ids.ne[0];
   choices_.clear();
   for (std::int64_t token = 0; token < ids.ne[1]; ++token) {
     for (std::int64_t rank = 0; rank < ids.ne[0]; ++rank) {
@@ -174,15 +176,28 @@ Status GpuExperts::send(Group& group, const std::vector<std::uint32_t>& experts)
   return status;
 }
 
-/// Finds the slots of the step's choices, and the choices that have none.
+/// Finds the slots of the step's choices, and the choices that have none. The rows of such a choice are
+/// overwritten, so it may get any slot that its token does not have yet: kernels need the slots of a token to
+/// differ from each other.
 void GpuExperts::number_choices(const Group& group) {
+  constexpr std::int32_t kNone = -1;
   missing_.clear();
   ids_.clear();
   for (const Choice& choice : choices_) {
     const auto slot = group.slots.slot_of(static_cast<std::uint32_t>(choice.expert));
     if (!slot) missing_.push_back(choice);
-    // A missing expert gets any slot: its rows are overwritten.
-    ids_.push_back(static_cast<std::int32_t>(slot.value_or(0)));
+    ids_.push_back(slot ? static_cast<std::int32_t>(*slot) : kNone);
+  }
+  if (missing_.empty()) return;
+  for (auto token = ids_.begin(); token != ids_.end();) {
+    const auto end = token + choices_per_token_;
+    std::int32_t free = 0;
+    for (auto id = token; id != end; ++id) {
+      if (*id != kNone) continue;
+      while (std::find(token, end, free) != end) ++free;
+      *id = free;
+    }
+    token = end;
   }
 }
 

@@ -46,8 +46,9 @@ class GpuExperts {
   void filled();
 
   /// Whether `op` is computed with slots: a product with experts that have slots, for at most
-  /// plan::kMostTokensOfSlots tokens. Where everything that a step lacks is sent, its tokens may not pick
-  /// more experts than there are slots.
+  /// plan::kMostTokensOfSlots tokens. A token may not pick more experts than there are slots: kernels need
+  /// the slots of a token to differ. Where everything that a step lacks is sent, its tokens may not pick more
+  /// experts than there are slots.
   [[nodiscard]] bool takes(const ggml_tensor& op) const;
   /// The slots of a weight, [row length, rows, slots]. Null if it has none.
   [[nodiscard]] ggml_tensor* slots_of(std::uint32_t weight) const;
@@ -116,7 +117,9 @@ class GpuExperts {
   ggml_context_ptr products_;
   Bytes staging_;
 
+  // Of each token, one after the other, choices_per_token_ each.
   std::vector<Choice> choices_;
+  std::int64_t choices_per_token_ = 0;
   std::vector<Choice> missing_;
   // Whether the host knows the choice of this step already.
   bool again_ = false;
