@@ -147,6 +147,45 @@ TEST(GpuExperts, FillWhatADeviceHasLeft) {
   EXPECT_EQ(got, expected);
 }
 
+// CUDA knows a graph by its first node, and records it again when anything has changed. Whichever experts
+// are missing, the steps have two shapes, and each is recorded once.
+TEST(GpuExperts, StepsAreRecordedOnceWhateverIsMissing) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K", .router = "skewed"});
+  ASSERT_FALSE(path.empty());
+  TestDevice device({.threads = 1});
+  const auto tiered = TieredModel::load(path, kSettings, percent_of_weights(100), {},
+                                        {.device = &device, .layers = 100, .slots = 8});
+  ASSERT_TRUE(tiered) << tiered.error().message;
+  EXPECT_FALSE(trace((*tiered)->context(), {1, 2, 3}, 40).logits.empty());
+  const tier::ExpertStatistics before = (*tiered)->offload().experts();
+  const int recorded = device.recorded();
+  const int without_uid = device.without_uid();
+  EXPECT_FALSE(trace((*tiered)->context(), {1, 2, 3}, 40).logits.empty());
+  const tier::ExpertStatistics after = (*tiered)->offload().experts().since(before);
+  EXPECT_GT(after.hits, 0U);
+  EXPECT_LT(after.hits, after.used);
+  // The prompt is another shape than a step, and attention over more than 256 cells another one than before.
+  EXPECT_LE(device.recorded() - recorded, 3 * 10) << "of " << after.used << " steps";
+  EXPECT_EQ(device.without_uid(), without_uid) << "nothing was sent";
+  EXPECT_GT(device.optimized(), 0);
+}
+
+// An expert comes to its slot while the device and the host compute, and is used from the next step on.
+TEST(GpuExperts, NobodyWaitsForAnExpertThatComesToTheDevice) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K", .router = "skewed"});
+  ASSERT_FALSE(path.empty());
+  TestDevice device({.threads = 1});
+  const auto tiered = TieredModel::load(path, kSettings, percent_of_weights(100), {},
+                                        {.device = &device, .layers = 100, .slots = 8});
+  ASSERT_TRUE(tiered) << tiered.error().message;
+  const int blocking = device.blocking_copies();
+  EXPECT_FALSE(trace((*tiered)->context(), {1, 2, 3}, 60).logits.empty());
+  EXPECT_GT((*tiered)->offload().experts().read, Bytes{}) << "some came";
+  EXPECT_EQ(device.blocking_copies(), blocking);
+}
+
 TEST(GpuExperts, WhatIsUsedMostComesToTheDevice) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K", .router = "skewed"});

@@ -22,7 +22,8 @@ struct Layer {
 };
 
 Bytes padded(const model::ModelProfile& profile, std::uint32_t tensor) {
-  return align_up(profile.tensors[tensor].bytes, kAlignment);
+  const model::TensorInfo& info = profile.tensors[tensor];
+  return align_up(info.bytes + row_padding(info), kAlignment);
 }
 
 bool contains(const std::vector<std::uint32_t>& tensors, std::uint32_t tensor) {
@@ -223,9 +224,11 @@ class Filler {
   /// fewer cannot be used, and then one to each in turn. A group that gets slots for all experts lies on the
   /// device as a whole.
   void put_slots(DeviceShare& device, std::vector<ExpertGroup> groups, Bytes room) {
-    const auto bytes_of = [](const ExpertGroup& group, std::uint32_t slots) {
+    const auto bytes_of = [&](const ExpertGroup& group, std::uint32_t slots) {
       Bytes bytes;
-      for (const ExpertPart& part : group.parts) bytes += align_up(part.bytes * slots, kAlignment);
+      if (slots == 0) return bytes;
+      for (const ExpertPart& part : group.parts)
+        bytes += align_up(part.bytes * slots + row_padding(profile_.tensors[part.tensor]), kAlignment);
       return bytes;
     };
     if (room < kSlotNumbers) return;

@@ -42,6 +42,10 @@ struct ExpertGroup {
   [[nodiscard]] Bytes slot_bytes() const { return slot_bytes(slots); }
 };
 
+/// The most bytes that a back end wants behind the rows of a weight on a device: ggml's CUDA kernels read
+/// quantised rows up to a multiple of 512 elements.
+[[nodiscard]] Bytes row_padding(const model::TensorInfo& tensor);
+
 /// Bytes of one expert of a weight.
 [[nodiscard]] Bytes expert_bytes(const model::TensorInfo& tensor);
 
