@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/engine.h"
+#include "model/model_profile.h"
 #include "sanitized.h"
 #include "synth_model.h"
 #include "test_device.h"
@@ -26,7 +27,7 @@ struct Texts {
 
 Texts texts_of(llama_context* context) {
   Texts out;
-  for (const std::size_t length : {1, 30, 100})
+  for (const std::size_t length : {1, 9, 40, 100})
     out.alone.push_back(trace(context, some_tokens(context, length), kSteps));
   llama_memory_clear(llama_get_memory(context), true);
   SequenceBatch batch;
@@ -42,7 +43,7 @@ Texts texts_of(llama_context* context) {
 
 struct Case {
   std::uint32_t layers = 100;
-  std::uint32_t slots = 1;
+  std::uint32_t more_slots = 0;  ///< Than a token picks experts.
   bool send = false;
   unsigned percent = 100;  ///< The percentage of the host's weights that stay in its memory.
   Bytes ring = {};
@@ -58,19 +59,22 @@ TEST_P(GpuExperts, SameTokens) {
   ASSERT_NE(plain.context(), nullptr);
   const Texts expected = texts_of(plain.context());
   ASSERT_EQ(expected.together.size(), 4U);
-  for (const Case& c : std::vector<Case>{{.slots = 1},
-                                         {.slots = 3, .percent = 50},
-                                         {.slots = 3, .percent = 0},
-                                         {.layers = 2, .slots = 2, .ring = kMiB * 4},
-                                         {.slots = 6, .send = true},
-                                         {.slots = 6, .send = true, .percent = 50},
-                                         {.slots = 6, .send = true, .percent = 0}}) {
-    SCOPED_TRACE(testing::Message() << c.slots << " slots, " << c.percent << "% of the rest in memory"
+  const auto profile = model::read_model(path);
+  ASSERT_TRUE(profile) << profile.error().message;
+  for (const Case& c : std::vector<Case>{{.more_slots = 0},
+                                         {.more_slots = 1, .percent = 50},
+                                         {.more_slots = 1, .percent = 0},
+                                         {.layers = 2, .more_slots = 0, .ring = kMiB * 4},
+                                         {.more_slots = 2, .send = true},
+                                         {.more_slots = 2, .send = true, .percent = 50},
+                                         {.more_slots = 2, .send = true, .percent = 0}}) {
+    const std::uint32_t slots = profile->experts_used + c.more_slots;
+    SCOPED_TRACE(testing::Message() << slots << " slots, " << c.percent << "% of the rest in memory"
                                     << (c.send ? ", what is missing is sent" : ""));
     TestDevice device({.threads = 1});
     const auto tiered = TieredModel::load(
         path, kSettings, percent_of_weights(c.percent), {},
-        {.device = &device, .layers = c.layers, .ring = c.ring, .slots = c.slots, .send_experts = c.send});
+        {.device = &device, .layers = c.layers, .ring = c.ring, .slots = slots, .send_experts = c.send});
     ASSERT_TRUE(tiered) << tiered.error().message;
     EXPECT_TRUE(texts_of((*tiered)->context()) == expected);
     const tier::ExpertStatistics experts = (*tiered)->offload().experts();
@@ -141,6 +145,45 @@ TEST(GpuExperts, FillWhatADeviceHasLeft) {
   }
   go_on();
   EXPECT_EQ(got, expected);
+}
+
+// CUDA knows a graph by its first node, and records it again when anything has changed. Whichever experts
+// are missing, the steps have two shapes, and each is recorded once.
+TEST(GpuExperts, StepsAreRecordedOnceWhateverIsMissing) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K", .router = "skewed"});
+  ASSERT_FALSE(path.empty());
+  TestDevice device({.threads = 1});
+  const auto tiered = TieredModel::load(path, kSettings, percent_of_weights(100), {},
+                                        {.device = &device, .layers = 100, .slots = 8});
+  ASSERT_TRUE(tiered) << tiered.error().message;
+  EXPECT_FALSE(trace((*tiered)->context(), {1, 2, 3}, 40).logits.empty());
+  const tier::ExpertStatistics before = (*tiered)->offload().experts();
+  const int recorded = device.recorded();
+  const int without_uid = device.without_uid();
+  EXPECT_FALSE(trace((*tiered)->context(), {1, 2, 3}, 40).logits.empty());
+  const tier::ExpertStatistics after = (*tiered)->offload().experts().since(before);
+  EXPECT_GT(after.hits, 0U);
+  EXPECT_LT(after.hits, after.used);
+  // The prompt is another shape than a step, and attention over more than 256 cells another one than before.
+  EXPECT_LE(device.recorded() - recorded, 3 * 10) << "of " << after.used << " steps";
+  EXPECT_EQ(device.without_uid(), without_uid) << "nothing was sent";
+  EXPECT_GT(device.optimized(), 0);
+}
+
+// An expert comes to its slot while the device and the host compute, and is used from the next step on.
+TEST(GpuExperts, NobodyWaitsForAnExpertThatComesToTheDevice) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K", .router = "skewed"});
+  ASSERT_FALSE(path.empty());
+  TestDevice device({.threads = 1});
+  const auto tiered = TieredModel::load(path, kSettings, percent_of_weights(100), {},
+                                        {.device = &device, .layers = 100, .slots = 8});
+  ASSERT_TRUE(tiered) << tiered.error().message;
+  const int blocking = device.blocking_copies();
+  EXPECT_FALSE(trace((*tiered)->context(), {1, 2, 3}, 60).logits.empty());
+  EXPECT_GT((*tiered)->offload().experts().read, Bytes{}) << "some came";
+  EXPECT_EQ(device.blocking_copies(), blocking);
 }
 
 TEST(GpuExperts, WhatIsUsedMostComesToTheDevice) {

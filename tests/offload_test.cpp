@@ -336,7 +336,12 @@ TEST(Offload, ACopyThatFailsIsAnErrorThatNamesTheDevice) {
     TestDevice device({.threads = 1, .fail_copy = nth});
     const auto tiered = load(device);
     ASSERT_TRUE(tiered) << tiered.error().message;
-    EXPECT_TRUE(trace((*tiered)->context(), prompt, 3).logits.empty()) << "sooner or later";
+    Trace got = trace((*tiered)->context(), prompt, 3);
+    if (!got.logits.empty()) {  // The copy brought an expert for the next step.
+      EXPECT_TRUE(got.logits == expected.logits);
+      got = trace((*tiered)->context(), prompt, 3);
+    }
+    EXPECT_TRUE(got.logits.empty()) << "sooner or later";
     const auto error = (*tiered)->offload().take_error();
     ASSERT_TRUE(error);
     EXPECT_NE(error->message.find("TEST0"), std::string::npos) << error->message;

@@ -14,6 +14,9 @@
 namespace brimful::tests {
 namespace {
 
+constexpr int kNaN = 0xFF;                      // a byte of which numbers of all formats are NaN
+constexpr std::size_t kStagedCopy = 64 * 1024;  // CUDA stages smaller copies, and does not wait for them
+
 std::mutex pinned_mutex;
 std::map<void*, std::size_t> pinned_sizes;
 
@@ -239,10 +242,14 @@ struct TestDeviceCalls {
   }
   static void set_tensor(ggml_backend_buffer_t buffer, ggml_tensor* t, const void* data, size_t offset,
                          size_t size) {
+    of(buffer).contract_.chosen();
+    if (size > kStagedCopy) ++of(buffer).blocking_copies_;
     send(of(buffer), at(t, offset), data, size);
   }
   static void get_tensor(ggml_backend_buffer_t buffer, const ggml_tensor* t, void* data, size_t offset,
                          size_t size) {
+    of(buffer).contract_.chosen();
+    of(buffer).contract_.check_read(at(t, offset), size);
     fetch(of(buffer), data, at(t, offset), size);
   }
   static void clear(ggml_backend_buffer_t buffer, uint8_t value) {
@@ -255,21 +262,37 @@ struct TestDeviceCalls {
     ggml_backend_buffer_i iface{};
     iface.free_buffer = free_buffer;
     iface.get_base = get_base;
+    iface.init_tensor = [](ggml_backend_buffer_t, ggml_tensor* t) {
+      if (t->view_src == nullptr && ggml_is_quantized(t->type)) {
+        const Memory::Lock lock;
+        const std::size_t bytes = ggml_nbytes(t);
+        std::memset(at(t, bytes), 0, DeviceContract::alloc_size(*t) - bytes);
+      }
+      return GGML_STATUS_SUCCESS;
+    };
     iface.memset_tensor = memset_tensor;
     iface.set_tensor = set_tensor;
     iface.get_tensor = get_tensor;
     iface.clear = clear;
-    return ggml_backend_buffer_init(type, iface, new Memory(size), size);
+    device.contract_.chosen();
+    auto* const memory = new Memory(size);
+    {
+      const Memory::Lock lock;
+      std::memset(memory->data(), kNaN, size);  // what nobody has written is no number
+    }
+    return ggml_backend_buffer_init(type, iface, memory, size);
   }
 
   // Streams. A tensor may be gone when its copy is done.
   static void set_async(ggml_backend_t backend, ggml_tensor* t, const void* data, size_t offset,
                         size_t size) {
+    DeviceContract::check_chosen();
     of(backend).submit(
         [&device = of(backend).device(), to = at(t, offset), data, size] { send(device, to, data, size); });
   }
   static void get_async(ggml_backend_t backend, const ggml_tensor* t, void* data, size_t offset,
                         size_t size) {
+    DeviceContract::check_chosen();
     of(backend).submit([&device = of(backend).device(), data, from = at(t, offset), size] {
       fetch(device, data, from, size);
     });
@@ -279,10 +302,19 @@ struct TestDeviceCalls {
     of(backend).synchronize();  // This waits for earlier copies.
     if (device.broken_) return GGML_STATUS_FAILED;
     if (device.graphs_++ == device.options_.fail_graph) return GGML_STATUS_FAILED;
+    device.contract_.chosen();
+    device.contract_.queued(*graph);
+    device.without_uid_ += graph->uid == 0 ? 1 : 0;
     of(backend).submit([backend, graph] {
       const Memory::Lock lock;
       const TestDevice::Work work(of(backend).device(), of(backend).device().computing_);
-      ggml_backend_graph_compute(of(backend).cpu(), graph);
+      // One node after the other, as nodes before have computed the ids.
+      for (int n = 0; n < graph->n_nodes; ++n) {
+        ggml_cgraph one = ggml_graph_view(graph, n, n + 1);
+        DeviceContract::check(*graph->nodes[n]);
+        ggml_backend_graph_compute(of(backend).cpu(), &one);
+      }
+      of(backend).device().contract_.computed(*graph);
     });
     device.nodes_ += static_cast<std::uint64_t>(graph->n_nodes);
     for (int n = 0; n < graph->n_nodes; ++n) {
@@ -320,6 +352,7 @@ struct TestDeviceCalls {
   }
   static ggml_backend_t init(ggml_backend_dev_t dev, const char*) {
     static ggml_guid guid = {0x74, 0x65, 0x73, 0x74};
+    of(dev).contract_.chosen();
     auto* const backend = new ggml_backend{};
     backend->guid = &guid;
     backend->iface.get_name = [](ggml_backend_t b) { return of(b->device).options_.name; };
@@ -332,6 +365,9 @@ struct TestDeviceCalls {
     backend->iface.synchronize = [](ggml_backend_t b) { of(b).synchronize(); };
     backend->iface.graph_compute = compute;
     backend->iface.event_record = record;
+    backend->iface.graph_optimize = [](ggml_backend_t b, ggml_cgraph*, ggml_backend_graph_optimize_params*) {
+      ++of(b).device().optimized_;
+    };
     backend->device = dev;
     backend->context = new Queue(of(dev));
     return backend;
@@ -339,6 +375,7 @@ struct TestDeviceCalls {
 
   // device
   static void memory_info(ggml_backend_dev_t dev, size_t* free, size_t* total) {
+    of(dev).contract_.chosen();
     *total = of(dev).options_.capacity.value;
     *free = *total - of(dev).used_;
   }
@@ -388,6 +425,9 @@ struct TestDeviceCalls {
       return static_cast<TestDevice*>(t->context)->options_.name;
     };
     type.alloc_buffer = alloc_buffer;
+    type.get_alloc_size = [](ggml_backend_buffer_type_t, const ggml_tensor* t) {
+      return DeviceContract::alloc_size(*t);
+    };
     type.get_alignment = [](ggml_backend_buffer_type_t) { return size_t{128}; };
     device.type_->device = device.device_.get();
     device.type_->context = &device;

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/bytes.h"
+#include "device_contract.h"
 
 namespace brimful::tests {
 
@@ -57,6 +58,14 @@ class TestDevice {
   /// The memory from elsewhere that is pinned now by all test devices together.
   [[nodiscard]] static Bytes pinned();
   [[nodiscard]] int allocations() const { return allocations_; }
+  /// The number of copies of more than 64 KiB for which a thread had to wait.
+  [[nodiscard]] int blocking_copies() const { return blocking_copies_; }
+  /// How often graphs had to be recorded: DeviceContract::recorded().
+  [[nodiscard]] int recorded() const { return contract_.recorded(); }
+  /// The number of graphs without an uid: these have to be compared node by node.
+  [[nodiscard]] int without_uid() const { return without_uid_; }
+  /// The number of graphs that the device was asked to optimise.
+  [[nodiscard]] int optimized() const { return optimized_; }
   /// The number of copies to the device.
   [[nodiscard]] int copies() const { return copies_; }
 
@@ -90,7 +99,11 @@ class TestDevice {
   mutable std::chrono::steady_clock::time_point changed_;
   mutable int computing_ = 0;
   mutable int copying_ = 0;
+  DeviceContract contract_;
   std::atomic<int> copies_ = 0;
+  std::atomic<int> blocking_copies_ = 0;
+  std::atomic<int> without_uid_ = 0;
+  std::atomic<int> optimized_ = 0;
   std::atomic<bool> broken_ = false;
   int allocations_ = 0;
   int graphs_ = 0;

@@ -22,7 +22,8 @@ struct Layer {
 };
 
 Bytes padded(const model::ModelProfile& profile, std::uint32_t tensor) {
-  return align_up(profile.tensors[tensor].bytes, kAlignment);
+  const model::TensorInfo& info = profile.tensors[tensor];
+  return align_up(info.bytes + row_padding(info), kAlignment);
 }
 
 bool contains(const std::vector<std::uint32_t>& tensors, std::uint32_t tensor) {
@@ -219,12 +220,15 @@ class Filler {
     }
   }
 
-  /// Gives the groups as many slots as `room` holds, one to each in turn. A group that gets slots for all
-  /// experts lies on the device as a whole.
+  /// Gives the groups as many slots as `room` holds: first to each as many as a token picks experts, because
+  /// fewer cannot be used, and then one to each in turn. A group that gets slots for all experts lies on the
+  /// device as a whole.
   void put_slots(DeviceShare& device, std::vector<ExpertGroup> groups, Bytes room) {
-    const auto bytes_of = [](const ExpertGroup& group, std::uint32_t slots) {
+    const auto bytes_of = [&](const ExpertGroup& group, std::uint32_t slots) {
       Bytes bytes;
-      for (const ExpertPart& part : group.parts) bytes += align_up(part.bytes * slots, kAlignment);
+      if (slots == 0) return bytes;
+      for (const ExpertPart& part : group.parts)
+        bytes += align_up(part.bytes * slots + row_padding(profile_.tensors[part.tensor]), kAlignment);
       return bytes;
     };
     if (room < kSlotNumbers) return;
@@ -233,10 +237,12 @@ class Filler {
       more = false;
       for (ExpertGroup& group : groups) {
         if (group.slots == group.experts) continue;
-        const Bytes bytes = bytes_of(group, group.slots + 1) - bytes_of(group, group.slots);
+        const std::uint32_t first = std::clamp(profile_.experts_used, 1U, group.experts);
+        const std::uint32_t next = std::max(group.slots + 1, first);
+        const Bytes bytes = bytes_of(group, next) - bytes_of(group, group.slots);
         if (bytes > left) continue;
         left -= bytes;
-        ++group.slots;
+        group.slots = next;
         more = true;
       }
     }

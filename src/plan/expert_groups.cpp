@@ -5,6 +5,13 @@
 
 namespace brimful::plan {
 
+Bytes row_padding(const model::TensorInfo& tensor) {
+  constexpr std::int64_t kElements = 512;  // MATRIX_ROW_PADDING of ggml-cuda
+  const std::int64_t over = tensor.shape[0] % kElements;
+  if (!ggml_is_quantized(tensor.type) || over == 0) return {};
+  return Bytes{ggml_row_size(tensor.type, kElements - over)};
+}
+
 Bytes expert_bytes(const model::TensorInfo& tensor) {
   return tensor.row_bytes() * static_cast<std::uint64_t>(tensor.shape[1]);
 }

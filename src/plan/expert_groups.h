@@ -42,6 +42,10 @@ struct ExpertGroup {
   [[nodiscard]] Bytes slot_bytes() const { return slot_bytes(slots); }
 };
 
+/// The most bytes that a back end wants behind the rows of a weight on a device: ggml's CUDA kernels read
+/// quantised rows up to a multiple of 512 elements.
+[[nodiscard]] Bytes row_padding(const model::TensorInfo& tensor);
+
 /// Bytes of one expert of a weight.
 [[nodiscard]] Bytes expert_bytes(const model::TensorInfo& tensor);
 
@@ -53,7 +57,7 @@ inline constexpr std::int64_t kMostTokensOfSlots = 64;
 struct CachedExperts {
   /// The parts of the group: indices into ModelProfile::tensors. Each has the same number of experts.
   std::vector<std::uint32_t> tensors;
-  /// At least 1, and fewer than there are experts.
+  /// At least as many as a token picks experts, and fewer than there are experts.
   std::uint32_t slots = 0;
 };
 

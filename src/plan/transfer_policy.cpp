@@ -77,11 +77,11 @@ class Weights {
   double bytes_ = 0;
 };
 
-/// Bytes of the largest matrix of one kind.
+/// Bytes of the largest matrix of one kind, on a device.
 Bytes largest(const model::ModelProfile& profile, bool experts) {
   Bytes out;
   for (const model::TensorInfo& tensor : profile.tensors) {
-    if (is_sent(tensor, experts)) out = std::max(out, tensor.bytes);
+    if (is_sent(tensor, experts)) out = std::max(out, tensor.bytes + row_padding(tensor));
   }
   return out;
 }

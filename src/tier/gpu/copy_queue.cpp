@@ -1,6 +1,21 @@
 #include "tier/gpu/copy_queue.h"
 
+#include <utility>
+
 namespace brimful::tier {
+namespace {
+
+/// Makes `device` the one of this thread. CUDA's asynchronous copies do not do that: in a thread that has
+/// chosen no device they would start a driver context on the first card, which may have no budget.
+void choose_in_this_thread(ggml_backend_dev_t device) {
+  thread_local ggml_backend_dev_t chosen = nullptr;
+  if (std::exchange(chosen, device) == device) return;
+  std::size_t free = 0;
+  std::size_t total = 0;
+  ggml_backend_dev_memory(device, &free, &total);
+}
+
+}  // namespace
 
 CopyQueue::CopyQueue(ggml_backend_dev_t device, std::size_t places) {
   ggml_backend_dev_props props{};
@@ -21,6 +36,7 @@ CopyQueue::~CopyQueue() {
 
 void CopyQueue::copy(std::size_t place, ggml_tensor* target, const std::byte* bytes, std::size_t offset,
                      std::size_t size) {
+  choose_in_this_thread(ggml_backend_get_device(queue_.get()));
   ggml_backend_tensor_set_async(queue_.get(), target, bytes, offset, size);
   ggml_backend_event_record(events_[place].get(), queue_.get());
 }

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "tier/gpu/gpu_part.h"
+
 namespace brimful::tier {
 
 std::string card_of(ggml_backend_dev_t device) {

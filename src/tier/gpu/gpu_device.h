@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <list>
 #include <memory>
@@ -23,6 +24,8 @@
 #include "tier/weights/backend_device.h"
 
 namespace brimful::tier {
+
+struct GpuPart;
 
 /// ggml's devices with memory of their own, in ggml's order. Where two backends know the same card, only the
 /// first one's device is in the list.
@@ -133,17 +136,18 @@ class GpuDevice final : public BackendDevice {
   [[nodiscard]] Status compute(const Stream& stream, ggml_cgraph& graph) override;
 
   [[nodiscard]] bool takes(const ggml_tensor& op) const;
-  [[nodiscard]] bool can_send(std::uint32_t weight) const;
+  [[nodiscard]] Bytes padded_bytes(std::uint32_t weight) const;
   [[nodiscard]] ggml_backend_buffer_t allocate(std::size_t size);
   [[nodiscard]] Status compute_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program);
   [[nodiscard]] Status start_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program);
   [[nodiscard]] Status compute_nodes(ggml_backend_t inner, const ggml_cgraph& graph,
-                                     std::span<ggml_tensor* const> nodes);
+                                     std::vector<ggml_tensor*> nodes, bool sent);
   [[nodiscard]] Result<ggml_backend_buffer_ptr> allocate_weights(ggml_context* tensors, Bytes size,
                                                                  memory::Tag owner,
                                                                  memory::Reservation& reservation);
   [[nodiscard]] Status compute_step(ggml_backend_t inner, const ggml_cgraph& graph,
                                     const GpuSegment& segment);
+  void clear_padding(ggml_backend_t inner, const StreamEntry& entry, const std::byte* slot);
   [[nodiscard]] Status send(RangeReader& reader, const Progress& progress);
 
   HostDevice& host_;
@@ -189,8 +193,13 @@ class GpuDevice final : public BackendDevice {
   std::chrono::nanoseconds stalled_before_{0};
   std::atomic<std::uint64_t> from_disk_ = 0;
   std::vector<memory::Reservation> buffers_;
+  // Zeros for what is padded behind a weight that was sent.
+  std::vector<std::byte> zeros_;
   // The parts of the graph that the device is computing. A list: elements keep their addresses.
-  std::list<ggml_cgraph> parts_;
+  std::list<GpuPart> parts_;
+  // The first nodes of parts in which the host multiplies, indexed by GpuSegment::marker. They compute
+  // nothing. A deque: elements keep their addresses.
+  std::deque<ggml_tensor> markers_;
   ggml_abort_callback abort_ = nullptr;
   void* abort_data_ = nullptr;
 };

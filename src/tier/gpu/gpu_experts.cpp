@@ -13,12 +13,20 @@ namespace {
 
 // Unit: steps of the group. It is the value of the host's cache: docs/adr/0008.
 constexpr double kHalfLife = 64;
+// The largest number of copies of admitted experts in flight. An expert has about three matrices.
+constexpr std::size_t kCopies = 16;
+
+/// Blocks until the bytes are there.
+void copy_now(ggml_tensor* slots, std::span<const std::byte> bytes, std::size_t offset) {
+  ggml_backend_tensor_set(slots, bytes.data(), offset, bytes.size());
+}
 
 }  // namespace
 
 GpuExperts::GpuExperts(const WeightBufferType& weights, HostDevice& host,
-                       std::span<const plan::CachedExperts> groups, ggml_context* context, bool send)
-    : weights_(weights), host_(host), send_(send), place_(weights.profile().tensors.size()) {
+                       std::span<const plan::CachedExperts> groups, ggml_context* context, bool send,
+                       ggml_backend_dev_t device)
+    : weights_(weights), host_(host), send_(send), place_(weights.profile().tensors.size()), device_(device) {
   std::uint32_t most = 0;
   std::size_t parts = 0;
   for (const plan::CachedExperts& cached : groups) {
@@ -65,6 +73,7 @@ void GpuExperts::filled() {
     for (std::uint32_t slot = 0; slot < group.slots.slots(); ++slot)
       BRIMFUL_CHECK(group.slots.claim(slot) == slot);
   }
+  copies_.emplace(device_, kCopies);
 }
 
 ggml_tensor* GpuExperts::slots_of(std::uint32_t weight) const {
@@ -88,7 +97,8 @@ bool GpuExperts::takes(const ggml_tensor& op) const {
     return false;
   const std::int64_t tokens = op.src[2]->ne[1];
   const std::int64_t slots = groups_[place_[*weight]->group].slots.slots();
-  return tokens <= plan::kMostTokensOfSlots && (!send_ || tokens * op.src[2]->ne[0] <= slots);
+  const std::int64_t of_token = op.src[2]->ne[0];
+  return tokens <= plan::kMostTokensOfSlots && of_token <= slots && (!send_ || tokens * of_token <= slots);
 }
 
 void GpuExperts::record(const ggml_cgraph& graph) {
@@ -110,6 +120,7 @@ void GpuExperts::record(const ggml_cgraph& graph) {
 Status GpuExperts::read_choices(const Group& group, const ggml_tensor& ids) {
   raw_.resize(ggml_nbytes(&ids));
   ggml_backend_tensor_get(&ids, raw_.data(), 0, raw_.size());
+  choices_per_token_ = ids.ne[0];
   choices_.clear();
   for (std::int64_t token = 0; token < ids.ne[1]; ++token) {
     for (std::int64_t rank = 0; rank < ids.ne[0]; ++rank) {
@@ -130,7 +141,9 @@ Status GpuExperts::read_choices(const Group& group, const ggml_tensor& ids) {
 
 Status GpuExperts::begin(ggml_backend_t queue, std::uint32_t number, const ggml_tensor& ids) {
   Group& group = groups_[number];
+  group_ = number;
   again_ = false;
+  admitted_.clear();
   ggml_backend_synchronize(queue);  // from here on, nothing of the step before is in flight
   results_.clear();
   BRIMFUL_TRY_VOID(read_choices(group, ids));
@@ -148,23 +161,47 @@ Status GpuExperts::begin(ggml_backend_t queue, std::uint32_t number, const ggml_
       continue;
     }
     statistics_.missed += group.expert;
-    if (!send_ && !group.slots.outweighs(expert)) continue;
-    if (group.slots.claim(expert)) sent.push_back(expert);
+    if (!send_) {
+      admitted_.push_back(expert);
+    } else if (group.slots.claim(expert)) {
+      sent.push_back(expert);
+    }
   }
-  BRIMFUL_TRY_VOID(send(group, sent));
+  BRIMFUL_TRY_VOID(fill_slots(group, sent, copy_now));
   number_choices(group);
   ggml_backend_tensor_set_async(queue, numbered_, ids_.data(), 0, ids_.size() * sizeof(std::int32_t));
   return {};
 }
 
-/// Sends `experts` to the slots that were claimed for them. Where that fails, the slots are emptied.
-Status GpuExperts::send(Group& group, const std::vector<std::uint32_t>& experts) {
+Status GpuExperts::admit() {
+  if (admitted_.empty()) return {};
+  Group& group = groups_[group_];
+  std::erase_if(admitted_, [&](std::uint32_t expert) {
+    return !group.slots.outweighs(expert) || !group.slots.claim(expert);
+  });
+  if (!copies_->usable()) return fill_slots(group, admitted_, copy_now);
+  const bool stay = host_.keeps_experts(group.tensors.front(), admitted_.size());
+  return fill_slots(group, admitted_,
+                    [&](ggml_tensor* slots, std::span<const std::byte> bytes, std::size_t offset) {
+                      if (copies_in_flight_ == kCopies) finish_copies();
+                      copies_->copy(copies_in_flight_++, slots, bytes.data(), offset, bytes.size());
+                      if (!stay) finish_copies();
+                    });
+}
+
+void GpuExperts::finish_copies() {
+  for (std::size_t i = 0; i < copies_in_flight_; ++i) copies_->wait(i);
+  copies_in_flight_ = 0;
+}
+
+/// Brings `experts` to the slots that were claimed for them. Where that fails, the slots are emptied.
+Status GpuExperts::fill_slots(Group& group, const std::vector<std::uint32_t>& experts, const Copy& copy) {
   if (experts.empty()) return {};
   const auto take = [&](std::uint32_t tensor, std::uint32_t expert, std::uint64_t offset,
                         std::span<const std::byte> bytes) {
     const std::size_t slot =
         *group.slots.slot_of(expert) * plan::expert_bytes(weights_.profile().tensors[tensor]).value;
-    ggml_backend_tensor_set(slots_of(tensor), bytes.data(), slot + offset, bytes.size());
+    copy(slots_of(tensor), bytes, slot + offset);
     statistics_.read += Bytes{bytes.size()};
   };
   const Status status = host_.bring(group.tensors, experts, take);
@@ -174,15 +211,28 @@ Status GpuExperts::send(Group& group, const std::vector<std::uint32_t>& experts)
   return status;
 }
 
-/// Finds the slots of the step's choices, and the choices that have none.
+/// Finds the slots of the step's choices, and the choices that have none. The rows of such a choice are
+/// overwritten, so it may get any slot that its token does not have yet: kernels need the slots of a token to
+/// differ from each other.
 void GpuExperts::number_choices(const Group& group) {
+  constexpr std::int32_t kNone = -1;
   missing_.clear();
   ids_.clear();
   for (const Choice& choice : choices_) {
     const auto slot = group.slots.slot_of(static_cast<std::uint32_t>(choice.expert));
     if (!slot) missing_.push_back(choice);
-    // A missing expert gets any slot: its rows are overwritten.
-    ids_.push_back(static_cast<std::int32_t>(slot.value_or(0)));
+    ids_.push_back(slot ? static_cast<std::int32_t>(*slot) : kNone);
+  }
+  if (missing_.empty()) return;
+  for (auto token = ids_.begin(); token != ids_.end();) {
+    const auto end = token + choices_per_token_;
+    std::int32_t free = 0;
+    for (auto id = token; id != end; ++id) {
+      if (*id != kNone) continue;
+      while (std::find(token, end, free) != end) ++free;
+      *id = free;
+    }
+    token = end;
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "plan/expert_groups.h"
 #include "tier/experts/expert_slots.h"
+#include "tier/gpu/copy_queue.h"
 #include "tier/host/host_device.h"
 
 namespace brimful::tier {
@@ -28,8 +29,9 @@ class GpuExperts {
  public:
   /// Makes the tensors of the slots in `context`, without memory. `host` and `weights` must outlive this
   /// object. With `send`, everything that a step lacks is sent, where the slots hold all its experts.
+  /// `device` is the inner device.
   GpuExperts(const WeightBufferType& weights, HostDevice& host, std::span<const plan::CachedExperts> groups,
-             ggml_context* context, bool send);
+             ggml_context* context, bool send, ggml_backend_dev_t device);
 
   /// The slots for one weight of a group. At first they hold the first experts of that weight, as many as
   /// there are slots.
@@ -46,8 +48,9 @@ class GpuExperts {
   void filled();
 
   /// Whether `op` is computed with slots: a product with experts that have slots, for at most
-  /// plan::kMostTokensOfSlots tokens. Where everything that a step lacks is sent, its tokens may not pick
-  /// more experts than there are slots.
+  /// plan::kMostTokensOfSlots tokens. A token may not pick more experts than there are slots: kernels need
+  /// the slots of a token to differ. Where everything that a step lacks is sent, its tokens may not pick more
+  /// experts than there are slots.
   [[nodiscard]] bool takes(const ggml_tensor& op) const;
   /// The slots of a weight, [row length, rows, slots]. Null if it has none.
   [[nodiscard]] ggml_tensor* slots_of(std::uint32_t weight) const;
@@ -63,7 +66,8 @@ class GpuExperts {
   [[nodiscard]] Bytes host_bytes() const { return staging_ + kLists; }
 
   /// Begins a step that picks `ids`, which the backend `queue` of the device has computed or is computing.
-  /// Blocks until it has. Errors: those of the host's reads; kInternal for an expert that does not exist.
+  /// Blocks until it has. Decides which of the missing experts get a slot: with `send` for this step, and
+  /// otherwise in admit(). Errors: those of the host's reads; kInternal for an expert that does not exist.
   [[nodiscard]] Status begin(ggml_backend_t queue, std::uint32_t group, const ggml_tensor& ids);
   /// Whether the step has experts without a slot, so that multiply() must be called.
   [[nodiscard]] bool lacks() const { return !missing_.empty(); }
@@ -73,6 +77,13 @@ class GpuExperts {
   /// computed.
   [[nodiscard]] Status multiply(ggml_backend_t queue, std::span<const DeviceProduct> products,
                                 std::size_t which);
+
+  /// Begins to copy the experts that begin() has chosen to their slots, for the next steps of the group. Call
+  /// it when the step is queued, so that the device need not wait for the copies. Errors: those of the host's
+  /// reads.
+  [[nodiscard]] Status admit();
+  /// Blocks until the copies of admit() have ended. Until then, the host's experts must keep their places.
+  void finish_copies();
 
   /// Statistics of the steps on this device. `read` counts the bytes that were sent.
   [[nodiscard]] const ExpertStatistics& statistics() const { return statistics_; }
@@ -101,7 +112,8 @@ class GpuExperts {
   };
 
   [[nodiscard]] Status read_choices(const Group& group, const ggml_tensor& ids);
-  [[nodiscard]] Status send(Group& group, const std::vector<std::uint32_t>& experts);
+  using Copy = std::function<void(ggml_tensor* slots, std::span<const std::byte> bytes, std::size_t offset)>;
+  [[nodiscard]] Status fill_slots(Group& group, const std::vector<std::uint32_t>& experts, const Copy& copy);
   void number_choices(const Group& group);
   [[nodiscard]] Status compute_together(std::span<const DeviceProduct> products);
 
@@ -116,8 +128,19 @@ class GpuExperts {
   ggml_context_ptr products_;
   Bytes staging_;
 
+  // Of each token, one after the other, choices_per_token_ each.
   std::vector<Choice> choices_;
+  std::int64_t choices_per_token_ = 0;
   std::vector<Choice> missing_;
+  // The group of the step.
+  std::uint32_t group_ = 0;
+  // Experts that get a slot when the step is queued.
+  std::vector<std::uint32_t> admitted_;
+  ggml_backend_dev_t const device_;
+  // Copies of admitted experts, once the slots are filled. Not usable where the device cannot copy while it
+  // computes.
+  std::optional<CopyQueue> copies_;
+  std::size_t copies_in_flight_ = 0;
   // Whether the host knows the choice of this step already.
   bool again_ = false;
   std::vector<std::byte> raw_;

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "tier/gpu/gpu_device.h"
+#include "tier/gpu/gpu_part.h"
 #include "tier/host/graph_nodes.h"
 
 namespace brimful::tier {
@@ -23,6 +24,8 @@ struct GpuDevice::GpuSegment {
   std::vector<DeviceProduct> products;
   // Where each product stands in `nodes`.
   std::vector<std::size_t> product_nodes;
+  // Index into markers_ of the first of the segment's markers: one for each product, and one more.
+  std::size_t marker = 0;
 };
 
 /// A compiled pass of the device: while it lives, the nodes of its graph take their weights from the device's
@@ -43,6 +46,8 @@ class GpuDevice::Program {
 
   [[nodiscard]] const std::vector<StreamEntry>& entries() const { return entries_; }
   [[nodiscard]] const std::deque<Segment>& segments() const { return segments_; }
+  /// The number of markers that the segments have.
+  [[nodiscard]] std::size_t markers() const { return segment_.marker; }
   /// Points the shadows of sent weights at their slots. Requires: a piece of entries() has begun.
   void bind(const PassStream& stream) {
     for (const auto& [shadow, entry] : sent_) shadow->data = stream.slot(entry);
@@ -90,7 +95,8 @@ class GpuDevice::Program {
   /// Makes a shadow of a weight that is sent, in a new segment unless the weight is in its slot already.
   ggml_tensor* sent(const ggml_tensor& tensor, std::uint32_t weight) {
     const model::TensorInfo& info = device_.weights_.profile().tensors[weight];
-    const StreamEntry entry{info.file, info.offset, info.bytes.value};
+    const StreamEntry entry{info.file, info.offset, info.bytes.value,
+                            (device_.padded_bytes(weight) - info.bytes).value};
     if (entries_.empty() || entries_.back() != entry) {  // a weight used twice in a row is still in its slot
       close();
       entries_.push_back(entry);
@@ -104,9 +110,12 @@ class GpuDevice::Program {
   }
 
   void close() {
+    const std::size_t markers =
+        segment_.marker + (segment_.ids != nullptr ? segment_.products.size() + 1 : 0);
     if (!segment_.nodes.empty()) segments_.push_back(std::move(segment_));
     segment_ = Segment{};
     segment_.entries_end = entries_.size();
+    segment_.marker = markers;
   }
 
   const GpuDevice& device_;
@@ -121,12 +130,34 @@ class GpuDevice::Program {
   ggml_tensor* numbered_ = nullptr;
 };
 
+namespace {
+
+/// A number for these nodes of a graph that has this uid, and for no others.
+std::uint64_t uid_of_part(std::uint64_t uid, std::span<ggml_tensor* const> nodes) {
+  constexpr std::uint64_t kFactor = 0x9e3779b97f4a7c15;  // of Fibonacci hashing
+  const auto mix = [](std::uint64_t a, std::uint64_t b) {
+    const std::uint64_t mixed = (a ^ b) * kFactor;
+    return mixed ^ (mixed >> 32);
+  };
+  const auto first = reinterpret_cast<std::uintptr_t>(nodes.front());
+  return std::max<std::uint64_t>(mix(mix(mix(kFactor, uid), first), nodes.size()), 1);
+}
+
+}  // namespace
+
 Status GpuDevice::compute(const Stream& stream, ggml_cgraph& graph) {
   if (!placed_) {  // libllama only learns what the graph needs
     if (experts_) experts_->record(graph);
     return {};
   }
   Program program(*this, graph);
+  while (markers_.size() < program.markers()) {
+    ggml_tensor& marker = markers_.emplace_back();
+    marker.type = GGML_TYPE_F32;
+    std::ranges::fill(marker.ne, 1);
+    std::ranges::fill(marker.nb, sizeof(float));
+    ggml_format_name(&marker, "part %zu with missing experts", markers_.size());
+  }
   if (program.entries().empty()) {
     BRIMFUL_TRY_VOID(compute_runs(stream.inner, graph, program));
     return experts_ ? host_.files().check_unchanged() : Status{};
@@ -149,17 +180,22 @@ Status GpuDevice::compute(const Stream& stream, ggml_cgraph& graph) {
 Status GpuDevice::compute_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program) {
   const Status status = start_runs(inner, graph, program);
   ggml_backend_synchronize(inner);
+  if (experts_) experts_->finish_copies();
   parts_.clear();
   return status;
 }
 
 Status GpuDevice::start_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program) {
+  std::size_t arrived = 0;
   for (const Program::Segment& segment : program.segments()) {
     if (segment.entries_end > 0) BRIMFUL_TRY_VOID(stream_->wait(segment.entries_end));
+    for (; arrived < segment.entries_end; ++arrived)
+      clear_padding(inner, program.entries()[arrived], stream_->slot(arrived));
     if (abort_ != nullptr && abort_(abort_data_))
       return fail(ErrorCode::kCancelled, "the computation was cancelled");
-    BRIMFUL_TRY_VOID(segment.ids != nullptr ? compute_step(inner, graph, segment)
-                                            : compute_nodes(inner, graph, segment.nodes));
+    BRIMFUL_TRY_VOID(segment.ids != nullptr
+                         ? compute_step(inner, graph, segment)
+                         : compute_nodes(inner, graph, segment.nodes, segment.entries_end > 0));
     if (segment.entries_end == 0) continue;
     ggml_backend_synchronize(inner);  // nothing reads the slots any more
     stream_->release(segment.entries_end);
@@ -167,37 +203,70 @@ Status GpuDevice::start_runs(ggml_backend_t inner, const ggml_cgraph& graph, con
   return {};
 }
 
+/// Queues zeros behind a weight that was sent, where the device wants some.
+void GpuDevice::clear_padding(ggml_backend_t inner, const StreamEntry& entry, const std::byte* slot) {
+  if (entry.padding == 0) return;
+  if (zeros_.size() < entry.padding) {
+    ggml_backend_synchronize(inner);  // it may still copy from the old zeros
+    zeros_.assign(entry.padding, std::byte{0});
+  }
+  ggml_tensor* const ring = ggml_get_first_tensor(ring_context_.get());
+  const auto offset = static_cast<std::size_t>(slot - static_cast<std::byte*>(ring->data));
+  ggml_backend_tensor_set_async(inner, ring, zeros_.data(), offset + entry.span, entry.padding);
+}
+
 Status GpuDevice::compute_step(ggml_backend_t inner, const ggml_cgraph& graph, const GpuSegment& segment) {
   BRIMFUL_TRY_VOID(experts_->begin(inner, segment.group, *segment.ids));
   const std::span nodes(segment.nodes);
+  const bool sent = segment.entries_end > 0;
+  if (!experts_->lacks()) return compute_nodes(inner, graph, segment.nodes, sent);
+  // A back end that records graphs (CUDA's) knows a graph by its first node. These parts begin with nodes of
+  // their own, so that they are not taken for the whole step, which is recorded, too.
+  const auto part = [&](std::size_t number, std::size_t begin, std::size_t end) {
+    std::vector<ggml_tensor*> out{&markers_[segment.marker + number]};
+    out.insert(out.end(), nodes.begin() + static_cast<std::ptrdiff_t>(begin),
+               nodes.begin() + static_cast<std::ptrdiff_t>(end));
+    return out;
+  };
   std::size_t done = 0;
-  for (std::size_t i = 0; experts_->lacks() && i < segment.products.size(); ++i) {
+  std::size_t computed = 0;  // what stands before this node has been computed
+  for (std::size_t i = 0; i < segment.products.size(); ++i) {
     const std::size_t behind = segment.product_nodes[i] + 1;
-    const auto some = nodes.subspan(done, behind - done);
-    BRIMFUL_TRY_VOID(compute_nodes(inner, graph, some));
-    // The device goes on while the host multiplies, unless it is still computing the input.
+    BRIMFUL_TRY_VOID(compute_nodes(inner, graph, part(i, done, behind), sent));
+    done = behind;
+    // The device goes on while the host multiplies, unless it may still be computing the input.
     const ggml_tensor* input = segment.products[i].node->src[1];
     while (input->view_src != nullptr) input = input->view_src;
-    if (std::ranges::find(some, input) != some.end()) ggml_backend_synchronize(inner);
+    const auto at = static_cast<std::size_t>(std::ranges::find(nodes, input) - nodes.begin());
+    if (at >= computed && at < done) {
+      ggml_backend_synchronize(inner);
+      computed = done;
+    }
     BRIMFUL_TRY_VOID(experts_->multiply(inner, segment.products, i));
-    done = behind;
   }
-  return compute_nodes(inner, graph, nodes.subspan(done));
+  if (done < nodes.size())
+    BRIMFUL_TRY_VOID(compute_nodes(inner, graph, part(segment.products.size(), done, nodes.size()), sent));
+  return experts_->admit();
 }
 
-/// Queues the nodes and does not wait for them.
+/// Queues the nodes and does not wait for them. `sent`: some of their weights were sent.
 Status GpuDevice::compute_nodes(ggml_backend_t inner, const ggml_cgraph& graph,
-                                std::span<ggml_tensor* const> nodes) {
+                                std::vector<ggml_tensor*> nodes, bool sent) {
   if (nodes.empty()) return {};
-  ggml_cgraph& part = parts_.emplace_back(graph);
-  part.nodes = const_cast<ggml_tensor**>(nodes.data());
-  part.n_nodes = static_cast<int>(nodes.size());
-  part.n_leafs = 0;
-  part.leafs = nullptr;
-  // Backends take graphs with the same uid for the same graph. But in these graphs, weights move from slot to
-  // slot.
-  if (part.n_nodes != graph.n_nodes || ring_ != nullptr) part.uid = 0;
-  const ggml_status status = ggml_backend_graph_compute_async(inner, &part);
+  GpuPart& part = parts_.emplace_back(graph, std::move(nodes));
+  part.graph.nodes = part.nodes.data();
+  part.graph.n_nodes = static_cast<int>(part.nodes.size());
+  part.graph.n_leafs = 0;
+  part.graph.leafs = nullptr;
+  // Back ends take graphs with the same uid for the same graph, and need not compare them. This part is the
+  // same where the whole graph is, but not where weights are sent: these move from slot to slot.
+  const bool whole = part.graph.n_nodes == graph.n_nodes;
+  if (sent) {
+    part.graph.uid = 0;
+  } else if (!whole && graph.uid != 0) {
+    part.graph.uid = uid_of_part(graph.uid, part.nodes);
+  }
+  const ggml_status status = ggml_backend_graph_compute_async(inner, &part.graph);
   if (status == GGML_STATUS_SUCCESS) return {};
   return fail(ErrorCode::kInternal, fmt::format("{} could not compute the graph: {}",
                                                 ggml_backend_name(inner), ggml_status_to_string(status)));

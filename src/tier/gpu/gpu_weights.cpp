@@ -21,10 +21,10 @@ constexpr Bytes kSender{2 << 20};
 
 }  // namespace
 
-/// Whether the ring has room for two of the matrix, and its bytes in the file are all that the device needs.
-bool GpuDevice::can_send(std::uint32_t weight) const {
+/// Bytes that a weight takes on the device. Some back ends want zeros behind the rows of the file: CUDA's
+/// kernels read quantised rows up to a multiple of 512 elements.
+Bytes GpuDevice::padded_bytes(std::uint32_t weight) const {
   const model::TensorInfo& info = weights_.profile().tensors[weight];
-  if (info.bytes * 2 > ring_size_) return false;
   ggml_tensor like{};
   like.type = info.type;
   std::ranges::copy(info.shape, like.ne);
@@ -32,8 +32,7 @@ bool GpuDevice::can_send(std::uint32_t weight) const {
   like.nb[1] = info.row_bytes().value;
   for (int i = 2; i < GGML_MAX_DIMS; ++i)
     like.nb[i] = like.nb[i - 1] * static_cast<std::size_t>(like.ne[i - 1]);
-  // Where a device pads rows, it needs the padding cleared: more than the bytes of the file.
-  return ggml_backend_buft_get_alloc_size(inner_type_, &like) == info.bytes.value;
+  return Bytes{ggml_backend_buft_get_alloc_size(inner_type_, &like)};
 }
 
 void GpuDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring,
@@ -56,9 +55,10 @@ void GpuDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring,
   };
   std::ranges::for_each(tensors, add);
   if (!experts.empty())
-    experts_.emplace(weights_, host_, experts, context_.get(), transfer_policy_.missing_experts);
+    experts_.emplace(weights_, host_, experts, context_.get(), transfer_policy_.missing_experts, inner_);
   if (ring == Bytes{}) return;
-  for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) sendable_[i] = can_send(i);
+  // The ring has room for two of a matrix that is sent.
+  for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) sendable_[i] = padded_bytes(i) * 2 <= ring_size_;
   // Norms and biases stand between the products: if they were not here, each would cost two crossings.
   for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) {
     const model::TensorInfo& info = profile.tensors[i];

@@ -124,6 +124,12 @@ class HostDevice final : public BackendDevice {
     threads_->prepare(stream_->inner, stream_->threads);
     return executor_->multiply(stream_->inner, graph, again);
   }
+  /// Whether the bytes that bring() hands out, of so many experts of this weight, stay in their place until
+  /// the group's next step.
+  [[nodiscard]] bool keeps_experts(std::uint32_t tensor, std::size_t experts) const {
+    const auto part = table_.expert_part(tensor);
+    return !part || table_.placement().groups[part->group].slots >= experts;
+  }
   [[nodiscard]] Status bring(std::span<const std::uint32_t> tensors, std::span<const std::uint32_t> experts,
                              const ExpertCache::TakeBytes& take) {
     return executor_->bring(tensors, experts, take);

@@ -87,17 +87,17 @@ bool Streamer::running(const std::vector<StreamEntry>& entries) const {
 
 void Streamer::assign_slots() {
   const std::size_t n = entries_.size();
+  const auto size = [this](std::size_t i) { return entries_[i].span + entries_[i].padding; };
   slots_.assign(n, Slot{});
   std::uint64_t position = 0;
   for (std::size_t i = 0; i < n; ++i) {
-    BRIMFUL_CHECK(entries_[i].span <= ring_size_.value);
-    if (position + entries_[i].span > ring_size_.value) position = 0;
+    BRIMFUL_CHECK(size(i) <= ring_size_.value);
+    if (position + size(i) > ring_size_.value) position = 0;
     slots_[i].offset = position;
-    position += align_up(entries_[i].span, kSlotAlignment);
+    position += align_up(size(i), kSlotAlignment);
   }
   const auto overlap = [&](std::size_t a, std::size_t b) {
-    return slots_[a].offset < slots_[b].offset + entries_[b].span &&
-           slots_[b].offset < slots_[a].offset + entries_[a].span;
+    return slots_[a].offset < slots_[b].offset + size(b) && slots_[b].offset < slots_[a].offset + size(a);
   };
   for (std::size_t i = 0; i < n; ++i) {
     std::uint64_t back = 1;

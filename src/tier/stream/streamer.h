@@ -22,6 +22,9 @@ struct StreamEntry {
   std::uint64_t offset = 0;
   /// Bytes to read.
   std::uint64_t span = 0;
+  /// Bytes behind them in the slot that belong to the unit, too. The streamer keeps them free, and does not
+  /// write to them.
+  std::uint64_t padding = 0;
 
   bool operator==(const StreamEntry&) const = default;
 };
@@ -51,7 +54,7 @@ class Streamer {
   /// Starts to read `entries`, from the first one on. It drops what was read ahead for another schedule, and
   /// forgets an earlier read error, so that a passing fault does not end the process.
   /// Errors: those of making a reader; kInternal where no thread can be started. Nothing is read then.
-  /// Requires: every span fits the ring.
+  /// Requires: every span fits the ring, with its padding.
   [[nodiscard]] Status start(std::vector<StreamEntry> entries);
   /// Stops the reading thread once the reads in flight have ended. Afterwards there is no schedule.
   void stop();

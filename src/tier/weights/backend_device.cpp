@@ -51,6 +51,7 @@ struct DeviceCalls {
     backend->iface.get_tensor_async = get_tensor_async;
     backend->iface.synchronize = [](ggml_backend_t b) { ggml_backend_synchronize(of(b).inner); };
     backend->iface.graph_compute = graph_compute;
+    if (inner->iface.graph_optimize != nullptr) backend->iface.graph_optimize = graph_optimize;
     backend->device = dev;
     auto* const stream = new Stream{&of(dev), inner};
     backend->context = stream;
@@ -77,6 +78,11 @@ struct DeviceCalls {
   static void get_tensor_async(ggml_backend_t backend, const ggml_tensor* tensor, void* data, size_t offset,
                                size_t size) {
     ggml_backend_tensor_get_async(of(backend).inner, tensor, data, offset, size);
+  }
+  static void graph_optimize(ggml_backend_t backend, ggml_cgraph* graph,
+                             ggml_backend_graph_optimize_params* params) {
+    ggml_backend_t const inner = of(backend).inner;
+    inner->iface.graph_optimize(inner, graph, params);
   }
   static ggml_status graph_compute(ggml_backend_t backend, ggml_cgraph* graph) noexcept {
     if (of(backend).device->skipping_) return GGML_STATUS_SUCCESS;
