@@ -23,6 +23,6 @@ void adjust_process(const ProcessSettings& settings) {
   if (settings.pinned_memory) ::setenv("GGML_CUDA_REGISTER_HOST", "1", 0);
 }
 
-Status add_rpc_server(const std::string& endpoint) { return engine::add_rpc_server(endpoint); }
+Status add_rpc_server(const std::string& endpoint) { return engine::add_rpc_server(endpoint, "endpoint"); }
 
 }  // namespace brimful
