@@ -125,7 +125,8 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
   const std::string sampling = "Sampling";
   command.add_option("-s,--seed", o.sampling.seed, "random seed (default: -1, another one for each run)")
       ->group(sampling)
-      ->transform([](std::string text) { return text == "-1" ? std::to_string(LLAMA_DEFAULT_SEED) : text; });
+      ->transform(
+          [](const std::string& text) { return text == "-1" ? std::to_string(LLAMA_DEFAULT_SEED) : text; });
   for (const engine::SamplingOption& option : engine::sampling_options()) {
     std::visit(
         [&](auto value) {
