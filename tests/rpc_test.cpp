@@ -85,7 +85,7 @@ TEST(Rpc, TheLibrarysPlanForecastsNoDeviceWhoseRatesNobodyKnows) {
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
   const RpcServer server;
-  ASSERT_TRUE(engine::add_rpc_server(server.endpoint()));
+  ASSERT_TRUE(engine::add_rpc_server(server.endpoint(), "endpoint"));
   const auto profile = model::read_model(path);
   ASSERT_TRUE(profile);
   const ContextOptions context{.tokens = 512, .ubatch = 64, .threads = 2};

@@ -18,7 +18,7 @@ hardware::Profile machine(std::size_t gpus) {
 /// The budgets as `name=MiB`, or the message of the error.
 std::string planned(const std::optional<std::string>& vram, std::size_t gpus, bool elsewhere = true) {
   std::optional<std::vector<VramPart>> parts;
-  if (vram) parts = parse_vram(*vram).value();
+  if (vram) parts = parse_vram(*vram, "--vram").value();
   const auto devices = plan_devices(parts, machine(gpus), elsewhere, {});
   if (!devices) {
     EXPECT_EQ(devices.error().code, ErrorCode::kInvalidArgument);
@@ -33,7 +33,7 @@ std::string planned(const std::optional<std::string>& vram, std::size_t gpus, bo
 TEST(PlanDevices, WithoutBudgetsTheyAreAllGpusOfAnotherMachineAndNoneOfThisOne) {
   EXPECT_EQ(planned({}, 2), "CUDA0=8192 CUDA1=7168") << "what is in use is not free";
   EXPECT_EQ(planned({}, 2, false), "");
-  EXPECT_EQ(planned("", 2), "") << "budgets for no GPU";
+  EXPECT_EQ(planned("0", 2), "") << "a budget for no GPU";
 }
 
 TEST(PlanDevices, ABudgetWithoutANameIsForTheNextGpu) {
@@ -44,15 +44,16 @@ TEST(PlanDevices, ABudgetWithoutANameIsForTheNextGpu) {
 }
 
 TEST(PlanDevices, ABudgetThatNoGpuCanHaveIsRefused) {
-  EXPECT_EQ(planned("1GiB", 0),
-            "vram 1GiB: a machine has 0 GPUs; leave vram out, or name a GPU with Machine::like()");
-  EXPECT_EQ(planned("CUDA1=1GiB", 1), "vram CUDA1=1GiB: a machine has 1 GPU");
-  EXPECT_EQ(planned("9GiB", 1), "vram 9GiB: CUDA0 (a card) has 8.00 GiB in all");
+  EXPECT_EQ(
+      planned("1GiB", 0),
+      "budgets.vram 1GiB: a machine has 0 GPUs; leave budgets.vram out, or name a GPU with Machine::like()");
+  EXPECT_EQ(planned("CUDA1=1GiB", 1), "budgets.vram CUDA1=1GiB: a machine has 1 GPU");
+  EXPECT_EQ(planned("9GiB", 1), "budgets.vram 9GiB: CUDA0 (a card) has 8.00 GiB in all");
 }
 
 TEST(PlanDevices, SaysWhichOfSeveralGpusABudgetIsFor) {
   const auto note = [](const std::string& vram) {
-    return plan_devices(parse_vram(vram).value(), machine(2), true, {.vram = "--vram"})->note;
+    return plan_devices(parse_vram(vram, "--vram").value(), machine(2), true, {.vram = "--vram"})->note;
   };
   EXPECT_EQ(note("1GiB"),
             "--vram 1GiB is the budget of CUDA0 only, of the GPUs CUDA0, CUDA1; to use more, name each: "
