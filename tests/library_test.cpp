@@ -313,7 +313,7 @@ TEST_F(Library, ForecastsForGpusThatAreNotHere) {
       model->plan({.ram = kGiB, .vram = {{.device = "CUDA1", .bytes = kGiB}}}, planned_context(*machine));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
-  EXPECT_TRUE(refused.error().message.starts_with("vram CUDA1=")) << refused.error().message;
+  EXPECT_TRUE(refused.error().message.starts_with("budgets.vram CUDA1=")) << refused.error().message;
 }
 
 TEST_F(Library, AForecastOfAStreamedModelReadsWhatThePlanStreams) {

@@ -107,7 +107,7 @@ TEST(Rpc, TheLibrarysPlanForecastsNoDeviceWhoseRatesNobodyKnows) {
   EXPECT_GT(with->account.tiers[1].tags.front().second, Bytes{});
   EXPECT_FALSE(with->forecast);
   EXPECT_TRUE(with->changes.empty());
-  EXPECT_TRUE(with->notes.back().starts_with("no forecast: vram ")) << with->notes.back();
+  EXPECT_TRUE(with->notes.back().starts_with("no forecast: budgets.vram ")) << with->notes.back();
   const auto known = plan({{.bytes = kGiB}}, "rtx-3060-12gb, ");
   ASSERT_TRUE(known && known->forecast) << "a GPU that has rates";
   EXPECT_GT(known->forecast->pass.gpu.count(), 0);

@@ -1,6 +1,6 @@
 #pragma once
 
-// The whole C++ interface of Brimful: runs GGUF models inside exact byte budgets.
+// Includes the complete C++ interface of Brimful, a library that runs GGUF models within byte budgets.
 
 #include <brimful/budgets.h>
 #include <brimful/bytes.h>

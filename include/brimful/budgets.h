@@ -10,57 +10,61 @@
 
 namespace brimful {
 
-/// How many bytes of one GPU's memory may be used.
+/// The limit on the memory that this process may use on one GPU.
 struct VramBudget {
-  /// The device as ggml names it, such as `CUDA0`. Empty: the next GPU that has no budget yet.
+  /// The name that ggml gives the GPU, such as `CUDA0`. Empty: the first GPU in ggml's order that has no budget yet.
   std::string device{};
-  /// Everything of this process on that device: weights, KV cache, compute buffers, and what its driver takes.
+  /// The largest number of bytes of this process on the GPU: weights, KV cache, compute buffers, and the memory that
+  /// the GPU's driver takes. 0: the GPU is not used.
   Bytes bytes{};
 };
 
-/// Upper bounds on everything that this process holds, at every moment.
+/// Limits on the memory of this process. They hold at every moment.
 struct Budgets {
-  /// Bytes of main memory: the weights in RAM, the KV cache, buffers, code, libraries, and whatever else the
-  /// calling program holds. Unset: what the machine, its memory cgroup and other instances leave. More than
-  /// the machine has is lowered to what it leaves, with a note.
+  /// Bytes of main memory of this process: weights, KV cache, buffers, code, libraries, and the memory that the
+  /// calling program has allocated itself. Unset: the memory that is available on the machine and in its memory
+  /// cgroup, less the memory of other Brimful processes. If the number is larger than the machine's memory, the
+  /// available memory is the limit, and a note says so (Session::notes(), Plan::notes).
   std::optional<Bytes> ram{};
   /// GPUs, in the order in which the model's layers are placed on them. Empty: no GPU is used.
   std::vector<VramBudget> vram{};
 };
 
-/// The bytes of one tier: `host`, or a GPU by ggml's name.
+/// How the memory of one tier is used. A tier is a kind of memory with a budget of its own: `host` is main memory;
+/// every other tier is a GPU and has the name that ggml gives it.
 struct TierAccount {
   std::string tier{};
   Bytes budget{};
-  /// Bytes by tag: `weights`, `experts`, `ring`, `kv_cache`, `compute`, `draft_model`, `runtime`, `unused`. They
-  /// add up to `budget`, exactly.
+  /// Bytes by purpose. They add up to `budget`, exactly. `weights`: weights that stay here. `experts`: a cache for the
+  /// experts of a mixture of experts. `ring`: the buffer through which other weights are streamed. `kv_cache`,
+  /// `compute`: the KV cache and the buffers of a pass. `draft_model`: a draft model with all its memory. `runtime`:
+  /// code, libraries, drivers, and what else the process holds. `unused`: the rest of the budget.
   std::vector<std::pair<std::string, Bytes>> tags{};
   std::string device{};  ///< The name of the GPU, such as `NVIDIA GeForce RTX 4090`. Empty for the host.
-  /// Of a GPU, since the session started: bytes of weights that were sent to it for large passes, and bytes of
-  /// experts that were sent into its slots. The rest as in Statistics, for the experts of its slots.
-  Bytes sent{};
-  Bytes experts_sent{};
-  std::uint64_t experts_used = 0;
-  std::uint64_t experts_found = 0;
+  // The next four are 0 for the host.
+  Bytes sent{};          ///< Bytes of weights that were copied to this GPU for long prompts since the start.
+  Bytes experts_sent{};  ///< Bytes of experts that were copied into this GPU's cache of experts.
+  std::uint64_t experts_used = 0;   ///< As Statistics::experts_used, for the layers that this GPU's cache serves.
+  std::uint64_t experts_found = 0;  ///< How many of them were in this GPU's cache.
 };
 
-/// An earlier budget of main memory, and the most bytes that the process held while it had it. The peak is unset where
-/// the kernel does not tell.
+/// A budget of main memory that was replaced by change_budgets().
 struct EarlierBudget {
   Bytes budget{};
+  /// The peak of the process's memory under that budget, in bytes. Unset if the kernel does not report it.
   std::optional<Bytes> peak{};
 };
 
-/// Where every byte of the budgets is.
+/// How all bytes of the budgets are used.
 struct Account {
   std::vector<TierAccount> tiers{};  ///< The host first, then the GPUs.
-  /// The most bytes of main memory that the process held while it had its present budget, by the kernel's count. Unset
-  /// in a Plan, and where the kernel does not tell.
+  /// The peak of the process's main memory under its present budget, in bytes, as the kernel counts it. Unset in a
+  /// Plan, and if the kernel does not report it.
   std::optional<Bytes> peak{};
-  std::vector<EarlierBudget> earlier{};  ///< What change_budgets() has replaced, the first one first.
-  Bytes weights{};            ///< All weights of the model.
-  Bytes resident_weights{};   ///< Those of them that stay in main memory.
-  Bytes streamed_per_pass{};  ///< Those of them that are read from disk for every pass.
+  std::vector<EarlierBudget> earlier{};  ///< The budgets that change_budgets() has replaced, the oldest one first.
+  Bytes weights{};                       ///< All weights of the model.
+  Bytes resident_weights{};              ///< The weights that stay in main memory.
+  Bytes streamed_per_pass{};             ///< The weights that every pass reads from disk.
 };
 
 }  // namespace brimful

@@ -1,4 +1,4 @@
 #pragma once
 
-/// Marks what the shared library exports. Nothing else of it can be linked with.
+/// Marks a symbol that the shared library exports. All other symbols are hidden.
 #define BRIMFUL_API __attribute__((visibility("default")))

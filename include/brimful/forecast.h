@@ -10,54 +10,56 @@
 
 namespace brimful {
 
-/// The part of a machine that a pass keeps busy for the longest time.
+/// What limits the speed of a pass: the work that takes the longest time.
 enum class Bound {
-  kCompute,  ///< The cores.
-  kRam,      ///< The cores, which wait for main memory more than they compute.
-  kDisk,     ///< Reads of weights.
-  kGpu,      ///< The GPUs.
-  kLink,     ///< Copies between main memory and GPUs.
+  kCompute,  ///< The processor computes.
+  kRam,      ///< The processor waits for main memory more than it computes.
+  kDisk,     ///< Weights are read from disk.
+  kGpu,      ///< The GPUs compute.
+  kLink,     ///< Data is copied between main memory and GPUs.
 };
 
-/// The name of the part, such as `RAM bandwidth`. The text lives as long as the program.
+/// The name of the value, such as `RAM bandwidth`. The text lives as long as the program.
 [[nodiscard]] BRIMFUL_API std::string_view to_string(Bound bound);
 
-/// How long one or more passes over the weights take. Each part is the time that it would take alone. Parts overlap, so
-/// they may add up to more than `total`.
+/// How long one pass, or several, are expected to take. A pass evaluates the model once, for a batch of tokens of all
+/// requests that run. `compute` to `link` are the times that each kind of work would take without the others. They
+/// overlap, so their sum may be larger than `total`.
 struct PassForecast {
   using Seconds = std::chrono::duration<double>;
 
-  Seconds total{};
-  Seconds compute{};  ///< The cores compute.
-  Seconds disk{};     ///< Weights are read that every pass needs.
-  Seconds experts{};  ///< Chosen experts are read that are not in memory.
-  Seconds gpu{};      ///< The GPUs compute.
-  Seconds link{};     ///< Weights and values cross between main memory and GPUs.
+  Seconds total{};    ///< From the beginning of the first pass to the end of the last one.
+  Seconds compute{};  ///< Computation on the processor.
+  Seconds disk{};     ///< Reading the weights that every pass needs.
+  Seconds experts{};  ///< Reading the experts that are used and are not in memory.
+  Seconds gpu{};      ///< Computation on all GPUs, added up.
+  Seconds link{};     ///< Copying weights and activations between main memory and GPUs.
   Bytes read{};       ///< Bytes that are expected to be read from disk.
-  /// The part that takes longest. Both kinds of reads count as the disk's.
+  /// The work that takes longest. `disk` and `experts` both count as Bound::kDisk.
   Bound bound_by = Bound::kCompute;
 };
 
-/// How fast a session is expected to be, while nothing else runs on the machine.
+/// How fast a session is expected to be if no other program runs on the machine.
 struct Forecast {
-  std::uint32_t requests = 1;          ///< Requests that are answered together.
+  std::uint32_t requests = 1;          ///< Requests that are computed at the same time.
   std::uint32_t prompt_tokens = 0;     ///< Tokens of each prompt.
-  double answer_tokens_per_second = 0; ///< Tokens of answers, of all requests together.
-  double prompt_tokens_per_second = 0; ///< Tokens of prompts.
+  double answer_tokens_per_second = 0; ///< The sum over all requests.
+  double prompt_tokens_per_second = 0; ///< While prompts are computed.
   std::chrono::duration<double> first_token{};  ///< From the beginning of one prompt to the first token of its answer.
-  std::chrono::duration<double> load{};         ///< From the beginning of Session::start() to its end.
-  PassForecast pass{};    ///< The pass that gives each request one token.
+  std::chrono::duration<double> load{};         ///< The duration of Session::start().
+  PassForecast pass{};    ///< One pass that computes one token of each request.
   PassForecast prompt{};  ///< All passes over one prompt.
 };
 
-/// A change that would make a plan faster. It is never another model.
+/// A change that would make a plan faster. It may be another quantisation of the model, and is never another model.
 struct PlanChange {
-  /// What to change, in words or as a flag of `brimful`: `quantisation Q4_K_M`, `-c 2048`, `32.00 GiB of RAM`.
+  /// What to change, in words or as a field and its value: `quantisation Q4_K_M`, `context.tokens 2048`,
+  /// `32.00 GiB of RAM`.
   std::string what{};
-  std::string note{};  ///< The price of the change, for people. Empty: none is known.
-  double answer_tokens_per_second = 0;  ///< Tokens of answers after the change, of all requests together.
+  std::string note{};  ///< The disadvantage of the change, as text for the user. Empty: none is known.
+  double answer_tokens_per_second = 0;  ///< After the change. The sum over all requests.
   double factor = 0;  ///< The rate after the change, divided by the rate before.
-  Bytes weights{};    ///< All weights of the model in the other quantisation. 0: `what` is another change.
+  Bytes weights{};    ///< All weights of the model in the other quantisation. 0: the change is no quantisation.
 };
 
 }  // namespace brimful

@@ -23,44 +23,46 @@ struct MachineFacts;
 /// A GPU of a machine.
 struct MachineGpu {
   std::string device{};  ///< The name for VramBudget::device: `CUDA0`.
-  std::string name{};    ///< As its driver calls it.
-  Bytes memory{};        ///< All of its memory.
+  std::string name{};    ///< The name that its driver reports.
+  Bytes memory{};        ///< The total memory of the GPU.
 };
 
-/// A machine as data: its parts, and how fast they are. Forecasts are made from it. A Machine never changes: copies
-/// share their content. Threading: any thread, where nothing else is said.
+/// Describes a machine: its parts, and how fast they are (their rates). Forecasts are made from it. A Machine never
+/// changes: copies share their content. Threading: any thread, unless a function says otherwise.
 class BRIMFUL_API Machine {
  public:
-  /// Called before each step of a measurement: a name of the step for people, the number of steps that are done, and
-  /// the number of all steps.
+  /// Called before each step of a measurement. `what`: the name of the step, for the user. `done`: the number of steps
+  /// that are done. `steps`: the number of all steps.
   using OnStep = std::function<void(std::string_view what, int done, int steps)>;
 
-  /// This machine as it was measured before, by measure() or by `brimful probe` of the same user. Unset: it was not
-  /// measured for the disk of `model` and this number of threads, or only while other programs used the processors.
-  /// `threads` are those of ContextOptions::threads. Nothing is measured.
-  /// Threading: GPUs are looked for in a forked process, which is ended after five seconds. Where another thread of
-  /// the program holds a lock of the dynamic linker meanwhile, it may take that long, and give no GPUs.
+  /// Returns what was measured of this machine before, by measure() or by `brimful probe` of the same user. It measures
+  /// nothing. `threads` has the meaning of ContextOptions::threads. Returns nothing if there is no measurement for the
+  /// disk of `model` and this number of threads, or if other programs used the processor during every measurement.
+  /// Threading: any thread. The function looks for GPUs in a forked process, and ends that process after five seconds.
+  /// If another thread holds a lock of the dynamic linker during the fork, the call may take these five seconds and
+  /// find no GPUs.
   [[nodiscard]] static std::optional<Machine> known(const Model& model, std::optional<std::uint32_t> threads = {});
-  /// This machine. Rates that are not known yet are measured, and kept in the user's cache folder
-  /// (`$XDG_CACHE_HOME/brimful`), where `brimful` and later processes find them. Blocks: a minute to some minutes the
-  /// first time, less for another type of weights, and hardly at all when everything is known. It computes with all
-  /// `threads` and reads the disk meanwhile; whatever else runs makes the rates too low.
-  /// Errors: kIo, kInternal; kBudgetExceeded where there is not enough memory to measure in.
-  /// Threading: as known(). It takes memory that no budget counts: call it while there is no session.
+  /// Measures the rates of this machine that are not known yet, and keeps them in the user's cache folder
+  /// (`$XDG_CACHE_HOME/brimful`), where `brimful` and later processes find them. Blocks: one minute to some minutes the
+  /// first time, less for another type of weights, and hardly at all if everything is known. It computes with all
+  /// `threads` and reads the disk. Other programs that run at the same time make the rates too low.
+  /// Errors: kIo, kInternal; kBudgetExceeded if there is not enough memory for the measurement.
+  /// Threading: as known(). No budget counts the memory of the measurement: call it while there is no session.
   [[nodiscard]] static Result<Machine> measure(const Model& model, std::optional<std::uint32_t> threads = {},
                                                const OnStep& on_step = {});
-  /// A machine that is not here, by the names of its parts: `rtx-3060-12gb, 64gb-ddr4-3600, nvme-gen3, 8c16t`. These
-  /// are the names that `brimful plan --like` takes. Errors: kInvalidArgument; the message has similar names.
+  /// Describes another machine by the names of its parts, in any order, with commas between them:
+  /// `rtx-3060-12gb, 64gb-ddr4-3600, nvme-gen3, 8c16t`. `brimful plan --like` takes the same names. Errors:
+  /// kInvalidArgument for an unknown name; the message suggests similar ones.
   [[nodiscard]] static Result<Machine> like(std::string_view parts);
-  /// A machine that is described in a file: JSON that to_json() or `brimful probe --json` wrote, or TOML as presets
-  /// have it. Errors: kNotFound, kIo, kCorrupt, kUnsupported, kInvalidArgument.
+  /// Reads the description of a machine from a file: JSON from to_json() or `brimful probe --json`, or TOML in the form
+  /// of the presets in `hardware/`. Errors: kNotFound, kIo, kCorrupt, kUnsupported, kInvalidArgument.
   [[nodiscard]] static Result<Machine> read(const std::filesystem::path& file);
 
-  [[nodiscard]] const std::string& name() const;      ///< `this machine`, or the names of its parts.
+  [[nodiscard]] const std::string& name() const;      ///< `this machine`, or for another one the names of its parts.
   [[nodiscard]] bool is_this_machine() const;         ///< True for known() and measure().
-  [[nodiscard]] const std::string& measured() const;  ///< The time in ISO 8601. Empty: rates come from presets.
-  [[nodiscard]] std::vector<MachineGpu> gpus() const;
-  /// Everything that is known of the machine, as JSON for read() and `brimful plan --hardware`.
+  [[nodiscard]] const std::string& measured() const;  ///< When, in ISO 8601. Empty: not measured here.
+  [[nodiscard]] std::vector<MachineGpu> gpus() const;  ///< In the order of their names.
+  /// All data about the machine, as JSON for read() and `brimful plan --hardware`.
   [[nodiscard]] std::string to_json() const;
 
  private:

@@ -18,169 +18,178 @@ namespace brimful {
 /// A LoRA adapter or a control vector.
 struct Adapter {
   std::filesystem::path file{};
-  float scale = 1;  ///< Its effect is multiplied by this number. 0: it has none.
+  float scale = 1;  ///< The factor for its effect. 0: no effect.
 };
 
-/// Which weights may lie on GPUs. What is not forbidden is placed by the budgets.
+/// Restricts which weights may be on GPUs. Within these restrictions, the budgets decide where each weight is.
 struct Placement {
-  /// The most layers on GPUs, counted from the first one on. Unset: as many as fit.
+  /// The largest number of layers on GPUs: only the first layers of the model, up to this number, may be there. 0:
+  /// none. Unset: as many as fit.
   std::optional<std::uint32_t> gpu_layers{};
-  /// The experts of this number of layers, counted from the first one on, stay in main memory. Unset: none have to.
+  /// The experts of the first layers, up to this number, stay off the GPUs (llama.cpp's --n-cpu-moe). Unset: no
+  /// restriction.
   std::optional<std::uint32_t> cpu_expert_layers{};
-  /// Rules REGEX=DEVICE as of llama.cpp's flag -ot: weights whose names match stay off all devices but that one. DEVICE
-  /// is `CPU`, or a GPU that has a budget. The first rule that matches counts.
+  /// Rules REGEX=DEVICE as of llama.cpp's flag -ot. A weight in whose name REGEX is found may be on no device other
+  /// than DEVICE. DEVICE is `CPU`, or a GPU that has a budget. The first rule that matches a weight is used.
   std::vector<std::string> rules{};
 };
 
-/// Drafts: tokens that are guessed and computed in the same pass as the newest token (speculative decoding). They never
-/// change what is written, and are used while one request is computed alone.
+/// Drafts: tokens that are guessed and computed in the same pass as the newest token (speculative decoding). Drafts do
+/// not change the answer. They are used only while a single request runs.
 struct Drafts {
-  /// True: the text that followed the newest tokens the last time is a draft.
+  /// True: if the newest tokens occurred before, the tokens that followed them there are the draft (prompt lookup).
   bool from_text = false;
-  /// A small model of the same family that drafts. It is resident, inside the same budget. Empty: none.
+  /// A small model with the same vocabulary that makes drafts. All of it stays in memory, and counts towards the same
+  /// budget. Empty: none.
   std::filesystem::path model{};
-  /// The most tokens of a draft. Unset: as many as cost little memory.
+  /// The largest number of tokens of a draft. Unset: a number that needs little memory.
   std::optional<std::uint32_t> most_tokens{};
-  /// True: drafts are as long as they can be, also where that costs time. For measurements.
+  /// True: drafts always have the largest length, even if that makes the answer slower. For measurements.
   bool always = false;
 };
 
-/// How the requests of a session share its passes.
+/// How the requests of a session share its passes. A pass evaluates the model once, for a batch of tokens.
 enum class Sharing {
-  /// Each pass computes as many requests as the context holds.
+  /// Each pass computes tokens of all requests that run, up to ContextOptions::sequences of them.
   kTogether,
-  /// A request is computed from its first to its last token before the next one begins, unless a more urgent one comes.
-  /// It then gets the tokens that it gets alone, whatever other requests there are.
+  /// The session computes one request from its first to its last token before the next one begins, unless a request
+  /// with a higher priority arrives. Other requests do not change the tokens of a request.
   kOneByOne,
-  /// One by one, too, for the turns of one conversation, as `brimful run` does it: the passes over a prompt are as large
-  /// as they can be, and a prompt begins with everything of it that the context holds, the last answer included.
-  /// ContextOptions::sequences is 1.
+  /// As kOneByOne, for the turns of one conversation (`brimful run` uses this). Passes over a prompt are as large as
+  /// possible. A prompt begins with the longest part of it that is in the KV cache already, the last answer included.
+  /// ContextOptions::sequences must be 1.
   kConversation,
 };
 
-/// How weights are read from the disk: by io_uring or by threads. kAuto: by io_uring where the kernel has it.
+/// How weights are read from disk: by io_uring or by threads. kAuto: by io_uring if the kernel supports it, and
+/// otherwise by threads.
 enum class DiskReads { kAuto, kUring, kThreads };
 
-/// What is known about the requests of a session before they come. What ContextOptions leaves open is chosen for them.
+/// The expected sizes of the requests of a session. The session uses them to choose what ContextOptions leaves open.
 struct Workload {
   std::uint64_t prompt_tokens = 0;  ///< Mean number of tokens of a prompt.
   std::uint64_t answer_tokens = 0;  ///< Mean number of tokens of an answer.
-  /// Tokens of the largest prompt and its answer: a context that is chosen holds that many, if the budget does. 0: the
-  /// sum of the means.
+  /// Tokens of the largest prompt and its answer. If the session chooses the size of the context, it chooses at least
+  /// this, if the budget allows it. 0: the sum of the two means.
   std::uint64_t most_tokens = 0;
-  /// A context that is chosen holds that many tokens in any case, and at least 256.
+  /// If the session chooses the size of the context, it chooses at least this many tokens, and at least 256. If these
+  /// do not fit, the error is kInfeasible.
   std::uint64_t least_tokens = 0;
 };
 
-/// Bytes of main memory that the calling program will still allocate: `fixed`, and with them `share` of the budget, but
-/// not less than `least` and not more than `most`.
+/// Bytes of main memory that the calling program will still allocate: `fixed`, and if `share` is not 0 also
+/// clamp(`share` * budget, `least`, `most`).
 struct CallerReserve {
   Bytes fixed{};
-  double share = 0;  ///< From 0 to 0.5. 0: `least` and `most` do not count.
+  double share = 0;  ///< From 0 to 0.5. 0: `least` and `most` are ignored.
   Bytes least{};
   std::optional<Bytes> most{};  ///< Unset: no limit.
 };
 
-/// What a session is to hold beside the weights, and how it computes.
+/// What a session keeps in memory in addition to the weights, and how it computes.
 struct ContextOptions {
-  /// Tokens of the context, which all sequences share; it is rounded up. 0: as many as the model was trained for.
-  /// Unset: chosen, as many as are useful and fit, and one request gets no more than the model was trained for.
+  /// Tokens of the context, which all requests share. The number is rounded up to a multiple of 256. 0: as many as the
+  /// model was trained with. Unset: the session chooses the largest useful size that fits, and one request gets no more
+  /// tokens than the model was trained with.
   std::optional<std::uint32_t> tokens{};
-  /// Tokens of one pass over a prompt (llama.cpp's ubatch). Unset: chosen. Tokens of an answer are bit for bit
-  /// the same at every budget only where this is the same.
+  /// Tokens of one pass over a prompt (llama.cpp's ubatch). Unset: chosen. Answers are equal bit for bit under
+  /// different budgets only if this number is equal.
   std::optional<std::uint32_t> ubatch{};
-  /// Requests that are computed at once, from 1 to 256. More may be submitted: they wait.
+  /// The largest number of requests that are computed at the same time, from 1 to 256. Further requests wait.
   std::uint32_t sequences = 1;
-  /// Threads that compute, at least 1. Unset: as many as the process may use cores. More than can run are never used.
+  /// Threads that compute answers, at least 1. Unset: the number of processors that the process may use. A larger
+  /// number is reduced to that one.
   std::optional<std::uint32_t> threads{};
   /// Threads that compute prompts, at least 1. Unset: as many as `threads`.
   std::optional<std::uint32_t> prompt_threads{};
-  /// Types of the KV cache, by ggml's names: `f32`, `f16`, `bf16`, `q8_0`, `q4_0`, `q4_1`, `q5_0`, `q5_1` or `iq4_nl`.
-  /// `auto` for both: q8_0 where a forecast says that it is faster (see `machine`), and else f16.
+  /// The type of the keys in the KV cache, by ggml's name: `f32`, `f16`, `bf16`, `q8_0`, `q4_0`, `q4_1`, `q5_0`, `q5_1`
+  /// or `iq4_nl`. If both types are `auto`, they are q8_0 if that is faster by the rates of `machine`, and else f16.
   std::string key_cache = "f16";
-  std::string value_cache = "f16";
-  /// Whether flash attention computes the answers. Unset: where the model and the devices have it.
+  std::string value_cache = "f16";  ///< The type of the values, with the same names.
+  /// Whether flash attention is used. Unset: it is used if the model and all devices support it.
   std::optional<bool> flash_attention{};
-  /// Adapters, whose effects add up. They cannot be used with a GPU yet.
-  std::vector<Adapter> loras{};
-  std::vector<Adapter> control_vectors{};
+  std::vector<Adapter> loras{};            ///< LoRA adapters; their effects are added. Not supported with a GPU yet.
+  std::vector<Adapter> control_vectors{};  ///< Control vectors; their effects are added. Not supported with a GPU yet.
   Placement placement{};
-  Drafts drafts{};  ///< They cannot be used with a GPU yet.
-  /// A Jinja chat template that is used instead of the model's own. Empty: the model's own.
+  Drafts drafts{};  ///< Not supported with a GPU yet.
+  /// A Jinja chat template that replaces the model's. Empty: the model's template.
   std::string chat_template{};
   Sharing sharing = Sharing::kTogether;
-  /// Unset: requests of a usual length.
+  /// Unset: prompts of about 768 tokens and answers of about 256.
   std::optional<Workload> workload{};
-  /// Bytes for weights in main memory, as an earlier plan has decided: see Plan::weights_budget. Unset: all that the
-  /// budget leaves.
+  /// Bytes for weights in main memory, from Plan::weights_budget of an earlier plan. Unset: all bytes that remain in
+  /// the budget.
   std::optional<Bytes> weights_budget{};
   DiskReads disk_reads = DiskReads::kAuto;
-  CallerReserve caller_reserve{};  ///< Nothing, where it is left alone.
-  /// True: what happens is recorded, in memory inside the budget. See Session::write_trace().
+  CallerReserve caller_reserve{};  ///< Default: no reserve.
+  /// True: the session records a trace of its work, in memory that counts towards the budget. See
+  /// Session::write_trace().
   bool trace = false;
   /// True: `brimful top` and `brimful ctl` can watch the session and change its budgets, over a socket that only this
-  /// user can open (docs/control.md). Where there can be none, a note says why. For one session of a process at a time.
-  /// Session::step() does what they ask for; see Session::control_descriptor().
+  /// user can open (docs/control.md). If the socket cannot be made, a note says why. Only one session of a process can
+  /// have one. Session::step() carries out what these programs ask for; see Session::control_descriptor().
   bool control_socket = false;
-  /// The machine. If it is this one, a context whose `tokens` are unset gets the shape that is fastest by its rates;
-  /// the notes say which shapes were compared. If it is another one, the options are for Model::plan() only.
-  /// Unset: this machine, and a usual shape.
+  /// The machine on which the session will run. If it is this machine and `tokens` is unset, the session chooses the
+  /// sizes of the context and of a pass that are fastest by the machine's rates, and the notes list what was compared.
+  /// If it is another machine, use the options with Model::plan() only. Unset: this machine, and usual sizes.
   std::optional<Machine> machine{};
 };
 
-/// What else a plan is to say.
+/// What a plan contains in addition.
 struct PlanOptions {
-  /// Tokens of each prompt for which the forecast is made, at least 1. Unset: 512, or half of a shorter context.
+  /// Tokens of each prompt in the forecast, at least 1. Unset: 512, or half of the context if that is less.
   std::optional<std::uint32_t> prompt_tokens{};
-  /// True: Plan::changes is filled. The model is opened once more for it, and several contexts are made.
+  /// True: Plan::changes is filled. This opens the model again and plans several contexts, which takes longer.
   bool changes = false;
 };
 
-/// What a session would do, known before a weight is read.
+/// What a session would do. A plan is made without reading weights.
 struct Plan {
-  std::uint32_t context = 0;  ///< Tokens of the context.
-  std::uint32_t ubatch = 0;   ///< Tokens of one pass over a prompt.
-  std::uint32_t sequences = 0;  ///< Requests that are computed at once.
-  std::string key_cache{};    ///< Types of the KV cache, by ggml's names.
-  std::string value_cache{};
-  /// Bytes for weights in main memory. With this, `context` and `ubatch` in ContextOptions, and the same budgets, a
-  /// session does what this plan says, also where the process holds a little less by then.
+  std::uint32_t context = 0;    ///< Tokens of the context.
+  std::uint32_t ubatch = 0;     ///< Tokens of one pass over a prompt.
+  std::uint32_t sequences = 0;  ///< The largest number of requests that are computed at the same time.
+  std::string key_cache{};      ///< The type of the keys in the KV cache, by ggml's name.
+  std::string value_cache{};    ///< The type of the values.
+  /// Bytes for weights in main memory. A session with this number, `context` and `ubatch` in its ContextOptions and
+  /// with the same budgets does exactly what this plan says, even if the process uses a little less memory by then.
   Bytes weights_budget{};
   Account account{};          ///< Its peak is unset.
-  Bytes weights{};            ///< All weights of the model.
-  Bytes streamed_per_pass{};  ///< Weights that are read from disk for every pass.
-  std::vector<std::string> notes{};  ///< What was adapted to the budgets, one sentence each.
-  /// How fast the session would be. Unset: the rates of the machine are not known (see Machine::measure()), or those of
-  /// a GPU that NVIDIA's driver does not list (a note says so); or the model only embeds.
+  Bytes weights{};            ///< As Account::weights.
+  Bytes streamed_per_pass{};  ///< As Account::streamed_per_pass.
+  std::vector<std::string> notes{};  ///< What was changed to fit the budgets, one sentence each.
+  /// How fast the session would be. Unset if the machine's rates are not known (see Machine::measure()); if NVIDIA's
+  /// driver does not list a GPU of the plan, with a note; and for a model that makes embeddings only.
   std::optional<Forecast> forecast{};
-  /// What would be at least 3% faster, the largest gain first. Empty without PlanOptions::changes or a forecast.
+  /// Changes that would make answers at least 3% faster, the largest gain first. Empty without PlanOptions::changes,
+  /// and without a forecast.
   std::vector<PlanChange> changes{};
 };
 
-/// A model file whose header has been read and checked. A Model holds no weights, and never changes: copies share
-/// their content. Threading: any thread.
+/// A model file whose header was read and checked. A Model holds no weights, and never changes: copies share their
+/// content. Threading: any thread.
 class BRIMFUL_API Model {
  public:
-  /// Opens a GGUF file; of a split model, its first file. Reads the header only.
-  /// Errors: kNotFound, kIo; kInvalidArgument for a path that is no file, or a later part of a split model; kCorrupt
-  /// for a header that breaks the format; kUnsupported.
+  /// Opens a GGUF file, and reads its header only. For a split model, give its first file.
+  /// Errors: kNotFound, kIo; kInvalidArgument if the path is not a file, or not the first file of a split model;
+  /// kCorrupt if the header breaks the format; kUnsupported for an architecture or a type of weights that is not
+  /// supported.
   [[nodiscard]] static Result<Model> open(const std::filesystem::path& gguf);
 
   [[nodiscard]] const std::filesystem::path& path() const;
-  [[nodiscard]] const std::string& name() const;          ///< As the file says it, or the file's name.
+  [[nodiscard]] const std::string& name() const;          ///< The name in the header, or the file's name.
   [[nodiscard]] const std::string& architecture() const;  ///< As llama.cpp calls it: `llama`, `qwen3moe`.
   [[nodiscard]] std::uint32_t layers() const;
-  [[nodiscard]] std::uint64_t train_context() const;  ///< Tokens; 0 where the file does not say.
+  [[nodiscard]] std::uint64_t train_context() const;  ///< Tokens; 0 if the file does not say.
   [[nodiscard]] Bytes weights() const;                ///< Bytes of all weights.
   [[nodiscard]] bool has_chat_template() const;
 
-  /// Plans a session with these budgets, and reads no weight. The forecast is made with the rates of
-  /// ContextOptions::machine, or else with those of this machine that are known (see Machine::known()); nothing is
-  /// measured. For another machine, Budgets::vram names its GPUs, as Machine::gpus() lists them. Forecasts for GPUs are
-  /// made from their presets' or driver's figures, and from a placement that follows from them.
-  /// Blocks: as long as the vocabulary takes to load. Threading: as Machine::known().
-  /// Errors: kInfeasible where it does not fit: the message has the bytes that are missing and the smallest change
-  /// that would fit; those of Session::start() but kBudgetExceeded.
+  /// Plans a session inside these budgets, without reading weights. The forecast uses the rates of
+  /// ContextOptions::machine, or if that is unset, what is known of this machine (see Machine::known()). Nothing is
+  /// measured. For another machine, Budgets::vram names its GPUs as Machine::gpus() lists them. For GPUs, the forecast
+  /// uses the figures of a preset or of the driver, and a computed placement of the weights.
+  /// Blocks: while the vocabulary loads. Threading: as Machine::known().
+  /// Errors: kInfeasible if the session does not fit; the message has the bytes that are missing and the smallest
+  /// change that would fit. All errors of Session::start() but kBudgetExceeded.
   [[nodiscard]] Result<Plan> plan(const Budgets& budgets = {}, const ContextOptions& context = {},
                                   const PlanOptions& options = {}) const;
 

@@ -7,34 +7,36 @@
 
 namespace brimful {
 
-/// Settings of the whole process that help to keep a budget exactly, or to survive hostile input. The library changes
-/// none of them by itself. A program that belongs to nobody else, such as `brimful`, sets them all.
+/// Settings of the whole process that help to keep within a budget, or to survive hostile input. The library never
+/// changes them by itself. A program of its own, such as `brimful`, can set them all; a library inside another program
+/// should leave them alone.
 struct ProcessSettings {
-  /// malloc keeps one heap for all threads, and gives large blocks back to the kernel at once. Without it, each
-  /// thread may keep some MiB of the budget that nobody uses.
+  /// malloc uses one heap for all threads, and returns large blocks to the kernel immediately. If false, each thread
+  /// may keep some MiB of unused memory, which count towards the budget.
   bool one_heap = false;
-  /// The kernel backs memory with huge pages only where that is asked for. Without it, one byte of a stack may take
+  /// The kernel uses huge pages only for memory that asks for them (madvise). If false, one byte of a stack may take
   /// 2 MiB of the budget.
   bool small_pages = false;
-  /// While a grammar, a schema or a chat template is read, handlers for SIGSEGV, a timer's signal (SIGRTMIN+3) and
-  /// std::terminate end one that loops or recurses without end. Without it, a hostile one may end the process. They are
-  /// installed when the first of these is read, stay, and hand on what is not theirs.
+  /// While a grammar, a schema or a chat template is read, handlers for SIGSEGV, for SIGRTMIN+3 (a timer) and for
+  /// std::terminate stop the reading if it loops or recurses endlessly. If false, hostile input may end the process.
+  /// The library installs the handlers when it reads the first of these texts, keeps them, and forwards all other
+  /// signals to the handlers from before.
   bool signal_handlers = false;
   /// Sets GGML_CUDA_REGISTER_HOST, so that ggml can copy to GPUs from this library's memory without staging it.
-  /// To be set before a GPU is used first.
+  /// Set it before the first use of a GPU.
   bool pinned_memory = false;
 };
 
-/// All of them.
+/// Returns settings in which all fields are true.
 [[nodiscard]] BRIMFUL_API ProcessSettings all_process_settings();
 
-/// Applies the settings that are true. Call it at the start of the program: threads and memory of before keep their
-/// settings. None can be taken back. Threading: while no other thread runs.
+/// Applies the settings that are true. Call it at the start of the program: threads and memory that already exist are
+/// not affected. A setting cannot be undone. Threading: call it while no other thread runs.
 BRIMFUL_API void adjust_process(const ProcessSettings& settings);
 
 /// Adds the devices of ggml's rpc-server at `endpoint` (`HOST:PORT`) to the GPUs of this process, as `RPC0`, `RPC1` and
-/// so on: VramBudget::device takes these names. A server that goes away later, or sends wrong data, ends the process.
-/// Errors: kNotFound where no server answers. Blocks: up to 10 s. Threading: as adjust_process().
+/// so on. Use these names in VramBudget::device. If the server disconnects later, or sends invalid data, the process
+/// ends. Errors: kNotFound if no server answers. Blocks: up to 10 s. Threading: call it while no other thread runs.
 [[nodiscard]] BRIMFUL_API Status add_rpc_server(const std::string& endpoint);
 
 }  // namespace brimful

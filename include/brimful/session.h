@@ -18,219 +18,223 @@
 
 namespace brimful {
 
-/// A call of a tool that the model asks for.
+/// A call of a tool that the model requests.
 struct ToolCall {
-  /// The model's own id, or nine random letters and digits where the model gives none.
+  /// The id that the model gives, or nine random letters and digits if it gives none.
   std::string id{};
   std::string name{};
-  /// The arguments as JSON, as the model wrote them. They are not checked against the tool's parameters.
+  /// The arguments as JSON, as the model generated them. They are not checked against the tool's parameters.
   std::string arguments{};
 };
 
 /// One message of a chat.
 struct Message {
-  /// `system`, `user`, `assistant` or `tool`, or what else the model's chat template knows.
+  /// `system`, `user`, `assistant` or `tool`, or any other role that the model's chat template supports.
   std::string role{};
   std::string content{};
-  /// What the assistant thought before this message. Empty: nothing. The chat template decides whether the model sees
+  /// The reasoning of the assistant before this message. Empty: none. The chat template decides whether the model gets
   /// it again.
   std::string reasoning{};
-  /// The calls that the assistant asked for in this message.
+  /// The calls of tools that the assistant requested in this message.
   std::vector<ToolCall> tool_calls{};
-  /// In a message with the result of a tool: the id of its call. Empty in all others.
+  /// Only for the role `tool`: the id of the call whose result this message is. Otherwise empty.
   std::string tool_call_id{};
   /// The name of the tool, or of the speaker. Empty: none.
   std::string name{};
 };
 
-/// A tool that the model may ask its caller to call.
+/// A tool that the model may request.
 struct Tool {
   std::string name{};
-  std::string description{};  ///< What it does, for the model.
-  /// A JSON schema of the arguments, as JSON. Empty: any object.
+  std::string description{};  ///< What the tool does, for the model.
+  /// A JSON schema of the arguments, as JSON. Empty: any JSON object is valid.
   std::string parameters{};
-  /// True: parameters of which llama.cpp cannot follow some part are refused.
+  /// True: the request fails if llama.cpp cannot enforce a part of `parameters`.
   bool strict = false;
 };
 
-/// Whether an answer may, must or must not call a tool.
+/// Whether an answer may, must or must not request a tool.
 enum class ToolChoice { kAuto, kRequired, kNone };
 
-/// What is to be answered: exactly one of `text`, `tokens` and `messages`. Names of special tokens in texts and
-/// messages, such as `</s>`, become these tokens, and the token for the beginning of a text is put in front of them
-/// where the model wants one.
+/// The input of a request. Set exactly one of `text`, `tokens` and `messages`. In texts and messages, names of special
+/// tokens such as `</s>` become these tokens, and the BOS token is put in front if the model has it there.
 struct Prompt {
   /// A text to complete.
   std::string text{};
-  /// The same as token ids, which are used as they are. See Session::tokenize().
+  /// A text to complete, as token ids. No tokens are added. See Session::tokenize().
   std::vector<std::int32_t> tokens{};
-  /// A chat, which the model's chat template turns into a text. The fields below belong to it.
+  /// A chat, which the model's chat template turns into a text. All fields below apply to a chat only.
   std::vector<Message> messages{};
-  /// Tools that the answer may call: see Completion::tool_calls.
+  /// Tools that the model may request: see Completion::tool_calls.
   std::vector<Tool> tools{};
   ToolChoice tool_choice = ToolChoice::kAuto;
-  /// Whether an answer may have more than one call. Unset: if the chat template supports it.
+  /// Whether an answer may request more than one call. Unset: yes, if the chat template supports it.
   std::optional<bool> parallel_tool_calls{};
-  /// Whether the model thinks before it answers, where its chat template has that switch.
+  /// Whether the model reasons before it answers. Ignored if its chat template has no such option.
   bool thinking = true;
-  /// The most tokens that the model may think; then its thoughts are ended. Unset: no limit.
+  /// The largest number of tokens of reasoning. At the limit, the reasoning is ended and the answer begins. Unset: no
+  /// limit.
   std::optional<std::uint32_t> thinking_tokens{};
-  /// Whether thoughts are kept apart, as Completion::reasoning. False: they stay in the text, with their marks.
+  /// True: the reasoning is in Completion::reasoning. False: it stays in Completion::text, with its tags.
   bool thoughts_apart = true;
-  /// True: the last message is the assistant's, and the answer continues it.
+  /// True: the last message has the role `assistant`, and the answer continues it.
   bool continues_last_message = false;
-  /// More variables for the chat template, by name; the values are JSON.
+  /// Additional variables for the chat template, by name; the values are JSON.
   std::map<std::string, std::string> template_arguments{};
 };
 
-/// A token and the natural logarithm of its probability: the model's own, before temperature and the other samplers.
+/// A token and the natural logarithm of its probability, before temperature and the other samplers change it.
 struct TokenLogProbability {
   std::int32_t token = 0;
   double log_probability = 0;
 };
 
-/// The log probabilities at one place of an answer.
+/// The log probabilities for one token of an answer.
 struct LogProbabilities {
-  TokenLogProbability written{};
-  /// The likeliest tokens, the likeliest one first: as many as SamplingOptions::top_log_probabilities says.
+  TokenLogProbability written{};  ///< The generated token.
+  /// The most probable tokens, the most probable one first. SamplingOptions::top_log_probabilities is their number.
   std::vector<TokenLogProbability> top{};
 };
 
-/// Which requests are computed first. Interactive ones may take the place of background ones, which go on later.
+/// Which requests run first. Interactive ones may preempt background ones, which continue later with the same tokens.
 enum class Priority { kInteractive, kBackground };
 
-/// How a request is computed beside others.
+/// How a request is scheduled among other requests.
 struct RequestOptions {
   Priority priority = Priority::kInteractive;
-  /// Whether the same tokens are expected each time. While such a request runs alone, it gets those that it gets in a new
-  /// session. Unset: at temperature 0, and where a seed is set.
+  /// True: if no other request runs at the same time, the request gets the same tokens as in a new session. Unset: true
+  /// if the temperature is 0 or a seed is set.
   std::optional<bool> repeatable{};
 };
 
-/// What an answer took. A pass that computes several requests counts for each of them, as a whole.
+/// The time and the work of one answer. A pass that computes several requests counts for each of them, with its full
+/// time.
 struct Timings {
-  /// From the submission until the first token was chosen. 0 where none was.
+  /// From the submission until the first token was generated. 0 if none was.
   double first_token_seconds = 0;
   double seconds = 0;         ///< From the submission to the end.
   double prompt_seconds = 0;  ///< Passes that computed tokens of the prompt.
-  double answer_seconds = 0;  ///< Passes that computed an answer's token, to choose the next one.
-  std::uint64_t answer_passes = 0;
+  double answer_seconds = 0;  ///< Passes that computed tokens of the answer.
+  std::uint64_t answer_passes = 0;          ///< The number of those passes.
   std::uint64_t draft_tokens = 0;           ///< Tokens that were computed as drafts.
-  std::uint64_t draft_tokens_accepted = 0;  ///< Those of them that became part of the answer.
-  std::uint32_t preempted = 0;              ///< How often the request made room for others.
+  std::uint64_t draft_tokens_accepted = 0;  ///< Draft tokens that became part of the answer.
+  std::uint32_t preempted = 0;              ///< How often the request was preempted by others.
 };
 
 /// Why an answer ended.
 enum class StopReason {
   kEndOfText,    ///< The model ended it.
-  kLimit,        ///< SamplingOptions::max_tokens were written.
-  kContextFull,  ///< The context holds no more tokens, or one request may have no more; see ContextOptions::tokens.
-  kStopString,   ///< One of SamplingOptions::stop came up.
+  kLimit,        ///< SamplingOptions::max_tokens were generated.
+  kContextFull,  ///< The context is full, or the request has as many tokens as one may have: ContextOptions::tokens.
+  kStopString,   ///< One of SamplingOptions::stop was generated.
   kCancelled,    ///< The caller ended it.
 };
 
 /// An answer.
 struct Completion {
-  /// UTF-8, as far as the model writes it; of an answer to messages always, as a wrong byte becomes U+FFFD. Without the
-  /// stop string, and all of it, also where `on_text` ended the answer.
+  /// The text of the answer, without the stop string. For a chat it is valid UTF-8: invalid bytes become U+FFFD. For a
+  /// text to complete, it may have invalid UTF-8, as the model generates it. If `on_text` ended the answer, the text
+  /// has everything up to there.
   std::string text{};
-  std::string reasoning{};  ///< What the model thought before, where its chat template keeps that apart.
-  /// The calls of tools that the model asks for. The caller calls them, and answers with messages of the role `tool`.
+  std::string reasoning{};  ///< The reasoning of the model, if its chat template separates it from the answer.
+  /// The calls of tools that the model requests. The caller runs the tools, and sends the results as messages with the
+  /// role `tool`.
   std::vector<ToolCall> tool_calls{};
-  std::vector<std::int32_t> tokens{};  ///< Ids of the tokens that were written, with the one that ends a text.
+  std::vector<std::int32_t> tokens{};  ///< The ids of all generated tokens, with the end-of-text token.
   /// One for each of `tokens`. Empty unless SamplingOptions::top_log_probabilities is set.
   std::vector<LogProbabilities> log_probabilities{};
-  std::size_t prompt_tokens = 0;     ///< Tokens of the prompt.
-  std::size_t prompt_tokens_cached = 0;  ///< Those of them that did not have to be computed again.
+  std::size_t prompt_tokens = 0;         ///< Tokens of the prompt.
+  std::size_t prompt_tokens_cached = 0;  ///< Tokens of the prompt that were in the KV cache already.
   StopReason reason = StopReason::kEndOfText;
-  /// What of the request could not be done as asked, such as parts of a schema that are not enforced; one sentence
-  /// each.
+  /// What of the request was not done as asked, such as parts of a schema that are not enforced; one sentence each.
   std::vector<std::string> notes{};
   Timings timings{};
 };
 
-/// What is new in an answer while it is written. One of `text`, `reasoning` and `call` has something.
+/// What is new in an answer while it is generated. One of `text`, `reasoning` and `call` is set, or none if the delta
+/// has log probabilities only.
 struct Delta {
   std::string text{};
   std::string reasoning{};
   struct Call {
-    std::size_t index = 0;  ///< Which of Completion::tool_calls it belongs to.
-    /// What the call has gained: `id` and `name` in its first delta only, and pieces of `arguments`.
+    std::size_t index = 0;  ///< The index of the call in Completion::tool_calls.
+    /// What is new in the call: `id` and `name` in its first delta only, and then pieces of `arguments`.
     ToolCall added{};
   };
   std::optional<Call> call{};
-  /// Those of the tokens that were written since the last delta; see Completion::log_probabilities, which alone may have
-  /// those of the last tokens.
+  /// The log probabilities of the tokens that were generated since the last delta. Those of the last tokens of an
+  /// answer may be missing here; Completion::log_probabilities has them all.
   std::vector<LogProbabilities> log_probabilities{};
 };
 
-/// Takes a piece of an answer's text as it is written, without its reasoning and its calls of tools; may cut a UTF-8 character. Returning
-/// false ends the answer, and it is not called again.
+/// Gets the next piece of the text of an answer, without reasoning and calls of tools. A piece may end inside a UTF-8
+/// character. Returning false ends the answer; the function is not called again then.
 using OnText = std::function<bool(std::string_view piece)>;
 
-/// Takes how many of how many bytes are loaded. Returning false ends the loading with kCancelled.
+/// Gets the progress of loading: `done` of `total` bytes. Returning false cancels it: Session::start() fails with
+/// kCancelled.
 using OnProgress = std::function<bool(Bytes done, Bytes total)>;
 
-/// Names a request of Session::submit(). Ids are never used twice in a session.
+/// Identifies a request of Session::submit(). A session uses no id twice.
 using RequestId = std::uint64_t;
 
-/// How submit() tells what becomes of a request. They are called inside a function of the session that computes or
-/// cancels, on its thread. Of the session, they may call read(), submit(), cancel() and cancel_all() only. What one of them
-/// throws leaves that function when the pass is finished, and what on_text or on_delta throws cancels its request. Each
-/// may be unset.
+/// The callbacks of a request; each may be unset. The session calls them inside its functions that compute or cancel,
+/// on the thread of their caller. Of this session, a callback may call read(), submit(), cancel() and cancel_all()
+/// only. If a callback throws, the session finishes the pass, and the exception then leaves the function of the
+/// session. If on_text or on_delta throws, the request is cancelled, too.
 struct Callbacks {
   OnText on_text{};
-  /// Takes all that is new in the answer: its text, which on_text gets as well, its reasoning and its calls of tools.
-  /// Returning false ends the answer, and neither is called again.
+  /// Gets everything that is new in the answer: its text, which on_text gets as well, its reasoning and its calls of
+  /// tools. Returning false ends the answer; neither function is called again then.
   std::function<bool(const Delta& delta)> on_delta{};
-  /// Called once, at the end; also for a request that is still on its way when the session ends: what it throws is lost
-  /// then. An answer that was cancelled is a Completion with what there is. Errors: those that the answer itself is to
-  /// blame for.
+  /// Called exactly once, when the request ends. If the session ends before, it is called then, and an exception is
+  /// ignored. A request that was cancelled gives a Completion with what was generated until then. Errors: those that
+  /// this request has caused. Errors of the session come from step().
   std::function<void(Result<Completion>)> on_end{};
 };
 
-/// What a session has done since it started.
+/// What a session has done since it started, and what it does now.
 struct Statistics {
-  std::uint64_t passes = 0;                ///< Each computes tokens of all requests that run.
-  std::uint64_t prompt_tokens = 0;         ///< Tokens of prompts that were computed.
-  std::uint64_t prompt_tokens_cached = 0;  ///< Tokens of prompts that were not, as the KV cache held them.
-  std::uint64_t tokens = 0;                ///< Tokens that were written.
-  std::uint64_t draft_tokens = 0;          ///< Tokens that were computed as drafts.
-  std::uint64_t draft_tokens_accepted = 0; ///< Those of them that became part of an answer.
-  std::uint64_t preempted = 0;             ///< How often a request made room for others, and went on later.
-  std::uint32_t most_running = 0;          ///< The most requests that were computed at once.
-  double seconds = 0;                      ///< Time of all passes.
-  double prompt_seconds = 0;               ///< Timings::prompt_seconds of all requests together.
-  double answer_seconds = 0;               ///< Timings::answer_seconds of all requests together.
-  double draft_seconds = 0;                ///< Time in which drafts were made. It is no part of `seconds`.
-  /// Passes that computed one token of each request and nothing else, and the tokens that they gave.
-  std::uint64_t answer_passes = 0;
-  std::uint64_t answer_pass_tokens = 0;
-  double answer_pass_seconds = 0;
-  double stalled_seconds = 0;              ///< The part of it in which the computing waited for the disk.
-  Bytes read{};                            ///< Bytes of weights that passes read from the disk.
-  std::uint64_t experts_used = 0;          ///< Experts that passes needed, of a mixture of experts.
-  std::uint64_t experts_found = 0;         ///< Those of them that were in memory already.
-  Bytes experts_missed{};                  ///< Bytes of the others.
-  Bytes experts_read{};                    ///< Bytes of experts that were read, in whole blocks.
-  std::uint64_t experts_prefetched = 0;    ///< Experts that were read because a pass was expected to need them.
-  Bytes experts_wasted{};                  ///< Bytes of those of them that were not needed.
-  Bytes loaded{};                          ///< Bytes of weights that were read to start.
-  std::uint32_t running = 0;               ///< Requests that are computed now.
-  std::uint32_t waiting = 0;               ///< Requests that wait now.
-  std::uint32_t free_tokens = 0;           ///< Tokens for which the KV cache has room now.
+  std::uint64_t passes = 0;                 ///< A pass computes tokens of all requests that run.
+  std::uint64_t prompt_tokens = 0;          ///< Prompt tokens that were computed.
+  std::uint64_t prompt_tokens_cached = 0;   ///< Prompt tokens that were in the KV cache already.
+  std::uint64_t tokens = 0;                 ///< Tokens that were generated.
+  std::uint64_t draft_tokens = 0;           ///< Tokens that were computed as drafts.
+  std::uint64_t draft_tokens_accepted = 0;  ///< Draft tokens that became part of an answer.
+  std::uint64_t preempted = 0;              ///< How often a request was preempted by others.
+  std::uint32_t most_running = 0;           ///< The largest number of requests that ran at the same time.
+  double seconds = 0;                       ///< The time of all passes.
+  double prompt_seconds = 0;                ///< The sum of Timings::prompt_seconds of all requests.
+  double answer_seconds = 0;                ///< The sum of Timings::answer_seconds of all requests.
+  double draft_seconds = 0;                 ///< The time in which drafts were made; not part of `seconds`.
+  std::uint64_t answer_passes = 0;          ///< Passes that computed one token of each request and nothing else.
+  std::uint64_t answer_pass_tokens = 0;     ///< The tokens of those passes.
+  double answer_pass_seconds = 0;           ///< The time of those passes.
+  double stalled_seconds = 0;               ///< The part of `seconds` in which the computation waited for the disk.
+  Bytes read{};                             ///< Bytes that passes read from disk, those of experts included.
+  std::uint64_t experts_used = 0;           ///< How many experts the layers of all passes used. 0 without experts.
+  std::uint64_t experts_found = 0;          ///< How many of them were in memory already.
+  Bytes experts_missed{};                   ///< Bytes of the experts that were used and were not in memory.
+  Bytes experts_read{};                     ///< Bytes that were read for experts, in whole blocks of the disk.
+  std::uint64_t experts_prefetched = 0;     ///< Experts that were read because a pass was expected to use them.
+  Bytes experts_wasted{};                   ///< Bytes of prefetched experts that no pass used.
+  Bytes loaded{};                           ///< Bytes of weights that Session::start() read.
+  std::uint32_t running = 0;                ///< Requests that run now.
+  std::uint32_t waiting = 0;                ///< Requests that wait now.
+  std::uint32_t free_tokens = 0;            ///< The free space of the KV cache now, in tokens.
 };
 
-/// A request as Session::read() has read it: its tokens, the grammar of its answer, and how that is taken apart. For one
-/// session, which outlives it. Threading: one thread at a time.
+/// A request that Session::read() has read: the tokens of its prompt, the grammar of its answer, and how the answer is
+/// parsed. Submit it only to the session that has read it, and destroy it before that session. Threading: one thread at
+/// a time.
 class BRIMFUL_API Request {
  public:
   Request(Request&&) noexcept;
   Request& operator=(Request&&) noexcept;
   ~Request();
 
-  [[nodiscard]] std::size_t prompt_tokens() const;
-  /// What cannot be done as asked, as in Completion::notes.
+  [[nodiscard]] std::size_t prompt_tokens() const;  ///< The number of tokens of the prompt.
+  /// What of the request will not be done as asked; see Completion::notes. Lifetime: as the request.
   [[nodiscard]] const std::vector<std::string>& notes() const;
 
  private:
@@ -240,99 +244,103 @@ class BRIMFUL_API Request {
   std::unique_ptr<Content> content_;
 };
 
-/// A model in memory, inside budgets, that answers requests. The end of a session gives every byte back.
+/// A model in memory, inside budgets, that answers requests. Destroying a session gives all of its memory back.
 ///
-/// Threading: one thread at a time, except for cancel_all(), read(), tokenize() and text_of(). It may be moved while requests are on their way, but not
-/// by a callback. Sessions after one another in one process are fine; two at the same time count each other's memory as
-/// held by the program.
+/// Threading: one thread at a time, except for cancel_all(), read(), tokenize() and text_of(). A session may be moved
+/// while requests are pending, but not inside a callback. A program may have one session after another. If it has two
+/// at the same time, each counts the other's memory as memory of the calling program.
 class BRIMFUL_API Session {
  public:
-  /// Plans, reserves the memory, and reads the weights that stay. Blocks for as long as that takes.
-  /// Errors: kInfeasible, as Model::plan(); kBudgetExceeded where the program holds more than its budget;
-  /// kInvalidArgument for a device without such a name, and for a number of `context` that cannot be; kIo;
-  /// kUnsupported; kCancelled by `on_progress`.
+  /// Plans, reserves the memory, and reads the weights that stay in memory. Blocks for as long as that takes.
+  /// Errors: kInfeasible as for Model::plan(); kBudgetExceeded if the program holds more memory than its budget;
+  /// kInvalidArgument if no device has a given name, or a value of `context` is out of its range; kIo; kUnsupported;
+  /// kCancelled if `on_progress` returned false.
   [[nodiscard]] static Result<Session> start(const Model& model, const Budgets& budgets = {},
                                              const ContextOptions& context = {}, const OnProgress& on_progress = {});
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
   ~Session();
 
-  /// Answers one prompt; requests that were submitted before go on meanwhile. Blocks until the answer has ended.
-  /// Errors: kInvalidArgument for a prompt without a token or with more than the context holds, for options out of
-  /// range, and for a grammar or a schema that cannot be followed; kUnsupported for messages where the model has no
-  /// chat template, or it refuses them; those of step(). An answer that `on_text`, cancel() or cancel_all() ended is no
-  /// error.
+  /// Answers one prompt. Requests that were submitted before continue at the same time. Blocks until the answer has
+  /// ended.
+  /// Errors: kInvalidArgument if the prompt has no tokens or more than the context holds, if an option is out of its
+  /// range, and if a grammar or a schema is invalid or cannot be enforced; kUnsupported if the model has no chat
+  /// template, or its template refuses the messages; all errors of step(). If `on_text`, cancel() or cancel_all() ends
+  /// the answer, that is no error.
   [[nodiscard]] Result<Completion> generate(const Prompt& prompt, const SamplingOptions& sampling = {},
                                             const OnText& on_text = {});
 
-  /// Puts a request into the queue, and computes nothing of it but its tokens and its grammar. Errors: those of
-  /// generate() that the request is to blame for; its callbacks are not called then.
+  /// Adds a request to the queue. Only the tokens of its prompt and its grammar are made here. Errors: the errors of
+  /// generate() that the request causes. No callback is called then.
   [[nodiscard]] Result<RequestId> submit(const Prompt& prompt, const SamplingOptions& sampling, Callbacks callbacks,
                                          const RequestOptions& options = {});
-  /// The first half of submit(), which takes the longest where strangers send grammars, templates or long texts. Safe to
-  /// call from any thread, also while another one computes, as long as the session is neither moved nor ended meanwhile.
-  /// Errors: those of submit().
+  /// The first half of submit(): makes the tokens and the grammar of a request. This can take seconds if untrusted
+  /// users send grammars, templates or long texts. Threading: any thread, also while another one computes, as long as
+  /// the session is neither moved nor destroyed. Errors: those of submit().
   [[nodiscard]] Result<Request> read(const Prompt& prompt, const SamplingOptions& sampling = {},
                                      const RequestOptions& options = {}) const;
-  /// The second half. Errors: kInvalidArgument for a prompt without a token or with more than the context holds.
+  /// The second half: adds the request to the queue. Errors: kInvalidArgument if the prompt has no tokens or more than
+  /// the context holds.
   [[nodiscard]] Result<RequestId> submit(Request request, Callbacks callbacks);
-  /// Computes one pass of all requests that run. Returns false where there is nothing to do. Before, it does what
-  /// `brimful ctl` asks for, see ContextOptions::control_socket.
-  /// Errors: kIo where a weight cannot be read: nothing is lost, and step() may be called again. kCancelled after
-  /// cancel_all(), when every request has ended: the session goes on with requests that come later. kInvalidArgument
-  /// inside a callback; kInternal after a change of budgets failed with it.
+  /// Carries out what `brimful ctl` asks for (see ContextOptions::control_socket), and then computes one pass of all
+  /// requests that run. Returns false if there is nothing to compute.
+  /// Errors: kIo if a weight cannot be read; nothing is lost then, and step() may be called again. kCancelled after
+  /// cancel_all() has ended the requests; the session accepts new ones. kInvalidArgument inside a callback. kInternal
+  /// after a change of budgets that failed with kInternal.
   [[nodiscard]] Result<bool> step();
-  /// Ends a request: its answer is what there is, with StopReason::kCancelled. Its on_text is not called any more, and
-  /// its on_end is called before cancel() returns; where a callback calls cancel(), it is called soon after. Does
-  /// nothing where the request has ended.
+  /// Ends a request. Its answer has what was generated until now, and StopReason::kCancelled. on_text is not called
+  /// again, and on_end is called before cancel() returns, or soon after if a callback calls cancel(). Does nothing if
+  /// the request has ended already.
   void cancel(RequestId request);
 
-  /// The tokens of a text. `special`: the tokens that the model wants around a text are put there, and names of special
-  /// tokens in the text become these tokens. Errors: kUnsupported for a text that the model's vocabulary cannot express;
-  /// kInvalidArgument for one that takes too much memory or time.
+  /// Returns the tokens of a text. `special`: the BOS and EOS tokens are added as the model has them, and names of
+  /// special tokens in the text become these tokens. Errors: kUnsupported if the model's vocabulary cannot express the
+  /// text; kInvalidArgument if the text would take too much memory or time.
   [[nodiscard]] Result<std::vector<std::int32_t>> tokenize(std::string_view text, bool special = true) const;
-  /// The same with two switches. `around`: the tokens that the model wants around a text are put there. `names`: names
+  /// As above, with separate options. `around`: the BOS and EOS tokens are added as the model has them. `names`: names
   /// of special tokens in the text become these tokens.
   [[nodiscard]] Result<std::vector<std::int32_t>> tokenize(std::string_view text, bool around, bool names) const;
-  /// The text of tokens; a character may be cut at either end. `special`: special tokens become their names, and
-  /// otherwise nothing. Errors: kInvalidArgument for an id that the vocabulary does not have.
+  /// Returns the text of tokens. A UTF-8 character may be cut at either end. `special`: special tokens become their
+  /// names; otherwise they are left out. Errors: kInvalidArgument for an id that the vocabulary does not have.
   [[nodiscard]] Result<std::string> text_of(const std::vector<std::int32_t>& tokens, bool special = false) const;
 
-  /// The vector that a model makes of a text: of an embedding model, pooled as it says; of one that writes text, the
-  /// hidden state of the last token. It is not normalised. Special tokens are put around the text as the model wants,
-  /// and not read in it. Requests that were submitted before go on meanwhile. Errors: kUnsupported for a model that
-  /// makes none; kInvalidArgument for a text that is longer than the context, or than a pass of an embedding model;
-  /// those of step().
+  /// Returns the embedding of a text: for an embedding model, the pooled vector, with the pooling that the model names;
+  /// for a model that generates text, the hidden state of the last token. The vector is not normalised. BOS and EOS
+  /// tokens are added as the model has them; names of special tokens in the text stay text. Requests that were
+  /// submitted before continue at the same time. Errors: kUnsupported if the model can make no embedding;
+  /// kInvalidArgument if the text is longer than the context, or for an embedding model longer than a pass; all errors
+  /// of step().
   [[nodiscard]] Result<std::vector<float>> embed(std::string_view text);
-  /// The vectors of several texts, in their order. They are computed at once, as far as a pass holds them. Of each
-  /// prompt only `text` or `tokens` counts. Errors: those of embed(): none has a vector then.
+  /// Returns the embeddings of several texts, in the same order. One pass computes as many of them as it can hold. Only
+  /// `text` or `tokens` of each prompt is used. Errors: those of embed(). If one text fails, the whole call fails.
   [[nodiscard]] Result<std::vector<std::vector<float>>> embed_all(const std::vector<Prompt>& texts);
 
-  /// Carries on inside other budgets, with the same context; the tokens that follow are the same. Requests that are on
-  /// their way go on with the next step(). A budget that is not given keeps its value. Blocks for as long as weights
-  /// move.
-  /// Errors: kInfeasible, kInvalidArgument for a GPU that the session did not start with, kBudgetExceeded, kIo: the old
-  /// budgets hold again. kInternal where they could not be restored: only the end of the session helps then.
+  /// Changes the budgets. The context stays the same, and so do the tokens that follow. Pending requests continue with
+  /// the next step(). A budget that is not given keeps its value. Blocks while weights are moved.
+  /// Errors: kInfeasible; kInvalidArgument for a GPU that the session does not use; kBudgetExceeded; kIo. After these,
+  /// the old budgets hold again. kInternal: the old budgets could not be restored, and the session can only be
+  /// destroyed.
   [[nodiscard]] Status change_budgets(const Budgets& budgets);
-  /// Where every byte is, now.
+  /// How all bytes of the budgets are used now.
   [[nodiscard]] Account account() const;
-  /// What the session has done until now.
+  /// What the session has done until now, and what it does.
   [[nodiscard]] Statistics statistics() const;
-  /// Tokens that the context holds: a prompt and its answer together, of all requests that are computed at once.
+  /// The capacity of the context in tokens. All requests that run share it, each with its prompt and its answer.
   [[nodiscard]] std::uint32_t context() const;
-  /// What was adapted to the budgets, one sentence each.
+  /// What was changed to fit the budgets, one sentence each.
   [[nodiscard]] std::vector<std::string> notes() const;
 
-  /// Writes what was recorded, for chrome://tracing and Perfetto. Errors: kInvalidArgument without
-  /// ContextOptions::trace; kIo.
+  /// Writes the recorded trace, for chrome://tracing and Perfetto. Errors: kInvalidArgument if ContextOptions::trace
+  /// was false; kIo.
   [[nodiscard]] Status write_trace(const std::filesystem::path& file) const;
-  /// A descriptor for poll(), which can be read where `brimful ctl` asks for something: call step() then, also where no
-  /// request is on its way. It belongs to the session. Unset without a control socket.
+  /// A file descriptor for poll(). It becomes readable when `brimful ctl` asks for something: call step() then, even if
+  /// no request is pending. The session owns it. Unset without a control socket.
   [[nodiscard]] std::optional<int> control_descriptor() const;
 
-  /// Ends the pass that is being computed, and makes this step(), or else the next one, end every request that is on
-  /// its way then. Where there is none, a step() only tells of it, and what is submitted afterwards is not touched.
-  /// Safe to call from any thread and in a signal handler, as long as the session is neither moved nor ended meanwhile.
+  /// Aborts the pass that is being computed. The step() that runs, or else the next one, ends all requests that are
+  /// pending then, and returns kCancelled. If none is pending, that step() only returns kCancelled. Requests that are
+  /// submitted later are not affected. Threading: any thread, and in a signal handler, as long as the session is
+  /// neither moved nor destroyed.
   void cancel_all() noexcept;
 
  private:

@@ -55,13 +55,14 @@ void add_contexts(engine::Engine& engine, const engine::ContextOptions& context,
   if (context.type_k == GGML_TYPE_F16 && context.type_v == GGML_TYPE_F16) {
     engine::ContextOptions quantised = context;
     quantised.type_k = quantised.type_v = GGML_TYPE_Q8_0;
-    add(quantised, "-ctk q8_0 -ctv q8_0", "half the KV cache, hardly any loss of quality");
+    add(quantised, fmt::format("{} q8_0 {} q8_0", inputs.names.key_cache, inputs.names.value_cache),
+        "half the KV cache, hardly any loss of quality");
   }
   if (inputs.run.context >= 2 * 512) {
     engine::ContextOptions shorter = context;
     shorter.context = inputs.run.context / 2;
     shorter.prompt_tokens = std::min(context.prompt_tokens, *shorter.context / 2);
-    add(shorter, fmt::format("-c {}", *shorter.context), "half the context");
+    add(shorter, fmt::format("{} {}", inputs.names.context, *shorter.context), "half the context");
   }
 }
 
