@@ -12,7 +12,8 @@ namespace brimful {
 
 /// The limit on the memory that this process may use on one GPU.
 struct VramBudget {
-  /// The name that ggml gives the GPU, such as `CUDA0`. Empty: the first GPU in ggml's order that has no budget yet.
+  /// The name that ggml gives the GPU, such as `CUDA0`. Empty: the first GPU in ggml's order that no other entry of the
+  /// list names or gets.
   std::string device{};
   /// The largest number of bytes of this process on the GPU: weights, KV cache, compute buffers, and the memory that
   /// the GPU's driver takes. 0: the GPU is not used.
@@ -21,10 +22,10 @@ struct VramBudget {
 
 /// Limits on the memory of this process. They hold at every moment.
 struct Budgets {
-  /// Bytes of main memory of this process: weights, KV cache, buffers, code, libraries, and the memory that the
-  /// calling program has allocated itself. Unset: the memory that is available on the machine and in its memory
-  /// cgroup, less the memory of other Brimful processes. If the number is larger than the machine's memory, the
-  /// available memory is the limit, and a note says so (Session::notes(), Plan::notes).
+  /// Bytes of main memory of this process: weights, KV cache, buffers, code, libraries, and the memory that the calling
+  /// program has allocated itself. Unset: the smaller one of the memory that is available on the machine and the memory
+  /// that this process's cgroup leaves, less what other Brimful processes have reserved. If the number is larger than
+  /// the machine's memory, the available memory is the limit, and a note says so (Session::notes(), Plan::notes).
   std::optional<Bytes> ram{};
   /// GPUs, in the order in which the model's layers are placed on them. Empty: no GPU is used.
   std::vector<VramBudget> vram{};
@@ -45,7 +46,7 @@ struct TierAccount {
   Bytes sent{};          ///< Bytes of weights that were copied to this GPU for long prompts since the start.
   Bytes experts_sent{};  ///< Bytes of experts that were copied into this GPU's cache of experts.
   std::uint64_t experts_used = 0;   ///< As Statistics::experts_used, for the layers that this GPU's cache serves.
-  std::uint64_t experts_found = 0;  ///< How many of them were in this GPU's cache.
+  std::uint64_t experts_found = 0;  ///< How many of `experts_used` were in this GPU's cache already.
 };
 
 /// A budget of main memory that was replaced by change_budgets().

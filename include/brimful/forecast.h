@@ -23,7 +23,7 @@ enum class Bound {
 [[nodiscard]] BRIMFUL_API std::string_view to_string(Bound bound);
 
 /// How long one pass, or several, are expected to take. A pass evaluates the model once, for a batch of tokens of all
-/// requests that run. `compute` to `link` are the times that each kind of work would take without the others. They
+/// requests that run. The five fields from `compute` to `link` say how long each kind of work would take alone. They
 /// overlap, so their sum may be larger than `total`.
 struct PassForecast {
   using Seconds = std::chrono::duration<double>;
@@ -45,7 +45,7 @@ struct Forecast {
   std::uint32_t prompt_tokens = 0;     ///< Tokens of each prompt.
   double answer_tokens_per_second = 0; ///< The sum over all requests.
   double prompt_tokens_per_second = 0; ///< While prompts are computed.
-  std::chrono::duration<double> first_token{};  ///< From the beginning of one prompt to the first token of its answer.
+  std::chrono::duration<double> first_token{};  ///< From the submission of one request to its first token, alone.
   std::chrono::duration<double> load{};         ///< The duration of Session::start().
   PassForecast pass{};    ///< One pass that computes one token of each request.
   PassForecast prompt{};  ///< All passes over one prompt.

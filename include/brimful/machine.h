@@ -36,18 +36,21 @@ class BRIMFUL_API Machine {
   using OnStep = std::function<void(std::string_view what, int done, int steps)>;
 
   /// Returns what was measured of this machine before, by measure() or by `brimful probe` of the same user. It measures
-  /// nothing. `threads` has the meaning of ContextOptions::threads. Returns nothing if there is no measurement for the
-  /// disk of `model` and this number of threads, or if other programs used the processor during every measurement.
-  /// Threading: any thread. The function looks for GPUs in a forked process, and ends that process after five seconds.
-  /// If another thread holds a lock of the dynamic linker during the fork, the call may take these five seconds and
-  /// find no GPUs.
+  /// nothing. `threads` has the meaning of ContextOptions::threads. Returns nothing if something is missing that
+  /// `model` needs (its disk, its types of weights, this number of threads), or if other programs used the processor
+  /// during the measurement.
+  /// Threading: any thread. The function looks for GPUs in a forked process, and ends that process if it takes more
+  /// than five seconds. If another thread holds a lock of the dynamic linker during the fork, the call may take these
+  /// five seconds and find no GPUs.
   [[nodiscard]] static std::optional<Machine> known(const Model& model, std::optional<std::uint32_t> threads = {});
   /// Measures the rates of this machine that are not known yet, and keeps them in the user's cache folder
-  /// (`$XDG_CACHE_HOME/brimful`), where `brimful` and later processes find them. Blocks: one minute to some minutes the
-  /// first time, less for another type of weights, and hardly at all if everything is known. It computes with all
-  /// `threads` and reads the disk. Other programs that run at the same time make the rates too low.
+  /// (`$XDG_CACHE_HOME/brimful`), where `brimful` and later processes find them. Blocks: one minute to several minutes
+  /// the first time, less if only a new type of weights must be measured, and almost not at all if everything is known.
+  /// It computes with all `threads` and reads the disk. Other programs that run at the same time make the rates too
+  /// low.
   /// Errors: kIo, kInternal; kBudgetExceeded if there is not enough memory for the measurement.
-  /// Threading: as known(). No budget counts the memory of the measurement: call it while there is no session.
+  /// Threading: as known(). The memory of the measurement counts towards no budget, so call measure() only while there
+  /// is no session.
   [[nodiscard]] static Result<Machine> measure(const Model& model, std::optional<std::uint32_t> threads = {},
                                                const OnStep& on_step = {});
   /// Describes another machine by the names of its parts, in any order, with commas between them:

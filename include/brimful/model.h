@@ -23,26 +23,28 @@ struct Adapter {
 
 /// Restricts which weights may be on GPUs. Within these restrictions, the budgets decide where each weight is.
 struct Placement {
-  /// The largest number of layers on GPUs: only the first layers of the model, up to this number, may be there. 0:
-  /// none. Unset: as many as fit.
+  /// At most this number of layers is on GPUs, counted from the model's first layer (llama.cpp's -ngl counts from the
+  /// last). 0: none. Unset: as many as fit.
   std::optional<std::uint32_t> gpu_layers{};
-  /// The experts of the first layers, up to this number, stay off the GPUs (llama.cpp's --n-cpu-moe). Unset: no
-  /// restriction.
+  /// The experts of this number of layers, counted from the first, have no place on GPUs (llama.cpp's --n-cpu-moe). For
+  /// long prompts they may still be copied there. Unset: no restriction.
   std::optional<std::uint32_t> cpu_expert_layers{};
-  /// Rules REGEX=DEVICE as of llama.cpp's flag -ot. A weight in whose name REGEX is found may be on no device other
-  /// than DEVICE. DEVICE is `CPU`, or a GPU that has a budget. The first rule that matches a weight is used.
+  /// Rules REGEX=DEVICE as of llama.cpp's flag -ot. If REGEX matches a part of a weight's name, that weight may be on
+  /// DEVICE only. DEVICE is `CPU`, or a GPU that has a budget. The first rule that matches a weight is used.
   std::vector<std::string> rules{};
 };
 
 /// Drafts: tokens that are guessed and computed in the same pass as the newest token (speculative decoding). Drafts do
 /// not change the answer. They are used only while a single request runs.
 struct Drafts {
-  /// True: if the newest tokens occurred before, the tokens that followed them there are the draft (prompt lookup).
+  /// True: the session looks for an earlier place where the newest tokens occur; the tokens after that place are the
+  /// draft (prompt lookup).
   bool from_text = false;
   /// A small model with the same vocabulary that makes drafts. All of it stays in memory, and counts towards the same
   /// budget. Empty: none.
   std::filesystem::path model{};
-  /// The largest number of tokens of a draft. Unset: a number that needs little memory.
+  /// The largest number of tokens of a draft. Unset: as many as need little memory, and none if that does not fit or
+  /// the model does not support drafts.
   std::optional<std::uint32_t> most_tokens{};
   /// True: drafts always have the largest length, even if that makes the answer slower. For measurements.
   bool always = false;
@@ -56,8 +58,8 @@ enum class Sharing {
   /// with a higher priority arrives. Other requests do not change the tokens of a request.
   kOneByOne,
   /// As kOneByOne, for the turns of one conversation (`brimful run` uses this). Passes over a prompt are as large as
-  /// possible. A prompt begins with the longest part of it that is in the KV cache already, the last answer included.
-  /// ContextOptions::sequences must be 1.
+  /// possible. The longest beginning of a prompt that is in the KV cache already, the last answer included, is not
+  /// computed again. ContextOptions::sequences must be 1.
   kConversation,
 };
 
@@ -67,7 +69,7 @@ enum class DiskReads { kAuto, kUring, kThreads };
 
 /// The expected sizes of the requests of a session. The session uses them to choose what ContextOptions leaves open.
 struct Workload {
-  std::uint64_t prompt_tokens = 0;  ///< Mean number of tokens of a prompt.
+  std::uint64_t prompt_tokens = 0;  ///< Mean number of tokens of a prompt. Give both means.
   std::uint64_t answer_tokens = 0;  ///< Mean number of tokens of an answer.
   /// Tokens of the largest prompt and its answer. If the session chooses the size of the context, it chooses at least
   /// this, if the budget allows it. 0: the sum of the two means.
@@ -77,8 +79,8 @@ struct Workload {
   std::uint64_t least_tokens = 0;
 };
 
-/// Bytes of main memory that the calling program will still allocate: `fixed`, and if `share` is not 0 also
-/// clamp(`share` * budget, `least`, `most`).
+/// Bytes of main memory that the calling program will still allocate. These are `fixed`; and if `share` is not 0,
+/// `share` times the budget of main memory is added, but at least `least` and at most `most`.
 struct CallerReserve {
   Bytes fixed{};
   double share = 0;  ///< From 0 to 0.5. 0: `least` and `most` are ignored.
@@ -92,13 +94,13 @@ struct ContextOptions {
   /// model was trained with. Unset: the session chooses the largest useful size that fits, and one request gets no more
   /// tokens than the model was trained with.
   std::optional<std::uint32_t> tokens{};
-  /// Tokens of one pass over a prompt (llama.cpp's ubatch). Unset: chosen. Answers are equal bit for bit under
-  /// different budgets only if this number is equal.
+  /// Tokens of one pass over a prompt (llama.cpp's ubatch). Unset: chosen. With the same number, answers under
+  /// different budgets are equal bit for bit; with different numbers they may differ.
   std::optional<std::uint32_t> ubatch{};
   /// The largest number of requests that are computed at the same time, from 1 to 256. Further requests wait.
   std::uint32_t sequences = 1;
   /// Threads that compute answers, at least 1. Unset: the number of processors that the process may use. A larger
-  /// number is reduced to that one.
+  /// number is reduced to it.
   std::optional<std::uint32_t> threads{};
   /// Threads that compute prompts, at least 1. Unset: as many as `threads`.
   std::optional<std::uint32_t> prompt_threads{};
@@ -117,8 +119,8 @@ struct ContextOptions {
   Sharing sharing = Sharing::kTogether;
   /// Unset: prompts of about 768 tokens and answers of about 256.
   std::optional<Workload> workload{};
-  /// Bytes for weights in main memory, from Plan::weights_budget of an earlier plan. Unset: all bytes that remain in
-  /// the budget.
+  /// Bytes for weights in main memory, with the cache of experts and the ring: Plan::weights_budget of an earlier plan.
+  /// If they do not fit, the error is kInfeasible. Unset: all bytes that remain in the budget.
   std::optional<Bytes> weights_budget{};
   DiskReads disk_reads = DiskReads::kAuto;
   CallerReserve caller_reserve{};  ///< Default: no reserve.
@@ -135,7 +137,7 @@ struct ContextOptions {
   std::optional<Machine> machine{};
 };
 
-/// What a plan contains in addition.
+/// /// Options of Model::plan(): the prompts of its forecast, and whether it looks for changes that would be faster.
 struct PlanOptions {
   /// Tokens of each prompt in the forecast, at least 1. Unset: 512, or half of the context if that is less.
   std::optional<std::uint32_t> prompt_tokens{};
@@ -156,9 +158,9 @@ struct Plan {
   Account account{};          ///< Its peak is unset.
   Bytes weights{};            ///< As Account::weights.
   Bytes streamed_per_pass{};  ///< As Account::streamed_per_pass.
-  std::vector<std::string> notes{};  ///< What was changed to fit the budgets, one sentence each.
+  std::vector<std::string> notes{};  ///< What was changed to fit the budgets, and what is not known; one sentence each.
   /// How fast the session would be. Unset if the machine's rates are not known (see Machine::measure()); if NVIDIA's
-  /// driver does not list a GPU of the plan, with a note; and for a model that makes embeddings only.
+  /// driver does not list a GPU of the plan (a note says so); and for a model that makes embeddings only.
   std::optional<Forecast> forecast{};
   /// Changes that would make answers at least 3% faster, the largest gain first. Empty without PlanOptions::changes,
   /// and without a forecast.

@@ -14,8 +14,8 @@ struct ProcessSettings {
   /// malloc uses one heap for all threads, and returns large blocks to the kernel immediately. If false, each thread
   /// may keep some MiB of unused memory, which count towards the budget.
   bool one_heap = false;
-  /// The kernel uses huge pages only for memory that asks for them (madvise). If false, one byte of a stack may take
-  /// 2 MiB of the budget.
+  /// The kernel uses huge pages only for memory that asks for them (madvise). If false, a stack may take 2 MiB of the
+  /// budget even if only one byte of it is used.
   bool small_pages = false;
   /// While a grammar, a schema or a chat template is read, handlers for SIGSEGV, for SIGRTMIN+3 (a timer) and for
   /// std::terminate stop the reading if it loops or recurses endlessly. If false, hostile input may end the process.

@@ -42,8 +42,8 @@ struct SamplingOptions {
   std::vector<std::string> dry_sequence_breakers{};
   /// True: end-of-text tokens are never generated.
   bool ignore_end_of_text = false;
-  /// Completion::log_probabilities has the log probabilities of the generated tokens, and of this number of most
-  /// probable tokens at each place, from 0 to 20. Unset: no log probabilities.
+  /// A number from 0 to 20: for each generated token, Completion::log_probabilities has its log probability, and those
+  /// of this number of most probable tokens. Unset: no log probabilities.
   std::optional<std::uint32_t> top_log_probabilities{};
   /// A grammar in llama.cpp's GBNF that the answer must follow. Empty: none.
   std::string grammar{};

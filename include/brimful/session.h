@@ -57,7 +57,7 @@ struct Tool {
 enum class ToolChoice { kAuto, kRequired, kNone };
 
 /// The input of a request. Set exactly one of `text`, `tokens` and `messages`. In texts and messages, names of special
-/// tokens such as `</s>` become these tokens, and the BOS token is put in front if the model has it there.
+/// tokens such as `</s>` become these tokens, and the BOS token is added at the beginning if the model expects one.
 struct Prompt {
   /// A text to complete.
   std::string text{};
@@ -125,7 +125,7 @@ struct Timings {
 enum class StopReason {
   kEndOfText,    ///< The model ended it.
   kLimit,        ///< SamplingOptions::max_tokens were generated.
-  kContextFull,  ///< The context is full, or the request has as many tokens as one may have: ContextOptions::tokens.
+  kContextFull,  ///< The context is full, or the request has reached the limit of one: ContextOptions::tokens.
   kStopString,   ///< One of SamplingOptions::stop was generated.
   kCancelled,    ///< The caller ended it.
 };
@@ -151,8 +151,8 @@ struct Completion {
   Timings timings{};
 };
 
-/// What is new in an answer while it is generated. One of `text`, `reasoning` and `call` is set, or none if the delta
-/// has log probabilities only.
+/// What is new in an answer while it is generated. Texts are whole UTF-8 characters if the request is a chat. One of
+/// `text`, `reasoning` and `call` is set, or none if the delta has log probabilities only.
 struct Delta {
   std::string text{};
   std::string reasoning{};
@@ -179,17 +179,17 @@ using OnProgress = std::function<bool(Bytes done, Bytes total)>;
 using RequestId = std::uint64_t;
 
 /// The callbacks of a request; each may be unset. The session calls them inside its functions that compute or cancel,
-/// on the thread of their caller. Of this session, a callback may call read(), submit(), cancel() and cancel_all()
-/// only. If a callback throws, the session finishes the pass, and the exception then leaves the function of the
-/// session. If on_text or on_delta throws, the request is cancelled, too.
+/// on the thread of their caller. A callback may call only these functions of this session: read(), tokenize(),
+/// text_of(), submit(), cancel() and cancel_all(). If a callback throws, the session finishes the pass, and the
+/// exception then leaves the function of the session. If on_text or on_delta throws, the request is cancelled, too.
 struct Callbacks {
   OnText on_text{};
   /// Gets everything that is new in the answer: its text, which on_text gets as well, its reasoning and its calls of
   /// tools. Returning false ends the answer; neither function is called again then.
   std::function<bool(const Delta& delta)> on_delta{};
-  /// Called exactly once, when the request ends. If the session ends before, it is called then, and an exception is
-  /// ignored. A request that was cancelled gives a Completion with what was generated until then. Errors: those that
-  /// this request has caused. Errors of the session come from step().
+  /// Called exactly once, when the request ends. If the session is destroyed first, its destructor calls on_end, and
+  /// ignores an exception. A request that was cancelled gives a Completion with what was generated until then. Errors:
+  /// those that this request has caused. Errors of the session come from step().
   std::function<void(Result<Completion>)> on_end{};
 };
 
@@ -208,12 +208,12 @@ struct Statistics {
   double answer_seconds = 0;                ///< The sum of Timings::answer_seconds of all requests.
   double draft_seconds = 0;                 ///< The time in which drafts were made; not part of `seconds`.
   std::uint64_t answer_passes = 0;          ///< Passes that computed one token of each request and nothing else.
-  std::uint64_t answer_pass_tokens = 0;     ///< The tokens of those passes.
-  double answer_pass_seconds = 0;           ///< The time of those passes.
+  std::uint64_t answer_pass_tokens = 0;     ///< The tokens of `answer_passes`.
+    double answer_pass_seconds = 0;           ///< The time of `answer_passes`.
   double stalled_seconds = 0;               ///< The part of `seconds` in which the computation waited for the disk.
   Bytes read{};                             ///< Bytes that passes read from disk, those of experts included.
-  std::uint64_t experts_used = 0;           ///< How many experts the layers of all passes used. 0 without experts.
-  std::uint64_t experts_found = 0;          ///< How many of them were in memory already.
+  std::uint64_t experts_used = 0;           ///< Experts that were used, counted once for each layer and pass. 0: none.
+    std::uint64_t experts_found = 0;          ///< How many of `experts_used` were in memory already.
   Bytes experts_missed{};                   ///< Bytes of the experts that were used and were not in memory.
   Bytes experts_read{};                     ///< Bytes that were read for experts, in whole blocks of the disk.
   std::uint64_t experts_prefetched = 0;     ///< Experts that were read because a pass was expected to use them.
@@ -270,8 +270,8 @@ class BRIMFUL_API Session {
   [[nodiscard]] Result<Completion> generate(const Prompt& prompt, const SamplingOptions& sampling = {},
                                             const OnText& on_text = {});
 
-  /// Adds a request to the queue. Only the tokens of its prompt and its grammar are made here. Errors: the errors of
-  /// generate() that the request causes. No callback is called then.
+  /// Adds a request to the queue. The call makes the tokens of the prompt and builds the grammar; step() computes the
+  /// answer. Errors: the errors of generate() that the request causes. No callback is called then.
   [[nodiscard]] Result<RequestId> submit(const Prompt& prompt, const SamplingOptions& sampling, Callbacks callbacks,
                                          const RequestOptions& options = {});
   /// The first half of submit(): makes the tokens and the grammar of a request. This can take seconds if untrusted
@@ -315,8 +315,9 @@ class BRIMFUL_API Session {
   /// `text` or `tokens` of each prompt is used. Errors: those of embed(). If one text fails, the whole call fails.
   [[nodiscard]] Result<std::vector<std::vector<float>>> embed_all(const std::vector<Prompt>& texts);
 
-  /// Changes the budgets. The context stays the same, and so do the tokens that follow. Pending requests continue with
-  /// the next step(). A budget that is not given keeps its value. Blocks while weights are moved.
+  /// Changes the budgets. The size of the context does not change, and requests get the same tokens as without the
+  /// change. Pending requests continue with the next step(). A budget that is not given keeps its value. Blocks while
+  /// weights are moved.
   /// Errors: kInfeasible; kInvalidArgument for a GPU that the session does not use; kBudgetExceeded; kIo. After these,
   /// the old budgets hold again. kInternal: the old budgets could not be restored, and the session can only be
   /// destroyed.
@@ -337,10 +338,10 @@ class BRIMFUL_API Session {
   /// no request is pending. The session owns it. Unset without a control socket.
   [[nodiscard]] std::optional<int> control_descriptor() const;
 
-  /// Aborts the pass that is being computed. The step() that runs, or else the next one, ends all requests that are
-  /// pending then, and returns kCancelled. If none is pending, that step() only returns kCancelled. Requests that are
-  /// submitted later are not affected. Threading: any thread, and in a signal handler, as long as the session is
-  /// neither moved nor destroyed.
+  /// Aborts the pass that is being computed. The step() that runs, or the next one if none runs, ends all requests that
+  /// are pending when it returns, and returns kCancelled. If no request was pending at the call, that step() only
+  /// returns kCancelled, and a request that is submitted first is not affected. Threading: any thread, and in a signal
+  /// handler, as long as the session is neither moved nor destroyed.
   void cancel_all() noexcept;
 
  private:
