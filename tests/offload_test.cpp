@@ -122,13 +122,14 @@ Prompt prompt_over_link(const std::filesystem::path& path, double bytes_per_s) {
           {after.computing - times.computing, after.copying - times.copying, after.both - times.both}};
 }
 
-// The link takes three times as long as the computing, so the computing is hidden behind it.
+// The link takes several times as long as the computing, also where that gets slower beside the copies, so
+// the computing is hidden behind it.
 TEST(Offload, ComputesWhileWeightsAreSent) {
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
   const Prompt fast = prompt_over_link(path, 0);
   EXPECT_GT(fast.sent, kMiB * 20) << "all that the layers have";
-  const Prompt slow = prompt_over_link(path, static_cast<double>(fast.sent.value) / (3 * fast.seconds));
+  const Prompt slow = prompt_over_link(path, static_cast<double>(fast.sent.value) / (8 * fast.seconds));
   EXPECT_GT(slow.device.both, slow.device.computing * 0.3) << "one after the other it would be none";
   EXPECT_GT(slow.device.copying, slow.device.computing);
   RecordProperty("seconds_by_larger", std::to_string(slow.seconds / slow.device.copying.count()));
