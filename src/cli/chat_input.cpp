@@ -49,6 +49,7 @@ ChatInput command_of(std::string_view line) {
   const auto* const found = std::ranges::find(kCommands, name, &Command::name);
   if (found == kCommands.end()) {
     std::vector<std::string> names;
+    names.reserve(kCommands.size());
     for (const Command& command : kCommands) names.emplace_back(command.name);
     return {
         Kind::kUnknown,

@@ -134,6 +134,7 @@ std::string to_utf8(std::wstring_view text) {
     out += static_cast<char>(0x80U | ((value >> shift) & 0x3FU));
   };
   for (const wchar_t character : text) {
+    // NOLINTNEXTLINE(bugprone-signed-char-misuse): a wchar_t is no char
     auto value = static_cast<std::uint32_t>(character);
     if (value > 0x10FFFF || (value >= 0xD800 && value <= 0xDFFF)) value = kReplacement;
     if (value < 0x80) {

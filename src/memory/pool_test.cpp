@@ -119,6 +119,7 @@ TEST(Pool, NeverPassesItsCapacityUnderThreads) {
   std::atomic<std::uint64_t> held{0};
   std::atomic<std::uint64_t> most{0};
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (std::uint64_t t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       for (std::uint64_t i = 0; i < 2000; ++i) {

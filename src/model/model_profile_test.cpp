@@ -188,6 +188,7 @@ TEST_F(ModelProfileTest, CountsTheLargestModels) {
 
 TEST_F(ModelProfileTest, ReadsHeadersLargerThanTheFirstRead) {
   std::vector<std::string> tokens;
+  tokens.reserve(200000);
   for (int i = 0; i < 200000; ++i) tokens.push_back("token number " + std::to_string(i));
   TestFile file = small_model();
   file.remove("tokenizer.ggml.scores")

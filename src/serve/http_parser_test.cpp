@@ -27,8 +27,10 @@ std::string outcome(std::string_view bytes, std::size_t size) {
   }
   if (!has_head) return "half a head";
   std::string out = parser.request().method + " " + parser.request().path;
-  for (const auto& [name, value] : parser.request().query) out += "?" + name + "=" + value;
-  for (const auto& [name, value] : parser.request().fields) out += "\n" + name + ": " + value;
+  for (const auto& [name, value] : parser.request().query)
+    out.append("?").append(name).append("=").append(value);
+  for (const auto& [name, value] : parser.request().fields)
+    out.append("\n").append(name).append(": ").append(value);
   return out + "\n" + body + (parser.is_complete() ? "" : " and so on");
 }
 

@@ -29,6 +29,7 @@ Result<Planner> Planner::open(PlanRequest request) {
   const hardware::Profile& machine = request.machine;
   BRIMFUL_TRY(PlanDevices devices, plan_devices(request.vram, machine, request.elsewhere, request.names));
   std::vector<std::string> names;
+  names.reserve(devices.budgets.size());
   for (const plan::DeviceBudget& device : devices.budgets) names.push_back(device.name);
   const Placement& placement = request.placement;
   BRIMFUL_TRY(plan::PlacementFilter filter,

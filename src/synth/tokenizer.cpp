@@ -97,6 +97,7 @@ Vocabulary word_pieces(std::uint32_t wanted) {
 
 void add_tokens(gguf_context* to, const char* model, const Vocabulary& vocabulary) {
   std::vector<const char*> tokens;
+  tokens.reserve(vocabulary.tokens.size());
   for (const std::string& token : vocabulary.tokens) tokens.push_back(token.c_str());
   gguf_set_val_str(to, "tokenizer.ggml.model", model);
   gguf_set_val_str(to, "tokenizer.ggml.pre", "default");
@@ -112,6 +113,7 @@ void add_sentence_pieces(gguf_context* to, std::uint32_t vocabulary_size) {
   const Vocabulary vocabulary = sentence_pieces(vocabulary_size);
   add_tokens(to, "llama", vocabulary);
   std::vector<float> scores;
+  scores.reserve(vocabulary.tokens.size());
   for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     // A merge prefers the highest score, so longer pieces have higher scores.
     scores.push_back(vocabulary.types[i] == kNormal ? -static_cast<float>(vocabulary.tokens.size() - i)
