@@ -147,15 +147,21 @@ TEST(GpuExperts, FillWhatADeviceHasLeft) {
   EXPECT_EQ(got, expected);
 }
 
+/// A model whose router takes few experts most of the time. All of it but the experts lies on the device,
+/// which has this many slots for each layer.
+Result<std::unique_ptr<TieredModel>> with_skewed_router(TestDevice& device, std::uint32_t slots) {
+  const TemporaryDirectory directory;  // an open model keeps its files
+  const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K", .router = "skewed"});
+  if (path.empty()) return fail(ErrorCode::kIo, "the model could not be written");
+  return TieredModel::load(path, kSettings, percent_of_weights(100), {},
+                           {.device = &device, .layers = 100, .slots = slots});
+}
+
 // CUDA knows a graph by its first node, and records it again when anything has changed. Whichever experts
 // are missing, the steps have two shapes, and each is recorded once.
 TEST(GpuExperts, StepsAreRecordedOnceWhateverIsMissing) {
-  const TemporaryDirectory directory;
-  const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K", .router = "skewed"});
-  ASSERT_FALSE(path.empty());
   TestDevice device({.threads = 1});
-  const auto tiered = TieredModel::load(path, kSettings, percent_of_weights(100), {},
-                                        {.device = &device, .layers = 100, .slots = 8});
+  const auto tiered = with_skewed_router(device, 8);
   ASSERT_TRUE(tiered) << tiered.error().message;
   EXPECT_FALSE(trace((*tiered)->context(), {1, 2, 3}, 40).logits.empty());
   const tier::ExpertStatistics before = (*tiered)->offload().experts();
@@ -173,12 +179,8 @@ TEST(GpuExperts, StepsAreRecordedOnceWhateverIsMissing) {
 
 // An expert comes to its slot while the device and the host compute, and is used from the next step on.
 TEST(GpuExperts, NobodyWaitsForAnExpertThatComesToTheDevice) {
-  const TemporaryDirectory directory;
-  const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K", .router = "skewed"});
-  ASSERT_FALSE(path.empty());
   TestDevice device({.threads = 1});
-  const auto tiered = TieredModel::load(path, kSettings, percent_of_weights(100), {},
-                                        {.device = &device, .layers = 100, .slots = 8});
+  const auto tiered = with_skewed_router(device, 8);
   ASSERT_TRUE(tiered) << tiered.error().message;
   const int blocking = device.blocking_copies();
   EXPECT_FALSE(trace((*tiered)->context(), {1, 2, 3}, 60).logits.empty());
@@ -187,12 +189,8 @@ TEST(GpuExperts, NobodyWaitsForAnExpertThatComesToTheDevice) {
 }
 
 TEST(GpuExperts, WhatIsUsedMostComesToTheDevice) {
-  const TemporaryDirectory directory;
-  const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K", .router = "skewed"});
-  ASSERT_FALSE(path.empty());
   TestDevice device({.threads = 1});
-  const auto tiered = TieredModel::load(path, kSettings, percent_of_weights(100), {},
-                                        {.device = &device, .layers = 100, .slots = 4});
+  const auto tiered = with_skewed_router(device, 4);
   ASSERT_TRUE(tiered) << tiered.error().message;
   const auto hits_of_a_text = [&] {
     const tier::ExpertStatistics before = (*tiered)->offload().experts();
