@@ -42,7 +42,7 @@ struct PlanReport : session::PlanReport {
 
 /// Makes the whole report, and reads no weight. Measures this machine first, when that was not done before.
 /// Errors: kInfeasible when the model does not fit; all others mean that it could not be found out.
-/// Blocks: for about a minute when it measures; on the network when it fetches a header.
+/// Blocks: for up to a minute when it measures; on the network when it fetches a header.
 [[nodiscard]] Result<PlanReport> make_report(const PlanOptions& options);
 
 }  // namespace brimful::cli

@@ -73,7 +73,8 @@ void add_probe_command(CLI::App& app, int& exit_code) {
   command->add_flag("--refresh", options->refresh, "measure again, even if the machine has not changed");
   command->add_flag(
       "--quick", options->quick,
-      "measure fewer types of weights: with -m those of the model (half a minute), without it F16, Q8_0, "
+      "measure fewer types of weights: with -m those of the model (a quarter of a minute), without it F16, "
+      "Q8_0, "
       "Q6_K and Q4_K, once each (some seconds); the others are measured when a model needs them");
   command->add_flag("--json", options->json, "print JSON, for `brimful plan --hardware`");
   command->callback([options, &exit_code] { exit_code = report(show_machine(*options)); });

@@ -19,9 +19,9 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kBetweenLines{5};
 constexpr const char* kWipeLine = "\r\033[K";
 constexpr const char* kMeasures =
-    "note: this machine's speed is not known yet and is measured now, once, which takes up to some minutes. "
-    "Quicker: brimful probe -m MODEL --quick (half a minute). Without a measurement: --like PARTS or "
-    "--hardware FILE, for a machine that is described\n";
+    "note: this machine's speed is not known yet and is measured now, once, which takes up to a minute. "
+    "Without "
+    "a measurement: --like PARTS or --hardware FILE, for a machine that is described\n";
 
 std::string gpu_line(const hardware::Gpu& gpu) {
   std::string out = fmt::format("GPU    {}: {} of VRAM, {} free", gpu.name, format_bytes(gpu.total),

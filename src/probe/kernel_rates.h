@@ -16,16 +16,17 @@ struct ggml_threadpool;
 
 namespace brimful::probe {
 
-/// Measures the speed of ggml's CPU kernels. The operands are made up and larger than the CPU's caches;
-/// layouts and number of threads are those with which a model is computed.
-/// Threading: one thread at a time. Holds: kMemory.
+/// Measures the speed of ggml's CPU kernels. The operands are made up; layouts and number of threads are
+/// those with which a model is computed. Threading: one thread at a time. Holds: its weights and kOperands.
 class KernelBench {
  public:
-  static constexpr Bytes kMemory = Bytes{512} * kMiB.value;
+  static constexpr Bytes kWeights = Bytes{320} * kMiB.value;   ///< Larger than the CPU's caches.
+  static constexpr Bytes kOperands = Bytes{192} * kMiB.value;  ///< For operands and results.
 
-  /// Starts ggml's CPU device with `threads` threads. Errors: kInternal; kBudgetExceeded when there is not
-  /// enough memory.
-  [[nodiscard]] static Result<std::unique_ptr<KernelBench>> create(int threads);
+  /// Starts ggml's CPU device with `threads` threads. `weights`: the memory for weights, 64 MiB or more; they
+  /// are read from the CPU's caches where it is less than kWeights. Errors: kInternal; kBudgetExceeded when
+  /// there is not enough memory.
+  [[nodiscard]] static Result<std::unique_ptr<KernelBench>> create(int threads, Bytes weights = kWeights);
   ~KernelBench();
   KernelBench(const KernelBench&) = delete;
   KernelBench& operator=(const KernelBench&) = delete;
@@ -43,7 +44,7 @@ class KernelBench {
  private:
   class Graph;
   struct Products;
-  KernelBench(int threads, memory::Region region);
+  KernelBench(int threads, Bytes weights, memory::Region region);
   void fill(ggml_type type, std::int64_t row, Bytes bytes);
   [[nodiscard]] Result<Products> products(ggml_type type, std::int64_t matrices, std::int64_t columns,
                                           std::int64_t row);
@@ -61,6 +62,7 @@ class KernelBench {
   [[nodiscard]] Result<double> seconds(const Graph& graph) const;
 
   const int threads_;
+  const Bytes weights_;
   memory::Region region_;
   ggml_threadpool* pool_ = nullptr;
   ggml_backend_t backend_ = nullptr;

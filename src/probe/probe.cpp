@@ -262,7 +262,10 @@ Result<hardware::Profile> probe(const ProbeOptions& options) {
   measuring.refresh = refresh_of(options, machine.measured ? &machine.profile.compute : nullptr);
   measuring.known_before = machine.measured;
   // Rates that were measured while other programs ran are replaced as soon as those programs have finished.
-  if (machine.profile.disturbed_by && !is_loaded_now()) measuring.refresh = Refresh::kAll;
+  if (machine.profile.disturbed_by && !is_loaded_now()) {
+    machine.profile.compute.kernels.clear();
+    measuring.refresh = options.model ? Refresh::kModelsTypes : Refresh::kAll;
+  }
   if (measuring.refresh == Refresh::kNever) {
     const bool unknown = std::ranges::any_of(
         machine.profile.gpus, [](const hardware::Gpu& gpu) { return !gpu.host_to_device_bytes_per_s; });

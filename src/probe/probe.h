@@ -15,17 +15,17 @@ namespace brimful::probe {
 
 /// Which rates probe() measures.
 enum class Refresh {
-  /// Only rates that the model needs and that are not known yet. When nothing is known, this means kAll.
+  /// Nothing where the rates that the model needs are known; else kModelsTypes, or kAll without a model.
   kNever,
   /// Everything (kAll) when the rate of any type of weights is not known yet; else nothing.
   kMissing,
-  /// Everything, but the kernels only for the types of the model. Known rates are measured again. Takes half
-  /// a minute.
+  /// Everything, but the kernels only for the types of the model. Known rates are measured again. Takes a
+  /// quarter of a minute.
   kModelsTypes,
   /// Without a model: everything once instead of twice, and the kernels only for the most usual types. Takes
   /// some seconds.
   kUsualTypes,
-  /// Everything, with the kernels for all types. Known rates are measured again. Takes some minutes.
+  /// Everything, with the kernels for all types. Known rates are measured again. Takes about a minute.
   kAll,
 };
 
@@ -55,7 +55,7 @@ struct ProbeOptions {
 /// (Profile::disturbed_by), and measured again by the first call that finds the processors free.
 /// Errors: kIo, kInternal; kBudgetExceeded when there is not enough memory to measure in. A cache that
 /// cannot be written is no error.
-/// Blocks: about a minute when it measures (see Refresh).
+/// Blocks: a quarter of a minute to some minutes when it measures (see Refresh).
 /// Threading: call it while this process has no other threads (see hardware::read_gpus()).
 [[nodiscard]] Result<hardware::Profile> probe(const ProbeOptions& options);
 

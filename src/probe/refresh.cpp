@@ -39,10 +39,9 @@ Refresh refresh_of(const ProbeOptions& options, const hardware::Compute* known) 
       return known && knows(*known, synth::synth_types()) ? Refresh::kNever : Refresh::kAll;
     case Refresh::kNever: break;
   }
-  if (known == nullptr) return Refresh::kAll;
-  // The earlier measurement may have been for a model with other types (kModelsTypes).
-  return knows(*known, types_to_measure(options)) || options.model == nullptr ? Refresh::kNever
-                                                                              : Refresh::kModelsTypes;
+  if (options.model == nullptr) return known ? Refresh::kNever : Refresh::kAll;
+  // The earlier measurement may have been for a model with other types.
+  return known && knows(*known, types_to_measure(options)) ? Refresh::kNever : Refresh::kModelsTypes;
 }
 
 void average(double& rate, double other) { rate = 2 / (1 / rate + 1 / other); }

@@ -61,6 +61,7 @@ TEST(RefreshOf, AModelWithATypeThatIsNotKnownHasItsTypesMeasured) {
   const model::ModelProfile other = model_of(GGML_TYPE_Q8_0, GGML_TYPE_F32);
   EXPECT_EQ(refresh_of({.model = &known}, &some), Refresh::kNever);
   EXPECT_EQ(refresh_of({.model = &other}, &some), Refresh::kModelsTypes);
+  EXPECT_EQ(refresh_of({.model = &other}, nullptr), Refresh::kModelsTypes) << "nobody waits for other types";
   EXPECT_EQ(refresh_of({}, &some), Refresh::kNever) << "without a model no type is needed";
 }
 
