@@ -98,4 +98,9 @@ int DeviceContract::recorded() const {
   return recorded_;
 }
 
+int DeviceContract::graphs() const {
+  const std::scoped_lock lock(mutex_);
+  return static_cast<int>(graphs_.size());
+}
+
 }  // namespace brimful::tests

@@ -41,6 +41,8 @@ class DeviceContract {
   /// How often a graph had to be recorded: the back end knows it by its first node, and records it again
   /// where anything in it has changed.
   [[nodiscard]] int recorded() const;
+  /// The number of graphs that it keeps.
+  [[nodiscard]] int graphs() const;
 
  private:
   struct Range {

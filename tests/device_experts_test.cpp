@@ -14,7 +14,7 @@ namespace brimful::tests {
 namespace {
 
 constexpr Settings kSettings{
-    .context = 512, .ubatch = 128, .threads = 1, .sequences = 4, .outputs = 4, .file_order = true};
+    .context = 1024, .ubatch = 128, .threads = 1, .sequences = 12, .outputs = 12, .file_order = true};
 constexpr int kSteps = 4;
 
 /// The results for a prompt of each length with greedy tokens after it, and for sequences that decode
@@ -27,16 +27,12 @@ struct Texts {
 
 Texts texts_of(llama_context* context) {
   Texts out;
-  for (const std::size_t length : {1, 9, 40, 100})
+  for (const std::size_t length : {1, 9, 40, 600})
     out.alone.push_back(trace(context, some_tokens(context, length), kSteps));
   llama_memory_clear(llama_get_memory(context), true);
   SequenceBatch batch;
-  const auto tokens = some_tokens(context, 16);
-  for (llama_seq_id s = 0; s < 4; ++s) {
-    batch.add(s, 0,
-              {tokens[static_cast<std::size_t>(s)], tokens[static_cast<std::size_t>(s) + 7],
-               tokens[static_cast<std::size_t>(s) + 3]});
-  }
+  const auto tokens = some_tokens(context, 24);
+  for (llama_seq_id s = 0; s < 12; ++s) batch.add(s, 0, {tokens.at(static_cast<std::size_t>(s) * 2)});
   out.together = outputs_of(context, batch);
   return out;
 }
@@ -58,7 +54,7 @@ TEST_P(GpuExperts, SameTokens) {
   const PlainModel plain(path, kSettings);
   ASSERT_NE(plain.context(), nullptr);
   const Texts expected = texts_of(plain.context());
-  ASSERT_EQ(expected.together.size(), 4U);
+  ASSERT_EQ(expected.together.size(), 12U);
   const auto profile = model::read_model(path);
   ASSERT_TRUE(profile) << profile.error().message;
   for (const Case& c : std::vector<Case>{{.more_slots = 0},
@@ -94,6 +90,36 @@ TEST_P(GpuExperts, SameTokens) {
 INSTANTIATE_TEST_SUITE_P(All, GpuExperts,
                          testing::Values("mixtral", "qwen3moe", "gpt-oss", "deepseek2", "glm4moe"),
                          test_name);
+
+// Experts that the host has in slots are sent from there, and only the others are read from disk.
+TEST(GpuExperts, ABatchReadsOnlyExpertsThatAreInNoSlot) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "qwen3moe", .type = "F32"});
+  ASSERT_FALSE(path.empty());
+  const PlainModel plain(path, kSettings);
+  const std::vector<llama_token> prompt = some_tokens(plain.context(), 100);
+  const Trace expected = trace(plain.context(), prompt, kSteps);
+  TestDevice device({.threads = 1});
+  const auto tiered = TieredModel::load(path, kSettings, percent_of_weights(60), {},
+                                        {.device = &device, .layers = 1, .ring = kMiB * 32});
+  ASSERT_TRUE(tiered) << tiered.error().message;
+  const plan::Placement& placement = (*tiered)->placement();
+  ASSERT_FALSE(placement.groups.empty());
+  Bytes missing = placement.streamed_per_pass;
+  for (const plan::ExpertGroup& group : placement.groups) {
+    ASSERT_GT(group.slots, 0U);
+    ASSERT_LT(group.slots, group.experts);
+    for (const plan::ExpertPart& part : group.parts)  // each is read with the whole blocks around it
+      missing += (part.bytes + Bytes{2 * 4096}) * (group.experts - group.slots);
+  }
+  const Trace first = trace((*tiered)->context(), prompt, 0);
+  ASSERT_FALSE(first.logits.empty());
+  EXPECT_TRUE(first.logits.front() == expected.logits.front());
+  EXPECT_GT((*tiered)->offload().sent(), missing) << "those in slots, too";
+  EXPECT_LE((*tiered)->offload().statistics().read, missing);
+  // Steps give slots to other experts while what is sent ahead for the next batch may be borrowed.
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(trace((*tiered)->context(), prompt, kSteps) == expected) << i;
+}
 
 // The budget holds all weights that every token uses and a part of the experts. The tokens stay the same
 // while it changes.

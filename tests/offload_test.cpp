@@ -14,7 +14,8 @@
 namespace brimful::tests {
 namespace {
 
-constexpr std::size_t kPrompts[] = {1, 7, 100, 600};
+constexpr std::size_t kPrompts[] = {1, 9, 40, 600};
+constexpr int kSequences = 12;
 constexpr int kSteps = 3;
 
 /// How much of a model lies where in a test.
@@ -25,13 +26,32 @@ struct Offload {
   Bytes ring = {};         ///< The ring for weights that are sent for batches.
 };
 
-void expect_same_logits(const std::filesystem::path& path, const Settings& settings,
+/// What sequences get that decode together, each after a prompt of its own.
+std::vector<std::vector<float>> together(llama_context* context) {
+  llama_memory_clear(llama_get_memory(context), true);
+  const std::vector<llama_token> tokens = some_tokens(context, kSequences + 4);
+  std::vector<std::vector<float>> out;
+  for (const int step : {0, 1}) {
+    SequenceBatch batch;
+    for (llama_seq_id s = 0; s < kSequences; ++s) {
+      const auto from = tokens.begin() + s;
+      batch.add(s, 3 * step, step == 0 ? std::vector(from, from + 3) : std::vector(from + 3, from + 4));
+    }
+    for (std::vector<float>& logits : outputs_of(context, batch)) out.push_back(std::move(logits));
+  }
+  return out;
+}
+
+void expect_same_logits(const std::filesystem::path& path, Settings settings,
                         std::span<const Offload> offloads) {
+  settings.sequences = settings.outputs = kSequences;
   const PlainModel plain(path, settings);
   ASSERT_NE(plain.context(), nullptr) << path;
   std::vector<Trace> expected;
   for (const std::size_t length : kPrompts)
     expected.push_back(trace(plain.context(), some_tokens(plain.context(), length), kSteps));
+  const auto expected_together = together(plain.context());
+  ASSERT_EQ(expected_together.size(), 2U * kSequences);
   for (const Offload& offload : offloads) {
     SCOPED_TRACE(testing::Message() << path.filename() << ": " << offload.layers << " layers there, "
                                     << offload.percent << "% of the rest in memory");
@@ -43,6 +63,7 @@ void expect_same_logits(const std::filesystem::path& path, const Settings& setti
       const Trace got = trace((*tiered)->context(), some_tokens(plain.context(), kPrompts[i]), kSteps);
       EXPECT_TRUE(got == expected[i]) << "prompt of " << kPrompts[i] << " tokens";
     }
+    EXPECT_TRUE(together((*tiered)->context()) == expected_together) << kSequences << " sequences together";
     EXPECT_EQ(device.nodes_computed() > 0, offload.layers > 0 || offload.ring > Bytes{});
     EXPECT_EQ(device.used(), (*tiered)->device_pool().reserved());
   }
@@ -255,6 +276,92 @@ TEST(Offload, WeightsAreSentFromAsManyTokensOnAsPays) {
   }
 }
 
+/// What sequences get that decode together, and the bytes that this sends to the device.
+struct Together {
+  std::vector<std::vector<float>> logits;
+  Bytes sent;
+  std::uint32_t host_layers = 0;
+  bool fused_attention = false;
+};
+
+Result<Together> decode_together(const std::filesystem::path& path, std::int64_t min_heads_of_attention) {
+  TestDevice device({});
+  BRIMFUL_TRY(const auto engine,
+              engine::Engine::open({.model = path,
+                                    .ram = kGiB,
+                                    .threads = 2,
+                                    .threads_batch = 2,
+                                    .offload = {{device.handle(), kMiB * 24}},
+                                    .transfer_policy = [&](const auto&) {
+                                      return plan::TransferPolicy{
+                                          .min_batch = 8, .min_heads_of_attention = min_heads_of_attention};
+                                    }}));
+  BRIMFUL_TRY_VOID(engine->prepare(
+      {.context = 512, .ubatch = 64, .sequences = kSequences, .shared_cells = true, .least_context = 512}));
+  BRIMFUL_TRY_VOID(engine->start({}));
+  const auto decode = [&](const llama_batch& batch) { return engine->decode(batch).has_value(); };
+  const std::vector<llama_token> prompt = some_tokens(engine->context(), 40);
+  for (llama_seq_id s = 0; s < kSequences; ++s) {
+    SequenceBatch batch;
+    batch.add(s, 0, prompt);
+    if (outputs_of(engine->context(), batch, decode).empty())
+      return fail(ErrorCode::kInternal, "a prompt failed");
+  }
+  SequenceBatch next;
+  for (llama_seq_id s = 0; s < kSequences; ++s) next.add(s, static_cast<llama_pos>(prompt.size()), {s + 5});
+  const Bytes before = device.received();
+  Together out{.logits = outputs_of(engine->context(), next, decode)};
+  out.sent = device.received() - before;
+  out.fused_attention = !device.cells().empty();
+  out.host_layers =
+      static_cast<std::uint32_t>(llama_model_n_layer(engine->model())) - engine->devices().at(0).share.layers;
+  return out;
+}
+
+// The cells of the host's KV cache cross the link for prompts. Where many sequences decode together, that
+// would take longer than attention takes the cores.
+TEST(Offload, CellsOfTheHostStayThereWhereSequencesDecodeTogether) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const auto cross = decode_together(path, 1);
+  const auto stay = decode_together(path, 1000);
+  ASSERT_TRUE(cross && stay);
+  ASSERT_GT(stay->host_layers, 0U);
+  EXPECT_TRUE(stay->fused_attention && cross->fused_attention)
+      << "as many sequences as tokens that are sent for";
+  EXPECT_EQ(stay->logits.size(), kSequences);
+  EXPECT_TRUE(stay->logits == cross->logits);
+  const Bytes cells{512 * 288 * 2 * 2};  // of a layer: keys and values of 288 numbers in F16
+  // Not all of it is saved: the results of attention cross.
+  EXPECT_GE(cross->sent, stay->sent + Bytes{cells.value * stay->host_layers / 10 * 9});
+}
+
+TEST(Offload, EveryDeviceGetsItsPartOfWhatIsSent) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const PlainModel plain(path, {.context = 512, .ubatch = 64, .file_order = true});
+  const std::vector<llama_token> prompt = some_tokens(plain.context(), 100);
+  const std::vector<llama_token> expected = trace(plain.context(), prompt, 7).tokens;
+  TestDevice first({});
+  TestDevice second({.name = "TEST1"});
+  const auto engine =
+      engine::Engine::open({.model = path,
+                            .ram = kGiB,
+                            .threads = 2,
+                            .threads_batch = 2,
+                            .offload = {{first.handle(), kMiB * 10}, {second.handle(), kMiB * 16}}});
+  ASSERT_TRUE(engine) << engine.error().message;
+  ASSERT_TRUE((*engine)->prepare(kContext));
+  ASSERT_TRUE((*engine)->start({}));
+  EXPECT_EQ(generate(**engine, prompt, 8), expected);
+  for (const engine::DeviceUse& use : (*engine)->devices()) {
+    EXPECT_GT(use.sent, Bytes{}) << use.share.name;
+    EXPECT_FALSE(use.share.sent_layers.empty()) << use.share.name;
+  }
+  EXPECT_LE(first.used(), kMiB * 10);
+  EXPECT_LE(second.used(), kMiB * 16);
+}
+
 TEST(Offload, SendsFromPinnedMemoryOrSaysSo) {
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
@@ -271,7 +378,10 @@ TEST(Offload, SendsFromPinnedMemoryOrSaysSo) {
       ASSERT_TRUE((*engine)->prepare(kContext));
       ASSERT_TRUE((*engine)->start({}));
       ASSERT_GT((*engine)->devices().at(0).share.ring, Bytes{});
-      const auto pinned = [&] { return TestDevice::pinned() >= (*engine)->memory_map().resident_weights; };
+      const Bytes cells{512 * 288 * 2 * 2};  // of a layer: keys and values of 288 numbers in F16
+      const auto pinned = [&] {
+        return TestDevice::pinned() >= (*engine)->memory_map().resident_weights + cells;
+      };
       EXPECT_EQ(pinned(), pins);
       const auto says_so = [](const std::string& note) { return note.contains("could not pin"); };
       EXPECT_EQ(std::ranges::any_of((*engine)->notes(), says_so), !pins);

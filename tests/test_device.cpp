@@ -20,6 +20,8 @@ constexpr std::size_t kStagedCopy = 64 * 1024;  // CUDA stages smaller copies, a
 std::mutex pinned_mutex;
 std::map<void*, std::size_t> pinned_sizes;
 
+constexpr std::uint64_t kPinnedPerByte = 512;  // page tables take an entry of 8 bytes for 4 KiB
+
 bool overlaps_pinned(const void* memory, std::size_t size) {
   const std::scoped_lock lock(pinned_mutex);
   const auto begin = reinterpret_cast<std::uintptr_t>(memory);
@@ -36,6 +38,16 @@ Bytes TestDevice::pinned() {
   Bytes out;
   for (const auto& [memory, size] : pinned_sizes) out += Bytes{size};
   return out;
+}
+
+Bytes TestDevice::driver() const {
+  return Bytes{options_.graph.value * static_cast<std::uint64_t>(graphs())} +
+         Bytes{pinned().value / kPinnedPerByte};
+}
+
+std::set<std::int64_t> TestDevice::cells() const {
+  const std::lock_guard lock(cells_mutex_);
+  return cells_;
 }
 
 /// Pages that can be touched only as long as a Lock exists, which means that the device works.
@@ -238,7 +250,17 @@ struct TestDeviceCalls {
     const Memory::Lock lock;
     const TestDevice::Work work(device, device.copying_);
     std::memcpy(to, from, size);
+    device.given_ += size;
     device.copied(Bytes{size});
+  }
+  /// A copy that a queue does. The driver reads memory that is not pinned by itself, and the thread waits for
+  /// that.
+  static void queue_copy(Queue& queue, const void* memory, std::size_t size, std::function<void()> copy) {
+    DeviceContract::check_chosen();
+    queue.submit(std::move(copy));
+    if (size <= kStagedCopy || overlaps_pinned(memory, size)) return;
+    ++queue.device().blocking_copies_;
+    queue.synchronize();
   }
   static void set_tensor(ggml_backend_buffer_t buffer, ggml_tensor* t, const void* data, size_t offset,
                          size_t size) {
@@ -286,14 +308,13 @@ struct TestDeviceCalls {
   // Streams. A tensor may be gone when its copy is done.
   static void set_async(ggml_backend_t backend, ggml_tensor* t, const void* data, size_t offset,
                         size_t size) {
-    DeviceContract::check_chosen();
-    of(backend).submit(
-        [&device = of(backend).device(), to = at(t, offset), data, size] { send(device, to, data, size); });
+    queue_copy(of(backend), data, size, [&device = of(backend).device(), to = at(t, offset), data, size] {
+      send(device, to, data, size);
+    });
   }
   static void get_async(ggml_backend_t backend, const ggml_tensor* t, void* data, size_t offset,
                         size_t size) {
-    DeviceContract::check_chosen();
-    of(backend).submit([&device = of(backend).device(), data, from = at(t, offset), size] {
+    queue_copy(of(backend), data, size, [&device = of(backend).device(), data, from = at(t, offset), size] {
       fetch(device, data, from, size);
     });
   }
@@ -325,8 +346,9 @@ struct TestDeviceCalls {
     device.nodes_ += static_cast<std::uint64_t>(graph->n_nodes);
     for (int n = 0; n < graph->n_nodes; ++n) {
       const ggml_tensor* const node = graph->nodes[n];
-      if (node->op == GGML_OP_FLASH_ATTN_EXT)
-        device.most_cells_ = std::max<std::int64_t>(device.most_cells_, node->src[1]->ne[1]);
+      if (node->op != GGML_OP_FLASH_ATTN_EXT) continue;
+      const std::lock_guard lock(device.cells_mutex_);
+      device.cells_.insert(node->src[1]->ne[1]);
     }
     return GGML_STATUS_SUCCESS;
   }
@@ -368,7 +390,10 @@ struct TestDeviceCalls {
     };
     backend->iface.set_tensor_async = set_async;
     backend->iface.get_tensor_async = get_async;
-    backend->iface.synchronize = [](ggml_backend_t b) { of(b).synchronize(); };
+    backend->iface.synchronize = [](ggml_backend_t b) {
+      ++of(b).device().waits_;
+      of(b).synchronize();
+    };
     backend->iface.graph_compute = compute;
     backend->iface.event_record = record;
     backend->iface.graph_optimize = [](ggml_backend_t b, ggml_cgraph*, ggml_backend_graph_optimize_params*) {
@@ -450,7 +475,7 @@ TestDevice::TestDevice(const Options& options)
 TestDevice::~TestDevice() = default;
 
 bool TestDevice::claim(std::uint64_t size) {
-  if (used_ + size > options_.capacity.value) return false;
+  if (used_ + size + driver().value > options_.capacity.value) return false;
   used_ += size;
   if (used_ > peak_) peak_ = used_.load();
   return true;

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "base/bytes.h"
@@ -40,6 +41,8 @@ class TestDevice {
     bool has_pinned = false;
     /// Whether the device can pin memory that was allocated elsewhere.
     bool pins = true;
+    /// What the driver takes of the device's memory for each graph that it keeps.
+    Bytes graph = {};
   };
 
   explicit TestDevice(const Options& options);
@@ -49,16 +52,19 @@ class TestDevice {
 
   [[nodiscard]] ggml_backend_dev_t handle() { return device_.get(); }
   [[nodiscard]] Bytes used() const { return Bytes{used_}; }
+  /// What the driver takes for graphs, and for the page tables of pinned memory.
+  [[nodiscard]] Bytes driver() const;
   [[nodiscard]] Bytes peak() const { return Bytes{peak_}; }
   /// The bytes that were copied to the device.
   [[nodiscard]] Bytes received() const { return Bytes{received_}; }
   [[nodiscard]] std::uint64_t nodes_computed() const { return nodes_; }
-  /// The most cells of a KV cache that one attention node used.
-  [[nodiscard]] std::int64_t most_cells() const { return most_cells_; }
+  /// The numbers of cells of a KV cache that attention nodes used.
+  [[nodiscard]] std::set<std::int64_t> cells() const;
   /// The memory from elsewhere that is pinned now by all test devices together.
   [[nodiscard]] static Bytes pinned();
   [[nodiscard]] int allocations() const { return allocations_; }
-  /// The number of copies of more than 64 KiB for which a thread had to wait.
+  /// The number of copies of more than 64 KiB for which a thread had to wait: those without a queue, and
+  /// those from and to memory that is not pinned.
   [[nodiscard]] int blocking_copies() const { return blocking_copies_; }
   /// How often graphs had to be recorded: DeviceContract::recorded().
   [[nodiscard]] int recorded() const { return contract_.recorded(); }
@@ -66,6 +72,14 @@ class TestDevice {
   [[nodiscard]] int without_uid() const { return without_uid_; }
   /// The number of graphs that the device was asked to optimise.
   [[nodiscard]] int optimized() const { return optimized_; }
+  /// The number of graphs that it keeps: DeviceContract::graphs().
+  [[nodiscard]] int graphs() const { return contract_.graphs(); }
+  /// The number of graphs that were queued.
+  [[nodiscard]] int launches() const { return graphs_; }
+  /// How often a thread waited for a queue.
+  [[nodiscard]] int waits() const { return waits_; }
+  /// The bytes that were copied from the device.
+  [[nodiscard]] Bytes given() const { return Bytes{given_}; }
   /// The number of copies to the device.
   [[nodiscard]] int copies() const { return copies_; }
 
@@ -93,7 +107,10 @@ class TestDevice {
   std::atomic<std::uint64_t> peak_ = 0;
   std::atomic<std::uint64_t> received_ = 0;
   std::atomic<std::uint64_t> nodes_ = 0;
-  std::atomic<std::int64_t> most_cells_ = 0;
+  mutable std::mutex cells_mutex_;
+  std::set<std::int64_t> cells_;
+  std::atomic<std::uint64_t> given_ = 0;
+  std::atomic<int> waits_ = 0;
   mutable std::mutex times_mutex_;
   mutable Times times_;
   mutable std::chrono::steady_clock::time_point changed_;

@@ -83,6 +83,11 @@ void SequenceBatch::add(llama_seq_id sequence, llama_pos first, const std::vecto
 }
 
 std::vector<std::vector<float>> outputs_of(llama_context* context, const SequenceBatch& batch) {
+  return outputs_of(context, batch, [&](const llama_batch& all) { return llama_decode(context, all) == 0; });
+}
+
+std::vector<std::vector<float>> outputs_of(llama_context* context, const SequenceBatch& batch,
+                                           const std::function<bool(const llama_batch&)>& decode) {
   const auto count = static_cast<std::int32_t>(batch.tokens.size());
   llama_batch all = llama_batch_init(count, 0, 1);
   std::set<llama_seq_id> sequences;
@@ -94,7 +99,7 @@ std::vector<std::vector<float>> outputs_of(llama_context* context, const Sequenc
     all.logits[all.n_tokens++] = token.output;
     sequences.insert(token.sequence);
   }
-  const bool decoded = llama_decode(context, all) == 0;
+  const bool decoded = decode(all);
   llama_batch_free(all);
   std::vector<std::vector<float>> out;
   if (!decoded) return out;
@@ -145,7 +150,8 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
     if (offload.slots > 0) experts = take_experts(out->profile_, tensors, offload.slots);
     out->offload_->send({.min_batch_of_experts = 64, .missing_experts = offload.send_experts});
     out->offload_->choose(tensors, offload.ring, experts);
-    if (offload.ring > Bytes{}) out->device_->leave_batches(out->offload_->transfer_policy().min_batch);
+    if (offload.ring > Bytes{})
+      out->device_->leave_batches({.tokens = out->offload_->transfer_policy().min_batch});
     layers.push_back({out->offload_.get(), offload.layers});
   }
   BRIMFUL_TRY(out->model_, engine::load_without_weights(out->profile_, *out->device_, layers));

@@ -3,6 +3,7 @@
 #include <llama.h>
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -68,6 +69,10 @@ struct SequenceBatch {
 /// Computes one batch. Returns the logits of each output, or the embedding of each sequence; empty when
 /// decoding failed.
 [[nodiscard]] std::vector<std::vector<float>> outputs_of(llama_context* context, const SequenceBatch& batch);
+/// The same, where `decode` computes the batch in this context.
+[[nodiscard]] std::vector<std::vector<float>> outputs_of(
+    llama_context* context, const SequenceBatch& batch,
+    const std::function<bool(const llama_batch&)>& decode);
 
 /// The oracle: plain llama.cpp on the CPU, with everything in memory. Weights have its fastest layout,
 /// unless `file_order` is set.

@@ -14,7 +14,7 @@ namespace brimful {
 enum class Bound {
   kCompute,  ///< The processor computes.
   kRam,      ///< The processor waits for main memory more than it computes.
-  kDisk,     ///< Weights are read from disk.
+  kDisk,     ///< The computation waits for weights that are read from disk, longer than for anything else.
   kGpu,      ///< The GPUs compute.
   kLink,     ///< Data is copied between main memory and GPUs.
 };
@@ -42,13 +42,13 @@ struct PassForecast {
 /// How fast a session is expected to be if no other program runs on the machine.
 struct Forecast {
   std::uint32_t requests = 1;          ///< Requests that are computed at the same time.
-  std::uint32_t prompt_tokens = 0;     ///< Tokens of each prompt.
+  std::uint32_t prompt_tokens = 0;     ///< Tokens of each prompt: PlanOptions::prompt_tokens, or its default.
   double answer_tokens_per_second = 0; ///< The sum over all requests.
   double prompt_tokens_per_second = 0; ///< While prompts are computed.
-  std::chrono::duration<double> first_token{};  ///< From the submission of one request to its first token, alone.
+  std::chrono::duration<double> first_token{};  ///< From submission to the first token: one prompt of `prompt_tokens`, alone.
   std::chrono::duration<double> load{};         ///< The duration of Session::start().
   PassForecast pass{};    ///< One pass that computes one token of each request.
-  PassForecast prompt{};  ///< All passes over one prompt.
+  PassForecast prompt{};  ///< All passes over one prompt of `prompt_tokens`, while nothing else is computed.
 };
 
 /// A change that would make a plan faster. It may be another quantisation of the model, and is never another model.

@@ -84,8 +84,8 @@ struct Workload {
 struct CallerReserve {
   Bytes fixed{};
   double share = 0;  ///< From 0 to 0.5. 0: `least` and `most` are ignored.
-  Bytes least{};
-  std::optional<Bytes> most{};  ///< Unset: no limit.
+  Bytes least{};  ///< The least that `share` adds.
+  std::optional<Bytes> most{};  ///< The most that `share` adds. Unset: no limit.
 };
 
 /// What a session keeps in memory in addition to the weights, and how it computes.
@@ -94,7 +94,7 @@ struct ContextOptions {
   /// model was trained with. Unset: the session chooses the largest useful size that fits, and one request gets no more
   /// tokens than the model was trained with.
   std::optional<std::uint32_t> tokens{};
-  /// Tokens of one pass over a prompt (llama.cpp's ubatch). Unset: chosen. With the same number, answers under
+  /// The most tokens of one pass over a prompt (llama.cpp's ubatch). Unset: chosen. With the same number, answers under
   /// different budgets are equal bit for bit; with different numbers they may differ.
   std::optional<std::uint32_t> ubatch{};
   /// The largest number of requests that are computed at the same time, from 1 to 256. Further requests wait.
@@ -105,22 +105,22 @@ struct ContextOptions {
   /// Threads that compute prompts, at least 1. Unset: as many as `threads`.
   std::optional<std::uint32_t> prompt_threads{};
   /// The type of the keys in the KV cache, by ggml's name: `f32`, `f16`, `bf16`, `q8_0`, `q4_0`, `q4_1`, `q5_0`, `q5_1`
-  /// or `iq4_nl`. If both types are `auto`, they are q8_0 if that is faster by the rates of `machine`, and else f16.
+  /// or `iq4_nl`. `auto`: if both types are `auto` and q8_0 is faster by the rates of `machine`, q8_0; else f16.
   std::string key_cache = "f16";
   std::string value_cache = "f16";  ///< The type of the values, with the same names.
   /// Whether flash attention is used. Unset: it is used if the model and all devices support it.
   std::optional<bool> flash_attention{};
-  std::vector<Adapter> loras{};            ///< LoRA adapters; their effects are added. Not supported with a GPU yet.
-  std::vector<Adapter> control_vectors{};  ///< Control vectors; their effects are added. Not supported with a GPU yet.
+  std::vector<Adapter> loras{};            ///< LoRA adapters; their effects are added. With a GPU: kUnsupported.
+  std::vector<Adapter> control_vectors{};  ///< Control vectors; their effects are added. With a GPU: kUnsupported.
   Placement placement{};
-  Drafts drafts{};  ///< Not supported with a GPU yet.
+  Drafts drafts{};  ///< With a GPU, a draft model is kUnsupported, and drafts from the text are off, with a note.
   /// A Jinja chat template that replaces the model's. Empty: the model's template.
   std::string chat_template{};
   Sharing sharing = Sharing::kTogether;
   /// Unset: prompts of about 768 tokens and answers of about 256.
   std::optional<Workload> workload{};
   /// Bytes for weights in main memory, with the cache of experts and the ring: Plan::weights_budget of an earlier plan.
-  /// If they do not fit, the error is kInfeasible. Unset: all bytes that remain in the budget.
+  /// If the budget has less left, or the model needs more, the error is kInfeasible. Unset: all bytes that are left.
   std::optional<Bytes> weights_budget{};
   DiskReads disk_reads = DiskReads::kAuto;
   CallerReserve caller_reserve{};  ///< Default: no reserve.
@@ -148,7 +148,7 @@ struct PlanOptions {
 /// What a session would do. A plan is made without reading weights.
 struct Plan {
   std::uint32_t context = 0;    ///< Tokens of the context.
-  std::uint32_t ubatch = 0;     ///< Tokens of one pass over a prompt.
+  std::uint32_t ubatch = 0;     ///< The most tokens of one pass over a prompt (llama.cpp's ubatch).
   std::uint32_t sequences = 0;  ///< The largest number of requests that are computed at the same time.
   std::string key_cache{};      ///< The type of the keys in the KV cache, by ggml's name.
   std::string value_cache{};    ///< The type of the values.

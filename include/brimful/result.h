@@ -18,7 +18,7 @@ enum class ErrorCode {
   kCorrupt,          ///< The input breaks the rules of its own format.
   kIo,               ///< A read or a write of the operating system failed.
   kNoSpace,          ///< The disk is full.
-  kBudgetExceeded,   ///< A reservation would exceed the budget.
+  kBudgetExceeded,   ///< Memory was needed, at a start or later, that the budget of RAM or of a GPU does not have.
   kInfeasible,       ///< No plan fits the budgets.
   kDeviceLost,       ///< A device stopped answering.
   kCancelled,        ///< The caller stopped the work.

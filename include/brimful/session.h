@@ -68,7 +68,7 @@ struct Prompt {
   /// Tools that the model may request: see Completion::tool_calls.
   std::vector<Tool> tools{};
   ToolChoice tool_choice = ToolChoice::kAuto;
-  /// Whether an answer may request more than one call. Unset: yes, if the chat template supports it.
+  /// Whether an answer may request more than one call. Unset: if the chat template supports it. True: always.
   std::optional<bool> parallel_tool_calls{};
   /// Whether the model reasons before it answers. Ignored if its chat template has no such option.
   bool thinking = true;
@@ -208,7 +208,7 @@ struct Statistics {
   double answer_seconds = 0;                ///< The sum of Timings::answer_seconds of all requests.
   double draft_seconds = 0;                 ///< The time in which drafts were made; not part of `seconds`.
   std::uint64_t answer_passes = 0;          ///< Passes that computed one token of each request and nothing else.
-  std::uint64_t answer_pass_tokens = 0;     ///< The tokens of `answer_passes`.
+  std::uint64_t answer_pass_tokens = 0;     ///< The tokens of answers that `answer_passes` gave, one for each request.
     double answer_pass_seconds = 0;           ///< The time of `answer_passes`.
   double stalled_seconds = 0;               ///< The part of `seconds` in which the computation waited for the disk.
   Bytes read{};                             ///< Bytes that passes read from disk, those of experts included.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "engine/graph_recording.h"
 #include "engine/llama_log.h"
@@ -23,6 +24,15 @@ llama_batch batch_of(std::span<const llama_token> tokens, std::vector<std::int8_
       llama_batch_get_one(const_cast<llama_token*>(tokens.data()), static_cast<std::int32_t>(tokens.size()));
   batch.logits = outputs.data();
   return batch;
+}
+
+/// The number of sequences that the tokens of a batch belong to.
+std::int64_t sequences_in(const llama_batch& batch) {
+  if (batch.seq_id == nullptr) return 1;
+  std::set<llama_seq_id> all;
+  for (std::int32_t i = 0; i < batch.n_tokens; ++i)
+    all.insert(batch.seq_id[i], batch.seq_id[i] + batch.n_seq_id[i]);
+  return static_cast<std::int64_t>(all.size());
 }
 
 bool abort_requested(void* data) { return static_cast<const std::atomic<bool>*>(data)->load(); }
@@ -65,10 +75,14 @@ Status Context::make(const ContextOptions& options, ContextShape shape) {
   tier::HostDevice& host = model_.host();
   host.forget_needs();
   const llama_context_params params = params_for(options, shape);
-  // libllama switches flash attention off when the device of a layer does not have it.
-  host.leave_batches(0);
+  // libllama switches flash attention off when it is not on the device of its layer, in a graph with one
+  // token of each sequence.
+  const tier::HostDevice::Elsewhere elsewhere = gpus_.batches_elsewhere(params.n_ubatch, params.n_seq_max);
+  host.set_sequences(params.n_seq_max);
+  host.leave_batches({.tokens = elsewhere.tokens,
+                      .attention = std::min(elsewhere.attention, tier::HostDevice::Attention::kOfPrompts)});
   context_.reset(llama_init_from_model(gpus_.model() != nullptr ? gpus_.model() : model_.get(), params));
-  host.leave_batches(gpus_.batches_elsewhere());
+  host.leave_batches(elsewhere);
   if (context_ == nullptr) {
     if (auto error = take_device_error()) return std::unexpected(std::move(*error));
     return std::unexpected(with_llama_error(
@@ -84,7 +98,7 @@ Status Context::make(const ContextOptions& options, ContextShape shape) {
                                          : "diffusion models are not supported yet"));
   }
   BRIMFUL_TRY_VOID(model_.adapters().apply(context_.get()));
-  BRIMFUL_TRY_VOID(record_graphs(context_.get(), shape.ubatch, model_.only_embeds(), gpus_));
+  BRIMFUL_TRY_VOID(record_graphs(context_.get(), shape.ubatch, model_.only_embeds(), host, gpus_));
   longest_draft_ = shape.draft;
   if (DraftModel* const draft = model_.draft_model())
     BRIMFUL_TRY_VOID(draft->make_context(context_.get(), params));
@@ -113,6 +127,7 @@ Status Context::decode(const llama_batch& batch) {
     hidden_states_.clear();
     outputs_ = static_cast<std::size_t>(std::count(batch.logits, batch.logits + batch.n_tokens, 1));
   }
+  if (!gpus_.empty()) model_.host().set_sequences(sequences_in(batch));
   const int result = llama_decode(context_.get(), batch);
   if (result == 0) return {};
   if (auto error = take_device_error()) return std::unexpected(std::move(*error));

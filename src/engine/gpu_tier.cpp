@@ -33,7 +33,7 @@ std::vector<plan::DeviceBudget> GpuTier::budgets_for(ContextShape shape, Bytes c
 
 plan::DeviceSplit GpuTier::split(const plan::HostDemand& whole, std::vector<plan::DeviceBudget> budgets,
                                  ContextShape shape) const {
-  plan::add_rings(budgets.front(), profile_, gpus_.front().device->transfer_policy(), shape.ubatch);
+  plan::add_rings(budgets, profile_, gpus_.front().device->transfer_policy(), shape.ubatch);
   // Slots need two different graphs, and a ubatch of one token has only one: the host must see a graph with
   // the experts.
   for (plan::DeviceBudget& budget : budgets) budget.caches_experts = shape.ubatch > 1;
@@ -46,15 +46,26 @@ Status GpuTier::load(const plan::DeviceSplit& split) {
   for (std::size_t i = 0; i < gpus_.size(); ++i) {
     BudgetedGpu& gpu = gpus_[i];
     gpu.share = i < split.devices.size() ? split.devices[i] : plan::DeviceShare{};
-    gpu.device->choose(gpu.share.tensors, gpu.share.ring, gpu.share.groups);
+    gpu.device->choose(gpu.share.tensors, gpu.share.ring, gpu.share.groups, gpu.share.sent_layers);
     if (gpu.is_used()) layers.push_back({gpu.device.get(), gpu.share.layers});
   }
-  const bool sends =
-      std::ranges::any_of(split.devices, [](const auto& share) { return share.ring > Bytes{}; });
-  batches_elsewhere_ = sends ? gpus_.front().device->transfer_policy().min_batch : 0;
   if (layers.empty()) return {};
   BRIMFUL_TRY(model_, load_without_weights(profile_, host_, layers));
   return {};
+}
+
+tier::HostDevice::Elsewhere GpuTier::batches_elsewhere(std::uint32_t ubatch, std::uint32_t sequences) const {
+  using Attention = tier::HostDevice::Attention;
+  const bool sends =
+      std::ranges::any_of(gpus_, [](const BudgetedGpu& gpu) { return gpu.share.ring > Bytes{}; });
+  if (model_ == nullptr || !sends) return {.attention = Attention::kNone};
+  const plan::TransferPolicy& policy = gpus_.front().device->transfer_policy();
+  // libllama sizes the buffers of a pass with one token of each sequence, and of the largest pass.
+  if (ubatch <= sequences) return {.tokens = policy.min_batch, .attention = Attention::kNone};
+  const std::int64_t heads =
+      llama_model_n_head(model_.get()) / std::max(llama_model_n_head_kv(model_.get()), 1);
+  return {.tokens = policy.min_batch,
+          .attention = heads >= policy.min_heads_of_attention ? Attention::kAll : Attention::kOfPrompts};
 }
 
 Result<bool> GpuTier::settle(const llama_context* context, std::vector<plan::DeviceBudget>& budgets) {
@@ -79,6 +90,10 @@ bool GpuTier::has_experts() const {
 
 void GpuTier::leave_experts(bool on) {
   for (const BudgetedGpu& gpu : gpus_) gpu.device->leave_experts(on && gpu.device->has_experts());
+}
+
+void GpuTier::pretend(tier::Lack lack) {
+  for (const BudgetedGpu& gpu : gpus_) gpu.device->pretend(lack);
 }
 
 void GpuTier::skip_computing(bool on) {

@@ -50,8 +50,10 @@ class GpuTier {
   /// would pass its budget; `budgets` has better estimates then. Errors: kBudgetExceeded.
   [[nodiscard]] Result<bool> settle(const llama_context* context, std::vector<plan::DeviceBudget>& budgets);
 
-  /// The smallest batch of tokens that the first device computes with weights that are sent; 0: none.
-  [[nodiscard]] std::int64_t batches_elsewhere() const { return batches_elsewhere_; }
+  /// What the devices compute of batches whose weights are sent to them. `ubatch`: the tokens of the largest
+  /// pass.
+  [[nodiscard]] tier::HostDevice::Elsewhere batches_elsewhere(std::uint32_t ubatch,
+                                                              std::uint32_t sequences) const;
   /// Numbers of tokens above which devices begin to compute more of a pass; none without devices.
   [[nodiscard]] std::vector<std::int64_t> batch_thresholds() const;
   /// Whether a device has slots for experts.
@@ -59,6 +61,8 @@ class GpuTier {
   /// Leaves the experts of all devices to the host, or takes them back. It serves to record what the host
   /// needs then.
   void leave_experts(bool on);
+  /// Sets what the next steps with experts are taken to lack.
+  void pretend(tier::Lack lack);
   /// Sets whether graphs are skipped, see BackendDevice::skip_computing().
   void skip_computing(bool on);
   /// Keeps the values of a tensor, see BackendDevice::keep().
@@ -118,7 +122,6 @@ class GpuTier {
   const model::ModelProfile& profile_;
   tier::HostDevice& host_;
   std::vector<BudgetedGpu> gpus_;  // must be destroyed after the model
-  std::int64_t batches_elsewhere_ = 0;
   ModelPtr model_;
 };
 

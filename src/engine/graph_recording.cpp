@@ -7,10 +7,12 @@
 
 namespace brimful::engine {
 
-Status record_graphs(llama_context* context, std::uint32_t ubatch, bool only_embeds, GpuTier& gpus) {
+Status record_graphs(llama_context* context, std::uint32_t ubatch, bool only_embeds, tier::HostDevice& host,
+                     GpuTier& gpus) {
   std::vector<llama_token> tokens(ubatch, 0);
   if (!only_embeds) tokens.resize(std::min<std::size_t>(tokens.size(), llama_n_ctx(context)));
   llama_memory_t const memory = llama_get_memory(context);
+  host.set_sequences(1);
   bool fed = true;
   const auto feed = [&](std::size_t count) {
     const auto batch = llama_batch_get_one(tokens.data(), static_cast<std::int32_t>(count));
@@ -27,6 +29,14 @@ Status record_graphs(llama_context* context, std::uint32_t ubatch, bool only_emb
     feed_first(1);  // without another graph in between, libllama would reuse the first one
   }
   feed_first(tokens.size());
+  // One token of each sequence: the host computes the attention although the products go to a device.
+  const std::uint32_t sequences = llama_n_seq_max(context);
+  if (gpus.batches_elsewhere(ubatch, sequences).attention == tier::HostDevice::Attention::kOfPrompts) {
+    host.set_sequences(sequences);
+    feed_first(sequences);
+    host.set_sequences(1);
+    feed_first(1);  // without another graph in between, libllama would reuse it
+  }
   // The largest batch that stays on the host although larger ones go to a device, and the largest batch that
   // uses the slots for experts.
   for (const std::int64_t count : gpus.batch_thresholds()) {

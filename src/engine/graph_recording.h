@@ -14,6 +14,6 @@ namespace brimful::engine {
 /// tokens of the largest pass. Requires: no weight is placed, and the context is empty. Errors: kInternal
 /// when llama.cpp cannot build a graph.
 [[nodiscard]] Status record_graphs(llama_context* context, std::uint32_t ubatch, bool only_embeds,
-                                   GpuTier& gpus);
+                                   tier::HostDevice& host, GpuTier& gpus);
 
 }  // namespace brimful::engine

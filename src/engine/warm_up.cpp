@@ -7,38 +7,81 @@
 namespace brimful::engine {
 namespace {
 
-constexpr int kSteps = 4;  // CUDA makes a graph of a decode step that it has seen several times
+constexpr std::size_t kSteps = 4;  // CUDA makes a graph of a decode step that it has seen several times
 
-/// Fills the context with `tokens` tokens without computing them: a driver takes more memory when more cells
-/// are in use.
-Status fill(Context& context, std::size_t tokens, const OpenedModel& model, GpuTier& gpus) {
-  llama_memory_clear(llama_get_memory(context.get()), false);
-  const auto skip = [&](bool on) {
-    model.host().skip_computing(on);
-    gpus.skip_computing(on);
-  };
-  skip(true);
-  const Status filled = context.decode(std::vector<llama_token>(tokens, 0), false);
-  skip(false);
-  return filled;
-}
+/// Computes passes in a context that is filled without computing: a driver takes more memory when more cells
+/// are in use. Attention's buffers may be larger in a context that is filled in part than in a full one.
+class WarmUp {
+ public:
+  WarmUp(Context& context, const OpenedModel& model, GpuTier& gpus)
+      : context_(context), model_(model), gpus_(gpus), cells_(llama_n_ctx_seq(context.get())) {}
+
+  /// Computes a pass of `count` tokens at the end of a quarter, a half and the whole of the context, and at
+  /// the end of the whole one `times` such passes. Shapes that do not fit a part are left out.
+  Status passes(std::size_t count, std::size_t times) {
+    empty();
+    for (const std::size_t part : {4, 2}) {
+      if (cells_ / part < used_ + count) continue;
+      BRIMFUL_TRY_VOID(fill(cells_ / part - count));
+      BRIMFUL_TRY_VOID(pass(count));
+    }
+    times = std::min(times, cells_ / count);
+    if (used_ > cells_ - count * times) empty();
+    BRIMFUL_TRY_VOID(fill(cells_ - count * times));
+    for (std::size_t i = 0; i < times; ++i) BRIMFUL_TRY_VOID(pass(count));
+    return {};
+  }
+
+  void empty() {
+    llama_memory_clear(llama_get_memory(context_.get()), false);
+    used_ = 0;
+  }
+
+ private:
+  Status fill(std::size_t cells) {
+    const auto skip = [&](bool on) {
+      model_.host().skip_computing(on);
+      gpus_.skip_computing(on);
+    };
+    skip(true);
+    const Status filled = context_.decode(std::vector<llama_token>(cells - used_, 0), false);
+    skip(false);
+    used_ = cells;
+    return filled;
+  }
+  Status pass(std::size_t count) {
+    used_ += count;
+    return context_.decode(std::vector<llama_token>(count, 0));
+  }
+
+  Context& context_;
+  const OpenedModel& model_;
+  GpuTier& gpus_;
+  const std::size_t cells_;
+  std::size_t used_ = 0;
+};
 
 }  // namespace
 
 Status warm_up(Context& context, const OpenedModel& model, GpuTier& gpus) {
-  const std::size_t cells = llama_n_ctx_seq(context.get());
-  const std::vector<llama_token> tokens(std::min<std::size_t>(llama_n_ubatch(context.get()), cells), 0);
-  if (model.only_embeds()) return context.decode(tokens);
-  const auto warm = [&](std::size_t count) -> Status {
-    BRIMFUL_TRY_VOID(fill(context, cells - count, model, gpus));
-    return context.decode(std::span(tokens).first(count));
-  };
-  BRIMFUL_TRY_VOID(warm(tokens.size()));
-  if (gpus.has_experts())
-    BRIMFUL_TRY_VOID(warm(std::min<std::size_t>(plan::kMostTokensOfSlots, tokens.size())));
-  BRIMFUL_TRY_VOID(fill(context, cells - std::min<std::size_t>(kSteps, cells), model, gpus));
-  for (int i = 0; i < kSteps; ++i) BRIMFUL_TRY_VOID(context.decode(std::span(tokens).first(1)));
-  llama_memory_clear(llama_get_memory(context.get()), false);
+  const std::size_t largest =
+      std::min<std::size_t>(llama_n_ubatch(context.get()), llama_n_ctx_seq(context.get()));
+  if (model.only_embeds()) return context.decode(std::vector<llama_token>(largest, 0));
+  WarmUp warm(context, model, gpus);
+  BRIMFUL_TRY_VOID(warm.passes(largest, 1));
+  if (gpus.has_experts()) {
+    BRIMFUL_TRY_VOID(warm.passes(std::min<std::size_t>(plan::kMostTokensOfSlots, largest), 1));
+    // A step in which all experts have a slot is another graph than one in which some have none.
+    gpus.pretend(tier::Lack::kSomething);
+    Status some = warm.passes(1, kSteps);
+    gpus.pretend(tier::Lack::kNothing);
+    if (some) some = warm.passes(1, kSteps);
+    gpus.pretend(tier::Lack::kAsItIs);
+    BRIMFUL_TRY_VOID(some);
+  } else {
+    BRIMFUL_TRY_VOID(warm.passes(1, kSteps));
+  }
+  warm.empty();
   return {};
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 #include <span>
+#include <utility>
 
 namespace brimful::plan {
 namespace {
@@ -286,6 +287,38 @@ bool can_be_sent(const model::ModelProfile& profile, const TensorUse& use, bool 
 /// A ring for experts may take this part of the room at most: slots for experts serve every token.
 constexpr std::uint64_t kPartForExpertRing = 4;
 
+/// Deals out the layers that are sent, and gives up rings that get none.
+void deal_sent_layers(const model::ModelProfile& profile, DeviceSplit& split) {
+  const bool for_experts = std::ranges::any_of(split.devices, &DeviceShare::ring_for_experts);
+  struct Link {
+    DeviceShare* device;
+    double rate;
+    double due;  // of the layers that were dealt out, those that it should have more
+  };
+  std::vector<Link> links;
+  double all = 0;
+  for (DeviceShare& device : split.devices) {
+    if (device.ring > Bytes{} && device.ring_for_experts == for_experts) {
+      links.push_back({&device, device.gpu.host_to_device_bytes_per_s.value_or(kUnknownLink), 0});
+      all += links.back().rate;
+    } else {
+      device.unused += std::exchange(device.ring, {});
+    }
+  }
+  std::set<int> layers;
+  for (const TensorUse& use : split.host.uses) {
+    const model::TensorInfo& tensor = profile.tensors[use.tensor];
+    if ((use.by_rows || use.whole) && tensor.layer) layers.insert(*tensor.layer);
+  }
+  if (links.empty()) return;
+  for (const int layer : layers) {
+    for (Link& link : links) link.due += link.rate / all;
+    Link& next = *std::ranges::max_element(links, {}, &Link::due);
+    next.device->sent_layers.push_back(layer);
+    next.due -= 1;
+  }
+}
+
 /// Fills the devices, with the rings that `budgets` ask for where there is room.
 DeviceSplit fill_devices(const model::ModelProfile& profile, const HostDemand& demand,
                          const std::vector<DeviceBudget>& budgets, double share,
@@ -329,6 +362,7 @@ DeviceSplit fill_devices(const model::ModelProfile& profile, const HostDemand& d
       use.by_rows = use.whole = false;  // the host only gathers from it
   }
   out.host.kv_cache = saturating_sub(demand.kv_cache, kv_on_devices);
+  deal_sent_layers(profile, out);
   if (profile.layers > 0)
     out.share_of_attention = std::min(1.0, static_cast<double>(layers) / profile.layers);
   return out;

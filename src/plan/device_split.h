@@ -16,6 +16,9 @@ namespace brimful::plan {
 /// (Measured for CUDA 13 on an H200: 608 to 658 MiB.)
 inline constexpr Bytes kUnknownRuntime{672ULL << 20};
 
+/// The rate of a link, in bytes per second, where nobody has measured it.
+inline constexpr double kUnknownLink = 12e9;
+
 /// One GPU that may be used, and how much of its memory.
 struct DeviceBudget {
   /// ggml's name of the device: `CUDA0`.
@@ -58,6 +61,9 @@ struct DeviceShare {
   std::vector<std::uint32_t> tensors;
   /// Expert groups that have slots there.
   std::vector<CachedExperts> groups;
+  /// Layers whose weights are sent there for batches, as far as the host has them. Layers are dealt out to
+  /// the devices that have rings, in turns by the rates of their links, so that all links send at once.
+  std::vector<int> sent_layers;
 
   /// The most that will be held.
   [[nodiscard]] Bytes peak() const { return budget - unused; }

@@ -22,7 +22,6 @@ constexpr double kSecondsPerDetour = 0.3e-3;
 constexpr double kHalfByQuantised = 1.35;
 constexpr double kUnknownMemoryRate = 300e9;       // bytes/s
 constexpr double kUnknownMultiplications = 10e12;  // multiply-adds/s
-constexpr double kUnknownLink = 12e9;              // bytes/s
 
 /// The share of each kind of weights that is used on devices. Experts in slots count as often as chance finds
 /// them there.
@@ -134,20 +133,23 @@ struct DeviceRates {
 };
 
 /// The rates of all devices together. Several devices work one after the other, so these are means, weighted
-/// by the bytes that lie there; the link is that of the first device.
+/// by the bytes that lie there; the links to devices with rings send at once.
 DeviceRates rates_of(const DeviceSplit& split) {
   double weights = 0;
   double memory = 0;
   double multiplications = 0;
   DeviceRates out;
+  double links = 0;
   for (const DeviceShare& device : split.devices) {
     const auto bytes = static_cast<double>((device.weights + device.experts).value);
     weights += bytes;
     memory += bytes / device.gpu.memory_bytes_per_s.value_or(kUnknownMemoryRate);
     multiplications += bytes / device.gpu.multiplications_per_s.value_or(kUnknownMultiplications);
-    if (&device == &split.devices.front())
-      out.link = device.gpu.host_to_device_bytes_per_s.value_or(kUnknownLink);
+    const double link = device.gpu.host_to_device_bytes_per_s.value_or(kUnknownLink);
+    if (&device == &split.devices.front()) out.link = link;
+    if (!device.sent_layers.empty()) links += link;
   }
+  if (links > 0) out.link = links;
   if (weights > 0) {
     out.memory = weights / memory;
     out.multiplications = weights / multiplications;

@@ -331,6 +331,30 @@ TEST(Plan, AGpuTakesWholeLayersFirstAndTheirKvCache) {
   EXPECT_EQ(split_devices(inputs.profile, inputs.run.demand, inputs.devices).devices.front().layers, 3U);
 }
 
+TEST(Plan, EachLinkSendsLayersByItsRateAndTheyTakeTurns) {
+  Inputs inputs = model_of(12, 1024, 0);
+  const Bytes fixed = *gpu(12).runtime + inputs.run.demand.compute;
+  const Bytes budget = fixed + kMiB * 8;  // a ring, and no layer
+  inputs.devices = {{"CUDA0", gpu(12), budget}, {"CUDA1", gpu(12), budget}, {"CUDA2", gpu(12), fixed}};
+  for (DeviceBudget& device : inputs.devices) device.ring = kMiB * 8;
+  inputs.devices[0].gpu.host_to_device_bytes_per_s = 10e9;
+  inputs.devices[1].gpu.host_to_device_bytes_per_s = 20e9;
+  const DeviceSplit split = split_devices(inputs.profile, inputs.run.demand, inputs.devices);
+  const std::vector<int> slower = split.devices[0].sent_layers;
+  const std::vector<int> faster = split.devices[1].sent_layers;
+  ASSERT_EQ(slower.size(), 4U);
+  ASSERT_EQ(faster.size(), 8U);
+  EXPECT_EQ(split.devices[2].ring, Bytes{});
+  EXPECT_TRUE(split.devices[2].sent_layers.empty());
+  for (std::size_t i = 1; i < slower.size(); ++i)
+    EXPECT_EQ(slower[i] - slower[i - 1], 3) << "two others between";
+  for (const int layer : slower) EXPECT_EQ(std::ranges::find(faster, layer), faster.end()) << layer;
+  for (const DeviceShare& device : split.devices)
+    EXPECT_EQ(device.weights + device.experts + device.kv_cache + device.compute + device.ring +
+                  device.runtime + device.unused,
+              device.budget);
+}
+
 TEST(Plan, SaysWhatIsMissingAndWhere) {
   Inputs inputs = model_of(4, 1024, 0);
   inputs.host_budget = inputs.run.demand.least() - Bytes{64} * kKiB.value;

@@ -1,6 +1,7 @@
 #include "plan/transfer_policy.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <utility>
 
@@ -11,6 +12,8 @@ namespace {
 
 // Largest number of tokens that is tried.
 constexpr std::int64_t kMostTokens = 8192;
+// How many times as fast as the cores the crossing of KV cells has to be: the link is busy with the weights.
+constexpr double kBusyLink = 2;
 // Number of columns from which on sending a matrix pays, in most cases.
 constexpr std::int64_t kColumns = 32;
 
@@ -86,10 +89,31 @@ Bytes largest(const model::ModelProfile& profile, bool experts) {
   return out;
 }
 
+/// Bytes of the matrices of the largest layer on a device, without experts.
+Bytes largest_layer(const model::ModelProfile& profile) {
+  std::map<int, Bytes> layers;
+  for (const model::TensorInfo& tensor : profile.tensors) {
+    if (is_sent(tensor, false)) layers[*tensor.layer] += tensor.bytes + row_padding(tensor);
+  }
+  Bytes out;
+  for (const auto& [layer, bytes] : layers) out = std::max(out, bytes);
+  return out;
+}
+
+/// Query heads for each head of the cache from which on cells cross the link.
+std::int64_t heads_of_attention(const hardware::Compute& compute, double bytes_per_s) {
+  constexpr double kBytesForMultiplication =
+      2;  // a cell in F16: one multiplication with each value, of 2 bytes
+  const double heads =
+      kBusyLink * kBytesForMultiplication * compute.attention.prompt_multiplications_per_s / bytes_per_s;
+  return std::clamp<std::int64_t>(static_cast<std::int64_t>(std::ceil(heads)), 1, kMostTokens);
+}
+
 }  // namespace
 
 TransferPolicy assumed_transfer_policy(const model::ModelProfile& profile) {
-  return {kColumns, static_cast<std::int64_t>(kColumns / share_of_experts(profile)), false};
+  return {.min_batch = kColumns,
+          .min_batch_of_experts = static_cast<std::int64_t>(kColumns / share_of_experts(profile))};
 }
 
 TransferPolicy measured_transfer_policy(const model::ModelProfile& profile, const hardware::Compute& compute,
@@ -99,15 +123,21 @@ TransferPolicy measured_transfer_policy(const model::ModelProfile& profile, cons
   // A missing expert is multiplied with one column, or crosses the link. All experts together stand for each
   // of them.
   const double for_each = experts.host_seconds(1, compute) / share_of_experts(profile);
-  return {Weights(profile, false).worth_from(compute, *bytes_per_s),
-          experts.worth_from(compute, *bytes_per_s), for_each > experts.bytes() / *bytes_per_s};
+  return {.min_batch = Weights(profile, false).worth_from(compute, *bytes_per_s),
+          .min_batch_of_experts = experts.worth_from(compute, *bytes_per_s),
+          .min_heads_of_attention = heads_of_attention(compute, *bytes_per_s),
+          .missing_experts = for_each > experts.bytes() / *bytes_per_s};
 }
 
-void add_rings(DeviceBudget& device, const model::ModelProfile& profile,
+void add_rings(std::span<DeviceBudget> devices, const model::ModelProfile& profile,
                const TransferPolicy& transfer_policy, std::int64_t ubatch) {
-  if (transfer_policy.min_batch <= ubatch) device.ring = align_up(largest(profile, false) * 3, kMiB);
-  if (transfer_policy.min_batch_of_experts <= ubatch)
-    device.expert_ring = align_up(largest(profile, true) * 2, kMiB);
+  Bytes ring = largest(profile, false) * 3;
+  if (devices.size() > 1) ring = std::max(ring, largest_layer(profile));
+  for (DeviceBudget& device : devices) {
+    if (transfer_policy.min_batch <= ubatch) device.ring = align_up(ring, kMiB);
+    if (transfer_policy.min_batch_of_experts <= ubatch)
+      device.expert_ring = align_up(largest(profile, true) * 2, kMiB);
+  }
 }
 
 }  // namespace brimful::plan

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 
 #include "hardware/profile.h"
 #include "model/model_profile.h"
@@ -16,6 +17,10 @@ struct TransferPolicy {
   /// Smallest number of tokens in a pass for which all experts of the layers are sent. kNever: no pass has
   /// enough.
   std::int64_t min_batch_of_experts = 32;
+  /// Where many sequences decode together and the matrices are sent: the smallest number of query heads for
+  /// each head of the KV cache with which the cells of the host's cache cross to the device, too. With fewer,
+  /// the cores attend.
+  std::int64_t min_heads_of_attention = 16;
   /// Whether, in steps of few tokens, experts that have no slot on the device are sent to it.
   bool missing_experts = false;
 };
@@ -31,15 +36,19 @@ inline constexpr std::int64_t kNever = std::int64_t{1} << 40;
 /// `bytes_per_s` unset, the result is the assumed policy. The device itself counts as fast enough. Pure.
 /// Requires: `compute` has kernels.
 /// Formula: the first n with sum of seconds(product of n columns) >= bytes / rate. For experts, each one is
-/// multiplied with n * used / experts columns.
+/// multiplied with n * used / experts columns. For attention, the first number of heads n
+/// with 2 * length * n / attention rate >= 2 * (4 * length / rate): a cell has a key and a value of `length`
+/// numbers in F16, and crossing must be twice as fast, because the link is busy with the weights while the
+/// cores are free.
 [[nodiscard]] TransferPolicy measured_transfer_policy(const model::ModelProfile& profile,
                                                       const hardware::Compute& compute,
                                                       std::optional<double> bytes_per_s);
 
-/// Sets the rings of `device`, for what passes of `ubatch` tokens send: room for three of the largest
-/// matrices, and for two of the largest matrices of experts. A ring that `transfer_policy` does not use for
-/// so many tokens stays as it is.
-void add_rings(DeviceBudget& device, const model::ModelProfile& profile,
+/// Sets the rings of all devices, for what passes of `ubatch` tokens send: room for three of the largest
+/// matrices, and for two of the largest matrices of experts. Where there are several devices, each has room
+/// for a whole layer without its experts, because its link sends the next layer while another device
+/// computes. A ring that `transfer_policy` does not use for so many tokens stays as it is.
+void add_rings(std::span<DeviceBudget> devices, const model::ModelProfile& profile,
                const TransferPolicy& transfer_policy, std::int64_t ubatch);
 
 }  // namespace brimful::plan

@@ -75,5 +75,16 @@ TEST(TransferPolicy, AFasterLinkPaysNoLaterAndFasterCoresNoSooner) {
   }
 }
 
+// A key and a value of 128 numbers are 512 bytes, and each query head multiplies 256 times with them. At
+// 100e9 multiplications a second the cores get through 25e9 cells' heads of 4 bytes; the link must be twice
+// as fast.
+TEST(TransferPolicy, CellsCrossWhereManyHeadsShareThem) {
+  hardware::Compute compute = cores();
+  compute.attention.prompt_multiplications_per_s = 100e9;
+  EXPECT_EQ(measured_transfer_policy(one_matrix(), compute, 25e9).min_heads_of_attention, 16);
+  EXPECT_EQ(measured_transfer_policy(one_matrix(), compute, 50e9).min_heads_of_attention, 8);
+  EXPECT_EQ(measured_transfer_policy(one_matrix(), compute, 1e15).min_heads_of_attention, 1);
+}
+
 }  // namespace
 }  // namespace brimful::plan

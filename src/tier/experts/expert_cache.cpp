@@ -48,11 +48,12 @@ ExpertCache::ExpertCache(const model::ModelProfile& profile, const plan::Placeme
       arena_(arena),
       ids_(ids),
       reader_(std::move(reader), arena + placement.bounce_place, placement.bounce_buffers),
-      tiles_(profile, placement, arena, reader_) {
+      tiles_(profile, placement, arena, reader_),
+      loans_(profile, placement, arena) {
   std::uint32_t most = 0;
   for (const plan::ExpertGroup& group : placement.groups) {
-    groups_.push_back(
-        {&group, ExpertSlots(group.experts, group.slots, kHalfLife), std::vector<Slot>(group.slots)});
+    groups_.push_back({static_cast<std::uint32_t>(groups_.size()), &group,
+                       ExpertSlots(group.experts, group.slots, kHalfLife), std::vector<Slot>(group.slots)});
     most = std::max(most, group.experts);
   }
   is_used_.resize(most);
@@ -63,7 +64,7 @@ ExpertCache::ExpertCache(const model::ModelProfile& profile, const plan::Placeme
 Bytes ExpertCache::bytes_per_expert() {
   // An expert takes an entry of ExpertSlots, a slot's state, and a share of the lists of one step, which all
   // groups use in turn.
-  return Bytes{64 + sizeof(Slot) + 8 * sizeof(FreshRows)};
+  return Bytes{64 + sizeof(Slot) + 8 * sizeof(FreshRows)} + ExpertLoans::bytes_per_expert();
 }
 
 std::byte* ExpertCache::slot_data(const plan::ExpertPart& part, std::uint32_t slot) const {
@@ -104,6 +105,7 @@ Status ExpertCache::fill(const Rearrange& rearrange, const std::function<bool(By
       list_fresh(group, slot);
       BRIMFUL_TRY_VOID(rearrange(fresh_));
       group.state[slot].raw = false;
+      loans_.offer(loans_.pause(), group.number, slot, slot);
       const Bytes so_far = reader_.bytes_read();
       if (progress && !progress(so_far - reported))
         return fail(ErrorCode::kCancelled, "loading was cancelled");
@@ -206,20 +208,41 @@ Status ExpertCache::find_used(const Group& group, const ggml_tensor& ids) {
   return {};
 }
 
-/// Holds the slots that are being read: they must not go to another expert, because the kernel writes to
-/// them.
-void ExpertCache::hold_arriving(Group& group) {
+/// Holds the slots that must not go to another expert: those that are being read, because the kernel writes
+/// to them, and those that are lent.
+void ExpertCache::hold_busy(Group& group, const ExpertLoans::Pause& pause) {
   for (std::uint32_t slot = 0; slot < group.slots.slots(); ++slot)
-    group.slots.hold(slot, group.state[slot].left > 0);
+    group.slots.hold(slot, group.state[slot].left > 0 || loans_.is_lent(pause, group.number, slot));
 }
 
-void ExpertCache::note_eviction(Group& group, std::uint32_t slot) {
+/// Empties a slot that another expert has claimed.
+void ExpertCache::evict(Group& group, std::uint32_t slot, const ExpertLoans::Pause& pause) {
+  loans_.withdraw(pause, group.number, slot);
   if (group.state[slot].prefetched) statistics_.wasted += group.plan->expert;
   group.state[slot].prefetched = false;
 }
 
+/// Gives a slot to an expert of the step. Waits while all slots that the step does not use are busy.
+Result<std::uint32_t> ExpertCache::claim(Group& group, std::uint32_t expert, ExpertLoans::Pause& pause) {
+  auto slot = group.slots.claim(expert);
+  while (!slot) {
+    if (std::ranges::any_of(group.state, [](const Slot& state) { return state.left > 0; })) {
+      pause.unlock();
+      BRIMFUL_TRY_VOID(reader_.wait_for_one());
+      pause.lock();
+    } else {
+      loans_.wait_for_return(pause);
+    }
+    hold_busy(group, pause);
+    slot = group.slots.claim(expert);
+  }
+  evict(group, *slot, pause);
+  return *slot;
+}
+
 Status ExpertCache::claim_slots(Group& group) {
-  hold_arriving(group);
+  ExpertLoans::Pause pause = loans_.pause();
+  hold_busy(group, pause);
   for (const std::uint32_t expert : used_) {
     if (const auto slot = group.slots.slot_of(expert)) {
       // An expert that is there by prediction was missed, too: it was only read earlier.
@@ -230,15 +253,9 @@ Status ExpertCache::claim_slots(Group& group) {
       }
       continue;
     }
-    auto slot = group.slots.claim(expert);
-    while (!slot) {  // all other slots are being filled, with experts that the step does not use
-      BRIMFUL_TRY_VOID(reader_.wait_for_one());
-      hold_arriving(group);
-      slot = group.slots.claim(expert);
-    }
-    note_eviction(group, *slot);
+    BRIMFUL_TRY(const std::uint32_t slot, claim(group, expert, pause));
     statistics_.missed += group.plan->expert;
-    read(group, *slot, expert);
+    read(group, slot, expert);
   }
   return {};
 }
@@ -252,8 +269,11 @@ Status ExpertCache::finish() {
     BRIMFUL_TRY_VOID(reader_.wait(state.left));
     if (state.raw) list_fresh(group, slot);
   }
+  const ExpertLoans::Pause pause = loans_.pause();
   for (const std::uint32_t expert : used_) {
-    Slot& state = group.state[*group.slots.slot_of(expert)];
+    const std::uint32_t slot = *group.slots.slot_of(expert);
+    Slot& state = group.state[slot];
+    if (state.raw) loans_.offer(pause, group.number, slot, expert);
     state.raw = state.prefetched = false;
   }
   return {};
@@ -294,7 +314,8 @@ ExpertRows ExpertCache::rows(std::uint32_t part) const {
 
 void ExpertCache::prefetch(std::uint32_t number, std::span<const std::uint32_t> experts) {
   Group& group = groups_[number];
-  hold_arriving(group);
+  const ExpertLoans::Pause pause = loans_.pause();
+  hold_busy(group, pause);
   for (const std::uint32_t expert : experts) {
     if (const auto slot = group.slots.slot_of(expert)) group.slots.hold(*slot, true);
   }
@@ -302,7 +323,7 @@ void ExpertCache::prefetch(std::uint32_t number, std::span<const std::uint32_t> 
     if (group.slots.slot_of(expert)) continue;
     const auto slot = group.slots.claim(expert);
     if (!slot) return;
-    note_eviction(group, *slot);
+    evict(group, *slot, pause);
     group.slots.hold(*slot, true);
     group.state[*slot].prefetched = true;
     ++statistics_.prefetched;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "plan/placement.h"
+#include "tier/experts/expert_loans.h"
 #include "tier/experts/expert_slots.h"
 #include "tier/experts/expert_tiles.h"
 
@@ -37,7 +38,7 @@ struct ExpertStatistics {
 
 /// The cache of the experts of all groups. The experts of a step are in slots; where a step uses more experts
 /// than its group has slots, they pass through the stage in row tiles instead.
-/// Threading: one thread at a time. Reads go on between the calls.
+/// Threading: one thread at a time, except for what loans() says. Reads go on between the calls.
 class ExpertCache {
  public:
   /// `arena` is the memory that `placement` describes. `ids` has room for the ids of the largest step.
@@ -100,6 +101,9 @@ class ExpertCache {
   /// The caller decides whether that pays.
   void prefetch(std::uint32_t group, std::span<const std::uint32_t> experts);
 
+  /// Lends what is in the slots to another thread.
+  [[nodiscard]] ExpertLoans& loans() { return loans_; }
+
   /// Call this after an error: it waits for the reads in flight, and empties the slots whose contents may be
   /// incomplete.
   void abandon();
@@ -121,7 +125,8 @@ class ExpertCache {
     bool prefetched = false;
   };
   struct Group {
-    const plan::ExpertGroup* plan;
+    std::uint32_t number = 0;
+    const plan::ExpertGroup* plan = nullptr;
     ExpertSlots slots;
     std::vector<Slot> state;
   };
@@ -136,8 +141,9 @@ class ExpertCache {
   void pass_through(Group& group, std::span<const std::uint32_t> parts);
   void number_ids(const Group& group, const ggml_tensor& ids);
   void read(Group& group, std::uint32_t slot, std::uint32_t expert);
-  void hold_arriving(Group& group);
-  void note_eviction(Group& group, std::uint32_t slot);
+  void hold_busy(Group& group, const ExpertLoans::Pause& pause);
+  [[nodiscard]] Result<std::uint32_t> claim(Group& group, std::uint32_t expert, ExpertLoans::Pause& pause);
+  void evict(Group& group, std::uint32_t slot, const ExpertLoans::Pause& pause);
   void list_fresh(const Group& group, std::uint32_t slot);
   [[nodiscard]] std::byte* slot_data(const plan::ExpertPart& part, std::uint32_t slot) const;
 
@@ -146,6 +152,7 @@ class ExpertCache {
   std::int32_t* const ids_;
   PartReader reader_;
   ExpertTiles tiles_;
+  ExpertLoans loans_;
   std::vector<Group> groups_;
 
   Group* current_ = nullptr;

@@ -95,7 +95,16 @@ ExpertStatistics GpuDevice::experts() const {
   return out;
 }
 
+/// Whether `op` is attention over cells that lie in the host's memory.
+bool GpuDevice::attends_to_host(const ggml_tensor& op) const {
+  if (op.op != GGML_OP_FLASH_ATTN_EXT) return false;
+  const ggml_tensor* keys = op.src[1];
+  while (keys->view_src != nullptr) keys = keys->view_src;
+  return keys->buffer != nullptr && ggml_backend_buffer_is_host(keys->buffer);
+}
+
 bool GpuDevice::takes(const ggml_tensor& op) const {
+  if (attends_to_host(op)) return host_.leaves(op);
   if (experts_ && experts_->takes(op)) return !leaves_experts_;
   // A bias of experts is added where their product is computed: otherwise all its rows would cross the link,
   // twice.

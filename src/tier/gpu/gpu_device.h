@@ -17,11 +17,11 @@
 #include "plan/transfer_policy.h"
 #include "tier/gpu/copy_queue.h"
 #include "tier/gpu/gpu_experts.h"
-#include "tier/gpu/pinned_memory.h"
 #include "tier/host/host_device.h"
 #include "tier/io/range_reader.h"
 #include "tier/stream/pass_stream.h"
 #include "tier/weights/backend_device.h"
+#include "tier/weights/pinned_memory.h"
 
 namespace brimful::tier {
 
@@ -62,13 +62,18 @@ class GpuDevice final : public BackendDevice {
 
   /// Chooses the weights that lie on the device, as indices into ModelProfile::tensors. A tensor that several
   /// layers share may lie here and on the host. `ring` is memory for weights that are sent; 0 if none are. Of
-  /// the groups in `experts`, some experts get slots. Requires: nothing is placed.
+  /// the groups in `experts`, some experts get slots. `sent_layers` are the layers whose weights are sent
+  /// here; all where it is empty. Requires: nothing is placed.
   void choose(const std::vector<std::uint32_t>& tensors, Bytes ring = {},
-              std::span<const plan::CachedExperts> experts = {});
+              std::span<const plan::CachedExperts> experts = {}, std::span<const int> sent_layers = {});
 
   /// While this is on, experts are left to the host, whether they have slots here or not. It serves to record
   /// what the host needs in that case.
   void leave_experts(bool on) { leaves_experts_ = on; }
+  /// Sets what the next steps with experts are taken to lack.
+  void pretend(Lack lack) {
+    if (experts_) experts_->pretend(lack);
+  }
   /// Whether experts have slots here.
   [[nodiscard]] bool has_experts() const { return experts_.has_value(); }
 
@@ -99,8 +104,8 @@ class GpuDevice final : public BackendDevice {
 
   /// Host memory that connect(), sending and the steps of experts take.
   [[nodiscard]] Bytes host_bytes() const;
-  /// Prepares sending the host's weights to the ring; does nothing without a ring. Requires: place()
-  /// succeeded here, and the host's weights are placed. Errors: kBudgetExceeded.
+  /// Prepares sending the host's weights to the ring, and its experts to the slots; does nothing without.
+  /// Requires: place() succeeded here, and the host's weights are placed. Errors: kBudgetExceeded.
   [[nodiscard]] Status connect();
 
   /// Ends sending: call this before the host's weights lose their places. connect() then sends from the new
@@ -108,7 +113,7 @@ class GpuDevice final : public BackendDevice {
   void disconnect();
   /// Whether weights are sent from memory that could not be pinned, on a device that copies faster from
   /// pinned memory.
-  [[nodiscard]] bool sends_from_pageable() const { return stream_ != nullptr && pageable_; }
+  [[nodiscard]] bool sends_from_pageable() const { return pageable_; }
 
   /// Statistics of the steps that used slots here, since the device was made.
   [[nodiscard]] ExpertStatistics experts() const;
@@ -136,6 +141,7 @@ class GpuDevice final : public BackendDevice {
   [[nodiscard]] Status compute(const Stream& stream, ggml_cgraph& graph) override;
 
   [[nodiscard]] bool takes(const ggml_tensor& op) const;
+  [[nodiscard]] bool attends_to_host(const ggml_tensor& op) const;
   [[nodiscard]] Bytes padded_bytes(std::uint32_t weight) const;
   [[nodiscard]] ggml_backend_buffer_t allocate(std::size_t size);
   [[nodiscard]] Status compute_runs(ggml_backend_t inner, const ggml_cgraph& graph, const Program& program);
@@ -181,8 +187,6 @@ class GpuDevice final : public BackendDevice {
   memory::Reservation ring_reservation_;
   memory::Region staging_;
   PinnedMemory pinned_staging_;
-  // The host's arena.
-  PinnedMemory pinned_weights_;
   bool pageable_ = false;
   // Copies of what lies in pinned memory.
   std::optional<CopyQueue> copies_;

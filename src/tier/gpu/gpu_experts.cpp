@@ -169,6 +169,7 @@ Status GpuExperts::begin(ggml_backend_t queue, std::uint32_t number, const ggml_
   }
   BRIMFUL_TRY_VOID(fill_slots(group, sent, copy_now));
   number_choices(group);
+  pretend();
   ggml_backend_tensor_set_async(queue, numbered_, ids_.data(), 0, ids_.size() * sizeof(std::int32_t));
   return {};
 }
@@ -233,6 +234,16 @@ void GpuExperts::number_choices(const Group& group) {
       *id = free;
     }
     token = end;
+  }
+}
+
+/// Changes what the step lacks to what the caller of pretend(Lack) wants.
+void GpuExperts::pretend() {
+  if (lack_ == Lack::kNothing) {
+    missing_.clear();
+    admitted_.clear();
+  } else if (lack_ == Lack::kSomething && missing_.empty()) {
+    missing_.push_back(choices_.front());
   }
 }
 

@@ -21,6 +21,15 @@ struct DeviceProduct {
   ggml_tensor* weight = nullptr;
 };
 
+/// What steps are taken to lack. It serves to compute every shape of a step once.
+enum class Lack {
+  kAsItIs,
+  /// Nothing: an expert without a slot gets wrong results.
+  kNothing,
+  /// One choice of an expert at least, so that the host multiplies.
+  kSomething,
+};
+
 /// Some of the experts, in slots on a device: a cache in front of the host's tiers. What a step lacks, the
 /// host multiplies, or it is sent to the device first. Which of the two happens depends only on the steps
 /// before, never on time.
@@ -46,6 +55,9 @@ class GpuExperts {
   [[nodiscard]] Bytes bytes(ggml_backend_buffer_type_t type) const;
   /// Tells that the slots hold the first experts.
   void filled();
+
+  /// Sets what the next steps are taken to lack.
+  void pretend(Lack lack) { lack_ = lack; }
 
   /// Whether `op` is computed with slots: a product with experts that have slots, for at most
   /// plan::kMostTokensOfSlots tokens. A token may not pick more experts than there are slots: kernels need
@@ -115,6 +127,7 @@ class GpuExperts {
   using Copy = std::function<void(ggml_tensor* slots, std::span<const std::byte> bytes, std::size_t offset)>;
   [[nodiscard]] Status fill_slots(Group& group, const std::vector<std::uint32_t>& experts, const Copy& copy);
   void number_choices(const Group& group);
+  void pretend();
   [[nodiscard]] Status compute_together(std::span<const DeviceProduct> products);
 
   const WeightBufferType& weights_;
@@ -141,6 +154,7 @@ class GpuExperts {
   // computes.
   std::optional<CopyQueue> copies_;
   std::size_t copies_in_flight_ = 0;
+  Lack lack_ = Lack::kAsItIs;
   // Whether the host knows the choice of this step already.
   bool again_ = false;
   std::vector<std::byte> raw_;

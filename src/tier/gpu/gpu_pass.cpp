@@ -96,7 +96,8 @@ class GpuDevice::Program {
   ggml_tensor* sent(const ggml_tensor& tensor, std::uint32_t weight) {
     const model::TensorInfo& info = device_.weights_.profile().tensors[weight];
     const StreamEntry entry{info.file, info.offset, info.bytes.value,
-                            (device_.padded_bytes(weight) - info.bytes).value};
+                            (device_.padded_bytes(weight) - info.bytes).value,
+                            info.shape[2] > 1 ? plan::expert_bytes(info).value : 0};
     if (entries_.empty() || entries_.back() != entry) {  // a weight used twice in a row is still in its slot
       close();
       entries_.push_back(entry);

@@ -36,7 +36,7 @@ Bytes GpuDevice::padded_bytes(std::uint32_t weight) const {
 }
 
 void GpuDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring,
-                       std::span<const plan::CachedExperts> experts) {
+                       std::span<const plan::CachedExperts> experts, std::span<const int> sent_layers) {
   BRIMFUL_CHECK(!placed_);
   const model::ModelProfile& profile = weights_.profile();
   experts_before_ = this->experts();
@@ -57,12 +57,18 @@ void GpuDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring,
   if (!experts.empty())
     experts_.emplace(weights_, host_, experts, context_.get(), transfer_policy_.missing_experts, inner_);
   if (ring == Bytes{}) return;
+  const auto is_sent = [&](const model::TensorInfo& info) {
+    return sent_layers.empty() || !info.layer ||
+           std::ranges::find(sent_layers, *info.layer) != sent_layers.end();
+  };
   // The ring has room for two of a matrix that is sent.
-  for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) sendable_[i] = padded_bytes(i) * 2 <= ring_size_;
+  for (std::uint32_t i = 0; i < profile.tensors.size(); ++i)
+    sendable_[i] = is_sent(profile.tensors[i]) && padded_bytes(i) * 2 <= ring_size_;
   // Norms and biases stand between the products: if they were not here, each would cost two crossings.
   for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) {
     const model::TensorInfo& info = profile.tensors[i];
     if (device_tensors_[i] != nullptr || info.rows() > 1 || info.shape[0] != profile.embedding) continue;
+    if (!is_sent(info)) continue;
     add(i);
     for_batches_[i] = true;
   }
@@ -159,7 +165,7 @@ void GpuDevice::disconnect() {
   stalled_before_ = statistics().stalled;
   stream_.reset();
   copies_.reset();
-  pinned_weights_ = {};
+  pageable_ = false;
   pinned_staging_ = {};
   staging_ = {};
 }
@@ -181,21 +187,25 @@ Bytes GpuDevice::host_bytes() const {
 }
 
 Status GpuDevice::connect() {
-  if (ring_ == nullptr) return {};
+  if (ring_ == nullptr && !experts_) return {};
   disconnect();
   const WeightTable& table = host_.table();
+  const bool pinned = host_.pin_weights(inner_);
+  pageable_ = copies_from_pinned(inner_) && !pinned;
+  if (ring_ == nullptr) return {};
   BRIMFUL_TRY(staging_, memory::Region::reserve(UploadReader::staging_bytes()));
   BRIMFUL_TRY_VOID(staging_.commit());
   pinned_staging_ = PinnedMemory(inner_, {staging_.data(), staging_.size().value});
-  pinned_weights_ = PinnedMemory(inner_, table.arena());
-  pageable_ = copies_from_pinned(inner_) && !(pinned_staging_ && pinned_weights_);
-  if (pinned_weights_) copies_.emplace(inner_, UploadReader::kDepth);
+  host_.host_buffers().pin_caches(inner_);
+  pageable_ = copies_from_pinned(inner_) && !(pinned_staging_ && pinned);
+  if (pinned) copies_.emplace(inner_, UploadReader::kDepth);
   CopyQueue* const queue = copies_ && copies_->usable() ? &*copies_ : nullptr;
   ggml_tensor* const ring = ggml_get_first_tensor(ring_context_.get());
   const auto make_sender = [this, &table, ring, queue](
                                const DiskFiles& f, std::size_t depth) -> Result<std::unique_ptr<DiskReader>> {
     BRIMFUL_TRY(auto disk, host_.reader_factory()(f, std::min(depth, UploadReader::kDepth)));
-    return std::make_unique<UploadReader>(table, std::move(disk), staging_.data(), ring, queue, from_disk_);
+    return std::make_unique<UploadReader>(table, host_.expert_loans(), std::move(disk), staging_.data(), ring,
+                                          queue, from_disk_);
   };
   stream_ = std::make_unique<PassStream>(host_.files(), make_sender, static_cast<std::byte*>(ring->data),
                                          ring_size_);

@@ -19,12 +19,17 @@ constexpr Bytes kReaderThreads{4 * 144 * 1024};
 }  // namespace
 
 bool HostDevice::leaves(const ggml_tensor& op) const {
-  if (batches_elsewhere_ == 0) return false;
-  if (op.op == GGML_OP_FLASH_ATTN_EXT) return op.src[0]->ne[1] >= batches_elsewhere_;
+  if (elsewhere_.tokens == 0) return false;
+  if (op.op == GGML_OP_FLASH_ATTN_EXT) {
+    const std::int64_t tokens = op.src[0]->ne[1] * op.src[0]->ne[3];
+    const bool wanted = elsewhere_.attention == Attention::kAll ||
+                        (elsewhere_.attention == Attention::kOfPrompts && tokens > sequences_);
+    return wanted && tokens >= elsewhere_.tokens;
+  }
   if (op.op != GGML_OP_NORM && op.op != GGML_OP_RMS_NORM) return false;
   const ggml_tensor* of = op.src[0];  // [width, tokens], or a view of that by heads
   while (of->view_src != nullptr) of = of->view_src;
-  return of->ne[1] >= batches_elsewhere_;
+  return of->ne[1] >= elsewhere_.tokens;
 }
 
 bool HostDevice::supports_op(const ggml_tensor& op) const {
@@ -270,12 +275,19 @@ PassStatistics HostDevice::statistics() const {
   return out;
 }
 
+bool HostDevice::pin_weights(ggml_backend_dev_t device) {
+  const auto [pinned, first] = pinned_.try_emplace(ggml_backend_dev_backend_reg(device));
+  if (first) pinned->second = PinnedMemory(device, table_.arena());
+  return static_cast<bool>(pinned->second);
+}
+
 Status HostDevice::displace() {
   past_ = statistics();
   executor_.reset();
   row_reader_.reset();
   BRIMFUL_TRY(row_reader_, options_.make_reader(files_, PassExecutor::kRowReads));
   table_.clear();
+  pinned_.clear();
   arena_ = {};
   staging_ = {};
   reservations_.clear();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 
@@ -67,10 +68,25 @@ class HostDevice final : public BackendDevice {
   ~HostDevice() override;
 
   [[nodiscard]] ggml_backend_buffer_type_t weight_buffer_type() { return weights_.handle(); }
-  /// Leaves attention and norms of `tokens` or more tokens to another device, which also computes the
-  /// products between them. With 0, the device leaves none of them. This holds for the graphs that libllama
-  /// makes from now on.
-  void leave_batches(std::int64_t tokens) { batches_elsewhere_ = tokens; }
+  /// Which attention another device computes. The cells that it needs cross the link.
+  enum class Attention {
+    kNone,
+    /// That of passes in which a sequence has more than one token.
+    kOfPrompts,
+    kAll,
+  };
+  /// What is left to another device, which also computes the products between.
+  struct Elsewhere {
+    /// The norms and the attention of so many tokens or more. 0: nothing.
+    std::int64_t tokens = 0;
+    Attention attention = Attention::kAll;
+  };
+  /// This holds for the graphs that libllama makes from now on.
+  void leave_batches(Elsewhere what) { elsewhere_ = what; }
+  /// Sets the number of sequences that the next graphs compute. At first it is 1.
+  void set_sequences(std::int64_t sequences) { sequences_ = sequences; }
+  /// Whether another device computes `op`, because it belongs to a large batch.
+  [[nodiscard]] bool leaves(const ggml_tensor& op) const;
 
   [[nodiscard]] const WeightTable& table() const { return table_; }
   [[nodiscard]] const WeightBufferType& weights() const { return weights_; }
@@ -135,6 +151,16 @@ class HostDevice final : public BackendDevice {
     return executor_->bring(tensors, experts, take);
   }
 
+  /// Pins the host's weights for a device that fetches from them, until displace(), and returns whether they
+  /// are pinned. Devices of one back end share it. Requires: the weights are placed.
+  bool pin_weights(ggml_backend_dev_t device);
+  /// Lends the bytes of experts in slots to a thread that sends them. Null where the weights are not placed,
+  /// where no experts have slots, and where they are not in the file's layout. It lives as long as the
+  /// placement.
+  [[nodiscard]] ExpertLoans* expert_loans() const {
+    return executor_ != nullptr && !table_.any_repacked() ? executor_->expert_loans() : nullptr;
+  }
+
   /// Statistics since the device was made, over all placements.
   [[nodiscard]] PassStatistics statistics() const;
   /// The threads that compute. Devices whose options name this one as share_threads use them, too.
@@ -162,8 +188,6 @@ class HostDevice final : public BackendDevice {
   [[nodiscard]] Bytes gather_staging() const;
   [[nodiscard]] Bytes repack_scratch() const;
   [[nodiscard]] Bytes expert_ids() const;
-  /// Whether another device computes `op`, because it belongs to a large batch.
-  [[nodiscard]] bool leaves(const ggml_tensor& op) const;
   /// Reads everything that has a place. Returns the cache of the experts, or null where the placement has no
   /// expert groups.
   [[nodiscard]] Result<std::unique_ptr<ExpertCache>> read_weights(const Progress& progress);
@@ -177,8 +201,8 @@ class HostDevice final : public BackendDevice {
   // Null where the threads are another device's.
   std::unique_ptr<ComputeThreads> own_threads_;
   ComputeThreads* threads_ = nullptr;
-  // The number of tokens of leave_batches().
-  std::int64_t batches_elsewhere_ = 0;
+  Elsewhere elsewhere_;
+  std::int64_t sequences_ = 1;
   HostBufferType host_;
   WeightBufferType weights_;
 
@@ -197,6 +221,8 @@ class HostDevice final : public BackendDevice {
 
   WeightTable table_;
   memory::Region arena_;
+  // The arena, by back end.
+  std::map<ggml_backend_reg_t, PinnedMemory> pinned_;
   memory::Region staging_;
   std::vector<memory::Reservation> reservations_;
   // Null once the executor has taken it.

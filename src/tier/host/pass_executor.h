@@ -73,6 +73,9 @@ class PassExecutor {
   [[nodiscard]] Status bring(std::span<const std::uint32_t> tensors, std::span<const std::uint32_t> experts,
                              const ExpertCache::TakeBytes& take);
 
+  /// As ExpertCache::loans(); null where no experts have slots.
+  [[nodiscard]] ExpertLoans* expert_loans() const { return experts_ ? &experts_->loans() : nullptr; }
+
   [[nodiscard]] PassStatistics statistics() const;
 
  private:

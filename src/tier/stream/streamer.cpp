@@ -33,6 +33,15 @@ void wake_promptly() {
   ::syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
+std::uint64_t piece_of(const StreamEntry& entry) { return entry.piece == 0 ? entry.span : entry.piece; }
+
+/// The number of reads that an entry takes.
+std::uint32_t reads_of(const StreamEntry& entry) {
+  const auto reads = [](std::uint64_t bytes) { return (bytes + kReadBlock - 1) / kReadBlock; };
+  const std::uint64_t piece = piece_of(entry);
+  return static_cast<std::uint32_t>(entry.span / piece * reads(piece) + reads(entry.span % piece));
+}
+
 }  // namespace
 
 Streamer::Streamer(const DiskFiles& files, ReaderFactory make_reader, std::byte* ring, Bytes ring_size,
@@ -116,13 +125,14 @@ BlockRead Streamer::next_block() {
   const std::size_t i = next_ % entries_.size();
   const StreamEntry& entry = entries_[i];
   Slot& slot = slots_[i];
-  if (next_byte_ == 0)
-    slot.blocks_left = static_cast<std::uint32_t>((entry.span + kReadBlock - 1) / kReadBlock);
-  const BlockRead read{.file = entry.file,
-                       .offset = entry.offset + next_byte_,
-                       .size = static_cast<std::uint32_t>(std::min(kReadBlock, entry.span - next_byte_)),
-                       .target = ring_ + slot.offset + next_byte_,
-                       .tag = i};
+  if (next_byte_ == 0) slot.blocks_left = reads_of(entry);
+  const std::uint64_t left_of_piece = piece_of(entry) - next_byte_ % piece_of(entry);
+  const BlockRead read{
+      .file = entry.file,
+      .offset = entry.offset + next_byte_,
+      .size = static_cast<std::uint32_t>(std::min({kReadBlock, left_of_piece, entry.span - next_byte_})),
+      .target = ring_ + slot.offset + next_byte_,
+      .tag = i};
   next_byte_ += read.size;
   statistics_.read += Bytes{read.size};
   if (next_byte_ == entry.span) {

@@ -25,6 +25,9 @@ struct StreamEntry {
   /// Bytes behind them in the slot that belong to the unit, too. The streamer keeps them free, and does not
   /// write to them.
   std::uint64_t padding = 0;
+  /// Where it is not 0, the unit consists of pieces of so many bytes, such as the experts of a matrix, and
+  /// each read stays within one.
+  std::uint64_t piece = 0;
 
   bool operator==(const StreamEntry&) const = default;
 };

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
+#include <deque>
 #include <numeric>
 
 #include "disk_test_files.h"
@@ -185,6 +187,60 @@ TEST(Streamer, ReadsAheadIntoTheNextPassAndNoFurtherThanTheRing) {
   streamer.next_pass();
   settle(6);
   EXPECT_EQ(streamer.statistics().read, Bytes{6 * 16 * kBlock});
+}
+
+/// Reads any bytes, as a reader that sends does, and notes what is read.
+class NotingReader final : public DiskReader {
+ public:
+  NotingReader(const DiskTestFiles& test, std::vector<BlockRead>& reads) : test_(test), reads_(reads) {}
+  void submit(const BlockRead& read) override {
+    std::memcpy(read.target, test_.contents(read.file).data() + read.offset, read.size);
+    reads_.push_back(read);
+    done_.push_back(read.tag);
+  }
+  BlockDone wait() override {
+    const std::uint64_t tag = done_.front();
+    done_.pop_front();
+    return {tag, {}};
+  }
+  [[nodiscard]] std::size_t in_flight() const override { return done_.size(); }
+  [[nodiscard]] std::size_t depth() const override { return 4; }
+  [[nodiscard]] std::string_view name() const override { return "noting"; }
+
+ private:
+  const DiskTestFiles& test_;
+  std::vector<BlockRead>& reads_;
+  std::deque<std::uint64_t> done_;
+};
+
+TEST(Streamer, NoReadCrossesFromAPieceOfAUnitIntoTheNext) {
+  Scene scene(1);
+  constexpr std::uint64_t kPiece = 3'000'017 / 7;
+  constexpr std::uint64_t kLarge = 2'300'000;  // more than one read
+  scene.entries = {{0, 5, 7 * kPiece - 5, 0, kPiece}, {1, 0, 2 * kLarge, 0, kLarge}, {1, 0, 6'000'001}};
+  scene.ring_size = align_up(Bytes{8'000'000}, Bytes{kBlock});
+  scene.ring = std::make_unique<BlockMemory>(scene.ring_size.value);
+  Control control;
+  std::vector<BlockRead> reads;
+  {
+    Streamer streamer(
+        *scene.files,
+        [&](const DiskFiles&, std::size_t) -> Result<std::unique_ptr<DiskReader>> {
+          return std::make_unique<NotingReader>(scene.test, reads);
+        },
+        scene.ring->data(), scene.ring_size);
+    ASSERT_TRUE(streamer.start(scene.entries));
+    expect_passes(scene, streamer, 2);
+  }
+  std::size_t of_pieces = 0;
+  for (const BlockRead& read : reads) {
+    const StreamEntry& entry = scene.entries[read.tag];
+    if (entry.piece == 0) continue;
+    const std::uint64_t begin = read.offset - entry.offset;
+    EXPECT_EQ(begin / entry.piece, (begin + read.size - 1) / entry.piece) << read.offset << ": " << read.size;
+    ++of_pieces;
+  }
+  EXPECT_GE(of_pieces, 2 * (7 + 4));
 }
 
 TEST(Streamer, AReadErrorEndsTheWaitAndStartRecovers) {

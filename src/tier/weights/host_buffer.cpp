@@ -23,6 +23,10 @@ struct HostBufferCalls {
     std::erase(self->type->buffers_, self);
     delete self;
   }
+  static ggml_status init_tensor(ggml_backend_buffer_t buffer, ggml_tensor*) {
+    of(buffer).has_tensors = true;
+    return GGML_STATUS_SUCCESS;
+  }
   static void* get_base(ggml_backend_buffer_t buffer) { return at(buffer); }
   static void memset_tensor(ggml_backend_buffer_t, ggml_tensor* t, uint8_t value, size_t offset,
                             size_t size) {
@@ -62,6 +66,7 @@ struct HostBufferCalls {
     ggml_backend_buffer_i iface{};
     iface.free_buffer = free_buffer;
     iface.get_base = get_base;
+    iface.init_tensor = init_tensor;
     iface.memset_tensor = memset_tensor;
     iface.set_tensor = set_tensor;
     iface.get_tensor = get_tensor;
@@ -128,6 +133,13 @@ void HostBufferType::discard() {
 void HostBufferType::forget_pool() {
   pool_ = nullptr;
   for (Buffer* buffer : buffers_) buffer->reservation = {};
+}
+
+void HostBufferType::pin_caches(ggml_backend_dev_t device) {
+  for (Buffer* buffer : buffers_) {
+    if (owner_of(*buffer) != memory::Tag::kKvCache || !buffer->has_tensors || buffer->pinned) continue;
+    buffer->pinned = PinnedMemory(device, {buffer->region.data(), buffer->region.size().value});
+  }
 }
 
 Status HostBufferType::commit(memory::Pool& pool) {

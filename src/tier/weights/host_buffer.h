@@ -7,6 +7,7 @@
 
 #include "memory/pool.h"
 #include "memory/region.h"
+#include "tier/weights/pinned_memory.h"
 
 namespace brimful::tier {
 
@@ -36,6 +37,11 @@ class HostBufferType {
   /// are filled, but not reserved yet.
   [[nodiscard]] Bytes kept_bytes() const;
 
+  /// Pins the caches of contexts for a device that fetches from them, as far as the device's back end can.
+  /// They stay pinned for as long as they live. Results and compute buffers are not pinned, because devices
+  /// write into them. Requires: commit() succeeded.
+  void pin_caches(ggml_backend_dev_t device);
+
   /// Gives back the pages of all buffers but the kept ones: recording a graph touches some. Call it only
   /// before commit().
   void discard();
@@ -55,6 +61,10 @@ class HostBufferType {
     memory::Region region;
     memory::Reservation reservation;
     bool kept = false;
+    // Whether tensors were made in it when it was allocated: it is a cache or a compute buffer, and no
+    // output.
+    bool has_tensors = false;
+    PinnedMemory pinned;  // must be destroyed before the region
   };
 
   friend struct HostBufferCalls;

@@ -63,6 +63,7 @@ class WeightTable {
   [[nodiscard]] std::optional<Part> expert_part(std::uint32_t tensor) const { return expert_part_[tensor]; }
   /// Whether the tensor is kept in the layout of ggml-cpu's own kernels instead of the file's.
   [[nodiscard]] bool repacked(std::uint32_t tensor) const { return repacked_[tensor]; }
+  [[nodiscard]] bool any_repacked() const { return any_repacked_; }
 
  private:
   const model::ModelProfile& profile_;

@@ -1,4 +1,4 @@
-#include "tier/gpu/pinned_memory.h"
+#include "tier/weights/pinned_memory.h"
 
 namespace brimful::tier {
 

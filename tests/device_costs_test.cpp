@@ -1,0 +1,86 @@
+// What a step costs on a device: graphs, waits, copies for which a thread waits, and bytes over the link. The
+// figures are exact: whoever changes one has changed what a step does.
+
+#include <gtest/gtest.h>
+
+#include "synth_model.h"
+#include "test_device.h"
+#include "tiered_model.h"
+
+namespace brimful::tests {
+namespace {
+
+struct Costs {
+  int launches = 0;
+  int waits = 0;
+  int blocking = 0;
+  std::uint64_t received = 0;
+  std::uint64_t given = 0;
+  bool operator==(const Costs&) const = default;
+};
+
+std::ostream& operator<<(std::ostream& out, const Costs& costs) {
+  return out << costs.launches << " launches, " << costs.waits << " waits, " << costs.blocking
+             << " blocking copies, " << costs.received << " bytes to the device, " << costs.given
+             << " from it";
+}
+
+Costs costs_of(const TestDevice& device) {
+  return {device.launches(), device.waits(), device.blocking_copies(), device.received().value,
+          device.given().value};
+}
+
+/// The costs of the last of `steps` passes of one token after a prompt of `prompt` tokens, or of the prompt
+/// where `steps` is 0. Everything is computed twice before, so that schedules are known.
+Costs costs_of(TestDevice& device, llama_context* context, std::size_t prompt, int steps) {
+  const std::vector<llama_token> tokens = some_tokens(context, prompt);
+  const auto of_text = [&](int count) {
+    const Costs before = costs_of(device);
+    EXPECT_FALSE(trace(context, tokens, count).logits.empty());
+    const Costs after = costs_of(device);
+    return Costs{after.launches - before.launches, after.waits - before.waits,
+                 after.blocking - before.blocking, after.received - before.received,
+                 after.given - before.given};
+  };
+  for (int i = 0; i < 2; ++i) of_text(steps);
+  Costs with = of_text(steps);
+  with.received = steps == 0 ? 0 : with.received;  // how much is sent ahead is a matter of time
+  if (steps == 0) return with;
+  const Costs without = of_text(steps - 1);
+  return {with.launches - without.launches, with.waits - without.waits, with.blocking - without.blocking,
+          with.received - without.received, with.given - without.given};
+}
+
+constexpr Settings kSettings{.context = 512, .ubatch = 128, .threads = 1, .file_order = true};
+
+TEST(DeviceCosts, OfADenseModel) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q4_K"});
+  ASSERT_FALSE(path.empty());
+  TestDevice device({.threads = 1});
+  const auto tiered = TieredModel::load(path, kSettings, percent_of_weights(100), {},
+                                        {.device = &device, .layers = 1, .ring = kMiB * 2});
+  ASSERT_TRUE(tiered) << tiered.error().message;
+  EXPECT_EQ(costs_of(device, (*tiered)->context(), 9, 4), (Costs{1, 9, 0, 1556, 1024})) << "a step";
+  EXPECT_EQ(costs_of(device, (*tiered)->context(), 100, 0), (Costs{22, 49, 1, 0, 308224}))
+      << "a prompt of 100 tokens";
+}
+
+TEST(DeviceCosts, OfAMixture) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K"});
+  ASSERT_FALSE(path.empty());
+  for (const bool send : {false, true}) {
+    TestDevice device({.threads = 1});
+    const auto tiered =
+        TieredModel::load(path, kSettings, percent_of_weights(100), {},
+                          {.device = &device, .layers = 100, .slots = 16, .send_experts = send});
+    ASSERT_TRUE(tiered) << tiered.error().message;
+    EXPECT_EQ(costs_of(device, (*tiered)->context(), 9, 4),
+              send ? (Costs{4, 11, 0, 564, 4120}) : (Costs{28, 19, 0, 1266228, 77848}))
+        << "a step";
+  }
+}
+
+}  // namespace
+}  // namespace brimful::tests
