@@ -105,18 +105,17 @@ TEST(GpuExperts, ABatchReadsOnlyExpertsThatAreInNoSlot) {
   ASSERT_TRUE(tiered) << tiered.error().message;
   const plan::Placement& placement = (*tiered)->placement();
   ASSERT_FALSE(placement.groups.empty());
-  Bytes missing = placement.streamed_per_pass;
-  for (const plan::ExpertGroup& group : placement.groups) {
-    ASSERT_GT(group.slots, 0U);
-    ASSERT_LT(group.slots, group.experts);
-    for (const plan::ExpertPart& part : group.parts)  // each is read with the whole blocks around it
-      missing += (part.bytes + Bytes{2 * 4096}) * (group.experts - group.slots);
-  }
+  const plan::ExpertGroup& group = placement.groups.front();
+  ASSERT_GE(group.slots * 3, group.experts);
   const Trace first = trace((*tiered)->context(), prompt, 0);
   ASSERT_FALSE(first.logits.empty());
   EXPECT_TRUE(first.logits.front() == expected.logits.front());
-  EXPECT_GT((*tiered)->offload().sent(), missing) << "those in slots, too";
-  EXPECT_LE((*tiered)->offload().statistics().read, missing);
+  // Nearly all that is sent is experts, and all other weights lie in memory.
+  EXPECT_EQ(placement.streamed_per_pass, Bytes{});
+  const Bytes sent = (*tiered)->offload().sent();
+  const Bytes from_disk = (*tiered)->offload().statistics().read;
+  EXPECT_GT(from_disk, Bytes{});
+  EXPECT_LE(from_disk.value * group.experts, sent.value * (group.experts - group.slots + 1));
   // Steps give slots to other experts while what is sent ahead for the next batch may be borrowed.
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(trace((*tiered)->context(), prompt, kSteps) == expected) << i;
 }
@@ -175,9 +174,10 @@ TEST(GpuExperts, FillWhatADeviceHasLeft) {
 
 /// A model whose router takes few experts most of the time. All of it but the experts lies on the device,
 /// which has this many slots for each layer.
-Result<std::unique_ptr<TieredModel>> with_skewed_router(TestDevice& device, std::uint32_t slots) {
+Result<std::unique_ptr<TieredModel>> with_skewed_router(TestDevice& device, std::uint32_t slots,
+                                                        const char* type = "Q4_K") {
   const TemporaryDirectory directory;  // an open model keeps its files
-  const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K", .router = "skewed"});
+  const auto path = synth_model(directory, {.like = "qwen3moe", .type = type, .router = "skewed"});
   if (path.empty()) return fail(ErrorCode::kIo, "the model could not be written");
   return TieredModel::load(path, kSettings, percent_of_weights(100), {},
                            {.device = &device, .layers = 100, .slots = slots});
@@ -206,7 +206,8 @@ TEST(GpuExperts, StepsAreRecordedOnceWhateverIsMissing) {
 // An expert comes to its slot while the device and the host compute, and is used from the next step on.
 TEST(GpuExperts, NobodyWaitsForAnExpertThatComesToTheDevice) {
   TestDevice device({.threads = 1});
-  const auto tiered = with_skewed_router(device, 8);
+  const auto tiered =
+      with_skewed_router(device, 8, "F32");  // its experts are larger than what a driver stages
   ASSERT_TRUE(tiered) << tiered.error().message;
   const int blocking = device.blocking_copies();
   EXPECT_FALSE(trace((*tiered)->context(), {1, 2, 3}, 60).logits.empty());
