@@ -167,7 +167,7 @@ TEST_P(OffloadOfArchitecture, Synthetic) {
 
 INSTANTIATE_TEST_SUITE_P(All, OffloadOfArchitecture,
                          testing::Values("llama-tiny", "qwen3", "gemma3", "phi3", "mixtral", "qwen3moe",
-                                         "deepseek2", "glm4moe", "falcon-h1"),
+                                         "gpt-oss", "deepseek2", "glm4moe", "falcon-h1"),
                          [](const auto& test) {
                            std::string name = test.param;
                            std::ranges::replace(name, '-', '_');
