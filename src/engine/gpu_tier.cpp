@@ -15,7 +15,8 @@ GpuTier::GpuTier(const OpenOptions& options, const model::ModelProfile& profile,
   for (const BudgetedGpu& gpu : gpus_) gpu.device->send(policy);
 }
 
-std::vector<plan::DeviceBudget> GpuTier::budgets_for(ContextShape shape, Bytes compute) {
+std::vector<plan::DeviceBudget> GpuTier::budgets_for(ContextShape shape, Bytes compute, Bytes pinned) {
+  if (!gpus_.empty()) gpus_.front().driver.set_pinned(pinned);  // Only the first device gets a ring.
   std::vector<plan::DeviceBudget> out;
   for (BudgetedGpu& gpu : gpus_) {
     const Bytes budget = gpu.pool->capacity();
@@ -130,6 +131,13 @@ void GpuTier::displace() {
 bool GpuTier::drivers_tell() const {
   return std::ranges::any_of(gpus_,
                              [](const BudgetedGpu& gpu) { return gpu.is_used() && gpu.driver.tells(); });
+}
+
+Status GpuTier::check_room() const {
+  for (const BudgetedGpu& gpu : gpus_) {
+    if (gpu.is_used()) BRIMFUL_TRY_VOID(gpu.driver.check_room(gpu.share));
+  }
+  return {};
 }
 
 bool GpuTier::drivers_are_measured() const {

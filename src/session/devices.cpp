@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iterator>
 #include <ranges>
 #include <sstream>
 
@@ -11,6 +12,7 @@
 #include "engine/backends.h"
 #include "plan/transfer_policy.h"
 #include "probe/probe.h"
+#include "session/card_budget.h"
 #include "tier/gpu/gpu_device.h"
 
 namespace brimful::session {
@@ -35,6 +37,36 @@ std::vector<ggml_backend_dev_t> devices_for(const std::vector<VramPart>& parts,
   return out;
 }
 
+/// Parses the size of `part`.
+Result<Bytes> size_of(const std::string& number, const std::string& part, std::string_view option) {
+  const auto size = parse_bytes(number);
+  if (!size) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: {}{}", option, size.error().message,
+                            part.ends_with(".gguf") ? "; a model stands before it, or a size does after it"
+                                                    : ""));
+  }
+  if (*size > Bytes{} && *size < kMiB && number.find_first_not_of("0123456789") == std::string::npos) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} {}: a budget of {} holds no weights: use a unit, as in 8GiB", option, part,
+                            counted(size->value, "byte")));
+  }
+  return *size;
+}
+
+/// Errors: kInvalidArgument when two of the devices in use are the same card, for two back ends.
+Status check_cards(const std::vector<engine::OffloadOption>& used, std::string_view option) {
+  for (std::size_t i = 0; i < used.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (!tier::is_same_card(used[i].device, used[j].device)) continue;
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{}: {} and {} are the same card: name one of them", option,
+                              ggml_backend_dev_name(used[j].device), ggml_backend_dev_name(used[i].device)));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<VramPart>> parse_vram(const std::string& text, std::string_view option) {
@@ -45,14 +77,10 @@ Result<std::vector<VramPart>> parse_vram(const std::string& text, std::string_vi
   for (std::string part; std::getline(parts, part, ',');) {
     const std::size_t equals = part.find('=');
     const std::string number = equals == std::string::npos ? part : part.substr(equals + 1);
-    const auto size = parse_bytes(number);
-    if (!size) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", option, size.error().message));
-    if (*size > Bytes{} && *size < kMiB && number.find_first_not_of("0123456789") == std::string::npos) {
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{} {}: a budget of {} holds no weights: use a unit, as in 8GiB", option, part,
-                              counted(size->value, "byte")));
+    VramPart one{part, std::nullopt, std::nullopt};
+    if (number != kAutomatic) {
+      BRIMFUL_TRY(one.size, size_of(number, part, option));
     }
-    VramPart one{part, std::nullopt, *size};
     if (equals != std::string::npos) one.name = part.substr(0, equals);
     out.push_back(std::move(one));
   }
@@ -62,7 +90,7 @@ Result<std::vector<VramPart>> parse_vram(const std::string& text, std::string_vi
 std::vector<VramPart> vram_parts(const std::vector<VramBudget>& budgets) {
   std::vector<VramPart> out;
   for (const VramBudget& budget : budgets) {
-    const std::string size = format_bytes(budget.bytes);
+    const std::string size = budget.bytes ? format_bytes(*budget.bytes) : std::string(kAutomatic);
     if (budget.device.empty()) {
       out.push_back({size, std::nullopt, budget.bytes});
     } else {
@@ -85,7 +113,20 @@ std::string unused_devices_note(const std::vector<VramPart>& parts, const std::v
                      option, given, fmt::join(used, ", "), fmt::join(all, ", "), named);
 }
 
+Result<hardware::Gpu> card_before(ggml_backend_dev_t device, const engine::DriverAccount& account) {
+  BRIMFUL_TRY(std::optional<hardware::Gpu> card, account.card(tier::card_of(device)));
+  std::size_t free = 0;
+  std::size_t total = 0;
+  ggml_backend_dev_memory(device, &free, &total);
+  if (!card) return hardware::Gpu{.total = Bytes{total}, .free = Bytes{std::min(free, total)}};
+  // A server (MPS) may allow less than the card has.
+  if (total > 0) card->total = std::min(card->total, Bytes{total});
+  card->free = std::min(card->free, card->total);
+  return *card;
+}
+
 Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<VramPart>& parts,
+                                                           const engine::DriverAccount& account,
                                                            std::string_view option, const Notes& notes) {
   std::vector<ggml_backend_dev_t> devices = tier::gpu_devices();
   std::vector<ggml_backend_dev_t> chosen = devices_for(parts, devices);
@@ -109,23 +150,26 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<Vra
   for (const std::string& problem : problems) names += fmt::format("; {}", problem);
   std::vector<engine::OffloadOption> out;
   for (std::size_t i = 0; i < parts.size(); ++i) {
-    const auto& [part, name, size] = parts[i];
+    const VramPart& part = parts[i];
     ggml_backend_dev_t const device = chosen[i];
     if (device == nullptr)
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{} {}: the GPUs here are{}", option, part, names));
+                  fmt::format("{} {}: the GPUs here are{}", option, part.text, names));
     if (std::ranges::find(out, device, &engine::OffloadOption::device) != out.end())
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{} {}: {} has a budget already", option, part, ggml_backend_dev_name(device)));
-    std::size_t free = 0;
-    std::size_t total = 0;
-    ggml_backend_dev_memory(device, &free, &total);
-    if (size > Bytes{total}) {
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{} {}: {} has {} in all", option, part, ggml_backend_dev_name(device),
-                              format_bytes(Bytes{total})));
-    }
-    if (size > Bytes{}) out.push_back({device, size});
+      return fail(ErrorCode::kInvalidArgument, fmt::format("{} {}: {} has a budget already", option,
+                                                           part.text, ggml_backend_dev_name(device)));
+    if (!part.is_nothing()) out.push_back({device, part.size.value_or(Bytes{})});
+  }
+  BRIMFUL_TRY_VOID(check_cards(out, option));
+  std::vector<std::string> said;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const auto used = std::ranges::find(out, chosen[i], &engine::OffloadOption::device);
+    if (parts[i].is_nothing() || used == out.end()) continue;
+    BRIMFUL_TRY(const hardware::Gpu card, card_before(used->device, account));
+    BRIMFUL_TRY(CardBudget budget,
+                card_budget(parts[i], card, ggml_backend_dev_name(used->device), option));
+    used->budget = budget.bytes;
+    std::ranges::move(budget.notes, std::back_inserter(said));
   }
   std::vector<std::string> used;
   used.reserve(out.size());
@@ -134,6 +178,7 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<Vra
   all.reserve(devices.size());
   for (ggml_backend_dev_t const device : devices) all.emplace_back(ggml_backend_dev_name(device));
   if (const std::string note = unused_devices_note(parts, used, all, option); !note.empty()) notes(note);
+  for (const std::string& note : said) notes(note);
   return out;
 }
 
