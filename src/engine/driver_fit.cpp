@@ -68,7 +68,7 @@ DriverFit::DriverFit(ggml_backend_dev_t device, HeldOnDevice held_on_device,
 }
 
 Bytes DriverFit::page_tables() const {
-  return tier::copies_from_pinned(device_) ? Bytes{pinned_.value / kPinnedForByteOfTables} : Bytes{};
+  return tier::pins_memory_of_others(device_) ? Bytes{pinned_.value / kPinnedForByteOfTables} : Bytes{};
 }
 
 Bytes DriverFit::guess(Bytes budget) const {

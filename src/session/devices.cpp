@@ -55,16 +55,23 @@ Result<Bytes> size_of(const std::string& number, const std::string& part, std::s
 }
 
 /// Errors: kInvalidArgument when two of the devices in use are the same card, for two back ends.
-Status check_cards(const std::vector<engine::OffloadOption>& used, std::string_view option) {
+Status check_cards(const std::vector<ggml_backend_dev_t>& used, std::string_view option) {
   for (std::size_t i = 0; i < used.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
-      if (!tier::is_same_card(used[i].device, used[j].device)) continue;
+      if (!tier::is_same_card(used[i], used[j])) continue;
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("{}: {} and {} are the same card: name one of them", option,
-                              ggml_backend_dev_name(used[j].device), ggml_backend_dev_name(used[i].device)));
+                              ggml_backend_dev_name(used[j]), ggml_backend_dev_name(used[i])));
     }
   }
   return {};
+}
+
+std::vector<std::string> names_of(const std::vector<ggml_backend_dev_t>& devices) {
+  std::vector<std::string> out;
+  out.reserve(devices.size());
+  for (ggml_backend_dev_t const device : devices) out.emplace_back(ggml_backend_dev_name(device));
+  return out;
 }
 
 }  // namespace
@@ -129,12 +136,11 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<Vra
                                                            const engine::DriverAccount& account,
                                                            std::string_view option, const Notes& notes) {
   std::vector<ggml_backend_dev_t> devices = tier::gpu_devices();
-  std::vector<ggml_backend_dev_t> chosen = devices_for(parts, devices);
+  const std::vector<ggml_backend_dev_t> chosen = devices_for(parts, devices);
   std::vector<std::string> problems;
   if (std::ranges::find(chosen, nullptr) != chosen.end()) {  // The devices of rpc-servers are not enough.
     problems = engine::load_back_ends();
     devices = tier::gpu_devices();
-    chosen = devices_for(parts, devices);
   }
   if (devices.empty()) {
     return fail(
@@ -145,39 +151,41 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<Vra
                                        "ggml for yours (cuda, vulkan or hip)"
                                      : fmt::format("{}", fmt::join(problems, "; "))));
   }
-  std::string names;
-  for (ggml_backend_dev_t const device : devices) names += fmt::format(" {}", ggml_backend_dev_name(device));
-  for (const std::string& problem : problems) names += fmt::format("; {}", problem);
-  std::vector<engine::OffloadOption> out;
+  auto out = offload_options_among(devices, parts, account, option, notes);
+  if (!out && !problems.empty()) out.error().message += fmt::format("; {}", fmt::join(problems, "; "));
+  return out;
+}
+
+Result<std::vector<engine::OffloadOption>> offload_options_among(
+    const std::vector<ggml_backend_dev_t>& devices, const std::vector<VramPart>& parts,
+    const engine::DriverAccount& account, std::string_view option, const Notes& notes) {
+  const std::vector<ggml_backend_dev_t> chosen = devices_for(parts, devices);
+  const std::vector<std::string> all = names_of(devices);
+  std::vector<ggml_backend_dev_t> used;
+  std::vector<VramPart> budgets;  // those of `used`
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const VramPart& part = parts[i];
-    ggml_backend_dev_t const device = chosen[i];
-    if (device == nullptr)
+    if (chosen[i] == nullptr)
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{} {}: the GPUs here are{}", option, part.text, names));
-    if (std::ranges::find(out, device, &engine::OffloadOption::device) != out.end())
+                  fmt::format("{} {}: the GPUs here are {}", option, part.text, fmt::join(all, " ")));
+    if (std::ranges::find(used, chosen[i]) != used.end())
       return fail(ErrorCode::kInvalidArgument, fmt::format("{} {}: {} has a budget already", option,
-                                                           part.text, ggml_backend_dev_name(device)));
-    if (!part.is_nothing()) out.push_back({device, part.size.value_or(Bytes{})});
+                                                           part.text, ggml_backend_dev_name(chosen[i])));
+    if (part.is_nothing()) continue;
+    used.push_back(chosen[i]);
+    budgets.push_back(part);
   }
-  BRIMFUL_TRY_VOID(check_cards(out, option));
+  BRIMFUL_TRY_VOID(check_cards(used, option));
+  std::vector<engine::OffloadOption> out;
   std::vector<std::string> said;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    const auto used = std::ranges::find(out, chosen[i], &engine::OffloadOption::device);
-    if (parts[i].is_nothing() || used == out.end()) continue;
-    BRIMFUL_TRY(const hardware::Gpu card, card_before(used->device, account));
-    BRIMFUL_TRY(CardBudget budget,
-                card_budget(parts[i], card, ggml_backend_dev_name(used->device), option));
-    used->budget = budget.bytes;
+  for (std::size_t i = 0; i < used.size(); ++i) {
+    BRIMFUL_TRY(const hardware::Gpu card, card_before(used[i], account));
+    BRIMFUL_TRY(CardBudget budget, card_budget(budgets[i], card, ggml_backend_dev_name(used[i]), option));
+    out.push_back({used[i], budget.bytes});
     std::ranges::move(budget.notes, std::back_inserter(said));
   }
-  std::vector<std::string> used;
-  used.reserve(out.size());
-  for (const engine::OffloadOption& gpu : out) used.emplace_back(ggml_backend_dev_name(gpu.device));
-  std::vector<std::string> all;
-  all.reserve(devices.size());
-  for (ggml_backend_dev_t const device : devices) all.emplace_back(ggml_backend_dev_name(device));
-  if (const std::string note = unused_devices_note(parts, used, all, option); !note.empty()) notes(note);
+  if (const std::string note = unused_devices_note(parts, names_of(used), all, option); !note.empty())
+    notes(note);
   for (const std::string& note : said) notes(note);
   return out;
 }

@@ -51,6 +51,11 @@ inline constexpr std::string_view kAutomatic = "auto";
     const std::vector<VramPart>& parts, const engine::DriverAccount& account, std::string_view option,
     const Notes& notes);
 
+/// The same among these devices.
+[[nodiscard]] Result<std::vector<engine::OffloadOption>> offload_options_among(
+    const std::vector<ggml_backend_dev_t>& devices, const std::vector<VramPart>& parts,
+    const engine::DriverAccount& account, std::string_view option, const Notes& notes);
+
 /// The memory of a device before this process has used it: as NVML says it, or else as ggml does, where
 /// nobody says what other programs hold. Starts the device's driver. Errors: those of DriverAccount::card().
 [[nodiscard]] Result<hardware::Gpu> card_before(ggml_backend_dev_t device, const engine::DriverAccount& account);
