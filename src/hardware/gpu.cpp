@@ -71,7 +71,7 @@ std::string what_to_do(int error) {
     case kNvmlDriverNotLoaded: return "load or reinstall NVIDIA's driver";
     case kNvmlVersionMismatch: return "restart the machine: the driver was updated while it ran";
     case kNvmlNoPermission: return "give this user access to /dev/nvidia*";
-    case kNoInstance: return "make one with nvidia-smi mig -cgi, or switch MIG off";
+    case kNoInstance: return "make one with nvidia-smi mig, or switch MIG off";
     default: return "see what nvidia-smi says, and reinstall NVIDIA's driver if it fails too";
   }
 }

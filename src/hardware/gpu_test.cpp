@@ -116,7 +116,7 @@ TEST(ReadGpus, SayThatADividedCardHasNoInstance) {
   ASSERT_EQ(gpus.cards.size(), 1U);
   EXPECT_EQ(gpus.problem.value_or(""),
             "NVIDIA's driver answers 'MIG is on, and no instance is visible' for one of the cards: make one "
-            "with nvidia-smi mig -cgi, or switch MIG off");
+            "with nvidia-smi mig, or switch MIG off");
 }
 
 TEST(ReadGpus, InsideWindowsAreSharedWithIt) {
