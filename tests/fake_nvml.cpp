@@ -1,5 +1,5 @@
-// Replaces NVIDIA's management library in tests. The macro FAKE_NVML says how it behaves. Environment variables
-// change the first card, also while a test runs:
+// Replaces NVIDIA's management library in tests. The macro FAKE_NVML says how it behaves. Environment
+// variables change the first card, also while a test runs:
 //   FAKE_NVML_ALLOCATED, FAKE_NVML_RESERVED   MiB that programs hold, and that the driver keeps
 //   FAKE_NVML_OWN                             MiB that the list has for the process that asks; 0: no entry
 //   FAKE_NVML_LIST                            the list of that entry: compute, mps; none: there are no lists
@@ -66,9 +66,7 @@ unsigned long long allocated(void* device) {
 unsigned long long free_of(void* device) {
   return card(device)->total - allocated(device) - reserved(device);
 }
-bool is_instance(void* device) {
-  return device >= std::begin(kInstances) && device < std::end(kInstances);
-}
+bool is_instance(void* device) { return device >= std::begin(kInstances) && device < std::end(kInstances); }
 
 }  // namespace
 
@@ -124,9 +122,7 @@ struct Process {
   unsigned instance, compute_instance;
 };
 /// The entry of the process that asks, which has started the one that calls this library.
-Process own() {
-  return {static_cast<unsigned>(getppid()), mib_of("FAKE_NVML_OWN", 256 * kMiB), ~0U, ~0U};
-}
+Process own() { return {static_cast<unsigned>(getppid()), mib_of("FAKE_NVML_OWN", 256 * kMiB), ~0U, ~0U}; }
 int nvmlDeviceGetComputeRunningProcesses_v3(void* device, unsigned* count, Process* processes) {
   if (is_instance(device) && *count > 0) {
     *count = 1;
@@ -147,7 +143,8 @@ int nvmlDeviceGetMPSComputeRunningProcesses_v3(void* device, unsigned* count, Pr
   return 0;
 }
 int nvmlDeviceGetGraphicsRunningProcesses_v3(void* device, unsigned* count, Process* processes) {
-  if (device != &kCards[0] || list() == "none" || std::getenv("FAKE_NVML_SCREEN") != nullptr) return kNotSupported;
+  if (device != &kCards[0] || list() == "none" || std::getenv("FAKE_NVML_SCREEN") != nullptr)
+    return kNotSupported;
   if (*count < 2) return kNotSupported;
   *count = 2;
   processes[0] = {4711, 768 * kMiB, ~0U, ~0U};  // This process also computes.
@@ -177,7 +174,8 @@ int nvmlDeviceGetMigDeviceHandleByIndex(void* device, unsigned index, void** ins
   return 0;
 }
 int nvmlDeviceGetUUID(void* device, char* uuid, unsigned size) {
-  const std::string text = is_instance(device) ? std::string("MIG-instance-of-") + (card(device)->total > 4096 * kMiB ? "6" : "3") + "-gib"
+  const std::string text = is_instance(device) ? std::string("MIG-instance-of-") +
+                                                     (card(device)->total > 4096 * kMiB ? "6" : "3") + "-gib"
                                                : "GPU-whole";
   std::strncpy(uuid, text.c_str(), size);
   return 0;

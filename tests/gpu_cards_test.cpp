@@ -1,4 +1,5 @@
-// Which cards are used, and how much of them: only those with a budget are touched, and NVML says what is left.
+// Which cards are used, and how much of them: only those with a budget are touched, and NVML says what is
+// left.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -103,11 +104,13 @@ TEST(GpuCards, GiveWhatOthersLeaveAsNvmlSays) {
   TestDevice device({.name = "CUDA0", .address = kCard, .capacity = kGiB * 12});
   std::vector<std::string> notes;
   EXPECT_EQ(budgets({device.handle()}, "auto", &notes), "CUDA0=10752") << "11 GiB are free, and it draws";
-  EXPECT_THAT(notes, ElementsAre("--vram auto: the budget of CUDA0 is 10.50 GiB: 11.00 GiB of its 12.00 GiB are "
-                                 "free (other programs hold 768.0 MiB), and 512.0 MiB are left to other programs"));
+  EXPECT_THAT(notes,
+              ElementsAre("--vram auto: the budget of CUDA0 is 10.50 GiB: 11.00 GiB of its 12.00 GiB are "
+                          "free (other programs hold 768.0 MiB), and 512.0 MiB are left to other programs"));
   notes.clear();
   EXPECT_EQ(budgets({device.handle()}, "10GiB", &notes), "CUDA0=10240");
-  EXPECT_THAT(notes, ElementsAre("CUDA0: other programs hold 768.0 MiB of its 12.00 GiB; 11.00 GiB are free"));
+  EXPECT_THAT(notes,
+              ElementsAre("CUDA0: other programs hold 768.0 MiB of its 12.00 GiB; 11.00 GiB are free"));
   EXPECT_EQ(budgets({device.handle()}, "11.5GiB"), "CUDA0=10752") << "more than is free";
   const Variable allocated("FAKE_NVML_ALLOCATED", "2048");
   EXPECT_EQ(budgets({device.handle()}, "auto"), "CUDA0=9472");
@@ -119,8 +122,9 @@ TEST(GpuCards, ThatNvmlDoesNotKnowAreAskedThemselves) {
   TestDevice device({.name = "Vulkan0", .capacity = kGiB});
   std::vector<std::string> notes;
   EXPECT_EQ(budgets({device.handle()}, "auto", &notes), "Vulkan0=768");
-  EXPECT_THAT(notes, ElementsAre("--vram auto: the budget of Vulkan0 is 768.0 MiB: 1.00 GiB of its 1.00 GiB are "
-                                 "free, and 256.0 MiB are left to other programs"));
+  EXPECT_THAT(notes,
+              ElementsAre("--vram auto: the budget of Vulkan0 is 768.0 MiB: 1.00 GiB of its 1.00 GiB are "
+                          "free, and 256.0 MiB are left to other programs"));
   notes.clear();
   EXPECT_EQ(budgets({device.handle()}, "512MiB", &notes), "Vulkan0=512");
   EXPECT_THAT(notes, IsEmpty());
@@ -136,7 +140,8 @@ TEST(GpuCards, HaveNoMoreThanTheirBackEndSays) {
 TEST(GpuCards, ThatAreDividedHaveTheMemoryOfOneInstance) {
   TestDevice device({.name = "CUDA0", .address = kCard, .capacity = kGiB * 6});
   EXPECT_EQ(budgets({device.handle()}, "auto", nullptr, account("divided", "MIG-instance-of-6-gib")),
-            "CUDA0=5312") << "6144 less 576 less the reserve";
+            "CUDA0=5312")
+      << "6144 less 576 less the reserve";
   EXPECT_THAT(budgets({device.handle()}, "1GiB", nullptr, account("divided")),
               StartsWith("the card at 0000:c1:02.0 is divided (MIG) into 2 instances"));
 }
@@ -162,9 +167,10 @@ TEST(DriverRoom, IsRefusedBeforeTheDriverNeedsIt) {
   const Status refused = driver.check_room(share_with(kMiB * 61));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kBudgetExceeded);
-  EXPECT_EQ(refused.error().message,
-            "TEST0: only 50.0 MiB of it are free, and its driver may take 51.0 MiB more: other programs hold the "
-            "rest: close them, or use a smaller budget");
+  EXPECT_EQ(
+      refused.error().message,
+      "TEST0: only 50.0 MiB of it are free, and its driver may take 51.0 MiB more: other programs hold the "
+      "rest: close them, or use a smaller budget");
 }
 
 TEST(DriverRoom, OfAGuessIncludesThePageTablesOfPinnedMemory) {

@@ -195,8 +195,8 @@ TEST(Rpc, ABudgetMayBeLeftToTheServersDevice) {
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
   const RpcServer server;
-  const ProgramRun ran = run_brimful({"run", "-m", path.string(), "--raw", "-p", "a", "-n", "2", "-c", "256", "-t", "1",
-                                      "--rpc", server.endpoint(), "--vram"});
+  const ProgramRun ran = run_brimful({"run", "-m", path.string(), "--raw", "-p", "a", "-n", "2", "-c", "256",
+                                      "-t", "1", "--rpc", server.endpoint(), "--vram"});
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_NE(ran.err.find("note: --vram auto: the budget of RPC0 is "), std::string::npos) << ran.err;
 }

@@ -88,10 +88,12 @@ TEST_F(Help, TheSizeOfVramMayBeLeftOutAtTheEndAndBeforeAFlag) {
   EXPECT_EQ(parsed({"run", "--vram"}).value(), (Words{"auto", "--vram", "run"}));
   EXPECT_EQ(parsed({"run", "--vram", "-t", "4"}).value(), (Words{"4", "-t", "auto", "--vram", "run"}));
   EXPECT_EQ(parsed({"run", "--vram", "-ub", "3"}).value(), (Words{"3", "--ub", "auto", "--vram", "run"}));
-  EXPECT_EQ(parsed({"run", "--vram", "--", "a.gguf"}).value(), (Words{"a.gguf", "--", "auto", "--vram", "run"}));
+  EXPECT_EQ(parsed({"run", "--vram", "--", "a.gguf"}).value(),
+            (Words{"a.gguf", "--", "auto", "--vram", "run"}));
   EXPECT_EQ(parsed({"run", "--vram", "8GiB"}).value(), (Words{"8GiB", "--vram", "run"}));
   EXPECT_EQ(parsed({"run", "--vram=8GiB", "-t4"}).value(), (Words{"-t4", "--vram=8GiB", "run"}));
-  EXPECT_EQ(parsed({"run", "--vram", "a.gguf"}).value(), (Words{"a.gguf", "--vram", "run"})) << "it is refused";
+  EXPECT_EQ(parsed({"run", "--vram", "a.gguf"}).value(), (Words{"a.gguf", "--vram", "run"}))
+      << "it is refused";
   EXPECT_EQ(parsed({"run", "--vram", ""}).value(), (Words{"", "--vram", "run"})) << "it is refused";
   EXPECT_EQ(parsed({"run", "--vram", "-1"}).value(), (Words{"-1", "--vram", "run"})) << "it is refused";
 }

@@ -30,10 +30,12 @@ TEST(SampleText, SaysWhoHoldsTheMemoryOfACard) {
                                              {"total_bytes", mib(8192)},
                                              {"used_bytes", mib(2048)},
                                              {"processes", {{{"pid", 1}, {"used_bytes", mib(1024)}}}}});
-  EXPECT_THAT(sample_text(all), HasSubstr("a card: 2.00 GiB of 8.00 GiB used, 1.00 GiB by brimful, 1.00 GiB by others\n"));
+  EXPECT_THAT(sample_text(all),
+              HasSubstr("a card: 2.00 GiB of 8.00 GiB used, 1.00 GiB by brimful, 1.00 GiB by others\n"));
   card["reserved_bytes"] = mib(512);
-  EXPECT_THAT(sample_text(all), HasSubstr("a card: 2.00 GiB of 8.00 GiB used, 512.0 MiB by its driver, 1.00 GiB by "
-                                          "brimful, 512.0 MiB by others\n"));
+  EXPECT_THAT(sample_text(all),
+              HasSubstr("a card: 2.00 GiB of 8.00 GiB used, 512.0 MiB by its driver, 1.00 GiB by "
+                        "brimful, 512.0 MiB by others\n"));
 }
 
 TEST(RunningText, NamesProcessesWithTheirModelsAndBudgets) {

@@ -57,7 +57,8 @@ std::vector<const hardware::Gpu*> DriverAccount::candidates(const std::vector<ha
   for (const hardware::Gpu& gpu : all) {
     if (gpu.pci_address == pci_address) out.push_back(&gpu);
   }
-  if (out.size() > 1 && std::ranges::any_of(out, [&](const auto* gpu) { return names(visible_devices_, *gpu); }))
+  if (out.size() > 1 &&
+      std::ranges::any_of(out, [&](const auto* gpu) { return names(visible_devices_, *gpu); }))
     std::erase_if(out, [&](const hardware::Gpu* gpu) { return !names(visible_devices_, *gpu); });
   return out;
 }

@@ -105,7 +105,8 @@ TEST(DriverAccount, OfADividedCardIsTheInstanceThatCudaTakes) {
     return card ? "" : card.error().message;
   };
   const std::string unclear =
-      "the card at 0000:c1:02.0 is divided (MIG) into 2 instances, and it is not known which one is used: set "
+      "the card at 0000:c1:02.0 is divided (MIG) into 2 instances, and it is not known which one is used: "
+      "set "
       "CUDA_VISIBLE_DEVICES to the UUID of one (nvidia-smi -L lists them)";
   EXPECT_EQ(refusal(""), unclear);
   EXPECT_EQ(refusal("0"), unclear);
@@ -141,7 +142,8 @@ TEST(DriverFigures, AreKeptByUse) {
   EXPECT_EQ(again.find(device, "a model")->took, kMiB * 7);
   EXPECT_TRUE(again.find(device, "a model")->same_use);
   EXPECT_EQ(again.find(device, "another")->took, kMiB * 10);
-  EXPECT_EQ(again.find(device, "a third")->took, kMiB * 9) << "the device's last one, without that use's part";
+  EXPECT_EQ(again.find(device, "a third")->took, kMiB * 9)
+      << "the device's last one, without that use's part";
   EXPECT_FALSE(again.find(device, "a third")->same_use);
   std::ofstream(file) << "{\"broken";
   EXPECT_FALSE(DriverFigures(file).find(device, "a model"));

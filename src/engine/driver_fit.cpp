@@ -121,10 +121,10 @@ bool DriverFit::measure(const plan::DeviceShare& share, Bytes budget, std::vecto
     return true;
   }
   if (!takes->own)
-    notes.push_back(
-        fmt::format("{}: its driver does not say what this process holds (as in a container or under WSL), so "
-                    "the growth of the whole card's use counts: start no other program on it now",
-                    share.name));
+    notes.push_back(fmt::format(
+        "{}: its driver does not say what this process holds (as in a container or under WSL), so "
+        "the growth of the whole card's use counts: start no other program on it now",
+        share.name));
   // This leaves some MiB for growth, so that the next start is right at once.
   measured_ = DeviceHeld{takes->bytes + kDriverGrowth, takes->own};
   const Bytes slack = std::max(kDriverSlack, Bytes{budget.value / kPartForSlack});
@@ -136,8 +136,7 @@ std::optional<Bytes> DriverFit::measured() const {
 }
 
 void DriverFit::keep() const {
-  if (figures_ && measured_ && measured_->own)
-    figures_->keep(device_, use_, measured_->bytes, page_tables());
+  if (figures_ && measured_ && measured_->own) figures_->keep(device_, use_, measured_->bytes, page_tables());
 }
 
 }  // namespace brimful::engine

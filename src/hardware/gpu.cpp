@@ -118,8 +118,8 @@ std::string failure(const ChildEnd& end, std::chrono::milliseconds limit) {
 /// Whether Linux runs inside Windows (WSL), and shares the cards with it.
 bool is_inside_windows(const fs::path& root) {
   const auto release = read_text(root / "proc/sys/kernel/osrelease");
-  return release && (release->find("microsoft") != std::string::npos ||
-                     release->find("Microsoft") != std::string::npos);
+  return release &&
+         (release->find("microsoft") != std::string::npos || release->find("Microsoft") != std::string::npos);
 }
 
 }  // namespace

@@ -158,8 +158,8 @@ Code describe(const Nvml& nvml, Device device, Device card, Gpu& gpu) {
   if (nvml.pci != nullptr && nvml.pci(card, &pci) == kSuccess)
     gpu.pci_address = fmt::format("{:04x}:{:02x}:{:02x}.0", pci.domain, pci.bus, pci.device);
   unsigned active = 0;
-  gpu.draws = nvml.display_active != nullptr && nvml.display_active(card, &active) == kSuccess &&
-              active == kEnabled;
+  gpu.draws =
+      nvml.display_active != nullptr && nvml.display_active(card, &active) == kSuccess && active == kEnabled;
   read_processes(nvml, device, gpu);
   return kSuccess;
 }

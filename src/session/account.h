@@ -15,7 +15,8 @@ namespace brimful::session {
 [[nodiscard]] TierAccount account_of(const plan::MemoryMap& host);
 [[nodiscard]] TierAccount account_of(const plan::DeviceShare& device);
 
-/// The figures of a card by name: total, free, used, reserved, process, others. What is not known is left out.
+/// The figures of a card by name: total, free, used, reserved, process, others. What is not known is left
+/// out.
 [[nodiscard]] std::vector<std::pair<std::string, Bytes>> figures_of(const engine::CardUse& card);
 
 /// All tiers of an engine, without the peaks. Requires: Engine::start() succeeded.

@@ -66,12 +66,9 @@ TEST(StatusJson, ACardHasTheFiguresThatItsDriverTells) {
   EXPECT_EQ(card_json(card), (json{{"total", 100}, {"free", 30}, {"used", 70}, {"others", 20}}));
   card.reserved = Bytes{10};
   card.process = Bytes{40};
-  EXPECT_EQ(card_json(card), (json{{"total", 100},
-                                   {"free", 30},
-                                   {"used", 70},
-                                   {"reserved", 10},
-                                   {"process", 40},
-                                   {"others", 20}}));
+  EXPECT_EQ(
+      card_json(card),
+      (json{{"total", 100}, {"free", 30}, {"used", 70}, {"reserved", 10}, {"process", 40}, {"others", 20}}));
 }
 
 TEST(StatusJson, StatisticsHaveTheFieldsOfTheControlSocket) {

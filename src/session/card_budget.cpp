@@ -22,8 +22,8 @@ std::string others(const hardware::Gpu& card) {
 Result<CardBudget> card_budget(const VramPart& part, const hardware::Gpu& card, std::string_view name,
                                std::string_view option) {
   if (part.size && *part.size > card.total) {
-    return fail(ErrorCode::kInvalidArgument, fmt::format("{} {}: {} has {} in all", option, part.text, name,
-                                                         format_bytes(card.total)));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} {}: {} has {} in all", option, part.text, name, format_bytes(card.total)));
   }
   const Bytes reserve = hardware::reserve_for_others(card);
   const Bytes automatic = hardware::automatic_budget(card);

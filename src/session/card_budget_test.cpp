@@ -34,7 +34,8 @@ TEST(CardBudget, WithASizeIsThatSizeAndSaysWhatOthersHold) {
   auto got = budget("6GiB", card());
   ASSERT_TRUE(got);
   EXPECT_EQ(got->bytes, kGiB * 6);
-  EXPECT_THAT(got->notes, ElementsAre("CUDA0: other programs hold 1.00 GiB of its 8.00 GiB; 6.50 GiB are free"));
+  EXPECT_THAT(got->notes,
+              ElementsAre("CUDA0: other programs hold 1.00 GiB of its 8.00 GiB; 6.50 GiB are free"));
   EXPECT_EQ(budget("6656MiB", card())->bytes, kMiB * 6656) << "all that is free";
   got = budget("6GiB", {.total = kGiB * 8, .free = kGiB * 8});
   EXPECT_THAT(got->notes, IsEmpty());

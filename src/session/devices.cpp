@@ -41,10 +41,10 @@ std::vector<ggml_backend_dev_t> devices_for(const std::vector<VramPart>& parts,
 Result<Bytes> size_of(const std::string& number, const std::string& part, std::string_view option) {
   const auto size = parse_bytes(number);
   if (!size) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{}: {}{}", option, size.error().message,
-                            part.ends_with(".gguf") ? "; a model stands before it, or a size does after it"
-                                                    : ""));
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{}: {}{}", option, size.error().message,
+                    part.ends_with(".gguf") ? "; a model stands before it, or a size does after it" : ""));
   }
   if (*size > Bytes{} && *size < kMiB && number.find_first_not_of("0123456789") == std::string::npos) {
     return fail(ErrorCode::kInvalidArgument,

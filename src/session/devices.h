@@ -47,9 +47,10 @@ inline constexpr std::string_view kAutomatic = "auto";
 /// messages call the budgets. Errors: kInvalidArgument for a device that is not there, is named twice, or has
 /// less memory; kUnsupported where there is no GPU, or where NVML cannot tell which one it is; kInfeasible
 /// where a budget without a size is nothing.
-[[nodiscard]] Result<std::vector<engine::OffloadOption>> offload_options(
-    const std::vector<VramPart>& parts, const engine::DriverAccount& account, std::string_view option,
-    const Notes& notes);
+[[nodiscard]] Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<VramPart>& parts,
+                                                                         const engine::DriverAccount& account,
+                                                                         std::string_view option,
+                                                                         const Notes& notes);
 
 /// The same among these devices.
 [[nodiscard]] Result<std::vector<engine::OffloadOption>> offload_options_among(
@@ -58,7 +59,8 @@ inline constexpr std::string_view kAutomatic = "auto";
 
 /// The memory of a device before this process has used it: as NVML says it, or else as ggml does, where
 /// nobody says what other programs hold. Starts the device's driver. Errors: those of DriverAccount::card().
-[[nodiscard]] Result<hardware::Gpu> card_before(ggml_backend_dev_t device, const engine::DriverAccount& account);
+[[nodiscard]] Result<hardware::Gpu> card_before(ggml_backend_dev_t device,
+                                                const engine::DriverAccount& account);
 
 /// From how many tokens on weights are uploaded to `device` for a pass: by this machine's rates where they
 /// were measured, and else as plan::assumed_transfer_policy() says.

@@ -42,8 +42,7 @@ TEST(ParseVram, ASizeMayBeLeftToTheCard) {
 }
 
 TEST(ParseVram, AModelBehindTheFlagIsRefusedWithAHint) {
-  EXPECT_THAT(parsed("model.gguf"),
-              testing::EndsWith("; a model stands before it, or a size does after it"));
+  EXPECT_THAT(parsed("model.gguf"), testing::EndsWith("; a model stands before it, or a size does after it"));
 }
 
 TEST(ParseVram, WhatIsNoSizeIsRefusedWithTheFlag) {
@@ -68,9 +67,10 @@ TEST(UnusedDevicesNote, SaysWhichDeviceABudgetWithoutANameMeans) {
 }
 
 TEST(UnusedDevicesNote, NamesEachWhereTheSizeIsLeftOut) {
-  EXPECT_EQ(note("auto", {"CUDA0"}, {"CUDA0", "CUDA1"}),
-            "--vram auto is the budget of CUDA0 only, of the GPUs CUDA0, CUDA1; to use more, name each: --vram "
-            "CUDA0=auto,CUDA1=auto");
+  EXPECT_EQ(
+      note("auto", {"CUDA0"}, {"CUDA0", "CUDA1"}),
+      "--vram auto is the budget of CUDA0 only, of the GPUs CUDA0, CUDA1; to use more, name each: --vram "
+      "CUDA0=auto,CUDA1=auto");
 }
 
 TEST(UnusedDevicesNote, KeepsSilentWhereNothingIsUnclear) {

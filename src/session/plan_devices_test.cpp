@@ -56,8 +56,9 @@ TEST(PlanDevices, SaysWhichOfSeveralGpusABudgetIsFor) {
   const auto note = [](const std::string& vram) {
     return plan_devices(parse_vram(vram, "--vram").value(), machine(2), true, {.vram = "--vram"})->notes;
   };
-  EXPECT_THAT(note("1GiB"), ElementsAre("--vram 1GiB is the budget of CUDA0 only, of the GPUs CUDA0, CUDA1; to use "
-                                        "more, name each: --vram CUDA0=1GiB,CUDA1=1GiB"));
+  EXPECT_THAT(note("1GiB"),
+              ElementsAre("--vram 1GiB is the budget of CUDA0 only, of the GPUs CUDA0, CUDA1; to use "
+                          "more, name each: --vram CUDA0=1GiB,CUDA1=1GiB"));
   EXPECT_THAT(note("CUDA0=1GiB"), IsEmpty());
 }
 

@@ -41,12 +41,13 @@ nlohmann::ordered_json tiers_json(const engine::Engine& engine) {
                    {"weights_bytes", weights_json(map)}});
   for (const engine::DeviceUse& use : engine.devices()) {
     const plan::DeviceShare& device = use.share;
-    nlohmann::ordered_json& tier = tiers.emplace_back(nlohmann::ordered_json{{"name", device.name},
-                                                    {"device", device.gpu.name},
-                                                    {"budget_bytes", device.budget.value},
-                                                    {"bytes", tags_json(account_of(device))},
-                                                    {"sent_bytes", use.sent.value},
-                                                    {"experts", slots_json(use.experts)}});
+    nlohmann::ordered_json& tier =
+        tiers.emplace_back(nlohmann::ordered_json{{"name", device.name},
+                                                  {"device", device.gpu.name},
+                                                  {"budget_bytes", device.budget.value},
+                                                  {"bytes", tags_json(account_of(device))},
+                                                  {"sent_bytes", use.sent.value},
+                                                  {"experts", slots_json(use.experts)}});
     if (use.card) tier["card_bytes"] = card_json(*use.card);
   }
   return tiers;

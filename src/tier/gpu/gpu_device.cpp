@@ -54,9 +54,8 @@ std::vector<ggml_backend_dev_t> one_for_each_card(std::span<ggml_backend_dev_t c
       if (describe_one_card(all[i], other)) ++before[ggml_backend_dev_backend_reg(other)];
     }
     const std::size_t of_this = before[backend];
-    const bool known = std::ranges::any_of(before, [&](const auto& other) {
-      return other.first != backend && other.second > of_this;
-    });
+    const bool known = std::ranges::any_of(
+        before, [&](const auto& other) { return other.first != backend && other.second > of_this; });
     if (!known) out.push_back(all[i]);
   }
   return out;
