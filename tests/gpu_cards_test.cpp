@@ -140,8 +140,8 @@ TEST(GpuCards, HaveNoMoreThanTheirBackEndSays) {
 TEST(GpuCards, ThatAreDividedHaveTheMemoryOfOneInstance) {
   TestDevice device({.name = "CUDA0", .address = kCard, .capacity = kGiB * 6});
   EXPECT_EQ(budgets({device.handle()}, "auto", nullptr, account("divided", "MIG-instance-of-6-gib")),
-            "CUDA0=5312")
-      << "6144 less 576 less the reserve";
+            "CUDA0=5248")
+      << "6144 less 576 less the reserve, in steps of 128";
   EXPECT_THAT(budgets({device.handle()}, "1GiB", nullptr, account("divided")),
               StartsWith("the card at 0000:c1:02.0 is divided (MIG) into 2 instances"));
 }

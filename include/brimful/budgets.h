@@ -17,8 +17,9 @@ struct VramBudget {
   std::string device{};
   /// The largest number of bytes of this process on the GPU: weights, KV cache, compute buffers, and the memory that
   /// the GPU's driver takes. 0: the GPU is not used. Unset: what the GPU has free, less a reserve for other programs
-  /// (256 MiB, or 512 MiB if a program draws on the GPU). If the number is larger than what is free, the budget is the
-  /// same. A note says so in both cases (Session::notes(), Plan::notes). change_budgets() needs a number.
+  /// (256 MiB, or 512 MiB if a program draws on the GPU), rounded down to 128 MiB. If the number is larger than what is
+  /// free, the budget is chosen in the same way. A note says so in both cases (Session::notes(), Plan::notes).
+  /// change_budgets() needs a number.
   std::optional<Bytes> bytes{};
 };
 
@@ -49,10 +50,10 @@ struct TierAccount {
   Bytes experts_sent{};  ///< Bytes of experts that were copied into this GPU's cache of experts.
   std::uint64_t experts_used = 0;   ///< As Statistics::experts_used, for the layers that this GPU's cache serves.
   std::uint64_t experts_found = 0;  ///< How many of `experts_used` were in this GPU's cache already.
-  /// The memory of the whole GPU, as NVIDIA's driver counted it at the start or at the last change of budgets, in bytes.
+  /// The memory of the whole GPU in bytes, as NVIDIA's driver counted it at the start or at the last change of budgets:
   /// `total`, `free`, `used`. `reserved`: what driver and firmware keep; it is a part of `used`. `process`: what this
   /// process holds. `others`: what other programs hold. What the driver does not say is missing. Empty for the host,
-  /// in a Plan, and for other GPUs.
+  /// in a Plan, and for GPUs of other makers.
   std::vector<std::pair<std::string, Bytes>> card{};
 };
 

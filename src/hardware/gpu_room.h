@@ -14,8 +14,9 @@ namespace brimful::hardware {
 /// where somebody draws on the card, because a desktop grows with its windows; otherwise 256 MiB.
 [[nodiscard]] Bytes reserve_for_others(const Gpu& gpu);
 
-/// The budget that nobody has named: what is free on the card, less reserve_for_others(); 0 where that is
-/// nothing.
+/// The budget that nobody has named: what is free on the card, less reserve_for_others(), in steps of 128
+/// MiB, so that a desktop that takes a little more or less does not change where every weight lies. 0 where
+/// that is nothing.
 [[nodiscard]] Bytes automatic_budget(const Gpu& gpu);
 
 }  // namespace brimful::hardware

@@ -18,6 +18,8 @@ TEST(GpuRoom, ABudgetWithoutASizeLeavesAReserve) {
   gpu.draws = true;
   EXPECT_EQ(reserve_for_others(gpu), kMiB * 512);
   EXPECT_EQ(automatic_budget(gpu), kGiB * 6 - kMiB * 512) << "the desktop grows with its windows";
+  gpu.free = kGiB * 6 - kMiB * 100;
+  EXPECT_EQ(automatic_budget(gpu), kGiB * 6 - kMiB * 640) << "in steps of 128 MiB";
   gpu.free = kMiB * 500;
   EXPECT_EQ(automatic_budget(gpu), Bytes{});
 }
