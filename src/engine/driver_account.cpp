@@ -12,6 +12,10 @@
 namespace brimful::engine {
 namespace {
 
+// Up to this part of our buffers, a driver may have given back memory that an earlier use by this process had
+// left.
+constexpr std::uint64_t kPartReleased = 8;
+
 /// Whether CUDA_VISIBLE_DEVICES names this instance. CUDA takes the beginning of a UUID for the whole.
 bool names(const std::string& visible_devices, const hardware::Gpu& gpu) {
   std::istringstream all(visible_devices);
@@ -33,7 +37,8 @@ std::optional<Bytes> own_entry(const hardware::Gpu& gpu) {
 std::optional<DeviceHeld> believed(const std::optional<DeviceHeld>& held, Bytes buffers) {
   if (!held) return std::nullopt;
   DeviceHeld out = *held;
-  if (out.own && (out.bytes <= out.before || out.bytes - out.before < buffers)) {
+  const Bytes rise = saturating_sub(out.bytes, out.before);
+  if (out.own && (rise == Bytes{} || rise < buffers - Bytes{buffers.value / kPartReleased})) {
     if (!out.growth) return std::nullopt;
     out = {.bytes = *out.growth, .own = false, .card = std::move(out.card)};
   }

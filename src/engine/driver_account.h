@@ -28,8 +28,8 @@ struct DeviceHeld {
 };
 
 /// Returns the bytes that `held` says, when this process is known to hold at least `buffers`. The entry of a
-/// process's pid is believed only if it has risen by as much; otherwise the growth of the card counts, and
-/// nothing when that is not enough either. Pure.
+/// process's pid is believed only if it has risen by about as much; otherwise the growth of the card counts,
+/// and nothing when that is not enough either. Pure.
 [[nodiscard]] std::optional<DeviceHeld> believed(const std::optional<DeviceHeld>& held, Bytes buffers);
 
 /// Reports how many bytes this process holds on a device, as its driver counts them, with the driver's

@@ -37,9 +37,10 @@ void capture_llama_logs() {
   llama_log_set(keep, nullptr);  // this sets ggml's log, too
   ggml_set_abort_callback([](const char* message) {
     std::fprintf(stderr, "brimful: ggml cannot continue: %s%s\n", message,
-                 memory_is_full ? ": the memory of a GPU is full: close other programs that use it, or give it "
-                                  "a smaller budget"
-                                : "");
+                 memory_is_full
+                     ? ": the memory of a GPU is full: close other programs that use it, or give it "
+                       "a smaller budget"
+                     : "");
     std::fflush(stderr);
     std::_Exit(1);
   });

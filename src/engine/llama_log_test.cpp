@@ -17,8 +17,9 @@ void abort_after(const char* error) {
 }
 
 TEST(LlamaLogDeathTest, SaysWhatToDoWhenTheMemoryOfAGpuIsFull) {
-  EXPECT_EXIT(abort_after("CUDA error: out of memory\n"), testing::ExitedWithCode(1),
-              "brimful: ggml cannot continue: .*CUDA error: the memory of a GPU is full: close other programs");
+  EXPECT_EXIT(
+      abort_after("CUDA error: out of memory\n"), testing::ExitedWithCode(1),
+      "brimful: ggml cannot continue: .*CUDA error: the memory of a GPU is full: close other programs");
   EXPECT_EXIT(abort_after("CUDA error: an illegal memory access\n"), testing::ExitedWithCode(1),
               "brimful: ggml cannot continue: .*CUDA error\n");
 }
