@@ -156,7 +156,7 @@ TEST(GpuExperts, FillWhatADeviceHasLeft) {
     SCOPED_TRACE(format_bytes(budget));
     const Status changed = (*engine)->change_budgets({.vram = {{"TEST0", budget}}});
     ASSERT_TRUE(changed) << changed.error().message;
-    const auto [share, sent, experts] = (*engine)->devices().at(0);
+    const auto [share, sent, experts, card] = (*engine)->devices().at(0);
     ASSERT_FALSE(share.groups.empty());
     EXPECT_EQ(share.weights + share.experts + share.kv_cache + share.compute + share.ring + share.unused,
               budget);

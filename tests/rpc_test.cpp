@@ -170,6 +170,11 @@ std::string use_in_a_session(const std::filesystem::path& path, const std::strin
   const Bytes all = weights_there({});
   const Bytes some = weights_there({.gpu_layers = 1});
   if (all <= kMiB || some >= all) return "what may lie on the device does not";
+  const auto automatic = model->plan({.ram = kGiB, .vram = {{.device = "RPC0"}}}, {.tokens = 256});
+  if (!automatic) return automatic.error().message;
+  if (automatic->account.tiers.at(1).budget <= kGiB) return "a budget without a size is not what is free";
+  if (!automatic->notes.front().starts_with("budgets.vram RPC0=auto: the budget of RPC0 is "))
+    return automatic->notes.front();
   return {};
 }
 
@@ -184,6 +189,16 @@ TEST(Rpc, ASessionUsesTheDevicesOfAServer) {
         std::_Exit(wrong.empty() ? 0 : 1);
       },
       testing::ExitedWithCode(0), "");
+}
+
+TEST(Rpc, ABudgetMayBeLeftToTheServersDevice) {
+  const auto path = stories15m();
+  if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
+  const RpcServer server;
+  const ProgramRun ran = run_brimful({"run", "-m", path.string(), "--raw", "-p", "a", "-n", "2", "-c", "256",
+                                      "-t", "1", "--rpc", server.endpoint(), "--vram"});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_NE(ran.err.find("note: --vram auto: the budget of RPC0 is "), std::string::npos) << ran.err;
 }
 
 TEST(Rpc, FlagsOfLlamaCppSayWhatMayLieThere) {

@@ -297,6 +297,7 @@ struct TestDeviceCalls {
     iface.get_tensor = get_tensor;
     iface.clear = clear;
     device.contract_.chosen();
+    ++device.touched_;
     auto* const memory = new Memory(size);
     {
       const Memory::Lock lock;
@@ -381,6 +382,7 @@ struct TestDeviceCalls {
   static ggml_backend_t init(ggml_backend_dev_t dev, const char*) {
     static ggml_guid guid = {0x74, 0x65, 0x73, 0x74};
     of(dev).contract_.chosen();
+    ++of(dev).touched_;
     auto* const backend = new ggml_backend{};
     backend->guid = &guid;
     backend->iface.get_name = [](ggml_backend_t b) { return of(b->device).options_.name; };
@@ -407,13 +409,15 @@ struct TestDeviceCalls {
   // device
   static void memory_info(ggml_backend_dev_t dev, size_t* free, size_t* total) {
     of(dev).contract_.chosen();
+    ++of(dev).touched_;
     *total = of(dev).options_.capacity.value;
     *free = *total - of(dev).used_;
   }
   static void props(ggml_backend_dev_t dev, ggml_backend_dev_props* out) {
     std::memset(out, 0, sizeof *out);
     out->name = of(dev).options_.name;
-    out->description = "a device for tests";
+    out->description = of(dev).options_.description;
+    out->device_id = of(dev).options_.address;
     out->type = GGML_BACKEND_DEVICE_TYPE_GPU;
     out->caps.async = out->caps.events = true;
     memory_info(dev, &out->memory_free, &out->memory_total);
@@ -425,7 +429,7 @@ struct TestDeviceCalls {
   static void fill(TestDevice& device) {
     ggml_backend_device_i& iface = device.device_->iface;
     iface.get_name = [](ggml_backend_dev_t dev) { return of(dev).options_.name; };
-    iface.get_description = [](ggml_backend_dev_t) { return "a device for tests"; };
+    iface.get_description = [](ggml_backend_dev_t dev) { return of(dev).options_.description; };
     iface.get_memory = memory_info;
     iface.get_type = [](ggml_backend_dev_t) { return GGML_BACKEND_DEVICE_TYPE_GPU; };
     iface.get_props = props;

@@ -25,6 +25,9 @@ class TestDevice {
  public:
   struct Options {
     const char* name = "TEST0";
+    const char* description = "a device for tests";
+    /// The PCI address that the device reports. Null: none.
+    const char* address = nullptr;
     Bytes capacity = Bytes{1} * kGiB.value;
     int threads = 2;
     /// The rate of the link in each direction; 0: as fast as memory.
@@ -82,6 +85,8 @@ class TestDevice {
   [[nodiscard]] Bytes given() const { return Bytes{given_}; }
   /// The number of copies to the device.
   [[nodiscard]] int copies() const { return copies_; }
+  /// The number of calls that would have started a driver context on a card.
+  [[nodiscard]] int touched() const { return touched_; }
 
   struct Times {
     std::chrono::duration<double> computing{0};
@@ -118,6 +123,7 @@ class TestDevice {
   mutable int copying_ = 0;
   DeviceContract contract_;
   std::atomic<int> copies_ = 0;
+  std::atomic<int> touched_ = 0;
   std::atomic<int> blocking_copies_ = 0;
   std::atomic<int> without_uid_ = 0;
   std::atomic<int> optimized_ = 0;

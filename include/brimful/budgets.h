@@ -16,8 +16,11 @@ struct VramBudget {
   /// list names or gets.
   std::string device{};
   /// The largest number of bytes of this process on the GPU: weights, KV cache, compute buffers, and the memory that
-  /// the GPU's driver takes. 0: the GPU is not used.
-  Bytes bytes{};
+  /// the GPU's driver takes. 0: the GPU is not used. Unset: what the GPU has free, less a reserve for other programs
+  /// (256 MiB, or 512 MiB if a program draws on the GPU), rounded down to 128 MiB. If the number is larger than what is
+  /// free, the budget is chosen in the same way. A note says so in both cases (Session::notes(), Plan::notes).
+  /// change_budgets() needs a number.
+  std::optional<Bytes> bytes{};
 };
 
 /// Limits on the memory of this process. They hold at every moment.
@@ -47,6 +50,11 @@ struct TierAccount {
   Bytes experts_sent{};  ///< Bytes of experts that were copied into this GPU's cache of experts.
   std::uint64_t experts_used = 0;   ///< As Statistics::experts_used, for the layers that this GPU's cache serves.
   std::uint64_t experts_found = 0;  ///< How many of `experts_used` were in this GPU's cache already.
+  /// The memory of the whole GPU in bytes, as NVIDIA's driver counted it at the start or at the last change of budgets:
+  /// `total`, `free`, `used`. `reserved`: what driver and firmware keep; it is a part of `used`. `process`: what this
+  /// process holds. `others`: what other programs hold. What the driver does not say is missing. Empty for the host,
+  /// in a Plan, and for GPUs of other makers.
+  std::vector<std::pair<std::string, Bytes>> card{};
 };
 
 /// A budget of main memory that was replaced by change_budgets().

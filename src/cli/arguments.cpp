@@ -15,6 +15,11 @@ namespace {
 constexpr std::array<std::string_view, 9> kFlagsWithOneDash{"-ub", "-tb", "-fa",  "-ctk", "-ctv",
                                                             "-md", "-hf", "-ngl", "-ot"};
 
+/// A flag whose value may be left out, at the end and before another flag. What stands behind it and is no
+/// flag is its value.
+constexpr std::string_view kFlagWithoutValue = "--vram";
+constexpr std::string_view kValueLeftOut = "auto";
+
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
 bool has_letters_behind_one_dash(std::string_view argument) {
@@ -63,7 +68,12 @@ Result<std::vector<std::string>> parser_arguments(const CLI::App& command, std::
   std::vector<std::string> out;
   bool is_value = false;
   bool flags_end = false;  // Set after an argument `--`.
+  const auto may_be_left_out = [&] { return is_value && out.back() == kFlagWithoutValue; };
   for (std::string argument : arguments) {
+    if (may_be_left_out() && argument.size() > 1 && argument[0] == '-' && !is_number(argument)) {
+      out.emplace_back(kValueLeftOut);
+      is_value = false;
+    }
     if (!is_value && !flags_end && argument.size() > 1 && argument[0] == '-') {
       flags_end = argument == "--";
       const std::string given = argument;
@@ -79,6 +89,7 @@ Result<std::vector<std::string>> parser_arguments(const CLI::App& command, std::
     is_value = !is_value && takes_a_value(command, argument);
     out.push_back(std::move(argument));
   }
+  if (may_be_left_out()) out.emplace_back(kValueLeftOut);
   std::ranges::reverse(out);
   return out;
 }

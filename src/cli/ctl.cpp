@@ -39,7 +39,10 @@ Result<nlohmann::json> request_of(const Options& options) {
                 session::parse_vram(*options.vram, flag_names().vram));
     request["vram"] = nlohmann::json::array();
     for (const session::VramPart& part : parts) {
-      nlohmann::json& budget = request["vram"].emplace_back(nlohmann::json{{"bytes", part.size.value}});
+      if (!part.size)
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("--vram {}: give a running model a size, as in 8GiB", part.text));
+      nlohmann::json& budget = request["vram"].emplace_back(nlohmann::json{{"bytes", part.size->value}});
       if (part.name) budget["name"] = *part.name;
     }
   }

@@ -32,6 +32,7 @@ class Help : public testing::Test {
                          "tokens in a pass, which is a long story to tell here");
     command_->add_option("-t,--threads", number_, "threads");
     command_->add_option("--ram", text_, "budget");
+    command_->add_option("--vram", text_, "budget");
   }
   Result<std::vector<std::string>> parsed(std::vector<std::string> words) {
     std::vector<char*> argv;
@@ -80,6 +81,21 @@ TEST_F(Help, TakesValuesAndWhatFollowsTwoDashesAsTheyAre) {
   EXPECT_EQ(refusal({"run", "--", "--rma"}), "");
   EXPECT_EQ(refusal({"run", "-1"}), "") << "a number is no flag";
   EXPECT_EQ(parsed({"run", "-ub", "3"}).value(), (std::vector<std::string>{"3", "--ub", "run"}));
+}
+
+TEST_F(Help, TheSizeOfVramMayBeLeftOutAtTheEndAndBeforeAFlag) {
+  using Words = std::vector<std::string>;
+  EXPECT_EQ(parsed({"run", "--vram"}).value(), (Words{"auto", "--vram", "run"}));
+  EXPECT_EQ(parsed({"run", "--vram", "-t", "4"}).value(), (Words{"4", "-t", "auto", "--vram", "run"}));
+  EXPECT_EQ(parsed({"run", "--vram", "-ub", "3"}).value(), (Words{"3", "--ub", "auto", "--vram", "run"}));
+  EXPECT_EQ(parsed({"run", "--vram", "--", "a.gguf"}).value(),
+            (Words{"a.gguf", "--", "auto", "--vram", "run"}));
+  EXPECT_EQ(parsed({"run", "--vram", "8GiB"}).value(), (Words{"8GiB", "--vram", "run"}));
+  EXPECT_EQ(parsed({"run", "--vram=8GiB", "-t4"}).value(), (Words{"-t4", "--vram=8GiB", "run"}));
+  EXPECT_EQ(parsed({"run", "--vram", "a.gguf"}).value(), (Words{"a.gguf", "--vram", "run"}))
+      << "it is refused";
+  EXPECT_EQ(parsed({"run", "--vram", ""}).value(), (Words{"", "--vram", "run"})) << "it is refused";
+  EXPECT_EQ(parsed({"run", "--vram", "-1"}).value(), (Words{"-1", "--vram", "run"})) << "it is refused";
 }
 
 }  // namespace

@@ -70,7 +70,10 @@ void add_plan_command(CLI::App& app, int& exit_code) {
                    "plan for another machine: a file that `brimful probe --json` wrote there")
       ->group(machine);
   command
-      ->add_option("--vram", options->vram, "VRAM budget, such as 8GiB; several GPUs: CUDA0=8GiB,CUDA1=6GiB")
+      ->add_option(
+          "--vram", options->vram,
+          "VRAM budget, such as 8GiB, of the first GPU; several GPUs: CUDA0=8GiB,CUDA1=6GiB; without a "
+          "size, or auto: the free VRAM, less a reserve")
       ->group(machine);
   add_placement_flags(*command, options->run);
   command

@@ -37,7 +37,9 @@ Result<hardware::Profile> machine_of(const PlanOptions& options, const model::Mo
     return fail(ErrorCode::kInvalidArgument, "name the machine with --like or with --hardware, not both");
   if (options.like) return hardware::machine_like(*options.like);
   if (options.hardware) return hardware::read_hardware_file(*options.hardware);
-  return measure_machine(&model, threads, probe::Refresh::kNever);
+  // Without a budget of VRAM, no GPU is touched.
+  return measure_machine(&model, threads, probe::Refresh::kNever,
+                         options.vram ? session::Links::kMeasure : session::Links::kLeaveOut);
 }
 
 }  // namespace

@@ -50,7 +50,8 @@ Status show_machine(const Options& options) {
   if (choice.note) tell("note: {}\n", *choice.note);
   const int threads = choice.threads;
   BRIMFUL_TRY(const hardware::Profile machine,
-              measure_machine(profile ? &*profile : nullptr, threads, refresh, MeasureNews::kAlways));
+              measure_machine(profile ? &*profile : nullptr, threads, refresh, session::Links::kMeasure,
+                              MeasureNews::kAlways));
   if (options.json) return write_standard_output(hardware::to_json(machine) + '\n');
   std::string text = machine_text(machine);
   const auto size = profile ? std::optional(size_of(*profile)) : std::nullopt;

@@ -8,8 +8,8 @@
 #include <functional>
 
 #include "base/standard_error.h"
+#include "hardware/gpu_room.h"
 #include "probe/probe.h"
-#include "session/measure_machine.h"
 
 namespace brimful::cli {
 namespace {
@@ -26,6 +26,9 @@ constexpr const char* kMeasures =
 std::string gpu_line(const hardware::Gpu& gpu) {
   std::string out = fmt::format("GPU    {}: {} of VRAM, {} free", gpu.name, format_bytes(gpu.total),
                                 format_bytes(gpu.free));
+  if (const Bytes others = hardware::held_by_programs(gpu); others > Bytes{})
+    out += fmt::format("; programs{} hold {}", gpu.reserved ? "" : " and driver", format_bytes(others));
+  if (gpu.reserved) out += fmt::format("; the driver keeps {}", format_bytes(*gpu.reserved));
   if (gpu.pcie_generation && gpu.pcie_width)
     out += fmt::format("; PCIe {}.0 x{}", *gpu.pcie_generation, *gpu.pcie_width);
   if (gpu.driver) out += fmt::format("; driver {}", *gpu.driver);
@@ -41,7 +44,7 @@ std::string rate_text(double bytes_per_s) {
 }
 
 Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int threads,
-                                          probe::Refresh refresh, MeasureNews news) {
+                                          probe::Refresh refresh, session::Links links, MeasureNews news) {
   std::function<void(std::string_view what, int done, int steps)> progress;
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
   if (!terminal && news == MeasureNews::kOneLine) {
@@ -58,7 +61,7 @@ Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int 
       std::fflush(stderr);
     };
   }
-  auto machine = session::measure_machine(model, threads, refresh, progress);
+  auto machine = session::measure_machine(model, threads, refresh, links, progress);
   if (terminal) tell("{}", kWipeLine);
   return machine;
 }

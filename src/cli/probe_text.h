@@ -5,6 +5,7 @@
 #include "hardware/profile.h"
 #include "model/model_profile.h"
 #include "probe/probe.h"
+#include "session/measure_machine.h"
 
 namespace brimful::cli {
 
@@ -16,7 +17,7 @@ enum class MeasureNews { kOneLine, kAlways };
 /// Returns the profile of this machine, and measures what `refresh` asks for. `model` is the model whose
 /// disk is measured; null: no disk. Errors and threading: those of probe::probe().
 [[nodiscard]] Result<hardware::Profile> measure_machine(const model::ModelProfile* model, int threads,
-                                                        probe::Refresh refresh,
+                                                        probe::Refresh refresh, session::Links links,
                                                         MeasureNews news = MeasureNews::kOneLine);
 
 /// Writes a rate for people, such as `3.20 GiB/s`.

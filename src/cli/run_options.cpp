@@ -171,7 +171,9 @@ void add_device_flags(CLI::App& command, RunOptions& o) {
   command
       .add_option(
           "--vram", o.vram,
-          "VRAM budget for weights, KV cache and buffers, such as 8GiB; several GPUs: CUDA0=8GiB,CUDA1=6GiB")
+          "VRAM budget for weights, KV cache and buffers, such as 8GiB, of the first GPU; several GPUs: "
+          "CUDA0=8GiB,CUDA1=6GiB; without a size, or auto: the free VRAM, less a reserve (default: no "
+          "GPU is used)")
       ->group("Memory");
   add_placement_flags(command, o);
   command

@@ -61,11 +61,13 @@ nlohmann::ordered_json engine_stats(const engine::Engine& engine, const std::str
   }
   json["weights_bytes"] = session::weights_json(map);
   json["memory_bytes"] = session::tags_json(session::account_of(map));
-  for (const auto& [device, sent, experts] : engine.devices()) {
+  for (const engine::DeviceUse& use : engine.devices()) {
+    const plan::DeviceShare& device = use.share;
     json["budget_bytes"][device.name] = device.budget.value;
     json["device_bytes"][device.name] = session::tags_json(session::account_of(device));
-    json["sent_bytes"][device.name] = sent.value;
-    if (!device.groups.empty()) json["device_experts"][device.name] = session::slots_json(experts);
+    json["sent_bytes"][device.name] = use.sent.value;
+    if (use.card) json["card_bytes"][device.name] = session::card_json(*use.card);
+    if (!device.groups.empty()) json["device_experts"][device.name] = session::slots_json(use.experts);
   }
   json["load_seconds"] = load_seconds;
   json["load_disk_bytes"] = engine.loaded_bytes().value;

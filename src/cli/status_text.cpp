@@ -86,12 +86,14 @@ std::string text_of_card(const json& card, const json& processes) {
     }
   }
   const std::uint64_t used = card.value("used_bytes", std::uint64_t{0});
-  const std::string all = fmt::format("{}: {} of {} used", name, format_bytes(Bytes{used}),
-                                      format_bytes(Bytes{card.value("total_bytes", std::uint64_t{0})}));
+  const std::uint64_t reserved = card.value("reserved_bytes", std::uint64_t{0});
+  std::string all = fmt::format("{}: {} of {} used", name, format_bytes(Bytes{used}),
+                                format_bytes(Bytes{card.value("total_bytes", std::uint64_t{0})}));
+  if (reserved > 0) all += fmt::format(", {} by its driver", format_bytes(Bytes{reserved}));
   // This happens in containers, where the driver lists no processes.
   if (in_use && ours == 0) return all + "; the driver does not say here by which processes\n";
   return fmt::format("{}, {} by brimful, {} by others\n", all, format_bytes(Bytes{ours}),
-                     format_bytes(Bytes{used - std::min(used, ours)}));
+                     format_bytes(Bytes{used - std::min(used, ours + reserved)}));
 }
 
 }  // namespace

@@ -23,6 +23,21 @@ TEST(ScreenText, FillsNoMoreThanTheRows) {
   EXPECT_THAT(cut, HasSubstr("a taller window shows more"));
 }
 
+TEST(SampleText, SaysWhoHoldsTheMemoryOfACard) {
+  const auto mib = [](std::uint64_t number) { return number << 20; };
+  json all{{"processes", {{{"pid", 1}, {"rates", json::object()}}}}, {"swap", json::object()}};
+  json& card = all["gpus"].emplace_back(json{{"name", "a card"},
+                                             {"total_bytes", mib(8192)},
+                                             {"used_bytes", mib(2048)},
+                                             {"processes", {{{"pid", 1}, {"used_bytes", mib(1024)}}}}});
+  EXPECT_THAT(sample_text(all),
+              HasSubstr("a card: 2.00 GiB of 8.00 GiB used, 1.00 GiB by brimful, 1.00 GiB by others\n"));
+  card["reserved_bytes"] = mib(512);
+  EXPECT_THAT(sample_text(all),
+              HasSubstr("a card: 2.00 GiB of 8.00 GiB used, 512.0 MiB by its driver, 1.00 GiB by "
+                        "brimful, 512.0 MiB by others\n"));
+}
+
 TEST(RunningText, NamesProcessesWithTheirModelsAndBudgets) {
   const json statuses{{{"pid", 4711},
                        {"model", "/models/a.gguf"},

@@ -35,8 +35,10 @@ json gpus(const hardware::Gpus& gpus) {
   for (const hardware::Gpu& gpu : gpus.cards) {
     json& card = out.emplace_back(json{{"name", gpu.name},
                                        {"total_bytes", gpu.total.value},
+                                       {"free_bytes", gpu.free.value},
                                        {"used_bytes", gpu.used.value},
                                        {"processes", json::array()}});
+    if (gpu.reserved) card["reserved_bytes"] = gpu.reserved->value;
     for (const hardware::GpuProcess& process : gpu.processes)
       card["processes"].push_back({{"pid", process.pid}, {"used_bytes", process.used.value}});
   }

@@ -3,6 +3,7 @@
 #include <llama.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -21,6 +22,8 @@ struct DeviceUse {
   Bytes sent;
   /// Statistics of the steps that had slots for experts on the device. `read`: bytes sent into these slots.
   tier::ExpertStatistics experts;
+  /// The card when its driver was measured last. Unset: NVML does not know it, or is not asked.
+  std::optional<CardUse> card{};
 };
 
 /// A device with memory of its own, its budget, and what is known about it. One of GpuTier's. Threading: as
@@ -47,7 +50,7 @@ struct BudgetedGpu {
   [[nodiscard]] Result<bool> settle(const llama_context* context, plan::DeviceBudget& estimate);
   /// Refuses another budget when it is known to be too large or too small. Errors: kInfeasible.
   [[nodiscard]] Status check_budget(Bytes budget) const;
-  [[nodiscard]] DeviceUse use() const { return {share, device->sent(), device->experts()}; }
+  [[nodiscard]] DeviceUse use() const { return {share, device->sent(), device->experts(), driver.card()}; }
 };
 
 }  // namespace brimful::engine

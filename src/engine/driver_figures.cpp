@@ -47,11 +47,12 @@ std::optional<DriverFigures::Figure> DriverFigures::find(ggml_backend_dev_t devi
   return std::nullopt;
 }
 
-void DriverFigures::keep(ggml_backend_dev_t device, const std::string& use, Bytes took) {
+void DriverFigures::keep(ggml_backend_dev_t device, const std::string& use, Bytes took, Bytes of_this_use) {
   const std::string name = name_of(device);
   if (known_.size() > kMostUses) known_.clear();
   const bool news = std::exchange(known_[{name, use}], took) != took;
-  if (std::exchange(known_[{name, ""}], took) != took || news) write();
+  const Bytes of_any = saturating_sub(took, of_this_use);
+  if (std::exchange(known_[{name, ""}], of_any) != of_any || news) write();
 }
 
 void DriverFigures::write() const {

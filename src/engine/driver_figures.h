@@ -27,8 +27,9 @@ class DriverFigures {
   /// The figure for this device and `use` (model, shape and budget); nothing when neither that nor an earlier
   /// one of the device is known.
   [[nodiscard]] std::optional<Figure> find(ggml_backend_dev_t device, const std::string& use) const;
-  /// Remembers a figure, and writes the file if something has changed.
-  void keep(ggml_backend_dev_t device, const std::string& use, Bytes took);
+  /// Remembers a figure, and writes the file if something has changed. `of_this_use`: the part of `took` that
+  /// another use of the device does not have.
+  void keep(ggml_backend_dev_t device, const std::string& use, Bytes took, Bytes of_this_use = {});
 
  private:
   using Key =

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <string_view>
 
+#include "hardware/gpu_room.h"
+#include "tier/weights/pinned_memory.h"
+
 namespace brimful::engine {
 namespace {
 
@@ -18,6 +21,8 @@ constexpr std::uint64_t kPartForSlack = 128;
 constexpr std::uint64_t kPartForGuess = 256;
 // When a whole card's use has grown by more than this, other programs have a part in it.
 constexpr Bytes kMostOfDriver = kMiB * 1536;
+// A driver's page tables have 8 bytes for each page of 4 KiB that is pinned.
+constexpr std::uint64_t kPinnedForByteOfTables = 512;
 
 /// Bytes that a driver is assumed to hold on the device beside ggml's buffers, when it does not report them.
 /// Only CUDA and ROCm are assumed to hold any.
@@ -31,16 +36,25 @@ bool is_remote(ggml_backend_dev_t device) {
   return std::string_view(ggml_backend_reg_name(ggml_backend_dev_backend_reg(device))) == "RPC";
 }
 
+/// Bytes of our buffers that are on the device when all of `share` is in its place.
+Bytes buffers_of(const plan::DeviceShare& share) { return share.peak() - share.runtime; }
+
 /// The bytes that the driver takes in addition to `buffers`, as far as `held` is plausible; otherwise
-/// nothing.
+/// nothing. `held`: what is believed().
 std::optional<DeviceHeld> driver_part(ggml_backend_dev_t device, const std::optional<DeviceHeld>& held,
                                       Bytes buffers) {
-  if (!held || held->bytes < buffers)
-    return std::nullopt;  // we know that the buffers are there, so the figure is wrong
+  if (!held) return std::nullopt;
   const Bytes takes = held->bytes - buffers;
   if (held->own) return DeviceHeld{takes};
   if (takes > kMostOfDriver) return std::nullopt;
   return DeviceHeld{std::max(takes, driver_bytes(device)), false};
+}
+
+CardUse use_of(const hardware::Gpu& card, const std::optional<DeviceHeld>& held) {
+  CardUse out{.total = card.total, .free = card.free, .used = card.used, .reserved = card.reserved};
+  if (held && held->own) out.process = held->bytes;
+  out.others = saturating_sub(hardware::held_by_programs(card), held ? held->bytes : Bytes{});
+  return out;
 }
 
 }  // namespace
@@ -50,7 +64,11 @@ DriverFit::DriverFit(ggml_backend_dev_t device, HeldOnDevice held_on_device,
     : device_(device), held_on_device_(std::move(held_on_device)), figures_(std::move(figures)) {
   if (!held_on_device_) return;
   const auto held = held_on_device_(device);
-  if (held && held->own) at_open_ = held->bytes;
+  if (held && held->own && held->bytes > held->before) at_open_ = held->bytes;
+}
+
+Bytes DriverFit::page_tables() const {
+  return tier::pins_memory_of_others(device_) ? Bytes{pinned_.value / kPinnedForByteOfTables} : Bytes{};
 }
 
 Bytes DriverFit::guess(Bytes budget) const {
@@ -63,11 +81,11 @@ Bytes DriverFit::guess(Bytes budget) const {
     if (figure && figure->same_use) return figure->took;
     if (figure) known = figure->took;
   }
-  return std::max(known, at_open_) + Bytes{budget.value / kPartForGuess};
+  return std::max(known, at_open_) + page_tables() + Bytes{budget.value / kPartForGuess};
 }
 
 Status DriverFit::check_unused(Bytes budget) const {
-  const auto held = held_on_device_(device_);
+  const auto held = believed(held_on_device_(device_), {});
   if (!held || !held->own || held->bytes <= budget) return {};
   return fail(ErrorCode::kInfeasible,
               fmt::format("{}: its driver alone holds {} for this process, and its budget is {}: give it "
@@ -75,9 +93,26 @@ Status DriverFit::check_unused(Bytes budget) const {
                           ggml_backend_dev_name(device_), format_bytes(held->bytes), format_bytes(budget)));
 }
 
+Status DriverFit::check_room(const plan::DeviceShare& share) const {
+  const auto held = believed(held_on_device_(device_), buffers_of(share));
+  if (!held) return {};
+  const Bytes still = saturating_sub(share.runtime, held->bytes - buffers_of(share));
+  std::size_t free = 0;
+  std::size_t total = 0;
+  ggml_backend_dev_memory(device_, &free, &total);
+  if (total == 0 || Bytes{free} >= still) return {};
+  return fail(ErrorCode::kBudgetExceeded,
+              fmt::format("{}: only {} of it are free, and its driver may take {} more: other programs hold "
+                          "the rest: close them, or use a smaller budget",
+                          share.name, format_bytes(Bytes{free}), format_bytes(still)));
+}
+
 bool DriverFit::measure(const plan::DeviceShare& share, Bytes budget, std::vector<std::string>& notes) {
-  const Bytes buffers = share.peak() - share.runtime;
-  const auto takes = driver_part(device_, held_on_device_(device_), buffers);
+  const Bytes buffers = buffers_of(share);
+  const auto raw = held_on_device_(device_);
+  const auto held = believed(raw, buffers);
+  if (raw && raw->card) card_ = use_of(*raw->card, held);
+  const auto takes = driver_part(device_, held, buffers);
   if (!takes) {
     if (!is_remote(device_))
       notes.push_back(
@@ -85,6 +120,11 @@ bool DriverFit::measure(const plan::DeviceShare& share, Bytes budget, std::vecto
                       share.name, format_bytes(share.runtime)));
     return true;
   }
+  if (!takes->own)
+    notes.push_back(fmt::format(
+        "{}: its driver does not say what this process holds (as in a container or under WSL), so "
+        "the growth of the whole card's use counts: start no other program on it now",
+        share.name));
   // This leaves some MiB for growth, so that the next start is right at once.
   measured_ = DeviceHeld{takes->bytes + kDriverGrowth, takes->own};
   const Bytes slack = std::max(kDriverSlack, Bytes{budget.value / kPartForSlack});
@@ -96,7 +136,7 @@ std::optional<Bytes> DriverFit::measured() const {
 }
 
 void DriverFit::keep() const {
-  if (figures_ && measured_ && measured_->own) figures_->keep(device_, use_, measured_->bytes);
+  if (figures_ && measured_ && measured_->own) figures_->keep(device_, use_, measured_->bytes, page_tables());
 }
 
 }  // namespace brimful::engine

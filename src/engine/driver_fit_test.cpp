@@ -83,6 +83,37 @@ TEST(DriverFit, KeepsOnlyWhatIsItsOwn) {
   EXPECT_EQ(figures->find(device(), "a model")->took, kMiB * 102);
 }
 
+/// What NVML says in a container where another process has our pid, with 700 MiB from the beginning.
+std::optional<DeviceHeld> others_entry(Bytes growth) {
+  return DeviceHeld{.bytes = kMiB * 700, .own = true, .before = kMiB * 700, .growth = growth};
+}
+
+TEST(DriverFit, DoesNotBelieveAnEntryThatDoesNotRise) {
+  DriverFit driver(device(), holds(others_entry({}), others_entry(kMiB * 600)), nullptr);
+  EXPECT_EQ(driver.guess(kGiB), kMiB * 4) << "the 700 MiB are not ours";
+  std::vector<std::string> notes;
+  EXPECT_TRUE(driver.measure(share_with(kMiB * 100), kGiB, notes));
+  EXPECT_EQ(driver.measured(), kMiB * 102) << "by the growth of the card";
+  ASSERT_EQ(notes.size(), 1U);
+  EXPECT_TRUE(notes[0].starts_with("GPU: its driver does not say what this process holds")) << notes[0];
+  EXPECT_TRUE(DriverFit(device(), holds({}, others_entry({})), nullptr).check_unused(kMiB * 500));
+}
+
+TEST(DriverFit, TellsHowTheCardWasWhenItWasMeasured) {
+  DeviceHeld held{.bytes = kMiB * 600};
+  held.card = hardware::Gpu{.total = kGiB * 8, .free = kGiB * 6, .used = kGiB * 2};
+  held.card->reserved = kMiB * 300;
+  DriverFit driver(device(), holds({}, held), nullptr);
+  EXPECT_FALSE(driver.card());
+  std::vector<std::string> notes;
+  EXPECT_TRUE(driver.measure(share_with(kMiB * 100), kGiB, notes));
+  ASSERT_TRUE(driver.card());
+  EXPECT_EQ(driver.card()->used, kGiB * 2);
+  EXPECT_EQ(driver.card()->reserved, kMiB * 300);
+  EXPECT_EQ(driver.card()->process, kMiB * 600);
+  EXPECT_EQ(driver.card()->others, kMiB * (2048 - 300 - 600));
+}
+
 TEST(DriverFit, SaysWhenItIsNotKnown) {
   const std::vector<std::optional<DeviceHeld>> implausible{{}, own(kMiB * 499), shared(kMiB * 2037)};
   for (const std::optional<DeviceHeld>& held : implausible) {

@@ -15,10 +15,11 @@ GpuTier::GpuTier(const OpenOptions& options, const model::ModelProfile& profile,
   for (const BudgetedGpu& gpu : gpus_) gpu.device->send(policy);
 }
 
-std::vector<plan::DeviceBudget> GpuTier::budgets_for(ContextShape shape, Bytes compute) {
+std::vector<plan::DeviceBudget> GpuTier::budgets_for(ContextShape shape, Bytes compute, Bytes pinned) {
   std::vector<plan::DeviceBudget> out;
   for (BudgetedGpu& gpu : gpus_) {
     const Bytes budget = gpu.pool->capacity();
+    gpu.driver.set_pinned(pinned);
     gpu.driver.set_use(fmt::format("{} of {} bytes, context {}, ubatch {}, {} bytes",
                                    options_.model.filename().string(), profile_.weight_bytes().value,
                                    shape.context, shape.ubatch, budget.value));
@@ -145,6 +146,13 @@ void GpuTier::displace() {
 bool GpuTier::drivers_tell() const {
   return std::ranges::any_of(gpus_,
                              [](const BudgetedGpu& gpu) { return gpu.is_used() && gpu.driver.tells(); });
+}
+
+Status GpuTier::check_room() const {
+  for (const BudgetedGpu& gpu : gpus_) {
+    if (gpu.is_used()) BRIMFUL_TRY_VOID(gpu.driver.check_room(gpu.share));
+  }
+  return {};
 }
 
 bool GpuTier::drivers_are_measured() const {

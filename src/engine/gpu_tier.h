@@ -36,7 +36,8 @@ class GpuTier {
   [[nodiscard]] bool empty() const { return gpus_.empty(); }
 
   /// The budgets of all devices, for split(). `compute`: the compute buffers that are expected on each.
-  [[nodiscard]] std::vector<plan::DeviceBudget> budgets_for(ContextShape shape, Bytes compute);
+  /// `pinned`: the most bytes of the host's weights that will be pinned for the first device.
+  [[nodiscard]] std::vector<plan::DeviceBudget> budgets_for(ContextShape shape, Bytes compute, Bytes pinned);
   /// Decides what lies on the devices. `whole`: the demand when the host holds everything. Requires: there is
   /// a device.
   [[nodiscard]] plan::DeviceSplit split(const plan::HostDemand& whole,
@@ -87,6 +88,9 @@ class GpuTier {
   /// Whether some driver tells how much this process holds, on a device in use. Requires: drivers are asked
   /// (OpenOptions::held_on_device).
   [[nodiscard]] bool drivers_tell() const;
+  /// Checks that the devices in use have free what their drivers may still take. Requires: drivers are asked,
+  /// and all is placed and connected. Errors: kBudgetExceeded.
+  [[nodiscard]] Status check_room() const;
   /// Whether a driver was measured.
   [[nodiscard]] bool drivers_are_measured() const;
   /// Measures whether the drivers take the bytes that were left for them; `notes` gets what is not known.

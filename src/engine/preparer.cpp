@@ -133,7 +133,8 @@ Status Preparer::load_on_gpus(const plan::DeviceSplit& split) {
 /// Finds the split that fills the GPUs, and makes the context with it. `whole`: the demand when the host
 /// holds everything.
 Status Preparer::fill_gpus(const ContextOptions& options, ContextShape shape, const plan::HostDemand& whole) {
-  std::vector<plan::DeviceBudget> budgets = gpus_.budgets_for(shape, whole.compute);
+  const Bytes pinned = std::min(whole.for_weights(ram_.bytes()), model_.profile().weight_bytes());
+  std::vector<plan::DeviceBudget> budgets = gpus_.budgets_for(shape, whole.compute, pinned);
   bool measured = false;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     if (attempt + 1 == kAttempts) {  // the devices get nothing, which is better than an error

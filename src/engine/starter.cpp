@@ -41,7 +41,10 @@ Status Starter::place(Prepared& prepared, const Progress& progress) {
 
 Status Starter::fit_drivers(Prepared& prepared, const Progress& progress) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    if (gpus_.drivers_tell()) BRIMFUL_TRY_VOID(warm_up(context_, model_, gpus_));
+    if (gpus_.drivers_tell()) {
+      BRIMFUL_TRY_VOID(gpus_.check_room());
+      BRIMFUL_TRY_VOID(warm_up(context_, model_, gpus_));
+    }
     BRIMFUL_TRY(const bool as_planned, gpus_.measure_drivers(prepared.notes));
     if (as_planned) {
       gpus_.keep_driver_figures();

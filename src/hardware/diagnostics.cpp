@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "hardware/gpu_room.h"
+
 namespace brimful::hardware {
 namespace {
 
@@ -124,10 +126,11 @@ void about_gpus(const Profile& profile, Sentences& all) {
     all.push_back(fmt::format("{} not used: {}.", profile.gpus.empty() ? "A GPU is" : "One GPU is",
                               *profile.gpu_problem));
   for (const Gpu& gpu : profile.gpus) {
-    if (gpu.used >= kNoticeable)
+    const Bytes others = held_by_programs(gpu);
+    if (others >= kNoticeable)
       all.push_back(
           fmt::format("{} of the {} on {} are used by other programs: close them to fit more of the model.",
-                      format_bytes(gpu.used), format_bytes(gpu.total), gpu.name));
+                      format_bytes(others), format_bytes(gpu.total), gpu.name));
     if (gpu.pcie_width && *gpu.pcie_width < kNarrow)
       all.push_back(
           fmt::format("{} has {} PCIe lane{}: weights that do not fit its memory reach it slowly; another "

@@ -118,6 +118,10 @@ TEST(Diagnostics, IgnoreSmallDeviations) {
         p.disk.reads = {{kMiB, 510e6}};
       },
       [](Profile& p) { p.gpus[0].used = kMiB * 300; },
+      [](Profile& p) {
+        p.gpus[0].used = kMiB * 700;
+        p.gpus[0].reserved = kMiB * 400;
+      },
       [](Profile& p) { p.gpus[0].pcie_width = 8; },
       [](Profile& p) { p.gpus[0].pcie_width.reset(); },
   };

@@ -23,6 +23,8 @@ std::string to_text(const NvmlAnswer& answer) {
   for (const Gpu& gpu : answer.gpus) {
     json& object = gpus.emplace_back(gpu_json(gpu));
     if (gpu.pci_address) object["pci_address"] = *gpu.pci_address;
+    if (gpu.instance) object["instance"] = *gpu.instance;
+    object["draws"] = gpu.draws;
     object["processes"] = json::array();
     for (const GpuProcess& process : gpu.processes)
       object["processes"].push_back({{"pid", process.pid}, {"used_bytes", process.used.value}});
@@ -52,9 +54,13 @@ std::optional<NvmlAnswer> from_text(std::string_view text) {
     for (Fields& process : gpu.list("processes"))
       processes.push_back({process.count("pid"), process.bytes("used_bytes")});
     auto address = gpu.maybe("pci_address", &Fields::text);
-    answer.gpus.push_back(parse_gpu(std::move(gpu)));
-    answer.gpus.back().pci_address = std::move(address);
-    answer.gpus.back().processes = std::move(processes);
+    auto instance = gpu.maybe("instance", &Fields::text);
+    const bool draws = gpu.flag("draws");
+    Gpu& card = answer.gpus.emplace_back(parse_gpu(std::move(gpu)));
+    card.pci_address = std::move(address);
+    card.instance = std::move(instance);
+    card.draws = draws;
+    card.processes = std::move(processes);
   }
   if (!problem.empty()) return std::nullopt;
   return answer;
@@ -65,6 +71,7 @@ std::string what_to_do(int error) {
     case kNvmlDriverNotLoaded: return "load or reinstall NVIDIA's driver";
     case kNvmlVersionMismatch: return "restart the machine: the driver was updated while it ran";
     case kNvmlNoPermission: return "give this user access to /dev/nvidia*";
+    case kNoInstance: return "make one with nvidia-smi mig, or switch MIG off";
     default: return "see what nvidia-smi says, and reinstall NVIDIA's driver if it fails too";
   }
 }
@@ -108,12 +115,22 @@ std::string failure(const ChildEnd& end, std::chrono::milliseconds limit) {
   }
 }
 
+/// Whether Linux runs inside Windows (WSL), and shares the cards with it.
+bool is_inside_windows(const fs::path& root) {
+  const auto release = read_text(root / "proc/sys/kernel/osrelease");
+  return release &&
+         (release->find("microsoft") != std::string::npos || release->find("Microsoft") != std::string::npos);
+}
+
 }  // namespace
 
 Gpus read_gpus(const GpuQuery& query) {
   const ChildEnd end = run_in_child([&] { return to_text(ask_nvml(query.library)); }, query.limit);
   auto answer = end.how == ChildEnd::How::kReturned ? from_text(end.text) : std::nullopt;
   if (!answer) return {{}, failure(end, query.limit)};
+  if (is_inside_windows(query.root)) {  // Windows draws, too.
+    for (Gpu& gpu : answer->gpus) gpu.draws = gpu.managed_by_windows = true;
+  }
   auto problem = problem_of(*answer, read_nvidia_cards(query.root));
   return {std::move(answer->gpus), std::move(problem)};
 }

@@ -24,7 +24,7 @@ struct GpuQuery {
   std::string library = "libnvidia-ml.so.1";
   /// The longest time that the driver may take.
   std::chrono::milliseconds limit{5000};
-  /// The folder that stands before /sys.
+  /// The folder that stands before /sys and /proc.
   std::filesystem::path root = "/";
 };
 

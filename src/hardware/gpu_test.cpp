@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "hardware/child_process.h"
 #include "hardware/recorded_tree.h"
 
@@ -40,7 +43,11 @@ TEST(ReadGpus, DescribesEachCard) {
   EXPECT_EQ(gpus.cards[0].name, "NVIDIA GeForce RTX 3060");
   EXPECT_EQ(gpus.cards[0].total, kGiB * 12);
   EXPECT_EQ(gpus.cards[0].free, kGiB * 11);
-  EXPECT_EQ(gpus.cards[0].used, kGiB);
+  EXPECT_EQ(gpus.cards[0].used, kGiB) << "what programs hold, and what is reserved";
+  EXPECT_EQ(gpus.cards[0].reserved, kMiB * 256);
+  EXPECT_TRUE(gpus.cards[0].draws);
+  EXPECT_FALSE(gpus.cards[0].instance);
+  EXPECT_FALSE(gpus.cards[0].managed_by_windows);
   EXPECT_EQ(gpus.cards[0].driver, "550.54.14");
   EXPECT_EQ(gpus.cards[0].pcie_generation, 4U);  // This is not the value of the idle link.
   // This is the present value, because the highest one is not known.
@@ -55,6 +62,76 @@ TEST(ReadGpus, DescribesEachCard) {
   EXPECT_EQ(gpus.cards[0].processes[2].pid, 4713U) << "it draws";
   EXPECT_EQ(gpus.cards[1].name, "NVIDIA GeForce GTX 1080");
   EXPECT_EQ(gpus.cards[1].pcie_width, 4U);
+  EXPECT_EQ(gpus.cards[1].used, kMiB * 512);
+  EXPECT_EQ(gpus.cards[1].reserved, std::nullopt) << "its driver does not say it";
+  EXPECT_FALSE(gpus.cards[1].draws);
+}
+
+TEST(ReadGpus, OfAnOlderDriverDoNotSayWhatIsReserved) {
+  const Gpus gpus = ask("older");
+  ASSERT_EQ(gpus.cards.size(), 2U);
+  EXPECT_EQ(gpus.cards[0].reserved, std::nullopt);
+  EXPECT_EQ(gpus.cards[0].free, kGiB * 11);
+  EXPECT_EQ(gpus.cards[0].used, kGiB);
+}
+
+TEST(ReadGpus, KnowAScreenWhereNoProcessIsListed) {
+  ::setenv("FAKE_NVML_SCREEN", "0", 1);
+  EXPECT_FALSE(ask("good").cards.at(0).draws);
+  ::setenv("FAKE_NVML_SCREEN", "1", 1);
+  EXPECT_TRUE(ask("good").cards.at(0).draws);
+  ::unsetenv("FAKE_NVML_SCREEN");
+}
+
+TEST(ReadGpus, ListTheProcessesOfAServerThatHoldsTheirContexts) {
+  ::setenv("FAKE_NVML_LIST", "mps", 1);
+  const Gpus gpus = ask("good");
+  ::unsetenv("FAKE_NVML_LIST");
+  const auto& all = gpus.cards.at(0).processes;
+  const auto own = std::ranges::find(all, static_cast<std::uint64_t>(::getpid()), &GpuProcess::pid);
+  ASSERT_NE(own, all.end());
+  EXPECT_EQ(own->used, kMiB * 256);
+}
+
+TEST(ReadGpus, OfADividedCardAreItsInstances) {
+  const Gpus gpus = ask("divided");
+  ASSERT_EQ(gpus.cards.size(), 3U);
+  EXPECT_EQ(gpus.problem, std::nullopt);
+  EXPECT_EQ(gpus.cards[0].name, "NVIDIA RTX 3060 MIG 1g.3gb");
+  EXPECT_EQ(gpus.cards[0].total, kGiB * 3);
+  EXPECT_EQ(gpus.cards[0].free, kMiB * (3072 - 96));
+  EXPECT_EQ(gpus.cards[0].reserved, kMiB * 32);
+  EXPECT_EQ(gpus.cards[0].pci_address, "0000:c1:02.0") << "that of the whole card";
+  EXPECT_EQ(gpus.cards[0].instance, "MIG-instance-of-3-gib");
+  ASSERT_EQ(gpus.cards[0].processes.size(), 1U);
+  EXPECT_EQ(gpus.cards[1].instance, "MIG-instance-of-6-gib") << "there is none between them";
+  EXPECT_EQ(gpus.cards[1].used, kMiB * 576);
+  EXPECT_EQ(gpus.cards[2].name, "NVIDIA GeForce GTX 1080");
+}
+
+TEST(ReadGpus, SayThatADividedCardHasNoInstance) {
+  ::setenv("FAKE_NVML_INSTANCES", "0", 1);
+  const Gpus gpus = ask("divided");
+  ::unsetenv("FAKE_NVML_INSTANCES");
+  ASSERT_EQ(gpus.cards.size(), 1U);
+  EXPECT_EQ(gpus.problem.value_or(""),
+            "NVIDIA's driver answers 'MIG is on, and no instance is visible' for one of the cards: make one "
+            "with nvidia-smi mig, or switch MIG off");
+}
+
+TEST(ReadGpus, InsideWindowsAreSharedWithIt) {
+  RecordedTree windows;
+  windows.file("proc/sys/kernel/osrelease", "5.15.153.1-microsoft-standard-WSL2\n");
+  ::setenv("FAKE_NVML_LIST", "none", 1);
+  const Gpus gpus = ask("good", windows.path());
+  ::unsetenv("FAKE_NVML_LIST");
+  ASSERT_EQ(gpus.cards.size(), 2U);
+  EXPECT_TRUE(gpus.cards[0].managed_by_windows);
+  EXPECT_TRUE(gpus.cards[1].draws);
+  EXPECT_TRUE(gpus.cards[0].processes.empty());
+  RecordedTree linux;
+  linux.file("proc/sys/kernel/osrelease", "6.12.0-amd64\n");
+  EXPECT_FALSE(ask("good", linux.path()).cards.at(0).managed_by_windows);
 }
 
 TEST(ReadGpus, SaysWhatTheDriverSays) {

@@ -195,6 +195,7 @@ json gpu_json(const Gpu& gpu) {
   put(object, "memory_bytes_per_s", gpu.memory_bytes_per_s);
   put(object, "multiplications_per_s", gpu.multiplications_per_s);
   put(object, "runtime_bytes", gpu.runtime);
+  put(object, "reserved_bytes", gpu.reserved);
   return object;
 }
 
@@ -213,6 +214,8 @@ Gpu parse_gpu(Fields fields) {
   gpu.memory_bytes_per_s = fields.maybe("memory_bytes_per_s", &Fields::rate);
   gpu.multiplications_per_s = fields.maybe("multiplications_per_s", &Fields::rate);
   gpu.runtime = fields.maybe("runtime_bytes", &Fields::bytes);
+  gpu.reserved = fields.maybe("reserved_bytes", &Fields::bytes);
+  if (gpu.reserved > gpu.used) fields.refuse("reserved_bytes", "must not be more than used_bytes");
   return gpu;
 }
 

@@ -93,7 +93,7 @@ struct Gpu {
   std::string name;
   Bytes total;
   Bytes free;
-  /// The memory that all processes and the driver use.
+  /// The memory that is not free: what all processes use, and `reserved`.
   Bytes used;
   /// The highest generation and width (number of lanes) of the PCIe link.
   std::optional<std::uint32_t> pcie_generation;
@@ -108,9 +108,19 @@ struct Gpu {
   std::optional<double> multiplications_per_s;
   /// The memory of the card that the driver and the kernels hold beside our buffers.
   std::optional<Bytes> runtime;
-  // These two fields describe the card at this moment. They are not written to a profile.
-  /// The address on the PCI bus, such as `0000:01:00.0`.
+  /// The part of `used` that the driver and the firmware keep for themselves, whatever runs. Unset when the
+  /// driver does not say it.
+  std::optional<Bytes> reserved;
+  // The fields below describe the card at this moment. They are not written to a profile.
+  /// The address on the PCI bus, such as `0000:01:00.0`. An instance of a divided card (MIG) has the address
+  /// of the whole card.
   std::optional<std::string> pci_address;
+  /// The UUID of the instance of a divided card, such as `MIG-4f1e...`. Unset for a whole card.
+  std::optional<std::string> instance;
+  /// Whether a program draws on the card, or a screen is connected to it and in use.
+  bool draws = false;
+  /// Whether Windows manages the memory (WSL). It moves to RAM what does not fit, where others would refuse.
+  bool managed_by_windows = false;
   /// The processes on the card that the driver shows.
   std::vector<GpuProcess> processes;
 };

@@ -65,6 +65,14 @@ void add_tiers(Text& text, const nlohmann::ordered_json& tiers) {
       text.line("brimful:tier_bytes", fmt::format("{{{},tag=\"{}\"}}", label(tier), tag),
                 bytes.get<double>());
   }
+  text.head("brimful:card_bytes", "gauge",
+            "Memory of a GPU by NVML at the start or the last change of budgets, in bytes.");
+  for (const auto& tier : tiers) {
+    if (!tier.contains("card_bytes")) continue;
+    for (const auto& [what, bytes] : tier["card_bytes"].items())
+      text.line("brimful:card_bytes", fmt::format("{{{},what=\"{}\"}}", label(tier), what),
+                bytes.get<double>());
+  }
   text.head("brimful:sent_bytes_total", "counter", "Bytes of weights sent to a GPU for batches.");
   for (const auto& tier : tiers) {
     if (tier.contains("sent_bytes"))

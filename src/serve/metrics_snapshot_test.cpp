@@ -15,7 +15,11 @@ using ::testing::Not;
 MetricsSnapshot::Figures figures() {
   MetricsSnapshot::Figures out;
   out.tiers = {{{"name", "host"}, {"budget_bytes", 100}, {"bytes", {{"weights", 60}, {"unused", 40}}}},
-               {{"name", "CUDA0"}, {"budget_bytes", 7}, {"bytes", {{"weights", 7}}}, {"sent_bytes", 123}}};
+               {{"name", "CUDA0"},
+                {"budget_bytes", 7},
+                {"bytes", {{"weights", 7}}},
+                {"sent_bytes", 123},
+                {"card_bytes", {{"reserved", 5}}}}};
   return out;
 }
 std::vector<std::string> lines_of(const std::string& text) {
@@ -92,6 +96,8 @@ TEST(MetricsText, ATierHasItsBytesByTag) {
   EXPECT_THAT(text, HasSubstr("brimful:tier_bytes{tier=\"CUDA0\",tag=\"weights\"} 7\n"));
   EXPECT_THAT(text, HasSubstr("brimful:sent_bytes_total{tier=\"CUDA0\"} 123\n"));
   EXPECT_THAT(text, Not(HasSubstr("brimful:sent_bytes_total{tier=\"host\"}")));
+  EXPECT_THAT(text, HasSubstr("brimful:card_bytes{tier=\"CUDA0\",what=\"reserved\"} 5\n"));
+  EXPECT_THAT(text, Not(HasSubstr("brimful:card_bytes{tier=\"host\"")));
 }
 
 TEST(MetricsText, APeakThatTheKernelDoesNotTellIsLeftOut) {

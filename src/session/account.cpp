@@ -27,6 +27,15 @@ TierAccount account_of(const plan::DeviceShare& device) {
            {"unused", device.unused}}};
 }
 
+std::vector<std::pair<std::string, Bytes>> figures_of(const engine::CardUse& card) {
+  std::vector<std::pair<std::string, Bytes>> out{
+      {"total", card.total}, {"free", card.free}, {"used", card.used}};
+  if (card.reserved) out.emplace_back("reserved", *card.reserved);
+  if (card.process) out.emplace_back("process", *card.process);
+  out.emplace_back("others", card.others);
+  return out;
+}
+
 namespace {
 
 TierAccount named_account_of(const plan::DeviceShare& device) {
@@ -52,6 +61,7 @@ Account account_of(const engine::Engine& engine) {
     tier.experts_sent = use.experts.read;
     tier.experts_used = use.experts.used;
     tier.experts_found = use.experts.hits;
+    if (use.card) tier.card = figures_of(*use.card);
   }
   return out;
 }

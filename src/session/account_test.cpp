@@ -61,6 +61,16 @@ TEST(StatusJson, TagsAreNumbersOfBytes) {
   EXPECT_EQ(tags_json({}), json::object()) << "never null";
 }
 
+TEST(StatusJson, ACardHasTheFiguresThatItsDriverTells) {
+  engine::CardUse card{.total = Bytes{100}, .free = Bytes{30}, .used = Bytes{70}, .others = Bytes{20}};
+  EXPECT_EQ(card_json(card), (json{{"total", 100}, {"free", 30}, {"used", 70}, {"others", 20}}));
+  card.reserved = Bytes{10};
+  card.process = Bytes{40};
+  EXPECT_EQ(
+      card_json(card),
+      (json{{"total", 100}, {"free", 30}, {"used", 70}, {"reserved", 10}, {"process", 40}, {"others", 20}}));
+}
+
 TEST(StatusJson, StatisticsHaveTheFieldsOfTheControlSocket) {
   plan::MemoryMap map = host();
   map.total_weights = Bytes{900};

@@ -34,7 +34,10 @@ Result<engine::BudgetChange> budget_change(const Budgets& budgets, const std::ve
     }
     if (has_budget(name))
       return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {} has a budget already", names.vram, name));
-    change.vram.emplace_back(std::move(name), budget.bytes);
+    if (!budget.bytes)
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{}: a new budget of {} needs a size, as in 8GiB", names.vram, name));
+    change.vram.emplace_back(std::move(name), *budget.bytes);
   }
   return change;
 }

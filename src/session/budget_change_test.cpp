@@ -32,6 +32,8 @@ TEST(BudgetChange, RefusesWhatNoGpuCanBeMeant) {
   };
   EXPECT_EQ(message({.ram = Bytes{}}, {}), "--ram: a budget of 0 bytes holds nothing");
   EXPECT_EQ(message({.vram = {{"", kMiB}}}, {}), "no GPU is used: start with --vram");
+  EXPECT_EQ(message({.vram = {{"CUDA0"}}}, {"CUDA0"}),
+            "--vram: a new budget of CUDA0 needs a size, as in 8GiB");
   EXPECT_EQ(message({.vram = {{"", kMiB}, {"", kMiB}}}, {"CUDA0"}),
             "--vram names 2 budgets and 1 GPUs are used");
   EXPECT_EQ(message({.vram = {{"CUDA0", kMiB}, {"CUDA0", kMiB}}}, {"CUDA0"}),

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iterator>
 #include <ranges>
 #include <sstream>
 
@@ -11,6 +12,7 @@
 #include "engine/backends.h"
 #include "plan/transfer_policy.h"
 #include "probe/probe.h"
+#include "session/card_budget.h"
 #include "tier/gpu/gpu_device.h"
 
 namespace brimful::session {
@@ -35,6 +37,43 @@ std::vector<ggml_backend_dev_t> devices_for(const std::vector<VramPart>& parts,
   return out;
 }
 
+/// Parses the size of `part`.
+Result<Bytes> size_of(const std::string& number, const std::string& part, std::string_view option) {
+  const auto size = parse_bytes(number);
+  if (!size) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{}: {}{}", option, size.error().message,
+                    part.ends_with(".gguf") ? "; a model stands before it, or a size does after it" : ""));
+  }
+  if (*size > Bytes{} && *size < kMiB && number.find_first_not_of("0123456789") == std::string::npos) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} {}: a budget of {} holds no weights: use a unit, as in 8GiB", option, part,
+                            counted(size->value, "byte")));
+  }
+  return *size;
+}
+
+/// Errors: kInvalidArgument when two of the devices in use are the same card, for two back ends.
+Status check_cards(const std::vector<ggml_backend_dev_t>& used, std::string_view option) {
+  for (std::size_t i = 0; i < used.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (!tier::is_same_card(used[i], used[j])) continue;
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{}: {} and {} are the same card: name one of them", option,
+                              ggml_backend_dev_name(used[j]), ggml_backend_dev_name(used[i])));
+    }
+  }
+  return {};
+}
+
+std::vector<std::string> names_of(const std::vector<ggml_backend_dev_t>& devices) {
+  std::vector<std::string> out;
+  out.reserve(devices.size());
+  for (ggml_backend_dev_t const device : devices) out.emplace_back(ggml_backend_dev_name(device));
+  return out;
+}
+
 }  // namespace
 
 Result<std::vector<VramPart>> parse_vram(const std::string& text, std::string_view option) {
@@ -45,14 +84,10 @@ Result<std::vector<VramPart>> parse_vram(const std::string& text, std::string_vi
   for (std::string part; std::getline(parts, part, ',');) {
     const std::size_t equals = part.find('=');
     const std::string number = equals == std::string::npos ? part : part.substr(equals + 1);
-    const auto size = parse_bytes(number);
-    if (!size) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", option, size.error().message));
-    if (*size > Bytes{} && *size < kMiB && number.find_first_not_of("0123456789") == std::string::npos) {
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{} {}: a budget of {} holds no weights: use a unit, as in 8GiB", option, part,
-                              counted(size->value, "byte")));
+    VramPart one{part, std::nullopt, std::nullopt};
+    if (number != kAutomatic) {
+      BRIMFUL_TRY(one.size, size_of(number, part, option));
     }
-    VramPart one{part, std::nullopt, *size};
     if (equals != std::string::npos) one.name = part.substr(0, equals);
     out.push_back(std::move(one));
   }
@@ -62,7 +97,7 @@ Result<std::vector<VramPart>> parse_vram(const std::string& text, std::string_vi
 std::vector<VramPart> vram_parts(const std::vector<VramBudget>& budgets) {
   std::vector<VramPart> out;
   for (const VramBudget& budget : budgets) {
-    const std::string size = format_bytes(budget.bytes);
+    const std::string size = budget.bytes ? format_bytes(*budget.bytes) : std::string(kAutomatic);
     if (budget.device.empty()) {
       out.push_back({size, std::nullopt, budget.bytes});
     } else {
@@ -85,15 +120,27 @@ std::string unused_devices_note(const std::vector<VramPart>& parts, const std::v
                      option, given, fmt::join(used, ", "), fmt::join(all, ", "), named);
 }
 
+Result<hardware::Gpu> card_before(ggml_backend_dev_t device, const engine::DriverAccount& account) {
+  BRIMFUL_TRY(std::optional<hardware::Gpu> card, account.card(tier::card_of(device)));
+  std::size_t free = 0;
+  std::size_t total = 0;
+  ggml_backend_dev_memory(device, &free, &total);
+  if (!card) return hardware::Gpu{.total = Bytes{total}, .free = Bytes{std::min(free, total)}};
+  // A server (MPS) may allow less than the card has.
+  if (total > 0) card->total = std::min(card->total, Bytes{total});
+  card->free = std::min(card->free, card->total);
+  return *card;
+}
+
 Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<VramPart>& parts,
+                                                           const engine::DriverAccount& account,
                                                            std::string_view option, const Notes& notes) {
   std::vector<ggml_backend_dev_t> devices = tier::gpu_devices();
-  std::vector<ggml_backend_dev_t> chosen = devices_for(parts, devices);
+  const std::vector<ggml_backend_dev_t> chosen = devices_for(parts, devices);
   std::vector<std::string> problems;
   if (std::ranges::find(chosen, nullptr) != chosen.end()) {  // The devices of rpc-servers are not enough.
     problems = engine::load_back_ends();
     devices = tier::gpu_devices();
-    chosen = devices_for(parts, devices);
   }
   if (devices.empty()) {
     return fail(
@@ -104,36 +151,42 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<Vra
                                        "ggml for yours (cuda, vulkan or hip)"
                                      : fmt::format("{}", fmt::join(problems, "; "))));
   }
-  std::string names;
-  for (ggml_backend_dev_t const device : devices) names += fmt::format(" {}", ggml_backend_dev_name(device));
-  for (const std::string& problem : problems) names += fmt::format("; {}", problem);
-  std::vector<engine::OffloadOption> out;
+  auto out = offload_options_among(devices, parts, account, option, notes);
+  if (!out && !problems.empty()) out.error().message += fmt::format("; {}", fmt::join(problems, "; "));
+  return out;
+}
+
+Result<std::vector<engine::OffloadOption>> offload_options_among(
+    const std::vector<ggml_backend_dev_t>& devices, const std::vector<VramPart>& parts,
+    const engine::DriverAccount& account, std::string_view option, const Notes& notes) {
+  const std::vector<ggml_backend_dev_t> chosen = devices_for(parts, devices);
+  const std::vector<std::string> all = names_of(devices);
+  std::vector<ggml_backend_dev_t> used;
+  std::vector<VramPart> budgets;  // those of `used`
   for (std::size_t i = 0; i < parts.size(); ++i) {
-    const auto& [part, name, size] = parts[i];
-    ggml_backend_dev_t const device = chosen[i];
-    if (device == nullptr)
+    const VramPart& part = parts[i];
+    if (chosen[i] == nullptr)
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{} {}: the GPUs here are{}", option, part, names));
-    if (std::ranges::find(out, device, &engine::OffloadOption::device) != out.end())
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{} {}: {} has a budget already", option, part, ggml_backend_dev_name(device)));
-    std::size_t free = 0;
-    std::size_t total = 0;
-    ggml_backend_dev_memory(device, &free, &total);
-    if (size > Bytes{total}) {
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{} {}: {} has {} in all", option, part, ggml_backend_dev_name(device),
-                              format_bytes(Bytes{total})));
-    }
-    if (size > Bytes{}) out.push_back({device, size});
+                  fmt::format("{} {}: the GPUs here are {}", option, part.text, fmt::join(all, " ")));
+    if (std::ranges::find(used, chosen[i]) != used.end())
+      return fail(ErrorCode::kInvalidArgument, fmt::format("{} {}: {} has a budget already", option,
+                                                           part.text, ggml_backend_dev_name(chosen[i])));
+    if (part.is_nothing()) continue;
+    used.push_back(chosen[i]);
+    budgets.push_back(part);
   }
-  std::vector<std::string> used;
-  used.reserve(out.size());
-  for (const engine::OffloadOption& gpu : out) used.emplace_back(ggml_backend_dev_name(gpu.device));
-  std::vector<std::string> all;
-  all.reserve(devices.size());
-  for (ggml_backend_dev_t const device : devices) all.emplace_back(ggml_backend_dev_name(device));
-  if (const std::string note = unused_devices_note(parts, used, all, option); !note.empty()) notes(note);
+  BRIMFUL_TRY_VOID(check_cards(used, option));
+  std::vector<engine::OffloadOption> out;
+  std::vector<std::string> said;
+  for (std::size_t i = 0; i < used.size(); ++i) {
+    BRIMFUL_TRY(const hardware::Gpu card, card_before(used[i], account));
+    BRIMFUL_TRY(CardBudget budget, card_budget(budgets[i], card, ggml_backend_dev_name(used[i]), option));
+    out.push_back({used[i], budget.bytes});
+    std::ranges::move(budget.notes, std::back_inserter(said));
+  }
+  if (const std::string note = unused_devices_note(parts, names_of(used), all, option); !note.empty())
+    notes(note);
+  for (const std::string& note : said) notes(note);
   return out;
 }
 

@@ -21,7 +21,8 @@ std::string parsed(const std::string& text) {
   }
   std::string out;
   for (const VramPart& part : *parts)
-    out += (out.empty() ? "" : " ") + (part.name ? *part.name + "=" : "") + std::to_string(part.size.value);
+    out += (out.empty() ? "" : " ") + (part.name ? *part.name + "=" : "") +
+           (part.size ? std::to_string(part.size->value) : "free");
   return out;
 }
 
@@ -30,6 +31,18 @@ TEST(ParseVram, ABudgetHasANameOrNone) {
   EXPECT_EQ(parsed("CUDA1=2KiB"), "CUDA1=2048");
   EXPECT_EQ(parsed("1KiB,CUDA1=2KiB,4KiB"), "1024 CUDA1=2048 4096");
   EXPECT_EQ(parsed("RPC0[host:50052]=1KiB"), "RPC0[host:50052]=1024");
+}
+
+TEST(ParseVram, ASizeMayBeLeftToTheCard) {
+  EXPECT_EQ(parsed("auto"), "free");
+  EXPECT_EQ(parsed("CUDA1=auto,1KiB"), "CUDA1=free 1024");
+  EXPECT_EQ(vram_parts({{.device = "CUDA1"}}).front().text, "CUDA1=auto");
+  EXPECT_FALSE(vram_parts({VramBudget{}}).front().size);
+  EXPECT_TRUE(vram_parts({{.bytes = Bytes{}}}).front().is_nothing());
+}
+
+TEST(ParseVram, AModelBehindTheFlagIsRefusedWithAHint) {
+  EXPECT_THAT(parsed("model.gguf"), testing::EndsWith("; a model stands before it, or a size does after it"));
 }
 
 TEST(ParseVram, WhatIsNoSizeIsRefusedWithTheFlag) {
@@ -51,6 +64,13 @@ TEST(UnusedDevicesNote, SaysWhichDeviceABudgetWithoutANameMeans) {
       note("8GiB", {"CUDA0"}, {"CUDA0", "CUDA1"}),
       "--vram 8GiB is the budget of CUDA0 only, of the GPUs CUDA0, CUDA1; to use more, name each: --vram "
       "CUDA0=8GiB,CUDA1=8GiB");
+}
+
+TEST(UnusedDevicesNote, NamesEachWhereTheSizeIsLeftOut) {
+  EXPECT_EQ(
+      note("auto", {"CUDA0"}, {"CUDA0", "CUDA1"}),
+      "--vram auto is the budget of CUDA0 only, of the GPUs CUDA0, CUDA1; to use more, name each: --vram "
+      "CUDA0=auto,CUDA1=auto");
 }
 
 TEST(UnusedDevicesNote, KeepsSilentWhereNothingIsUnclear) {

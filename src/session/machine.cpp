@@ -26,7 +26,7 @@ Result<Machine> Machine::measure(const Model& model, std::optional<std::uint32_t
                 "threads: 0 compute nothing: give at least 1, or leave it unset");
   BRIMFUL_TRY(hardware::Profile profile,
               session::measure_machine(&model.content_->profile, session::computing_threads(threads),
-                                       probe::Refresh::kNever, on_step));
+                                       probe::Refresh::kNever, session::Links::kMeasure, on_step));
   return Machine(std::make_shared<const session::MachineFacts>(std::move(profile), false));
 }
 

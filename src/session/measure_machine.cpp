@@ -10,10 +10,11 @@
 namespace brimful::session {
 
 Result<hardware::Profile> measure_machine(
-    const model::ModelProfile* model, int threads, probe::Refresh refresh,
+    const model::ModelProfile* model, int threads, probe::Refresh refresh, Links links,
     const std::function<void(std::string_view what, int done, int steps)>& progress) {
   engine::capture_llama_logs();
   probe::ProbeOptions options{.threads = threads, .model = model, .refresh = refresh, .progress = progress};
+  if (links == Links::kLeaveOut) return probe::probe(options);
   options.devices = []() -> Result<std::vector<ggml_backend_dev_t>> {
     const std::vector<std::string> problems = engine::load_back_ends();
     std::vector<ggml_backend_dev_t> devices = tier::gpu_devices();

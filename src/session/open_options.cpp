@@ -62,7 +62,7 @@ Result<engine::OpenOptions> open_options(const OpenRequest& request, const plan:
   const auto account = std::make_shared<engine::DriverAccount>();
   out.held_on_device = [account](ggml_backend_dev_t device) { return account->held_on(device); };
   out.driver_figures = std::make_shared<engine::DriverFigures>(cache_folder() / "drivers.json");
-  BRIMFUL_TRY(out.offload, offload_options(request.vram, names.vram, notes));
+  BRIMFUL_TRY(out.offload, offload_options(request.vram, *account, names.vram, notes));
   std::vector<std::string> devices;
   devices.reserve(out.offload.size());
   for (const engine::OffloadOption& option : out.offload)

@@ -2,7 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
 #include "base/counted.h"
+#include "session/card_budget.h"
 
 namespace brimful::session {
 namespace {
@@ -22,30 +27,35 @@ Result<PlanDevices> plan_devices(const std::optional<std::vector<VramPart>>& par
     }
     return out;
   }
-  for (const auto& [part, given, size] : *parts) {
-    const std::string wanted = given.value_or(device_name(out.budgets.size()));
+  std::vector<std::string> said;
+  for (const VramPart& part : *parts) {
+    const std::string wanted = part.name.value_or(device_name(out.budgets.size()));
     std::size_t index = 0;
     while (index < machine.gpus.size() && device_name(index) != wanted) ++index;
     if (index == machine.gpus.size()) {
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{0} {1}: {2} has {3}{4}", names.vram, part, machine.name,
+                  fmt::format("{0} {1}: {2} has {3}{4}", names.vram, part.text, machine.name,
                               counted(machine.gpus.size(), "GPU"),
                               machine.gpus.empty() ? fmt::format("; leave {} out, or name a GPU with {}",
                                                                  names.vram, names.machine)
                                                    : ""));
     }
+    if (part.is_nothing()) continue;
     const hardware::Gpu& gpu = machine.gpus[index];
-    if (size > gpu.total) {
-      return fail(ErrorCode::kInvalidArgument, fmt::format("{} {}: {} ({}) has {} in all", names.vram, part,
-                                                           wanted, gpu.name, format_bytes(gpu.total)));
-    }
-    if (size > Bytes{}) out.budgets.push_back({wanted, gpu, size});
+    hardware::Gpu card = gpu;
+    card.free = saturating_sub(gpu.total, gpu.used);
+    BRIMFUL_TRY(CardBudget budget,
+                card_budget(part, card, fmt::format("{} ({})", wanted, gpu.name), names.vram));
+    out.budgets.push_back({wanted, gpu, budget.bytes});
+    std::ranges::move(budget.notes, std::back_inserter(said));
   }
   std::vector<std::string> used;
   for (const plan::DeviceBudget& device : out.budgets) used.push_back(device.name);
   std::vector<std::string> all;
   for (std::size_t i = 0; i < machine.gpus.size(); ++i) all.push_back(device_name(i));
-  out.note = unused_devices_note(*parts, used, all, names.vram);
+  if (std::string note = unused_devices_note(*parts, used, all, names.vram); !note.empty())
+    out.notes.push_back(std::move(note));
+  std::ranges::move(said, std::back_inserter(out.notes));
   return out;
 }
 

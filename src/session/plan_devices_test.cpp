@@ -6,6 +6,7 @@
 namespace brimful::session {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 hardware::Profile machine(std::size_t gpus) {
@@ -53,12 +54,18 @@ TEST(PlanDevices, ABudgetThatNoGpuCanHaveIsRefused) {
 
 TEST(PlanDevices, SaysWhichOfSeveralGpusABudgetIsFor) {
   const auto note = [](const std::string& vram) {
-    return plan_devices(parse_vram(vram, "--vram").value(), machine(2), true, {.vram = "--vram"})->note;
+    return plan_devices(parse_vram(vram, "--vram").value(), machine(2), true, {.vram = "--vram"})->notes;
   };
-  EXPECT_EQ(note("1GiB"),
-            "--vram 1GiB is the budget of CUDA0 only, of the GPUs CUDA0, CUDA1; to use more, name each: "
-            "--vram CUDA0=1GiB,CUDA1=1GiB");
+  EXPECT_THAT(note("1GiB"),
+              ElementsAre("--vram 1GiB is the budget of CUDA0 only, of the GPUs CUDA0, CUDA1; to use "
+                          "more, name each: --vram CUDA0=1GiB,CUDA1=1GiB"));
   EXPECT_THAT(note("CUDA0=1GiB"), IsEmpty());
+}
+
+TEST(PlanDevices, WithoutASizeABudgetIsWhatIsFreeLessAReserve) {
+  EXPECT_EQ(planned("auto", 1), "CUDA0=7936");
+  EXPECT_EQ(planned("CUDA1=auto", 2), "CUDA1=6912") << "1 GiB is in use";
+  EXPECT_EQ(planned("CUDA1=8GiB", 2), "CUDA1=6912") << "more than is free";
 }
 
 }  // namespace

@@ -44,7 +44,7 @@ Result<Planner> Planner::open(PlanRequest request) {
     if (!request.threads_given) open.threads = open.threads_batch = machine.compute.threads;
   }
   Planner out(std::move(request), std::move(devices.budgets), std::move(filter));
-  if (!devices.note.empty()) out.note(std::move(devices.note));
+  for (std::string& note : devices.notes) out.note(std::move(note));
   const auto begin = std::chrono::steady_clock::now();
   BRIMFUL_TRY(out.engine_, engine::Engine::open(out.request_.open));
   out.open_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -14,6 +14,12 @@ nlohmann::ordered_json slots_json(const tier::ExpertStatistics& experts) {
   return {{"used", experts.used}, {"hits", experts.hits}, {"sent_bytes", experts.read.value}};
 }
 
+nlohmann::ordered_json card_json(const engine::CardUse& card) {
+  nlohmann::ordered_json out = nlohmann::ordered_json::object();
+  for (const auto& [what, bytes] : figures_of(card)) out[what] = bytes.value;
+  return out;
+}
+
 nlohmann::ordered_json weights_json(const plan::MemoryMap& map) {
   return {{"total", map.total_weights.value},
           {"resident", map.resident_weight_bytes.value},
@@ -33,13 +39,16 @@ nlohmann::ordered_json tiers_json(const engine::Engine& engine) {
                    {"budget_bytes", map.budget.value},
                    {"bytes", tags_json(account_of(map))},
                    {"weights_bytes", weights_json(map)}});
-  for (const auto& [device, sent, experts] : engine.devices()) {
-    tiers.push_back({{"name", device.name},
-                     {"device", device.gpu.name},
-                     {"budget_bytes", device.budget.value},
-                     {"bytes", tags_json(account_of(device))},
-                     {"sent_bytes", sent.value},
-                     {"experts", slots_json(experts)}});
+  for (const engine::DeviceUse& use : engine.devices()) {
+    const plan::DeviceShare& device = use.share;
+    nlohmann::ordered_json& tier =
+        tiers.emplace_back(nlohmann::ordered_json{{"name", device.name},
+                                                  {"device", device.gpu.name},
+                                                  {"budget_bytes", device.budget.value},
+                                                  {"bytes", tags_json(account_of(device))},
+                                                  {"sent_bytes", use.sent.value},
+                                                  {"experts", slots_json(use.experts)}});
+    if (use.card) tier["card_bytes"] = card_json(*use.card);
   }
   return tiers;
 }

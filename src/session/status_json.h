@@ -13,6 +13,10 @@ namespace brimful::session {
 /// Statistics of a device's slots for experts.
 [[nodiscard]] nlohmann::ordered_json slots_json(const tier::ExpertStatistics& experts);
 
+/// A card as NVML counts it, in bytes: total, free, used, reserved, process, others. What the driver does not
+/// say is absent.
+[[nodiscard]] nlohmann::ordered_json card_json(const engine::CardUse& card);
+
 /// Bytes of the weights: total, resident, and streamed in each pass.
 [[nodiscard]] nlohmann::ordered_json weights_json(const plan::MemoryMap& map);
 /// Number of passes, bytes read from disk, and seconds spent waiting for the disk.

@@ -5,6 +5,9 @@
 #include <ggml-impl.h>
 
 #include <algorithm>
+#include <map>
+#include <string_view>
+#include <utility>
 
 #include "tier/gpu/gpu_part.h"
 
@@ -20,15 +23,49 @@ std::vector<ggml_backend_dev_t> gpu_devices() {
   std::vector<ggml_backend_dev_t> out;
   for (std::size_t i = 0; i < ggml_backend_dev_count(); ++i) {
     ggml_backend_dev_t const device = ggml_backend_dev_get(i);
-    if (ggml_backend_dev_type(device) != GGML_BACKEND_DEVICE_TYPE_GPU) continue;
-    const bool known = std::ranges::any_of(out, [&](ggml_backend_dev_t other) {
-      if (ggml_backend_dev_backend_reg(other) == ggml_backend_dev_backend_reg(device)) return false;
-      const std::string card = card_of(device);
-      return !card.empty() && card == card_of(other);
-    });
-    if (!known) out.push_back(device);
+    if (ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_GPU) out.push_back(device);
+  }
+  return one_for_each_card(out);
+}
+
+namespace {
+
+/// Whether two backends describe a card with these words: one may add something in parentheses, as Mesa does
+/// (`AMD Radeon RX 7600 (RADV NAVI33)`).
+bool describe_one_card(std::string_view one, std::string_view other) {
+  if (one.size() > other.size()) std::swap(one, other);
+  return !one.empty() && other.starts_with(one) &&
+         (one.size() == other.size() || other.substr(one.size()).starts_with(" ("));
+}
+
+bool describe_one_card(ggml_backend_dev_t one, ggml_backend_dev_t other) {
+  return describe_one_card(ggml_backend_dev_description(one), ggml_backend_dev_description(other));
+}
+
+}  // namespace
+
+std::vector<ggml_backend_dev_t> one_for_each_card(std::span<ggml_backend_dev_t const> all) {
+  std::vector<ggml_backend_dev_t> out;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    ggml_backend_reg_t const backend = ggml_backend_dev_backend_reg(all[i]);
+    // How many devices before this one have its description, in each backend.
+    std::map<ggml_backend_reg_t, std::size_t> before;
+    for (ggml_backend_dev_t const other : all.first(i)) {
+      if (describe_one_card(all[i], other)) ++before[ggml_backend_dev_backend_reg(other)];
+    }
+    const std::size_t of_this = before[backend];
+    const bool known = std::ranges::any_of(
+        before, [&](const auto& other) { return other.first != backend && other.second > of_this; });
+    if (!known) out.push_back(all[i]);
   }
   return out;
+}
+
+bool is_same_card(ggml_backend_dev_t one, ggml_backend_dev_t other) {
+  if (one == other) return true;
+  if (ggml_backend_dev_backend_reg(one) == ggml_backend_dev_backend_reg(other)) return false;
+  const std::string card = card_of(one);
+  return !card.empty() && card == card_of(other);
 }
 
 /// The functions of a ggml buffer type that allocates the inner device's own buffers and counts them.

@@ -27,12 +27,21 @@ namespace brimful::tier {
 
 struct GpuPart;
 
-/// ggml's devices with memory of their own, in ggml's order. Where two backends know the same card, only the
-/// first one's device is in the list.
+/// ggml's devices with memory of their own, in ggml's order, as one_for_each_card() returns them.
 [[nodiscard]] std::vector<ggml_backend_dev_t> gpu_devices();
 
+/// The devices of `all` without those whose card an earlier backend in the list has, too. Cards are told
+/// apart by their description and their order, because a question for the address starts CUDA's driver on
+/// the card: the second card of a description in one backend is the second one of that description in
+/// another. Where backends see different cards, that can be wrong; is_same_card() is certain.
+[[nodiscard]] std::vector<ggml_backend_dev_t> one_for_each_card(std::span<ggml_backend_dev_t const> all);
+
+/// Whether both devices are the same card, by its address. Two devices of one backend never are. Starts the
+/// drivers, as card_of() does.
+[[nodiscard]] bool is_same_card(ggml_backend_dev_t one, ggml_backend_dev_t other);
+
 /// The PCI address of the device in this machine (`0000:01:00.0`), as its backend reports it. Empty where the
-/// backend reports none. The call may start the device's driver.
+/// backend reports none. The call starts the device's driver, so call it for devices in use only.
 [[nodiscard]] std::string card_of(ggml_backend_dev_t device);
 
 /// A ggml device in front of another one that has memory of its own (CUDA0, Vulkan0, RPC0). It computes what

@@ -18,6 +18,11 @@ PinnedMemory::~PinnedMemory() {
   unpin_(memory_.data());
 }
 
+bool pins_memory_of_others(ggml_backend_dev_t device) {
+  return ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(device),
+                                           "ggml_backend_register_host_buffer") != nullptr;
+}
+
 bool copies_from_pinned(ggml_backend_dev_t device) {
   return ggml_backend_dev_host_buffer_type(device) != nullptr;
 }

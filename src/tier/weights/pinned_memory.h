@@ -39,6 +39,9 @@ class PinnedMemory {
   void (*unpin_)(void*) = nullptr;
 };
 
+/// Whether the device's backend can pin memory of others.
+[[nodiscard]] bool pins_memory_of_others(ggml_backend_dev_t device);
+
 /// Whether the device copies faster from pinned memory, as its backend says.
 [[nodiscard]] bool copies_from_pinned(ggml_backend_dev_t device);
 

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "hardware/profile.h"
+#include "session/devices.h"
+
+namespace brimful::session {
+
+/// The budget of one GPU.
+struct CardBudget {
+  Bytes bytes;
+  /// What people should know: what other programs hold, and where the budget is not the one that was named.
+  std::vector<std::string> notes{};
+};
+
+/// Decides the budget of a GPU. Without a size it is what the card has free, less a reserve
+/// (hardware::automatic_budget()); a size of more than is free becomes the same, with a note. `card`: the GPU
+/// before this process has used it. `name` and `option`: what messages call the GPU and the budgets. Pure.
+/// Errors: kInvalidArgument when the card has less memory in all; kInfeasible when a budget without a size
+/// would be nothing.
+[[nodiscard]] Result<CardBudget> card_budget(const VramPart& part, const hardware::Gpu& card,
+                                             std::string_view name, std::string_view option);
+
+}  // namespace brimful::session
