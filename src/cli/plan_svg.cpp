@@ -77,6 +77,7 @@ std::string plan_svg(const PlanReport& report) {
   const plan::Plan& p = report.plan;
   const plan::MemoryMap map = p.host.memory_map(report.inputs.profile);
   std::vector<Tier> tiers;
+  tiers.reserve(p.devices.devices.size() + 1);
   for (const plan::DeviceShare& d : p.devices.devices) {
     tiers.push_back({fmt::format("{} ({})", d.name, d.gpu.name),
                      d.budget,

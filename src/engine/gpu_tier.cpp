@@ -239,6 +239,7 @@ Bytes GpuTier::host_bytes() const {
 
 std::vector<DeviceUse> GpuTier::uses() const {
   std::vector<DeviceUse> out;
+  out.reserve(gpus_.size());
   for (const BudgetedGpu& gpu : gpus_) out.push_back(gpu.use());
   return out;
 }

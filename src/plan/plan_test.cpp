@@ -517,6 +517,7 @@ TEST(Plan, AdviceIsRankedByGain) {
 TEST(Requantise, SizesFollowFromTheShapes) {
   Inputs inputs = model_of(4, 1024, 0);
   std::vector<ggml_type> types;
+  types.reserve(inputs.profile.tensors.size());
   for (const auto& tensor : inputs.profile.tensors)
     types.push_back(tensor.type == GGML_TYPE_Q4_K ? GGML_TYPE_Q2_K : tensor.type);
   const Inputs smaller = requantised(inputs, types);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <optional>
 
 namespace brimful::probe {
@@ -29,8 +30,8 @@ Result<double> DiskBench::read_while(Bytes size, const std::function<bool()>& go
   const std::size_t depth =
       in_flight.value_or(std::clamp<std::uint64_t>(kInFlight / size.value, 8, kMostReads));
   BRIMFUL_TRY(const auto reader, tier::make_reader(files_, tier::ReaderKind::kAuto, depth));
-  std::vector<std::uint64_t> free_places;
-  for (std::size_t i = 0; i < reader->depth(); ++i) free_places.push_back(i);
+  std::vector<std::uint64_t> free_places(reader->depth());
+  std::iota(free_places.begin(), free_places.end(), 0);
   std::optional<Error> error;
   std::uint64_t bytes = 0;
   const auto take = [&] {

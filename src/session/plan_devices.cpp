@@ -50,8 +50,10 @@ Result<PlanDevices> plan_devices(const std::optional<std::vector<VramPart>>& par
     std::ranges::move(budget.notes, std::back_inserter(said));
   }
   std::vector<std::string> used;
+  used.reserve(out.budgets.size());
   for (const plan::DeviceBudget& device : out.budgets) used.push_back(device.name);
   std::vector<std::string> all;
+  all.reserve(machine.gpus.size());
   for (std::size_t i = 0; i < machine.gpus.size(); ++i) all.push_back(device_name(i));
   if (std::string note = unused_devices_note(*parts, used, all, names.vram); !note.empty())
     out.notes.push_back(std::move(note));

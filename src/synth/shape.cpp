@@ -178,6 +178,7 @@ Result<SynthShape> find_synth_shape(std::string_view name) {
   const auto found = std::ranges::find(kShapes, name, &SynthShape::name);
   if (found != kShapes.end()) return *found;
   std::vector<std::string_view> names;
+  names.reserve(std::size(kShapes));
   for (const SynthShape& shape : kShapes) names.push_back(shape.name);
   return fail(ErrorCode::kInvalidArgument,
               fmt::format("there is no shape called '{}'; choose one of {}", name, fmt::join(names, ", ")));
