@@ -129,9 +129,9 @@ TEST(ReadGpus, InsideWindowsAreSharedWithIt) {
   EXPECT_TRUE(gpus.cards[0].managed_by_windows);
   EXPECT_TRUE(gpus.cards[1].draws);
   EXPECT_TRUE(gpus.cards[0].processes.empty());
-  RecordedTree native;
-  native.file("proc/sys/kernel/osrelease", "6.12.0-amd64\n");
-  EXPECT_FALSE(ask("good", native.path()).cards.at(0).managed_by_windows);
+  RecordedTree plain;
+  plain.file("proc/sys/kernel/osrelease", "6.12.0-amd64\n");
+  EXPECT_FALSE(ask("good", plain.path()).cards.at(0).managed_by_windows);
 }
 
 TEST(ReadGpus, SaysWhatTheDriverSays) {
