@@ -73,9 +73,9 @@ std::vector<std::string> load_back_ends(const fs::path& folder) {
     ggml_backend_reg_t const backend = ggml_backend_load(file.c_str());
     if (backend != nullptr && ggml_backend_reg_dev_count(backend) > 0) continue;
     const std::string why = reason_for(file);
-    problems.push_back(fmt::format(
-        "{}: this backend {} ({}); {}", file.string(),
-        backend != nullptr ? "finds no GPU here" : "cannot be used here", why, advice_on_backend(why)));
+    problems.push_back(fmt::format("{}: this backend {} ({}); {}", file.string(),
+                                   backend != nullptr ? "finds no GPU here" : "cannot be used here", why,
+                                   advice_on_backend(why)));
   }
   return problems;
 }

@@ -22,8 +22,7 @@ TEST(AdviceOnBackend, NamesWhatIsMissing) {
 }
 
 TEST(AdviceOnBackend, OfAnotherReasonIsGeneral) {
-  EXPECT_EQ(advice_on_backend("file too short"),
-            "remove it, or check that the GPU's driver is installed");
+  EXPECT_EQ(advice_on_backend("file too short"), "remove it, or check that the GPU's driver is installed");
 }
 
 }  // namespace

@@ -16,8 +16,8 @@ Value argument(const Launch& launch, std::size_t index) {
   return *static_cast<const Value*>(launch.arguments[index]);
 }
 
-/// The row's experts in the order of its choice: they begin at one that a linear congruence picks, and half of the rows
-/// begin in the first eighth.
+/// The row's experts in the order of its choice: they begin at one that a linear congruence picks, and half
+/// of the rows begin in the first eighth.
 std::vector<std::int32_t> row_of_experts(std::int32_t experts) {
   static std::uint32_t state = 1;
   state = state * 1664525 + 1013904223;
@@ -29,13 +29,15 @@ std::vector<std::int32_t> row_of_experts(std::int32_t experts) {
 }
 
 /// Writes the first `written` experts of each row's choice; rows have room for all experts.
-std::function<void()> write_rows(std::uint64_t to, std::int64_t rows, std::int32_t experts, std::int32_t written) {
+std::function<void()> write_rows(std::uint64_t to, std::int64_t rows, std::int32_t experts,
+                                 std::int32_t written) {
   return [=] {
     const std::size_t stride = static_cast<std::size_t>(experts) * sizeof(std::int32_t);
     const std::size_t bytes = static_cast<std::size_t>(written) * sizeof(std::int32_t);
     for (std::int64_t row = 0; row < rows; ++row) {
       const std::uint64_t place = to + static_cast<std::uint64_t>(row) * stride;
-      if (allocated(place, bytes, "the choice of experts")) write_card(place, row_of_experts(experts).data(), bytes);
+      if (allocated(place, bytes, "the choice of experts"))
+        write_card(place, row_of_experts(experts).data(), bytes);
     }
   };
 }
@@ -58,6 +60,20 @@ std::function<void()> choosing(std::string_view kernel, const Launch& launch) {
   return {};
 }
 
+std::set<std::int32_t> numbers_of(const Choices& choices) {
+  std::set<std::int32_t> numbers;
+  for (std::int64_t token = 0; token < choices.tokens; ++token) {
+    std::vector<std::int32_t> row(static_cast<std::size_t>(choices.per_token));
+    const std::uint64_t place = choices.begin + static_cast<std::uint64_t>(token) * choices.token_stride;
+    if (!allocated(place, row.size() * sizeof(std::int32_t), "the choice of experts")) return numbers;
+    read_card(place, row.data(), row.size() * sizeof(std::int32_t));
+    for (const std::int32_t id : row) {
+      if (id >= 0 && id < choices.matrices) numbers.insert(id);
+    }
+  }
+  return numbers;
+}
+
 void check_choices(const Choices& choices, std::string_view kernel) {
   const auto bytes = static_cast<std::size_t>(choices.per_token) * sizeof(std::int32_t);
   std::vector<std::int32_t> row(static_cast<std::size_t>(choices.per_token));
@@ -70,8 +86,9 @@ void check_choices(const Choices& choices, std::string_view kernel) {
     if (in_range && std::ranges::adjacent_find(row) == row.end()) continue;
     std::string numbers;
     for (const std::int32_t id : row) numbers += " " + std::to_string(id);
-    broken("experts", std::string(kernel) + ": token " + std::to_string(token) + " of " + std::to_string(choices.tokens) +
-                          " chooses" + numbers + " of " + std::to_string(choices.matrices) + " matrices");
+    broken("experts", std::string(kernel) + ": token " + std::to_string(token) + " of " +
+                          std::to_string(choices.tokens) + " chooses" + numbers + " of " +
+                          std::to_string(choices.matrices) + " matrices");
     return;
   }
 }

@@ -62,8 +62,8 @@ STAND_IN_EXPORT CUresult cuMemCreate(CUmemGenericAllocationHandle* out, std::siz
   }
   return CUDA_ERROR_OUT_OF_MEMORY;
 }
-STAND_IN_EXPORT CUresult cuMemMap(CUdeviceptr begin, std::size_t size, std::size_t, CUmemGenericAllocationHandle handle,
-                                  unsigned long long) {
+STAND_IN_EXPORT CUresult cuMemMap(CUdeviceptr begin, std::size_t size, std::size_t,
+                                  CUmemGenericAllocationHandle handle, unsigned long long) {
   const Lock lock(all());
   map_memory({begin, size, reinterpret_cast<Handle*>(handle)->card});
   return CUDA_SUCCESS;

@@ -1,5 +1,5 @@
-// The journal that a check reads: one JSON object a line, in the file PID.jsonl of the stand-in's folder. Each line is
-// written at once, so that nothing is lost when ggml ends the process.
+// The journal that a check reads: one JSON object a line, in the file PID.jsonl of the stand-in's folder.
+// Each line is written at once, so that nothing is lost when ggml ends the process.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,8 @@
 
 namespace stand_in {
 
-/// Held by each function of CUDA while it runs: the stand-in has no threads of its own, and one lock for everything.
+/// Held by each function of CUDA while it runs: the stand-in has no threads of its own, and one lock for
+/// everything.
 std::recursive_mutex& all();
 using Lock = std::lock_guard<std::recursive_mutex>;
 
@@ -27,7 +28,8 @@ class Line {
   std::string text_;
 };
 
-/// Writes that a rule was broken. Of rules that are broken again and again in the same way, the first 20 are written.
+/// Writes that a rule was broken. Of rules that are broken again and again in the same way, the first 20 are
+/// written.
 void broken(std::string_view rule, const std::string& how);
 
 /// How many kernels and graphs were launched so far; each line has this number as `at`.

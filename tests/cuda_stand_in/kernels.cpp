@@ -88,31 +88,55 @@ const Kernel& known(const void* function) {
   return kernel;
 }
 
-void add_use(Work& work, std::uint64_t address, bool writes) {
-  if (address == 0) return;
-  if (!is_card_memory(reinterpret_cast<const void*>(address))) return;  // pinned memory, or of the host
-  work.uses.push_back({address, address + bytes_of_tensor(address).value_or(kUnknownExtent), writes});
-}
+/// The matrices of which a product reads only those that were chosen.
+struct Chosen {
+  std::uint64_t begin;
+  Extent extent;
+};
 
 }  // namespace
 
-void register_kernel(const void* function, const char* mangled_name) { kernels()[function].mangled = mangled_name; }
+void register_kernel(const void* function, const char* mangled_name) {
+  kernels()[function].mangled = mangled_name;
+}
 
 Work work_of(const Launch& launch) {
   const Kernel& kernel = known(launch.function);
-  Work work{kernel.name, {}, {}};
+  Work work{kernel.name, {}, {}, {}};
+  const std::optional<Choices> choices = choices_of_node();
+  std::vector<Chosen> chosen;
+  const auto add = [&](std::uint64_t address, bool writes) {
+    if (!is_card_memory(reinterpret_cast<const void*>(address))) return;  // null, or memory of the host
+    const auto tensor = tensor_at(address);
+    if (tensor && choices && !writes && tensor->matrices == choices->matrices && tensor->matrices > 1)
+      chosen.push_back({address, *tensor});
+    else
+      work.uses.push_back({address, address + (tensor ? tensor->bytes : kUnknownExtent), writes});
+  };
   for (std::size_t i = 0; i < kernel.parameters.size(); ++i) {
     if (kernel.parameters[i] == Parameter::value) continue;
     const std::size_t pointers = kernel.parameters[i] == Parameter::fusion ? kPointersOfFusion : 1;
     for (std::size_t j = 0; j < pointers; ++j) {
       std::uint64_t address = 0;
-      std::memcpy(&address, static_cast<const char*>(launch.arguments[i]) + j * sizeof address, sizeof address);
-      add_use(work, address, kernel.parameters[i] == Parameter::writes);
+      std::memcpy(&address, static_cast<const char*>(launch.arguments[i]) + j * sizeof address,
+                  sizeof address);
+      add(address, kernel.parameters[i] == Parameter::writes);
     }
   }
+  if (!chosen.empty())
+    work.more_uses = [chosen, choices] {
+      std::vector<Use> uses;
+      for (const std::int32_t id : numbers_of(*choices)) {
+        for (const auto& [begin, extent] : chosen) {
+          const std::uint64_t matrix = begin + static_cast<std::uint64_t>(id) * extent.matrix_stride;
+          uses.push_back({matrix, matrix + extent.matrix_stride, false});
+        }
+      }
+      return uses;
+    };
   std::function<void()> choose = choosing(kernel.name, launch);
   std::function<void()> check;
-  if (const auto choices = take_choices()) check = [choices, name = kernel.name] { check_choices(*choices, name); };
+  if (choices_of_new_node()) check = [choices, name = kernel.name] { check_choices(*choices, name); };
   if (choose || check)
     work.act = [choose, check] {
       if (choose) choose();

@@ -1,5 +1,6 @@
-// Kernels: known by the name that the compiler registered, from which their parameters follow. A launch is noted and not
-// computed, but for the few that choose experts: these write numbers that a router could have written.
+// Kernels: known by the name that the compiler registered, from which their parameters follow. A launch is
+// noted and not computed, but for the few that choose experts: these write numbers that a router could have
+// written.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@ struct Launch {
   unsigned blocks[3] = {1, 1, 1};
   void** arguments = nullptr;
 };
-/// The work of a launch: its name, the tensors that its pointers name, and what it writes, if it is computed. Other
-/// parameters are not looked into.
+/// The work of a launch: its name, the tensors that its pointers name, and what it writes, if it is computed.
+/// Other parameters are not looked into.
 Work work_of(const Launch& launch);
 
 /// Loads the kernel on the card, where it is not loaded yet. False: no memory.

@@ -16,13 +16,15 @@
 namespace stand_in {
 namespace {
 
-constexpr std::uint64_t kSpace = 1ULL << 42;  // of addresses, and of the file, which has only what was written
+constexpr std::uint64_t kSpace = 1ULL
+                                 << 42;  // of addresses, and of the file, which has only what was written
 constexpr std::uint64_t kGap = 2 << 20;
 constexpr std::size_t kPiece = 1 << 20;
 
 std::uint64_t base() {
   static const std::uint64_t begin = [] {
-    void* const space = ::mmap(nullptr, kSpace, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* const space =
+        ::mmap(nullptr, kSpace, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (space == MAP_FAILED) std::abort();
     return reinterpret_cast<std::uint64_t>(space);
   }();
@@ -95,8 +97,9 @@ bool allocated(std::uint64_t begin, std::uint64_t size, std::string_view what) {
   for (std::uint64_t at = begin; at < end;) {
     const Block* const block = block_of(at);
     if (block == nullptr) {
-      broken("bounds", std::string(what) + " uses " + std::to_string(size) + " bytes of a card, of which those from byte " +
-                           std::to_string(at - begin) + " on are not allocated");
+      broken("bounds", std::string(what) + " uses " + std::to_string(size) +
+                           " bytes of a card, of which those from byte " + std::to_string(at - begin) +
+                           " on are not allocated");
       return false;
     }
     at = block->begin + block->size;
@@ -106,8 +109,8 @@ bool allocated(std::uint64_t begin, std::uint64_t size, std::string_view what) {
 
 void write_card(std::uint64_t to, const void* from, std::size_t size) {
   for (std::size_t done = 0; done < size;) {
-    const ssize_t now = ::pwrite(content(), static_cast<const char*>(from) + done, size - done,
-                                 place(to + done));
+    const ssize_t now =
+        ::pwrite(content(), static_cast<const char*>(from) + done, size - done, place(to + done));
     check(now);
     if (now <= 0) return;
     done += static_cast<std::size_t>(now);

@@ -1,6 +1,7 @@
-// The memory of the cards. Its addresses are reserved space that no program can touch: a read or a write by the CPU ends
-// the process, as it would with a card's memory. The bytes lie in a file without a name, so that they are not counted as
-// memory of this process, whose RAM has a budget of its own. Addresses are never used twice.
+// The memory of the cards. Its addresses are reserved space that no program can touch: a read or a write by
+// the CPU ends the process, as it would with a card's memory. The bytes lie in a file without a name, so that
+// they are not counted as memory of this process, whose RAM has a budget of its own. Addresses are never used
+// twice.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +27,8 @@ void unmap_memory(std::uint64_t begin, std::uint64_t size, void (*each)(const Bl
 const Block* block_of(std::uint64_t address);
 /// Whether the address may be one of a card's memory, allocated or not.
 bool is_card_memory(const void* address);
-/// Whether all bytes are allocated. Otherwise it says so in the journal: `what` is what was about to use them.
+/// Whether all bytes are allocated. Otherwise it says so in the journal: `what` is what was about to use
+/// them.
 bool allocated(std::uint64_t begin, std::uint64_t size, std::string_view what);
 
 void write_card(std::uint64_t to, const void* from, std::size_t size);

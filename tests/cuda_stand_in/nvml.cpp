@@ -1,4 +1,5 @@
-// NVML: what another process sees of the cards. It takes no lock, because brimful asks it in a child of fork().
+// NVML: what another process sees of the cards. It takes no lock, because brimful asks it in a child of
+// fork().
 #include <unistd.h>
 
 #include <cstdio>
@@ -62,7 +63,8 @@ STAND_IN_EXPORT int nvmlDeviceGetMemoryInfo(void* device, Memory* memory) {
   *memory = {settings().total, free, settings().total - free};
   return 0;
 }
-STAND_IN_EXPORT int nvmlDeviceGetComputeRunningProcesses_v3(void* device, unsigned* count, Process* processes) {
+STAND_IN_EXPORT int nvmlDeviceGetComputeRunningProcesses_v3(void* device, unsigned* count,
+                                                            Process* processes) {
   const std::vector<Holder> found = holders(card_of(device));
   const unsigned room = *count;
   *count = static_cast<unsigned>(found.size());

@@ -1,5 +1,6 @@
-// The CUDA runtime: copies. They are real. What is copied from pinned memory must not change before the copy is known to
-// have ended, and what is copied to pinned memory is not there before that: until then, its bytes are 0xA5.
+// The CUDA runtime: copies. They are real. What is copied from pinned memory must not change before the copy
+// is known to have ended, and what is copied to pinned memory is not there before that: until then, its bytes
+// are 0xA5.
 #include <algorithm>
 #include <cstring>
 
@@ -18,7 +19,8 @@ std::uint64_t number(const void* address) { return reinterpret_cast<std::uint64_
 std::uint64_t mark_of(const char* bytes, std::size_t size) {
   std::uint64_t mark = 1469598103934665603ULL;
   const std::size_t step = std::max<std::size_t>(size / 64, 1);
-  for (std::size_t at = 0; at < size; at += step) mark = (mark ^ static_cast<unsigned char>(bytes[at])) * 1099511628211ULL;
+  for (std::size_t at = 0; at < size; at += step)
+    mark = (mark ^ static_cast<unsigned char>(bytes[at])) * 1099511628211ULL;
   return mark;
 }
 
@@ -32,7 +34,7 @@ void copy_to_card(Stream& queue, void* to, const void* from, const Shape& shape,
   ++(from_pinned ? totals().pinned_copies : totals().pageable_copies);
   if (!from_pinned && size > kStaged && !waits) ++totals().blocking_copies;
   totals().to_card += shape.width * shape.height;
-  Work work{"a copy to the card", {}, {}};
+  Work work{"a copy to the card", {}, {}, {}};
   for (std::size_t row = 0; row < shape.height; ++row) {
     const std::uint64_t begin = number(to) + row * shape.to_stride;
     work.uses.push_back({begin, begin + shape.width, true});
@@ -59,7 +61,7 @@ void copy_to_host(Stream& queue, void* to, const void* from, const Shape& shape)
   const Pinned kind = pinned(to, size);
   if (kind == Pinned::to_read) broken("pins", "a copy writes to memory that is pinned for reading only");
   totals().from_card += shape.width * shape.height;
-  Work work{"a copy to the host", {}, {}};
+  Work work{"a copy to the host", {}, {}, {}};
   for (std::size_t row = 0; row < shape.height; ++row) {
     const std::uint64_t begin = number(from) + row * shape.from_stride;
     work.uses.push_back({begin, begin + shape.width, false});
@@ -73,7 +75,8 @@ void copy_to_host(Stream& queue, void* to, const void* from, const Shape& shape)
         std::memcpy(place, bytes.data(), bytes.size());
       } else {
         std::memset(place, kNotYet, bytes.size());
-        when_ended(queue, [place, bytes = std::move(bytes)] { std::memcpy(place, bytes.data(), bytes.size()); });
+        when_ended(queue,
+                   [place, bytes = std::move(bytes)] { std::memcpy(place, bytes.data(), bytes.size()); });
       }
     }
   };
@@ -82,7 +85,7 @@ void copy_to_host(Stream& queue, void* to, const void* from, const Shape& shape)
 }
 
 void copy_between_cards(Stream& queue, void* to, const void* from, const Shape& shape) {
-  Work work{"a copy within cards", {}, {}};
+  Work work{"a copy within cards", {}, {}, {}};
   for (std::size_t row = 0; row < shape.height; ++row) {
     const std::uint64_t target = number(to) + row * shape.to_stride;
     const std::uint64_t source = number(from) + row * shape.from_stride;
@@ -118,7 +121,7 @@ cudaError_t copy(void* to, const void* from, const Shape& shape, Stream& queue, 
 cudaError_t fill(void* to, int value, std::size_t size, Stream& queue) {
   if (size == 0) return cudaSuccess;
   const std::uint64_t begin = number(to);
-  run(queue, {"a fill", {{begin, begin + size, true}}, [=] { fill_card(begin, value, size); }});
+  run(queue, {"a fill", {{begin, begin + size, true}}, [=] { fill_card(begin, value, size); }, {}});
   return cudaSuccess;
 }
 

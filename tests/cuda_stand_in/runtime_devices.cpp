@@ -58,6 +58,7 @@ STAND_IN_EXPORT const char* cudaGetErrorString(cudaError_t code) {
   switch (code) {
     case cudaSuccess: return "no error";
     case cudaErrorMemoryAllocation: return "out of memory";
+    case cudaErrorNoDevice: return "no CUDA-capable device is detected";
     case cudaErrorInvalidValue: return "invalid argument";
     case cudaErrorInvalidResourceHandle: return "invalid resource handle";
     default: return "an error of the stand-in";
@@ -70,7 +71,7 @@ STAND_IN_EXPORT cudaError_t cudaGetDeviceCount(int* count) {
   static const bool watched = (watch_plug_in(), true);
   static_cast<void>(watched);
   *count = static_cast<int>(settings().cards);
-  return cudaSuccess;
+  return *count > 0 ? cudaSuccess : error(cudaErrorNoDevice);
 }
 STAND_IN_EXPORT cudaError_t cudaGetDevice(int* card) {
   *card = card_of_thread;
@@ -112,13 +113,16 @@ STAND_IN_EXPORT cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr at
     case cudaDevAttrComputeCapabilityMinor: *value = prop.minor; break;
     case cudaDevAttrMultiProcessorCount: *value = prop.multiProcessorCount; break;
     case cudaDevAttrMaxSharedMemoryPerBlock: *value = static_cast<int>(prop.sharedMemPerBlock); break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = static_cast<int>(prop.sharedMemPerBlockOptin); break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = static_cast<int>(prop.sharedMemPerBlockOptin);
+      break;
     case cudaDevAttrWarpSize: *value = 32; break;
     case cudaDevAttrMaxGridDimX: *value = 2147483647; break;
     case cudaDevAttrMaxGridDimY:
     case cudaDevAttrMaxGridDimZ: *value = 65535; break;
     default:
-      broken("attributes", "the stand-in does not know attribute " + std::to_string(static_cast<int>(attribute)));
+      broken("attributes",
+             "the stand-in does not know attribute " + std::to_string(static_cast<int>(attribute)));
       return error(cudaErrorInvalidValue);
   }
   return cudaSuccess;
@@ -132,7 +136,9 @@ STAND_IN_EXPORT cudaError_t cudaDeviceCanAccessPeer(int* can, int, int) {
   *can = 0;
   return cudaSuccess;
 }
-STAND_IN_EXPORT cudaError_t cudaDeviceEnablePeerAccess(int, unsigned) { return error(cudaErrorInvalidDevice); }
+STAND_IN_EXPORT cudaError_t cudaDeviceEnablePeerAccess(int, unsigned) {
+  return error(cudaErrorInvalidDevice);
+}
 STAND_IN_EXPORT cudaError_t cudaDriverGetVersion(int* version) {
   *version = CUDART_VERSION;
   return cudaSuccess;

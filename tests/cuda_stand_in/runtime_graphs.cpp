@@ -15,7 +15,9 @@ struct Executable {
   std::uint64_t bytes;
 };
 
-std::shared_ptr<Graph>& graph(cudaGraph_t handle) { return *reinterpret_cast<std::shared_ptr<Graph>*>(handle); }
+std::shared_ptr<Graph>& graph(cudaGraph_t handle) {
+  return *reinterpret_cast<std::shared_ptr<Graph>*>(handle);
+}
 Executable& executable(cudaGraphExec_t handle) { return *reinterpret_cast<Executable*>(handle); }
 
 /// A number that two graphs have in common when they do the same with the same memory.
@@ -71,12 +73,14 @@ STAND_IN_EXPORT cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStrea
   *out = stream(handle).records ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
   return cudaSuccess;
 }
-STAND_IN_EXPORT cudaError_t cudaGraphInstantiate(cudaGraphExec_t* out, cudaGraph_t handle, unsigned long long) {
+STAND_IN_EXPORT cudaError_t cudaGraphInstantiate(cudaGraphExec_t* out, cudaGraph_t handle,
+                                                 unsigned long long) {
   const Lock lock(all());
   *out = nullptr;
   if (const cudaError_t code = start("cudaGraphInstantiate"); code != cudaSuccess) return code;
   const std::uint64_t bytes = graph(handle)->nodes.size() * settings().graph_node;
-  if (!take(current_card(), Kind::driver, bytes, "cudaGraphInstantiate")) return error(cudaErrorMemoryAllocation);
+  if (!take(current_card(), Kind::driver, bytes, "cudaGraphInstantiate"))
+    return error(cudaErrorMemoryAllocation);
   ++totals().instantiations;
   *out = reinterpret_cast<cudaGraphExec_t>(new Executable{graph(handle), current_card(), bytes});
   return cudaSuccess;

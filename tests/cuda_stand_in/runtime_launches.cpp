@@ -45,16 +45,18 @@ STAND_IN_EXPORT void __cudaRegisterFatBinaryEnd(void**) {}
 STAND_IN_EXPORT void __cudaUnregisterFatBinary(void**) {}
 STAND_IN_EXPORT char __cudaInitModule(void**) { return 1; }
 STAND_IN_EXPORT void __cudaRegisterVar(void**, char*, char*, const char*, int, std::size_t, int, int) {}
-STAND_IN_EXPORT void __cudaRegisterFunction(void**, const char* function, char*, const char* name, int, uint3*, uint3*,
-                                            dim3*, dim3*, int*) {
+STAND_IN_EXPORT void __cudaRegisterFunction(void**, const char* function, char*, const char* name, int,
+                                            uint3*, uint3*, dim3*, dim3*, int*) {
   const Lock lock(all());
   register_kernel(function, name);
 }
-STAND_IN_EXPORT unsigned __cudaPushCallConfiguration(dim3 blocks, dim3 threads, std::size_t shared, void* handle) {
+STAND_IN_EXPORT unsigned __cudaPushCallConfiguration(dim3 blocks, dim3 threads, std::size_t shared,
+                                                     void* handle) {
   configurations.push_back({blocks, threads, shared, handle});
   return 0;
 }
-STAND_IN_EXPORT cudaError_t __cudaPopCallConfiguration(dim3* blocks, dim3* threads, std::size_t* shared, void* handle) {
+STAND_IN_EXPORT cudaError_t __cudaPopCallConfiguration(dim3* blocks, dim3* threads, std::size_t* shared,
+                                                       void* handle) {
   if (configurations.empty()) return cudaErrorMissingConfiguration;
   const Configuration& last = configurations.back();
   *blocks = last.blocks;
@@ -68,16 +70,16 @@ STAND_IN_EXPORT cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* fu
   *kernel = reinterpret_cast<cudaKernel_t>(const_cast<void*>(function));
   return cudaSuccess;
 }
-STAND_IN_EXPORT cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 blocks, dim3, void** arguments, std::size_t,
-                                               cudaStream_t handle) {
+STAND_IN_EXPORT cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 blocks, dim3, void** arguments,
+                                               std::size_t, cudaStream_t handle) {
   return launch(kernel, blocks, arguments, handle);
 }
-STAND_IN_EXPORT cudaError_t cudaLaunchKernel(const void* function, dim3 blocks, dim3, void** arguments, std::size_t,
-                                             cudaStream_t handle) {
+STAND_IN_EXPORT cudaError_t cudaLaunchKernel(const void* function, dim3 blocks, dim3, void** arguments,
+                                             std::size_t, cudaStream_t handle) {
   return launch(function, blocks, arguments, handle);
 }
-STAND_IN_EXPORT cudaError_t cudaLaunchCooperativeKernel(const void* function, dim3 blocks, dim3, void** arguments,
-                                                        std::size_t, cudaStream_t handle) {
+STAND_IN_EXPORT cudaError_t cudaLaunchCooperativeKernel(const void* function, dim3 blocks, dim3,
+                                                        void** arguments, std::size_t, cudaStream_t handle) {
   return launch(function, blocks, arguments, handle);
 }
 STAND_IN_EXPORT cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* shape, const void* function,
@@ -100,12 +102,14 @@ STAND_IN_EXPORT cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* out, const
   out->ptxVersion = out->binaryVersion = static_cast<int>(settings().capability);
   return cudaSuccess;
 }
-STAND_IN_EXPORT cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void*, int, std::size_t) {
+STAND_IN_EXPORT cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void*, int,
+                                                                          std::size_t) {
   *blocks = 2;
   return cudaSuccess;
 }
-STAND_IN_EXPORT cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void*, int,
-                                                                                   std::size_t, unsigned) {
+STAND_IN_EXPORT cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void*,
+                                                                                   int, std::size_t,
+                                                                                   unsigned) {
   *blocks = 2;
   return cudaSuccess;
 }

@@ -44,7 +44,8 @@ cudaError_t pin(const void* begin, std::size_t size, bool may_write, const char*
 cudaError_t unpin(const void* begin, const char* function) {
   const auto found = ranges().find(number(begin));
   if (found == ranges().end()) return error(cudaErrorHostMemoryNotRegistered);
-  for (const int card : found->second.cards) give(card, Kind::page_tables, tables(found->second.size), function);
+  for (const int card : found->second.cards)
+    give(card, Kind::page_tables, tables(found->second.size), function);
   ranges().erase(found);
   return cudaSuccess;
 }
@@ -84,9 +85,8 @@ STAND_IN_EXPORT cudaError_t cudaFree(void* memory) {
     return error(cudaErrorInvalidValue);
   }
   host_waits_for_card(block->card);
-  unmap_memory(block->begin, block->size, [](const Block& gone) {
-    give(gone.card, kind_of(gone.size), gone.size, "cudaFree");
-  });
+  unmap_memory(block->begin, block->size,
+               [](const Block& gone) { give(gone.card, kind_of(gone.size), gone.size, "cudaFree"); });
   return cudaSuccess;
 }
 STAND_IN_EXPORT cudaError_t cudaMallocManaged(void**, std::size_t, unsigned) {
@@ -107,7 +107,9 @@ STAND_IN_EXPORT cudaError_t cudaHostAlloc(void** out, std::size_t size, unsigned
   *out = memory;
   return cudaSuccess;
 }
-STAND_IN_EXPORT cudaError_t cudaMallocHost(void** out, std::size_t size) { return cudaHostAlloc(out, size, 0); }
+STAND_IN_EXPORT cudaError_t cudaMallocHost(void** out, std::size_t size) {
+  return cudaHostAlloc(out, size, 0);
+}
 STAND_IN_EXPORT cudaError_t cudaFreeHost(void* memory) {
   const Lock lock(all());
   if (const cudaError_t code = start("cudaFreeHost"); code != cudaSuccess) return code;

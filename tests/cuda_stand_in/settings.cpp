@@ -17,11 +17,18 @@ Settings read() {
     std::fprintf(stderr, "the stand-in for CUDA: CUDA_STAND_IN names no folder with a file `settings`\n");
     std::_Exit(70);
   }
-  std::map<std::string, std::uint64_t*> known{
-      {"cards", &out.cards},           {"capability", &out.capability}, {"total", &out.total},
-      {"context", &out.context},       {"kernel", &out.kernel},         {"stream", &out.stream},
-      {"blas", &out.blas},             {"graph_node", &out.graph_node}, {"other_bytes", &out.other_bytes},
-      {"other_card", &out.other_card}, {"other_at", &out.other_at},     {"fail_at", &out.fail_at}};
+  std::map<std::string, std::uint64_t*> known{{"cards", &out.cards},
+                                              {"capability", &out.capability},
+                                              {"total", &out.total},
+                                              {"context", &out.context},
+                                              {"kernel", &out.kernel},
+                                              {"stream", &out.stream},
+                                              {"blas", &out.blas},
+                                              {"graph_node", &out.graph_node},
+                                              {"other_bytes", &out.other_bytes},
+                                              {"other_card", &out.other_card},
+                                              {"other_at", &out.other_at},
+                                              {"fail_at", &out.fail_at}};
   for (std::size_t card = 0; card < out.budget.size(); ++card)
     known["budget" + std::to_string(card)] = &out.budget[card];
   std::string name;
@@ -39,7 +46,8 @@ Settings read() {
 }  // namespace
 
 const Settings& settings() {
-  static const Settings& read_once = *new Settings(read());  // the journal's last line comes after destructors
+  static const Settings& read_once =
+      *new Settings(read());  // the journal's last line comes after destructors
   return read_once;
 }
 

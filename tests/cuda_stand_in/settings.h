@@ -9,8 +9,8 @@ namespace stand_in {
 
 inline constexpr int kMostCards = 8;
 
-/// Read once from the file `settings` in the folder that the variable CUDA_STAND_IN names. Each line is a name, a
-/// space and a number; the defaults are about those of an RTX 3060. Bytes where nothing else is said.
+/// Read once from the file `settings` in the folder that the variable CUDA_STAND_IN names. Each line is a
+/// name, a space and a number; the defaults are about those of an RTX 3060. Bytes where nothing else is said.
 struct Settings {
   std::string folder;
   std::uint64_t cards = 1;

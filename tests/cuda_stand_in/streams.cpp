@@ -35,7 +35,9 @@ void join(Clock& clock, const Clock& other) {
   for (std::size_t i = 0; i < other.size(); ++i) clock[i] = std::max(clock[i], other[i]);
 }
 
-std::uint64_t count_of(const Stream& stream) { return at(stream.known, static_cast<std::size_t>(stream.number)); }
+std::uint64_t count_of(const Stream& stream) {
+  return at(stream.known, static_cast<std::size_t>(stream.number));
+}
 
 void host_learns(const Clock& clock) {
   World& all_streams = world();
@@ -53,7 +55,8 @@ void host_learns(const Clock& clock) {
   for (const Later& later : now) later.act();
 }
 
-/// The work starts behind all that was known to its caller, to its stream, and to the streams that wait for each other.
+/// The work starts behind all that was known to its caller, to its stream, and to the streams that wait for
+/// each other.
 void order(Stream& stream) {
   join(stream.known, world().host);
   const auto legacy = world().legacy.find(stream.card);
@@ -119,10 +122,14 @@ void run(Stream& stream, Work work) {
   if (stream.known.size() <= number) stream.known.resize(number + 1);
   const std::uint64_t count = ++stream.known[number];
   bool there = true;
-  for (const Use& use : work.uses) {
+  const auto uses = [&](const Use& use) {
     there = allocated(use.begin, use.end - use.begin, work.name) && there;
     check_order(stream, work, use);
     stream.open.push_back({work.name, use, count});
+  };
+  for (const Use& use : work.uses) uses(use);
+  if (work.more_uses) {
+    for (const Use& use : work.more_uses()) uses(use);
   }
   if (there && work.act) work.act();
 }

@@ -1,8 +1,8 @@
-// Streams, events and the order that they make. Nothing runs at another time than it is called: what is checked is
-// whether an order was *asked for*. Each stream counts its work; a clock says up to which count of each stream all is
-// known to have ended. Two uses of the same bytes, one of them a write, must be ordered by the clocks.
-// All threads of the host have one clock: that one thread waited and told another one is not seen, so that it counts as
-// known to all.
+// Streams, events and the order that they make. Nothing runs at another time than it is called: what is
+// checked is whether an order was *asked for*. Each stream counts its work; a clock says up to which count of
+// each stream all is known to have ended. Two uses of the same bytes, one of them a write, must be ordered by
+// the clocks. All threads of the host have one clock: that one thread waited and told another one is not
+// seen, so that it counts as known to all.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,8 @@ struct Work {
   std::string name;
   std::vector<Use> uses;
   std::function<void()> act;
+  /// Uses that only the content of the card's memory tells, when the work runs.
+  std::function<std::vector<Use>()> more_uses;
 };
 
 struct Graph {
@@ -56,7 +58,8 @@ struct Event {
   std::shared_ptr<Graph> records;
 };
 
-/// The stream that a handle of the runtime names: its own, the legacy one of the card, or the one of this thread.
+/// The stream that a handle of the runtime names: its own, the legacy one of the card, or the one of this
+/// thread.
 Stream& stream_of(void* handle, int card);
 Stream& make_stream(int card, bool blocking);
 /// Forgets the stream. The work in it goes on.

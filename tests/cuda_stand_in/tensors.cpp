@@ -22,8 +22,9 @@ decltype(&ggml_is_empty) is_empty = nullptr;
 decltype(&ggml_nbytes) bytes_of = nullptr;
 
 struct Seen {
-  std::unordered_map<std::uint64_t, std::uint64_t> bytes;
+  std::unordered_map<std::uint64_t, Extent> tensors;
   std::optional<Choices> choices;
+  bool is_new = false;
 };
 Seen& seen() {
   thread_local auto* const it = new Seen;  // of this thread, and never destroyed: ggml may still compute
@@ -32,7 +33,8 @@ Seen& seen() {
 
 void note(const ggml_tensor* tensor) {
   if (tensor != nullptr && tensor->data != nullptr)
-    seen().bytes[reinterpret_cast<std::uint64_t>(tensor->data)] = bytes_of(tensor);
+    seen().tensors[reinterpret_cast<std::uint64_t>(tensor->data)] = {bytes_of(tensor), tensor->ne[2],
+                                                                     tensor->nb[2]};
 }
 
 bool watched_is_empty(const ggml_tensor* node) {
@@ -43,6 +45,7 @@ bool watched_is_empty(const ggml_tensor* node) {
     const ggml_tensor& ids = *node->src[2];
     seen().choices = Choices{reinterpret_cast<std::uint64_t>(ids.data), ids.ne[0], ids.ne[1], ids.nb[1],
                              node->src[0]->ne[2]};
+    seen().is_new = true;
   }
   return is_empty(node);
 }
@@ -99,12 +102,16 @@ int watch(const dl_phdr_info& object) {
 
 }  // namespace
 
-std::optional<std::uint64_t> bytes_of_tensor(std::uint64_t address) {
-  const auto found = seen().bytes.find(address);
-  return found != seen().bytes.end() ? std::optional(found->second) : std::nullopt;
+std::optional<Extent> tensor_at(std::uint64_t address) {
+  const auto found = seen().tensors.find(address);
+  return found != seen().tensors.end() ? std::optional(found->second) : std::nullopt;
 }
 
-std::optional<Choices> take_choices() { return std::exchange(seen().choices, std::nullopt); }
+std::optional<Choices> choices_of_node() { return seen().choices; }
+
+std::optional<Choices> choices_of_new_node() {
+  return std::exchange(seen().is_new, false) ? seen().choices : std::nullopt;
+}
 
 void watch_plug_in() {
   is_empty = reinterpret_cast<decltype(is_empty)>(::dlsym(RTLD_DEFAULT, kWatched));

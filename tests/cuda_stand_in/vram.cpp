@@ -51,7 +51,8 @@ Shared::Process& own_entry() {
   static Shared::Process* const entry = [] {
     for (Shared::Process& process : shared().processes) {
       std::uint32_t nobody = 0;
-      if (process.pid.compare_exchange_strong(nobody, static_cast<std::uint32_t>(::getpid()))) return &process;
+      if (process.pid.compare_exchange_strong(nobody, static_cast<std::uint32_t>(::getpid())))
+        return &process;
     }
     std::abort();
   }();
@@ -85,8 +86,9 @@ void publish(int number, std::string_view what, std::uint64_t bytes) {
   Line(what).with("card", static_cast<std::uint64_t>(number)).with("bytes", bytes).with("used", now);
   const std::uint64_t budget = settings().budget[static_cast<std::size_t>(number)];
   if (higher && budget > 0 && now > budget)
-    broken("budget", "card " + std::to_string(number) + ": " + std::to_string(now) + " bytes are held after " +
-                         std::string(what) + ", the budget is " + std::to_string(budget));
+    broken("budget", "card " + std::to_string(number) + ": " + std::to_string(now) +
+                         " bytes are held after " + std::string(what) + ", the budget is " +
+                         std::to_string(budget));
 }
 
 }  // namespace

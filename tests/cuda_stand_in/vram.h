@@ -1,5 +1,5 @@
-// Who holds how much of each card's memory: this process by kind, other processes of the stand-in, and a program that is
-// only a number. NVML's stand-in reads the same figures from another process.
+// Who holds how much of each card's memory: this process by kind, other processes of the stand-in, and a
+// program that is only a number. NVML's stand-in reads the same figures from another process.
 #pragma once
 
 #include <cstdint>
@@ -8,22 +8,25 @@
 
 namespace stand_in {
 
-/// What memory is held for. The driver hands out memory in blocks of 2 MiB; each kind is rounded up to blocks by itself.
+/// What memory is held for. The driver hands out memory in blocks of 2 MiB; each kind is rounded up to blocks
+/// by itself.
 enum class Kind { context, large, small, kernels, driver, page_tables };
 
-/// Takes memory of a card. False: the card has not so much left, or this allocation is the one that fails; then nothing
-/// is taken. `what` is the function of CUDA, for the journal. `counts` says whether this is one of the allocations
-/// that can fail and are counted.
+/// Takes memory of a card. False: the card has not so much left, or this allocation is the one that fails;
+/// then nothing is taken. `what` is the function of CUDA, for the journal. `counts` says whether this is one
+/// of the allocations that can fail and are counted.
 [[nodiscard]] bool take(int card, Kind kind, std::uint64_t bytes, std::string_view what, bool counts = true);
 /// Gives back what take() has taken.
 void give(int card, Kind kind, std::uint64_t bytes, std::string_view what);
 /// The kind of an allocation of so many bytes: the driver packs those below 1 MiB together.
 Kind kind_of(std::uint64_t bytes);
 
-/// Counts an allocation that takes no memory of a card, such as pinned memory. False: it is the one that fails.
+/// Counts an allocation that takes no memory of a card, such as pinned memory. False: it is the one that
+/// fails.
 [[nodiscard]] bool may_allocate(std::string_view what);
 
-/// Starts the driver on the card unless it runs there, as nearly every function of CUDA does. False: no memory.
+/// Starts the driver on the card unless it runs there, as nearly every function of CUDA does. False: no
+/// memory.
 [[nodiscard]] bool start_context(int card, std::string_view what);
 /// The cards on which this process has a context.
 std::vector<int> contexts();
