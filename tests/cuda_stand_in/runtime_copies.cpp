@@ -32,7 +32,7 @@ void copy_to_card(Stream& queue, void* to, const void* from, const Shape& shape,
   const std::size_t size = (shape.height - 1) * shape.from_stride + shape.width;
   const bool from_pinned = pinned(from, size) != Pinned::no;
   ++(from_pinned ? totals().pinned_copies : totals().pageable_copies);
-  if (!from_pinned && size > kStaged && !waits) ++totals().blocking_copies;
+  if (!from_pinned && size > kStaged && !queue.blocking) ++totals().blocking_copies;
   totals().to_card += shape.width * shape.height;
   Work work{"a copy to the card", {}, {}, {}};
   for (std::size_t row = 0; row < shape.height; ++row) {

@@ -113,10 +113,10 @@ void result_arrives_at_the_end_only() {
   if (target[0] != 0) std::printf("the result is not there after the wait\n");
 }
 
-void record_twice() {
+void record_again_and_again() {
   const Queue queue;
   char* const memory = on_card();
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < 3; ++i) {
     cudaGraph_t graph = nullptr;
     static_cast<void>(cudaStreamBeginCapture(queue.handle, cudaStreamCaptureModeRelaxed));
     launch(writes, memory, queue);
@@ -149,7 +149,7 @@ int main(int count, char** arguments) {
       {"copy-behind-the-end", copy_behind_the_end},
       {"write-to-pinned-for-reading", write_to_memory_pinned_for_reading},
       {"result-arrives", result_arrives_at_the_end_only},
-      {"record-twice", record_twice},
+      {"record-again-and-again", record_again_and_again},
       {"second-card", take_the_second_card},
   };
   const auto scenario = scenarios.find(count == 2 ? arguments[1] : "");
