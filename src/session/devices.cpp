@@ -120,12 +120,6 @@ Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<Vra
     std::size_t free = 0;
     std::size_t total = 0;
     ggml_backend_dev_memory(device, &free, &total);
-    if (total == 0) {  // a card tells its memory once its driver has started there
-      return fail(ErrorCode::kUnsupported,
-                  fmt::format("{} {}: {} could not be started: other programs may hold all of its memory; "
-                              "nvidia-smi lists them",
-                              option, part, ggml_backend_dev_name(device)));
-    }
     if (size > Bytes{total}) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("{} {}: {} has {} in all", option, part, ggml_backend_dev_name(device),
