@@ -5,7 +5,9 @@
 #include <ggml-backend.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
+#include <utility>
 
 #include "engine/llama_log.h"
 
@@ -25,7 +27,31 @@ bool is_loaded(const fs::path& file) {
   return handle != nullptr;
 }
 
+/// ggml's reason, without its own name and the path of the file.
+std::string reason_for(const fs::path& file) {
+  std::string why = take_llama_error();
+  const std::string path = file.string() + ": ";
+  if (const std::size_t at = why.find(path); at != std::string::npos) why.erase(0, at + path.size());
+  return why.empty() ? "it gives no reason" : why;
+}
+
 }  // namespace
+
+std::string advice_on_backend(std::string_view why) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 7> kMissing{{
+      {"libcuda.so", "NVIDIA's driver is missing: install it"},
+      {"libcudart.so", "CUDA's libraries are missing: install the version of CUDA that it was built with"},
+      {"libcublas", "CUDA's libraries are missing: install the version of CUDA that it was built with"},
+      {"libamdhip64.so", "AMD's ROCm is missing: install it"},
+      {"libhipblas.so", "AMD's ROCm is missing: install it"},
+      {"librocblas.so", "AMD's ROCm is missing: install it"},
+      {"libvulkan.so", "Vulkan's loader is missing: install it"},
+  }};
+  for (const auto& [library, advice] : kMissing) {
+    if (why.contains(library)) return fmt::format("{}, or remove this file", advice);
+  }
+  return "remove it, or check that the GPU's driver is installed";
+}
 
 fs::path backend_folder() {
   std::error_code error;
@@ -43,11 +69,13 @@ std::vector<std::string> load_back_ends(const fs::path& folder) {
   std::ranges::sort(files);
   std::vector<std::string> problems;
   for (const fs::path& file : files) {
-    if (is_loaded(file) || ggml_backend_load(file.c_str()) != nullptr) continue;
-    const std::string why = take_llama_error();
-    problems.push_back(fmt::format(
-        "{}: this backend cannot be used here ({}); remove it, or check that the GPU's driver is installed",
-        file.string(), why.empty() ? "it gives no reason" : why));
+    if (is_loaded(file)) continue;
+    ggml_backend_reg_t const backend = ggml_backend_load(file.c_str());
+    if (backend != nullptr && ggml_backend_reg_dev_count(backend) > 0) continue;
+    const std::string why = reason_for(file);
+    problems.push_back(fmt::format("{}: this backend {} ({}); {}", file.string(),
+                                   backend != nullptr ? "finds no GPU here" : "cannot be used here", why,
+                                   advice_on_backend(why)));
   }
   return problems;
 }

@@ -4,7 +4,6 @@
 #include <llama.h>
 #include <log.h>
 
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
@@ -18,8 +17,8 @@ namespace {
 std::mutex mutex;
 std::string first_error;
 std::string last_error;
-// Whether a device's driver has reported that its memory is full.
-std::atomic<bool> memory_is_full = false;
+// The last failure of a GPU's driver that ggml named, such as "CUDA error: out of memory".
+std::string driver_error;
 
 void keep(ggml_log_level level, const char* text, void*) {
   if (level != GGML_LOG_LEVEL_ERROR) return;
@@ -27,20 +26,25 @@ void keep(ggml_log_level level, const char* text, void*) {
   last_error = text;
   while (!last_error.empty() && last_error.back() == '\n') last_error.pop_back();
   last_error = visible_text(last_error);  // the text may quote the model file
-  if (last_error.find("out of memory") != std::string::npos) memory_is_full = true;
   if (first_error.empty()) first_error = last_error;
+  if (last_error.starts_with("CUDA error: ") || last_error.starts_with("ROCm error: "))
+    driver_error = last_error;
 }
 
 }  // namespace
 
+std::string text_of_abort(std::string_view message, std::string_view failure) {
+  if (failure.empty()) return fmt::format("brimful: ggml cannot continue: {}", message);
+  const bool memory = failure.contains("out of memory") || failure.contains("allocation failed");
+  return fmt::format("brimful: ggml cannot continue: {}{} ({})", failure,
+                     memory ? ": close what else uses the GPU, or give a smaller --vram" : "", message);
+}
+
 void capture_llama_logs() {
   llama_log_set(keep, nullptr);  // this sets ggml's log, too
   ggml_set_abort_callback([](const char* message) {
-    std::fprintf(stderr, "brimful: ggml cannot continue: %s%s\n", message,
-                 memory_is_full
-                     ? ": the memory of a GPU is full: close other programs that use it, or give it "
-                       "a smaller budget"
-                     : "");
+    const std::lock_guard lock(mutex);
+    std::fprintf(stderr, "%s\n", text_of_abort(message, driver_error).c_str());
     std::fflush(stderr);
     std::_Exit(1);
   });

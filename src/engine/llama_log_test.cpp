@@ -17,11 +17,23 @@ void abort_after(const char* error) {
 }
 
 TEST(LlamaLogDeathTest, SaysWhatToDoWhenTheMemoryOfAGpuIsFull) {
-  EXPECT_EXIT(
-      abort_after("CUDA error: out of memory\n"), testing::ExitedWithCode(1),
-      "brimful: ggml cannot continue: .*CUDA error: the memory of a GPU is full: close other programs");
-  EXPECT_EXIT(abort_after("CUDA error: an illegal memory access\n"), testing::ExitedWithCode(1),
-              "brimful: ggml cannot continue: .*CUDA error\n");
+  EXPECT_EXIT(abort_after("CUDA error: out of memory\n"), testing::ExitedWithCode(1),
+              "brimful: ggml cannot continue: CUDA error: out of memory: close what else uses the GPU");
+}
+
+TEST(TextOfAbort, NamesWhatTheDriverFailedWithAndWhatToDo) {
+  EXPECT_EQ(
+      text_of_abort("ggml-cuda.cu:98: CUDA error", "CUDA error: out of memory"),
+      "brimful: ggml cannot continue: CUDA error: out of memory: close what else uses the GPU, or give a "
+      "smaller --vram (ggml-cuda.cu:98: CUDA error)");
+  EXPECT_EQ(
+      text_of_abort("ggml-cuda.cu:98: CUDA error", "CUDA error: unspecified launch failure"),
+      "brimful: ggml cannot continue: CUDA error: unspecified launch failure (ggml-cuda.cu:98: CUDA error)");
+}
+
+TEST(TextOfAbort, WithoutADriverIsGgmlsOwn) {
+  EXPECT_EQ(text_of_abort("ggml.c:12: not enough space", ""),
+            "brimful: ggml cannot continue: ggml.c:12: not enough space");
 }
 
 }  // namespace
