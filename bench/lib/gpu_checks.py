@@ -19,12 +19,15 @@ class Checks:
         self.size = Size(work["layers"], model.stat().st_size, work["vram"], work["ram"])
         self.sides = visit.sides(work, self.size, model)
 
+    def prompt(self, tokens):
+        return self.visit.prompt(self.work, self.model, tokens)
+
     def tokens(self, prompts):
         """Beside llama.cpp with everything on the card. With kernels of both card and cores, rounding may change later tokens;
         how many agree between llama.cpp's own card and cores says how soon. The first one must agree: wrong rows would change it."""
         wanted, least = self.work["tokens"], self.work["tokens"] if self.work.get("exact") else 1
         for tokens in prompts:
-            what, prompt = f"{self.name}, prompt of {tokens}", self.visit.prompt(self.model, tokens)
+            what, prompt = f"{self.name}, prompt of {tokens}", self.prompt(tokens)
             peer, _ = self.visit.measure("llama.cpp", self.sides.peer(prompt, 0, MMAP), what, setting="all on the card")
             own, _ = self.visit.measure("brimful", self.sides.brimful(prompt), what)
             common = in_common(ids(own), ids(peer))
@@ -32,14 +35,14 @@ class Checks:
             if self.work.get("slots"):
                 hits = sum(device["hits"] for device in (own.stats or {}).get("device_experts", {}).values())
                 self.visit.check(f"{what}: experts found in slots", "some", hits, hits > 0)
-        if not self.work.get("exact"):
+        if prompts and not self.work.get("exact"):
             cores, _ = self.visit.measure("llama.cpp", self.sides.peer(prompt, 0, MMAP, gpu=False), what, setting="cores")
             self.visit.fact(f"{what}: tokens that llama.cpp's cores and card have in common", f"{in_common(ids(cores), ids(peer))} of {wanted}")
 
     def together(self):
         """Many sequences twice: the same texts. They begin as llama.cpp's."""
         together, what = self.work["together"], f"{self.name}, {self.work['together']['sequences']} sequences"
-        prompt, requests = self.visit.prompt(self.model, together["prompt_tokens"]), self.visit.work / "requests.jsonl"
+        prompt, requests = self.prompt(together["prompt_tokens"]), self.visit.work / "requests.jsonl"
         write_requests(requests, prompt.read_text(), together)
         texts = []
         for _ in range(2):
@@ -57,7 +60,7 @@ class Checks:
     def growth(self):
         """The card's memory by NVML with few and with many tokens: nothing may grow after the start."""
         growth, peaks = self.work["growth"], []
-        prompt = self.visit.prompt(self.model, growth["prompt_tokens"])
+        prompt = self.prompt(growth["prompt_tokens"])
         for tokens in growth["tokens"]:
             longer = self.work | {"tokens": tokens, "context": growth["context"]}
             run, _ = self.visit.measure("brimful", self.visit.sides(longer, self.size, self.model).brimful(prompt), f"{self.name}, {tokens} tokens")
@@ -67,7 +70,7 @@ class Checks:
             return self.visit.leave_out(f"{self.name}: growth of VRAM", "NVML says nothing, or nothing ran")
         shown = ", ".join(f"{peak / MIB:.1f} with {tokens}" for tokens, peak in zip(growth["tokens"], peaks) if peak is not None)
         return self.visit.check(f"{self.name}: VRAM, MiB, by tokens", f"{self.size.vram / MIB:.0f} at most, {GROWTH / MIB:.0f} of growth", shown,
-                                len(known) == len(peaks) and max(known[1:]) <= self.size.vram and known[-1] - known[0] <= GROWTH)
+                                len(known) == len(peaks) and max(known[1:] or known) <= self.size.vram and known[-1] - known[0] <= GROWTH)
 
     def sanitize(self):
         """memcheck over a prompt and some steps, where it is installed and knows the card."""
@@ -78,7 +81,7 @@ class Checks:
         log = self.visit.output / "sanitizer.txt"
         sides = self.visit.sides(self.work | {"tokens": options["tokens"]}, self.size, self.model)
         command = [program, "--tool", "memcheck", "--target-processes", "all", "--error-exitcode", FOUND, "--log-file", log,
-                   *sides.brimful(self.visit.prompt(self.model, options["prompt_tokens"]))]
+                   *sides.brimful(self.prompt(options["prompt_tokens"]))]
         run, _ = self.visit.measure("brimful", command, f"{self.name}, under compute-sanitizer", most=options["seconds"])
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         said = next((line.strip("= ") for line in reversed(lines) if "ERROR SUMMARY" in line), run.failure or "no summary")

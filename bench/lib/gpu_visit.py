@@ -121,9 +121,9 @@ class Visit:
         io = "threads" if visited_machine.lies_in_memory(self.work) else "auto"
         return Sides(self.programs, work, size, model, self.threads, io)
 
-    def prompt(self, model, tokens):
+    def prompt(self, work, model, tokens):
         """The file of a text of so many tokens, written once for each tokenizer."""
-        folder = self.work / "prompts" / model.stem.rsplit("-", 1)[0]
+        folder = self.work / "prompts" / f"{work['like']}-{work.get('vocab', 'all')}"
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"prompt-{tokens}.txt"
         if not file.exists():

@@ -7,6 +7,7 @@ from gpu_sides import fewest_on_host, name_of, write_requests
 from journal import read
 from measure import say
 from model_sizes import MIB, size_of
+from report import number
 
 WRITTEN_DOWN = Path(__file__).resolve().parents[1] / "gpu" / "expected-h200.json"
 
@@ -61,10 +62,10 @@ class Work:
         if self.model is None:
             return
         self.sides = self.visit.sides(self.work, self.size, self.model)
-        self.prompt = self.visit.prompt(self.model, self.work["prompt_tokens"])
+        self.prompt = self.visit.prompt(self.work, self.model, self.work["prompt_tokens"])
         together = self.work.get("together")
         if together:
-            self.short = self.visit.prompt(self.model, together["prompt_tokens"])
+            self.short = self.visit.prompt(self.work, self.model, together["prompt_tokens"])
         self._expect()
         on_host = self._peers_share()
         settings, settings_together = self.work["peer_settings"], together and together["peer_settings"]
@@ -85,6 +86,7 @@ class Work:
                 line = f"{name}: {figure}"
                 forecast = forecast_of(self.sides, hardware, figure, extra, self.visit.text_of) if profile else None
                 self.expected[line] = known.get(line) or forecast
+                say(f"    {line}: tokens/s expected {number(known.get(line))}, by a forecast here {number(forecast)}")
                 self.visit.write("expected", line=line, work=self.name, forecast=forecast, written_down=known.get(line),
                                  ratio=self.work["ratios"].get(figure), layers=self.size.layers, by_layer=self.work.get("by_layer", False),
                                  bytes=self.model.stat().st_size, vram=self.size.vram, ram=self.size.ram)
