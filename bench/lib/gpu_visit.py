@@ -106,8 +106,7 @@ class Visit:
         """The file of a synthetic model, written if it is not there; others make room for it. None where that failed."""
         file = self.work / f"{work['like']}-{work['type']}-{work.get('router', 'uniform')}-{layers}.gguf"
         if not file.exists():
-            for other in self.work.glob("*.gguf*"):
-                other.unlink()
+            self.remove_models()
             begin = time.monotonic()
             flags = ["--vocab", work["vocab"]] if "vocab" in work else []
             answer = self.text_of(self.programs / "brimful", "synth", "--like", work["like"], "--type", work["type"], "--router",
@@ -116,6 +115,11 @@ class Visit:
                 return self.leave_out(work["name"], f"no model: {answer}")
             say(f"    {file.name}: {file.stat().st_size / 1e9:.2f} GB, written in {time.monotonic() - begin:.0f} s")
         return file
+
+    def remove_models(self):
+        """They may take most of the RAM."""
+        for model in self.work.glob("*.gguf*"):
+            model.unlink()
 
     def sides(self, work, size, model):
         io = "threads" if visited_machine.lies_in_memory(self.work) else "auto"
