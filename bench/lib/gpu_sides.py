@@ -30,10 +30,10 @@ class Sides:
                 "--max-num-seqs", together["sequences"], *self._shape(together), *self._budgets(), *extra]
 
     def forecast(self, hardware, extra=(), together=False):
-        """`brimful plan` for the same work; of many requests -c is the context of each."""
+        """`brimful plan` for the same work. Of many requests -c is the context of each, which must hold a ubatch."""
         work = self.work["together"] if together else self.work
         context = work["context"] // work.get("sequences", 1)
-        return [self.programs / "brimful", "plan", self.model, "--hardware", hardware, "--json", "-c", context, "-ub", work["ubatch"],
+        return [self.programs / "brimful", "plan", self.model, "--hardware", hardware, "--json", "-c", context, "-ub", min(work["ubatch"], context),
                 "--vram", self.size.vram, "--ram", self.size.ram, "--prompt-tokens", work["prompt_tokens"],
                 *(["--for", f"batch:{work['sequences']}"] if together else []), *extra]
 
