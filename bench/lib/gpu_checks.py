@@ -22,11 +22,11 @@ class Checks:
     def prompt(self, tokens):
         return self.visit.prompt(self.work, self.model, tokens)
 
-    def tokens(self, prompts):
+    def tokens(self):
         """Beside llama.cpp with everything on the card. With kernels of both card and cores, rounding may change later tokens;
         how many agree between llama.cpp's own card and cores says how soon. The first one must agree: wrong rows would change it."""
         wanted, least = self.work["tokens"], self.work["tokens"] if self.work.get("exact") else 1
-        for tokens in prompts:
+        for tokens in self.work["prompts"]:
             what, prompt = f"{self.name}, prompt of {tokens}", self.prompt(tokens)
             peer, _ = self.visit.measure("llama.cpp", self.sides.peer(prompt, 0, MMAP), what, setting="all on the card")
             own, _ = self.visit.measure("brimful", self.sides.brimful(prompt), what)
@@ -35,7 +35,7 @@ class Checks:
             if self.work.get("slots"):
                 hits = sum(device["hits"] for device in (own.stats or {}).get("device_experts", {}).values())
                 self.visit.check(f"{what}: experts found in slots", "some", hits, hits > 0)
-        if prompts and not self.work.get("exact"):
+        if not self.work.get("exact"):
             cores, _ = self.visit.measure("llama.cpp", self.sides.peer(prompt, 0, MMAP, gpu=False), what, setting="cores")
             self.visit.fact(f"{what}: tokens that llama.cpp's cores and card have in common", f"{in_common(ids(cores), ids(peer))} of {wanted}")
 

@@ -16,8 +16,8 @@ LANES = {1: 0.25e9, 2: 0.5e9, 3: 0.985e9, 4: 1.969e9, 5: 3.938e9}  # bytes/s, as
 class Line:
     """One kind of work: all that was expected and measured of it."""
 
-    def __init__(self, name):
-        self.name, self.expected, self.brimful, self.peers = name, {}, [], {}
+    def __init__(self, expected):
+        self.name, self.expected, self.brimful, self.peers = expected["line"], expected, [], {}
 
     @property
     def best_peer(self):
@@ -28,19 +28,18 @@ class Line:
 
 
 def lines_of(records):
+    """By name. What was not expected, such as the runs for the checks, is no line."""
     lines = {}
     for record in records:
         if record["kind"] == "expected":
-            lines.setdefault(record["line"], Line(record["line"])).expected = record
+            lines[record["line"]] = Line(record)
         if record["kind"] != "run":
             continue
         for figure, rate in record["figures"].items():
             own = record["side"] == "brimful"
-            names = [f"{record['work']}: {figure}"]
-            if not own:  # llama.cpp has no variants: it stands beside each of Brimful's
-                names = [name for name in lines if name.endswith(f": {figure}") and lines[name].expected.get("work") == record["work"]]
-            for name in names:
-                line = lines.setdefault(name, Line(name))
+            # llama.cpp has no variants: it stands beside each of Brimful's.
+            for line in [line for name, line in lines.items() if name == f"{record['work']}: {figure}" or not own and
+                         name.endswith(f": {figure}") and line.expected["work"] == record["work"]]:
                 (line.brimful if own else line.peers.setdefault(record["setting"], [])).append(rate)
     return lines
 

@@ -134,16 +134,19 @@ class Visit:
             write_prompt({"kind": "part", "prompt_tokens": tokens}, Programs(self.programs, model, 1), folder).rename(file)
         return file
 
-    def profile(self, model):
-        """This machine, for plans; what is known of it is not measured again. None where that failed."""
-        answer = self.text_of(self.programs / "brimful", "probe", model, "--json", limit=90)
-        try:
-            profile = json.loads(answer)
-        except ValueError:
-            return self.leave_out("forecasts", f"brimful probe: {answer}")
-        presets = [file.read_text() for file in (ROOT / "hardware" / "gpus.toml", ROOT / "bench" / "gpu" / "h200.toml")]
-        self.write("machine", profile=visited_machine.add_card_rates(profile, presets))
-        return profile
+    def hardware(self, work, model):
+        """The file that describes this machine to plans of models of this type; it is measured once. None where that failed."""
+        file = self.work / f"hardware-{work['type']}.json"
+        if not file.exists():
+            answer = self.text_of(self.programs / "brimful", "probe", model, "--quick", "--json", limit=self.suite["most_seconds"])
+            try:
+                profile = json.loads(answer)
+            except ValueError:
+                return self.leave_out("forecasts", f"brimful probe: {answer}")
+            presets = [preset.read_text() for preset in (ROOT / "hardware" / "gpus.toml", ROOT / "bench" / "gpu" / "h200.toml")]
+            file.write_text(json.dumps(visited_machine.add_card_rates(profile, presets)))
+        self.write("machine", profile=json.loads(file.read_text()))
+        return file
 
     def measure(self, side, command, work, most=None, expected=None, **fields):
         """Runs one program once; its result is on the disk when this returns. `expected`: tokens/s by figure, to be shown."""

@@ -77,14 +77,12 @@ class Work:
 
     def _expect(self):
         """Writes down what is expected, before anything is measured."""
-        profile = self.visit.profile(self.model)
-        hardware = self.visit.work / "hardware.json"
-        hardware.write_text(json.dumps(profile))
+        hardware = self.visit.hardware(self.work, self.model)
         known = written_down(self.visit.gpu.name() if self.visit.gpu else None)
         for name, extra in self.variants.items():
             for figure in figures_of(self.work, name):
                 line = f"{name}: {figure}"
-                forecast = forecast_of(self.sides, hardware, figure, extra, self.visit.text_of) if profile else None
+                forecast = forecast_of(self.sides, hardware, figure, extra, self.visit.text_of) if hardware else None
                 self.expected[line] = known.get(line) or forecast
                 say(f"    {line}: tokens/s expected {number(known.get(line))}, by a forecast here {number(forecast)}")
                 self.visit.write("expected", line=line, work=self.name, forecast=forecast, written_down=known.get(line),

@@ -34,7 +34,7 @@ def size_of(model, machine):
     if vram <= 0:
         return None
     for layers in range(max(1, round(model["layers"] * vram / model["vram"])), 0, -1):
-        size = model["other_bytes"] + layers * model["layer_bytes"]
+        size = int(model["other_bytes"] + layers * model["layer_bytes"])
         on_card = max(vram - NO_WEIGHTS_IN_VRAM, 0)
         ram = max(size - on_card, 0) + NO_WEIGHTS_IN_RAM
         if size <= machine.room and ram + (size if machine.in_memory else 0) <= machine.ram * SHARE_OF_RAM:
