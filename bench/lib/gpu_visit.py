@@ -20,6 +20,7 @@ from programs import Outcome, Programs, run_measured
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "build" / "gpu-bundle"
+UNPACKED = ROOT / "build" / "gpu-bundle-unpacked"  # not in /dev/shm, which containers mount without the right to execute
 KEPT = ("load_seconds", "prompt", "decode", "batch", "peak_bytes", "memory_bytes", "device_bytes", "device_experts", "sent_bytes")
 TOO_SHORT = 5  # seconds: nothing is started with less
 NO_LIMIT = sys.maxsize // 4096 * 4096  # of a cgroup that only counts
@@ -36,12 +37,12 @@ def text_of(*command, limit=30, environment=None):
     return (done.stdout if done.returncode == 0 else f"exit code {done.returncode}: {done.stderr or done.stdout}").strip()
 
 
-def unpacked_bundle(work):
+def unpacked_bundle():
     """The folder of the programs for this processor; None where no bundle was carried here, or none for this processor."""
     level = visited_machine.cpu_level()
     if level is None or not (BUNDLE / "manifest.json").exists():
         return None
-    folder = work / "bundle" / json.loads((BUNDLE / "manifest.json").read_text())["name"]
+    folder = UNPACKED / json.loads((BUNDLE / "manifest.json").read_text())["name"]
     if not folder.exists():
         partial = folder.with_suffix(".part")
         shutil.rmtree(partial, ignore_errors=True)
@@ -60,7 +61,7 @@ class Visit:
         self.deadline = time.monotonic() + self.call["limit"]
         self.work = work or visited_machine.place_for_models()
         self.work.mkdir(parents=True, exist_ok=True)
-        self.programs = programs or unpacked_bundle(self.work) or ROOT / "build" / "bin"
+        self.programs = programs or unpacked_bundle() or ROOT / "build" / "bin"
         self.output = output
         self.journal = Journal(output / f"call-{call}.jsonl")
         self.gpu = first_gpu()
