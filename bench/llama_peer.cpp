@@ -215,6 +215,22 @@ llama_token best_token(llama_context* context, int n_vocab, int output) {
   return static_cast<llama_token>(std::max_element(logits, logits + n_vocab) - logits);
 }
 
+/// The text of a token as Brimful's answers have it: nothing for control tokens.
+std::string text_of(const llama_vocab* vocab, llama_token token) {
+  std::string text(64, '\0');
+  const auto piece = [&] {
+    return llama_token_to_piece(vocab, token, text.data(), static_cast<int>(text.size()), /*lstrip=*/0,
+                                /*special=*/false);
+  };
+  int size = piece();
+  if (size < 0) {
+    text.resize(static_cast<std::size_t>(-size));
+    size = piece();
+  }
+  text.resize(static_cast<std::size_t>(std::max(size, 0)));
+  return text;
+}
+
 double per_second(std::size_t count, double seconds) {
   return seconds > 0 ? static_cast<double>(count) / seconds : 0;
 }
@@ -267,6 +283,11 @@ nlohmann::ordered_json measure(const Options& o) {
   // The prompt's own pass gave the first token; every further one is a pass of its own.
   std::vector<llama_token> ids{last.front()};  // of the first sequence
   std::vector<double> passes;
+  std::vector<std::string> answers(texts.size());
+  const auto keep = [&] {
+    for (std::size_t s = 0; s < texts.size(); ++s) answers[s] += text_of(vocab, last[s]);
+  };
+  keep();
   while (static_cast<int>(ids.size()) < o.predict) {
     for (std::size_t s = 0; s < texts.size(); ++s) {
       batch.add(last[s], static_cast<llama_pos>(texts[s].size() + ids.size() - 1),
@@ -277,6 +298,7 @@ nlohmann::ordered_json measure(const Options& o) {
       last[s] = best_token(context.get(), n_vocab, static_cast<int>(s));
     batch.clear();
     ids.push_back(last.front());
+    keep();
   }
   const double decode_seconds = std::accumulate(passes.begin(), passes.end(), 0.0);
   return {{"model", o.model},
@@ -289,7 +311,8 @@ nlohmann::ordered_json measure(const Options& o) {
            {{"tokens", ids.size() * texts.size()},
             {"tokens_per_second", per_second(passes.size() * texts.size(), decode_seconds)},
             {"seconds", passes}}},
-          {"token_ids", ids}};
+          {"token_ids", ids},
+          {"texts", answers}};
 }
 
 }  // namespace
@@ -300,7 +323,8 @@ int main(int argc, char** argv) {
   llama_backend_init();
   if (!options.back_ends.empty()) ggml_backend_load_all_from_path(options.back_ends.c_str());
   try {
-    const auto stats = measure(options).dump();
+    // A text that was cut within a character is no UTF-8.
+    const auto stats = measure(options).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     if (options.stats.empty()) {
       std::cout << stats << '\n';
     } else {

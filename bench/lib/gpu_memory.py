@@ -11,11 +11,22 @@ class _Memory(ctypes.Structure):
     _fields_ = [(name, ctypes.c_ulonglong) for name in ("total", "free", "used")]
 
 
+LIBRARY = "libnvidia-ml.so.1"
+ELSEWHERE = "/usr/local/nvidia/lib64/" + LIBRARY  # in some containers, where the loader does not look
+
+
+def _library():
+    try:
+        return ctypes.CDLL(LIBRARY)
+    except OSError:
+        return ctypes.CDLL(ELSEWHERE)
+
+
 class Gpu:
     """The first card."""
 
     def __init__(self):
-        self.nvml = ctypes.CDLL("libnvidia-ml.so.1")
+        self.nvml = _library()
         self._check(self.nvml.nvmlInit_v2())
         self.device = ctypes.c_void_p()
         self._check(self.nvml.nvmlDeviceGetHandleByIndex_v2(0, ctypes.byref(self.device)))
@@ -30,10 +41,16 @@ class Gpu:
         self._check(self.nvml.nvmlDeviceGetName(self.device, text, 96))
         return text.value.decode()
 
-    def used(self):
+    def _memory(self):
         memory = _Memory()
         self._check(self.nvml.nvmlDeviceGetMemoryInfo(self.device, ctypes.byref(memory)))
-        return memory.used
+        return memory
+
+    def used(self):
+        return self._memory().used
+
+    def free(self):
+        return self._memory().free
 
 
 def first_gpu():

@@ -1,4 +1,4 @@
-"""Starts one program once, cold and inside a limit, and reports what it and the operating system measured."""
+"""Starts one program once, mostly cold and inside a limit, and reports what it and the operating system measured."""
 
 import json
 import os
@@ -31,19 +31,27 @@ def empty_page_cache():
 
 
 def run_limited(program, command, limit_bytes, timeout):
-    """`command` gets `--stats FILE` appended. Never raises for what the program does."""
-    outcome = Outcome(program, [str(part) for part in command])
+    """Cold and inside a limit; see run_measured()."""
     empty_page_cache()
-    with tempfile.TemporaryDirectory() as scratch, MemoryCgroup(f"brimful-bench-{os.getpid()}", limit_bytes) as group:
+    with MemoryCgroup(f"brimful-bench-{os.getpid()}", limit_bytes) as group:
+        return run_measured(program, command, timeout, group)
+
+
+def run_measured(program, command, timeout, group=None, environment=None):
+    """`command` gets `--stats FILE` appended. Never raises for what the program does. Without a group nothing is limited,
+    and the peak of RAM is the high-water mark that the kernel keeps for the process (VmHWM)."""
+    outcome = Outcome(program, [str(part) for part in command])
+    with tempfile.TemporaryDirectory() as scratch:
         stats_file, errors_file = Path(scratch) / "stats.json", Path(scratch) / "errors"
         with open(errors_file, "wb") as errors:
             start = time.monotonic()
             child = subprocess.Popen([*outcome.command, "--stats", str(stats_file)], stdin=subprocess.DEVNULL,
-                                     stdout=subprocess.DEVNULL, stderr=errors, preexec_fn=group.enter)
+                                     stdout=subprocess.DEVNULL, stderr=errors, env=environment, start_new_session=True,
+                                     preexec_fn=group.enter if group else None)
             timed_out, usage = _wait(child, start + timeout)
         outcome.wall_seconds = time.monotonic() - start
         outcome.disk_bytes_read = usage.ru_inblock * 512
-        measured = group.usage()
+        measured = group.usage() if group else {"failcnt": None, "peak_bytes": usage.ru_maxrss * 1024, "oom_kills": 0}
         outcome.failcnt, outcome.peak_bytes = measured["failcnt"], measured["peak_bytes"]
         if timed_out:
             outcome.failure = f"stopped after {timeout:.0f} s"
@@ -79,11 +87,11 @@ def _wait(child, deadline):
                 return timed_out, usage
             if time.monotonic() > deadline and not timed_out:
                 timed_out = True
-                child.send_signal(signal.SIGKILL)
+                os.killpg(child.pid, signal.SIGKILL)  # and what it started
             time.sleep(0.05)
     except BaseException:  # Ctrl-C here must not leave a program running inside the group
         if child.returncode is None:
-            child.kill()
+            os.killpg(child.pid, signal.SIGKILL)
             child.wait()
         raise
 
