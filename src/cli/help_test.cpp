@@ -36,6 +36,7 @@ class Help : public testing::Test {
   }
   Result<std::vector<std::string>> parsed(std::vector<std::string> words) {
     std::vector<char*> argv;
+    argv.reserve(words.size());
     for (std::string& word : words) argv.push_back(word.data());
     return parser_arguments(*command_, argv);
   }

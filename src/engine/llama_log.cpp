@@ -37,7 +37,7 @@ std::string text_of_abort(std::string_view message, std::string_view failure) {
   if (failure.empty()) return fmt::format("brimful: ggml cannot continue: {}", message);
   const bool memory = failure.contains("out of memory") || failure.contains("allocation failed");
   return fmt::format("brimful: ggml cannot continue: {}{} ({})", failure,
-                     memory ? ": close what else uses the GPU, or give a smaller --vram" : "", message);
+                     memory ? ": close what else uses the GPU, or give it a smaller budget" : "", message);
 }
 
 void capture_llama_logs() {

@@ -24,8 +24,8 @@ TEST(LlamaLogDeathTest, SaysWhatToDoWhenTheMemoryOfAGpuIsFull) {
 TEST(TextOfAbort, NamesWhatTheDriverFailedWithAndWhatToDo) {
   EXPECT_EQ(
       text_of_abort("ggml-cuda.cu:98: CUDA error", "CUDA error: out of memory"),
-      "brimful: ggml cannot continue: CUDA error: out of memory: close what else uses the GPU, or give a "
-      "smaller --vram (ggml-cuda.cu:98: CUDA error)");
+      "brimful: ggml cannot continue: CUDA error: out of memory: close what else uses the GPU, or give it a "
+      "smaller budget (ggml-cuda.cu:98: CUDA error)");
   EXPECT_EQ(
       text_of_abort("ggml-cuda.cu:98: CUDA error", "CUDA error: unspecified launch failure"),
       "brimful: ggml cannot continue: CUDA error: unspecified launch failure (ggml-cuda.cu:98: CUDA error)");

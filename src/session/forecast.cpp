@@ -31,6 +31,7 @@ Forecast shown_forecast(const plan::Forecast& forecast, const plan::Workload& wo
 
 std::vector<PlanChange> shown_changes(const std::vector<plan::Change>& changes) {
   std::vector<PlanChange> out;
+  out.reserve(changes.size());
   for (const plan::Change& change : changes)
     out.push_back({change.what, change.note, change.decode_tokens_per_second, change.factor, change.weights});
   return out;

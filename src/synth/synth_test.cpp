@@ -196,6 +196,7 @@ TEST_F(SynthTest, HeadersAloneDescribeTheSameModel) {
       std::vector<std::tuple<std::string, ggml_type, std::array<std::int64_t, 4>, std::uint32_t,
                              std::uint64_t, std::uint64_t>>
           all;
+      all.reserve(profile.tensors.size());
       for (const model::TensorInfo& t : profile.tensors) {
         all.emplace_back(t.name, t.type, t.shape, t.file, t.offset, t.bytes.value);
       }

@@ -148,6 +148,7 @@ Status GpuExperts::begin(ggml_backend_t queue, std::uint32_t number, const ggml_
   results_.clear();
   BRIMFUL_TRY_VOID(read_choices(group, ids));
   std::vector<std::uint32_t> used;
+  used.reserve(choices_.size());
   for (const Choice& choice : choices_) used.push_back(static_cast<std::uint32_t>(choice.expert));
   std::ranges::sort(used);
   used.erase(std::ranges::unique(used).begin(), used.end());
