@@ -58,6 +58,7 @@ def run_measured(program, command, timeout, group=None, environment=None):
         elif child.returncode != 0:
             lines = errors_file.read_text(errors="replace").strip().splitlines()
             outcome.failure = ("out of memory: killed" if measured["oom_kills"] else
+                               f"ended by signal {-child.returncode}" if child.returncode < 0 else
                                f"exit code {child.returncode}: {lines[-1] if lines else 'no message'}")
         else:
             try:
