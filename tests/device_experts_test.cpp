@@ -172,6 +172,48 @@ TEST(GpuExperts, FillWhatADeviceHasLeft) {
   EXPECT_EQ(got, expected);
 }
 
+// Requests that run together have as many results as there are of them, and prompts of different lengths meet
+// in one pass. The buffers for all of that were there before the first one.
+TEST(GpuExperts, ServeManySequencesInTheBudget) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K"});
+  ASSERT_FALSE(path.empty());
+  constexpr int kSequences = 32;
+  for (const std::uint64_t mib : {8, 10, 12}) {
+    SCOPED_TRACE(mib);
+    TestDevice device({.capacity = kMiB * mib, .threads = 1});
+    const auto engine = engine::Engine::open({.model = path,
+                                              .ram = kSanitized ? kGiB : kMiB * 400,
+                                              .threads = 1,
+                                              .threads_batch = 1,
+                                              .offload = {{device.handle(), kMiB * mib}}});
+    ASSERT_TRUE(engine) << engine.error().message;
+    ASSERT_TRUE(
+        (*engine)->prepare({.context = 1024, .ubatch = 64, .sequences = kSequences, .shared_cells = true}));
+    ASSERT_TRUE((*engine)->start({}));
+    EXPECT_FALSE((*engine)->devices().at(0).share.groups.empty());
+    const auto compute = [&](int first, int count, int length) {
+      SequenceBatch batch;
+      for (llama_seq_id s = first; s < first + count; ++s) {
+        const auto at = llama_memory_seq_pos_max(llama_get_memory((*engine)->context()), s) + 1;
+        batch.add(s, at, std::vector<llama_token>(static_cast<std::size_t>(length), s + 3));
+      }
+      std::optional<Error> error;
+      const auto results = outputs_of((*engine)->context(), batch, [&](const llama_batch& all) {
+        const Status done = (*engine)->decode(all);
+        if (!done) error = done.error();
+        return done.has_value();
+      });
+      EXPECT_EQ(results.size(), static_cast<std::size_t>(count)) << (error ? error->message : "");
+    };
+    const int allocations = device.allocations();
+    for (const int length : {1, 2, 5, 12, 30}) compute(0, std::min(kSequences, 64 / length), length);
+    for (const int count : {1, 2, 5, 31, 32}) compute(0, count, 1);
+    EXPECT_EQ(device.allocations(), allocations);
+    EXPECT_LE(device.peak(), kMiB * mib);
+  }
+}
+
 /// A model whose router takes few experts most of the time. All of it but the experts lies on the device,
 /// which has this many slots for each layer.
 Result<std::unique_ptr<TieredModel>> with_skewed_router(TestDevice& device, std::uint32_t slots,

@@ -98,7 +98,7 @@ Status Context::make(const ContextOptions& options, ContextShape shape) {
                                          : "diffusion models are not supported yet"));
   }
   BRIMFUL_TRY_VOID(model_.adapters().apply(context_.get()));
-  BRIMFUL_TRY_VOID(record_graphs(context_.get(), shape.ubatch, model_.only_embeds(), host, gpus_));
+  BRIMFUL_TRY_VOID(record_graphs(context_.get(), params, model_.only_embeds(), host, gpus_));
   longest_draft_ = shape.draft;
   if (DraftModel* const draft = model_.draft_model())
     BRIMFUL_TRY_VOID(draft->make_context(context_.get(), params));

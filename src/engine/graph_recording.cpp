@@ -7,15 +7,22 @@
 
 namespace brimful::engine {
 
-Status record_graphs(llama_context* context, std::uint32_t ubatch, bool only_embeds, tier::HostDevice& host,
-                     GpuTier& gpus) {
+Status record_graphs(llama_context* context, const llama_context_params& params, bool only_embeds,
+                     tier::HostDevice& host, GpuTier& gpus) {
+  const std::uint32_t ubatch = params.n_ubatch;
   std::vector<llama_token> tokens(ubatch, 0);
   if (!only_embeds) tokens.resize(std::min<std::size_t>(tokens.size(), llama_n_ctx(context)));
+  // Devices may compute a pass of few tokens in another way than libllama's largest one, so that its buffers
+  // have no room for all results of such a pass.
+  const std::size_t results = gpus.empty() ? 1 : params.n_outputs_max;
   llama_memory_t const memory = llama_get_memory(context);
   host.set_sequences(1);
   bool fed = true;
   const auto feed = [&](std::size_t count) {
-    const auto batch = llama_batch_get_one(tokens.data(), static_cast<std::int32_t>(count));
+    llama_batch batch = llama_batch_get_one(tokens.data(), static_cast<std::int32_t>(count));
+    std::vector<std::int8_t> outputs(count, 0);
+    std::fill_n(outputs.rbegin(), std::min(count, results), 1);
+    if (!only_embeds) batch.logits = outputs.data();
     fed = fed && llama_decode(context, batch) == 0;
   };
   const auto feed_first = [&](std::size_t count) {

@@ -10,10 +10,10 @@
 namespace brimful::engine {
 
 /// Shows the devices all graphs that `context` can have, so that they know what these need, and makes
-/// libllama do all its allocations. Nothing is computed, and the context is empty afterwards. `ubatch`:
-/// tokens of the largest pass. Requires: no weight is placed, and the context is empty. Errors: kInternal
-/// when llama.cpp cannot build a graph.
-[[nodiscard]] Status record_graphs(llama_context* context, std::uint32_t ubatch, bool only_embeds,
-                                   tier::HostDevice& host, GpuTier& gpus);
+/// libllama do all its allocations. Nothing is computed, and the context is empty afterwards. `params`: those
+/// of the context. Requires: no weight is placed, and the context is empty. Errors: kInternal when llama.cpp
+/// cannot build a graph.
+[[nodiscard]] Status record_graphs(llama_context* context, const llama_context_params& params,
+                                   bool only_embeds, tier::HostDevice& host, GpuTier& gpus);
 
 }  // namespace brimful::engine
