@@ -74,6 +74,11 @@ Result<std::vector<std::string>> parser_arguments(const CLI::App& command, std::
       out.emplace_back(kValueLeftOut);
       is_value = false;
     }
+    if (may_be_left_out() && argument.ends_with(".gguf")) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{0} {1}: is no size: name the model before {0}, or write {0} {2}",
+                              kFlagWithoutValue, argument, kValueLeftOut));
+    }
     if (!is_value && !flags_end && argument.size() > 1 && argument[0] == '-') {
       flags_end = argument == "--";
       const std::string given = argument;

@@ -93,8 +93,9 @@ TEST_F(Help, TheSizeOfVramMayBeLeftOutAtTheEndAndBeforeAFlag) {
             (Words{"a.gguf", "--", "auto", "--vram", "run"}));
   EXPECT_EQ(parsed({"run", "--vram", "8GiB"}).value(), (Words{"8GiB", "--vram", "run"}));
   EXPECT_EQ(parsed({"run", "--vram=8GiB", "-t4"}).value(), (Words{"-t4", "--vram=8GiB", "run"}));
-  EXPECT_EQ(parsed({"run", "--vram", "a.gguf"}).value(), (Words{"a.gguf", "--vram", "run"}))
-      << "it is refused";
+  EXPECT_EQ(parsed({"run", "--vram", "lots"}).value(), (Words{"lots", "--vram", "run"})) << "it is refused";
+  EXPECT_EQ(refusal({"run", "--vram", "a.gguf"}),
+            "--vram a.gguf: is no size: name the model before --vram, or write --vram auto");
   EXPECT_EQ(parsed({"run", "--vram", ""}).value(), (Words{"", "--vram", "run"})) << "it is refused";
   EXPECT_EQ(parsed({"run", "--vram", "-1"}).value(), (Words{"-1", "--vram", "run"})) << "it is refused";
 }

@@ -40,12 +40,7 @@ std::vector<ggml_backend_dev_t> devices_for(const std::vector<VramPart>& parts,
 /// Parses the size of `part`.
 Result<Bytes> size_of(const std::string& number, const std::string& part, std::string_view option) {
   const auto size = parse_bytes(number);
-  if (!size) {
-    return fail(
-        ErrorCode::kInvalidArgument,
-        fmt::format("{}: {}{}", option, size.error().message,
-                    part.ends_with(".gguf") ? "; a model stands before it, or a size does after it" : ""));
-  }
+  if (!size) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", option, size.error().message));
   if (*size > Bytes{} && *size < kMiB && number.find_first_not_of("0123456789") == std::string::npos) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{} {}: a budget of {} holds no weights: use a unit, as in 8GiB", option, part,

@@ -41,10 +41,6 @@ TEST(ParseVram, ASizeMayBeLeftToTheCard) {
   EXPECT_TRUE(vram_parts({{.bytes = Bytes{}}}).front().is_nothing());
 }
 
-TEST(ParseVram, AModelBehindTheFlagIsRefusedWithAHint) {
-  EXPECT_THAT(parsed("model.gguf"), testing::EndsWith("; a model stands before it, or a size does after it"));
-}
-
 TEST(ParseVram, WhatIsNoSizeIsRefusedWithTheFlag) {
   for (const char* const wrong :
        {"CUDA0", "CUDA0=", "=", ",1KiB", "1KiB,,1KiB", "-1KiB", "1KiB;2KiB", "CUDA0=1KiB=2KiB"})
