@@ -143,7 +143,7 @@ Status Context::decode(std::span<const llama_token> tokens, bool logits) {
   std::vector<std::int8_t> outputs(std::min(batch, tokens.size()), 0);
   for (std::size_t at = 0; at < tokens.size(); at += batch) {
     const auto some = tokens.subspan(at, std::min(batch, tokens.size() - at));
-    outputs[some.size() - 1] = logits && at + some.size() == tokens.size();
+    outputs[some.size() - 1] = logits && at + some.size() == tokens.size() ? 1 : 0;
     BRIMFUL_TRY_VOID(decode(batch_of(some, outputs)));
   }
   return {};

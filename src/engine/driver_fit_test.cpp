@@ -28,7 +28,7 @@ std::optional<DeviceHeld> own(Bytes bytes) { return DeviceHeld{bytes, true}; }
 std::optional<DeviceHeld> shared(Bytes bytes) { return DeviceHeld{bytes, false}; }
 
 /// A driver that holds `first` bytes when it is asked for the first time, and `later` afterwards.
-HeldOnDevice holds(std::optional<DeviceHeld> first, std::optional<DeviceHeld> later) {
+HeldOnDevice holds(const std::optional<DeviceHeld>& first, const std::optional<DeviceHeld>& later) {
   return [first, later, asked = std::make_shared<bool>(false)](ggml_backend_dev_t) {
     return std::exchange(*asked, true) ? later : first;
   };

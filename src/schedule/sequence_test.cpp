@@ -119,10 +119,11 @@ TEST(Sequence, ItNeedsCellsForEveryToken) {
 
 TEST(Sequence, AStopStringIsNotShownNorWhatMayBecomeOne) {
   std::vector<std::string> shown;
-  auto sequence = sequence_of(Request{.prompt = {1}, .stop_strings = {"END"}}, {.on_piece = [&](Piece piece) {
-                                shown.push_back(piece.text);
-                                return true;
-                              }});
+  auto sequence =
+      sequence_of(Request{.prompt = {1}, .stop_strings = {"END"}}, {.on_piece = [&](const Piece& piece) {
+                    shown.push_back(piece.text);
+                    return true;
+                  }});
   EXPECT_TRUE(sequence->show("one E"));
   EXPECT_TRUE(sequence->show("N"));
   EXPECT_THAT(shown, ElementsAre("one "));

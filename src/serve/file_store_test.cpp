@@ -237,8 +237,11 @@ class FilesApiTest : public FileStoreTest {
     is_form_ = true;
     std::string body;
     for (const auto& [name, content] : parts)
-      body += "--b\r\nContent-Disposition: form-data; name=" + name + "; filename=f.jsonl\r\n\r\n" + content +
-              "\r\n";
+      body.append("--b\r\nContent-Disposition: form-data; name=")
+          .append(name)
+          .append("; filename=f.jsonl\r\n\r\n")
+          .append(content)
+          .append("\r\n");
     HttpResponse out = ask("POST", "/v1/files", body + (complete ? "--b--\r\n" : ""));
     is_form_ = false;
     return out;

@@ -65,7 +65,7 @@ HttpConnection::Awaitable<void> HttpConnection::run(std::shared_ptr<HttpConnecti
     // There was no memory for this client, or a library threw an unexpected exception. The connection ends.
   }
   error_code ignored;
-  (void)self->socket_.close(ignored);
+  std::ignore = self->socket_.close(ignored);
   HttpLoop& loop = self->loop_;
   loop.connections.erase(self->place_);
   if (loop.stopping && loop.connections.empty()) loop.cutting.cancel();

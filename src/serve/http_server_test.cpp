@@ -223,7 +223,7 @@ TEST_F(HttpServerTest, AmbiguousRequestsEndTheConnection) {
       {post("Expect: miracles\r\nContent-Length: 5\r\n"), 417},
   };
   for (const auto& [request, status] : cases) {
-    auto one = client(request + kHello + kHello);
+    auto one = client(std::string(request).append(kHello).append(kHello));
     const int before = handler_.requests;
     const std::string all = one.read_all();
     EXPECT_THAT(all, StartsWith("HTTP/1.1 " + std::to_string(status) + " ")) << request.substr(0, 300);

@@ -40,7 +40,7 @@ Result<engine::BudgetChange> budget_change_of(const nlohmann::json& request,
     const bool has_name = part.contains("name");
     if (has_name && !part["name"].is_string())
       return fail(ErrorCode::kInvalidArgument, "'name' is not a text");
-    budgets.vram.push_back({has_name ? part["name"].get<std::string>() : "", *bytes});
+    budgets.vram.push_back({has_name ? part["name"].get<std::string>() : "", bytes});
   }
   if (!budgets.ram && budgets.vram.empty())
     return fail(ErrorCode::kInvalidArgument, "the request names no budget");

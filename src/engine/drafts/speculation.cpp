@@ -76,7 +76,8 @@ DraftLength Speculation::ngram_length(const Acceptance& acceptance, std::size_t 
 /// has priority over any other draft.
 DraftLength Speculation::model_length(std::size_t most) {
   if (options_.always) return {most, kSecondChoice};
-  const bool again = pause_ > 0 && --pause_ == 0;
+  const bool again = pause_ == 1;
+  if (pause_ > 0) --pause_;
   if (pause_ > 0) return {};
   DraftLength best = best_draft_length(model_.acceptance, pass_time_, model_seconds_, most);
   if (again) return {std::max<std::size_t>(best.tokens, 1), kSecondChoice};
@@ -101,7 +102,10 @@ void Speculation::Source::expect(const std::vector<llama_token>& tokens) {
 
 void Speculation::Source::compare(llama_token id) {
   if (guess.empty()) return;
-  if (guess[right] == id && ++right < guess.size()) return;
+  if (guess[right] == id) {
+    ++right;
+    if (right < guess.size()) return;
+  }
   acceptance.observe(guess.size(), right);
   guess.clear();
 }

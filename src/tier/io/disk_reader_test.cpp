@@ -198,7 +198,8 @@ TEST(FinishBlock, TakesShortReadsForAsLongAsTheyGetOn) {
   int calls = 0;
   for (;; ++calls) {
     ASSERT_LT(calls, 1000);
-    const auto end = finish_block(file, state, std::min<std::int64_t>(65'536 + 100, kSize - state.done));
+    const auto end = finish_block(
+        file, state, std::min<std::int64_t>(65'536 + 100, static_cast<std::int64_t>(kSize - state.done)));
     if (!end) {
       EXPECT_EQ(state.done % kBlock, 0U);
       continue;
