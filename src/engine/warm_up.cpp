@@ -7,7 +7,8 @@
 namespace brimful::engine {
 namespace {
 
-constexpr std::size_t kSteps = 4;  // CUDA makes a graph of a decode step that it has seen several times
+constexpr std::size_t kCellStep = 256;  // libllama attends to a multiple of so many cells
+constexpr std::size_t kSteps = 4;       // CUDA makes a graph of a decode step that it has seen several times
 
 /// Computes passes in a context that is filled without computing: a driver takes more memory when more cells
 /// are in use. Attention's buffers may be larger in a context that is filled in part than in a full one.
@@ -22,6 +23,7 @@ class WarmUp {
     empty();
     for (const std::size_t part : {4, 2}) {
       if (cells_ / part < used_ + count) continue;
+      if (attended(cells_ / part) == attended(cells_ / part * 2)) continue;  // the next part is the same
       BRIMFUL_TRY_VOID(fill(cells_ / part - count));
       BRIMFUL_TRY_VOID(pass(count));
     }
@@ -38,6 +40,8 @@ class WarmUp {
   }
 
  private:
+  /// The cells that attention looks at where `cells` are in use.
+  static std::size_t attended(std::size_t cells) { return align_up(cells, kCellStep); }
   Status fill(std::size_t cells) {
     const auto skip = [&](bool on) {
       model_.host().skip_computing(on);
