@@ -13,6 +13,7 @@
 #include <boost/beast/http/status.hpp>
 #include <cerrno>
 #include <ctime>
+#include <tuple>
 
 #include "base/bytes.h"
 
