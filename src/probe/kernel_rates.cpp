@@ -9,6 +9,8 @@
 #include <random>
 #include <vector>
 
+#include "synth/type.h"
+
 namespace brimful::probe {
 namespace {
 
@@ -31,21 +33,6 @@ double seconds_since(Clock::time_point begin) {
 double median(std::vector<double> values) {
   std::ranges::sort(values);
   return values[values.size() / 2];
-}
-
-/// Returns whether ggml builds large tables before it quantises to this type, which takes seconds. Any bytes
-/// are valid blocks of these types.
-bool is_slow_to_quantise(ggml_type type) {
-  switch (type) {
-    case GGML_TYPE_IQ1_S:
-    case GGML_TYPE_IQ1_M:
-    case GGML_TYPE_IQ2_XXS:
-    case GGML_TYPE_IQ2_XS:
-    case GGML_TYPE_IQ2_S:
-    case GGML_TYPE_IQ3_XXS:
-    case GGML_TYPE_IQ3_S: return true;
-    default: return false;
-  }
 }
 
 std::vector<std::byte> some_bytes(std::size_t count) {
@@ -177,7 +164,7 @@ Result<double> KernelBench::seconds(const Graph& graph) const {
 void KernelBench::fill(ggml_type type, std::int64_t row, Bytes bytes) {
   constexpr std::int64_t kDistinct = 16;
   std::vector<std::byte> rows = some_bytes(ggml_row_size(type, row) * kDistinct);
-  if (!is_slow_to_quantise(type)) {
+  if (!synth::has_codebook(type)) {
     const std::vector<float> values = some_floats(static_cast<std::size_t>(kDistinct * row));
     ggml_quantize_chunk(type, values.data(), rows.data(), 0, kDistinct, row, nullptr);
   }

@@ -16,6 +16,19 @@ bool equal_ignoring_case(std::string_view a, std::string_view b) {
 
 }  // namespace
 
+bool has_codebook(ggml_type type) {
+  switch (type) {
+    case GGML_TYPE_IQ1_S:
+    case GGML_TYPE_IQ1_M:
+    case GGML_TYPE_IQ2_XXS:
+    case GGML_TYPE_IQ2_XS:
+    case GGML_TYPE_IQ2_S:
+    case GGML_TYPE_IQ3_XXS:
+    case GGML_TYPE_IQ3_S: return true;
+    default: return false;
+  }
+}
+
 std::vector<ggml_type> synth_types() {
   std::vector<ggml_type> types;
   for (int i = 0; i < GGML_TYPE_COUNT; ++i) {

@@ -13,6 +13,10 @@ namespace brimful::synth {
 /// The types that random weights can have: those that ggml can both quantise to and compute with.
 [[nodiscard]] std::vector<ggml_type> synth_types();
 
+/// Returns whether the type's quantiser searches a codebook, which takes seconds. For these types any bytes
+/// are a valid block.
+[[nodiscard]] bool has_codebook(ggml_type type);
+
 /// Returns the type with that name: ggml's name in upper or lower case, such as Q4_K or bf16.
 /// Errors: kInvalidArgument; the message lists the known names.
 [[nodiscard]] Result<ggml_type> find_synth_type(std::string_view name);

@@ -5,27 +5,13 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "synth/type.h"
 
 namespace brimful::synth {
 namespace {
 
 constexpr std::int64_t kPoolWeights = 1 << 20;
 constexpr std::int64_t kQuantRow = 256;  // A multiple of the block size of every type.
-
-/// Returns whether the type's quantiser searches a codebook, which takes seconds. For these types any bytes
-/// are a valid block.
-bool has_codebook(ggml_type type) {
-  switch (type) {
-    case GGML_TYPE_IQ1_S:
-    case GGML_TYPE_IQ1_M:
-    case GGML_TYPE_IQ2_XXS:
-    case GGML_TYPE_IQ2_XS:
-    case GGML_TYPE_IQ2_S:
-    case GGML_TYPE_IQ3_XXS:
-    case GGML_TYPE_IQ3_S: return true;
-    default: return false;
-  }
-}
 
 /// Sets the scale of a block of a codebook type, by which all its weights are multiplied.
 void set_scale(ggml_type type, std::byte* block, ggml_fp16_t scale) {
