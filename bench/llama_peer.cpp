@@ -320,7 +320,8 @@ nlohmann::ordered_json measure(const Options& o) {
           {"texts", answers}};
 }
 
-/// Loads all plug-ins of a folder. ggml's own function for a folder knows only the names of its own back ends.
+/// Loads all plug-ins of a folder. ggml's own function for a folder knows only the names of its own back
+/// ends.
 void load_back_ends(const std::string& folder) {
   for (const auto& file : std::filesystem::directory_iterator(folder)) {
     const std::string name = file.path().filename().string();
