@@ -49,13 +49,23 @@ class Finder {
         return {};
       }
     }
-    return is_product(chain_.back()) && chain_.back() == products_.back() ? chain_
-                                                                          : std::vector<const ggml_tensor*>{};
+    return leads_to(products_.back()) ? chain_ : std::vector<const ggml_tensor*>{};
   }
 
  private:
   [[nodiscard]] bool is_product(const ggml_tensor* node) const {
     return std::ranges::find(products_, node) != products_.end();
+  }
+  /// Whether the chain ends with `last`, and all before it is needed for what is behind it.
+  [[nodiscard]] bool leads_to(const ggml_tensor* last) const {
+    const auto is_used = [&](const ggml_tensor* node) {
+      return std::ranges::any_of(chain_, [&](const ggml_tensor* user) {
+        return std::ranges::any_of(user->src, [&](const ggml_tensor* source) {
+          return source != nullptr && shown_by(source) == node;
+        });
+      });
+    };
+    return chain_.back() == last && std::all_of(chain_.begin(), chain_.end() - 1, is_used);
   }
   [[nodiscard]] bool in_chain(const ggml_tensor* tensor) const {
     return tensor != nullptr && std::ranges::find(chain_, shown_by(tensor)) != chain_.end();
