@@ -1,5 +1,6 @@
 // A piece of a pass, computed on a device.
 #include <fmt/format.h>
+#include <ggml-backend-impl.h>
 #include <ggml-impl.h>
 
 #include <algorithm>
@@ -153,10 +154,21 @@ std::uint64_t uid_of_part(std::uint64_t uid, std::span<ggml_tensor* const> nodes
   return std::max<std::uint64_t>(mix(mix(mix(kFactor, uid), first), nodes.size()), 1);
 }
 
+/// Sets all results to zeros, so that others do not compute with whatever lies in fresh memory.
+void clear_results(const ggml_cgraph& graph) {
+  for (int n = 0; n < graph.n_nodes; ++n) {
+    ggml_tensor* const node = graph.nodes[n];
+    const bool is_own = node->view_src == nullptr && !computes_nothing(node) && node->buffer != nullptr;
+    if (is_own && node->buffer->iface.memset_tensor != nullptr)
+      ggml_backend_tensor_memset(node, 0, 0, ggml_nbytes(node));
+  }
+}
+
 }  // namespace
 
 Status GpuDevice::compute(const Stream& stream, ggml_cgraph& graph) {
   if (!placed_) {  // libllama only learns what the graph needs
+    clear_results(graph);
     if (experts_) experts_->record(graph);
     return {};
   }
