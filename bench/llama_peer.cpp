@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -34,6 +35,7 @@ struct Options {
   int sequences = 1;
   int threads = 2;
   int threads_batch = 0;  // 0 = as threads
+  int poll = -1;          // how long threads spin while they wait: 0 to 100; -1: llama.cpp's default
   std::uint32_t context = 512;
   std::uint32_t batch = 2048;
   std::uint32_t ubatch = 512;
@@ -76,6 +78,8 @@ Options parse_command_line(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   app.add_option("-t,--threads", o.threads);
   app.add_option("--tb,--threads-batch", o.threads_batch);
+  app.add_option("--poll", o.poll, "how long threads spin while they wait, as llama.cpp's --poll")
+      ->check(CLI::Range(0, 100));
   app.add_option("-c,--ctx-size", o.context);
   app.add_option("-b,--batch-size", o.batch);
   app.add_option("--ub,--ubatch-size", o.ubatch);
@@ -246,6 +250,7 @@ nlohmann::ordered_json measure(const Options& o) {
   // The pool comes before the context: it must outlive it. llama.cpp's own programs attach one too; without
   // it a build without OpenMP starts new threads for every token.
   auto pool_params = ggml_threadpool_params_default(std::max(o.threads, o.threads_batch));
+  if (o.poll >= 0) pool_params.poll = static_cast<std::uint32_t>(o.poll);
   const ThreadPool pool(ggml_threadpool_new(&pool_params));
   const Context context = make_context(o, model.get());
   llama_attach_threadpool(context.get(), pool.get(), pool.get());
@@ -315,13 +320,23 @@ nlohmann::ordered_json measure(const Options& o) {
           {"texts", answers}};
 }
 
+/// Loads all plug-ins of a folder. ggml's own function for a folder knows only the names of its own back
+/// ends.
+void load_back_ends(const std::string& folder) {
+  for (const auto& file : std::filesystem::directory_iterator(folder)) {
+    const std::string name = file.path().filename().string();
+    if (name.starts_with("libggml-") && name.ends_with(".so") && name != "libggml-base.so")
+      ggml_backend_load(file.path().c_str());
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const Options options = parse_command_line(argc, argv);
   llama_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
   llama_backend_init();
-  if (!options.back_ends.empty()) ggml_backend_load_all_from_path(options.back_ends.c_str());
+  if (!options.back_ends.empty()) load_back_ends(options.back_ends);
   try {
     // A text that was cut within a character is no UTF-8.
     const auto stats = measure(options).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);

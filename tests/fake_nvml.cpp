@@ -24,16 +24,17 @@ struct Card {
   const char* name;
   unsigned long long total, allocated, reserved;
   unsigned generation, width;
+  unsigned bits, megahertz;  // of its memory
 };
 constexpr Card kCards[] = {
-    {"NVIDIA GeForce RTX 3060", 12288 * kMiB, 768 * kMiB, 256 * kMiB, 4, 16},
-    {"NVIDIA GeForce GTX 1080", 8192 * kMiB, 512 * kMiB, 0, 3, 4},
+    {"NVIDIA GeForce RTX 3060", 12288 * kMiB, 768 * kMiB, 256 * kMiB, 4, 16, 192, 7501},
+    {"NVIDIA GeForce GTX 1080", 8192 * kMiB, 512 * kMiB, 0, 3, 4, 256, 0},
 };
 /// What the first card consists of when it is divided. There is none at the index 1.
 constexpr Card kInstances[] = {
-    {"NVIDIA RTX 3060 MIG 1g.3gb", 3072 * kMiB, 64 * kMiB, 32 * kMiB, 4, 16},
+    {"NVIDIA RTX 3060 MIG 1g.3gb", 3072 * kMiB, 64 * kMiB, 32 * kMiB, 4, 16, 0, 0},
     {},
-    {"NVIDIA RTX 3060 MIG 2g.6gb", 6144 * kMiB, 512 * kMiB, 64 * kMiB, 4, 16},
+    {"NVIDIA RTX 3060 MIG 2g.6gb", 6144 * kMiB, 512 * kMiB, 64 * kMiB, 4, 16, 0, 0},
 };
 struct Memory {
   unsigned long long total, free, used;
@@ -204,6 +205,14 @@ int nvmlDeviceGetCurrPcieLinkGeneration(void*, unsigned* generation) {
 int nvmlDeviceGetCurrPcieLinkWidth(void* device, unsigned* width) {
   *width = card(device)->width;
   return 0;
+}
+int nvmlDeviceGetMemoryBusWidth(void* device, unsigned* bits) {
+  *bits = card(device)->bits;
+  return 0;
+}
+int nvmlDeviceGetMaxClockInfo(void* device, int clock, unsigned* megahertz) {
+  *megahertz = card(device)->megahertz;
+  return clock == 2 && *megahertz > 0 ? 0 : kNotSupported;
 }
 
 }  // extern "C"

@@ -25,6 +25,7 @@ namespace {
 
 struct SynthArguments {
   synth::SynthOptions options;
+  synth::SynthText text;  // used when its period is set
   std::filesystem::path output;
   bool header_only = false;
   bool force = false;
@@ -74,6 +75,7 @@ Status apply_mix(const engine::QuantisationMix& mix, synth::SynthOptions& option
 }
 
 Status run_synth(SynthArguments arguments) {
+  if (arguments.text.period > 0) arguments.options.text = arguments.text;
   if (const engine::QuantisationMix* const mix = mix_called(arguments.options.type))
     BRIMFUL_TRY_VOID(apply_mix(*mix, arguments.options));
   BRIMFUL_TRY(const synth::SynthModel design, synth::design_synth(arguments.options));
@@ -132,6 +134,16 @@ void add_synth_command(CLI::App& app, int& exit_code) {
   command->add_option("--noise", options.noise, "size of the random weights that --around adds")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 10.0));
+  CLI::Option* const period = command->add_option(
+      "--text-period", arguments->text.period,
+      "each token is followed by a fixed one, and a text repeats after so many tokens: the layers cost what "
+      "they cost, but change nothing");
+  command
+      ->add_option("--text-errors", arguments->text.errors,
+                   "share of the tokens, 0 to 1, that another one follows: for draft models")
+      ->capture_default_str()
+      ->needs(period)
+      ->check(CLI::Range(0.0, 1.0));
   command->add_option("--chat-template", options.chat_template, "chat template to store (default: none)");
   command->add_flag("--header-only", arguments->header_only,
                     "write only the header, a few MB: enough for brimful plan");

@@ -12,7 +12,7 @@ namespace brimful::hardware {
 
 /// The GPUs of a machine.
 struct Gpus {
-  /// The cards for which a driver answers. Their rates are unset.
+  /// The cards for which a driver answers. Of their rates, only that of their memory may be set.
   std::vector<Gpu> cards;
   /// One line that says what is wrong with a card or driver, and what to do. Unset when nothing is wrong.
   std::optional<std::string> problem;

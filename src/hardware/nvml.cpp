@@ -37,6 +37,7 @@ constexpr unsigned kNameSize = 96;
 constexpr unsigned kVersionSize = 80;
 constexpr unsigned kUuidSize = 96;
 constexpr unsigned kEnabled = 1;
+constexpr int kMemoryClock = 2;
 
 using Numbers = Code (*)(Device, unsigned*);
 
@@ -61,6 +62,8 @@ struct Nvml {
   Numbers max_width = nullptr;
   Numbers current_generation = nullptr;
   Numbers current_width = nullptr;
+  Numbers bus_width = nullptr;                          // of the memory, in bits
+  Code (*max_clock)(Device, int, unsigned*) = nullptr;  // in MHz
   Code (*driver)(char*, unsigned) = nullptr;
   const char* (*error_string)(Code) = nullptr;
 };
@@ -87,6 +90,8 @@ std::optional<Nvml> load(void* library) {
   bind(library, "nvmlDeviceGetMaxPcieLinkWidth", nvml.max_width);
   bind(library, "nvmlDeviceGetCurrPcieLinkGeneration", nvml.current_generation);
   bind(library, "nvmlDeviceGetCurrPcieLinkWidth", nvml.current_width);
+  bind(library, "nvmlDeviceGetMemoryBusWidth", nvml.bus_width);
+  bind(library, "nvmlDeviceGetMaxClockInfo", nvml.max_clock);
   bind(library, "nvmlSystemGetDriverVersion", nvml.driver);
   bind(library, "nvmlErrorString", nvml.error_string);
   bind(library, "nvmlShutdown", nvml.shutdown);
@@ -147,6 +152,18 @@ Code read_memory(const Nvml& nvml, Device device, Gpu& gpu) {
   return kSuccess;
 }
 
+/// The rate at which a whole card reads its memory: two transfers in each cycle of the clock. Nullopt when
+/// the driver does not say the clock or the width.
+std::optional<double> memory_rate(const Nvml& nvml, Device card) {
+  unsigned bits = 0;
+  unsigned megahertz = 0;
+  if (nvml.bus_width == nullptr || nvml.bus_width(card, &bits) != kSuccess || bits == 0) return std::nullopt;
+  if (nvml.max_clock == nullptr || nvml.max_clock(card, kMemoryClock, &megahertz) != kSuccess ||
+      megahertz == 0)
+    return std::nullopt;
+  return 2e6 * megahertz * bits / 8;
+}
+
 /// Describes a card, or with `card` an instance of that one.
 Code describe(const Nvml& nvml, Device device, Device card, Gpu& gpu) {
   std::array<char, kNameSize + 1> name{};
@@ -154,6 +171,7 @@ Code describe(const Nvml& nvml, Device device, Device card, Gpu& gpu) {
   if (const Code code = read_memory(nvml, device, gpu); code != kSuccess) return code;
   gpu.pcie_generation = link(nvml.max_generation, nvml.current_generation, card);
   gpu.pcie_width = link(nvml.max_width, nvml.current_width, card);
+  if (device == card) gpu.memory_bytes_per_s = memory_rate(nvml, card);
   PciInfo pci{};
   if (nvml.pci != nullptr && nvml.pci(card, &pci) == kSuccess)
     gpu.pci_address = fmt::format("{:04x}:{:02x}:{:02x}.0", pci.domain, pci.bus, pci.device);

@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <functional>
+#include <numeric>
+
 #include "hardware/gpu_room.h"
 
 namespace brimful::session {
@@ -51,6 +55,14 @@ Result<CardBudget> card_budget(const VramPart& part, const hardware::Gpu& card, 
                    format_bytes(card.total), held.empty() ? "" : fmt::format(" ({})", held),
                    format_bytes(reserve),
                    card.managed_by_windows ? "; under WSL, Windows would move more than that to RAM" : "")}};
+}
+
+std::vector<std::size_t> fastest_first(const std::vector<std::optional<double>>& rates) {
+  std::vector<std::size_t> order(rates.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  if (std::ranges::all_of(rates, [](const auto& rate) { return rate.has_value(); }))
+    std::ranges::stable_sort(order, std::ranges::greater{}, [&](std::size_t i) { return *rates[i]; });
+  return order;
 }
 
 }  // namespace brimful::session

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,5 +26,10 @@ struct CardBudget {
 /// would be nothing.
 [[nodiscard]] Result<CardBudget> card_budget(const VramPart& part, const hardware::Gpu& card,
                                              std::string_view name, std::string_view option);
+
+/// The order in which GPUs are filled: those with the faster memory first, because what lies there is read in
+/// each token. `rates`: bytes/s of each GPU's memory. Where one of them is not known, the order is the one
+/// that was given. Returns indices into `rates`. Pure.
+[[nodiscard]] std::vector<std::size_t> fastest_first(const std::vector<std::optional<double>>& rates);
 
 }  // namespace brimful::session

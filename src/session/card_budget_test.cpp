@@ -75,5 +75,11 @@ TEST(CardBudget, IsRefusedWhereThereIsNoRoom) {
             "512.0 MiB are left to other programs: close some of these, or leave the GPU out");
 }
 
+TEST(GpusAreFilled, InTheOrderOfTheRatesOfTheirMemory) {
+  EXPECT_THAT(fastest_first({360e9, 1008e9, 360e9}), ElementsAre(1, 0, 2));
+  EXPECT_THAT(fastest_first({360e9, std::nullopt, 1008e9}), ElementsAre(0, 1, 2)) << "one is not known";
+  EXPECT_THAT(fastest_first({}), IsEmpty());
+}
+
 }  // namespace
 }  // namespace brimful::session

@@ -171,17 +171,21 @@ Result<std::vector<engine::OffloadOption>> offload_options_among(
     budgets.push_back(part);
   }
   BRIMFUL_TRY_VOID(check_cards(used, option));
-  std::vector<engine::OffloadOption> out;
+  std::vector<engine::OffloadOption> given;
+  std::vector<std::optional<double>> rates;
   std::vector<std::string> said;
   for (std::size_t i = 0; i < used.size(); ++i) {
     BRIMFUL_TRY(const hardware::Gpu card, card_before(used[i], account));
     BRIMFUL_TRY(CardBudget budget, card_budget(budgets[i], card, ggml_backend_dev_name(used[i]), option));
-    out.push_back({used[i], budget.bytes});
+    given.push_back({used[i], budget.bytes});
+    rates.push_back(card.memory_bytes_per_s);
     std::ranges::move(budget.notes, std::back_inserter(said));
   }
   if (const std::string note = unused_devices_note(parts, names_of(used), all, option); !note.empty())
     notes(note);
   for (const std::string& note : said) notes(note);
+  std::vector<engine::OffloadOption> out;
+  for (const std::size_t i : fastest_first(rates)) out.push_back(given[i]);
   return out;
 }
 

@@ -42,11 +42,11 @@ inline constexpr std::string_view kAutomatic = "auto";
                                               const std::vector<std::string>& all, std::string_view option);
 
 /// Finds the devices of `parts` among those that ggml has here; plug-ins are loaded where these are not
-/// enough. Only devices with a budget are asked for more than their name. `account`: the cards before any of
-/// them was started. `notes` says which devices stay unused, and what card_budget() says. `option` is what
-/// messages call the budgets. Errors: kInvalidArgument for a device that is not there, is named twice, or has
-/// less memory; kUnsupported where there is no GPU, or where NVML cannot tell which one it is; kInfeasible
-/// where a budget without a size is nothing.
+/// enough, and returned in the order in which they are filled. Only devices with a budget are asked for more
+/// than their name. `account`: the cards before any of them was started. `notes` says which devices stay
+/// unused, and what card_budget() says. `option` is what messages call the budgets. Errors: kInvalidArgument
+/// for a device that is not there, is named twice, or has less memory; kUnsupported where there is no GPU, or
+/// where NVML cannot tell which one it is; kInfeasible where a budget without a size is nothing.
 [[nodiscard]] Result<std::vector<engine::OffloadOption>> offload_options(const std::vector<VramPart>& parts,
                                                                          const engine::DriverAccount& account,
                                                                          std::string_view option,

@@ -58,6 +58,11 @@ Result<PlanDevices> plan_devices(const std::optional<std::vector<VramPart>>& par
   if (std::string note = unused_devices_note(*parts, used, all, names.vram); !note.empty())
     out.notes.push_back(std::move(note));
   std::ranges::move(said, std::back_inserter(out.notes));
+  std::vector<std::optional<double>> rates;
+  for (const plan::DeviceBudget& device : out.budgets) rates.push_back(device.gpu.memory_bytes_per_s);
+  std::vector<plan::DeviceBudget> ordered;
+  for (const std::size_t i : fastest_first(rates)) ordered.push_back(std::move(out.budgets[i]));
+  out.budgets = std::move(ordered);
   return out;
 }
 

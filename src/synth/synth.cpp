@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -78,6 +79,32 @@ Result<GgufPtr> make_tokenizer(const SynthShape& shape, const SynthOptions& opti
   return tokenizer;
 }
 
+/// Makes what the layers add to the hidden state zero. Everything costs what it costs otherwise.
+void silence_layers(std::vector<SynthTensor>& tensors) {
+  constexpr std::array<std::string_view, 4> kAdded{"attn_output.", "ffn_down", "ssm_out.", "attn_out."};
+  for (SynthTensor& tensor : tensors) {
+    const bool added = std::ranges::any_of(
+        kAdded, [&](std::string_view name) { return tensor.name.find(name) != std::string::npos; });
+    if (added) tensor.gain = tensor.mean = 0;
+  }
+}
+
+/// Prepares the model for a text that is known.
+Status set_text(const SynthText& text, const SynthShape& shape, SynthModel& model) {
+  const auto output = std::ranges::find(model.tensors, "output.weight", &SynthTensor::name);
+  if (output == model.tensors.end())
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("'{}' needs an output matrix of its own to write a known text: add --untied",
+                            shape.name));
+  if (ggml_quantize_requires_imatrix(output->type))
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: known text needs an importance matrix for it; choose another type",
+                            ggml_type_name(output->type)));
+  BRIMFUL_TRY(model.following, following_tokens(text, model.control_tokens, model.seed));
+  silence_layers(model.tensors);
+  return {};
+}
+
 Result<SynthShape> resolve_shape(const SynthOptions& options) {
   BRIMFUL_TRY(SynthShape shape, find_synth_shape(options.like));
   shape.layers = options.layers.value_or(shape.layers);
@@ -110,6 +137,7 @@ class Writer {
     if (tensor.corner) return write_around(out, tensor, bytes);
     if (tensor.fill == SynthFill::kVector) return write_vector(out, tensor);
     if (tensor.fill == SynthFill::kRouter) return write_router(out, tensor, bytes);
+    if (tensor.name == "output.weight" && !model_.following.empty()) return write_following(out, tensor);
     const WeightPool& pool = pool_for(tensor);
     const std::size_t row_bytes = ggml_row_size(tensor.type, tensor.shape[0]);
     WeightStream stream(pool, row_bytes, bytes, synth_seed(model_.seed, tensor.name));
@@ -147,9 +175,7 @@ class Writer {
     for (std::int64_t i = 0; i < tensor.rows(); ++i) {
       stream.next(row);
       if (i < corner.rows) {
-        ggml_get_type_traits(tensor.type)->to_float != nullptr
-            ? ggml_get_type_traits(tensor.type)->to_float(row.data(), values.data(), covered)
-            : static_cast<void>(std::memcpy(values.data(), row.data(), values.size() * sizeof(float)));
+        to_floats(tensor.type, row.data(), values);
         BRIMFUL_TRY_VOID(model_.core->read_row(corner, i, values));
         ggml_quantize_chunk(tensor.type, values.data(), row.data(), 0, 1, covered, nullptr);
       }
@@ -158,6 +184,43 @@ class Writer {
       if (progress_) progress_(done_);
     }
     return {};
+  }
+
+  /// Writes the output matrix of a model whose text is known: the row of a token is the sum of the embeddings
+  /// of all tokens that it follows.
+  Status write_following(OutputFile& out, const SynthTensor& tensor) {
+    const auto input = std::ranges::find(model_.tensors, "token_embd.weight", &SynthTensor::name);
+    const std::size_t input_row = ggml_row_size(input->type, input->shape[0]);
+    const auto tokens = static_cast<std::size_t>(tensor.rows());
+    const std::uint64_t seed = synth_seed(model_.seed, input->name);
+    WeightStream stream(pool_for(*input), input_row, input_row * tokens, seed);
+    std::vector<std::byte> embeddings(input_row * tokens);
+    stream.next(embeddings);
+    std::vector<std::vector<std::size_t>> before(tokens);
+    for (std::size_t token = 0; token < tokens; ++token) before[model_.following[token]].push_back(token);
+    std::vector<std::byte> row(ggml_row_size(tensor.type, tensor.shape[0]));
+    std::vector<float> values(static_cast<std::size_t>(tensor.shape[0]));
+    std::vector<float> embedding(values.size());
+    for (const std::vector<std::size_t>& followed : before) {
+      std::ranges::fill(values, 0.0F);
+      for (const std::size_t token : followed) {
+        to_floats(input->type, &embeddings[token * input_row], embedding);
+        for (std::size_t i = 0; i < values.size(); ++i) values[i] += embedding[i];
+      }
+      ggml_quantize_chunk(tensor.type, values.data(), row.data(), 0, 1, tensor.shape[0], nullptr);
+      BRIMFUL_TRY_VOID(out.append(row));
+      done_ += Bytes{row.size()};
+    }
+    return {};
+  }
+
+  static void to_floats(ggml_type type, const std::byte* row, std::span<float> values) {
+    const auto to_float = ggml_get_type_traits(type)->to_float;
+    if (to_float != nullptr) {
+      to_float(row, values.data(), static_cast<std::int64_t>(values.size()));
+    } else {
+      std::memcpy(values.data(), row, values.size() * sizeof(float));
+    }
   }
 
   Status write_router(OutputFile& out, const SynthTensor& tensor, std::uint64_t bytes) {
@@ -217,6 +280,9 @@ Result<SynthModel> design_synth(const SynthOptions& options) {
   BRIMFUL_TRY(SynthShape shape, resolve_shape(options));
   BRIMFUL_TRY(const ggml_type type, find_synth_type(options.type));
   std::shared_ptr<const SynthCore> core;
+  if (options.around && options.text)
+    return fail(ErrorCode::kInvalidArgument,
+                "--around and --text-period: a model writes one of two texts; choose one");
   if (options.around) {
     const bool needs_matrix = std::ranges::any_of(
         options.types, [](const auto& named) { return ggml_quantize_requires_imatrix(named.second); });
@@ -250,7 +316,9 @@ Result<SynthModel> design_synth(const SynthOptions& options) {
                    .tensors = std::move(tensors),
                    .files = {},
                    .control_tokens = control_tokens(keys.get()),
+                   .following = {},
                    .core = std::move(core)};
+  if (options.text) BRIMFUL_TRY_VOID(set_text(*options.text, shape, model));
   model.files = lay_out_files(keys.get(), model.tensors, options.alignment, options.splits);
   return model;
 }

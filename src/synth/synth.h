@@ -15,6 +15,7 @@
 #include "synth/header.h"
 #include "synth/shape.h"
 #include "synth/tensors.h"
+#include "synth/text.h"
 #include "synth/type.h"
 
 namespace brimful::synth {
@@ -52,6 +53,8 @@ struct SynthOptions {
   /// With `around`: the factor by which the random numbers around the core are smaller than those of a model
   /// without a core.
   float noise = 0.15F;
+  /// The text that the model writes. Unset: nobody knows it.
+  std::optional<SynthText> text;
   /// The chat template; empty: none.
   std::string chat_template;
 };
@@ -63,6 +66,8 @@ struct SynthModel {
   std::vector<SynthFile> files;
   /// For each token of the vocabulary, whether it is a control token or the unknown token.
   std::vector<bool> control_tokens;
+  /// The token that follows each token in every text. Empty when nobody knows it.
+  std::vector<std::uint32_t> following;
   /// The trained model in its core; null when there is none.
   std::shared_ptr<const SynthCore> core;
 

@@ -336,6 +336,49 @@ TEST_F(SynthTest, EndOfTextIsNeverChosen) {
   }
 }
 
+TEST_F(SynthTest, KnownTextRepeatsAfterItsPeriod) {
+  for (const char* const like : {"llama-tiny", "moe-6b", "gpt-oss"}) {
+    SCOPED_TRACE(like);
+    SynthOptions options = tiny();
+    options.like = like;
+    options.layers = 2;
+    options.vocabulary = 300;
+    options.text = SynthText{.period = 7};
+    const SynthModel design = *design_synth(options);
+    const ModelPtr model = load(written(options, std::string(like) + ".gguf"));
+    ASSERT_NE(model, nullptr);
+    const auto tokens = greedy(model.get(), 21);
+    ASSERT_EQ(tokens.size(), 21U);
+    for (std::size_t i = 0; i + 1 < tokens.size(); ++i)
+      EXPECT_EQ(design.following[static_cast<std::size_t>(tokens[i])],
+                static_cast<std::uint32_t>(tokens[i + 1]));
+    EXPECT_EQ(std::set(tokens.begin(), tokens.end()).size(), 7U);
+    EXPECT_TRUE(std::equal(tokens.begin() + 7, tokens.end(), tokens.begin()));
+  }
+}
+
+TEST_F(SynthTest, ErrorsOfAKnownTextAreAsManyAsWanted) {
+  const std::vector<bool> control(1000, false);
+  const auto right = *following_tokens({.period = 100}, control, 5);
+  const auto wrong = *following_tokens({.period = 100, .errors = 0.25F}, control, 5);
+  std::size_t different = 0;
+  for (std::size_t i = 0; i < right.size(); ++i) different += right[i] != wrong[i] ? 1 : 0;
+  EXPECT_GT(different, 200U);
+  EXPECT_LT(different, 300U);
+  EXPECT_EQ(*following_tokens({.period = 100, .errors = 0.25F}, control, 5), wrong);
+}
+
+TEST_F(SynthTest, KnownTextThatCannotBeIsRefused) {
+  const std::vector<bool> control(10, false);
+  EXPECT_FALSE(following_tokens({.period = 1}, control, 0));
+  EXPECT_FALSE(following_tokens({.period = 2, .errors = 2}, control, 0));
+  EXPECT_FALSE(following_tokens({.period = 2}, std::vector<bool>(10, true), 0));
+  SynthOptions options = tiny();
+  options.text = SynthText{.period = 7};
+  options.tied = true;
+  EXPECT_THAT(design_synth(options).error().message, HasSubstr("--untied"));
+}
+
 TEST_F(SynthTest, CopiesTheTokenizerOfAnotherModel) {
   SynthOptions options = tiny();
   options.tokenizer_from = fs::path(BRIMFUL_LLAMA_CPP_DIR) / "models" / "ggml-vocab-llama-spm.gguf";

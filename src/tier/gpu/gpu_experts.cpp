@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "tier/gpu/host_chain.h"
 
 namespace brimful::tier {
 namespace {
@@ -15,6 +16,8 @@ namespace {
 constexpr double kHalfLife = 64;
 // The largest number of copies of admitted experts in flight. An expert has about three matrices.
 constexpr std::size_t kCopies = 16;
+// The largest number of tensors that the host makes for the nodes of a chain.
+constexpr std::size_t kMostOfChain = 32;
 
 /// Blocks until the bytes are there.
 void copy_now(ggml_tensor* slots, std::span<const std::byte> bytes, std::size_t offset) {
@@ -54,8 +57,9 @@ GpuExperts::GpuExperts(const WeightBufferType& weights, HostDevice& host,
   }
   numbered_ = ggml_new_tensor_1d(context, GGML_TYPE_I32, plan::kMostTokensOfSlots * most);
   ggml_set_name(numbered_, "experts by slot");
-  products_.reset(ggml_init(
-      {(parts + 2) * ggml_tensor_overhead() + ggml_graph_overhead_custom(64, false), nullptr, true}));
+  products_.reset(
+      ggml_init({(kMostOfChain + parts + 2) * ggml_tensor_overhead() + ggml_graph_overhead_custom(64, false),
+                 nullptr, true}));
 }
 
 Bytes GpuExperts::bytes(ggml_backend_buffer_type_t type) const {
@@ -106,11 +110,13 @@ void GpuExperts::record(const ggml_cgraph& graph) {
   const ggml_tensor* ids = nullptr;
   for (int n = 0; n < graph.n_nodes; ++n) {
     const ggml_tensor& node = *graph.nodes[n];
+    if (node.op == GGML_OP_ADD_ID && recorded_biases_.insert(node.src[1]).second)
+      bias_bytes_ += Bytes{ggml_nbytes(node.src[1])};
     if (!takes(node)) continue;
     if (node.src[2] != ids) results = {};
     ids = node.src[2];
     const auto choices = static_cast<std::uint64_t>(ggml_nelements(ids));
-    results += Bytes{ggml_nbytes(&node)};
+    results += Bytes{2 * ggml_nbytes(&node)};  // what lies between products has rows of the same length
     const Bytes input{std::max(ggml_nbytes(node.src[1]), ggml_nbytes(ids)) +
                       choices * static_cast<std::uint64_t>(node.src[1]->ne[0]) * sizeof(float)};
     staging_ = std::max(staging_, input + results + Bytes{choices * 4 * sizeof(Choice)});
@@ -259,13 +265,19 @@ Status GpuExperts::multiply(ggml_backend_t queue, std::span<const DeviceProduct>
     }
     BRIMFUL_TRY_VOID(compute_together(together));
   }
+  send_rows(queue, node, known()->values);
+  return {};
+}
+
+/// Queues the copy of the missing rows to a product's result on the device.
+void GpuExperts::send_rows(ggml_backend_t queue, ggml_tensor* node, std::span<const float> rows) {
   // Rows that are neighbours on the host and on the device are copied together.
   const std::size_t row = static_cast<std::size_t>(node->ne[0]) * sizeof(float);
   const auto place = [&](const Choice& choice) {
     return static_cast<std::size_t>(choice.rank) * node->nb[1] +
            static_cast<std::size_t>(choice.token) * node->nb[2];
   };
-  const auto* values = reinterpret_cast<const std::byte*>(known()->values.data());
+  const auto* values = reinterpret_cast<const std::byte*>(rows.data());
   for (std::size_t i = 0; i < missing_.size();) {
     std::size_t count = 1;
     while (i + count < missing_.size() && place(missing_[i + count]) == place(missing_[i]) + count * row)
@@ -273,13 +285,10 @@ Status GpuExperts::multiply(ggml_backend_t queue, std::span<const DeviceProduct>
     ggml_backend_tensor_set_async(queue, node, values + i * row, place(missing_[i]), count * row);
     i += count;
   }
-  return {};
 }
 
-/// Computes the missing rows of all `products`, which have the same input, on the host. Each missing choice
-/// is a token of its own: it has one row of the input, and one row of each result.
-Status GpuExperts::compute_together(std::span<const DeviceProduct> products) {
-  const ggml_tensor& input = *products.front().node->src[1];
+/// Reads the input of products from the device: one row for each missing choice.
+void GpuExperts::read_input(const ggml_tensor& input) {
   const auto length = static_cast<std::size_t>(input.ne[0]);
   raw_.resize(ggml_nbytes(&input));
   ggml_backend_tensor_get(&input, raw_.data(), 0, raw_.size());
@@ -292,6 +301,79 @@ Status GpuExperts::compute_together(std::span<const DeviceProduct> products) {
     std::memcpy(input_.data() + experts_.size() * length, from, length * sizeof(float));
     experts_.push_back(choice.expert);
   }
+}
+
+/// The host's copy of the biases of a layer's experts.
+std::span<const float> GpuExperts::bias_of(const ggml_tensor& bias) {
+  std::vector<float>& values = biases_[&bias];
+  if (values.empty()) {
+    values.resize(static_cast<std::size_t>(ggml_nelements(&bias)));
+    ggml_backend_tensor_get(&bias, values.data(), 0, ggml_nbytes(&bias));
+  }
+  return values;
+}
+
+Status GpuExperts::multiply_chain(ggml_backend_t queue, std::span<const ggml_tensor* const> chain,
+                                  std::span<const DeviceProduct> products) {
+  const ggml_tensor& input = *products.front().node->src[1];
+  read_input(input);
+  const auto count = static_cast<std::int64_t>(missing_.size());
+  ggml_context* const context = products_.get();
+  ggml_reset(context);
+  const auto make = [&](std::int64_t length) {
+    return ggml_new_tensor_3d(context, GGML_TYPE_F32, length, 1, count);
+  };
+  const auto keep = [&](ggml_tensor* tensor, const ggml_tensor* node) {
+    Rows& rows = results_.emplace_back(
+        Rows{node, std::vector<float>(static_cast<std::size_t>(ggml_nelements(tensor)))});
+    tensor->data = rows.values.data();
+    return std::span(rows.values);
+  };
+  ggml_tensor* const rows = make(input.ne[0]);
+  ggml_tensor* const ids = ggml_new_tensor_2d(context, GGML_TYPE_I32, 1, count);
+  rows->data = input_.data();
+  ids->data = experts_.data();
+  ggml_cgraph* const graph = ggml_new_graph_custom(context, 64, false);
+  std::map<const ggml_tensor*, ggml_tensor*> made;
+  const auto operand = [&](const ggml_tensor* of) { return made.at(shown_by(of)); };
+  std::span<const float> last;
+  for (const ggml_tensor* const node : chain) {
+    const auto product = std::ranges::find(products, node, &DeviceProduct::node);
+    ggml_tensor* result = nullptr;
+    if (product != products.end()) {
+      const auto from = made.find(shown_by(node->src[1]));
+      result = ggml_mul_mat_id(context, product->weight, from != made.end() ? from->second : rows, ids);
+    } else if (node->op == GGML_OP_ADD_ID) {
+      ggml_tensor* const bias = make(node->ne[0]);
+      const std::span<const float> all = bias_of(*node->src[1]);
+      const std::span<float> picked = keep(bias, nullptr);
+      const auto length = static_cast<std::size_t>(node->ne[0]);
+      for (std::size_t i = 0; i < experts_.size(); ++i)
+        std::ranges::copy(all.subspan(static_cast<std::size_t>(experts_[i]) * length, length),
+                          picked.begin() + static_cast<std::ptrdiff_t>(i * length));
+      result = ggml_add(context, operand(node->src[0]), bias);
+    } else {
+      result = make(node->ne[0]);
+      result->op = node->op;
+      for (int i = 0; i < GGML_MAX_SRC && node->src[i] != nullptr; ++i)
+        result->src[i] = operand(node->src[i]);
+    }
+    if (result->op == node->op) std::memcpy(result->op_params, node->op_params, sizeof result->op_params);
+    last = keep(result, node);
+    made[node] = result;
+    ggml_build_forward_expand(graph, result);
+  }
+  const Status status = host_.multiply(*graph, again_);
+  again_ = true;
+  if (status) send_rows(queue, products.back().node, last);
+  return status;
+}
+
+/// Computes the missing rows of all `products`, which have the same input, on the host. Each missing choice
+/// is a token of its own: it has one row of the input, and one row of each result.
+Status GpuExperts::compute_together(std::span<const DeviceProduct> products) {
+  const ggml_tensor& input = *products.front().node->src[1];
+  read_input(input);
   const auto count = static_cast<std::int64_t>(missing_.size());
   ggml_context* const context = products_.get();
   ggml_reset(context);

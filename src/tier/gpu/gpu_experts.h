@@ -3,8 +3,10 @@
 #include <ggml-cpp.h>
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -75,7 +77,7 @@ class GpuExperts {
   /// Notes the host memory that the steps of `graph` take. host_bytes() has the largest so far.
   void record(const ggml_cgraph& graph);
   /// Host memory for the steps of all recorded graphs.
-  [[nodiscard]] Bytes host_bytes() const { return staging_ + kLists; }
+  [[nodiscard]] Bytes host_bytes() const { return staging_ + bias_bytes_ + kLists; }
 
   /// Begins a step that picks `ids`, which the backend `queue` of the device has computed or is computing.
   /// Blocks until it has. Decides which of the missing experts get a slot: with `send` for this step, and
@@ -89,6 +91,13 @@ class GpuExperts {
   /// computed.
   [[nodiscard]] Status multiply(ggml_backend_t queue, std::span<const DeviceProduct> products,
                                 std::size_t which);
+
+  /// Computes all of find_host_chain(), of the step's `nodes` and `products`, for the rows that the device
+  /// lacks, and queues the copy of the last product's rows to its result, behind the work that `queue` has.
+  /// Errors: those of the host's tier. Requires: the input has been computed; the operands of ADD_ID nodes
+  /// lie on the device.
+  [[nodiscard]] Status multiply_chain(ggml_backend_t queue, std::span<const ggml_tensor* const> chain,
+                                      std::span<const DeviceProduct> products);
 
   /// Begins to copy the experts that begin() has chosen to their slots, for the next steps of the group. Call
   /// it when the step is queued, so that the device need not wait for the copies. Errors: those of the host's
@@ -129,6 +138,9 @@ class GpuExperts {
   void number_choices(const Group& group);
   void pretend();
   [[nodiscard]] Status compute_together(std::span<const DeviceProduct> products);
+  void read_input(const ggml_tensor& input);
+  void send_rows(ggml_backend_t queue, ggml_tensor* node, std::span<const float> values);
+  std::span<const float> bias_of(const ggml_tensor& bias);
 
   const WeightBufferType& weights_;
   HostDevice& host_;
@@ -140,6 +152,10 @@ class GpuExperts {
   ggml_tensor* numbered_ = nullptr;
   ggml_context_ptr products_;
   Bytes staging_;
+  // The biases of experts, by their tensor on the device. The host keeps copies.
+  std::map<const ggml_tensor*, std::vector<float>> biases_;
+  std::set<const ggml_tensor*> recorded_biases_;
+  Bytes bias_bytes_;
 
   // Of each token, one after the other, choices_per_token_ each.
   std::vector<Choice> choices_;

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "tier/gpu/gpu_device.h"
 #include "tier/gpu/gpu_part.h"
+#include "tier/gpu/host_chain.h"
 #include "tier/host/graph_nodes.h"
 
 namespace brimful::tier {
@@ -23,6 +24,9 @@ struct GpuDevice::GpuSegment {
   std::uint32_t group = 0;
   // The products of the choice.
   std::vector<DeviceProduct> products;
+  // What the host computes of the step where experts are missing (find_host_chain()). Empty: only the
+  // products.
+  std::vector<const ggml_tensor*> chain;
   // Where each product stands in `nodes`.
   std::vector<std::size_t> product_nodes;
   // Index into markers_ of the first of the segment's markers: one for each product, and one more.
@@ -114,6 +118,11 @@ class GpuDevice::Program {
   void close() {
     const std::size_t markers =
         segment_.marker + (segment_.ids != nullptr ? segment_.products.size() + 1 : 0);
+    if (segment_.ids != nullptr) {
+      std::vector<const ggml_tensor*> products;
+      for (const DeviceProduct& product : segment_.products) products.push_back(product.node);
+      segment_.chain = find_host_chain(segment_.nodes, products);
+    }
     if (!segment_.nodes.empty()) segments_.push_back(std::move(segment_));
     segment_ = Segment{};
     segment_.entries_end = entries_.size();
@@ -241,6 +250,17 @@ Status GpuDevice::compute_step(ggml_backend_t inner, const ggml_cgraph& graph, c
                nodes.begin() + static_cast<std::ptrdiff_t>(end));
     return out;
   };
+  // The host computes everything up to the last product for the rows that are missing, while the device
+  // computes all rows: the wrong ones are overwritten behind it.
+  if (!segment.chain.empty() && !sent) {
+    const std::size_t behind = segment.product_nodes.back() + 1;
+    BRIMFUL_TRY_VOID(compute_nodes(inner, graph, part(0, 0, behind), sent));
+    BRIMFUL_TRY_VOID(experts_->multiply_chain(inner, segment.chain, segment.products));
+    if (behind < nodes.size())
+      BRIMFUL_TRY_VOID(
+          compute_nodes(inner, graph, part(segment.products.size(), behind, nodes.size()), sent));
+    return experts_->admit();
+  }
   std::size_t done = 0;
   std::size_t computed = 0;  // what stands before this node has been computed
   for (std::size_t i = 0; i < segment.products.size(); ++i) {
