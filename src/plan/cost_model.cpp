@@ -40,7 +40,10 @@ double seconds_per_multiplication(const Products& products, const hardware::Comp
     const double some = rows_of_many / rate.expert_multiplications_per_s;
     return one + (some - one) * std::min(std::log2(std::max(products.columns, 1.0)) / 4, 1.0);
   }
-  const double one = rows_of_one * bytes_per_weight(products.type) / rate.decode_bytes_per_s;
+  const double decode = products.repacked
+                            ? rate.decode_bytes_per_s
+                            : rate.file_order_decode_bytes_per_s.value_or(rate.decode_bytes_per_s);
+  const double one = rows_of_one * bytes_per_weight(products.type) / decode;
   const double batch = rows_of_many / rate.batch_multiplications_per_s;
   const double prompt = rows_of_many / rate.prompt_multiplications_per_s;
   const double doublings = std::log2(std::max(products.columns, 1.0));
