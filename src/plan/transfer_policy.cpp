@@ -44,6 +44,18 @@ double share_of_experts(const model::ModelProfile& profile) {
   return experts > 0 ? std::clamp(profile.experts_used / experts, 1 / experts, 1.0) : 1;
 }
 
+/// The rates with the layouts that the host's weights have: what keeps the file's layout has that rate, and
+/// is not turned back.
+hardware::Compute in_layouts(hardware::Compute compute, const HostLayout& layout) {
+  for (const ggml_type type : layout.in_file_order) {
+    const auto rate = std::ranges::find(compute.kernels, ggml_type_name(type), &hardware::KernelRate::type);
+    rate->expert_decode_bytes_per_s *= *rate->file_order_decode_bytes_per_s / rate->decode_bytes_per_s;
+    rate->decode_bytes_per_s = *rate->file_order_decode_bytes_per_s;
+    rate->file_order_decode_bytes_per_s = rate->turn_back_bytes_per_s = std::nullopt;
+  }
+  return compute;
+}
+
 /// The rate at which a thread turns weights of this type back to the file's layout; unset where that is not
 /// needed, and where it was not measured.
 std::optional<double> rate_of_turning(ggml_type type, const hardware::Compute& compute) {
@@ -66,8 +78,7 @@ class Weights {
     const double multiplied = static_cast<double>(tokens) * columns_;  // columns of each weight, on average
     double seconds = 0;
     for (const auto& [kind, count] : weights_) {
-      const bool repacked = rate_of_turning(kind.first, compute).has_value();
-      const Products products{kind.first,         repacked,   false, std::max(multiplied, 1.0),
+      const Products products{kind.first,         true,       false, std::max(multiplied, 1.0),
                               count * multiplied, kind.second};
       seconds += product_seconds(products, compute);
     }
@@ -147,9 +158,10 @@ TransferPolicy assumed_transfer_policy(const model::ModelProfile& profile) {
           .turning_threads = kTurningThreads};
 }
 
-TransferPolicy measured_transfer_policy(const model::ModelProfile& profile, const hardware::Compute& compute,
+TransferPolicy measured_transfer_policy(const model::ModelProfile& profile, const hardware::Compute& measured,
                                         std::optional<double> bytes_per_s) {
   if (!bytes_per_s) return assumed_transfer_policy(profile);
+  const hardware::Compute compute = in_layouts(measured, host_layout(profile, measured, *bytes_per_s));
   const Weights experts(profile, true);
   const Weights others(profile, false);
   // A missing expert is multiplied with one column, or crosses the link. All experts together stand for each

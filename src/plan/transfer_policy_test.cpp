@@ -73,6 +73,17 @@ TEST(TransferPolicy, CountsTheTimeToTurnWeightsBack) {
       << "none is turned back";
 }
 
+// The cores are no faster with a layout that would have to be turned back, so the host keeps the file's.
+TEST(TransferPolicy, TurnsNothingBackThatKeepsTheFilesLayout) {
+  hardware::Compute compute = cores();
+  compute.threads = 9;
+  compute.kernels.front().turn_back_bytes_per_s = 34e9 / 64;
+  compute.kernels.front().file_order_decode_bytes_per_s = 34e9;
+  const TransferPolicy policy = measured_transfer_policy(one_matrix(), compute, 34e9 / 8);
+  EXPECT_EQ(policy.turning_threads, 1);
+  EXPECT_EQ(policy.min_batch, measured_transfer_policy(one_matrix(), cores(), 34e9 / 8).min_batch);
+}
+
 TEST(TransferPolicy, MayNeverPay) {
   EXPECT_EQ(measured_transfer_policy(one_matrix(), cores(), 1e6).min_batch, kNever);
 }
