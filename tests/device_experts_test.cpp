@@ -121,7 +121,7 @@ TEST(GpuExperts, ABatchReadsOnlyExpertsThatAreInNoSlot) {
 }
 
 // The budget holds all weights that every token uses and a part of the experts. The tokens stay the same
-// while it changes.
+// while it changes, because the host has the file's layout, and so the kernels of the test device.
 TEST(GpuExperts, FillWhatADeviceHasLeft) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K"});
@@ -130,8 +130,10 @@ TEST(GpuExperts, FillWhatADeviceHasLeft) {
   const std::vector<llama_token> prompt = some_tokens(plain.context(), 80);
   const std::vector<llama_token> expected = trace(plain.context(), prompt, 19).tokens;
   TestDevice device({.capacity = kMiB * 64, .threads = 1});
-  const auto engine = engine::Engine::open(
-      {.model = path, .ram = kSanitized ? kGiB : kMiB * 200, .offload = {{device.handle(), kMiB * 64}}});
+  const auto engine = engine::Engine::open({.model = path,
+                                            .ram = kSanitized ? kGiB : kMiB * 200,
+                                            .offload = {{device.handle(), kMiB * 64}},
+                                            .host_layout = plan::all_in_file_order});
   ASSERT_TRUE(engine) << engine.error().message;
   ASSERT_TRUE((*engine)->prepare({.context = 512, .ubatch = 64, .least_context = 512}));
   ASSERT_TRUE((*engine)->start({}));

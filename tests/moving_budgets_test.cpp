@@ -126,7 +126,6 @@ TEST(MovingBudgets, OfADevice) {
   TestDevice device({});
   const auto engine = start(path, kGiB, {{device.handle(), kMiB * 24}});
   ASSERT_TRUE(engine) << engine.error().message;
-  // Beside a device, rows keep the order of the file, so other kernels are used than on the host alone.
   const PlainModel plain(path, {.context = 512, .ubatch = 64, .file_order = true});
   const auto expected = trace(plain.context(), some_tokens(plain.context(), 100), kTokens - 1).tokens;
   const auto got = generate(**engine, [&](int time) {

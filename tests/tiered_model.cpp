@@ -7,6 +7,7 @@
 
 #include "engine/llama_log.h"
 #include "model/virtual_file.h"
+#include "plan/host_layout.h"
 
 namespace brimful::tests {
 namespace {
@@ -136,10 +137,13 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
   engine::capture_llama_logs();
   std::unique_ptr<TieredModel> out(new TieredModel);
   BRIMFUL_TRY(out->profile_, model::read_model(path));
+  const plan::HostLayout layout =
+      settings.file_order ? plan::all_in_file_order(out->profile_) : plan::HostLayout{};
   BRIMFUL_TRY(out->device_, tier::HostDevice::create(out->profile_, out->pool_,
                                                      {.threads = settings.threads,
                                                       .make_reader = std::move(make_reader),
-                                                      .file_order = settings.file_order}));
+                                                      .sends = offload.device != nullptr,
+                                                      .in_file_order = layout.in_file_order}));
   std::vector<engine::OffloadedLayers> layers;
   if (offload.device != nullptr) {
     out->device_pool_ = std::make_unique<memory::Pool>("device", offload.budget);
@@ -148,7 +152,9 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
     auto tensors = tensors_of_layers(out->profile_, offload.layers);
     std::vector<plan::CachedExperts> experts;
     if (offload.slots > 0) experts = take_experts(out->profile_, tensors, offload.slots);
-    out->offload_->send({.min_batch_of_experts = 64, .missing_experts = offload.send_experts});
+    out->offload_->send({.min_batch_of_experts = 64,
+                         .missing_experts = offload.send_experts,
+                         .turning_threads = offload.turning_threads});
     out->offload_->choose(tensors, offload.ring, experts);
     if (offload.ring > Bytes{})
       out->device_->leave_batches({.tokens = out->offload_->transfer_policy().min_batch});

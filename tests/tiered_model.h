@@ -99,6 +99,8 @@ struct OffloadTo {
   std::uint32_t slots = 0;
   /// Whether other experts are sent to the device when a step needs them.
   bool send_experts = false;
+  /// The number of threads that turn weights back to the file's layout.
+  int turning_threads = 1;
 };
 
 /// A model on our host device, with an exact number of bytes for weights and ring.

@@ -22,11 +22,13 @@ Result<std::unique_ptr<OpenedModel>> OpenedModel::open(OpenOptions options, mode
 
 Status OpenedModel::load(RamBudget& ram) {
   const int threads = std::max(options_.threads, options_.threads_batch);
+  if (options_.host_layout) host_layout_ = options_.host_layout(profile_);
   BRIMFUL_TRY(host_, tier::HostDevice::create(profile_, ram.pool(),
                                               {.threads = threads,
                                                .make_reader = options_.make_reader,
                                                .trace = options_.trace,
-                                               .file_order = !options_.offload.empty()}));
+                                               .sends = !options_.offload.empty(),
+                                               .in_file_order = host_layout_.in_file_order}));
   BRIMFUL_TRY(model_, load_without_weights(profile_, *host_));
   const auto unsupported = [&](std::string_view why) {
     return fail(ErrorCode::kUnsupported, fmt::format("{}: {}", options_.model.string(), why));

@@ -42,6 +42,8 @@ class OpenedModel {
   [[nodiscard]] llama_model* get() const { return model_.get(); }
   [[nodiscard]] const llama_vocab* vocab() const { return llama_model_get_vocab(model_.get()); }
   [[nodiscard]] const Adapters& adapters() const { return adapters_; }
+  /// Why the host keeps weights in the file's layout.
+  [[nodiscard]] const std::vector<std::string>& notes_on_layout() const { return host_layout_.notes; }
   /// The draft model; null when there is none.
   [[nodiscard]] DraftModel* draft_model() const { return draft_model_.get(); }
   /// What decides which shapes a context may have.
@@ -70,6 +72,7 @@ class OpenedModel {
 
   const OpenOptions options_;
   const model::ModelProfile profile_;
+  plan::HostLayout host_layout_;
   std::unique_ptr<tier::HostDevice> host_;  // must be destroyed after the models
   ModelPtr model_;
   Adapters adapters_;                        // the model owns their weights

@@ -16,6 +16,7 @@
 #include "hardware/host_memory.h"
 #include "model/model_profile.h"
 #include "plan/device_split.h"
+#include "plan/host_layout.h"
 #include "plan/option_names.h"
 #include "plan/transfer_policy.h"
 #include "tier/host/host_device.h"
@@ -52,6 +53,10 @@ struct OpenOptions {
   /// Decides from which batch size on weights are sent to the first device. Unset:
   /// plan::assumed_transfer_policy().
   std::function<plan::TransferPolicy(const model::ModelProfile&)> transfer_policy;
+  /// Decides in which layout the host keeps its weights. Unset: in the one that ggml-cpu is fastest with,
+  /// also where weights are sent to devices. A weight that is sent, and could not be turned back to the
+  /// file's layout, keeps that in any case.
+  std::function<plan::HostLayout(const model::ModelProfile&)> host_layout;
   std::vector<AdapterOption> loras;
   std::vector<AdapterOption> control_vectors;
   /// A small model for drafts. It is resident, inside the same budget.

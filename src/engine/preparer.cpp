@@ -38,6 +38,7 @@ Result<Prepared> Preparer::prepare(const ContextOptions& wanted) {
       out.notes.push_back(
           fmt::format("speculative decoding is off: it cannot be used with {} yet", names.vram));
     std::ranges::move(gpus_.notes_on_shares(), std::back_inserter(out.notes));
+    std::ranges::copy(model_.notes_on_layout(), std::back_inserter(out.notes));
     out.plan = std::move(*plan);
     out.options.context = out.plan.context;
     out.options.ubatch = out.plan.ubatch;

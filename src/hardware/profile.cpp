@@ -73,6 +73,8 @@ json compute_json(const Compute& compute) {
                 {"short_rows_decode", kernel.short_rows_decode},
                 {"short_rows_batch", kernel.short_rows_batch}};
     put(object, "repack_bytes_per_s", kernel.repack_bytes_per_s);
+    put(object, "file_order_decode_bytes_per_s", kernel.file_order_decode_bytes_per_s);
+    put(object, "turn_back_bytes_per_s", kernel.turn_back_bytes_per_s);
     kernels.push_back(std::move(object));
   }
   return {{"threads", compute.threads},
@@ -142,6 +144,8 @@ Compute parse_compute(Fields fields) {
     rate.expert_decode_bytes_per_s = kernel.rate("expert_decode_bytes_per_s");
     rate.expert_multiplications_per_s = kernel.rate("expert_multiplications_per_s");
     rate.repack_bytes_per_s = kernel.maybe("repack_bytes_per_s", &Fields::rate);
+    rate.file_order_decode_bytes_per_s = kernel.maybe("file_order_decode_bytes_per_s", &Fields::rate);
+    rate.turn_back_bytes_per_s = kernel.maybe("turn_back_bytes_per_s", &Fields::rate);
     rate.short_rows_decode = kernel.share("short_rows_decode");
     rate.short_rows_batch = kernel.share("short_rows_batch");
     compute.kernels.push_back(std::move(rate));

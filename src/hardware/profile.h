@@ -147,6 +147,12 @@ struct KernelRate {
   double short_rows_decode = 1;
   /// The batch rate with rows of 1024 weights, divided by the batch rate with rows of 4096 weights.
   double short_rows_batch = 1;
+  /// The same as decode_bytes_per_s, with weights in the layout of the file. Unset when they are computed in
+  /// that layout anyway, and when it was not measured.
+  std::optional<double> file_order_decode_bytes_per_s;
+  /// The bytes per second at which one thread turns rows back to the layout of the file. Unset when they have
+  /// that layout anyway, when they cannot be turned back, and when it was not measured.
+  std::optional<double> turn_back_bytes_per_s;
 };
 
 /// The CPU's speed of attention: multiply-adds per second with the keys and values of the KV cache, in heads

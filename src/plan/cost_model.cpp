@@ -33,14 +33,17 @@ double share_of_rows(std::int64_t row, double share) {
 /// number.
 double seconds_per_multiplication(const Products& products, const hardware::Compute& compute) {
   const hardware::KernelRate& rate = rates_of(products.type, compute);
-  const double rows_of_one = share_of_rows(products.row, rate.short_rows_decode);
+  const bool slower =
+      !products.repacked && rate.file_order_decode_bytes_per_s && rate.type == ggml_type_name(products.type);
+  const double layout = slower ? rate.decode_bytes_per_s / *rate.file_order_decode_bytes_per_s : 1;
+  const double of_one = layout * share_of_rows(products.row, rate.short_rows_decode);
   const double rows_of_many = share_of_rows(products.row, rate.short_rows_batch);
   if (products.experts) {
-    const double one = rows_of_one * bytes_per_weight(products.type) / rate.expert_decode_bytes_per_s;
+    const double one = of_one * bytes_per_weight(products.type) / rate.expert_decode_bytes_per_s;
     const double some = rows_of_many / rate.expert_multiplications_per_s;
     return one + (some - one) * std::min(std::log2(std::max(products.columns, 1.0)) / 4, 1.0);
   }
-  const double one = rows_of_one * bytes_per_weight(products.type) / rate.decode_bytes_per_s;
+  const double one = of_one * bytes_per_weight(products.type) / rate.decode_bytes_per_s;
   const double batch = rows_of_many / rate.batch_multiplications_per_s;
   const double prompt = rows_of_many / rate.prompt_multiplications_per_s;
   const double doublings = std::log2(std::max(products.columns, 1.0));

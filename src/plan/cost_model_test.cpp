@@ -50,6 +50,18 @@ TEST(Cost, LongBatchesTakeTheTimeOfTheirMultiplications) {
   EXPECT_GT(between, 0.25);
 }
 
+TEST(Cost, ATokenTakesLongerInTheFilesLayout) {
+  hardware::Profile both = machine();
+  both.compute.kernels[0].file_order_decode_bytes_per_s = 12e9;
+  PassLoad load = products_of(1);
+  EXPECT_DOUBLE_EQ(cost_of(load, both).seconds, 1);
+  load.work.products[0].repacked = false;
+  EXPECT_DOUBLE_EQ(cost_of(load, both).seconds, 1.5);
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 1) << "that rate was not measured";
+  load.work.products[0].experts = true;
+  EXPECT_DOUBLE_EQ(cost_of(load, both).seconds, 3);
+}
+
 TEST(Cost, ExpertsHaveARateOfTheirOwn) {
   PassLoad load = products_of(1);
   load.work.products[0].experts = true;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "plan/cost_model.h"
+#include "plan/host_layout.h"
 
 namespace brimful::plan {
 namespace {
@@ -16,6 +17,8 @@ constexpr std::int64_t kMostTokens = 8192;
 constexpr double kBusyLink = 2;
 // Number of columns from which on sending a matrix pays, in most cases.
 constexpr std::int64_t kColumns = 32;
+// Threads that turn weights back where the machine was not measured: one does 5 to 10 GB/s.
+constexpr int kTurningThreads = 3;
 
 bool is_expert(const model::TensorInfo& tensor) {
   return tensor.role == model::Role::kExpert && tensor.shape[2] > 1;
@@ -41,6 +44,25 @@ double share_of_experts(const model::ModelProfile& profile) {
   return experts > 0 ? std::clamp(profile.experts_used / experts, 1 / experts, 1.0) : 1;
 }
 
+/// The rates with the layouts that the host's weights have: what keeps the file's layout has that rate, and
+/// is not turned back.
+hardware::Compute in_layouts(hardware::Compute compute, const HostLayout& layout) {
+  for (const ggml_type type : layout.in_file_order) {
+    const auto rate = std::ranges::find(compute.kernels, ggml_type_name(type), &hardware::KernelRate::type);
+    rate->expert_decode_bytes_per_s *= *rate->file_order_decode_bytes_per_s / rate->decode_bytes_per_s;
+    rate->decode_bytes_per_s = *rate->file_order_decode_bytes_per_s;
+    rate->file_order_decode_bytes_per_s = rate->turn_back_bytes_per_s = std::nullopt;
+  }
+  return compute;
+}
+
+/// The rate at which a thread turns weights of this type back to the file's layout; unset where that is not
+/// needed, and where it was not measured.
+std::optional<double> rate_of_turning(ggml_type type, const hardware::Compute& compute) {
+  const hardware::KernelRate* const rate = compute.find(ggml_type_name(type));
+  return rate != nullptr ? rate->turn_back_bytes_per_s : std::nullopt;
+}
+
 /// All matrices of one kind, experts or others: the time that the cores take for them, and their bytes.
 class Weights {
  public:
@@ -52,12 +74,11 @@ class Weights {
       bytes_ += static_cast<double>(tensor.bytes.value);
     }
   }
-  [[nodiscard]] double bytes() const { return bytes_; }
   [[nodiscard]] double host_seconds(std::int64_t tokens, const hardware::Compute& compute) const {
     const double multiplied = static_cast<double>(tokens) * columns_;  // columns of each weight, on average
     double seconds = 0;
     for (const auto& [kind, count] : weights_) {
-      const Products products{kind.first,         false,      false, std::max(multiplied, 1.0),
+      const Products products{kind.first,         true,       false, std::max(multiplied, 1.0),
                               count * multiplied, kind.second};
       seconds += product_seconds(products, compute);
     }
@@ -66,10 +87,30 @@ class Weights {
   /// The smallest number of tokens for which sending takes less time than the cores; kNever where there is
   /// none.
   [[nodiscard]] std::int64_t worth_from(const hardware::Compute& compute, double bytes_per_s) const {
+    const double sending = link_seconds(compute, bytes_per_s, turning_threads(compute, bytes_per_s));
     for (std::int64_t tokens = 2; tokens <= kMostTokens && bytes_ > 0; ++tokens) {
-      if (host_seconds(tokens, compute) >= bytes_ / bytes_per_s) return tokens;
+      if (host_seconds(tokens, compute) >= sending) return tokens;
     }
     return kNever;
+  }
+  /// The time to send all of them, where `threads` threads turn back what the host keeps in another layout.
+  [[nodiscard]] double link_seconds(const hardware::Compute& compute, double bytes_per_s, int threads) const {
+    double seconds = 0;
+    for (const auto& [kind, count] : weights_) {
+      const double bytes = count * bytes_per_weight(kind.first);
+      const auto turned = rate_of_turning(kind.first, compute);
+      seconds += bytes / std::min(bytes_per_s, turned ? threads * *turned : bytes_per_s);
+    }
+    return seconds;
+  }
+  /// The threads that all types need.
+  [[nodiscard]] int turning_threads(const hardware::Compute& compute, double bytes_per_s) const {
+    int most = 1;
+    for (const auto& [kind, count] : weights_) {
+      const auto turned = rate_of_turning(kind.first, compute);
+      if (turned) most = std::max(most, plan::turning_threads(*turned, bytes_per_s, compute.threads));
+    }
+    return most;
   }
 
  private:
@@ -113,20 +154,26 @@ std::int64_t heads_of_attention(const hardware::Compute& compute, double bytes_p
 
 TransferPolicy assumed_transfer_policy(const model::ModelProfile& profile) {
   return {.min_batch = kColumns,
-          .min_batch_of_experts = static_cast<std::int64_t>(kColumns / share_of_experts(profile))};
+          .min_batch_of_experts = static_cast<std::int64_t>(kColumns / share_of_experts(profile)),
+          .turning_threads = kTurningThreads};
 }
 
-TransferPolicy measured_transfer_policy(const model::ModelProfile& profile, const hardware::Compute& compute,
+TransferPolicy measured_transfer_policy(const model::ModelProfile& profile, const hardware::Compute& measured,
                                         std::optional<double> bytes_per_s) {
   if (!bytes_per_s) return assumed_transfer_policy(profile);
+  const hardware::Compute compute = in_layouts(measured, host_layout(profile, measured, *bytes_per_s));
   const Weights experts(profile, true);
+  const Weights others(profile, false);
   // A missing expert is multiplied with one column, or crosses the link. All experts together stand for each
   // of them.
   const double for_each = experts.host_seconds(1, compute) / share_of_experts(profile);
-  return {.min_batch = Weights(profile, false).worth_from(compute, *bytes_per_s),
+  const double sending = experts.link_seconds(compute, *bytes_per_s, compute.threads);
+  return {.min_batch = others.worth_from(compute, *bytes_per_s),
           .min_batch_of_experts = experts.worth_from(compute, *bytes_per_s),
           .min_heads_of_attention = heads_of_attention(compute, *bytes_per_s),
-          .missing_experts = for_each > experts.bytes() / *bytes_per_s};
+          .missing_experts = for_each > sending,
+          .turning_threads = std::max(experts.turning_threads(compute, *bytes_per_s),
+                                      others.turning_threads(compute, *bytes_per_s))};
 }
 
 void add_rings(std::span<DeviceBudget> devices, const model::ModelProfile& profile,

@@ -23,6 +23,8 @@ struct TransferPolicy {
   std::int64_t min_heads_of_attention = 16;
   /// Whether, in steps of few tokens, experts that have no slot on the device are sent to it.
   bool missing_experts = false;
+  /// Threads for each device that turn weights back to the file's layout while they are sent, at least 1.
+  int turning_threads = 1;
 };
 /// More tokens than any pass has.
 inline constexpr std::int64_t kNever = std::int64_t{1} << 40;
@@ -33,13 +35,14 @@ inline constexpr std::int64_t kNever = std::int64_t{1} << 40;
 
 /// The policy that sends what takes less time over a link of `bytes_per_s` than the host's cores take to
 /// multiply with it. Its minimums are 2 tokens or more, and kNever where the cores always win. With
-/// `bytes_per_s` unset, the result is the assumed policy. The device itself counts as fast enough. Pure.
-/// Requires: `compute` has kernels.
-/// Formula: the first n with sum of seconds(product of n columns) >= bytes / rate. For experts, each one is
-/// multiplied with n * used / experts columns. For attention, the first number of heads n
-/// with 2 * length * n / attention rate >= 2 * (4 * length / rate): a cell has a key and a value of `length`
-/// numbers in F16, and crossing must be twice as fast, because the link is busy with the weights while the
-/// cores are free.
+/// `bytes_per_s` unset, the result is the assumed policy. The layouts are those of plan::host_layout(). The
+/// device itself counts as fast enough. Pure. Requires: `compute` has kernels. Formula: the first n with sum
+/// of seconds(product of n columns) >= sum of bytes / rate, where the rate is that of the link, or of the
+/// threads that turn back what the host keeps in another layout. For experts, each one is multiplied with n *
+/// used / experts columns; a missing one is turned back by all cores. For attention, the first number of
+/// heads n with 2 * length * n / attention rate >= 2 * (4 * length / rate): a cell has a key and a value of
+/// `length` numbers in F16, and crossing must be twice as fast, because the link is busy with the weights
+/// while the cores are free.
 [[nodiscard]] TransferPolicy measured_transfer_policy(const model::ModelProfile& profile,
                                                       const hardware::Compute& compute,
                                                       std::optional<double> bytes_per_s);

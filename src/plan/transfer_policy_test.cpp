@@ -57,6 +57,33 @@ TEST(TransferPolicy, OfExpertsThatAreMissingPaysWhereTheLinkIsFasterThanTheCores
   EXPECT_FALSE(measured_transfer_policy({}, cores(), 1e12).missing_experts);
 }
 
+// Two threads turn back a quarter of what the link sends.
+TEST(TransferPolicy, CountsTheTimeToTurnWeightsBack) {
+  hardware::Compute compute = cores();
+  compute.threads = 3;
+  compute.kernels.front().turn_back_bytes_per_s = 34e9 / 64;
+  const TransferPolicy slow = measured_transfer_policy(one_matrix(), compute, 34e9 / 8);
+  EXPECT_EQ(slow.turning_threads, 2);
+  EXPECT_EQ(slow.min_batch, 128) << "32 seconds instead of 8";
+  compute.threads = 9;
+  const TransferPolicy fast = measured_transfer_policy(one_matrix(), compute, 34e9 / 32);
+  EXPECT_EQ(fast.turning_threads, 2) << "that keeps up with the link";
+  EXPECT_EQ(fast.min_batch, 128);
+  EXPECT_EQ(measured_transfer_policy(one_matrix(), cores(), 34e9).turning_threads, 1)
+      << "none is turned back";
+}
+
+// The cores are no faster with a layout that would have to be turned back, so the host keeps the file's.
+TEST(TransferPolicy, TurnsNothingBackThatKeepsTheFilesLayout) {
+  hardware::Compute compute = cores();
+  compute.threads = 9;
+  compute.kernels.front().turn_back_bytes_per_s = 34e9 / 64;
+  compute.kernels.front().file_order_decode_bytes_per_s = 34e9;
+  const TransferPolicy policy = measured_transfer_policy(one_matrix(), compute, 34e9 / 8);
+  EXPECT_EQ(policy.turning_threads, 1);
+  EXPECT_EQ(policy.min_batch, measured_transfer_policy(one_matrix(), cores(), 34e9 / 8).min_batch);
+}
+
 TEST(TransferPolicy, MayNeverPay) {
   EXPECT_EQ(measured_transfer_policy(one_matrix(), cores(), 1e6).min_batch, kNever);
 }

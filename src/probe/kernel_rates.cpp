@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "synth/type.h"
+#include "tier/layout/file_order.h"
 
 namespace brimful::probe {
 namespace {
@@ -175,7 +176,7 @@ void KernelBench::fill(ggml_type type, std::int64_t row, Bytes bytes) {
 /// Makes a graph of products with matrices of kLength * kRows weights. Matrices with short rows take the
 /// place of those with long rows: both consist of whole blocks, and the time depends on nothing else.
 Result<KernelBench::Products> KernelBench::products(ggml_type type, std::int64_t matrices,
-                                                    std::int64_t columns, std::int64_t row) {
+                                                    std::int64_t columns, std::int64_t row, bool file_order) {
   Products out;
   const std::int64_t rows = kLength * kRows / row;
   const std::uint64_t matrix = ggml_row_size(type, kLength) * kRows;
@@ -194,7 +195,7 @@ Result<KernelBench::Products> KernelBench::products(ggml_type type, std::int64_t
     weight->data = region_.data() + static_cast<std::uint64_t>(i) * matrix;
     ggml_tensor* const product = ggml_mul_mat(graph.context(), weight, input);
     product->data = result->data;
-    if (layout_->serves(product)) {
+    if (!file_order && layout_->serves(product)) {
       layout_->dress(*weight);
       if (i < kRepacked) {
         const auto begin = Clock::now();
@@ -228,6 +229,12 @@ Result<hardware::KernelRate> KernelBench::measure(ggml_type type, std::chrono::m
     rate.repack_bytes_per_s = one.repack_bytes_per_s;
     rate.short_rows_decode = share(took);
   }
+  if (rate.repack_bytes_per_s) {
+    BRIMFUL_TRY(const Products one, products(type, many, 1, kLength, true));
+    BRIMFUL_TRY(const double took, seconds(*one.graph));
+    rate.file_order_decode_bytes_per_s = one.bytes / took;
+    if (layout_->turns_back(type)) rate.turn_back_bytes_per_s = turn_back_rate(type);
+  }
   {
     const std::int64_t some = std::min<std::int64_t>(many, 4);
     BRIMFUL_TRY(const Products batch, products(type, some, 32, kLength));
@@ -250,6 +257,29 @@ Result<hardware::KernelRate> KernelBench::measure(ggml_type type, std::chrono::m
   BRIMFUL_TRY(rate.expert_multiplications_per_s,
               expert_rate(type, {.experts = 16, .used = kUsed, .tokens = 32, .nodes = 1}));
   return rate;
+}
+
+/// Returns bytes per second of one thread, through buffers like those that weights are sent from.
+double KernelBench::turn_back_rate(ggml_type type) {
+  constexpr std::uint64_t kPiece = 2ULL << 20;
+  constexpr std::uint64_t kBuffers = 4;
+  const std::uint64_t row_bytes = ggml_row_size(type, kLength);
+  const std::uint64_t whole = weights_.value / (tier::kInterleavedRows * row_bytes);
+  const std::uint64_t pieces = whole * tier::kInterleavedRows * row_bytes / kPiece;
+  std::byte* const buffers = region_.data() + weights_.value;
+  std::uint64_t done = 0;
+  const auto turn_one = [&] {
+    const std::uint64_t begin = done % pieces * kPiece;
+    tier::turn_back({type, row_bytes, region_.data()}, begin, kPiece, buffers + done % kBuffers * kPiece);
+    ++done;
+  };
+  for (std::uint64_t i = 0; i < kBuffers; ++i) turn_one();
+  done = 0;
+  const auto begin = Clock::now();
+  do {
+    turn_one();
+  } while (done < pieces || Clock::now() - begin < each_);
+  return static_cast<double>(done * kPiece) / seconds_since(begin);
 }
 
 /// Returns multiply-adds per second. Each node uses the next experts, so that no token finds its experts in

@@ -33,7 +33,7 @@ class KernelBench {
 
   /// Measures all rates of products with weights of `type`. `each` is the least time of a single
   /// measurement.
-  /// Blocks: about eight times `each`.
+  /// Blocks: about eight times `each`, or ten times where ggml repacks the type.
   [[nodiscard]] Result<hardware::KernelRate> measure(ggml_type type, std::chrono::milliseconds each);
   /// Measures everything in `compute` except `kernels` and `share_beside_reads`.
   [[nodiscard]] Status measure_rest(hardware::Compute& compute);
@@ -47,7 +47,8 @@ class KernelBench {
   KernelBench(int threads, Bytes weights, memory::Region region);
   void fill(ggml_type type, std::int64_t row, Bytes bytes);
   [[nodiscard]] Result<Products> products(ggml_type type, std::int64_t matrices, std::int64_t columns,
-                                          std::int64_t row);
+                                          std::int64_t row, bool file_order = false);
+  [[nodiscard]] double turn_back_rate(ggml_type type);
   struct Experts {
     std::int64_t experts;
     std::int64_t used;  ///< The number of experts that one token uses.

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tier/layout/file_order.h"
+
 namespace brimful::probe {
 namespace {
 
@@ -22,6 +24,10 @@ TEST(KernelBench, EveryKindOfTypeHasRates) {
     for (const double share : {rate->short_rows_decode, rate->short_rows_batch})
       EXPECT_TRUE(share >= 0.25 && share <= 1) << rate->type << ": " << share;
     EXPECT_TRUE(!rate->repack_bytes_per_s || *rate->repack_bytes_per_s > 1e6) << rate->type;
+    EXPECT_EQ(rate->file_order_decode_bytes_per_s.has_value(), rate->repack_bytes_per_s.has_value());
+    EXPECT_TRUE(!rate->turn_back_bytes_per_s || *rate->turn_back_bytes_per_s > 1e7) << rate->type;
+    EXPECT_EQ(rate->turn_back_bytes_per_s.has_value(),
+              rate->repack_bytes_per_s.has_value() && tier::can_turn_back(type));
   }
 }
 

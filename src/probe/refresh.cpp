@@ -46,13 +46,19 @@ Refresh refresh_of(const ProbeOptions& options, const hardware::Compute* known) 
 
 void average(double& rate, double other) { rate = 2 / (1 / rate + 1 / other); }
 
+void average(std::optional<double>& rate, const std::optional<double>& other) {
+  if (rate && other) average(*rate, *other);
+}
+
 void average(hardware::KernelRate& rate, const hardware::KernelRate& other) {
   average(rate.decode_bytes_per_s, other.decode_bytes_per_s);
   average(rate.batch_multiplications_per_s, other.batch_multiplications_per_s);
   average(rate.prompt_multiplications_per_s, other.prompt_multiplications_per_s);
   average(rate.expert_decode_bytes_per_s, other.expert_decode_bytes_per_s);
   average(rate.expert_multiplications_per_s, other.expert_multiplications_per_s);
-  if (rate.repack_bytes_per_s) average(*rate.repack_bytes_per_s, *other.repack_bytes_per_s);
+  average(rate.repack_bytes_per_s, other.repack_bytes_per_s);
+  average(rate.file_order_decode_bytes_per_s, other.file_order_decode_bytes_per_s);
+  average(rate.turn_back_bytes_per_s, other.turn_back_bytes_per_s);
   average(rate.short_rows_decode, other.short_rows_decode);
   average(rate.short_rows_batch, other.short_rows_batch);
 }

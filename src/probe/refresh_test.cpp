@@ -74,13 +74,14 @@ TEST(Average, ItIsTheRateOfBothMeasurementsTogether) {
 }
 
 TEST(Average, EveryRateOfAKernelIsAveraged) {
-  hardware::KernelRate rate{"q4_K", 100, 100, 100, 100, 100, 100, 100, 100};
-  const hardware::KernelRate other{"q4_K", 300, 300, 300, 300, 300, 300, 300, 300};
+  hardware::KernelRate rate{"q4_K", 100, 100, 100, 100, 100, 100, 100, 100, 100, 100};
+  const hardware::KernelRate other{"q4_K", 300, 300, 300, 300, 300, 300, 300, 300, 300, 300};
   average(rate, other);
   for (const double one :
        {rate.decode_bytes_per_s, rate.batch_multiplications_per_s, rate.prompt_multiplications_per_s,
         rate.expert_decode_bytes_per_s, rate.expert_multiplications_per_s, *rate.repack_bytes_per_s,
-        rate.short_rows_decode, rate.short_rows_batch})
+        rate.short_rows_decode, rate.short_rows_batch, *rate.file_order_decode_bytes_per_s,
+        *rate.turn_back_bytes_per_s})
     EXPECT_DOUBLE_EQ(one, 150);
   hardware::Attention attention{100, 100, 100};
   average(attention, {300, 300, 300});

@@ -189,14 +189,39 @@ Result<std::vector<engine::OffloadOption>> offload_options_among(
   return out;
 }
 
-plan::TransferPolicy measured_transfer_policy(const model::ModelProfile& model, int threads,
-                                              ggml_backend_dev_t device) {
+namespace {
+
+/// This machine's rates.
+struct Rates {
+  hardware::Compute compute;
+  /// Unset where the card's link was not measured.
+  std::optional<double> link_bytes_per_s;
+};
+
+/// Unset where nothing was measured.
+std::optional<Rates> known_rates(const model::ModelProfile& model, int threads, ggml_backend_dev_t device) {
   const auto machine = probe::known({.threads = threads, .model = &model});
-  if (!machine) return plan::assumed_transfer_policy(model);
+  if (!machine) return std::nullopt;
   const std::string card = ggml_backend_dev_description(device);
   const auto gpu = std::ranges::find(machine->gpus, card, &hardware::Gpu::name);
-  if (gpu == machine->gpus.end()) return plan::assumed_transfer_policy(model);
-  return plan::measured_transfer_policy(model, machine->compute, gpu->host_to_device_bytes_per_s);
+  if (gpu == machine->gpus.end()) return std::nullopt;
+  return Rates{machine->compute, gpu->host_to_device_bytes_per_s};
+}
+
+}  // namespace
+
+plan::TransferPolicy measured_transfer_policy(const model::ModelProfile& model, int threads,
+                                              ggml_backend_dev_t device) {
+  const auto rates = known_rates(model, threads, device);
+  if (!rates) return plan::assumed_transfer_policy(model);
+  return plan::measured_transfer_policy(model, rates->compute, rates->link_bytes_per_s);
+}
+
+plan::HostLayout measured_host_layout(const model::ModelProfile& model, int threads,
+                                      ggml_backend_dev_t device) {
+  const auto rates = known_rates(model, threads, device);
+  if (!rates || !rates->link_bytes_per_s) return {};
+  return plan::host_layout(model, rates->compute, *rates->link_bytes_per_s);
 }
 
 }  // namespace brimful::session

@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "engine/engine.h"
+#include "plan/host_layout.h"
 #include "session/notes.h"
 
 namespace brimful::session {
@@ -66,5 +67,10 @@ inline constexpr std::string_view kAutomatic = "auto";
 /// were measured, and else as plan::assumed_transfer_policy() says.
 [[nodiscard]] plan::TransferPolicy measured_transfer_policy(const model::ModelProfile& model, int threads,
                                                             ggml_backend_dev_t device);
+
+/// In which layout the host keeps weights that are uploaded to `device`: by this machine's rates where they
+/// were measured, and else in the one that ggml-cpu is fastest with.
+[[nodiscard]] plan::HostLayout measured_host_layout(const model::ModelProfile& model, int threads,
+                                                    ggml_backend_dev_t device);
 
 }  // namespace brimful::session

@@ -74,6 +74,10 @@ Result<engine::OpenOptions> open_options(const OpenRequest& request, const plan:
                            device = out.offload.front().device](const model::ModelProfile& model) {
       return measured_transfer_policy(model, threads, device);
     };
+    out.host_layout = [threads = out.threads,
+                       device = out.offload.front().device](const model::ModelProfile& model) {
+      return measured_host_layout(model, threads, device);
+    };
   }
   return out;
 }

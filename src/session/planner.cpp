@@ -8,6 +8,7 @@
 #include "engine/context_sizer.h"
 #include "engine/sampler.h"
 #include "hardware/diagnostics.h"
+#include "plan/host_layout.h"
 #include "plan/placement_rules.h"
 #include "plan/transfer_policy.h"
 #include "session/client_reserve.h"
@@ -42,6 +43,13 @@ Result<Planner> Planner::open(PlanRequest request) {
   if (request.elsewhere) {
     open.machine = hardware::HostMemory{machine.ram.total, machine.ram.available, {}};
     if (!request.threads_given) open.threads = open.threads_batch = machine.compute.threads;
+  }
+  if (!devices.budgets.empty()) {
+    if (const auto link = devices.budgets.front().gpu.host_to_device_bytes_per_s) {
+      open.host_layout = [compute = machine.compute, link](const model::ModelProfile& model) {
+        return plan::host_layout(model, compute, *link);
+      };
+    }
   }
   Planner out(std::move(request), std::move(devices.budgets), std::move(filter));
   for (std::string& note : devices.notes) out.note(std::move(note));

@@ -142,26 +142,31 @@ void ExpertCache::enter(Group& group, bool again) {
 }
 
 Status ExpertCache::bring(std::uint32_t number, std::span<const std::uint32_t> experts,
-                          const TakeBytes& take) {
+                          const Rearrange& rearrange, const TakeBytes& take) {
   Group& group = groups_[number];
   const std::size_t slots = group.slots.slots();
   if (slots == 0) return bring_to_stage(group, experts, take);
-  for (std::size_t done = 0; done < experts.size(); done += slots)
-    BRIMFUL_TRY_VOID(
-        bring_to_slots(group, experts.subspan(done, std::min(slots, experts.size() - done)), take));
+  for (std::size_t done = 0; done < experts.size(); done += slots) {
+    const std::span some = experts.subspan(done, std::min(slots, experts.size() - done));
+    BRIMFUL_TRY_VOID(bring_to_slots(group, some, rearrange, take));
+  }
   return {};
 }
 
 Status ExpertCache::bring_to_slots(Group& group, std::span<const std::uint32_t> experts,
-                                   const TakeBytes& take) {
+                                   const Rearrange& rearrange, const TakeBytes& take) {
   for (const std::uint32_t expert : used_) is_used_[expert] = false;
   used_.assign(experts.begin(), experts.end());
   enter(group, false);
   BRIMFUL_TRY_VOID(claim_slots(group));
   BRIMFUL_TRY_VOID(finish());
+  BRIMFUL_TRY_VOID(rearrange(fresh_));
+  settle();
   for (const plan::ExpertPart& part : group.plan->parts) {
-    for (const std::uint32_t expert : experts)
-      take(part.tensor, expert, 0, {slot_data(part, *group.slots.slot_of(expert)), part.bytes.value});
+    for (const std::uint32_t expert : experts) {
+      const std::span<const std::byte> data(slot_data(part, *group.slots.slot_of(expert)), part.bytes.value);
+      BRIMFUL_TRY_VOID(take({part.tensor, expert, 0, data, true}));
+    }
   }
   return {};
 }
@@ -182,8 +187,10 @@ Status ExpertCache::bring_to_stage(Group& group, std::span<const std::uint32_t> 
       BRIMFUL_TRY(const ExpertRows rows, tiles_.next(fresh_));
       const auto first = static_cast<std::uint64_t>(rows.first_row);
       const std::span bytes(rows.data, static_cast<std::uint64_t>(rows.rows) * row_bytes);
-      for (std::size_t i = 0; i < experts.size(); ++i)
-        take(part.tensor, experts[i], first * row_bytes, {bytes.data() + i * rows.stride, bytes.size()});
+      for (std::size_t i = 0; i < experts.size(); ++i) {
+        const std::span<const std::byte> data(bytes.data() + i * rows.stride, bytes.size());
+        BRIMFUL_TRY_VOID(take({part.tensor, experts[i], first * row_bytes, data, false}));
+      }
     } while (!tiles_.part_ends());
   }
   return {};
@@ -269,6 +276,12 @@ Status ExpertCache::finish() {
     BRIMFUL_TRY_VOID(reader_.wait(state.left));
     if (state.raw) list_fresh(group, slot);
   }
+  return {};
+}
+
+void ExpertCache::settle() {
+  if (!in_slots_) return;
+  Group& group = *current_;
   const ExpertLoans::Pause pause = loans_.pause();
   for (const std::uint32_t expert : used_) {
     const std::uint32_t slot = *group.slots.slot_of(expert);
@@ -276,7 +289,6 @@ Status ExpertCache::finish() {
     if (state.raw) loans_.offer(pause, group.number, slot, expert);
     state.raw = state.prefetched = false;
   }
-  return {};
 }
 
 void ExpertCache::pass_through(Group& group, std::span<const std::uint32_t> parts) {

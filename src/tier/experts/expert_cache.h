@@ -61,18 +61,29 @@ class ExpertCache {
   [[nodiscard]] Status begin(std::uint32_t group, const ggml_tensor& ids,
                              std::span<const std::uint32_t> parts, bool again = false);
 
-  /// Is called with a stretch of the bytes of `expert` in the weight `tensor`. The stretch begins `offset`
-  /// bytes behind the first byte of that expert.
-  using TakeBytes = std::function<void(std::uint32_t tensor, std::uint32_t expert, std::uint64_t offset,
-                                       std::span<const std::byte> bytes)>;
+  /// A stretch of the rows of one expert, in memory.
+  struct Stretch {
+    /// Index into ModelProfile::tensors.
+    std::uint32_t tensor = 0;
+    std::uint32_t expert = 0;
+    /// Bytes from the first byte of the expert to the stretch.
+    std::uint64_t offset = 0;
+    std::span<const std::byte> data;
+    /// Whether they have the layout in which the weight is kept. Otherwise they are as in the file.
+    bool rearranged = false;
+  };
+  using TakeBytes = std::function<Status(const Stretch& stretch)>;
   /// Brings experts of a group into memory, and calls `take` with each byte of them; the bytes are valid
-  /// during that call. Errors: those of the reads. Requires: no weight of the group is repacked.
+  /// during that call. What comes to slots is rearranged by `rearrange` first. Errors: those of the reads, of
+  /// `rearrange` and of `take`.
   [[nodiscard]] Status bring(std::uint32_t group, std::span<const std::uint32_t> experts,
-                             const TakeBytes& take);
+                             const Rearrange& rearrange, const TakeBytes& take);
 
   /// Waits until the experts of the step are in their slots. Does nothing for a step that passes through the
   /// stage. Errors: those of the reads.
   [[nodiscard]] Status finish();
+  /// Tells that the rows that fresh() has after finish() are rearranged. From now on they may be lent.
+  void settle();
 
   /// The ids of the step that pick from ExpertRows: contiguous, [used, tokens].
   [[nodiscard]] std::int32_t* ids() const { return ids_; }
@@ -118,7 +129,7 @@ class ExpertCache {
   struct Slot {
     // Reads to the slot that have not ended.
     std::uint32_t left = 0;
-    // Whether no step has used the slot since it was read: its bytes are in the file's layout, and perhaps
+    // Whether no step has used the slot since it was read: its bytes are not rearranged yet, and perhaps
     // incomplete.
     bool raw = false;
     // Whether the slot was read by prediction, and no step has used it since.
@@ -133,7 +144,7 @@ class ExpertCache {
 
   void enter(Group& group, bool again);
   [[nodiscard]] Status bring_to_slots(Group& group, std::span<const std::uint32_t> experts,
-                                      const TakeBytes& take);
+                                      const Rearrange& rearrange, const TakeBytes& take);
   [[nodiscard]] Status bring_to_stage(Group& group, std::span<const std::uint32_t> experts,
                                       const TakeBytes& take);
   [[nodiscard]] Status find_used(const Group& group, const ggml_tensor& ids);

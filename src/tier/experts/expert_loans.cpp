@@ -39,7 +39,8 @@ std::optional<ExpertLoans::Loan> ExpertLoans::lend(std::uint32_t file, std::uint
   if (slot == kNone) return std::nullopt;
   ++group.slots[slot].lent;
   const plan::ExpertPart& part = *weight.part;
-  return Loan{arena_ + part.place + slot * part.stride.value + part.first + within, weight.group, slot};
+  const std::byte* const data = arena_ + part.place + slot * part.stride.value + part.first + within;
+  return Loan{{part.tensor, offset - weight.offset, data}, weight.group, slot};
 }
 
 void ExpertLoans::give_back(const Loan& loan) {

@@ -9,6 +9,7 @@
 
 #include "model/model_profile.h"
 #include "plan/placement.h"
+#include "tier/weights/weight_table.h"
 
 namespace brimful::tier {
 
@@ -20,9 +21,9 @@ class ExpertLoans {
   /// `arena` is the memory that `placement` describes. All arguments must outlive this object.
   ExpertLoans(const model::ModelProfile& profile, const plan::Placement& placement, std::byte* arena);
 
-  /// Bytes in a slot, as they are in the file.
+  /// Bytes in a slot.
   struct Loan {
-    const std::byte* bytes = nullptr;
+    WeightTable::Stretch bytes;
     std::uint32_t group = 0;
     std::uint32_t slot = 0;
   };
@@ -40,7 +41,8 @@ class ExpertLoans {
   using Pause = std::unique_lock<std::mutex>;
   [[nodiscard]] Pause pause() { return Pause(mutex_); }
   [[nodiscard]] bool is_lent(const Pause& pause, std::uint32_t group, std::uint32_t slot) const;
-  /// Tells that all bytes of `expert` are in `slot`: it may be lent from now on.
+  /// Tells that all bytes of `expert` are in `slot`, in the layout in which its weights are kept: it may be
+  /// lent from now on.
   void offer(const Pause& pause, std::uint32_t group, std::uint32_t slot, std::uint32_t expert);
   /// Tells that the slot is for another expert: it is not lent until it is offered again. Requires: it is not
   /// lent.

@@ -42,7 +42,9 @@ TEST_F(Loans, AreOfWholeOrPartsOfOneExpertThatIsThere) {
   put(loans_->pause(), 2, 5);
   const auto loan = loans_->lend(1, offset_of(5) + 10, 90);
   ASSERT_TRUE(loan);
-  EXPECT_EQ(loan->bytes, data(2) + 10);
+  EXPECT_EQ(loan->bytes.data, data(2) + 10);
+  EXPECT_EQ(loan->bytes.tensor, 0U);
+  EXPECT_EQ(loan->bytes.offset, 5 * kExpert + 10);
   EXPECT_FALSE(loans_->lend(1, offset_of(5) + 10, 91)) << "it reaches into the next expert";
   EXPECT_FALSE(loans_->lend(1, offset_of(4), 10)) << "it has no slot";
   EXPECT_FALSE(loans_->lend(0, offset_of(5), 10)) << "another file";
@@ -79,7 +81,7 @@ TEST_F(Loans, StayAsTheyAreWhileAnotherThreadReadsThem) {
       if (!loan) continue;
       ++borrowed;
       for (std::uint64_t i = 0; i < kExpert; ++i)
-        if (loan->bytes[i] != static_cast<std::byte>(expert))
+        if (loan->bytes.data[i] != static_cast<std::byte>(expert))
           ADD_FAILURE() << "expert " << expert << " was overwritten";
       loans_->give_back(*loan);
     }

@@ -8,7 +8,8 @@ namespace brimful::tier {
 
 /// Copies to a device that follow one another without gaps, on a queue of their own: the next copy is handed
 /// over while one runs.
-/// Threading: one thread at a time. Another thread may compute on the device meanwhile.
+/// Threading: copy() by one thread at a time; wait() for a place by any thread, once copy() has returned.
+/// Another thread may compute on the device meanwhile.
 class CopyQueue {
  public:
   /// `places` is the largest number of copies in flight. The queue is not usable where the device has no

@@ -17,6 +17,7 @@
 #include "plan/transfer_policy.h"
 #include "tier/gpu/copy_queue.h"
 #include "tier/gpu/gpu_experts.h"
+#include "tier/gpu/turning_threads.h"
 #include "tier/host/host_device.h"
 #include "tier/io/range_reader.h"
 #include "tier/stream/pass_stream.h"
@@ -199,6 +200,8 @@ class GpuDevice final : public BackendDevice {
   bool pageable_ = false;
   // Copies of what lies in pinned memory.
   std::optional<CopyQueue> copies_;
+  // Null where one thread is enough.
+  std::unique_ptr<TurningThreads> turning_threads_;
   // The stream to the ring; its reader sends.
   std::unique_ptr<PassStream> stream_;
   // Bytes that earlier streams sent.

@@ -19,11 +19,6 @@ constexpr std::size_t kCopies = 16;
 // The largest number of tensors that the host makes for the nodes of a chain.
 constexpr std::size_t kMostOfChain = 32;
 
-/// Blocks until the bytes are there.
-void copy_now(ggml_tensor* slots, std::span<const std::byte> bytes, std::size_t offset) {
-  ggml_backend_tensor_set(slots, bytes.data(), offset, bytes.size());
-}
-
 }  // namespace
 
 GpuExperts::GpuExperts(const WeightBufferType& weights, HostDevice& host,
@@ -49,6 +44,7 @@ GpuExperts::GpuExperts(const WeightBufferType& weights, HostDevice& host,
                        static_cast<std::uint32_t>(group.parts.size())};
       group.parts.push_back(tensor);
       group.expert += plan::expert_bytes(info);
+      turns_back_ = turns_back_ || host.may_repack(info.type);
       slots_.push_back({index, tensor});
     }
     most = std::max(most, experts);
@@ -72,12 +68,17 @@ Bytes GpuExperts::bytes(ggml_backend_buffer_type_t type) const {
   return total;
 }
 
-void GpuExperts::filled() {
+Status GpuExperts::filled() {
   for (Group& group : groups_) {
     for (std::uint32_t slot = 0; slot < group.slots.slots(); ++slot)
       BRIMFUL_CHECK(group.slots.claim(slot) == slot);
   }
   copies_.emplace(device_, kCopies);
+  if (!turns_back_) return {};
+  BRIMFUL_TRY(turned_, memory::Region::reserve(Bytes{kTurned * kTurnedBytes}));
+  BRIMFUL_TRY_VOID(turned_.commit());
+  pinned_turned_ = PinnedMemory(device_, {turned_.data(), turned_.size().value});
+  return {};
 }
 
 ggml_tensor* GpuExperts::slots_of(std::uint32_t weight) const {
@@ -174,7 +175,8 @@ Status GpuExperts::begin(ggml_backend_t queue, std::uint32_t number, const ggml_
       sent.push_back(expert);
     }
   }
-  BRIMFUL_TRY_VOID(fill_slots(group, sent, copy_now));
+  BRIMFUL_TRY_VOID(fill_slots(group, sent, copies_->usable()));
+  if (!sent.empty()) finish_copies();
   number_choices(group);
   pretend();
   ggml_backend_tensor_set_async(queue, numbered_, ids_.data(), 0, ids_.size() * sizeof(std::int32_t));
@@ -187,30 +189,53 @@ Status GpuExperts::admit() {
   std::erase_if(admitted_, [&](std::uint32_t expert) {
     return !group.slots.outweighs(expert) || !group.slots.claim(expert);
   });
-  if (!copies_->usable()) return fill_slots(group, admitted_, copy_now);
-  const bool stay = host_.keeps_experts(group.tensors.front(), admitted_.size());
-  return fill_slots(group, admitted_,
-                    [&](ggml_tensor* slots, std::span<const std::byte> bytes, std::size_t offset) {
-                      if (copies_in_flight_ == kCopies) finish_copies();
-                      copies_->copy(copies_in_flight_++, slots, bytes.data(), offset, bytes.size());
-                      if (!stay) finish_copies();
-                    });
+  return fill_slots(group, admitted_, copies_->usable());
 }
 
 void GpuExperts::finish_copies() {
   for (std::size_t i = 0; i < copies_in_flight_; ++i) copies_->wait(i);
-  copies_in_flight_ = 0;
+  copies_in_flight_ = turned_in_flight_ = 0;
+}
+
+/// Copies bytes to slots. `queued`: they stay where they are until finish_copies(), so the copy goes on.
+/// Otherwise it has ended when the call returns.
+void GpuExperts::copy(ggml_tensor* slots, std::span<const std::byte> bytes, std::size_t offset, bool queued) {
+  if (!queued) {
+    ggml_backend_tensor_set(slots, bytes.data(), offset, bytes.size());
+    return;
+  }
+  if (copies_in_flight_ == kCopies) finish_copies();
+  copies_->copy(copies_in_flight_++, slots, bytes.data(), offset, bytes.size());
+}
+
+/// Copies the rows of an expert to its place in the slots, `slot` bytes behind their first byte, as they are
+/// in the file.
+Status GpuExperts::turn_back(const ExpertCache::Stretch& rows, std::size_t slot, bool queued) {
+  for (std::size_t done = 0; done < rows.data.size();) {
+    if (turned_in_flight_ == kTurned || copies_in_flight_ == kCopies) finish_copies();
+    std::byte* const place = turned_.data() + turned_in_flight_ * kTurnedBytes;
+    const std::size_t size = std::min(kTurnedBytes, rows.data.size() - done);
+    BRIMFUL_TRY_VOID(host_.turn_back(rows.tensor, rows.data.data(), done, size, place));
+    copy(slots_of(rows.tensor), {place, size}, slot + done, queued);
+    if (queued) ++turned_in_flight_;
+    done += size;
+  }
+  return {};
 }
 
 /// Brings `experts` to the slots that were claimed for them. Where that fails, the slots are emptied.
-Status GpuExperts::fill_slots(Group& group, const std::vector<std::uint32_t>& experts, const Copy& copy) {
+/// `queued`: the copies may go on when the call returns, until finish_copies().
+Status GpuExperts::fill_slots(Group& group, const std::vector<std::uint32_t>& experts, bool queued) {
   if (experts.empty()) return {};
-  const auto take = [&](std::uint32_t tensor, std::uint32_t expert, std::uint64_t offset,
-                        std::span<const std::byte> bytes) {
-    const std::size_t slot =
-        *group.slots.slot_of(expert) * plan::expert_bytes(weights_.profile().tensors[tensor]).value;
-    copy(slots_of(tensor), bytes, slot + offset);
-    statistics_.read += Bytes{bytes.size()};
+  const bool stay = host_.keeps_experts(group.tensors.front(), experts.size());
+  const auto take = [&](const ExpertCache::Stretch& rows) -> Status {
+    const std::uint64_t expert = plan::expert_bytes(weights_.profile().tensors[rows.tensor]).value;
+    const std::size_t slot = *group.slots.slot_of(rows.expert) * expert + rows.offset;
+    statistics_.read += Bytes{rows.data.size()};
+    if (rows.rearranged && host_.table().repacked(rows.tensor)) return turn_back(rows, slot, queued);
+    copy(slots_of(rows.tensor), rows.data, slot, queued);
+    if (queued && !stay) finish_copies();
+    return {};
   };
   const Status status = host_.bring(group.tensors, experts, take);
   if (!status) {

@@ -10,10 +10,12 @@
 #include <span>
 #include <vector>
 
+#include "memory/region.h"
 #include "plan/expert_groups.h"
 #include "tier/experts/expert_slots.h"
 #include "tier/gpu/copy_queue.h"
 #include "tier/host/host_device.h"
+#include "tier/weights/pinned_memory.h"
 
 namespace brimful::tier {
 
@@ -55,8 +57,8 @@ class GpuExperts {
   [[nodiscard]] const std::vector<Slots>& slots() const { return slots_; }
   /// Bytes that the slots take on the device, as buffers of `type` align and pad them.
   [[nodiscard]] Bytes bytes(ggml_backend_buffer_type_t type) const;
-  /// Tells that the slots hold the first experts.
-  void filled();
+  /// Tells that the slots hold the first experts. Errors: kBudgetExceeded.
+  [[nodiscard]] Status filled();
 
   /// Sets what the next steps are taken to lack.
   void pretend(Lack lack) { lack_ = lack; }
@@ -77,7 +79,9 @@ class GpuExperts {
   /// Notes the host memory that the steps of `graph` take. host_bytes() has the largest so far.
   void record(const ggml_cgraph& graph);
   /// Host memory for the steps of all recorded graphs.
-  [[nodiscard]] Bytes host_bytes() const { return staging_ + bias_bytes_ + kLists; }
+  [[nodiscard]] Bytes host_bytes() const {
+    return staging_ + bias_bytes_ + kLists + (turns_back_ ? Bytes{kTurned * kTurnedBytes} : Bytes{});
+  }
 
   /// Begins a step that picks `ids`, which the backend `queue` of the device has computed or is computing.
   /// Blocks until it has. Decides which of the missing experts get a slot: with `send` for this step, and
@@ -112,6 +116,8 @@ class GpuExperts {
  private:
   /// Memory for the lists of a step, and for ggml's own of a product. An estimate.
   static constexpr Bytes kLists{64 << 10};
+  static constexpr std::size_t kTurned = 4;
+  static constexpr std::size_t kTurnedBytes = 1 << 20;
   struct Part {
     std::uint32_t group = 0;
     std::uint32_t part = 0;
@@ -133,8 +139,9 @@ class GpuExperts {
   };
 
   [[nodiscard]] Status read_choices(const Group& group, const ggml_tensor& ids);
-  using Copy = std::function<void(ggml_tensor* slots, std::span<const std::byte> bytes, std::size_t offset)>;
-  [[nodiscard]] Status fill_slots(Group& group, const std::vector<std::uint32_t>& experts, const Copy& copy);
+  [[nodiscard]] Status fill_slots(Group& group, const std::vector<std::uint32_t>& experts, bool queued);
+  void copy(ggml_tensor* slots, std::span<const std::byte> bytes, std::size_t offset, bool queued);
+  [[nodiscard]] Status turn_back(const ExpertCache::Stretch& rows, std::size_t slot, bool queued);
   void number_choices(const Group& group);
   void pretend();
   [[nodiscard]] Status compute_together(std::span<const DeviceProduct> products);
@@ -166,7 +173,14 @@ class GpuExperts {
   // Experts that get a slot when the step is queued.
   std::vector<std::uint32_t> admitted_;
   ggml_backend_dev_t const device_;
-  // Copies of admitted experts, once the slots are filled. Not usable where the device cannot copy while it
+  // Whether the host may keep experts in another layout than the file's. They are then turned back to
+  // kTurned places in turned_, each of kTurnedBytes, and copied from there.
+  bool turns_back_ = false;
+  memory::Region turned_;
+  PinnedMemory pinned_turned_;
+  // Copies in flight from turned_.
+  std::size_t turned_in_flight_ = 0;
+  // Copies of experts, once the slots are filled. Not usable where the device cannot copy while it
   // computes.
   std::optional<CopyQueue> copies_;
   std::size_t copies_in_flight_ = 0;

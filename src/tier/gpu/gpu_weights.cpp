@@ -114,8 +114,7 @@ Status GpuDevice::place(memory::Pool& host_pool, const Progress& progress) {
   BRIMFUL_TRY(const auto reader, host_.reader_factory()(host_.files(), blocks));
   RangeReader ranges(*reader, staging.data(), blocks, kBlock);
   BRIMFUL_TRY_VOID(send(ranges, progress));
-  if (experts_) experts_->filled();
-  return {};
+  return experts_ ? experts_->filled() : Status{};
 }
 
 Status GpuDevice::send(RangeReader& reader, const Progress& progress) {
@@ -164,6 +163,7 @@ void GpuDevice::disconnect() {
   sent_before_ = sent();
   stalled_before_ = statistics().stalled;
   stream_.reset();
+  turning_threads_.reset();
   copies_.reset();
   pageable_ = false;
   pinned_staging_ = {};
@@ -182,7 +182,9 @@ void GpuDevice::displace() {
 }
 
 Bytes GpuDevice::host_bytes() const {
-  const Bytes upload = ring_size_ > Bytes{} ? UploadReader::staging_bytes() + kSender : Bytes{};
+  const Bytes threads =
+      TurningThreads::kMemory * static_cast<std::uint64_t>(transfer_policy_.turning_threads);
+  const Bytes upload = ring_size_ > Bytes{} ? UploadReader::staging_bytes() + kSender + threads : Bytes{};
   return upload + (experts_ ? experts_->host_bytes() : Bytes{});
 }
 
@@ -200,12 +202,17 @@ Status GpuDevice::connect() {
   pageable_ = copies_from_pinned(inner_) && !(pinned_staging_ && pinned);
   if (pinned) copies_.emplace(inner_, UploadReader::kDepth);
   CopyQueue* const queue = copies_ && copies_->usable() ? &*copies_ : nullptr;
+  // With one, the thread that sends turns back itself: copies go on meanwhile.
+  const int threads = table.any_repacked() ? transfer_policy_.turning_threads : 1;
+  if (threads > 1) {
+    BRIMFUL_TRY(turning_threads_, TurningThreads::create(threads));
+  }
   ggml_tensor* const ring = ggml_get_first_tensor(ring_context_.get());
   const auto make_sender = [this, &table, ring, queue](
                                const DiskFiles& f, std::size_t depth) -> Result<std::unique_ptr<DiskReader>> {
     BRIMFUL_TRY(auto disk, host_.reader_factory()(f, std::min(depth, UploadReader::kDepth)));
     return std::make_unique<UploadReader>(table, host_.expert_loans(), std::move(disk), staging_.data(), ring,
-                                          queue, from_disk_);
+                                          queue, turning_threads_.get(), from_disk_);
   };
   stream_ = std::make_unique<PassStream>(host_.files(), make_sender, static_cast<std::byte*>(ring->data),
                                          ring_size_);

@@ -66,8 +66,7 @@ Result<std::unique_ptr<HostDevice>> HostDevice::create(const model::ModelProfile
   if (cpu == nullptr) return fail(ErrorCode::kInternal, "ggml has no CPU device in this build");
   std::unique_ptr<HostDevice> device(
       new HostDevice(profile, pool, cpu, std::move(options), std::move(files)));
-  ggml_backend_dev_t const reorders = device->options_.file_order ? nullptr : cpu;
-  device->layout_ = std::make_unique<RepackedLayout>(reorders, device->options_.threads);
+  device->choose_layouts(cpu);
   BRIMFUL_TRY(device->row_reader_, device->options_.make_reader(device->files_, PassExecutor::kRowReads));
   if (device->options_.share_threads != nullptr) {
     device->threads_ = device->options_.share_threads->threads_;
@@ -91,6 +90,22 @@ HostDevice::HostDevice(const model::ModelProfile& profile, memory::Pool& pool, g
 }
 
 HostDevice::~HostDevice() = default;
+
+void HostDevice::choose_layouts(ggml_backend_dev_t cpu) {
+  layout_ = std::make_unique<RepackedLayout>(cpu, options_.threads);
+  for (const ggml_type type : options_.in_file_order) layout_->keep_file_order(type);
+  for (int t = 0; options_.sends && t < GGML_TYPE_COUNT; ++t) {
+    const auto type = static_cast<ggml_type>(t);
+    if (!layout_->turns_back(type)) layout_->keep_file_order(type);
+  }
+}
+
+Status HostDevice::turn_back(std::uint32_t tensor, const std::byte* rows, std::uint64_t begin,
+                             std::uint64_t size, std::byte* out) {
+  const model::TensorInfo& info = profile_.tensors[tensor];
+  threads_->prepare(stream_->inner, stream_->threads);
+  return layout_->turn_back(stream_->inner, {info.type, info.row_bytes().value, rows}, begin, size, out);
+}
 
 void HostDevice::record(int threads, const ggml_cgraph& graph) {
   merge(recorded_, needs_of(graph, weights_, *layout_));

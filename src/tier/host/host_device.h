@@ -43,9 +43,11 @@ struct DeviceOptions {
   Trace* trace = nullptr;
   /// The device computes with the threads of this one, which must outlive it. Null: with threads of its own.
   const HostDevice* share_threads = nullptr;
-  /// Weights keep the layout of the file, so that they can be sent to other devices. No weight is repacked
-  /// then.
-  bool file_order = false;
+  /// Whether weights are sent to other devices, as they are in the file. Those of types whose layout cannot
+  /// be turned back keep the file's then.
+  bool sends = false;
+  /// Types of weights that keep the file's layout in any case.
+  std::vector<ggml_type> in_file_order;
 };
 
 /// A ggml device that computes as the CPU does and keeps weights in tiers. Give handle() to libllama as the
@@ -148,17 +150,24 @@ class HostDevice final : public BackendDevice {
   }
   [[nodiscard]] Status bring(std::span<const std::uint32_t> tensors, std::span<const std::uint32_t> experts,
                              const ExpertCache::TakeBytes& take) {
-    return executor_->bring(tensors, experts, take);
+    threads_->prepare(stream_->inner, stream_->threads);
+    return executor_->bring(stream_->inner, tensors, experts, take);
   }
+  /// Whether weights of this type may lie here in another layout than the file's.
+  [[nodiscard]] bool may_repack(ggml_type type) const { return layout_->may_serve(type); }
+  /// Writes `size` bytes of an expert's rows to `out` as they are in the file, from byte `begin` of the
+  /// expert on. `rows` is the whole expert, in the layout in which its weight is kept. The threads that
+  /// compute do it. Requires: as for bring(), and the weight is repacked. Errors: kCancelled.
+  [[nodiscard]] Status turn_back(std::uint32_t tensor, const std::byte* rows, std::uint64_t begin,
+                                 std::uint64_t size, std::byte* out);
 
   /// Pins the host's weights for a device that fetches from them, until displace(), and returns whether they
   /// are pinned. Devices of one back end share it. Requires: the weights are placed.
   bool pin_weights(ggml_backend_dev_t device);
   /// Lends the bytes of experts in slots to a thread that sends them. Null where the weights are not placed,
-  /// where no experts have slots, and where they are not in the file's layout. It lives as long as the
-  /// placement.
+  /// and where no experts have slots. It lives as long as the placement.
   [[nodiscard]] ExpertLoans* expert_loans() const {
-    return executor_ != nullptr && !table_.any_repacked() ? executor_->expert_loans() : nullptr;
+    return executor_ != nullptr ? executor_->expert_loans() : nullptr;
   }
 
   /// Statistics since the device was made, over all placements.
@@ -183,6 +192,7 @@ class HostDevice final : public BackendDevice {
   void set_abort_callback(Stream& stream, ggml_abort_callback callback, void* data) override;
   [[nodiscard]] Status compute(const Stream& stream, ggml_cgraph& graph) override;
 
+  void choose_layouts(ggml_backend_dev_t cpu);
   void record(int threads, const ggml_cgraph& graph);
   [[nodiscard]] Status record_token_by_token(ggml_backend_t inner, const ggml_cgraph& graph);
   [[nodiscard]] Bytes gather_staging() const;

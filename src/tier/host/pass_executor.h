@@ -70,8 +70,8 @@ class PassExecutor {
 
   /// Like ExpertCache::bring, for experts of the weights of one group, wherever they lie. `tensors` are the
   /// weights of the group.
-  [[nodiscard]] Status bring(std::span<const std::uint32_t> tensors, std::span<const std::uint32_t> experts,
-                             const ExpertCache::TakeBytes& take);
+  [[nodiscard]] Status bring(ggml_backend_t inner, std::span<const std::uint32_t> tensors,
+                             std::span<const std::uint32_t> experts, const ExpertCache::TakeBytes& take);
 
   /// As ExpertCache::loans(); null where no experts have slots.
   [[nodiscard]] ExpertLoans* expert_loans() const { return experts_ ? &experts_->loans() : nullptr; }

@@ -33,24 +33,29 @@ Status PassExecutor::begin_step(ggml_backend_t inner, const CompiledPass& progra
     trace_->span(Trace::kWaits, "wait for experts", begin);
     trace_->span(Trace::kExperts, name, begin, 0, experts_->used());
   }
-  return repack(inner, experts_->fresh());
+  BRIMFUL_TRY_VOID(repack(inner, experts_->fresh()));
+  experts_->settle();
+  return {};
 }
 
 Status PassExecutor::multiply(ggml_backend_t inner, const ggml_cgraph& graph, bool again) {
   return checked(run(inner, graph, nullptr, again));
 }
 
-Status PassExecutor::bring(std::span<const std::uint32_t> tensors, std::span<const std::uint32_t> experts,
-                           const ExpertCache::TakeBytes& take) {
-  if (const auto part = table_.expert_part(tensors.front()))
-    return checked(experts_->bring(part->group, experts, take));
+Status PassExecutor::bring(ggml_backend_t inner, std::span<const std::uint32_t> tensors,
+                           std::span<const std::uint32_t> experts, const ExpertCache::TakeBytes& take) {
+  if (const auto part = table_.expert_part(tensors.front())) {
+    const auto rearrange = [&](std::span<const FreshRows> fresh) { return repack(inner, fresh); };
+    return checked(experts_->bring(part->group, experts, rearrange, take));
+  }
   for (const std::uint32_t tensor : tensors) {
     const model::TensorInfo& info = table_.profile().tensors[tensor];
     const std::uint64_t size = plan::expert_bytes(info).value;
     const std::byte* const all = table_.resident(tensor);
     if (all == nullptr)
       return fail(ErrorCode::kInternal, fmt::format("the experts of '{}' have no place", info.name));
-    for (const std::uint32_t expert : experts) take(tensor, expert, 0, {all + expert * size, size});
+    for (const std::uint32_t expert : experts)
+      BRIMFUL_TRY_VOID(take({tensor, expert, 0, {all + expert * size, size}, true}));
   }
   return {};
 }

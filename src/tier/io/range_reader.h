@@ -29,6 +29,16 @@ class RangeReader {
   /// outlive this object.
   RangeReader(DiskReader& reader, std::byte* memory, std::size_t count, std::uint64_t largest);
 
+  /// Takes a free buffer for the caller's own use, until give_back(). It has room for `largest` bytes.
+  /// Requires: !full().
+  [[nodiscard]] std::byte* take_buffer() {
+    const std::size_t block = free_.back();
+    free_.pop_back();
+    return memory_ + block * block_;
+  }
+  void give_back(const std::byte* buffer) {
+    free_.push_back(static_cast<std::size_t>(buffer - memory_) / block_);
+  }
   /// Whether no buffer is free, so that submit() must not be called before wait().
   [[nodiscard]] bool full() const { return free_.empty(); }
   /// The number of stretches that were submitted and that wait() has not returned yet.

@@ -36,22 +36,87 @@ ggml_backend_buffer_type_t find_type(ggml_backend_dev_t cpu) {
   return nullptr;
 }
 
-/// Whether ggml's layout for Q4_K is the one that interleave_q4_k makes. ggml chooses the layout by the CPU,
-/// so the function lets ggml rearrange some rows and compares.
-bool interleaves_eight_rows_of_q4_k(const RepackedLayout& layout) {
+/// Some rows of a type, and what ggml makes of them.
+struct Sample {
+  std::uint64_t row_bytes = 0;
+  std::vector<std::byte> rows;
+  /// Empty where ggml does not repack the type on this CPU.
+  std::vector<std::byte> repacked;
+};
+
+Sample sample_of(ggml_type type, const RepackedLayout& layout) {
   constexpr std::int64_t kColumns = 512, kRows = RepackedLayout::kRows;
-  const std::uint64_t row_bytes = ggml_row_size(GGML_TYPE_Q4_K, kColumns);
-  std::vector<std::byte> rows(kRows * row_bytes), ours(rows.size()), theirs(rows.size());
-  std::ranges::generate(rows, [state = 1U]() mutable {
+  Sample out{.row_bytes = ggml_row_size(type, kColumns), .rows = {}, .repacked = {}};
+  out.rows.resize(kRows * out.row_bytes);
+  std::ranges::generate(out.rows, [state = 1U]() mutable {
     state = state * 1664525U + 1013904223U;
     return static_cast<std::byte>(state >> 24);
   });
-  ggml_tensor weight = layout.dressed_rows(GGML_TYPE_Q4_K, kColumns, kRows, theirs.data());
-  if (weight.extra == nullptr) return false;
-  ggml_backend_tensor_set(&weight, rows.data(), 0, rows.size());
-  interleave_q4_k(rows.data(), kRows, row_bytes, ours.data());
-  return ours == theirs;
+  out.repacked.resize(out.rows.size());
+  ggml_tensor weight = layout.dressed_rows(type, kColumns, kRows, out.repacked.data());
+  if (weight.extra == nullptr) {
+    out.repacked.clear();
+  } else {
+    ggml_backend_tensor_set(&weight, out.rows.data(), 0, out.rows.size());
+  }
+  return out;
 }
+
+/// Whether ggml's layout for Q4_K is the one that interleave_q4_k makes. ggml chooses the layout by the CPU,
+/// so the function lets ggml rearrange some rows and compares.
+bool interleaves_eight_rows_of_q4_k(const RepackedLayout& layout) {
+  const Sample sample = sample_of(GGML_TYPE_Q4_K, layout);
+  std::vector<std::byte> ours(sample.rows.size());
+  interleave_q4_k(sample.rows.data(), RepackedLayout::kRows, sample.row_bytes, ours.data());
+  return ours == sample.repacked;
+}
+
+/// Whether turn_back() makes the file's rows of what ggml makes of them on this CPU.
+bool is_turned_back(ggml_type type, const RepackedLayout& layout) {
+  if (!can_turn_back(type)) return false;
+  const Sample sample = sample_of(type, layout);
+  if (sample.repacked.empty()) return false;
+  std::vector<std::byte> back(sample.rows.size());
+  tier::turn_back({type, sample.row_bytes, sample.repacked.data()}, 0, back.size(), back.data());
+  return back == sample.rows;
+}
+
+/// A node that calls `function` with `data` in each of the threads that compute.
+ggml_tensor node_of(ggml_custom_op_t function, void* data, const char* name) {
+  ggml_tensor node{};
+  node.type = GGML_TYPE_F32;
+  std::fill(std::begin(node.ne), std::end(node.ne), 1);
+  std::fill(std::begin(node.nb), std::end(node.nb), sizeof(float));
+  node.op = GGML_OP_CUSTOM;
+  node.flags = GGML_TENSOR_FLAG_COMPUTE;
+  const ggml_custom_op_params params{function, GGML_N_TASKS_MAX, data};
+  static_assert(sizeof params <= sizeof node.op_params);
+  std::memcpy(node.op_params, &params, sizeof params);
+  ggml_set_name(&node, name);
+  return node;
+}
+
+/// What the threads turn back together: each thread a stretch of whole groups.
+struct TurningBack {
+  InterleavedRows rows;
+  std::uint64_t begin;
+  std::uint64_t end;
+  std::byte* out;
+
+  static void compute(ggml_tensor*, int thread, int threads, void* data) {
+    const auto& all = *static_cast<const TurningBack*>(data);
+    const std::uint64_t group = kInterleavedRows * all.rows.row_bytes;
+    const std::uint64_t first = all.begin / group;
+    const std::uint64_t groups = (all.end + group - 1) / group - first;
+    const auto bound = [&](int of) {
+      const std::uint64_t at =
+          (first + groups * static_cast<std::uint64_t>(of) / static_cast<std::uint64_t>(threads)) * group;
+      return std::clamp(at, all.begin, all.end);
+    };
+    const std::uint64_t from = bound(thread);
+    tier::turn_back(all.rows, from, bound(thread + 1) - from, all.out + (from - all.begin));
+  }
+};
 
 Status compute_now(ggml_backend_t inner, std::span<ggml_tensor*> nodes) {
   ggml_cgraph graph{};
@@ -67,6 +132,8 @@ RepackedLayout::RepackedLayout(ggml_backend_dev_t cpu, int threads) : cpu_(cpu),
   if (ggml_backend_buffer_type_t const type = cpu != nullptr ? find_type(cpu) : nullptr) {
     buffer_ = ggml_backend_buft_alloc_buffer(type, 64);
     own_q4_k_ = interleaves_eight_rows_of_q4_k(*this);
+    for (std::size_t i = 0; i < turns_back_.size(); ++i)
+      turns_back_[i] = is_turned_back(static_cast<ggml_type>(i), *this);
   }
 }
 
@@ -74,7 +141,7 @@ RepackedLayout::~RepackedLayout() { ggml_backend_buffer_free(buffer_); }
 
 bool RepackedLayout::serves(const ggml_tensor* node) const {
   if (buffer_ == nullptr || (node->op != GGML_OP_MUL_MAT && node->op != GGML_OP_MUL_MAT_ID)) return false;
-  if (node->src[0]->view_src != nullptr) return false;
+  if (node->src[0]->view_src != nullptr || kept_[static_cast<std::size_t>(node->src[0]->type)]) return false;
   ggml_tensor weight = *node->src[0];
   weight.buffer = buffer_;
   ggml_tensor op = *node;
@@ -103,17 +170,8 @@ ggml_tensor RepackedLayout::dressed_rows(ggml_type type, std::int64_t columns, s
 }
 
 ggml_tensor RepackedLayout::repacking(ggml_tensor* weight) const {
-  ggml_tensor node{};
-  node.type = GGML_TYPE_F32;
-  std::fill(std::begin(node.ne), std::end(node.ne), 1);
-  std::fill(std::begin(node.nb), std::end(node.nb), sizeof(float));
-  node.op = GGML_OP_CUSTOM;
-  node.flags = GGML_TENSOR_FLAG_COMPUTE;
+  ggml_tensor node = node_of(compute, const_cast<RepackedLayout*>(this), "repacking");
   node.src[0] = weight;
-  const ggml_custom_op_params params{compute, GGML_N_TASKS_MAX, const_cast<RepackedLayout*>(this)};
-  static_assert(sizeof params <= sizeof node.op_params);
-  std::memcpy(node.op_params, &params, sizeof params);
-  ggml_set_name(&node, "repacking");
   return node;
 }
 
@@ -137,6 +195,14 @@ Status RepackedLayout::repack(ggml_backend_t inner, const WeightTable& table,
     nodes.push_back(&node);
   }
   return nodes.empty() ? Status{} : compute_now(inner, nodes);
+}
+
+Status RepackedLayout::turn_back(ggml_backend_t inner, const InterleavedRows& rows, std::uint64_t begin,
+                                 std::uint64_t size, std::byte* out) const {
+  TurningBack all{rows, begin, begin + size, out};
+  ggml_tensor node = node_of(TurningBack::compute, &all, "turning back");
+  ggml_tensor* nodes[] = {&node};
+  return compute_now(inner, nodes);
 }
 
 Bytes RepackedLayout::scratch_bytes(std::uint64_t row_bytes) const {

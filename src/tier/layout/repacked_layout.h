@@ -2,9 +2,11 @@
 
 #include <ggml-backend.h>
 
+#include <array>
 #include <span>
 
 #include "base/result.h"
+#include "tier/layout/file_order.h"
 #include "tier/weights/weight_table.h"
 
 namespace brimful::tier {
@@ -27,6 +29,18 @@ class RepackedLayout {
   ~RepackedLayout();
   RepackedLayout(const RepackedLayout&) = delete;
   RepackedLayout& operator=(const RepackedLayout&) = delete;
+
+  /// Whether rows of this type in this layout can be turned back to the file's, so that they can be sent to
+  /// another device. False where ggml does not repack the type on this CPU.
+  [[nodiscard]] bool turns_back(ggml_type type) const { return turns_back_[static_cast<std::size_t>(type)]; }
+  /// Keeps all weights of this type in the file's layout: serves() is false for them. Call it before serves()
+  /// is asked for the first time.
+  void keep_file_order(ggml_type type) { kept_[static_cast<std::size_t>(type)] = true; }
+
+  /// Whether serves() may be true for weights of this type. True for more types than those that ggml repacks.
+  [[nodiscard]] bool may_serve(ggml_type type) const {
+    return buffer_ != nullptr && !kept_[static_cast<std::size_t>(type)];
+  }
 
   /// Whether `node` can be computed with its src[0], a whole weight, in this layout. llama.cpp asks ggml the
   /// same question when it chooses a buffer type.
@@ -58,6 +72,11 @@ class RepackedLayout {
   [[nodiscard]] Status repack(ggml_backend_t inner, const WeightTable& table,
                               std::span<const FreshRows> fresh) const;
 
+  /// Turns rows back to the file's layout, now, with the threads of the CPU backend `inner`. Otherwise as
+  /// tier::turn_back(). Requires: turns_back(rows.type). Errors: kCancelled.
+  [[nodiscard]] Status turn_back(ggml_backend_t inner, const InterleavedRows& rows, std::uint64_t begin,
+                                 std::uint64_t size, std::byte* out) const;
+
   /// Scratch memory that all threads together need for rows of `row_bytes` bytes.
   [[nodiscard]] Bytes scratch_bytes(std::uint64_t row_bytes) const;
   /// Sets the scratch memory. It must be set before any node is computed, and stay valid while nodes are
@@ -73,6 +92,9 @@ class RepackedLayout {
   ggml_backend_buffer_t buffer_ = nullptr;
   // Whether interleave_q4_k makes the layout that ggml has for Q4_K on this CPU.
   bool own_q4_k_ = false;
+  // These are indexed by type.
+  std::array<bool, GGML_TYPE_COUNT> turns_back_{};
+  std::array<bool, GGML_TYPE_COUNT> kept_{};
   std::byte* scratch_ = nullptr;
   // Bytes of scratch memory for each thread.
   std::uint64_t scratch_of_one_ = 0;

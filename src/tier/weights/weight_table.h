@@ -2,6 +2,7 @@
 
 #include <ggml.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <span>
@@ -25,11 +26,7 @@ struct FreshRows {
 /// Placement; from then on it is only read, until the next set().
 class WeightTable {
  public:
-  explicit WeightTable(const model::ModelProfile& profile)
-      : profile_(profile),
-        first_unit_(profile.tensors.size()),
-        repacked_(profile.tensors.size()),
-        expert_part_(profile.tensors.size()) {}
+  explicit WeightTable(const model::ModelProfile& profile);
 
   [[nodiscard]] const model::ModelProfile& profile() const { return profile_; }
 
@@ -49,10 +46,21 @@ class WeightTable {
   [[nodiscard]] const plan::Placement& placement() const { return placement_; }
   /// The address of the whole tensor in one piece if all its units are resident; null otherwise.
   [[nodiscard]] std::byte* resident(std::uint32_t tensor) const;
-  /// The address of `size` bytes of a file from `offset` on, as they are in the file. Null where some of them
-  /// are not in memory, or where any weight of the model is repacked.
-  [[nodiscard]] const std::byte* in_file_order(std::uint32_t file, std::uint64_t offset,
-                                               std::uint64_t size) const;
+  /// A stretch of the bytes of a weight, in memory.
+  struct Stretch {
+    /// Index into ModelProfile::tensors.
+    std::uint32_t tensor = 0;
+    /// Bytes from the weight's first byte in the file to the stretch.
+    std::uint64_t offset = 0;
+    /// The address of the stretch. Where the weight is repacked, the address that its first byte would have
+    /// in the file's layout: the groups of rows lie in the file's order.
+    const std::byte* data = nullptr;
+  };
+  /// The weight with the `size` bytes of a file from `offset` on, and where it is in memory. Unset where no
+  /// weight has all of these bytes, where some of them are not in memory, and where only a part of the rows
+  /// that are interleaved with them is.
+  [[nodiscard]] std::optional<Stretch> resident_bytes(std::uint32_t file, std::uint64_t offset,
+                                                      std::uint64_t size) const;
   /// A place in an expert group: the index into Placement::groups, and into ExpertGroup::parts.
   struct Part {
     std::uint32_t group = 0;
@@ -63,13 +71,14 @@ class WeightTable {
   [[nodiscard]] std::optional<Part> expert_part(std::uint32_t tensor) const { return expert_part_[tensor]; }
   /// Whether the tensor is kept in the layout of ggml-cpu's own kernels instead of the file's.
   [[nodiscard]] bool repacked(std::uint32_t tensor) const { return repacked_[tensor]; }
-  [[nodiscard]] bool any_repacked() const { return any_repacked_; }
+  [[nodiscard]] bool any_repacked() const { return std::ranges::find(repacked_, true) != repacked_.end(); }
 
  private:
   const model::ModelProfile& profile_;
   plan::Placement placement_;
   std::byte* arena_ = nullptr;
-  bool any_repacked_ = false;
+  // All tensors, in the order of file and offset.
+  std::vector<std::uint32_t> by_offset_;
   // These are indexed by tensor.
   std::vector<std::pair<std::uint32_t, std::uint32_t>> first_unit_;  // first unit and count
   std::vector<bool> repacked_;
