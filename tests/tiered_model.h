@@ -99,6 +99,9 @@ struct OffloadTo {
   std::uint32_t slots = 0;
   /// Whether other experts are sent to the device when a step needs them.
   bool send_experts = false;
+  /// The percentage of the rows of each of the host's matrices that the device multiplies in passes of few
+  /// tokens.
+  unsigned rows = 0;
 };
 
 /// A model on our host device, with an exact number of bytes for weights and ring.
@@ -117,6 +120,9 @@ class TieredModel {
   [[nodiscard]] tier::HostDevice& device() const { return *device_; }
   [[nodiscard]] tier::GpuDevice& offload() const { return *offload_; }
   [[nodiscard]] const memory::Pool& device_pool() const { return *device_pool_; }
+  [[nodiscard]] const model::ModelProfile& profile() const { return profile_; }
+  /// Rows of the host's matrices that the device multiplies in passes of few tokens.
+  [[nodiscard]] const std::vector<plan::DeviceRows>& rows() const { return rows_; }
   [[nodiscard]] const plan::Placement& placement() const { return placement_; }
   /// Whether some weights do not stay in memory.
   [[nodiscard]] bool streams() const {
@@ -134,6 +140,7 @@ class TieredModel {
   ModelPtr model_;
   ContextPtr context_;
   plan::Placement placement_;
+  std::vector<plan::DeviceRows> rows_;
 };
 
 /// Chooses `percent` of the weights that are computed with, but at least as much as the smallest ring and

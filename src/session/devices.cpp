@@ -192,7 +192,7 @@ plan::TransferPolicy measured_transfer_policy(const model::ModelProfile& model, 
   const std::string card = ggml_backend_dev_description(device);
   const auto gpu = std::ranges::find(machine->gpus, card, &hardware::Gpu::name);
   if (gpu == machine->gpus.end()) return plan::assumed_transfer_policy(model);
-  return plan::measured_transfer_policy(model, machine->compute, gpu->host_to_device_bytes_per_s);
+  return plan::measured_transfer_policy(model, *machine, *gpu);
 }
 
 }  // namespace brimful::session

@@ -151,6 +151,13 @@ class HostDevice final : public BackendDevice {
     return executor_->bring(tensors, experts, take);
   }
 
+  /// As PassExecutor's functions of the same names. Requires: the weights are placed, or else there is
+  /// nothing to end.
+  void share_rows(RowDevice& device) { executor_->share_rows(device); }
+  void keep_rows(const RowDevice& device) {
+    if (executor_ != nullptr) executor_->keep_rows(device);
+  }
+
   /// Pins the host's weights for a device that fetches from them, until displace(), and returns whether they
   /// are pinned. Devices of one back end share it. Requires: the weights are placed.
   bool pin_weights(ggml_backend_dev_t device);
