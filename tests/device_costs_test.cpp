@@ -77,7 +77,7 @@ TEST(DeviceCosts, OfRowsForEachToken) {
   ASSERT_TRUE(tiered) << tiered.error().message;
   Costs step = costs_of(device, (*tiered)->context(), 9, 4);
   step.received = 0;  // how much is sent ahead is a matter of time
-  EXPECT_EQ(step, (Costs{16, 32, 0, 0, 16384}));
+  EXPECT_EQ(step, (Costs{16, 17, 0, 0, 20480}));
   // What crosses in many steps is what they need, and at most a ring more.
   const Bytes before = (*tiered)->offload().sent();
   constexpr int kSteps = 20;

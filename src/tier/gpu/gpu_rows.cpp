@@ -20,7 +20,7 @@ constexpr std::size_t kGraphSize = 4 * kMostProducts;
 constexpr std::uint64_t kSlotAlignment = 256;
 // Heap for one divided matrix: two shadows and a segment of the compiled pass, and this class's own. An
 // estimate.
-constexpr Bytes kHeapOfMatrix{3 << 10};
+constexpr Bytes kHeapOfMatrix{4 << 10};
 
 void set_columns(ggml_tensor& tensor, std::int64_t columns) {
   tensor.ne[1] = columns;
