@@ -66,6 +66,29 @@ TEST(DeviceCosts, OfADenseModel) {
       << "a prompt of 100 tokens";
 }
 
+// Each of the four groups of products of a layer costs a copy there, a graph, a copy back and a wait.
+TEST(DeviceCosts, OfRowsForEachToken) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q4_K"});
+  ASSERT_FALSE(path.empty());
+  TestDevice device({.threads = 1});
+  const auto tiered = TieredModel::load(path, kSettings, percent_of_weights(100), {},
+                                        {.device = &device, .ring = kMiB * 4, .rows = 50});
+  ASSERT_TRUE(tiered) << tiered.error().message;
+  Costs step = costs_of(device, (*tiered)->context(), 9, 4);
+  step.received = 0;  // how much is sent ahead is a matter of time
+  EXPECT_EQ(step, (Costs{16, 17, 0, 0, 20480}));
+  // What crosses in many steps is what they need, and at most a ring more.
+  const Bytes before = (*tiered)->offload().sent();
+  constexpr int kSteps = 20;
+  EXPECT_FALSE(trace((*tiered)->context(), {1}, kSteps - 1).logits.empty());
+  const Bytes sent = (*tiered)->offload().sent() - before;
+  const Bytes of_a_step = plan::bytes_of((*tiered)->profile(), (*tiered)->rows());
+  ASSERT_GT(of_a_step, Bytes{});
+  EXPECT_GE(sent + kMiB * 4, of_a_step * kSteps);
+  EXPECT_LE(sent, of_a_step * kSteps + kMiB * 4);
+}
+
 TEST(DeviceCosts, OfAMixture) {
   const TemporaryDirectory directory;
   const auto path = synth_model(directory, {.like = "qwen3moe", .type = "Q4_K"});

@@ -8,6 +8,7 @@
 #include "engine/llama_log.h"
 #include "model/virtual_file.h"
 #include "plan/host_layout.h"
+#include "plan/kernel_rows.h"
 
 namespace brimful::tests {
 namespace {
@@ -58,6 +59,20 @@ std::vector<plan::CachedExperts> take_experts(const model::ModelProfile& profile
   });
   std::vector<plan::CachedExperts> out;
   for (auto& [layer, group] : groups) out.push_back(std::move(group));
+  return out;
+}
+
+/// The last `percent` of the rows of each matrix that is in a layer and that the device does not have.
+std::vector<plan::DeviceRows> last_rows(const model::ModelProfile& profile,
+                                        const std::vector<std::uint32_t>& on_device, unsigned percent) {
+  std::vector<plan::DeviceRows> out;
+  for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) {
+    const model::TensorInfo& tensor = profile.tensors[i];
+    const auto first = tensor.rows() * (100 - percent) / 100 / plan::kRowStep * plan::kRowStep;
+    const bool plain = tensor.layer && tensor.shape[2] == 1 && tensor.rows() % plan::kKernelRows == 0;
+    if (plain && first > 0 && first < tensor.rows() && std::ranges::find(on_device, i) == on_device.end())
+      out.push_back({i, first});
+  }
   return out;
 }
 
@@ -155,7 +170,8 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
     out->offload_->send({.min_batch_of_experts = 64,
                          .missing_experts = offload.send_experts,
                          .turning_threads = offload.turning_threads});
-    out->offload_->choose(tensors, offload.ring, experts);
+    if (offload.rows > 0) out->rows_ = last_rows(out->profile_, tensors, offload.rows);
+    out->offload_->choose(tensors, offload.ring, experts, {}, out->rows_);
     if (offload.ring > Bytes{})
       out->device_->leave_batches({.tokens = out->offload_->transfer_policy().min_batch});
     layers.push_back({out->offload_.get(), offload.layers});

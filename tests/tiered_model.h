@@ -101,6 +101,9 @@ struct OffloadTo {
   bool send_experts = false;
   /// The number of threads that turn weights back to the file's layout.
   int turning_threads = 1;
+  /// The percentage of the rows of each of the host's matrices that the device multiplies in passes of few
+  /// tokens.
+  unsigned rows = 0;
 };
 
 /// A model on our host device, with an exact number of bytes for weights and ring.
@@ -119,6 +122,9 @@ class TieredModel {
   [[nodiscard]] tier::HostDevice& device() const { return *device_; }
   [[nodiscard]] tier::GpuDevice& offload() const { return *offload_; }
   [[nodiscard]] const memory::Pool& device_pool() const { return *device_pool_; }
+  [[nodiscard]] const model::ModelProfile& profile() const { return profile_; }
+  /// Rows of the host's matrices that the device multiplies in passes of few tokens.
+  [[nodiscard]] const std::vector<plan::DeviceRows>& rows() const { return rows_; }
   [[nodiscard]] const plan::Placement& placement() const { return placement_; }
   /// Whether some weights do not stay in memory.
   [[nodiscard]] bool streams() const {
@@ -136,6 +142,7 @@ class TieredModel {
   ModelPtr model_;
   ContextPtr context_;
   plan::Placement placement_;
+  std::vector<plan::DeviceRows> rows_;
 };
 
 /// Chooses `percent` of the weights that are computed with, but at least as much as the smallest ring and

@@ -97,7 +97,9 @@ std::string draw_device_map(const plan::DeviceShare& d, int width) {
   std::vector<TierPart> parts{
       {"weights", d.weights, fmt::format("{} whole layers, {} tensors", d.layers, d.tensors.size())},
       {"experts", d.experts, experts_of(d)},
-      {"ring", d.ring, "stages weights that are sent to the GPU for batches"},
+      {"ring", d.ring,
+       d.rows.empty() ? "stages weights that are sent to the GPU for batches"
+                      : "stages weights that are sent to the GPU for batches, and rows for each token"},
       {"kv_cache", d.kv_cache, "of these layers"},
       {"compute", d.compute, "buffers of the largest graph"},
       {"runtime", d.runtime, "driver, kernels"},

@@ -39,6 +39,7 @@ nlohmann::ordered_json plan_json(const PlanReport& report, const PlanOptions& op
   json["resident_weights_bytes"] = map.resident_weight_bytes.value;
   json["streamed_bytes_per_pass"] = map.streamed_per_pass.value;
   json["read_bytes_per_pass"] = f.decode.reads.value;
+  json["rows_sent_bytes_per_pass"] = f.decode.rows_sent.value;
   json["decode_tokens_per_second"] = f.decode_tokens_per_second;
   json["prompt_tokens_per_second"] = f.prompt_tokens_per_second;
   json["first_token_seconds"] = f.first_token_seconds;

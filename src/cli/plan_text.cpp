@@ -60,6 +60,11 @@ std::string plan_text(const PlanReport& report) {
   out += fmt::format("\ndecode   {:.2f} tokens/s{}: {} a pass, bound by {}{}\n", f.decode_tokens_per_second,
                      sequences > 1 ? fmt::format(" for {} together", sequences) : "",
                      duration(f.decode.seconds), to_string(f.decode.bound_by()), reads);
+  if (f.decode.rows_sent > Bytes{}) {
+    out += fmt::format(
+        "rows     {} of the host's weights cross the link for each {}, while the cores use the others\n",
+        format_bytes(f.decode.rows_sent), sequences > 1 ? "pass" : "token");
+  }
   out +=
       fmt::format("prompt   {:.1f} tokens/s: {} to the first token of an answer to {} tokens, bound by {}\n",
                   f.prompt_tokens_per_second, duration(f.first_token_seconds),

@@ -47,7 +47,8 @@ Status GpuTier::load(const plan::DeviceSplit& split) {
   for (std::size_t i = 0; i < gpus_.size(); ++i) {
     BudgetedGpu& gpu = gpus_[i];
     gpu.share = i < split.devices.size() ? split.devices[i] : plan::DeviceShare{};
-    gpu.device->choose(gpu.share.tensors, gpu.share.ring, gpu.share.groups, gpu.share.sent_layers);
+    gpu.device->choose(gpu.share.tensors, gpu.share.ring, gpu.share.groups, gpu.share.sent_layers,
+                       gpu.share.rows);
     if (gpu.is_used()) layers.push_back({gpu.device.get(), gpu.share.layers});
   }
   if (layers.empty()) return {};

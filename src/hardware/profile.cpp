@@ -196,6 +196,8 @@ json gpu_json(const Gpu& gpu) {
   put(object, "pcie_width", gpu.pcie_width);
   put(object, "driver", gpu.driver);
   put(object, "host_to_device_bytes_per_s", gpu.host_to_device_bytes_per_s);
+  put(object, "copies_beside_reads_bytes_per_s", gpu.copies_beside_reads_bytes_per_s);
+  put(object, "reads_beside_copies_bytes_per_s", gpu.reads_beside_copies_bytes_per_s);
   put(object, "memory_bytes_per_s", gpu.memory_bytes_per_s);
   put(object, "multiplications_per_s", gpu.multiplications_per_s);
   put(object, "runtime_bytes", gpu.runtime);
@@ -215,6 +217,8 @@ Gpu parse_gpu(Fields fields) {
   gpu.pcie_width = fields.maybe("pcie_width", &Fields::count);
   gpu.driver = fields.maybe("driver", &Fields::text);
   gpu.host_to_device_bytes_per_s = fields.maybe("host_to_device_bytes_per_s", &Fields::rate);
+  gpu.copies_beside_reads_bytes_per_s = fields.maybe("copies_beside_reads_bytes_per_s", &Fields::rate);
+  gpu.reads_beside_copies_bytes_per_s = fields.maybe("reads_beside_copies_bytes_per_s", &Fields::rate);
   gpu.memory_bytes_per_s = fields.maybe("memory_bytes_per_s", &Fields::rate);
   gpu.multiplications_per_s = fields.maybe("multiplications_per_s", &Fields::rate);
   gpu.runtime = fields.maybe("runtime_bytes", &Fields::bytes);

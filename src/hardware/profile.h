@@ -111,6 +111,10 @@ struct Gpu {
   /// The part of `used` that the driver and the firmware keep for themselves, whatever runs. Unset when the
   /// driver does not say it.
   std::optional<Bytes> reserved;
+  /// The rate of copies from host memory to the card while all threads read memory, and the rate of these
+  /// reads meanwhile. Both are set, or none.
+  std::optional<double> copies_beside_reads_bytes_per_s;
+  std::optional<double> reads_beside_copies_bytes_per_s;
   // The fields below describe the card at this moment. They are not written to a profile.
   /// The address on the PCI bus, such as `0000:01:00.0`. An instance of a divided card (MIG) has the address
   /// of the whole card.

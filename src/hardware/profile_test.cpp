@@ -30,6 +30,8 @@ Profile measured_machine() {
   profile.disk = {"nvme0n1", "NVMe SSD", "ext4", true, {{kKiB * 64, 1.1e9}, {kMiB, 3.3e9}}, 3e9};
   profile.gpus.push_back({"NVIDIA GeForce RTX 3060", kGiB * 12, kGiB * 11, kGiB, 4, 16, "550.54.14", 25e9,
                           360e9, 15.3e12, kMiB * 500});
+  profile.gpus[0].copies_beside_reads_bytes_per_s = 14e9;
+  profile.gpus[0].reads_beside_copies_bytes_per_s = 36e9;
   profile.gpus.push_back({"bare", kGiB * 8, kGiB * 8, Bytes{}});
   profile.gpu_problem = "one more does not answer";
   profile.compute.threads = 8;
@@ -66,6 +68,8 @@ TEST(Profile, SurvivesJson) {
   EXPECT_EQ(parsed->ram.rated_mega_transfers_per_s, 3200U);
   EXPECT_EQ(parsed->disk.reads[1].size, kMiB);
   EXPECT_EQ(parsed->gpus[0].runtime, kMiB * 500);
+  EXPECT_EQ(parsed->gpus[0].copies_beside_reads_bytes_per_s, 14e9);
+  EXPECT_EQ(parsed->gpus[0].reads_beside_copies_bytes_per_s, 36e9);
   EXPECT_EQ(parsed->gpus[1].memory_bytes_per_s, std::nullopt);
   EXPECT_EQ(parsed->gpu_problem, "one more does not answer");
   EXPECT_EQ(parsed->compute.kernels[0].prompt_multiplications_per_s, 0.1 + 0.2 + 1e9);

@@ -215,6 +215,7 @@ PassCost& PassCost::operator+=(const PassCost& next) {
   device_seconds += next.device_seconds;
   link_seconds += next.link_seconds;
   reads += next.reads;
+  rows_sent += next.rows_sent;
   return *this;
 }
 

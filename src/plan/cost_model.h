@@ -59,6 +59,8 @@ struct PassCost {
   bool waits_for_ram = false;
   /// Bytes that the pass is expected to read from the disk.
   Bytes reads;
+  /// Bytes of weights that cross to GPUs while the cores compute: rows of the host's matrices.
+  Bytes rows_sent;
 
   /// The part that takes longest. Both kinds of reads count as the disk's.
   [[nodiscard]] Bound bound_by() const;

@@ -287,8 +287,22 @@ bool can_be_sent(const model::ModelProfile& profile, const TensorUse& use, bool 
 /// A ring for experts may take this part of the room at most: slots for experts serve every token.
 constexpr std::uint64_t kPartForExpertRing = 4;
 
+/// Gives a device the rows of `all` whose matrices are computed by rows on the host, in layers that are sent
+/// to the device.
+void take_rows(const model::ModelProfile& profile, const std::vector<TensorUse>& host,
+               const std::vector<DeviceRows>& all, DeviceShare& device) {
+  for (const DeviceRows& rows : all) {
+    const auto use = std::ranges::find(host, rows.tensor, &TensorUse::tensor);
+    if (use == host.end() || !use->by_rows || use->whole) continue;
+    const std::vector<int>& sent = device.sent_layers;
+    if (std::ranges::find(sent, *profile.tensors[rows.tensor].layer) != sent.end())
+      device.rows.push_back(rows);
+  }
+}
+
 /// Deals out the layers that are sent, and gives up rings that get none.
-void deal_sent_layers(const model::ModelProfile& profile, DeviceSplit& split) {
+void deal_sent_layers(const model::ModelProfile& profile, const std::vector<DeviceBudget>& budgets,
+                      DeviceSplit& split) {
   const bool for_experts = std::ranges::any_of(split.devices, &DeviceShare::ring_for_experts);
   struct Link {
     DeviceShare* device;
@@ -317,6 +331,8 @@ void deal_sent_layers(const model::ModelProfile& profile, DeviceSplit& split) {
     next.device->sent_layers.push_back(layer);
     next.due -= 1;
   }
+  for (std::size_t i = 0; i < budgets.size(); ++i)
+    take_rows(profile, split.host.uses, budgets[i].rows, split.devices[i]);
 }
 
 /// Fills the devices, with the rings that `budgets` ask for where there is room.
@@ -362,7 +378,7 @@ DeviceSplit fill_devices(const model::ModelProfile& profile, const HostDemand& d
       use.by_rows = use.whole = false;  // the host only gathers from it
   }
   out.host.kv_cache = saturating_sub(demand.kv_cache, kv_on_devices);
-  deal_sent_layers(profile, out);
+  deal_sent_layers(profile, budgets, out);
   if (profile.layers > 0)
     out.share_of_attention = std::min(1.0, static_cast<double>(layers) / profile.layers);
   return out;

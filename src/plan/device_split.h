@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "hardware/profile.h"
+#include "plan/device_rows.h"
 #include "plan/expert_groups.h"
 #include "plan/host_plan.h"
 
@@ -34,6 +35,8 @@ struct DeviceBudget {
   Bytes ring = {};
   /// The same for experts that are sent. It is used where it is at most a quarter of the room.
   Bytes expert_ring = {};
+  /// Rows that the device multiplies where the host has the matrix, and where there is a ring.
+  std::vector<DeviceRows> rows = {};
   /// What happens where not all experts fit. True: some experts get slots on the device, and the host keeps
   /// all of them, too. False: as many whole matrices of experts as fit lie on the device.
   bool caches_experts = true;
@@ -49,6 +52,7 @@ struct DeviceShare {
   Bytes experts;
   Bytes kv_cache;
   Bytes compute;
+  /// The ring, with the buffers for `rows`.
   Bytes ring;
   /// Whether the ring is large enough for experts.
   bool ring_for_experts = false;
@@ -64,6 +68,8 @@ struct DeviceShare {
   /// Layers whose weights are sent there for batches, as far as the host has them. Layers are dealt out to
   /// the devices that have rings, in turns by the rates of their links, so that all links send at once.
   std::vector<int> sent_layers;
+  /// Rows of the host's matrices in these layers that are multiplied there in passes of few tokens.
+  std::vector<DeviceRows> rows;
 
   /// The most that will be held.
   [[nodiscard]] Bytes peak() const { return budget - unused; }

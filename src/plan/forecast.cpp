@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
+#include <span>
 
 namespace brimful::plan {
 namespace {
@@ -119,6 +121,81 @@ class LayerPlaces {
 
   const model::ModelProfile& profile_;
   std::map<int, Layer> layers_;
+};
+
+/// The rows of the host's matrices that devices multiply in passes of few tokens. A matrix is divided only
+/// while all of it is resident.
+class RowsByDevice {
+ public:
+  RowsByDevice(const model::ModelProfile& profile, const HostPlan& plan, const DeviceSplit& split) {
+    std::set<std::uint32_t> resident;
+    for (const Unit& unit : plan.placement.units) {
+      if (unit.resident) resident.insert(unit.tensor);
+    }
+    for (const Unit& unit : plan.placement.units) {
+      if (!unit.resident) resident.erase(unit.tensor);
+    }
+    for (const DeviceShare& device : split.devices) {
+      const std::size_t before = count_;
+      for (const DeviceRows& rows : device.rows) {
+        if (!resident.contains(rows.tensor)) continue;
+        const auto bytes = static_cast<double>(bytes_of(profile, std::span(&rows, 1)).value);
+        by_type_[profile.tensors[rows.tensor].type].first += bytes;
+        bytes_ += bytes;
+        ++count_;
+      }
+      if (count_ == before) continue;
+      link_ += device.gpu.host_to_device_bytes_per_s.value_or(kUnknownLink);
+      if (gpu_ == nullptr) gpu_ = &device.gpu;
+    }
+    for (const TensorUse& use : plan.demand.uses) {
+      if ((use.by_rows || use.whole) && !use.expert_group)
+        by_type_[profile.tensors[use.tensor].type].second +=
+            static_cast<double>(profile.tensors[use.tensor].bytes.value);
+    }
+  }
+
+  /// Whether devices multiply rows in a pass of so many tokens.
+  [[nodiscard]] bool used_for(std::int64_t tokens) const {
+    return count_ > 0 && tokens <= kMostColumnsOfRows;
+  }
+
+  /// Takes the rows out of the host's work.
+  void take_from(GraphWork& host) const {
+    for (Products& products : host.products) {
+      const auto known = by_type_.find(products.type);
+      if (products.experts || known == by_type_.end() || known->second.second == 0) continue;
+      products.multiplications *= 1 - known->second.first / known->second.second;
+    }
+  }
+
+  /// Adds the time for which the host waits for the rows. `host` is the work that is left to it. The link and
+  /// the cores read at once, and memory has a rate for both together.
+  void add_to(PassCost& cost, const GraphWork& host, const hardware::Profile& machine) const {
+    double bytes = bytes_;
+    for (const Products& products : host.products)
+      bytes += products.multiplications / products.columns * bytes_per_weight(products.type);
+    const double rate = memory_beside_link(machine.ram, *gpu_).bytes_per_s;
+    const double memory = rate > 0 ? bytes / rate : 0;
+    const double link = bytes_ / link_;
+    cost.seconds += std::max(0.0, std::max(link, memory) - cost.compute_seconds);
+    cost.seconds +=
+        static_cast<double>(count_) * (kSecondsPerDividedProduct + 2 * machine.compute.seconds_per_segment);
+    cost.link_seconds += link;
+    cost.rows_sent = Bytes{static_cast<std::uint64_t>(bytes_)};
+  }
+
+ private:
+  // Bytes of these rows, and of all the host's matrices, experts left out.
+  std::map<ggml_type, std::pair<double, double>> by_type_;
+  // Bytes of all these rows.
+  double bytes_ = 0;
+  // The rate of all links together.
+  double link_ = 0;
+  // The first device with rows.
+  const hardware::Gpu* gpu_ = nullptr;
+  // Number of matrices that are divided.
+  std::size_t count_ = 0;
 };
 
 struct DeviceRates {
@@ -246,6 +323,7 @@ class Forecaster {
         split_(split),
         machine_(machine),
         places_(profile, plan, split),
+        rows_(profile, plan, split),
         few_(profile, all_uses(profile, plan, split), split, true),
         many_(profile, all_uses(profile, plan, split), split, false) {}
 
@@ -256,11 +334,14 @@ class Forecaster {
     if (few)
       load.expert_reads =
           Bytes{static_cast<std::uint64_t>(static_cast<double>(load.expert_reads.value) * share_read())};
-    PassCost cost = cost_of(load, machine_);
-    if (split_.weights.value == 0) return cost;
+    const bool by_rows = rows_.used_for(work.tokens);
+    if (split_.weights.value == 0 && !by_rows) return cost_of(load, machine_);
     const double detours = places_.detours(work, false, false) * kSecondsPerDetour;
-    const PassCost here =
-        with_devices(load, {divided.device_seconds, detours, divided.device_seconds + detours});
+    PassLoad at_host = load;
+    if (by_rows) rows_.take_from(at_host.work);
+    PassCost here =
+        with_devices(at_host, {divided.device_seconds, detours, divided.device_seconds + detours});
+    if (by_rows) rows_.add_to(here, at_host.work, machine_);
     if (work.tokens < 2) return here;  // it is computed where the weights lie
     PassLoad across = load;
     std::erase_if(across.work.products, [&](const Products& products) { return sends(split_, products); });
@@ -328,6 +409,7 @@ class Forecaster {
   const DeviceSplit& split_;
   const hardware::Profile& machine_;
   const LayerPlaces places_;
+  const RowsByDevice rows_;
   // For passes of few tokens, which find experts in slots.
   const DeviceParts few_;
   // For passes of more tokens, which do not use slots.

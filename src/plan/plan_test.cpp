@@ -10,6 +10,7 @@
 #include "plan/advice.h"
 #include "plan/requantise.h"
 #include "plan/shared_forecast.h"
+#include "plan/transfer_policy.h"
 
 namespace brimful::plan {
 namespace {
@@ -353,6 +354,40 @@ TEST(Plan, EachLinkSendsLayersByItsRateAndTheyTakeTurns) {
     EXPECT_EQ(device.weights + device.experts + device.kv_cache + device.compute + device.ring +
                   device.runtime + device.unused,
               device.budget);
+}
+
+// The cores multiply at 40 GB/s, and memory gives 50 to them and the link together. The card holds little
+// more than the ring.
+TEST(Plan, RowsThatCrossTheLinkMakeATokenFaster) {
+  Inputs inputs = model_of(32, 4096, 0);
+  inputs.host_budget = Bytes{32} * kGiB.value;
+  inputs.devices = {
+      {"CUDA0", gpu(12), *gpu(12).runtime + inputs.run.demand.compute + Bytes{600} * kMiB.value}};
+  add_rings(inputs.devices, inputs.profile, measured_transfer_policy(inputs.profile, inputs.machine, gpu(12)),
+            inputs.run.ubatch);
+  ASSERT_EQ(inputs.devices[0].rows.size(), 64U);
+  const auto with = make_plan(inputs);
+  inputs.devices[0].rows.clear();
+  const auto without = make_plan(inputs);
+  ASSERT_TRUE(with && without);
+  const DeviceShare& device = with->devices.devices.at(0);
+  EXPECT_FALSE(device.rows.empty());
+  for (const DeviceRows& rows : device.rows) {
+    const auto of_host = std::ranges::find(with->host.demand.uses, rows.tensor, &TensorUse::tensor);
+    EXPECT_NE(of_host, with->host.demand.uses.end()) << "what lies on the card is not sent";
+  }
+  EXPECT_EQ(with->forecast.decode.rows_sent, bytes_of(inputs.profile, device.rows));
+  EXPECT_EQ(without->forecast.decode.rows_sent, Bytes{});
+  const double gain = without->forecast.decode.seconds / with->forecast.decode.seconds;
+  EXPECT_GT(gain, 1.1);
+  EXPECT_LT(gain, 1.25);
+  EXPECT_DOUBLE_EQ(with->forecast.prompt.seconds, without->forecast.prompt.seconds);
+  // A matrix of which some streams stays whole, so the disk reads it as before.
+  inputs.host_budget = inputs.run.demand.least();
+  inputs.devices[0].rows = with->devices.devices.at(0).rows;
+  const auto streams = make_plan(inputs);
+  ASSERT_TRUE(streams) << streams.error().message;
+  EXPECT_LT(streams->forecast.decode.rows_sent, with->forecast.decode.rows_sent);
 }
 
 TEST(Plan, SaysWhatIsMissingAndWhere) {

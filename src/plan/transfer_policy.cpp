@@ -176,12 +176,25 @@ TransferPolicy measured_transfer_policy(const model::ModelProfile& profile, cons
                                       others.turning_threads(compute, *bytes_per_s))};
 }
 
+TransferPolicy measured_transfer_policy(const model::ModelProfile& profile, const hardware::Profile& machine,
+                                        const hardware::Gpu& gpu) {
+  TransferPolicy out = measured_transfer_policy(profile, machine.compute, gpu.host_to_device_bytes_per_s);
+  if (!gpu.host_to_device_bytes_per_s) return out;
+  hardware::Profile as_it_lies = machine;
+  as_it_lies.compute =
+      in_layouts(machine.compute, host_layout(profile, machine.compute, *gpu.host_to_device_bytes_per_s));
+  out.rows = device_rows(profile, as_it_lies, gpu);
+  return out;
+}
+
 void add_rings(std::span<DeviceBudget> devices, const model::ModelProfile& profile,
                const TransferPolicy& transfer_policy, std::int64_t ubatch) {
   Bytes ring = largest(profile, false) * 3;
   if (devices.size() > 1) ring = std::max(ring, largest_layer(profile));
+  ring += row_buffers(profile, transfer_policy.rows).total();
   for (DeviceBudget& device : devices) {
-    if (transfer_policy.min_batch <= ubatch) device.ring = align_up(ring, kMiB);
+    device.rows = transfer_policy.rows;
+    if (transfer_policy.min_batch <= ubatch || !device.rows.empty()) device.ring = align_up(ring, kMiB);
     if (transfer_policy.min_batch_of_experts <= ubatch)
       device.expert_ring = align_up(largest(profile, true) * 2, kMiB);
   }

@@ -2,9 +2,11 @@
 
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "hardware/profile.h"
 #include "model/model_profile.h"
+#include "plan/device_rows.h"
 #include "plan/device_split.h"
 
 namespace brimful::plan {
@@ -25,6 +27,8 @@ struct TransferPolicy {
   bool missing_experts = false;
   /// Threads for each device that turn weights back to the file's layout while they are sent, at least 1.
   int turning_threads = 1;
+  /// Rows of the host's matrices that a device multiplies in passes of few tokens, ordered by tensor.
+  std::vector<DeviceRows> rows = {};
 };
 /// More tokens than any pass has.
 inline constexpr std::int64_t kNever = std::int64_t{1} << 40;
@@ -47,10 +51,17 @@ inline constexpr std::int64_t kNever = std::int64_t{1} << 40;
                                                       const hardware::Compute& compute,
                                                       std::optional<double> bytes_per_s);
 
-/// Sets the rings of all devices, for what passes of `ubatch` tokens send: room for three of the largest
-/// matrices, and for two of the largest matrices of experts. Where there are several devices, each has room
-/// for a whole layer without its experts, because its link sends the next layer while another device
-/// computes. A ring that `transfer_policy` does not use for so many tokens stays as it is.
+/// The same for a GPU of a machine, with the rows that a device multiplies in passes of few tokens:
+/// device_rows(). There are none where nobody measured the copies to the GPU.
+[[nodiscard]] TransferPolicy measured_transfer_policy(const model::ModelProfile& profile,
+                                                      const hardware::Profile& machine,
+                                                      const hardware::Gpu& gpu);
+
+/// Sets the rings of all devices, for what passes of `ubatch` tokens and passes of few tokens send: room for
+/// three of the largest matrices, and for two of the largest matrices of experts. Where there are several
+/// devices, each has room for a whole layer without its experts, because its link sends the next layer while
+/// another device computes. A ring that `transfer_policy` does not use for so many tokens stays as it is.
+/// Where rows are divided, the ring has room for their buffers, too.
 void add_rings(std::span<DeviceBudget> devices, const model::ModelProfile& profile,
                const TransferPolicy& transfer_policy, std::int64_t ubatch);
 

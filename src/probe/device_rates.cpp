@@ -6,9 +6,9 @@
 
 #include <algorithm>
 #include <chrono>
-#include <optional>
 
 #include "base/bytes.h"
+#include "probe/ram_rates.h"
 
 namespace brimful::probe {
 namespace {
@@ -20,7 +20,7 @@ constexpr std::chrono::milliseconds kTime{500};
 
 }  // namespace
 
-Result<double> host_to_device_rate(ggml_backend_dev_t device) {
+Result<LinkRates> link_rates(ggml_backend_dev_t device, int threads) {
   const std::string name = ggml_backend_dev_name(device);
   const ggml_backend_ptr backend(ggml_backend_dev_init(device, nullptr));
   if (!backend) return fail(ErrorCode::kInternal, fmt::format("{}: the device cannot be started", name));
@@ -45,33 +45,54 @@ Result<double> host_to_device_rate(ggml_backend_dev_t device) {
     ggml_backend_synchronize(backend.get());
   };
   copy();  // The first copy makes the pages present and wakes up the link.
-  double copies = 0;
+  const auto seconds_of = [](Clock::time_point begin) {
+    return std::chrono::duration<double>(Clock::now() - begin).count();
+  };
+  /// Copies for a while, and returns the rate.
+  const auto rate = [&] {
+    double copies = 0;
+    const auto begin = Clock::now();
+    while (Clock::now() - begin < kTime) {
+      copy();
+      ++copies;
+    }
+    return copies * static_cast<double>(kCopy.value) / seconds_of(begin);
+  };
+  LinkRates out{.copies_bytes_per_s = rate()};
+  BRIMFUL_TRY(const auto readers, MemoryReaders::start(threads));
+  const Bytes before = readers->read();
   const auto begin = Clock::now();
-  while (Clock::now() - begin < kTime) {
-    copy();
-    ++copies;
-  }
-  return copies * static_cast<double>(kCopy.value) /
-         std::chrono::duration<double>(Clock::now() - begin).count();
+  out.copies_beside_reads_bytes_per_s = rate();
+  out.reads_beside_copies_bytes_per_s =
+      static_cast<double>((readers->read() - before).value) / seconds_of(begin);
+  return out;
 }
 
-Status measure_links(const std::vector<ggml_backend_dev_t>& devices, std::vector<hardware::Gpu>& gpus) {
+Status measure_links(const std::vector<ggml_backend_dev_t>& devices, int threads,
+                     std::vector<hardware::Gpu>& gpus) {
   const std::size_t known = gpus.size();
   std::vector<bool> taken(known, false);
   Status measured;
   for (ggml_backend_dev_t const device : devices) {
-    const auto answer = host_to_device_rate(device);
-    if (!answer && measured) measured = std::unexpected(answer.error());
-    const auto rate = answer ? std::optional(*answer) : std::nullopt;
+    const auto rates = link_rates(device, threads);
+    if (!rates && measured) measured = std::unexpected(rates.error());
+    const auto take = [&](hardware::Gpu& gpu) {
+      if (!rates) return;
+      gpu.host_to_device_bytes_per_s = rates->copies_bytes_per_s;
+      gpu.copies_beside_reads_bytes_per_s = rates->copies_beside_reads_bytes_per_s;
+      gpu.reads_beside_copies_bytes_per_s = rates->reads_beside_copies_bytes_per_s;
+    };
     const std::string name = ggml_backend_dev_description(device);
     std::size_t index = 0;
     while (index < known && (taken[index] || gpus[index].name != name)) ++index;
     if (index < known) {
       taken[index] = true;
-      gpus[index].host_to_device_bytes_per_s = rate;
+      gpus[index].host_to_device_bytes_per_s.reset();
+      take(gpus[index]);
       continue;
     }
-    hardware::Gpu gpu{.name = name, .host_to_device_bytes_per_s = rate};
+    hardware::Gpu gpu{.name = name};
+    take(gpu);
     std::size_t free = 0;
     std::size_t total = 0;
     ggml_backend_dev_memory(device, &free, &total);

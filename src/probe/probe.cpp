@@ -68,7 +68,8 @@ void measure_links_apart(const ProbeOptions& options, hardware::Profile& profile
       [&] {
         std::vector<hardware::Gpu> gpus = profile.gpus;
         const auto devices = options.devices();
-        const Status done = devices ? measure_links(*devices, gpus) : std::unexpected(devices.error());
+        const Status done =
+            devices ? measure_links(*devices, options.threads, gpus) : std::unexpected(devices.error());
         nlohmann::json answer{{"gpus", nlohmann::json::array()}};
         for (const hardware::Gpu& gpu : gpus) answer["gpus"].push_back(hardware::gpu_json(gpu));
         if (!done) answer["problem"] = done.error().message;

@@ -24,6 +24,36 @@ double seconds_since(Clock::time_point begin) {
 
 }  // namespace
 
+Result<std::unique_ptr<MemoryReaders>> MemoryReaders::start(int threads) {
+  constexpr Bytes kRead = Bytes{256} * kMiB.value;
+  BRIMFUL_TRY(auto region, memory::Region::reserve(kRead));
+  BRIMFUL_TRY_VOID(region.commit());
+  std::unique_ptr<MemoryReaders> out(new MemoryReaders(std::move(region)));
+  const auto count = static_cast<std::size_t>(threads);
+  for (std::size_t t = 0; t < count; ++t)
+    out->threads_.emplace_back([self = out.get(), t, count] { self->read_again(t, count); });
+  return out;
+}
+
+MemoryReaders::~MemoryReaders() {
+  stop_ = true;
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void MemoryReaders::read_again(std::size_t thread, std::size_t threads) {
+  constexpr std::size_t kWords = kMiB.value / sizeof(std::uint64_t);  // between looks at the clock
+  const std::span words(reinterpret_cast<const std::uint64_t*>(region_.data()),
+                        region_.size().value / sizeof(std::uint64_t));
+  const std::size_t share = words.size() / threads;
+  const auto mine = words.subspan(thread * share, share);
+  for (std::size_t at = 0; !stop_;) {
+    const auto some = mine.subspan(at, std::min(kWords, mine.size() - at));
+    sum_ += std::accumulate(some.begin(), some.end(), std::uint64_t{0});
+    read_ += some.size_bytes();
+    at = at + some.size() == mine.size() ? 0 : at + some.size();
+  }
+}
+
 Result<RamRates> measure_ram(int threads) {
   RamRates rates;
   BRIMFUL_TRY(auto region, memory::Region::reserve(kSize));

@@ -75,6 +75,8 @@ void take_over_links(const std::vector<hardware::Gpu>& from, std::vector<hardwar
       to.push_back(from[i]);
     } else if (to[i].name == from[i].name) {
       to[i].host_to_device_bytes_per_s = from[i].host_to_device_bytes_per_s;
+      to[i].copies_beside_reads_bytes_per_s = from[i].copies_beside_reads_bytes_per_s;
+      to[i].reads_beside_copies_bytes_per_s = from[i].reads_beside_copies_bytes_per_s;
     }
   }
 }

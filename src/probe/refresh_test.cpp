@@ -98,7 +98,10 @@ TEST(Average, ALayoutThatIsThatOfTheFileHasNoRepackRate) {
 
 TEST(TakeOverLinks, ACardKeepsItsFactsAndGetsItsRate) {
   std::vector<hardware::Gpu> now = {{.name = "A", .total = Bytes{8}}, {.name = "A"}, {.name = "B"}};
-  take_over_links({{.name = "A", .host_to_device_bytes_per_s = 1},
+  take_over_links({{.name = "A",
+                    .host_to_device_bytes_per_s = 1,
+                    .copies_beside_reads_bytes_per_s = 5,
+                    .reads_beside_copies_bytes_per_s = 6},
                    {.name = "A", .host_to_device_bytes_per_s = 2},
                    {.name = "C", .host_to_device_bytes_per_s = 3},
                    {.name = "D", .host_to_device_bytes_per_s = 4}},
@@ -106,6 +109,8 @@ TEST(TakeOverLinks, ACardKeepsItsFactsAndGetsItsRate) {
   ASSERT_EQ(now.size(), 4U);
   EXPECT_EQ(now[0].total, Bytes{8});
   EXPECT_EQ(now[0].host_to_device_bytes_per_s, 1);
+  EXPECT_EQ(now[0].copies_beside_reads_bytes_per_s, 5);
+  EXPECT_EQ(now[0].reads_beside_copies_bytes_per_s, 6);
   EXPECT_EQ(now[1].host_to_device_bytes_per_s, 2) << "cards of the same name are told apart by their place";
   EXPECT_EQ(now[2].host_to_device_bytes_per_s, std::nullopt) << "another card was there";
   EXPECT_EQ(now[3].name, "D");

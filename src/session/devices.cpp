@@ -191,11 +191,10 @@ Result<std::vector<engine::OffloadOption>> offload_options_among(
 
 namespace {
 
-/// This machine's rates.
+/// This machine, and the card of one device.
 struct Rates {
-  hardware::Compute compute;
-  /// Unset where the card's link was not measured.
-  std::optional<double> link_bytes_per_s;
+  hardware::Profile machine;
+  hardware::Gpu card;
 };
 
 /// Unset where nothing was measured.
@@ -205,7 +204,7 @@ std::optional<Rates> known_rates(const model::ModelProfile& model, int threads, 
   const std::string card = ggml_backend_dev_description(device);
   const auto gpu = std::ranges::find(machine->gpus, card, &hardware::Gpu::name);
   if (gpu == machine->gpus.end()) return std::nullopt;
-  return Rates{machine->compute, gpu->host_to_device_bytes_per_s};
+  return Rates{*machine, *gpu};
 }
 
 }  // namespace
@@ -214,14 +213,14 @@ plan::TransferPolicy measured_transfer_policy(const model::ModelProfile& model, 
                                               ggml_backend_dev_t device) {
   const auto rates = known_rates(model, threads, device);
   if (!rates) return plan::assumed_transfer_policy(model);
-  return plan::measured_transfer_policy(model, rates->compute, rates->link_bytes_per_s);
+  return plan::measured_transfer_policy(model, rates->machine, rates->card);
 }
 
 plan::HostLayout measured_host_layout(const model::ModelProfile& model, int threads,
                                       ggml_backend_dev_t device) {
   const auto rates = known_rates(model, threads, device);
-  if (!rates || !rates->link_bytes_per_s) return {};
-  return plan::host_layout(model, rates->compute, *rates->link_bytes_per_s);
+  if (!rates || !rates->card.host_to_device_bytes_per_s) return {};
+  return plan::host_layout(model, rates->machine.compute, *rates->card.host_to_device_bytes_per_s);
 }
 
 }  // namespace brimful::session

@@ -64,8 +64,8 @@ Result<PlanReport> Planner::plan(const engine::ContextOptions& context, const pl
   std::ranges::copy(engine_->notes(), std::back_inserter(report.notes));
   std::vector<plan::DeviceBudget> devices = devices_;
   if (!devices.empty()) {
-    const plan::TransferPolicy transfer_policy = plan::measured_transfer_policy(
-        request_.profile, request_.machine.compute, devices.front().gpu.host_to_device_bytes_per_s);
+    const plan::TransferPolicy transfer_policy =
+        plan::measured_transfer_policy(request_.profile, request_.machine, devices.front().gpu);
     plan::add_rings(devices, request_.profile, transfer_policy, engine_->plan().ubatch);
   }
   BRIMFUL_TRY(const Bytes most, engine_->most_budget());

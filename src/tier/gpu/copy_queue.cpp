@@ -1,21 +1,16 @@
 #include "tier/gpu/copy_queue.h"
 
+#include <set>
 #include <utility>
 
 namespace brimful::tier {
-namespace {
-
-/// Makes `device` the one of this thread. CUDA's asynchronous copies do not do that: in a thread that has
-/// chosen no device they would start a driver context on the first card, which may have no budget.
 void choose_in_this_thread(ggml_backend_dev_t device) {
-  thread_local ggml_backend_dev_t chosen = nullptr;
-  if (std::exchange(chosen, device) == device) return;
+  thread_local std::set<ggml_backend_dev_t> chosen;
+  if (!chosen.insert(device).second) return;
   std::size_t free = 0;
   std::size_t total = 0;
   ggml_backend_dev_memory(device, &free, &total);
 }
-
-}  // namespace
 
 CopyQueue::CopyQueue(ggml_backend_dev_t device, std::size_t places) {
   ggml_backend_dev_props props{};

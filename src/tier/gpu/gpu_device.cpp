@@ -101,7 +101,9 @@ GpuDevice::GpuDevice(HostDevice& host, memory::Pool& pool, ggml_backend_dev_t in
   choose({});
 }
 
-GpuDevice::~GpuDevice() = default;
+GpuDevice::~GpuDevice() {
+  if (row_products_ != nullptr) host_.keep_rows(*row_products_);
+}
 
 Status GpuDevice::settle(Bytes kv_cache, Bytes compute) {
   buffers_.clear();

@@ -17,6 +17,7 @@
 #include "plan/transfer_policy.h"
 #include "tier/gpu/copy_queue.h"
 #include "tier/gpu/gpu_experts.h"
+#include "tier/gpu/gpu_rows.h"
 #include "tier/gpu/turning_threads.h"
 #include "tier/host/host_device.h"
 #include "tier/io/range_reader.h"
@@ -56,6 +57,7 @@ struct GpuPart;
 /// With a ring, matrix products of many tokens are computed on the device with the host's weights, too. These
 /// are sent ahead of the computation, from memory or disk, in the same way as the host's device streams from
 /// disk. With slots for experts, the device multiplies the experts that have a slot, for steps of few tokens.
+/// With rows of the host's matrices, it multiplies these while the host computes such a step.
 /// Threading: one thread at a time, like a llama_context. Lifetime: it must outlive the model and the
 /// context.
 class GpuDevice final : public BackendDevice {
@@ -73,9 +75,12 @@ class GpuDevice final : public BackendDevice {
   /// Chooses the weights that lie on the device, as indices into ModelProfile::tensors. A tensor that several
   /// layers share may lie here and on the host. `ring` is memory for weights that are sent; 0 if none are. Of
   /// the groups in `experts`, some experts get slots. `sent_layers` are the layers whose weights are sent
-  /// here; all where it is empty. Requires: nothing is placed.
+  /// here; all where it is empty. `rows` are those of the host's matrices that are sent in passes of few
+  /// tokens; their buffers take a part of `ring`, and where it has no room for them, no rows are sent.
+  /// Requires: nothing is placed.
   void choose(const std::vector<std::uint32_t>& tensors, Bytes ring = {},
-              std::span<const plan::CachedExperts> experts = {}, std::span<const int> sent_layers = {});
+              std::span<const plan::CachedExperts> experts = {}, std::span<const int> sent_layers = {},
+              std::span<const plan::DeviceRows> rows = {});
 
   /// While this is on, experts are left to the host, whether they have slots here or not. It serves to record
   /// what the host needs in that case.
@@ -127,7 +132,7 @@ class GpuDevice final : public BackendDevice {
 
   /// Statistics of the steps that used slots here, since the device was made.
   [[nodiscard]] ExpertStatistics experts() const;
-  /// Bytes of weights sent for batches, since the device was made.
+  /// Bytes of weights sent for batches, and of rows for passes of few tokens, since the device was made.
   [[nodiscard]] Bytes sent() const { return sent_before_ + (stream_ ? stream_->statistics().read : Bytes{}); }
   /// The bytes that were read from disk to be sent, and how long the device waited for what was sent.
   [[nodiscard]] StreamStatistics statistics() const {
@@ -147,6 +152,7 @@ class GpuDevice final : public BackendDevice {
   }
   [[nodiscard]] bool supports_op(const ggml_tensor& op) const override;
   [[nodiscard]] bool supports_buffer_type(ggml_backend_buffer_type_t type) const override;
+  void started(Stream& stream) override { backend_ = stream.inner; }
   void set_abort_callback(Stream& stream, ggml_abort_callback callback, void* data) override;
   [[nodiscard]] Status compute(const Stream& stream, ggml_cgraph& graph) override;
 
@@ -186,7 +192,11 @@ class GpuDevice final : public BackendDevice {
   // Statistics of the earlier experts_.
   ExpertStatistics experts_before_;
 
+  // The ring, without the buffers for rows behind it.
   Bytes ring_size_;
+  std::vector<plan::DeviceRows> rows_;
+  // The inner backend of the newest context.
+  ggml_backend_t backend_ = nullptr;
   // Indexed by tensor: whether its device tensor is used for batches only.
   std::vector<bool> for_batches_;
   // Indexed by tensor: whether it can be sent.
@@ -204,6 +214,8 @@ class GpuDevice final : public BackendDevice {
   std::unique_ptr<TurningThreads> turning_threads_;
   // The stream to the ring; its reader sends.
   std::unique_ptr<PassStream> stream_;
+  // Null where no rows are sent. It uses the stream.
+  std::unique_ptr<GpuRows> row_products_;
   // Bytes that earlier streams sent.
   Bytes sent_before_;
   std::chrono::nanoseconds stalled_before_{0};

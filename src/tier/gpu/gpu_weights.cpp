@@ -19,6 +19,9 @@ constexpr std::uint64_t kBlocks = 8;
 // estimate.
 constexpr Bytes kSender{2 << 20};
 
+// Alignment of the buffers behind the ring.
+constexpr Bytes kBufferAlignment{256};
+
 }  // namespace
 
 /// Bytes that a weight takes on the device. Some back ends want zeros behind the rows of the file: CUDA's
@@ -36,7 +39,8 @@ Bytes GpuDevice::padded_bytes(std::uint32_t weight) const {
 }
 
 void GpuDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring,
-                       std::span<const plan::CachedExperts> experts, std::span<const int> sent_layers) {
+                       std::span<const plan::CachedExperts> experts, std::span<const int> sent_layers,
+                       std::span<const plan::DeviceRows> rows) {
   BRIMFUL_CHECK(!placed_);
   const model::ModelProfile& profile = weights_.profile();
   experts_before_ = this->experts();
@@ -45,7 +49,14 @@ void GpuDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring,
   device_tensors_.assign(profile.tensors.size(), nullptr);
   for_batches_.assign(profile.tensors.size(), false);
   sendable_.assign(profile.tensors.size(), false);
-  ring_size_ = ring;
+  const Bytes row_buffers = align_up(plan::row_buffers(profile, rows).total(), kBufferAlignment);
+  rows_.clear();
+  if (row_buffers < ring) rows_.assign(rows.begin(), rows.end());
+  ring_size_ = rows_.empty() ? ring : align_down(ring - row_buffers, kBufferAlignment);
+  // The ring has room for two of a matrix whose rows are sent.
+  std::erase_if(rows_, [&](const plan::DeviceRows& some) {
+    return plan::bytes_of(profile, std::span(&some, 1)) * 2 > ring_size_;
+  });
   const auto add = [&](std::uint32_t index) {
     const model::TensorInfo& info = profile.tensors[index];
     ggml_tensor* const device_tensor =
@@ -96,9 +107,10 @@ Status GpuDevice::place(memory::Pool& host_pool, const Progress& progress) {
   placed_ = true;
   if (ring_size_ > Bytes{}) {
     ring_context_.reset(ggml_init({ggml_tensor_overhead() + 64, nullptr, true}));
-    ggml_new_tensor_1d(ring_context_.get(), GGML_TYPE_I8, static_cast<std::int64_t>(ring_size_.value));
-    BRIMFUL_TRY(ring_,
-                allocate_weights(ring_context_.get(), ring_size_, memory::Tag::kRing, ring_reservation_));
+    const Bytes size =
+        ring_size_ + align_up(plan::row_buffers(weights_.profile(), rows_).total(), kBufferAlignment);
+    ggml_new_tensor_1d(ring_context_.get(), GGML_TYPE_I8, static_cast<std::int64_t>(size.value));
+    BRIMFUL_TRY(ring_, allocate_weights(ring_context_.get(), size, memory::Tag::kRing, ring_reservation_));
   }
   if (weight_bytes() == Bytes{}) return {};
   BRIMFUL_TRY(arena_,
@@ -160,6 +172,8 @@ Status GpuDevice::send(RangeReader& reader, const Progress& progress) {
 }
 
 void GpuDevice::disconnect() {
+  if (row_products_ != nullptr) host_.keep_rows(*row_products_);
+  row_products_.reset();
   sent_before_ = sent();
   stalled_before_ = statistics().stalled;
   stream_.reset();
@@ -185,7 +199,8 @@ Bytes GpuDevice::host_bytes() const {
   const Bytes threads =
       TurningThreads::kMemory * static_cast<std::uint64_t>(transfer_policy_.turning_threads);
   const Bytes upload = ring_size_ > Bytes{} ? UploadReader::staging_bytes() + kSender + threads : Bytes{};
-  return upload + (experts_ ? experts_->host_bytes() : Bytes{});
+  return upload + (experts_ ? experts_->host_bytes() : Bytes{}) +
+         GpuRows::host_bytes(weights_.profile(), rows_);
 }
 
 Status GpuDevice::connect() {
@@ -216,6 +231,10 @@ Status GpuDevice::connect() {
   };
   stream_ = std::make_unique<PassStream>(host_.files(), make_sender, static_cast<std::byte*>(ring->data),
                                          ring_size_);
+  if (rows_.empty()) return {};
+  BRIMFUL_TRY(row_products_,
+              GpuRows::create(table, rows_, {ring, ring_size_.value}, *stream_, inner_, backend_));
+  host_.share_rows(*row_products_);
   return {};
 }
 

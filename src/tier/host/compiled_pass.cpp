@@ -143,8 +143,8 @@ void merge(GraphNeeds& needs, const GraphNeeds& more) {
 class PassCompiler {
  public:
   PassCompiler(const WeightBufferType& weights, const WeightTable& table, const RepackedLayout& layout,
-               const BatchInvariance* split)
-      : weights_(weights), table_(table), layout_(layout) {
+               const BatchInvariance* split, std::span<RowDevice* const> row_devices)
+      : weights_(weights), table_(table), layout_(layout), row_devices_(row_devices) {
     if (split != nullptr) cutter_.emplace(*split, program_.shadows_);
   }
 
@@ -165,6 +165,7 @@ class PassCompiler {
       segment_.nodes.push_back(node);
       return {};
     }
+    if (needs_unfinished(*node)) end_segment();
     for (int s = 0; s < GGML_MAX_SRC && node->src[s] != nullptr; ++s) {
       const auto index = weights_.weight_of(node->src[s]);
       if (!index) continue;
@@ -176,6 +177,7 @@ class PassCompiler {
       if (is_gather(node, s) && (table_.resident(*index) == nullptr || table_.repacked(*index))) {
         add_gather(node, *index);
       } else if (table_.resident(*index) != nullptr) {
+        if (is_by_rows(node, s) && add_by_device(node, *index)) return {};
         patch(node, s, shadow_of(node->src[s], *index, table_.resident(*index)));
       } else if (units.size() == 1) {
         patch(node, s, streamed_shadow(node->src[s], units.front()));
@@ -226,6 +228,43 @@ class PassCompiler {
       emit(&part);
       i = end;
     }
+  }
+
+  /// Whether a node uses the result of a product that is finished only after the segment.
+  [[nodiscard]] bool needs_unfinished(const ggml_tensor& node) const {
+    for (const ggml_tensor* src : node.src) {
+      if (src == nullptr) continue;
+      const ggml_tensor* const memory = src->view_src != nullptr ? src->view_src : src;
+      for (std::size_t i = segment_.rows_begin; i < segment_.rows_end; ++i) {
+        if (program_.row_products_[i].node == memory) return true;
+      }
+    }
+    return false;
+  }
+
+  /// Adds the first rows of a product with a resident weight, if a device multiplies the others. Returns
+  /// false where none does.
+  bool add_by_device(ggml_tensor* node, std::uint32_t index) {
+    if (cutter_ || weights_.weight_of(node->src[1])) return false;
+    for (RowDevice* const device : row_devices_) {
+      const auto first_row = device->first_row(*node, index);
+      if (!first_row) continue;
+      std::vector<RowProduct>& products = program_.row_products_;
+      const bool same_input = segment_.rows_end > segment_.rows_begin &&
+                              products[segment_.rows_begin].node->src[1] == node->src[1];
+      if (!same_input) end_segment();
+      products.push_back({device, node, index, *first_row});
+      segment_.rows_end = products.size();
+      ggml_tensor* const weight = shadow_of(node->src[0], index, table_.resident(index));
+      weight->ne[1] = *first_row;
+      weight->nb[2] = weight->nb[3] = weight->nb[1] * static_cast<std::size_t>(*first_row);
+      ggml_tensor& part = program_.shadows_.emplace_back(*node);
+      part.src[0] = weight;
+      part.ne[0] = *first_row;  // the strides stay: the part is the beginning of each row of the result
+      segment_.nodes.push_back(&part);
+      return true;
+    }
+    return false;
   }
 
   /// Adds a product with a part of an expert group. The first one of a step begins a new segment.
@@ -332,17 +371,25 @@ class PassCompiler {
     node->src[src] = shadow;
   }
 
+  /// Ends the segment. Slots of streamed units are released with it.
+  void end_segment() {
+    close_run();
+    last_streamed_ = nullptr;
+  }
+
   void close_run() {
     const std::size_t entries = program_.entries_.size();
     if (!segment_.nodes.empty() || segment_.gather || segment_.step)
       program_.segments_.push_back(std::move(segment_));
     segment_ = Segment{};
     segment_.entries_end = entries;
+    segment_.rows_begin = segment_.rows_end = program_.row_products_.size();
   }
 
   const WeightBufferType& weights_;
   const WeightTable& table_;
   const RepackedLayout& layout_;
+  const std::span<RowDevice* const> row_devices_;
   CompiledPass program_;
   Segment segment_;
   const plan::Unit* last_streamed_ = nullptr;
@@ -354,12 +401,13 @@ class PassCompiler {
 
 Result<CompiledPass> CompiledPass::compile(const ggml_cgraph& graph, const WeightBufferType& weights,
                                            const WeightTable& table, const RepackedLayout& layout,
-                                           const BatchInvariance* split) {
+                                           const BatchInvariance* split,
+                                           std::span<RowDevice* const> row_devices) {
   BatchInvariance::Cuts cuts;
   if (split != nullptr) {
     BRIMFUL_TRY(cuts, split->match(graph));
   }
-  return PassCompiler(weights, table, layout, split).compile(graph, cuts);
+  return PassCompiler(weights, table, layout, split, row_devices).compile(graph, cuts);
 }
 
 Bytes CompiledPass::bytes_per_unit(bool repacked) {
@@ -375,6 +423,7 @@ CompiledPass& CompiledPass::operator=(CompiledPass&& other) noexcept {
   std::swap(segments_, other.segments_);
   std::swap(entries_, other.entries_);
   std::swap(steps_, other.steps_);
+  std::swap(row_products_, other.row_products_);
   std::swap(shadows_, other.shadows_);
   std::swap(patches_, other.patches_);
   std::swap(bindings_, other.bindings_);

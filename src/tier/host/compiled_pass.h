@@ -4,9 +4,11 @@
 
 #include <deque>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "tier/host/batch_invariance.h"
+#include "tier/host/row_device.h"
 #include "tier/layout/repacked_layout.h"
 #include "tier/stream/pass_stream.h"
 #include "tier/weights/weight_buffer.h"
@@ -66,6 +68,11 @@ struct Segment {
   std::optional<std::size_t> step;
   /// In the order of the nodes.
   std::vector<ExpertNode> experts;
+  /// Products of the segment of which devices multiply some rows: indices into CompiledPass::row_products(),
+  /// from `rows_begin` to before `rows_end`. All have the same input, which was computed before the segment.
+  /// No node of the segment uses their results.
+  std::size_t rows_begin = 0;
+  std::size_t rows_end = 0;
 };
 
 /// One graph in the form that the tier executes. Shadow tensors that point into the arena replace the
@@ -81,14 +88,16 @@ class CompiledPass {
   CompiledPass& operator=(CompiledPass&& other) noexcept;
   ~CompiledPass() { restore(); }
 
-  /// Compiles `graph`. With `split` (may be null), each token is computed as if it were the only one. `graph`
-  /// and `layout` must outlive the result.
+  /// Compiles `graph`. With `split` (may be null), each token is computed as if it were the only one.
+  /// Otherwise, `row_devices` multiply rows of some products. `graph`, `layout` and the devices must outlive
+  /// the result.
   /// Errors: kUnsupported when the graph uses a weight in a way that its placement does not allow, when a
   /// segment needs more streamed weights at once than the ring holds, or when the graph cannot be split by
   /// tokens.
   [[nodiscard]] static Result<CompiledPass> compile(const ggml_cgraph& graph, const WeightBufferType& weights,
                                                     const WeightTable& table, const RepackedLayout& layout,
-                                                    const BatchInvariance* split = nullptr);
+                                                    const BatchInvariance* split = nullptr,
+                                                    std::span<RowDevice* const> row_devices = {});
 
   /// Heap bytes that a compiled pass takes for each unit, at most. `repacked` says whether some weights are
   /// repacked.
@@ -103,6 +112,8 @@ class CompiledPass {
   [[nodiscard]] std::deque<Segment>& segments() { return segments_; }
   /// The router's choices, in the order in which the graph uses them.
   [[nodiscard]] const std::vector<ExpertStep>& steps() const { return steps_; }
+  /// The products of which devices multiply some rows, in the order of the graph.
+  [[nodiscard]] std::span<const RowProduct> row_products() const { return row_products_; }
 
  private:
   friend class PassCompiler;
@@ -124,6 +135,7 @@ class CompiledPass {
   std::deque<Segment> segments_;
   std::vector<StreamEntry> entries_;
   std::vector<ExpertStep> steps_;
+  std::vector<RowProduct> row_products_;
   // A deque: elements keep their addresses.
   std::deque<ggml_tensor> shadows_;
   std::vector<Patch> patches_;

@@ -161,6 +161,13 @@ class HostDevice final : public BackendDevice {
   [[nodiscard]] Status turn_back(std::uint32_t tensor, const std::byte* rows, std::uint64_t begin,
                                  std::uint64_t size, std::byte* out);
 
+  /// As PassExecutor's functions of the same names. Requires: the weights are placed, or else there is
+  /// nothing to end.
+  void share_rows(RowDevice& device) { executor_->share_rows(device); }
+  void keep_rows(const RowDevice& device) {
+    if (executor_ != nullptr) executor_->keep_rows(device);
+  }
+
   /// Pins the host's weights for a device that fetches from them, until displace(), and returns whether they
   /// are pinned. Devices of one back end share it. Requires: the weights are placed.
   bool pin_weights(ggml_backend_dev_t device);

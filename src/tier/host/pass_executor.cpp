@@ -54,6 +54,50 @@ std::size_t length_of_stretch(std::span<ggml_tensor* const> nodes, bool short_on
   return nodes.size();
 }
 
+/// The products of a pass of which devices multiply some rows. Each device knows its own ones by their
+/// number.
+class RowProducts {
+ public:
+  explicit RowProducts(std::span<const RowProduct> all) {
+    for (const RowProduct& product : all) {
+      auto of_device = std::ranges::find(devices_, product.device, &OfDevice::device);
+      if (of_device == devices_.end()) of_device = devices_.insert(of_device, {product.device, {}});
+      numbers_.push_back({product.device, of_device->products.size()});
+      of_device->products.push_back(product);
+    }
+  }
+
+  [[nodiscard]] Status begin() {
+    for (const OfDevice& of_device : devices_) BRIMFUL_TRY_VOID(of_device.device->begin(of_device.products));
+    return {};
+  }
+  [[nodiscard]] Status start(const Segment& segment) {
+    for (std::size_t i = segment.rows_begin; i < segment.rows_end; ++i)
+      BRIMFUL_TRY_VOID(numbers_[i].device->start(numbers_[i].index));
+    return {};
+  }
+  [[nodiscard]] Status finish(const Segment& segment) {
+    for (std::size_t i = segment.rows_begin; i < segment.rows_end; ++i)
+      BRIMFUL_TRY_VOID(numbers_[i].device->finish(numbers_[i].index));
+    return {};
+  }
+  void end() {
+    for (const OfDevice& of_device : devices_) of_device.device->end();
+  }
+
+ private:
+  struct OfDevice {
+    RowDevice* device;
+    std::vector<RowProduct> products;
+  };
+  struct Number {
+    RowDevice* device;
+    std::size_t index;
+  };
+  std::vector<OfDevice> devices_;
+  std::vector<Number> numbers_;
+};
+
 }  // namespace
 
 PassStatistics& PassStatistics::operator+=(const PassStatistics& other) {
@@ -91,6 +135,7 @@ Status PassExecutor::compute(ggml_backend_t inner, const ggml_cgraph& graph, con
 
 Status PassExecutor::checked(Status status) {
   if (!status) {
+    for (RowDevice* const device : row_devices_) device->abandon();
     stream_.abandon();
     if (experts_) experts_->abandon();
   }
@@ -108,25 +153,30 @@ Status PassExecutor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, co
 
 Status PassExecutor::run(ggml_backend_t inner, const ggml_cgraph& graph, const BatchInvariance* split,
                          bool again) {
-  BRIMFUL_TRY(CompiledPass program, CompiledPass::compile(graph, weights_, table_, layout_, split));
+  BRIMFUL_TRY(CompiledPass program,
+              CompiledPass::compile(graph, weights_, table_, layout_, split, row_devices_));
   BRIMFUL_TRY_VOID(stream_.begin(program.entries()));
   program.bind(stream_);
-
+  RowProducts rows(program.row_products());
+  BRIMFUL_TRY_VOID(rows.begin());
   for (Segment& segment : program.segments()) {
     BRIMFUL_TRY_VOID(stream_.wait(segment.entries_end));
     if (segment.gather) BRIMFUL_TRY_VOID(gather(*segment.gather));
     if (segment.step) BRIMFUL_TRY_VOID(begin_step(inner, program, *segment.step, again));
-    if (segment.experts.empty()) {
-      BRIMFUL_TRY_VOID(execute(inner, graph, segment.nodes));
-    } else if (experts_->in_slots()) {
-      BRIMFUL_TRY_VOID(execute_in_slots(inner, graph, segment));
-    } else {
-      BRIMFUL_TRY_VOID(execute_in_tiles(inner, graph, segment));
-    }
+    BRIMFUL_TRY_VOID(rows.start(segment));
+    BRIMFUL_TRY_VOID(run_segment(inner, graph, segment));
+    BRIMFUL_TRY_VOID(rows.finish(segment));
     stream_.release(segment.entries_end);
   }
+  rows.end();
   stream_.end();
   return {};
+}
+
+Status PassExecutor::run_segment(ggml_backend_t inner, const ggml_cgraph& graph, const Segment& segment) {
+  if (segment.experts.empty()) return execute(inner, graph, segment.nodes);
+  return experts_->in_slots() ? execute_in_slots(inner, graph, segment)
+                              : execute_in_tiles(inner, graph, segment);
 }
 
 Status PassExecutor::execute(ggml_backend_t inner, const ggml_cgraph& graph,

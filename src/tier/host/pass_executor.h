@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "memory/region.h"
 #include "tier/experts/expert_cache.h"
@@ -73,6 +74,12 @@ class PassExecutor {
   [[nodiscard]] Status bring(ggml_backend_t inner, std::span<const std::uint32_t> tensors,
                              std::span<const std::uint32_t> experts, const ExpertCache::TakeBytes& take);
 
+  /// From now on, `device` multiplies some rows of products. It must outlive this, or keep_rows() comes
+  /// before.
+  void share_rows(RowDevice& device) { row_devices_.push_back(&device); }
+  /// Ends that.
+  void keep_rows(const RowDevice& device) { std::erase(row_devices_, &device); }
+
   /// As ExpertCache::loans(); null where no experts have slots.
   [[nodiscard]] ExpertLoans* expert_loans() const { return experts_ ? &experts_->loans() : nullptr; }
 
@@ -83,6 +90,7 @@ class PassExecutor {
                            bool again = false);
   [[nodiscard]] Status run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const BatchInvariance* split);
   [[nodiscard]] Status checked(Status status);
+  [[nodiscard]] Status run_segment(ggml_backend_t inner, const ggml_cgraph& graph, const Segment& segment);
   [[nodiscard]] Status execute(ggml_backend_t inner, const ggml_cgraph& graph,
                                std::span<ggml_tensor* const> nodes);
   [[nodiscard]] Status execute_stretch(ggml_backend_t inner, const ggml_cgraph& graph,
@@ -109,6 +117,7 @@ class PassExecutor {
   ComputeThreads& threads_;
   PassStream stream_;
   ExpertPredictor predictor_;
+  std::vector<RowDevice*> row_devices_;
   std::chrono::nanoseconds expert_stalls_{0};
   std::uint64_t passes_ = 0;
   Bytes gathered_;

@@ -20,6 +20,13 @@ Status PassStream::wait(std::size_t count) {
   return {};
 }
 
+bool PassStream::ready(std::size_t count) const {
+  for (std::size_t i = waited_; i < count; ++i) {
+    if (!streamer_.ready(part_.begin + i)) return false;
+  }
+  return true;
+}
+
 void PassStream::release(std::size_t count) {
   if (count > 0) streamer_.release(part_.begin + count);
 }

@@ -25,6 +25,8 @@ class PassStream {
   [[nodiscard]] std::byte* slot(std::size_t i) const { return streamer_.slot(part_.begin + i); }
   /// Blocks until the first `count` entries of the piece are in their slots. Errors: those of the reads.
   [[nodiscard]] Status wait(std::size_t count);
+  /// Whether wait(count) would return at once.
+  [[nodiscard]] bool ready(std::size_t count) const;
   /// Frees the slots of the first `count` entries of the piece: nobody reads them any more.
   void release(std::size_t count);
   /// Ends the piece. Requires: all entries of the piece were released.

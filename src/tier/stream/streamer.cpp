@@ -221,6 +221,11 @@ Status Streamer::wait(std::size_t i) {
   return {};
 }
 
+bool Streamer::ready(std::size_t i) const {
+  const std::lock_guard lock(mutex_);
+  return error_ || slots_[i].loaded > pass_;
+}
+
 void Streamer::release(std::size_t count) {
   {
     const std::lock_guard lock(mutex_);

@@ -71,6 +71,8 @@ class Streamer {
   /// Blocks until entry `i` of the current pass is in its slot. Errors: the first error of any read since
   /// start().
   [[nodiscard]] Status wait(std::size_t i);
+  /// Whether wait(i) would return at once.
+  [[nodiscard]] bool ready(std::size_t i) const;
   /// Tells that the consumer is done with the first `count` entries of the current pass.
   void release(std::size_t count);
   /// Begins the next pass. Requires: all entries of the current pass were released.

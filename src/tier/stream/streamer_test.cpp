@@ -122,8 +122,12 @@ struct Scene {
 void expect_passes(Scene& scene, Streamer& streamer, int passes) {
   for (int pass = 0; pass < passes; ++pass) {
     for (std::size_t i = 0; i < scene.entries.size(); ++i) {
+      if (streamer.ready(i)) {
+        ASSERT_TRUE(scene.right(streamer, i)) << "pass " << pass << ", entry " << i << ": not ready";
+      }
       const Status status = streamer.wait(i);
       ASSERT_TRUE(status) << status.error().message;
+      ASSERT_TRUE(streamer.ready(i));
       ASSERT_TRUE(scene.right(streamer, i))
           << "pass " << pass << ", entry " << i << ": not what the file has";
       if (scene.pick(0, 7) == 0) ::usleep(static_cast<unsigned>(scene.pick(0, 700)));
