@@ -22,7 +22,7 @@ struct GpuDevice::GpuSegment {
   std::uint32_t group = 0;
   // The products of the choice.
   std::vector<DeviceProduct> products;
-  // Where each product stands in `nodes`.
+  // Where each product stands in `nodes`: the last of its nodes, where it is cut by tokens.
   std::vector<std::size_t> product_nodes;
   // Index into markers_ of the first of the segment's markers: one for each product, and one more.
   std::size_t marker = 0;
@@ -34,8 +34,20 @@ class GpuDevice::Program {
  public:
   using Segment = GpuSegment;
 
-  Program(const GpuDevice& device, const ggml_cgraph& graph) : device_(device) {
-    for (int n = 0; n < graph.n_nodes; ++n) add(graph.nodes[n]);
+  /// With `cuts` (may be null), the tokens of the graph are kept apart. `columns` makes the copies of nodes.
+  Program(const GpuDevice& device, SingleColumns& columns, const ggml_cgraph& graph,
+          const BatchInvariance::Cuts* cuts)
+      : device_(device), cutter_(columns.split(), [&columns](const ggml_tensor& of) -> ggml_tensor& {
+          return columns.copy(of);
+        }) {
+    if (cuts != nullptr) {
+      tokens_ = cuts->tokens;
+      columns.begin_copies(tokens_);
+    }
+    for (int n = 0; n < graph.n_nodes; ++n) {
+      dimension_ = cuts != nullptr ? cuts->dimension[static_cast<std::size_t>(n)] : 0;
+      add(graph.nodes[n]);
+    }
     close();
   }
   ~Program() {
@@ -46,6 +58,8 @@ class GpuDevice::Program {
 
   [[nodiscard]] const std::vector<StreamEntry>& entries() const { return entries_; }
   [[nodiscard]] const std::deque<Segment>& segments() const { return segments_; }
+  /// The products that are cut by tokens.
+  [[nodiscard]] const std::vector<CutProduct>& cut_products() const { return cut_products_; }
   /// The number of markers that the segments have.
   [[nodiscard]] std::size_t markers() const { return segment_.marker; }
   /// Points the shadows of sent weights at their slots. Requires: a piece of entries() has begun.
@@ -72,7 +86,11 @@ class GpuDevice::Program {
       patches_.push_back({&src, src});
       src = device_tensor != nullptr ? device_tensor : sent(*src, *weight);
     }
-    segment_.nodes.push_back(node);
+    cutter_.cut(node, false, dimension_, tokens_, segment_.nodes);
+    if (!segment_.products.empty() && segment_.products.back().node == node)
+      segment_.product_nodes.push_back(segment_.nodes.size() - 1);
+    if (dimension_ != 0 && (node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_MUL_MAT_ID))
+      cut_products_.push_back({node, dimension_});
   }
 
   /// Adds a product with experts in slots. The first one of a step begins a new segment.
@@ -85,7 +103,6 @@ class GpuDevice::Program {
       numbered_ = device_.experts_->numbered_as(segment_.group, without_gaps(*ids));
     }
     segment_.products.push_back({node, node->src[0]});
-    segment_.product_nodes.push_back(segment_.nodes.size());
     patches_.push_back({&node->src[0], node->src[0]});
     patches_.push_back({&node->src[2], ids});
     node->src[0] = device_.experts_->slots_of(weight);
@@ -120,6 +137,11 @@ class GpuDevice::Program {
   }
 
   const GpuDevice& device_;
+  NodeCutter cutter_;
+  std::int64_t tokens_ = 1;
+  // For the node being added: the dimension that counts tokens. 0: it is not cut.
+  int dimension_ = 0;
+  std::vector<CutProduct> cut_products_;
   std::vector<Patch> patches_;
   // A deque: elements keep their addresses.
   std::deque<ggml_tensor> shadows_;
@@ -149,9 +171,16 @@ std::uint64_t uid_of_part(std::uint64_t uid, std::span<ggml_tensor* const> nodes
 Status GpuDevice::compute(const Stream& stream, ggml_cgraph& graph) {
   if (!placed_) {  // libllama only learns what the graph needs
     if (experts_) experts_->record(graph);
-    return {};
+    return columns_.on() ? columns_.record(graph) : Status{};
   }
-  Program program(*this, graph);
+  std::optional<BatchInvariance::Cuts> cuts;
+  if (columns_.on()) {
+    BRIMFUL_TRY(cuts, columns_.match(graph));
+  }
+  if (experts_) experts_->defer(columns_.on() || freezes_experts_);
+  Program program(*this, columns_, graph, cuts ? &*cuts : nullptr);
+  if (columns_.measures())
+    return columns_.measure(stream.inner, graph, program.cut_products(), cuts ? cuts->tokens : 1);
   while (markers_.size() < program.markers()) {
     ggml_tensor& marker = markers_.emplace_back();
     marker.type = GGML_TYPE_F32;
@@ -161,6 +190,7 @@ Status GpuDevice::compute(const Stream& stream, ggml_cgraph& graph) {
   }
   if (program.entries().empty()) {
     BRIMFUL_TRY_VOID(compute_runs(stream.inner, graph, program));
+    columns_.digest(graph);
     return experts_ ? host_.files().check_unchanged() : Status{};
   }
   BRIMFUL_CHECK(stream_ != nullptr);
@@ -220,7 +250,10 @@ Status GpuDevice::compute_step(ggml_backend_t inner, const ggml_cgraph& graph, c
   BRIMFUL_TRY_VOID(experts_->begin(inner, segment.group, *segment.ids));
   const std::span nodes(segment.nodes);
   const bool sent = segment.entries_end > 0;
-  if (!experts_->lacks()) return compute_nodes(inner, graph, segment.nodes, sent);
+  if (!experts_->lacks()) {
+    BRIMFUL_TRY_VOID(compute_nodes(inner, graph, segment.nodes, sent));
+    return experts_->admit();
+  }
   // A back end that records graphs (CUDA's) knows a graph by its first node. These parts begin with nodes of
   // their own, so that they are not taken for the whole step, which is recorded, too.
   const auto part = [&](std::size_t number, std::size_t begin, std::size_t end) {
@@ -238,8 +271,15 @@ Status GpuDevice::compute_step(ggml_backend_t inner, const ggml_cgraph& graph, c
     // The device goes on while the host multiplies, unless it may still be computing the input.
     const ggml_tensor* input = segment.products[i].node->src[1];
     while (input->view_src != nullptr) input = input->view_src;
-    const auto at = static_cast<std::size_t>(std::ranges::find(nodes, input) - nodes.begin());
-    if (at >= computed && at < done) {
+    const auto makes_input =
+        [&](const ggml_tensor* node) {  // the last of its nodes, where it is cut by tokens
+          const auto* const begin = static_cast<const std::byte*>(input->data);
+          const auto* const data = static_cast<const std::byte*>(node->data);
+          return node == input ||
+                 (node->op == input->op && data >= begin && data < begin + ggml_nbytes(input));
+        };
+    const auto newest = nodes.subspan(computed, done - computed);
+    if (std::ranges::any_of(newest, makes_input)) {
       ggml_backend_synchronize(inner);
       computed = done;
     }

@@ -145,7 +145,9 @@ class PassCompiler {
   PassCompiler(const WeightBufferType& weights, const WeightTable& table, const RepackedLayout& layout,
                const BatchInvariance* split)
       : weights_(weights), table_(table), layout_(layout) {
-    if (split != nullptr) cutter_.emplace(*split, program_.shadows_);
+    if (split == nullptr) return;
+    cutter_.emplace(
+        *split, [this](const ggml_tensor& of) -> ggml_tensor& { return program_.shadows_.emplace_back(of); });
   }
 
   Result<CompiledPass> compile(const ggml_cgraph& graph, const BatchInvariance::Cuts& cuts) {
@@ -354,7 +356,7 @@ class PassCompiler {
 
 Result<CompiledPass> CompiledPass::compile(const ggml_cgraph& graph, const WeightBufferType& weights,
                                            const WeightTable& table, const RepackedLayout& layout,
-                                           const BatchInvariance* split) {
+                                           BatchInvariance* split) {
   BatchInvariance::Cuts cuts;
   if (split != nullptr) {
     BRIMFUL_TRY(cuts, split->match(graph));
