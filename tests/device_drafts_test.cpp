@@ -163,12 +163,19 @@ void expect_same_with_own_bits(const std::filesystem::path& path, Bytes vram, bo
   std::vector<llama_token> prompt;
   std::vector<llama_token> text;
   std::vector<Logits> expected;
+  std::vector<std::uint32_t> before;
   for (const bool drafts : {false, true}) {
     TestDevice device({.capacity = vram, .threads = 1, .other_bits_from = 1});
     const auto engine = start(path, device, {.vram = vram, .drafts = drafts, .send_experts = send_experts});
     ASSERT_TRUE(engine) << engine.error().message;
     const plan::DeviceShare share = (*engine)->devices().at(0).share;
     EXPECT_EQ(!share.groups.empty(), expects_slots);
+    std::vector<std::uint32_t> lies_there = share.tensors;
+    for (const plan::CachedExperts& group : share.groups) lies_there.push_back(group.slots);
+    if (drafts) {
+      EXPECT_EQ(lies_there, before) << "where a weight lies is a part of the bits";
+    }
+    before = std::move(lies_there);
     if (!drafts) {
       prompt = some_tokens((*engine)->context(), kPrompt);
       text = some_tokens((*engine)->context(), kPrompt + kText);

@@ -28,6 +28,20 @@ struct GpuDevice::GpuSegment {
   std::size_t marker = 0;
 };
 
+namespace {
+
+/// A node that computes nothing.
+ggml_tensor marker(const std::string& name) {
+  ggml_tensor out{};
+  out.type = GGML_TYPE_F32;
+  std::ranges::fill(out.ne, 1);
+  std::ranges::fill(out.nb, sizeof(float));
+  ggml_set_name(&out, name.c_str());
+  return out;
+}
+
+}  // namespace
+
 /// A compiled pass of the device: while it lives, the nodes of its graph take their weights from the device's
 /// memory.
 class GpuDevice::Program {
@@ -37,11 +51,13 @@ class GpuDevice::Program {
   /// With `cuts` (may be null), the tokens of the graph are kept apart. `columns` makes the copies of nodes.
   Program(const GpuDevice& device, SingleColumns& columns, const ggml_cgraph& graph,
           const BatchInvariance::Cuts* cuts)
-      : device_(device), cutter_(columns.split(), [&columns](const ggml_tensor& of) -> ggml_tensor& {
-          return columns.copy(of);
-        }) {
+      : device_(device),
+        columns_(columns),
+        cutter_(columns.split(),
+                [&columns](const ggml_tensor& of) -> ggml_tensor& { return columns.copy(of); }) {
     if (cuts != nullptr) {
       tokens_ = cuts->tokens;
+      marks_ = true;
       columns.begin_copies(tokens_);
     }
     for (int n = 0; n < graph.n_nodes; ++n) {
@@ -86,6 +102,7 @@ class GpuDevice::Program {
       patches_.push_back({&src, src});
       src = device_tensor != nullptr ? device_tensor : sent(*src, *weight);
     }
+    if (marks_ && segment_.nodes.empty()) segment_.nodes.push_back(&columns_.copy(marker("part of a draft")));
     cutter_.cut(node, false, dimension_, tokens_, segment_.nodes);
     if (!segment_.products.empty() && segment_.products.back().node == node)
       segment_.product_nodes.push_back(segment_.nodes.size() - 1);
@@ -137,7 +154,11 @@ class GpuDevice::Program {
   }
 
   const GpuDevice& device_;
+  SingleColumns& columns_;
   NodeCutter cutter_;
+  // Whether each segment begins with a marker of its own: a back end that records graphs (CUDA's) knows a
+  // graph by its first node, and those of libllama are the same for each number of tokens.
+  bool marks_ = false;
   std::int64_t tokens_ = 1;
   // For the node being added: the dimension that counts tokens. 0: it is not cut.
   int dimension_ = 0;
@@ -181,13 +202,8 @@ Status GpuDevice::compute(const Stream& stream, ggml_cgraph& graph) {
   Program program(*this, columns_, graph, cuts ? &*cuts : nullptr);
   if (columns_.measures())
     return columns_.measure(stream.inner, graph, program.cut_products(), cuts ? cuts->tokens : 1);
-  while (markers_.size() < program.markers()) {
-    ggml_tensor& marker = markers_.emplace_back();
-    marker.type = GGML_TYPE_F32;
-    std::ranges::fill(marker.ne, 1);
-    std::ranges::fill(marker.nb, sizeof(float));
-    ggml_format_name(&marker, "part %zu with missing experts", markers_.size());
-  }
+  while (markers_.size() < program.markers())
+    markers_.push_back(marker(fmt::format("part {} with missing experts", markers_.size() + 1)));
   if (program.entries().empty()) {
     BRIMFUL_TRY_VOID(compute_runs(stream.inner, graph, program));
     columns_.digest(graph);
