@@ -18,7 +18,7 @@ using Logits = std::vector<float>;
 
 constexpr std::uint32_t kLongest = 7;
 constexpr std::size_t kPrompt = 30;
-constexpr std::size_t kText = 96;  // more than experts stay in their slots
+constexpr std::size_t kText = 70;  // more than experts stay in their slots
 
 struct Setting {
   Bytes vram;
@@ -127,7 +127,7 @@ TEST_P(DeviceDrafts, HaveTheBitsOfSingleTokensAtEverySplit) {
   const Bytes whole = whole_of(path);
   bool slots = false;
   bool ring = false;
-  for (const std::uint64_t percent : {100, 80, 60, 40}) {
+  for (const std::uint64_t percent : {100, 70, 40}) {
     for (const int other_bits_from : {0, 5}) {
       SCOPED_TRACE(testing::Message() << percent << "% on the device, other bits from " << other_bits_from);
       const Bytes vram{whole.value / 100 * percent};
@@ -200,7 +200,7 @@ void expect_same_with_own_bits(const std::filesystem::path& path, Bytes vram, bo
 TEST(DeviceDrafts, HaveTheBitsOfADeviceThatIsNotTheHost) {
   const auto path = stories15m();
   if (path.empty()) GTEST_SKIP() << "no stories15M: make it with scripts/demo";
-  for (const std::uint64_t mib : {12, 24, 128}) {
+  for (const std::uint64_t mib : {12, 24}) {
     SCOPED_TRACE(mib);
     expect_same_with_own_bits(path, kMiB * mib, false, false);
   }
@@ -298,7 +298,7 @@ class DeviceDraftedText : public testing::Test {
     }
     session::Conversation conversation(**engine);
     const auto prompt = engine::tokenize((*engine)->vocab(), kStory, true, true);
-    schedule::Request request{.prompt = *prompt, .limit = 300};
+    schedule::Request request{.prompt = *prompt, .limit = 120};
     request.sampling.temp = temperature;
     request.sampling.seed = 7;
     auto turn = conversation.answer(std::move(request), {}, {});
@@ -311,20 +311,22 @@ class DeviceDraftedText : public testing::Test {
 constexpr engine::DraftOptions kNgrams{.ngrams = true, .longest = kLongest, .always = true};
 
 TEST_F(DeviceDraftedText, IsTheSameGreedyAndSampledAtEverySplit) {
-  for (const std::uint64_t mib : {10, 24, 128}) {
-    for (const int other_bits_from : {1, 5}) {
-      for (const float temperature : {0.0F, 0.9F}) {
-        SCOPED_TRACE(testing::Message() << mib << " MiB, other bits from " << other_bits_from
-                                        << ", temperature " << temperature);
-        const session::Turn expected = write(kMiB * mib, other_bits_from, temperature, {});
-        const session::Turn got = write(kMiB * mib, other_bits_from, temperature, kNgrams);
-        EXPECT_EQ(got.token_ids, expected.token_ids);
-        EXPECT_EQ(got.text, expected.text);
-        EXPECT_EQ(expected.drafted, 0U);
-        EXPECT_GT(got.accepted, 0U);
-        EXPECT_LT(got.decode_seconds.size(), expected.decode_seconds.size());
-      }
-    }
+  struct Case {
+    std::uint64_t mib;
+    int other_bits_from;
+    float temperature;
+  };
+  for (const auto& [mib, other_bits_from, temperature] :
+       {Case{10, 1, 0.9F}, Case{24, 5, 0}, Case{128, 1, 0.9F}, Case{128, 5, 0}}) {
+    SCOPED_TRACE(testing::Message() << mib << " MiB, other bits from " << other_bits_from << ", temperature "
+                                    << temperature);
+    const session::Turn expected = write(kMiB * mib, other_bits_from, temperature, {});
+    const session::Turn got = write(kMiB * mib, other_bits_from, temperature, kNgrams);
+    EXPECT_EQ(got.token_ids, expected.token_ids);
+    EXPECT_EQ(got.text, expected.text);
+    EXPECT_EQ(expected.drafted, 0U);
+    EXPECT_GT(got.accepted, 0U);
+    EXPECT_LT(got.decode_seconds.size(), expected.decode_seconds.size());
   }
 }
 
