@@ -17,7 +17,6 @@ namespace {
 constexpr std::uint32_t kDefaultBatch = 2048;
 // libllama attends to a multiple of so many cells of the KV cache.
 constexpr std::uint32_t kCellStep = 256;
-constexpr std::uint32_t kResultsOfDraft = 16;        // of the longest draft that nobody asks for
 constexpr const char* kHiddenState = "result_norm";  // its name in libllama's graphs
 
 /// The tokens as the next ones of sequence 0. `outputs`: whether each one's logits are wanted. The batch
@@ -58,8 +57,6 @@ llama_context_params Context::params_for(const ContextOptions& options, ContextS
   params.n_seq_max = options.sequences;
   params.kv_unified = options.shared_cells;
   params.n_outputs_max = std::max(options.sequences, 1 + shape.draft);
-  // Devices have room for the results of a draft, whether there are drafts or not: it has a part in what lies
-  // where, and so in the bits of every token.
   if (!gpus_.empty())
     params.n_outputs_max = std::max(params.n_outputs_max, std::min(kResultsOfDraft, shape.ubatch));
   if (model_.only_embeds()) {  // every token is an output; libllama wants a ubatch that n_seq_max divides
