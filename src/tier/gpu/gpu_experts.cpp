@@ -195,9 +195,15 @@ Status GpuExperts::admit() {
 /// Brings the candidates to slots that are worth it.
 Status GpuExperts::change_slots(Group& group) {
   std::vector<std::uint32_t> admitted = std::exchange(group.candidates, {});
+  std::vector<std::uint32_t> claimed;
   std::erase_if(admitted, [&](std::uint32_t expert) {
-    return !group.slots.outweighs(expert) || !group.slots.claim(expert);
+    const auto slot = group.slots.outweighs(expert) ? group.slots.claim(expert) : std::nullopt;
+    if (!slot) return true;
+    group.slots.hold(*slot, true);  // the next candidate must not get it
+    claimed.push_back(*slot);
+    return false;
   });
+  for (const std::uint32_t slot : claimed) group.slots.hold(slot, false);
   if (admitted.empty()) return {};
   if (!copies_->usable()) return fill_slots(group, admitted, copy_now);
   const bool stay = host_.keeps_experts(group.tensors.front(), admitted.size());
