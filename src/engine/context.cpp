@@ -255,11 +255,16 @@ Status Context::warm_up_drafts(std::size_t times) {
   const llama_pos next = llama_memory_seq_pos_max(memory, 0) + 1;
   Status status;
   pretend(true);
-  for (const std::uint32_t length : draft_lengths(longest_draft_)) {
-    for (std::size_t i = 0; i < times && status; ++i) {
-      status = verify(std::vector<llama_token>(1 + length, 0));
-      llama_memory_seq_rm(memory, 0, next, -1);
+  // A pass in which some experts have no slot is another graph than one in which all have.
+  for (const tier::Lack lack : {tier::Lack::kSomething, tier::Lack::kNothing}) {
+    gpus_.pretend(lack);
+    for (const std::uint32_t length : draft_lengths(longest_draft_)) {
+      for (std::size_t i = 0; i < times && status; ++i) {
+        status = verify(std::vector<llama_token>(1 + length, 0));
+        llama_memory_seq_rm(memory, 0, next, -1);
+      }
     }
+    if (!gpus_.has_experts()) break;
   }
   pretend(false);
   return status;

@@ -26,6 +26,8 @@ struct GpuDevice::GpuSegment {
   std::vector<std::size_t> product_nodes;
   // Index into markers_ of the first of the segment's markers: one for each product, and one more.
   std::size_t marker = 0;
+  // The markers instead of these, where the tokens of the pass are kept apart.
+  std::vector<ggml_tensor*> own_markers;
 };
 
 namespace {
@@ -147,6 +149,10 @@ class GpuDevice::Program {
   void close() {
     const std::size_t markers =
         segment_.marker + (segment_.ids != nullptr ? segment_.products.size() + 1 : 0);
+    if (marks_ && segment_.ids != nullptr) {
+      for (std::size_t i = 0; i <= segment_.products.size(); ++i)
+        segment_.own_markers.push_back(&columns_.copy(marker("part of a draft with missing experts")));
+    }
     if (!segment_.nodes.empty()) segments_.push_back(std::move(segment_));
     segment_ = Segment{};
     segment_.entries_end = entries_.size();
@@ -273,7 +279,8 @@ Status GpuDevice::compute_step(ggml_backend_t inner, const ggml_cgraph& graph, c
   // A back end that records graphs (CUDA's) knows a graph by its first node. These parts begin with nodes of
   // their own, so that they are not taken for the whole step, which is recorded, too.
   const auto part = [&](std::size_t number, std::size_t begin, std::size_t end) {
-    std::vector<ggml_tensor*> out{&markers_[segment.marker + number]};
+    std::vector<ggml_tensor*> out{segment.own_markers.empty() ? &markers_[segment.marker + number]
+                                                              : segment.own_markers[number]};
     out.insert(out.end(), nodes.begin() + static_cast<std::ptrdiff_t>(begin),
                nodes.begin() + static_cast<std::ptrdiff_t>(end));
     return out;

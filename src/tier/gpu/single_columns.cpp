@@ -151,8 +151,9 @@ Status SingleColumns::record(const ggml_cgraph& graph) {
   if (!split_.learned()) return split_.learn(graph);
   BRIMFUL_TRY(const BatchInvariance::Cuts cuts, split_.match(graph));
   recorded_ = true;
-  constexpr std::size_t kOfProduct = 3;  // the node, its input, and the choice of experts or the mask
-  ++copies_per_token_;                   // a marker
+  // The node, its input, and the choice of experts or the mask; a marker where experts are missing.
+  constexpr std::size_t kOfProduct = 4;
+  ++copies_per_token_;  // a marker
   copies_per_token_ +=
       kOfProduct * static_cast<std::size_t>(std::ranges::count_if(
                        cuts.dimension, [](std::uint8_t dimension) { return dimension != 0; }));
