@@ -29,7 +29,9 @@ class Batches {
   [[nodiscard]] const std::optional<Error>& error() const { return error_; }
   [[nodiscard]] llama_context* context() const { return model_->context(); }
   /// The most tokens in a pass. The limit comes from the kernels of experts.
-  [[nodiscard]] std::size_t most() const { return static_cast<std::size_t>(model_->device().most_tokens()); }
+  [[nodiscard]] std::size_t most() const {
+    return std::min(kMost, static_cast<std::size_t>(model_->device().most_tokens()));
+  }
 
   /// Removes the tokens from `position` on, and puts `tokens` there in one pass.
   [[nodiscard]] std::vector<Logits> decode(std::size_t position, const std::vector<llama_token>& tokens,

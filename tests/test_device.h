@@ -46,6 +46,13 @@ class TestDevice {
     bool pins = true;
     /// What the driver takes of the device's memory for each graph that it keeps.
     Bytes graph = {};
+    /// Products and attention of this number of tokens or more get other last bits, as if their kernel summed
+    /// in another order. 1: all of them do, so that the device's bits are not those of the host. 0: none
+    /// does.
+    int other_bits_from = 0;
+    /// Whether the activation behind products of one token gets other last bits than behind those of several,
+    /// as if the device computed them in one kernel.
+    bool fuses = false;
   };
 
   explicit TestDevice(const Options& options);
@@ -102,6 +109,7 @@ class TestDevice {
   class Work;
 
   void copied(Bytes bytes) const;
+  [[nodiscard]] bool changes_bits_of(const ggml_tensor& node) const;
   [[nodiscard]] bool claim(std::uint64_t size);
 
   const Options options_;

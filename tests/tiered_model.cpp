@@ -204,6 +204,7 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
     out->device_->token_by_token(true);
     const bool one = decode(out->context_.get(), {0});
     llama_memory_clear(memory, false);
+    out->device_->token_by_token(true);
     const bool matched = one && !outputs_of(out->context_.get(), several).empty();
     out->device_->token_by_token(false);
     if (!matched)

@@ -113,7 +113,7 @@ struct ContextOptions {
   std::vector<Adapter> loras{};            ///< LoRA adapters; their effects are added. With a GPU: kUnsupported.
   std::vector<Adapter> control_vectors{};  ///< Control vectors; their effects are added. With a GPU: kUnsupported.
   Placement placement{};
-  Drafts drafts{};  ///< With a GPU, a draft model is kUnsupported, and drafts from the text are off, with a note.
+  Drafts drafts{};  ///< Off, with a note, where a GPU computes several tokens with other last bits than one token.
   /// A Jinja chat template that replaces the model's. Empty: the model's template.
   std::string chat_template{};
   Sharing sharing = Sharing::kTogether;

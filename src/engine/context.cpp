@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
+#include <utility>
 
+#include "engine/drafts/draft_shapes.h"
 #include "engine/graph_recording.h"
 #include "engine/llama_log.h"
 
@@ -54,6 +57,8 @@ llama_context_params Context::params_for(const ContextOptions& options, ContextS
   params.n_seq_max = options.sequences;
   params.kv_unified = options.shared_cells;
   params.n_outputs_max = std::max(options.sequences, 1 + shape.draft);
+  if (!gpus_.empty())
+    params.n_outputs_max = std::max(params.n_outputs_max, std::min(kResultsOfDraft, shape.ubatch));
   if (model_.only_embeds()) {  // every token is an output; libllama wants a ubatch that n_seq_max divides
     params.n_outputs_max = shape.ubatch;
     while (shape.ubatch % params.n_seq_max != 0) --params.n_seq_max;
@@ -100,26 +105,50 @@ Status Context::make(const ContextOptions& options, ContextShape shape) {
   BRIMFUL_TRY_VOID(model_.adapters().apply(context_.get()));
   BRIMFUL_TRY_VOID(record_graphs(context_.get(), params, model_.only_embeds(), host, gpus_));
   longest_draft_ = shape.draft;
+  if (const auto most = gpus_.most_tokens_of_decode())
+    longest_draft_ = static_cast<std::uint32_t>(std::clamp<std::int64_t>(*most - 1, 0, longest_draft_));
+  gpus_.learn_one_token();
   if (DraftModel* const draft = model_.draft_model())
     BRIMFUL_TRY_VOID(draft->make_context(context_.get(), params));
-  return shape.draft > 0 ? record_verification() : Status{};
+  return longest_draft_ > 0 ? record_verification() : Status{};
 }
 
-/// Shows the graphs of verify() to the host's device, which may find that only shorter drafts are possible.
+/// Shows the graphs of verify() to all devices, which may find that only shorter drafts are possible.
 Status Context::record_verification() {
-  llama_memory_t const memory = llama_get_memory(context_.get());
-  const std::vector<llama_token> tokens(1 + longest_draft_, 0);
-  model_.host().learn_one_token();
-  Status status = verify(std::span(tokens).first(1));
-  if (status) status = verify(tokens);
-  if (status && !llama_memory_seq_rm(memory, 0, 1, -1))
-    status = fail(ErrorCode::kUnsupported, "it cannot remove the last tokens from its state");
-  longest_draft_ = static_cast<std::uint32_t>(model_.host().most_tokens() - 1);
-  llama_memory_clear(memory, false);
+  Status status;
+  if (gpus_.has_experts()) {  // the host may have to compute the experts
+    gpus_.leave_experts(true);
+    // Without another graph in between, libllama would use that of the last token again.
+    status = decode(std::vector<llama_token>(1 + longest_draft_, 0));
+    llama_memory_clear(llama_get_memory(context_.get()), false);
+    if (status) status = record_passes_of_one_and_several();
+    gpus_.leave_experts(false);
+  }
+  if (status) status = record_passes_of_one_and_several();
+  std::vector<std::uint32_t> passes;
+  for (const std::uint32_t length : draft_lengths(longest_draft_)) passes.push_back(1 + length);
+  gpus_.set_draft_passes(std::move(passes));
   if (status || status.error().code != ErrorCode::kUnsupported) return status;
   return fail(ErrorCode::kUnsupported, fmt::format("{}: drafts cannot be checked with this model: {}; use {}",
                                                    model_.options().model.string(), status.error().message,
                                                    model_.options().names.no_drafts));
+}
+
+Status Context::record_passes_of_one_and_several() {
+  llama_memory_t const memory = llama_get_memory(context_.get());
+  const std::vector<llama_token> tokens(1 + longest_draft_, 0);
+  model_.host().learn_one_token();
+  gpus_.learn_one_token();
+  Status status = verify(std::span(tokens).first(1));
+  if (status) status = verify(tokens);
+  if (status && !(model_.host().matched() && gpus_.matched()))
+    status = fail(ErrorCode::kUnsupported, "several tokens have fewer operations than one");
+  if (status && !llama_memory_seq_rm(memory, 0, 1, -1))
+    status = fail(ErrorCode::kUnsupported, "it cannot remove the last tokens from its state");
+  longest_draft_ =
+      static_cast<std::uint32_t>(std::min<std::int64_t>(longest_draft_, model_.host().most_tokens() - 1));
+  llama_memory_clear(memory, false);
+  return status;
 }
 
 Status Context::decode(const llama_batch& batch) {
@@ -158,10 +187,86 @@ Status Context::verify(const llama_batch& batch) {
   const OpenOptions& options = model_.options();
   // The number of threads is the one for single tokens: even that can change the last bits.
   llama_set_n_threads(context_.get(), options.threads, options.threads);
-  model_.host().token_by_token(true);
+  token_by_token(true);
   Status status = decode(batch);
-  model_.host().token_by_token(false);
+  token_by_token(false);
   llama_set_n_threads(context_.get(), options.threads, options.threads_batch);
+  return status;
+}
+
+void Context::token_by_token(bool on) {
+  model_.host().token_by_token(on);
+  gpus_.token_by_token(on);
+}
+
+std::size_t Context::draft_within(std::size_t drafted) const {
+  if (gpus_.model() == nullptr) return drafted;
+  return draft_length_within(longest_draft_, static_cast<std::uint32_t>(drafted));
+}
+
+/// Sets whether only the devices compute, and neither the host nor what experts have slots has a part in it.
+void Context::pretend(bool on) {
+  model_.host().pretend_results(on);
+  gpus_.pretend(on ? tier::Lack::kNothing : tier::Lack::kAsItIs);
+  gpus_.freeze_experts(on);
+}
+
+Result<bool> Context::check_drafts() {
+  if (gpus_.model() == nullptr || longest_draft_ == 0) return true;
+  pretend(true);
+  auto same = devices_compute_the_same();
+  pretend(false);
+  gpus_.measure_kernels(false);
+  gpus_.digest_passes(0);
+  std::ignore = gpus_.take_digests();
+  llama_memory_clear(llama_get_memory(context_.get()), false);
+  if (same && !*same) longest_draft_ = 0;
+  return same;
+}
+
+Result<bool> Context::devices_compute_the_same() {
+  llama_memory_t const memory = llama_get_memory(context_.get());
+  const int vocabulary = llama_vocab_n_tokens(model_.vocab());
+  std::vector<llama_token> tokens;
+  for (int i = 0; std::cmp_less_equal(i, longest_draft_); ++i) tokens.push_back(i % vocabulary);
+  gpus_.measure_kernels(true);
+  BRIMFUL_TRY_VOID(verify(tokens));
+  gpus_.measure_kernels(false);
+  llama_memory_clear(memory, false);
+  gpus_.digest_passes(1);
+  std::vector<std::vector<std::uint64_t>> expected;
+  for (const llama_token token : tokens) {
+    BRIMFUL_TRY_VOID(decode(std::span(&token, 1)));
+    expected.push_back(gpus_.take_digests().at(0));
+  }
+  for (const std::uint32_t length : draft_lengths(longest_draft_)) {
+    llama_memory_clear(memory, false);
+    gpus_.digest_passes(1 + length);
+    BRIMFUL_TRY_VOID(verify(std::span(tokens).first(1 + length)));
+    const auto got = gpus_.take_digests();
+    if (!std::ranges::equal(got, std::span(expected).first(1 + length))) return false;
+  }
+  return true;
+}
+
+Status Context::warm_up_drafts(std::size_t times) {
+  if (gpus_.model() == nullptr) return {};
+  llama_memory_t const memory = llama_get_memory(context_.get());
+  const llama_pos next = llama_memory_seq_pos_max(memory, 0) + 1;
+  Status status;
+  pretend(true);
+  // A pass in which some experts have no slot is another graph than one in which all have.
+  for (const tier::Lack lack : {tier::Lack::kSomething, tier::Lack::kNothing}) {
+    gpus_.pretend(lack);
+    for (const std::uint32_t length : draft_lengths(longest_draft_)) {
+      for (std::size_t i = 0; i < times && status; ++i) {
+        status = verify(std::vector<llama_token>(1 + length, 0));
+        llama_memory_seq_rm(memory, 0, next, -1);
+      }
+    }
+    if (!gpus_.has_experts()) break;
+  }
+  pretend(false);
   return status;
 }
 
@@ -170,7 +275,9 @@ std::size_t Context::room_for_draft(std::size_t computed) const {
   // Attention sees the KV cache in steps. A token must not see more of it than it would see alone.
   const std::uint64_t end =
       std::min<std::uint64_t>(align_up(next + 1, kCellStep), llama_n_ctx(context_.get()));
-  return next < end ? std::min<std::size_t>(longest_draft_, end - next - 1) : 0;
+  if (next >= end || longest_draft_ == 0) return 0;
+  const std::size_t of_devices = gpus_.room_for_deferred().value_or(end - next);
+  return std::min<std::size_t>(longest_draft_, std::min(end - next, of_devices) - 1);
 }
 
 void Context::keep_hidden_states(bool on) {

@@ -50,9 +50,23 @@ class Context {
   [[nodiscard]] Status verify(std::span<const llama_token> tokens);
   /// Does the same for a batch that asks for the outputs of all its tokens, which belong to one sequence.
   [[nodiscard]] Status verify(const llama_batch& batch);
+  /// Tells how many of the tokens of the last verify() stay in the text: these are the first ones. Call it
+  /// before the next pass. Errors: those of the host's reads.
+  [[nodiscard]] Status keep_verified(std::size_t tokens) { return gpus_.settle_experts(tokens); }
 
   /// The largest number of drafted tokens in a pass.
   [[nodiscard]] std::uint32_t longest_draft() const { return longest_draft_; }
+  /// How many of `drafted` tokens a pass may have: where devices compute, drafts have few lengths.
+  [[nodiscard]] std::size_t draft_within(std::size_t drafted) const;
+  /// Measures the kernels of the devices, and then compares, bit for bit, what the devices compute in
+  /// verify() with what they compute in decode() of the same tokens. The host's part is not computed. Returns
+  /// whether all of it is equal; if not, there are no drafts from now on. True where no device computes or
+  /// there are no drafts. The context is empty afterwards. Requires: all weights are in their places. Errors:
+  /// as decode().
+  [[nodiscard]] Result<bool> check_drafts();
+  /// Computes the devices' part of a pass of each length of a draft, `times` times, behind the tokens that
+  /// the context has. Removes the tokens of these passes. Errors: as decode().
+  [[nodiscard]] Status warm_up_drafts(std::size_t times);
   /// Number of drafted tokens that verify() can compute behind the next token of a text, of which `computed`
   /// tokens lie in the context's first cells; 0: there is no room for drafts.
   [[nodiscard]] std::size_t room_for_draft(std::size_t computed) const;
@@ -75,6 +89,10 @@ class Context {
   };
   [[nodiscard]] llama_context_params params_for(const ContextOptions& options, ContextShape shape);
   [[nodiscard]] Status record_verification();
+  [[nodiscard]] Status record_passes_of_one_and_several();
+  void token_by_token(bool on);
+  void pretend(bool on);
+  [[nodiscard]] Result<bool> devices_compute_the_same();
   [[nodiscard]] std::optional<Error> take_device_error();
 
   OpenedModel& model_;

@@ -92,9 +92,11 @@ class Engine {
   [[nodiscard]] Status decode(const llama_batch& batch) { return context_.decode(batch); }
   [[nodiscard]] Status verify(std::span<const llama_token> tokens) { return context_.verify(tokens); }
   [[nodiscard]] Status verify(const llama_batch& batch) { return context_.verify(batch); }
+  [[nodiscard]] Status keep_verified(std::size_t tokens) { return context_.keep_verified(tokens); }
   [[nodiscard]] std::size_t room_for_draft(std::size_t computed) const {
     return context_.room_for_draft(computed);
   }
+  [[nodiscard]] std::size_t draft_within(std::size_t drafted) const { return context_.draft_within(drafted); }
   [[nodiscard]] std::size_t longest_draft() const { return context_.longest_draft(); }
   void keep_hidden_states(bool on) { context_.keep_hidden_states(on); }
   [[nodiscard]] Result<std::vector<float>> hidden_state(std::size_t nth) const {

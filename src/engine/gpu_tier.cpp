@@ -102,6 +102,66 @@ void GpuTier::skip_computing(bool on) {
   for (const BudgetedGpu& gpu : gpus_) gpu.device->skip_computing(on);
 }
 
+void GpuTier::learn_one_token() {
+  for (const BudgetedGpu& gpu : gpus_) gpu.device->columns().forget();
+}
+
+void GpuTier::token_by_token(bool on) {
+  for (const BudgetedGpu& gpu : gpus_) gpu.device->columns().begin_pass(on);
+}
+
+bool GpuTier::matched() const {
+  return std::ranges::all_of(gpus_, [](const BudgetedGpu& gpu) { return gpu.device->columns().matched(); });
+}
+
+std::optional<std::int64_t> GpuTier::most_tokens_of_decode() const {
+  std::int64_t most = plan::kNever;
+  for (const BudgetedGpu& gpu : gpus_) {
+    const plan::TransferPolicy& policy = gpu.device->transfer_policy();
+    if (gpu.share.ring > Bytes{})
+      most = std::min({most, policy.min_batch - 1, policy.min_batch_of_experts - 1});
+    if (!gpu.share.rows.empty()) most = std::min(most, plan::kMostColumnsOfRows);
+    most = std::min(most, gpu.device->most_tokens_of_step().value_or(most));
+  }
+  return most < plan::kNever ? std::optional(most) : std::nullopt;
+}
+
+std::optional<std::size_t> GpuTier::room_for_deferred() const {
+  std::optional<std::size_t> out;
+  for (const BudgetedGpu& gpu : gpus_) {
+    const auto room = gpu.device->room_for_deferred();
+    if (room) out = std::min(*room, out.value_or(*room));
+  }
+  return out;
+}
+
+void GpuTier::freeze_experts(bool on) {
+  for (const BudgetedGpu& gpu : gpus_) gpu.device->freeze_experts(on);
+}
+
+Status GpuTier::settle_experts(std::size_t tokens) {
+  for (const BudgetedGpu& gpu : gpus_) BRIMFUL_TRY_VOID(gpu.device->settle_experts(tokens));
+  return {};
+}
+
+void GpuTier::measure_kernels(bool on) {
+  for (const BudgetedGpu& gpu : gpus_) gpu.device->columns().measure_kernels(on);
+}
+
+void GpuTier::digest_passes(std::int64_t tokens) {
+  for (const BudgetedGpu& gpu : gpus_) gpu.device->columns().digest_passes(tokens);
+}
+
+std::vector<std::vector<std::uint64_t>> GpuTier::take_digests() {
+  std::vector<std::vector<std::uint64_t>> out;
+  for (const BudgetedGpu& gpu : gpus_) {
+    const std::vector<std::uint64_t> of_device = gpu.device->columns().take_digests();
+    out.resize(std::max(out.size(), of_device.size()));
+    for (std::size_t token = 0; token < of_device.size(); ++token) out[token].push_back(of_device[token]);
+  }
+  return out;
+}
+
 void GpuTier::keep(const char* tensor, std::vector<float>* to) {
   for (const BudgetedGpu& gpu : gpus_) gpu.device->keep(tensor, to);
 }
@@ -234,7 +294,8 @@ std::vector<std::string> GpuTier::notes_on_copies() const {
 
 Bytes GpuTier::host_bytes() const {
   Bytes out;
-  for (const BudgetedGpu& gpu : gpus_) out += gpu.device->host_bytes();
+  for (const BudgetedGpu& gpu : gpus_)
+    out += gpu.device->host_bytes() + gpu.device->columns().bytes(draft_passes_);
   return out;
 }
 

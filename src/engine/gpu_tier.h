@@ -66,6 +66,28 @@ class GpuTier {
   void pretend(tier::Lack lack);
   /// Sets whether graphs are skipped, see BackendDevice::skip_computing().
   void skip_computing(bool on);
+  /// Sets which numbers of tokens the passes have whose tokens are kept apart. host_bytes() counts what they
+  /// take once they are recorded.
+  void set_draft_passes(std::vector<std::uint32_t> tokens) { draft_passes_ = std::move(tokens); }
+  /// As HostDevice's functions of the same names.
+  void learn_one_token();
+  void token_by_token(bool on);
+  [[nodiscard]] bool matched() const;
+  /// The largest number of tokens of a pass that devices compute as they compute one token: no matrices are
+  /// sent to them, and slots have room for all experts that are sent. Unset: there is no limit.
+  [[nodiscard]] std::optional<std::int64_t> most_tokens_of_decode() const;
+  /// The largest number of tokens of the next pass whose tokens are kept apart; experts in slots change
+  /// behind it. Unset: there is no limit.
+  [[nodiscard]] std::optional<std::size_t> room_for_deferred() const;
+  /// As GpuDevice's functions of the same names.
+  void freeze_experts(bool on);
+  [[nodiscard]] Status settle_experts(std::size_t tokens);
+  /// Sets whether passes measure kernels, see SingleColumns::measure_kernels().
+  void measure_kernels(bool on);
+  /// Sets the tokens of the passes that are digested, see SingleColumns::digest_passes(). 0: none.
+  void digest_passes(std::int64_t tokens);
+  /// For each token of the passes that were digested: a number for each device.
+  [[nodiscard]] std::vector<std::vector<std::uint64_t>> take_digests();
   /// Keeps the values of a tensor, see BackendDevice::keep().
   void keep(const char* tensor, std::vector<float>* to);
 
@@ -127,6 +149,7 @@ class GpuTier {
   tier::HostDevice& host_;
   std::vector<BudgetedGpu> gpus_;  // must be destroyed after the model
   ModelPtr model_;
+  std::vector<std::uint32_t> draft_passes_;
 };
 
 }  // namespace brimful::engine

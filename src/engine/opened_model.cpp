@@ -40,11 +40,9 @@ Status OpenedModel::load(RamBudget& ram) {
     return unsupported("encoder-decoder models are not supported yet");
   }
   only_embeds_ = pools() && metadata("attention.causal") == "false";
-  if (!options_.offload.empty() &&
-      (!options_.loras.empty() || !options_.control_vectors.empty() || options_.draft_model)) {
+  if (!options_.offload.empty() && (!options_.loras.empty() || !options_.control_vectors.empty())) {
     return unsupported(
-        fmt::format("adapters and a draft model cannot be used with {} yet; leave one of the two out",
-                    options_.names.vram));
+        fmt::format("adapters cannot be used with {} yet; leave one of the two out", options_.names.vram));
   }
   BRIMFUL_TRY_VOID(load_adapters(ram));
   if (!options_.draft_model) return {};

@@ -19,8 +19,7 @@ constexpr int kAttempts = 8;
 
 Result<Prepared> Preparer::prepare(const ContextOptions& wanted) {
   BRIMFUL_TRY_VOID(ram_.decide_first());
-  ContextOptions options = wanted;
-  if (!gpus_.empty()) options.drafts = {};  // drafts cannot be checked bit for bit on devices yet
+  const ContextOptions& options = wanted;
   Prepared out{.options = wanted, .drafts = options.drafts, .plan = {}, .notes = model_.options().notes};
   if (ram_.note()) out.notes.push_back(*ram_.note());
   if (auto note = model_.note_on_vocabulary()) out.notes.push_back(std::move(*note));
@@ -34,11 +33,13 @@ Result<Prepared> Preparer::prepare(const ContextOptions& wanted) {
                 try_shape(sizer, options, shape, &shape == &shapes.back()));
     if (!plan) continue;
     std::ranges::move(notes_on_shape(shapes.front(), shape, names), std::back_inserter(out.notes));
-    if (!gpus_.empty() && wanted.drafts.ngrams)
-      out.notes.push_back(
-          fmt::format("speculative decoding is off: it cannot be used with {} yet", names.vram));
     std::ranges::move(gpus_.notes_on_shares(), std::back_inserter(out.notes));
     std::ranges::copy(model_.notes_on_layout(), std::back_inserter(out.notes));
+    if (shape.draft > 0 && context_.longest_draft() == 0) {
+      out.notes.emplace_back(
+          "speculative decoding is off: already passes of two tokens are computed in another way than one "
+          "token");
+    }
     out.plan = std::move(*plan);
     out.options.context = out.plan.context;
     out.options.ubatch = out.plan.ubatch;
@@ -64,7 +65,10 @@ Result<std::optional<plan::HostPlan>> Preparer::try_shape(const ContextSizer& si
   BRIMFUL_TRY_VOID(made);
   BRIMFUL_TRY(plan::HostDemand demand, this->demand(sizer, options));
   if (!gpus_.empty()) {
-    BRIMFUL_TRY_VOID(fill_gpus(options, shape, demand));
+    const Status filled = fill_gpus(options, shape, demand);
+    if (!filled && filled.error().code == ErrorCode::kUnsupported && shape.can_go_without_draft)
+      return std::nullopt;
+    BRIMFUL_TRY_VOID(filled);
     BRIMFUL_TRY(demand, this->demand(sizer, options));
   }
   const Bytes budget = ram_.bytes();

@@ -20,7 +20,7 @@ struct Prepared {
   /// What was asked for, with the context and the ubatch that were chosen. Preparing these options again
   /// gives the same shapes.
   ContextOptions options;
-  /// The drafts that hold: none with GPUs.
+  /// The drafts that were asked for.
   DraftOptions drafts;
   /// Where the host's weights will lie. Empty once Starter::start() has taken it.
   plan::HostPlan plan;

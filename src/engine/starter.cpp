@@ -36,6 +36,10 @@ Status Starter::place(Prepared& prepared, const Progress& progress) {
   }));
   BRIMFUL_TRY_VOID(gpus_.connect());
   std::ranges::move(gpus_.notes_on_copies(), std::back_inserter(prepared.notes));
+  BRIMFUL_TRY(const bool drafts_are_exact, context_.check_drafts());
+  if (!drafts_are_exact)
+    prepared.notes.emplace_back(
+        "speculative decoding is off: a GPU computes several tokens with other last bits than one token");
   return {};
 }
 

@@ -34,6 +34,15 @@ class WarmUp {
     return {};
   }
 
+  /// Computes the devices' part of a pass of each length of a draft, at the end of the context.
+  Status drafts() {
+    const std::size_t longest = 1 + context_.longest_draft();
+    if (longest == 1 || longest > cells_) return {};
+    empty();
+    BRIMFUL_TRY_VOID(fill(cells_ - longest));
+    return context_.warm_up_drafts(kSteps);
+  }
+
   void empty() {
     llama_memory_clear(llama_get_memory(context_.get()), false);
     used_ = 0;
@@ -85,6 +94,7 @@ Status warm_up(Context& context, const OpenedModel& model, GpuTier& gpus) {
   } else {
     BRIMFUL_TRY_VOID(warm.passes(1, kSteps));
   }
+  BRIMFUL_TRY_VOID(warm.drafts());
   warm.empty();
   return {};
 }

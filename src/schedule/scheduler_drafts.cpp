@@ -28,12 +28,13 @@ Result<std::vector<llama_token>> Scheduler::draft_for(Sequence& sequence) {
   sequence.tokens.pop_back();
   auto draft = speculation_->draft(sequence.tokens, newest, most);
   sequence.tokens.push_back(newest);
+  if (draft) draft->resize(engine_.draft_within(draft->size()));
   return draft;
 }
 
 /// Computes the newest token of the sequence, and drafted tokens behind it, in one pass. Then it writes as
-/// many tokens as the pass has computed right. Errors: those of Engine::verify() and of the draft model;
-/// nothing is lost then.
+/// many tokens as the pass has computed right. Errors: those of Engine::verify(), of Engine::keep_verified()
+/// and of the draft model; nothing is lost then.
 Status Scheduler::decode_with_draft(Sequence& sequence) {
   using Clock = std::chrono::steady_clock;
   const auto seconds = [](Clock::duration time) { return std::chrono::duration<double>(time).count(); };
@@ -65,7 +66,8 @@ Status Scheduler::decode_with_draft(Sequence& sequence) {
   sequence.count_pass(std::chrono::duration<double>(took));
   statistics_.most_sequences = std::max(statistics_.most_sequences, 1U);
 
-  for (std::size_t right = 0;; ++right) {
+  std::size_t right = 0;
+  for (;; ++right) {
     ++sequence.computed;
     ++statistics_.decodes.tokens;
     write(sequence, static_cast<std::int32_t>(right));
@@ -74,9 +76,11 @@ Status Scheduler::decode_with_draft(Sequence& sequence) {
     ++statistics_.accepted;
     ++sequence.answer.times.accepted;
   }
+  const Status kept = draft.empty() ? Status{} : engine_.keep_verified(right + 1);
   if (!sequence.ended) forget_drafts(sequence);
   remove_ended();
-  return {};
+  if (!kept) begin_again();
+  return kept;
 }
 
 /// Removes the drafted tokens from the context that are not part of the text.

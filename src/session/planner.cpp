@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/context_sizer.h"
+#include "engine/drafts/draft_shapes.h"
 #include "engine/sampler.h"
 #include "hardware/diagnostics.h"
 #include "plan/host_layout.h"
@@ -20,6 +21,16 @@ namespace brimful::session {
 namespace {
 
 constexpr std::uint64_t kShareOfAccounts = 4096;
+
+/// Memory for the results for which a run with devices has room, and the planned context has none.
+Bytes missing_results(const engine::Engine& engine, const engine::ContextOptions& context) {
+  const std::uint32_t planned = std::max(context.sequences, 1 + engine.plan().draft);
+  const std::uint32_t wanted = std::min(engine::kResultsOfDraft, engine.plan().ubatch);
+  if (planned >= wanted || engine.only_embeds()) return {};
+  // As default_draft() counts them: they are held in the graph and in libllama's list of results.
+  const auto vocabulary = static_cast<std::uint64_t>(llama_vocab_n_tokens(engine.vocab()));
+  return Bytes{2 * sizeof(float) * vocabulary * (wanted - planned)};
+}
 
 }  // namespace
 
@@ -83,6 +94,7 @@ Result<PlanReport> Planner::plan(const engine::ContextOptions& context, const pl
   // Another process will execute the plan, and the kernel's account of it may be a little larger than its
   // own.
   inputs.run.demand.growth += engine::run_to_run() + Bytes{inputs.host_budget.value / kShareOfAccounts};
+  if (!inputs.devices.empty()) inputs.run.demand.growth += missing_results(*engine_, context);
   BRIMFUL_TRY(report.plan, plan::make_plan(inputs));
   // The plan itself says what is read.
   report.diagnostics = hardware::diagnostics(inputs.machine, std::nullopt);

@@ -18,6 +18,7 @@
 #include "tier/gpu/copy_queue.h"
 #include "tier/gpu/gpu_experts.h"
 #include "tier/gpu/gpu_rows.h"
+#include "tier/gpu/single_columns.h"
 #include "tier/gpu/turning_threads.h"
 #include "tier/host/host_device.h"
 #include "tier/io/range_reader.h"
@@ -89,6 +90,22 @@ class GpuDevice final : public BackendDevice {
   void pretend(Lack lack) {
     if (experts_) experts_->pretend(lack);
   }
+  /// While this is on, no step has a part in which experts have slots.
+  void freeze_experts(bool on) { freezes_experts_ = on; }
+  /// Counts the steps of the newest pass whose tokens were kept apart, for the first `tokens` of these
+  /// tokens. Errors: those of GpuExperts::settle().
+  [[nodiscard]] Status settle_experts(std::size_t tokens) {
+    return experts_ ? experts_->settle(tokens) : Status{};
+  }
+  /// The largest number of tokens of the next pass whose tokens are kept apart; no limit where it is unset.
+  [[nodiscard]] std::optional<std::size_t> room_for_deferred() const {
+    return experts_ ? std::optional(experts_->room_for_deferred()) : std::nullopt;
+  }
+  /// The largest number of tokens that any such pass may have; no limit where it is unset.
+  [[nodiscard]] std::optional<std::int64_t> most_tokens_of_step() const {
+    return experts_ ? std::optional(experts_->most_tokens_of_step(weights_.profile().experts_used))
+                    : std::nullopt;
+  }
   /// Whether experts have slots here.
   [[nodiscard]] bool has_experts() const { return experts_.has_value(); }
 
@@ -129,6 +146,9 @@ class GpuDevice final : public BackendDevice {
   /// Whether weights are sent from memory that could not be pinned, on a device that copies faster from
   /// pinned memory.
   [[nodiscard]] bool sends_from_pageable() const { return pageable_; }
+
+  /// What keeps the tokens of a pass apart. HostDevice::token_by_token() has the order of calls.
+  [[nodiscard]] SingleColumns& columns() { return columns_; }
 
   /// Statistics of the steps that used slots here, since the device was made.
   [[nodiscard]] ExpertStatistics experts() const;
@@ -188,6 +208,8 @@ class GpuDevice final : public BackendDevice {
 
   plan::TransferPolicy transfer_policy_;
   bool leaves_experts_ = false;
+  bool freezes_experts_ = false;
+  SingleColumns columns_;
   std::optional<GpuExperts> experts_;
   // Statistics of the earlier experts_.
   ExpertStatistics experts_before_;

@@ -150,16 +150,22 @@ Status GpuExperts::begin(ggml_backend_t queue, std::uint32_t number, const ggml_
   Group& group = groups_[number];
   group_ = number;
   again_ = false;
-  admitted_.clear();
   ggml_backend_synchronize(queue);  // from here on, nothing of the step before is in flight
   results_.clear();
   BRIMFUL_TRY_VOID(read_choices(group, ids));
   std::vector<std::uint32_t> used;
   used.reserve(choices_.size());
   for (const Choice& choice : choices_) used.push_back(static_cast<std::uint32_t>(choice.expert));
+  if (defers_) {
+    group.deferred.clear();
+    for (auto token = used.begin(); token != used.end(); token += choices_per_token_) {
+      group.deferred.emplace_back(token, token + choices_per_token_);
+      std::ranges::sort(group.deferred.back());
+    }
+  }
   std::ranges::sort(used);
   used.erase(std::ranges::unique(used).begin(), used.end());
-  group.slots.begin_step(used);
+  if (!defers_) count_step(group, used);
   statistics_.used += used.size();
 
   std::vector<std::uint32_t> sent;
@@ -169,11 +175,7 @@ Status GpuExperts::begin(ggml_backend_t queue, std::uint32_t number, const ggml_
       continue;
     }
     statistics_.missed += group.expert;
-    if (!send_) {
-      admitted_.push_back(expert);
-    } else if (group.slots.claim(expert)) {
-      sent.push_back(expert);
-    }
+    if (send_ && group.slots.claim(expert)) sent.push_back(expert);
   }
   BRIMFUL_TRY_VOID(fill_slots(group, sent, copies_->usable()));
   if (!sent.empty()) finish_copies();
@@ -183,13 +185,61 @@ Status GpuExperts::begin(ggml_backend_t queue, std::uint32_t number, const ggml_
   return {};
 }
 
+void GpuExperts::count_step(Group& group, const std::vector<std::uint32_t>& used) {
+  group.slots.begin_step(used);
+  ++group.steps;
+  for (const std::uint32_t expert : used) {
+    if (group.slots.slot_of(expert)) continue;
+    const bool known = std::ranges::find(group.candidates, expert) != group.candidates.end();
+    if (!known) group.candidates.push_back(expert);
+  }
+}
+
 Status GpuExperts::admit() {
-  if (admitted_.empty()) return {};
   Group& group = groups_[group_];
-  std::erase_if(admitted_, [&](std::uint32_t expert) {
-    return !group.slots.outweighs(expert) || !group.slots.claim(expert);
+  return defers_ || send_ || group.steps % kStepsOfSlots != 0 ? Status{} : change_slots(group);
+}
+
+/// Brings the candidates to slots that are worth it.
+Status GpuExperts::change_slots(Group& group) {
+  std::vector<std::uint32_t> admitted = std::exchange(group.candidates, {});
+  std::vector<std::uint32_t> claimed;
+  std::erase_if(admitted, [&](std::uint32_t expert) {
+    const auto slot = group.slots.outweighs(expert) ? group.slots.claim(expert) : std::nullopt;
+    if (!slot) return true;
+    group.slots.hold(*slot, true);  // the next candidate must not get it
+    claimed.push_back(*slot);
+    return false;
   });
-  return fill_slots(group, admitted_, copies_->usable());
+  for (const std::uint32_t slot : claimed) group.slots.hold(slot, false);
+  if (admitted.empty()) return {};
+  return fill_slots(group, admitted, copies_->usable());
+}
+
+Status GpuExperts::settle(std::size_t tokens) {
+  for (Group& group : groups_) {
+    const auto deferred = std::exchange(group.deferred, {});
+    for (const std::vector<std::uint32_t>& used :
+         std::span(deferred).first(std::min(tokens, deferred.size()))) {
+      count_step(group, used);
+      if (group.steps % kStepsOfSlots == 0) BRIMFUL_TRY_VOID(change_slots(group));
+    }
+    finish_copies();
+  }
+  return {};
+}
+
+std::size_t GpuExperts::room_for_deferred() const {
+  std::uint64_t room = plan::kMostTokensOfSlots;
+  for (const Group& group : groups_) room = std::min(room, kStepsOfSlots - group.steps % kStepsOfSlots);
+  return send_ ? plan::kMostTokensOfSlots : room;
+}
+
+std::int64_t GpuExperts::most_tokens_of_step(std::uint32_t used) const {
+  std::int64_t most = plan::kMostTokensOfSlots;
+  for (const Group& group : groups_)
+    if (send_) most = std::min<std::int64_t>(most, group.slots.slots() / std::max(used, 1U));
+  return most;
 }
 
 void GpuExperts::finish_copies() {
@@ -273,7 +323,7 @@ void GpuExperts::number_choices(const Group& group) {
 void GpuExperts::pretend() {
   if (lack_ == Lack::kNothing) {
     missing_.clear();
-    admitted_.clear();
+    if (!defers_) groups_[group_].candidates.clear();
   } else if (lack_ == Lack::kSomething && missing_.empty()) {
     missing_.push_back(choices_.front());
   }

@@ -37,7 +37,11 @@ enum class Lack {
 /// Some of the experts, in slots on a device: a cache in front of the host's tiers. What a step lacks, the
 /// host multiplies, or it is sent to the device first. Which of the two happens depends only on the steps
 /// before, never on time.
-/// Threading: one thread at a time: the one that computes on the device.
+/// Where the host multiplies, the device and the host may give other last bits, so that the experts in the
+/// slots have a part in every token. They change only after each kStepsOfSlots steps of a group, and then by
+/// the steps that count. A pass that checks a draft (defer()) does not count by itself: settle() counts a
+/// step for each of its tokens that stays in the text. So the slots hold the same experts for each token of a
+/// text, with drafts and without. Threading: one thread at a time: the one that computes on the device.
 class GpuExperts {
  public:
   /// Makes the tensors of the slots in `context`, without memory. `host` and `weights` must outlive this
@@ -76,6 +80,19 @@ class GpuExperts {
   /// tensor each time, because a backend that records graphs (CUDA's) compares addresses.
   [[nodiscard]] ggml_tensor* numbered_as(std::uint32_t group, const ggml_tensor& ids) const;
 
+  /// The experts in the slots change after so many steps of a group.
+  static constexpr std::uint64_t kStepsOfSlots = 32;
+  /// While this is on, steps do not count until settle(). Where all that a step lacks is sent, steps always
+  /// count, because the device computes the same wherever an expert was.
+  void defer(bool on) { defers_ = on && !send_; }
+  /// Counts a step for each of the first `tokens` tokens of the newest step that was deferred, in all groups.
+  /// Blocks until the experts that come to slots by that are there. Errors: those of the host's reads.
+  [[nodiscard]] Status settle(std::size_t tokens);
+  /// The largest number of tokens of a pass that is deferred: it may not go on where the slots change, and
+  /// must have room for all its experts where these are sent. `used`: the number of experts of a token.
+  [[nodiscard]] std::size_t room_for_deferred() const;
+  [[nodiscard]] std::int64_t most_tokens_of_step(std::uint32_t used) const;
+
   /// Notes the host memory that the steps of `graph` take. host_bytes() has the largest so far.
   void record(const ggml_cgraph& graph);
   /// Host memory for the steps of all recorded graphs.
@@ -103,9 +120,8 @@ class GpuExperts {
   [[nodiscard]] Status multiply_chain(ggml_backend_t queue, std::span<const ggml_tensor* const> chain,
                                       std::span<const DeviceProduct> products);
 
-  /// Begins to copy the experts that begin() has chosen to their slots, for the next steps of the group. Call
-  /// it when the step is queued, so that the device need not wait for the copies. Errors: those of the host's
-  /// reads.
+  /// Where the slots of the group change after this step, begins to copy experts to them. Call it when the
+  /// step is queued, so that the device need not wait for the copies. Errors: those of the host's reads.
   [[nodiscard]] Status admit();
   /// Blocks until the copies of admit() have ended. Until then, the host's experts must keep their places.
   void finish_copies();
@@ -128,6 +144,12 @@ class GpuExperts {
     ExpertSlots slots;
     std::uint32_t experts = 0;
     Bytes expert;
+    // The steps that count.
+    std::uint64_t steps = 0;
+    // Experts that were missing since the slots changed.
+    std::vector<std::uint32_t> candidates = {};
+    // The experts of each token of the newest step that was deferred.
+    std::vector<std::vector<std::uint32_t>> deferred = {};
     std::unique_ptr<ggml_tensor> numbered = std::make_unique<ggml_tensor>();
   };
   // One expert that a token picks.
@@ -142,6 +164,8 @@ class GpuExperts {
   [[nodiscard]] Status fill_slots(Group& group, const std::vector<std::uint32_t>& experts, bool queued);
   void copy(ggml_tensor* slots, std::span<const std::byte> bytes, std::size_t offset, bool queued);
   [[nodiscard]] Status turn_back(const ExpertCache::Stretch& rows, std::size_t slot, bool queued);
+  static void count_step(Group& group, const std::vector<std::uint32_t>& used);
+  [[nodiscard]] Status change_slots(Group& group);
   void number_choices(const Group& group);
   void pretend();
   [[nodiscard]] Status compute_together(std::span<const DeviceProduct> products);
@@ -170,8 +194,7 @@ class GpuExperts {
   std::vector<Choice> missing_;
   // The group of the step.
   std::uint32_t group_ = 0;
-  // Experts that get a slot when the step is queued.
-  std::vector<std::uint32_t> admitted_;
+  bool defers_ = false;
   ggml_backend_dev_t const device_;
   // Whether the host may keep experts in another layout than the file's. They are then turned back to
   // kTurned places in turned_, each of kTurnedBytes, and copied from there.

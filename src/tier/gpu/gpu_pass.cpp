@@ -27,11 +27,27 @@ struct GpuDevice::GpuSegment {
   // What the host computes of the step where experts are missing (find_host_chain()). Empty: only the
   // products.
   std::vector<const ggml_tensor*> chain;
-  // Where each product stands in `nodes`.
+  // Where each product stands in `nodes`: the last of its nodes, where it is cut by tokens.
   std::vector<std::size_t> product_nodes;
   // Index into markers_ of the first of the segment's markers: one for each product, and one more.
   std::size_t marker = 0;
+  // The markers instead of these, where the tokens of the pass are kept apart.
+  std::vector<ggml_tensor*> own_markers;
 };
+
+namespace {
+
+/// A node that computes nothing.
+ggml_tensor marker(const std::string& name) {
+  ggml_tensor out{};
+  out.type = GGML_TYPE_F32;
+  std::ranges::fill(out.ne, 1);
+  std::ranges::fill(out.nb, sizeof(float));
+  ggml_set_name(&out, name.c_str());
+  return out;
+}
+
+}  // namespace
 
 /// A compiled pass of the device: while it lives, the nodes of its graph take their weights from the device's
 /// memory.
@@ -39,8 +55,22 @@ class GpuDevice::Program {
  public:
   using Segment = GpuSegment;
 
-  Program(const GpuDevice& device, const ggml_cgraph& graph) : device_(device) {
-    for (int n = 0; n < graph.n_nodes; ++n) add(graph.nodes[n]);
+  /// With `cuts` (may be null), the tokens of the graph are kept apart. `columns` makes the copies of nodes.
+  Program(const GpuDevice& device, SingleColumns& columns, const ggml_cgraph& graph,
+          const BatchInvariance::Cuts* cuts)
+      : device_(device),
+        columns_(columns),
+        cutter_(columns.split(),
+                [&columns](const ggml_tensor& of) -> ggml_tensor& { return columns.copy(of); }) {
+    if (cuts != nullptr) {
+      tokens_ = cuts->tokens;
+      marks_ = true;
+      columns.begin_copies(tokens_);
+    }
+    for (int n = 0; n < graph.n_nodes; ++n) {
+      dimension_ = cuts != nullptr ? cuts->dimension[static_cast<std::size_t>(n)] : 0;
+      add(graph.nodes[n]);
+    }
     close();
   }
   ~Program() {
@@ -51,6 +81,8 @@ class GpuDevice::Program {
 
   [[nodiscard]] const std::vector<StreamEntry>& entries() const { return entries_; }
   [[nodiscard]] const std::deque<Segment>& segments() const { return segments_; }
+  /// The products that are cut by tokens.
+  [[nodiscard]] const std::vector<CutProduct>& cut_products() const { return cut_products_; }
   /// The number of markers that the segments have.
   [[nodiscard]] std::size_t markers() const { return segment_.marker; }
   /// Points the shadows of sent weights at their slots. Requires: a piece of entries() has begun.
@@ -77,7 +109,13 @@ class GpuDevice::Program {
       patches_.push_back({&src, src});
       src = device_tensor != nullptr ? device_tensor : sent(*src, *weight);
     }
-    segment_.nodes.push_back(node);
+    originals_.push_back(node);
+    if (marks_ && segment_.nodes.empty()) segment_.nodes.push_back(&columns_.copy(marker("part of a draft")));
+    cutter_.cut(node, false, dimension_, tokens_, segment_.nodes);
+    if (!segment_.products.empty() && segment_.products.back().node == node)
+      segment_.product_nodes.push_back(segment_.nodes.size() - 1);
+    if (dimension_ != 0 && (node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_MUL_MAT_ID))
+      cut_products_.push_back({node, dimension_});
   }
 
   /// Adds a product with experts in slots. The first one of a step begins a new segment.
@@ -90,7 +128,6 @@ class GpuDevice::Program {
       numbered_ = device_.experts_->numbered_as(segment_.group, without_gaps(*ids));
     }
     segment_.products.push_back({node, node->src[0]});
-    segment_.product_nodes.push_back(segment_.nodes.size());
     patches_.push_back({&node->src[0], node->src[0]});
     patches_.push_back({&node->src[2], ids});
     node->src[0] = device_.experts_->slots_of(weight);
@@ -121,7 +158,12 @@ class GpuDevice::Program {
     if (segment_.ids != nullptr) {
       std::vector<const ggml_tensor*> products;
       for (const DeviceProduct& product : segment_.products) products.push_back(product.node);
-      segment_.chain = find_host_chain(segment_.nodes, products);
+      segment_.chain = find_host_chain(originals_, products);
+    }
+    originals_.clear();
+    if (marks_ && segment_.ids != nullptr) {
+      for (std::size_t i = 0; i <= segment_.products.size(); ++i)
+        segment_.own_markers.push_back(&columns_.copy(marker("part of a draft with missing experts")));
     }
     if (!segment_.nodes.empty()) segments_.push_back(std::move(segment_));
     segment_ = Segment{};
@@ -130,6 +172,15 @@ class GpuDevice::Program {
   }
 
   const GpuDevice& device_;
+  SingleColumns& columns_;
+  NodeCutter cutter_;
+  // Whether each segment begins with a marker of its own: a back end that records graphs (CUDA's) knows a
+  // graph by its first node, and those of libllama are the same for each number of tokens.
+  bool marks_ = false;
+  std::int64_t tokens_ = 1;
+  // For the node being added: the dimension that counts tokens. 0: it is not cut.
+  int dimension_ = 0;
+  std::vector<CutProduct> cut_products_;
   std::vector<Patch> patches_;
   // A deque: elements keep their addresses.
   std::deque<ggml_tensor> shadows_;
@@ -137,6 +188,8 @@ class GpuDevice::Program {
   std::vector<StreamEntry> entries_;
   std::deque<Segment> segments_;
   Segment segment_;
+  // The nodes of the segment as libllama made them.
+  std::vector<ggml_tensor*> originals_;
   // The ids of the segment as numbers of slots.
   ggml_tensor* numbered_ = nullptr;
 };
@@ -170,18 +223,21 @@ Status GpuDevice::compute(const Stream& stream, ggml_cgraph& graph) {
   if (!placed_) {  // libllama only learns what the graph needs
     clear_results(graph);
     if (experts_) experts_->record(graph);
-    return {};
+    return columns_.on() ? columns_.record(graph) : Status{};
   }
-  Program program(*this, graph);
-  while (markers_.size() < program.markers()) {
-    ggml_tensor& marker = markers_.emplace_back();
-    marker.type = GGML_TYPE_F32;
-    std::ranges::fill(marker.ne, 1);
-    std::ranges::fill(marker.nb, sizeof(float));
-    ggml_format_name(&marker, "part %zu with missing experts", markers_.size());
+  std::optional<BatchInvariance::Cuts> cuts;
+  if (columns_.on()) {
+    BRIMFUL_TRY(cuts, columns_.match(graph));
   }
+  if (experts_) experts_->defer(columns_.on() || freezes_experts_);
+  Program program(*this, columns_, graph, cuts ? &*cuts : nullptr);
+  if (columns_.measures())
+    return columns_.measure(stream.inner, graph, program.cut_products(), cuts ? cuts->tokens : 1);
+  while (markers_.size() < program.markers())
+    markers_.push_back(marker(fmt::format("part {} with missing experts", markers_.size() + 1)));
   if (program.entries().empty()) {
     BRIMFUL_TRY_VOID(compute_runs(stream.inner, graph, program));
+    columns_.digest(graph);
     return experts_ ? host_.files().check_unchanged() : Status{};
   }
   BRIMFUL_CHECK(stream_ != nullptr);
@@ -241,11 +297,15 @@ Status GpuDevice::compute_step(ggml_backend_t inner, const ggml_cgraph& graph, c
   BRIMFUL_TRY_VOID(experts_->begin(inner, segment.group, *segment.ids));
   const std::span nodes(segment.nodes);
   const bool sent = segment.entries_end > 0;
-  if (!experts_->lacks()) return compute_nodes(inner, graph, segment.nodes, sent);
+  if (!experts_->lacks()) {
+    BRIMFUL_TRY_VOID(compute_nodes(inner, graph, segment.nodes, sent));
+    return experts_->admit();
+  }
   // A back end that records graphs (CUDA's) knows a graph by its first node. These parts begin with nodes of
   // their own, so that they are not taken for the whole step, which is recorded, too.
   const auto part = [&](std::size_t number, std::size_t begin, std::size_t end) {
-    std::vector<ggml_tensor*> out{&markers_[segment.marker + number]};
+    std::vector<ggml_tensor*> out{segment.own_markers.empty() ? &markers_[segment.marker + number]
+                                                              : segment.own_markers[number]};
     out.insert(out.end(), nodes.begin() + static_cast<std::ptrdiff_t>(begin),
                nodes.begin() + static_cast<std::ptrdiff_t>(end));
     return out;
@@ -270,8 +330,15 @@ Status GpuDevice::compute_step(ggml_backend_t inner, const ggml_cgraph& graph, c
     // The device goes on while the host multiplies, unless it may still be computing the input.
     const ggml_tensor* input = segment.products[i].node->src[1];
     while (input->view_src != nullptr) input = input->view_src;
-    const auto at = static_cast<std::size_t>(std::ranges::find(nodes, input) - nodes.begin());
-    if (at >= computed && at < done) {
+    const auto makes_input =
+        [&](const ggml_tensor* node) {  // the last of its nodes, where it is cut by tokens
+          const auto* const begin = static_cast<const std::byte*>(input->data);
+          const auto* const data = static_cast<const std::byte*>(node->data);
+          return node == input ||
+                 (node->op == input->op && data >= begin && data < begin + ggml_nbytes(input));
+        };
+    const auto newest = nodes.subspan(computed, done - computed);
+    if (std::ranges::any_of(newest, makes_input)) {
       ggml_backend_synchronize(inner);
       computed = done;
     }

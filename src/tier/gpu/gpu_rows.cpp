@@ -16,11 +16,18 @@ namespace {
 constexpr std::size_t kMostProducts = 8;
 // Nodes and leaves of the graph of a group: each product has a node, a weight and an input.
 constexpr std::size_t kGraphSize = 4 * kMostProducts;
+// The same where each column is on its own: it has a node and an input.
+constexpr std::size_t kColumns = kMostProducts * static_cast<std::size_t>(plan::kMostColumnsOfRows);
+constexpr std::size_t kColumnsGraphSize = 4 * kColumns;
 // Unit: bytes. Alignment of slots in the ring.
 constexpr std::uint64_t kSlotAlignment = 256;
 // Heap for one divided matrix: two shadows and a segment of the compiled pass, and this class's own. An
 // estimate.
 constexpr Bytes kHeapOfMatrix{4 << 10};
+
+std::size_t columns_bytes() {
+  return 2 * kColumns * ggml_tensor_overhead() + ggml_graph_overhead_custom(kColumnsGraphSize, false);
+}
 
 void set_columns(ggml_tensor& tensor, std::int64_t columns) {
   tensor.ne[1] = columns;
@@ -30,7 +37,8 @@ void set_columns(ggml_tensor& tensor, std::int64_t columns) {
 }  // namespace
 
 Bytes GpuRows::host_bytes(const model::ModelProfile& profile, std::span<const plan::DeviceRows> rows) {
-  return plan::row_buffers(profile, rows).total() + kHeapOfMatrix * rows.size();
+  if (rows.empty()) return {};
+  return plan::row_buffers(profile, rows).total() + kHeapOfMatrix * rows.size() + Bytes{columns_bytes()};
 }
 
 Result<std::unique_ptr<GpuRows>> GpuRows::create(const WeightTable& table,
@@ -55,6 +63,7 @@ GpuRows::GpuRows(const WeightTable& table, std::span<const plan::DeviceRows> row
           ggml_init({3 * rows.size() * ggml_tensor_overhead() + ggml_graph_overhead_custom(kGraphSize, false),
                      nullptr, true})),
       graph_(ggml_new_graph_custom(context_.get(), kGraphSize, false)),
+      columns_(ggml_init({columns_bytes(), nullptr, true})),
       known_(table.profile().tensors.size()) {
   auto* const base = static_cast<std::byte*>(place_.ring->data);
   for (const auto& [index, first_row] : rows) {
@@ -168,15 +177,25 @@ Status GpuRows::start(std::size_t i) {
 Status GpuRows::launch(Group& group) {
   BRIMFUL_TRY_VOID(stream_.wait(group.end));
   const std::size_t results = place_.buffers + buffers_.inputs.value;
-  ggml_graph_clear(graph_);
+  const bool by_columns = of_graph_[group.begin].by_columns;
+  ggml_cgraph* graph = graph_;
+  if (by_columns) {
+    ggml_reset(columns_.get());
+    graph = ggml_new_graph_custom(columns_.get(), kColumnsGraphSize, false);
+  }
+  ggml_graph_clear(graph);
   for (std::size_t i = group.begin; i < group.end; ++i) {
     const Matrix& matrix = *products_[i].matrix;
     matrix.weight->data = stream_.slot(i);
     matrix.product->data = static_cast<std::byte*>(place_.ring->data) + results + products_[i].result;
     clear_padding(i);
-    ggml_build_forward_expand(graph_, matrix.product);
+    if (by_columns) {
+      add_columns(i, graph);
+    } else {
+      ggml_build_forward_expand(graph, matrix.product);
+    }
   }
-  const ggml_status status = ggml_backend_graph_compute_async(backend_, graph_);
+  const ggml_status status = ggml_backend_graph_compute_async(backend_, graph);
   if (status != GGML_STATUS_SUCCESS) {
     return fail(ErrorCode::kInternal,
                 fmt::format("{} could not multiply rows of '{}': {}", ggml_backend_name(backend_),
@@ -184,6 +203,23 @@ Status GpuRows::launch(Group& group) {
   }
   group.launched = true;
   return {};
+}
+
+/// Adds the columns of product `i` to the graph, each in the shape of a single token.
+void GpuRows::add_columns(std::size_t i, ggml_cgraph* graph) {
+  const Matrix& matrix = *products_[i].matrix;
+  for (std::int64_t column = 0; column < of_graph_[i].node->ne[1]; ++column) {
+    ggml_tensor* const input = ggml_new_tensor_2d(columns_.get(), GGML_TYPE_F32, matrix.input->ne[0], 1);
+    ggml_tensor* const product = ggml_mul_mat(columns_.get(), matrix.weight, input);
+    const auto at = [column](const ggml_tensor& all) {
+      return static_cast<std::byte*>(all.data) + static_cast<std::size_t>(column) * all.nb[1];
+    };
+    input->buffer = product->buffer = place_.ring->buffer;
+    input->data = at(*matrix.input);
+    product->data = at(*matrix.product);
+    std::memcpy(product->op_params, matrix.product->op_params, sizeof product->op_params);
+    ggml_build_forward_expand(graph, product);
+  }
 }
 
 /// Queues zeros behind the rows of product `i`, where the device wants some.

@@ -88,6 +88,7 @@ class GpuRows final : public RowDevice {
   [[nodiscard]] StreamEntry entry_of(const Matrix& matrix) const;
   void group(std::size_t i, const StreamEntry& entry);
   [[nodiscard]] Status launch(Group& group);
+  void add_columns(std::size_t i, ggml_cgraph* graph);
   void clear_padding(std::size_t i);
 
   const WeightTable& table_;
@@ -99,6 +100,8 @@ class GpuRows final : public RowDevice {
   ggml_context_ptr context_;
   // Has room for the products of one group.
   ggml_cgraph* graph_ = nullptr;
+  // Has room for the columns of one group, each on its own, and their graph.
+  ggml_context_ptr columns_;
   std::vector<Matrix> matrices_;
   // Indexed by tensor: index into matrices_.
   std::vector<std::optional<std::size_t>> known_;

@@ -80,8 +80,18 @@ bool can_cut(const ggml_tensor& node, int dimension, std::int64_t tokens) {
 
 }  // namespace
 
-Status BatchInvariance::learn(const ggml_cgraph& graph) {
+void BatchInvariance::begin_pass() {
+  learned_ = !one_.empty();
+  at_ = 0;
+}
+
+void BatchInvariance::forget() {
   one_.clear();
+  learned_ = false;
+  at_ = 0;
+}
+
+Status BatchInvariance::learn(const ggml_cgraph& graph) {
   for (int n = 0; n < graph.n_nodes; ++n) {
     const ggml_tensor& node = *graph.nodes[n];
     const Kind kind = kind_of(node);
@@ -94,18 +104,18 @@ Status BatchInvariance::learn(const ggml_cgraph& graph) {
     operation.op = node.op;
     std::copy_n(node.ne, GGML_MAX_DIMS, operation.ne);
   }
+  at_ = one_.size();
   return {};
 }
 
-Result<BatchInvariance::Cuts> BatchInvariance::match(const ggml_cgraph& graph) const {
+Result<BatchInvariance::Cuts> BatchInvariance::match(const ggml_cgraph& graph) {
   Cuts cuts;
   cuts.dimension.assign(static_cast<std::size_t>(graph.n_nodes), 0);
-  std::size_t at = 0;
   for (int n = 0; n < graph.n_nodes; ++n) {
     const ggml_tensor& node = *graph.nodes[n];
     if (kind_of(node) == Kind::kNothing) continue;
-    if (at == one_.size() || one_[at].op != node.op) return std::unexpected(unsupported(node).error());
-    const Operation& one = one_[at++];
+    if (at_ == one_.size() || one_[at_].op != node.op) return std::unexpected(unsupported(node).error());
+    const Operation& one = one_[at_++];
     if (kind_of(node) != Kind::kChoosesByTokens) continue;
     int dimension = 0;
     for (int d = 1; d < GGML_MAX_DIMS; ++d) {  // ne[0] may grow with the length of the text
@@ -115,11 +125,8 @@ Result<BatchInvariance::Cuts> BatchInvariance::match(const ggml_cgraph& graph) c
         return std::unexpected(unsupported(node).error());
       dimension = d;
     }
-    if (node.op == GGML_OP_MUL_MAT_ID) dimension = 0;
+    if (node.op == GGML_OP_MUL_MAT_ID && !options_.splits_experts) dimension = 0;
     cuts.dimension[static_cast<std::size_t>(n)] = static_cast<std::uint8_t>(dimension);
-  }
-  if (at != one_.size()) {
-    return fail(ErrorCode::kUnsupported, "the graph of several tokens has fewer operations than that of one");
   }
   return cuts;
 }
@@ -132,7 +139,7 @@ std::optional<std::int64_t> BatchInvariance::trusted(const Kernel& kernel) const
 std::int64_t BatchInvariance::together(const ggml_tensor& node, bool repacked) const {
   const bool matrices = node.op == GGML_OP_MUL_MAT && node.ne[2] == 1 && node.ne[3] == 1 &&
                         node.src[0]->ne[2] == 1 && node.src[0]->ne[3] == 1 && ggml_is_contiguous(node.src[1]);
-  return matrices ? trusted(kernel_of(node, repacked)).value_or(1) : 1;
+  return matrices || node.op == GGML_OP_MUL_MAT_ID ? trusted(kernel_of(node, repacked)).value_or(1) : 1;
 }
 
 std::uint64_t BatchInvariance::stretches(const ggml_tensor& node, bool repacked, std::int64_t tokens) const {
@@ -147,18 +154,27 @@ void NodeCutter::cut(ggml_tensor* node, bool repacked, int dimension, std::int64
     out.push_back(node);
     return;
   }
+  cut_first(node, dimension, tokens, together, out);
+}
+
+void NodeCutter::cut_first(ggml_tensor* node, int dimension, std::int64_t tokens, std::int64_t together,
+                           std::vector<ggml_tensor*>& out) {
   const ggml_tensor* const operand = node->src[node->op == GGML_OP_FLASH_ATTN_EXT ? 0 : 1];
   if (std::exchange(operand_, operand) != operand) views_.clear();
   for (std::int64_t first = 0; first < tokens; first += together) {
     const std::int64_t count = std::min(together, tokens - first);
-    ggml_tensor& part = shadows_.emplace_back(*node);
+    ggml_tensor& part = copy_(*node);
     part.ne[dimension] = count;
     part.data = static_cast<char*>(node->data) + static_cast<std::size_t>(first) * node->nb[dimension];
-    if (node->op == GGML_OP_MUL_MAT) {
-      cut_operand(part, 1, dimension, first, count);
-    } else {  // attention: cut the queries, and their rows of the mask
-      cut_operand(part, 0, 1, first, count);
-      if (part.src[3] != nullptr) cut_operand(part, 3, 1, first, count);
+    switch (node->op) {
+      case GGML_OP_MUL_MAT: cut_operand(part, 1, dimension, first, count); break;
+      case GGML_OP_MUL_MAT_ID:  // cut the input, and the router's choice
+        cut_operand(part, 1, 2, first, count);
+        cut_operand(part, 2, 1, first, count);
+        break;
+      default:  // attention: cut the queries, and their rows of the mask
+        cut_operand(part, 0, 1, first, count);
+        if (part.src[3] != nullptr) cut_operand(part, 3, 1, first, count);
     }
     out.push_back(&part);
   }
@@ -174,7 +190,7 @@ ggml_tensor* NodeCutter::view(ggml_tensor* tensor, int dimension, std::int64_t f
     if (known.of == tensor && known.dimension == dimension && known.first == first && known.count == count)
       return known.made;
   }
-  ggml_tensor& made = shadows_.emplace_back(*tensor);
+  ggml_tensor& made = copy_(*tensor);
   made.ne[dimension] = count;
   made.data = static_cast<char*>(tensor->data) + static_cast<std::size_t>(first) * tensor->nb[dimension];
   views_.push_back({tensor, dimension, first, count, &made});

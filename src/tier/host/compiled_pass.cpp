@@ -145,7 +145,9 @@ class PassCompiler {
   PassCompiler(const WeightBufferType& weights, const WeightTable& table, const RepackedLayout& layout,
                const BatchInvariance* split, std::span<RowDevice* const> row_devices)
       : weights_(weights), table_(table), layout_(layout), row_devices_(row_devices) {
-    if (split != nullptr) cutter_.emplace(*split, program_.shadows_);
+    if (split == nullptr) return;
+    cutter_.emplace(
+        *split, [this](const ggml_tensor& of) -> ggml_tensor& { return program_.shadows_.emplace_back(of); });
   }
 
   Result<CompiledPass> compile(const ggml_cgraph& graph, const BatchInvariance::Cuts& cuts) {
@@ -245,7 +247,7 @@ class PassCompiler {
   /// Adds the first rows of a product with a resident weight, if a device multiplies the others. Returns
   /// false where none does.
   bool add_by_device(ggml_tensor* node, std::uint32_t index) {
-    if (cutter_ || weights_.weight_of(node->src[1])) return false;
+    if (weights_.weight_of(node->src[1])) return false;
     for (RowDevice* const device : row_devices_) {
       const auto first_row = device->first_row(*node, index);
       if (!first_row) continue;
@@ -253,7 +255,7 @@ class PassCompiler {
       const bool same_input = segment_.rows_end > segment_.rows_begin &&
                               products[segment_.rows_begin].node->src[1] == node->src[1];
       if (!same_input) end_segment();
-      products.push_back({device, node, index, *first_row});
+      products.push_back({device, node, index, *first_row, cutter_.has_value()});
       segment_.rows_end = products.size();
       ggml_tensor* const weight = shadow_of(node->src[0], index, table_.resident(index));
       weight->ne[1] = *first_row;
@@ -261,7 +263,7 @@ class PassCompiler {
       ggml_tensor& part = program_.shadows_.emplace_back(*node);
       part.src[0] = weight;
       part.ne[0] = *first_row;  // the strides stay: the part is the beginning of each row of the result
-      segment_.nodes.push_back(&part);
+      emit(&part);
       return true;
     }
     return false;
@@ -401,8 +403,7 @@ class PassCompiler {
 
 Result<CompiledPass> CompiledPass::compile(const ggml_cgraph& graph, const WeightBufferType& weights,
                                            const WeightTable& table, const RepackedLayout& layout,
-                                           const BatchInvariance* split,
-                                           std::span<RowDevice* const> row_devices) {
+                                           BatchInvariance* split, std::span<RowDevice* const> row_devices) {
   BatchInvariance::Cuts cuts;
   if (split != nullptr) {
     BRIMFUL_TRY(cuts, split->match(graph));

@@ -88,15 +88,15 @@ class CompiledPass {
   CompiledPass& operator=(CompiledPass&& other) noexcept;
   ~CompiledPass() { restore(); }
 
-  /// Compiles `graph`. With `split` (may be null), each token is computed as if it were the only one.
-  /// Otherwise, `row_devices` multiply rows of some products. `graph`, `layout` and the devices must outlive
-  /// the result.
+  /// Compiles `graph`. With `split` (may be null), each token is computed as if it were the only one; the
+  /// graph is the next part of the pass that `split` compares. `row_devices` multiply rows of some products.
+  /// `graph`, `layout` and the devices must outlive the result.
   /// Errors: kUnsupported when the graph uses a weight in a way that its placement does not allow, when a
   /// segment needs more streamed weights at once than the ring holds, or when the graph cannot be split by
   /// tokens.
   [[nodiscard]] static Result<CompiledPass> compile(const ggml_cgraph& graph, const WeightBufferType& weights,
                                                     const WeightTable& table, const RepackedLayout& layout,
-                                                    const BatchInvariance* split = nullptr,
+                                                    BatchInvariance* split = nullptr,
                                                     std::span<RowDevice* const> row_devices = {});
 
   /// Heap bytes that a compiled pass takes for each unit, at most. `repacked` says whether some weights are

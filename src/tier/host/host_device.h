@@ -104,13 +104,23 @@ class HostDevice final : public BackendDevice {
   void learn_one_token();
   /// While this is on, each token of a graph gets, bit for bit, what it would get in a graph of its own.
   /// Otherwise ggml's kernels may sum in another order for several tokens than for one.
-  /// A graph that is computed in this way must have been recorded in this way: after learn_one_token(), first
-  /// the graph of one token, then the largest graph of several tokens. Recording the second one fails with
-  /// kUnsupported where its tokens cannot be kept apart.
-  void token_by_token(bool on) { token_by_token_ = on; }
-  /// The largest number of tokens of a graph that can be computed token by token: that of the recorded graph,
-  /// or fewer. 1 before one is recorded.
+  /// A pass that is computed in this way must have been recorded in this way: after learn_one_token(), first
+  /// the pass of one token, then the largest pass of several tokens. Recording the second one fails with
+  /// kUnsupported where its tokens cannot be kept apart. Switching it on begins a pass, which may come as
+  /// several graphs.
+  void token_by_token(bool on) {
+    token_by_token_ = on;
+    if (on) split_.begin_pass();
+  }
+  /// Whether the graphs of the pass of several tokens were as many as those of the pass of one token.
+  [[nodiscard]] bool matched() const { return split_.matched(); }
+  /// The largest number of tokens of a pass that can be computed token by token, as far as the kernels of the
+  /// recorded pass limit it.
   [[nodiscard]] std::int64_t most_tokens() const { return most_tokens_; }
+
+  /// While this is on, graphs are not computed. Their results are fixed numbers, the same for each token, and
+  /// no weight is read. It serves to compute what devices do in a pass without the host's part.
+  void pretend_results(bool on) { pretends_ = on; }
 
   /// The needs of all graphs recorded since the last forget_needs().
   [[nodiscard]] Needs needs() const;
@@ -229,8 +239,10 @@ class HostDevice final : public BackendDevice {
   std::uint64_t work_bytes_ = 0;
 
   bool token_by_token_ = false;
+  bool pretends_ = false;
   BatchInvariance split_;
-  std::int64_t most_tokens_ = 1;
+  static constexpr std::int64_t kNoLimit = INT64_MAX;
+  std::int64_t most_tokens_ = kNoLimit;
   // Heap of the largest compiled pass that is split by tokens.
   Bytes split_bytes_;
   // Heap that each unit of a matrix adds to that.

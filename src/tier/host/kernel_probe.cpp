@@ -41,7 +41,9 @@ struct Sample {
 /// Multiplies the sample with `columns`, which have the length of its rows. Returns [rows, columns], or
 /// nothing where ggml fails.
 std::vector<float> product(ggml_backend_t device, Sample& sample, std::span<float> columns) {
-  const auto& [op, type, length, repacked] = sample.kernel;
+  const ggml_op op = sample.kernel.op;
+  const ggml_type type = sample.kernel.type;
+  const std::int64_t length = sample.kernel.row_length;
   const std::unique_ptr<ggml_context, ContextFree> context(
       ggml_init({5 * ggml_tensor_overhead() + ggml_graph_overhead_custom(5, false), nullptr, true}));
   const auto rows = static_cast<std::int64_t>(sample.rows.size() / ggml_row_size(type, length));
@@ -63,7 +65,7 @@ std::vector<float> product(ggml_backend_t device, Sample& sample, std::span<floa
   a->data = sample.rows.data();
   b->data = columns.data();
   result->data = out.data();
-  if (repacked) sample.layout->dress(*a);
+  if (sample.kernel.repacked) sample.layout->dress(*a);
   ggml_cgraph* const graph = ggml_new_graph_custom(context.get(), 5, false);
   ggml_build_forward_expand(graph, result);
   if (ggml_backend_graph_compute(device, graph) != GGML_STATUS_SUCCESS) out.clear();

@@ -129,7 +129,7 @@ PassExecutor::PassExecutor(const DiskFiles& files, const WeightBufferType& weigh
       threads_(threads),
       stream_(files, std::move(make_reader), memory.arena, table.placement().ring, trace) {}
 
-Status PassExecutor::compute(ggml_backend_t inner, const ggml_cgraph& graph, const BatchInvariance* split) {
+Status PassExecutor::compute(ggml_backend_t inner, const ggml_cgraph& graph, BatchInvariance* split) {
   return checked(run_pass(inner, graph, split));
 }
 
@@ -142,7 +142,7 @@ Status PassExecutor::checked(Status status) {
   return status;
 }
 
-Status PassExecutor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const BatchInvariance* split) {
+Status PassExecutor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, BatchInvariance* split) {
   const auto begin = Trace::Clock::now();
   BRIMFUL_TRY_VOID(run(inner, graph, split));
   ++passes_;
@@ -151,8 +151,7 @@ Status PassExecutor::run_pass(ggml_backend_t inner, const ggml_cgraph& graph, co
   return files_.check_unchanged();
 }
 
-Status PassExecutor::run(ggml_backend_t inner, const ggml_cgraph& graph, const BatchInvariance* split,
-                         bool again) {
+Status PassExecutor::run(ggml_backend_t inner, const ggml_cgraph& graph, BatchInvariance* split, bool again) {
   BRIMFUL_TRY(CompiledPass program,
               CompiledPass::compile(graph, weights_, table_, layout_, split, row_devices_));
   BRIMFUL_TRY_VOID(stream_.begin(program.entries()));

@@ -63,7 +63,7 @@ class PassExecutor {
   /// Errors: those of the reads; kIo when a model file was changed; kCancelled when the inner device was told
   /// to abort; kUnsupported as for CompiledPass::compile. The outputs are then undefined, and the next graph
   /// starts a new pass.
-  [[nodiscard]] Status compute(ggml_backend_t inner, const ggml_cgraph& graph, const BatchInvariance* split);
+  [[nodiscard]] Status compute(ggml_backend_t inner, const ggml_cgraph& graph, BatchInvariance* split);
 
   /// Computes products with experts in the middle of another device's graph. `again` tells that they belong
   /// to the same choice of a router as the products before. Errors: as for compute().
@@ -86,9 +86,9 @@ class PassExecutor {
   [[nodiscard]] PassStatistics statistics() const;
 
  private:
-  [[nodiscard]] Status run(ggml_backend_t inner, const ggml_cgraph& graph, const BatchInvariance* split,
+  [[nodiscard]] Status run(ggml_backend_t inner, const ggml_cgraph& graph, BatchInvariance* split,
                            bool again = false);
-  [[nodiscard]] Status run_pass(ggml_backend_t inner, const ggml_cgraph& graph, const BatchInvariance* split);
+  [[nodiscard]] Status run_pass(ggml_backend_t inner, const ggml_cgraph& graph, BatchInvariance* split);
   [[nodiscard]] Status checked(Status status);
   [[nodiscard]] Status run_segment(ggml_backend_t inner, const ggml_cgraph& graph, const Segment& segment);
   [[nodiscard]] Status execute(ggml_backend_t inner, const ggml_cgraph& graph,

@@ -21,6 +21,8 @@ struct RowProduct {
   std::uint32_t weight = 0;
   /// The device multiplies the rows from this one on, the host those before.
   std::int64_t first_row = 0;
+  /// Whether each column is to be multiplied as if it were the only one: for a pass that checks a draft.
+  bool by_columns = false;
 };
 
 /// A device that multiplies some rows of the host's matrices, while the host multiplies the others. For each
