@@ -94,8 +94,8 @@ class DeviceRowsOfType : public testing::TestWithParam<const char*> {};
 TEST_P(DeviceRowsOfType, SameTokens) {
   const TemporaryDirectory directory;
   expect_same_tokens(synth_model(directory, {.like = "llama-tiny", .type = GetParam()}),
-                     // The smaller ring has no room for rows of gate and up at once.
-                     std::vector<Case>{{}, {.ring = kKiB * 448}});
+                     // The smaller ring may have no room for rows of gate and up at once (Q8_0).
+                     std::vector<Case>{{}, {.ring = kKiB * 497}});
 }
 
 INSTANTIATE_TEST_SUITE_P(All, DeviceRowsOfType,
