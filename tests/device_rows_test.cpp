@@ -144,6 +144,21 @@ TEST(DeviceRows, AreMultipliedByGraphsThatAreRecordedOnce) {
   EXPECT_EQ(device.recorded(), recorded);
 }
 
+// A device with one connection for everything would keep the small copies of a step waiting for the large
+// ones.
+TEST(DeviceRows, StayWithTheHostWhereADeviceHasNoEvents) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});
+  ASSERT_FALSE(path.empty());
+  for (const bool events : {true, false}) {
+    TestDevice device({.threads = 1, .events = events});
+    const auto tiered = dense(device, path);
+    ASSERT_TRUE(tiered) << tiered.error().message;
+    EXPECT_FALSE(trace((*tiered)->context(), {1}, 2).logits.empty());
+    EXPECT_EQ((*tiered)->offload().sent() > Bytes{}, events);
+  }
+}
+
 /// The number of graphs and copies of a text, with what fails.
 struct Fault {
   const char* what;
