@@ -45,6 +45,7 @@ struct Case {
   std::uint32_t layers = 0;
   unsigned rows = 40;      ///< The percentage of the rows that the device multiplies.
   unsigned percent = 100;  ///< The percentage of the host's weights that stay in its memory.
+  Bytes ring = kMiB * 6;
 };
 
 void expect_same_tokens(const std::filesystem::path& path, std::span<const Case> cases) {
@@ -59,11 +60,14 @@ void expect_same_tokens(const std::filesystem::path& path, std::span<const Case>
     TestDevice device({.threads = 1});
     const auto tiered =
         TieredModel::load(path, kSettings, percent_of_weights(c.percent), {},
-                          {.device = &device, .layers = c.layers, .ring = kMiB * 6, .rows = c.rows});
+                          {.device = &device, .layers = c.layers, .ring = c.ring, .rows = c.rows});
     ASSERT_TRUE(tiered) << tiered.error().message;
     const Bytes sent = (*tiered)->offload().sent();
     EXPECT_FALSE(trace((*tiered)->context(), {1, 2, 3}, 1).logits.empty());
-    EXPECT_EQ((*tiered)->offload().sent() > sent, c.percent > 0) << "in passes of few tokens";
+    // A matrix of which some streams stays whole. With nothing in memory, these are all.
+    const bool known = c.percent == 100 || c.percent == 0;
+    EXPECT_TRUE(!known || ((*tiered)->offload().sent() > sent) == (c.percent == 100))
+        << "in passes of few tokens";
     EXPECT_TRUE(texts_of((*tiered)->context()) == expected);
     EXPECT_TRUE(texts_of((*tiered)->context()) == expected) << "the second time";
     EXPECT_EQ(device.used(), (*tiered)->device_pool().reserved());
@@ -74,8 +78,10 @@ class DeviceRowsOfArchitecture : public testing::TestWithParam<const char*> {};
 
 TEST_P(DeviceRowsOfArchitecture, SameTokens) {
   const TemporaryDirectory directory;
-  expect_same_tokens(synth_model(directory, {.like = GetParam(), .type = "Q4_K"}),
-                     std::vector<Case>{{}, {.layers = 1, .rows = 80}, {.rows = 20, .percent = 70}});
+  expect_same_tokens(
+      synth_model(directory, {.like = GetParam(), .type = "Q4_K"}),
+      std::vector<Case>{
+          {}, {.layers = 1, .rows = 60, .ring = kKiB * 768}, {.rows = 20, .percent = 90}, {.percent = 0}});
 }
 
 INSTANTIATE_TEST_SUITE_P(All, DeviceRowsOfArchitecture,
@@ -88,7 +94,8 @@ class DeviceRowsOfType : public testing::TestWithParam<const char*> {};
 TEST_P(DeviceRowsOfType, SameTokens) {
   const TemporaryDirectory directory;
   expect_same_tokens(synth_model(directory, {.like = "llama-tiny", .type = GetParam()}),
-                     std::vector<Case>{{}});
+                     // The smaller ring may have no room for rows of gate and up at once (Q8_0).
+                     std::vector<Case>{{}, {.ring = kKiB * 497}});
 }
 
 INSTANTIATE_TEST_SUITE_P(All, DeviceRowsOfType,
@@ -137,6 +144,21 @@ TEST(DeviceRows, AreMultipliedByGraphsThatAreRecordedOnce) {
   EXPECT_EQ(device.recorded(), recorded);
 }
 
+// A device with one connection for everything would keep the small copies of a step waiting for the large
+// ones.
+TEST(DeviceRows, StayWithTheHostWhereADeviceHasNoEvents) {
+  const TemporaryDirectory directory;
+  const auto path = synth_model(directory, {.like = "llama-tiny", .type = "Q8_0"});
+  ASSERT_FALSE(path.empty());
+  for (const bool events : {true, false}) {
+    TestDevice device({.threads = 1, .events = events});
+    const auto tiered = dense(device, path);
+    ASSERT_TRUE(tiered) << tiered.error().message;
+    EXPECT_FALSE(trace((*tiered)->context(), {1}, 2).logits.empty());
+    EXPECT_EQ((*tiered)->offload().sent() > Bytes{}, events);
+  }
+}
+
 /// The number of graphs and copies of a text, with what fails.
 struct Fault {
   const char* what;
@@ -159,7 +181,7 @@ TEST(DeviceRows, AFaultOfTheDeviceEndsThePassWithAnError) {
     int all = 0;
     Trace expected;
     {
-      const auto tiered = dense(good, path);
+      const auto tiered = dense(good, path, kKiB * 768);
       ASSERT_TRUE(tiered) << tiered.error().message;
       loaded = (good.*fault.count)();
       expected = trace((*tiered)->context(), prompt, kSteps);
@@ -172,7 +194,8 @@ TEST(DeviceRows, AFaultOfTheDeviceEndsThePassWithAnError) {
       TestDevice::Options options{.threads = 1};
       options.*fault.number = nth;
       TestDevice device(options);
-      const auto tiered = dense(device, path);
+      // The rows of a pass do not fit the ring, so that slots are filled again while it goes on.
+      const auto tiered = dense(device, path, kKiB * 768);
       ASSERT_TRUE(tiered) << tiered.error().message;
       Trace got = trace((*tiered)->context(), prompt, kSteps);
       if (!got.logits.empty()) {  // the copy was one for the next pass

@@ -450,7 +450,8 @@ struct TestDeviceCalls {
     out->description = of(dev).options_.description;
     out->device_id = of(dev).options_.address;
     out->type = GGML_BACKEND_DEVICE_TYPE_GPU;
-    out->caps.async = out->caps.events = true;
+    out->caps.async = true;
+    out->caps.events = of(dev).options_.events;
     memory_info(dev, &out->memory_free, &out->memory_total);
   }
   static bool supports_op(ggml_backend_dev_t, const ggml_tensor* op) {

@@ -44,6 +44,8 @@ class TestDevice {
     bool has_pinned = false;
     /// Whether the device can pin memory that was allocated elsewhere.
     bool pins = true;
+    /// Whether the device has events, and so copies while it computes.
+    bool events = true;
     /// What the driver takes of the device's memory for each graph that it keeps.
     Bytes graph = {};
     /// Products and attention of this number of tokens or more get other last bits, as if their kernel summed

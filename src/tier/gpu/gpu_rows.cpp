@@ -153,24 +153,33 @@ void GpuRows::group(std::size_t i, const StreamEntry& entry) {
 }
 
 Status GpuRows::start(std::size_t i) {
-  Group& group = groups_[products_[i].group];
+  const std::size_t number = products_[i].group;
+  Group& group = groups_[number];
   if (group.begin != i) return {};
-  const ggml_tensor& node = *of_graph_[i].node;
-  const ggml_tensor& input = *node.src[1];
+  // The group before has the same input, and is not finished: this one follows it.
+  if (number > 0 && !groups_[number - 1].fetched) return {};
   // The host may write to the input before the device has it.
+  const ggml_tensor& input = *of_graph_[i].node->src[1];
   const std::size_t row = static_cast<std::size_t>(input.ne[0]) * sizeof(float);
-  const auto columns = static_cast<std::size_t>(node.ne[1]);
-  for (std::size_t column = 0; column < columns; ++column)
+  for (std::size_t column = 0; column < static_cast<std::size_t>(input.ne[1]); ++column)
     std::memcpy(staging_.data() + column * row, static_cast<std::byte*>(input.data) + column * input.nb[1],
                 row);
-  for (std::size_t p = group.begin; p < group.end; ++p) {
-    const Matrix& matrix = *products_[p].matrix;
-    set_columns(*matrix.input, node.ne[1]);
-    set_columns(*matrix.product, node.ne[1]);
-    std::memcpy(matrix.product->op_params, of_graph_[p].node->op_params, sizeof matrix.product->op_params);
-  }
-  ggml_backend_tensor_set_async(backend_, place_.ring, staging_.data(), place_.buffers, row * columns);
+  send_input(group);
   return stream_.ready(group.end) ? launch(group) : Status{};
+}
+
+/// Queues the copy of the input that lies in the staging memory.
+void GpuRows::send_input(Group& group) {
+  const std::int64_t columns = of_graph_[group.begin].node->ne[1];
+  for (std::size_t i = group.begin; i < group.end; ++i) {
+    const Matrix& matrix = *products_[i].matrix;
+    set_columns(*matrix.input, columns);
+    set_columns(*matrix.product, columns);
+    std::memcpy(matrix.product->op_params, of_graph_[i].node->op_params, sizeof matrix.product->op_params);
+  }
+  ggml_backend_tensor_set_async(backend_, place_.ring, staging_.data(), place_.buffers,
+                                ggml_nbytes(products_[group.begin].matrix->input));
+  group.started = true;
 }
 
 /// Queues the products of a group, once their weights are in the ring.
@@ -235,6 +244,7 @@ Status GpuRows::finish(std::size_t i) {
   Group& group = groups_[products_[i].group];
   std::byte* const results = staging_.data() + buffers_.inputs.value;
   if (!group.fetched) {
+    if (!group.started) send_input(group);
     if (!group.launched) BRIMFUL_TRY_VOID(launch(group));
     ggml_backend_tensor_get_async(backend_, place_.ring, results, place_.buffers + buffers_.inputs.value,
                                   group.results.value);

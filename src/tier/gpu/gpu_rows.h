@@ -66,11 +66,13 @@ class GpuRows final : public RowDevice {
     // Bytes behind the rows that the device wants to be zero.
     std::size_t padding = 0;
   };
-  // Products [begin, end) of the graph.
+  // Products [begin, end) of the graph. One group at a time is on the device.
   struct Group {
     std::size_t begin = 0;
     std::size_t end = 0;
     Bytes results;
+    // Whether the input is on its way to the device, the graph is queued, and the results are on the host.
+    bool started = false;
     bool launched = false;
     bool fetched = false;
   };
@@ -87,6 +89,7 @@ class GpuRows final : public RowDevice {
 
   [[nodiscard]] StreamEntry entry_of(const Matrix& matrix) const;
   void group(std::size_t i, const StreamEntry& entry);
+  void send_input(Group& group);
   [[nodiscard]] Status launch(Group& group);
   void add_columns(std::size_t i, ggml_cgraph* graph);
   void clear_padding(std::size_t i);

@@ -231,7 +231,10 @@ Status GpuDevice::connect() {
   };
   stream_ = std::make_unique<PassStream>(host_.files(), make_sender, static_cast<std::byte*>(ring->data),
                                          ring_size_);
-  if (rows_.empty()) return {};
+  // Over one connection, large copies would keep each small copy of a step waiting.
+  ggml_backend_dev_props props{};
+  ggml_backend_dev_get_props(inner_, &props);
+  if (rows_.empty() || !props.caps.async || !props.caps.events) return {};
   BRIMFUL_TRY(row_products_,
               GpuRows::create(table, rows_, {ring, ring_size_.value}, *stream_, inner_, backend_));
   host_.share_rows(*row_products_);
