@@ -1,7 +1,6 @@
 #include "tier/gpu/host_chain.h"
 
 #include <ggml-cpp.h>
-#include <ggml-impl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
