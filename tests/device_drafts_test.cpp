@@ -36,6 +36,7 @@ Result<EnginePtr> start(const std::filesystem::path& path, TestDevice& device, c
                                       return plan::TransferPolicy{.missing_experts = setting.send_experts};
                                     }}));
   engine::ContextOptions context{.context = 512, .ubatch = 64, .least_context = 512};
+  session::shape_for_conversation(context);
   if (setting.drafts) context.drafts = {.ngrams = true, .longest = kLongest, .always = true};
   BRIMFUL_TRY_VOID(engine->prepare(context));
   BRIMFUL_TRY_VOID(engine->start({}));
