@@ -57,7 +57,7 @@ llama_context_params Context::params_for(const ContextOptions& options, ContextS
   params.n_seq_max = options.sequences;
   params.kv_unified = options.shared_cells;
   params.n_outputs_max = std::max(options.sequences, 1 + shape.draft);
-  if (!gpus_.empty())
+  if (!gpus_.empty() && options.shared_cells)  // only a scheduler's context has drafts
     params.n_outputs_max = std::max(params.n_outputs_max, std::min(kResultsOfDraft, shape.ubatch));
   if (model_.only_embeds()) {  // every token is an output; libllama wants a ubatch that n_seq_max divides
     params.n_outputs_max = shape.ubatch;

@@ -26,7 +26,7 @@ constexpr std::uint64_t kShareOfAccounts = 4096;
 Bytes missing_results(const engine::Engine& engine, const engine::ContextOptions& context) {
   const std::uint32_t planned = std::max(context.sequences, 1 + engine.plan().draft);
   const std::uint32_t wanted = std::min(engine::kResultsOfDraft, engine.plan().ubatch);
-  if (planned >= wanted || engine.only_embeds()) return {};
+  if (planned >= wanted || engine.only_embeds() || !context.shared_cells) return {};
   // As default_draft() counts them: they are held in the graph and in libllama's list of results.
   const auto vocabulary = static_cast<std::uint64_t>(llama_vocab_n_tokens(engine.vocab()));
   return Bytes{2 * sizeof(float) * vocabulary * (wanted - planned)};
