@@ -22,13 +22,6 @@ bool is_divisible(const model::TensorInfo& tensor) {
          tensor.shape[2] == 1 && tensor.shape[3] == 1 && tensor.rows() % kKernelRows == 0;
 }
 
-/// Whether the host keeps this type in a layout of its own, so that rows are turned back before they are
-/// sent.
-bool is_turned_back(ggml_type type, const hardware::Compute& compute) {
-  const hardware::KernelRate* const rate = compute.find(ggml_type_name(type));
-  return rate != nullptr && rate->turn_back_bytes_per_s.has_value();
-}
-
 Bytes vectors(std::int64_t length) {
   return Bytes{static_cast<std::uint64_t>(length * kMostColumnsOfRows) * sizeof(float)};
 }
@@ -79,7 +72,7 @@ std::vector<DeviceRows> device_rows(const model::ModelProfile& profile, const ha
   const double round_trip = kSecondsPerDividedProduct + 2 * machine.compute.seconds_per_segment;
   for (std::uint32_t i = 0; i < profile.tensors.size(); ++i) {
     const model::TensorInfo& tensor = profile.tensors[i];
-    if (!is_divisible(tensor) || is_turned_back(tensor.type, machine.compute)) continue;
+    if (!is_divisible(tensor)) continue;
     const std::int64_t rows = tensor.rows();
     const Products product{.type = tensor.type,
                            .multiplications = static_cast<double>(rows * tensor.shape[0]),

@@ -43,8 +43,7 @@ struct RowBuffers {
 
 /// Divides the matrices of the layers between cores and link, by their rates in a pass of one token. A matrix
 /// without an entry stays whole: because it is small, because a row more or less on the host would change the
-/// kernel, because its rows would have to be turned back to the file's layout first, which takes the cores
-/// about as long as multiplying them, or because the cores alone reach what the memory gives. Pure. Requires:
+/// kernel, or because the cores alone reach what the memory gives. Pure. Requires:
 /// `machine` has kernels, and the copies to `gpu` were measured. Formula: cores at rate h and a link at rate
 /// l get through a matrix at R = rate_together() = min(h + l, max(h, memory_beside_link())). The link gets
 /// share_of_link() of the rows. The matrix is divided if bytes / h - bytes / R is more than a round trip to

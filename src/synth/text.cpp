@@ -23,7 +23,7 @@ Result<std::vector<std::uint32_t>> following_tokens(const SynthText& text, const
   if (written.size() < 2)
     return fail(ErrorCode::kInvalidArgument, "the vocabulary has fewer than two tokens that can be written");
 
-  // The tokens are cut into loops. Each loop has `period` tokens; the last one takes what is left, too.
+  // The tokens are cut into loops of `period` tokens. What is left leads into the first loop.
   const std::size_t period = std::min<std::size_t>(text.period, written.size());
   const std::size_t loops = written.size() / period;
   SynthRandom random(synth_seed(seed, "errors of the text"));
@@ -31,10 +31,9 @@ Result<std::vector<std::uint32_t>> following_tokens(const SynthText& text, const
   const auto wrong = static_cast<std::uint64_t>(static_cast<double>(text.errors) * kParts);
   std::vector<std::uint32_t> next(control.size(), written.front());
   for (std::size_t i = 0; i < written.size(); ++i) {
-    const std::size_t begin = std::min(i / period, loops - 1) * period;
-    const std::size_t size = begin / period + 1 == loops ? written.size() - begin : period;
+    const std::size_t begin = i / period < loops ? i / period * period : 0;
     const bool error = random.below(kParts) < wrong;
-    next[written[i]] = written[begin + (i - begin + (error ? 2 : 1)) % size];
+    next[written[i]] = written[begin + (i - begin + (error ? 2 : 1)) % period];
   }
   return next;
 }

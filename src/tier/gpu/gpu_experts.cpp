@@ -391,7 +391,6 @@ std::span<const float> GpuExperts::bias_of(const ggml_tensor& bias) {
 Status GpuExperts::multiply_chain(ggml_backend_t queue, std::span<const ggml_tensor* const> chain,
                                   std::span<const DeviceProduct> products) {
   const ggml_tensor& input = *products.front().node->src[1];
-  read_input(input);
   const auto count = static_cast<std::int64_t>(missing_.size());
   ggml_context* const context = products_.get();
   ggml_reset(context);

@@ -113,10 +113,14 @@ class GpuExperts {
   [[nodiscard]] Status multiply(ggml_backend_t queue, std::span<const DeviceProduct> products,
                                 std::size_t which);
 
+  /// Reads the rows of `input` that the device lacks, for multiply_chain(). Call it before anything of the
+  /// step is queued, because the device may use the memory of the input again. Requires: the input has been
+  /// computed.
+  void read_input(const ggml_tensor& input);
   /// Computes all of find_host_chain(), of the step's `nodes` and `products`, for the rows that the device
   /// lacks, and queues the copy of the last product's rows to its result, behind the work that `queue` has.
-  /// Errors: those of the host's tier. Requires: the input has been computed; the operands of ADD_ID nodes
-  /// lie on the device.
+  /// Errors: those of the host's tier. Requires: read_input(); the operands of ADD_ID nodes lie on the
+  /// device.
   [[nodiscard]] Status multiply_chain(ggml_backend_t queue, std::span<const ggml_tensor* const> chain,
                                       std::span<const DeviceProduct> products);
 
@@ -169,7 +173,6 @@ class GpuExperts {
   void number_choices(const Group& group);
   void pretend();
   [[nodiscard]] Status compute_together(std::span<const DeviceProduct> products);
-  void read_input(const ggml_tensor& input);
   void send_rows(ggml_backend_t queue, ggml_tensor* node, std::span<const float> values);
   std::span<const float> bias_of(const ggml_tensor& bias);
 

@@ -314,6 +314,7 @@ Status GpuDevice::compute_step(ggml_backend_t inner, const ggml_cgraph& graph, c
   // computes all rows: the wrong ones are overwritten behind it.
   if (!segment.chain.empty() && !sent) {
     const std::size_t behind = segment.product_nodes.back() + 1;
+    experts_->read_input(*segment.products.front().node->src[1]);
     BRIMFUL_TRY_VOID(compute_nodes(inner, graph, part(0, 0, behind), sent));
     BRIMFUL_TRY_VOID(experts_->multiply_chain(inner, segment.chain, segment.products));
     if (behind < nodes.size())
