@@ -100,7 +100,7 @@ TEST(DeviceCosts, OfAMixture) {
                           {.device = &device, .layers = 100, .slots = 16, .send_experts = send});
     ASSERT_TRUE(tiered) << tiered.error().message;
     EXPECT_EQ(costs_of(device, (*tiered)->context(), 9, 4),
-              send ? (Costs{4, 11, 0, 564, 4120}) : (Costs{10, 13, 0, 12852, 10264}))
+              send ? (Costs{4, 11, 0, 564, 4120}) : (Costs{6, 11, 0, 4660, 6168}))
         << "a step";
   }
 }

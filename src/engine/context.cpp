@@ -237,7 +237,9 @@ Result<bool> Context::devices_compute_the_same() {
   std::vector<std::vector<std::uint64_t>> expected;
   for (const llama_token token : tokens) {
     BRIMFUL_TRY_VOID(decode(std::span(&token, 1)));
-    expected.push_back(gpus_.take_digests().at(0));
+    const auto digests = gpus_.take_digests();
+    if (digests.empty()) return true;  // devices have no part in such passes
+    expected.push_back(digests.front());
   }
   for (const std::uint32_t length : draft_lengths(longest_draft_)) {
     llama_memory_clear(memory, false);
