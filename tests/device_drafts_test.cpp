@@ -25,16 +25,23 @@ struct Setting {
   bool drafts = true;
   Bytes ram = kGiB;
   bool send_experts = false;
+  bool file_order =
+      false;  ///< Whether the host multiplies with plain llama.cpp's kernels for the file's layout.
 };
 
 Result<EnginePtr> start(const std::filesystem::path& path, TestDevice& device, const Setting& setting) {
-  BRIMFUL_TRY(EnginePtr engine,
-              engine::Engine::open({.model = path,
-                                    .ram = setting.ram,
-                                    .offload = {{device.handle(), setting.vram}},
-                                    .transfer_policy = [&](const auto&) {
-                                      return plan::TransferPolicy{.missing_experts = setting.send_experts};
-                                    }}));
+  BRIMFUL_TRY(
+      EnginePtr engine,
+      engine::Engine::open(
+          {.model = path,
+           .ram = setting.ram,
+           .offload = {{device.handle(), setting.vram}},
+           .transfer_policy =
+               [&](const auto&) { return plan::TransferPolicy{.missing_experts = setting.send_experts}; },
+           .host_layout =
+               [&](const model::ModelProfile& model) {
+                 return setting.file_order ? plan::all_in_file_order(model) : plan::HostLayout{};
+               }}));
   engine::ContextOptions context{.context = 512, .ubatch = 64, .least_context = 512};
   session::shape_for_conversation(context);
   if (setting.drafts) context.drafts = {.ngrams = true, .longest = kLongest, .always = true};
@@ -135,12 +142,12 @@ TEST_P(DeviceDrafts, HaveTheBitsOfSingleTokensAtEverySplit) {
       std::vector<Logits> single = expected.logits;
       if (other_bits_from > 0) {  // the prompt has other bits than plain llama.cpp's, and so has the text
         TestDevice other({.capacity = vram, .threads = 1, .other_bits_from = other_bits_from});
-        const auto fresh = start(path, other, {.vram = vram});
+        const auto fresh = start(path, other, {.vram = vram, .file_order = true});
         ASSERT_TRUE(fresh) << fresh.error().message;
         single = alone(**fresh, prompt, expected.tokens);
       }
       TestDevice device({.capacity = vram, .threads = 1, .other_bits_from = other_bits_from});
-      const auto engine = start(path, device, {.vram = vram});
+      const auto engine = start(path, device, {.vram = vram, .file_order = true});
       ASSERT_TRUE(engine) << engine.error().message;
       ASSERT_EQ((*engine)->longest_draft(), kLongest);
       const plan::DeviceShare share = (*engine)->devices().at(0).share;
