@@ -363,8 +363,10 @@ TEST(Plan, RowsThatCrossTheLinkMakeATokenFaster) {
   inputs.host_budget = Bytes{32} * kGiB.value;
   inputs.devices = {
       {"CUDA0", gpu(12), *gpu(12).runtime + inputs.run.demand.compute + Bytes{600} * kMiB.value}};
-  add_rings(inputs.devices, inputs.profile, measured_transfer_policy(inputs.profile, inputs.machine, gpu(12)),
-            inputs.run.ubatch);
+  TransferPolicy policy = measured_transfer_policy(inputs.profile, inputs.machine, gpu(12));
+  EXPECT_TRUE(policy.rows.empty()) << "the host keeps Q4_K in a layout of its own";
+  policy.rows = device_rows(inputs.profile, inputs.machine, gpu(12));
+  add_rings(inputs.devices, inputs.profile, policy, inputs.run.ubatch);
   ASSERT_EQ(inputs.devices[0].rows.size(), 64U);
   const auto with = make_plan(inputs);
   inputs.devices[0].rows.clear();
