@@ -23,6 +23,13 @@ class TimedCard:
                     "cores": self.threads, "computes": int(computes), "report": report}
         return {"BRIMFUL_TIMED_CARD": ",".join(f"{key}={value}" for key, value in settings.items())}
 
+    def describe_memory(self, machine):
+        """Sets what the simulated machine's memory gives to the cores, and to cores and link at once."""
+        cores, together = self.card["cores_rate"] / self.stretch, self.card["together_rate"] / self.stretch
+        machine["ram"]["read_bytes_per_s"] = cores
+        for gpu in machine["gpus"]:
+            gpu["copies_beside_reads_bytes_per_s"], gpu["reads_beside_copies_bytes_per_s"] = together - cores, cores
+
     def real(self, rate):
         """Tokens/s of the reference machine."""
         return rate and rate * self.stretch
