@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <set>
 
@@ -50,13 +49,6 @@ HostLayout host_layout(const model::ModelProfile& profile, const hardware::Compu
               : "another one saves hardly any time here"));
   }
   return out;
-}
-
-bool is_interleaved(ggml_type type, const HostLayout& layout) {
-  constexpr std::array kOwnLayouts{GGML_TYPE_Q4_0, GGML_TYPE_Q4_K, GGML_TYPE_Q2_K, GGML_TYPE_IQ4_NL,
-                                   GGML_TYPE_MXFP4};
-  return std::ranges::find(kOwnLayouts, type) != kOwnLayouts.end() &&
-         std::ranges::find(layout.in_file_order, type) == layout.in_file_order.end();
 }
 
 HostLayout all_in_file_order(const model::ModelProfile& profile) {

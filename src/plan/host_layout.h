@@ -38,9 +38,6 @@ inline constexpr int kMostTurningThreads = 4;
 [[nodiscard]] HostLayout host_layout(const model::ModelProfile& profile, const hardware::Compute& compute,
                                      double link_bytes_per_s);
 
-/// Whether the host keeps this type in a layout of ggml-cpu's own, on a processor for which ggml-cpu has one.
-[[nodiscard]] bool is_interleaved(ggml_type type, const HostLayout& layout);
-
 /// The file's layout for all types of the model.
 [[nodiscard]] HostLayout all_in_file_order(const model::ModelProfile& profile);
 

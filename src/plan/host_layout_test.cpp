@@ -70,11 +70,5 @@ TEST(HostLayout, OfAllTypesIsThatOfMatrices) {
   EXPECT_EQ(all_in_file_order(profile).in_file_order, std::vector{GGML_TYPE_Q4_K});
 }
 
-TEST(HostLayout, IsTheFilesForTypesWithoutAnotherOne) {
-  EXPECT_TRUE(is_interleaved(GGML_TYPE_Q4_K, {}));
-  EXPECT_FALSE(is_interleaved(GGML_TYPE_Q6_K, {}));
-  EXPECT_FALSE(is_interleaved(GGML_TYPE_Q4_K, {.in_file_order = {GGML_TYPE_Q4_K}, .notes = {}}));
-}
-
 }  // namespace
 }  // namespace brimful::plan

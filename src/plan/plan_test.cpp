@@ -364,7 +364,7 @@ TEST(Plan, RowsThatCrossTheLinkMakeATokenFaster) {
   inputs.devices = {
       {"CUDA0", gpu(12), *gpu(12).runtime + inputs.run.demand.compute + Bytes{600} * kMiB.value}};
   TransferPolicy policy = measured_transfer_policy(inputs.profile, inputs.machine, gpu(12));
-  EXPECT_TRUE(policy.rows.empty()) << "the host keeps Q4_K in a layout of its own";
+  EXPECT_TRUE(policy.rows.empty()) << "nobody has measured that they pay";
   policy.rows = device_rows(inputs.profile, inputs.machine, gpu(12));
   add_rings(inputs.devices, inputs.profile, policy, inputs.run.ubatch);
   ASSERT_EQ(inputs.devices[0].rows.size(), 64U);

@@ -178,17 +178,7 @@ TransferPolicy measured_transfer_policy(const model::ModelProfile& profile, cons
 
 TransferPolicy measured_transfer_policy(const model::ModelProfile& profile, const hardware::Profile& machine,
                                         const hardware::Gpu& gpu) {
-  TransferPolicy out = measured_transfer_policy(profile, machine.compute, gpu.host_to_device_bytes_per_s);
-  if (!gpu.host_to_device_bytes_per_s) return out;
-  const HostLayout layout = host_layout(profile, machine.compute, *gpu.host_to_device_bytes_per_s);
-  hardware::Profile as_it_lies = machine;
-  as_it_lies.compute = in_layouts(machine.compute, layout);
-  out.rows = device_rows(profile, as_it_lies, gpu);
-  // Turning rows back takes the cores about as long as multiplying them.
-  std::erase_if(out.rows, [&](const DeviceRows& rows) {
-    return is_interleaved(profile.tensors[rows.tensor].type, layout);
-  });
-  return out;
+  return measured_transfer_policy(profile, machine.compute, gpu.host_to_device_bytes_per_s);
 }
 
 void add_rings(std::span<DeviceBudget> devices, const model::ModelProfile& profile,

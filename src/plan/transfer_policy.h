@@ -51,8 +51,7 @@ inline constexpr std::int64_t kNever = std::int64_t{1} << 40;
                                                       const hardware::Compute& compute,
                                                       std::optional<double> bytes_per_s);
 
-/// The same for a GPU of a machine, with the rows that a device multiplies in passes of few tokens:
-/// device_rows(). There are none where nobody measured the copies to the GPU.
+/// The same for a GPU of a machine. No matrix is divided by device_rows() yet: docs/adr/0030.
 [[nodiscard]] TransferPolicy measured_transfer_policy(const model::ModelProfile& profile,
                                                       const hardware::Profile& machine,
                                                       const hardware::Gpu& gpu);
