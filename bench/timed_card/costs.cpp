@@ -63,7 +63,7 @@ double seconds_for(const ggml_tensor& node, const Card& card) {
       // Each query meets all cells twice: once the keys, once the values.
       operations = 4 * elements(*node.src[0]) * static_cast<double>(node.src[1]->ne[1]) / kAttentionShare;
       break;
-    case GGML_OP_GET_ROWS: bytes *= 2; break;  // what it picks, not all that it could pick from
+    case GGML_OP_GET_ROWS: bytes *= 2; break;  // It reads only the rows that it picks.
     case GGML_OP_SET_ROWS: bytes = 2 * bytes_of(node.src[0]); break;
     default:
       for (const ggml_tensor* const source : node.src) bytes += bytes_of(source);

@@ -74,7 +74,7 @@ struct Device {
   Pinned pinned;
   std::mutex mutex;  // guards `account`
   Account account;
-  Timeline::Stream default_stream;  // of copies without a stream
+  Timeline::Stream default_stream;  // The stream of copies that name none.
   ggml_backend_device handle{};
   ggml_backend_reg reg{};
   ggml_backend_buffer_type memory{};

@@ -48,7 +48,7 @@ class Results {
   const ggml_context_ptr context_;
   std::mutex computing_;
   mutable std::mutex mutex_;                 // guards `unknown_`
-  std::unordered_set<const void*> unknown_;  // where results lie that were not computed
+  std::unordered_set<const void*> unknown_;  // The addresses of results that were not computed.
 };
 
 }  // namespace brimful::timed_card

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <mutex>
@@ -54,7 +53,7 @@ class Timeline {
 
   const Card& card_;
   mutable std::mutex mutex_;
-  Time free_[3]{};  // of each part
+  Time free_[3]{};  // When each part has nothing earlier to do.
   Sums sums_;
   // The use of the cores since the last look at the clock of the process.
   Time looked_{};
