@@ -228,9 +228,10 @@ TEST(Offload, FillsTheBudgetAndNotAByteMore) {
     EXPECT_EQ(share.weights + share.kv_cache + share.compute + share.ring + share.unused, share.budget);
     EXPECT_GE(share.weights, before) << "more memory holds no less";
     before = share.weights;
-    // The output has 35 MiB, the weights of the layers 0.8 MiB at most.
+    // The output has 35 MiB, a layer 3.3 MiB: 1.9 with the attention and its KV cache, and less is not worth
+    // that the hidden state crosses the link for it.
     if (mib >= 8 && mib <= 24) {
-      EXPECT_LE(share.unused, kMiB);
+      EXPECT_LE(share.unused, kMiB * 2);
     }
   }
   EXPECT_GT(before, kMiB * 50) << "all of it";

@@ -95,7 +95,7 @@ std::string experts_of(const plan::DeviceShare& device) {
 
 std::string draw_device_map(const plan::DeviceShare& d, int width) {
   std::vector<TierPart> parts{
-      {"weights", d.weights, fmt::format("{} whole layers, {} tensors", d.layers, d.tensors.size())},
+      {"weights", d.weights, fmt::format("{} layers, {} tensors", d.layers, d.tensors.size())},
       {"experts", d.experts, experts_of(d)},
       {"ring", d.ring,
        d.rows.empty() ? "stages weights that are sent to the GPU for batches"

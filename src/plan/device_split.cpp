@@ -20,7 +20,14 @@ struct Layer {
   std::vector<std::uint32_t> tensors;
   // Whether the layer has a share of the KV cache.
   bool attends = false;
+  bool has_experts = false;
 };
+
+/// Whether the tensor belongs to the second half of its layer: the feed-forward part, with its norms.
+bool is_feed_forward(const model::TensorInfo& tensor) {
+  return tensor.role == model::Role::kFeedForward || tensor.name.contains(".ffn_") ||
+         tensor.name.contains("_ffw_");
+}
 
 Bytes padded(const model::ModelProfile& profile, std::uint32_t tensor) {
   const model::TensorInfo& info = profile.tensors[tensor];
@@ -40,10 +47,15 @@ std::map<int, Layer> layers_of(const model::ModelProfile& profile, const std::ve
     // The output comes last, and counts as a layer of its own.
     Layer& layer = layers[tensor.layer.value_or(static_cast<int>(profile.layers))];
     if (!use.expert_group) layer.tensors.push_back(use.tensor);
+    layer.has_experts |= use.expert_group.has_value();
     layer.attends |= tensor.layer.has_value();
   }
   return layers;
 }
+
+// The least that lies on a device of half a layer of the host: the hidden state crosses the link for it
+// twice more, which takes as long as the cores take to read about as many bytes.
+constexpr Bytes kWorthTheCrossing{4ULL << 20};
 
 // The output goes first where it takes at most this part of the room.
 constexpr std::uint64_t kPartForOutput = 4;
@@ -70,54 +82,21 @@ class Filler {
 
   /// Fills a device with weights that every token uses, up to `share` of its room.
   void fill(DeviceShare& device, double share) {
-    const auto usable = static_cast<std::uint64_t>(static_cast<double>(device.unused.value) * share);
-    const Bytes kept = device.unused - Bytes{usable};
-    Bytes left{usable};
-    const auto take = [&](Bytes bytes) {
-      if (bytes > left) return false;
-      left -= bytes;
-      return true;
-    };
-    const auto put = [&](std::uint32_t tensor) {
-      device.tensors.push_back(tensor);
-      device.weights += padded(profile_, tensor);
-    };
-    const auto missing = [&](std::uint32_t tensor) {
-      return !placed_.contains(tensor) && !contains(device.tensors, tensor) && may_lie(device, tensor);
-    };
-    Bytes shared;
-    std::vector<std::uint32_t> own;
-    std::ranges::copy_if(shared_, std::back_inserter(own), missing);
-    for (const std::uint32_t tensor : own) shared += padded(profile_, tensor);
-    if (!take(shared)) return;
-    std::ranges::for_each(own, put);
-    put_output_first(device, left, missing, put);
-    for (auto& [index, layer] : layers_) {
-      if (done_.contains(index)) continue;
-      Bytes weights;
-      std::vector<std::uint32_t> tensors;  // an earlier device may have some of its tensors
-      std::ranges::copy_if(layer.tensors, std::back_inserter(tensors), missing);
-      for (const std::uint32_t tensor : tensors) weights += padded(profile_, tensor);
-      if (tensors.empty()) break;
-      const Bytes kv = layer.attends ? kv_of_layer_ : Bytes{};
-      if (!take(weights + kv)) break;  // layers stay in order, so that activations cross once
-      std::ranges::for_each(tensors, put);
-      device.kv_cache += kv;
-      done_.insert(index);
-      if (layer.attends) ++device.layers;
-    }
-    for (const auto& [index, layer] : layers_) {
-      for (const std::uint32_t tensor : layer.tensors) {
-        if (missing(tensor) && take(padded(profile_, tensor))) put(tensor);
+    left_ = Bytes{static_cast<std::uint64_t>(static_cast<double>(device.unused.value) * share)};
+    const Bytes kept = device.unused - left_;
+    const std::vector<std::uint32_t> own = missing(device, shared_);
+    const Bytes before = left_;
+    if (put(device, own)) {
+      put_output_first(device);
+      put_layers(device);
+      if (device.tensors.size() == own.size()) {  // the shared tensors alone are of no use
+        left_ = before;
+        device.weights = {};
+        device.tensors.clear();
       }
     }
-    device.unused = left + kept;
-    rooms_.push_back(left);
-    if (device.tensors.size() == own.size()) {  // the shared tensors alone are of no use
-      device.unused += shared;
-      device.weights = {};
-      device.tensors.clear();
-    }
+    device.unused = left_ + kept;
+    rooms_.push_back(left_);
     const bool all = done_.size() == layers_.size();
     for (const std::uint32_t tensor : device.tensors) {
       if (all || !contains(shared_, tensor)) placed_.insert(tensor);
@@ -133,7 +112,7 @@ class Filler {
     std::size_t fit = 0;
     for (const auto& tensors : whole) fit += tensors.size();
     if (!cache || fit == count_placeable(devices, groups)) {
-      for (std::size_t d = 0; d < devices.size(); ++d) put(*devices[d], whole[d]);
+      for (std::size_t d = 0; d < devices.size(); ++d) put_whole(*devices[d], whole[d]);
       return;
     }
     Bytes room;
@@ -164,18 +143,119 @@ class Filler {
     return !may_lie_on_ || may_lie_on_(device.name, profile_, profile_.tensors[tensor]);
   }
 
+  /// Those of `tensors` that lie on no device, and may lie on this one.
+  [[nodiscard]] std::vector<std::uint32_t> missing(const DeviceShare& device,
+                                                   const std::vector<std::uint32_t>& tensors) const {
+    std::vector<std::uint32_t> out;
+    std::ranges::copy_if(tensors, std::back_inserter(out), [&](std::uint32_t tensor) {
+      return !placed_.contains(tensor) && !contains(device.tensors, tensor) && may_lie(device, tensor);
+    });
+    return out;
+  }
+
+  [[nodiscard]] Bytes size_of(const std::vector<std::uint32_t>& tensors) const {
+    Bytes out;
+    for (const std::uint32_t tensor : tensors) out += padded(profile_, tensor);
+    return out;
+  }
+
+  /// Puts all of `tensors` on the device, with the KV cache of their layer; or nothing, where that does not
+  /// fit.
+  bool put(DeviceShare& device, const std::vector<std::uint32_t>& tensors, Bytes kv = {}) {
+    const Bytes weights = size_of(tensors);
+    if (weights + kv > left_) return false;
+    left_ -= weights + kv;
+    device.tensors.insert(device.tensors.end(), tensors.begin(), tensors.end());
+    device.weights += weights;
+    device.kv_cache += kv;
+    return true;
+  }
+
+  /// Puts layers on the device in their order, and what is left of them in pieces that cost no crossing of
+  /// the link, or that are worth one.
+  void put_layers(DeviceShare& device) {
+    for (const auto& [index, layer] : layers_) {
+      if (done_.contains(index)) continue;
+      const std::vector<std::uint32_t> tensors = missing(device, layer.tensors);
+      const bool attends = layer.attends && !attending_.contains(index);
+      if (tensors.empty() || !put(device, tensors, attends ? kv_of_layer_ : Bytes{})) {
+        if (!tensors.empty() && attends) put_first_half(device, index, tensors);
+        break;
+      }
+      done_.insert(index);
+      if (attends) attend(device, index);
+    }
+    put_last_half(device);
+    put_single(device);
+  }
+
+  void attend(DeviceShare& device, int layer) {
+    attending_.insert(layer);
+    ++device.layers;
+  }
+
+  /// Puts the attention of a layer on the device that has all layers before it: the hidden state crosses
+  /// behind it instead of before it.
+  void put_first_half(DeviceShare& device, int index, const std::vector<std::uint32_t>& tensors) {
+    std::vector<std::uint32_t> half;
+    std::ranges::copy_if(tensors, std::back_inserter(half),
+                         [&](std::uint32_t tensor) { return !is_feed_forward(profile_.tensors[tensor]); });
+    if (!half.empty() && half.size() < tensors.size() && put(device, half, kv_of_layer_))
+      attend(device, index);
+  }
+
+  /// Puts the feed-forward part of the last layer, or its last matrix, on the device that has the output.
+  void put_last_half(DeviceShare& device) {
+    const auto output = layers_.find(static_cast<int>(profile_.layers));
+    const auto last = layers_.find(static_cast<int>(profile_.layers) - 1);
+    if (output == layers_.end() || last == layers_.end() || last->second.has_experts) return;
+    const auto lies = [&](std::uint32_t tensor) { return contains(device.tensors, tensor); };
+    if (std::ranges::none_of(output->second.tensors, lies)) return;
+    std::vector<std::uint32_t> half = missing(device, last->second.tensors);
+    std::erase_if(half, [&](std::uint32_t tensor) { return !is_feed_forward(profile_.tensors[tensor]); });
+    if (put(device, half)) return;
+    std::erase_if(half,
+                  [&](std::uint32_t tensor) { return !profile_.tensors[tensor].name.contains("ffn_down"); });
+    put(device, half);
+  }
+
+  /// Puts matrices of the host's layers on the device: in each half of a layer as many as fit, where they are
+  /// worth two more crossings. Where somebody chooses what may lie where, all that fits.
+  void put_single(DeviceShare& device) {
+    for (const bool feed_forward : {true, false}) {
+      for (const auto& [index, layer] : layers_) {
+        std::vector<std::uint32_t> half = missing(device, layer.tensors);
+        std::erase_if(half, [&](std::uint32_t tensor) {
+          return is_feed_forward(profile_.tensors[tensor]) != feed_forward;
+        });
+        half = largest_that_fit(std::move(half));
+        if (may_lie_on_ || size_of(half) >= kWorthTheCrossing) put(device, half);
+      }
+    }
+  }
+
+  /// As many of `tensors` as fit, the largest first.
+  [[nodiscard]] std::vector<std::uint32_t> largest_that_fit(std::vector<std::uint32_t> tensors) const {
+    std::ranges::stable_sort(tensors, std::greater{},
+                             [&](std::uint32_t t) { return profile_.tensors[t].bytes; });
+    Bytes left = left_;
+    std::erase_if(tensors, [&](std::uint32_t tensor) {
+      const Bytes bytes = padded(profile_, tensor);
+      const bool fits = bytes <= left;
+      if (fits) left -= bytes;
+      return !fits;
+    });
+    return tensors;
+  }
+
   /// Puts the output on a device with a ring. Where weights are sent for batches, the output is too large for
   /// the ring, and the cores alone would have to compute it.
-  void put_output_first(DeviceShare& device, Bytes& left, const auto& missing, const auto& put) {
+  void put_output_first(DeviceShare& device) {
     const auto output = layers_.find(static_cast<int>(profile_.layers));
     if (device.ring == Bytes{} || output == layers_.end() || done_.contains(output->first)) return;
-    Bytes weights;
-    std::vector<std::uint32_t> tensors;
-    std::ranges::copy_if(output->second.tensors, std::back_inserter(tensors), missing);
-    for (const std::uint32_t tensor : tensors) weights += padded(profile_, tensor);
-    if (tensors.empty() || weights * kPartForOutput > left) return;
-    left -= weights;
-    std::ranges::for_each(tensors, put);
+    const std::vector<std::uint32_t> tensors = missing(device, output->second.tensors);
+    if (tensors.empty() || size_of(tensors) * kPartForOutput > left_) return;
+    put(device, tensors);
     done_.insert(output->first);
   }
 
@@ -212,7 +292,7 @@ class Filler {
   }
 
   /// Puts whole tensors on a device.
-  void put(DeviceShare& device, const std::vector<std::uint32_t>& tensors) {
+  void put_whole(DeviceShare& device, const std::vector<std::uint32_t>& tensors) {
     for (const std::uint32_t tensor : tensors) {
       device.tensors.push_back(tensor);
       device.weights += padded(profile_, tensor);
@@ -251,7 +331,7 @@ class Filler {
       std::vector<std::uint32_t> tensors;
       for (const ExpertPart& part : group.parts) tensors.push_back(part.tensor);
       if (group.slots == group.experts) {
-        put(device, tensors);
+        put_whole(device, tensors);
       } else if (group.slots > 0) {
         device.experts += bytes_of(group, group.slots);
         device.groups.push_back({std::move(tensors), group.slots});
@@ -269,8 +349,12 @@ class Filler {
   // Small weights that belong to no layer: each device has its own copy.
   std::vector<std::uint32_t> shared_;
   Bytes kv_of_layer_;
-  // Layers that lie on a device as a whole.
+  // Layers that lie on a device as a whole, or the rest of which lies on an earlier one.
   std::set<int> done_;
+  // Layers whose KV cache lies on a device.
+  std::set<int> attending_;
+  // Room on the device that is being filled.
+  Bytes left_;
   // Weights that the host does not compute with any more.
   std::set<std::uint32_t> placed_;
   // For each device that was filled: the room that is left.

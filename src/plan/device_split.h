@@ -59,7 +59,8 @@ struct DeviceShare {
   /// Driver and kernels.
   Bytes runtime;
   Bytes unused;
-  /// Layers that lie there with their KV cache and all weights that every token uses.
+  /// Layers whose attention and KV cache lie there, with all other weights that every token uses; those of
+  /// the last one may be missing.
   std::uint32_t layers = 0;
   /// Weights that lie there as a whole: indices into ModelProfile::tensors.
   std::vector<std::uint32_t> tensors;
@@ -91,12 +92,13 @@ struct DeviceSplit {
 using PlacementFilter = std::function<bool(std::string_view device, const model::ModelProfile& profile,
                                            const model::TensorInfo& tensor)>;
 
-/// Fills the devices one after the other: first with whole layers and their share of the KV cache, then with
-/// single tensors that every token uses. Experts come last, as DeviceBudget::caches_experts says; groups that
-/// get slots are distributed by the room that the devices have left. Weights that are only gathered stay on
-/// the host. A device whose driver and compute buffers alone pass its budget gets nothing. The first layer
-/// that does not fit, or that has nothing left that may lie on the device, ends its whole layers. `share`
-/// (0..1) is the part of each device's room that weights and KV cache may take. Pure.
+/// Fills the devices one after the other with weights that every token uses: first whole layers and their
+/// share of the KV cache, then the attention of the next layer, then the feed-forward part of the last layer
+/// where the output lies there, then large single tensors. Experts come last, as DeviceBudget::caches_experts
+/// says; groups that get slots are distributed by the room that the devices have left. Weights that are only
+/// gathered stay on the host. A device whose driver and compute buffers alone pass its budget gets nothing.
+/// The first layer that does not fit, or that has nothing left that may lie on the device, ends its whole
+/// layers. `share` (0..1) is the part of each device's room that weights and KV cache may take. Pure.
 [[nodiscard]] DeviceSplit split_devices(const model::ModelProfile& profile, const HostDemand& demand,
                                         const std::vector<DeviceBudget>& budgets, double share = 1,
                                         const PlacementFilter& placement_filter = {});
