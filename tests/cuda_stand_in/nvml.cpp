@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "journal.h"
 #include "settings.h"
 #include "vram.h"
 
@@ -65,6 +66,7 @@ STAND_IN_EXPORT int nvmlDeviceGetMemoryInfo(void* device, Memory* memory) {
 }
 STAND_IN_EXPORT int nvmlDeviceGetComputeRunningProcesses_v3(void* device, unsigned* count,
                                                             Process* processes) {
+  Line("nvml");
   const std::vector<Holder> found = holders(card_of(device));
   const unsigned room = *count;
   *count = static_cast<unsigned>(found.size());

@@ -36,4 +36,9 @@ void CopyQueue::copy(std::size_t place, ggml_tensor* target, const std::byte* by
   ggml_backend_event_record(events_[place].get(), queue_.get());
 }
 
+void CopyQueue::wait(std::size_t place) {
+  choose_in_this_thread(ggml_backend_get_device(queue_.get()));
+  ggml_backend_event_synchronize(events_[place].get());
+}
+
 }  // namespace brimful::tier

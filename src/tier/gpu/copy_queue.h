@@ -6,9 +6,9 @@
 
 namespace brimful::tier {
 
-/// Makes `device` the one of this thread, where the thread has not used it yet. CUDA's asynchronous copies do
-/// not do that: in a thread that has chosen no device they would start a driver context on the first card,
-/// which may have no budget.
+/// Makes `device` the one of this thread, where the thread has not used it yet. CUDA's asynchronous copies and
+/// its waits for events do not do that: in a thread that has chosen no device they would start a driver context
+/// on the first card, which may have no budget.
 void choose_in_this_thread(ggml_backend_dev_t device);
 
 /// Copies to a device that follow one another without gaps, on a queue of their own: the next copy is handed
@@ -31,7 +31,7 @@ class CopyQueue {
   void copy(std::size_t place, ggml_tensor* target, const std::byte* bytes, std::size_t offset,
             std::size_t size);
   /// Blocks until the last copy of this place has ended.
-  void wait(std::size_t place) { ggml_backend_event_synchronize(events_[place].get()); }
+  void wait(std::size_t place);
 
  private:
   ggml_backend_ptr queue_;
