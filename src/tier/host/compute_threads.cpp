@@ -10,6 +10,7 @@
 #include <array>
 #include <charconv>
 #include <cstring>
+#include <ctime>
 #include <optional>
 #include <utility>
 
@@ -34,16 +35,32 @@ void leave_id(ggml_tensor* node, int thread, int, void*) {
   static_cast<std::int32_t*>(node->data)[thread] = ::gettid();
 }
 
-/// The time that a thread was ready to run and had no processor. Unset where the kernel does not count it.
-std::optional<ThreadCount::Duration> waited(int schedule) {
+/// What the kernel counts for a thread.
+struct Schedule {
+  ThreadCount::Duration ran{0};
+  // The time that it was ready to run and had no processor.
+  ThreadCount::Duration waited{0};
+};
+
+/// Unset where the kernel does not count that.
+std::optional<Schedule> read_schedule(int file) {
   std::array<char, 64> text{};
-  const ssize_t got = ::pread(schedule, text.data(), text.size(), 0);
+  const ssize_t got = ::pread(file, text.data(), text.size(), 0);
   if (got <= 0) return std::nullopt;
-  const char* const end = text.data() + got;  // `RUN WAITED SLICES`, in nanoseconds
-  const char* at = std::find(static_cast<const char*>(text.data()), end, ' ');
-  std::int64_t value = 0;
-  if (at == end || std::from_chars(at + 1, end, value).ec != std::errc{}) return std::nullopt;
-  return ThreadCount::Duration{value};
+  const char* const end = text.data() + got;  // `RAN WAITED SLICES`, in nanoseconds
+  std::int64_t ran = 0;
+  std::int64_t waited = 0;
+  const auto [at, error] = std::from_chars(static_cast<const char*>(text.data()), end, ran);
+  if (error != std::errc{} || at == end || std::from_chars(at + 1, end, waited).ec != std::errc{})
+    return std::nullopt;
+  return Schedule{ThreadCount::Duration{ran}, ThreadCount::Duration{waited}};
+}
+
+/// The processor time that all threads of this process have used.
+ThreadCount::Duration own_time() {
+  timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return std::chrono::seconds{time.tv_sec} + std::chrono::nanoseconds{time.tv_nsec};
 }
 
 }  // namespace
@@ -123,7 +140,9 @@ void ComputeThreads::look_at(Thread& thread, pid_t id) {
   thread.id = id;
   thread.schedule =
       id > 0 ? ::open(fmt::format("/proc/self/task/{}/schedstat", id).c_str(), O_RDONLY | O_CLOEXEC) : -1;
-  thread.waited = waited(thread.schedule).value_or(ThreadCount::Duration{0});
+  const Schedule now = read_schedule(thread.schedule).value_or(Schedule{});
+  thread.ran = now.ran;
+  thread.waited = now.waited;
 }
 
 void ComputeThreads::prepare(ggml_backend_t backend, int wanted) {
@@ -163,15 +182,20 @@ void ComputeThreads::computed(ThreadCount::Time begin, ThreadCount::Time end) {
 void ComputeThreads::observe(ThreadCount::Time time) {
   if (!threads_.empty() && threads_.front().id != ::gettid()) look_at(threads_.front(), ::gettid());
   ThreadCount::Observation seen{.threads = seen_threads_, .wall = seen_};
+  const ThreadCount::Duration own = own_time();
+  ThreadCount::Duration others = own - std::exchange(own_before_, own);
   for (std::size_t i = 0; i < threads_.size(); ++i) {
-    const auto total = waited(threads_[i].schedule);
-    if (!total) continue;
-    const ThreadCount::Duration more = *total - threads_[i].waited;
-    threads_[i].waited = *total;
+    const auto now = read_schedule(threads_[i].schedule);
+    if (!now) continue;
+    others -= now->ran - std::exchange(threads_[i].ran, now->ran);
+    const ThreadCount::Duration more = now->waited - std::exchange(threads_[i].waited, now->waited);
     if (i >= static_cast<std::size_t>(used_)) continue;
     seen.longest_wait = std::max(seen.longest_wait, more);
     seen.all_waits += more;
   }
+  const std::chrono::duration<double> passed = time - looked_at_;
+  looked_at_ = time;
+  seen.own_others = std::chrono::duration<double>(others).count() / std::max(passed.count(), 1e-3);
   seen_ = ThreadCount::Duration{0};
   // A quota stops all threads at the same time. Then none of them waits for another.
   if (was_throttled() || seen.threads == 0) return;

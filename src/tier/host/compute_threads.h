@@ -63,6 +63,7 @@ class ComputeThreads {
     // Descriptor of /proc/self/task/ID/schedstat; -1 where there is none.
     int schedule = -1;
     // What the file said at the last look.
+    ThreadCount::Duration ran{0};
     ThreadCount::Duration waited{0};
   };
   [[nodiscard]] Status make_pool(int threads);
@@ -96,6 +97,9 @@ class ComputeThreads {
   ThreadCount::Duration seen_{0};
   // The number of threads during that time; 0 if it changed.
   int seen_threads_ = 0;
+  // The last look, and the processor time of the process then.
+  ThreadCount::Time looked_at_{};
+  ThreadCount::Duration own_before_{0};
   // The processors that this process may use.
   std::vector<std::uint32_t> processors_;
   // Idle time of all processors_ at the last look, in clock ticks.

@@ -28,6 +28,9 @@ class ThreadCount {
     Duration longest_wait{0};
     /// The same time, summed over all threads.
     Duration all_waits{0};
+    /// Processors that other threads of this process used meanwhile, on average: those that read and send
+    /// weights.
+    double own_others = 0;
   };
 
   /// `most` is the user's number of threads, at least 1. At first all of them compute.
@@ -67,6 +70,10 @@ class ThreadCount {
   int idle_in_a_row_ = 0;
   // Whether another program used the processors since threads were taken back.
   bool was_busy_ = false;
+  // Whether threads were taken back while other threads of this process used the processors.
+  bool for_own_ = false;
+  // Observations in a row in which a thread waited for too long.
+  int waits_in_a_row_ = 0;
   // Threads in a row that were given and taken back at once.
   int failures_ = 0;
 };

@@ -13,13 +13,13 @@ class Simulation {
   explicit Simulation(int most) : count(most) {}
 
   /// Computes for `wall`. `longest` and `all` are the shares of that time that the slowest thread and all
-  /// threads together wait.
-  void compute(ThreadCount::Duration wall, double longest, double all) {
+  /// threads together wait; `own_others` processors are used by other threads of this process.
+  void compute(ThreadCount::Duration wall, double longest, double all, double own_others = 0) {
     time += wall;
     const auto part = [&](double share) {
       return std::chrono::duration_cast<ThreadCount::Duration>(wall * share);
     };
-    count.computed(time, {count.now(), wall, part(longest), part(all)});
+    count.computed(time, {count.now(), wall, part(longest), part(all), own_others});
   }
   /// Another program uses `busy` of `processors` processors for `duration`, and the kernel shares them as it
   /// does.
@@ -49,7 +49,7 @@ TEST(ThreadCount, TakesBackTheThreadThatWaits) {
 
 TEST(ThreadCount, LeavesAsManyThreadsAsThereAreProcessors) {
   Simulation machine(8);
-  machine.compute(40ms, 0.75, 6);  // eight threads on two processors
+  for (int i = 0; i < 2; ++i) machine.compute(40ms, 0.75, 6);  // eight threads on two processors
   EXPECT_EQ(machine.count.now(), 2);
 }
 
@@ -65,12 +65,47 @@ TEST(ThreadCount, IgnoresATimeSliceOfAnotherProgram) {
   EXPECT_EQ(machine.count.now(), 16);
 }
 
+/// Something runs on a desktop for some ten milliseconds all the time.
+TEST(ThreadCount, IgnoresAnotherProgramThatRunsForOneWindow) {
+  Simulation machine(2);
+  for (int i = 0; i < 100; ++i) {
+    machine.compute(40ms, 0.6, 0.6);
+    EXPECT_EQ(machine.count.now(), 2);
+    machine.run(100ms, 2, 0);
+  }
+}
+
+/// A program that runs again a second after the first time is no reason to leave a processor idle for long.
+TEST(ThreadCount, GivesAThreadAgainSoonAfterEachBurstOfAnotherProgram) {
+  Simulation machine(2);
+  for (int i = 0; i < 10; ++i) {
+    machine.run(200ms, 2, 1);
+    EXPECT_EQ(machine.count.now(), 1);
+    machine.run(700ms, 2, 0);
+    EXPECT_EQ(machine.count.now(), 2) << "burst " << i;
+    machine.run(600ms, 2, 0);
+  }
+}
+
+/// Threads that send weights for a prompt take the processors, and end with it: the next token has all
+/// threads.
+TEST(ThreadCount, GivesThreadsAgainAsSoonAsOwnThreadsHaveEnded) {
+  Simulation machine(4);
+  for (int i = 0; i < 5; ++i) {
+    for (int window = 0; window < 10; ++window) machine.compute(40ms, 0.6, 1.5, 1.5);
+    EXPECT_LT(machine.count.now(), 4);
+    machine.compute(40ms, 0, 0);
+    EXPECT_EQ(machine.count.now(), 4);
+    machine.run(100ms, 4, 0);
+  }
+}
+
 TEST(ThreadCount, NeverTakesTheLastThread) {
   Simulation machine(1);
   machine.compute(40ms, 0.9, 0.9);
   EXPECT_EQ(machine.count.now(), 1);
   Simulation two(2);
-  two.compute(40ms, 1, 2);
+  for (int i = 0; i < 2; ++i) two.compute(40ms, 1, 2);
   EXPECT_EQ(two.count.now(), 1);
 }
 
@@ -115,7 +150,7 @@ TEST(ThreadCount, IsNotDeceivedForLongByIdleProcessorsThatItMayNotHave) {
 
 TEST(ThreadCount, TriesAlsoWhereNothingIsKnownOfIdleProcessors) {
   Simulation machine(2);
-  machine.compute(40ms, 0.5, 0.5);
+  for (int i = 0; i < 2; ++i) machine.compute(40ms, 0.5, 0.5);
   ASSERT_EQ(machine.count.now(), 1);
   for (const auto end = machine.time + 2500ms; machine.time < end;) {
     machine.compute(40ms, 0, 0);
