@@ -116,7 +116,7 @@ void result_arrives_at_the_end_only() {
 void record_again_and_again() {
   const Queue queue;
   char* const memory = on_card();
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 4; ++i) {
     cudaGraph_t graph = nullptr;
     static_cast<void>(cudaStreamBeginCapture(queue.handle, cudaStreamCaptureModeRelaxed));
     launch(writes, memory, queue);
