@@ -1,6 +1,6 @@
 #include "engine/drafts/model_heads.h"
 
-#include <../src/llama-ext.h>  // llama-common's own way to the hidden states
+#include <llama-ext.h>
 
 #include <algorithm>
 #include <chrono>
