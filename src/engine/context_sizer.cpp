@@ -127,7 +127,8 @@ Status ContextSizer::check_prompt(const ContextOptions& options, ContextShape sh
 
 Status ContextSizer::check_list(ContextShape shape, Bytes room) const {
   if (model_.is_recurrent) return {};
-  const Bytes list = kListPerToken * shape.context;
+  // The heads have a context, and a list, of their own.
+  const Bytes list = kListPerToken * shape.context * (shape.heads ? 2U : 1U);
   if (list <= kSmallList || list <= room) return {};
   return fail(
       ErrorCode::kInfeasible,

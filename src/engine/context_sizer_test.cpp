@@ -123,6 +123,9 @@ TEST(ContextSizer, RefusesAContextWhoseListAloneIsTooLong) {
   const Status refused = sizer().check_list({1000000, 32}, Bytes{47999999});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kInfeasible);
+  const ContextShape with_heads{.context = 1000000, .ubatch = 32, .heads = true};
+  EXPECT_TRUE(sizer().check_list(with_heads, Bytes{96000000})) << "they have a list of their own";
+  EXPECT_FALSE(sizer().check_list(with_heads, Bytes{95999999}));
   SizedModel recurrent = model();
   recurrent.is_recurrent = true;
   EXPECT_TRUE(ContextSizer(recurrent, kGiB, kFlags).check_list({1000000, 32}, Bytes{}))
