@@ -207,6 +207,20 @@ class SyntheticBudget : public Budget {
   }
 };
 
+TEST_F(SyntheticBudget, IsExactWithTheModelsOwnLayersForDrafts) {
+  synth::SynthOptions options{.like = "glm4moe", .type = "Q4_K"};
+  options.layers = 6;
+  options.vocabulary = 4000;
+  options.text = synth::SynthText{.period = 3000, .head_errors = 0.25F};
+  write(options);
+  tokens_ = "24";
+  drafts_ = true;
+  more_ = {"--spec-type", "draft-mtp", "--spec-always"};
+  least_share_ =
+      0.92;  // Drafts are computed token by token, and the memory for that depends on the placement.
+  expect_exact_at_every_budget();
+}
+
 TEST_F(SyntheticBudget, IsExact) { expect_exact_at_every_budget(); }
 
 TEST_F(SyntheticBudget, IsExactWithReaderThreads) {

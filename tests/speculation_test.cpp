@@ -193,7 +193,7 @@ TEST_F(Speculating, RefusesKindsItDoesNotHave) {
     return done.err;
   };
   EXPECT_EQ(says({"--spec-type", "ngram-mod"}),
-            "brimful: --spec-type ngram-mod: is not one of ngram-simple, draft-simple, none\n");
+            "brimful: --spec-type ngram-mod: is not one of ngram-simple, draft-simple, draft-mtp, none\n");
   EXPECT_EQ(says({"--spec-type", "draft-simple"}),
             "brimful: --spec-type draft-simple: name the draft model with -md\n");
   EXPECT_NE(says({"-md", "/no/such/file.gguf"}).find("/no/such/file.gguf"), std::string::npos);

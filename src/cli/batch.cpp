@@ -106,6 +106,7 @@ class Batch {
     if (options_.run.model.empty()) return fail(ErrorCode::kInvalidArgument, "name the model with -m");
     BRIMFUL_TRY_VOID(refuse_drafts(options_.run));
     BRIMFUL_TRY(engine::OpenOptions open, open_options(options_.run));
+    open.heads = engine::Heads::kNone;
     BRIMFUL_TRY(settings_, answer_settings(options_.run, open, options_.served_name));
     settings_.push_back({"--batch-invariant", options_.batch_invariant ? "on" : "", ""});
     // This happens when a job that has finished is queued again.

@@ -58,6 +58,7 @@ Result<PlanReport> make_report(const PlanOptions& options) {
       .placement = {options.run.gpu_layers, options.run.cpu_moe_layers, options.run.overrides},
       .names = flag_names()};
   BRIMFUL_TRY(request.open, open_options(run));
+  if (requests > 1 && !asks_for_drafts(run)) request.open.heads = engine::Heads::kNone;
   session::RunToPlan planned{.requests = {requests, options.prompt_tokens},
                              .with_template = !options.run.raw};
   BRIMFUL_TRY(planned.context, context_options(options.run));

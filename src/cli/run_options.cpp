@@ -40,11 +40,15 @@ Result<ggml_type> cache_type(std::string_view flag, const std::string& name) {
 struct DraftKinds {
   bool ngrams = false;
   bool model = false;
+  engine::Heads heads = engine::Heads::kNone;
 };
 
 Result<DraftKinds> draft_kinds(const RunOptions& o) {
   if (o.longest_draft == 0U) return DraftKinds{};
-  if (!o.spec_type) return DraftKinds{.ngrams = true, .model = o.draft_model.has_value()};
+  if (!o.spec_type)
+    return DraftKinds{.ngrams = true,
+                      .model = o.draft_model.has_value(),
+                      .heads = o.draft_model ? engine::Heads::kNone : engine::Heads::kWherePossible};
   DraftKinds out;
   std::istringstream names(*o.spec_type);
   for (std::string name; std::getline(names, name, ',');) {
@@ -52,11 +56,18 @@ Result<DraftKinds> draft_kinds(const RunOptions& o) {
       out.ngrams = true;
     } else if (name == "draft-simple") {
       out.model = true;
+    } else if (name == "draft-mtp") {
+      out.heads = engine::Heads::kRequired;
     } else if (name != "none") {
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("--spec-type {}: is not one of ngram-simple, draft-simple, none", name));
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format("--spec-type {}: is not one of ngram-simple, draft-simple, draft-mtp, none", name));
     }
   }
+  if (out.model && out.heads != engine::Heads::kNone)
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("--spec-type {}: choose the draft model or the model's own layers", *o.spec_type));
   if (out.model && !o.draft_model)
     return fail(ErrorCode::kInvalidArgument, "--spec-type draft-simple: name the draft model with -md");
   return out;
@@ -266,8 +277,9 @@ void add_shape_flags(CLI::App& command, RunOptions& o) {
   command
       .add_option(
           "--spec-type", o.spec_type,
-          "source of drafts: ngram-simple (n-grams of the text, also called prompt lookup), draft-simple "
-          "(the draft model), both separated by a comma, or none (default: all that are possible)")
+          "sources of drafts, separated by a comma: ngram-simple (n-grams of the text, also called prompt "
+          "lookup), and draft-simple (the draft model) or draft-mtp (the model's own layers that predict "
+          "further tokens, also called MTP); or none (default: all that can pay)")
       ->group(drafts);
   command
       .add_option("--spec-draft-n-max", o.longest_draft,
@@ -301,7 +313,7 @@ Status refuse_drafts(const RunOptions& o) {
   };
   if (o.draft_model) return refused("-md");
   BRIMFUL_TRY(const DraftKinds asked, draft_kinds(o));
-  if (o.spec_type && (asked.ngrams || asked.model))
+  if (o.spec_type && (asked.ngrams || asked.model || asked.heads != engine::Heads::kNone))
     return refused(fmt::format("--spec-type {}", *o.spec_type));
   if (o.longest_draft.value_or(0) > 0) return refused(fmt::format("--spec-draft-n-max {}", *o.longest_draft));
   if (o.always_draft) return refused("--spec-always");
@@ -333,6 +345,7 @@ Result<engine::OpenOptions> open_options(const RunOptions& o) {
   BRIMFUL_TRY(engine::OpenOptions out, session::open_options(request, flag_names(), tell_note));
   BRIMFUL_TRY(const DraftKinds drafts, draft_kinds(o));
   if (drafts.model) out.draft_model = *o.draft_model;
+  out.heads = drafts.heads;
   return out;
 }
 

@@ -70,6 +70,7 @@ class Serve {
     const std::string url = listener.url();
     BRIMFUL_TRY(const auto store, open_store());
     BRIMFUL_TRY(engine::OpenOptions open, open_options(options_.run));
+    if (!asks_for_drafts(options_.run)) open.heads = engine::Heads::kNone;
     BRIMFUL_TRY(batch::Settings settings, answer_settings(options_.run, open, ""));
     settings.push_back({"--batch-invariant", options_.batch_invariant ? "on" : "", ""});
     BRIMFUL_TRY(engine_, engine::Engine::open(std::move(open)));

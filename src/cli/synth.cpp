@@ -144,6 +144,13 @@ void add_synth_command(CLI::App& app, int& exit_code) {
       ->capture_default_str()
       ->needs(period)
       ->check(CLI::Range(0.0, 1.0));
+  command
+      ->add_option("--head-errors", arguments->text.head_errors,
+                   "share of the tokens, 0 to 1, after which the model's layers that predict further tokens "
+                   "are wrong about the text")
+      ->capture_default_str()
+      ->needs(period)
+      ->check(CLI::Range(0.0, 1.0));
   command->add_option("--chat-template", options.chat_template, "chat template to store (default: none)");
   command->add_flag("--header-only", arguments->header_only,
                     "write only the header, a few MB: enough for brimful plan");

@@ -43,7 +43,9 @@ bool abort_requested(void* data) { return static_cast<const std::atomic<bool>*>(
 }  // namespace
 
 void Context::free() {
-  if (DraftModel* const draft = model_.draft_model()) draft->free_context();  // it refers to this context
+  // Both refer to this context.
+  if (DraftModel* const draft = model_.draft_model()) draft->free_context();
+  if (ModelHeads* const heads = model_.heads()) heads->free_context();
   context_.reset();
   gpus_.forget_buffers();
 }
@@ -84,6 +86,8 @@ Status Context::make(const ContextOptions& options, ContextShape shape) {
   // token of each sequence.
   const tier::HostDevice::Elsewhere elsewhere = gpus_.batches_elsewhere(params.n_ubatch, params.n_seq_max);
   host.set_sequences(params.n_seq_max);
+  ModelHeads* const heads = shape.heads ? model_.heads() : nullptr;
+  if (heads != nullptr) BRIMFUL_TRY_VOID(heads->make_context(params, shape.context, shape.draft));
   host.leave_batches({.tokens = elsewhere.tokens,
                       .attention = std::min(elsewhere.attention, tier::HostDevice::Attention::kOfPrompts)});
   context_.reset(llama_init_from_model(gpus_.model() != nullptr ? gpus_.model() : model_.get(), params));
@@ -103,6 +107,7 @@ Status Context::make(const ContextOptions& options, ContextShape shape) {
                                          : "diffusion models are not supported yet"));
   }
   BRIMFUL_TRY_VOID(model_.adapters().apply(context_.get()));
+  if (heads != nullptr) ModelHeads::watch(context_.get());
   BRIMFUL_TRY_VOID(record_graphs(context_.get(), params, model_.only_embeds(), host, gpus_));
   longest_draft_ = shape.draft;
   if (const auto most = gpus_.most_tokens_of_decode())
@@ -110,6 +115,7 @@ Status Context::make(const ContextOptions& options, ContextShape shape) {
   gpus_.learn_one_token();
   if (DraftModel* const draft = model_.draft_model())
     BRIMFUL_TRY_VOID(draft->make_context(context_.get(), params));
+  if (heads != nullptr) BRIMFUL_TRY_VOID(heads->connect(context_.get()));
   return longest_draft_ > 0 ? record_verification() : Status{};
 }
 

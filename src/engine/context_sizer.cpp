@@ -36,6 +36,8 @@ constexpr std::uint64_t kLeastDraft = 3;
 // Where the user does not ask for them, drafts may cost this share of the budget for logits, and the same
 // share for larger compiled passes.
 constexpr std::uint64_t kShareOfDrafts = 64;
+// And the layers of the model that draft may take this share for their weights.
+constexpr std::uint64_t kShareOfHeads = 8;
 
 /// The part of the demand that grows with the budget.
 Bytes growing(Bytes budget, const ClientReserve& reserve) {
@@ -89,14 +91,24 @@ std::vector<ContextShape> ContextSizer::shapes_to_try(const ContextOptions& opti
 
 std::vector<ContextShape> ContextSizer::with_drafts(const std::vector<ContextShape>& shapes,
                                                     const DraftOptions& options) const {
-  if (!options.ngrams && !model_.has_draft_model) return shapes;
-  const bool asked_for = options.longest || model_.has_draft_model;
+  const bool has_heads = model_.heads != Heads::kNone;
+  const bool heads_asked_for = model_.heads == Heads::kRequired;
+  if (!options.ngrams && !model_.has_draft_model && !has_heads) return shapes;
+  const bool asked_for = options.longest || model_.has_draft_model || heads_asked_for;
   const std::uint32_t longest =
       options.longest.value_or(asked_for ? kDefaultDraft : default_draft(budget_, model_.vocabulary));
   std::vector<ContextShape> out;
   for (ContextShape shape : shapes) {
     shape.draft = std::min(longest, shape.ubatch - 1);  // a draft is computed in one pass
     shape.can_go_without_draft = !asked_for && shape.draft > 0;
+    if (has_heads && shape.draft > 0) {
+      shape.heads = true;
+      shape.can_go_without_heads = !heads_asked_for;
+      out.push_back(shape);
+      if (heads_asked_for) continue;
+      shape.heads = shape.can_go_without_heads = false;
+      if (!options.ngrams && !model_.has_draft_model) shape = {shape.context, shape.ubatch};
+    }
     out.push_back(shape);
     // Drafts never change a token, so they are given up first.
     if (shape.can_go_without_draft) out.push_back({shape.context, shape.ubatch});
@@ -115,7 +127,8 @@ Status ContextSizer::check_prompt(const ContextOptions& options, ContextShape sh
 
 Status ContextSizer::check_list(ContextShape shape, Bytes room) const {
   if (model_.is_recurrent) return {};
-  const Bytes list = kListPerToken * shape.context;
+  // The heads have a context, and a list, of their own.
+  const Bytes list = kListPerToken * shape.context * (shape.heads ? 2U : 1U);
   if (list <= kSmallList || list <= room) return {};
   return fail(
       ErrorCode::kInfeasible,
@@ -170,6 +183,11 @@ bool ContextSizer::ubatch_is_dear(const ContextOptions& options, ContextShape sh
                                   const plan::HostDemand& demand) const {
   const Bytes grows = demand.compute + (model_.only_embeds ? demand.kv_cache : Bytes{});
   return !options.ubatch && shape.ubatch > kDefaultUbatch && grows * kShareOfUbatch > budget_;
+}
+
+bool ContextSizer::heads_pay(const plan::Placement& placement, Bytes heads, bool devices) const {
+  const bool waits = devices || placement.streamed_per_pass > Bytes{} || !placement.groups.empty();
+  return waits && heads * kShareOfHeads <= budget_;
 }
 
 bool ContextSizer::drafts_are_dear(const tier::Needs& needs, std::size_t units) const {

@@ -26,6 +26,10 @@ struct ContextShape {
   std::uint32_t draft = 0;
   /// True: the next shape to try is the same one without drafts.
   bool can_go_without_draft = false;
+  /// Whether the model's own heads draft.
+  bool heads = false;
+  /// True: the next shape to try is the same one without heads.
+  bool can_go_without_heads = false;
 
   bool operator==(const ContextShape&) const = default;
 };
@@ -43,6 +47,8 @@ struct SizedModel {
   /// True: the model has no KV cache, so its context has no list of tokens.
   bool is_recurrent = false;
   bool has_draft_model = false;
+  /// Unset where the model has none.
+  Heads heads = Heads::kNone;
 };
 
 /// Chooses the shape of a context inside a host budget, and says what is missing when none fits. It does not
@@ -76,6 +82,9 @@ class ContextSizer {
   /// Only long ubatches that the user has not asked for can be too dear.
   [[nodiscard]] bool ubatch_is_dear(const ContextOptions& options, ContextShape shape,
                                     const plan::HostDemand& demand) const;
+  /// Whether the model's own heads may pay: passes wait for the disk or for `devices`, and the heads' weights
+  /// are few. `heads`: bytes of weights that only the heads use.
+  [[nodiscard]] bool heads_pay(const plan::Placement& placement, Bytes heads, bool devices) const;
   /// Whether compiled passes of drafts would take too much of the budget, in a placement of `units` units.
   [[nodiscard]] bool drafts_are_dear(const tier::Needs& needs, std::size_t units) const;
 

@@ -77,6 +77,37 @@ TEST(ContextSizer, KeepsDraftsThatAreAskedFor) {
       << "a draft and the token before it are one ubatch";
 }
 
+TEST(ContextSizer, GivesHeadsUpBeforeOtherDrafts) {
+  SizedModel own = model();
+  own.heads = Heads::kWherePossible;
+  const ContextSizer heads(own, kGiB, kFlags);
+  const ContextShape with{.context = 4096,
+                          .ubatch = 64,
+                          .draft = 15,
+                          .can_go_without_draft = true,
+                          .heads = true,
+                          .can_go_without_heads = true};
+  EXPECT_EQ(heads.shapes_to_try({.context = 4096, .ubatch = 64, .drafts = {.ngrams = true}}),
+            (std::vector<ContextShape>{with, {4096, 64, 15, true}, {4096, 64}}));
+  EXPECT_EQ(heads.shapes_to_try({.context = 4096, .ubatch = 64}),
+            (std::vector<ContextShape>{with, {4096, 64}}));
+  own.heads = Heads::kRequired;
+  EXPECT_EQ(ContextSizer(own, kMiB, kFlags).shapes_to_try({.context = 4096, .ubatch = 64}),
+            (std::vector<ContextShape>{{.context = 4096, .ubatch = 64, .draft = 15, .heads = true}}));
+}
+
+TEST(ContextSizer, TakesHeadsWherePassesWaitAndTheirWeightsAreFew) {
+  plan::Placement waits;
+  waits.streamed_per_pass = kMiB;
+  EXPECT_TRUE(sizer().heads_pay(waits, kMiB * 128, false));
+  EXPECT_FALSE(sizer().heads_pay(waits, kMiB * 129, false)) << "more than an eighth of the budget";
+  EXPECT_FALSE(sizer().heads_pay({}, kMiB, false)) << "all weights are resident";
+  EXPECT_TRUE(sizer().heads_pay({}, kMiB, true)) << "a device computes a part";
+  plan::Placement experts;
+  experts.groups.emplace_back();
+  EXPECT_TRUE(sizer().heads_pay(experts, kMiB, false));
+}
+
 TEST(ContextSizer, RefusesAPromptThatIsLongerThanTheContext) {
   EXPECT_TRUE(sizer().check_prompt({.prompt_tokens = 1024}, {1000, 64})) << "llama.cpp pads the context";
   const Status refused = sizer().check_prompt({.prompt_tokens = 1025}, {1000, 64});
@@ -92,6 +123,9 @@ TEST(ContextSizer, RefusesAContextWhoseListAloneIsTooLong) {
   const Status refused = sizer().check_list({1000000, 32}, Bytes{47999999});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kInfeasible);
+  const ContextShape with_heads{.context = 1000000, .ubatch = 32, .heads = true};
+  EXPECT_TRUE(sizer().check_list(with_heads, Bytes{96000000})) << "they have a list of their own";
+  EXPECT_FALSE(sizer().check_list(with_heads, Bytes{95999999}));
   SizedModel recurrent = model();
   recurrent.is_recurrent = true;
   EXPECT_TRUE(ContextSizer(recurrent, kGiB, kFlags).check_list({1000000, 32}, Bytes{}))

@@ -105,8 +105,9 @@ class Engine {
   void abort() { context_.abort(); }
   void resume() { context_.resume(); }
 
-  /// The draft model; null when there is none. prepare() makes its context, and start() reads its weights.
-  [[nodiscard]] DraftModel* draft_model() const { return model_->draft_model(); }
+  /// What computes drafts: the draft model, or the model's own heads; null when there is neither. prepare()
+  /// makes its context, and start() reads its weights.
+  [[nodiscard]] Drafter* drafter() const { return model_->drafter(); }
   /// The drafts that hold. Requires: prepare() succeeded.
   [[nodiscard]] const DraftOptions& draft_options() const { return prepared_.drafts; }
 

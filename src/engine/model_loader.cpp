@@ -12,7 +12,7 @@
 namespace brimful::engine {
 
 Result<ModelPtr> load_without_weights(const model::ModelProfile& profile, tier::HostDevice& device,
-                                      std::span<const OffloadedLayers> offloaded) {
+                                      std::span<const OffloadedLayers> offloaded, LoadedLayers which) {
   BRIMFUL_TRY(const model::FilePtr file, model::open_virtual_file(profile));
   // libllama gives the layers to the devices in these proportions, beginning with the first layer.
   std::vector<ggml_backend_dev_t> devices;
@@ -35,6 +35,7 @@ Result<ModelPtr> load_without_weights(const model::ModelProfile& profile, tier::
   params.n_gpu_layers = -1;
   params.load_mode = LLAMA_LOAD_MODE_NONE;
   params.lazy_mode = LLAMA_LAZY_MODE_OFF;
+  params.load_mtp = which == LoadedLayers::kWithHeads;
   params.use_extra_bufts = false;  // a weight has the same layout wherever it lies
   std::ignore = take_first_llama_error();
   device.begin_loading();

@@ -24,11 +24,15 @@ struct OffloadedLayers {
   std::uint32_t layers = 0;
 };
 
+/// Which layers of a model libllama sees: those that write text, or also the last ones, which can draft.
+enum class LoadedLayers { kWithoutHeads, kWithHeads };
+
 /// Makes libllama's model on `device`, with its first layers on other devices. It has the structure and the
 /// vocabulary, but no weight is read or allocated. `profile` is the one that the device was made for. The
 /// devices outlive the model. Errors: kUnsupported, with libllama's reason; those of open_virtual_file.
 [[nodiscard]] Result<ModelPtr> load_without_weights(const model::ModelProfile& profile,
                                                     tier::HostDevice& device,
-                                                    std::span<const OffloadedLayers> offloaded = {});
+                                                    std::span<const OffloadedLayers> offloaded = {},
+                                                    LoadedLayers layers = LoadedLayers::kWithoutHeads);
 
 }  // namespace brimful::engine

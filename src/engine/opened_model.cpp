@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "model/heads.h"
+
 namespace brimful::engine {
 namespace {
 
@@ -29,7 +31,7 @@ Status OpenedModel::load(RamBudget& ram) {
                                                .trace = options_.trace,
                                                .sends = !options_.offload.empty(),
                                                .in_file_order = host_layout_.in_file_order}));
-  BRIMFUL_TRY(model_, load_without_weights(profile_, *host_));
+  BRIMFUL_TRY_VOID(load_model());
   const auto unsupported = [&](std::string_view why) {
     return fail(ErrorCode::kUnsupported, fmt::format("{}: {}", options_.model.string(), why));
   };
@@ -52,6 +54,30 @@ Status OpenedModel::load(RamBudget& ram) {
   return {};
 }
 
+/// Loads the model with its heads, if they are asked for and can be used.
+Status OpenedModel::load_model() {
+  const bool required = options_.heads == Heads::kRequired;
+  const Status usable = options_.heads == Heads::kNone ? Status{} : model::check_heads(profile_);
+  if (required) BRIMFUL_TRY_VOID(usable);
+  if (options_.heads != Heads::kNone && usable) {
+    auto loaded = load_without_weights(profile_, *host_, {}, LoadedLayers::kWithHeads);
+    if (loaded && llama_model_n_layer_nextn(loaded->get()) != 1) {
+      loaded = fail(ErrorCode::kCorrupt,
+                    fmt::format("{}: its header says that {} layers predict further tokens, but one has "
+                                "their tensors",
+                                options_.model.string(), llama_model_n_layer_nextn(loaded->get())));
+    }
+    if (loaded) {
+      model_ = *std::move(loaded);
+      heads_ = std::make_unique<ModelHeads>(model_.get(), *host_);
+      return {};
+    }
+    if (required) return std::unexpected(std::move(loaded).error());
+  }
+  BRIMFUL_TRY(model_, load_without_weights(profile_, *host_));
+  return {};
+}
+
 Status OpenedModel::load_adapters(const RamBudget& ram) {
   if (options_.loras.empty() && options_.control_vectors.empty()) return {};
   BRIMFUL_TRY(const Bytes room, ram.room());
@@ -65,7 +91,8 @@ SizedModel OpenedModel::sized() const {
           .vocabulary = llama_vocab_n_tokens(vocab()),
           .only_embeds = only_embeds_,
           .is_recurrent = llama_model_is_recurrent(model_.get()),
-          .has_draft_model = draft_model_ != nullptr};
+          .has_draft_model = draft_model_ != nullptr,
+          .heads = heads_ != nullptr ? options_.heads : Heads::kNone};
 }
 
 /// The value of a metadata key of the model's architecture, as text; empty when the file does not have the

@@ -14,6 +14,7 @@
 #include "engine/adapters.h"
 #include "engine/context_sizer.h"
 #include "engine/drafts/draft_model.h"
+#include "engine/drafts/model_heads.h"
 #include "engine/model_loader.h"
 #include "engine/options.h"
 #include "engine/ram_budget.h"
@@ -46,6 +47,13 @@ class OpenedModel {
   [[nodiscard]] const std::vector<std::string>& notes_on_layout() const { return host_layout_.notes; }
   /// The draft model; null when there is none.
   [[nodiscard]] DraftModel* draft_model() const { return draft_model_.get(); }
+  /// The model's own layers for drafts; null when they are not asked for, or it has none.
+  [[nodiscard]] ModelHeads* heads() const { return heads_.get(); }
+  /// The draft model, or the heads; null when there is neither.
+  [[nodiscard]] Drafter* drafter() const {
+    if (draft_model_ != nullptr) return draft_model_.get();
+    return heads_.get();
+  }
   /// What decides which shapes a context may have.
   [[nodiscard]] SizedModel sized() const;
 
@@ -66,6 +74,7 @@ class OpenedModel {
   OpenedModel(OpenOptions options, model::ModelProfile profile)
       : options_(std::move(options)), profile_(std::move(profile)) {}
   [[nodiscard]] Status load(RamBudget& ram);
+  [[nodiscard]] Status load_model();
   [[nodiscard]] Status load_adapters(const RamBudget& ram);
   [[nodiscard]] std::string metadata(std::string_view key) const;
   [[nodiscard]] bool pools() const;
@@ -77,6 +86,7 @@ class OpenedModel {
   ModelPtr model_;
   Adapters adapters_;                        // the model owns their weights
   std::unique_ptr<DraftModel> draft_model_;  // computes with the threads of the host's device
+  std::unique_ptr<ModelHeads> heads_;        // a context of model_
   bool only_embeds_ = false;
   mutable std::once_flag first_characters_once_;
   mutable std::optional<constraint::FirstCharacters> first_characters_;

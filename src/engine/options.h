@@ -30,6 +30,15 @@ struct OffloadOption {
   Bytes budget;
 };
 
+/// Whether the model's own last layers draft, where it has layers that predict further tokens.
+enum class Heads {
+  kNone,
+  /// Where that may pay: weights are read from disk in each pass, or devices compute. Otherwise the layers
+  /// take no memory.
+  kWherePossible,
+  kRequired,
+};
+
 /// Everything that Engine::open() needs to know.
 struct OpenOptions {
   std::filesystem::path model;
@@ -61,6 +70,8 @@ struct OpenOptions {
   std::vector<AdapterOption> control_vectors;
   /// A small model for drafts. It is resident, inside the same budget.
   std::optional<std::filesystem::path> draft_model;
+  /// Drafts by the model's own layers. Requires: kNone where there is a draft model.
+  Heads heads = Heads::kNone;
   /// For a plan of another machine: the memory of that machine is used, not of this one. Unset: this machine.
   std::optional<hardware::HostMemory> machine;
   /// Engine::notes() begins with these.
@@ -119,7 +130,8 @@ struct ContextOptions {
   ggml_type type_k = GGML_TYPE_F16;
   ggml_type type_v = GGML_TYPE_F16;
   llama_flash_attn_type flash_attention = LLAMA_FLASH_ATTN_TYPE_AUTO;
-  /// Drafts. If there is a draft model, it drafts in any case.
+  /// Drafts. If there is a draft model, it drafts in any case; for the model's own heads see
+  /// OpenOptions::heads.
   DraftOptions drafts;
   /// For example for samplers and grammars. Unset: nothing.
   ClientReserve client_reserve;

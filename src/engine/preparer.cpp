@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "memory/program_pages.h"
+#include "model/heads.h"
 
 namespace brimful::engine {
 namespace {
@@ -59,15 +60,17 @@ Result<std::optional<plan::HostPlan>> Preparer::try_shape(const ContextSizer& si
     return std::nullopt;
   }
   if (gpus_.model() != nullptr) BRIMFUL_TRY_VOID(load_on_gpus({}));
-  const Status made = context_.make(options, shape);
-  if (!made && made.error().code == ErrorCode::kUnsupported && shape.can_go_without_draft)
-    return std::nullopt;
+  const bool can_do_less = shape.can_go_without_draft || shape.can_go_without_heads;
+  // What lies on GPUs is decided without the heads: it is a part of the bits of every token.
+  ContextShape first = shape;
+  first.heads = shape.heads && gpus_.empty();
+  const Status made = context_.make(options, first);
+  if (!made && made.error().code == ErrorCode::kUnsupported && can_do_less) return std::nullopt;
   BRIMFUL_TRY_VOID(made);
   BRIMFUL_TRY(plan::HostDemand demand, this->demand(sizer, options));
   if (!gpus_.empty()) {
     const Status filled = fill_gpus(options, shape, demand);
-    if (!filled && filled.error().code == ErrorCode::kUnsupported && shape.can_go_without_draft)
-      return std::nullopt;
+    if (!filled && filled.error().code == ErrorCode::kUnsupported && can_do_less) return std::nullopt;
     BRIMFUL_TRY_VOID(filled);
     BRIMFUL_TRY(demand, this->demand(sizer, options));
   }
@@ -80,6 +83,7 @@ Result<std::optional<plan::HostPlan>> Preparer::try_shape(const ContextSizer& si
 
   const Bytes for_weights = demand.for_weights(budget);
   if (options.for_weights && *options.for_weights > for_weights) {
+    if (shape.can_go_without_heads) return std::nullopt;
     return fail(ErrorCode::kInfeasible,
                 fmt::format("the plan needs {} for weights, and {} {} now leaves only {}: plan again",
                             format_bytes(*options.for_weights), model_.options().names.ram,
@@ -88,6 +92,10 @@ Result<std::optional<plan::HostPlan>> Preparer::try_shape(const ContextSizer& si
   BRIMFUL_TRY(plan::Placement placement,
               plan::place(model_.profile(), demand.uses, options.for_weights.value_or(for_weights),
                           demand.bookkeeping));
+  if (shape.can_go_without_heads &&
+      (context_.longest_draft() == 0 ||
+       !sizer.heads_pay(placement, model::bytes_of_heads(model_.profile()), !gpus_.empty())))
+    return std::nullopt;
   const tier::HostDevice& host = model_.host();
   if (shape.can_go_without_draft && sizer.drafts_are_dear(host.needs(), placement.units.size()))
     return std::nullopt;
@@ -126,6 +134,7 @@ Result<plan::HostDemand> Preparer::demand(const ContextSizer& sizer, const Conte
   out.bookkeeping = device.bookkeeping();
   out.least_for_weights = plan::smallest_budget(model_.profile(), needs.uses, out.bookkeeping);
   out.growth = sizer.growth(needs, out.kv_cache + out.compute, options.client_reserve) + gpus_.host_bytes();
+  if (const ModelHeads* const heads = model_.heads()) out.growth += heads->runtime_bytes();
   out.uses = std::move(needs.uses);
   return out;
 }

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <utility>
+
+#include "model/heads.h"
 
 namespace brimful::plan {
 namespace {
@@ -424,7 +427,14 @@ DeviceSplit fill_devices(const model::ModelProfile& profile, const HostDemand& d
                          const std::vector<DeviceBudget>& budgets, double share,
                          const PlacementFilter& placement_filter) {
   DeviceSplit out{.host = demand};
-  Filler filler(profile, demand, placement_filter);
+  // The host computes the heads, so none of their weights lies on a device.
+  HostDemand without_heads = demand;
+  const std::uint32_t first_head = profile.layers - model::head_layers(profile);
+  std::erase_if(without_heads.uses, [&](const TensorUse& use) {
+    const std::optional<int> layer = profile.tensors[use.tensor].layer;
+    return layer && std::cmp_greater_equal(*layer, first_head);
+  });
+  Filler filler(profile, without_heads, placement_filter);
   std::vector<std::size_t> filled;
   for (const DeviceBudget& budget : budgets) {
     DeviceShare device{

@@ -56,9 +56,10 @@ void add_units(const model::TensorInfo& tensor, std::uint32_t index, bool splitt
   }
 }
 
-/// Makes the units of all tensors in `uses`. With `with_gathered`, also of those that are only gathered.
+/// Makes the units of all tensors in `uses`. With `with_gathered`, also of those that are only gathered. With
+/// `keep_drafts`, what drafts use is pinned.
 Candidates make_candidates(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
-                           std::uint64_t unit_bytes, bool with_gathered) {
+                           std::uint64_t unit_bytes, bool with_gathered, bool keep_drafts = false) {
   Candidates out;
   for (const TensorUse& use : uses) {
     if (!use.by_rows && !use.whole && !with_gathered) continue;
@@ -66,7 +67,7 @@ Candidates make_candidates(const model::ModelProfile& profile, const std::vector
     const bool splittable = use.by_rows && !use.whole && tensor.shape[2] == 1 && tensor.shape[3] == 1;
     add_units(tensor, use.tensor, splittable, unit_bytes, out.units);
     // Norms and biases stay: there is little to gain, and reading them would be all latency.
-    out.pinned.resize(out.units.size(), tensor.rows() == 1);
+    out.pinned.resize(out.units.size(), tensor.rows() == 1 || (keep_drafts && use.for_drafts));
   }
   return out;
 }
@@ -179,9 +180,11 @@ std::optional<Placement> place_whole(const model::ModelProfile& profile, const s
   return finish(std::move(all.units), order, Bytes{});
 }
 
-/// A unit size to try, and whether tensors that cannot be split must stay resident.
+/// A unit size to try, whether what drafts use must stay resident, and whether tensors that cannot be split
+/// must.
 struct Attempt {
   std::uint64_t unit_bytes;
+  bool keep_drafts;
   bool pin_large;
 };
 
@@ -197,8 +200,8 @@ struct Streaming {
 /// Finds out what must stay resident with units of this size, and the ring that the rest needs.
 Streaming prepare_streaming(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
                             Attempt attempt, Bytes per_unit) {
-  const auto [unit_bytes, pin_large] = attempt;
-  Streaming out{make_candidates(profile, uses, unit_bytes, false), {}, {}, {}};
+  const auto [unit_bytes, keep_drafts, pin_large] = attempt;
+  Streaming out{make_candidates(profile, uses, unit_bytes, false, keep_drafts), {}, {}, {}};
   Candidates& c = out.candidates;
   // A tensor that cannot be split would stall a small ring: it stays, unless there is no room for it.
   for (std::size_t i = 0; pin_large && i < c.units.size(); ++i) {
@@ -231,14 +234,20 @@ Bytes bookkeeping_at_least(const model::ModelProfile& profile, const std::vector
 }
 
 /// The unit sizes to try, the best first.
-std::vector<Attempt> attempts(const model::ModelProfile& profile) {
+std::vector<Attempt> attempts(const model::ModelProfile& profile, const std::vector<TensorUse>& uses) {
   std::vector<Attempt> out;
-  for (const bool pin_large : {true, false}) {
+  const auto add = [&](bool keep_drafts, bool pin_large) {
     for (std::uint64_t bytes = first_unit_bytes(profile);; bytes /= 2) {
-      out.push_back(Attempt{bytes, pin_large});
+      out.push_back(Attempt{bytes, keep_drafts, pin_large});
       if (bytes / 2 < kSmallestUnit) break;
     }
+  };
+  if (std::ranges::any_of(uses, &TensorUse::for_drafts)) {
+    add(true, true);
+    add(true, false);
   }
+  add(false, true);
+  add(false, false);
   return out;
 }
 
@@ -261,7 +270,7 @@ Bytes bookkeeping_of(const std::vector<ExpertGroup>& groups, Bookkeeping costs) 
 std::optional<Placement> place_dense(const model::ModelProfile& profile, const std::vector<TensorUse>& uses,
                                      Bytes budget, Bytes per_unit) {
   if (auto whole = place_whole(profile, uses, budget, per_unit, false)) return whole;
-  for (const Attempt& attempt : attempts(profile)) {
+  for (const Attempt& attempt : attempts(profile, uses)) {
     Streaming s = prepare_streaming(profile, uses, attempt, per_unit);
     if (s.least > budget) continue;
     const Bytes room = budget - s.ring - s.bookkeeping;
@@ -342,7 +351,7 @@ Bytes smallest_budget(const model::ModelProfile& profile, const std::vector<Tens
   };
   const std::vector<TensorUse> dense = without_groups(uses);
   Bytes least = all_resident(dense);
-  for (const Attempt& attempt : attempts(profile)) {
+  for (const Attempt& attempt : attempts(profile, dense)) {
     if (bookkeeping_at_least(profile, dense, attempt.unit_bytes, costs.per_unit) >= least) continue;
     least = std::min(least, prepare_streaming(profile, dense, attempt, costs.per_unit).least);
   }

@@ -68,6 +68,13 @@ Case layers(int count, std::int64_t size) {
   return builder.norm(size).matrix(size, size * 4).done();
 }
 
+/// Layers whose last matrix is used by drafts, too.
+Case layers_with_drafts(int count, std::int64_t size) {
+  Case out = layers(count, size);
+  out.uses.back().for_drafts = true;
+  return out;
+}
+
 Case random_case(std::uint32_t seed) {
   std::mt19937 random(seed);
   const auto pick = [&](int low, int high) { return std::uniform_int_distribution(low, high)(random); };
@@ -419,6 +426,25 @@ TEST(Place, OfNothingIsNothing) {
   const auto placement = place(profile, {}, Bytes{});
   ASSERT_TRUE(placement);
   EXPECT_EQ(placement->arena_bytes(), Bytes{});
+}
+
+TEST(Placement, KeepsWhatDraftsUseWhereThereIsRoom) {
+  const Case plain = layers(8, 256);
+  const Case drafts = layers_with_drafts(8, 256);
+  const std::uint32_t last = drafts.uses.back().tensor;
+  const auto stays = [&](const Case& of, Bytes budget) {
+    const auto placed = place(of.profile, of.uses, budget);
+    EXPECT_TRUE(placed);
+    EXPECT_LE(placed->arena_bytes(), budget);
+    return std::ranges::all_of(placed->units,
+                               [&](const Unit& unit) { return unit.tensor != last || unit.resident; });
+  };
+  const Bytes least = smallest_budget(plain.profile, plain.uses);
+  EXPECT_EQ(smallest_budget(drafts.profile, drafts.uses), least) << "drafts make no model larger";
+  const Bytes room = least + drafts.profile.tensors[last].bytes + kMiB;
+  EXPECT_TRUE(stays(drafts, room));
+  EXPECT_FALSE(stays(plain, room));
+  EXPECT_FALSE(stays(drafts, least));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <random>
 
 #include "plan/advice.h"
+#include "plan/draft_forecast.h"
 #include "plan/requantise.h"
 #include "plan/shared_forecast.h"
 #include "plan/transfer_policy.h"
@@ -568,6 +569,29 @@ TEST(Requantise, SizesFollowFromTheShapes) {
   }
   EXPECT_NEAR(after, before, before * 1e-9);
   ASSERT_TRUE(make_plan(smaller));
+}
+
+/// By what factor drafts raise the rate of a model of which a half fits into RAM; 1 where none pays.
+double factor_of_drafts(Inputs inputs, std::uint32_t longest, double acceptance) {
+  inputs.host_budget = Bytes{inputs.run.demand.fixed().value + inputs.profile.weight_bytes().value / 2};
+  const auto plan = make_plan(inputs);
+  EXPECT_TRUE(plan) << plan.error().message;
+  if (!plan) return 0;
+  const auto drafts = forecast_drafts(inputs.profile, plan->host, plan->devices, inputs.machine,
+                                      inputs.workload, longest, acceptance);
+  return drafts ? drafts->tokens_per_second / plan->forecast.decode_tokens_per_second : 1;
+}
+
+TEST(Plan, SaysWhatDraftsWouldGive) {
+  const Inputs dense = model_of(24, 2048, 0);
+  const double factor = factor_of_drafts(dense, 15, 0.7);
+  EXPECT_GT(factor, 2) << "passes wait for the disk, which reads as much for several tokens";
+  EXPECT_LE(factor, 1 / (1 - 0.7)) << "no more tokens are right, however long the drafts are";
+  EXPECT_LT(factor_of_drafts(dense, 1, 0.7), 1.7 + 1e-9);
+  EXPECT_EQ(factor_of_drafts(dense, 15, 0), 1);
+  EXPECT_EQ(factor_of_drafts(dense, 0, 0.7), 1);
+  EXPECT_LT(factor_of_drafts(model_of(24, 1024, 64), 15, 0.7), factor)
+      << "more tokens choose more experts, which are read";
 }
 
 }  // namespace

@@ -32,6 +32,8 @@ struct TensorUse {
   /// Set if only MUL_MAT_ID uses the tensor, which picks experts of it: the first tensor that the same ids
   /// pick from.
   std::optional<std::uint32_t> expert_group = std::nullopt;
+  /// The model's heads use it for each drafted token, so it should stay in memory where there is room.
+  bool for_drafts = false;
 };
 
 }  // namespace brimful::plan

@@ -50,8 +50,8 @@ Scheduler::Scheduler(engine::Engine& engine, const Options& options)
     free_seq_ids_.push_back(seq_id - 1);
   const engine::DraftOptions& drafts = engine.draft_options();
   if (engine.longest_draft() > 0)
-    speculation_.emplace(engine::Speculation::Options{engine.longest_draft(), drafts.ngrams,
-                                                      engine.draft_model(), drafts.always});
+    speculation_.emplace(
+        engine::Speculation::Options{engine.longest_draft(), drafts.ngrams, engine.drafter(), drafts.always});
 }
 
 Scheduler::~Scheduler() = default;

@@ -170,6 +170,7 @@ class Scheduler {
   [[nodiscard]] Sequence* drafts_for();
   [[nodiscard]] Status decode_with_draft(Sequence& sequence);
   [[nodiscard]] Result<std::vector<llama_token>> draft_for(Sequence& sequence);
+  [[nodiscard]] Status tell_drafter(const Sequence& sequence, std::size_t count);
   void forget_drafts(const Sequence& sequence);
   void embed(Sequence& sequence, std::size_t nth);
   [[nodiscard]] Result<bool> embed_some();

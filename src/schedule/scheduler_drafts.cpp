@@ -1,6 +1,7 @@
 // The part of Scheduler that decodes a request with drafts. See docs/design-speculation.md.
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "schedule/scheduler.h"
@@ -76,11 +77,22 @@ Status Scheduler::decode_with_draft(Sequence& sequence) {
     ++statistics_.accepted;
     ++sequence.answer.times.accepted;
   }
-  const Status kept = draft.empty() ? Status{} : engine_.keep_verified(right + 1);
+  Status kept = draft.empty() ? Status{} : engine_.keep_verified(right + 1);
   if (!sequence.ended) forget_drafts(sequence);
+  if (kept && !sequence.ended) kept = tell_drafter(sequence, right + 1);
   remove_ended();
   if (!kept) begin_again();
   return kept;
+}
+
+/// Tells the drafter of the newest `count` tokens that are computed.
+Status Scheduler::tell_drafter(const Sequence& sequence, std::size_t count) {
+  const auto begin = std::chrono::steady_clock::now();
+  const std::size_t position = sequence.computed - count;
+  const Status told = speculation_->computed(std::span(sequence.tokens).subspan(position, count), position);
+  statistics_.draft_seconds +=
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return told;
 }
 
 /// Removes the drafted tokens from the context that are not part of the text.

@@ -50,6 +50,9 @@ Result<Planner> Planner::open(PlanRequest request) {
   engine::OpenOptions& open = request.open;
   open.weights = model::Weights::kMayBeMissing;
   open.claims_memory = false;
+  // The planned context has no devices, so it cannot tell whether unasked heads would find room.
+  const bool unasked = open.heads == engine::Heads::kWherePossible && !devices.budgets.empty();
+  if (request.profile.weights_missing || unasked) open.heads = engine::Heads::kNone;
   open.names = request.names;
   if (request.elsewhere) {
     open.machine = hardware::HostMemory{machine.ram.total, machine.ram.available, {}};

@@ -50,9 +50,10 @@ constexpr Length operator*(int factor, Side side) { return {side, factor}; }
 
 /// How a tensor's numbers are made.
 enum class SynthFill {
-  kMatrix,  ///< Random numbers with the standard deviation gain / sqrt(row length).
-  kVector,  ///< Random F32 numbers with the mean `mean` and the standard deviation `gain`.
-  kRouter,  ///< F32 numbers as for a matrix; each row has an additional gain of its own.
+  kMatrix,     ///< Random numbers with the standard deviation gain / sqrt(row length).
+  kVector,     ///< Random F32 numbers with the mean `mean` and the standard deviation `gain`.
+  kFirstHalf,  ///< A matrix that passes on the first half of its input, and nothing of the second half.
+  kRouter,     ///< F32 numbers as for a matrix; each row has an additional gain of its own.
 };
 
 /// The description of one tensor in a design.

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -22,6 +23,11 @@ constexpr std::uint32_t kMaxLayers = 512;  // The limit of llama.cpp.
 constexpr std::uint32_t kMaxVocabulary = 1 << 20;
 constexpr std::uint32_t kMaxContext = 1 << 27;
 constexpr std::uint32_t kMaxAlignment = 1 << 20;
+
+// Names in a layer that predicts further tokens: the matrix that joins the newest token with the hidden state
+// before it, and the output matrix.
+constexpr std::string_view kJoin = "nextn.eh_proj.weight";
+constexpr std::string_view kPredictedOutput = "nextn.shared_head_head.weight";
 
 Status check_range(std::string_view what, std::uint32_t value, std::uint32_t low, std::uint32_t high) {
   if (value >= low && value <= high) return {};
@@ -89,6 +95,33 @@ void silence_layers(std::vector<SynthTensor>& tensors) {
   }
 }
 
+/// Lets the layers that predict further tokens predict the text: of the newest token and the hidden state
+/// before it, they use the token. An output matrix of their own makes some of their tokens wrong.
+Status set_predicted_text(const SynthText& text, const SynthShape& shape, SynthModel& model) {
+  bool predicts = false;
+  std::vector<SynthTensor> heads;
+  for (SynthTensor& tensor : model.tensors) {
+    if (!tensor.name.ends_with(kJoin)) continue;
+    predicts = true;
+    tensor.fill = SynthFill::kFirstHalf;
+    SynthTensor head = *std::ranges::find(model.tensors, "output.weight", &SynthTensor::name);
+    head.name = tensor.name.substr(0, tensor.name.size() - kJoin.size()) + std::string(kPredictedOutput);
+    heads.push_back(std::move(head));
+  }
+  if (text.head_errors == 0) return {};
+  if (!predicts)
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("'{}' has no layers that predict further tokens, so they make no errors", shape.name));
+  SynthText wrong = text;
+  wrong.errors = text.head_errors;
+  // Other tokens than those after which the text itself has errors.
+  BRIMFUL_TRY(model.predicted,
+              following_tokens(wrong, model.control_tokens, synth_seed(model.seed, kPredictedOutput)));
+  std::ranges::move(heads, std::back_inserter(model.tensors));
+  return {};
+}
+
 /// Prepares the model for a text that is known.
 Status set_text(const SynthText& text, const SynthShape& shape, SynthModel& model) {
   const auto output = std::ranges::find(model.tensors, "output.weight", &SynthTensor::name);
@@ -102,7 +135,7 @@ Status set_text(const SynthText& text, const SynthShape& shape, SynthModel& mode
                             ggml_type_name(output->type)));
   BRIMFUL_TRY(model.following, following_tokens(text, model.control_tokens, model.seed));
   silence_layers(model.tensors);
-  return {};
+  return set_predicted_text(text, shape, model);
 }
 
 Result<SynthShape> resolve_shape(const SynthOptions& options) {
@@ -137,7 +170,11 @@ class Writer {
     if (tensor.corner) return write_around(out, tensor, bytes);
     if (tensor.fill == SynthFill::kVector) return write_vector(out, tensor);
     if (tensor.fill == SynthFill::kRouter) return write_router(out, tensor, bytes);
-    if (tensor.name == "output.weight" && !model_.following.empty()) return write_following(out, tensor);
+    if (tensor.fill == SynthFill::kFirstHalf) return write_first_half(out, tensor);
+    if (tensor.name == "output.weight" && !model_.following.empty())
+      return write_following(out, tensor, model_.following);
+    if (tensor.name.ends_with(kPredictedOutput) && !model_.predicted.empty())
+      return write_following(out, tensor, model_.predicted);
     const WeightPool& pool = pool_for(tensor);
     const std::size_t row_bytes = ggml_row_size(tensor.type, tensor.shape[0]);
     WeightStream stream(pool, row_bytes, bytes, synth_seed(model_.seed, tensor.name));
@@ -187,8 +224,9 @@ class Writer {
   }
 
   /// Writes the output matrix of a model whose text is known: the row of a token is the sum of the embeddings
-  /// of all tokens that it follows.
-  Status write_following(OutputFile& out, const SynthTensor& tensor) {
+  /// of all tokens that it follows in `following`.
+  Status write_following(OutputFile& out, const SynthTensor& tensor,
+                         const std::vector<std::uint32_t>& following) {
     const auto input = std::ranges::find(model_.tensors, "token_embd.weight", &SynthTensor::name);
     const std::size_t input_row = ggml_row_size(input->type, input->shape[0]);
     const auto tokens = static_cast<std::size_t>(tensor.rows());
@@ -197,7 +235,7 @@ class Writer {
     std::vector<std::byte> embeddings(input_row * tokens);
     stream.next(embeddings);
     std::vector<std::vector<std::size_t>> before(tokens);
-    for (std::size_t token = 0; token < tokens; ++token) before[model_.following[token]].push_back(token);
+    for (std::size_t token = 0; token < tokens; ++token) before[following[token]].push_back(token);
     std::vector<std::byte> row(ggml_row_size(tensor.type, tensor.shape[0]));
     std::vector<float> values(static_cast<std::size_t>(tensor.shape[0]));
     std::vector<float> embedding(values.size());
@@ -207,6 +245,19 @@ class Writer {
         to_floats(input->type, &embeddings[token * input_row], embedding);
         for (std::size_t i = 0; i < values.size(); ++i) values[i] += embedding[i];
       }
+      ggml_quantize_chunk(tensor.type, values.data(), row.data(), 0, 1, tensor.shape[0], nullptr);
+      BRIMFUL_TRY_VOID(out.append(row));
+      done_ += Bytes{row.size()};
+    }
+    return {};
+  }
+
+  Status write_first_half(OutputFile& out, const SynthTensor& tensor) {
+    std::vector<std::byte> row(ggml_row_size(tensor.type, tensor.shape[0]));
+    std::vector<float> values(static_cast<std::size_t>(tensor.shape[0]));
+    for (std::int64_t i = 0; i < tensor.rows(); ++i) {
+      std::ranges::fill(values, 0.0F);
+      values[static_cast<std::size_t>(i)] = 1;
       ggml_quantize_chunk(tensor.type, values.data(), row.data(), 0, 1, tensor.shape[0], nullptr);
       BRIMFUL_TRY_VOID(out.append(row));
       done_ += Bytes{row.size()};
@@ -317,6 +368,7 @@ Result<SynthModel> design_synth(const SynthOptions& options) {
                    .files = {},
                    .control_tokens = control_tokens(keys.get()),
                    .following = {},
+                   .predicted = {},
                    .core = std::move(core)};
   if (options.text) BRIMFUL_TRY_VOID(set_text(*options.text, shape, model));
   model.files = lay_out_files(keys.get(), model.tensors, options.alignment, options.splits);

@@ -68,6 +68,9 @@ struct SynthModel {
   std::vector<bool> control_tokens;
   /// The token that follows each token in every text. Empty when nobody knows it.
   std::vector<std::uint32_t> following;
+  /// The token that the layers for further tokens predict behind each one. Empty when they have no output
+  /// matrix of their own.
+  std::vector<std::uint32_t> predicted;
   /// The trained model in its core; null when there is none.
   std::shared_ptr<const SynthCore> core;
 

@@ -357,6 +357,29 @@ TEST_F(SynthTest, KnownTextRepeatsAfterItsPeriod) {
   }
 }
 
+TEST_F(SynthTest, LayersThatPredictAKnownTextHaveTheErrorsThatAreWanted) {
+  SynthOptions options = tiny();
+  options.like = "glm4moe";
+  options.layers = 3;
+  options.vocabulary = 300;
+  options.text = SynthText{.period = 200};
+  const SynthModel right = *design_synth(options);
+  EXPECT_TRUE(right.predicted.empty()) << "they share the output matrix";
+  options.text->head_errors = 0.25F;
+  const SynthModel wrong = *design_synth(options);
+  EXPECT_EQ(wrong.following, right.following) << "the text itself is the same";
+  ASSERT_EQ(wrong.predicted.size(), right.following.size());
+  std::size_t different = 0;
+  for (std::size_t i = 0; i < wrong.predicted.size(); ++i)
+    different += wrong.predicted[i] != wrong.following[i] ? 1 : 0;
+  EXPECT_GT(different, 45U);
+  EXPECT_LT(different, 105U);
+  EXPECT_NE(load(written(options)), nullptr);
+
+  options.like = "llama-tiny";
+  EXPECT_THAT(refused(options), HasSubstr("no layers that predict further tokens"));
+}
+
 TEST_F(SynthTest, ErrorsOfAKnownTextAreAsManyAsWanted) {
   const std::vector<bool> control(1000, false);
   const auto right = *following_tokens({.period = 100}, control, 5);

@@ -14,9 +14,11 @@ Result<std::vector<std::uint32_t>> following_tokens(const SynthText& text, const
   if (text.period < 2)
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("a text repeats after {} tokens; it can be 2 or more", text.period));
-  if (!(text.errors >= 0 && text.errors <= 1))
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("the share of errors is {}; it can be 0 to 1", text.errors));
+  for (const float errors : {text.errors, text.head_errors}) {
+    if (!(errors >= 0 && errors <= 1))
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("the share of errors is {}; it can be 0 to 1", errors));
+  }
   std::vector<std::uint32_t> written;
   for (std::size_t token = 0; token < control.size(); ++token)
     if (!control[token]) written.push_back(static_cast<std::uint32_t>(token));

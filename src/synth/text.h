@@ -17,6 +17,9 @@ struct SynthText {
   /// The share of the tokens, 0 to 1, that are followed by another one than in a model of the same vocabulary
   /// without errors. A draft model with errors is wrong after these.
   float errors = 0;
+  /// The same for the layers of the model that predict further tokens, which have an output matrix of their
+  /// own then: how often they are wrong about the model's text.
+  float head_errors = 0;
 };
 
 /// Returns the token that follows each token. `control` says which tokens are control tokens; none of them is

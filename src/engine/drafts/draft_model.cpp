@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <string_view>
 
 #include "engine/llama_log.h"
 #include "memory/page_tables.h"
@@ -24,6 +26,14 @@ constexpr std::size_t kLongText = 32;
 Result<std::unique_ptr<DraftModel>> DraftModel::open(const std::filesystem::path& path, memory::Pool& host,
                                                      tier::DeviceOptions options, std::string name) {
   BRIMFUL_TRY(model::ModelProfile profile, model::read_model(path));
+  // Such a file has no complete model in it: its graph reads the target's embedding and output matrix.
+  constexpr std::array<std::string_view, 3> kHeads{"eagle3", "dflash", "gemma4-assistant"};
+  if (std::ranges::find(kHeads, profile.architecture) != kHeads.end()) {
+    return fail(
+        ErrorCode::kUnsupported,
+        fmt::format("{} {}: drafts by {} are not supported yet: use a smaller model of the same family", name,
+                    path.string(), model::in_quotes(profile.architecture)));
+  }
   std::unique_ptr<DraftModel> draft(new DraftModel(std::move(profile), host, std::move(name)));
   BRIMFUL_TRY(draft->device_, tier::HostDevice::create(draft->profile_, draft->pool_, std::move(options)));
   BRIMFUL_TRY(draft->model_, load_without_weights(draft->profile_, *draft->device_));

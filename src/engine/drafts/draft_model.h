@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/drafts/drafter.h"
 #include "engine/model_loader.h"
 #include "memory/pool.h"
 #include "plan/placement.h"
@@ -17,14 +18,8 @@ namespace brimful::engine {
 /// A small model that guesses what the large model will generate. All of it is resident, inside the same
 /// budget. Its functions are called in the order in which the model it drafts for is loaded: open,
 /// make_context, bytes_to_place, place, draft. Threading: as Engine.
-class DraftModel {
+class DraftModel final : public Drafter {
  public:
-  struct Draft {
-    std::vector<llama_token> tokens;
-    /// Duration of drafting. Reading a text of more than 32 new tokens first is not included.
-    double seconds = 0;
-  };
-
   /// Reads the header of the model, and no weight. Errors: those of read_model; kUnsupported when libllama
   /// refuses the model. `host` and the device in `options` that shares its threads outlive the draft model.
   /// `name` is what messages call the option that names the draft model.
@@ -48,9 +43,12 @@ class DraftModel {
   /// tier::HostDevice::displace.
   [[nodiscard]] Status displace();
 
-  /// Drafts tokens that may follow `last`, which follows `text`. Returns at most `most` tokens, and fewer
-  /// when the computation is cancelled. Errors: those of the tier.
-  [[nodiscard]] Result<Draft> draft(const std::vector<llama_token>& text, llama_token last, std::size_t most);
+  /// The KV cache keeps what the new text has in common with the last one.
+  void begin() override {}
+  [[nodiscard]] Result<Draft> draft(const std::vector<llama_token>& text, llama_token last,
+                                    std::size_t most) override;
+  /// Does nothing: draft() reads the text itself.
+  [[nodiscard]] Status computed(std::span<const llama_token>, std::size_t) override { return {}; }
 
   [[nodiscard]] const model::ModelProfile& profile() const { return profile_; }
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "engine/drafts/draft_model.h"
+#include "engine/drafts/drafter.h"
 
 namespace brimful::engine {
 namespace {
@@ -20,7 +20,12 @@ constexpr double kSecondChoice = 1e30;
 
 void Speculation::begin() {
   for (Source& source : ngrams_) source.guess.clear();
-  model_.guess.clear();
+  drafted_.guess.clear();
+  if (options_.drafter != nullptr) options_.drafter->begin();
+}
+
+Status Speculation::computed(std::span<const llama_token> tokens, std::size_t position) {
+  return options_.drafter != nullptr ? options_.drafter->computed(tokens, position) : Status{};
 }
 
 Result<std::vector<llama_token>> Speculation::draft(const std::vector<llama_token>& text, llama_token last,
@@ -28,16 +33,17 @@ Result<std::vector<llama_token>> Speculation::draft(const std::vector<llama_toke
   if (options_.longest == 0) return {};
   most = std::min(most, options_.longest);
   Candidate ngram = from_ngrams(text, last, most);
-  if (most > 0 && options_.model != nullptr && (pass_time_.known() || options_.always)) {
-    const DraftLength length = model_length(most);
+  if (most > 0 && options_.drafter != nullptr && (pass_time_.known() || options_.always)) {
+    const DraftLength length = drafter_length(most);
     if (length.tokens > 0 && length.tokens_per_second > ngram.length.tokens_per_second) {
-      BRIMFUL_TRY(DraftModel::Draft draft, options_.model->draft(text, last, length.tokens));
+      BRIMFUL_TRY(Drafter::Draft draft, options_.drafter->draft(text, last, length.tokens));
       if (!draft.tokens.empty()) {
         const double each = draft.seconds / static_cast<double>(draft.tokens.size());
-        model_seconds_ = model_seconds_ > 0 ? model_seconds_ + kNewest * (each - model_seconds_) : each;
+        drafted_seconds_ =
+            drafted_seconds_ > 0 ? drafted_seconds_ + kNewest * (each - drafted_seconds_) : each;
+        drafted_.expect(draft.tokens);
+        return std::move(draft.tokens);
       }
-      model_.expect(draft.tokens);
-      return std::move(draft.tokens);
     }
   }
   ngram.tokens.resize(ngram.length.tokens);
@@ -72,14 +78,14 @@ DraftLength Speculation::ngram_length(const Acceptance& acceptance, std::size_t 
   return best;
 }
 
-/// The number of tokens is 0 while the draft model does not pay. When it is tried again after a pause, that
+/// The number of tokens is 0 while the drafter does not pay. When it is tried again after a pause, that
 /// has priority over any other draft.
-DraftLength Speculation::model_length(std::size_t most) {
+DraftLength Speculation::drafter_length(std::size_t most) {
   if (options_.always) return {most, kSecondChoice};
   const bool again = pause_ == 1;
   if (pause_ > 0) --pause_;
   if (pause_ > 0) return {};
-  DraftLength best = best_draft_length(model_.acceptance, pass_time_, model_seconds_, most);
+  DraftLength best = best_draft_length(drafted_.acceptance, pass_time_, drafted_seconds_, most);
   if (again) return {std::max<std::size_t>(best.tokens, 1), kSecondChoice};
   if (best.tokens > 0) {
     next_pause_ = kFirstPause;
@@ -92,7 +98,7 @@ DraftLength Speculation::model_length(std::size_t most) {
 
 void Speculation::wrote(llama_token id) {
   for (Source& source : ngrams_) source.compare(id);
-  model_.compare(id);
+  drafted_.compare(id);
 }
 
 void Speculation::Source::expect(const std::vector<llama_token>& tokens) {

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
+#include "engine/drafts/drafter.h"
+
 namespace brimful::engine {
 namespace {
 
@@ -134,6 +138,64 @@ TEST(Speculation, KeepsToTheLengthItIsGiven) {
   ASSERT_TRUE(two);
   EXPECT_EQ(two->size(), 2U);
   EXPECT_TRUE(speculation.draft(once, 0, 0)->empty());
+}
+
+/// A drafter that knows the text, once it was told where it is.
+class KnowsTheText final : public Drafter {
+ public:
+  KnowsTheText(Tokens text, double seconds) : text_(std::move(text)), seconds_(seconds) {}
+
+  void begin() override { told_ = 0; }
+  Result<Draft> draft(const Tokens& known, llama_token, std::size_t most) override {
+    Draft out;
+    if (told_ != known.size()) return out;
+    const std::size_t at = known.size() + 1;
+    for (std::size_t i = at; i < std::min(at + most, text_.size()); ++i) out.tokens.push_back(text_[i]);
+    out.seconds = seconds_ * static_cast<double>(out.tokens.size());
+    return out;
+  }
+  Status computed(std::span<const llama_token> tokens, std::size_t position) override {
+    told_ = position + tokens.size();
+    return {};
+  }
+
+ private:
+  const Tokens text_;
+  const double seconds_;  // for each token
+  std::size_t told_ = 0;
+};
+
+TEST(Speculation, TellsTheDrafterWhatWasComputed) {
+  const Tokens text = noise(400);
+  KnowsTheText drafter(text, 0.01);
+  Speculation speculation({.longest = 15, .drafter = &drafter});
+  speculation.begin();
+  Tokens known;
+  std::size_t passes = 0;
+  while (known.size() + 2 < text.size()) {
+    const std::size_t at = known.size();
+    const auto draft = speculation.draft(known, text[at], text.size() - at - 2);
+    ASSERT_TRUE(draft);
+    const std::size_t n = draft->size() + 1;
+    if (at == 0) {
+      EXPECT_EQ(n, 1U) << "nothing was computed yet";
+    }
+    for (std::size_t i = 0; i < n; ++i) {
+      known.push_back(text[at + i]);
+      speculation.wrote(text[at + i + 1]);
+    }
+    speculation.pass_took(n, kWaits.seconds(n), kWaits.seconds(n) - kWaits.computes(n));
+    ASSERT_TRUE(speculation.computed(std::span(text).subspan(at, n), at));
+    ++passes;
+  }
+  EXPECT_LT(passes, 60U);
+}
+
+TEST(Speculation, TakesNgramsWhereTheDrafterHasNothing) {
+  const Tokens once = noise(400);
+  KnowsTheText drafter({}, 0.01);
+  Speculation speculation({.longest = 15, .ngrams = true, .drafter = &drafter});
+  EXPECT_GT(write(speculation, kWaits, once, once).speedup, 8);
 }
 
 TEST(Speculation, IsOffWithoutASource) {

@@ -139,6 +139,17 @@ void merge(GraphNeeds& needs, const GraphNeeds& more) {
   needs.repacked_row_bytes = std::max(needs.repacked_row_bytes, more.repacked_row_bytes);
 }
 
+void merge_drafts(GraphNeeds& needs, const GraphNeeds& more) {
+  const std::vector<plan::TensorUse> before = needs.uses;
+  merge(needs, more);
+  for (plan::TensorUse& use : needs.uses) {
+    const auto known = std::ranges::find(before, use.tensor, &plan::TensorUse::tensor);
+    if (known != before.end() && (known->by_rows || known->whole)) use.repacked = known->repacked;
+    const auto drafts = std::ranges::find(more.uses, use.tensor, &plan::TensorUse::tensor);
+    if (drafts != more.uses.end() && (drafts->by_rows || drafts->whole)) use.for_drafts = !use.expert_group;
+  }
+}
+
 /// Builds one CompiledPass. It lives for the call of compile().
 class PassCompiler {
  public:

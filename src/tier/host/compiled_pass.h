@@ -162,5 +162,8 @@ struct GraphNeeds {
 
 /// Adds the needs of another graph to `needs`.
 void merge(GraphNeeds& needs, const GraphNeeds& more);
+/// Adds the needs of a graph that drafts. The layout of weights that are known does not change, and what the
+/// graph multiplies with is marked as `for_drafts`, except experts.
+void merge_drafts(GraphNeeds& needs, const GraphNeeds& more);
 
 }  // namespace brimful::tier

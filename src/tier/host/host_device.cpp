@@ -134,10 +134,14 @@ Status HostDevice::turn_back(std::uint32_t tensor, const std::byte* rows, std::u
 }
 
 void HostDevice::record(int threads, const ggml_cgraph& graph) {
-  merge(recorded_, needs_of(graph, weights_, *layout_));
-  plan::GraphWork work = work_of(graph, weights_, *layout_);
-  if (std::ranges::find(work_, work.tokens, &plan::GraphWork::tokens) == work_.end())
-    work_.push_back(std::move(work));
+  if (records_drafts_) {
+    merge_drafts(recorded_, needs_of(graph, weights_, *layout_));
+  } else {
+    merge(recorded_, needs_of(graph, weights_, *layout_));
+    plan::GraphWork work = work_of(graph, weights_, *layout_);
+    if (std::ranges::find(work_, work.tokens, &plan::GraphWork::tokens) == work_.end())
+      work_.push_back(std::move(work));
+  }
   // Kernels for repacked weights convert their inputs to the same types as the plain ones, so they need no
   // more.
   work_bytes_ =

@@ -118,6 +118,11 @@ class HostDevice final : public BackendDevice {
   /// recorded pass limit it.
   [[nodiscard]] std::int64_t most_tokens() const { return most_tokens_; }
 
+  /// While this is on, recorded graphs are those of drafts: their needs are added to those of the others, and
+  /// the weights that they use as a whole are marked (plan::TensorUse::for_drafts). In which layout the other
+  /// graphs' weights lie does not depend on them.
+  void record_drafts(bool on) { records_drafts_ = on; }
+
   /// While this is on, graphs are not computed. Their results are fixed numbers, the same for each token, and
   /// no weight is read. It serves to compute what devices do in a pass without the host's part.
   void pretend_results(bool on) { pretends_ = on; }
@@ -240,6 +245,7 @@ class HostDevice final : public BackendDevice {
 
   bool token_by_token_ = false;
   bool pretends_ = false;
+  bool records_drafts_ = false;
   BatchInvariance split_;
   static constexpr std::int64_t kNoLimit = INT64_MAX;
   std::int64_t most_tokens_ = kNoLimit;
