@@ -46,8 +46,8 @@ struct SynthOptions {
   /// The name of a SynthRouter: "uniform" or "skewed".
   std::string router = "uniform";
   /// With experts: the factor by which a token's own embedding is louder than usual. The louder it is, the
-  /// less do layers change the state of a token, and the better is a router's choice known one layer before:
-  /// from hardly (0.1) to nearly always (4).
+  /// less do layers change the state of a token, and the better is a router's choice known one layer before
+  /// (docs/design-experts.md has numbers).
   float carry = 1;
   std::uint64_t seed = 0;
   /// A GGUF file whose tokenizer is copied.
