@@ -38,11 +38,13 @@ def run_limited(program, command, limit_bytes, timeout):
 
 
 def run_measured(program, command, timeout, group=None, environment=None):
-    """`command` gets `--stats FILE` appended. Never raises for what the program does. Without a group nothing is limited,
-    and the peak of RAM is the high-water mark that the kernel keeps for the process (VmHWM)."""
+    """`command` gets `--stats FILE` appended. Brimful remembers nothing of earlier runs, such as which experts they used.
+    Never raises for what the program does. Without a group nothing is limited, and the peak of RAM is the high-water mark
+    that the kernel keeps for the process (VmHWM)."""
     outcome = Outcome(program, [str(part) for part in command])
     with tempfile.TemporaryDirectory() as scratch:
         stats_file, errors_file = Path(scratch) / "stats.json", Path(scratch) / "errors"
+        environment = (environment or os.environ) | {"XDG_STATE_HOME": f"{scratch}/state"}
         with open(errors_file, "wb") as errors:
             start = time.monotonic()
             child = subprocess.Popen([*outcome.command, "--stats", str(stats_file)], stdin=subprocess.DEVNULL,

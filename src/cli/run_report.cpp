@@ -31,6 +31,8 @@ nlohmann::ordered_json experts(const tier::ExpertStatistics& all, const session:
           {"bytes_in_slots", map.experts_in_slots.value},
           {"used", all.used},
           {"hit_rate", share(static_cast<double>(all.hits), static_cast<double>(all.used))},
+          {"guesses", all.guesses},
+          {"right_guesses", all.right_guesses},
           {"prefetched", all.prefetched},
           {"wasted_prefetch_bytes", all.wasted.value},
           {"decode",

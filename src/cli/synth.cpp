@@ -127,6 +127,12 @@ void add_synth_command(CLI::App& app, int& exit_code) {
                    "how often experts are chosen, in a mixture of experts: uniform (all equally often) or "
                    "skewed (mostly the same few)")
       ->capture_default_str();
+  command
+      ->add_option("--carry", options.carry,
+                   "how loud a token's embedding is in a mixture of experts: with more, layers change its "
+                   "state less, and the next layer's experts are easier to guess")
+      ->capture_default_str()
+      ->check(CLI::Range(0.01, 100.0));
   command->add_option("--seed", options.seed, "seed of the random weights")->capture_default_str();
   command->add_option("--tokenizer-from", options.tokenizer_from, "GGUF file to copy the tokenizer from");
   command->add_option("--around", options.around,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 
 #include "model/heads.h"
 
@@ -31,6 +32,7 @@ Status OpenedModel::load(RamBudget& ram) {
                                                .trace = options_.trace,
                                                .sends = !options_.offload.empty(),
                                                .in_file_order = host_layout_.in_file_order}));
+  read_expert_heat();
   BRIMFUL_TRY_VOID(load_model());
   const auto unsupported = [&](std::string_view why) {
     return fail(ErrorCode::kUnsupported, fmt::format("{}: {}", options_.model.string(), why));
@@ -76,6 +78,20 @@ Status OpenedModel::load_model() {
   }
   BRIMFUL_TRY(model_, load_without_weights(profile_, *host_));
   return {};
+}
+
+/// Before the budget is planned: reading needs more memory than what is read.
+void OpenedModel::read_expert_heat() {
+  if (!options_.expert_heat) return;
+  if (auto heat = options_.expert_heat->read(profile_)) {
+    host_->set_expert_heat(std::move(*heat));
+  } else {
+    note_on_heat_ = std::move(heat).error().message;
+  }
+}
+
+OpenedModel::~OpenedModel() {
+  if (options_.expert_heat && host_) std::ignore = options_.expert_heat->write(host_->expert_heat());
 }
 
 Status OpenedModel::load_adapters(const RamBudget& ram) {

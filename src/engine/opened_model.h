@@ -32,6 +32,9 @@ class OpenedModel {
   /// and DraftModel::open; kUnsupported when libllama refuses the model, or it cannot be run here.
   [[nodiscard]] static Result<std::unique_ptr<OpenedModel>> open(OpenOptions options,
                                                                  model::ModelProfile profile, RamBudget& ram);
+  /// Remembers which experts were used, where OpenOptions::expert_heat is set. A file that cannot be written
+  /// is ignored: the next start is slower for a while, and nothing else.
+  ~OpenedModel();
   OpenedModel(const OpenedModel&) = delete;
   OpenedModel& operator=(const OpenedModel&) = delete;
 
@@ -45,6 +48,8 @@ class OpenedModel {
   [[nodiscard]] const Adapters& adapters() const { return adapters_; }
   /// Why the host keeps weights in the file's layout.
   [[nodiscard]] const std::vector<std::string>& notes_on_layout() const { return host_layout_.notes; }
+  /// Why it is not known which experts earlier starts used, where that is a fault.
+  [[nodiscard]] const std::optional<std::string>& note_on_heat() const { return note_on_heat_; }
   /// The draft model; null when there is none.
   [[nodiscard]] DraftModel* draft_model() const { return draft_model_.get(); }
   /// The model's own layers for drafts; null when they are not asked for, or it has none.
@@ -75,6 +80,7 @@ class OpenedModel {
       : options_(std::move(options)), profile_(std::move(profile)) {}
   [[nodiscard]] Status load(RamBudget& ram);
   [[nodiscard]] Status load_model();
+  void read_expert_heat();
   [[nodiscard]] Status load_adapters(const RamBudget& ram);
   [[nodiscard]] std::string metadata(std::string_view key) const;
   [[nodiscard]] bool pools() const;
@@ -87,6 +93,7 @@ class OpenedModel {
   Adapters adapters_;                        // the model owns their weights
   std::unique_ptr<DraftModel> draft_model_;  // computes with the threads of the host's device
   std::unique_ptr<ModelHeads> heads_;        // a context of model_
+  std::optional<std::string> note_on_heat_;
   bool only_embeds_ = false;
   mutable std::once_flag first_characters_once_;
   mutable std::optional<constraint::FirstCharacters> first_characters_;

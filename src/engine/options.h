@@ -13,6 +13,7 @@
 #include "engine/adapters.h"
 #include "engine/driver_account.h"
 #include "engine/driver_figures.h"
+#include "engine/expert_heat_file.h"
 #include "hardware/host_memory.h"
 #include "model/model_profile.h"
 #include "plan/device_split.h"
@@ -59,6 +60,8 @@ struct OpenOptions {
   HeldOnDevice held_on_device;
   /// Measured bytes of drivers in earlier starts. May be null.
   std::shared_ptr<DriverFigures> driver_figures;
+  /// Remembers which experts were used, so that the next start has them in memory. May be null.
+  std::shared_ptr<ExpertHeatFile> expert_heat;
   /// Decides from which batch size on weights are sent to the first device. Unset:
   /// plan::assumed_transfer_policy().
   std::function<plan::TransferPolicy(const model::ModelProfile&)> transfer_policy;

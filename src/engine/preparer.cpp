@@ -36,6 +36,7 @@ Result<Prepared> Preparer::prepare(const ContextOptions& wanted) {
     std::ranges::move(notes_on_shape(shapes.front(), shape, names), std::back_inserter(out.notes));
     std::ranges::move(gpus_.notes_on_shares(), std::back_inserter(out.notes));
     std::ranges::copy(model_.notes_on_layout(), std::back_inserter(out.notes));
+    if (const auto& note = model_.note_on_heat()) out.notes.push_back(*note);
     if (shape.draft > 0 && context_.longest_draft() == 0) {
       out.notes.emplace_back(
           "speculative decoding is off: already passes of two tokens are computed in another way than one "

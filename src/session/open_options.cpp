@@ -52,6 +52,7 @@ Result<engine::OpenOptions> open_options(const OpenRequest& request, const plan:
   };
   out.loras = adapters(request.loras);
   out.control_vectors = adapters(request.control_vectors);
+  out.expert_heat = std::make_shared<engine::ExpertHeatFile>(state_folder() / "experts");
   if (!request.draft_model.empty()) out.draft_model = request.draft_model;
   const Placement& placement = request.placement;
   const bool places = placement.gpu_layers || placement.cpu_expert_layers || !placement.rules.empty();

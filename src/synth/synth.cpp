@@ -45,6 +45,16 @@ Status check_sizes(const SynthShape& shape, const SynthOptions& options) {
               fmt::format("the alignment is {}; it must be a power of two", options.alignment));
 }
 
+Status check_carry(const SynthShape& shape, float carry) {
+  if (carry == 1) return {};
+  if (shape.experts == 0)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("'{}' has no experts, whose choice a louder embedding could tell", shape.name));
+  if (carry >= 0.01F && carry <= 100) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("{} times as loud an embedding cannot be; choose 0.01 to 100", carry));
+}
+
 Status check_router(const SynthShape& shape, SynthRouter router) {
   if (router == SynthRouter::kUniform || shape.experts > 0) return {};
   return fail(ErrorCode::kInvalidArgument,
@@ -348,6 +358,7 @@ Result<SynthModel> design_synth(const SynthOptions& options) {
   BRIMFUL_TRY(const SynthRouter router, find_synth_router(options.router));
   BRIMFUL_TRY_VOID(check_sizes(shape, options));
   BRIMFUL_TRY_VOID(check_router(shape, router));
+  BRIMFUL_TRY_VOID(check_carry(shape, options.carry));
   BRIMFUL_TRY(const GgufPtr tokenizer, make_tokenizer(shape, options));
   shape.vocabulary = token_count(tokenizer.get());
   const GgufPtr keys(gguf_init_empty());
@@ -355,6 +366,9 @@ Result<SynthModel> design_synth(const SynthOptions& options) {
   gguf_set_kv(keys.get(), tokenizer.get());
 
   std::vector<SynthTensor> tensors = synth_tensors(shape, type, router, options.seed);
+  if (const auto input = std::ranges::find(tensors, "token_embd.weight", &SynthTensor::name);
+      input != tensors.end())
+    input->gain *= options.carry;
   for (SynthTensor& tensor : tensors) {
     const auto named = options.types.find(tensor.name);
     if (named != options.types.end() && tensor.fill == SynthFill::kMatrix)

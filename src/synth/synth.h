@@ -45,6 +45,10 @@ struct SynthOptions {
   std::uint32_t splits = 1;
   /// The name of a SynthRouter: "uniform" or "skewed".
   std::string router = "uniform";
+  /// With experts: the factor by which a token's own embedding is louder than usual. The louder it is, the
+  /// less do layers change the state of a token, and the better is a router's choice known one layer before
+  /// (docs/design-experts.md has numbers).
+  float carry = 1;
   std::uint64_t seed = 0;
   /// A GGUF file whose tokenizer is copied.
   std::optional<std::filesystem::path> tokenizer_from;

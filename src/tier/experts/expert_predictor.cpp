@@ -3,18 +3,27 @@
 #include <ggml-cpu.h>
 
 #include <algorithm>
-#include <utility>
 
 namespace brimful::tier {
 namespace {
 
-// The share of right guesses above which a rank is sure. It is high because a read that was not needed delays
-// those that are, and most of the time a step waits for the disk.
-constexpr double kSure = 0.9;
-// The share that is assumed for a rank before its first guess.
+// The share of right guesses from which on reading them pays: a wrong read may delay a right one for as long
+// as a right read is ahead.
+constexpr double kPays = 0.5;
+// The share that is assumed before the first guess.
 constexpr double kUnknown = 0.5;
-// The weight of one guess among those of its rank.
-constexpr double kWeight = 1.0 / 64;
+// The weight of one guess among those of its rank, and among those of its group.
+constexpr double kOfRank = 1.0 / 64;
+constexpr double kOfGroup = 1.0 / 32;
+
+void add(std::vector<double>& shares, std::uint32_t at, double weight, bool was_right) {
+  if (shares.size() <= at) shares.resize(at + 1, kUnknown);
+  shares[at] += weight * ((was_right ? 1.0 : 0.0) - shares[at]);
+}
+
+bool is_high(std::span<const double> shares, std::uint32_t at) {
+  return at < shares.size() && shares[at] > kPays;
+}
 
 }  // namespace
 
@@ -44,20 +53,17 @@ std::span<const ExpertPredictor::Guess> ExpertPredictor::guess(std::span<const f
   return guesses_;
 }
 
-void ExpertPredictor::expect(std::uint32_t group, std::vector<Guess> guesses) {
-  expected_group_ = group;
-  expected_ = std::move(guesses);
-}
-
-void ExpertPredictor::observe(std::uint32_t group, std::span<const std::uint32_t> chosen) {
-  if (std::exchange(expected_group_, std::nullopt) != group) return;
-  for (const auto [expert, rank] : expected_) {
-    if (right_.size() <= rank) right_.resize(rank + 1, kUnknown);
-    const bool was_right = std::ranges::find(chosen, expert) != chosen.end();
-    right_[rank] += kWeight * ((was_right ? 1.0 : 0.0) - right_[rank]);
+void ExpertPredictor::observe(std::uint32_t group, std::span<const Guess> guesses,
+                              std::span<const std::uint32_t> chosen) {
+  for (const auto [expert, rank] : guesses) {
+    const bool was_right = std::ranges::binary_search(chosen, expert);
+    add(right_of_rank_, rank, kOfRank, was_right);
+    add(right_of_group_, group, kOfGroup, was_right);
   }
 }
 
-bool ExpertPredictor::sure(std::uint32_t rank) const { return rank < right_.size() && right_[rank] > kSure; }
+bool ExpertPredictor::pays(std::uint32_t group, std::uint32_t rank) const {
+  return is_high(right_of_rank_, rank) && is_high(right_of_group_, group);
+}
 
 }  // namespace brimful::tier

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -9,8 +8,8 @@ namespace brimful::tier {
 
 /// Guesses which experts a router will choose, before the router's input exists. It applies the router to the
 /// input of the router before, because hidden states change little from layer to layer.
-/// It watches itself: for each rank (the position of a guess among those for the same token), it tracks how
-/// often the guesses were right.
+/// It watches itself: for each rank (the position of a guess among those for the same token) and for each
+/// group, it tracks how often the guesses were right.
 /// Threading: one thread at a time.
 class ExpertPredictor {
  public:
@@ -26,24 +25,19 @@ class ExpertPredictor {
   [[nodiscard]] std::span<const Guess> guess(std::span<const float> weights, std::span<const float> states,
                                              std::uint32_t experts, std::uint32_t used);
 
-  /// Notes guesses for the next step of `group`. observe() will check them, so pass only the guesses that
-  /// matter.
-  void expect(std::uint32_t group, std::vector<Guess> guesses);
-  /// Tells which experts a step of `group` chose. If the last expect() was for this group, its guesses are
-  /// counted as right or wrong.
-  void observe(std::uint32_t group, std::span<const std::uint32_t> chosen);
+  /// Tells which experts, in ascending order, a step of `group` chose, for which there were these guesses.
+  /// Pass only the guesses that matter.
+  void observe(std::uint32_t group, std::span<const Guess> guesses, std::span<const std::uint32_t> chosen);
 
-  /// Whether guesses of this rank were right so often lately (more than 90%) that reading ahead wastes next
-  /// to nothing.
-  [[nodiscard]] bool sure(std::uint32_t rank) const;
+  /// Whether guesses of this rank, and those for this group, were right more often than not lately.
+  [[nodiscard]] bool pays(std::uint32_t group, std::uint32_t rank) const;
 
  private:
   std::vector<Guess> guesses_;
   std::vector<std::pair<float, std::uint32_t>> scores_;
-  std::optional<std::uint32_t> expected_group_;
-  std::vector<Guess> expected_;
-  // Indexed by rank: the share of guesses that were right lately.
-  std::vector<double> right_;
+  // The share of guesses that were right lately, by rank and by group.
+  std::vector<double> right_of_rank_;
+  std::vector<double> right_of_group_;
 };
 
 }  // namespace brimful::tier

@@ -38,12 +38,16 @@ class ExpertSlots {
   /// be taken.
   [[nodiscard]] bool outweighs(std::uint32_t expert) const;
 
+  /// The number of steps that used the expert, where a use counts half after each half-life.
+  [[nodiscard]] double worth(std::uint32_t expert) const;
+  /// Sets the worth of an expert that no step has used yet.
+  void set_worth(std::uint32_t expert, double worth) { experts_[expert].worth = worth; }
+
   /// Marks a slot as empty: its bytes are no longer those of an expert.
   void empty(std::uint32_t slot);
 
  private:
   [[nodiscard]] std::optional<std::uint32_t> least_worth() const;
-  [[nodiscard]] double worth(std::uint32_t expert) const;
 
   static constexpr std::uint32_t kNone = UINT32_MAX;
   struct Expert {

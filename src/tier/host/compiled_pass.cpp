@@ -73,7 +73,8 @@ const ggml_tensor* find_router(const ggml_tensor* ids, std::int64_t experts,
 GraphNeeds needs_of(const ggml_cgraph& graph, const WeightBufferType& weights, const RepackedLayout& layout) {
   GraphNeeds needs;
   std::vector<std::optional<std::size_t>> known(weights.profile().tensors.size());
-  std::map<const ggml_tensor*, std::uint32_t> groups;  // by ids: the first tensor that they pick from
+  std::map<const ggml_tensor*, std::uint32_t> groups;    // by ids: the first tensor that they pick from
+  std::map<const ggml_tensor*, std::uint64_t> products;  // by ids of one token
   for (int n = 0; n < graph.n_nodes; ++n) {
     const ggml_tensor* const node = graph.nodes[n];
     if (computes_nothing(node)) continue;
@@ -99,6 +100,11 @@ GraphNeeds needs_of(const ggml_cgraph& graph, const WeightBufferType& weights, c
         use.contiguous = use.contiguous || depends_on_gaps(node);
         needs.expert_ids =
             std::max(needs.expert_ids, static_cast<std::uint64_t>(ggml_nelements(node->src[2])));
+        if (node->src[2]->ne[1] == 1) {
+          std::uint64_t& count = products[node->src[2]];
+          count += static_cast<std::uint64_t>(node->src[2]->ne[0]);
+          needs.expert_products = std::max(needs.expert_products, count);
+        }
       } else {
         use.expert_group.reset();
       }
@@ -136,6 +142,7 @@ void merge(GraphNeeds& needs, const GraphNeeds& more) {
   needs.gather_rows = std::max(needs.gather_rows, more.gather_rows);
   needs.gather_row_bytes = std::max(needs.gather_row_bytes, more.gather_row_bytes);
   needs.expert_ids = std::max(needs.expert_ids, more.expert_ids);
+  needs.expert_products = std::max(needs.expert_products, more.expert_products);
   needs.repacked_row_bytes = std::max(needs.repacked_row_bytes, more.repacked_row_bytes);
 }
 

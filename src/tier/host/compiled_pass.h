@@ -152,6 +152,8 @@ struct GraphNeeds {
   std::uint64_t gather_row_bytes = 0;
   /// Largest number of ids of one MUL_MAT_ID.
   std::uint64_t expert_ids = 0;
+  /// Largest number of products with one expert each that one choice for one token leads to.
+  std::uint64_t expert_products = 0;
   /// Row bytes of the widest weight that is repacked; 0 if none is.
   std::uint64_t repacked_row_bytes = 0;
 };

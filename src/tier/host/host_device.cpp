@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "tier/host/arriving_experts.h"
 #include "tier/host/graph_nodes.h"
 #include "tier/host/graph_recorder.h"
 #include "tier/host/kernel_probe.h"
@@ -180,8 +181,12 @@ Status HostDevice::record_token_by_token(ggml_backend_t inner, const ggml_cgraph
 
 Needs HostDevice::needs() const {
   const bool threads = row_reader_ != nullptr && row_reader_->name() == "threads";
-  return Needs{recorded_.uses, Bytes{work_bytes_},    gather_staging() + expert_ids() + repack_scratch(),
-               split_bytes_,   split_bytes_per_unit_, threads ? kReaderThreads : Bytes{}};
+  return Needs{recorded_.uses,
+               Bytes{work_bytes_},
+               gather_staging() + expert_ids() + expert_shadows() + repack_scratch(),
+               split_bytes_,
+               split_bytes_per_unit_,
+               threads ? kReaderThreads : Bytes{}};
 }
 
 void HostDevice::forget_needs() {
@@ -203,6 +208,10 @@ Bytes HostDevice::gather_staging() const {
 
 Bytes HostDevice::expert_ids() const {
   return align_up(Bytes{recorded_.expert_ids * sizeof(std::int32_t)}, Bytes{DiskFiles::kBlock});
+}
+
+Bytes HostDevice::expert_shadows() const {
+  return align_up(ArrivingExperts::bytes(recorded_.expert_products), Bytes{DiskFiles::kBlock});
 }
 
 Bytes HostDevice::repack_scratch() const {
@@ -237,11 +246,15 @@ Status HostDevice::place(plan::Placement placement, const Progress& progress) {
   BRIMFUL_TRY(arena_, memory::Region::reserve(placement.arena_bytes()));
   BRIMFUL_TRY_VOID(arena_.commit());
   const Bytes gathers = gather_staging();
-  layout_->use_scratch(staging_.data() + (gathers + expert_ids()).value, repack_scratch());
+  std::byte* const shadows = staging_.data() + (gathers + expert_ids()).value;
+  layout_->use_scratch(shadows + expert_shadows().value, repack_scratch());
   table_.set(std::move(placement), recorded_.uses, arena_.data());
   BRIMFUL_TRY(auto experts, read_weights(progress));
   executor_ = std::make_unique<PassExecutor>(
-      files_, weights_, table_, *layout_, PassExecutor::Memory{arena_.data(), staging_.data(), gathers},
+      files_, weights_, table_, *layout_,
+      PassExecutor::Memory{
+          arena_.data(), staging_.data(), gathers,
+          std::span(reinterpret_cast<ggml_tensor*>(shadows), expert_shadows().value / sizeof(ggml_tensor))},
       options_.make_reader, std::move(row_reader_), std::move(experts), options_.trace, *threads_);
   return {};
 }
@@ -276,7 +289,7 @@ Result<std::unique_ptr<ExpertCache>> HostDevice::read_weights(const Progress& pr
   auto experts = std::make_unique<ExpertCache>(
       profile_, placement, arena_.data(),
       reinterpret_cast<std::int32_t*>(staging_.data() + gather_staging().value), std::move(reader));
-  BRIMFUL_TRY_VOID(experts->fill(rearrange, more));
+  BRIMFUL_TRY_VOID(experts->fill(rearrange, more, heat_));
   return experts;
 }
 
@@ -331,6 +344,7 @@ bool HostDevice::pin_weights(ggml_backend_dev_t device) {
 
 Status HostDevice::displace() {
   past_ = statistics();
+  if (ExpertHeat heat = expert_heat(); !heat.empty()) heat_ = std::move(heat);
   executor_.reset();
   row_reader_.reset();
   BRIMFUL_TRY(row_reader_, options_.make_reader(files_, PassExecutor::kRowReads));

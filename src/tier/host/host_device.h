@@ -22,7 +22,7 @@ struct Needs {
   std::vector<plan::TensorUse> uses;
   /// Scratch memory of the inner device.
   Bytes work;
-  /// Memory for gathered rows, ids of experts, and rows that are rearranged.
+  /// Memory for gathered rows, ids of experts, products with single experts, and rows that are rearranged.
   Bytes staging;
   /// Heap of the compiled pass of a graph that is computed token by token.
   Bytes split;
@@ -85,6 +85,10 @@ class HostDevice final : public BackendDevice {
   };
   /// This holds for the graphs that libllama makes from now on.
   void leave_batches(Elsewhere what) { elsewhere_ = what; }
+  /// How much experts were used in earlier starts. place() takes the most used ones to slots first.
+  void set_expert_heat(ExpertHeat heat) { heat_ = std::move(heat); }
+  /// How much experts were used until now, that included. Empty where no experts have slots.
+  [[nodiscard]] ExpertHeat expert_heat() const { return executor_ ? executor_->expert_heat() : ExpertHeat{}; }
   /// Sets the number of sequences that the next graphs compute. At first it is 1.
   void set_sequences(std::int64_t sequences) { sequences_ = sequences; }
   /// Whether another device computes `op`, because it belongs to a large batch.
@@ -218,6 +222,7 @@ class HostDevice final : public BackendDevice {
   void record(int threads, const ggml_cgraph& graph);
   [[nodiscard]] Status record_token_by_token(ggml_backend_t inner, const ggml_cgraph& graph);
   [[nodiscard]] Bytes gather_staging() const;
+  [[nodiscard]] Bytes expert_shadows() const;
   [[nodiscard]] Bytes repack_scratch() const;
   [[nodiscard]] Bytes expert_ids() const;
   /// Reads everything that has a place. Returns the cache of the experts, or null where the placement has no
@@ -266,6 +271,7 @@ class HostDevice final : public BackendDevice {
   std::unique_ptr<PassExecutor> executor_;
   Bytes loaded_;
   // Statistics of the earlier executors.
+  ExpertHeat heat_;
   PassStatistics past_;
 };
 

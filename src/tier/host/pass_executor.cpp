@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "base/check.h"
+#include "tier/host/arriving_experts.h"
+#include "tier/host/expert_guesses.h"
 #include "tier/io/range_reader.h"
 
 namespace brimful::tier {
@@ -125,9 +127,14 @@ PassExecutor::PassExecutor(const DiskFiles& files, const WeightBufferType& weigh
       memory_(memory),
       row_reader_(std::move(row_reader)),
       experts_(std::move(experts)),
+      arriving_(experts_ ? std::make_unique<ArrivingExperts>(*experts_, table, layout, memory.expert_shadows)
+                         : nullptr),
+      guesses_(experts_ ? std::make_unique<ExpertGuesses>(*experts_, table) : nullptr),
       trace_(trace),
       threads_(threads),
       stream_(files, std::move(make_reader), memory.arena, table.placement().ring, trace) {}
+
+PassExecutor::~PassExecutor() = default;
 
 Status PassExecutor::compute(ggml_backend_t inner, const ggml_cgraph& graph, BatchInvariance* split) {
   return checked(run_pass(inner, graph, split));
@@ -161,7 +168,7 @@ Status PassExecutor::run(ggml_backend_t inner, const ggml_cgraph& graph, BatchIn
   for (Segment& segment : program.segments()) {
     BRIMFUL_TRY_VOID(stream_.wait(segment.entries_end));
     if (segment.gather) BRIMFUL_TRY_VOID(gather(*segment.gather));
-    if (segment.step) BRIMFUL_TRY_VOID(begin_step(inner, program, *segment.step, again));
+    if (segment.step) BRIMFUL_TRY_VOID(begin_step(program, *segment.step, again));
     BRIMFUL_TRY_VOID(rows.start(segment));
     BRIMFUL_TRY_VOID(run_segment(inner, graph, segment));
     BRIMFUL_TRY_VOID(rows.finish(segment));

@@ -10,12 +10,14 @@
 
 #include "memory/region.h"
 #include "tier/experts/expert_cache.h"
-#include "tier/experts/expert_predictor.h"
 #include "tier/host/compiled_pass.h"
 #include "tier/host/compute_threads.h"
 #include "tier/stream/pass_stream.h"
 
 namespace brimful::tier {
+
+class ArrivingExperts;
+class ExpertGuesses;
 
 struct PassStatistics {
   std::uint64_t passes = 0;
@@ -44,6 +46,8 @@ class PassExecutor {
     /// Memory for gathered rows, of staging_size bytes.
     std::byte* staging = nullptr;
     Bytes staging_size;
+    /// For the products of a step whose experts are still being read, as ArrivingExperts::bytes says.
+    std::span<ggml_tensor> expert_shadows = {};
   };
 
   /// Staging memory for a GET_ROWS of up to `rows` rows of `row_bytes` bytes: the rows, their ids, and blocks
@@ -57,6 +61,7 @@ class PassExecutor {
                const RepackedLayout& layout, Memory memory, ReaderFactory make_reader,
                std::unique_ptr<DiskReader> row_reader, std::unique_ptr<ExpertCache> experts, Trace* trace,
                ComputeThreads& threads);
+  ~PassExecutor();
 
   /// Computes the whole graph on `inner`. With `split` (may be null), each of its tokens is computed as if it
   /// were the only one.
@@ -80,6 +85,9 @@ class PassExecutor {
   /// Ends that.
   void keep_rows(const RowDevice& device) { std::erase(row_devices_, &device); }
 
+  /// As ExpertCache::heat(); empty where no experts have slots.
+  [[nodiscard]] ExpertHeat expert_heat() const { return experts_ ? experts_->heat() : ExpertHeat{}; }
+
   /// As ExpertCache::loans(); null where no experts have slots.
   [[nodiscard]] ExpertLoans* expert_loans() const { return experts_ ? &experts_->loans() : nullptr; }
 
@@ -95,10 +103,8 @@ class PassExecutor {
                                std::span<ggml_tensor* const> nodes);
   [[nodiscard]] Status execute_stretch(ggml_backend_t inner, const ggml_cgraph& graph,
                                        std::span<ggml_tensor* const> nodes);
-  [[nodiscard]] Status begin_step(ggml_backend_t inner, const CompiledPass& program, std::size_t step,
-                                  bool again);
-  void predict(const CompiledPass& program, std::size_t step);
-  [[nodiscard]] std::span<const float> router_weights(const ExpertStep& step) const;
+  [[nodiscard]] Status begin_step(const CompiledPass& program, std::size_t step, bool again);
+  [[nodiscard]] Status wait_for_step(ggml_backend_t inner);
   [[nodiscard]] Status repack(ggml_backend_t inner, std::span<const FreshRows> fresh);
   [[nodiscard]] Status execute_in_slots(ggml_backend_t inner, const ggml_cgraph& graph,
                                         const Segment& segment);
@@ -113,10 +119,12 @@ class PassExecutor {
   const Memory memory_;
   const std::unique_ptr<DiskReader> row_reader_;
   const std::unique_ptr<ExpertCache> experts_;
+  // Null where there are no experts.
+  const std::unique_ptr<ArrivingExperts> arriving_;
+  const std::unique_ptr<ExpertGuesses> guesses_;
   Trace* const trace_;
   ComputeThreads& threads_;
   PassStream stream_;
-  ExpertPredictor predictor_;
   std::vector<RowDevice*> row_devices_;
   std::chrono::nanoseconds expert_stalls_{0};
   std::uint64_t passes_ = 0;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "tier/host/arriving_experts.h"
+#include "tier/host/expert_guesses.h"
 #include "tier/host/pass_executor.h"
 
 namespace brimful::tier {
@@ -18,21 +20,27 @@ void show(ggml_tensor& weight, const ExpertRows& rows) {
 
 }  // namespace
 
-Status PassExecutor::begin_step(ggml_backend_t inner, const CompiledPass& program, std::size_t number,
-                                bool again) {
+Status PassExecutor::begin_step(const CompiledPass& program, std::size_t number, bool again) {
   const ExpertStep& step = program.steps()[number];
+  const auto begin = Trace::Clock::now();
+  guesses_->before_step(step);
   BRIMFUL_TRY_VOID(experts_->begin(step.group, *step.ids, step.parts, again));
   step.numbered->data = experts_->ids();
-  predict(program, number);
-  const auto begin = std::chrono::steady_clock::now();
-  BRIMFUL_TRY_VOID(experts_->finish());
-  expert_stalls_ += std::chrono::steady_clock::now() - begin;
+  guesses_->after_begin(program, number);
   if (trace_ != nullptr) {
     const plan::ExpertGroup& group = table_.placement().groups[step.group];
     const std::string_view name = table_.profile().tensors[group.parts.front().tensor].name;
-    trace_->span(Trace::kWaits, "wait for experts", begin);
     trace_->span(Trace::kExperts, name, begin, 0, experts_->used());
   }
+  return {};
+}
+
+/// Waits until all experts of the step may be used.
+Status PassExecutor::wait_for_step(ggml_backend_t inner) {
+  const auto begin = Trace::Clock::now();
+  BRIMFUL_TRY_VOID(experts_->finish());
+  expert_stalls_ += Trace::Clock::now() - begin;
+  if (trace_ != nullptr) trace_->span(Trace::kWaits, "wait for experts", begin);
   BRIMFUL_TRY_VOID(repack(inner, experts_->fresh()));
   experts_->settle();
   return {};
@@ -60,44 +68,6 @@ Status PassExecutor::bring(ggml_backend_t inner, std::span<const std::uint32_t> 
   return {};
 }
 
-/// Starts to read the experts that the next step will almost certainly choose.
-void PassExecutor::predict(const CompiledPass& program, std::size_t number) {
-  // More than a few tokens choose nearly every expert: then there is nothing to guess.
-  constexpr std::int64_t kMostTokens = 4;
-
-  const ExpertStep& step = program.steps()[number];
-  predictor_.observe(step.group, experts_->used());
-  if (number + 1 == program.steps().size() || step.ids->ne[1] > kMostTokens || step.input == nullptr) return;
-  const ExpertStep& next = program.steps()[number + 1];
-  const std::span<const float> weights = router_weights(next);
-  if (weights.empty() || !ggml_is_contiguous(step.input) ||
-      weights.size() % static_cast<std::size_t>(step.input->ne[0]) != 0) {
-    return;
-  }
-  const std::span states(static_cast<const float*>(step.input->data),
-                         static_cast<std::size_t>(ggml_nelements(step.input)));
-  const auto experts =
-      static_cast<std::uint32_t>(weights.size() / static_cast<std::size_t>(step.input->ne[0]));
-  std::vector<ExpertPredictor::Guess> missing;
-  std::vector<std::uint32_t> sure;
-  for (const auto& guess :
-       predictor_.guess(weights, states, experts, static_cast<std::uint32_t>(next.ids->ne[0]))) {
-    if (experts_->has(next.group, guess.expert)) continue;
-    missing.push_back(guess);
-    if (predictor_.sure(guess.rank)) sure.push_back(guess.expert);
-  }
-  predictor_.expect(next.group, std::move(missing));
-  experts_->prefetch(next.group, sure);
-}
-
-std::span<const float> PassExecutor::router_weights(const ExpertStep& step) const {
-  if (!step.router) return {};
-  const model::TensorInfo& router = table_.profile().tensors[*step.router];
-  const auto* const weights = reinterpret_cast<const float*>(table_.resident(*step.router));
-  if (weights == nullptr || router.type != GGML_TYPE_F32) return {};
-  return {weights, static_cast<std::size_t>(router.shape[0] * router.shape[1])};
-}
-
 Status PassExecutor::repack(ggml_backend_t inner, std::span<const FreshRows> fresh) {
   if (std::ranges::none_of(fresh, [&](const FreshRows& rows) { return table_.repacked(rows.tensor); }))
     return {};
@@ -111,7 +81,21 @@ Status PassExecutor::repack(ggml_backend_t inner, std::span<const FreshRows> fre
 Status PassExecutor::execute_in_slots(ggml_backend_t inner, const ggml_cgraph& graph,
                                       const Segment& segment) {
   for (const ExpertNode& expert : segment.experts) show(*expert.weight, experts_->rows(expert.part));
-  return execute(inner, graph, segment.nodes);
+  if (!experts_->complete() && !arriving_->can_cut(segment)) BRIMFUL_TRY_VOID(wait_for_step(inner));
+  if (experts_->complete()) {
+    guesses_->read();
+    return execute(inner, graph, segment.nodes);
+  }
+  const auto wait = [&]() -> Status {
+    const auto begin = Trace::Clock::now();
+    BRIMFUL_TRY_VOID(experts_->wait_for_one());
+    expert_stalls_ += Trace::Clock::now() - begin;
+    if (trace_ != nullptr) trace_->span(Trace::kWaits, "wait for an expert", begin);
+    return {};
+  };
+  const auto compute = [&](std::span<ggml_tensor* const> nodes) { return execute(inner, graph, nodes); };
+  const auto all_arrived = [&] { guesses_->read(); };
+  return arriving_->compute(segment, {compute, wait, all_arrived});
 }
 
 Status PassExecutor::execute_in_tiles(ggml_backend_t inner, const ggml_cgraph& graph,

@@ -48,6 +48,8 @@ class DiskReader {
   virtual void submit(const BlockRead& read) = 0;
   /// Blocks until a read has ended; reads may end in any order. Requires: in_flight() > 0.
   virtual BlockDone wait() = 0;
+  /// Whether wait() would return at once, as far as the reader can tell. Requires: in_flight() > 0.
+  [[nodiscard]] virtual bool has_ended() const { return false; }
 
   /// The number of reads that were submitted and that wait() has not returned yet.
   [[nodiscard]] virtual std::size_t in_flight() const = 0;

@@ -68,6 +68,13 @@ Status PartReader::wait_for_one() {
   return error_ ? Status(std::unexpected(*error_)) : Status{};
 }
 
+void PartReader::poll() {
+  while (!error_ && reader_->in_flight() > 0 && reader_->has_ended()) {
+    take_one();
+    submit();
+  }
+}
+
 Status PartReader::wait(const std::uint32_t& left) {
   while (left > 0) BRIMFUL_TRY_VOID(wait_for_one());
   return error_ ? Status(std::unexpected(*error_)) : Status{};

@@ -50,6 +50,10 @@ class PartReader {
   /// Blocks until one more part has been read. Errors: as wait(). Requires: at least one part is in flight.
   [[nodiscard]] Status wait_for_one();
 
+  /// Takes note of the parts whose reads have ended, and submits others. Never blocks. Errors come with the
+  /// next wait.
+  void poll();
+
   /// Drops the parts that were not submitted, waits for those in flight and forgets the error. Afterwards
   /// every counter `left` is 0.
   void drain();

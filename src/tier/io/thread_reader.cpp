@@ -60,6 +60,10 @@ class ThreadReader final : public DiskReader {
     return done;
   }
 
+  [[nodiscard]] bool has_ended() const override {
+    const std::lock_guard lock(mutex_);
+    return !done_.empty();
+  }
   [[nodiscard]] std::size_t in_flight() const override {
     const std::lock_guard lock(mutex_);
     return in_flight_;

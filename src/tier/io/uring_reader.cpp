@@ -75,6 +75,9 @@ class UringReader final : public DiskReader {
     }
   }
 
+  [[nodiscard]] bool has_ended() const override {
+    return !refused_.empty() || ::io_uring_cq_ready(&ring_) > 0;
+  }
   [[nodiscard]] std::size_t in_flight() const override { return blocks_.size() - free_.size(); }
   [[nodiscard]] std::size_t depth() const override { return blocks_.size(); }
   [[nodiscard]] std::string_view name() const override { return "io_uring"; }
