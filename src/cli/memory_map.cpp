@@ -95,12 +95,12 @@ std::string experts_of(const plan::DeviceShare& device) {
 
 std::string draw_device_map(const plan::DeviceShare& d, int width) {
   std::vector<TierPart> parts{
-      {"weights", d.weights, fmt::format("{} whole layers, {} tensors", d.layers, d.tensors.size())},
+      {"weights", d.weights, fmt::format("{} layers, {} tensors", d.layers, d.tensors.size())},
       {"experts", d.experts, experts_of(d)},
       {"ring", d.ring,
        d.rows.empty() ? "stages weights that are sent to the GPU for batches"
                       : "stages weights that are sent to the GPU for batches, and rows for each token"},
-      {"kv_cache", d.kv_cache, "of these layers"},
+      {"kv_cache", d.kv_cache, fmt::format("of {} layers", d.layers_of_cells)},
       {"compute", d.compute, "buffers of the largest graph"},
       {"runtime", d.runtime, "driver, kernels"},
       {"unused", d.unused, "too small for one more weight, or not needed"},

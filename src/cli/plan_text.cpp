@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cli/memory_map.h"
 #include "cli/model_listing.h"
 #include "cli/plan_output.h"
@@ -60,6 +62,16 @@ std::string plan_text(const PlanReport& report) {
   out += fmt::format("\ndecode   {:.2f} tokens/s{}: {} a pass, bound by {}{}\n", f.decode_tokens_per_second,
                      sequences > 1 ? fmt::format(" for {} together", sequences) : "",
                      duration(f.decode.seconds), to_string(f.decode.bound_by()), reads);
+  if (!f.drafted.empty()) {
+    std::string rates;
+    for (const plan::DraftedPass& pass : f.drafted)
+      rates += fmt::format("{}{:.2f} tokens/s with {}", rates.empty() ? "" : ", ", pass.tokens_per_second,
+                           pass.accepted);
+    out += fmt::format("drafts   {} accepted tokens a pass; the text decides how many are accepted\n", rates);
+  }
+  if (!p.host.placement.groups.empty() ||
+      std::ranges::any_of(p.devices.devices, [](const auto& device) { return !device.groups.empty(); }))
+    out += "experts  each counts as likely as another; those of real texts are found in memory more often\n";
   if (f.decode.rows_sent > Bytes{}) {
     out += fmt::format(
         "rows     {} of the host's weights cross the link for each {}, while the cores use the others\n",

@@ -6,6 +6,9 @@
 #include <span>
 #include <utility>
 
+#include "base/check.h"
+#include "plan/sent_layers.h"
+
 namespace brimful::plan {
 namespace {
 
@@ -20,7 +23,18 @@ struct Layer {
   std::vector<std::uint32_t> tensors;
   // Whether the layer has a share of the KV cache.
   bool attends = false;
+  bool has_experts = false;
+  // The weights among them that attention itself uses: they are needed where the KV cache lies.
+  std::vector<std::uint32_t> of_attention;
 };
+
+bool is_of_attention(const model::TensorInfo& tensor) { return tensor.name.ends_with(".attn_sinks.weight"); }
+
+/// Whether the tensor belongs to the second half of its layer: the feed-forward part, with its norms.
+bool is_feed_forward(const model::TensorInfo& tensor) {
+  return tensor.role == model::Role::kFeedForward || tensor.name.contains(".ffn_") ||
+         tensor.name.contains("_ffw_");
+}
 
 Bytes padded(const model::ModelProfile& profile, std::uint32_t tensor) {
   const model::TensorInfo& info = profile.tensors[tensor];
@@ -40,10 +54,16 @@ std::map<int, Layer> layers_of(const model::ModelProfile& profile, const std::ve
     // The output comes last, and counts as a layer of its own.
     Layer& layer = layers[tensor.layer.value_or(static_cast<int>(profile.layers))];
     if (!use.expert_group) layer.tensors.push_back(use.tensor);
+    if (is_of_attention(tensor)) layer.of_attention.push_back(use.tensor);
+    layer.has_experts |= use.expert_group.has_value();
     layer.attends |= tensor.layer.has_value();
   }
   return layers;
 }
+
+// The least that lies on a device of half a layer of the host: the hidden state crosses the link for it
+// twice more, which takes as long as the cores take to read about as many bytes.
+constexpr Bytes kWorthTheCrossing{4ULL << 20};
 
 // The output goes first where it takes at most this part of the room.
 constexpr std::uint64_t kPartForOutput = 4;
@@ -68,56 +88,27 @@ class Filler {
     }
   }
 
-  /// Fills a device with weights that every token uses, up to `share` of its room.
-  void fill(DeviceShare& device, double share) {
-    const auto usable = static_cast<std::uint64_t>(static_cast<double>(device.unused.value) * share);
-    const Bytes kept = device.unused - Bytes{usable};
-    Bytes left{usable};
-    const auto take = [&](Bytes bytes) {
-      if (bytes > left) return false;
-      left -= bytes;
-      return true;
-    };
-    const auto put = [&](std::uint32_t tensor) {
-      device.tensors.push_back(tensor);
-      device.weights += padded(profile_, tensor);
-    };
-    const auto missing = [&](std::uint32_t tensor) {
-      return !placed_.contains(tensor) && !contains(device.tensors, tensor) && may_lie(device, tensor);
-    };
-    Bytes shared;
-    std::vector<std::uint32_t> own;
-    std::ranges::copy_if(shared_, std::back_inserter(own), missing);
-    for (const std::uint32_t tensor : own) shared += padded(profile_, tensor);
-    if (!take(shared)) return;
-    std::ranges::for_each(own, put);
-    put_output_first(device, left, missing, put);
-    for (auto& [index, layer] : layers_) {
-      if (done_.contains(index)) continue;
-      Bytes weights;
-      std::vector<std::uint32_t> tensors;  // an earlier device may have some of its tensors
-      std::ranges::copy_if(layer.tensors, std::back_inserter(tensors), missing);
-      for (const std::uint32_t tensor : tensors) weights += padded(profile_, tensor);
-      if (tensors.empty()) break;
-      const Bytes kv = layer.attends ? kv_of_layer_ : Bytes{};
-      if (!take(weights + kv)) break;  // layers stay in order, so that activations cross once
-      std::ranges::for_each(tensors, put);
-      device.kv_cache += kv;
-      done_.insert(index);
-      if (layer.attends) ++device.layers;
-    }
-    for (const auto& [index, layer] : layers_) {
-      for (const std::uint32_t tensor : layer.tensors) {
-        if (missing(tensor) && take(padded(profile_, tensor))) put(tensor);
+  /// Fills a device with weights that every token uses and with cells of the KV cache, up to `share` of its
+  /// room. With `costs`, cells and weights of a layer may lie in different places.
+  void fill(DeviceShare& device, double share, const std::optional<StepCosts>& costs) {
+    costs_ = costs;
+    left_ = Bytes{static_cast<std::uint64_t>(static_cast<double>(device.unused.value) * share)};
+    const Bytes kept = device.unused - left_;
+    const std::vector<std::uint32_t> own = missing(device, shared_);
+    const Bytes before = left_;
+    if (put(device, own)) {
+      put_output_first(device);
+      if (costs_) put_cells(device);
+      put_layers(device);
+      // The shared tensors alone are of no use.
+      if (device.tensors.size() == own.size() && device.layers_of_cells == 0) {
+        left_ = before;
+        device.weights = {};
+        device.tensors.clear();
       }
     }
-    device.unused = left + kept;
-    rooms_.push_back(left);
-    if (device.tensors.size() == own.size()) {  // the shared tensors alone are of no use
-      device.unused += shared;
-      device.weights = {};
-      device.tensors.clear();
-    }
+    device.unused = left_ + kept;
+    rooms_.push_back(left_);
     const bool all = done_.size() == layers_.size();
     for (const std::uint32_t tensor : device.tensors) {
       if (all || !contains(shared_, tensor)) placed_.insert(tensor);
@@ -133,7 +124,7 @@ class Filler {
     std::size_t fit = 0;
     for (const auto& tensors : whole) fit += tensors.size();
     if (!cache || fit == count_placeable(devices, groups)) {
-      for (std::size_t d = 0; d < devices.size(); ++d) put(*devices[d], whole[d]);
+      for (std::size_t d = 0; d < devices.size(); ++d) put_whole(*devices[d], whole[d]);
       return;
     }
     Bytes room;
@@ -164,18 +155,163 @@ class Filler {
     return !may_lie_on_ || may_lie_on_(device.name, profile_, profile_.tensors[tensor]);
   }
 
+  /// Those of `tensors` that lie on no device, and may lie on this one.
+  [[nodiscard]] std::vector<std::uint32_t> missing(const DeviceShare& device,
+                                                   const std::vector<std::uint32_t>& tensors) const {
+    std::vector<std::uint32_t> out;
+    std::ranges::copy_if(tensors, std::back_inserter(out), [&](std::uint32_t tensor) {
+      return !placed_.contains(tensor) && !contains(device.tensors, tensor) && may_lie(device, tensor);
+    });
+    return out;
+  }
+
+  [[nodiscard]] Bytes size_of(const std::vector<std::uint32_t>& tensors) const {
+    Bytes out;
+    for (const std::uint32_t tensor : tensors) out += padded(profile_, tensor);
+    return out;
+  }
+
+  /// Puts all of `tensors` on the device, with the KV cache of their layer; or nothing, where that does not
+  /// fit.
+  bool put(DeviceShare& device, const std::vector<std::uint32_t>& tensors, Bytes kv = {}) {
+    const Bytes weights = size_of(tensors);
+    if (weights + kv > left_) return false;
+    left_ -= weights + kv;
+    device.tensors.insert(device.tensors.end(), tensors.begin(), tensors.end());
+    device.weights += weights;
+    device.kv_cache += kv;
+    return true;
+  }
+
+  /// Puts layers on the device in their order, and what is left of them in pieces that cost no crossing of
+  /// the link, or that are worth one.
+  void put_layers(DeviceShare& device) {
+    for (const auto& [index, layer] : layers_) {
+      if (done_.contains(index)) continue;
+      const std::vector<std::uint32_t> tensors = missing(device, layer.tensors);
+      const bool cells_elsewhere = layer.attends && !attending_.contains(index);
+      const bool with_cells = cells_elsewhere && !costs_;
+      const bool pays = !costs_ || !cells_elsewhere || saves_a_detour(size_of(tensors));
+      if (tensors.empty() || !pays || !put(device, tensors, with_cells ? kv_of(index) : Bytes{})) {
+        if (!tensors.empty() && (with_cells || (costs_ && !cells_elsewhere)))
+          put_first_half(device, index, tensors);
+        break;
+      }
+      done_.insert(index);
+      if (layer.attends) ++device.layers;
+      if (with_cells) attend(device, index);
+    }
+    put_last_half(device);
+    put_single(device);
+  }
+
+  void attend(DeviceShare& device, int layer) {
+    attending_.insert(layer);
+    ++device.layers_of_cells;
+  }
+
+  [[nodiscard]] Bytes kv_of(int layer) const {
+    if (demand_.kv_of_layers.empty()) return kv_of_layer_;
+    const auto known = demand_.kv_of_layers.find(layer);
+    return known != demand_.kv_of_layers.end() ? known->second : Bytes{};
+  }
+
+  /// Whether a step becomes faster by so many bytes of weights on the device, where it leaves its place for
+  /// them once more.
+  [[nodiscard]] bool saves_a_detour(Bytes weights) const {
+    return static_cast<double>(weights.value) * (costs_->weights_on_host - costs_->weights_on_device) >
+           costs_->detour;
+  }
+
+  /// Puts the cells of the layers behind those of earlier devices on the device, as many as make a step the
+  /// fastest.
+  void put_cells(DeviceShare& device) {
+    std::vector<int> indices;
+    std::vector<LayerBytes> sizes;
+    for (const auto& [index, layer] : layers_) {
+      if (!layer.attends || attending_.contains(index)) continue;
+      const std::vector<std::uint32_t> tensors = missing(device, layer.tensors);
+      const std::vector<std::uint32_t> of_attention = missing(device, layer.of_attention);
+      // Attention needs its weights beside the cells.
+      const bool may_attend = of_attention.size() == layer.of_attention.size();
+      if (!may_attend || (tensors.empty() && !done_.contains(index))) break;
+      const Bytes beside = size_of(of_attention);
+      indices.push_back(index);
+      sizes.push_back({saturating_sub(size_of(tensors), beside), kv_of(index) + beside, layer.has_experts});
+    }
+    indices.resize(layers_with_cells(sizes, left_, *costs_));
+    for (const int index : indices) {
+      const bool fits = put(device, missing(device, layers_.at(index).of_attention), kv_of(index));
+      BRIMFUL_CHECK(fits);
+      attend(device, index);
+    }
+  }
+
+  /// Puts the attention of a layer on the device that has all layers before it: the hidden state crosses
+  /// behind it instead of before it.
+  void put_first_half(DeviceShare& device, int index, const std::vector<std::uint32_t>& tensors) {
+    std::vector<std::uint32_t> half;
+    std::ranges::copy_if(tensors, std::back_inserter(half),
+                         [&](std::uint32_t tensor) { return !is_feed_forward(profile_.tensors[tensor]); });
+    const bool with_cells = !attending_.contains(index);
+    if (half.empty() || half.size() == tensors.size()) return;
+    if (!put(device, half, with_cells ? kv_of(index) : Bytes{})) return;
+    ++device.layers;
+    if (with_cells) attend(device, index);
+  }
+
+  /// Puts the feed-forward part of the last layer, or its last matrix, on the device that has the output.
+  void put_last_half(DeviceShare& device) {
+    const auto output = layers_.find(static_cast<int>(profile_.layers));
+    const auto last = layers_.find(static_cast<int>(profile_.layers) - 1);
+    if (output == layers_.end() || last == layers_.end() || last->second.has_experts) return;
+    const auto lies = [&](std::uint32_t tensor) { return contains(device.tensors, tensor); };
+    if (std::ranges::none_of(output->second.tensors, lies)) return;
+    std::vector<std::uint32_t> half = missing(device, last->second.tensors);
+    std::erase_if(half, [&](std::uint32_t tensor) { return !is_feed_forward(profile_.tensors[tensor]); });
+    if (put(device, half)) return;
+    std::erase_if(half,
+                  [&](std::uint32_t tensor) { return !profile_.tensors[tensor].name.contains("ffn_down"); });
+    put(device, half);
+  }
+
+  /// Puts matrices of the host's layers on the device: in each half of a layer as many as fit, where they are
+  /// worth two more crossings. Where somebody chooses what may lie where, all that fits.
+  void put_single(DeviceShare& device) {
+    for (const bool feed_forward : {true, false}) {
+      for (const auto& [index, layer] : layers_) {
+        std::vector<std::uint32_t> half = missing(device, layer.tensors);
+        std::erase_if(half, [&](std::uint32_t tensor) {
+          return is_feed_forward(profile_.tensors[tensor]) != feed_forward;
+        });
+        half = largest_that_fit(std::move(half));
+        if (may_lie_on_ || size_of(half) >= kWorthTheCrossing) put(device, half);
+      }
+    }
+  }
+
+  /// As many of `tensors` as fit, the largest first.
+  [[nodiscard]] std::vector<std::uint32_t> largest_that_fit(std::vector<std::uint32_t> tensors) const {
+    std::ranges::stable_sort(tensors, std::greater{},
+                             [&](std::uint32_t t) { return profile_.tensors[t].bytes; });
+    Bytes left = left_;
+    std::erase_if(tensors, [&](std::uint32_t tensor) {
+      const Bytes bytes = padded(profile_, tensor);
+      const bool fits = bytes <= left;
+      if (fits) left -= bytes;
+      return !fits;
+    });
+    return tensors;
+  }
+
   /// Puts the output on a device with a ring. Where weights are sent for batches, the output is too large for
   /// the ring, and the cores alone would have to compute it.
-  void put_output_first(DeviceShare& device, Bytes& left, const auto& missing, const auto& put) {
+  void put_output_first(DeviceShare& device) {
     const auto output = layers_.find(static_cast<int>(profile_.layers));
     if (device.ring == Bytes{} || output == layers_.end() || done_.contains(output->first)) return;
-    Bytes weights;
-    std::vector<std::uint32_t> tensors;
-    std::ranges::copy_if(output->second.tensors, std::back_inserter(tensors), missing);
-    for (const std::uint32_t tensor : tensors) weights += padded(profile_, tensor);
-    if (tensors.empty() || weights * kPartForOutput > left) return;
-    left -= weights;
-    std::ranges::for_each(tensors, put);
+    const std::vector<std::uint32_t> tensors = missing(device, output->second.tensors);
+    if (tensors.empty() || size_of(tensors) * kPartForOutput > left_) return;
+    put(device, tensors);
     done_.insert(output->first);
   }
 
@@ -212,7 +348,7 @@ class Filler {
   }
 
   /// Puts whole tensors on a device.
-  void put(DeviceShare& device, const std::vector<std::uint32_t>& tensors) {
+  void put_whole(DeviceShare& device, const std::vector<std::uint32_t>& tensors) {
     for (const std::uint32_t tensor : tensors) {
       device.tensors.push_back(tensor);
       device.weights += padded(profile_, tensor);
@@ -251,7 +387,7 @@ class Filler {
       std::vector<std::uint32_t> tensors;
       for (const ExpertPart& part : group.parts) tensors.push_back(part.tensor);
       if (group.slots == group.experts) {
-        put(device, tensors);
+        put_whole(device, tensors);
       } else if (group.slots > 0) {
         device.experts += bytes_of(group, group.slots);
         device.groups.push_back({std::move(tensors), group.slots});
@@ -268,9 +404,16 @@ class Filler {
   const std::map<int, Layer> layers_;
   // Small weights that belong to no layer: each device has its own copy.
   std::vector<std::uint32_t> shared_;
+  // The mean, where the demand does not know those of each layer.
   Bytes kv_of_layer_;
-  // Layers that lie on a device as a whole.
+  // Those of the device that is being filled.
+  std::optional<StepCosts> costs_;
+  // Layers that lie on a device as a whole, or the rest of which lies on an earlier one.
   std::set<int> done_;
+  // Layers whose KV cache lies on a device.
+  std::set<int> attending_;
+  // Room on the device that is being filled.
+  Bytes left_;
   // Weights that the host does not compute with any more.
   std::set<std::uint32_t> placed_;
   // For each device that was filled: the room that is left.
@@ -286,54 +429,6 @@ bool can_be_sent(const model::ModelProfile& profile, const TensorUse& use, bool 
 
 /// A ring for experts may take this part of the room at most: slots for experts serve every token.
 constexpr std::uint64_t kPartForExpertRing = 4;
-
-/// Gives a device the rows of `all` whose matrices are computed by rows on the host, in layers that are sent
-/// to the device.
-void take_rows(const model::ModelProfile& profile, const std::vector<TensorUse>& host,
-               const std::vector<DeviceRows>& all, DeviceShare& device) {
-  for (const DeviceRows& rows : all) {
-    const auto use = std::ranges::find(host, rows.tensor, &TensorUse::tensor);
-    if (use == host.end() || !use->by_rows || use->whole) continue;
-    const std::vector<int>& sent = device.sent_layers;
-    if (std::ranges::find(sent, *profile.tensors[rows.tensor].layer) != sent.end())
-      device.rows.push_back(rows);
-  }
-}
-
-/// Deals out the layers that are sent, and gives up rings that get none.
-void deal_sent_layers(const model::ModelProfile& profile, const std::vector<DeviceBudget>& budgets,
-                      DeviceSplit& split) {
-  const bool for_experts = std::ranges::any_of(split.devices, &DeviceShare::ring_for_experts);
-  struct Link {
-    DeviceShare* device;
-    double rate;
-    double due;  // of the layers that were dealt out, those that it should have more
-  };
-  std::vector<Link> links;
-  double all = 0;
-  for (DeviceShare& device : split.devices) {
-    if (device.ring > Bytes{} && device.ring_for_experts == for_experts) {
-      links.push_back({&device, device.gpu.host_to_device_bytes_per_s.value_or(kUnknownLink), 0});
-      all += links.back().rate;
-    } else {
-      device.unused += std::exchange(device.ring, {});
-    }
-  }
-  std::set<int> layers;
-  for (const TensorUse& use : split.host.uses) {
-    const model::TensorInfo& tensor = profile.tensors[use.tensor];
-    if ((use.by_rows || use.whole) && tensor.layer) layers.insert(*tensor.layer);
-  }
-  if (links.empty()) return;
-  for (const int layer : layers) {
-    for (Link& link : links) link.due += link.rate / all;
-    Link& next = *std::ranges::max_element(links, {}, &Link::due);
-    next.device->sent_layers.push_back(layer);
-    next.due -= 1;
-  }
-  for (std::size_t i = 0; i < budgets.size(); ++i)
-    take_rows(profile, split.host.uses, budgets[i].rows, split.devices[i]);
-}
 
 /// Fills the devices, with the rings that `budgets` ask for where there is room.
 DeviceSplit fill_devices(const model::ModelProfile& profile, const HostDemand& demand,
@@ -356,7 +451,7 @@ DeviceSplit fill_devices(const model::ModelProfile& profile, const HostDemand& d
       if (device.ring_for_experts) device.ring = budget.expert_ring;
       if (budget.ring <= device.unused) device.ring = std::max(device.ring, budget.ring);
       device.unused -= device.ring;
-      filler.fill(device, share);
+      filler.fill(device, share, budget.step_costs);
       filled.push_back(out.devices.size());
     }
     out.devices.push_back(std::move(device));
@@ -365,10 +460,8 @@ DeviceSplit fill_devices(const model::ModelProfile& profile, const HostDemand& d
   for (const std::size_t index : filled) with_room.push_back(&out.devices[index]);
   filler.fill_with_experts(with_room, std::ranges::all_of(budgets, &DeviceBudget::caches_experts));
   Bytes kv_on_devices;
-  std::uint32_t layers = 0;
   for (const DeviceShare& device : out.devices) {
     kv_on_devices += device.kv_cache;
-    layers += device.layers;
     out.weights += device.weights + device.experts;
   }
   std::erase_if(out.host.uses,
@@ -379,12 +472,26 @@ DeviceSplit fill_devices(const model::ModelProfile& profile, const HostDemand& d
   }
   out.host.kv_cache = saturating_sub(demand.kv_cache, kv_on_devices);
   deal_sent_layers(profile, budgets, out);
-  if (profile.layers > 0)
-    out.share_of_attention = std::min(1.0, static_cast<double>(layers) / profile.layers);
   return out;
 }
 
+/// The sum of a count of all devices as a share of the model's layers.
+double share_of(const DeviceSplit& split, const model::ModelProfile& profile,
+                std::uint32_t DeviceShare::*count) {
+  std::uint32_t layers = 0;
+  for (const DeviceShare& device : split.devices) layers += device.*count;
+  return profile.layers > 0 ? std::min(1.0, static_cast<double>(layers) / profile.layers) : 0;
+}
+
 }  // namespace
+
+double DeviceSplit::share_of_cells(const model::ModelProfile& profile) const {
+  return share_of(*this, profile, &DeviceShare::layers_of_cells);
+}
+
+double DeviceSplit::share_of_layers(const model::ModelProfile& profile) const {
+  return share_of(*this, profile, &DeviceShare::layers);
+}
 
 DeviceSplit split_devices(const model::ModelProfile& profile, const HostDemand& demand,
                           const std::vector<DeviceBudget>& budgets, double share,
