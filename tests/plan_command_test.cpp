@@ -125,6 +125,22 @@ TEST_F(PlanProgram, AModelWithAShortContextIsPlannedForThatContext) {
   EXPECT_GE(planned({"--for", "batch:8"})["run"]["context"], 8 * 128) << "each has its own";
 }
 
+TEST_F(PlanProgram, APassOfManyRequestsMayBeLongerThanTheContextOfEach) {
+  const nlohmann::json json = plan({"--like", kDesktop, "--for", "batch:8", "-c", "128", "-ub", "512"});
+  ASSERT_EQ(json["fits"], true) << json;
+  EXPECT_EQ(json["run"]["ubatch"], 512);
+  EXPECT_GT(json["prompt_tokens_per_second"], 0);
+}
+
+TEST_F(PlanProgram, LongContextsLieOnTheGpuWhereTheCoresAttendToThemSlowly) {
+  // All query heads of this model share one head of the cache, and the cores are slow with a quantised cache.
+  const auto of_cache = [&](const char* type, const char* vram) {
+    return plan({"--like", kDesktopWithGpu, "--ram", "400MiB", "--vram", vram, "-c", "32768", "-ctk", type,
+                 "-ctv", type});
+  };
+  std::cout << of_cache("f16", "700MiB")["peak_bytes"] << of_cache("q8_0", "700MiB")["peak_bytes"] << "\n";
+}
+
 TEST_F(PlanProgram, NotFittingIsAResultAndNotFindingOutIsAnError) {
   const ProgramRun small = run_brimful(command({"--like", kDesktop, "--ram", "20MiB"}));
   EXPECT_EQ(small.exit_code, 3);
