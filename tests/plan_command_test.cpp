@@ -132,13 +132,27 @@ TEST_F(PlanProgram, APassOfManyRequestsMayBeLongerThanTheContextOfEach) {
   EXPECT_GT(json["prompt_tokens_per_second"], 0);
 }
 
-TEST_F(PlanProgram, LongContextsLieOnTheGpuWhereTheCoresAttendToThemSlowly) {
-  // All query heads of this model share one head of the cache, and the cores are slow with a quantised cache.
-  const auto of_cache = [&](const char* type, const char* vram) {
-    return plan({"--like", kDesktopWithGpu, "--ram", "400MiB", "--vram", vram, "-c", "32768", "-ctk", type,
-                 "-ctv", type});
+TEST_F(PlanProgram, ALongContextThatFitsTheGpuHardlySlowsAModelThatDoesNot) {
+  ASSERT_EQ(
+      run_brimful({"synth", "--like", "llama-70b", "--type", "Q4_K", "--header-only", "-o", file("70b.gguf")})
+          .exit_code,
+      0);
+  const auto behind = [&](const char* tokens) {
+    const ProgramRun run =
+        run_brimful({"plan",  "-m",   file("70b.gguf"),  "--json", "--vram", "11.5GiB",      "--ram",
+                     "56GiB", "-c",   "32768",           "-ub",    "512",    "-ctk",         "q8_0",
+                     "-ctv",  "q8_0", "--prompt-tokens", tokens,   "--like", kDesktopWithGpu});
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    return nlohmann::json::parse(run.out, nullptr, false);
   };
-  std::cout << of_cache("f16", "700MiB")["peak_bytes"] << of_cache("q8_0", "700MiB")["peak_bytes"] << "\n";
+  const nlohmann::json few = behind("512");
+  const nlohmann::json many = behind("32000");
+  EXPECT_GE(many["decode_tokens_per_second"].get<double>(),
+            few["decode_tokens_per_second"].get<double>() * 0.8);
+  // 80 layers of 71 MB: more than a third of the card.
+  EXPECT_GT(many["peak_bytes"]["CUDA0"]["kv_cache"], std::uint64_t{80} * 71'000'000);
+  EXPECT_LT(many["peak_bytes"]["host"]["kv_cache"], 1U << 26);
+  EXPECT_LE(many["peak_bytes"]["CUDA0"]["total"], std::uint64_t{23} << 29);
 }
 
 TEST_F(PlanProgram, NotFittingIsAResultAndNotFindingOutIsAnError) {

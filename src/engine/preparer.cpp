@@ -148,7 +148,8 @@ Status Preparer::load_on_gpus(const plan::DeviceSplit& split) {
 Status Preparer::fill_gpus(const ContextOptions& options, ContextShape shape, const plan::HostDemand& whole) {
   const Bytes pinned = std::min(whole.for_weights(ram_.bytes()), model_.profile().weight_bytes());
   std::vector<plan::DeviceBudget> budgets = gpus_.budgets_for(shape, whole.compute, pinned);
-  const plan::GraphWork decode = decode_work(model_.host());
+  // Steps of several sequences cost other times, and keep the cells beside the weights.
+  const plan::GraphWork decode = options.sequences > 1 ? plan::GraphWork{} : decode_work(model_.host());
   bool measured = false;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     if (attempt + 1 == kAttempts) {  // the devices get nothing, which is better than an error

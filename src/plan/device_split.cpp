@@ -285,7 +285,9 @@ class Filler {
           return is_feed_forward(profile_.tensors[tensor]) != feed_forward;
         });
         half = largest_that_fit(std::move(half));
-        if (may_lie_on_ || size_of(half) >= kWorthTheCrossing) put(device, half);
+        const Bytes size = size_of(half);
+        const bool pays = size >= kWorthTheCrossing && (!costs_ || !layer.attends || saves_a_detour(size));
+        if (may_lie_on_ || pays) put(device, half);
       }
     }
   }

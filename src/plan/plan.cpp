@@ -30,6 +30,7 @@ Result<Plan> plan_with(const Inputs& inputs, double share) {
   Plan out;
   std::vector<DeviceBudget> devices = inputs.devices;
   for (DeviceBudget& device : devices) {  // as a run does it
+    if (inputs.workload.sequences > 1) break;
     if (const auto rates = step_rates(inputs.profile, inputs.machine, device.gpu))
       device.step_costs = step_costs(*rates, inputs.run.decode);
   }
