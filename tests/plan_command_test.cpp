@@ -125,6 +125,36 @@ TEST_F(PlanProgram, AModelWithAShortContextIsPlannedForThatContext) {
   EXPECT_GE(planned({"--for", "batch:8"})["run"]["context"], 8 * 128) << "each has its own";
 }
 
+TEST_F(PlanProgram, APassOfManyRequestsMayBeLongerThanTheContextOfEach) {
+  const nlohmann::json json = plan({"--like", kDesktop, "--for", "batch:8", "-c", "128", "-ub", "512"});
+  ASSERT_EQ(json["fits"], true) << json;
+  EXPECT_EQ(json["run"]["ubatch"], 512);
+  EXPECT_GT(json["prompt_tokens_per_second"], 0);
+}
+
+TEST_F(PlanProgram, ALongContextThatFitsTheGpuHardlySlowsAModelThatDoesNot) {
+  ASSERT_EQ(
+      run_brimful({"synth", "--like", "llama-70b", "--type", "Q4_K", "--header-only", "-o", file("70b.gguf")})
+          .exit_code,
+      0);
+  const auto behind = [&](const char* tokens) {
+    const ProgramRun run =
+        run_brimful({"plan",  "-m",   file("70b.gguf"),  "--json", "--vram", "11.5GiB",      "--ram",
+                     "56GiB", "-c",   "32768",           "-ub",    "512",    "-ctk",         "q8_0",
+                     "-ctv",  "q8_0", "--prompt-tokens", tokens,   "--like", kDesktopWithGpu});
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    return nlohmann::json::parse(run.out, nullptr, false);
+  };
+  const nlohmann::json few = behind("512");
+  const nlohmann::json many = behind("32000");
+  EXPECT_GE(many["decode_tokens_per_second"].get<double>(),
+            few["decode_tokens_per_second"].get<double>() * 0.8);
+  // 80 layers of 71 MB: more than a third of the card.
+  EXPECT_GT(many["peak_bytes"]["CUDA0"]["kv_cache"], std::uint64_t{80} * 71'000'000);
+  EXPECT_LT(many["peak_bytes"]["host"]["kv_cache"], 1U << 26);
+  EXPECT_LE(many["peak_bytes"]["CUDA0"]["total"], std::uint64_t{23} << 29);
+}
+
 TEST_F(PlanProgram, NotFittingIsAResultAndNotFindingOutIsAnError) {
   const ProgramRun small = run_brimful(command({"--like", kDesktop, "--ram", "20MiB"}));
   EXPECT_EQ(small.exit_code, 3);

@@ -164,7 +164,12 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
     out->device_pool_ = std::make_unique<memory::Pool>("device", offload.budget);
     out->offload_ =
         std::make_unique<tier::GpuDevice>(*out->device_, *out->device_pool_, offload.device->handle());
+    const std::uint32_t cells = offload.cells_of_layers.value_or(offload.layers);
     auto tensors = tensors_of_layers(out->profile_, offload.layers);
+    for (const std::uint32_t tensor : tensors_of_layers(out->profile_, cells)) {
+      const bool sinks = out->profile_.tensors[tensor].name.ends_with(".attn_sinks.weight");
+      if (sinks && std::ranges::find(tensors, tensor) == tensors.end()) tensors.push_back(tensor);
+    }
     std::vector<plan::CachedExperts> experts;
     if (offload.slots > 0) experts = take_experts(out->profile_, tensors, offload.slots);
     out->offload_->send({.min_batch_of_experts = 64,
@@ -174,7 +179,10 @@ Result<std::unique_ptr<TieredModel>> TieredModel::load(const std::filesystem::pa
     out->offload_->choose(tensors, offload.ring, experts, {}, out->rows_);
     if (offload.ring > Bytes{})
       out->device_->leave_batches({.tokens = out->offload_->transfer_policy().min_batch});
-    layers.push_back({out->offload_.get(), offload.layers});
+    layers.push_back({out->offload_.get(), cells});
+    std::set<int> norms = out->offload_->layers();
+    norms.erase(norms.begin(), norms.lower_bound(static_cast<int>(layers.back().layers)));
+    out->device_->leave_norms_of(std::move(norms));
   }
   BRIMFUL_TRY(out->model_, engine::load_without_weights(out->profile_, *out->device_, layers));
   out->context_ = make_context(out->model_.get(), settings);

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -92,6 +93,8 @@ struct OffloadTo {
   /// The number of layers, which are the first ones. One more than the model has: the output lies there,
   /// too.
   std::uint32_t layers = 0;
+  /// The number of first layers whose KV cache lies there. Unset: as many as `layers`.
+  std::optional<std::uint32_t> cells_of_layers = std::nullopt;
   /// The size of the ring for weights that are sent to the device for batches.
   Bytes ring = {};
   Bytes budget = kGiB * 64;

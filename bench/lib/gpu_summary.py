@@ -6,9 +6,9 @@ from report import number, table, with_spread
 # A line of the suite that one constant of the cost model decides, and how: `times` means that the constant is multiplied by
 # measured/forecast; `seconds a layer` that the difference of a pass is added to it, divided by the layers.
 CORRECTIONS = (
-    ("resident: decode", "kDeviceEfficiency (plan/forecast.cpp)", 0.9, "times"),
+    ("resident: decode", "kDeviceEfficiency (plan/cost_model.h)", 0.9, "times"),
     ("resident: prompt", "multiplication_share (hardware/gpus.toml)", 0.22, "times"),
-    ("experts, slots off: decode", "kSecondsPerDetour (plan/forecast.cpp)", 0.3e-3, "seconds a layer"),
+    ("experts, slots off: decode", "kSecondsPerDetour (plan/cost_model.h)", 0.3e-3, "seconds a layer"),
 )
 LANES = {1: 0.25e9, 2: 0.5e9, 3: 0.985e9, 4: 1.969e9, 5: 3.938e9}  # bytes/s, as in hardware/gpus.toml
 

@@ -24,10 +24,12 @@ class TimedCard:
         return {"BRIMFUL_TIMED_CARD": ",".join(f"{key}={value}" for key, value in settings.items())}
 
     def describe_memory(self, machine):
-        """Sets what the simulated machine's memory gives to the cores, and to cores and link at once."""
+        """Sets what the simulated machine's memory gives to the cores, and to cores and link at once, and the rate of the card's memory,
+        which a driver tells of a real card."""
         cores, together = self.card["cores_rate"] / self.stretch, self.card["together_rate"] / self.stretch
         machine["ram"]["read_bytes_per_s"] = cores
         for gpu in machine["gpus"]:
+            gpu["memory_bytes_per_s"] = self.card["memory_rate"] / self.stretch
             gpu["copies_beside_reads_bytes_per_s"], gpu["reads_beside_copies_bytes_per_s"] = together - cores, cores
 
     def real(self, rate):

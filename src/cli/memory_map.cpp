@@ -100,7 +100,7 @@ std::string draw_device_map(const plan::DeviceShare& d, int width) {
       {"ring", d.ring,
        d.rows.empty() ? "stages weights that are sent to the GPU for batches"
                       : "stages weights that are sent to the GPU for batches, and rows for each token"},
-      {"kv_cache", d.kv_cache, "of these layers"},
+      {"kv_cache", d.kv_cache, fmt::format("of {} layers", d.layers_of_cells)},
       {"compute", d.compute, "buffers of the largest graph"},
       {"runtime", d.runtime, "driver, kernels"},
       {"unused", d.unused, "too small for one more weight, or not needed"},

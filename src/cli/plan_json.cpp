@@ -41,6 +41,9 @@ nlohmann::ordered_json plan_json(const PlanReport& report, const PlanOptions& op
   json["read_bytes_per_pass"] = f.decode.reads.value;
   json["rows_sent_bytes_per_pass"] = f.decode.rows_sent.value;
   json["decode_tokens_per_second"] = f.decode_tokens_per_second;
+  json["drafts"] = Json::array();
+  for (const plan::DraftedPass& pass : f.drafted)
+    json["drafts"].push_back({{"accepted", pass.accepted}, {"tokens_per_second", pass.tokens_per_second}});
   json["prompt_tokens_per_second"] = f.prompt_tokens_per_second;
   json["first_token_seconds"] = f.first_token_seconds;
   json["load_seconds"] = f.load_seconds;

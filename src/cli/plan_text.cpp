@@ -1,11 +1,12 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cli/memory_map.h"
 #include "cli/model_listing.h"
 #include "cli/plan_output.h"
 #include "cli/probe_text.h"
 #include "model/gguf_reader.h"
-#include "plan/draft_forecast.h"
 
 namespace brimful::cli {
 namespace {
@@ -30,19 +31,6 @@ std::string machine_line(const PlanReport& report) {
     out += fmt::format("; {} with {}", gpu.name, format_bytes(gpu.total));
   if (!m.measured.empty()) out += fmt::format(" (measured {})", m.measured);
   return out + '\n';
-}
-
-/// What drafts would give, where the plan has room for them; empty otherwise.
-std::string drafts_line(const PlanReport& report) {
-  const plan::Plan& p = report.plan;
-  if (p.host.draft == 0 || report.inputs.workload.sequences > 1) return "";
-  const auto drafts = plan::forecast_drafts(report.inputs.profile, p.host, p.devices, report.inputs.machine,
-                                            report.inputs.workload, p.host.draft, plan::kAssumedAcceptance);
-  if (!drafts) return "";
-  return fmt::format(
-      "drafts   {:.2f} tokens/s with {} drafted tokens a pass, if each is right {:.0f}% of the time "
-      "(assumed, not measured)\n",
-      drafts->tokens_per_second, drafts->length, 100 * plan::kAssumedAcceptance);
 }
 
 }  // namespace
@@ -74,7 +62,16 @@ std::string plan_text(const PlanReport& report) {
   out += fmt::format("\ndecode   {:.2f} tokens/s{}: {} a pass, bound by {}{}\n", f.decode_tokens_per_second,
                      sequences > 1 ? fmt::format(" for {} together", sequences) : "",
                      duration(f.decode.seconds), to_string(f.decode.bound_by()), reads);
-  out += drafts_line(report);
+  if (!f.drafted.empty()) {
+    std::string rates;
+    for (const plan::DraftedPass& pass : f.drafted)
+      rates += fmt::format("{}{:.2f} tokens/s with {}", rates.empty() ? "" : ", ", pass.tokens_per_second,
+                           pass.accepted);
+    out += fmt::format("drafts   {} accepted tokens a pass; the text decides how many are accepted\n", rates);
+  }
+  if (!p.host.placement.groups.empty() ||
+      std::ranges::any_of(p.devices.devices, [](const auto& device) { return !device.groups.empty(); }))
+    out += "experts  each counts as likely as another; those of real texts are found in memory more often\n";
   if (f.decode.rows_sent > Bytes{}) {
     out += fmt::format(
         "rows     {} of the host's weights cross the link for each {}, while the cores use the others\n",

@@ -41,9 +41,10 @@ struct BudgetedGpu {
 
   /// ggml's name of the device.
   [[nodiscard]] std::string name() const { return ggml_backend_dev_name(device->inner()); }
-  /// Whether it has any weights, experts or a ring.
+  /// Whether it has any weights, experts, cells of the KV cache or a ring.
   [[nodiscard]] bool is_used() const {
-    return !share.tensors.empty() || !share.groups.empty() || share.ring > Bytes{};
+    return !share.tensors.empty() || !share.groups.empty() || share.layers_of_cells > 0 ||
+           share.ring > Bytes{};
   }
   /// Reads the real sizes of `share` from the context that was made with it. Returns false when the device
   /// would pass its budget; `estimate` is better then. Errors: kBudgetExceeded.

@@ -3,8 +3,40 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 namespace brimful::engine {
+
+namespace {
+
+/// The layers more than half of whose matrices, by bytes, lie on devices while their KV cache lies on the
+/// host. Experts do not count.
+std::set<int> layers_without_cells(const model::ModelProfile& profile, const plan::DeviceSplit& split) {
+  const auto counts = [&](const model::TensorInfo& info) {
+    return info.layer && info.rows() > 1 && info.role != model::Role::kExpert;
+  };
+  std::map<int, Bytes> all;
+  std::map<int, Bytes> there;
+  for (const model::TensorInfo& info : profile.tensors) {
+    if (counts(info)) all[*info.layer] += info.bytes;
+  }
+  int with_cells = 0;
+  for (const plan::DeviceShare& device : split.devices) {
+    with_cells += static_cast<int>(device.layers_of_cells);
+    for (const std::uint32_t tensor : device.tensors) {
+      const model::TensorInfo& info = profile.tensors[tensor];
+      if (counts(info)) there[*info.layer] += info.bytes;
+    }
+  }
+  std::set<int> out;
+  for (const auto& [layer, bytes] : there) {
+    if (layer >= with_cells && bytes * 2 > all[layer]) out.insert(layer);
+  }
+  return out;
+}
+
+}  // namespace
 
 GpuTier::GpuTier(const OpenOptions& options, const model::ModelProfile& profile, tier::HostDevice& host)
     : options_(options), profile_(profile), host_(host) {
@@ -33,11 +65,15 @@ std::vector<plan::DeviceBudget> GpuTier::budgets_for(ContextShape shape, Bytes c
 }
 
 plan::DeviceSplit GpuTier::split(const plan::HostDemand& whole, std::vector<plan::DeviceBudget> budgets,
-                                 ContextShape shape) const {
+                                 ContextShape shape, const plan::GraphWork& decode) const {
   plan::add_rings(budgets, profile_, gpus_.front().device->transfer_policy(), shape.ubatch);
   // Slots need two different graphs, and a ubatch of one token has only one: the host must see a graph with
   // the experts.
   for (plan::DeviceBudget& budget : budgets) budget.caches_experts = shape.ubatch > 1;
+  for (std::size_t i = 0; i < gpus_.size(); ++i) {
+    if (const auto& rates = gpus_[i].device->transfer_policy().step_rates)
+      budgets[i].step_costs = plan::step_costs(*rates, decode);
+  }
   return plan::split_devices(profile_, whole, budgets, 1, options_.placement_filter);
 }
 
@@ -49,8 +85,9 @@ Status GpuTier::load(const plan::DeviceSplit& split) {
     gpu.share = i < split.devices.size() ? split.devices[i] : plan::DeviceShare{};
     gpu.device->choose(gpu.share.tensors, gpu.share.ring, gpu.share.groups, gpu.share.sent_layers,
                        gpu.share.rows);
-    if (gpu.is_used()) layers.push_back({gpu.device.get(), gpu.share.layers});
+    if (gpu.is_used()) layers.push_back({gpu.device.get(), gpu.share.layers_of_cells});
   }
+  host_.leave_norms_of(layers_without_cells(profile_, split));
   if (layers.empty()) return {};
   BRIMFUL_TRY(model_, load_without_weights(profile_, host_, layers));
   return {};

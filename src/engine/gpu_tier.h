@@ -38,10 +38,11 @@ class GpuTier {
   /// The budgets of all devices, for split(). `compute`: the compute buffers that are expected on each.
   /// `pinned`: the most bytes of the host's weights that will be pinned for the first device.
   [[nodiscard]] std::vector<plan::DeviceBudget> budgets_for(ContextShape shape, Bytes compute, Bytes pinned);
-  /// Decides what lies on the devices. `whole`: the demand when the host holds everything. Requires: there is
-  /// a device.
+  /// Decides what lies on the devices. `whole`: the demand when the host holds everything. `decode`: the work
+  /// of a step then. Requires: there is a device.
   [[nodiscard]] plan::DeviceSplit split(const plan::HostDemand& whole,
-                                        std::vector<plan::DeviceBudget> budgets, ContextShape shape) const;
+                                        std::vector<plan::DeviceBudget> budgets, ContextShape shape,
+                                        const plan::GraphWork& decode) const;
   /// Loads the model for this split, without weights; an empty split leaves all to the host. Requires: no
   /// context lives. Errors: those of load_without_weights().
   [[nodiscard]] Status load(const plan::DeviceSplit& split);

@@ -18,11 +18,27 @@ Status record_graphs(llama_context* context, const llama_context_params& params,
   llama_memory_t const memory = llama_get_memory(context);
   host.set_sequences(1);
   bool fed = true;
+  // Where each sequence has cells of its own, a large pass has tokens of several sequences.
+  const std::size_t most_of_sequence = llama_n_ctx_seq(context);
   const auto feed = [&](std::size_t count) {
     llama_batch batch = llama_batch_get_one(tokens.data(), static_cast<std::int32_t>(count));
     std::vector<std::int8_t> outputs(count, 0);
     std::fill_n(outputs.rbegin(), std::min(count, results), 1);
     if (!only_embeds) batch.logits = outputs.data();
+    std::vector<llama_seq_id> ids(count);
+    std::vector<llama_seq_id*> pointers(count);
+    std::vector<std::int32_t> counts(count, 1);
+    std::vector<llama_pos> positions(count);
+    if (!only_embeds && count > most_of_sequence) {
+      for (std::size_t i = 0; i < count; ++i) {
+        ids[i] = static_cast<llama_seq_id>(i / most_of_sequence);
+        positions[i] = static_cast<llama_pos>(i % most_of_sequence);
+        pointers[i] = &ids[i];
+      }
+      batch.seq_id = pointers.data();
+      batch.n_seq_id = counts.data();
+      batch.pos = positions.data();
+    }
     fed = fed && llama_decode(context, batch) == 0;
   };
   const auto feed_first = [&](std::size_t count) {

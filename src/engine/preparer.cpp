@@ -16,6 +16,13 @@ namespace {
 // that split.
 constexpr int kAttempts = 8;
 
+/// The work of a step of one token, as the newest context's graphs show it; none where devices compute all of
+/// it.
+plan::GraphWork decode_work(const tier::HostDevice& host) {
+  const std::vector<plan::GraphWork>& work = host.recorded_work();
+  return work.empty() ? plan::GraphWork{} : *std::ranges::min_element(work, {}, &plan::GraphWork::tokens);
+}
+
 }  // namespace
 
 Result<Prepared> Preparer::prepare(const ContextOptions& wanted) {
@@ -131,6 +138,7 @@ Result<plan::HostDemand> Preparer::demand(const ContextSizer& sizer, const Conte
   out.adapters = device.host_buffers().kept_bytes();
   out.held = saturating_sub(out.held, out.adapters);
   out.kv_cache = device.host_buffers().kv_bytes();
+  out.kv_of_layers = decode_work(device).state_of_layers;
   out.compute = device.host_buffers().compute_bytes() + needs.work + needs.staging;
   out.bookkeeping = device.bookkeeping();
   out.least_for_weights = plan::smallest_budget(model_.profile(), needs.uses, out.bookkeeping);
@@ -150,12 +158,14 @@ Status Preparer::load_on_gpus(const plan::DeviceSplit& split) {
 Status Preparer::fill_gpus(const ContextOptions& options, ContextShape shape, const plan::HostDemand& whole) {
   const Bytes pinned = std::min(whole.for_weights(ram_.bytes()), model_.profile().weight_bytes());
   std::vector<plan::DeviceBudget> budgets = gpus_.budgets_for(shape, whole.compute, pinned);
+  // Steps of several sequences cost other times, and keep the cells beside the weights.
+  const plan::GraphWork decode = options.sequences > 1 ? plan::GraphWork{} : decode_work(model_.host());
   bool measured = false;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     if (attempt + 1 == kAttempts) {  // the devices get nothing, which is better than an error
       for (plan::DeviceBudget& budget : budgets) budget.compute = budget.budget;
     }
-    BRIMFUL_TRY_VOID(load_on_gpus(gpus_.split(whole, budgets, shape)));
+    BRIMFUL_TRY_VOID(load_on_gpus(gpus_.split(whole, budgets, shape, decode)));
     const Status made = context_.make(options, shape);
     if (!made && made.error().code == ErrorCode::kBudgetExceeded && attempt + 1 < kAttempts) {
       // The buffers alone passed a budget: the next try has fewer layers, and a smaller part of the KV cache,

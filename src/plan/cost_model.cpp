@@ -51,18 +51,8 @@ double seconds_per_multiplication(const Products& products, const hardware::Comp
   return batch + (prompt - batch) * std::min((doublings - 5) / 4, 1.0);
 }
 
-/// The rate of attention in heads of `head` values, divided by that in heads of 128. A cell costs the same
-/// time in every head, and each value some more: so shorter heads multiply slower. The model is t(head) =
-/// cell + value * head, from t(64) and t(128).
-double share_of_heads(std::int64_t head, const hardware::Attention& attention) {
-  // The time of a multiplication in heads of 64, divided by that in heads of 128.
-  const double of_64 = 1 / attention.share_of_short_heads;
-  const double per_value = std::max(2 - of_64, 0.0);
-  const double per_cell = of_64 - 1;
-  return 1 / (per_value + per_cell * 128 / static_cast<double>(head > 0 ? head : 128));
-}
-
-double attention_seconds(const PassLoad& load, const hardware::Compute& compute) {
+double attention_seconds(const PassLoad& load, const hardware::Profile& machine) {
+  const hardware::Compute& compute = machine.compute;
   const GraphWork& work = load.work;
   if (work.cells == 0) return 0;
   const double scale = static_cast<double>(load.cells) / static_cast<double>(work.cells);
@@ -71,11 +61,16 @@ double attention_seconds(const PassLoad& load, const hardware::Compute& compute)
   const double rate = work.tokens == 1
                           ? attention.decode_multiplications_per_s * share_of_heads(work.head, attention)
                           : attention.prompt_multiplications_per_s;
-  return work.attention_multiplications * scale / rate;
+  const double multiplying = work.attention_multiplications * scale / rate;
+  // Heads that share no cells with others multiply faster than memory gives the cells.
+  const double read = static_cast<double>(work.attention.value) * scale;
+  return machine.ram.read_bytes_per_s > 0 ? std::max(multiplying, read / machine.ram.read_bytes_per_s)
+                                          : multiplying;
 }
 
-double compute_seconds(const PassLoad& load, const hardware::Compute& compute) {
-  double seconds = attention_seconds(load, compute);
+double compute_seconds(const PassLoad& load, const hardware::Profile& machine) {
+  const hardware::Compute& compute = machine.compute;
+  double seconds = attention_seconds(load, machine);
   for (const Products& products : load.work.products) seconds += product_seconds(products, compute);
   for (const auto& [type, bytes] : load.rearranged) {
     const auto rate = rates_of(type, compute).repack_bytes_per_s;
@@ -137,6 +132,16 @@ std::vector<bool> repacked_tensors(const model::ModelProfile& profile, const std
 }
 
 }  // namespace
+
+// A cell costs the same time in every head, and each value some more: so shorter heads multiply slower. The
+// model is t(head) = cell + value * head, from t(64) and t(128).
+double share_of_heads(std::int64_t head, const hardware::Attention& attention) {
+  // The time of a multiplication in heads of 64, divided by that in heads of 128.
+  const double of_64 = 1 / attention.share_of_short_heads;
+  const double per_value = std::max(2 - of_64, 0.0);
+  const double per_cell = of_64 - 1;
+  return 1 / (per_value + per_cell * 128 / static_cast<double>(head > 0 ? head : 128));
+}
 
 double bytes_per_weight(ggml_type type) {
   return static_cast<double>(ggml_type_size(type)) / static_cast<double>(ggml_blck_size(type));
@@ -221,7 +226,7 @@ PassCost& PassCost::operator+=(const PassCost& next) {
 
 PassCost cost_of(const PassLoad& load, const hardware::Profile& machine) {
   PassCost cost{.reads = load.streamed + load.expert_reads};
-  cost.compute_seconds = compute_seconds(load, machine.compute);
+  cost.compute_seconds = compute_seconds(load, machine);
   const hardware::Disk& disk = machine.disk;
   const double latency = disk.seconds_per_read.value_or(kUnknownLatency);
   if (load.streamed.value > 0)

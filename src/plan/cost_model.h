@@ -13,6 +13,19 @@ namespace brimful::plan {
 /// Bytes of one value of this type; a fraction for quantised types.
 [[nodiscard]] double bytes_per_weight(ggml_type type);
 
+/// The share of a device's memory rate that its products of one token reach: docs/adr/0021.
+inline constexpr double kDeviceEfficiency = 0.9;
+/// The rate at which a device reads its memory where nobody knows it, in bytes per second.
+inline constexpr double kUnknownMemoryRate = 300e9;
+/// The time to leave a device in the middle of a layer for products on the host, and to come back: the host
+/// waits until the device has done what was queued, fetches the rows and the router's choice, wakes its
+/// threads, sends the result back and starts the next kernels.
+inline constexpr double kSecondsPerDetour = 0.3e-3;
+
+/// The cores' rate of attention for one token in heads of `head` values (0: not known), divided by that in
+/// heads of 128. Pure.
+[[nodiscard]] double share_of_heads(std::int64_t head, const hardware::Attention& attention);
+
 /// Seconds that the cores take for `products` while nothing else runs. Pure. Requires: `compute` has kernels.
 [[nodiscard]] double product_seconds(const Products& products, const hardware::Compute& compute);
 

@@ -129,6 +129,16 @@ TEST(Cost, AttentionGrowsWithTheCellsInUse) {
   EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 2);
 }
 
+TEST(Cost, AttentionTakesAsLongAsMemoryNeedsForTheCells) {
+  PassLoad load{.cells = 256, .segments = 0};
+  load.work.cells = 256;
+  load.work.attention_multiplications = 1e9;
+  load.work.attention = Bytes{80'000'000'000};
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 2) << "at 40 GB/s";
+  load.cells = 128;
+  EXPECT_DOUBLE_EQ(cost_of(load, machine()).seconds, 1);
+}
+
 TEST(Cost, AttentionIsSlowerInShortHeads) {
   PassLoad load{.cells = 256, .segments = 0};
   load.work.cells = 256;

@@ -7,7 +7,9 @@
 #include <span>
 #include <utility>
 
+#include "base/check.h"
 #include "model/heads.h"
+#include "plan/sent_layers.h"
 
 namespace brimful::plan {
 namespace {
@@ -24,7 +26,11 @@ struct Layer {
   // Whether the layer has a share of the KV cache.
   bool attends = false;
   bool has_experts = false;
+  // The weights among them that attention itself uses: they are needed where the KV cache lies.
+  std::vector<std::uint32_t> of_attention;
 };
+
+bool is_of_attention(const model::TensorInfo& tensor) { return tensor.name.ends_with(".attn_sinks.weight"); }
 
 /// Whether the tensor belongs to the second half of its layer: the feed-forward part, with its norms.
 bool is_feed_forward(const model::TensorInfo& tensor) {
@@ -50,6 +56,7 @@ std::map<int, Layer> layers_of(const model::ModelProfile& profile, const std::ve
     // The output comes last, and counts as a layer of its own.
     Layer& layer = layers[tensor.layer.value_or(static_cast<int>(profile.layers))];
     if (!use.expert_group) layer.tensors.push_back(use.tensor);
+    if (is_of_attention(tensor)) layer.of_attention.push_back(use.tensor);
     layer.has_experts |= use.expert_group.has_value();
     layer.attends |= tensor.layer.has_value();
   }
@@ -83,16 +90,20 @@ class Filler {
     }
   }
 
-  /// Fills a device with weights that every token uses, up to `share` of its room.
-  void fill(DeviceShare& device, double share) {
+  /// Fills a device with weights that every token uses and with cells of the KV cache, up to `share` of its
+  /// room. With `costs`, cells and weights of a layer may lie in different places.
+  void fill(DeviceShare& device, double share, const std::optional<StepCosts>& costs) {
+    costs_ = costs;
     left_ = Bytes{static_cast<std::uint64_t>(static_cast<double>(device.unused.value) * share)};
     const Bytes kept = device.unused - left_;
     const std::vector<std::uint32_t> own = missing(device, shared_);
     const Bytes before = left_;
     if (put(device, own)) {
       put_output_first(device);
+      if (costs_) put_cells(device);
       put_layers(device);
-      if (device.tensors.size() == own.size()) {  // the shared tensors alone are of no use
+      // The shared tensors alone are of no use.
+      if (device.tensors.size() == own.size() && device.layers_of_cells == 0) {
         left_ = before;
         device.weights = {};
         device.tensors.clear();
@@ -180,13 +191,17 @@ class Filler {
     for (const auto& [index, layer] : layers_) {
       if (done_.contains(index)) continue;
       const std::vector<std::uint32_t> tensors = missing(device, layer.tensors);
-      const bool attends = layer.attends && !attending_.contains(index);
-      if (tensors.empty() || !put(device, tensors, attends ? kv_of_layer_ : Bytes{})) {
-        if (!tensors.empty() && attends) put_first_half(device, index, tensors);
+      const bool cells_elsewhere = layer.attends && !attending_.contains(index);
+      const bool with_cells = cells_elsewhere && !costs_;
+      const bool pays = !costs_ || !cells_elsewhere || saves_a_detour(size_of(tensors));
+      if (tensors.empty() || !pays || !put(device, tensors, with_cells ? kv_of(index) : Bytes{})) {
+        if (!tensors.empty() && (with_cells || (costs_ && !cells_elsewhere)))
+          put_first_half(device, index, tensors);
         break;
       }
       done_.insert(index);
-      if (attends) attend(device, index);
+      if (layer.attends) ++device.layers;
+      if (with_cells) attend(device, index);
     }
     put_last_half(device);
     put_single(device);
@@ -194,7 +209,44 @@ class Filler {
 
   void attend(DeviceShare& device, int layer) {
     attending_.insert(layer);
-    ++device.layers;
+    ++device.layers_of_cells;
+  }
+
+  [[nodiscard]] Bytes kv_of(int layer) const {
+    if (demand_.kv_of_layers.empty()) return kv_of_layer_;
+    const auto known = demand_.kv_of_layers.find(layer);
+    return known != demand_.kv_of_layers.end() ? known->second : Bytes{};
+  }
+
+  /// Whether a step becomes faster by so many bytes of weights on the device, where it leaves its place for
+  /// them once more.
+  [[nodiscard]] bool saves_a_detour(Bytes weights) const {
+    return static_cast<double>(weights.value) * (costs_->weights_on_host - costs_->weights_on_device) >
+           costs_->detour;
+  }
+
+  /// Puts the cells of the layers behind those of earlier devices on the device, as many as make a step the
+  /// fastest.
+  void put_cells(DeviceShare& device) {
+    std::vector<int> indices;
+    std::vector<LayerBytes> sizes;
+    for (const auto& [index, layer] : layers_) {
+      if (!layer.attends || attending_.contains(index)) continue;
+      const std::vector<std::uint32_t> tensors = missing(device, layer.tensors);
+      const std::vector<std::uint32_t> of_attention = missing(device, layer.of_attention);
+      // Attention needs its weights beside the cells.
+      const bool may_attend = of_attention.size() == layer.of_attention.size();
+      if (!may_attend || (tensors.empty() && !done_.contains(index))) break;
+      const Bytes beside = size_of(of_attention);
+      indices.push_back(index);
+      sizes.push_back({saturating_sub(size_of(tensors), beside), kv_of(index) + beside, layer.has_experts});
+    }
+    indices.resize(layers_with_cells(sizes, left_, *costs_));
+    for (const int index : indices) {
+      const bool fits = put(device, missing(device, layers_.at(index).of_attention), kv_of(index));
+      BRIMFUL_CHECK(fits);
+      attend(device, index);
+    }
   }
 
   /// Puts the attention of a layer on the device that has all layers before it: the hidden state crosses
@@ -203,8 +255,11 @@ class Filler {
     std::vector<std::uint32_t> half;
     std::ranges::copy_if(tensors, std::back_inserter(half),
                          [&](std::uint32_t tensor) { return !is_feed_forward(profile_.tensors[tensor]); });
-    if (!half.empty() && half.size() < tensors.size() && put(device, half, kv_of_layer_))
-      attend(device, index);
+    const bool with_cells = !attending_.contains(index);
+    if (half.empty() || half.size() == tensors.size()) return;
+    if (!put(device, half, with_cells ? kv_of(index) : Bytes{})) return;
+    ++device.layers;
+    if (with_cells) attend(device, index);
   }
 
   /// Puts the feed-forward part of the last layer, or its last matrix, on the device that has the output.
@@ -232,7 +287,9 @@ class Filler {
           return is_feed_forward(profile_.tensors[tensor]) != feed_forward;
         });
         half = largest_that_fit(std::move(half));
-        if (may_lie_on_ || size_of(half) >= kWorthTheCrossing) put(device, half);
+        const Bytes size = size_of(half);
+        const bool pays = size >= kWorthTheCrossing && (!costs_ || !layer.attends || saves_a_detour(size));
+        if (may_lie_on_ || pays) put(device, half);
       }
     }
   }
@@ -351,7 +408,10 @@ class Filler {
   const std::map<int, Layer> layers_;
   // Small weights that belong to no layer: each device has its own copy.
   std::vector<std::uint32_t> shared_;
+  // The mean, where the demand does not know those of each layer.
   Bytes kv_of_layer_;
+  // Those of the device that is being filled.
+  std::optional<StepCosts> costs_;
   // Layers that lie on a device as a whole, or the rest of which lies on an earlier one.
   std::set<int> done_;
   // Layers whose KV cache lies on a device.
@@ -373,54 +433,6 @@ bool can_be_sent(const model::ModelProfile& profile, const TensorUse& use, bool 
 
 /// A ring for experts may take this part of the room at most: slots for experts serve every token.
 constexpr std::uint64_t kPartForExpertRing = 4;
-
-/// Gives a device the rows of `all` whose matrices are computed by rows on the host, in layers that are sent
-/// to the device.
-void take_rows(const model::ModelProfile& profile, const std::vector<TensorUse>& host,
-               const std::vector<DeviceRows>& all, DeviceShare& device) {
-  for (const DeviceRows& rows : all) {
-    const auto use = std::ranges::find(host, rows.tensor, &TensorUse::tensor);
-    if (use == host.end() || !use->by_rows || use->whole) continue;
-    const std::vector<int>& sent = device.sent_layers;
-    if (std::ranges::find(sent, *profile.tensors[rows.tensor].layer) != sent.end())
-      device.rows.push_back(rows);
-  }
-}
-
-/// Deals out the layers that are sent, and gives up rings that get none.
-void deal_sent_layers(const model::ModelProfile& profile, const std::vector<DeviceBudget>& budgets,
-                      DeviceSplit& split) {
-  const bool for_experts = std::ranges::any_of(split.devices, &DeviceShare::ring_for_experts);
-  struct Link {
-    DeviceShare* device;
-    double rate;
-    double due;  // of the layers that were dealt out, those that it should have more
-  };
-  std::vector<Link> links;
-  double all = 0;
-  for (DeviceShare& device : split.devices) {
-    if (device.ring > Bytes{} && device.ring_for_experts == for_experts) {
-      links.push_back({&device, device.gpu.host_to_device_bytes_per_s.value_or(kUnknownLink), 0});
-      all += links.back().rate;
-    } else {
-      device.unused += std::exchange(device.ring, {});
-    }
-  }
-  std::set<int> layers;
-  for (const TensorUse& use : split.host.uses) {
-    const model::TensorInfo& tensor = profile.tensors[use.tensor];
-    if ((use.by_rows || use.whole) && tensor.layer) layers.insert(*tensor.layer);
-  }
-  if (links.empty()) return;
-  for (const int layer : layers) {
-    for (Link& link : links) link.due += link.rate / all;
-    Link& next = *std::ranges::max_element(links, {}, &Link::due);
-    next.device->sent_layers.push_back(layer);
-    next.due -= 1;
-  }
-  for (std::size_t i = 0; i < budgets.size(); ++i)
-    take_rows(profile, split.host.uses, budgets[i].rows, split.devices[i]);
-}
 
 /// Fills the devices, with the rings that `budgets` ask for where there is room.
 DeviceSplit fill_devices(const model::ModelProfile& profile, const HostDemand& demand,
@@ -450,7 +462,7 @@ DeviceSplit fill_devices(const model::ModelProfile& profile, const HostDemand& d
       if (device.ring_for_experts) device.ring = budget.expert_ring;
       if (budget.ring <= device.unused) device.ring = std::max(device.ring, budget.ring);
       device.unused -= device.ring;
-      filler.fill(device, share);
+      filler.fill(device, share, budget.step_costs);
       filled.push_back(out.devices.size());
     }
     out.devices.push_back(std::move(device));
@@ -459,10 +471,8 @@ DeviceSplit fill_devices(const model::ModelProfile& profile, const HostDemand& d
   for (const std::size_t index : filled) with_room.push_back(&out.devices[index]);
   filler.fill_with_experts(with_room, std::ranges::all_of(budgets, &DeviceBudget::caches_experts));
   Bytes kv_on_devices;
-  std::uint32_t layers = 0;
   for (const DeviceShare& device : out.devices) {
     kv_on_devices += device.kv_cache;
-    layers += device.layers;
     out.weights += device.weights + device.experts;
   }
   std::erase_if(out.host.uses,
@@ -473,12 +483,26 @@ DeviceSplit fill_devices(const model::ModelProfile& profile, const HostDemand& d
   }
   out.host.kv_cache = saturating_sub(demand.kv_cache, kv_on_devices);
   deal_sent_layers(profile, budgets, out);
-  if (profile.layers > 0)
-    out.share_of_attention = std::min(1.0, static_cast<double>(layers) / profile.layers);
   return out;
 }
 
+/// The sum of a count of all devices as a share of the model's layers.
+double share_of(const DeviceSplit& split, const model::ModelProfile& profile,
+                std::uint32_t DeviceShare::*count) {
+  std::uint32_t layers = 0;
+  for (const DeviceShare& device : split.devices) layers += device.*count;
+  return profile.layers > 0 ? std::min(1.0, static_cast<double>(layers) / profile.layers) : 0;
+}
+
 }  // namespace
+
+double DeviceSplit::share_of_cells(const model::ModelProfile& profile) const {
+  return share_of(*this, profile, &DeviceShare::layers_of_cells);
+}
+
+double DeviceSplit::share_of_layers(const model::ModelProfile& profile) const {
+  return share_of(*this, profile, &DeviceShare::layers);
+}
 
 DeviceSplit split_devices(const model::ModelProfile& profile, const HostDemand& demand,
                           const std::vector<DeviceBudget>& budgets, double share,

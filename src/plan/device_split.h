@@ -10,6 +10,7 @@
 #include "plan/device_rows.h"
 #include "plan/expert_groups.h"
 #include "plan/host_plan.h"
+#include "plan/kv_placement.h"
 
 namespace brimful::plan {
 
@@ -40,6 +41,8 @@ struct DeviceBudget {
   /// What happens where not all experts fit. True: some experts get slots on the device, and the host keeps
   /// all of them, too. False: as many whole matrices of experts as fit lie on the device.
   bool caches_experts = true;
+  /// What decides where the KV cache lies. Unset: it lies where the weights of its layer lie.
+  std::optional<StepCosts> step_costs = std::nullopt;
 };
 
 /// What lies on one GPU. The parts and `unused` add up to `budget`, exactly.
@@ -59,9 +62,11 @@ struct DeviceShare {
   /// Driver and kernels.
   Bytes runtime;
   Bytes unused;
-  /// Layers whose attention and KV cache lie there, with all other weights that every token uses; those of
-  /// the last one may be missing.
+  /// Layers whose attention lies there, with all other weights that every token uses; those of the last one
+  /// may be missing.
   std::uint32_t layers = 0;
+  /// Layers whose KV cache lies there. They follow those of the device before.
+  std::uint32_t layers_of_cells = 0;
   /// Weights that lie there as a whole: indices into ModelProfile::tensors.
   std::vector<std::uint32_t> tensors;
   /// Expert groups that have slots there.
@@ -84,8 +89,11 @@ struct DeviceSplit {
   HostDemand host;
   /// Bytes of weights on all devices, including the slots for experts.
   Bytes weights;
-  /// The share of the layers that lie on devices, 0..1.
-  double share_of_attention = 0;
+
+  /// The share of the model's layers whose KV cache lies on devices, 0..1, and of those whose weights lie
+  /// there.
+  [[nodiscard]] double share_of_cells(const model::ModelProfile& profile) const;
+  [[nodiscard]] double share_of_layers(const model::ModelProfile& profile) const;
 };
 
 /// Whether a weight may lie on a device. An empty filter allows every weight on every device.
@@ -94,11 +102,13 @@ using PlacementFilter = std::function<bool(std::string_view device, const model:
 
 /// Fills the devices one after the other with weights that every token uses: first whole layers and their
 /// share of the KV cache, then the attention of the next layer, then the feed-forward part of the last layer
-/// where the output lies there, then large single tensors. Experts come last, as DeviceBudget::caches_experts
-/// says; groups that get slots are distributed by the room that the devices have left. Weights that are only
-/// gathered stay on the host. A device whose driver and compute buffers alone pass its budget gets nothing.
-/// The first layer that does not fit, or that has nothing left that may lie on the device, ends its whole
-/// layers. `share` (0..1) is the part of each device's room that weights and KV cache may take. Pure.
+/// where the output lies there, then large single tensors. With DeviceBudget::step_costs, the cells of as
+/// many layers come first as make a step the fastest, whether their weights lie there or not:
+/// layers_with_cells(). Experts come last, as DeviceBudget::caches_experts says; groups that get slots are
+/// distributed by the room that the devices have left. Weights that are only gathered stay on the host. A
+/// device whose driver and compute buffers alone pass its budget gets nothing. The first layer that does not
+/// fit, or that has nothing left that may lie on the device, ends its whole layers. `share` (0..1) is the
+/// part of each device's room that weights and KV cache may take. Pure.
 [[nodiscard]] DeviceSplit split_devices(const model::ModelProfile& profile, const HostDemand& demand,
                                         const std::vector<DeviceBudget>& budgets, double share = 1,
                                         const PlacementFilter& placement_filter = {});

@@ -6,23 +6,18 @@
 #include <set>
 #include <span>
 
+#include "plan/host_layout.h"
+
 namespace brimful::plan {
 namespace {
 
 // What is assumed of GPUs, as no probe measures it. docs/adr/0021-one-story.md has the sources.
 
-/// The share of the memory's rate that products of one token reach.
-constexpr double kDeviceEfficiency = 0.9;
 /// The time to start a kernel.
 constexpr double kDeviceSecondsPerNode = 3e-6;
-/// The time to leave a device in the middle of a layer for products on the host, and to come back: the host
-/// waits until the device has done what was queued, fetches the rows and the router's choice, wakes its
-/// threads, sends the result back and starts the next kernels.
-constexpr double kSecondsPerDetour = 0.3e-3;
 /// In long batches, weights of 16 bits are multiplied this many times as fast as quantised ones, because
 /// tensor cores need no scale for each block.
 constexpr double kHalfByQuantised = 1.35;
-constexpr double kUnknownMemoryRate = 300e9;       // bytes/s
 constexpr double kUnknownMultiplications = 10e12;  // multiply-adds/s
 
 /// The share of each kind of weights that is used on devices. Experts in slots count as often as chance finds
@@ -58,8 +53,8 @@ class DeviceParts {
   std::map<std::pair<ggml_type, bool>, std::pair<double, double>> parts_;
 };
 
-/// Where the matrices of each layer lie. This decides how often a pass goes from one place to another and
-/// back.
+/// Where the matrices and the KV cache of each layer lie. This decides how often a pass goes from one place
+/// to another and back.
 class LayerPlaces {
  public:
   LayerPlaces(const model::ModelProfile& profile, const HostPlan& plan, const DeviceSplit& split)
@@ -73,6 +68,11 @@ class LayerPlaces {
         if (Layer* const layer = layer_of(group.tensors.front())) layer->cached = group.slots / experts;
       }
     }
+    std::uint32_t cells = 0;
+    for (std::size_t d = 0; d < split.devices.size(); ++d) {
+      for (std::uint32_t i = 0; i < split.devices[d].layers_of_cells; ++i)
+        layers_[static_cast<int>(cells++)].cells = d;
+    }
     for (const TensorUse& use : plan.demand.uses) {
       if (!use.by_rows && !use.whole) continue;
       Layer* const layer = layer_of(use.tensor);
@@ -82,6 +82,7 @@ class LayerPlaces {
 
   /// The number of ways to the host and back in a pass of `work`. Matrices that are sent to a device cost
   /// none: `sends_dense` and `sends_experts` tell which are.
+  /// Attention of passes for which dense matrices are sent is computed on a device, wherever the cells lie.
   [[nodiscard]] double detours(const GraphWork& work, bool sends_dense, bool sends_experts) const {
     double out = 0;
     std::optional<std::optional<std::size_t>> before;
@@ -90,9 +91,11 @@ class LayerPlaces {
       // detour.
       if (before && *before != layer.device) out += 0.5;
       before = layer.device;
+      const bool attends_elsewhere = layer.cells != layer.device && !sends_dense;
+      if (attends_elsewhere) out += 1;
       if (!layer.device) continue;
       if (layer.dense_on_host && !sends_dense) {
-        out += 1;
+        if (!attends_elsewhere) out += 1;
       } else if (layer.experts_on_host && !sends_experts) {
         const double chosen = static_cast<double>(work.experts_used * work.tokens);
         const bool finds_slots = work.tokens <= kMostTokensOfSlots;
@@ -106,6 +109,8 @@ class LayerPlaces {
   struct Layer {
     // The device of its matrices. Unset: the host.
     std::optional<std::size_t> device = std::nullopt;
+    // The device of its cells. Unset: the host.
+    std::optional<std::size_t> cells = std::nullopt;
     bool dense_on_host = false;
     bool experts_on_host = false;
     // The share of its experts that has slots on a device.
@@ -241,8 +246,8 @@ struct Divided {
 };
 
 /// Divides `work` with `cells` cells of the KV cache in use between the devices and the host.
-Divided divide(const GraphWork& work, std::int64_t cells, const DeviceParts& parts,
-               const DeviceSplit& split) {
+Divided divide(const GraphWork& work, std::int64_t cells, const model::ModelProfile& profile,
+               const DeviceParts& parts, const DeviceSplit& split) {
   Divided out{work, 0};
   if (split.weights.value == 0) return out;
   const DeviceRates rates = rates_of(split);
@@ -254,9 +259,10 @@ Divided divide(const GraphWork& work, std::int64_t cells, const DeviceParts& par
                                    multiplications / rates.multiplications_of(products.type));
     products.multiplications -= multiplications;
   }
-  const double share = split.share_of_attention;
+  const double share = split.share_of_layers(profile);
+  const double of_cells = split.share_of_cells(profile);
   const double used =
-      work.cells > 0 ? share * static_cast<double>(cells) / static_cast<double>(work.cells) : 0;
+      work.cells > 0 ? of_cells * static_cast<double>(cells) / static_cast<double>(work.cells) : 0;
   const double attention = static_cast<double>(work.attention.value) * used;
   out.device_seconds +=
       std::max(attention / (rates.memory * kDeviceEfficiency),
@@ -264,8 +270,8 @@ Divided divide(const GraphWork& work, std::int64_t cells, const DeviceParts& par
   out.device_seconds += static_cast<double>(work.elements.value) * share / (rates.memory * kDeviceEfficiency);
   out.device_seconds += static_cast<double>(work.nodes) * share * kDeviceSecondsPerNode;
   out.host.attention =
-      Bytes{static_cast<std::uint64_t>(static_cast<double>(work.attention.value) * (1 - share))};
-  out.host.attention_multiplications *= 1 - share;
+      Bytes{static_cast<std::uint64_t>(static_cast<double>(work.attention.value) * (1 - of_cells))};
+  out.host.attention_multiplications *= 1 - of_cells;
   out.host.elements =
       Bytes{static_cast<std::uint64_t>(static_cast<double>(work.elements.value) * (1 - share))};
   out.host.nodes = static_cast<std::int64_t>(static_cast<double>(work.nodes) * (1 - share));
@@ -285,17 +291,52 @@ struct AwaySeconds {
   double both = 0;
 };
 
+/// The rate at which the weights of `products` reach the devices: that of the links, or of the threads that
+/// turn rows back to the file's layout, whichever is lower.
+double sending_rate(const Products& products, const DeviceSplit& split, const hardware::Compute& compute) {
+  const double links = rates_of(split).link;
+  const hardware::KernelRate* const rate = compute.find(ggml_type_name(products.type));
+  if (!products.repacked || rate == nullptr || !rate->turn_back_bytes_per_s) return links;
+  double turned = 0;
+  for (const DeviceShare& device : split.devices) {
+    if (device.sent_layers.empty()) continue;
+    const double link = device.gpu.host_to_device_bytes_per_s.value_or(kUnknownLink);
+    turned +=
+        *rate->turn_back_bytes_per_s * turning_threads(*rate->turn_back_bytes_per_s, link, compute.threads);
+  }
+  return turned > 0 ? std::min(links, turned) : links;
+}
+
 /// The time of the host's products when the device computes them, while their weights cross the link.
-AwaySeconds across_link(const GraphWork& host, const DeviceSplit& split) {
+AwaySeconds across_link(const GraphWork& host, const DeviceSplit& split, const hardware::Compute& compute) {
   const DeviceRates rates = rates_of(split);
   AwaySeconds out;
   for (const Products& products : host.products) {
     if (!sends(split, products)) continue;
-    out.link += products.multiplications / products.columns * bytes_per_weight(products.type) / rates.link;
+    out.link += products.multiplications / products.columns * bytes_per_weight(products.type) /
+                sending_rate(products, split, compute);
     out.device += products.multiplications / rates.multiplications_of(products.type);
   }
   out.both = std::max(out.link, out.device);
   return out;
+}
+
+/// Moves the attention of a prompt, of which `cells` cells of the KV cache are in use, and what stands
+/// between the products from the host to the devices. The host's cells cross the link for it.
+void send_attention(GraphWork& host, std::int64_t cells, const DeviceSplit& split, AwaySeconds& away) {
+  const DeviceRates rates = rates_of(split);
+  const double used = host.cells > 0 ? static_cast<double>(cells) / static_cast<double>(host.cells) : 0;
+  const double memory = rates.memory * kDeviceEfficiency;
+  const double attention = static_cast<double>(host.attention.value) * used;
+  away.link += attention / rates.link;
+  away.device += std::max(attention / memory,
+                          host.attention_multiplications * used / rates.multiplications_of(GGML_TYPE_F16));
+  away.device += static_cast<double>(host.elements.value) / memory;
+  away.device += static_cast<double>(host.nodes) * kDeviceSecondsPerNode;
+  away.both = std::max(away.link, away.device);
+  host.attention = host.elements = {};
+  host.attention_multiplications = 0;
+  host.nodes = 0;
 }
 
 /// The work of a full ubatch, reduced to `tokens` tokens.
@@ -313,6 +354,19 @@ GraphWork part_of(GraphWork work, std::int64_t tokens) {
   return work;
 }
 
+/// The lengths of drafts that a forecast names, in tokens.
+constexpr std::int64_t kLengthsOfDrafts[] = {1, 3, 7, 15};
+/// The smallest factor for which a draft is named.
+constexpr double kLeastGainOfDrafts = 1.03;
+
+enum class PassKind {
+  kDecode,
+  /// The tokens belong to one sequence, so that their attention is computed where their products are.
+  kPrompt,
+  /// The host computes each token by itself, so that it gets the bits of a pass of one token.
+  kDraft,
+};
+
 /// Forecasts passes over one placement.
 class Forecaster {
  public:
@@ -327,13 +381,17 @@ class Forecaster {
         few_(profile, all_uses(profile, plan, split), split, true),
         many_(profile, all_uses(profile, plan, split), split, false) {}
 
-  [[nodiscard]] PassCost pass(const GraphWork& work, std::int64_t cells) const {
+  [[nodiscard]] PassCost pass(const GraphWork& work, std::int64_t cells, PassKind kind) const {
     const bool few = work.tokens <= kMostTokensOfSlots;
-    const Divided divided = divide(work, cells, few ? few_ : many_, split_);
+    const Divided divided = divide(work, cells, profile_, few ? few_ : many_, split_);
     PassLoad load = load_of(divided.host, cells, profile_, plan_.demand.uses, plan_.placement);
     if (few)
       load.expert_reads =
           Bytes{static_cast<std::uint64_t>(static_cast<double>(load.expert_reads.value) * share_read())};
+    if (kind == PassKind::kDraft) {
+      for (Products& products : load.work.products) products.columns = 1;
+      load.work.nodes *= work.tokens;
+    }
     const bool by_rows = rows_.used_for(work.tokens);
     if (split_.weights.value == 0 && !by_rows) return cost_of(load, machine_);
     const double detours = places_.detours(work, false, false) * kSecondsPerDetour;
@@ -342,11 +400,14 @@ class Forecaster {
     PassCost here =
         with_devices(at_host, {divided.device_seconds, detours, divided.device_seconds + detours});
     if (by_rows) rows_.add_to(here, at_host.work, machine_);
-    if (work.tokens < 2) return here;  // it is computed where the weights lie
+    if (work.tokens < 2 || kind == PassKind::kDraft) return here;  // it is computed where the weights lie
     PassLoad across = load;
     std::erase_if(across.work.products, [&](const Products& products) { return sends(split_, products); });
     across.rearranged.clear();
-    AwaySeconds away = across_link(divided.host, split_);
+    AwaySeconds away = across_link(divided.host, split_, machine_.compute);
+    const bool has_ring =
+        std::ranges::any_of(split_.devices, [](const DeviceShare& d) { return d.ring > Bytes{}; });
+    if (kind == PassKind::kPrompt && has_ring) send_attention(across.work, cells, split_, away);
     const bool sends_experts = sends(split_, {.experts = true});
     const double fewer_detours = places_.detours(work, true, sends_experts) * kSecondsPerDetour;
     away.device += divided.device_seconds;
@@ -422,13 +483,21 @@ Forecast forecast(const model::ModelProfile& profile, const HostPlan& plan, cons
                   const hardware::Profile& machine, const Workload& workload, double open_seconds) {
   Forecast out;
   const Forecaster forecaster(profile, plan, devices, machine);
-  out.decode = forecaster.pass(
-      workload.sequences == 1 ? plan.decode : plan.decode.for_sequences(workload.sequences), workload.cells);
+  out.decode =
+      forecaster.pass(workload.sequences == 1 ? plan.decode : plan.decode.for_sequences(workload.sequences),
+                      workload.cells, PassKind::kDecode);
   out.decode_tokens_per_second = static_cast<double>(workload.sequences) / out.decode.seconds;
+  for (const std::int64_t length : kLengthsOfDrafts) {
+    if (workload.sequences != 1 || plan.decode.tokens != 1) break;
+    const PassCost checked =
+        forecaster.pass(plan.decode.for_sequences(1 + length), workload.cells, PassKind::kDraft);
+    const double rate = static_cast<double>(1 + length) / checked.seconds;
+    if (rate > out.decode_tokens_per_second * kLeastGainOfDrafts) out.drafted.push_back({length, rate});
+  }
   for (std::int64_t at = 0; at < workload.prompt_tokens; at += plan.prompt.tokens) {
     const std::int64_t tokens = std::min(plan.prompt.tokens, workload.prompt_tokens - at);
     // Kernels skip the cells that a token may not see: of its own ubatch, these are half.
-    out.prompt += forecaster.pass(part_of(plan.prompt, tokens), at + (tokens + 1) / 2);
+    out.prompt += forecaster.pass(part_of(plan.prompt, tokens), at + (tokens + 1) / 2, PassKind::kPrompt);
   }
   out.prompt_tokens_per_second = static_cast<double>(workload.prompt_tokens) / out.prompt.seconds;
   out.first_token_seconds = out.prompt.seconds;

@@ -18,11 +18,21 @@ struct Workload {
   std::int64_t cells = 512;
 };
 
+/// A pass that checks a draft.
+struct DraftedPass {
+  /// The drafted tokens, all of which are accepted. The pass gives one token more.
+  std::int64_t accepted = 0;
+  double tokens_per_second = 0;
+};
+
 /// How long things take, in seconds of wall clock, while nothing else runs on the machine.
 struct Forecast {
   /// A pass that gives each sequence one token.
   PassCost decode;
   double decode_tokens_per_second = 0;
+  /// What drafts of several lengths would give one sequence, where that is more than without. How many tokens
+  /// of a draft are accepted depends on the text.
+  std::vector<DraftedPass> drafted;
   /// All passes of one prompt.
   PassCost prompt;
   double prompt_tokens_per_second = 0;

@@ -3,6 +3,7 @@
 #include <ggml.h>
 
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "base/bytes.h"
@@ -42,6 +43,8 @@ struct GraphWork {
   std::int64_t nodes = 0;
   /// Experts that one token uses in one choice of a router; 0 for a dense model.
   std::int64_t experts_used = 0;
+  /// Bytes of the KV cache, or of another state, that the context holds for each layer of the graph.
+  std::map<int, Bytes> state_of_layers;
 
   /// The same work for `sequences` sequences that each decode one token. Requires: tokens == 1.
   [[nodiscard]] GraphWork for_sequences(std::int64_t sequences) const;

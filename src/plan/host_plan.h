@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,8 @@ struct HostDemand {
   Bytes adapters;
   /// KV cache and output buffers.
   Bytes kv_cache;
+  /// What each layer has of `kv_cache`. Empty where it is not known.
+  std::map<int, Bytes> kv_of_layers;
   /// Compute buffers, working memory and staging.
   Bytes compute;
   /// All that the draft model holds; 0 without one.

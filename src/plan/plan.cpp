@@ -28,8 +28,13 @@ Status check_devices(const Inputs& inputs) {
 /// Makes a plan that uses at most `share` of what each device has for weights.
 Result<Plan> plan_with(const Inputs& inputs, double share) {
   Plan out;
-  out.devices =
-      split_devices(inputs.profile, inputs.run.demand, inputs.devices, share, inputs.placement_filter);
+  std::vector<DeviceBudget> devices = inputs.devices;
+  for (DeviceBudget& device : devices) {  // as a run does it
+    if (inputs.workload.sequences > 1) break;
+    if (const auto rates = step_rates(inputs.profile, inputs.machine, device.gpu))
+      device.step_costs = step_costs(*rates, inputs.run.decode);
+  }
+  out.devices = split_devices(inputs.profile, inputs.run.demand, devices, share, inputs.placement_filter);
   out.host = inputs.run;
   out.host.budget = inputs.host_budget;
   out.host.demand = out.devices.host;

@@ -8,7 +8,6 @@
 #include <random>
 
 #include "plan/advice.h"
-#include "plan/draft_forecast.h"
 #include "plan/requantise.h"
 #include "plan/shared_forecast.h"
 #include "plan/transfer_policy.h"
@@ -29,6 +28,7 @@ hardware::Profile desktop() {
                      .kernels = {{"q4_K", 40e9, 200e9, 300e9, 38e9, 120e9, 20e9},
                                  {"f32", 44e9, 80e9, 100e9, 40e9, 60e9, std::nullopt}},
                      .attention = {40e9, 80e9, 0.8},
+                     .quantised_attention = {20e9, 40e9, 0.8},
                      .element_bytes_per_s = 20e9,
                      .seconds_per_node = 2e-6,
                      .seconds_per_segment = 1e-5,
@@ -135,6 +135,8 @@ Inputs random_inputs(std::mt19937& random) {
     out.devices.push_back({"CUDA" + std::to_string(out.devices.size()), std::move(one), budget});
   }
   out.workload.sequences = pick(0, 3) == 0 ? pick(2, 32) : 1;
+  // All together take half of the KV cache, as placements count.
+  out.workload.cells = 4096 / out.workload.sequences;
   return out;
 }
 
@@ -393,6 +395,100 @@ TEST(Plan, RowsThatCrossTheLinkMakeATokenFaster) {
   EXPECT_LT(streams->forecast.decode.rows_sent, with->forecast.decode.rows_sent);
 }
 
+/// A model whose cells cost the cores eight multiplications for each byte, and a card with room for all cells
+/// and for a layer or two.
+Inputs with_long_context() {
+  Inputs inputs = model_of(10, 4096, 0);
+  inputs.host_budget = Bytes{16} * kGiB.value;
+  GraphWork& decode = inputs.run.decode;
+  decode.cells = 32768;
+  decode.attention = inputs.run.demand.kv_cache;
+  decode.attention_multiplications = static_cast<double>(decode.attention.value) * 8;
+  for (int layer = 0; layer < 10; ++layer)
+    inputs.run.demand.kv_of_layers[layer] = Bytes{inputs.run.demand.kv_cache.value / 10};
+  inputs.devices = {{"CUDA0", gpu(12),
+                     *gpu(12).runtime + inputs.run.demand.compute + inputs.run.demand.kv_cache + kMiB * 200}};
+  return inputs;
+}
+
+TEST(Plan, CellsLieOnTheCardWithoutTheirWeightsWhereThatIsFaster) {
+  Inputs inputs = with_long_context();
+  inputs.workload.cells = 32768;
+  const auto plan = make_plan(inputs);
+  ASSERT_TRUE(plan) << plan.error().message;
+  const DeviceShare& card = plan->devices.devices.front();
+  EXPECT_EQ(card.layers_of_cells, 10U);
+  EXPECT_LT(card.layers, 10U);
+  EXPECT_EQ(card.kv_cache, Bytes{inputs.run.demand.kv_cache.value / 10 * 10});
+  EXPECT_EQ(card.weights + card.kv_cache + card.compute + card.ring + card.runtime + card.unused,
+            card.budget);
+  EXPECT_EQ(plan->host.demand.kv_cache + card.kv_cache, inputs.run.demand.kv_cache);
+  EXPECT_DOUBLE_EQ(plan->devices.share_of_cells(inputs.profile), 1);
+  // Where nobody measured the cores' attention, cells lie beside their weights, and a step takes longer.
+  inputs.machine.compute.quantised_attention = {};
+  const auto beside = make_plan(inputs);
+  ASSERT_TRUE(beside);
+  EXPECT_EQ(beside->devices.devices.front().layers_of_cells, beside->devices.devices.front().layers);
+  EXPECT_LT(plan->forecast.decode.seconds * 1.5, beside->forecast.decode.seconds);
+}
+
+TEST(Plan, CellsThatCostLittleLeaveTheCardToWeights) {
+  Inputs inputs = with_long_context();
+  inputs.run.decode.attention_multiplications /= 64;
+  inputs.machine.ram.read_bytes_per_s = 1e12;
+  const auto plan = make_plan(inputs);
+  ASSERT_TRUE(plan) << plan.error().message;
+  const DeviceShare& card = plan->devices.devices.front();
+  EXPECT_LT(card.layers_of_cells, 3U);
+  EXPECT_GT(card.layers, 3U);
+}
+
+TEST(Plan, AtPromptsTheCardAttendsToTheHostsCells) {
+  Inputs inputs = with_long_context();
+  inputs.devices.front().budget =
+      *gpu(12).runtime + inputs.run.demand.compute + Bytes{inputs.profile.weight_bytes().value / 10};
+  inputs.devices.front().ring = kMiB * 64;
+  inputs.workload.prompt_tokens = 512;
+  const auto with_ring = make_plan(inputs);
+  inputs.machine.compute.attention.prompt_multiplications_per_s /= 100;
+  const auto slow_cores = make_plan(inputs);
+  ASSERT_TRUE(with_ring && slow_cores);
+  EXPECT_DOUBLE_EQ(with_ring->forecast.prompt.seconds, slow_cores->forecast.prompt.seconds);
+}
+
+TEST(Plan, WhatIsSentComesAsFastAsItIsTurnedBack) {
+  Inputs inputs = with_long_context();
+  inputs.devices.front().ring = kMiB * 128;
+  const auto at_rate_of_link = make_plan(inputs);
+  inputs.machine.compute.kernels[0].turn_back_bytes_per_s = 1e9;  // four threads turn back 4 GB/s
+  const auto turned_back = make_plan(inputs);
+  ASSERT_TRUE(at_rate_of_link && turned_back);
+  EXPECT_NEAR(turned_back->forecast.prompt.link_seconds / at_rate_of_link->forecast.prompt.link_seconds, 5,
+              0.5)
+      << "the link moves 20 GB/s";
+  inputs.machine.compute.kernels[0].turn_back_bytes_per_s = 9e9;
+  EXPECT_DOUBLE_EQ(make_plan(inputs)->forecast.prompt.link_seconds,
+                   at_rate_of_link->forecast.prompt.link_seconds);
+}
+
+TEST(Plan, NamesDraftsWhereAPassWaitsForTheDisk) {
+  Inputs inputs = model_of(24, 2048, 0);
+  EXPECT_TRUE(make_plan(inputs)->forecast.drafted.empty())
+      << "all fits, and each token takes the cores' time";
+  inputs.host_budget = inputs.run.demand.least();
+  inputs.machine.disk.reads = {{kMiB, 300e6}};
+  inputs.machine.disk.beside_compute_bytes_per_s = 300e6;
+  const auto plan = make_plan(inputs);
+  ASSERT_TRUE(plan);
+  ASSERT_EQ(plan->forecast.drafted.size(), 4U);
+  const DraftedPass one = plan->forecast.drafted.front();
+  EXPECT_EQ(one.accepted, 1);
+  EXPECT_NEAR(one.tokens_per_second, 2 * plan->forecast.decode_tokens_per_second,
+              0.1 * plan->forecast.decode_tokens_per_second);
+  inputs.workload.sequences = 8;
+  EXPECT_TRUE(make_plan(inputs)->forecast.drafted.empty());
+}
+
 TEST(Plan, SaysWhatIsMissingAndWhere) {
   Inputs inputs = model_of(4, 1024, 0);
   inputs.host_budget = inputs.run.demand.least() - Bytes{64} * kKiB.value;
@@ -569,29 +665,6 @@ TEST(Requantise, SizesFollowFromTheShapes) {
   }
   EXPECT_NEAR(after, before, before * 1e-9);
   ASSERT_TRUE(make_plan(smaller));
-}
-
-/// By what factor drafts raise the rate of a model of which a half fits into RAM; 1 where none pays.
-double factor_of_drafts(Inputs inputs, std::uint32_t longest, double acceptance) {
-  inputs.host_budget = Bytes{inputs.run.demand.fixed().value + inputs.profile.weight_bytes().value / 2};
-  const auto plan = make_plan(inputs);
-  EXPECT_TRUE(plan) << plan.error().message;
-  if (!plan) return 0;
-  const auto drafts = forecast_drafts(inputs.profile, plan->host, plan->devices, inputs.machine,
-                                      inputs.workload, longest, acceptance);
-  return drafts ? drafts->tokens_per_second / plan->forecast.decode_tokens_per_second : 1;
-}
-
-TEST(Plan, SaysWhatDraftsWouldGive) {
-  const Inputs dense = model_of(24, 2048, 0);
-  const double factor = factor_of_drafts(dense, 15, 0.7);
-  EXPECT_GT(factor, 2) << "passes wait for the disk, which reads as much for several tokens";
-  EXPECT_LE(factor, 1 / (1 - 0.7)) << "no more tokens are right, however long the drafts are";
-  EXPECT_LT(factor_of_drafts(dense, 1, 0.7), 1.7 + 1e-9);
-  EXPECT_EQ(factor_of_drafts(dense, 15, 0), 1);
-  EXPECT_EQ(factor_of_drafts(dense, 0, 0.7), 1);
-  EXPECT_LT(factor_of_drafts(model_of(24, 1024, 64), 15, 0.7), factor)
-      << "more tokens choose more experts, which are read";
 }
 
 }  // namespace

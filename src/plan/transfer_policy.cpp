@@ -178,7 +178,9 @@ TransferPolicy measured_transfer_policy(const model::ModelProfile& profile, cons
 
 TransferPolicy measured_transfer_policy(const model::ModelProfile& profile, const hardware::Profile& machine,
                                         const hardware::Gpu& gpu) {
-  return measured_transfer_policy(profile, machine.compute, gpu.host_to_device_bytes_per_s);
+  TransferPolicy out = measured_transfer_policy(profile, machine.compute, gpu.host_to_device_bytes_per_s);
+  out.step_rates = step_rates(profile, machine, gpu);
+  return out;
 }
 
 void add_rings(std::span<DeviceBudget> devices, const model::ModelProfile& profile,

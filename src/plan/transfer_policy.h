@@ -8,6 +8,7 @@
 #include "model/model_profile.h"
 #include "plan/device_rows.h"
 #include "plan/device_split.h"
+#include "plan/kv_placement.h"
 
 namespace brimful::plan {
 
@@ -29,6 +30,8 @@ struct TransferPolicy {
   int turning_threads = 1;
   /// Rows of the host's matrices that a device multiplies in passes of few tokens, ordered by tensor.
   std::vector<DeviceRows> rows = {};
+  /// What decides where the KV cache lies. Unset: it lies where the weights of its layer lie.
+  std::optional<StepRates> step_rates = std::nullopt;
 };
 /// More tokens than any pass has.
 inline constexpr std::int64_t kNever = std::int64_t{1} << 40;

@@ -99,16 +99,12 @@ std::uint32_t cells(std::uint64_t tokens) {
 /// these cards.
 plan::DeviceSplit split_of(const engine::Engine& engine, const hardware::Profile& machine) {
   plan::DeviceSplit out;
-  std::uint32_t layers = 0;
   for (engine::DeviceUse& use : engine.devices()) {
     const auto known = std::ranges::find(machine.gpus, use.share.gpu.name, &hardware::Gpu::name);
     if (known != machine.gpus.end()) use.share.gpu = *known;
     out.weights += use.share.weights + use.share.experts;
-    layers += use.share.layers;
     out.devices.push_back(std::move(use.share));
   }
-  if (engine.profile().layers > 0)
-    out.share_of_attention = static_cast<double>(layers) / engine.profile().layers;
   return out;
 }
 

@@ -5,6 +5,7 @@
 
 #include "engine/backends.h"
 #include "engine/llama_log.h"
+#include "hardware/visible_gpus.h"
 #include "tier/gpu/gpu_device.h"
 
 namespace brimful::session {
@@ -14,7 +15,11 @@ Result<hardware::Profile> measure_machine(
     const std::function<void(std::string_view what, int done, int steps)>& progress) {
   engine::capture_llama_logs();
   probe::ProbeOptions options{.threads = threads, .model = model, .refresh = refresh, .progress = progress};
-  if (links == Links::kLeaveOut) return probe::probe(options);
+  const auto with_visible_gpus = [](Result<hardware::Profile> machine) {
+    if (machine) machine->gpus = hardware::visible_gpus(machine->gpus, hardware::visible_devices());
+    return machine;
+  };
+  if (links == Links::kLeaveOut) return with_visible_gpus(probe::probe(options));
   options.devices = []() -> Result<std::vector<ggml_backend_dev_t>> {
     const std::vector<std::string> problems = engine::load_back_ends();
     std::vector<ggml_backend_dev_t> devices = tier::gpu_devices();
@@ -22,7 +27,7 @@ Result<hardware::Profile> measure_machine(
       return fail(ErrorCode::kUnsupported, fmt::format("{}", fmt::join(problems, "; ")));
     return devices;
   };
-  return probe::probe(options);
+  return with_visible_gpus(probe::probe(options));
 }
 
 }  // namespace brimful::session

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "tier/gpu/gpu_part.h"
+#include "tier/host/norm_layer.h"
 
 namespace brimful::tier {
 
@@ -153,6 +154,8 @@ bool GpuDevice::takes(const ggml_tensor& op) const {
   const std::int64_t tokens = by_experts ? op.src[2]->ne[1] : op.ne[1];
   const bool batch = ring_size_ > Bytes{} && tokens >= (by_experts ? transfer_policy_.min_batch_of_experts
                                                                    : transfer_policy_.min_batch);
+  // The norms of a layer of which only the cells lie here are computed where its products are.
+  if (const auto layer = layer_of_norm(op); layer && !batch && !layers_.contains(*layer)) return false;
   for (int s = 0; s < GGML_MAX_SRC; ++s) {
     const ggml_tensor* const src = op.src[s];
     const auto weight = src != nullptr ? weights_.weight_of(src) : std::nullopt;

@@ -9,6 +9,7 @@
 #include <list>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -82,6 +83,9 @@ class GpuDevice final : public BackendDevice {
   void choose(const std::vector<std::uint32_t>& tensors, Bytes ring = {},
               std::span<const plan::CachedExperts> experts = {}, std::span<const int> sent_layers = {},
               std::span<const plan::DeviceRows> rows = {});
+
+  /// The layers of which a matrix lies here, experts left out.
+  [[nodiscard]] const std::set<int>& layers() const { return layers_; }
 
   /// While this is on, experts are left to the host, whether they have slots here or not. It serves to record
   /// what the host needs in that case.
@@ -221,6 +225,7 @@ class GpuDevice final : public BackendDevice {
   ggml_backend_t backend_ = nullptr;
   // Indexed by tensor: whether its device tensor is used for batches only.
   std::vector<bool> for_batches_;
+  std::set<int> layers_;
   // Indexed by tensor: whether it can be sent.
   std::vector<bool> sendable_;
   // The context of one tensor that covers the ring.

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/check.h"
 #include "tier/gpu/gpu_device.h"
@@ -38,6 +39,20 @@ Bytes GpuDevice::padded_bytes(std::uint32_t weight) const {
   return Bytes{ggml_backend_buft_get_alloc_size(inner_type_, &like)};
 }
 
+namespace {
+
+/// The layers of which a matrix is among `tensors`. Experts do not count.
+std::set<int> layers_in(const model::ModelProfile& profile, const std::vector<std::uint32_t>& tensors) {
+  std::set<int> out;
+  for (const std::uint32_t tensor : tensors) {
+    const model::TensorInfo& info = profile.tensors[tensor];
+    if (info.layer && info.rows() > 1 && info.role != model::Role::kExpert) out.insert(*info.layer);
+  }
+  return out;
+}
+
+}  // namespace
+
 void GpuDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring,
                        std::span<const plan::CachedExperts> experts, std::span<const int> sent_layers,
                        std::span<const plan::DeviceRows> rows) {
@@ -65,6 +80,7 @@ void GpuDevice::choose(const std::vector<std::uint32_t>& tensors, Bytes ring,
     device_tensors_[index] = device_tensor;
   };
   std::ranges::for_each(tensors, add);
+  layers_ = layers_in(profile, tensors);
   if (!experts.empty())
     experts_.emplace(weights_, host_, experts, context_.get(), transfer_policy_.missing_experts, inner_);
   if (ring == Bytes{}) return;

@@ -10,6 +10,7 @@
 #include "tier/host/graph_nodes.h"
 #include "tier/host/graph_recorder.h"
 #include "tier/host/kernel_probe.h"
+#include "tier/host/norm_layer.h"
 
 namespace brimful::tier {
 namespace {
@@ -46,6 +47,7 @@ void pretend_results_of(const ggml_cgraph& graph) {
 }  // namespace
 
 bool HostDevice::leaves(const ggml_tensor& op) const {
+  if (const auto layer = layer_of_norm(op); layer && norms_elsewhere_.contains(*layer)) return true;
   if (elsewhere_.tokens == 0) return false;
   if (op.op == GGML_OP_FLASH_ATTN_EXT) {
     const std::int64_t tokens = op.src[0]->ne[1] * op.src[0]->ne[3];

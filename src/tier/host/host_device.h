@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "memory/pool.h"
 #include "plan/graph_work.h"
@@ -89,9 +90,13 @@ class HostDevice final : public BackendDevice {
   void set_expert_heat(ExpertHeat heat) { heat_ = std::move(heat); }
   /// How much experts were used until now, that included. Empty where no experts have slots.
   [[nodiscard]] ExpertHeat expert_heat() const { return executor_ ? executor_->expert_heat() : ExpertHeat{}; }
+  /// Sets the layers whose products are computed elsewhere although their KV cache lies here. Their norms are
+  /// left to the devices that compute the products.
+  void leave_norms_of(std::set<int> layers) { norms_elsewhere_ = std::move(layers); }
   /// Sets the number of sequences that the next graphs compute. At first it is 1.
   void set_sequences(std::int64_t sequences) { sequences_ = sequences; }
-  /// Whether another device computes `op`, because it belongs to a large batch.
+  /// Whether another device computes `op`, because it belongs to a large batch, or to a layer of
+  /// leave_norms_of().
   [[nodiscard]] bool leaves(const ggml_tensor& op) const;
 
   [[nodiscard]] const WeightTable& table() const { return table_; }
@@ -239,6 +244,7 @@ class HostDevice final : public BackendDevice {
   std::unique_ptr<ComputeThreads> own_threads_;
   ComputeThreads* threads_ = nullptr;
   Elsewhere elsewhere_;
+  std::set<int> norms_elsewhere_;
   std::int64_t sequences_ = 1;
   HostBufferType host_;
   WeightBufferType weights_;
