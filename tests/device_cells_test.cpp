@@ -137,8 +137,8 @@ Result<Started> start_with(const std::filesystem::path& path, ggml_type cache, B
         .min_batch = plan::kNever,
         .min_batch_of_experts = plan::kNever,
         .step_rates = plan::StepRates{.weights_on_host = 1 / 40e9,
-                                      .attention = {.decode_multiplications_per_s = 1e9},
-                                      .quantised_attention = {.decode_multiplications_per_s = 1e9},
+                                      .attention = {.decode_multiplications_per_s = 2e8},
+                                      .quantised_attention = {.decode_multiplications_per_s = 2e8},
                                       .host_memory = 40e9,
                                       .device_memory = 300e9}};
   };
@@ -183,7 +183,7 @@ TEST_P(DeviceCellsOfType, LieThereWithoutTheirWeightsWithinTheBudget) {
   const std::vector<llama_token> expected = trace(plain.context(), prompt, 3).tokens;
   std::uint32_t cells = 0;
   bool alone = false;
-  for (const std::uint64_t kib : {2500U, 5000U, 9000U, 30000U}) {
+  for (const std::uint64_t kib : {2500U, 4000U, 5500U, 7000U, 9000U, 30000U}) {
     SCOPED_TRACE(testing::Message() << kib << " KiB");
     const auto started = start_with(path, GetParam(), kKiB * kib, prompt);
     ASSERT_TRUE(started) << started.error().message;
