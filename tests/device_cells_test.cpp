@@ -36,7 +36,7 @@ void expect_same_logits(const std::filesystem::path& path, const Settings& setti
     TestDevice device({.threads = settings.threads});
     const auto tiered = TieredModel::load(
         path, settings, percent_of_weights(100), {},
-        {.device = &device, .layers = places.weights, .cells_of_layers = places.cells, .ring = places.ring});
+        {.device = &device, .layers = places.weights, .ring = places.ring, .cells_of_layers = places.cells});
     ASSERT_TRUE(tiered) << tiered.error().message;
     for (const std::size_t length : kPrompts) {
       const std::vector<llama_token> prompt = some_tokens(plain.context(), length);
@@ -90,7 +90,7 @@ Costs costs_of_step(const std::filesystem::path& path, const Places& places, std
   TestDevice device({.threads = 1});
   const auto tiered = TieredModel::load(
       path, {.threads = 1, .file_order = true}, percent_of_weights(100), {},
-      {.device = &device, .layers = places.weights, .cells_of_layers = places.cells, .ring = places.ring});
+      {.device = &device, .layers = places.weights, .ring = places.ring, .cells_of_layers = places.cells});
   EXPECT_TRUE(tiered) << tiered.error().message;
   if (!tiered) return {};
   const auto tokens = some_tokens((*tiered)->context(), prompt);
