@@ -93,8 +93,6 @@ struct OffloadTo {
   /// The number of layers, which are the first ones. One more than the model has: the output lies there,
   /// too.
   std::uint32_t layers = 0;
-  /// The number of first layers whose KV cache lies there. Unset: as many as `layers`.
-  std::optional<std::uint32_t> cells_of_layers = std::nullopt;
   /// The size of the ring for weights that are sent to the device for batches.
   Bytes ring = {};
   Bytes budget = kGiB * 64;
@@ -107,6 +105,8 @@ struct OffloadTo {
   /// The percentage of the rows of each of the host's matrices that the device multiplies in passes of few
   /// tokens.
   unsigned rows = 0;
+  /// The number of first layers whose KV cache lies there. Unset: as many as `layers`.
+  std::optional<std::uint32_t> cells_of_layers = std::nullopt;
 };
 
 /// A model on our host device, with an exact number of bytes for weights and ring.
