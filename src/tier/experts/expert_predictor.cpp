@@ -62,6 +62,10 @@ void ExpertPredictor::observe(std::uint32_t group, std::span<const Guess> guesse
   }
 }
 
+double ExpertPredictor::right(std::uint32_t group) const {
+  return group < right_of_group_.size() ? right_of_group_[group] : kUnknown;
+}
+
 bool ExpertPredictor::pays(std::uint32_t group, std::uint32_t rank) const {
   return is_high(right_of_rank_, rank) && is_high(right_of_group_, group);
 }

@@ -29,6 +29,8 @@ class ExpertPredictor {
   /// Pass only the guesses that matter.
   void observe(std::uint32_t group, std::span<const Guess> guesses, std::span<const std::uint32_t> chosen);
 
+  /// The share of the guesses for this group that were right lately.
+  [[nodiscard]] double right(std::uint32_t group) const;
   /// Whether guesses of this rank, and those for this group, were right more often than not lately.
   [[nodiscard]] bool pays(std::uint32_t group, std::uint32_t rank) const;
 

@@ -6,17 +6,18 @@ namespace brimful::tier {
 namespace {
 
 // Wrong guesses that may be read for each expert that a step missed.
-constexpr double kWrongPerMissed = 0.05;
+constexpr double kWrongPerMissed = 0.035;
 // The most wrong guesses that are saved up.
-constexpr double kMostSaved = 32;
+constexpr double kMostSaved = 1;
+// As if one guess in so many were wrong even where none was lately.
+constexpr double kOneIn = 32;
 constexpr std::size_t kLargestWindow = 16;
 
 }  // namespace
 
-std::size_t ReadAhead::allowed(std::uint32_t group) const {
-  // All of them may turn out to be wrong.
-  const auto wrong = static_cast<std::size_t>(std::max(allowance_, 0.0));
-  return std::min(group < window_.size() ? window_[group] : 1, wrong);
+std::size_t ReadAhead::allowed(std::uint32_t group, double wrong) const {
+  const double affordable = std::max(allowance_, 0.0) / std::max(wrong, 1 / kOneIn);
+  return std::min(group < window_.size() ? window_[group] : 1, static_cast<std::size_t>(affordable));
 }
 
 void ReadAhead::missed(std::size_t experts) {

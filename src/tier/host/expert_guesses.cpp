@@ -54,7 +54,8 @@ void ExpertGuesses::after_begin(const CompiledPass& program, std::size_t number)
 }
 
 void ExpertGuesses::read() {
-  const std::size_t allowed = std::min(ahead_.allowed(next_group_), guesses_.size());
+  const double wrong = 1 - predictor_.right(next_group_);
+  const std::size_t allowed = std::min(ahead_.allowed(next_group_, wrong), guesses_.size());
   if (read_ > 0 || allowed == 0) return;
   // The surest come first: where one does not pay, those after it do not pay, either.
   std::vector<std::uint32_t> experts;
