@@ -178,7 +178,8 @@ TEST_F(OwnLayers, OfABadFileAreRefusedInOneLine) {
     replace_in_file(model_, tensor, other);
     const Flags run{"run", "-m", model_.string(), "--raw", "-p", "a", "-n", "2", "--ram", "1GiB"};
     expect_refused(run_brimful(plus(run, {"--spec-type", "draft-mtp"})), model_.string());
-    EXPECT_EQ(run_brimful(run).exit_code, 0) << "nothing else needs these layers";
+    // libllama refuses the tensor that it does not know, also where these layers do not draft.
+    expect_refused(run_brimful(run), model_.string());
   }
 }
 

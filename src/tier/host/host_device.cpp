@@ -329,12 +329,15 @@ Status HostDevice::compute(const Stream& stream, ggml_cgraph& graph) {
     pretend_results_of(graph);
     return {};
   }
-  return executor_->compute(stream.inner, graph, token_by_token_ ? &split_ : nullptr);
+  BRIMFUL_TRY_VOID(executor_->compute(stream.inner, graph, token_by_token_ ? &split_ : nullptr));
+  if (&stream != stream_) ++drafting_;
+  return {};
 }
 
 PassStatistics HostDevice::statistics() const {
   PassStatistics out = past_;
   if (executor_ != nullptr) out += executor_->statistics();
+  out.passes -= drafting_;
   return out;
 }
 
@@ -347,6 +350,7 @@ bool HostDevice::pin_weights(ggml_backend_dev_t device) {
 Status HostDevice::displace() {
   past_ = statistics();
   if (ExpertHeat heat = expert_heat(); !heat.empty()) heat_ = std::move(heat);
+  drafting_ = 0;
   executor_.reset();
   row_reader_.reset();
   BRIMFUL_TRY(row_reader_, options_.make_reader(files_, PassExecutor::kRowReads));

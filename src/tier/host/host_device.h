@@ -201,7 +201,8 @@ class HostDevice final : public BackendDevice {
     return executor_ != nullptr ? executor_->expert_loans() : nullptr;
   }
 
-  /// Statistics since the device was made, over all placements.
+  /// Statistics since the device was made, over all placements. The graphs of earlier contexts are no passes:
+  /// they draft. What is read for them counts.
   [[nodiscard]] PassStatistics statistics() const;
   /// The threads that compute. Devices whose options name this one as share_threads use them, too.
   [[nodiscard]] ComputeThreads& threads() const { return *threads_; }
@@ -276,6 +277,8 @@ class HostDevice final : public BackendDevice {
   bool recording_ = true;
   std::unique_ptr<PassExecutor> executor_;
   Bytes loaded_;
+  // Graphs that the newest executor has computed for other contexts than the newest one.
+  std::uint64_t drafting_ = 0;
   // Statistics of the earlier executors.
   ExpertHeat heat_;
   PassStatistics past_;
