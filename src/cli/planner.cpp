@@ -11,6 +11,7 @@
 #include "hub/model_source.h"
 #include "model/header_fingerprint.h"
 #include "model/model_profile.h"
+#include "probe/probe.h"
 
 namespace brimful::cli {
 namespace {
@@ -37,6 +38,10 @@ Result<hardware::Profile> machine_of(const PlanOptions& options, const model::Mo
     return fail(ErrorCode::kInvalidArgument, "name the machine with --like or with --hardware, not both");
   if (options.like) return hardware::machine_like(*options.like);
   if (options.hardware) return hardware::read_hardware_file(*options.hardware);
+  if (!options.measure) {
+    if (auto known = probe::known({.threads = threads, .model = &model})) return std::move(*known);
+    return fail(ErrorCode::kNotFound, "this machine was not measured yet: 'brimful probe' does it");
+  }
   // Without a budget of VRAM, no GPU is touched.
   return measure_machine(&model, threads, probe::Refresh::kNever,
                          options.vram ? session::Links::kMeasure : session::Links::kLeaveOut);

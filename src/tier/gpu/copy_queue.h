@@ -6,9 +6,9 @@
 
 namespace brimful::tier {
 
-/// Makes `device` the one of this thread, where the thread has not used it yet. CUDA's asynchronous copies and
-/// its waits for events do not do that: in a thread that has chosen no device they would start a driver context
-/// on the first card, which may have no budget.
+/// Makes `device` the one of this thread, where the thread has not used it yet. CUDA's asynchronous copies
+/// and its waits for events do not do that: in a thread that has chosen no device they would start a driver
+/// context on the first card, which may have no budget.
 void choose_in_this_thread(ggml_backend_dev_t device);
 
 /// Copies to a device that follow one another without gaps, on a queue of their own: the next copy is handed
