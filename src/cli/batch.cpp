@@ -408,7 +408,7 @@ void add_batch_command(CLI::App& app, int& exit_code) {
   add_shape_flags(*command, options->run);
   add_device_flags(*command, options->run);
   command->callback([options, &exit_code] {
-    const Status chosen = choose_model(options->run, PlannedUse::kMany);
+    const Status chosen = choose_model(options->run);
     exit_code = chosen ? report(Batch(*options).execute()) : report(chosen);
   });
 }

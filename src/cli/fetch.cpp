@@ -1,5 +1,6 @@
 #include "cli/fetch.h"
 
+#include <csignal>
 #include <memory>
 #include <optional>
 
@@ -12,6 +13,8 @@ namespace brimful::cli {
 
 Result<std::filesystem::path> download_and_show(const hub::Settings& settings, const hub::HubCache& cache,
                                                 const hub::HubFiles& model) {
+  // A server may close a connection while a request is written to it; libcurl then reports an error.
+  std::signal(SIGPIPE, SIG_IGN);
   const auto bar = std::make_shared<std::optional<ProgressBar>>();
   const std::size_t parts = model.files.size();
   auto path =

@@ -31,7 +31,7 @@ std::string forecast_line(const PlanReport& report, const hub::HubFiles& model) 
 
 /// Plans the model from its header, and tells the forecast. Errors: kInfeasible. What else goes wrong is a
 /// note, because the plan is only advice.
-Status tell_forecast(const RunOptions& options, PlannedUse use, const std::filesystem::path& header,
+Status tell_forecast(const RunOptions& options, const std::filesystem::path& header,
                      const hub::HubFiles& model) {
   PlanOptions plan;
   plan.run = options;
@@ -40,7 +40,6 @@ Status tell_forecast(const RunOptions& options, PlannedUse use, const std::files
   plan.run.vram = plan.run.rpc = std::nullopt;
   plan.vram = options.vram;
   plan.measure = model.size() >= kWorthMeasuring;
-  if (use == PlannedUse::kMany) plan.purpose = "batch";
   const Result<PlanReport> report = make_report(plan);
   if (report) {
     tell("{}\n", forecast_line(*report, model));
@@ -55,15 +54,14 @@ Status tell_forecast(const RunOptions& options, PlannedUse use, const std::files
   return {};
 }
 
-Result<std::string> fetch(const RunOptions& options, PlannedUse use, const hub::HubModel& name,
-                          const hub::HubCache& cache) {
+Result<std::string> fetch(const RunOptions& options, const hub::HubModel& name, const hub::HubCache& cache) {
   BRIMFUL_TRY(const hub::Settings settings, hub::settings_from_environment());
   BRIMFUL_TRY(hub::Http http, hub::Http::open(settings));
   BRIMFUL_TRY(const hub::HubFiles model, hub::find_files(http, name));
   {
     BRIMFUL_TRY(const hub::TemporaryFolder folder, hub::TemporaryFolder::make_in(cache.folder()));
     BRIMFUL_TRY(const std::filesystem::path header, hub::fetch_headers_of(http, model, folder.path()));
-    BRIMFUL_TRY_VOID(tell_forecast(options, use, header, model));
+    BRIMFUL_TRY_VOID(tell_forecast(options, header, model));
   }
   BRIMFUL_TRY(const std::filesystem::path file, download_and_show(settings, cache, model));
   return file.string();
@@ -82,7 +80,7 @@ void add_hub_flag(CLI::App& command, RunOptions& options) {
                      "the cache lacks it");
 }
 
-Status choose_model(RunOptions& options, PlannedUse use) {
+Status choose_model(RunOptions& options) {
   if (!options.hub.empty() && !options.model.empty())
     return fail(ErrorCode::kInvalidArgument, "name one model: with -m or with -hf, not both");
   const hub::HubCache cache = hub::HubCache::of_environment();
@@ -98,7 +96,7 @@ Status choose_model(RunOptions& options, PlannedUse use) {
     BRIMFUL_TRY(const hub::CachedModel any, cache.find(name));
     options.model = any.file.string();
   } else {
-    BRIMFUL_TRY(options.model, in_own_process([&] { return fetch(options, use, name, cache); }));
+    BRIMFUL_TRY(options.model, in_own_process([&] { return fetch(options, name, cache); }));
   }
   options.hub.clear();
   return {};

@@ -4,9 +4,6 @@
 
 namespace brimful::cli {
 
-/// What a plan before a download is for.
-enum class PlannedUse { kOne, kMany };
-
 /// Adds -hf to a command that runs a model. Lifetime: `options` must outlive the parsing.
 void add_hub_flag(CLI::App& command, RunOptions& options);
 
@@ -16,6 +13,6 @@ void add_hub_flag(CLI::App& command, RunOptions& options);
 /// Errors: kInfeasible when the plan says that the model does not fit, before anything of it is fetched;
 /// those of hub::find_files() and hub::download_model(); kCancelled. Threading: call it while this process
 /// has no other threads. Blocks: until the model is there.
-[[nodiscard]] Status choose_model(RunOptions& options, PlannedUse use);
+[[nodiscard]] Status choose_model(RunOptions& options);
 
 }  // namespace brimful::cli

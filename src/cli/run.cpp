@@ -369,7 +369,7 @@ void add_run_command(CLI::App& app, int& exit_code) {
   command->callback([options, &exit_code] {
     if (options->model.empty() && options->hub.empty() && !options->plan_file)
       throw CLI::RequiredError("-m FILE, -hf NAME, or --plan FILE that names a model,");
-    const Status chosen = choose_model(*options, PlannedUse::kOne);
+    const Status chosen = choose_model(*options);
     exit_code = chosen ? report(Run(*options).execute()) : report(chosen);
   });
 }

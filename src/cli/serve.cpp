@@ -259,7 +259,7 @@ void add_serve_command(CLI::App& app, int& exit_code) {
   command->callback([options, &exit_code] {
     if (options->run.model.empty() && options->run.hub.empty())
       throw CLI::RequiredError("-m FILE or -hf NAME");
-    const Status chosen = choose_model(options->run, PlannedUse::kMany);
+    const Status chosen = choose_model(options->run);
     exit_code = chosen ? report(Serve(*options).execute()) : report(chosen);
   });
 }
