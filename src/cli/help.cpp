@@ -57,6 +57,11 @@ constexpr std::array kCommands{
                 "Examples:\n"
                 "  brimful top           live, until you press q\n"
                 "  brimful top --once    one sample, then exit"},
+    CommandHelp{"ps", "Watch and change running models", "Example:\n  brimful ps"},
+    CommandHelp{"stop", "Watch and change running models",
+                "Examples:\n"
+                "  brimful stop       the only running model\n"
+                "  brimful stop 4711  the model of process 4711"},
     CommandHelp{"ctl", "Watch and change running models",
                 "Examples:\n"
                 "  brimful ctl                   list running models\n"

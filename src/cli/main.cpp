@@ -47,6 +47,8 @@ void add_commands(CLI::App& app, int& exit_code) {
   add_serve_command(app, exit_code);
   add_batch_command(app, exit_code);
   add_top_command(app, exit_code);
+  add_ps_command(app, exit_code);
+  add_stop_command(app, exit_code);
   add_ctl_command(app, exit_code);
   add_cache_commands(app, exit_code);
   add_plan_command(app, exit_code);
