@@ -68,10 +68,10 @@ TEST_F(PullCommand, FetchesListsChecksAndRemovesAModel) {
   const fs::path file = pulled.out.substr(0, pulled.out.size() - 1);
   EXPECT_THAT(file.string(), StartsWith(cache().string()));
   EXPECT_TRUE(content_of(file) == content);
-  EXPECT_THAT(pulled.err, HasSubstr("fetching m-Q4_K_M.gguf: 2.86 MiB"));
+  EXPECT_THAT(pulled.err, HasSubstr("fetching m-Q4_K_M.gguf: 2.9 MiB"));
 
   const ProgramRun listed = run_brimful({"list"});
-  EXPECT_THAT(listed.out, AllOf(HasSubstr("org/model-GGUF:Q4_K_M"), HasSubstr("2.86 MiB")));
+  EXPECT_THAT(listed.out, AllOf(HasSubstr("org/model-GGUF:Q4_K_M"), HasSubstr("2.9 MiB")));
   const ProgramRun right = run_brimful({"verify"});
   EXPECT_EQ(right.exit_code, 0) << right.err;
   EXPECT_EQ(right.out, "org/model-GGUF:Q4_K_M: right\n");
@@ -82,7 +82,7 @@ TEST_F(PullCommand, FetchesListsChecksAndRemovesAModel) {
 
   expect_refused(run_brimful({"rm", "org/model-GGUF:Q5_0"}), "it has: Q4_K_M");
   const ProgramRun removed = run_brimful({"rm", kName});
-  EXPECT_EQ(removed.out, "removed org/model-GGUF:Q4_K_M: 2.86 MiB are free now\n") << removed.err;
+  EXPECT_EQ(removed.out, "removed org/model-GGUF:Q4_K_M: 2.9 MiB are free now\n") << removed.err;
   EXPECT_FALSE(fs::exists(file));
   EXPECT_THAT(run_brimful({"list"}).out, HasSubstr("no model in"));
 }
@@ -119,6 +119,8 @@ TEST_F(PullCommand, RunsAModelFromItsName) {
   const ProgramRun first = with({"run", "-hf", kName});
   ASSERT_EQ(first.exit_code, 0) << first.err;
   EXPECT_THAT(first.err, HasSubstr("fetching m-Q4_K_M.gguf"));
+  EXPECT_LT(first.err.find("fits: "), first.err.find("fetching")) << first.err;
+  EXPECT_THAT(first.err, HasSubstr("; Q4_K_M, "));
   const std::size_t requests = server.server().requests().size();
   const ProgramRun second = with({"run", "-hf", kName});
   EXPECT_EQ(second.out, first.out) << second.err;
@@ -135,7 +137,10 @@ TEST_F(PullCommand, AModelThatDoesNotFitIsNotFetched) {
   const HubServer server(HubServer::Files{{"m-Q4_K_M.gguf", model}});
   use(server);
   const ProgramRun run = run_brimful({"run", "-hf", kName, "-p", "1", "--raw", "--ram", "1MiB"});
-  EXPECT_EQ(run.exit_code, run.err.contains("nothing was fetched") ? 3 : -1) << run.err;
+  EXPECT_EQ(run.exit_code, 3);
+  EXPECT_THAT(run.err, AllOf(HasSubstr("does not fit --ram"), HasSubstr("nothing was fetched")));
+  EXPECT_LT(server.server().bytes_sent(), model.size()) << "only the header";
+  EXPECT_THAT(run_brimful({"list"}).out, HasSubstr("no model in"));
 }
 
 TEST_F(PullCommand, BadInputIsOneLine) {

@@ -23,8 +23,11 @@ std::string forecast_line(const PlanReport& report, const hub::HubFiles& model) 
   for (const plan::DeviceShare& device : report.plan.devices.devices)
     vram += fmt::format("{} of {}, ", format_bytes(device.budget - device.unused), device.name);
   const plan::MemoryMap map = report.plan.host.memory_map(report.inputs.profile);
-  return fmt::format("fits: {}{} of RAM, {:.1f} tokens/s; {}, {} to fetch", vram, format_bytes(map.peak()),
-                     report.plan.forecast.decode_tokens_per_second,
+  const std::string speed =
+      report.inputs.machine.measured.empty()
+          ? "speed unknown (see 'brimful probe')"
+          : fmt::format("{:.1f} tokens/s", report.plan.forecast.decode_tokens_per_second);
+  return fmt::format("fits: {}{} of RAM, {}; {}, {} to fetch", vram, format_bytes(map.peak()), speed,
                      model.quantisation().empty() ? "no quantisation in its name" : model.quantisation(),
                      format_bytes(model.size()));
 }

@@ -28,7 +28,8 @@ struct CachedModel {
   std::vector<std::filesystem::path> blobs;
   /// The size of all parts together.
   Bytes size;
-  std::filesystem::file_time_type changed{};
+  /// The time of the last change of a part.
+  std::filesystem::file_time_type changed = std::filesystem::file_time_type::min();
 
   /// The name by which commands take the model: `repository:quantisation`, without the latter when the file
   /// has none.
