@@ -66,8 +66,13 @@ void ModelServer::State::answer(const httplib::Request& asked, httplib::Response
   }
   to.set_content_provider(
       reply.size, reply.type,
-      [this, reply, left = reply.breaks_after](std::size_t offset, std::size_t length,
-                                               httplib::DataSink& sink) mutable {
+      [this, reply, left = reply.stalls_after ? reply.stalls_after : reply.breaks_after](
+          std::size_t offset, std::size_t length, httplib::DataSink& sink) mutable {
+        if (reply.stalls_after && left == 0U) {
+          std::unique_lock lock(mutex);
+          changed.wait(lock, [this] { return ends; });
+          return false;
+        }
         const std::uint64_t most = std::min<std::uint64_t>({length, left.value_or(length), 64 * 1024});
         if (left) *left -= most;
         return write(reply, offset, most, sink);

@@ -35,6 +35,8 @@ class ModelServer {
     bool tells_size = true;
     /// The number of bytes after which the connection is cut. Unset: never.
     std::optional<std::uint64_t> breaks_after;
+    /// The number of bytes after which nothing more is sent, although the connection stays. Unset: never.
+    std::optional<std::uint64_t> stalls_after;
     /// The wait before the body. It ends early when the server ends.
     std::chrono::milliseconds delay{0};
   };

@@ -209,7 +209,8 @@ TEST_F(AtATerminal, AChatWhoseInputIsAPipeAnswersLineByLine) {
 TEST_F(AtATerminal, HelpListsTheCommandsAndMistypedNamesAreRecognised) {
   const ProgramRun help = run_brimful({"help"});
   EXPECT_EQ(help.exit_code, 0) << help.err;
-  for (const char* command : {"run", "serve", "batch", "top", "ctl", "plan", "probe", "show", "synth"}) {
+  for (const char* command : {"run", "serve", "batch", "pull", "list", "verify", "rm", "top", "ps", "stop",
+                              "ctl", "plan", "probe", "show", "synth"}) {
     EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command + ' '));
     const ProgramRun about = run_brimful({"help", command});
     EXPECT_EQ(about.exit_code, 0) << about.err;

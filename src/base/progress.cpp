@@ -26,14 +26,15 @@ std::string format_left(double seconds) {
 }  // namespace
 
 std::string progress_text(const std::string& label, Bytes done, Bytes total,
-                          std::chrono::duration<double> elapsed) {
+                          std::chrono::duration<double> elapsed, Bytes already) {
   const auto done_bytes = static_cast<double>(done.value);
   const auto total_bytes = static_cast<double>(std::max<std::uint64_t>(total.value, 1));
   const int percent = static_cast<int>(std::min(100.0, 100.0 * done_bytes / total_bytes));
   std::string text =
       fmt::format("{} {:3d}%  {} of {}", label, percent, format_bytes(done), format_bytes(total));
 
-  const double rate = elapsed.count() > 0 ? done_bytes / elapsed.count() : 0.0;
+  const auto moved = static_cast<double>(saturating_sub(done, already).value);
+  const double rate = elapsed.count() > 0 ? moved / elapsed.count() : 0.0;
   if (rate >= 1) {
     const double left = static_cast<double>(saturating_sub(total, done).value) / rate;
     text +=
@@ -42,9 +43,10 @@ std::string progress_text(const std::string& label, Bytes done, Bytes total,
   return text;
 }
 
-ProgressBar::ProgressBar(std::string label, Bytes total)
+ProgressBar::ProgressBar(std::string label, Bytes total, Bytes already)
     : label_(std::move(label)),
       total_(total),
+      already_(already),
       start_(Clock::now()),
       drawn_(start_),
       active_(isatty(STDERR_FILENO) == 1) {}
@@ -57,17 +59,21 @@ void ProgressBar::update(Bytes done) {
   if (now - drawn_ < kRedrawInterval) return;
   drawn_ = now;
   shown_ = true;
-  tell("{}{}", kWipeLine, progress_text(label_, done, total_, now - start_));
+  tell("{}{}", kWipeLine, progress_text(label_, done, total_, now - start_, already_));
   std::fflush(stderr);
 }
 
-void ProgressBar::finish() {
+void ProgressBar::wipe() {
   if (shown_) {
     tell("{}", kWipeLine);
     std::fflush(stderr);
   }
-  active_ = false;
   shown_ = false;
+}
+
+void ProgressBar::finish() {
+  wipe();
+  active_ = false;
 }
 
 }  // namespace brimful

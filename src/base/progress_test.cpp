@@ -12,6 +12,11 @@ TEST(ProgressTextTest, ShowsPercentRateAndTimeLeft) {
             "writing   0%  0 B of 1.00 GiB");
 }
 
+TEST(ProgressTextTest, WhatWasThereBeforeSaysNothingAboutTheRate) {
+  EXPECT_EQ(progress_text("fetching", kMiB * 600, kMiB * 1000, std::chrono::seconds(10), kMiB * 500),
+            "fetching  60%  600.0 MiB of 1000.0 MiB  10.0 MiB/s  40 s left");
+}
+
 TEST(ProgressBarTest, DrawsNothingWhereStderrIsNoTerminal) {
   testing::internal::CaptureStderr();
   {

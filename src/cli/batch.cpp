@@ -17,6 +17,7 @@
 #include "cli/answer_settings.h"
 #include "cli/batch_files.h"
 #include "cli/exit_code.h"
+#include "cli/model_choice.h"
 #include "cli/run_options.h"
 #include "cli/run_report.h"
 #include "cli/start.h"
@@ -103,7 +104,7 @@ class Batch {
     BRIMFUL_TRY(const batch::Shard shard, batch::parse_shard(options_.shard));
     BRIMFUL_TRY_VOID(check_files(files.of(shard)));
     if (options_.merge > 0) return merge(files);
-    if (options_.run.model.empty()) return fail(ErrorCode::kInvalidArgument, "name the model with -m");
+    if (options_.run.model.empty()) return fail(ErrorCode::kInvalidArgument, "name the model with -m or -hf");
     BRIMFUL_TRY_VOID(refuse_drafts(options_.run));
     BRIMFUL_TRY(engine::OpenOptions open, open_options(options_.run));
     open.heads = engine::Heads::kNone;
@@ -373,7 +374,9 @@ void add_batch_command(CLI::App& app, int& exit_code) {
   auto* const command =
       app.add_subcommand("batch", "compute a file of requests, in the format of OpenAI's batch API");
   auto options = std::make_shared<BatchOptions>();
-  command->add_option("-m,--model", options->run.model, "GGUF file (of a split model: the first part)");
+  command->add_option("-m,--model", options->run.model,
+                      "GGUF file (of a split model: the first part), or the name of a model in the cache");
+  add_hub_flag(*command, options->run);
   command
       ->add_option("-i,--input-file", options->input,
                    "file of requests, JSON Lines in the format of OpenAI's batch API ('-': standard input)")
@@ -405,7 +408,10 @@ void add_batch_command(CLI::App& app, int& exit_code) {
   add_chat_flags(*command, options->run);
   add_shape_flags(*command, options->run);
   add_device_flags(*command, options->run);
-  command->callback([options, &exit_code] { exit_code = report(Batch(*options).execute()); });
+  command->callback([options, &exit_code] {
+    const Status chosen = choose_model(options->run);
+    exit_code = chosen ? report(Batch(*options).execute()) : report(chosen);
+  });
 }
 
 }  // namespace brimful::cli

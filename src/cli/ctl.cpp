@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
 
 #include "base/standard_error.h"
 #include "base/standard_output.h"
@@ -113,7 +116,36 @@ Status change(const Options& options) {
   return write_standard_output(text);
 }
 
+/// Asks a running model to end, as Ctrl-C does at a server: `brimful serve` and `brimful batch` finish what
+/// they have begun.
+Status stop(const Options& options) {
+  pid_t pid = options.pid.value_or(0);
+  if (options.pid) {
+    // The answer says that this process of this user runs a model.
+    BRIMFUL_TRY_VOID(control::ask(pid, {{"ask", "status"}}, Watch::kPatience));
+  } else {
+    BRIMFUL_TRY(pid, only_one());
+  }
+  if (::kill(pid, SIGTERM) != 0)
+    return fail(ErrorCode::kIo, fmt::format("process {} cannot be stopped: {}", pid, std::strerror(errno)));
+  return write_standard_output(fmt::format("asked process {} to end\n", pid));
+}
+
 }  // namespace
+
+void add_ps_command(CLI::App& app, int& exit_code) {
+  auto* const command = app.add_subcommand("ps", "list running models");
+  auto options = std::make_shared<Options>();
+  command->add_flag("--json", options->json, "print the list as JSON");
+  command->callback([options, &exit_code] { exit_code = report(list(*options)); });
+}
+
+void add_stop_command(CLI::App& app, int& exit_code) {
+  auto* const command = app.add_subcommand("stop", "end a running model");
+  auto options = std::make_shared<Options>();
+  command->add_option("pid", options->pid, "process that runs the model (default: the only one)");
+  command->callback([options, &exit_code] { exit_code = report(stop(*options)); });
+}
 
 void add_ctl_command(CLI::App& app, int& exit_code) {
   auto* const command = app.add_subcommand("ctl", "list running models, or change the memory budgets of one");

@@ -30,11 +30,13 @@ struct CommandHelp {
 };
 
 constexpr std::array kCommands{
-    CommandHelp{"run", "Use a model",
-                "Examples:\n"
-                "  brimful run model.gguf                            chat on the terminal\n"
-                "  brimful run model.gguf -p \"Why is the sky blue?\"  one answer\n"
-                "  brimful run model.gguf --ram 12GiB --vram 8GiB    within these budgets"},
+    CommandHelp{
+        "run", "Use a model",
+        "Examples:\n"
+        "  brimful run model.gguf                            chat on the terminal\n"
+        "  brimful run -hf ggml-org/gemma-3-1b-it-GGUF       download it first, if the cache lacks it\n"
+        "  brimful run model.gguf -p \"Why is the sky blue?\"  one answer\n"
+        "  brimful run model.gguf --ram 12GiB --vram 8GiB    within these budgets"},
     CommandHelp{"serve", "Use a model",
                 "Examples:\n"
                 "  brimful serve model.gguf                 OpenAI's API on http://127.0.0.1:8080/v1\n"
@@ -42,10 +44,24 @@ constexpr std::array kCommands{
     CommandHelp{"batch", "Use a model",
                 "Example:\n"
                 "  brimful batch -m model.gguf -i requests.jsonl -o answers.jsonl --ram 12GiB"},
+    CommandHelp{"pull", "Models in the cache",
+                "Examples:\n"
+                "  brimful pull bartowski/Llama-3.3-70B-Instruct-GGUF:Q4_K_M\n"
+                "  brimful pull ggml-org/gemma-3-1b-it-GGUF --limit-rate 5MiB"},
+    CommandHelp{"list", "Models in the cache", "Example:\n  brimful list"},
+    CommandHelp{"verify", "Models in the cache",
+                "Example:\n  brimful verify bartowski/Llama-3.3-70B-Instruct-GGUF:Q4_K_M"},
+    CommandHelp{"rm", "Models in the cache",
+                "Example:\n  brimful rm bartowski/Llama-3.3-70B-Instruct-GGUF:Q4_K_M"},
     CommandHelp{"top", "Watch and change running models",
                 "Examples:\n"
                 "  brimful top           live, until you press q\n"
                 "  brimful top --once    one sample, then exit"},
+    CommandHelp{"ps", "Watch and change running models", "Example:\n  brimful ps"},
+    CommandHelp{"stop", "Watch and change running models",
+                "Examples:\n"
+                "  brimful stop       the only running model\n"
+                "  brimful stop 4711  the model of process 4711"},
     CommandHelp{"ctl", "Watch and change running models",
                 "Examples:\n"
                 "  brimful ctl                   list running models\n"

@@ -12,6 +12,7 @@
 #include "base/standard_output.h"
 #include "cli/arguments.h"
 #include "cli/batch.h"
+#include "cli/cache_commands.h"
 #include "cli/ctl.h"
 #include "cli/exit_code.h"
 #include "cli/help.h"
@@ -46,7 +47,10 @@ void add_commands(CLI::App& app, int& exit_code) {
   add_serve_command(app, exit_code);
   add_batch_command(app, exit_code);
   add_top_command(app, exit_code);
+  add_ps_command(app, exit_code);
+  add_stop_command(app, exit_code);
   add_ctl_command(app, exit_code);
+  add_cache_commands(app, exit_code);
   add_plan_command(app, exit_code);
   add_probe_command(app, exit_code);
   add_show_command(app, exit_code);

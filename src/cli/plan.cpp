@@ -52,9 +52,10 @@ void add_plan_command(CLI::App& app, int& exit_code) {
                          "predict if a model fits, where its weights would be placed, how fast it would run, "
                          "and what would make it faster; reads no weights");
   auto options = std::make_shared<PlanOptions>();
-  command->add_option(
-      "-m,--model,model", options->run.model,
-      "GGUF file (of a split model: the first part), or its https:// address: only the header is read");
+  command->add_option("-m,--model,model", options->run.model,
+                      "GGUF file (of a split model: the first part), the name of a model in the cache, or an "
+                      "https:// address: only "
+                      "the header is read");
   command->add_option(
       "--hf,--hf-repo", options->hub,
       "model on the Hugging Face Hub: ORGANISATION/REPOSITORY[:QUANTISATION]; only the header is read");

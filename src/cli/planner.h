@@ -24,6 +24,9 @@ struct PlanOptions {
   std::string purpose = "chat";
   /// The number of tokens in a prompt. Unset: 512, or half of the context when that is less.
   std::optional<std::uint32_t> prompt_tokens;
+  /// Whether this machine is measured when it was not measured before. If not, the report's machine is then a
+  /// made-up one (Profile::measured is empty): only what fits is known.
+  bool measure = true;
   /// Whether the report is printed as JSON.
   bool json = false;
   /// The file for a picture of the tiers. Unset: none.
@@ -41,7 +44,8 @@ struct PlanReport : session::PlanReport {
 };
 
 /// Makes the whole report, and reads no weight. Measures this machine first, when that was not done before.
-/// Errors: kInfeasible when the model does not fit; all others mean that it could not be found out.
+/// Errors: kInfeasible when the model does not fit; kNotFound when the machine was not
+/// measured, may not be measured now, and a GPU is asked for; all others mean that it could not be found out.
 /// Blocks: for up to a minute when it measures; on the network when it fetches a header.
 [[nodiscard]] Result<PlanReport> make_report(const PlanOptions& options);
 

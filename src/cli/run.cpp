@@ -18,6 +18,7 @@
 #include "cli/exit_code.h"
 #include "cli/line_reader.h"
 #include "cli/memory_map.h"
+#include "cli/model_choice.h"
 #include "cli/run_options.h"
 #include "cli/run_report.h"
 #include "cli/start.h"
@@ -366,9 +367,10 @@ void add_run_command(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<RunOptions>();
   add_run_flags(*command, *options);
   command->callback([options, &exit_code] {
-    if (options->model.empty() && !options->plan_file)
-      throw CLI::RequiredError("-m FILE, or --plan FILE that names a model,");
-    exit_code = report(Run(*options).execute());
+    if (options->model.empty() && options->hub.empty() && !options->plan_file)
+      throw CLI::RequiredError("-m FILE, -hf NAME, or --plan FILE that names a model,");
+    const Status chosen = choose_model(*options);
+    exit_code = chosen ? report(Run(*options).execute()) : report(chosen);
   });
 }
 

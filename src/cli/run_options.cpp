@@ -15,6 +15,7 @@
 #include "base/standard_error.h"
 #include "base/user_folders.h"
 #include "cli/flag_names.h"
+#include "cli/model_choice.h"
 #include "cli/ram_budget.h"
 #include "cli/start.h"
 #include "constraint/answer_grammar.h"
@@ -120,7 +121,9 @@ int threads_of(const RunOptions& options) {
 }  // namespace
 
 void add_run_flags(CLI::App& command, RunOptions& o) {
-  command.add_option("-m,--model,model", o.model, "GGUF file (of a split model: the first part)");
+  command.add_option("-m,--model,model", o.model,
+                     "GGUF file (of a split model: the first part), or the name of a model in the cache");
+  add_hub_flag(command, o);
   command.add_option("-p,--prompt", o.prompt, "prompt (default: a chat on the terminal)");
   command.add_option("-f,--file", o.prompt_file, "read the prompt from a file ('-': standard input)");
   command.add_option("--system", o.system, "system message of the chat");

@@ -18,6 +18,8 @@ namespace brimful::cli {
 /// that the flag was not given.
 struct RunOptions {
   std::string model;
+  /// The value of -hf; empty when the flag was not given. choose_model() turns it into `model`.
+  std::string hub;
   std::optional<std::string> prompt;
   std::optional<std::string> prompt_file;
   std::optional<std::string> system;

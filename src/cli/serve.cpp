@@ -13,6 +13,7 @@
 #include "base/standard_error.h"
 #include "cli/answer_settings.h"
 #include "cli/exit_code.h"
+#include "cli/model_choice.h"
 #include "cli/run_options.h"
 #include "cli/start.h"
 #include "serve/api_server.h"
@@ -224,8 +225,9 @@ class Serve {
 void add_serve_command(CLI::App& app, int& exit_code) {
   auto* const command = app.add_subcommand("serve", "serve a model over HTTP, with OpenAI's API");
   auto options = std::make_shared<ServeOptions>();
-  command->add_option("model,-m,--model", options->run.model, "GGUF file (of a split model: the first part)")
-      ->required();
+  command->add_option("model,-m,--model", options->run.model,
+                      "GGUF file (of a split model: the first part), or the name of a model in the cache");
+  add_hub_flag(*command, options->run);
   command->add_option("--host", options->server.access.host, "address to listen on")->capture_default_str();
   command->add_option("--port", options->port, "port to listen on (0: any free port)")
       ->capture_default_str()
@@ -255,7 +257,12 @@ void add_serve_command(CLI::App& app, int& exit_code) {
   add_chat_flags(*command, options->run);
   add_shape_flags(*command, options->run);
   add_device_flags(*command, options->run);
-  command->callback([options, &exit_code] { exit_code = report(Serve(*options).execute()); });
+  command->callback([options, &exit_code] {
+    if (options->run.model.empty() && options->run.hub.empty())
+      throw CLI::RequiredError("-m FILE or -hf NAME");
+    const Status chosen = choose_model(options->run);
+    exit_code = chosen ? report(Serve(*options).execute()) : report(chosen);
+  });
 }
 
 }  // namespace brimful::cli

@@ -13,6 +13,7 @@
 #include "base/visible_text.h"
 #include "cli/exit_code.h"
 #include "cli/model_listing.h"
+#include "hub/model_source.h"
 
 namespace brimful::cli {
 namespace {
@@ -22,12 +23,15 @@ constexpr std::size_t kElementsInJson = 64;
 
 struct Options {
   std::string model;
+  std::string hub;
   bool json = false;
 };
 
 /// Returns the whole text to show.
 Result<std::string> listing(const Options& options) {
-  BRIMFUL_TRY(const model::ModelProfile profile, model::read_model(options.model));
+  BRIMFUL_TRY(const hub::LocalModel local, hub::locate({options.model, options.hub}));
+  const auto weights = local.header_only() ? model::Weights::kMayBeMissing : model::Weights::kRequired;
+  BRIMFUL_TRY(const model::ModelProfile profile, model::read_model(local.path, weights));
   BRIMFUL_TRY(const std::vector<model::MetadataEntry> entries,
               model::read_metadata(profile, options.json ? kElementsInJson : kElementsForPeople));
   if (options.json) return json_text(model_json(profile, entries), 2) + '\n';
@@ -54,10 +58,18 @@ void add_show_command(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("show", "show what a model contains: size, quantisation, tensors, metadata");
-  command->add_option("-m,--model,MODEL", options->model, "GGUF file (of a split model: the first part)")
-      ->required();
+  command->add_option("-m,--model,MODEL", options->model,
+                      "GGUF file (of a split model: the first part), the name of a model in the cache, or an "
+                      "https:// address, of which only the header is read");
+  command->add_option(
+      "--hf,--hf-repo", options->hub,
+      "model on the Hugging Face Hub: ORGANISATION/REPOSITORY[:QUANTISATION]; only the header "
+      "is read");
   command->add_flag("--json", options->json, "print JSON");
-  command->callback([options, &exit_code] { exit_code = run(*options); });
+  command->callback([options, &exit_code] {
+    if (options->model.empty() && options->hub.empty()) throw CLI::RequiredError("-m FILE or -hf NAME");
+    exit_code = run(*options);
+  });
 }
 
 }  // namespace brimful::cli

@@ -74,17 +74,6 @@ std::string last_quantisation(std::string_view text) {
   return found;
 }
 
-bool is_model(std::string_view path) {
-  const std::string name = lower(file_name(path));
-  if (!name.ends_with(".gguf")) return false;
-  constexpr std::array<std::string_view, 6> kOthers{"mmproj",  "imatrix", "mtp-",
-                                                    "eagle3-", "dflash-", "dspark-"};
-  if (std::ranges::any_of(kOthers, [&](std::string_view other) { return name.contains(other); }))
-    return false;
-  const auto split = model::parse_split_name(std::string(path));
-  return !split || split->part == 1;
-}
-
 std::string listed(std::span<const std::string> models) {
   std::vector<std::string> names;
   for (const std::string& path : models) {
@@ -101,6 +90,17 @@ std::string listed(std::span<const std::string> models) {
 
 }  // namespace
 
+bool is_model_file(std::string_view path) {
+  const std::string name = lower(file_name(path));
+  if (!name.ends_with(".gguf")) return false;
+  constexpr std::array<std::string_view, 6> kOthers{"mmproj",  "imatrix", "mtp-",
+                                                    "eagle3-", "dflash-", "dspark-"};
+  if (std::ranges::any_of(kOthers, [&](std::string_view other) { return name.contains(other); }))
+    return false;
+  const auto split = model::parse_split_name(std::string(path));
+  return !split || split->part == 1;
+}
+
 std::string quantisation_of(std::string_view path) {
   const std::string in_name = last_quantisation(file_name(path));
   return in_name.empty() ? last_quantisation(folder(path)) : in_name;
@@ -109,7 +109,7 @@ std::string quantisation_of(std::string_view path) {
 Result<std::string> choose_file(std::span<const std::string> paths,
                                 const std::optional<std::string>& quantisation) {
   std::vector<std::string> models;
-  std::ranges::copy_if(paths, std::back_inserter(models), is_model);
+  std::ranges::copy_if(paths, std::back_inserter(models), is_model_file);
   if (models.empty()) {
     return fail(ErrorCode::kNotFound, "it has no GGUF model: look for a repository whose name ends in -GGUF");
   }

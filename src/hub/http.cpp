@@ -24,8 +24,17 @@ struct Transfer {
   [[nodiscard]] bool is_file() const { return answer.status == 200 || answer.status == 206; }
 };
 
+/// Returns the text of an entity tag without its quotes.
+std::string unquoted(std::string_view value) {
+  if (value.starts_with("W/")) value.remove_prefix(2);
+  if (value.size() >= 2 && value.front() == '"' && value.back() == '"')
+    value = value.substr(1, value.size() - 2);
+  return std::string(value);
+}
+
 void read_header(Answer& answer, const std::string& name, std::string_view value) {
   if (name == "content-type") answer.content_type = lower(value);
+  if (name == "x-linked-etag") answer.linked_etag = unquoted(value);
   if (name == "link") answer.next_page = next_page(value);
   if (name == "content-length" && answer.status == 200) answer.total = parse_number(value);
   if (name == "content-range" && answer.status == 206) {
@@ -41,7 +50,9 @@ std::size_t on_header(char* data, std::size_t, std::size_t size, void* user) noe
   const std::string_view line = trim({data, size});
   const std::size_t colon = line.find(':');
   if (line.starts_with("HTTP/")) {  // Every answer begins with such a line, also one that redirects.
+    std::string linked_etag = std::move(transfer.answer.linked_etag);
     transfer.answer = Answer();
+    transfer.answer.linked_etag = std::move(linked_etag);
     transfer.answer.status = parse_status(line);
     if (transfer.answer.status == 200) transfer.answer.first = 0;
   } else if (colon != std::string_view::npos) {
@@ -99,6 +110,7 @@ Status Http::aim(const std::string& url, const std::optional<ByteRange>& range) 
 }
 
 Result<Answer> Http::get(const std::string& url, const std::optional<ByteRange>& range, const Sink& sink) {
+  status_ = 0;
   BRIMFUL_TRY_VOID(aim(url, range));
   Transfer transfer{.sink = sink, .answer = {}};
   const bool set_up = set(CURLOPT_HEADERDATA, static_cast<void*>(&transfer)) &&
@@ -106,6 +118,7 @@ Result<Answer> Http::get(const std::string& url, const std::optional<ByteRange>&
                       set(CURLOPT_ERRORBUFFER, transfer.error.data());
   if (!set_up) return fail(ErrorCode::kInternal, "libcurl refuses the settings of a request");
   const CURLcode code = curl_->easy_perform(handle_.get());
+  status_ = transfer.answer.status;
   // The buffer belongs to this function.
   static_cast<void>(set(CURLOPT_ERRORBUFFER, static_cast<char*>(nullptr)));
   if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && transfer.ended_by_us)) {

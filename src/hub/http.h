@@ -33,6 +33,9 @@ struct Answer {
   std::optional<std::uint64_t> total;
   /// The address of the next page of a list; empty on the last page.
   std::string next_page;
+  /// The hash that the hub says the file has (X-Linked-ETag), also when it then redirects to another server.
+  /// Empty when it does not say one.
+  std::string linked_etag;
 };
 
 /// Takes the bytes of an answer as they arrive. Returning false ends the transfer. It must not throw.
@@ -57,6 +60,8 @@ class Http {
   [[nodiscard]] Result<Answer> get(const std::string& url, const std::optional<ByteRange>& range,
                                    const Sink& sink);
 
+  /// The status of the last request's answer; 0 when there was no answer.
+  [[nodiscard]] int status() const { return status_; }
   [[nodiscard]] const Settings& settings() const { return settings_; }
 
  private:
@@ -79,6 +84,7 @@ class Http {
   Settings settings_;
   const Curl* curl_;
   Handle handle_;
+  int status_ = 0;
 };
 
 }  // namespace brimful::hub

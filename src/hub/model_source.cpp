@@ -1,8 +1,12 @@
 #include "hub/model_source.h"
 
+#include <fmt/format.h>
+
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "hub/fetch_model.h"
 #include "hub/http_headers.h"
 #include "hub/remote_header.h"
 #include "hub/repository.h"
@@ -24,6 +28,17 @@ Result<std::string> address_of(Http& http, const ModelSource& source) {
 
 }  // namespace
 
+Result<std::filesystem::path> path_of(const std::string& model, const HubCache& cache) {
+  std::error_code unknown;
+  if (model.empty() || model.ends_with(".gguf") || std::filesystem::exists(model, unknown)) return model;
+  const auto name = parse_hub_model(model);
+  if (!name) return model;
+  auto cached = cache.find(*name);
+  if (cached) return std::move(cached->file);
+  return fail(ErrorCode::kNotFound, fmt::format("{}: there is no such file, and {}; -hf {} downloads it",
+                                                model, cached.error().message, model));
+}
+
 Result<LocalModel> locate(const ModelSource& source) {
   // A path needs no settings, so errors in the environment do not matter.
   if (is_path(source)) return locate(source, Settings());
@@ -36,7 +51,19 @@ Result<LocalModel> locate(const ModelSource& source, const Settings& settings) {
     return fail(ErrorCode::kInvalidArgument,
                 "name one model: -m FILE, -m ADDRESS or -hf ORGANISATION/REPOSITORY[:QUANTISATION]");
   }
-  if (is_path(source)) return LocalModel{.path = source.model};
+  if (is_path(source)) {
+    BRIMFUL_TRY(std::filesystem::path path, path_of(source.model, HubCache::of_environment()));
+    return LocalModel{.path = std::move(path)};
+  }
+  if (!source.hub.empty()) {
+    BRIMFUL_TRY(const HubModel model, parse_hub_model(source.hub));
+    if (const auto cached = exactly_in(HubCache::of_environment(), model))
+      return LocalModel{.path = cached->file};
+    if (settings.offline) {
+      BRIMFUL_TRY(const CachedModel cached, HubCache::of_environment().find(model));
+      return LocalModel{.path = cached.file};
+    }
+  }
   BRIMFUL_TRY(Http http, Http::open(settings));
   BRIMFUL_TRY(const std::string address, address_of(http, source));
   BRIMFUL_TRY(TemporaryFolder folder, TemporaryFolder::make());

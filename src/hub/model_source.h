@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "hub/hub_cache.h"
 #include "hub/settings.h"
 #include "hub/temporary_folder.h"
 
@@ -30,8 +31,14 @@ struct LocalModel {
   [[nodiscard]] bool header_only() const { return folder.has_value(); }
 };
 
-/// Makes a model readable by a path. A path is returned as it is, and nothing is read from it. For an
-/// address or a name of the hub, the headers are fetched into a temporary folder.
+/// Returns the file that a value of -m means: a path as it is, and for a name `organisation/repository
+/// [:quantisation]` that is no file, the model of this name in the cache.
+/// Errors: kNotFound when the cache does not have it.
+[[nodiscard]] Result<std::filesystem::path> path_of(const std::string& model, const HubCache& cache);
+
+/// Makes a model readable by a path. A path is returned as path_of() does, and nothing is read from it. So is
+/// a name of the hub whose file is in the cache. For others, and for an address, the headers are fetched into
+/// a temporary folder.
 /// Errors: those of settings_from_environment, parse_hub_model, find_model and fetch_headers;
 /// kInvalidArgument unless exactly one model is named. Blocks: on the network.
 [[nodiscard]] Result<LocalModel> locate(const ModelSource& source);

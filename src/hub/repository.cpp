@@ -7,6 +7,7 @@
 
 #include "base/json_text.h"
 #include "hub/http_headers.h"
+#include "hub/hub_cache.h"
 #include "model/gguf_reader.h"
 
 namespace brimful::hub {
@@ -23,9 +24,8 @@ bool is_name(std::string_view text) {
          });
 }
 
-/// Reads one page of a list of files, and adds the files to `paths`. Returns the address of the next page;
-/// empty on the last one.
-Result<std::string> read_page(Http& http, const std::string& url, std::vector<std::string>& paths) {
+/// GETs JSON. `next` gets the address of the next page; empty on the last one.
+Result<nlohmann::json> get_json(Http& http, const std::string& url, std::string& next) {
   std::string text;
   bool too_large = false;
   const Sink append = [&](const Answer&, std::span<const std::byte> bytes) {
@@ -34,17 +34,53 @@ Result<std::string> read_page(Http& http, const std::string& url, std::vector<st
     return !too_large;
   };
   BRIMFUL_TRY(const Answer answer, http.get(url, std::nullopt, append));
-  const auto list = parse_json(text);
-  if (too_large || !list || !list->is_array()) {
-    return fail(
-        ErrorCode::kCorrupt,
-        fmt::format("{}: the server did not answer with a list of files: check HF_ENDPOINT", shown(url)));
+  auto json = parse_json(text);
+  if (too_large || !json) {
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("{}: the server did not answer as a hub does: check HF_ENDPOINT", shown(url)));
   }
-  for (const auto& entry : *list) {
-    if (!entry.is_object() || !entry.contains("path") || !entry["path"].is_string()) continue;
-    if (entry.value("type", nlohmann::json()) == "file") paths.push_back(entry["path"].get<std::string>());
+  next = answer.next_page;
+  return std::move(*json);
+}
+
+std::string text_of(const nlohmann::json& object, const char* name) {
+  const auto it = object.find(name);
+  return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
+}
+
+/// Reads one entry of a list of files. Nullopt for a folder and for anything that is no entry.
+std::optional<RemoteFile> read_entry(const nlohmann::json& entry) {
+  if (!entry.is_object() || text_of(entry, "type") != "file") return std::nullopt;
+  RemoteFile file{.path = text_of(entry, "path"), .hash = text_of(entry, "oid")};
+  if (file.path.empty()) return std::nullopt;
+  if (const auto size = entry.find("size"); size != entry.end() && size->is_number_unsigned())
+    file.size = size->get<std::uint64_t>();
+  if (const auto lfs = entry.find("lfs"); lfs != entry.end() && lfs->is_object()) {
+    file.hash = text_of(*lfs, "oid");
+    if (const auto size = lfs->find("size"); size != lfs->end() && size->is_number_unsigned())
+      file.size = size->get<std::uint64_t>();
   }
-  return answer.next_page;
+  return file;
+}
+
+/// Returns all files of a repository at a commit or a branch.
+Result<std::vector<RemoteFile>> files_at(Http& http, std::string_view repository, std::string_view revision) {
+  std::vector<RemoteFile> files;
+  std::string page =
+      fmt::format("{}/api/models/{}/tree/{}?recursive=true", http.settings().endpoint, repository, revision);
+  for (std::size_t pages = 0; !page.empty() && pages < kMostPages; ++pages) {
+    const std::string url = page;
+    BRIMFUL_TRY(const nlohmann::json list, get_json(http, url, page));
+    if (!list.is_array()) {
+      return fail(
+          ErrorCode::kCorrupt,
+          fmt::format("{}: the server did not answer with a list of files: check HF_ENDPOINT", shown(url)));
+    }
+    for (const auto& entry : list) {
+      if (auto file = read_entry(entry)) files.push_back(std::move(*file));
+    }
+  }
+  return files;
 }
 
 }  // namespace
@@ -64,19 +100,45 @@ Result<HubModel> parse_hub_model(std::string_view text) {
                           model::in_quotes(text)));
 }
 
+std::vector<std::string> RemoteFiles::paths() const {
+  std::vector<std::string> out;
+  for (const RemoteFile& file : files) out.push_back(file.path);
+  return out;
+}
+
+const RemoteFile* RemoteFiles::find(std::string_view path) const {
+  const auto it = std::ranges::find(files, path, &RemoteFile::path);
+  return it == files.end() ? nullptr : &*it;
+}
+
+Result<RemoteFiles> list_files(Http& http, const std::string& repository) {
+  const std::string url = fmt::format("{}/api/models/{}/revision/main", http.settings().endpoint, repository);
+  std::string next;
+  BRIMFUL_TRY(const nlohmann::json facts, get_json(http, url, next));
+  RemoteFiles out;
+  if (facts.is_object()) out.commit = text_of(facts, "sha");
+  if (!is_hash(out.commit)) {
+    return fail(
+        ErrorCode::kCorrupt,
+        fmt::format("{}: the server does not say which commit this is: check HF_ENDPOINT", shown(url)));
+  }
+  BRIMFUL_TRY(out.files, files_at(http, repository, out.commit));
+  return out;
+}
+
+std::string address_of(const Settings& settings, std::string_view repository, std::string_view revision,
+                       std::string_view path) {
+  return fmt::format("{}/{}/resolve/{}/{}", settings.endpoint, repository, revision, percent_encoded(path));
+}
+
 Result<std::string> find_model(Http& http, const HubModel& model) {
-  const std::string& endpoint = http.settings().endpoint;
-  std::vector<std::string> paths;
-  std::string page = fmt::format("{}/api/models/{}/tree/main?recursive=true", endpoint, model.repository);
-  for (std::size_t pages = 0; !page.empty() && pages < kMostPages; ++pages) {
-    BRIMFUL_TRY(page, read_page(http, page, paths));
-  }
-  const auto path = choose_file(paths, model.quantisation);
+  BRIMFUL_TRY(const std::vector<RemoteFile> files, files_at(http, model.repository, "main"));
+  const auto path = choose_file(RemoteFiles{.commit = {}, .files = files}.paths(), model.quantisation);
   if (!path) {
-    return fail(path.error().code,
-                fmt::format("{}/{}: {}", shown(endpoint), model.repository, path.error().message));
+    return fail(path.error().code, fmt::format("{}/{}: {}", shown(http.settings().endpoint), model.repository,
+                                               path.error().message));
   }
-  return fmt::format("{}/{}/resolve/main/{}", endpoint, model.repository, percent_encoded(*path));
+  return address_of(http.settings(), model.repository, "main", *path);
 }
 
 }  // namespace brimful::hub

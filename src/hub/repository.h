@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -30,9 +31,41 @@ struct HubModel {
 [[nodiscard]] Result<std::string> choose_file(std::span<const std::string> paths,
                                               const std::optional<std::string>& quantisation);
 
+/// Whether a path of a repository is one that choose_file() may choose: a model, and of a split model the
+/// first part. Pure.
+[[nodiscard]] bool is_model_file(std::string_view path);
+
 /// The quantisation in the name of a file or, failing that, of its folder, in capitals; empty when there is
 /// none. Pure.
 [[nodiscard]] std::string quantisation_of(std::string_view path);
+
+/// A file in a repository.
+struct RemoteFile {
+  std::string path;
+  /// The size in bytes.
+  std::uint64_t size = 0;
+  /// The sha256 of the file; of a file outside LFS, the sha1 of git.
+  std::string hash;
+};
+
+/// The files of a repository at one commit.
+struct RemoteFiles {
+  std::string commit;
+  std::vector<RemoteFile> files;
+
+  [[nodiscard]] std::vector<std::string> paths() const;
+  /// Returns the file at `path`, or null.
+  [[nodiscard]] const RemoteFile* find(std::string_view path) const;
+};
+
+/// Asks the hub which commit `main` is, and which files this commit has.
+/// Errors: those of Http::get; kCorrupt when the hub's answers have another form, or name a file that would
+/// lie outside its repository. Blocks: on the network.
+[[nodiscard]] Result<RemoteFiles> list_files(Http& http, const std::string& repository);
+
+/// The address of a file at a commit or a branch.
+[[nodiscard]] std::string address_of(const Settings& settings, std::string_view repository,
+                                     std::string_view revision, std::string_view path);
 
 /// Asks the hub for the files of a repository, and returns the address of the file that choose_file()
 /// chooses.

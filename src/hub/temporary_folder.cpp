@@ -19,6 +19,15 @@ Result<TemporaryFolder> TemporaryFolder::make() {
                                           name, std::strerror(errno)));
 }
 
+Result<TemporaryFolder> TemporaryFolder::make_in(const std::filesystem::path& parent) {
+  std::error_code error;
+  std::filesystem::create_directories(parent, error);
+  std::string name = (parent / ".brimful-XXXXXX").string();
+  if (!error && ::mkdtemp(name.data()) != nullptr) return TemporaryFolder(name);
+  return fail(ErrorCode::kIo, fmt::format("{}: cannot be written: {}; HF_HUB_CACHE names another cache",
+                                          parent.string(), error ? error.message() : std::strerror(errno)));
+}
+
 TemporaryFolder::~TemporaryFolder() {
   std::error_code ignored;  // Files that cannot be removed stay among the temporary files.
   if (!path_.empty()) std::filesystem::remove_all(path_, ignored);

@@ -7,11 +7,13 @@
 
 namespace brimful::hub {
 
-/// A new folder among the temporary files. The destructor removes it with everything in it. Move-only.
+/// A new folder. The destructor removes it with everything in it. Move-only.
 class TemporaryFolder {
  public:
-  /// Makes a folder that only this user can enter. Errors: kIo.
+  /// Makes a folder among the temporary files that only this user can enter. Errors: kIo.
   [[nodiscard]] static Result<TemporaryFolder> make();
+  /// Does the same inside `parent`, which is made when it is missing. Errors: kIo.
+  [[nodiscard]] static Result<TemporaryFolder> make_in(const std::filesystem::path& parent);
 
   TemporaryFolder(TemporaryFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
   TemporaryFolder& operator=(TemporaryFolder&&) = delete;

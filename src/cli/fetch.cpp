@@ -1,0 +1,47 @@
+#include "cli/fetch.h"
+
+#include <csignal>
+#include <memory>
+#include <optional>
+
+#include "base/progress.h"
+#include "base/standard_error.h"
+#include "base/visible_text.h"
+#include "cli/start.h"
+
+namespace brimful::cli {
+
+Result<std::filesystem::path> download_and_show(const hub::Settings& settings, const hub::HubCache& cache,
+                                                const hub::HubFiles& model) {
+  // A server may close a connection while a request is written to it; libcurl then reports an error.
+  std::signal(SIGPIPE, SIG_IGN);
+  const auto bar = std::make_shared<std::optional<ProgressBar>>();
+  const std::size_t parts = model.files.size();
+  auto path =
+      hub::download_model(settings, cache, model, [&](const hub::RemoteFile& file, std::size_t number) {
+        return hub::DownloadListener{
+            .begins =
+                [&file, number, parts, bar](Bytes already) {
+                  const std::string name = visible_lines(file.path.substr(file.path.rfind('/') + 1));
+                  tell(
+                      "fetching {}{}: {}{}\n", name,
+                      parts > 1 ? fmt::format(" ({} of {})", number + 1, parts) : "",
+                      format_bytes(Bytes{file.size}),
+                      already > Bytes{} ? fmt::format(", of which {} are there", format_bytes(already)) : "");
+                  bar->emplace("fetching", Bytes{file.size}, already);
+                },
+            .progress =
+                [bar](Bytes done) {
+                  if (*bar) (*bar)->update(done);
+                },
+            .note =
+                [bar](const std::string& note) {
+                  if (*bar) (*bar)->wipe();
+                  tell_note(note);
+                }};
+      });
+  bar->reset();
+  return path;
+}
+
+}  // namespace brimful::cli

@@ -1,0 +1,126 @@
+#include "hub/fetch_model.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "hub/http_headers.h"
+#include "hub/remote_header.h"
+#include "model/gguf_reader.h"
+#include "model/split_names.h"
+
+namespace brimful::hub {
+namespace {
+
+constexpr const char* kUsualQuantisation = "Q4_K_M";
+
+/// Checks what the hub says about a file that is to be fetched.
+Status check(const std::string& repository, const RemoteFile& file) {
+  const auto wrong = [&](const char* what) {
+    return fail(ErrorCode::kCorrupt, fmt::format("{}: the hub names the file {}, {}: nothing was fetched",
+                                                 repository, model::in_quotes(file.path), what));
+  };
+  if (!is_safe_path(file.path)) return wrong("which would lie outside the cache");
+  if (!is_hash(file.hash)) return wrong("and does not say its hash");
+  if (file.size > INT64_MAX) return wrong("with a size that no file has");
+  return {};
+}
+
+/// Refuses a model that needs more space than is free, before anything of it is fetched.
+Status check_space_for(const HubCache& cache, const HubFiles& model) {
+  std::uint64_t needed = 0;
+  for (const RemoteFile& file : model.files) {
+    const std::filesystem::path blob = cache.blob(model.name.repository, file.hash);
+    std::error_code error;
+    // The part of a download that has begun has its space reserved.
+    const bool there = std::filesystem::exists(blob, error) || std::filesystem::exists(part_of(blob), error);
+    if (!there) needed += file.size;
+  }
+  std::filesystem::path folder = cache.folder();
+  std::error_code error;
+  while (!std::filesystem::exists(folder, error) && folder.has_relative_path()) folder = folder.parent_path();
+  const std::filesystem::space_info space = std::filesystem::space(folder, error);
+  if (error || space.available >= needed) return {};
+  return fail(
+      ErrorCode::kNoSpace,
+      fmt::format("{}: {} are needed and {} are free: free some space, or name a cache on another disk "
+                  "with HF_HUB_CACHE",
+                  cache.folder().string(), format_bytes(Bytes{needed}),
+                  format_bytes(Bytes{space.available})));
+}
+
+}  // namespace
+
+Bytes HubFiles::size() const {
+  Bytes out;
+  for (const RemoteFile& file : files) out = out + Bytes{file.size};
+  return out;
+}
+
+Result<HubFiles> find_files(Http& http, const HubModel& model) {
+  if (http.settings().offline) {
+    return fail(
+        ErrorCode::kUnsupported,
+        fmt::format("{}: is not in the cache, and HF_HUB_OFFLINE forbids to ask the hub", model.repository));
+  }
+  BRIMFUL_TRY(const RemoteFiles all, list_files(http, model.repository));
+  const auto path = choose_file(all.paths(), model.quantisation);
+  if (!path) {
+    return fail(path.error().code, fmt::format("{}/{}: {}", shown(http.settings().endpoint), model.repository,
+                                               path.error().message));
+  }
+  HubFiles out{.name = model, .commit = all.commit, .files = {}};
+  const auto split = model::parse_split_name(*path);
+  const std::uint32_t parts = split ? split->parts : 1;
+  for (std::uint32_t part = 1; part <= parts; ++part) {
+    const std::string name = split ? split->path_of(part).string() : *path;
+    const RemoteFile* const file = all.find(name);
+    if (file == nullptr) {
+      return fail(ErrorCode::kCorrupt, fmt::format("{}: part {} of {} is missing: {}", model.repository, part,
+                                                   parts, model::in_quotes(name)));
+    }
+    BRIMFUL_TRY_VOID(check(model.repository, *file));
+    out.files.push_back(*file);
+  }
+  return out;
+}
+
+Result<std::filesystem::path> fetch_headers_of(Http& http, const HubFiles& model,
+                                               const std::filesystem::path& folder) {
+  BRIMFUL_TRY(
+      const std::vector<std::filesystem::path> files,
+      fetch_headers(
+          http, address_of(http.settings(), model.name.repository, model.commit, model.files.front().path),
+          folder));
+  return files.front();
+}
+
+Result<std::filesystem::path> download_model(
+    const Settings& settings, const HubCache& cache, const HubFiles& model,
+    const std::function<DownloadListener(const RemoteFile&, std::size_t number)>& listener) {
+  const std::string& repository = model.name.repository;
+  BRIMFUL_TRY_VOID(check_space_for(cache, model));
+  for (std::size_t i = 0; i < model.files.size(); ++i) {
+    const RemoteFile& file = model.files[i];
+    BRIMFUL_TRY_VOID(download(settings,
+                              {.url = address_of(settings, repository, model.commit, file.path),
+                               .hash = file.hash,
+                               .size = file.size,
+                               .blob = cache.blob(repository, file.hash),
+                               .lock = cache.lock(repository, file.hash)},
+                              listener(file, i)));
+    BRIMFUL_TRY_VOID(cache.link(repository, model.commit, file.path, file.hash));
+  }
+  BRIMFUL_TRY_VOID(cache.set_main(repository, model.commit));
+  return cache.snapshot(repository, model.commit, model.files.front().path);
+}
+
+std::optional<CachedModel> exactly_in(const HubCache& cache, const HubModel& model) {
+  HubModel exact = model;
+  if (!exact.quantisation) exact.quantisation = kUsualQuantisation;
+  auto found = cache.find(exact);
+  if (!found) return std::nullopt;
+  return std::move(*found);
+}
+
+}  // namespace brimful::hub
