@@ -66,7 +66,7 @@ Status record_graphs(llama_context* context, const llama_context_params& params,
     if (count > 0 && static_cast<std::size_t>(count) < tokens.size())
       feed_first(static_cast<std::size_t>(count));
   }
-  if (tokens.size() < llama_n_ctx(context) || only_embeds) {
+  if (tokens.size() < most_of_sequence || only_embeds) {
     feed(1);
   } else {
     feed_first(1);

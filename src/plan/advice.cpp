@@ -9,8 +9,9 @@ namespace {
 
 // The smallest factor that is worth telling.
 constexpr double kLeastGain = 1.03;
-// The smallest share of the plan's rate for prompts: what is slower than this helps nobody.
+// The smallest share of the plan's rate for prompts, unless decoding gains so many times what prompts lose.
 constexpr double kMostLoss = 0.9;
+constexpr double kWorthALoss = 2;
 // Bytes per second that an NVMe SSD of PCIe 4.0 reads.
 constexpr double kGeneration4 = 6.5e9;
 constexpr std::uint64_t kFewSequences = 8;
@@ -79,6 +80,7 @@ std::vector<Variant> standard_variants(const Inputs& inputs) {
     batch.inputs.workload.sequences = kFewSequences;
     HostDemand& demand = batch.inputs.run.demand;
     demand.kv_cache = demand.kv_cache * kFewSequences;
+    for (auto& [layer, cells] : demand.kv_of_layers) cells = cells * kFewSequences;
     out.push_back(std::move(batch));
   }
   return out;
@@ -92,8 +94,9 @@ std::vector<Change> rank(const Plan& plan, const std::vector<Variant>& variants)
     const double rate = changed->forecast.decode_tokens_per_second;
     const double factor = rate / plan.forecast.decode_tokens_per_second;
     if (factor < kLeastGain) continue;
-    if (changed->forecast.prompt_tokens_per_second < plan.forecast.prompt_tokens_per_second * kMostLoss)
-      continue;
+    const double prompts =
+        changed->forecast.prompt_tokens_per_second / plan.forecast.prompt_tokens_per_second;
+    if (prompts < kMostLoss && factor * prompts < kWorthALoss) continue;
     out.push_back({variant.what, variant.note, rate, factor,
                    variant.other_weights ? variant.inputs.profile.weight_bytes() : Bytes{}});
   }

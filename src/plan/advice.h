@@ -37,7 +37,7 @@ struct Variant {
 
 /// Makes a plan for each variant and returns what it would give, the largest gain first. It leaves out
 /// variants that do not fit, that gain less than 3% in decode, or that read prompts at less than 90% of the
-/// rate of `plan`. Pure.
+/// rate of `plan` while decode gains less than twice what prompts lose. Pure.
 [[nodiscard]] std::vector<Change> rank(const Plan& plan, const std::vector<Variant>& variants);
 
 }  // namespace brimful::plan
