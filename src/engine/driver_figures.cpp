@@ -1,12 +1,13 @@
 #include "engine/driver_figures.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "base/json_text.h"
+#include "base/replace_file.h"
 
 namespace brimful::engine {
 namespace {
@@ -58,14 +59,10 @@ void DriverFigures::keep(ggml_backend_dev_t device, const std::string& use, Byte
 void DriverFigures::write() const {
   ordered_json devices;
   for (const auto& [key, took] : known_) devices[key.first][key.second] = took.value;
-  std::error_code error;
-  fs::create_directories(file_.parent_path(), error);
-  const fs::path part = file_.string() + fmt::format(".{}", ::getpid());
-  std::ofstream out(part);
-  out << devices.dump(1, ' ', false, ordered_json::error_handler_t::replace) << '\n';
-  out.close();
-  if (out) fs::rename(part, file_, error);  // another process may write the same file
-  if (!out || error) fs::remove(part, error);
+  // Without it, the next start measures again.
+  std::ignore = replace_file(file_, [&](std::ostream& out) {
+    out << devices.dump(1, ' ', false, ordered_json::error_handler_t::replace) << '\n';
+  });
 }
 
 }  // namespace brimful::engine

@@ -1,7 +1,6 @@
 #include "engine/expert_heat_file.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -11,7 +10,7 @@
 #include <vector>
 
 #include "base/json_text.h"
-#include "base/private_files.h"
+#include "base/replace_file.h"
 #include "model/header_fingerprint.h"
 
 namespace brimful::engine {
@@ -77,27 +76,19 @@ Status ExpertHeatFile::write(const tier::ExpertHeat& heat) const {
     return std::ranges::any_of(group.second, [](float worth) { return worth > 0; });
   });
   if (file_.empty() || !used) return {};
-  BRIMFUL_TRY_VOID(make_private_folder(folder_));
-  const fs::path part = file_.string() + fmt::format(".{}", ::getpid());
-  BRIMFUL_TRY_VOID(make_private_file(part));
-  std::ofstream out(part, std::ios::binary | std::ios::trunc);
-  out << fmt::format(R"({{"version":{},"experts":{{)", kVersion);
-  const char* before = "";
-  for (const auto& [name, group] : heat) {
-    out << before << ordered_json(name).dump() << ":[";
-    for (std::size_t i = 0; i < group.size(); ++i)
-      out << fmt::format("{}{:.2f}", i == 0 ? "" : ",", std::min<double>(group[i], kMostWorth));
-    out << ']';
-    before = ",\n";
-  }
-  out << "}}\n";
-  out.close();
-  std::error_code error;
-  if (out) fs::rename(part, file_, error);  // another process may write the same file
-  if (out && !error) return {};
-  std::error_code ignored;
-  fs::remove(part, ignored);
-  return fail(ErrorCode::kIo, fmt::format("{} cannot be written", file_.string()));
+  const auto write = [&](std::ostream& out) {
+    out << fmt::format(R"({{"version":{},"experts":{{)", kVersion);
+    const char* before = "";
+    for (const auto& [name, group] : heat) {
+      out << before << ordered_json(name).dump() << ":[";
+      for (std::size_t i = 0; i < group.size(); ++i)
+        out << fmt::format("{}{:.2f}", i == 0 ? "" : ",", std::min<double>(group[i], kMostWorth));
+      out << ']';
+      before = ",\n";
+    }
+    out << "}}\n";
+  };
+  return replace_file(file_, write, Readers::kUser);
 }
 
 }  // namespace brimful::engine

@@ -21,7 +21,7 @@ class ExpertHeatFile {
   /// large, or of another kind; those of header_fingerprint().
   [[nodiscard]] Result<tier::ExpertHeat> read(const model::ModelProfile& profile);
   /// Replaces the file of the model, in one step. It needs hardly any memory, because the budget may be full.
-  /// Does nothing where no expert was used, and before read(). Errors: those of make_private_folder(); kIo.
+  /// Does nothing where no expert was used, and before read(). Errors: those of replace_file().
   [[nodiscard]] Status write(const tier::ExpertHeat& heat) const;
 
  private:

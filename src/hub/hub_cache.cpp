@@ -10,6 +10,7 @@
 #include <map>
 #include <system_error>
 
+#include "base/replace_file.h"
 #include "hub/download.h"
 #include "hub/file_lock.h"
 #include "model/split_names.h"
@@ -66,23 +67,6 @@ std::string repository_of(const fs::path& folder) {
 Error failed(const fs::path& path, const std::error_code& why) {
   return {ErrorCode::kIo, fmt::format("{}: cannot be written: {}; HF_HUB_CACHE names another cache",
                                       path.string(), why.message())};
-}
-
-/// Writes a whole file, or nothing.
-Status write_text(const fs::path& path, std::string_view text) {
-  std::error_code error;
-  fs::create_directories(path.parent_path(), error);
-  if (error) return std::unexpected(failed(path, error));
-  const fs::path temporary = fmt::format("{}.brimful-{}", path.string(), ::getpid());
-  std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-  out << text;
-  out.close();
-  if (!out) error = std::make_error_code(std::errc::io_error);
-  if (!error) fs::rename(temporary, path, error);
-  if (!error) return {};
-  std::error_code ignored;
-  fs::remove(temporary, ignored);
-  return std::unexpected(failed(path, error));
 }
 
 /// Reads what is known of one file of a snapshot. Nullopt when a part is missing.
@@ -161,7 +145,9 @@ Status HubCache::link(std::string_view repository, std::string_view commit, std:
 Status HubCache::set_main(std::string_view repository, std::string_view commit) const {
   const fs::path file = repository_folder(repository) / "refs" / "main";
   if (first_line(file) == commit) return {};
-  return write_text(file, commit);
+  Status written = replace_file(file, [&](std::ostream& out) { out << commit; });
+  if (!written) written.error().message += "; HF_HUB_CACHE names another cache";
+  return written;
 }
 
 std::vector<CachedModel> HubCache::models() const {

@@ -12,8 +12,10 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
+#include <tuple>
 
 #include "base/json_text.h"
+#include "base/replace_file.h"
 #include "hardware/child_process.h"
 #include "hardware/cpu.h"
 #include "hardware/disk.h"
@@ -102,11 +104,8 @@ std::optional<hardware::Profile> read_cache(const fs::path& file, const std::str
 }
 
 void write_cache(const fs::path& file, const hardware::Profile& profile) {
-  std::error_code error;
-  fs::create_directories(file.parent_path(), error);
-  const fs::path part = file.string() + ".part";
-  if (std::ofstream out(part); !(out << hardware::to_json(profile) << '\n')) return;
-  fs::rename(part, file, error);  // A rename is safe when another probe writes the same file.
+  // Without it, the next probe measures again.
+  std::ignore = replace_file(file, [&](std::ostream& out) { out << hardware::to_json(profile) << '\n'; });
 }
 
 class Probe {
