@@ -93,11 +93,9 @@ Status choose_model(RunOptions& options) {
     return {};
   }
   BRIMFUL_TRY(const hub::HubModel name, hub::parse_hub_model(options.hub));
-  if (const auto cached = hub::exactly_in(cache, name)) {
+  BRIMFUL_TRY(const auto cached, hub::without_the_hub(cache, name, is_offline()));
+  if (cached) {
     options.model = cached->file.string();
-  } else if (is_offline()) {
-    BRIMFUL_TRY(const hub::CachedModel any, cache.find(name));
-    options.model = any.file.string();
   } else {
     BRIMFUL_TRY(options.model, in_own_process([&] { return fetch(options, name, cache); }));
   }

@@ -33,15 +33,17 @@ bool write_all(int fd, std::string_view text) {
   return true;
 }
 
-[[noreturn]] void be_child(const std::function<std::string()>& function, int out) {
+[[noreturn]] void be_child(const std::function<std::string()>& function, int out, ChildStreams streams) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   const rlimit no_core{0, 0};
   ::setrlimit(RLIMIT_CORE, &no_core);
   // A crash must end this process, whatever signal handlers the program has.
   for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTERM, SIGINT})
     ::signal(signal, SIG_DFL);
-  const int null = ::open("/dev/null", O_RDWR);
-  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(null, stream);
+  if (streams == ChildStreams::kNowhere) {
+    const int null = ::open("/dev/null", O_RDWR);
+    for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(null, stream);
+  }
   try {
     std::string text = function();
     text += kEnd;
@@ -58,7 +60,8 @@ bool read_until_closed(int fd, Clock::time_point deadline, std::string& text) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
     pollfd waited{fd, POLLIN, 0};
     const int ready = left > 0 ? ::poll(&waited, 1, static_cast<int>(std::min<long long>(left, 1 << 30))) : 0;
-    if (ready == 0) return false;
+    if (ready == 0 && Clock::now() >= deadline) return false;
+    if (ready == 0) continue;
     if (ready < 0 && errno == EINTR) continue;
     if (ready < 0) return true;
     const ssize_t read = ::read(fd, buffer.data(), buffer.size());
@@ -84,13 +87,18 @@ std::optional<int> wait_for(pid_t child, Clock::time_point deadline) {
 
 }  // namespace
 
-ChildEnd run_in_child(const std::function<std::string()>& function, std::chrono::milliseconds limit) {
+ChildEnd run_in_child(const std::function<std::string()>& function, std::chrono::milliseconds limit,
+                      ChildStreams streams) {
   constexpr std::chrono::milliseconds kPatience{500};
   ChildEnd end;
   std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return end;
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
+    end.error = errno;
+    return end;
+  }
   const pid_t child = ::fork();
-  if (child == 0) be_child(function, ends[1]);
+  if (child < 0) end.error = errno;
+  if (child == 0) be_child(function, ends[1], streams);
   ::close(ends[1]);
   if (child < 0) {
     ::close(ends[0]);

@@ -20,14 +20,22 @@ struct ChildEnd {
   std::string text;
   /// The signal's number with kKilled; else 0.
   int signal = 0;
+  /// The errno with kNotStarted; else 0.
+  int error = 0;
 };
 
-/// Calls `function` in a forked process whose standard streams lead to /dev/null, and returns its result, a
-/// text of at most 1 MiB. A crash or a hang of the function thus does no harm to this process.
-/// Blocks: at most `limit` and half a second.
-/// Threading: call it while this process has no other threads. The forked process has only the calling
-/// thread, and a lock that another thread held stays locked there for ever.
+/// Where the standard streams of a forked process lead.
+enum class ChildStreams {
+  kNowhere,  ///< To /dev/null.
+  kShared,   ///< Where those of this process lead.
+};
+
+/// Calls `function` in a forked process, and returns its result, a text of at most 1 MiB. A crash or a hang
+/// of the function thus does no harm to this process. Blocks: at most `limit` and half a second. Threading:
+/// call it while this process has no other threads. The forked process has only the calling thread, and a
+/// lock that another thread held stays locked there for ever.
 [[nodiscard]] ChildEnd run_in_child(const std::function<std::string()>& function,
-                                    std::chrono::milliseconds limit);
+                                    std::chrono::milliseconds limit,
+                                    ChildStreams streams = ChildStreams::kNowhere);
 
 }  // namespace brimful::hardware

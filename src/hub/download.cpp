@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <fstream>
 #include <optional>
 #include <system_error>
 #include <thread>
@@ -24,7 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::chrono::milliseconds kProgressInterval{100};
-constexpr std::uint64_t kMostPieces = 10'000'000;
 
 bool is_there(const Download& file) {
   std::error_code error;
@@ -188,25 +186,7 @@ Status download(const Settings& settings, const Download& file, const DownloadLi
   return {};
 }
 
-Bytes unfinished_bytes(const fs::path& blob) {
-  std::ifstream in(pieces_of(blob));
-  std::string name;
-  std::string version;
-  std::string hash;
-  std::uint64_t size = 0;
-  std::uint64_t piece = 0;
-  std::uint64_t there = 0;
-  if (!(in >> name >> version >> hash >> size >> piece) || name != "brimful-pieces" || piece == 0) return {};
-  if (size / piece > kMostPieces) return {};
-  std::vector<bool> has((size + piece - 1) / piece);
-  for (std::size_t number = 0; in >> number >> hash;) {
-    if (number < has.size()) has[number] = hash != "missing";
-  }
-  for (std::size_t i = 0; i < has.size(); ++i) {
-    if (has[i]) there += std::min(piece, size - i * piece);
-  }
-  return Bytes{there};
-}
+Bytes unfinished_bytes(const fs::path& blob) { return PieceLog::bytes_there_by(pieces_of(blob)); }
 
 Result<std::string> hash_of_file(const fs::path& path, const std::string& hash,
                                  const std::function<void(Bytes)>& progress) {

@@ -123,4 +123,11 @@ std::optional<CachedModel> exactly_in(const HubCache& cache, const HubModel& mod
   return std::move(*found);
 }
 
+Result<std::optional<CachedModel>> without_the_hub(const HubCache& cache, const HubModel& model,
+                                                   bool offline) {
+  if (auto exact = exactly_in(cache, model); exact || !offline) return exact;
+  BRIMFUL_TRY(CachedModel any, cache.find(model));
+  return any;
+}
+
 }  // namespace brimful::hub

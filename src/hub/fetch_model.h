@@ -44,5 +44,9 @@ struct HubFiles {
 /// The model of this name in the cache, where the cache has exactly what the name asks for: this
 /// quantisation, or for a name without one, the one that the hub would give. Nullopt when only the hub knows.
 [[nodiscard]] std::optional<CachedModel> exactly_in(const HubCache& cache, const HubModel& model);
+/// The same where the hub may be asked; nullopt: ask it. When it may not (`offline`), the best that the cache
+/// has for this name. Errors: in offline mode, those of HubCache::find().
+[[nodiscard]] Result<std::optional<CachedModel>> without_the_hub(const HubCache& cache, const HubModel& model,
+                                                                 bool offline);
 
 }  // namespace brimful::hub

@@ -57,12 +57,8 @@ Result<LocalModel> locate(const ModelSource& source, const Settings& settings) {
   }
   if (!source.hub.empty()) {
     BRIMFUL_TRY(const HubModel model, parse_hub_model(source.hub));
-    if (const auto cached = exactly_in(HubCache::of_environment(), model))
-      return LocalModel{.path = cached->file};
-    if (settings.offline) {
-      BRIMFUL_TRY(const CachedModel cached, HubCache::of_environment().find(model));
-      return LocalModel{.path = cached.file};
-    }
+    BRIMFUL_TRY(const auto cached, without_the_hub(HubCache::of_environment(), model, settings.offline));
+    if (cached) return LocalModel{.path = cached->file};
   }
   BRIMFUL_TRY(Http http, Http::open(settings));
   BRIMFUL_TRY(const std::string address, address_of(http, source));

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <sstream>
 #include <string_view>
 #include <utility>
 
@@ -17,7 +18,9 @@
 namespace brimful::hub {
 namespace {
 
+constexpr std::string_view kName = "brimful-pieces";
 constexpr std::string_view kMissing = "missing";
+constexpr std::uint64_t kMostPieces = 10'000'000;
 
 std::unexpected<Error> failed(const std::filesystem::path& path, int why) {
   const ErrorCode code = why == ENOSPC || why == EDQUOT ? ErrorCode::kNoSpace : ErrorCode::kIo;
@@ -49,7 +52,7 @@ PieceLog::~PieceLog() {
 
 Result<PieceLog> PieceLog::open(const std::filesystem::path& path, const std::string& hash,
                                 std::uint64_t size, std::uint64_t piece) {
-  const std::string head = fmt::format("brimful-pieces 1 {} {} {}\n", hash, size, piece);
+  const std::string head = fmt::format("{} 1 {} {} {}\n", kName, hash, size, piece);
   std::string text = read_all(path);
   const bool known = text.starts_with(head);
   // What a kill has cut is removed, so that the next line does not continue it.
@@ -62,13 +65,30 @@ Result<PieceLog> PieceLog::open(const std::filesystem::path& path, const std::st
     BRIMFUL_TRY_VOID(log.append(head));
     return log;
   }
-  std::string_view lines = std::string_view(text).substr(head.size());
-  while (!lines.empty()) {
-    const std::size_t end = lines.find('\n');
-    log.read_line(lines.substr(0, end));
-    lines.remove_prefix(end + 1);
-  }
+  log.read_lines(std::string_view(text).substr(head.size()));
   return log;
+}
+
+Bytes PieceLog::bytes_there_by(const std::filesystem::path& path) {
+  const std::string text = read_all(path);
+  const std::size_t end = text.find('\n');
+  if (end == std::string::npos) return {};
+  std::istringstream head(text.substr(0, end));
+  std::string name;
+  std::string version;
+  std::string hash;
+  std::uint64_t size = 0;
+  std::uint64_t piece = 0;
+  if (!(head >> name >> version >> hash >> size >> piece) || name != kName || piece == 0) return {};
+  if (size / piece > kMostPieces) return {};
+  PieceLog log(path, -1, size, piece);
+  log.read_lines(std::string_view(text).substr(end + 1));
+  return Bytes{log.bytes_there()};
+}
+
+void PieceLog::read_lines(std::string_view lines) {
+  for (std::size_t end = 0; (end = lines.find('\n')) != std::string_view::npos; lines.remove_prefix(end + 1))
+    read_line(lines.substr(0, end));
 }
 
 void PieceLog::read_line(std::string_view line) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/result.h"
 
 namespace brimful::hub {
@@ -21,6 +22,9 @@ class PieceLog {
   /// `size` are those of the whole file; `piece` is kPiece but in tests. Errors: kIo, kNoSpace.
   [[nodiscard]] static Result<PieceLog> open(const std::filesystem::path& path, const std::string& hash,
                                              std::uint64_t size, std::uint64_t piece = kPiece);
+  /// What the state in `path` says of the bytes that are there, of whatever file it is; zero where there is
+  /// none. Changes nothing.
+  [[nodiscard]] static Bytes bytes_there_by(const std::filesystem::path& path);
   PieceLog(PieceLog&& other) noexcept;
   PieceLog& operator=(PieceLog&&) = delete;
   ~PieceLog();
@@ -43,6 +47,7 @@ class PieceLog {
  private:
   PieceLog(std::filesystem::path path, int file, std::uint64_t size, std::uint64_t piece);
   [[nodiscard]] Status append(std::string_view line);
+  void read_lines(std::string_view lines);
   void read_line(std::string_view line);
 
   std::filesystem::path path_;
