@@ -1,6 +1,6 @@
 #pragma once
 
-#include <llama.h>
+#include <llama-cpp.h>
 
 #include <atomic>
 #include <cstddef>
@@ -84,9 +84,6 @@ class Context {
   void resume() { aborted_ = false; }
 
  private:
-  struct Free {
-    void operator()(llama_context* c) const { llama_free(c); }
-  };
   [[nodiscard]] llama_context_params params_for(const ContextOptions& options, ContextShape shape);
   [[nodiscard]] Status record_verification();
   [[nodiscard]] Status record_passes_of_one_and_several();
@@ -97,7 +94,7 @@ class Context {
 
   OpenedModel& model_;
   GpuTier& gpus_;
-  std::unique_ptr<llama_context, Free> context_;
+  llama_context_ptr context_;
   std::uint32_t longest_draft_ = 0;
   bool keeps_hidden_states_ = false;
   std::vector<float> hidden_states_;   // hidden states of the outputs of the last batch

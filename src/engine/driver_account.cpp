@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <sstream>
 
+#include "hardware/visible_gpus.h"
 #include "tier/gpu/gpu_device.h"
 
 namespace brimful::engine {
@@ -46,10 +46,7 @@ std::optional<DeviceHeld> believed(const std::optional<DeviceHeld>& held, Bytes 
   return out;
 }
 
-std::string DriverAccount::visible() {
-  const char* const value = std::getenv("CUDA_VISIBLE_DEVICES");
-  return value != nullptr ? value : "";
-}
+std::string DriverAccount::visible() { return hardware::visible_devices().value_or(""); }
 
 DriverAccount::DriverAccount(hardware::GpuQuery query, std::string visible_devices)
     : query_(std::move(query)),

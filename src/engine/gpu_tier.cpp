@@ -13,20 +13,17 @@ namespace {
 /// The layers more than half of whose matrices, by bytes, lie on devices while their KV cache lies on the
 /// host. Experts do not count.
 std::set<int> layers_without_cells(const model::ModelProfile& profile, const plan::DeviceSplit& split) {
-  const auto counts = [&](const model::TensorInfo& info) {
-    return info.layer && info.rows() > 1 && info.role != model::Role::kExpert;
-  };
   std::map<int, Bytes> all;
   std::map<int, Bytes> there;
   for (const model::TensorInfo& info : profile.tensors) {
-    if (counts(info)) all[*info.layer] += info.bytes;
+    if (info.is_dense_matrix_of_layer()) all[*info.layer] += info.bytes;
   }
   int with_cells = 0;
   for (const plan::DeviceShare& device : split.devices) {
     with_cells += static_cast<int>(device.layers_of_cells);
     for (const std::uint32_t tensor : device.tensors) {
       const model::TensorInfo& info = profile.tensors[tensor];
-      if (counts(info)) there[*info.layer] += info.bytes;
+      if (info.is_dense_matrix_of_layer()) there[*info.layer] += info.bytes;
     }
   }
   std::set<int> out;

@@ -40,6 +40,10 @@ struct TensorInfo {
 
   [[nodiscard]] Bytes row_bytes() const { return Bytes{ggml_row_size(type, shape[0])}; }
   [[nodiscard]] std::int64_t rows() const { return shape[1] * shape[2] * shape[3]; }
+  /// Whether it is a matrix of a layer that every token uses: no norm or bias, and no experts.
+  [[nodiscard]] bool is_dense_matrix_of_layer() const {
+    return layer.has_value() && rows() > 1 && role != Role::kExpert;
+  }
 };
 
 /// One GGUF file with its identity: check_same_file() compares the numbers to notice that the file was

@@ -18,8 +18,8 @@ constexpr double kRamBesideLink = 10.0 / 9;
 constexpr Bytes kAlignment{256};
 
 bool is_divisible(const model::TensorInfo& tensor) {
-  return tensor.layer && tensor.rows() > kRowStep && tensor.role != model::Role::kExpert &&
-         tensor.shape[2] == 1 && tensor.shape[3] == 1 && tensor.rows() % kKernelRows == 0;
+  return tensor.is_dense_matrix_of_layer() && tensor.rows() > kRowStep && tensor.shape[2] == 1 &&
+         tensor.shape[3] == 1 && tensor.rows() % kKernelRows == 0;
 }
 
 Bytes vectors(std::int64_t length) {

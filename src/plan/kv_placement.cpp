@@ -42,7 +42,7 @@ std::optional<StepRates> step_rates(const model::ModelProfile& profile, const ha
   double seconds = 0;
   double bytes = 0;
   for (const model::TensorInfo& tensor : profile.tensors) {
-    if (!tensor.layer || tensor.rows() <= 1 || tensor.role == model::Role::kExpert) continue;
+    if (!tensor.is_dense_matrix_of_layer()) continue;
     const auto weights = static_cast<double>(tensor.rows() * tensor.shape[0]);
     seconds += product_seconds({tensor.type, true, false, 1, weights, tensor.shape[0]}, machine.compute);
     bytes += static_cast<double>(tensor.bytes.value);

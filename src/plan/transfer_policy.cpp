@@ -26,8 +26,8 @@ bool is_expert(const model::TensorInfo& tensor) {
 
 /// Whether the tensor is a matrix of a layer: of its experts, or of everything else.
 bool is_sent(const model::TensorInfo& tensor, bool experts) {
-  return tensor.layer && tensor.rows() > 1 &&
-         (experts ? is_expert(tensor) : tensor.role != model::Role::kExpert);
+  if (!experts) return tensor.is_dense_matrix_of_layer();
+  return tensor.layer && tensor.rows() > 1 && is_expert(tensor);
 }
 
 std::int64_t experts_of(const model::ModelProfile& profile) {

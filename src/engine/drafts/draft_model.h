@@ -1,5 +1,6 @@
 #pragma once
 
+#include <llama-cpp.h>
 #include <speculative.h>
 
 #include <filesystem>
@@ -53,9 +54,6 @@ class DraftModel final : public Drafter {
   [[nodiscard]] const model::ModelProfile& profile() const { return profile_; }
 
  private:
-  struct ContextFree {
-    void operator()(llama_context* c) const { llama_free(c); }
-  };
   DraftModel(model::ModelProfile profile, memory::Pool& host, std::string name)
       : profile_(std::move(profile)),
         name_(std::move(name)),
@@ -72,7 +70,7 @@ class DraftModel final : public Drafter {
   memory::Reservation runtime_;
   std::unique_ptr<tier::HostDevice> device_;  // must be destroyed after the model and the context
   ModelPtr model_;
-  std::unique_ptr<llama_context, ContextFree> context_;
+  llama_context_ptr context_;
   common_speculative_ptr speculative_;
   std::vector<llama_token> cached_;  // the tokens in its KV cache
   std::int32_t target_vocabulary_ = 0;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <llama.h>
+#include <llama-cpp.h>
 #include <speculative.h>
 
 #include <cstdint>
@@ -49,9 +49,6 @@ class ModelHeads final : public Drafter {
   [[nodiscard]] Status computed(std::span<const llama_token> tokens, std::size_t position) override;
 
  private:
-  struct Free {
-    void operator()(llama_context* c) const { llama_free(c); }
-  };
   [[nodiscard]] Status record();
   [[nodiscard]] Status draft_up_to(std::uint32_t tokens);
   [[nodiscard]] Status take_error();
@@ -59,7 +56,7 @@ class ModelHeads final : public Drafter {
   llama_model* const model_;
   tier::HostDevice& host_;
   llama_context* target_ = nullptr;
-  std::unique_ptr<llama_context, Free> context_;
+  llama_context_ptr context_;
   std::uint32_t longest_ = 0;
   // llama-common drafts as many tokens as it was told when it was made: for another number it is made anew.
   common_speculative_ptr speculative_;

@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "tier/gpu/gpu_part.h"
-#include "tier/host/norm_layer.h"
+#include "tier/host/layer_names.h"
 
 namespace brimful::tier {
 

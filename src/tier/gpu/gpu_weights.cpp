@@ -46,7 +46,7 @@ std::set<int> layers_in(const model::ModelProfile& profile, const std::vector<st
   std::set<int> out;
   for (const std::uint32_t tensor : tensors) {
     const model::TensorInfo& info = profile.tensors[tensor];
-    if (info.layer && info.rows() > 1 && info.role != model::Role::kExpert) out.insert(*info.layer);
+    if (info.is_dense_matrix_of_layer()) out.insert(*info.layer);
   }
   return out;
 }

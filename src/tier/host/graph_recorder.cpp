@@ -3,12 +3,10 @@
 #include <ggml-impl.h>
 
 #include <algorithm>
-#include <charconv>
-#include <optional>
 #include <set>
-#include <string_view>
 
 #include "tier/host/graph_nodes.h"
+#include "tier/host/layer_names.h"
 
 namespace brimful::tier {
 namespace {
@@ -52,23 +50,12 @@ void add_attention(plan::GraphWork& work, const ggml_tensor* node) {
   }
 }
 
-/// The layer whose KV cache or state this tensor is, by libllama's names: `cache_k_l5`. Unset for all others.
-std::optional<int> layer_of_state(std::string_view name) {
-  const std::size_t at = name.rfind("_l");
-  if (!name.starts_with("cache_") || at == std::string_view::npos) return std::nullopt;
-  const std::string_view number = name.substr(at + 2);
-  int layer = 0;
-  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), layer);
-  if (error != std::errc() || end != number.data() + number.size()) return std::nullopt;
-  return layer;
-}
-
 /// Adds the states that a node uses. `known` has those that were added before.
 void add_states(plan::GraphWork& work, const ggml_tensor* node, std::set<const ggml_tensor*>& known) {
   for (const ggml_tensor* src : node->src) {
     while (src != nullptr && src->view_src != nullptr) src = src->view_src;
     if (src == nullptr) continue;
-    const auto layer = layer_of_state(src->name);
+    const auto layer = layer_of_state(*src);
     if (layer && known.insert(src).second) work.state_of_layers[*layer] += Bytes{ggml_nbytes(src)};
   }
 }

@@ -10,7 +10,7 @@
 #include "tier/host/graph_nodes.h"
 #include "tier/host/graph_recorder.h"
 #include "tier/host/kernel_probe.h"
-#include "tier/host/norm_layer.h"
+#include "tier/host/layer_names.h"
 
 namespace brimful::tier {
 namespace {
