@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "model/heads.h"
 #include "plan/sent_layers.h"
+#include "plan/split_layers.h"
 
 namespace brimful::plan {
 namespace {
@@ -20,24 +21,6 @@ constexpr Bytes kAlignment{256};
 // Memory on a device for the numbers of the experts that a step picks.
 constexpr Bytes kSlotNumbers{64 << 10};
 
-struct Layer {
-  // The weights that every token uses.
-  std::vector<std::uint32_t> tensors;
-  // Whether the layer has a share of the KV cache.
-  bool attends = false;
-  bool has_experts = false;
-  // The weights among them that attention itself uses: they are needed where the KV cache lies.
-  std::vector<std::uint32_t> of_attention;
-};
-
-bool is_of_attention(const model::TensorInfo& tensor) { return tensor.name.ends_with(".attn_sinks.weight"); }
-
-/// Whether the tensor belongs to the second half of its layer: the feed-forward part, with its norms.
-bool is_feed_forward(const model::TensorInfo& tensor) {
-  return tensor.role == model::Role::kFeedForward || tensor.name.contains(".ffn_") ||
-         tensor.name.contains("_ffw_");
-}
-
 Bytes padded(const model::ModelProfile& profile, std::uint32_t tensor) {
   const model::TensorInfo& info = profile.tensors[tensor];
   return align_up(info.bytes + row_padding(info), kAlignment);
@@ -45,22 +28,6 @@ Bytes padded(const model::ModelProfile& profile, std::uint32_t tensor) {
 
 bool contains(const std::vector<std::uint32_t>& tensors, std::uint32_t tensor) {
   return std::ranges::find(tensors, tensor) != tensors.end();
-}
-
-/// The layers by number, with the weights that a pass computes with.
-std::map<int, Layer> layers_of(const model::ModelProfile& profile, const std::vector<TensorUse>& uses) {
-  std::map<int, Layer> layers;
-  for (const TensorUse& use : uses) {
-    if (!use.by_rows && !use.whole) continue;
-    const model::TensorInfo& tensor = profile.tensors[use.tensor];
-    // The output comes last, and counts as a layer of its own.
-    Layer& layer = layers[tensor.layer.value_or(static_cast<int>(profile.layers))];
-    if (!use.expert_group) layer.tensors.push_back(use.tensor);
-    if (is_of_attention(tensor)) layer.of_attention.push_back(use.tensor);
-    layer.has_experts |= use.expert_group.has_value();
-    layer.attends |= tensor.layer.has_value();
-  }
-  return layers;
 }
 
 // The least that lies on a device of half a layer of the host: the hidden state crosses the link for it
@@ -405,7 +372,7 @@ class Filler {
   const model::ModelProfile& profile_;
   const HostDemand& demand_;
   const PlacementFilter& may_lie_on_;
-  const std::map<int, Layer> layers_;
+  const std::map<int, SplitLayer> layers_;
   // Small weights that belong to no layer: each device has its own copy.
   std::vector<std::uint32_t> shared_;
   // The mean, where the demand does not know those of each layer.

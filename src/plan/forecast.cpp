@@ -7,6 +7,7 @@
 #include <span>
 
 #include "plan/host_layout.h"
+#include "plan/layer_places.h"
 
 namespace brimful::plan {
 namespace {
@@ -51,81 +52,6 @@ class DeviceParts {
 
  private:
   std::map<std::pair<ggml_type, bool>, std::pair<double, double>> parts_;
-};
-
-/// Where the matrices and the KV cache of each layer lie. This decides how often a pass goes from one place
-/// to another and back.
-class LayerPlaces {
- public:
-  LayerPlaces(const model::ModelProfile& profile, const HostPlan& plan, const DeviceSplit& split)
-      : profile_(profile) {
-    for (std::size_t d = 0; d < split.devices.size(); ++d) {
-      for (const std::uint32_t tensor : split.devices[d].tensors) {
-        if (Layer* const layer = layer_of(tensor)) layer->device = d;
-      }
-      for (const CachedExperts& group : split.devices[d].groups) {
-        const auto experts = static_cast<double>(profile.tensors[group.tensors.front()].shape[2]);
-        if (Layer* const layer = layer_of(group.tensors.front())) layer->cached = group.slots / experts;
-      }
-    }
-    std::uint32_t cells = 0;
-    for (std::size_t d = 0; d < split.devices.size(); ++d) {
-      for (std::uint32_t i = 0; i < split.devices[d].layers_of_cells; ++i)
-        layers_[static_cast<int>(cells++)].cells = d;
-    }
-    for (const TensorUse& use : plan.demand.uses) {
-      if (!use.by_rows && !use.whole) continue;
-      Layer* const layer = layer_of(use.tensor);
-      if (layer != nullptr) (use.expert_group ? layer->experts_on_host : layer->dense_on_host) = true;
-    }
-  }
-
-  /// The number of ways to the host and back in a pass of `work`. Matrices that are sent to a device cost
-  /// none: `sends_dense` and `sends_experts` tell which are.
-  /// Attention of passes for which dense matrices are sent is computed on a device, wherever the cells lie.
-  [[nodiscard]] double detours(const GraphWork& work, bool sends_dense, bool sends_experts) const {
-    double out = 0;
-    std::optional<std::optional<std::size_t>> before;
-    for (const auto& [index, layer] : layers_) {
-      // Layers of one place follow those of another. That costs the way there, without a way back: half of a
-      // detour.
-      if (before && *before != layer.device) out += 0.5;
-      before = layer.device;
-      const bool attends_elsewhere = layer.cells != layer.device && !sends_dense;
-      if (attends_elsewhere) out += 1;
-      if (!layer.device) continue;
-      if (layer.dense_on_host && !sends_dense) {
-        if (!attends_elsewhere) out += 1;
-      } else if (layer.experts_on_host && !sends_experts) {
-        const double chosen = static_cast<double>(work.experts_used * work.tokens);
-        const bool finds_slots = work.tokens <= kMostTokensOfSlots;
-        out += finds_slots ? 1 - std::pow(layer.cached, chosen) : 1;
-      }
-    }
-    return out;
-  }
-
- private:
-  struct Layer {
-    // The device of its matrices. Unset: the host.
-    std::optional<std::size_t> device = std::nullopt;
-    // The device of its cells. Unset: the host.
-    std::optional<std::size_t> cells = std::nullopt;
-    bool dense_on_host = false;
-    bool experts_on_host = false;
-    // The share of its experts that has slots on a device.
-    double cached = 0;
-  };
-
-  /// The layer of a matrix. Null for what belongs to no layer, and for norms: these are computed where their
-  /// neighbours lie.
-  Layer* layer_of(std::uint32_t tensor) {
-    const model::TensorInfo& info = profile_.tensors[tensor];
-    return info.layer && info.rows() > 1 ? &layers_[*info.layer] : nullptr;
-  }
-
-  const model::ModelProfile& profile_;
-  std::map<int, Layer> layers_;
 };
 
 /// The rows of the host's matrices that devices multiply in passes of few tokens. A matrix is divided only
