@@ -85,7 +85,7 @@ void add_hub_flag(CLI::App& command, RunOptions& options) {
 
 Status choose_model(RunOptions& options) {
   if (!options.hub.empty() && !options.model.empty())
-    return fail(ErrorCode::kInvalidArgument, "name one model: with -m or with -hf, not both");
+    return fail(ErrorCode::kInvalidArgument, "name one model: with '-m' or with '-hf', not both");
   const hub::HubCache cache = hub::HubCache::of_environment();
   if (options.hub.empty()) {
     BRIMFUL_TRY(const std::filesystem::path path, hub::path_of(options.model, cache));

@@ -368,7 +368,7 @@ void add_run_command(CLI::App& app, int& exit_code) {
   add_run_flags(*command, *options);
   command->callback([options, &exit_code] {
     if (options->model.empty() && options->hub.empty() && !options->plan_file)
-      throw CLI::RequiredError("-m FILE, -hf NAME, or --plan FILE that names a model,");
+      throw CLI::RequiredError("-m FILE, or --plan FILE that names a model, or -hf NAME,");
     const Status chosen = choose_model(*options);
     exit_code = chosen ? report(Run(*options).execute()) : report(chosen);
   });
