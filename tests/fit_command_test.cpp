@@ -42,13 +42,13 @@ class FitCommand : public HubCacheFixture {
       const synth::SynthFile& file = model->files.front();
       const std::string path = std::string("m-") + type + ".gguf";
       files[path] = {reinterpret_cast<const char*>(file.header.data()), file.header.size()};
-      sizes[path] = file.size;
+      sizes[path] = file.size.value;
     }
     // A small model among them is another one.
     const auto small = synth::design_synth({.like = "llama-tiny", .type = "Q8_0"});
     const synth::SynthFile& file = small->files.front();
     files["other-Q5_0.gguf"] = {reinterpret_cast<const char*>(file.header.data()), file.header.size()};
-    sizes["other-Q5_0.gguf"] = file.size;
+    sizes["other-Q5_0.gguf"] = file.size.value;
     return HubServer(std::move(files), {}, std::move(sizes));
   }
 
@@ -101,8 +101,9 @@ TEST_F(FitCommand, TakesAModelThatReadsFromTheDiskWhereItIsFastEnough) {
 TEST_F(FitCommand, ShowsPeopleATable) {
   const ProgramRun run = plan("vram=3GiB,ram=4GiB");
   ASSERT_EQ(run.exit_code, 0) << run.err;
-  EXPECT_THAT(run.out, AllOf(HasSubstr("> Q6_K "), HasSubstr("chosen"), HasSubstr("  Q8_0 "),
-                             HasSubstr("reads from the disk"), HasSubstr("fits, too"), HasSubstr("It fits.")));
+  EXPECT_THAT(run.out,
+              AllOf(HasSubstr("> Q6_K "), HasSubstr("chosen"), HasSubstr("  Q8_0 "),
+                    HasSubstr("reads from the disk"), HasSubstr("fits, too"), HasSubstr("It fits.")));
   EXPECT_THAT(run.err, HasSubstr("by their headers"));
 }
 
@@ -120,7 +121,7 @@ TEST_F(FitCommand, SaysWhatIsPossibleWhereNothingIsAsWanted) {
 }
 
 TEST_F(FitCommand, RefusesWhatContradictsItself) {
-  expect_refused(plan("ram=4"), "no unit");
+  expect_refused(plan("ram=4"), "use a unit");
   expect_refused(plan("ram"), "give budgets");
   expect_refused(plan("tps=fast"), "no number of tokens/s");
   expect_refused(plan("ram=4GiB,ram=5GiB"), "twice");
@@ -143,8 +144,8 @@ TEST_F(FitRun, OnlyTheChosenOneIsFetched) {
   command.insert(command.end(), more.begin(), more.end());
   const ProgramRun run = run_brimful(command);
   ASSERT_EQ(run.exit_code, 0) << run.err;
-  EXPECT_THAT(run.err, AllOf(HasSubstr("> F16 "), HasSubstr("fetching m-F16.gguf"), Not(HasSubstr("fetching m-Q4")),
-                             HasSubstr("-hf org/model-GGUF:F16 takes it")));
+  EXPECT_THAT(run.err, AllOf(HasSubstr("> F16 "), HasSubstr("fetching m-F16.gguf"),
+                             Not(HasSubstr("fetching m-Q4")), HasSubstr("-hf org/model-GGUF:F16 takes it")));
   // The second time, no header of it is fetched, and offline nothing at all.
   ::setenv("HF_HUB_OFFLINE", "1", 1);
   const std::size_t requests = server.server().requests().size();

@@ -22,8 +22,8 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::AnyOf;
-using ::testing::Not;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 /// A disk of its own at `at`. The destructor removes it.
 class SmallDisk {
@@ -42,8 +42,9 @@ class SmallDisk {
   }
   std::string mount_ext2(const fs::path& image, const std::string& size) {
     const std::string quiet = " >/dev/null 2>&1";
-    const std::string make = "truncate -s " + size + " " + image.string() + " && mkfs.ext2 -q -m 0 -F -E root_perms=0777 " +
-                             image.string() + " && mount -o loop " + image.string() + " " + at_.string();
+    const std::string make = "truncate -s " + size + " " + image.string() +
+                             " && mkfs.ext2 -q -m 0 -F " + image.string() +
+                             " && mount -o loop " + image.string() + " " + at_.string();
     if (std::system(("PATH=$PATH:/usr/sbin:/sbin; { " + make + "; }" + quiet).c_str()) != 0)
       return "no ext2 in a file can be mounted";
     mounted_ = true;
@@ -88,7 +89,8 @@ TEST_F(FullDisk, ThatBecomesFullLosesNothing) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   fill(cache(), 0);
   EXPECT_EQ(pull.wait(), 1);
-  EXPECT_THAT(pull.said(), AllOf(HasSubstr("the disk is full: free some space"), HasSubstr("what was fetched stays")));
+  EXPECT_THAT(pull.said(),
+              AllOf(HasSubstr("the disk is full: free some space"), HasSubstr("what was fetched stays")));
   fs::remove(cache() / "filler");
   const ProgramRun again = run_brimful({"pull", kName});
   ASSERT_EQ(again.exit_code, 0) << again.err;

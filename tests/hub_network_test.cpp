@@ -24,7 +24,8 @@ constexpr const char* kFrontProgram = BRIMFUL_NETWORK_FRONT;
 /// The program tests/network_front. The destructor ends it.
 class Front {
  public:
-  explicit Front(const std::string& arguments) : out_(::popen((std::string(kFrontProgram) + " " + arguments).c_str(), "r")) {
+  explicit Front(const std::string& arguments)
+      : out_(::popen((std::string("exec ") + kFrontProgram + " " + arguments).c_str(), "r")) {
     std::array<char, 256> line{};
     if (out_ == nullptr || std::fgets(line.data(), line.size(), out_) == nullptr) return;
     std::istringstream(line.data()) >> word_ >> port_ >> pid_;
@@ -58,6 +59,7 @@ class HubNetwork : public HubCacheFixture {
   void SetUp() override {
     HubCacheFixture::SetUp();
     ::unsetenv("no_proxy");
+    ::unsetenv("CURL_CA_BUNDLE");  // It comes before SSL_CERT_FILE.
   }
 
   /// Makes a certificate for 127.0.0.1, which is its own authority. Returns whether openssl could.
@@ -68,7 +70,9 @@ class HubNetwork : public HubCacheFixture {
         file(name + ".key") + " -out " + file(name + ".crt") + " 2>/dev/null";
     return std::system(command.c_str()) == 0;
   }
-  [[nodiscard]] std::string file(const std::string& name) const { return (directory_.path() / name).string(); }
+  [[nodiscard]] std::string file(const std::string& name) const {
+    return (directory_.path() / name).string();
+  }
 
   void expect_pulled() {
     const ProgramRun pulled = run_brimful({"pull", kName});
@@ -120,7 +124,8 @@ TEST_F(HubNetwork, AProxyThatRefusesIsOneLineWithoutThePassword) {
 }
 
 TEST_F(HubNetwork, TrustsTheCertificateThatItIsGiven) {
-  if (!make_certificate("own") || !make_certificate("other")) GTEST_SKIP() << "openssl makes no certificate here";
+  if (!make_certificate("own") || !make_certificate("other"))
+    GTEST_SKIP() << "openssl makes no certificate here";
   const std::string port = server_.address().substr(server_.address().rfind(':') + 1);
   Front tls("tls " + port + " " + file("own.crt") + " " + file("own.key"));
   ASSERT_NE(tls.port(), 0) << "tests/network_front needs python3";

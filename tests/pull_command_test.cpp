@@ -14,7 +14,6 @@
 #include "hub_cache_fixture.h"
 #include "running_program.h"
 #include "runtime_directory.h"
-#include "served_program.h"
 
 namespace brimful::tests {
 namespace {
@@ -126,18 +125,15 @@ TEST_F(PullCommand, EachCommandThatRunsAModelTakesItsName) {
   const fs::path requests = directory_.path() / "requests.jsonl";
   const fs::path answers = directory_.path() / "answers.jsonl";
   std::ofstream(requests) << some_lines(2, 4);
-  const ProgramRun batch = run_brimful({"batch", "-hf", kName, "-i", requests.string(), "-o", answers.string(),
-                                        "--ram", kAmpleRam, "-c", "512"});
+  const ProgramRun batch = run_brimful({"batch", "-hf", kName, "-i", requests.string(), "-o",
+                                        answers.string(), "--ram", kAmpleRam, "-c", "512"});
   ASSERT_EQ(batch.exit_code, 0) << batch.err;
   EXPECT_LT(batch.err.find("fits: "), batch.err.find("fetching")) << batch.err;
   EXPECT_EQ(outcomes_of(content_of(answers)).size(), 2U);
 
-  ServedProgram served({"-hf", kName, "--ram", kAmpleRam, "-c", "512", "--max-num-seqs", "2"});
-  ASSERT_NE(served.port(), 0);
-  const auto answer = served.client().Post("/v1/completions", R"({"prompt": "1 2", "max_tokens": 2})",
-                                           "application/json");
-  ASSERT_TRUE(answer);
-  EXPECT_EQ(answer->status, 200) << answer->body;
+  RunningProgram served({"serve", "-hf", kName, "--ram", kAmpleRam, "-c", "512", "--max-num-seqs", "2",
+                         "--port", "0", "-t", "1"});
+  ASSERT_TRUE(served.says("listening on http://127.0.0.1:")) << served.said();
 
   const ProgramRun listed = run_brimful({"ps"});
   EXPECT_THAT(listed.out, HasSubstr("org/model-GGUF:Q4_K_M")) << listed.err;
@@ -168,7 +164,7 @@ TEST_F(PullCommand, AModelCanHaveASecondName) {
   ASSERT_EQ(listed["models"].size(), 2U);
   EXPECT_EQ(listed["models"][0]["hashes"], listed["models"][1]["hashes"]);
   EXPECT_EQ(listed["models"][0]["quantization"], "Q4_K_M");
-  EXPECT_EQ(run_brimful({"rm", kName}).out, "removed org/model-GGUF:Q4_K_M: 0 bytes are free now\n");
+  EXPECT_EQ(run_brimful({"rm", kName}).out, "removed org/model-GGUF:Q4_K_M: 0 B are free now\n");
   EXPECT_EQ(run_brimful({"verify", "me/assistant"}).out, "me/assistant:Q4_K_M: right\n");
   EXPECT_EQ(run_brimful({"rm", "me/assistant"}).out, "removed me/assistant:Q4_K_M: 2.9 MiB are free now\n");
 }
@@ -272,7 +268,7 @@ TEST_F(PullCommand, AWronglyTypedNameIsAnsweredWithTheRightOne) {
     EXPECT_NE(run.exit_code, 0);
     expect_refused(run, text);
   };
-  refused({"-hf"}, "ORGANISATION/REPOSITORY");
+  refused({"-hf"}, "ORG/REPO[:QUANT] missing");
   refused({"-hf", "gemma"}, "https://huggingface.co/models?library=gguf&search=gemma");
   refused({"-hf", "org/model-GGUF/m-Q4_K_M.gguf"}, "write org/model-GGUF:m-Q4_K_M.gguf");
   refused({"-hf", "org/model-GGUF:"}, "leave the colon out");
@@ -283,7 +279,7 @@ TEST_F(PullCommand, AWronglyTypedNameIsAnsweredWithTheRightOne) {
   refused({"-hf", "org/model-GGUF:m-Q4_KM.gguf", "-p", "x"}, "do you mean 'm-Q4_K_M.gguf'?");
   refused({"-hf", "org/model GGUF", "-p", "x"}, "is not the name of a model");
   refused({"--hfrepo", kName}, "do you mean '--hf-repo'?");
-  expect_refused(run_brimful({"-hf", kName}), "brimful run -hf");
+  expect_refused(run_brimful({"-hf", kName}), "as in: brimful run -hf");
   EXPECT_EQ(server.file_requests(), 0U);
 }
 
@@ -295,6 +291,19 @@ TEST_F(PullCommand, ACacheThatCannotBeWrittenIsOneLine) {
   expect_refused(run_brimful({"pull", kName}), "HF_HUB_CACHE names another cache");
   expect_refused(run_brimful({"run", "-hf", kName, "-p", "x"}), "HF_HUB_CACHE names another cache");
   ASSERT_EQ(::chmod(cache().c_str(), 0755), 0);
+}
+
+TEST_F(PullCommand, WithoutTheHubAModelOfTheCacheIsUsed) {
+  const std::vector<std::string> run{"run", "-hf", kName, "-p", "1", "-n", "1", "--raw", "--ram", kAmpleRam, "-s", "1"};
+  {
+    const HubServer server(HubServer::Files{{"m-Q8_0.gguf", small_model()}});
+    use(server);
+    ASSERT_EQ(run_brimful(run).exit_code, 0);
+  }
+  // A hub may have a Q4_K_M by now, but nobody answers.
+  const ProgramRun alone = run_brimful(run);
+  EXPECT_EQ(alone.exit_code, 0) << alone.err;
+  EXPECT_THAT(alone.err, HasSubstr("using org/model-GGUF:Q8_0 of the cache"));
 }
 
 TEST_F(PullCommand, BadInputIsOneLine) {

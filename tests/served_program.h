@@ -19,7 +19,7 @@
 
 namespace brimful::tests {
 
-/// A running `brimful serve`. It serves the demo's model, unless `more` names another one with -m or -hf. The
+/// A running `brimful serve`. It serves the demo's model, unless `more` names another one with -m. The
 /// destructor kills it.
 class ServedProgram {
  public:
@@ -96,7 +96,7 @@ class ServedProgram {
  private:
   static std::vector<std::string> command(const std::vector<std::string>& more) {
     std::vector<std::string> out = {"serve", "--port", "0", "-t", "1"};
-    if (std::ranges::find(more, "-m") == more.end() && std::ranges::find(more, "-hf") == more.end()) {
+    if (std::ranges::find(more, "-m") == more.end()) {
       out.emplace_back("-m");
       out.push_back(stories15m().string());
     }

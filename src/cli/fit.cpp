@@ -42,7 +42,8 @@ Result<std::optional<Bytes>> all_budgets(const PlanOptions& options) {
   if (!options.run.ram || all_cards) return std::nullopt;
   BRIMFUL_TRY(Bytes sum, parse_ram(*options.run.ram));
   if (!options.vram) return sum;
-  BRIMFUL_TRY(const std::vector<session::VramPart> parts, session::parse_vram(*options.vram, flag_names().vram));
+  BRIMFUL_TRY(const std::vector<session::VramPart> parts,
+              session::parse_vram(*options.vram, flag_names().vram));
   for (const session::VramPart& part : parts) {
     if (!part.size) return std::nullopt;
     sum += *part.size;
@@ -105,8 +106,7 @@ class Search {
       const auto there = std::ranges::find_if(cached, [&](const hub::CachedModel& model) {
         return model.path == files.files.front().path && model.size == files.size();
       });
-      candidates_.push_back(
-          {files, there == cached.end() ? std::nullopt : std::optional(there->file)});
+      candidates_.push_back({files, there == cached.end() ? std::nullopt : std::optional(there->file)});
     }
     return {};
   }
@@ -121,8 +121,7 @@ class Search {
     BRIMFUL_TRY(const std::filesystem::path header, header_of(reference));
     BRIMFUL_TRY(const model::ModelProfile profile, model::read_model(header, model::Weights::kMayBeMissing));
     parameters_ = std::max<double>(static_cast<double>(profile.parameters), 1);
-    options_.measure =
-        wish_.tokens_per_s || options_.vram || reference.files.size() >= kWorthMeasuring;
+    options_.measure = wish_.tokens_per_s || options_.vram || reference.files.size() >= kWorthMeasuring;
     options_.refresh = probe::Refresh::kMissing;
     for (const Candidate& candidate : candidates_) {
       FitRow row{.tag = candidate.files.name.quantisation.value_or(""),
@@ -155,8 +154,7 @@ class Search {
     std::error_code error;
     std::filesystem::create_directory(folder, error);
     if (error)
-      return fail(ErrorCode::kIo,
-                  fmt::format("{}: cannot be written: {}", folder.string(), error.message()));
+      return fail(ErrorCode::kIo, fmt::format("{}: cannot be written: {}", folder.string(), error.message()));
     BRIMFUL_TRY(std::filesystem::path header, hub::fetch_headers_of(http_, candidate.files, folder));
     headers_.emplace(path, header);
     return header;
@@ -242,16 +240,16 @@ class Search {
     if (fastest == rows().end() || !fastest->ram) {
       // No plan fits at all, so the last message says what is missing.
       if (problem_ && problem_->code != ErrorCode::kInfeasible) return std::unexpected(*problem_);
-      report_.problem = fmt::format("no model of {} fits{}", name.repository,
-                                    problem_ ? ": " + problem_->message : "");
-    } else if (wish_.tokens_per_s) {
       report_.problem =
-          fmt::format("no model of {} gives {:g} tokens/s within these budgets: {} gives {:.2g}; ask for less "
-                      "(tps), or give it more memory",
-                      name.repository, *wish_.tokens_per_s, fastest->tag, fastest->tokens_per_s.value_or(0));
+          fmt::format("no model of {} fits{}", name.repository, problem_ ? ": " + problem_->message : "");
+    } else if (wish_.tokens_per_s) {
+      report_.problem = fmt::format(
+          "no model of {} gives {:g} tokens/s within these budgets: {} gives {:.1f}; ask for less "
+          "(tps), or give it more memory",
+          name.repository, *wish_.tokens_per_s, fastest->tag, fastest->tokens_per_s.value_or(0));
     } else {
       const std::string speed =
-          fastest->tokens_per_s ? fmt::format(" with {:.2g} tokens/s", *fastest->tokens_per_s) : "";
+          fastest->tokens_per_s ? fmt::format(" with {:.1f} tokens/s", *fastest->tokens_per_s) : "";
       report_.problem = fmt::format(
           "no model of {} lies in these budgets as a whole: {} runs{}, and reads {} from the disk for each "
           "token; ask for a speed (--fit ...,tps=N), or name it: {}:{}",
@@ -301,7 +299,8 @@ Result<FitWish> parse_fit(std::string_view text) {
     } else if (budget == &wish.vram && !part.empty()) {
       **budget += fmt::format(",{}", part);  // The budget of a further GPU.
     } else {
-      return wrong_fit(text, fmt::format("{} is not one of vram=SIZE, ram=SIZE, tps=N", model::in_quotes(part)));
+      return wrong_fit(text,
+                       fmt::format("{} is not one of vram=SIZE, ram=SIZE, tps=N", model::in_quotes(part)));
     }
   }
   if (!wish.vram && !wish.ram && !wish.tokens_per_s) return wrong_fit(text, "it says nothing");
@@ -309,7 +308,8 @@ Result<FitWish> parse_fit(std::string_view text) {
     if (auto ram = parse_ram(*wish.ram); !ram) return std::unexpected(ram.error());
   }
   if (wish.vram) {
-    if (auto vram = session::parse_vram(*wish.vram, "--fit vram"); !vram) return std::unexpected(vram.error());
+    if (auto vram = session::parse_vram(*wish.vram, "--fit vram"); !vram)
+      return std::unexpected(vram.error());
   }
   return wish;
 }
@@ -325,8 +325,8 @@ Status apply_fit(RunOptions& options) {
                 fmt::format("--fit chooses the quantization: name {} without ':{}', or leave --fit out",
                             model.repository, *model.quantisation));
   }
-  for (const auto& [flag, given, wished] : {std::tuple{"--ram", &options.ram, &wish.ram},
-                                            std::tuple{"--vram", &options.vram, &wish.vram}}) {
+  for (const auto& [flag, given, wished] :
+       {std::tuple{"--ram", &options.ram, &wish.ram}, std::tuple{"--vram", &options.vram, &wish.vram}}) {
     if (*given && *wished)
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("--fit and {} name the same budget: leave one of them out", flag));

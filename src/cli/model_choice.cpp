@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <utility>
 
 #include "base/standard_error.h"
 #include "cli/fetch.h"
@@ -46,8 +47,9 @@ void tell_about_fit(const PlanReport& report, const RunOptions& options, const h
   std::string budgets = options.vram ? fmt::format("vram={},", *options.vram) : "";
   budgets += fmt::format("ram={}", options.ram ? *options.ram : format_bytes(report.inputs.host_budget));
   std::erase(budgets, ' ');
-  tell_note(fmt::format("each token reads {} from the disk; --fit {} looks for a quantization that needs none",
-                        format_bytes(reads), budgets));
+  tell_note(
+      fmt::format("each token reads {} from the disk; --fit {} looks for a quantization that needs none",
+                  format_bytes(reads), budgets));
 }
 
 /// The plan of a model before it is downloaded.
@@ -76,8 +78,8 @@ Status tell_forecast(const RunOptions& options, const std::filesystem::path& hea
   }
   const ErrorCode code = report.error().code;
   if (code == ErrorCode::kInfeasible || code == ErrorCode::kCorrupt || code == ErrorCode::kUnsupported) {
-    return fail(code, fmt::format("{}; nothing was fetched ({})", report.error().message,
-                                  model.quantisation()));
+    return fail(code,
+                fmt::format("{}; nothing was fetched ({})", report.error().message, model.quantisation()));
   }
   if (code != ErrorCode::kNotFound || plan.measure)
     tell_note(fmt::format("no forecast: {}", report.error().message));
@@ -117,11 +119,11 @@ Result<std::string> fetch(const RunOptions& options, const hub::HubModel& name, 
 
 /// What is wrong where a model is named twice: by people who forget a colon or a flag.
 Error named_twice(const RunOptions& options) {
-  std::string out = fmt::format("-hf {} and {} name two models", options.hub, model::in_quotes(options.model));
+  std::string out =
+      fmt::format("-hf {} and {} name two models", options.hub, model::in_quotes(options.model));
   const bool file = options.model.ends_with(".gguf") || options.model.contains('/');
   const bool text = options.model.contains(' ');
-  if (!file && !text)
-    out += fmt::format(": for a quantization write -hf {}:{}", options.hub, options.model);
+  if (!file && !text) out += fmt::format(": for a quantization write -hf {}:{}", options.hub, options.model);
   if (text) out += ": a prompt is given with -p";
   return {ErrorCode::kInvalidArgument, out + (file ? ": name one, with -m or with -hf, not both" : "")};
 }
@@ -129,16 +131,19 @@ Error named_twice(const RunOptions& options) {
 }  // namespace
 
 void add_fit_flag(CLI::App& command, HubFlags& flags) {
-  command.add_option("--fit", flags.fit,
-                     "with -hf: choose the quantization of the best quality that lies in these budgets, such as "
-                     "vram=11.5GiB,ram=48GiB; with tps=3, also one that reads from the disk, if it gives 3 "
-                     "tokens/s");
+  command.add_option(
+      "--fit", flags.fit,
+      "with -hf: choose the quantization of the best quality that lies in these budgets, such as "
+      "vram=11.5GiB,ram=48GiB; with tps=3, also one that reads from the disk, if it gives 3 "
+      "tokens/s");
 }
 
 void add_hub_flag(CLI::App& command, RunOptions& options) {
-  command.add_option("--hf,--hf-repo", options.hub,
-                     "model on the Hugging Face Hub: ORGANISATION/REPOSITORY[:QUANTISATION]; downloaded when "
-                     "the cache lacks it");
+  command
+      .add_option("--hf,--hf-repo", options.hub,
+                  "model on the Hugging Face Hub: ORGANISATION/REPOSITORY[:QUANTISATION]; downloaded when "
+                  "the cache lacks it")
+      ->type_name("ORG/REPO[:QUANT]");  // Also in the message where it is missing.
   add_fit_flag(command, options.fetch);
   add_limit_flag(command, options.fetch);
   command.add_flag("--offline", options.fetch.offline, "use only models that are in the cache");
@@ -154,9 +159,9 @@ Result<hub::Settings> settings_of(const HubFlags& flags) {
   if (!flags.limit_rate) return settings;
   const auto rate = parse_bytes(*flags.limit_rate);
   if (!rate || *rate < kLeastRate) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("--limit-rate {}: give bytes per second, at least 64KiB, as in 5MiB",
-                            *flags.limit_rate));
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("--limit-rate {}: give bytes per second, at least 64KiB, as in 5MiB", *flags.limit_rate));
   }
   settings.limit_rate = rate->value;
   return settings;
@@ -184,7 +189,15 @@ Status choose_model(RunOptions& options) {
   if (cached) {
     options.model = cached->file.string();
   } else {
-    BRIMFUL_TRY(options.model, in_own_process([&] { return fetch(options, name, cache); }));
+    auto fetched = in_own_process([&] { return fetch(options, name, cache); });
+    // Where the hub cannot say which file the name means, the one in the cache is the best guess.
+    const bool unreachable = !fetched && fetched.error().code == ErrorCode::kIo && !name.quantisation;
+    const auto known = cache.find(name);
+    if (unreachable && !options.fetch.fit && known) {
+      tell_note(fmt::format("{}; using {} of the cache", fetched.error().message, known->name()));
+      fetched = known->file.string();
+    }
+    BRIMFUL_TRY(options.model, std::move(fetched));
   }
   options.hub.clear();
   return {};

@@ -37,8 +37,12 @@ Result<RemoteFiles> list(Http& http, const HubModel& model) {
                             model.repository));
   }
   auto all = list_files(http, model.repository);
-  const bool unknown = http.status() == 401 || http.status() == 404;
-  if (!all && unknown) all.error().message += near_names(http, model.repository);
+  const int status = http.status();
+  if (!all && status == 404) {
+    all.error().message = fmt::format("{}/{}: the hub has no model of this name (404): check the name",
+                                      shown(http.settings().endpoint), model.repository);
+  }
+  if (!all && (status == 401 || status == 404)) all.error().message += near_names(http, model.repository);
   return all;
 }
 
@@ -166,8 +170,10 @@ std::optional<CachedModel> exactly_in(const HubCache& cache, const HubModel& mod
 Result<std::optional<CachedModel>> without_the_hub(const HubCache& cache, const HubModel& model,
                                                    bool offline) {
   if (auto exact = exactly_in(cache, model); exact || !offline) return exact;
-  BRIMFUL_TRY(CachedModel any, cache.find(model));
-  return any;
+  auto any = cache.find(model);
+  if (any) return std::move(*any);
+  any.error().message += "; HF_HUB_OFFLINE or --offline forbids to ask the hub";
+  return std::unexpected(std::move(any.error()));
 }
 
 }  // namespace brimful::hub
