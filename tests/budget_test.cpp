@@ -2,6 +2,7 @@
 // equals --ram.
 
 #include <gtest/gtest.h>
+#include <link.h>
 
 #include <cstdio>
 #include <fstream>
@@ -247,6 +248,23 @@ TEST_F(SyntheticBudget, IsExactWithExperts) {
     write({.like = "qwen3moe", .type = type, .layers = 20});
     expect_exact_at_every_budget();
   }
+}
+
+TEST_F(SyntheticBudget, IsExactWhereNoOtherProcessHasItsLibraries) {
+  // The kernel then charges this program for all of their pages, also for those that it only read ahead.
+  const auto copies = directory_.path() / "libraries";
+  std::filesystem::create_directory(copies);
+  const auto copy = [](dl_phdr_info* library, std::size_t, void* folder) {
+    const std::filesystem::path file = library->dlpi_name;
+    if (file.is_absolute()) copy_file(file, *static_cast<std::filesystem::path*>(folder) / file.filename());
+    return 0;
+  };
+  ::dl_iterate_phdr(copy, const_cast<std::filesystem::path*>(&copies));
+  ::setenv("LD_LIBRARY_PATH", copies.c_str(), 1);
+  least_share_ = 0.96;
+  write({.like = "qwen3moe", .type = "Q4_K", .layers = 20});
+  expect_exact_at_every_budget();
+  ::unsetenv("LD_LIBRARY_PATH");
 }
 
 TEST_F(SyntheticBudget, IsExactWithAGrammar) {
