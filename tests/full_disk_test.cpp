@@ -42,9 +42,8 @@ class SmallDisk {
   }
   std::string mount_ext2(const fs::path& image, const std::string& size) {
     const std::string quiet = " >/dev/null 2>&1";
-    const std::string make = "truncate -s " + size + " " + image.string() +
-                             " && mkfs.ext2 -q -m 0 -F " + image.string() +
-                             " && mount -o loop " + image.string() + " " + at_.string();
+    const std::string make = "truncate -s " + size + " " + image.string() + " && mkfs.ext2 -q -m 0 -F " +
+                             image.string() + " && mount -o loop " + image.string() + " " + at_.string();
     if (std::system(("PATH=$PATH:/usr/sbin:/sbin; { " + make + "; }" + quiet).c_str()) != 0)
       return "no ext2 in a file can be mounted";
     mounted_ = true;

@@ -294,7 +294,8 @@ TEST_F(PullCommand, ACacheThatCannotBeWrittenIsOneLine) {
 }
 
 TEST_F(PullCommand, WithoutTheHubAModelOfTheCacheIsUsed) {
-  const std::vector<std::string> run{"run", "-hf", kName, "-p", "1", "-n", "1", "--raw", "--ram", kAmpleRam, "-s", "1"};
+  const std::vector<std::string> run{"run", "-hf",   kName,   "-p",      "1",  "-n",
+                                     "1",   "--raw", "--ram", kAmpleRam, "-s", "1"};
   {
     const HubServer server(HubServer::Files{{"m-Q8_0.gguf", small_model()}});
     use(server);

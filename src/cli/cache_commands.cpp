@@ -15,6 +15,7 @@
 #include "base/progress.h"
 #include "base/standard_error.h"
 #include "base/standard_output.h"
+#include "base/suggest.h"
 #include "base/visible_text.h"
 #include "cli/exit_code.h"
 #include "cli/fetch.h"
@@ -23,7 +24,6 @@
 #include "cli/model_listing.h"
 #include "cli/watch.h"
 #include "control/client.h"
-#include "base/suggest.h"
 
 namespace brimful::cli {
 namespace {
@@ -69,7 +69,8 @@ Result<hub::HubFiles> chosen_files(PullOptions& options, hub::Http& http, nlohma
   RunOptions& run = options.plan.run;
   if (!run.fetch.fit) {
     if (options.plan.like || options.plan.hardware)
-      return fail(ErrorCode::kInvalidArgument, "--like and --hardware are for --fit: a model is fetched as it is");
+      return fail(ErrorCode::kInvalidArgument,
+                  "--like and --hardware are for --fit: a model is fetched as it is");
     BRIMFUL_TRY(const hub::HubModel name, hub::parse_hub_model(run.hub));
     return hub::find_files(http, name);
   }
@@ -204,8 +205,8 @@ Status copy(const std::string& name, const std::string& to) {
                 fmt::format("{}: a copy keeps its quantization: leave ':{}' out", to, *target.quantisation));
   }
   BRIMFUL_TRY(const hub::CachedModel made, cache.copy(model, target.repository));
-  return write_standard_output(visible_lines(
-      fmt::format("{} is {} now, too; it takes no more space\n", model.name(), made.name())));
+  return write_standard_output(
+      visible_lines(fmt::format("{} is {} now, too; it takes no more space\n", model.name(), made.name())));
 }
 
 Status remove_unfinished(const hub::HubCache& cache, const std::string& repository) {
@@ -252,13 +253,16 @@ void add_cache_commands(CLI::App& app, int& exit_code) {
   auto* const pull_command =
       app.add_subcommand("pull", "download a model into the cache, or bring it up to date; prints its file");
   RunOptions& run = pulled->plan.run;
-  pull_command->add_option("name,--hf,--hf-repo", run.hub, "ORGANISATION/REPOSITORY[:QUANTISATION]")->required();
+  pull_command->add_option("name,--hf,--hf-repo", run.hub, "ORGANISATION/REPOSITORY[:QUANTISATION]")
+      ->required();
   add_fit_flag(*pull_command, run.fetch);
-  pull_command->add_option("--like", pulled->plan.like,
-                           "with --fit: for another machine, by the names of its parts, as 'brimful plan' takes "
-                           "them");
-  pull_command->add_option("--hardware", pulled->plan.hardware,
-                           "with --fit: for another machine, by a file that `brimful probe --json` wrote there");
+  pull_command->add_option(
+      "--like", pulled->plan.like,
+      "with --fit: for another machine, by the names of its parts, as 'brimful plan' takes "
+      "them");
+  pull_command->add_option(
+      "--hardware", pulled->plan.hardware,
+      "with --fit: for another machine, by a file that `brimful probe --json` wrote there");
   add_limit_flag(*pull_command, run.fetch);
   pull_command->add_flag("--json", pulled->json, "print JSON");
   pull_command->callback([pulled, &exit_code] { exit_code = report(pull(*pulled)); });

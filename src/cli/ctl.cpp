@@ -186,8 +186,9 @@ void add_ps_command(CLI::App& app, int& exit_code) {
 void add_stop_command(CLI::App& app, int& exit_code) {
   auto* const command = app.add_subcommand("stop", "end a running model");
   auto options = std::make_shared<Options>();
-  command->add_option("which", options->which,
-                      "process that runs the model, or the model's name in the cache (default: the only one)");
+  command->add_option(
+      "which", options->which,
+      "process that runs the model, or the model's name in the cache (default: the only one)");
   command->callback([options, &exit_code] { exit_code = report(stop(*options)); });
 }
 

@@ -44,11 +44,11 @@ struct FitReport {
 };
 
 /// Reads the headers of the models of a repository, plans them, and chooses the best that fits: see
-/// docs/design-models.md. Of a model that the cache has, the header is not fetched; offline, only the cache is
-/// looked at. `options.hub` names the repository; `options.vram` and `options.run.ram` are the budgets, and
-/// `options.run.fetch.fit` is the wish. Requires: apply_fit() has accepted them. Says on stderr what it does.
-/// Errors: those of find_all_files(), fetch_headers() and make_report(). Blocks: on the network; for a minute
-/// when it measures the machine.
+/// docs/design-models.md. Of a model that the cache has, the header is not fetched; offline, only the cache
+/// is looked at. `options.hub` names the repository; `options.vram` and `options.run.ram` are the budgets,
+/// and `options.run.fetch.fit` is the wish. Requires: apply_fit() has accepted them. Says on stderr what it
+/// does. Errors: those of find_all_files(), fetch_headers() and make_report(). Blocks: on the network; for a
+/// minute when it measures the machine.
 [[nodiscard]] Result<FitReport> choose_fit(PlanOptions options, hub::Http& http, const hub::HubCache& cache);
 
 }  // namespace brimful::cli

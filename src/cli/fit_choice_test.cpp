@@ -23,8 +23,8 @@ FitRow row(const std::string& tag, double bits, Bytes size, FitVerdict verdict =
 }
 
 TEST(FitChoice, MoreBitsAreBetterUpToThoseOfTheTraining) {
-  std::vector<FitRow> rows{row("Q4_K_M", 4.8, kGiB * 4), row("F32", 32, kGiB * 28), row("Q8_0", 8.5, kGiB * 7),
-                           row("BF16", 16, kGiB * 14)};
+  std::vector<FitRow> rows{row("Q4_K_M", 4.8, kGiB * 4), row("F32", 32, kGiB * 28),
+                           row("Q8_0", 8.5, kGiB * 7), row("BF16", 16, kGiB * 14)};
   sort_by_quality(rows);
   std::vector<std::string> tags;
   for (const FitRow& one : rows) tags.push_back(one.tag);
@@ -37,8 +37,8 @@ TEST(FitChoice, TheTableHasWhatWasPlanned) {
   rows[1].tokens_per_s = 1.25;
   rows[2].vram = kGiB;
   const std::string table = fit_table(rows, 2);
-  EXPECT_THAT(table, AllOf(HasSubstr("> Q6_K "), HasSubstr("chosen"), HasSubstr("too slow"), HasSubstr("VRAM"),
-                           Not(HasSubstr("BF16"))));
+  EXPECT_THAT(table, AllOf(HasSubstr("> Q6_K "), HasSubstr("chosen"), HasSubstr("too slow"),
+                           HasSubstr("VRAM"), Not(HasSubstr("BF16"))));
   EXPECT_EQ(fit_json(rows, 2)["chosen"], "Q6_K");
   EXPECT_EQ(fit_json(rows, std::nullopt)["chosen"], nullptr);
   EXPECT_EQ(fit_json(rows, 2)["models"][0]["verdict"], "not planned");
@@ -58,8 +58,8 @@ TEST(FitWish, HasBudgetsAndASpeed) {
 }
 
 TEST(FitWish, RefusesOthers) {
-  for (const char* bad : {"", ",", "ram", "ram=", "ram=much", "vram=8,ram=much", "8GiB", "tps=", "tps=-1", "tps=nan",
-                          "tps=inf", "tps=3x", "ram=1GiB,ram=2GiB", "ram=1GiB,speed=3"}) {
+  for (const char* bad : {"", ",", "ram", "ram=", "ram=much", "vram=8,ram=much", "8GiB", "tps=", "tps=-1",
+                          "tps=nan", "tps=inf", "tps=3x", "ram=1GiB,ram=2GiB", "ram=1GiB,speed=3"}) {
     const auto wish = parse_fit(bad);
     EXPECT_FALSE(wish) << bad;
     if (!wish) {

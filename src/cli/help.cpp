@@ -11,8 +11,8 @@
 #include <cstring>
 #include <utility>
 
-#include "cli/arguments.h"
 #include "base/suggest.h"
+#include "cli/arguments.h"
 
 namespace brimful::cli {
 namespace {

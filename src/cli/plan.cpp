@@ -74,7 +74,8 @@ Result<PlanReport> make(PlanOptions options, Fitted& fitted) {
   fitted = {std::move(found.rows), found.chosen};
   if (!found.chosen) return fail(ErrorCode::kInfeasible, found.problem);
   const hub::HubModel& name = found.files.name;
-  options.hub = name.quantisation ? fmt::format("{}:{}", name.repository, *name.quantisation) : name.repository;
+  options.hub =
+      name.quantisation ? fmt::format("{}:{}", name.repository, *name.quantisation) : name.repository;
   return make_report(options);
 }
 

@@ -11,9 +11,9 @@
 #include "cli/exit_code.h"
 #include "cli/model_listing.h"
 #include "cli/probe_text.h"
-#include "hub/model_source.h"
 #include "hardware/compute_threads.h"
 #include "hardware/diagnostics.h"
+#include "hub/model_source.h"
 #include "probe/probe.h"
 
 namespace brimful::cli {
@@ -70,8 +70,9 @@ void add_probe_command(CLI::App& app, int& exit_code) {
   auto* const command = app.add_subcommand(
       "probe", "measure the speed of this machine's CPU, RAM, disk and GPUs, and show what limits it");
   auto options = std::make_shared<Options>();
-  command->add_option("-m,--model,model", options->model,
-                      "GGUF file, or the name of a model in the cache: measures the disk it is on, and its types of weights");
+  command->add_option(
+      "-m,--model,model", options->model,
+      "GGUF file, or the name of a model in the cache: measures the disk it is on, and its types of weights");
   command->add_option("-t,--threads", options->threads, "number of compute threads (default: physical cores)")
       ->check(CLI::Range(1, 512));
   command->add_flag("--refresh", options->refresh, "measure again, even if the machine has not changed");

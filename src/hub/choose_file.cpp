@@ -148,8 +148,9 @@ Result<std::string> choose_file(std::span<const std::string> paths,
   if (const auto it = std::ranges::find_if(models, in_folder); it != models.end()) return *it;
   if (quantisation) {
     const std::vector<std::string> names = names_of(models);
-    return fail(ErrorCode::kNotFound, fmt::format("it has no {}; it has: {}{}", model::in_quotes(*quantisation),
-                                                  listed(names), meant(*quantisation, names)));
+    return fail(ErrorCode::kNotFound,
+                fmt::format("it has no {}; it has: {}{}", model::in_quotes(*quantisation), listed(names),
+                            meant(*quantisation, names)));
   }
   for (const std::string_view next : kNextBest) {
     const auto it = std::ranges::find_if(
@@ -161,8 +162,8 @@ Result<std::string> choose_file(std::span<const std::string> paths,
 
 std::string tag_of(std::span<const std::string> paths, const std::string& path) {
   const std::string quantisation = quantisation_of(path);
-  const auto chosen = choose_file(
-      paths, quantisation.empty() ? std::optional<std::string>() : std::optional(quantisation));
+  const auto chosen =
+      choose_file(paths, quantisation.empty() ? std::optional<std::string>() : std::optional(quantisation));
   return chosen && *chosen == path ? quantisation : path;
 }
 

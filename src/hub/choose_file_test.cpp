@@ -151,9 +151,25 @@ TEST(HubModel, SaysHowToWriteIt) {
 }
 
 TEST(HubModel, RefusesOtherNames) {
-  for (const char* bad : {"", "a", "a/", "/b", "a/b/c", "a/b:", "a/b:c:d", "a/b:../x", "../b", "a/..",
-                          "a b/c", "https://example.com/a/b", "https://huggingface.co/a/b/tree/other", "a:b/c",
-                          "https://huggingface.co/", "https://", "hf://", "a/b:../x.gguf", "a/b:/x.gguf",
+  for (const char* bad : {"",
+                          "a",
+                          "a/",
+                          "/b",
+                          "a/b/c",
+                          "a/b:",
+                          "a/b:c:d",
+                          "a/b:../x",
+                          "../b",
+                          "a/..",
+                          "a b/c",
+                          "https://example.com/a/b",
+                          "https://huggingface.co/a/b/tree/other",
+                          "a:b/c",
+                          "https://huggingface.co/",
+                          "https://",
+                          "hf://",
+                          "a/b:../x.gguf",
+                          "a/b:/x.gguf",
                           "https://huggingface.co/a/b/blob/main/../x.gguf"}) {
     const auto model = parse_hub_model(bad);
     ASSERT_FALSE(model) << bad;

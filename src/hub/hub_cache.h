@@ -90,8 +90,8 @@ class HubCache {
   /// the same path already; kIo.
   [[nodiscard]] Result<CachedModel> copy(const CachedModel& model, const std::string& repository) const;
   /// Removes a model: its names in all commits, and its blobs where no other name leads to them. A repository
-  /// of which nothing is left is removed. Returns the bytes that the disk gets back. A process that has a file
-  /// open keeps it. Errors: kIo.
+  /// of which nothing is left is removed. Returns the bytes that the disk gets back. A process that has a
+  /// file open keeps it. Errors: kIo.
   [[nodiscard]] Result<Bytes> remove(const CachedModel& model) const;
   /// Removes the unfinished downloads of a repository. Returns their bytes. Errors: kIo, also while one of
   /// them runs.

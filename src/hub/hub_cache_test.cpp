@@ -101,7 +101,8 @@ TEST_F(HubCacheTest, ABlobIsKeptAsLongAsANameLeadsToIt) {
   add("org/m", "m-Q4_0.gguf", other, 20, newer);
   auto model = cache_.find({"org/m", "Q4_0"});
   ASSERT_TRUE(model) << model.error().message;
-  EXPECT_EQ(cache_.remove(*model), Bytes{20}) << "the name in both commits, and the blob that no other name has";
+  EXPECT_EQ(cache_.remove(*model), Bytes{20})
+      << "the name in both commits, and the blob that no other name has";
   EXPECT_TRUE(fs::exists(cache_.blob("org/m", kHash)));
   EXPECT_FALSE(fs::exists(cache_.blob("org/m", other)));
   ASSERT_EQ(cache_.models().size(), 1U);
@@ -124,7 +125,8 @@ TEST_F(HubCacheTest, ACopyIsASecondNameOfTheSameBytes) {
 /// Writes a repository as Python's huggingface_hub does.
 void write_as_python(const fs::path& cache) {
   const fs::path repository = cache / "models--org--model-GGUF";
-  for (const char* folder : {"blobs", "refs", "snapshots", ".no_exist"}) fs::create_directories(repository / folder);
+  for (const char* folder : {"blobs", "refs", "snapshots", ".no_exist"})
+    fs::create_directories(repository / folder);
   fs::create_directories(repository / "snapshots" / kCommit);
   fs::create_directories(cache / ".locks" / "models--org--model-GGUF");
   std::ofstream(cache / "CACHEDIR.TAG") << "Signature: 8a477f597d28d172789f06886806bc55";
@@ -181,7 +183,8 @@ TEST(CachedName, IsInThePathOfASnapshot) {
   EXPECT_EQ(cached_name(commit + "/m-Q4_K_M.gguf"), "org/m-GGUF:Q4_K_M");
   EXPECT_EQ(cached_name(commit + "/Q8_0/m-00001-of-00002.gguf"), "org/m-GGUF:Q8_0");
   EXPECT_EQ(cached_name(commit + "/m.gguf"), "org/m-GGUF");
-  for (const char* other : {"", "m.gguf", "/c/models--org--m/blobs/x", "/c/models--org--m/snapshots", "/c/models--org"})
+  for (const char* other :
+       {"", "m.gguf", "/c/models--org--m/blobs/x", "/c/models--org--m/snapshots", "/c/models--org"})
     EXPECT_EQ(cached_name(other), "") << other;
 }
 

@@ -22,8 +22,8 @@ constexpr Bytes kLargestAnswer = kMiB * 4;
 std::vector<std::string> found(Http& http, const std::string& query) {
   std::vector<std::string> out;
   std::string next;
-  const std::string url = fmt::format("{}/api/models?filter=gguf&sort=downloads&{}", http.settings().endpoint,
-                                      query);
+  const std::string url =
+      fmt::format("{}/api/models?filter=gguf&sort=downloads&{}", http.settings().endpoint, query);
   const auto list = get_json(http, url, kLargestAnswer, next);
   if (!list || !list->is_array()) return out;
   for (const auto& entry : *list) {
@@ -41,7 +41,8 @@ std::string near_names(Http& http, const std::string& repository) {
   // A mistyped repository: the nearest of its organisation.
   std::vector<std::string> names =
       found(http, fmt::format("limit=500&author={}", percent_encoded(repository.substr(0, slash))));
-  std::ranges::stable_sort(names, {}, [&](const std::string& name) { return edit_distance(repository, name); });
+  std::ranges::stable_sort(names, {},
+                           [&](const std::string& name) { return edit_distance(repository, name); });
   const std::size_t most = std::max<std::size_t>(3, (repository.size() - slash) / 2);
   std::erase_if(names, [&](const std::string& name) { return edit_distance(repository, name) > most; });
   // A mistyped organisation, or a repository whose GGUF files others have made.

@@ -123,9 +123,8 @@ Result<HubModel> parse_hub_model(std::string_view text) {
                      (!model.quantisation || is_tag(*model.quantisation));
   if (model.quantisation && lower(*model.quantisation) == "latest") model.quantisation.reset();
   if (named) return model;
-  return fail(ErrorCode::kInvalidArgument,
-              fmt::format("{} is not the name of a model on the hub: {}", model::in_quotes(text),
-                          how_to_write(name)));
+  return fail(ErrorCode::kInvalidArgument, fmt::format("{} is not the name of a model on the hub: {}",
+                                                       model::in_quotes(text), how_to_write(name)));
 }
 
 std::vector<std::string> RemoteFiles::paths() const {
@@ -170,9 +169,9 @@ Result<std::string> find_model(Http& http, const HubModel& model) {
   const auto path = choose_file(paths, model.quantisation);
   if (path) return address_of(http.settings(), model.repository, "main", *path);
   const bool no_model = std::ranges::none_of(paths, is_model_file);
-  return fail(path.error().code, fmt::format("{}/{}: {}{}", shown(http.settings().endpoint), model.repository,
-                                             path.error().message,
-                                             no_model ? near_names(http, model.repository) : ""));
+  return fail(path.error().code,
+              fmt::format("{}/{}: {}{}", shown(http.settings().endpoint), model.repository,
+                          path.error().message, no_model ? near_names(http, model.repository) : ""));
 }
 
 }  // namespace brimful::hub
