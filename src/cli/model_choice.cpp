@@ -125,7 +125,8 @@ Error named_twice(const RunOptions& options) {
   const bool text = options.model.contains(' ');
   if (!file && !text) out += fmt::format(": for a quantization write -hf {}:{}", options.hub, options.model);
   if (text) out += ": a prompt is given with -p";
-  return {ErrorCode::kInvalidArgument, out + (file ? ": name one model, with '-m' or with '-hf', not both" : "")};
+  return {ErrorCode::kInvalidArgument,
+          out + (file ? ": name one model, with '-m' or with '-hf', not both" : "")};
 }
 
 }  // namespace
