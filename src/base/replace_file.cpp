@@ -16,7 +16,8 @@ namespace fs = std::filesystem;
 
 std::unexpected<Error> failed(const fs::path& file, const std::error_code& why) {
   const bool full = why == std::errc::no_space_on_device;
-  return fail(full ? ErrorCode::kNoSpace : ErrorCode::kIo, fmt::format("{}: cannot be written: {}", file.string(), why.message()));
+  return fail(full ? ErrorCode::kNoSpace : ErrorCode::kIo,
+              fmt::format("{}: cannot be written: {}", file.string(), why.message()));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "base/standard_output.h"
 #include "cli/arguments.h"
 #include "cli/batch.h"
+#include "cli/bench.h"
 #include "cli/cache_commands.h"
 #include "cli/ctl.h"
 #include "cli/eval.h"
@@ -61,6 +62,7 @@ void add_commands(CLI::App& app, int& exit_code) {
   add_synth_command(app, exit_code);
   add_eval_command(app, exit_code);
   add_imatrix_command(app, exit_code);
+  add_bench_command(app, exit_code);
   add_tokenize_command(app, exit_code);
   add_split_commands(app, exit_code);
   auto* const help = app.add_subcommand("help", "show this help, or the help of a command");

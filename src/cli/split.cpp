@@ -40,25 +40,25 @@ Status run_split(const SplitOptions& options) {
   model::SplitLimits limits{.no_tensors_in_first = options.no_tensors_in_first};
   if (options.most_bytes && options.most_tensors)
     return fail(ErrorCode::kInvalidArgument, "--split-max-size and --split-max-tensors: give one of both");
-  if (options.most_tensors == 0U) return fail(ErrorCode::kInvalidArgument, "--split-max-tensors 0: a part needs at least one tensor");
+  if (options.most_tensors == 0U)
+    return fail(ErrorCode::kInvalidArgument, "--split-max-tensors 0: a part needs at least one tensor");
   if (options.most_bytes) {
     BRIMFUL_TRY(limits.bytes, parse_limit(*options.most_bytes));
   } else {
     limits.tensors = options.most_tensors.value_or(kUsualTensors);
   }
   std::optional<ProgressBar> bar;
-  BRIMFUL_TRY(const auto parts,
-              model::split_file(options.input, options.output, limits, !options.dry_run, options.force,
-                                [&](Bytes done, Bytes total) {
-                                  if (!bar) bar.emplace("writing", total);
-                                  bar->update(done);
-                                  return true;
-                                }));
+  BRIMFUL_TRY(const auto parts, model::split_file(options.input, options.output, limits, !options.dry_run,
+                                                  options.force, [&](Bytes done, Bytes total) {
+                                                    if (!bar) bar.emplace("writing", total);
+                                                    bar->update(done);
+                                                    return true;
+                                                  }));
   bar.reset();
   std::string out;
   for (const model::SplitPart& part : parts)
-    out += fmt::format("{}{}: {}, {}\n", options.dry_run ? "" : "wrote ", part.path.string(), counted(part.tensors, "tensor"),
-                       format_bytes(part.bytes));
+    out += fmt::format("{}{}: {}, {}\n", options.dry_run ? "" : "wrote ", part.path.string(),
+                       counted(part.tensors, "tensor"), format_bytes(part.bytes));
   return write_standard_output(out);
 }
 
@@ -81,9 +81,11 @@ void add_split_commands(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("split", "cut a GGUF file into parts");
   command->add_option("input", split->input, "GGUF file")->required();
   command->add_option("output", split->output, "name of the parts, before -00001-of-0000N.gguf")->required();
-  command->add_option("--split-max-size", split->most_bytes, "most bytes of tensors in a part, such as 2G or 300M");
+  command->add_option("--split-max-size", split->most_bytes,
+                      "most bytes of tensors in a part, such as 2G or 300M");
   command->add_option("--split-max-tensors", split->most_tensors, "most tensors in a part (default: 128)");
-  command->add_flag("--no-tensor-first-split", split->no_tensors_in_first, "the first part has only the keys");
+  command->add_flag("--no-tensor-first-split", split->no_tensors_in_first,
+                    "the first part has only the keys");
   command->add_flag("--dry-run", split->dry_run, "only say which parts there would be");
   command->add_flag("--force", split->force, "replace existing files");
   command->callback([split, &exit_code] { exit_code = report(run_split(*split)); });

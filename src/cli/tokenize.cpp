@@ -40,7 +40,8 @@ struct TokenizeOptions {
 Result<std::string> read_text(const TokenizeOptions& options) {
   const int sources = (options.text ? 1 : 0) + (options.file ? 1 : 0) + (options.standard_input ? 1 : 0);
   if (sources != 1)
-    return fail(ErrorCode::kInvalidArgument, "give one text: behind the model or with -p, with -f FILE, or with --stdin");
+    return fail(ErrorCode::kInvalidArgument,
+                "give one text: behind the model or with -p, with -f FILE, or with --stdin");
   std::ostringstream text;
   if (options.text) {
     text << *options.text;
@@ -48,7 +49,8 @@ Result<std::string> read_text(const TokenizeOptions& options) {
     std::error_code error;
     std::ifstream in(*options.file, std::ios::binary);
     if (!in || std::filesystem::is_directory(*options.file, error))
-      return fail(ErrorCode::kNotFound, fmt::format("{}: the text cannot be read: check the path", *options.file));
+      return fail(ErrorCode::kNotFound,
+                  fmt::format("{}: the text cannot be read: check the path", *options.file));
     text << in.rdbuf();
   } else {
     text << std::cin.rdbuf();
@@ -88,7 +90,8 @@ Status run_tokenize(const TokenizeOptions& options) {
   }
   std::string out = options.ids ? fmt::format("[{}]\n", fmt::join(tokens, ", ")) : "";
   const bool terminal = ::isatty(STDOUT_FILENO) != 0;
-  for (std::size_t i = 0; !options.ids && i < tokens.size(); ++i) out += shown(tokens[i], piece(tokens[i]), terminal);
+  for (std::size_t i = 0; !options.ids && i < tokens.size(); ++i)
+    out += shown(tokens[i], piece(tokens[i]), terminal);
   if (options.count) out += fmt::format("Total number of tokens: {}\n", tokens.size());
   return write_standard_output(out);
 }

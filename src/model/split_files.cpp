@@ -124,7 +124,8 @@ class Copier {
   Status copy(const Source& source, std::int64_t nth, std::ostream& out) {
     const fs::path& path = source.checked.file.path;
     const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (file < 0) return fail(ErrorCode::kIo, fmt::format("{}: cannot be read: {}", path.string(), std::strerror(errno)));
+    if (file < 0)
+      return fail(ErrorCode::kIo, fmt::format("{}: cannot be read: {}", path.string(), std::strerror(errno)));
     const Status status = copy_from(file, path, source.offset(nth), ggml_nbytes(source.tensor(nth)), out);
     ::close(file);
     const std::uint64_t padding = padded(source.tensor(nth)) - ggml_nbytes(source.tensor(nth));
@@ -134,7 +135,8 @@ class Copier {
 
   Status copy_from(int file, const fs::path& path, std::uint64_t at, std::uint64_t size, std::ostream& out) {
     while (size > 0 && out) {
-      const ssize_t got = ::pread(file, buffer_.data(), std::min<std::uint64_t>(size, buffer_.size()), static_cast<off_t>(at));
+      const ssize_t got = ::pread(file, buffer_.data(), std::min<std::uint64_t>(size, buffer_.size()),
+                                  static_cast<off_t>(at));
       if (got < 0 && errno == EINTR) continue;
       if (got <= 0)
         return fail(ErrorCode::kIo, fmt::format("{}: cannot be read: {}", path.string(),
@@ -144,7 +146,8 @@ class Copier {
       at += static_cast<std::uint64_t>(got);
       size -= static_cast<std::uint64_t>(got);
       done_ += Bytes{static_cast<std::uint64_t>(got)};
-      if (progress_ && !progress_(std::min(done_, total_), total_)) return fail(ErrorCode::kCancelled, "interrupted: nothing was kept");
+      if (progress_ && !progress_(std::min(done_, total_), total_))
+        return fail(ErrorCode::kCancelled, "interrupted: nothing was kept");
     }
     return {};
   }
@@ -158,7 +161,8 @@ class Copier {
 Status check_new(const fs::path& file, bool force) {
   std::error_code error;
   if (force || !fs::exists(file, error)) return {};
-  return fail(ErrorCode::kInvalidArgument, fmt::format("{}: exists already: name another file, or allow to replace it", file.string()));
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("{}: exists already: name another file, or allow to replace it", file.string()));
 }
 
 Status check_room(const fs::path& file, Bytes bytes) {
@@ -166,8 +170,9 @@ Status check_room(const fs::path& file, Bytes bytes) {
   const fs::path folder = fs::absolute(file).parent_path();
   const fs::space_info space = fs::space(folder, error);
   if (error || space.available >= bytes.value) return {};
-  return fail(ErrorCode::kNoSpace, fmt::format("{}: {} are to be written, and the disk has {} left", folder.string(),
-                                               format_bytes(bytes), format_bytes(Bytes{space.available})));
+  return fail(ErrorCode::kNoSpace,
+              fmt::format("{}: {} are to be written, and the disk has {} left", folder.string(),
+                          format_bytes(bytes), format_bytes(Bytes{space.available})));
 }
 
 /// Decides which tensors each part has.
@@ -183,13 +188,15 @@ Result<std::vector<Target>> cut(const Source& source, const SplitLimits& limits)
     if (full && limits.bytes && parts.back().pieces.empty())
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("{}: {} alone has {}, more than a part may have: use a larger limit",
-                              source.checked.file.path.string(), gguf_get_tensor_name(source.keys.get(), i), format_bytes(Bytes{size})));
+                              source.checked.file.path.string(), gguf_get_tensor_name(source.keys.get(), i),
+                              format_bytes(Bytes{size})));
     if (full) parts.emplace_back();
     bytes = full ? size : bytes + size;
     parts.back().add(source, i);
   }
   if (parts.size() > kMostParts)
-    return fail(ErrorCode::kInvalidArgument, fmt::format("{} parts are more than {}: use a larger limit", parts.size(), kMostParts));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} parts are more than {}: use a larger limit", parts.size(), kMostParts));
   for (std::size_t i = 0; i < parts.size(); ++i) {
     gguf_context* const keys = parts[i].keys.get();
     gguf_set_val_u16(keys, kNumber, static_cast<std::uint16_t>(i));
@@ -206,11 +213,15 @@ Result<std::vector<Source>> open_parts(const fs::path& first_part) {
   BRIMFUL_TRY(Source first, open(first_part));
   const auto name = parse_split_name(first_part);
   const std::uint64_t parts = first.number(kCount).value_or(0);
-  if (parts == 0) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: it is no part of a split file", first_part.string()));
-  if (!name || name->part != 1 || name->parts != parts)
+  if (parts == 0)
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{}: give the first part, with the name that it was written with: NAME-00001-of-{:05}.gguf",
-                            first_part.string(), parts));
+                fmt::format("{}: it is no part of a split file", first_part.string()));
+  if (!name || name->part != 1 || name->parts != parts)
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format(
+            "{}: give the first part, with the name that it was written with: NAME-00001-of-{:05}.gguf",
+            first_part.string(), parts));
   const auto tensors = first.number(kTensors);
   out.push_back(std::move(first));
   std::uint64_t found = static_cast<std::uint64_t>(out.front().count());
@@ -218,30 +229,37 @@ Result<std::vector<Source>> open_parts(const fs::path& first_part) {
     const fs::path path = name->path_of(part);
     std::error_code error;
     if (!fs::exists(path, error))
-      return fail(ErrorCode::kNotFound, fmt::format("{}: this part is missing: all {} are needed", path.string(), parts));
+      return fail(ErrorCode::kNotFound,
+                  fmt::format("{}: this part is missing: all {} are needed", path.string(), parts));
     BRIMFUL_TRY(Source next, open(path));
     if (next.number(kCount) != parts || next.number(kNumber) != part - 1)
-      return fail(ErrorCode::kCorrupt, fmt::format("{}: it is not part {} of {}: the parts do not belong together", path.string(), part, parts));
+      return fail(ErrorCode::kCorrupt,
+                  fmt::format("{}: it is not part {} of {}: the parts do not belong together", path.string(),
+                              part, parts));
     found += static_cast<std::uint64_t>(next.count());
     out.push_back(std::move(next));
   }
   if (tensors && *tensors != found)
-    return fail(ErrorCode::kCorrupt, fmt::format("{}: the parts have {} tensors, and should have {}", first_part.string(), found, *tensors));
+    return fail(ErrorCode::kCorrupt, fmt::format("{}: the parts have {} tensors, and should have {}",
+                                                 first_part.string(), found, *tensors));
   return out;
 }
 
 }  // namespace
 
-Result<std::vector<SplitPart>> split_file(const fs::path& file, const fs::path& prefix, const SplitLimits& limits,
-                                          bool write, bool force, const CopyProgress& progress) {
+Result<std::vector<SplitPart>> split_file(const fs::path& file, const fs::path& prefix,
+                                          const SplitLimits& limits, bool write, bool force,
+                                          const CopyProgress& progress) {
   BRIMFUL_TRY(const Source source, open(file));
   if (source.number(kCount).value_or(0) > 1)
-    return fail(ErrorCode::kInvalidArgument, fmt::format("{}: it is a part of a split file: merge the parts first", file.string()));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: it is a part of a split file: merge the parts first", file.string()));
   BRIMFUL_TRY(const std::vector<Target> targets, cut(source, limits));
   std::vector<SplitPart> parts;
   Bytes total;
   for (const Target& target : targets) {
-    const SplitName name{prefix, static_cast<std::uint32_t>(parts.size() + 1), static_cast<std::uint32_t>(targets.size())};
+    const SplitName name{prefix, static_cast<std::uint32_t>(parts.size() + 1),
+                         static_cast<std::uint32_t>(targets.size())};
     parts.push_back({name.path_of(name.part), target.pieces.size(), target.bytes()});
     total += parts.back().bytes;
   }
@@ -271,7 +289,8 @@ Result<std::size_t> merge_files(const fs::path& first_part, const fs::path& file
     for (std::int64_t i = 0; i < source.count(); ++i) {
       const char* const name = gguf_get_tensor_name(source.keys.get(), i);
       if (gguf_find_tensor(target.keys.get(), name) >= 0)
-        return fail(ErrorCode::kCorrupt, fmt::format("{}: tensor {} is in two parts", source.checked.file.path.string(), name));
+        return fail(ErrorCode::kCorrupt,
+                    fmt::format("{}: tensor {} is in two parts", source.checked.file.path.string(), name));
       target.add(source, i);
     }
   }
