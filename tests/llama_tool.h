@@ -38,10 +38,10 @@ struct ToolRun {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-/// The line of `text` that begins with `beginning`, without its end; empty where there is none.
+/// The part of `text` from `beginning` to the end of its line; empty where it is not there. llama.cpp's tools
+/// put the time in front of some lines.
 [[nodiscard]] inline std::string line_of(const std::string& text, const std::string& beginning) {
-  std::size_t at = text.find(beginning);
-  while (at != std::string::npos && at > 0 && text[at - 1] != '\n') at = text.find(beginning, at + 1);
+  const std::size_t at = text.find(beginning);
   return at == std::string::npos ? "" : text.substr(at, text.find('\n', at) - at);
 }
 

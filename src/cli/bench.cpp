@@ -137,7 +137,7 @@ std::string descriptions(std::initializer_list<enum ggml_backend_dev_type> types
   for (std::size_t i = 0; i < ggml_backend_dev_count(); ++i) {
     ggml_backend_dev_t const device = ggml_backend_dev_get(i);
     if (std::ranges::find(types, ggml_backend_dev_type(device)) == types.end()) continue;
-    out += (out.empty() ? "" : ", ") + std::string(ggml_backend_dev_description(device));
+    out.append(out.empty() ? "" : ", ").append(ggml_backend_dev_description(device));
   }
   return out;
 }
@@ -225,7 +225,7 @@ class Bench {
     out.cpu_info = descriptions({GGML_BACKEND_DEVICE_TYPE_CPU, GGML_BACKEND_DEVICE_TYPE_ACCEL});
     out.gpu_info = descriptions({GGML_BACKEND_DEVICE_TYPE_GPU, GGML_BACKEND_DEVICE_TYPE_IGPU});
     for (const engine::DeviceUse& device : engine_->devices())
-      out.backends += (out.backends.empty() ? "" : ",") + device.share.name;
+      out.backends.append(out.backends.empty() ? "" : ",").append(device.share.name);
     if (out.backends.empty()) out.backends = "CPU";
     out.model_filename = setup_.model;
     char text[128];

@@ -76,7 +76,7 @@ std::string csv_row(const nlohmann::ordered_json& fields) {
   std::string out;
   for (const auto& field : fields) {
     std::string text = field.is_string() ? field.get<std::string>() : field.is_null() ? "" : field.dump();
-    for (std::size_t at = 0; (at = text.find('"', at)) != std::string::npos; at += 2) text.insert(at, "\"");
+    for (std::size_t at = 0; (at = text.find('"', at)) != std::string::npos; at += 2) text.insert(at, 1, '"');
     out += fmt::format("{}\"{}\"", out.empty() ? "" : ",", text);
   }
   return out + "\n";
@@ -177,7 +177,7 @@ std::string bench_header(BenchFormat format) {
     case BenchFormat::kCsv: {
       std::string out;
       const nlohmann::ordered_json fields = fields_of({});
-      for (const auto& [name, value] : fields.items()) out += (out.empty() ? "" : ",") + name;
+      for (const auto& [name, value] : fields.items()) out.append(out.empty() ? "" : ",").append(name);
       return out + "\n";
     }
   }
@@ -191,7 +191,7 @@ std::string bench_row(BenchFormat format, const BenchResult& result, bool first)
   fields["samples_ns"] = result.samples_ns;
   fields["samples_ts"] = result.tokens_per_second();
   if (format == BenchFormat::kJsonLines) return json_text(fields, -1) + "\n";
-  return (first ? "\n" : ",\n") + json_text(fields, 2);
+  return fmt::format("{}{}", first ? "\n" : ",\n", json_text(fields, 2));
 }
 
 std::string bench_footer(BenchFormat format) { return format == BenchFormat::kJson ? "\n]\n" : ""; }

@@ -108,7 +108,8 @@ class Evaluation {
                                      ? kRowsAtOnce * eval::packed_words(vocabulary_) * sizeof(std::uint16_t)
                                      : 0;
     const std::uint64_t scored = std::uint64_t{text_.chunks} * eval::scored_tokens(text_.chunk_tokens);
-    const std::uint64_t values = reference_ != nullptr ? 2 * 2 * sizeof(float) * scored : 0;
+    // In a vector that grows, and in the page cache as the old state and the new one.
+    const std::uint64_t values = reference_ != nullptr ? 4 * 2 * sizeof(float) * scored : 0;
     return Bytes{packed + values} + memory_of_rows(threads) +
            (save_logits_ ? eval::LogitsWriter::kUnwritten * 2 : Bytes{}) + kMiB;
   }

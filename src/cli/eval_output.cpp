@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <string_view>
 
 namespace brimful::cli {
@@ -118,8 +119,8 @@ std::string divergence_text(const eval::DivergenceSums& sums, TokenValues& value
 }
 
 nlohmann::ordered_json perplexity_json(const eval::PerplexitySums& sums) {
-  const auto error = sums.error();
-  return with_error(Estimate{sums.perplexity(), error.value_or(0)});
+  constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+  return with_error(Estimate{sums.perplexity(), sums.error().value_or(kUnknown)});
 }
 
 nlohmann::ordered_json divergence_json(const eval::DivergenceSums& sums, TokenValues& values) {

@@ -176,7 +176,8 @@ Bytes ImportanceMatrix::memory(const model::ModelProfile& profile, std::uint32_t
     widest = std::max(widest, columns * sizeof(float));
   }
   const std::uint64_t inputs = copies ? widest * tokens * std::max(1U, profile.experts_used) : 0;
-  return Bytes{bytes + inputs + std::uint64_t{tokens} * profile.experts_used * 2 * sizeof(std::int32_t)};
+  // The state is written after each pass: the page cache has the old one and the new one then.
+  return Bytes{3 * bytes + inputs + std::uint64_t{tokens} * profile.experts_used * 2 * sizeof(std::int32_t)};
 }
 
 std::size_t ImportanceMatrix::incomplete() const {

@@ -34,7 +34,8 @@ class ImportanceMatrix {
   /// of no use then.
   [[nodiscard]] std::optional<Error> take_error();
 
-  /// Bytes that the sums of this model take, at most, with the copies that writing them makes. `tokens` is
+  /// Bytes that the sums of this model take, at most, with the files that they are
+  /// written to, as far as these lie in the page cache. `tokens` is
   /// the number of tokens in a pass; `copies` says whether inputs lie on devices and are copied.
   [[nodiscard]] static Bytes memory(const model::ModelProfile& profile, std::uint32_t tokens, bool copies);
 
