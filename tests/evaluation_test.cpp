@@ -12,7 +12,6 @@
 #include "program_run.h"
 #include "sanitized.h"
 #include "synth_model.h"
-#include "tiered_model.h"
 
 namespace brimful::tests {
 namespace {

@@ -86,7 +86,7 @@ TEST_F(MeasureCommands, TokensAreThoseOfLlamaTokenize) {
   const std::string text = "Hello, world! </s> <s>\\n  \xC3\xA4\xE2\x82\xAC 12345";
   std::ofstream(at("text.txt")) << text << "\n";
   const std::string file = " -f " + at("text.txt") + " ";
-  for (const std::string& flags :
+  for (const std::string flags :
        {"--ids", "--ids --no-bos", "--ids --no-parse-special", "--ids --show-count", "--show-count"}) {
     const ToolRun tool = run_llama_tool("tokenize", "-m " + model_ + file + flags + " 2>/dev/null");
     ASSERT_EQ(tool.exit_code, 0) << tool.out;
