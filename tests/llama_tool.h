@@ -10,18 +10,19 @@
 
 namespace brimful::tests {
 
-/// What one of llama.cpp's own tools wrote, on both of its outputs.
+/// What one of llama.cpp's own tools wrote.
 struct ToolRun {
   int exit_code = -1;
   std::string out;
 };
 
 /// Runs `llama-NAME ARGUMENTS`, which was built from the sources that Brimful is built from, through the
-/// shell.
-[[nodiscard]] inline ToolRun run_llama_tool(const std::string& name, const std::string& arguments) {
+/// shell. `errors`: whether standard error belongs to the result.
+[[nodiscard]] inline ToolRun run_llama_tool(const std::string& name, const std::string& arguments,
+                                            bool errors = true) {
   ToolRun run;
-  const std::string command =
-      std::string(BRIMFUL_LLAMA_TOOLS) + "/llama-" + name + "-tool " + arguments + " 2>&1";
+  const std::string command = std::string(BRIMFUL_LLAMA_TOOLS) + "/llama-" + name + "-tool " + arguments +
+                              (errors ? " 2>&1" : " 2>/dev/null");
   FILE* const out = ::popen(command.c_str(), "r");
   if (out == nullptr) return run;
   std::array<char, 4096> piece{};

@@ -69,7 +69,7 @@ TEST_F(MeasureCommands, BenchCountsWhatEachTokenReads) {
   const auto result = nlohmann::json::parse(run.out);
   EXPECT_GT(result["disk_bytes_per_token"].get<double>(), static_cast<double>(fs::file_size(model_)) / 4);
   EXPECT_THAT(run_brimful(bench({"-o", "csv"})).out, HasSubstr("build_commit,cpu_info"));
-  EXPECT_THAT(run_brimful(bench({})).out, HasSubstr("| tg4 |"));
+  EXPECT_THAT(run_brimful(bench({})).out, HasSubstr(" tg4 |"));
 }
 
 TEST_F(MeasureCommands, BenchRefusesWhatItCannotMeasure) {
@@ -88,7 +88,7 @@ TEST_F(MeasureCommands, TokensAreThoseOfLlamaTokenize) {
   const std::string file = " -f " + at("text.txt") + " ";
   for (const std::string flags :
        {"--ids", "--ids --no-bos", "--ids --no-parse-special", "--ids --show-count", "--show-count"}) {
-    const ToolRun tool = run_llama_tool("tokenize", "-m " + model_ + file + flags + " 2>/dev/null");
+    const ToolRun tool = run_llama_tool("tokenize", "-m " + model_ + file + flags, false);
     ASSERT_EQ(tool.exit_code, 0) << tool.out;
     std::vector<std::string> arguments{"tokenize", model_, "-f", at("text.txt")};
     std::istringstream words(flags);

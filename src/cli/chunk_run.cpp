@@ -29,6 +29,10 @@ constexpr std::uint32_t kLargestChunk = 1U << 20;
 constexpr Bytes kLongestText{1ULL << 30};
 // Of the memory that is free before the context is made, a text may take so much while it is tokenized.
 constexpr std::uint64_t kShareOfText = 2;
+// Less than any context takes: where even that is missing, the context does not fit, and says by how much.
+constexpr Bytes kLeastForText{2ULL << 20};
+// llama.cpp takes up to so many bytes for each byte of a text.
+constexpr std::uint64_t kOfEachByte = 75;
 constexpr Bytes kThreadStack{144 * 1024};
 constexpr std::chrono::milliseconds kBetweenLooks{200};
 constexpr std::chrono::seconds kBetweenLines{60};
@@ -62,19 +66,23 @@ Result<std::vector<llama_token>> tokens_of(const ChunkOptions& options, const en
                                            const engine::OpenOptions& open) {
   BRIMFUL_TRY(const std::string text, read_text(options));
   BRIMFUL_TRY(const hardware::ProcessMemory process, hardware::read_process_memory());
-  std::optional<Bytes> room;
-  if (open.ram) room = saturating_sub(*open.ram, hardware::held_bytes(process));
-  const foreign::FenceLimits limits{.bytes = room ? Bytes{room->value / kShareOfText} : Bytes{1ULL << 40},
-                                    .time = std::chrono::hours(1)};
+  Bytes most{1ULL << 40};
+  if (open.ram) {
+    const Bytes room = saturating_sub(*open.ram, hardware::held_bytes(process));
+    most = std::max(Bytes{room.value / kShareOfText}, kLeastForText);
+  }
+  const foreign::FenceLimits limits{.bytes = most, .time = std::chrono::hours(1)};
   auto tokens = foreign::fenced(limits, [&](const foreign::Fence&) {
     return engine::tokenize(engine.vocab(), text, true, options.parse_special);
   });
   if (tokens) return std::move(*tokens);
+  const Bytes enough = hardware::held_bytes(process) + Bytes{text.size() * kOfEachByte * kShareOfText};
   return fail(
-      ErrorCode::kInvalidArgument,
-      fmt::format("{}: {} of text cannot be tokenized inside the budget ({}): use a shorter text, or a "
-                  "larger --ram",
-                  *options.run.prompt_file, format_bytes(Bytes{text.size()}), tokens.error().message));
+      ErrorCode::kInfeasible,
+      fmt::format(
+          "{}: {} of text cannot be tokenized inside --ram {} ({}): use a part of the text, or --ram {}MiB",
+          *options.run.prompt_file, format_bytes(Bytes{text.size()}), options.run.ram.value_or("auto"),
+          tokens.error().message, align_up(enough, kMiB).value / kMiB.value));
 }
 
 Status check_model(const engine::Engine& engine, const std::string& model) {
@@ -201,13 +209,14 @@ Result<ChunkText> open_text(const ChunkOptions& options, const GivenTokens* give
 Result<eval::Checkpoint> open_checkpoint(const ChunkOptions& options, const std::string& usual,
                                          const std::string& identity) {
   std::filesystem::path file = options.checkpoint.value_or(usual);
+  std::error_code ignored;
   if (file.empty()) {
     Hash64 hash;
     hash.add(identity);
     file = state_folder() / "eval" / fmt::format("{:016x}.state", hash.value());
+    std::filesystem::create_directories(file.parent_path(), ignored);
   }
   BRIMFUL_TRY(eval::Checkpoint out, eval::Checkpoint::open(file, identity));
-  std::error_code ignored;
   if (options.restart) std::filesystem::remove(file, ignored);
   if (out.is_of_another()) {
     return fail(

@@ -35,8 +35,6 @@ bool expect(std::istream& in, std::string_view text) {
 }  // namespace
 
 Result<Checkpoint> Checkpoint::open(fs::path file, std::string identity) {
-  std::error_code error;
-  if (file.has_parent_path()) fs::create_directories(file.parent_path(), error);
   const fs::path locked = lock_of(file);
   const int lock = ::open(locked.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (lock < 0)

@@ -34,8 +34,8 @@ requires std::is_trivially_copyable_v<std::ranges::range_value_t<Values>>
 /// another model, text or setting has another identity. Threading: none.
 class Checkpoint {
  public:
-  /// `identity` names the computation. It holds for the life of this object that no other process has the
-  /// same file. Errors: kIo, also when another process computes the same.
+  /// The file's folder must exist. `identity` names the computation. It holds for the life of this object
+  /// that no other process has the same file. Errors: kIo, also when another process computes the same.
   [[nodiscard]] static Result<Checkpoint> open(std::filesystem::path file, std::string identity);
   Checkpoint(Checkpoint&& other) noexcept;
   Checkpoint& operator=(Checkpoint&&) = delete;

@@ -14,7 +14,7 @@ class CheckpointFile : public testing::Test {
  protected:
   static bool read(std::istream& in, std::array<int, 2>& into) { return take(in, into); }
   const tests::TemporaryDirectory directory_;
-  const std::filesystem::path file_ = directory_.path() / "a" / "state";
+  const std::filesystem::path file_ = directory_.path() / "state";
 };
 
 TEST_F(CheckpointFile, HoldsWhatWasSavedLast) {
