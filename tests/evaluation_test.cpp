@@ -164,7 +164,7 @@ TEST_F(Evaluation, TheKernelConfirmsTheBudget) {
     limited.insert(limited.end(), {"--ram", ram});
     const ProgramRun run = run_brimful(limited, cgroup->get());
     EXPECT_EQ(run.exit_code, 0) << ram << ": " << run.err;
-    EXPECT_EQ((*cgroup)->times_at_limit(), 0U) << arguments[0] << " with " << ram;
+    EXPECT_EQ((*cgroup)->times_at_limit(), 0U) << testing::PrintToString(arguments) << " with " << ram;
   }
 }
 

@@ -181,7 +181,8 @@ Result<LogitsReader> LogitsReader::open(const fs::path& file) {
   const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0)
     return fail(ErrorCode::kIo, fmt::format("{}: cannot be read: {}", file.string(), std::strerror(errno)));
-  ::posix_fadvise(descriptor, 0, 0, POSIX_FADV_RANDOM);  // without reading ahead into the page cache
+  ::posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);  // what the header's reading has left
+  ::posix_fadvise(descriptor, 0, 0, POSIX_FADV_RANDOM);    // without reading ahead into the page cache
   return LogitsReader(file, std::move(header), descriptor);
 }
 
@@ -210,7 +211,6 @@ std::string LogitsReader::fingerprint() {
 Status LogitsReader::read(std::uint32_t chunk, std::uint32_t token, std::span<std::uint16_t> words) {
   std::uint64_t at = (header_.header_bytes() + header_.chunk_bytes() * chunk).value +
                      std::uint64_t{token} * words.size_bytes();
-  const auto begin = static_cast<off_t>(at);
   for (auto bytes = std::as_writable_bytes(words); !bytes.empty();) {
     const ssize_t got = ::pread(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(at));
     if (got < 0 && errno == EINTR) continue;
@@ -221,7 +221,8 @@ Status LogitsReader::read(std::uint32_t chunk, std::uint32_t token, std::span<st
     bytes = bytes.subspan(static_cast<std::size_t>(got));
     at += static_cast<std::uint64_t>(got);
   }
-  ::posix_fadvise(descriptor_, begin, static_cast<off_t>(words.size_bytes()), POSIX_FADV_DONTNEED);
+  // From the beginning on, because the kernel drops only whole pages.
+  ::posix_fadvise(descriptor_, 0, static_cast<off_t>(at), POSIX_FADV_DONTNEED);
   return {};
 }
 
