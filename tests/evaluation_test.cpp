@@ -40,7 +40,7 @@ class Evaluation : public testing::Test {
     exact_ = made("exact", {.like = "llama-tiny", .type = "F16"});
     words_ = made("words", {.like = "llama-tiny", .type = "Q8_0", .vocabulary = 1000});
     experts_ = made("experts", {.like = "qwen3moe", .type = "F16"});
-    std::ofstream(text()) << some_text(500);
+    std::ofstream(text()) << some_text(300);
   }
   static void TearDownTestSuite() {
     delete directory_;
@@ -60,19 +60,19 @@ class Evaluation : public testing::Test {
   /// The flags that decide the bits, for both programs.
   static std::vector<std::string> eval(const std::string& model, std::vector<std::string> more = {}) {
     std::vector<std::string> out{"eval", "-m",  model, "-c", "64",    "-b",     "256",
-                                 "-ub",  "128", "-t",  "2",  "--ram", kAmpleRam};
+                                 "-ub",  "128", "-t",  "1",  "--ram", kAmpleRam};
     if (std::ranges::find(more, "-f") == more.end() && std::ranges::find(more, "--reference") == more.end())
       out.insert(out.end(), {"-f", text()});
     out.insert(out.end(), more.begin(), more.end());
     return out;
   }
   static std::string tool_flags(const std::string& model) {
-    return "-m " + model + " -c 64 -b 256 -ub 128 -t 2 -f " + text() + " ";
+    return "-m " + model + " -c 64 -b 256 -ub 128 -t 1 -f " + text() + " ";
   }
   static std::vector<std::string> imatrix(const std::string& model, const std::string& out,
                                           std::vector<std::string> more = {}) {
     std::vector<std::string> all{"imatrix", "-m",  model, "-f",  text(), "-o", out,     "-c",     "64",
-                                 "-b",      "256", "-ub", "128", "-t",   "2",  "--ram", kAmpleRam};
+                                 "-b",      "256", "-ub", "128", "-t",   "1",  "--ram", kAmpleRam};
     all.insert(all.end(), more.begin(), more.end());
     return all;
   }
@@ -218,7 +218,7 @@ TEST_F(Evaluation, AKilledOneGoesOnWithTheSameResult) {
 }
 
 TEST_F(Evaluation, SeveralChunksShareAPassWhereWeightsStream) {
-  const std::vector<std::string> open{"eval", "-m", dense_, "-f", text(), "-c", "64", "-t", "2", "--json"};
+  const std::vector<std::string> open{"eval", "-m", dense_, "-f", text(), "-c", "64", "-t", "1", "--json"};
   std::vector<std::string> small = open;
   small.insert(small.end(), {"--ram", smallest_ram(eval(dense_))});
   const ProgramRun run = run_brimful(small);
@@ -231,7 +231,7 @@ TEST_F(Evaluation, BadInputIsOneLineAndLosesNothing) {
   std::ofstream(at("empty.txt"));
   std::ofstream(at("binary.txt")) << std::string("a\0b", 3) << some_text(1000);
   std::ofstream(at("short.txt")) << "once upon a time";
-  std::ofstream(at("other.txt")) << "Another text. " << some_text(500);
+  std::ofstream(at("other.txt")) << "Another text. " << some_text(300);
   std::ofstream(at("no.logits")) << "_logits_ but no more";
   const auto of_text = [](const std::string& file) { return eval(dense_, {"-f", at(file)}); };
   expect_refused(run_brimful(of_text("empty.txt")), "the text is empty");

@@ -31,7 +31,7 @@ class MeasureCommands : public testing::Test {
   static std::string at(const std::string& name) { return (directory_->path() / name).string(); }
   static std::vector<std::string> bench(std::vector<std::string> more) {
     std::vector<std::string> out{"bench", model_, "-p", "32", "-n",    "4",
-                                 "-r",    "2",    "-t", "2",  "--ram", kAmpleRam};
+                                 "-r",    "2",    "-t", "1",  "--ram", kAmpleRam};
     out.insert(out.end(), more.begin(), more.end());
     return out;
   }
