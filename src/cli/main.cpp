@@ -84,8 +84,8 @@ const CLI::App* named_command(const CLI::App& app, std::span<char* const> argume
   return commands.empty() ? nullptr : commands.front();
 }
 
-/// Returns a hint for people who write a command's flags in front of the command; empty when the arguments
-/// name no command.
+/// Returns a hint for people who write a command's flags in front of the command, or forget the command;
+/// empty where nothing is known to help.
 std::string hint_of_command(const CLI::App& app, std::span<char* const> arguments) {
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     const CLI::App* const command = named_command(app, arguments.subspan(i));
@@ -93,6 +93,10 @@ std::string hint_of_command(const CLI::App& app, std::span<char* const> argument
       return fmt::format("; write the flags of '{0}' after it: brimful {0} {1} ...", command->get_name(),
                          arguments.front());
   }
+  const std::string flag = arguments.empty() ? "" : arguments.front();
+  const CLI::App* const run = app.get_subcommand("run");
+  if (run->get_option_no_throw(is_flag_with_one_dash(flag) ? '-' + flag : flag) != nullptr)
+    return fmt::format("; name a command before it, as in: brimful run {} ...", flag);
   return {};
 }
 
