@@ -18,6 +18,7 @@
 #include "cli/help.h"
 #include "cli/plan.h"
 #include "cli/probe.h"
+#include "cli/quantize.h"
 #include "cli/run.h"
 #include "cli/serve.h"
 #include "cli/show.h"
@@ -54,6 +55,7 @@ void add_commands(CLI::App& app, int& exit_code) {
   add_plan_command(app, exit_code);
   add_probe_command(app, exit_code);
   add_show_command(app, exit_code);
+  add_quantize_command(app, exit_code);
   add_synth_command(app, exit_code);
   auto* const help = app.add_subcommand("help", "show this help, or the help of a command");
   const auto topic = std::make_shared<std::string>();
