@@ -165,10 +165,8 @@ Status quantize(const Arguments& arguments) {
   BRIMFUL_TRY(const auto budget, engine::RamBudget::create(std::move(wanted)));
   BRIMFUL_TRY_VOID(budget->decide_first());
   budget->settle(budget->bytes());
-  if (budget->note()) tell("brimful: {}\n", *budget->note());
   const hardware::ThreadChoice threads =
       hardware::choose_threads(arguments.threads, hardware::read_compute_limits(), "-t");
-  if (threads.note) tell("brimful: {}\n", *threads.note);
 
   BRIMFUL_TRY(const model::ModelProfile profile, model::read_model(arguments.input));
   std::optional<quantise::Importance> importance;
@@ -183,8 +181,8 @@ Status quantize(const Arguments& arguments) {
     BRIMFUL_TRY(recipe, quantise::make_recipe(profile, *request, known));
   } else {
     BRIMFUL_TRY(BudgetedRecipe made,
-                recipe_for_budget(profile, arguments.budget, arguments.output, known, arguments.allow_requantise,
-                                  arguments.keep_split, *budget, compute));
+                recipe_for_budget(profile, arguments.budget, arguments.output, known,
+                                  arguments.allow_requantise, arguments.keep_split, *budget, compute));
     recipe = std::move(made.recipe);
     importance = std::move(made.importance);
     known = &*importance;
@@ -193,6 +191,9 @@ Status quantize(const Arguments& arguments) {
   if (arguments.dry_run)
     return write_standard_output(fmt::format("{}: {} bytes ({})\n", arguments.output, recipe.size(),
                                              format_bytes(Bytes{recipe.size()})));
+  for (const std::optional<std::string>& note : {budget->note(), threads.note}) {
+    if (note) tell("brimful: {}\n", *note);
+  }
   BRIMFUL_TRY_VOID(write(arguments, profile, recipe, known, *budget, compute));
   std::error_code ignored;
   fs::remove(measurements_path(arguments.output), ignored);
@@ -228,6 +229,9 @@ void add_quantize_command(CLI::App& app, int& exit_code) {
   command->add_option("--ram", a.ram, "budget of RAM, such as 2GiB (default: what the machine leaves free)");
   command->add_option("-t,--threads", a.threads, "number of threads (default: one for each core)");
   add_budget_flags(*command, a.budget);
+  for (const char* const flag :
+       {"--pure", "--leave-output-tensor", "--output-tensor-type", "--token-embedding-type", "--tensor-type"})
+    command->get_option(flag)->excludes("--to");
   command->callback([arguments, &exit_code] {
     if (arguments->target.empty() != arguments->budget.to.has_value())
       throw CLI::ValidationError("give either TYPE or --to");

@@ -35,6 +35,18 @@ Result<quantise::Effort> effort_of(const std::string& name) {
               fmt::format("--effort {}: is not one of auto, kl, imatrix, weights", name));
 }
 
+Result<std::vector<ggml_type>> types_of(const std::vector<std::string>& names) {
+  std::vector<ggml_type> out;
+  for (const std::string& name : names) {
+    const auto type = quantise::find_type(name);
+    if (!type || !ggml_is_quantized(*type))
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("--types {}: is no type that weights can have, such as q4_K or iq4_xs", name));
+    out.push_back(*type);
+  }
+  return out;
+}
+
 /// A request that changes the type of every weight that llama.cpp's quantiser would touch.
 quantise::Request every_weight(const model::ModelProfile& profile, bool allow_requantise, bool keep_split) {
   const bool has_q8 = std::ranges::any_of(
@@ -101,7 +113,8 @@ Status draw(const std::string& path, const model::ModelProfile& profile, const q
   const double high = static_cast<double>(header + space.largest().tensor_bytes);
   for (int i = 0; i < kCurvePoints; ++i) {
     const double bytes = low * std::pow(high / low, static_cast<double>(i) / kCurvePoints) + 1;
-    const auto best = space.choose({.file = Bytes{static_cast<std::uint64_t>(bytes)}, .read_per_token = {}}, header);
+    const auto best =
+        space.choose({.file = Bytes{static_cast<std::uint64_t>(bytes)}, .read_per_token = {}}, header);
     if (best) curve.push_back({"", static_cast<double>(header + best->tensor_bytes), best->loss});
   }
   std::vector<quantise::PicturePoint> mixes;
@@ -135,20 +148,26 @@ Result<BudgetedRecipe> recipe_for_budget(const model::ModelProfile& profile, con
   auto goal = quantise::parse_goal(*flags.to);
   if (!goal) return fail(goal.error().code, "--to " + goal.error().message);
   BRIMFUL_TRY(const quantise::Effort effort, effort_of(flags.effort));
+  BRIMFUL_TRY(const std::vector<ggml_type> types, types_of(flags.types));
   BRIMFUL_TRY(const quantise::Recipe base,
               quantise::make_recipe(profile, every_weight(profile, allow_requantise, keep_split), nullptr));
+  const std::uint64_t least = header_bytes(base) + quantise::least_tensor_bytes(profile, base, types);
+  if (goal->size && goal->size->value < least)  // known before hours of measuring
+    return fail(ErrorCode::kInfeasible, fmt::format("--to {}: the smallest possible is about {} ({} bytes)",
+                                                    *flags.to, format_bytes(Bytes{least}), least));
   quantise::Plans plans;
   if (goal->needs_plans()) {
     BRIMFUL_TRY(plans, plans_for(profile, flags, *goal));
   }
   ::malloc_trim(0);
   BRIMFUL_TRY(const Bytes room, budget.room());
-  quantise::SearchOptions options{.effort = effort,
-                                  .threads = threads,
-                                  .room = room,
-                                  .windows = flags.windows,
-                                  .most_measurements = flags.measurements,
-                                  .journal = measurements_path(output)};
+  quantise::SearchOptions options{
+      .effort = effort,
+      .threads = threads,
+      .room = room,
+      .windows = flags.windows,
+      .most_measurements = flags.measurements,
+      .journal = flags.journal ? fs::absolute(*flags.journal) : measurements_path(output)};
   if (flags.text) options.text = *flags.text;
   quantise::Measured measured;
   {
@@ -180,7 +199,9 @@ Result<BudgetedRecipe> recipe_for_budget(const model::ModelProfile& profile, con
   std::uint64_t header = header_bytes(recipe);
   quantise::Choice choice;
   for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
-    BRIMFUL_TRY(choice, quantise::choose_for(*goal, space, header, plans));
+    auto made = quantise::choose_for(*goal, space, header, plans);
+    if (!made) return fail(made.error().code, "--to " + made.error().message);
+    choice = std::move(*made);
     ledger = quantise::ledger(profile, inputs, measured.losses, choice, 0.12345);
     BRIMFUL_TRY(recipe, with_ledger(choice, ledger));
     if (header_bytes(recipe) <= header) break;
@@ -201,9 +222,9 @@ Result<BudgetedRecipe> recipe_for_budget(const model::ModelProfile& profile, con
     const auto write = [&](std::ostream& out) { out << ledger.dump(2) << '\n'; };
     BRIMFUL_TRY_VOID(replace_file(fs::absolute(*flags.json), write));
   }
-  if (flags.svg)
-    BRIMFUL_TRY_VOID(draw(*flags.svg, profile, space, flags, choice, header, allow_requantise));
-  BudgetedRecipe out{.recipe = std::move(recipe), .importance = std::move(measured.importance), .summary = {}};
+  if (flags.svg) BRIMFUL_TRY_VOID(draw(*flags.svg, profile, space, flags, choice, header, allow_requantise));
+  BudgetedRecipe out{
+      .recipe = std::move(recipe), .importance = std::move(measured.importance), .summary = {}};
   out.summary = fmt::format("types for {}: {} of {}, predicted divergence {:.4g} nats per token{}", *flags.to,
                             format_bytes(Bytes{out.recipe.size()}), inputs.effort, choice.loss,
                             divergence ? fmt::format(", measured {:.4g}", *divergence) : "");
@@ -214,22 +235,25 @@ void add_budget_flags(CLI::App& command, BudgetFlags& flags) {
   const char* const group = "To a budget";
   CLI::Option* const to =
       command
-          .add_option("--to", flags.to,
-                      "choose types for a budget, in place of TYPE: the size of the file, such as 40GiB; or "
-                      "vram=11.5GiB,ram=48GiB: all weights stay in this memory; or tps=3: as fast as that on this "
-                      "machine; several, separated by commas, with size=40GiB")
+          .add_option(
+              "--to", flags.to,
+              "choose types for a budget, in place of TYPE: the size of the file, such as 40GiB; or "
+              "vram=11.5GiB,ram=48GiB: all weights stay in this memory; or tps=3: as fast as that on this "
+              "machine; several, separated by commas, with size=40GiB")
           ->group(group);
   command
-      .add_option("--effort", flags.effort,
-                  "what the types are chosen by: kl (how much each tensor changes the model's predictions), imatrix "
-                  "(the error of the weights, by --imatrix), weights (their error alone), or auto: kl where the "
-                  "model fits into the RAM budget")
+      .add_option(
+          "--effort", flags.effort,
+          "what the types are chosen by: kl (how much each tensor changes the model's predictions), imatrix "
+          "(the error of the weights, by --imatrix), weights (their error alone), or auto: kl where the "
+          "model fits into the RAM budget")
       ->group(group)
       ->needs(to)
       ->capture_default_str();
   command
-      .add_option("--text", flags.text,
-                  "calibration text for kl, like what the model will be used for (default: the model writes it)")
+      .add_option(
+          "--text", flags.text,
+          "calibration text for kl, like what the model will be used for (default: the model writes it)")
       ->group(group)
       ->needs(to);
   command.add_option("--windows", flags.windows, "windows of 256 tokens of the text that are measured with")
@@ -238,12 +262,27 @@ void add_budget_flags(CLI::App& command, BudgetFlags& flags) {
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
   command
-      .add_option("--measurements", flags.measurements,
-                  "most measurements for kl; with fewer than tensors, neighbouring layers are measured together")
+      .add_option(
+          "--measurements", flags.measurements,
+          "most measurements for kl; with fewer than tensors, neighbouring layers are measured together")
       ->group(group)
       ->needs(to)
       ->capture_default_str()
       ->check(CLI::Range(1, 100000));
+  command
+      .add_option(
+          "--types", flags.types,
+          "the only types to choose from, separated by commas, such as q4_K,q5_K,q6_K (default: all; those "
+          "of the IQ family compute slower on CPUs)")
+      ->group(group)
+      ->needs(to)
+      ->delimiter(',')
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command
+      .add_option("--journal", flags.journal,
+                  "file that keeps the measurements, so that a run with another --to need not repeat them")
+      ->group(group)
+      ->needs(to);
   command.add_option("--json", flags.json, "file for the ledger: inputs, measurements and choices")
       ->group(group)
       ->needs(to);
@@ -252,8 +291,9 @@ void add_budget_flags(CLI::App& command, BudgetFlags& flags) {
       ->needs(to);
   CLI::Option* const like =
       command
-          .add_option("--like", flags.like,
-                      "machine that vram, ram and tps are about: \"rtx-3060-12gb, 64gb-ddr4-3600, nvme-gen3\"")
+          .add_option(
+              "--like", flags.like,
+              "machine that vram, ram and tps are about: \"rtx-3060-12gb, 64gb-ddr4-3600, nvme-gen3\"")
           ->group(group)
           ->needs(to);
   command

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/ram_budget.h"
 #include "model/model_profile.h"
@@ -18,6 +19,8 @@ struct BudgetFlags {
   std::optional<std::string> text;
   std::size_t windows = 4;
   std::size_t measurements = 256;
+  std::vector<std::string> types;
+  std::optional<std::string> journal;
   std::optional<std::string> json;
   std::optional<std::string> svg;
   std::optional<std::string> like;

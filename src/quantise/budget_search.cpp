@@ -27,8 +27,8 @@ Result<std::string> read_text(const std::filesystem::path& path) {
   in.read(out.data(), static_cast<std::streamsize>(out.size()));
   out.resize(static_cast<std::size_t>(in.gcount()));
   if (in.bad() || !in.is_open() || out.empty())
-    return fail(ErrorCode::kNotFound, fmt::format("{}: the calibration text cannot be read, or is empty",
-                                                  path.string()));
+    return fail(ErrorCode::kNotFound,
+                fmt::format("{}: the calibration text cannot be read, or is empty", path.string()));
   return out;
 }
 
@@ -73,25 +73,27 @@ std::string_view to_string(Effort effort) {
   return "";
 }
 
-Result<Measured> measure(const model::ModelProfile& profile, const Recipe& recipe, const Importance* importance,
-                         const SearchOptions& options) {
+Result<Measured> measure(const model::ModelProfile& profile, const Recipe& recipe,
+                         const Importance* importance, const SearchOptions& options) {
   Measured out;
   out.effort = options.effort;
   const Bytes needed = KlMeter::memory_needed(profile, {.windows = options.windows});
   if (out.effort == Effort::kAuto) {
-    out.effort = needed <= options.room    ? Effort::kKl
+    out.effort = needed <= options.room  ? Effort::kKl
                  : importance != nullptr ? Effort::kImportance
                                          : Effort::kWeights;
     if (out.effort != Effort::kKl)
-      out.notes.push_back(fmt::format("the divergence is not measured: that needs {} of memory, and the RAM "
-                                      "budget leaves {}",
-                                      format_bytes(needed), format_bytes(options.room)));
+      out.notes.push_back(
+          fmt::format("the divergence is not measured: that needs {} of memory, and the RAM "
+                      "budget leaves {}",
+                      format_bytes(needed), format_bytes(options.room)));
   }
   if (out.effort == Effort::kKl && needed > options.room)
-    return fail(ErrorCode::kInfeasible,
-                fmt::format("measuring the divergence needs {} of memory, and the RAM budget leaves {}: give it "
-                            "more, or choose a smaller effort",
-                            format_bytes(needed), format_bytes(options.room)));
+    return fail(
+        ErrorCode::kInfeasible,
+        fmt::format("measuring the divergence needs {} of memory, and the RAM budget leaves {}: give it "
+                    "more, or choose a smaller effort",
+                    format_bytes(needed), format_bytes(options.room)));
   if (out.effort == Effort::kImportance && importance == nullptr)
     return fail(ErrorCode::kInvalidArgument, "this effort needs an importance matrix");
   std::unique_ptr<KlMeter> meter;
@@ -117,6 +119,7 @@ Result<Measured> measure(const model::ModelProfile& profile, const Recipe& recip
   const LossOptions losses{.threads = options.threads,
                            .meter = meter.get(),
                            .most_measurements = options.most_measurements,
+                           .types = options.types,
                            .journal = options.journal,
                            .progress = options.progress};
   BRIMFUL_TRY(out.losses, measure_losses(profile, recipe, out.importance, losses));
@@ -177,7 +180,8 @@ Result<Goal> parse_goal(const std::string& text) {
   return out;
 }
 
-Result<Choice> choose_for(const Goal& goal, const SearchSpace& space, std::uint64_t header, const Plans& plans) {
+Result<Choice> choose_for(const Goal& goal, const SearchSpace& space, std::uint64_t header,
+                          const Plans& plans) {
   Limits limits{.file = goal.size, .read_per_token = {}};
   BRIMFUL_TRY(Choice best, space.choose(limits, header));
   if (!goal.needs_plans()) return best;
@@ -188,8 +192,8 @@ Result<Choice> choose_for(const Goal& goal, const SearchSpace& space, std::uint6
     BRIMFUL_TRY(const Forecast at_least, plans(least.types));
     if (!at_least.resident)
       return fail(ErrorCode::kInfeasible,
-                  fmt::format("{}: even the smallest possible file, {}, does not stay in this memory", goal.text,
-                              format_bytes(Bytes{header + least.tensor_bytes})));
+                  fmt::format("{}: even the smallest possible file, {}, does not stay in this memory",
+                              goal.text, format_bytes(Bytes{header + least.tensor_bytes})));
     std::uint64_t fits = header + least.tensor_bytes;
     std::uint64_t too_large = header + best.tensor_bytes;
     best = least;
@@ -217,8 +221,8 @@ Result<Choice> choose_for(const Goal& goal, const SearchSpace& space, std::uint6
     BRIMFUL_TRY(const Forecast at_best, plans(fastest.types));
     if (at_best.tokens_per_second < *goal.tokens_per_second)
       return fail(ErrorCode::kInfeasible,
-                  fmt::format("{}: the fastest possible file gives {:.2f} tokens/s on this machine", goal.text,
-                              at_best.tokens_per_second));
+                  fmt::format("{}: the fastest possible file gives {:.2f} tokens/s on this machine",
+                              goal.text, at_best.tokens_per_second));
     best = std::move(fastest);
     for (int i = 0; i < kHalvings && slow - fast > fast / 4096; ++i) {
       const double middle = (fast + slow) / 2;

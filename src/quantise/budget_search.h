@@ -37,6 +37,7 @@ struct SearchOptions {
   std::optional<std::filesystem::path> text;
   std::size_t windows = 4;  ///< Of the calibration text, of 256 tokens each.
   std::size_t most_measurements = 256;
+  std::vector<ggml_type> types;  ///< The only candidates; empty: all.
   std::filesystem::path journal;
   std::function<void(std::size_t done, std::size_t all)> progress;
 };
@@ -47,7 +48,7 @@ struct Measured {
   std::vector<TensorLosses> losses;
   /// With a row for every matrix.
   Importance importance;
-  std::string text;           ///< For the ledger.
+  std::string text;             ///< For the ledger.
   std::string importance_from;  ///< For the ledger.
   /// Remarks for the user.
   std::vector<std::string> notes;
@@ -55,14 +56,15 @@ struct Measured {
   std::unique_ptr<KlMeter> meter;
 };
 
-/// Measures a model. `importance` may be null: with Effort::kKl it is then computed from the calibration text.
-/// `recipe` says which tensors are quantised. Errors: kInfeasible when the effort that was asked for needs more
-/// memory than `room`; kInvalidArgument for an effort without what it needs; those of measure_losses().
+/// Measures a model. `importance` may be null: with Effort::kKl it is then computed from the calibration
+/// text. `recipe` says which tensors are quantised. Errors: kInfeasible when the effort that was asked for
+/// needs more memory than `room`; kInvalidArgument for an effort without what it needs; those of
+/// measure_losses().
 [[nodiscard]] Result<Measured> measure(const model::ModelProfile& profile, const Recipe& recipe,
                                        const Importance* importance, const SearchOptions& options);
 
-/// Measures the divergence of the model with all types of a choice. It changes the weights in the meter's memory.
-/// Requires: measured.meter. Errors: kIo, kInternal.
+/// Measures the divergence of the model with all types of a choice. It changes the weights in the meter's
+/// memory. Requires: measured.meter. Errors: kIo, kInternal.
 [[nodiscard]] Result<double> divergence_of(const model::ModelProfile& profile, Measured& measured,
                                            const Choice& choice, unsigned threads);
 
@@ -88,8 +90,8 @@ struct Goal {
 /// kInvalidArgument. The message begins with the faulty part.
 [[nodiscard]] Result<Goal> parse_goal(const std::string& text);
 
-/// Chooses types for a goal. `header` is the size of the output's header. `plans` is called only for a goal that
-/// needs plans. Errors: kInfeasible, with what is possible.
+/// Chooses types for a goal. `header` is the size of the output's header. `plans` is called only for a goal
+/// that needs plans. Errors: kInfeasible, with what is possible.
 [[nodiscard]] Result<Choice> choose_for(const Goal& goal, const SearchSpace& space, std::uint64_t header,
                                         const Plans& plans);
 

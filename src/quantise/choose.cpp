@@ -13,6 +13,8 @@ using Choice = std::vector<std::size_t>;
 constexpr int kRounds = 12;
 constexpr int kHalvings = 80;
 constexpr int kMostExchanges = 400;
+constexpr std::size_t kMostRestarts = 256;
+constexpr int kExchangesAfterRestart = 4;
 
 class Chooser {
  public:
@@ -25,6 +27,7 @@ class Chooser {
     }
     for (int i = 0; i < kMostExchanges && exchange(); ++i) {
     }
+    restart();
     for (int i = 0; i < kMostExchanges && used_[0] < fill * limits_[0] && fill_more(fill); ++i) {
     }
     return choice_;
@@ -176,8 +179,63 @@ class Chooser {
     return true;
   }
 
-  /// Takes the change of one item, or of two, that uses more of the first limit at the least loss: enough of it
-  /// where one can.
+  /// Tries what follows when one item gets another option, whatever it costs, and the others give way and
+  /// fill up again. Few items leave gaps that no exchange of two closes; with many, there is nothing to gain.
+  void restart() {
+    std::size_t options = 0;
+    for (const Item& item : items_) options += item.options.size();
+    if (options > kMostRestarts) return;
+    Choice best = choice_;
+    double least = whole_loss();
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      for (std::size_t o = 0; o < items_[i].options.size(); ++o) {
+        choice_ = best;
+        if (choice_[i] == o) continue;
+        choice_[i] = o;
+        count();
+        if (!give_way(i)) continue;
+        while (upgrade_one()) {
+        }
+        for (int k = 0; k < kExchangesAfterRestart && exchange(); ++k) {
+        }
+        if (const double loss = whole_loss(); loss < least * (1 - 1e-9)) {
+          least = loss;
+          best = choice_;
+        }
+      }
+    }
+    choice_ = best;
+    count();
+  }
+
+  /// Lets items other than `kept` give up bytes, where a byte costs the least loss, until the limits hold.
+  bool give_way(std::size_t kept) {
+    while (!keeps_limits()) {
+      double best = INFINITY;
+      std::size_t item = 0;
+      std::size_t option = 0;
+      for (std::size_t i = 0; i < items_.size(); ++i) {
+        for (std::size_t o = 0; i != kept && o < items_[i].options.size(); ++o) {
+          double saved = 0;
+          for (std::size_t k = 0; k < limits_.size(); ++k) {
+            if (used_[k] > limits_[k]) saved += cost(i, choice_[i], k) - cost(i, o, k);
+          }
+          const double price = saved > 0 ? (loss(i, o) - loss(i, choice_[i])) / saved : INFINITY;
+          if (price < best) {
+            best = price;
+            item = i;
+            option = o;
+          }
+        }
+      }
+      if (std::isinf(best)) return false;
+      take(item, option);
+    }
+    return true;
+  }
+
+  /// Takes the change of one item, or of two, that uses more of the first limit at the least loss: enough of
+  /// it where one can.
   bool fill_more(double fill) {
     double best = INFINITY;
     double most = used_[0];

@@ -24,10 +24,10 @@ struct Item {
 
 /// Chooses one option for each item: the least sum of losses that keeps every limit, in bytes. It follows the
 /// Lagrangian of the problem, then fills what is left, then exchanges options of two items while that
-/// helps. Of the first limit, at least `fill` (0 to 1) is used where that is possible; a little more loss is
-/// taken for it.
-/// Errors: kInfeasible when even the smallest options exceed a limit; the message says nothing about the user's
-/// units, the caller says more. Pure; the same input gives the same choice.
+/// helps; with few items it tries more. Of the first limit, at least `fill` (0 to 1) is used where that is
+/// possible; a little more loss is taken for it. Errors: kInfeasible when even the smallest options exceed a
+/// limit; the message says nothing about the user's units, the caller says more. Pure; the same input gives
+/// the same choice.
 [[nodiscard]] Result<std::vector<std::size_t>> choose(const std::vector<Item>& items,
                                                       const std::vector<double>& limits, double fill);
 

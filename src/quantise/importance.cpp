@@ -32,10 +32,11 @@ Status check_header(const fs::path& path) {
   auto header = model::read_header(path);
   if (!header) {
     if (header.error().code != ErrorCode::kCorrupt) return std::unexpected(std::move(header).error());
-    return fail(ErrorCode::kCorrupt,
-                fmt::format("{}: not an importance matrix in GGUF; llama-imatrix writes one, and converts those "
-                            "of its older format ({})",
-                            path.string(), header.error().message));
+    return fail(
+        ErrorCode::kCorrupt,
+        fmt::format("{}: not an importance matrix in GGUF; llama-imatrix writes one, and converts those "
+                    "of its older format ({})",
+                    path.string(), header.error().message));
   }
   for (const char* const key : {LLM_KV_IMATRIX_CHUNK_COUNT, LLM_KV_IMATRIX_CHUNK_SIZE}) {
     const model::GgufKeyValue* const found = header->header.find(key);
@@ -45,8 +46,9 @@ Status check_header(const fs::path& path) {
   }
   const model::GgufKeyValue* const datasets = header->header.find(LLM_KV_IMATRIX_DATASETS);
   if (datasets == nullptr || datasets->type != GGUF_TYPE_STRING || !datasets->is_array)
-    return fail(ErrorCode::kInvalidArgument, fmt::format("{}: not an importance matrix: the key {} is missing",
-                                                         path.string(), LLM_KV_IMATRIX_DATASETS));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: not an importance matrix: the key {} is missing", path.string(),
+                            LLM_KV_IMATRIX_DATASETS));
   return {};
 }
 
@@ -91,8 +93,9 @@ Result<Importance> read_importance(const fs::path& path, const model::ModelProfi
   out.chunks = static_cast<std::uint32_t>(std::max(loaded.chunk_count, 0));
   for (auto& [name, entry] : loaded.entries) {
     if (entry.counts.empty() || entry.sums.size() % entry.counts.size() != 0)
-      return fail(ErrorCode::kCorrupt, fmt::format("{}: the entry {} has {} sums for {} counts", path.string(),
-                                                   visible_text(name), entry.sums.size(), entry.counts.size()));
+      return fail(ErrorCode::kCorrupt,
+                  fmt::format("{}: the entry {} has {} sums for {} counts", path.string(), visible_text(name),
+                              entry.sums.size(), entry.counts.size()));
     out.columns[name] = means(std::move(entry));
   }
   BRIMFUL_TRY_VOID(check_fit(out, profile, path));

@@ -131,8 +131,9 @@ Status KlMeter::take_text(const std::string& text) {
   const bool with_begin = llama_vocab_get_add_bos(vocab) && begin != LLAMA_TOKEN_NULL;
   const std::size_t taken = with_begin ? length - 1 : length;
   if (tokens.size() < taken)
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("the calibration text has {} tokens: {} or more are needed", tokens.size(), taken));
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("the calibration text has {} tokens: {} or more are needed", tokens.size(), taken));
   const std::size_t count = std::min(sample_.windows, tokens.size() / taken);
   windows_.clear();
   for (std::size_t i = 0; i < count; ++i) {

@@ -18,10 +18,9 @@
 
 namespace brimful::quantise {
 
-/// Measures by how much a changed weight changes what a model predicts: the mean Kullback-Leibler divergence of
-/// its next-token distributions from those of the unchanged model, over a calibration text. The whole model
-/// lies in memory; weights are changed in place.
-/// Not thread-safe. Holds: memory_needed().
+/// Measures by how much a changed weight changes what a model predicts: the mean Kullback-Leibler divergence
+/// of its next-token distributions from those of the unchanged model, over a calibration text. The whole
+/// model lies in memory; weights are changed in place. Not thread-safe. Holds: memory_needed().
 class KlMeter {
  public:
   /// How much text is measured with.
@@ -38,8 +37,8 @@ class KlMeter {
 
   /// Loads the model with libllama. Errors: kUnsupported where libllama refuses it, or where it is no decoder
   /// with a vocabulary. Blocks: while it reads the model.
-  [[nodiscard]] static Result<std::unique_ptr<KlMeter>> load(const model::ModelProfile& profile, Sample sample,
-                                                             unsigned threads);
+  [[nodiscard]] static Result<std::unique_ptr<KlMeter>> load(const model::ModelProfile& profile,
+                                                             Sample sample, unsigned threads);
   ~KlMeter();
   KlMeter(const KlMeter&) = delete;
   KlMeter& operator=(const KlMeter&) = delete;
@@ -56,8 +55,8 @@ class KlMeter {
   /// The importance that measure_reference() computed.
   [[nodiscard]] const Importance& importance() const { return importance_; }
 
-  /// The weights of that name in memory: one tensor, or more where libllama has several copies. Empty when the
-  /// model does not use it for this text.
+  /// The weights of that name in memory: one tensor, or more where libllama has several copies. Empty when
+  /// the model does not use it for this text.
   [[nodiscard]] std::vector<ggml_tensor*> weights(const std::string& name) const;
 
   /// The mean divergence, in nats per token, of the model as it is now. Requires: measure_reference().

@@ -14,8 +14,11 @@ double rounded(double value) { return std::strtod(fmt::format("{:.4g}", value).c
 nlohmann::ordered_json ledger(const model::ModelProfile& profile, const LedgerInputs& inputs,
                               const std::vector<TensorLosses>& losses, const Choice& choice,
                               std::optional<double> measured) {
-  nlohmann::ordered_json out{{"version", 1},           {"goal", inputs.goal},     {"effort", inputs.effort},
-                             {"source", inputs.source}, {"text", inputs.text},
+  nlohmann::ordered_json out{{"version", 1},
+                             {"goal", inputs.goal},
+                             {"effort", inputs.effort},
+                             {"source", inputs.source},
+                             {"text", inputs.text},
                              {"importance", inputs.importance},
                              {"tensor_bytes", choice.tensor_bytes},
                              {"bytes_per_token", static_cast<std::uint64_t>(choice.read_per_token)},

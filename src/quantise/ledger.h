@@ -16,11 +16,11 @@ inline constexpr const char* kLedgerKey = "brimful.quantize.ledger";
 
 /// What a search was made with, as the ledger tells it.
 struct LedgerInputs {
-  std::string goal;         ///< As the user gave it, such as `vram=8GiB,ram=16GiB`.
-  std::string effort;       ///< `kl`, `imatrix` or `weights`.
-  std::string source;       ///< Fingerprint of the source.
-  std::string text;         ///< What the calibration text is, with its hash; empty without one.
-  std::string importance;   ///< Where the importance matrix comes from; empty without one.
+  std::string goal;        ///< As the user gave it, such as `vram=8GiB,ram=16GiB`.
+  std::string effort;      ///< `kl`, `imatrix` or `weights`.
+  std::string source;      ///< Fingerprint of the source.
+  std::string text;        ///< What the calibration text is, with its hash; empty without one.
+  std::string importance;  ///< Where the importance matrix comes from; empty without one.
 };
 
 /// The ledger as JSON: inputs, measurements and choices. It holds no path, time or name of a machine, so that

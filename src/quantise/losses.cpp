@@ -21,11 +21,11 @@ namespace brimful::quantise {
 namespace {
 
 /// All types that are worth a thought: of two types of the same size, another one is rarely the better one.
-constexpr std::array kTypes{GGML_TYPE_IQ1_S,  GGML_TYPE_IQ1_M,   GGML_TYPE_IQ2_XXS, GGML_TYPE_IQ2_XS,
-                            GGML_TYPE_IQ2_S,  GGML_TYPE_Q2_K,    GGML_TYPE_IQ3_XXS, GGML_TYPE_IQ3_S,
-                            GGML_TYPE_Q3_K,   GGML_TYPE_IQ4_XS,  GGML_TYPE_IQ4_NL,  GGML_TYPE_Q4_0,
-                            GGML_TYPE_Q4_K,   GGML_TYPE_Q4_1,    GGML_TYPE_Q5_0,    GGML_TYPE_Q5_K,
-                            GGML_TYPE_Q5_1,   GGML_TYPE_Q6_K,    GGML_TYPE_Q8_0};
+constexpr std::array kTypes{GGML_TYPE_IQ1_S, GGML_TYPE_IQ1_M,  GGML_TYPE_IQ2_XXS, GGML_TYPE_IQ2_XS,
+                            GGML_TYPE_IQ2_S, GGML_TYPE_Q2_K,   GGML_TYPE_IQ3_XXS, GGML_TYPE_IQ3_S,
+                            GGML_TYPE_Q3_K,  GGML_TYPE_IQ4_XS, GGML_TYPE_IQ4_NL,  GGML_TYPE_Q4_0,
+                            GGML_TYPE_Q4_K,  GGML_TYPE_Q4_1,   GGML_TYPE_Q5_0,    GGML_TYPE_Q5_K,
+                            GGML_TYPE_Q5_1,  GGML_TYPE_Q6_K,   GGML_TYPE_Q8_0};
 
 /// About so many elements of a tensor are quantised to measure a type's error, in so many places.
 constexpr std::int64_t kSampled = 128 * 1024;
@@ -37,7 +37,8 @@ constexpr double kProbeError = 0.02;
 /// Four significant digits: enough, and the same on every machine.
 double rounded(double value) { return std::strtod(fmt::format("{:.4g}", value).c_str(), nullptr); }
 
-/// Whether llama.cpp's quantiser refuses the type without an importance matrix, but for embeddings and output.
+/// Whether llama.cpp's quantiser refuses the type without an importance matrix, but for embeddings and
+/// output.
 bool needs_importance(ggml_type type) {
   switch (type) {
     case GGML_TYPE_IQ1_S:
@@ -48,6 +49,10 @@ bool needs_importance(ggml_type type) {
     case GGML_TYPE_IQ3_XXS: return true;
     default: return false;
   }
+}
+
+bool is_among(ggml_type type, const std::vector<ggml_type>& only) {
+  return only.empty() || std::ranges::find(only, type) != only.end();
 }
 
 class Measurer {
@@ -91,7 +96,8 @@ class Measurer {
 
   /// The tensors whose sensitivities are measured together, as indices into `tensors`: each alone where the
   /// measurements suffice, else neighbours of the same kind.
-  [[nodiscard]] std::vector<std::vector<std::size_t>> groups_of(const std::vector<TensorLosses>& tensors) const {
+  [[nodiscard]] std::vector<std::vector<std::size_t>> groups_of(
+      const std::vector<TensorLosses>& tensors) const {
     std::map<std::string_view, std::vector<std::size_t>> by_kind;
     if (options_.meter == nullptr) return {};
     std::size_t count = 0;
@@ -108,8 +114,9 @@ class Measurer {
         return std::pair(profile_.tensors[tensors[i].source].layer.value_or(-1), i);
       });
       for (std::size_t i = 0; i < members.size(); i += together)
-        out.emplace_back(members.begin() + static_cast<std::ptrdiff_t>(i),
-                         members.begin() + static_cast<std::ptrdiff_t>(std::min(i + together, members.size())));
+        out.emplace_back(
+            members.begin() + static_cast<std::ptrdiff_t>(i),
+            members.begin() + static_cast<std::ptrdiff_t>(std::min(i + together, members.size())));
     }
     return out;
   }
@@ -119,7 +126,7 @@ class Measurer {
     const bool outside = tensor.role == model::Role::kTokenEmbedding || tensor.role == model::Role::kOutput;
     std::vector<ggml_type> out;
     for (const ggml_type type : kTypes) {
-      if (tensor.shape[0] % ggml_blck_size(type) != 0) continue;
+      if (!is_among(type, options_.types) || tensor.shape[0] % ggml_blck_size(type) != 0) continue;
       if (needs_importance(type) && !known && !outside) continue;
       if (ggml_row_size(type, tensor.shape[0]) < tensor.row_bytes().value) out.push_back(type);
     }
@@ -131,8 +138,8 @@ class Measurer {
     return found == importance_.columns.end() ? nullptr : found->second.data();
   }
 
-  /// Reads rows that are spread evenly over the tensor, some in each place. `places` gets the first row of each
-  /// place, all of `length` rows.
+  /// Reads rows that are spread evenly over the tensor, some in each place. `places` gets the first row of
+  /// each place, all of `length` rows.
   Status sample(const model::TensorInfo& tensor, std::vector<std::int64_t>& places, std::int64_t& length,
                 std::vector<float>& values) {
     const std::int64_t all = tensor.rows();
@@ -155,7 +162,9 @@ class Measurer {
   Status measure_errors(TensorLosses& out) {
     const model::TensorInfo& tensor = profile_.tensors[out.source];
     const std::vector<ggml_type> types = types_for(tensor);
-    const auto known = journal_.errors(tensor.name);
+    auto known = journal_.errors(tensor.name);
+    if (known && !std::ranges::all_of(types, [&](ggml_type t) { return known->contains(ggml_type_name(t)); }))
+      known.reset();
     std::vector<std::int64_t> places;
     std::vector<float> values;
     std::int64_t length = 0;
@@ -163,16 +172,16 @@ class Measurer {
     std::map<std::string, double> errors;
     for (const ggml_type type : types) {
       double error = 0;
-      if (known && known->contains(ggml_type_name(type))) {
+      if (known) {
         error = known->at(ggml_type_name(type));
       } else {
         BRIMFUL_TRY(error, error_of(tensor, type, places, length, values));
       }
       errors[ggml_type_name(type)] = error;
-      out.candidates.push_back({.type = type,
-                                .bytes = ggml_row_size(type, tensor.shape[0]) *
-                                         static_cast<std::uint64_t>(tensor.rows()),
-                                .error = error});
+      out.candidates.push_back(
+          {.type = type,
+           .bytes = ggml_row_size(type, tensor.shape[0]) * static_cast<std::uint64_t>(tensor.rows()),
+           .error = error});
     }
     out.candidates.push_back({.type = tensor.type, .bytes = tensor.bytes.value, .error = 0});
     if (!known) BRIMFUL_TRY_VOID(journal_.note_errors(tensor.name, errors));
@@ -227,7 +236,8 @@ class Measurer {
       for (const std::size_t i : group)
         BRIMFUL_TRY_VOID(memory_.change(profile_.tensors[tensors[i].source], probe_of(tensors[i]).type));
       BRIMFUL_TRY(const double measured, options_.meter->divergence());
-      for (const std::size_t i : group) BRIMFUL_TRY_VOID(memory_.restore(profile_.tensors[tensors[i].source]));
+      for (const std::size_t i : group)
+        BRIMFUL_TRY_VOID(memory_.restore(profile_.tensors[tensors[i].source]));
       divergence = rounded(std::max(measured, 0.0));
       BRIMFUL_TRY_VOID(journal_.note_divergence(first, last, *divergence));
     }
@@ -249,6 +259,23 @@ class Measurer {
 };
 
 }  // namespace
+
+std::uint64_t least_tensor_bytes(const model::ModelProfile& profile, const Recipe& recipe,
+                                 const std::vector<ggml_type>& only) {
+  std::uint64_t out = 0;
+  for (const OutputFile& file : recipe.files) {
+    for (const OutputTensor& tensor : file.tensors) {
+      const model::TensorInfo& source = profile.tensors[tensor.source];
+      std::uint64_t row = source.row_bytes().value;
+      for (const ggml_type type : kTypes) {
+        if (is_among(type, only) && tensor.type != source.type && source.shape[0] % ggml_blck_size(type) == 0)
+          row = std::min<std::uint64_t>(row, ggml_row_size(type, source.shape[0]));
+      }
+      out += align_up(row * static_cast<std::uint64_t>(source.rows()), std::uint64_t{32});
+    }
+  }
+  return out;
+}
 
 Result<std::vector<TensorLosses>> measure_losses(const model::ModelProfile& profile, const Recipe& recipe,
                                                  const Importance& importance, const LossOptions& options) {

@@ -47,11 +47,18 @@ struct LossOptions {
   /// The most sensitivities that are measured. Where the model has more tensors, tensors of the same role in
   /// neighbouring layers are measured together.
   std::size_t most_measurements = 256;
+  /// The only types that are candidates; empty: all that ggml can make.
+  std::vector<ggml_type> types;
   /// Where each measurement is noted, so that an interrupted run goes on.
   std::filesystem::path journal;
   /// Called after each step with the number of steps that are done and of all steps.
   std::function<void(std::size_t done, std::size_t all)> progress;
 };
+
+/// A bound from below of the bytes of all tensors with their padding, whatever is measured: each tensor that
+/// `recipe` quantises in the smallest type that its rows can take. Pure.
+[[nodiscard]] std::uint64_t least_tensor_bytes(const model::ModelProfile& profile, const Recipe& recipe,
+                                               const std::vector<ggml_type>& only);
 
 /// Measures what each type would cost each tensor that `recipe` quantises. `importance` has columns for
 /// every matrix (add_uniform()); for tensors in Importance::uniform, only types that llama.cpp makes without

@@ -42,7 +42,7 @@ Result<PartFile> PartFile::open(const std::filesystem::path& path, std::uint64_t
   PartFile file(path, fd, direct, size);
   if (::flock(fd, LOCK_EX | LOCK_NB) != 0)
     return fail(ErrorCode::kIo, fmt::format("{} is being written by another process", path.string()));
-  struct stat now{};
+  struct stat now {};
   if (::fstat(fd, &now) != 0) return file.write_error(errno);
   const auto there = static_cast<std::uint64_t>(now.st_blocks) * 512;
   if (static_cast<std::uint64_t>(now.st_size) < start)
@@ -84,8 +84,9 @@ PartFile::~PartFile() {
 
 std::unexpected<Error> PartFile::write_error(int error) const {
   if (error == ENOSPC || error == EDQUOT)
-    return fail(ErrorCode::kIo, fmt::format("the disk is full: {} needs {}; what is written so far is kept",
-                                            path_.string(), format_bytes(size_)));
+    return fail(ErrorCode::kIo,
+                fmt::format("the disk is full: {} needs {}{}", path_.string(), format_bytes(size_),
+                            written_ > 0 ? "; the same command goes on with what is written" : ""));
   return fail(ErrorCode::kIo, fmt::format("{} cannot be written: {}", path_.string(), error_text(error)));
 }
 

@@ -26,7 +26,8 @@ class PartFile {
   /// `start` stay. Reserves `size` bytes on the disk where the file system can do that.
   /// Errors: kIo: the folder cannot be written, the disk is too full, or another process has the file. Where
   /// the file is shorter than `start`, kInternal. Messages name the file.
-  [[nodiscard]] static Result<PartFile> open(const std::filesystem::path& path, std::uint64_t start, Bytes size);
+  [[nodiscard]] static Result<PartFile> open(const std::filesystem::path& path, std::uint64_t start,
+                                             Bytes size);
   PartFile(PartFile&& other) noexcept;
   PartFile& operator=(PartFile&&) = delete;
   ~PartFile();  // the unfinished file stays
@@ -42,6 +43,7 @@ class PartFile {
 
   /// Writes the rest of the buffer, cuts the file there, and syncs it. Errors: kIo.
   [[nodiscard]] Status finish();
+
  private:
   struct Free {
     void operator()(std::byte* p) const { std::free(p); }

@@ -20,11 +20,16 @@ constexpr double kBottom = 52;
 std::string escaped(const std::string& text) {
   std::string out;
   for (const char c : text) {
-    if (c == '&') out += "&amp;";
-    else if (c == '<') out += "&lt;";
-    else if (c == '>') out += "&gt;";
-    else if (c == '"') out += "&quot;";
-    else if (static_cast<unsigned char>(c) >= 0x20) out += c;
+    if (c == '&')
+      out += "&amp;";
+    else if (c == '<')
+      out += "&lt;";
+    else if (c == '>')
+      out += "&gt;";
+    else if (c == '"')
+      out += "&quot;";
+    else if (static_cast<unsigned char>(c) >= 0x20)
+      out += c;
   }
   return out;
 }
@@ -63,7 +68,9 @@ std::string picture(const std::string& title, const std::vector<PicturePoint>& c
     loss.take(chosen.loss);
   }
   const auto x = [&](double value) { return kLeft + bytes.place(value) * (kWidth - kLeft - kRight); };
-  const auto y = [&](double value) { return kHeight - kBottom - loss.place(value) * (kHeight - kTop - kBottom); };
+  const auto y = [&](double value) {
+    return kHeight - kBottom - loss.place(value) * (kHeight - kTop - kBottom);
+  };
 
   std::string out = fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\" "
@@ -87,7 +94,8 @@ std::string picture(const std::string& title, const std::vector<PicturePoint>& c
   }
   out += fmt::format(
       "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">bytes of the file</text>\n"
-      "<text transform=\"translate(18 {}) rotate(-90)\" text-anchor=\"middle\">predicted KL divergence, nats per "
+      "<text transform=\"translate(18 {}) rotate(-90)\" text-anchor=\"middle\">predicted KL divergence, nats "
+      "per "
       "token</text>\n",
       (kLeft + kWidth - kRight) / 2, kHeight - 12, (kTop + kHeight - kBottom) / 2);
   std::string line;
@@ -95,7 +103,8 @@ std::string picture(const std::string& title, const std::vector<PicturePoint>& c
     if (can_be_drawn(point))
       line += fmt::format("{}{:.1f} {:.1f}", line.empty() ? "M" : " L", x(point.bytes), y(point.loss));
   }
-  if (!line.empty()) out += fmt::format("<path d=\"{}\" fill=\"none\" stroke=\"#0a6\" stroke-width=\"2\"/>\n", line);
+  if (!line.empty())
+    out += fmt::format("<path d=\"{}\" fill=\"none\" stroke=\"#0a6\" stroke-width=\"2\"/>\n", line);
   for (const PicturePoint& point : mixes) {
     if (!can_be_drawn(point)) continue;
     out += fmt::format(

@@ -12,8 +12,8 @@ struct PicturePoint {
   double loss = 0;  ///< Nats per token.
 };
 
-/// Draws loss against bytes as SVG: the curve of the best choices, the mixes of llama.cpp as named points, and
-/// the choice that was made. Both axes are logarithmic. Points without loss are left out. Pure.
+/// Draws loss against bytes as SVG: the curve of the best choices, the mixes of llama.cpp as named points,
+/// and the choice that was made. Both axes are logarithmic. Points without loss are left out. Pure.
 [[nodiscard]] std::string picture(const std::string& title, const std::vector<PicturePoint>& curve,
                                   const std::vector<PicturePoint>& mixes, const PicturePoint& chosen);
 

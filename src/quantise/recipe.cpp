@@ -68,10 +68,11 @@ Result<fs::path> write_copies(const model::ModelProfile& profile, const fs::path
       return std::unexpected(engine::with_llama_error(
           ErrorCode::kIo, fmt::format("{}: the header cannot be read", profile.files[i].path.string())));
     if (gguf_get_alignment(source.get()) != kAlignment)
-      return fail(ErrorCode::kUnsupported,
-                  fmt::format("{}: tensors are aligned to {} bytes; llama.cpp's quantiser writes files that are "
-                              "aligned to {}",
-                              profile.files[i].path.string(), gguf_get_alignment(source.get()), kAlignment));
+      return fail(
+          ErrorCode::kUnsupported,
+          fmt::format("{}: tensors are aligned to {} bytes; llama.cpp's quantiser writes files that are "
+                      "aligned to {}",
+                      profile.files[i].path.string(), gguf_get_alignment(source.get()), kAlignment));
     const Gguf copy(gguf_init_empty());
     gguf_set_kv(copy.get(), source.get());
     std::uint64_t end = 0;

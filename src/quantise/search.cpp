@@ -39,8 +39,8 @@ SearchSpace::SearchSpace(const model::ModelProfile& profile, const Recipe& recip
     for (const OutputTensor& tensor : file.tensors) {
       if (chosen[tensor.source]) continue;
       fixed_bytes_ += padded(tensor.bytes);
-      fixed_read_ += static_cast<double>(tensor.bytes) *
-                     share_per_token(profile.tensors[tensor.source], profile, tied);
+      fixed_read_ +=
+          static_cast<double>(tensor.bytes) * share_per_token(profile.tensors[tensor.source], profile, tied);
     }
   }
 }

@@ -24,7 +24,7 @@ struct Limits {
 
 /// Types for all tensors, and what they lead to.
 struct Choice {
-  std::vector<ggml_type> types;  ///< By ModelProfile::tensors.
+  std::vector<ggml_type> types;    ///< By ModelProfile::tensors.
   std::uint64_t tensor_bytes = 0;  ///< Of all tensors, with their padding.
   double read_per_token = 0;       ///< Bytes.
   double loss = 0;                 ///< Predicted divergence, nats per token.

@@ -19,7 +19,8 @@ class Source {
   [[nodiscard]] static Result<Source> open(const model::ModelProfile& profile);
 
   /// Reads `bytes` bytes of the tensor from its byte `offset` on. Errors: kIo.
-  [[nodiscard]] Status read(const model::TensorInfo& tensor, std::uint64_t offset, Bytes bytes, std::byte* to);
+  [[nodiscard]] Status read(const model::TensorInfo& tensor, std::uint64_t offset, Bytes bytes,
+                            std::byte* to);
 
   /// Errors: kIo when a file was changed since open().
   [[nodiscard]] Status check_unchanged() const { return files_->check_unchanged(); }

@@ -10,8 +10,8 @@
 
 namespace brimful::quantise {
 
-/// Changes the weights of a KlMeter's model in place, and restores them from the source. One thread at a time.
-/// Holds: a few MB while it works.
+/// Changes the weights of a KlMeter's model in place, and restores them from the source. One thread at a
+/// time. Holds: a few MB while it works.
 class WeightsInMemory {
  public:
   /// The arguments must outlive this object; without a meter, nothing can be changed.

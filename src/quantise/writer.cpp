@@ -26,7 +26,7 @@ constexpr Bytes kReserve{4 * 1024 * 1024};
 constexpr Bytes kReserveOfThread{256 * 1024};
 /// More rows at once would not be faster.
 constexpr Bytes kEnoughForRows{64 * 1024 * 1024};
-constexpr std::chrono::seconds kSavePeriod{1};
+constexpr std::chrono::milliseconds kSavePeriod{250};
 
 /// The memory that one row of a tensor takes while it is converted.
 struct RowMemory {
@@ -107,8 +107,8 @@ class Writer {
       if (!fs::exists(part, error)) continue;
       fs::rename(part, written.files.back(), error);
       if (error)
-        return fail(ErrorCode::kIo, fmt::format("{} cannot be written: {}", written.files.back().string(),
-                                                error.message()));
+        return fail(ErrorCode::kIo,
+                    fmt::format("{} cannot be written: {}", written.files.back().string(), error.message()));
     }
     forget_progress(options_.path);
     return written;
@@ -142,6 +142,14 @@ class Writer {
     const OutputFile& file = recipe_.files[begin.file];
     const fs::path path = output_path(options_.path, begin.file, recipe_.files.size());
     BRIMFUL_TRY(PartFile part, PartFile::open(path, start_of(file, begin.tensors), Bytes{file.size}));
+    const Status written = write_to(part, file, begin);
+    std::error_code error;
+    // What no later run can go on with is not left behind.
+    if (!written && !fs::exists(state_path(options_.path), error)) fs::remove(PartFile::part_of(path), error);
+    return written;
+  }
+
+  Status write_to(PartFile& part, const OutputFile& file, const Progress& begin) {
     if (begin.tensors == 0) BRIMFUL_TRY_VOID(append(part, file.header));
     std::size_t saved = begin.tensors;
     Clock::time_point last = Clock::now();
@@ -173,7 +181,8 @@ class Writer {
               .per_expert = source.shape[1]};
     std::byte* const from = rows_.data();
     std::byte* const floats = from + align_up(memory.source * static_cast<std::uint64_t>(rows.count), kAlign);
-    std::byte* const result = floats + align_up(memory.floats * static_cast<std::uint64_t>(rows.count), kAlign);
+    std::byte* const result =
+        floats + align_up(memory.floats * static_cast<std::uint64_t>(rows.count), kAlign);
     const float* const importance = importance_of(source);
     for (; rows.first < source.rows(); rows.first += rows.count) {
       rows.count = std::min(rows.count, source.rows() - rows.first);
@@ -234,10 +243,11 @@ Result<Written> write_model(const model::ModelProfile& profile, const Recipe& re
                             const Importance* importance, const WriteOptions& options) {
   const Bytes smallest = smallest_room(profile, recipe, options.threads);
   if (options.room < smallest)
-    return fail(ErrorCode::kInfeasible,
-                fmt::format("{} leaves {} for the work, and one row of the largest tensor needs {}: give {} more",
-                            options.ram_name, format_bytes(options.room), format_bytes(smallest),
-                            format_bytes(smallest - options.room)));
+    return fail(
+        ErrorCode::kInfeasible,
+        fmt::format("{} leaves {} for the work, and one row of the largest tensor needs {}: give {} more",
+                    options.ram_name, format_bytes(options.room), format_bytes(smallest),
+                    format_bytes(smallest - options.room)));
   const Bytes rows = std::min(options.room - fixed_memory(options.threads),
                               kEnoughForRows + Bytes{largest_row(profile, recipe)});
   BRIMFUL_TRY(const std::uint64_t job, job_of(profile, recipe, importance));

@@ -41,10 +41,10 @@ struct Written {
 [[nodiscard]] Bytes smallest_room(const model::ModelProfile& profile, const Recipe& recipe, unsigned threads);
 
 /// Reads the source, quantises it, and writes the output, some rows at a time. The bytes go to unfinished
-/// files beside the final names; these get their names when all of them are whole. Where an earlier run of the
-/// same work was ended at any moment, it goes on after the last tensor that had reached the disk.
-/// `importance` may be null. Errors: kInfeasible when `room` is too small, with the budget that would fit; kIo,
-/// also when the source was changed meanwhile; kCorrupt for invalid weights.
+/// files beside the final names; these get their names when all of them are whole. Where an earlier run of
+/// the same work was ended at any moment, it goes on after the last tensor that had reached the disk.
+/// `importance` may be null. Errors: kInfeasible when `room` is too small, with the budget that would fit;
+/// kIo, also when the source was changed meanwhile; kCorrupt for invalid weights.
 [[nodiscard]] Result<Written> write_model(const model::ModelProfile& profile, const Recipe& recipe,
                                           const Importance* importance, const WriteOptions& options);
 
