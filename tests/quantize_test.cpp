@@ -135,7 +135,7 @@ TEST_F(Quantize, TakesAnImportanceMatrixAsLlamaQuantizeDoes) {
                                 {"blk.0.ffn_gate.weight", 256},
                                 {"blk.0.ffn_up.weight", 256},
                                 {"blk.0.ffn_down.weight", 768}});
-  for (const char* const target : {"IQ3_XXS", "IQ4_XS", "Q4_0", "Q4_K_M"})
+  for (const char* const target : {"IQ3_S", "IQ4_XS", "Q4_0", "Q4_K_M"})
     expect_same(source, target, {"--imatrix", importance});
   const std::string other = at("other.gguf");
   write_importance(other, {{"blk.0.attn_q.weight", 512}});
