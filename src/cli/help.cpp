@@ -82,6 +82,10 @@ constexpr std::array kCommands{
                 "  brimful probe model.gguf          this machine, and the disk of this model\n"
                 "  brimful probe model.gguf --quick  only what this model needs"},
     CommandHelp{"show", "Before you run or download", "Example:\n  brimful show model.gguf"},
+    CommandHelp{"quantize", "Make a model",
+                "Examples:\n"
+                "  brimful quantize model-F16.gguf model.gguf Q4_K_M\n"
+                "  brimful quantize model-F16.gguf model.gguf --to 12GiB --text sample.txt"},
     CommandHelp{"synth", "Before you run or download",
                 "Example:\n  brimful synth --like llama-7b --type Q4_K_M -o random.gguf"},
     CommandHelp{

@@ -21,6 +21,7 @@
 #include "cli/imatrix.h"
 #include "cli/plan.h"
 #include "cli/probe.h"
+#include "cli/quantize.h"
 #include "cli/run.h"
 #include "cli/serve.h"
 #include "cli/show.h"
@@ -59,6 +60,7 @@ void add_commands(CLI::App& app, int& exit_code) {
   add_plan_command(app, exit_code);
   add_probe_command(app, exit_code);
   add_show_command(app, exit_code);
+  add_quantize_command(app, exit_code);
   add_synth_command(app, exit_code);
   add_eval_command(app, exit_code);
   add_imatrix_command(app, exit_code);
