@@ -82,8 +82,29 @@ constexpr std::array kCommands{
                 "  brimful probe model.gguf          this machine, and the disk of this model\n"
                 "  brimful probe model.gguf --quick  only what this model needs"},
     CommandHelp{"show", "Before you run or download", "Example:\n  brimful show model.gguf"},
+    CommandHelp{"quantize", "Make a model",
+                "Examples:\n"
+                "  brimful quantize model-F16.gguf model.gguf Q4_K_M\n"
+                "  brimful quantize model-F16.gguf model.gguf --to 12GiB --text sample.txt"},
     CommandHelp{"synth", "Before you run or download",
                 "Example:\n  brimful synth --like llama-7b --type Q4_K_M -o random.gguf"},
+    CommandHelp{
+        "eval", "Measure models",
+        "Examples:\n"
+        "  brimful eval model.gguf -f text.txt --ram 12GiB              perplexity\n"
+        "  brimful eval model-q4.gguf -f text.txt --reference model.gguf  what quantising has changed"},
+    CommandHelp{"imatrix", "Measure models",
+                "Example:\n  brimful imatrix model.gguf -f text.txt -o imatrix.gguf --ram 12GiB"},
+    CommandHelp{"bench", "Measure models",
+                "Examples:\n"
+                "  brimful bench model.gguf --ram 12GiB\n"
+                "  brimful bench a.gguf b.gguf -p 512,2048 -n 128 -o jsonl"},
+    CommandHelp{"tokenize", "Measure models",
+                "Examples:\n"
+                "  brimful tokenize model.gguf \"Hello world\"\n"
+                "  brimful tokenize model.gguf -f text.txt --ids"},
+    CommandHelp{"split", "Model files", "Example:\n  brimful split model.gguf parts --split-max-size 4G"},
+    CommandHelp{"merge", "Model files", "Example:\n  brimful merge parts-00001-of-00003.gguf model.gguf"},
     CommandHelp{"help", "Help", "Example:\n  brimful help run"},
 };
 

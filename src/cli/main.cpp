@@ -12,16 +12,22 @@
 #include "base/standard_output.h"
 #include "cli/arguments.h"
 #include "cli/batch.h"
+#include "cli/bench.h"
 #include "cli/cache_commands.h"
 #include "cli/ctl.h"
+#include "cli/eval.h"
 #include "cli/exit_code.h"
 #include "cli/help.h"
+#include "cli/imatrix.h"
 #include "cli/plan.h"
 #include "cli/probe.h"
+#include "cli/quantize.h"
 #include "cli/run.h"
 #include "cli/serve.h"
 #include "cli/show.h"
+#include "cli/split.h"
 #include "cli/synth.h"
+#include "cli/tokenize.h"
 #include "cli/top.h"
 
 namespace brimful::cli {
@@ -54,7 +60,13 @@ void add_commands(CLI::App& app, int& exit_code) {
   add_plan_command(app, exit_code);
   add_probe_command(app, exit_code);
   add_show_command(app, exit_code);
+  add_quantize_command(app, exit_code);
   add_synth_command(app, exit_code);
+  add_eval_command(app, exit_code);
+  add_imatrix_command(app, exit_code);
+  add_bench_command(app, exit_code);
+  add_tokenize_command(app, exit_code);
+  add_split_commands(app, exit_code);
   auto* const help = app.add_subcommand("help", "show this help, or the help of a command");
   const auto topic = std::make_shared<std::string>();
   help->add_option("command", *topic, "command to explain");

@@ -77,7 +77,9 @@ struct RunOptions {
 // parsing.
 /// Adds all flags of `brimful run`, also those of the functions below.
 void add_run_flags(CLI::App& command, RunOptions& options);
-/// Adds the flags for adapters, host budget, context, threads and drafts.
+/// Adds the flags for adapters, host budget, the KV cache's type, threads and the reader.
+void add_host_flags(CLI::App& command, RunOptions& options);
+/// Adds these flags, and those for context, batch and drafts.
 void add_shape_flags(CLI::App& command, RunOptions& options);
 /// Adds the flag for the chat template.
 void add_chat_flags(CLI::App& command, RunOptions& options);
