@@ -7,7 +7,7 @@
 #include <array>
 #include <string_view>
 
-#include "cli/suggest.h"
+#include "base/suggest.h"
 
 namespace brimful::cli {
 namespace {
