@@ -42,7 +42,8 @@ void ModelServer::State::answer(const httplib::Request& asked, httplib::Response
   const Request request{.host = asked.get_header_value("Host"),
                         .path = asked.target,
                         .range = asked.get_header_value("Range"),
-                        .authorization = asked.get_header_value("Authorization")};
+                        .authorization = asked.get_header_value("Authorization"),
+                        .proxy_authorization = asked.get_header_value("Proxy-Authorization")};
   {
     const std::lock_guard lock(mutex);
     requests.push_back(request);

@@ -20,6 +20,7 @@ class ModelServer {
     std::string path;  ///< The path with the query.
     std::string range;
     std::string authorization;
+    std::string proxy_authorization;
   };
   /// How the server answers a request.
   struct Reply {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <fstream>
 #include <system_error>
 
@@ -14,7 +15,9 @@ namespace {
 namespace fs = std::filesystem;
 
 std::unexpected<Error> failed(const fs::path& file, const std::error_code& why) {
-  return fail(ErrorCode::kIo, fmt::format("{}: cannot be written: {}", file.string(), why.message()));
+  const bool full = why == std::errc::no_space_on_device;
+  return fail(full ? ErrorCode::kNoSpace : ErrorCode::kIo,
+              fmt::format("{}: cannot be written: {}", file.string(), why.message()));
 }
 
 }  // namespace
@@ -28,10 +31,11 @@ Status replace_file(const fs::path& file, const std::function<void(std::ostream&
   } else if (fs::create_directories(file.parent_path(), error); error) {
     return failed(file, error);
   }
+  errno = 0;
   std::ofstream out(part, std::ios::binary | std::ios::trunc);
-  write(out);
+  if (out) write(out);
   out.close();
-  if (!out) error = std::make_error_code(std::errc::io_error);
+  if (!out) error = {errno != 0 ? errno : EIO, std::generic_category()};
   if (!error) fs::rename(part, file, error);
   if (!error) return {};
   std::error_code ignored;

@@ -16,7 +16,7 @@ enum class Readers {
 
 /// Replaces `file` in one step by what `write` writes: whoever reads it meanwhile finds the old content or
 /// the new one, also where several processes replace it. Makes missing parent folders. Where it fails, the
-/// old content stays. Errors: kIo; with Readers::kUser also those of make_private_folder() and
+/// old content stays. Errors: kIo; kNoSpace; with Readers::kUser also those of make_private_folder() and
 /// make_private_file().
 [[nodiscard]] Status replace_file(const std::filesystem::path& file,
                                   const std::function<void(std::ostream&)>& write,

@@ -7,13 +7,13 @@
 #include <array>
 #include <string_view>
 
-#include "cli/suggest.h"
+#include "base/suggest.h"
 
 namespace brimful::cli {
 namespace {
 
-constexpr std::array<std::string_view, 9> kFlagsWithOneDash{"-ub", "-tb", "-fa",  "-ctk", "-ctv",
-                                                            "-md", "-hf", "-ngl", "-ot"};
+constexpr std::array<std::string_view, 11> kFlagsWithOneDash{"-ub", "-tb",  "-fa", "-ctk", "-ctv", "-md",
+                                                             "-hf", "-ngl", "-ot", "-pg",  "-np"};
 
 /// A flag whose value may be left out, at the end and before another flag. What stands behind it and is no
 /// flag is its value.

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "cli/suggest.h"
+#include "base/suggest.h"
 
 namespace brimful::cli {
 namespace {

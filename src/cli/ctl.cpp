@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstring>
 
@@ -15,6 +16,7 @@
 #include "cli/status_text.h"
 #include "cli/watch.h"
 #include "control/client.h"
+#include "hub/hub_cache.h"
 #include "session/devices.h"
 
 namespace brimful::cli {
@@ -26,6 +28,8 @@ constexpr std::chrono::hours kPatience{1};
 
 struct Options {
   std::optional<pid_t> pid;
+  /// What `brimful stop` names: a process, or a model of the cache.
+  std::string which;
   std::optional<std::string> ram;
   std::optional<std::string> vram;
   bool json = false;
@@ -68,6 +72,24 @@ Result<std::vector<pid_t>> running() {
   return pids;
 }
 
+/// Adds the names that models have in the cache.
+nlohmann::json with_names(nlohmann::json statuses) {
+  for (nlohmann::json& status : statuses) {
+    if (std::string name = hub::cached_name(status.value("model", "")); !name.empty())
+      status["name"] = std::move(name);
+  }
+  return statuses;
+}
+
+/// Lists the running models. That there is none is no error, as people know it of `ps`.
+Status list_running(const Options& options) {
+  BRIMFUL_TRY(const std::vector<pid_t> pids, control::running());
+  const nlohmann::json statuses = with_names(statuses_of(pids));
+  const auto replace = nlohmann::json::error_handler_t::replace;
+  if (options.json) return write_standard_output(statuses.dump(2, ' ', false, replace) + '\n');
+  return write_standard_output(pids.empty() ? "no model is running\n" : running_text(statuses));
+}
+
 /// Lists the running models. `brimful ctl` does this when there is nothing to change.
 Status list(const Options& options) {
   std::vector<pid_t> pids;
@@ -77,7 +99,7 @@ Status list(const Options& options) {
   } else {
     BRIMFUL_TRY(pids, running());
   }
-  const nlohmann::json statuses = statuses_of(pids);
+  const nlohmann::json statuses = with_names(statuses_of(pids));
   if (options.json) {
     const auto replace = nlohmann::json::error_handler_t::replace;
     return write_standard_output(statuses.dump(2, ' ', false, replace) + '\n');
@@ -116,15 +138,36 @@ Status change(const Options& options) {
   return write_standard_output(text);
 }
 
+/// Returns the only process that runs a model of the cache. `name` may leave its quantisation out.
+Result<pid_t> process_of(const std::string& name) {
+  BRIMFUL_TRY(const std::vector<pid_t> pids, running());
+  const nlohmann::json statuses = with_names(statuses_of(pids));
+  nlohmann::json found = nlohmann::json::array();
+  for (const nlohmann::json& status : statuses) {
+    const std::string has = status.value("name", "");
+    if (has == name || has.substr(0, has.find(':')) == name || status.value("model", "") == name)
+      found.push_back(status);
+  }
+  if (found.size() == 1) return found.front().value("pid", 0);
+  tell("{}", running_text(found.empty() ? statuses : found));
+  return fail(found.empty() ? ErrorCode::kNotFound : ErrorCode::kInvalidArgument,
+              fmt::format("{}: {} process runs it: name the process, as in: brimful stop {}", name,
+                          found.empty() ? "no" : "more than one", pids.front()));
+}
+
 /// Asks a running model to end, as Ctrl-C does at a server: `brimful serve` and `brimful batch` finish what
 /// they have begun.
 Status stop(const Options& options) {
-  pid_t pid = options.pid.value_or(0);
-  if (options.pid) {
+  pid_t pid = 0;
+  const char* const end = options.which.data() + options.which.size();
+  const auto [stop, error] = std::from_chars(options.which.data(), end, pid);
+  if (options.which.empty()) {
+    BRIMFUL_TRY(pid, only_one());
+  } else if (error == std::errc{} && stop == end) {
     // The answer says that this process of this user runs a model.
     BRIMFUL_TRY_VOID(control::ask(pid, {{"ask", "status"}}, Watch::kPatience));
   } else {
-    BRIMFUL_TRY(pid, only_one());
+    BRIMFUL_TRY(pid, process_of(options.which));
   }
   if (::kill(pid, SIGTERM) != 0)
     return fail(ErrorCode::kIo, fmt::format("process {} cannot be stopped: {}", pid, std::strerror(errno)));
@@ -137,13 +180,15 @@ void add_ps_command(CLI::App& app, int& exit_code) {
   auto* const command = app.add_subcommand("ps", "list running models");
   auto options = std::make_shared<Options>();
   command->add_flag("--json", options->json, "print the list as JSON");
-  command->callback([options, &exit_code] { exit_code = report(list(*options)); });
+  command->callback([options, &exit_code] { exit_code = report(list_running(*options)); });
 }
 
 void add_stop_command(CLI::App& app, int& exit_code) {
   auto* const command = app.add_subcommand("stop", "end a running model");
   auto options = std::make_shared<Options>();
-  command->add_option("pid", options->pid, "process that runs the model (default: the only one)");
+  command->add_option(
+      "which", options->which,
+      "process that runs the model, or the model's name in the cache (default: the only one)");
   command->callback([options, &exit_code] { exit_code = report(stop(*options)); });
 }
 

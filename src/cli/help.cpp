@@ -11,8 +11,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/suggest.h"
 #include "cli/arguments.h"
-#include "cli/suggest.h"
 
 namespace brimful::cli {
 namespace {
@@ -35,6 +35,7 @@ constexpr std::array kCommands{
         "Examples:\n"
         "  brimful run model.gguf                            chat on the terminal\n"
         "  brimful run -hf ggml-org/gemma-3-1b-it-GGUF       download it first, if the cache lacks it\n"
+        "  brimful run -hf ggml-org/gemma-3-1b-it-GGUF --fit vram=8GiB,ram=12GiB\n"
         "  brimful run model.gguf -p \"Why is the sky blue?\"  one answer\n"
         "  brimful run model.gguf --ram 12GiB --vram 8GiB    within these budgets"},
     CommandHelp{"serve", "Use a model",
@@ -47,10 +48,13 @@ constexpr std::array kCommands{
     CommandHelp{"pull", "Models in the cache",
                 "Examples:\n"
                 "  brimful pull bartowski/Llama-3.3-70B-Instruct-GGUF:Q4_K_M\n"
-                "  brimful pull ggml-org/gemma-3-1b-it-GGUF --limit-rate 5MiB"},
+                "  brimful pull ggml-org/gemma-3-1b-it-GGUF --limit-rate 5MiB\n"
+                "  brimful pull bartowski/Llama-3.3-70B-Instruct-GGUF --fit ram=48GiB,vram=11.5GiB"},
     CommandHelp{"list", "Models in the cache", "Example:\n  brimful list"},
     CommandHelp{"verify", "Models in the cache",
                 "Example:\n  brimful verify bartowski/Llama-3.3-70B-Instruct-GGUF:Q4_K_M"},
+    CommandHelp{"cp", "Models in the cache",
+                "Example:\n  brimful cp bartowski/Llama-3.3-70B-Instruct-GGUF:Q4_K_M me/assistant"},
     CommandHelp{"rm", "Models in the cache",
                 "Example:\n  brimful rm bartowski/Llama-3.3-70B-Instruct-GGUF:Q4_K_M"},
     CommandHelp{"top", "Watch and change running models",
@@ -61,7 +65,8 @@ constexpr std::array kCommands{
     CommandHelp{"stop", "Watch and change running models",
                 "Examples:\n"
                 "  brimful stop       the only running model\n"
-                "  brimful stop 4711  the model of process 4711"},
+                "  brimful stop 4711  the model of process 4711\n"
+                "  brimful stop ggml-org/gemma-3-1b-it-GGUF"},
     CommandHelp{"ctl", "Watch and change running models",
                 "Examples:\n"
                 "  brimful ctl                   list running models\n"
@@ -83,6 +88,23 @@ constexpr std::array kCommands{
                 "  brimful quantize model-F16.gguf model.gguf --to 12GiB --text sample.txt"},
     CommandHelp{"synth", "Before you run or download",
                 "Example:\n  brimful synth --like llama-7b --type Q4_K_M -o random.gguf"},
+    CommandHelp{
+        "eval", "Measure models",
+        "Examples:\n"
+        "  brimful eval model.gguf -f text.txt --ram 12GiB              perplexity\n"
+        "  brimful eval model-q4.gguf -f text.txt --reference model.gguf  what quantising has changed"},
+    CommandHelp{"imatrix", "Measure models",
+                "Example:\n  brimful imatrix model.gguf -f text.txt -o imatrix.gguf --ram 12GiB"},
+    CommandHelp{"bench", "Measure models",
+                "Examples:\n"
+                "  brimful bench model.gguf --ram 12GiB\n"
+                "  brimful bench a.gguf b.gguf -p 512,2048 -n 128 -o jsonl"},
+    CommandHelp{"tokenize", "Measure models",
+                "Examples:\n"
+                "  brimful tokenize model.gguf \"Hello world\"\n"
+                "  brimful tokenize model.gguf -f text.txt --ids"},
+    CommandHelp{"split", "Model files", "Example:\n  brimful split model.gguf parts --split-max-size 4G"},
+    CommandHelp{"merge", "Model files", "Example:\n  brimful merge parts-00001-of-00003.gguf model.gguf"},
     CommandHelp{"help", "Help", "Example:\n  brimful help run"},
 };
 

@@ -12,17 +12,22 @@
 #include "base/standard_output.h"
 #include "cli/arguments.h"
 #include "cli/batch.h"
+#include "cli/bench.h"
 #include "cli/cache_commands.h"
 #include "cli/ctl.h"
+#include "cli/eval.h"
 #include "cli/exit_code.h"
 #include "cli/help.h"
+#include "cli/imatrix.h"
 #include "cli/plan.h"
 #include "cli/probe.h"
 #include "cli/quantize.h"
 #include "cli/run.h"
 #include "cli/serve.h"
 #include "cli/show.h"
+#include "cli/split.h"
 #include "cli/synth.h"
+#include "cli/tokenize.h"
 #include "cli/top.h"
 
 namespace brimful::cli {
@@ -57,6 +62,11 @@ void add_commands(CLI::App& app, int& exit_code) {
   add_show_command(app, exit_code);
   add_quantize_command(app, exit_code);
   add_synth_command(app, exit_code);
+  add_eval_command(app, exit_code);
+  add_imatrix_command(app, exit_code);
+  add_bench_command(app, exit_code);
+  add_tokenize_command(app, exit_code);
+  add_split_commands(app, exit_code);
   auto* const help = app.add_subcommand("help", "show this help, or the help of a command");
   const auto topic = std::make_shared<std::string>();
   help->add_option("command", *topic, "command to explain");
@@ -76,8 +86,8 @@ const CLI::App* named_command(const CLI::App& app, std::span<char* const> argume
   return commands.empty() ? nullptr : commands.front();
 }
 
-/// Returns a hint for people who write a command's flags in front of the command; empty when the arguments
-/// name no command.
+/// Returns a hint for people who write a command's flags in front of the command, or forget the command;
+/// empty where nothing is known to help.
 std::string hint_of_command(const CLI::App& app, std::span<char* const> arguments) {
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     const CLI::App* const command = named_command(app, arguments.subspan(i));
@@ -85,6 +95,10 @@ std::string hint_of_command(const CLI::App& app, std::span<char* const> argument
       return fmt::format("; write the flags of '{0}' after it: brimful {0} {1} ...", command->get_name(),
                          arguments.front());
   }
+  const std::string flag = arguments.empty() ? "" : arguments.front();
+  const CLI::App* const run = app.get_subcommand("run");
+  if (run->get_option_no_throw(is_flag_with_one_dash(flag) ? '-' + flag : flag) != nullptr)
+    return fmt::format("; name a command before it, as in: brimful run {} ...", flag);
   return {};
 }
 

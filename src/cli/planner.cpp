@@ -48,7 +48,7 @@ Result<hardware::Profile> machine_of(const PlanOptions& options, const model::Mo
     return fail(ErrorCode::kNotFound, "this machine was not measured yet: 'brimful probe' does it");
   }
   // Without a budget of VRAM, no GPU is touched.
-  return measure_machine(&model, threads, probe::Refresh::kNever,
+  return measure_machine(&model, threads, options.refresh,
                          options.vram ? session::Links::kMeasure : session::Links::kLeaveOut);
 }
 
@@ -66,7 +66,8 @@ Result<PlanReport> make_report(const PlanOptions& options) {
       .elsewhere = options.like || options.hardware,
       .threads_given = options.run.threads.has_value(),
       .placement = {options.run.gpu_layers, options.run.cpu_moe_layers, options.run.overrides},
-      .names = flag_names()};
+      .names = flag_names(),
+      .advice = options.advice};
   BRIMFUL_TRY(request.open, open_options(run));
   if (requests > 1 && !asks_for_drafts(run)) request.open.heads = engine::Heads::kNone;
   session::RunToPlan planned{.requests = {requests, options.prompt_tokens},

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cli/run_options.h"
+#include "probe/probe.h"
 #include "session/planner.h"
 
 namespace brimful::cli {
@@ -27,6 +28,10 @@ struct PlanOptions {
   /// Whether this machine is measured when it was not measured before. If not, the report's machine is then a
   /// made-up one (Profile::measured is empty): only what fits is known.
   bool measure = true;
+  /// What is measured then.
+  probe::Refresh refresh = probe::Refresh::kNever;
+  /// Whether the report says what would be better.
+  bool advice = true;
   /// Whether the report is printed as JSON.
   bool json = false;
   /// The file for a picture of the tiers. Unset: none.

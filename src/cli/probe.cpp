@@ -13,6 +13,7 @@
 #include "cli/probe_text.h"
 #include "hardware/compute_threads.h"
 #include "hardware/diagnostics.h"
+#include "hub/model_source.h"
 #include "probe/probe.h"
 
 namespace brimful::cli {
@@ -40,7 +41,9 @@ hardware::ModelSize size_of(const model::ModelProfile& profile) {
 Status show_machine(const Options& options) {
   std::optional<model::ModelProfile> profile;
   if (options.model) {
-    BRIMFUL_TRY(profile, model::read_model(*options.model));
+    BRIMFUL_TRY(const std::filesystem::path file,
+                hub::path_of(*options.model, hub::HubCache::of_environment()));
+    BRIMFUL_TRY(profile, model::read_model(file));
   }
   const auto refresh = options.refresh ? probe::Refresh::kAll
                        : options.quick
@@ -67,8 +70,9 @@ void add_probe_command(CLI::App& app, int& exit_code) {
   auto* const command = app.add_subcommand(
       "probe", "measure the speed of this machine's CPU, RAM, disk and GPUs, and show what limits it");
   auto options = std::make_shared<Options>();
-  command->add_option("-m,--model,model", options->model,
-                      "GGUF file: measures the disk it is on, and its types of weights");
+  command->add_option(
+      "-m,--model,model", options->model,
+      "GGUF file, or the name of a model in the cache: measures the disk it is on, and its types of weights");
   command->add_option("-t,--threads", options->threads, "number of compute threads (default: physical cores)")
       ->check(CLI::Range(1, 512));
   command->add_flag("--refresh", options->refresh, "measure again, even if the machine has not changed");

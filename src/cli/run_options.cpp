@@ -220,7 +220,7 @@ void add_chat_flags(CLI::App& command, RunOptions& o) {
                      "file with a Jinja chat template, in place of the model's own");
 }
 
-void add_shape_flags(CLI::App& command, RunOptions& o) {
+void add_host_flags(CLI::App& command, RunOptions& o) {
   command.add_option("--lora", o.loras, "LoRA adapter, FILE or FILE:SCALE; may be repeated: adapters add up")
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -234,17 +234,6 @@ void add_shape_flags(CLI::App& command, RunOptions& o) {
   command
       .add_option("--ram", o.ram,
                   "RAM budget for the whole process, such as 11.5GiB (default: the free RAM, less a reserve)")
-      ->group(memory);
-  command
-      .add_option("-c,--ctx-size", o.context,
-                  "context size in tokens (0: the model's own; default: 4096, or fewer to fit the budget)")
-      ->group(memory);
-  command
-      .add_option("-b,--batch-size", o.batch, "logical batch size: most tokens given to llama.cpp at once")
-      ->group(memory);
-  command
-      .add_option("--ubatch-size,--ub", o.ubatch,
-                  "physical batch size: most tokens computed in one pass (default: by prompt and budget)")
       ->group(memory);
   command
       .add_option(
@@ -271,6 +260,22 @@ void add_shape_flags(CLI::App& command, RunOptions& o) {
       ->group(speed)
       ->check(CLI::IsMember({"auto", "uring", "threads"}))
       ->capture_default_str();
+}
+
+void add_shape_flags(CLI::App& command, RunOptions& o) {
+  add_host_flags(command, o);
+  const std::string memory = "Memory";
+  command
+      .add_option("-c,--ctx-size", o.context,
+                  "context size in tokens (0: the model's own; default: 4096, or fewer to fit the budget)")
+      ->group(memory);
+  command
+      .add_option("-b,--batch-size", o.batch, "logical batch size: most tokens given to llama.cpp at once")
+      ->group(memory);
+  command
+      .add_option("--ubatch-size,--ub", o.ubatch,
+                  "physical batch size: most tokens computed in one pass (default: by prompt and budget)")
+      ->group(memory);
 
   const std::string drafts = "Speculative decoding (the same tokens, sooner)";
   command

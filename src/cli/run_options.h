@@ -14,12 +14,24 @@ class App;
 
 namespace brimful::cli {
 
+/// The flags beside -hf.
+struct HubFlags {
+  /// The value of --fit, see parse_fit(). Unset: the name says which quantisation is taken.
+  std::optional<std::string> fit;
+  /// The value of --limit-rate: bytes per second.
+  std::optional<std::string> limit_rate;
+  /// Whether the network may not be used.
+  bool offline = false;
+};
+
 /// The flags of `brimful run`. Flags with the same meaning as in llama.cpp have the same names. Unset means
 /// that the flag was not given.
 struct RunOptions {
   std::string model;
   /// The value of -hf; empty when the flag was not given. choose_model() turns it into `model`.
   std::string hub;
+  /// How a model of the hub is chosen and fetched.
+  HubFlags fetch;
   std::optional<std::string> prompt;
   std::optional<std::string> prompt_file;
   std::optional<std::string> system;
@@ -65,7 +77,9 @@ struct RunOptions {
 // parsing.
 /// Adds all flags of `brimful run`, also those of the functions below.
 void add_run_flags(CLI::App& command, RunOptions& options);
-/// Adds the flags for adapters, host budget, context, threads and drafts.
+/// Adds the flags for adapters, host budget, the KV cache's type, threads and the reader.
+void add_host_flags(CLI::App& command, RunOptions& options);
+/// Adds these flags, and those for context, batch and drafts.
 void add_shape_flags(CLI::App& command, RunOptions& options);
 /// Adds the flag for the chat template.
 void add_chat_flags(CLI::App& command, RunOptions& options);

@@ -115,7 +115,8 @@ std::string running_text(const json& statuses) {
                              format_bytes(bytes_of(tier, "budget_bytes")));
     }
     if (status.contains("model")) {
-      out += fmt::format("  process {:<8} {}  {}{}{}\n", status.value("pid", 0), status.value("model", ""),
+      out += fmt::format("  process {:<8} {}  {}{}{}\n", status.value("pid", 0),
+                         status.contains("name") ? status.value("name", "") : status.value("model", ""),
                          status.value("state", ""), budgets.empty() ? "" : "  budgets: ", budgets);
     } else {
       out += fmt::format("  process {:<8} does not answer: is it stopped?\n", status.value("pid", 0));

@@ -61,6 +61,11 @@ llama_context_params Context::params_for(const ContextOptions& options, ContextS
   params.n_outputs_max = std::max(options.sequences, 1 + shape.draft);
   if (!gpus_.empty() && options.shared_cells)  // only a scheduler's context has drafts
     params.n_outputs_max = std::max(params.n_outputs_max, std::min(kResultsOfDraft, shape.ubatch));
+  if (options.outputs) params.n_outputs_max = std::max(params.n_outputs_max, *options.outputs);
+  if (options.observer.look != nullptr) {
+    params.cb_eval = observe;
+    params.cb_eval_user_data = this;
+  }
   if (model_.only_embeds()) {  // every token is an output; libllama wants a ubatch that n_seq_max divides
     params.n_outputs_max = shape.ubatch;
     while (shape.ubatch % params.n_seq_max != 0) --params.n_seq_max;
@@ -82,6 +87,8 @@ Status Context::make(const ContextOptions& options, ContextShape shape) {
   tier::HostDevice& host = model_.host();
   host.forget_needs();
   const llama_context_params params = params_for(options, shape);
+  observer_ = options.observer;
+  recording_ = true;
   // libllama switches flash attention off when it is not on the device of its layer, in a graph with one
   // token of each sequence.
   const tier::HostDevice::Elsewhere elsewhere = gpus_.batches_elsewhere(params.n_ubatch, params.n_seq_max);
@@ -108,7 +115,8 @@ Status Context::make(const ContextOptions& options, ContextShape shape) {
   }
   BRIMFUL_TRY_VOID(model_.adapters().apply(context_.get()));
   if (heads != nullptr) ModelHeads::watch(context_.get());
-  BRIMFUL_TRY_VOID(record_graphs(context_.get(), params, model_.only_embeds(), host, gpus_));
+  const LargestBatch largest{options.outputs.value_or(0), options.sequence_tokens};
+  BRIMFUL_TRY_VOID(record_graphs(context_.get(), params, model_.only_embeds(), largest, host, gpus_));
   longest_draft_ = shape.draft;
   if (const auto most = gpus_.most_tokens_of_decode())
     longest_draft_ = static_cast<std::uint32_t>(std::clamp<std::int64_t>(*most - 1, 0, longest_draft_));
@@ -116,7 +124,17 @@ Status Context::make(const ContextOptions& options, ContextShape shape) {
   if (DraftModel* const draft = model_.draft_model())
     BRIMFUL_TRY_VOID(draft->make_context(context_.get(), params));
   if (heads != nullptr) BRIMFUL_TRY_VOID(heads->connect(context_.get()));
-  return longest_draft_ > 0 ? record_verification() : Status{};
+  if (longest_draft_ > 0) BRIMFUL_TRY_VOID(record_verification());
+  recording_ = false;
+  return {};
+}
+
+/// libllama's scheduler calls this for each node. A graph that is only recorded is given to the devices as a
+/// whole, so that they see which weights it uses together.
+bool Context::observe(ggml_tensor* node, bool ask, void* context) {
+  const Context& self = *static_cast<const Context*>(context);
+  if (self.recording_) return !ask;
+  return self.observer_.look(node, ask, self.observer_.data);
 }
 
 /// Shows the graphs of verify() to all devices, which may find that only shorter drafts are possible.

@@ -87,6 +87,7 @@ class Context {
   [[nodiscard]] llama_context_params params_for(const ContextOptions& options, ContextShape shape);
   [[nodiscard]] Status record_verification();
   [[nodiscard]] Status record_passes_of_one_and_several();
+  static bool observe(ggml_tensor* node, bool ask, void* context);
   void token_by_token(bool on);
   void pretend(bool on);
   [[nodiscard]] Result<bool> devices_compute_the_same();
@@ -96,6 +97,8 @@ class Context {
   GpuTier& gpus_;
   llama_context_ptr context_;
   std::uint32_t longest_draft_ = 0;
+  NodeObserver observer_;
+  bool recording_ = false;  // graphs are not computed now
   bool keeps_hidden_states_ = false;
   std::vector<float> hidden_states_;   // hidden states of the outputs of the last batch
   std::size_t outputs_ = 0;            // number of outputs in the last batch

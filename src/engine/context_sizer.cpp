@@ -164,7 +164,9 @@ Error ContextSizer::infeasible(const plan::HostDemand& demand, const ContextOpti
     if (fewer + step > count) return;
     cure += fmt::format(", or {} {}", name, align_down(static_cast<std::uint64_t>(count - fewer), step));
   };
-  if (options.context) suggest(names_.context, shape.context, kContextStep, demand.kv_cache);
+  // Where outputs are named, the context is a number of whole texts, and no choice of the user.
+  if (options.context && !options.outputs)
+    suggest(names_.context, shape.context, kContextStep, demand.kv_cache);
   if (options.ubatch) suggest(names_.ubatch, shape.ubatch, kSmallestUbatch, demand.compute);
   return Error{
       ErrorCode::kInfeasible,

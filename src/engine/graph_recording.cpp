@@ -8,18 +8,22 @@
 namespace brimful::engine {
 
 Status record_graphs(llama_context* context, const llama_context_params& params, bool only_embeds,
-                     tier::HostDevice& host, GpuTier& gpus) {
+                     LargestBatch largest, tier::HostDevice& host, GpuTier& gpus) {
   const std::uint32_t ubatch = params.n_ubatch;
   std::vector<llama_token> tokens(ubatch, 0);
   if (!only_embeds) tokens.resize(std::min<std::size_t>(tokens.size(), llama_n_ctx(context)));
   // Devices may compute a pass of few tokens in another way than libllama's largest one, so that its buffers
   // have no room for all results of such a pass.
-  const std::size_t results = gpus.empty() ? 1 : params.n_outputs_max;
+  const std::size_t results = std::max<std::size_t>(gpus.empty() ? 1 : params.n_outputs_max, largest.outputs);
   llama_memory_t const memory = llama_get_memory(context);
   host.set_sequences(1);
   bool fed = true;
   // Where each sequence has cells of its own, a large pass has tokens of several sequences.
-  const std::size_t most_of_sequence = llama_n_ctx_seq(context);
+  const std::size_t most_of_sequence =
+      largest.sequence_tokens > 0 ? largest.sequence_tokens : llama_n_ctx_seq(context);
+  // A batch of several passes has more results than one of its passes, in buffers of their own.
+  if (largest.outputs > 0)
+    tokens.resize(std::min<std::size_t>(params.n_batch, params.n_seq_max * most_of_sequence), 0);
   const auto feed = [&](std::size_t count) {
     llama_batch batch = llama_batch_get_one(tokens.data(), static_cast<std::int32_t>(count));
     std::vector<std::int8_t> outputs(count, 0);

@@ -111,6 +111,13 @@ struct DraftOptions {
 /// budget, by less than the budget does.
 using ClientReserve = std::function<Bytes(Bytes budget)>;
 
+/// Looks at the nodes of graphs while they are computed, as ggml_backend_sched_eval_callback says.
+struct NodeObserver {
+  /// Null: nobody looks. It must not throw.
+  ggml_backend_sched_eval_callback look = nullptr;
+  void* data = nullptr;
+};
+
 /// The shape of a context. Fields that are unset may be adapted to the budget.
 struct ContextOptions {
   /// Number of tokens; 0: the context that the model was trained for.
@@ -124,6 +131,13 @@ struct ContextOptions {
   std::uint32_t sequences = 1;
   /// True: every sequence may use all cells of the context, and a batch is one ubatch.
   bool shared_cells = false;
+  /// The largest number of tokens of a batch whose logits are wanted. Unset: one of each sequence. With a
+  /// number, a batch may be larger than a ubatch, and is computed in several passes.
+  std::optional<std::uint32_t> outputs;
+  /// The number of tokens that each sequence of a batch has. It counts only where `outputs` is set.
+  std::uint32_t sequence_tokens = 0;
+  /// Sees the nodes of every graph that is computed, and none of those that are only recorded.
+  NodeObserver observer;
   /// True: models that only embed are accepted.
   bool embeddings = false;
   /// Length of the first prompt, in tokens; 0: not known. The ubatch is made for it.

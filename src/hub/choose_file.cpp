@@ -5,6 +5,7 @@
 #include <array>
 #include <optional>
 
+#include "base/suggest.h"
 #include "hub/http_headers.h"
 #include "hub/repository.h"
 #include "model/gguf_reader.h"
@@ -14,7 +15,10 @@ namespace brimful::hub {
 namespace {
 
 constexpr std::string_view kDefault = "Q4_K_M";
-constexpr std::string_view kNextBest = "Q4_";
+// The beginnings of the quantisations that are taken where there is no Q4_K_M, the best first: 4 bits are the
+// usual compromise of size and quality, and of more bits, fewer are downloaded sooner.
+constexpr std::array<std::string_view, 9> kNextBest{"Q4_", "IQ4_", "MXFP4", "NVFP4", "Q5_K",
+                                                    "Q5_", "Q6_K", "Q8_",   "Q3_"};
 constexpr std::size_t kMostListed = 40;
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -74,7 +78,7 @@ std::string last_quantisation(std::string_view text) {
   return found;
 }
 
-std::string listed(std::span<const std::string> models) {
+std::vector<std::string> names_of(std::span<const std::string> models) {
   std::vector<std::string> names;
   for (const std::string& path : models) {
     std::string name = quantisation_of(path);
@@ -83,6 +87,24 @@ std::string listed(std::span<const std::string> models) {
     name = name.substr(1, name.size() - 2);
     if (std::ranges::find(names, name) == names.end()) names.push_back(std::move(name));
   }
+  return names;
+}
+
+std::string letters_and_digits(std::string_view text) {
+  std::string out = upper(text);
+  std::erase_if(out, [](char c) { return !is_letter_or_digit(c); });
+  return out;
+}
+
+/// The end of a message: the name that is meant by `wanted`, such as Q4_K_M by `q4km`.
+std::string meant(std::string_view wanted, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    if (letters_and_digits(name) == letters_and_digits(wanted)) return suggestion(name, names);
+  }
+  return suggestion(wanted, names);
+}
+
+std::string listed(std::vector<std::string> names) {
   const std::size_t more = names.size() > kMostListed ? names.size() - kMostListed : 0;
   names.resize(names.size() - more);
   return fmt::format("{}{}", fmt::join(names, ", "), more > 0 ? fmt::format(" and {} more", more) : "");
@@ -92,7 +114,7 @@ std::string listed(std::span<const std::string> models) {
 
 bool is_model_file(std::string_view path) {
   const std::string name = lower(file_name(path));
-  if (!name.ends_with(".gguf")) return false;
+  if (!name.ends_with(".gguf") || lower(folder(path)).contains("mmproj")) return false;
   constexpr std::array<std::string_view, 6> kOthers{"mmproj",  "imatrix", "mtp-",
                                                     "eagle3-", "dflash-", "dspark-"};
   if (std::ranges::any_of(kOthers, [&](std::string_view other) { return name.contains(other); }))
@@ -114,19 +136,35 @@ Result<std::string> choose_file(std::span<const std::string> paths,
     return fail(ErrorCode::kNotFound, "it has no GGUF model: look for a repository whose name ends in -GGUF");
   }
   const std::string_view wanted = quantisation ? *quantisation : kDefault;
+  if (lower(wanted).ends_with(".gguf")) {
+    if (const auto it = std::ranges::find(models, wanted); it != models.end()) return *it;
+    return fail(ErrorCode::kNotFound,
+                fmt::format("it has no model file {}; it has: {}{}", model::in_quotes(wanted),
+                            listed(names_of(models)), suggestion(wanted, models)));
+  }
   const auto named = [&](const std::string& path) { return has(file_name(path), wanted); };
   const auto in_folder = [&](const std::string& path) { return has(folder(path), wanted); };
-  const auto next_best = [&](const std::string& path) {
-    return quantisation_of(path).starts_with(kNextBest);
-  };
   if (const auto it = std::ranges::find_if(models, named); it != models.end()) return *it;
   if (const auto it = std::ranges::find_if(models, in_folder); it != models.end()) return *it;
   if (quantisation) {
+    const std::vector<std::string> names = names_of(models);
     return fail(ErrorCode::kNotFound,
-                fmt::format("it has no {}; it has: {}", model::in_quotes(*quantisation), listed(models)));
+                fmt::format("it has no {}; it has: {}{}", model::in_quotes(*quantisation), listed(names),
+                            meant(*quantisation, names)));
   }
-  if (const auto it = std::ranges::find_if(models, next_best); it != models.end()) return *it;
+  for (const std::string_view next : kNextBest) {
+    const auto it = std::ranges::find_if(
+        models, [&](const std::string& path) { return quantisation_of(path).starts_with(next); });
+    if (it != models.end()) return *it;
+  }
   return models.front();
+}
+
+std::string tag_of(std::span<const std::string> paths, const std::string& path) {
+  const std::string quantisation = quantisation_of(path);
+  const auto chosen =
+      choose_file(paths, quantisation.empty() ? std::optional<std::string>() : std::optional(quantisation));
+  return chosen && *chosen == path ? quantisation : path;
 }
 
 }  // namespace brimful::hub

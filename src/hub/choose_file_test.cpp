@@ -55,8 +55,22 @@ TEST(ChooseFile, FindsTheQuantisationInAFoldersName) {
 TEST(ChooseFile, PrefersQ4WhereNothingIsAskedFor) {
   EXPECT_EQ(chosen(kMany), "m-Q4_K_M.gguf");
   EXPECT_EQ(chosen({"m-Q2_K.gguf", "m-IQ4_XS.gguf", "m-Q4_K_S.gguf", "m-Q4_0.gguf"}), "m-Q4_K_S.gguf");
-  EXPECT_EQ(chosen({"m-Q2_K.gguf", "m-Q8_0.gguf"}), "m-Q2_K.gguf");
+  EXPECT_EQ(chosen({"m-Q2_K.gguf", "m-IQ4_XS.gguf", "m-Q5_K_M.gguf"}), "m-IQ4_XS.gguf");
+  EXPECT_EQ(chosen({"m-BF16.gguf", "m-Q2_K.gguf", "m-Q8_0.gguf"}), "m-Q8_0.gguf") << "as llama.cpp";
+  EXPECT_EQ(chosen({"m-BF16.gguf", "m-Q6_K.gguf", "m-Q8_0.gguf"}), "m-Q6_K.gguf");
+  EXPECT_EQ(chosen({"m-F16.gguf", "m-mxfp4.gguf"}), "m-mxfp4.gguf");
   EXPECT_EQ(chosen({"README.md", "stories.gguf"}), "stories.gguf");
+}
+
+TEST(ChooseFile, TakesAFileByItsPath) {
+  const Paths paths{"UD/m-Q4_0.gguf", "m-Q4_0.gguf", "notes.gguf"};
+  EXPECT_EQ(chosen(paths, "m-Q4_0.gguf"), "m-Q4_0.gguf");
+  EXPECT_EQ(chosen(paths, "UD/m-Q4_0.gguf"), "UD/m-Q4_0.gguf");
+  EXPECT_THAT(chosen(paths, "m-Q5_0.gguf"), HasSubstr("it has no model file 'm-Q5_0.gguf'"));
+  EXPECT_EQ(tag_of(paths, "UD/m-Q4_0.gguf"), "Q4_0");
+  EXPECT_EQ(tag_of(paths, "m-Q4_0.gguf"), "m-Q4_0.gguf") << "Q4_0 is the other one";
+  EXPECT_EQ(tag_of(paths, "notes.gguf"), "notes.gguf");
+  EXPECT_EQ(tag_of(Paths{"notes.gguf"}, "notes.gguf"), "");
 }
 
 TEST(ChooseFile, DoesNotTakeAQuantisationForAPartOfAnother) {
@@ -67,7 +81,10 @@ TEST(ChooseFile, DoesNotTakeAQuantisationForAPartOfAnother) {
 
 TEST(ChooseFile, ListsWhatThereIs) {
   EXPECT_EQ(chosen(kMany, "Q5_K_M"),
-            "refused: it has no 'Q5_K_M'; it has: BF16, IQ4_XS, Q4_K_S, Q4_K_M, Q8_0, Q2_K_XL");
+            "refused: it has no 'Q5_K_M'; it has: BF16, IQ4_XS, Q4_K_S, Q4_K_M, Q8_0, Q2_K_XL; do you mean "
+            "'Q4_K_M'?");
+  EXPECT_THAT(chosen(kMany, "q4km"), HasSubstr("do you mean 'Q4_K_M'?"));
+  EXPECT_THAT(chosen(kMany, "q80"), HasSubstr("do you mean 'Q8_0'?"));
   EXPECT_THAT(chosen({"sto\nries.gguf"}, "Q4_0"), HasSubstr("it has: sto␊ries.gguf"));
   Paths hundred;
   for (int i = 0; i < 100; ++i) hundred.push_back("a" + std::to_string(i) + ".gguf");
@@ -75,7 +92,8 @@ TEST(ChooseFile, ListsWhatThereIs) {
 }
 
 TEST(ChooseFile, RefusesARepositoryWithoutModels) {
-  for (const Paths& paths : {Paths{}, Paths{"model.safetensors"}, Paths{"mmproj-F16.gguf"}}) {
+  for (const Paths& paths : {Paths{}, Paths{"model.safetensors"}, Paths{"mmproj-F16.gguf"},
+                             Paths{"mmproj/m-Q4_K_M.gguf", "m-imatrix.gguf", "mtp-m-Q8_0.gguf"}}) {
     EXPECT_THAT(chosen(paths), HasSubstr("it has no GGUF model"));
   }
 }
@@ -105,13 +123,58 @@ TEST(HubModel, IsNamedAsLlamaCppDoes) {
   EXPECT_EQ(exact->quantisation, "UD-Q4_K_XL");
 }
 
+TEST(HubModel, IsFoundInWhatPeopleCopy) {
+  const auto expect = [](const char* text, const char* repository, const char* tag) {
+    const auto model = parse_hub_model(text);
+    ASSERT_TRUE(model) << text << ": " << model.error().message;
+    EXPECT_EQ(model->repository, repository) << text;
+    EXPECT_EQ(model->quantisation.value_or(""), tag) << text;
+  };
+  expect("https://huggingface.co/a/b", "a/b", "");
+  expect("http://huggingface.co/a/b/", "a/b", "");
+  expect("huggingface.co/a/b", "a/b", "");
+  expect("hf.co/a/b:Q4_K_M", "a/b", "Q4_K_M");
+  expect("hf://a/b", "a/b", "");
+  expect("https://huggingface.co/a/b/tree/main", "a/b", "");
+  expect("https://huggingface.co/a/b/blob/main/m-Q8_0.gguf", "a/b", "m-Q8_0.gguf");
+  expect("https://huggingface.co/a/b/resolve/main/sub/m.gguf?download=true", "a/b", "sub/m.gguf");
+  expect("a/b:latest", "a/b", "");
+  expect("a/b:sub/m-Q8_0.gguf", "a/b", "sub/m-Q8_0.gguf");
+}
+
+TEST(HubModel, SaysHowToWriteIt) {
+  const auto message = [](const char* text) { return parse_hub_model(text).error().message; };
+  EXPECT_THAT(message("a/b/m-Q8_0.gguf"), HasSubstr("write a/b:m-Q8_0.gguf"));
+  EXPECT_THAT(message("a/b:"), HasSubstr("leave the colon out"));
+  EXPECT_THAT(message("gemma"), HasSubstr("search=gemma"));
+  EXPECT_THAT(message("two words"), testing::Not(HasSubstr("search=")));
+}
+
 TEST(HubModel, RefusesOtherNames) {
-  for (const char* bad : {"", "a", "a/", "/b", "a/b/c", "a/b:", "a/b:c:d", "a/b:../x", "../b", "a/..",
-                          "a b/c", "https://huggingface.co/a/b", "a:b/c"}) {
+  for (const char* bad : {"",
+                          "a",
+                          "a/",
+                          "/b",
+                          "a/b/c",
+                          "a/b:",
+                          "a/b:c:d",
+                          "a/b:../x",
+                          "../b",
+                          "a/..",
+                          "a b/c",
+                          "https://example.com/a/b",
+                          "https://huggingface.co/a/b/tree/other",
+                          "a:b/c",
+                          "https://huggingface.co/",
+                          "https://",
+                          "hf://",
+                          "a/b:../x.gguf",
+                          "a/b:/x.gguf",
+                          "https://huggingface.co/a/b/blob/main/../x.gguf"}) {
     const auto model = parse_hub_model(bad);
     ASSERT_FALSE(model) << bad;
     EXPECT_EQ(model.error().code, ErrorCode::kInvalidArgument);
-    EXPECT_THAT(model.error().message, HasSubstr("ORGANISATION/REPOSITORY"));
+    EXPECT_THAT(model.error().message, HasSubstr("is not the name of a model on the hub: "));
   }
 }
 

@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "hub/http_headers.h"
+#include "hub/near_names.h"
 #include "hub/remote_header.h"
 #include "model/gguf_reader.h"
 #include "model/split_names.h"
@@ -24,6 +27,49 @@ Status check(const std::string& repository, const RemoteFile& file) {
   if (!is_hash(file.hash)) return wrong("and does not say its hash");
   if (file.size > INT64_MAX) return wrong("with a size that no file has");
   return {};
+}
+
+/// Asks the hub for the files of a repository.
+Result<RemoteFiles> list(Http& http, const HubModel& model) {
+  if (http.settings().offline) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("{}: is not in the cache, and HF_HUB_OFFLINE or --offline forbids to ask the hub",
+                            model.repository));
+  }
+  auto all = list_files(http, model.repository);
+  const int status = http.status();
+  if (!all && status == 404) {
+    all.error().message = fmt::format("{}/{}: the hub has no model of this name (404): check the name",
+                                      shown(http.settings().endpoint), model.repository);
+  }
+  if (!all && (status == 401 || status == 404)) all.error().message += near_names(http, model.repository);
+  return all;
+}
+
+/// The error of choose_file() with the name of the repository.
+Error none_chosen(Http& http, const RemoteFiles& all, const HubModel& model, const Error& error) {
+  const std::vector<std::string> paths = all.paths();
+  const bool no_model = std::ranges::none_of(paths, is_model_file);
+  return {error.code, fmt::format("{}/{}: {}{}", shown(http.settings().endpoint), model.repository,
+                                  error.message, no_model ? near_names(http, model.repository) : "")};
+}
+
+/// The model at `path`: the file, or all parts of a split model.
+Result<HubFiles> parts_of(const RemoteFiles& all, const HubModel& model, const std::string& path) {
+  HubFiles out{.name = model, .commit = all.commit, .files = {}};
+  const auto split = model::parse_split_name(path);
+  const std::uint32_t parts = split ? split->parts : 1;
+  for (std::uint32_t part = 1; part <= parts; ++part) {
+    const std::string name = split ? split->path_of(part).string() : path;
+    const RemoteFile* const file = all.find(name);
+    if (file == nullptr) {
+      return fail(ErrorCode::kCorrupt, fmt::format("{}: part {} of {} is missing: {}", model.repository, part,
+                                                   parts, model::in_quotes(name)));
+    }
+    BRIMFUL_TRY_VOID(check(model.repository, *file));
+    out.files.push_back(*file);
+  }
+  return out;
 }
 
 /// Refuses a model that needs more space than is free, before anything of it is fetched.
@@ -58,30 +104,28 @@ Bytes HubFiles::size() const {
 }
 
 Result<HubFiles> find_files(Http& http, const HubModel& model) {
-  if (http.settings().offline) {
-    return fail(
-        ErrorCode::kUnsupported,
-        fmt::format("{}: is not in the cache, and HF_HUB_OFFLINE forbids to ask the hub", model.repository));
-  }
-  BRIMFUL_TRY(const RemoteFiles all, list_files(http, model.repository));
+  BRIMFUL_TRY(const RemoteFiles all, list(http, model));
   const auto path = choose_file(all.paths(), model.quantisation);
-  if (!path) {
-    return fail(path.error().code, fmt::format("{}/{}: {}", shown(http.settings().endpoint), model.repository,
-                                               path.error().message));
+  if (!path) return std::unexpected(none_chosen(http, all, model, path.error()));
+  return parts_of(all, model, *path);
+}
+
+Result<std::vector<HubFiles>> find_all_files(Http& http, const HubModel& model) {
+  BRIMFUL_TRY(const RemoteFiles all, list(http, model));
+  const std::vector<std::string> paths = all.paths();
+  if (const auto any = choose_file(paths, std::nullopt); !any)
+    return std::unexpected(none_chosen(http, all, model, any.error()));
+  std::vector<HubFiles> out;
+  std::optional<Error> wrong;
+  for (const std::string& path : paths) {
+    if (!is_model_file(path)) continue;
+    HubModel name = model;
+    if (std::string tag = tag_of(paths, path); !tag.empty()) name.quantisation = std::move(tag);
+    auto files = parts_of(all, name, path);
+    if (files) out.push_back(std::move(*files));
+    if (!files && !wrong) wrong = files.error();
   }
-  HubFiles out{.name = model, .commit = all.commit, .files = {}};
-  const auto split = model::parse_split_name(*path);
-  const std::uint32_t parts = split ? split->parts : 1;
-  for (std::uint32_t part = 1; part <= parts; ++part) {
-    const std::string name = split ? split->path_of(part).string() : *path;
-    const RemoteFile* const file = all.find(name);
-    if (file == nullptr) {
-      return fail(ErrorCode::kCorrupt, fmt::format("{}: part {} of {} is missing: {}", model.repository, part,
-                                                   parts, model::in_quotes(name)));
-    }
-    BRIMFUL_TRY_VOID(check(model.repository, *file));
-    out.files.push_back(*file);
-  }
+  if (out.empty() && wrong) return std::unexpected(std::move(*wrong));
   return out;
 }
 
@@ -126,8 +170,10 @@ std::optional<CachedModel> exactly_in(const HubCache& cache, const HubModel& mod
 Result<std::optional<CachedModel>> without_the_hub(const HubCache& cache, const HubModel& model,
                                                    bool offline) {
   if (auto exact = exactly_in(cache, model); exact || !offline) return exact;
-  BRIMFUL_TRY(CachedModel any, cache.find(model));
-  return any;
+  auto any = cache.find(model);
+  if (any) return std::move(*any);
+  any.error().message += "; HF_HUB_OFFLINE or --offline forbids to ask the hub";
+  return std::unexpected(std::move(any.error()));
 }
 
 }  // namespace brimful::hub

@@ -25,10 +25,15 @@ struct HubFiles {
 };
 
 /// Asks the hub for a model, and chooses its file as choose_file() does.
-/// Errors: those of list_files() and choose_file(); kUnsupported in offline mode; kCorrupt for a file whose
-/// path would lie outside the repository, without a hash, or a split model of which a part is missing.
-/// Blocks: on the network.
+/// Errors: those of list_files() and choose_file(), with the names of repositories that may be meant;
+/// kUnsupported in offline mode; kCorrupt for a file whose path would lie outside the repository, without a
+/// hash, or a split model of which a part is missing. Blocks: on the network.
 [[nodiscard]] Result<HubFiles> find_files(Http& http, const HubModel& model);
+
+/// Asks the hub for all models of a repository: each has the name by which it is asked for alone. A split
+/// model of which a part is missing is left out. `model` names no quantisation.
+/// Errors: those of find_files(). Blocks: on the network.
+[[nodiscard]] Result<std::vector<HubFiles>> find_all_files(Http& http, const HubModel& model);
 
 /// Fetches the headers of a model's files into a folder, as fetch_headers() does.
 [[nodiscard]] Result<std::filesystem::path> fetch_headers_of(Http& http, const HubFiles& model,

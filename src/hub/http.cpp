@@ -99,10 +99,13 @@ Status Http::aim(const std::string& url, const std::optional<ByteRange>& range) 
   const bool secure = lower(url.substr(0, 8)) == "https://";
   const bool token = !settings_.token.empty() && settings_.is_hub(url);
   const std::string bytes = range ? fmt::format("{}-{}", range->first, range->first + range->size - 1) : "";
+  // Without a text, libcurl reads its variables.
+  const std::string proxy = secure ? "" : settings_.http_proxy;
   // libcurl sends a bearer token only to the first host, and copies every text that it is given.
   const bool aimed = set(CURLOPT_URL, url.c_str()) &&
                      set(CURLOPT_REDIR_PROTOCOLS_STR, secure ? "https" : "http,https") &&
                      set(CURLOPT_RANGE, range ? bytes.c_str() : nullptr) &&
+                     set(CURLOPT_PROXY, proxy.empty() ? nullptr : proxy.c_str()) &&
                      set(CURLOPT_HTTPAUTH, token ? CURLAUTH_BEARER : CURLAUTH_BASIC) &&
                      set(CURLOPT_XOAUTH2_BEARER, token ? settings_.token.c_str() : nullptr);
   if (aimed) return {};

@@ -17,6 +17,10 @@ std::string page_of(std::string_view url, const Settings& settings) {
   return shown(fmt::format("{}/{}", settings.endpoint, path.substr(0, path.find('/', repository + 1))));
 }
 
+constexpr std::string_view kProxyLogin =
+    "the proxy asks for a login (407): write it into https_proxy (for http:// addresses http_proxy) as "
+    "http://USER:PASSWORD@HOST:PORT";
+
 std::string no_access(std::string_view url, int status, const Settings& settings) {
   if (!settings.is_hub(url)) {
     return fmt::format(
@@ -36,6 +40,12 @@ std::string no_access(std::string_view url, int status, const Settings& settings
       status, page);
 }
 
+/// libcurl's reason, in quotes. It is left out where it may hold the login of a proxy.
+std::string shown_reason(std::string_view why) {
+  if (why.contains('@')) return "what libcurl says may hold a login, and is not shown";
+  return model::in_quotes(trim(why));
+}
+
 }  // namespace
 
 Error transfer_error(std::string_view url, CURLcode code, std::string_view why) {
@@ -43,7 +53,7 @@ Error transfer_error(std::string_view url, CURLcode code, std::string_view why) 
     return Error{kind, fmt::format("{}: {}", shown(url), what)};
   };
   const std::string scheme = lower(url.substr(0, url.find(':')));
-  const std::string reason = model::in_quotes(trim(why));
+  const std::string reason = shown_reason(why);
   switch (code) {
     case CURLE_URL_MALFORMAT:
       return error(ErrorCode::kInvalidArgument,
@@ -62,6 +72,10 @@ Error transfer_error(std::string_view url, CURLcode code, std::string_view why) 
     case CURLE_COULDNT_CONNECT:
       return error(ErrorCode::kIo,
                    fmt::format("cannot connect ({}): check the network, and https_proxy", reason));
+    case CURLE_RECV_ERROR:
+      // The answer of a proxy to CONNECT: libcurl has no code of its own for it.
+      if (why.contains("407")) return error(ErrorCode::kIo, kProxyLogin);
+      return error(ErrorCode::kIo, fmt::format("the transfer broke off ({}): try again", reason));
     case CURLE_OPERATION_TIMEDOUT:
       return error(ErrorCode::kIo,
                    fmt::format("the server takes too long ({}): check the network, or try later", reason));
@@ -90,6 +104,7 @@ Error status_error(std::string_view url, int status, const Settings& settings) {
     return error(ErrorCode::kNotFound,
                  fmt::format("the server has no file of this name ({}): check the name", status));
   }
+  if (status == 407) return error(ErrorCode::kIo, kProxyLogin);
   if (status == 416) return error(ErrorCode::kCorrupt, "the file is empty: check the address");
   if (status == 429) {
     const bool nameless = settings.is_hub(url) && settings.token.empty();

@@ -47,6 +47,15 @@ TEST(StatusError, TellsWhatIsMissingFromWhatFails) {
   EXPECT_THAT(message(kFile, 0), HasSubstr("status 0"));
 }
 
+TEST(TransferError, ShowsNoPasswordOfAProxy) {
+  for (const CURLcode code :
+       {CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_PROXY, CURLE_OPERATION_TIMEDOUT, CURLE_RECV_ERROR,
+        CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_UNSUPPORTED_PROTOCOL}) {
+    const std::string why = "Unsupported proxy scheme for 'foo://user:pass word@host'";
+    EXPECT_THAT(transfer_error(kFile, code, why).message, Not(HasSubstr("word")));
+  }
+}
+
 TEST(TransferError, SaysWhatToDo) {
   const auto text = [](CURLcode code) { return transfer_error(kFile, code, "a\nb").message; };
   EXPECT_THAT(text(CURLE_COULDNT_RESOLVE_HOST), HasSubstr("the host name cannot be resolved"));
@@ -55,6 +64,8 @@ TEST(TransferError, SaysWhatToDo) {
   EXPECT_THAT(text(CURLE_PEER_FAILED_VERIFICATION), HasSubstr("SSL_CERT_FILE"));
   EXPECT_THAT(text(CURLE_SSL_CONNECT_ERROR), AllOf(HasSubstr("https?"), Not(HasSubstr("SSL_CERT_FILE"))));
   EXPECT_THAT(text(CURLE_PARTIAL_FILE), HasSubstr("broke off"));
+  EXPECT_THAT(transfer_error(kFile, CURLE_RECV_ERROR, "CONNECT tunnel failed, response 407").message,
+              HasSubstr("the proxy asks for a login"));
   EXPECT_THAT(text(CURLE_UNSUPPORTED_PROTOCOL), HasSubstr("redirects away from https://"));
   EXPECT_EQ(transfer_error("ftp://host/a", CURLE_UNSUPPORTED_PROTOCOL, "x").code,
             ErrorCode::kInvalidArgument);

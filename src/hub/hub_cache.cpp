@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <system_error>
 
@@ -24,9 +25,28 @@ constexpr std::string_view kPrefix = "models--";
 constexpr std::string_view kPartEnding = ".brimful-part";
 constexpr std::size_t kMostNames = 8;
 
+/// The folder that a variable names. `~/` means HOME, as in huggingface_hub.
 fs::path variable(const char* name) {
   const char* const value = std::getenv(name);
-  return value == nullptr ? fs::path() : fs::path(value);
+  if (value == nullptr) return {};
+  const std::string_view text = value;
+  const char* const home = std::getenv("HOME");
+  if (text.starts_with("~/") && home != nullptr) return fs::path(home) / text.substr(2);
+  return text;
+}
+
+fs::path folder_of_environment() {
+  // The second is an older name, which huggingface_hub and llama.cpp still read.
+  for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}) {
+    if (fs::path cache = variable(name); !cache.empty()) return cache;
+  }
+  if (const fs::path home = variable("HF_HOME"); !home.empty()) return home / "hub";
+  fs::path base = variable("XDG_CACHE_HOME");
+  if (base.empty()) {
+    const fs::path home = variable("HOME");
+    base = (home.empty() ? fs::path(".") : home) / ".cache";
+  }
+  return base / "huggingface" / "hub";
 }
 
 std::vector<fs::path> entries_of(const fs::path& folder) {
@@ -93,18 +113,15 @@ std::optional<CachedModel> read(const std::string& repository, const fs::path& s
 }  // namespace
 
 std::string CachedModel::name() const {
-  return quantisation.empty() ? repository : fmt::format("{}:{}", repository, quantisation);
+  return tag.empty() ? repository : fmt::format("{}:{}", repository, tag);
 }
 
 HubCache HubCache::of_environment() {
-  if (const fs::path cache = variable("HF_HUB_CACHE"); !cache.empty()) return HubCache(cache);
-  if (const fs::path home = variable("HF_HOME"); !home.empty()) return HubCache(home / "hub");
-  fs::path base = variable("XDG_CACHE_HOME");
-  if (base.empty()) {
-    const fs::path home = variable("HOME");
-    base = (home.empty() ? fs::path(".") : home) / ".cache";
-  }
-  return HubCache(base / "huggingface" / "hub");
+  fs::path folder = folder_of_environment();
+  std::vector<fs::path> also;
+  if (fs::path llama = variable("LLAMA_CACHE"); !llama.empty() && llama != folder)
+    also.push_back(std::move(llama));
+  return HubCache(std::move(folder), std::move(also));
 }
 
 fs::path HubCache::repository_folder(std::string_view repository) const {
@@ -152,7 +169,10 @@ Status HubCache::set_main(std::string_view repository, std::string_view commit) 
 
 std::vector<CachedModel> HubCache::models() const {
   std::vector<CachedModel> out;
-  for (const fs::path& folder : entries_of(folder_)) {
+  std::vector<fs::path> folders = entries_of(folder_);
+  for (const fs::path& other : also_) std::ranges::copy(entries_of(other), std::back_inserter(folders));
+  std::vector<std::string> seen;
+  for (const fs::path& folder : folders) {
     if (!folder.filename().string().starts_with(kPrefix)) continue;
     const std::string repository = repository_of(folder);
     if (repository.empty()) continue;
@@ -167,8 +187,18 @@ std::vector<CachedModel> HubCache::models() const {
         if (auto model = read(repository, snapshot, path)) by_path.emplace(path, std::move(*model));
       }
     }
-    for (auto& [path, model] : by_path) out.push_back(std::move(model));
+    std::vector<std::string> paths;
+    for (const auto& [path, model] : by_path) paths.push_back(path);
+    for (auto& [path, model] : by_path) {
+      model.folder = folder;
+      model.tag = tag_of(paths, path);
+      // Of a model that two caches have, the first one counts.
+      if (std::ranges::find(seen, model.name()) != seen.end()) continue;
+      seen.push_back(model.name());
+      out.push_back(std::move(model));
+    }
   }
+  std::ranges::stable_sort(out, {}, &CachedModel::repository);
   return out;
 }
 
@@ -213,8 +243,36 @@ std::vector<UnfinishedFile> HubCache::unfinished() const {
   return out;
 }
 
+Result<CachedModel> HubCache::copy(const CachedModel& model, const std::string& repository) const {
+  const auto same = [&](const CachedModel& cached) {
+    return cached.repository == repository && cached.path == model.path;
+  };
+  if (std::ranges::any_of(models(), same))
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: the cache has a model of this name already: 'brimful rm {}' removes it",
+                            repository, repository));
+  // The files lie below snapshots/COMMIT.
+  const fs::path snapshots = model.folder / "snapshots";
+  const std::string commit = model.file.lexically_relative(snapshots).begin()->string();
+  for (std::size_t i = 0; i < model.files.size(); ++i) {
+    const std::string hash = model.blobs[i].filename().string();
+    const fs::path to = blob(repository, hash);
+    std::error_code error;
+    fs::create_directories(to.parent_path(), error);
+    if (!error && !fs::exists(to, error)) fs::create_hard_link(model.blobs[i], to, error);
+    if (error) return std::unexpected(failed(to, error));
+    BRIMFUL_TRY_VOID(
+        link(repository, commit, model.files[i].lexically_relative(snapshots / commit).string(), hash));
+  }
+  BRIMFUL_TRY_VOID(set_main(repository, commit));
+  const std::vector<CachedModel> all = models();
+  const auto copied = std::ranges::find_if(all, same);
+  if (copied != all.end()) return *copied;
+  return fail(ErrorCode::kIo, fmt::format("{}: the copy was removed meanwhile", repository));
+}
+
 Result<Bytes> HubCache::remove(const CachedModel& model) const {
-  const fs::path folder = repository_folder(model.repository);
+  const fs::path& folder = model.folder;
   std::vector<fs::path> names;
   std::vector<fs::path> kept;  // The blobs that other names lead to.
   for (const fs::path& snapshot : entries_of(folder / "snapshots")) {
@@ -247,9 +305,13 @@ Result<Bytes> HubCache::remove(const CachedModel& model) const {
   for (const fs::path& blob : blobs) {
     if (std::ranges::find(kept, blob) != kept.end() || blob.parent_path().filename() != "blobs") continue;
     const std::uint64_t size = fs::file_size(blob, error);
-    if (fs::remove(blob, error)) freed += Bytes{size};
+    const bool last = fs::hard_link_count(blob, error) == 1;
+    if (fs::remove(blob, error) && last) freed += Bytes{size};
     if (error) return std::unexpected(failed(blob, error));
   }
+  // A reference to a snapshot that is not there would be a damaged cache for other tools.
+  if (files_below(folder / "snapshots").empty() && entries_of(folder / "blobs").empty())
+    fs::remove_all(folder, error);
   return freed;
 }
 
@@ -268,6 +330,23 @@ Result<Bytes> HubCache::remove_unfinished(std::string_view repository) const {
     freed += Bytes{size};
   }
   return freed;
+}
+
+std::string cached_name(const fs::path& path) {
+  fs::path repository;
+  fs::path inside;
+  for (auto part = path.begin(); part != path.end(); ++part) {
+    if (!part->string().starts_with(kPrefix)) continue;
+    auto next = std::next(part);
+    if (next == path.end() || *next != "snapshots" || ++next == path.end()) continue;
+    repository = *part;
+    inside.clear();
+    for (++next; next != path.end(); ++next) inside /= *next;
+  }
+  if (inside.empty()) return {};
+  const std::string tag = quantisation_of(inside.string());
+  const std::string name = repository_of(repository);
+  return tag.empty() || name.empty() ? name : fmt::format("{}:{}", name, tag);
 }
 
 bool is_safe_path(std::string_view path) {

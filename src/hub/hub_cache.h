@@ -21,6 +21,10 @@ struct CachedModel {
   std::string quantisation;
   /// The path inside the repository; of a split model, that of the first part.
   std::string path;
+  /// What stands after the colon of the model's name, see tag_of(); empty when nothing has to.
+  std::string tag;
+  /// The folder of the repository in the cache that has it.
+  std::filesystem::path folder;
   /// The file, or the first part.
   std::filesystem::path file;
   /// The names of all parts, and the blobs that they lead to, in the same order.
@@ -31,8 +35,8 @@ struct CachedModel {
   /// The time of the last change of a part.
   std::filesystem::file_time_type changed = std::filesystem::file_time_type::min();
 
-  /// The name by which commands take the model: `repository:quantisation`, without the latter when the file
-  /// has none.
+  /// The name by which commands take the model: `repository:quantisation`; without the latter when the file
+  /// has none, and with the file's path where several files have the same.
   [[nodiscard]] std::string name() const;
 };
 
@@ -49,8 +53,11 @@ struct UnfinishedFile {
 /// ask the hub. Several processes may use a cache at the same time.
 class HubCache {
  public:
-  explicit HubCache(std::filesystem::path folder) : folder_(std::move(folder)) {}
-  /// The cache that the variables HF_HUB_CACHE, HF_HOME and XDG_CACHE_HOME name.
+  /// `also`: further caches of the same layout in which models are found, and into which nothing is written.
+  explicit HubCache(std::filesystem::path folder, std::vector<std::filesystem::path> also = {})
+      : folder_(std::move(folder)), also_(std::move(also)) {}
+  /// The cache that the variables HF_HUB_CACHE, HF_HOME and XDG_CACHE_HOME name, as huggingface_hub does.
+  /// Models are also found in LLAMA_CACHE, where llama.cpp keeps them when this variable is set.
   [[nodiscard]] static HubCache of_environment();
 
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
@@ -77,8 +84,14 @@ class HubCache {
 
   /// The downloads that are not finished, by repository. Some of them may be running.
   [[nodiscard]] std::vector<UnfinishedFile> unfinished() const;
-  /// Removes a model: its names in all commits, and its blobs where no other name leads to them. Returns the
-  /// bytes of these. A process that has a file open keeps it. Errors: kIo.
+  /// Gives a model a second name, `repository`, without a second copy on the disk: its blobs are linked there
+  /// (hard links), so that each name can be removed alone. Requires: `repository` is a name that
+  /// parse_hub_model() accepted. Returns the new name. Errors: kInvalidArgument when this name has a model of
+  /// the same path already; kIo.
+  [[nodiscard]] Result<CachedModel> copy(const CachedModel& model, const std::string& repository) const;
+  /// Removes a model: its names in all commits, and its blobs where no other name leads to them. A repository
+  /// of which nothing is left is removed. Returns the bytes that the disk gets back. A process that has a
+  /// file open keeps it. Errors: kIo.
   [[nodiscard]] Result<Bytes> remove(const CachedModel& model) const;
   /// Removes the unfinished downloads of a repository. Returns their bytes. Errors: kIo, also while one of
   /// them runs.
@@ -86,7 +99,12 @@ class HubCache {
 
  private:
   std::filesystem::path folder_;
+  std::vector<std::filesystem::path> also_;
 };
+
+/// The name of the model whose file `path` is in a cache of this layout, such as `organisation/repository:
+/// Q4_K_M`; empty for any other file. Pure.
+[[nodiscard]] std::string cached_name(const std::filesystem::path& path);
 
 /// Whether `path` names a file inside a repository, and nothing outside of it: no `..`, no empty part, no
 /// control character. Pure.

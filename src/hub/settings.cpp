@@ -73,6 +73,10 @@ Result<Settings> settings_from_environment() {
   }
   settings.certificates = variable("CURL_CA_BUNDLE");
   if (settings.certificates.empty()) settings.certificates = variable("SSL_CERT_FILE");
+  // libcurl ignores this name, because a client of a CGI program can set it there. This is no such program
+  // where REQUEST_METHOD is not set.
+  if (variable("http_proxy").empty() && variable("REQUEST_METHOD").empty())
+    settings.http_proxy = variable("HTTP_PROXY");
   return settings;
 }
 

@@ -19,6 +19,9 @@ struct Settings {
   std::string token;
   /// The file with the certificate authorities to trust. Empty: those of the system.
   std::string certificates;
+  /// The proxy for http:// addresses that HTTP_PROXY names; libcurl itself reads the other variables. Empty:
+  /// none. It may hold a password, so it is in no message.
+  std::string http_proxy;
   /// The longest time that a connection may take to be made.
   std::chrono::milliseconds connect_limit = std::chrono::seconds(10);
   /// The longest time for which a transfer may be slower than 1 KiB/s before it is given up.
@@ -38,8 +41,9 @@ struct Settings {
 
 /// Reads the settings from the variables HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, and CURL_CA_BUNDLE or else
 /// SSL_CERT_FILE. Without HF_TOKEN, the token that `hf auth login` stored is read: the file that
-/// HF_TOKEN_PATH names, else `token` in HF_HOME or in ~/.cache/huggingface. The proxy is not among them:
-/// libcurl itself reads https_proxy and similar variables. Errors: kInvalidArgument, naming the variable.
+/// HF_TOKEN_PATH names, else `token` in HF_HOME or in ~/.cache/huggingface. Of the proxies only HTTP_PROXY is
+/// among them: libcurl itself reads http_proxy, https_proxy, all_proxy and no_proxy, the latter three also in
+/// capitals. Errors: kInvalidArgument, naming the variable.
 [[nodiscard]] Result<Settings> settings_from_environment();
 
 }  // namespace brimful::hub

@@ -99,6 +99,7 @@ Result<PlanReport> Planner::plan(const engine::ContextOptions& context, const pl
   inputs.run.demand.growth += engine::run_to_run() + Bytes{inputs.host_budget.value / kShareOfAccounts};
   if (!inputs.devices.empty()) inputs.run.demand.growth += missing_results(*engine_, context);
   BRIMFUL_TRY(report.plan, plan::make_plan(inputs));
+  if (!request_.advice) return report;
   // The plan itself says what is read.
   report.diagnostics = hardware::diagnostics(inputs.machine, std::nullopt);
   std::vector<plan::Variant> variants = plan::standard_variants(inputs);

@@ -33,6 +33,8 @@ struct PlanRequest {
   Placement placement;
   /// What the face calls its options, for messages.
   plan::OptionNames names;
+  /// Whether the report says what would be better. That takes several times as long as the plan.
+  bool advice = true;
 };
 
 /// A plan, with everything that can be said about it.

@@ -1,10 +1,10 @@
-#include "cli/suggest.h"
+#include "base/suggest.h"
 
 #include <gtest/gtest.h>
 
 #include <vector>
 
-namespace brimful::cli {
+namespace brimful {
 namespace {
 
 const std::vector<std::string> kNames{"run",  "batch", "serve", "ctl",  "top",
@@ -56,4 +56,4 @@ TEST(Nearest, KeepsSilentWhereNothingIsNear) {
 }
 
 }  // namespace
-}  // namespace brimful::cli
+}  // namespace brimful

@@ -1,4 +1,4 @@
-#include "cli/suggest.h"
+#include "base/suggest.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 #include <cctype>
 #include <vector>
 
-namespace brimful::cli {
+namespace brimful {
 namespace {
 
 // Names are short. A longer word is no mistyped name, and the cost of a comparison is its length times that
@@ -96,4 +96,4 @@ std::string suggestion(std::string_view word, std::span<const std::string> names
   return name ? fmt::format("; do you mean '{}'?", *name) : std::string();
 }
 
-}  // namespace brimful::cli
+}  // namespace brimful

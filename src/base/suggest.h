@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace brimful::cli {
+namespace brimful {
 
 /// The number of single steps from `a` to `b`. A step inserts, removes or replaces a character, or swaps two
 /// neighbours. Upper and lower case count as equal.
@@ -19,4 +19,4 @@ namespace brimful::cli {
 /// The end of a message, `; do you mean 'NAME'?`; empty when no name is near.
 [[nodiscard]] std::string suggestion(std::string_view word, std::span<const std::string> names);
 
-}  // namespace brimful::cli
+}  // namespace brimful
