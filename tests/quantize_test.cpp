@@ -256,6 +256,8 @@ TEST_F(Quantize, MakesAFileOfTheSizeThatIsAskedFor) {
   const fs::path source = model("source.gguf", {.like = "llama-tiny", .type = "F16", .layers = 3});
   const auto arguments = [&](const std::string& out, std::uint64_t size) {
     return std::vector<std::string>{"quantize",
+                                    "-t",
+                                    "1",
                                     source,
                                     at(out),
                                     "--to",

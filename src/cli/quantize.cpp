@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <malloc.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <regex>
@@ -21,6 +22,7 @@
 #include "engine/ram_budget.h"
 #include "hardware/compute_threads.h"
 #include "quantise/importance.h"
+#include "quantise/kl_meter.h"
 #include "quantise/mixes.h"
 #include "quantise/progress_state.h"
 #include "quantise/recipe.h"
@@ -30,6 +32,9 @@ namespace brimful::cli {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// More than reading, quantising and writing takes, with the program itself.
+constexpr Bytes kWriting{512 * 1024 * 1024};
 
 struct Arguments {
   std::string input;
@@ -152,6 +157,24 @@ Status write(const Arguments& arguments, const model::ModelProfile& profile, con
                   8.0 * static_cast<double>(written.bytes.value) / static_cast<double>(profile.parameters)));
 }
 
+/// The memory that other instances are told this process will take: the budget that was asked for, or what
+/// the work takes at most.
+Bytes promise(const Arguments& arguments, const model::ModelProfile& profile,
+              const quantise::Importance* importance, Bytes budget) {
+  if (arguments.ram) return budget;
+  Bytes most = kWriting;
+  if (importance != nullptr) {
+    for (const auto& [name, columns] : importance->columns) most += Bytes{columns.size() * sizeof(float)};
+  }
+  const bool measures =
+      arguments.budget.to && arguments.budget.effort != "weights" && arguments.budget.effort != "imatrix";
+  if (measures) {
+    const Bytes needed = quantise::KlMeter::memory_needed(profile, {.windows = arguments.budget.windows});
+    if (most + needed <= budget) most += needed;
+  }
+  return std::min(most, budget);
+}
+
 Status quantize(const Arguments& arguments) {
   engine::capture_llama_logs();
   engine::RamBudget::Options wanted{.name = flag_names().ram};
@@ -164,7 +187,6 @@ Status quantize(const Arguments& arguments) {
   }
   BRIMFUL_TRY(const auto budget, engine::RamBudget::create(std::move(wanted)));
   BRIMFUL_TRY_VOID(budget->decide_first());
-  budget->settle(budget->bytes());
   const hardware::ThreadChoice threads =
       hardware::choose_threads(arguments.threads, hardware::read_compute_limits(), "-t");
 
@@ -173,6 +195,7 @@ Status quantize(const Arguments& arguments) {
   if (!arguments.imatrix.empty()) {
     BRIMFUL_TRY(importance, quantise::read_importance(arguments.imatrix, profile));
   }
+  budget->settle(promise(arguments, profile, importance ? &*importance : nullptr, budget->bytes()));
   const quantise::Importance* known = importance ? &*importance : nullptr;
   const auto compute = static_cast<unsigned>(threads.threads);
   BRIMFUL_TRY_VOID(check_output(arguments, profile));
@@ -191,10 +214,10 @@ Status quantize(const Arguments& arguments) {
   if (arguments.dry_run)
     return write_standard_output(fmt::format("{}: {} bytes ({})\n", arguments.output, recipe.size(),
                                              format_bytes(Bytes{recipe.size()})));
+  BRIMFUL_TRY_VOID(write(arguments, profile, recipe, known, *budget, compute));
   for (const std::optional<std::string>& note : {budget->note(), threads.note}) {
     if (note) tell("brimful: {}\n", *note);
   }
-  BRIMFUL_TRY_VOID(write(arguments, profile, recipe, known, *budget, compute));
   std::error_code ignored;
   fs::remove(measurements_path(arguments.output), ignored);
   return {};

@@ -167,6 +167,7 @@ Result<BudgetedRecipe> recipe_for_budget(const model::ModelProfile& profile, con
       .room = room,
       .windows = flags.windows,
       .most_measurements = flags.measurements,
+      .types = types,
       .journal = flags.journal ? fs::absolute(*flags.journal) : measurements_path(output)};
   if (flags.text) options.text = *flags.text;
   quantise::Measured measured;
