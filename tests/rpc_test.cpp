@@ -16,6 +16,7 @@
 
 #include "engine/remote_devices.h"
 #include "hardware/presets.h"
+#include "llama_tool.h"
 #include "model/model_profile.h"
 #include "program_run.h"
 #include "session/library_plan.h"
@@ -314,6 +315,32 @@ TEST(Rpc, VectorsComeFromWhereTheOutputIs) {
   ASSERT_EQ(there.size(), 2U);
   for (std::size_t i = 0; i < here.size(); ++i)
     EXPECT_GT(std::inner_product(here[i].begin(), here[i].end(), there[i].begin(), 0.0), 1 - 1e-6);
+}
+
+TEST(Rpc, ImportanceMatricesAreTheSameOnADevice) {
+  const RpcServer server;
+  const TemporaryDirectory directory;
+  const auto design = synth::design_synth({.like = "qwen3moe", .type = "F16"});
+  const auto model = synth::write_synth(*design, directory.path() / "model.gguf", true, nullptr);
+  const auto text = directory.path() / "text.txt";
+  std::ofstream out(text);
+  for (int i = 0; i < 60; ++i) out << "Once upon a time there was a cat with " << i << " hats. ";
+  out.close();
+  const auto matrix = [&](const std::string& name, const std::vector<std::string>& more) {
+    const auto file = directory.path() / name;
+    std::vector<std::string> command{"imatrix", "-m", model->front(), "-f",  text, "-o", file, "-c",
+                                     "64",      "-b", "64",           "-ub", "64", "-t", "1",  "--chunks",
+                                     "4"};
+    command.insert(command.end(), more.begin(), more.end());
+    const ProgramRun run = run_brimful(command);
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    return bytes_of(file);
+  };
+  const std::string here = matrix("here", {});
+  EXPECT_FALSE(here.empty());
+  // The device has its weights in slots, in part and as a whole.
+  for (const char* const vram : {"8MiB", "100MiB"})
+    EXPECT_EQ(matrix("there", {"--rpc", server.endpoint(), "--vram", vram}), here) << vram;
 }
 
 TEST(Rpc, AGrammarOutlivesTheSplit) {
