@@ -255,6 +255,7 @@ class Guide : public testing::TestWithParam<std::string> {
     fs::create_directory_symlink(fs::path(BRIMFUL_PROGRAM).parent_path(), clone() / "build/bin");
     for (const char* const folder : {"bench", "docs", "hardware", "scripts"})
       fs::create_directory_symlink(root() / folder, clone() / folder);
+    fs::create_symlink(root() / "README.md", clone() / "README.md");
     if (!stories15m().empty()) fs::create_symlink(stories15m(), clone() / "models/stories15M-f32.gguf");
   }
 

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "synth/synth.h"
@@ -25,7 +26,7 @@ long cut(long size) {
   const unsigned call = calls++;
   if (!cut_reads || size <= 4096 || call % 2 == 0) return size;
   ++cuts;
-  return call % 4 == 1 ? size / 2 : 4096 + 17;
+  return call % 4 == 1 ? size / 2 : std::min(size, 4096L + 17);
 }
 
 }  // namespace

@@ -217,6 +217,9 @@ Result<eval::Checkpoint> open_checkpoint(const ChunkOptions& options, const std:
     std::filesystem::create_directories(file.parent_path(), ignored);
   }
   BRIMFUL_TRY(eval::Checkpoint out, eval::Checkpoint::open(file, identity));
+  if (out.is_no_checkpoint())
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: is no checkpoint: name another file with --checkpoint", file.string()));
   if (options.restart) std::filesystem::remove(file, ignored);
   if (out.is_of_another()) {
     return fail(

@@ -251,7 +251,8 @@ class Evaluation {
         eval::take(in, std::span(&state_.done, 1)) && eval::take(in, std::span(&state_.shape, 1)) &&
         eval::take(in, std::span(&state_.perplexity, 1)) &&
         eval::take(in, std::span(&state_.divergence, 1)) && eval::take(in, std::span(&tokens, 1)) &&
-        state_.done <= text_.chunks && tokens <= text_.tokens.size();
+        state_.done <= text_.chunks && tokens <= text_.tokens.size() &&
+        (state_.done == 0 || state_.shape.is_for(text_.chunk_tokens));
     if (!right) return false;
     state_.values.kl.resize(tokens);
     state_.values.p_difference.resize(tokens);

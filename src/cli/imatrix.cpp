@@ -40,7 +40,12 @@ class Collection {
         fmt::format("imatrix {} {} {}", text_.identity, options_.process_output, options_.no_perplexity);
     BRIMFUL_TRY(eval::Checkpoint checkpoint,
                 open_checkpoint(options_.chunks, options_.output + ".partial", identity));
-    if (!checkpoint.load([&](std::istream& in) { return load(in); })) done_ = 0;
+    if (!checkpoint.load([&](std::istream& in) { return load(in); })) {
+      done_ = 0;
+      shape_ = {};
+      perplexity_ = {};
+      matrix_.clear();
+    }
     BRIMFUL_TRY_VOID(start());
     if (done_ > 0) tell_note(fmt::format("going on behind chunk {} of {}", done_, text_.chunks));
     BRIMFUL_TRY_VOID(compute(checkpoint));
@@ -160,7 +165,8 @@ class Collection {
 
   bool load(std::istream& in) {
     return eval::take(in, std::span(&done_, 1)) && eval::take(in, std::span(&shape_, 1)) &&
-           eval::take(in, std::span(&perplexity_, 1)) && done_ <= text_.chunks && matrix_.load(in);
+           eval::take(in, std::span(&perplexity_, 1)) && done_ <= text_.chunks &&
+           (done_ == 0 || shape_.is_for(text_.chunk_tokens)) && matrix_.load(in);
   }
 
   const ImatrixOptions& options_;

@@ -57,6 +57,11 @@ Checkpoint::~Checkpoint() {
   if (lock_ >= 0) ::close(lock_);
 }
 
+bool Checkpoint::is_no_checkpoint() const {
+  std::ifstream in(file_, std::ios::binary);
+  return in && !expect(in, kBegin);
+}
+
 bool Checkpoint::is_of_another() const {
   std::ifstream in(file_, std::ios::binary);
   return in && !(expect(in, kBegin) && expect(in, identity_ + "\n"));

@@ -41,6 +41,8 @@ class Checkpoint {
   Checkpoint& operator=(Checkpoint&&) = delete;
   ~Checkpoint();
 
+  /// Whether there is a file that is no state at all.
+  [[nodiscard]] bool is_no_checkpoint() const;
   /// Whether there is a file that another computation has written, or that is no state at all.
   [[nodiscard]] bool is_of_another() const;
   /// Gives `read` the state that was saved last. Returns whether there was one, and `read` accepted it.

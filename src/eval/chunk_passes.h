@@ -27,6 +27,10 @@ struct ChunkShape {
   /// Number of tokens in one pass over the weights.
   std::uint32_t ubatch = 0;
 
+  /// Whether chunks of so many tokens can be computed with it. One that was read from a file may be wrong.
+  [[nodiscard]] bool is_for(std::uint32_t tokens) const {
+    return chunk_tokens == tokens && sequences > 0 && batch > 0 && ubatch > 0;
+  }
   /// Number of passes over the weights for so many chunks.
   [[nodiscard]] std::uint64_t passes(std::uint64_t chunks) const;
 };

@@ -40,6 +40,8 @@ class ImportanceMatrix {
   [[nodiscard]] static Bytes memory(const model::ModelProfile& profile, std::uint32_t tokens, bool copies);
 
   /// Whether nothing was collected.
+  /// Forgets what was collected.
+  void clear() { sums_.clear(); }
   [[nodiscard]] bool empty() const { return sums_.empty(); }
   /// Number of matrices, and of those that have experts which no token has used.
   [[nodiscard]] std::size_t matrices() const { return sums_.size(); }

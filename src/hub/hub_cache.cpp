@@ -264,7 +264,9 @@ Result<CachedModel> HubCache::copy(const CachedModel& model, const std::string& 
     BRIMFUL_TRY_VOID(
         link(repository, commit, model.files[i].lexically_relative(snapshots / commit).string(), hash));
   }
-  BRIMFUL_TRY_VOID(set_main(repository, commit));
+  // A repository that is there already keeps the commit that other tools look for.
+  if (first_line(repository_folder(repository) / "refs" / "main").empty())
+    BRIMFUL_TRY_VOID(set_main(repository, commit));
   const std::vector<CachedModel> all = models();
   const auto copied = std::ranges::find_if(all, same);
   if (copied != all.end()) return *copied;
@@ -299,11 +301,13 @@ Result<Bytes> HubCache::remove(const CachedModel& model) const {
   std::ranges::sort(blobs);
   blobs.erase(std::unique(blobs.begin(), blobs.end()), blobs.end());
   std::error_code error;
+  // A link may lead to a file of another program, which stays.
+  const fs::path own = fs::weakly_canonical(folder / "blobs", error);
   for (const fs::path& name : names) {
     if (!fs::remove(name, error) && error) return std::unexpected(failed(name, error));
   }
   for (const fs::path& blob : blobs) {
-    if (std::ranges::find(kept, blob) != kept.end() || blob.parent_path().filename() != "blobs") continue;
+    if (std::ranges::find(kept, blob) != kept.end() || blob.parent_path() != own) continue;
     const std::uint64_t size = fs::file_size(blob, error);
     const bool last = fs::hard_link_count(blob, error) == 1;
     if (fs::remove(blob, error) && last) freed += Bytes{size};

@@ -158,8 +158,13 @@ class Copier {
   Bytes done_;
 };
 
-Status check_new(const fs::path& file, bool force) {
+Status check_new(const fs::path& file, std::span<const Source> sources, bool force) {
   std::error_code error;
+  for (const Source& source : sources) {
+    if (fs::equivalent(file, source.checked.file.path, error))
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{}: is the source: name another file", file.string()));
+  }
   if (force || !fs::exists(file, error)) return {};
   return fail(ErrorCode::kInvalidArgument,
               fmt::format("{}: exists already: name another file, or allow to replace it", file.string()));
@@ -264,7 +269,7 @@ Result<std::vector<SplitPart>> split_file(const fs::path& file, const fs::path& 
     total += parts.back().bytes;
   }
   if (!write) return parts;
-  for (const SplitPart& part : parts) BRIMFUL_TRY_VOID(check_new(part.path, force));
+  for (const SplitPart& part : parts) BRIMFUL_TRY_VOID(check_new(part.path, std::span(&source, 1), force));
   BRIMFUL_TRY_VOID(check_room(prefix, total));
   Copier copier(total, progress);
   for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -280,7 +285,7 @@ Result<std::vector<SplitPart>> split_file(const fs::path& file, const fs::path& 
 Result<std::size_t> merge_files(const fs::path& first_part, const fs::path& file, bool force,
                                 const CopyProgress& progress) {
   BRIMFUL_TRY(const std::vector<Source> sources, open_parts(first_part));
-  BRIMFUL_TRY_VOID(check_new(file, force));
+  BRIMFUL_TRY_VOID(check_new(file, sources, force));
   // As llama-gguf-split: a count of 0 says that the result is no part any more.
   gguf_set_val_u16(sources.front().keys.get(), kCount, 0);
   Target target;

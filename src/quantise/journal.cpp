@@ -4,6 +4,7 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <string_view>
 #include <utility>
 
 #include "base/replace_file.h"
@@ -17,6 +18,9 @@ std::string text_of(const nlohmann::json& json) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+// Of every journal.
+constexpr std::string_view kBegin = R"({"measurements":")";
+
 bool is_number(const nlohmann::json& value) { return value.is_number(); }
 
 }  // namespace
@@ -26,12 +30,21 @@ Result<Journal> Journal::open(std::filesystem::path path, std::uint64_t job) {
   out.path_ = std::move(path);
   std::ifstream in(out.path_);
   std::string line;
-  const bool ours = std::getline(in, line) && nlohmann::json::parse(line, nullptr, false) == first_line(job);
+  std::string beginning(text_of(first_line(0)).size(), '\0');
+  in.read(beginning.data(), static_cast<std::streamsize>(beginning.size()));
+  beginning.resize(static_cast<std::size_t>(in.gcount()));
+  if (!beginning.empty() && !beginning.starts_with(kBegin))
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: is no file of measurements: name another file", out.path_.string()));
+  const bool ours = beginning == text_of(first_line(job)) && std::getline(in, line);
   std::string kept = text_of(first_line(job)) + '\n';
   while (ours && std::getline(in, line)) {
     const nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
     if (!json.is_object()) continue;
-    const auto text = [&](const char* key) { return json.value(key, std::string()); };
+    const auto text = [&](const char* key) {
+      const auto found = json.find(key);
+      return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
+    };
     if (const auto errors = json.find("errors"); errors != json.end() && errors->is_object()) {
       for (const auto& [type, value] : errors->items()) {
         if (is_number(value)) out.errors_[text("tensor")][type] = value.get<double>();

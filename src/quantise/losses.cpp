@@ -288,6 +288,8 @@ Result<std::vector<TensorLosses>> measure_losses(const model::ModelProfile& prof
   }
   if (options.meter != nullptr) job.add(fmt::format("{:x}", options.meter->text_hash()));
   job.add(fmt::format("{}", options.most_measurements));
+  // Divergences are measured with one of these types.
+  for (const ggml_type type : options.types) job.add(ggml_type_name(type));
   BRIMFUL_TRY(Journal journal, Journal::open(options.journal, job.value()));
   BRIMFUL_TRY(Source source, Source::open(profile));
   return Measurer(profile, importance, options, std::move(source), std::move(journal)).run(recipe);

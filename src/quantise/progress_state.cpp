@@ -38,9 +38,12 @@ Status save_progress(const std::filesystem::path& output, std::uint64_t job, Pro
   });
 }
 
-void forget_progress(const std::filesystem::path& output) {
-  std::error_code ignored;
-  std::filesystem::remove(state_path(output), ignored);
+Status forget_progress(const std::filesystem::path& output) {
+  std::error_code error;
+  std::filesystem::remove(state_path(output), error);
+  if (!error) return {};
+  return fail(ErrorCode::kIo,
+              fmt::format("{}: cannot be removed: {}", state_path(output).string(), error.message()));
 }
 
 }  // namespace brimful::quantise

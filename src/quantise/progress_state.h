@@ -24,6 +24,6 @@ struct Progress {
 [[nodiscard]] Status save_progress(const std::filesystem::path& output, std::uint64_t job, Progress progress);
 
 /// Removes the file. A file that cannot be removed is left: a later run does not take it for its own.
-void forget_progress(const std::filesystem::path& output);
+[[nodiscard]] Status forget_progress(const std::filesystem::path& output);
 
 }  // namespace brimful::quantise

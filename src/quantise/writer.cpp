@@ -90,6 +90,8 @@ class Writer {
     const std::size_t count = recipe_.files.size();
     Progress progress = read_progress(options_.path, job_);
     if (!makes_sense(progress)) progress = {};
+    // The state of another work would later be taken for the state of these files.
+    if (progress.file == 0 && progress.tensors == 0) BRIMFUL_TRY_VOID(forget_progress(options_.path));
     Written written{.files = {}, .bytes = Bytes{recipe_.size()}, .resumed = {}};
     for (std::size_t i = 0; i < std::min(progress.file, count); ++i) done_ += recipe_.files[i].size;
     if (progress.file < count) done_ += start_of(recipe_.files[progress.file], progress.tensors);
@@ -110,7 +112,7 @@ class Writer {
         return fail(ErrorCode::kIo,
                     fmt::format("{} cannot be written: {}", written.files.back().string(), error.message()));
     }
-    forget_progress(options_.path);
+    BRIMFUL_TRY_VOID(forget_progress(options_.path));
     return written;
   }
 
