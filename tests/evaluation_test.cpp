@@ -263,9 +263,11 @@ TEST_F(Evaluation, BadInputIsOneLineAndLosesNothing) {
     EXPECT_THAT(run.err, HasSubstr("No space left on device"));
   }
   EXPECT_EQ(bytes_of(at("precious.gguf")), "old");
-  std::ofstream(at("of-another.state")) << "something else";
+  std::ofstream(at("no.state")) << "something else";
+  expect_refused(run_brimful(eval(dense_, {"--checkpoint", at("no.state"), "--restart"})), "no checkpoint");
+  EXPECT_EQ(bytes_of(at("no.state")), "something else");
+  std::ofstream(at("of-another.state")) << "brimful checkpoint 1\nof another";
   expect_refused(run_brimful(eval(dense_, {"--checkpoint", at("of-another.state")})), "--restart");
-  EXPECT_EQ(bytes_of(at("of-another.state")), "something else");
 }
 
 }  // namespace

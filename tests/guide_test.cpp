@@ -288,7 +288,8 @@ TEST_P(Guide, RunsAsItIsWritten) {
   EXPECT_FALSE(run.timed_out) << "it takes longer than " << kLimit.count() << " s";
   EXPECT_EQ(run.exit_code, 0) << run.output;
   // Whoever follows a document has a clone as it was, but for what lies in models.
-  const std::set<std::string> expected{"bench", "build", "docs", "hardware", "models", "scripts"};
+  const std::set<std::string> expected{"README.md", "bench",  "build",  "docs",
+                                       "hardware",  "models", "scripts"};
   for (const auto& entry : fs::directory_iterator(clone())) {
     const std::string name = entry.path().filename().string();
     EXPECT_TRUE(expected.contains(name)) << GetParam() << " leaves " << name << " behind";
