@@ -54,10 +54,7 @@ Result<std::unique_ptr<KlMeter>> ready_meter(const model::ModelProfile& profile,
 
 std::string hash_of(const Importance& importance) {
   Hash64 hash;
-  for (const auto& [name, columns] : importance.columns) {
-    hash.add(name);
-    hash.add({reinterpret_cast<const char*>(columns.data()), columns.size() * sizeof(float)});
-  }
+  add_columns(hash, importance);
   return fmt::format("{:016x}", hash.value());
 }
 

@@ -102,6 +102,13 @@ Result<Importance> read_importance(const fs::path& path, const model::ModelProfi
   return out;
 }
 
+void add_columns(Hash64& hash, const Importance& importance) {
+  for (const auto& [name, columns] : importance.columns) {
+    hash.add(name);
+    hash.add({reinterpret_cast<const char*>(columns.data()), columns.size() * sizeof(float)});
+  }
+}
+
 void add_uniform(Importance& importance, const model::ModelProfile& profile) {
   for (const model::TensorInfo& tensor : profile.tensors) {
     if (tensor.rows() < 2 || importance.columns.contains(tensor.name)) continue;

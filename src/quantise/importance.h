@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/hash.h"
 #include "base/result.h"
 #include "model/model_profile.h"
 
@@ -33,6 +34,9 @@ struct Importance {
 /// when the matrix is of another model: no matrix of the model is in it, or one has another size.
 [[nodiscard]] Result<Importance> read_importance(const std::filesystem::path& path,
                                                  const model::ModelProfile& profile);
+
+/// Adds the names and the values of all columns to `hash`.
+void add_columns(Hash64& hash, const Importance& importance);
 
 /// Adds a row of ones for each matrix of the profile that the importance lacks. ggml's quantisers then look
 /// for the least squared error; without it, most of them do so more coarsely.

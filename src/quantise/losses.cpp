@@ -282,10 +282,7 @@ Result<std::vector<TensorLosses>> measure_losses(const model::ModelProfile& prof
   BRIMFUL_TRY(const std::string fingerprint, model::model_fingerprint(profile.files));
   Hash64 job;
   job.add(fingerprint);
-  for (const auto& [name, columns] : importance.columns) {
-    job.add(name);
-    job.add({reinterpret_cast<const char*>(columns.data()), columns.size() * sizeof(float)});
-  }
+  add_columns(job, importance);
   if (options.meter != nullptr) job.add(fmt::format("{:x}", options.meter->text_hash()));
   job.add(fmt::format("{}", options.most_measurements));
   // Divergences are measured with one of these types.

@@ -65,12 +65,7 @@ Result<std::uint64_t> job_of(const model::ModelProfile& profile, const Recipe& r
   hash.add(source);
   for (const OutputFile& file : recipe.files)
     hash.add({reinterpret_cast<const char*>(file.header.data()), file.header.size()});
-  if (importance != nullptr) {
-    for (const auto& [name, values] : importance->columns) {
-      hash.add(name);
-      hash.add({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)});
-    }
-  }
+  if (importance != nullptr) add_columns(hash, *importance);
   return hash.value();
 }
 
