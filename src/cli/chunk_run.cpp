@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/hash.h"
+#include "base/in_threads.h"
 #include "base/standard_error.h"
 #include "base/user_folders.h"
 #include "cli/answer_settings.h"
@@ -278,13 +279,8 @@ int scoring_threads(const ChunkOptions& options) {
 }
 
 void for_rows(std::size_t count, int threads, const std::function<void(std::size_t)>& work) {
-  std::atomic<std::size_t> next{0};
-  const auto loop = [&] {
-    for (std::size_t row = next++; row < count; row = next++) work(row);
-  };
-  std::vector<std::jthread> others;
-  for (int i = 1; i < threads && static_cast<std::size_t>(i) < count; ++i) others.emplace_back(loop);
-  loop();
+  in_threads(static_cast<std::int64_t>(count), static_cast<unsigned>(threads),
+             [&](std::int64_t row) { work(static_cast<std::size_t>(row)); });
 }
 
 Bytes memory_of_rows(int threads) { return kThreadStack * static_cast<std::uint64_t>(threads); }

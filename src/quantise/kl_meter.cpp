@@ -9,9 +9,9 @@
 #include <utility>
 
 #include "base/hash.h"
+#include "base/in_threads.h"
 #include "engine/llama_log.h"
 #include "engine/tokenize.h"
-#include "quantise/in_threads.h"
 
 namespace brimful::quantise {
 namespace {

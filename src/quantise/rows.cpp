@@ -6,8 +6,8 @@
 #include <atomic>
 #include <cstring>
 
+#include "base/in_threads.h"
 #include "base/visible_text.h"
-#include "quantise/in_threads.h"
 
 namespace brimful::quantise {
 namespace {

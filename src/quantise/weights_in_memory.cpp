@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "quantise/in_threads.h"
+#include "base/in_threads.h"
 #include "quantise/rows.h"
 
 namespace brimful::quantise {

@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-namespace brimful::quantise {
+namespace brimful {
 
 /// Calls `work(i)` for each i from 0 to `count` - 1, in up to `threads` threads; this thread is one of them.
 /// `work` must not throw. Blocks: until all are done.
@@ -22,4 +22,4 @@ void in_threads(std::int64_t count, unsigned threads, const Work& work) {
   take();
 }
 
-}  // namespace brimful::quantise
+}  // namespace brimful
